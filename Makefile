@@ -1,0 +1,46 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`. Each target makes the environment it needs.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test lint format bench soak wheel lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+venv: ## .venv with everything that development needs
+	@$(PYTHON) scripts/venv.py
+
+demo: venv ## the main job, with figures
+	@$(BIN)/three-mode doctor
+
+test: venv ## all tests that fit in minutes
+	@$(BIN)/python -m pytest
+
+lint: venv ## formatting, types, the import contract, secrets
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@git ls-files -z | xargs -0 $(BIN)/detect-secrets-hook --baseline .secrets.baseline
+	@echo "lint: all checks pass"
+
+format: venv ## what the formatter and the linter can mend themselves
+	@$(BIN)/ruff check --fix-only -q .
+	@$(BIN)/ruff format .
+
+bench: ## all benchmarks, beside their peers
+	@$(PYTHON) scripts/venv.py bench
+	@$(BIN)/python -m benchmarks all
+
+soak: venv ## long fault and load runs; not in CI
+	@$(BIN)/python -m pytest -m soak --timeout=3600
+
+wheel: venv ## dist/three_mode-*.whl
+	@$(BIN)/python -m build --wheel --outdir dist .
+
+lock: venv ## constraints.txt anew from pyproject.toml
+	@$(BIN)/python scripts/lock.py
+
+clean: ## what the targets above made
+	@rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find transports -name '*.so' -delete

@@ -1,0 +1,1 @@
+"""Small programs with one idea each: `python -m agents_demo NAME`."""

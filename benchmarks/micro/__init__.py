@@ -1,0 +1,1 @@
+"""pytest-benchmark suites: one hot function a test."""

@@ -1,0 +1,117 @@
+"""Creates `.venv` and installs what a target of the Makefile needs, once.
+
+    python3 scripts/venv.py [GROUP...]     groups: dev (always), bench, train
+
+Runs on the standard library alone. A stamp in `.venv` remembers what was installed, so that a second call takes
+milliseconds; it changes with pyproject.toml, setup.py, constraints.txt and the C sources. llama-cpp-python has no binary
+wheel on the index: it is compiled here once (about six minutes on two cores), with a progress line, into pip's cache.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+PYTHON = VENV / "bin" / "python"
+INPUTS = ("pyproject.toml", "setup.py", "constraints.txt", "scripts/venv.py")
+EXTRAS = "local,serve"
+
+
+def fingerprint(group: str) -> str:
+    digest = hashlib.sha256(group.encode())
+    native = sorted((ROOT / "transports" / "bus" / "native").glob("*.[ch]"))
+    for path in [ROOT / name for name in INPUTS] + native:
+        digest.update(path.read_bytes() if path.exists() else b"-")
+    return digest.hexdigest()
+
+
+def run(*command: str) -> None:
+    done = subprocess.run(command, cwd=ROOT, check=False)
+    if done.returncode:
+        sys.exit(f"three-mode: `{' '.join(command)}` failed with {done.returncode}")
+
+
+def pip(*arguments: str) -> None:
+    run(str(PYTHON), "-m", "pip", "--disable-pip-version-check", *arguments)
+
+
+def create() -> None:
+    if sys.version_info < (3, 11):
+        sys.exit(f"three-mode needs Python 3.11 or later; this is {sys.version.split()[0]}")
+    if not PYTHON.exists():
+        print("three-mode: creating .venv", flush=True)
+        run(sys.executable, "-m", "venv", str(VENV))
+        pip("install", "-q", "-c", "constraints.txt", "--upgrade", "pip", "setuptools")
+
+
+def llama_requirement() -> str:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    return str(next(line for line in extras["local"] if line.startswith("llama-cpp-python")))
+
+
+def build_llama() -> None:
+    """Puts the llama-cpp-python wheel into pip's cache, showing how far the compiler is."""
+    wanted = llama_requirement()
+    have = subprocess.run(
+        [str(PYTHON), "-c", "from importlib.metadata import version; print(version('llama-cpp-python'))"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if have.stdout.strip() == wanted.partition("==")[2]:
+        return
+    if not any(shutil.which(name) for name in ("c++", "g++", "clang++")):
+        sys.exit("three-mode: a C++ compiler is needed to build llama-cpp-python (Debian: apt-get install g++ cmake)")
+    print(f"three-mode: {wanted}: from pip's cache, or compiled now (about six minutes on two cores)", flush=True)
+    started, shown = time.monotonic(), -1
+    log = VENV / "llama-build.log"
+    command = [
+        str(PYTHON), "-m", "pip", "--disable-pip-version-check", "install", "-v", "--no-deps", "-c", "constraints.txt", wanted,
+    ]  # fmt: skip
+    with (
+        log.open("w") as out,
+        subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as build,
+    ):
+        assert build.stdout is not None
+        for line in build.stdout:
+            out.write(line)
+            step = re.match(r"\s*\[(\d+)/(\d+)\]", line)
+            if not step:
+                continue
+            done, total = int(step[1]), int(step[2])
+            percent = 100 * done // max(total, 1)
+            if percent != shown and (sys.stdout.isatty() or percent % 10 == 0):
+                shown = percent
+                bar = "#" * (percent // 4)
+                end = "\r" if sys.stdout.isatty() and percent < 100 else "\n"
+                took = time.monotonic() - started
+                print(f"  llama.cpp [{bar:<25}] {percent:3d}%  {took:4.0f} s", end=end, flush=True)
+    if build.returncode:
+        tail = "".join(log.read_text().splitlines(keepends=True)[-30:])
+        sys.exit(f"{tail}\nthree-mode: llama-cpp-python did not build; the whole log is in {log}")
+
+
+def install(group: str) -> None:
+    stamp = VENV / f".stamp-{group}"
+    wanted = fingerprint(group)
+    if stamp.exists() and stamp.read_text() == wanted:
+        return
+    print(f"three-mode: installing what `{group}` needs into .venv", flush=True)
+    if group == "dev":
+        build_llama()
+        pip("install", "-q", "-c", "constraints.txt", "-e", f".[{EXTRAS}]", "--group", "dev")
+    else:
+        pip("install", "-q", "-c", "constraints.txt", "--group", group)
+    stamp.write_text(wanted)
+
+
+if __name__ == "__main__":
+    os.environ.pop("PYTHONPATH", None)
+    create()
+    for name in ["dev", *sys.argv[1:]]:
+        install(name)

@@ -1,0 +1,31 @@
+"""Reads the command line and hands it to one subcommand."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+# Name -> one line of help. Each lives in `three_mode/cli/NAME.py` as `add_arguments(parser)` and `run(options) -> int`.
+SUBCOMMANDS = {
+    "doctor": "checks what this machine offers and says what to do about the rest",
+}
+
+
+def parser_for(name: str | None) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="three-mode", description="A runtime for systems of many agents.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for command, summary in SUBCOMMANDS.items():
+        subparser = commands.add_parser(command, help=summary, description=summary)
+        if command == name:  # the others are not imported: a command starts as fast as what it needs
+            import_module(f"three_mode.cli.{command}").add_arguments(subparser)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    name = next((word for word in words if not word.startswith("-")), None)
+    options = parser_for(name).parse_args(words)
+    try:
+        return int(import_module(f"three_mode.cli.{options.command}").run(options))
+    except KeyboardInterrupt:
+        return 130

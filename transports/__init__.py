@@ -1,0 +1,1 @@
+"""Moves bytes; knows nothing of models, agents or modes."""
