@@ -1,0 +1,174 @@
+"""Routes a request to its handler, within the limits; an ASGI application."""
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+
+from three_mode.errors import ThreeModeError
+from three_mode.serve import guard, wire_in, wire_out
+from three_mode.serve.asgi import Disconnected, Exchange, Receive, Refused, Scope, Send
+from three_mode.serve.backend import Backend
+from three_mode.serve.chat import Chat
+from three_mode.serve.events import EventHub
+from three_mode.serve.faults import fault, from_error
+from three_mode.serve.metrics import Metrics
+from three_mode.serve.options import ServeOptions
+from three_mode.serve.websocket import watch_events
+
+log = logging.getLogger("three_mode.serve")
+WITHIN = b"three-mode-within"
+
+
+class App:
+    """The endpoint. `drain()` lets what runs end and refuses what is new."""
+
+    def __init__(
+        self, backend: Backend, options: ServeOptions | None = None, events: EventHub | None = None
+    ) -> None:
+        self.options = options or ServeOptions()
+        self.events = events or EventHub(self.options.event_buffer)
+        self.metrics = Metrics()
+        self.draining = False
+        self._backend = backend
+        self._chat = Chat(backend, self.events, self.metrics)
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._started = int(time.time())
+        self._routes: dict[str, tuple[str, Callable[[Exchange], Awaitable[str]]]] = {
+            "/v1/chat/completions": ("POST", self._complete),
+            "/v1/embeddings": ("POST", self._embed),
+            "/v1/models": ("GET", self._models),
+            "/healthz": ("GET", self._health),
+            "/metrics": ("GET", self._tell_metrics),
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await self._answer(Exchange(scope, receive, send))
+        elif scope["type"] == "websocket":
+            await watch_events(scope, receive, send, self.events, self.options)
+        elif scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+
+    async def drain(self) -> bool:
+        """True when all that ran has ended within the time it had."""
+        self.draining = True
+        try:
+            async with asyncio.timeout(self.options.drain_within):
+                await self._idle.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def _answer(self, exchange: Exchange) -> None:
+        started = time.perf_counter()
+        model = ""
+        self.metrics.in_flight += 1
+        self._idle.clear()
+        try:
+            model = await self._routed(exchange)
+        except Refused as refused:
+            await exchange.refuse(refused.fault)
+        except ThreeModeError as error:
+            await exchange.refuse(from_error(error))
+        except Disconnected:
+            exchange.status = 499
+        except Exception:
+            number = uuid.uuid4().hex[:12]
+            log.exception("request %s failed", number)
+            if exchange.status == 0:
+                await exchange.refuse(
+                    fault(500, f"an unforeseen error; it is logged as {number}", "internal_error")
+                )
+            else:
+                raise  # the answer had begun: the server closes the stream, which the client sees
+        finally:
+            self.metrics.in_flight -= 1
+            if self.metrics.in_flight == 0:
+                self._idle.set()
+            route = exchange.path if exchange.path in self._routes else "other"
+            self.metrics.finished(route, model, exchange.status, time.perf_counter() - started)
+
+    async def _routed(self, exchange: Exchange) -> str:
+        """Answers, and says which model did."""
+        route = self._routes.get(exchange.path)
+        if exchange.path != "/healthz":
+            refused = guard.refusal(self.options, exchange.header)
+            if refused is not None:
+                raise Refused(refused)
+        if route is None:
+            known = ", ".join(self._routes)
+            raise Refused(
+                fault(404, f"no such path; there are {known} and the WebSocket /events", "no_such_path")
+            )
+        method, handler = route
+        if exchange.method != method:
+            raise Refused(fault(405, f"{exchange.path} takes {method}", "method_not_allowed"))
+        return await handler(exchange)
+
+    def _admit(self) -> None:
+        if self.draining:
+            raise Refused(fault(503, "the endpoint is shutting down", "draining", retry_after=1))
+        if self.metrics.in_flight > self.options.max_in_flight:
+            raise Refused(
+                fault(
+                    503,
+                    f"{self.options.max_in_flight} requests are being answered already",
+                    "overloaded",
+                    retry_after=1,
+                )
+            )
+
+    def _within(self, exchange: Exchange) -> float:
+        """The caller's deadline, or ours."""
+        given = exchange.header(WITHIN)
+        if given is None:
+            return self.options.default_within
+        try:
+            seconds = float(given)
+        except ValueError:
+            seconds = 0.0
+        if not 0 < seconds < float("inf"):
+            raise Refused(fault(400, f"{WITHIN.decode()} is a number of seconds above 0", "bad_deadline"))
+        return min(seconds, self.options.longest_within)
+
+    async def _complete(self, exchange: Exchange) -> str:
+        self._admit()
+        within = self._within(exchange)
+        asked = wire_in.read_chat(await exchange.body(self.options.max_body), within)
+        await (self._chat.stream if asked.stream else self._chat.complete)(exchange, asked)
+        return asked.request.model or ""
+
+    async def _embed(self, exchange: Exchange) -> str:
+        self._admit()
+        within = self._within(exchange)
+        asked = wire_in.read_embeddings(await exchange.body(self.options.max_body))
+        async with exchange.while_connected():
+            embedded = await self._backend.embed(asked.model, asked.inputs, within)
+        self.metrics.used(asked.model, embedded.usage)
+        await exchange.answer(200, wire_out.embeddings(embedded, asked.base64))
+        return asked.model
+
+    async def _models(self, exchange: Exchange) -> str:
+        await exchange.answer(200, wire_out.models(await self._backend.available_models(), self._started))
+        return ""
+
+    async def _health(self, exchange: Exchange) -> str:
+        status, said = (503, b'{"status":"draining"}') if self.draining else (200, b'{"status":"ok"}')
+        await exchange.answer(status, said)
+        return ""
+
+    async def _tell_metrics(self, exchange: Exchange) -> str:
+        text = self.metrics.text(len(self.events), self.events.dropped)
+        await exchange.answer(200, text, ((b"content-type", b"text/plain; version=0.0.4; charset=utf-8"),))
+        return ""
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return

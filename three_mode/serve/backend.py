@@ -1,0 +1,48 @@
+"""What the endpoint needs of whatever answers: `LLMConnection` is one."""
+
+from collections.abc import AsyncIterator, Sequence
+from types import TracebackType
+from typing import Protocol, Self
+
+from msgspec import Struct
+
+from three_mode.messages import Chunk, LLMRequest, LLMResponse, Usage
+
+
+class ModelInfo(Struct, frozen=True):
+    """One line of `/v1/models`."""
+
+    id: str
+    owned_by: str = "three-mode"
+
+
+class Embedded(Struct, frozen=True):
+    """Vectors, in the order of the inputs."""
+
+    vectors: tuple[tuple[float, ...], ...]
+    model: str
+    usage: Usage = Usage()
+
+
+class Stream(Protocol):
+    """A stream of chunks; leaving it cancels the far side at once."""
+
+    def __aiter__(self) -> AsyncIterator[Chunk]: ...
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> bool | None: ...
+
+
+class Backend(Protocol):
+    """The verbs of a connection that the endpoint hands out."""
+
+    async def chat_completion(self, request: LLMRequest) -> LLMResponse: ...
+
+    def stream(self, request: LLMRequest) -> Stream: ...
+
+    async def embed(self, model: str, inputs: Sequence[str], within: float | None = None) -> Embedded: ...
+
+    async def available_models(self) -> Sequence[ModelInfo]: ...

@@ -1,0 +1,94 @@
+"""`/v1/chat/completions`: one answer, whole or streamed, told to whoever watches."""
+
+import time
+import uuid
+
+from three_mode.errors import ThreeModeError
+from three_mode.messages import Chunk, Finish, Usage, UsageUpdate
+from three_mode.serve import faults, wire_out
+from three_mode.serve.asgi import EVENTS, Disconnected, Exchange
+from three_mode.serve.backend import Backend, Stream
+from three_mode.serve.events import RESPONSE_CHUNK, RESPONSE_COMPLETE, RESPONSE_START, EventHub
+from three_mode.serve.metrics import Metrics
+from three_mode.serve.wire_in import Asked
+
+
+class Chat:
+    """Answers chat requests."""
+
+    def __init__(self, backend: Backend, events: EventHub, metrics: Metrics) -> None:
+        self._backend, self._events, self._metrics = backend, events, metrics
+
+    async def complete(self, exchange: Exchange, asked: Asked) -> None:
+        number, started = _number(), time.perf_counter()
+        model = asked.request.model or ""
+        self._events.publish(RESPONSE_START, request_id=number, model=model)
+        used = Usage()
+        try:
+            async with exchange.while_connected():
+                response = await self._backend.chat_completion(asked.request)
+            used = response.usage
+            self._metrics.used(model, used)
+            await exchange.answer(200, wire_out.completion(response, number))
+        except (ThreeModeError, Disconnected) as error:
+            self._complete(number, model, started, used, error)
+            raise
+        self._complete(number, model, started, used)
+
+    async def stream(self, exchange: Exchange, asked: Asked) -> None:
+        """The status goes out with the first chunk: a request that fails before has the status of its error."""
+        number, started = _number(), time.perf_counter()
+        model = asked.request.model or ""
+        writer = wire_out.ChunkWriter(number, model, int(time.time()), asked.include_usage)
+        self._events.publish(RESPONSE_START, request_id=number, model=model)
+        used = Usage()
+        try:
+            async with exchange.while_connected(), self._backend.stream(asked.request) as chunks:
+                used = await self._pass_on(exchange, chunks, writer, number)
+        except ThreeModeError as error:
+            self._complete(number, model, started, used, error)
+            if exchange.status == 0:
+                raise
+            await exchange.end(faults.event(error))
+            return
+        except Disconnected as error:
+            self._complete(number, model, started, used, error)
+            raise
+        self._metrics.used(model, used)
+        await exchange.end()
+        self._complete(number, model, started, used)
+
+    async def _pass_on(
+        self, exchange: Exchange, chunks: Stream, writer: wire_out.ChunkWriter, number: str
+    ) -> Usage:
+        used = Usage()
+        async for chunk in chunks:
+            if exchange.status == 0:
+                await exchange.begin(EVENTS)
+                await exchange.write(writer.first())
+            data = writer.write(chunk)
+            if data:
+                await exchange.write(data)
+            if chunk.text:
+                self._events.publish(RESPONSE_CHUNK, request_id=number, text=chunk.text)
+            used = _usage(chunk, used)
+            if isinstance(chunk, Finish):
+                break
+        return used
+
+    def _complete(
+        self, number: str, model: str, started: float, used: Usage, error: BaseException | None = None
+    ) -> None:
+        said = {"error": type(error).__name__} if error else {}
+        self._events.publish(
+            RESPONSE_COMPLETE, request_id=number, model=model, latency=time.perf_counter() - started,
+            usage=wire_out.usage(used), **said,
+        )  # fmt: skip
+
+
+def _usage(chunk: Chunk, before: Usage) -> Usage:
+    return chunk.usage if isinstance(chunk, UsageUpdate) else before
+
+
+def _number() -> str:
+    return f"chatcmpl-{uuid.uuid4().hex}"

@@ -1,0 +1,73 @@
+"""Errors as HTTP: which status, which OpenAI code, and what the client may know. Pure."""
+
+import math
+
+import msgspec
+from msgspec import Struct
+
+from three_mode import errors
+from three_mode.errors import ThreeModeError
+
+
+class Fault(Struct, frozen=True):
+    """A refused or failed request, as it goes out."""
+
+    status: int
+    body: bytes
+    retry_after: int | None = None
+
+
+# The first class that fits decides, so the special ones stand first. A provider that refuses our key is our fault, not the caller's: 502.
+_STATUS: tuple[tuple[type[ThreeModeError], int, str], ...] = (
+    (errors.ContextLength, 400, "context_length_exceeded"),
+    (errors.UnsupportedParameter, 400, "unsupported_parameter"),
+    (errors.InvalidRequest, 400, "invalid_request"),
+    (errors.BadCall, 400, "bad_call"),
+    (errors.ContentFilter, 400, "content_filter"),
+    (errors.BudgetExceeded, 402, "budget_exceeded"),
+    (errors.PermissionDenied, 403, "permission_denied"),
+    (errors.NotFound, 404, "model_not_found"),
+    (errors.NoSuchAgent, 404, "agent_not_found"),
+    (errors.RateLimit, 429, "rate_limit_exceeded"),
+    (errors.QuotaExhausted, 429, "insufficient_quota"),
+    (errors.Overloaded, 503, "overloaded"),
+    (errors.ModeUnavailable, 503, "mode_unavailable"),
+    (errors.CircuitOpen, 503, "circuit_open"),
+    (errors.DeadlineExceeded, 504, "deadline_exceeded"),
+    (errors.CallCycle, 508, "call_cycle"),
+    (errors.AgentError, 500, "agent_failed"),
+    (errors.AllProvidersFailed, 502, "all_providers_failed"),
+    (errors.LLMError, 502, "provider_failed"),
+    (ThreeModeError, 500, "server_error"),
+)
+_KIND = {400: "invalid_request_error", 401: "authentication_error", 403: "permission_error", 404: "not_found_error",
+         413: "invalid_request_error", 429: "rate_limit_error"}  # fmt: skip
+
+
+def fault(
+    status: int, message: str, code: str, field: str | None = None, retry_after: float | None = None
+) -> Fault:
+    wait = None if retry_after is None else max(1, math.ceil(retry_after))
+    error = {"message": message, "type": _KIND.get(status, "server_error"), "param": field, "code": code}
+    return Fault(status, msgspec.json.encode({"error": error}), wait)
+
+
+def from_error(error: ThreeModeError) -> Fault:
+    """What the client is told. The text of our own errors holds no keys and no content; a foreign one would, and is not sent."""
+    status, code = next((status, code) for kind, status, code in _STATUS if isinstance(error, kind))
+    message = str(error)
+    if isinstance(error, errors.AllProvidersFailed) and error.causes:
+        message += ": " + "; ".join(str(cause) for cause in error.causes)
+    wait = (
+        error.retry_after
+        if error.retry_after is not None
+        else 1.0
+        if status == 503 and error.retryable
+        else None
+    )
+    return fault(status, message, code, getattr(error, "field", None), wait)
+
+
+def event(error: ThreeModeError) -> bytes:
+    """The same within a stream that has begun, where the status is already gone."""
+    return b"data: " + from_error(error).body + b"\n\n"

@@ -1,0 +1,71 @@
+"""Who may ask: keys, web pages of other origins, and names that lead to loopback. Pure.
+
+A web page can send requests to a server on its reader's own machine, and a hostile name can be made to point there. So a
+request that names another origin is refused, and an endpoint without keys answers only to the names of loopback.
+"""
+
+import hmac
+import ipaddress
+from collections.abc import Callable
+
+from three_mode.serve.faults import Fault, fault
+from three_mode.serve.options import ServeOptions
+
+SUBPROTOCOL = "three-mode.events"
+# A browser's WebSocket cannot set headers: the key rides as a second subprotocol, `bearer.KEY`.
+_BEARER_PROTOCOL = "bearer."
+
+
+def refusal(options: ServeOptions, header: Callable[[bytes], str | None]) -> Fault | None:
+    """Why this request is not answered; None if it is."""
+    if not _origin_is_ours(options, header(b"origin"), header(b"host")):
+        return fault(403, "web pages of other origins may not use this endpoint", "origin_refused")
+    if not options.api_keys:
+        if not _names_loopback(header(b"host")):
+            return fault(
+                403, "without API keys this endpoint answers to names of loopback only", "host_refused"
+            )
+        return None
+    given = _key(header(b"authorization"), header(b"sec-websocket-protocol"))
+    if given is None:
+        return fault(401, "this endpoint needs an API key: Authorization: Bearer KEY", "missing_api_key")
+    # Each key is compared, and in constant time, so that the time says nothing of how near a guess was.
+    matches = [hmac.compare_digest(given.encode(), key.encode()) for key in options.api_keys]
+    return None if any(matches) else fault(401, "wrong API key", "invalid_api_key")
+
+
+def subprotocol(offered: str | None) -> str | None:
+    """The one we speak, if the client offered it; a client that offers none gets none."""
+    return SUBPROTOCOL if offered and SUBPROTOCOL in _words(offered) else None
+
+
+def _key(authorization: str | None, protocols: str | None) -> str | None:
+    if authorization is not None:
+        scheme, _, key = authorization.partition(" ")
+        return key.strip() if scheme.lower() == "bearer" and key.strip() else None
+    for word in _words(protocols or ""):
+        if word.startswith(_BEARER_PROTOCOL):
+            return word.removeprefix(_BEARER_PROTOCOL)
+    return None
+
+
+def _origin_is_ours(options: ServeOptions, origin: str | None, host: str | None) -> bool:
+    if origin is None or origin in options.allowed_origins:
+        return True
+    return host is not None and origin in (f"http://{host}", f"https://{host}")
+
+
+def _names_loopback(host: str | None) -> bool:
+    if host is None:
+        return True  # HTTP/1.0, or an :authority that the server did not hand on: no browser sends that
+    name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+    if name == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",")]

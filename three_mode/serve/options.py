@@ -1,0 +1,64 @@
+"""How the endpoint listens, and what it refuses."""
+
+import ipaddress
+from pathlib import Path
+
+from msgspec import Struct
+
+from three_mode.errors import ConfigurationError
+
+
+class Tls(Struct, frozen=True):
+    """A certificate chain and its key, as PEM files."""
+
+    certificate: Path
+    key: Path
+
+
+class ServeOptions(Struct, frozen=True, kw_only=True):
+    """Loopback by default. Elsewhere the endpoint refuses to start without an API key and TLS."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    tls: Tls | None = None
+    api_keys: frozenset[str] = frozenset()
+    max_body: int = 8 << 20
+    """Bytes of a request; more is a 413."""
+    max_in_flight: int = 512
+    """Requests being answered at once; more are a 503 that says when to try again."""
+    default_within: float = 120.0
+    """Seconds for a request that brings no deadline of its own."""
+    longest_within: float = 3600.0
+    """What a caller's own deadline is cut to."""
+    event_buffer: int = 1024
+    """Events that wait for one slow WebSocket; beyond, the oldest go and the reader is told how many."""
+    max_event_readers: int = 64
+    drain_within: float = 30.0
+    """Seconds that running requests have after SIGTERM."""
+    allowed_origins: frozenset[str] = frozenset()
+    """Web pages of other origins that may open `/events`, as in "https://console.example"."""
+
+    def __post_init__(self) -> None:
+        if any(not key.strip() for key in self.api_keys):
+            raise ConfigurationError("an API key is empty")
+        if self.max_body < 1 or self.max_in_flight < 1 or self.event_buffer < 1:
+            raise ConfigurationError("max_body, max_in_flight and event_buffer are at least 1")
+        lacks = [what for what, there in (("an API key", self.api_keys), ("TLS", self.tls)) if not there]
+        if lacks and not self.on_loopback:
+            raise ConfigurationError(
+                f"{self.host} can be reached from elsewhere: that needs {' and '.join(lacks)}",
+                hint="give --api-key-file and --certificate with --key, or listen on 127.0.0.1",
+            )
+
+    @property
+    def on_loopback(self) -> bool:
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False  # a name: where it leads is not known before it is used
+
+    def __repr__(self) -> str:  # keys stay out of logs and tracebacks
+        scheme = "https" if self.tls else "http"
+        return f"ServeOptions({scheme}://{self.host}:{self.port}, {len(self.api_keys)} API keys)"

@@ -1,0 +1,83 @@
+"""Runs the application on granian, in this process and loop: HTTP/2 and HTTP/1.1, TLS, WebSockets, drain on SIGTERM."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from three_mode.errors import ConfigurationError, MissingExtra
+from three_mode.serve.app import App
+
+log = logging.getLogger("three_mode.serve")
+
+
+@asynccontextmanager
+async def serve(app: App) -> AsyncIterator[None]:
+    """Listens while the block runs; then drains."""
+    server = _granian(app)
+    listening = asyncio.create_task(server.serve(), name="three-mode serve")
+    try:
+        await _answers(app, listening)
+        yield
+        if not await app.drain():
+            log.warning(
+                "requests still ran after %s s of draining and were cut off", app.options.drain_within
+            )
+    finally:
+        server.stop()
+        await asyncio.gather(listening, return_exceptions=True)
+
+
+async def until_signalled() -> None:
+    """Returns on the first SIGTERM or SIGINT."""
+    loop, told = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told.set)
+    try:
+        await told.wait()
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+def _granian(app: App) -> Any:
+    try:
+        from granian.constants import HTTPModes, Interfaces
+        from granian.http import HTTP1Settings, HTTP2Settings
+        from granian.server.embed import Server
+    except ImportError:
+        raise MissingExtra.of("granian, which `three-mode serve` runs on,", "serve") from None
+    options = app.options
+    return Server(
+        app,
+        address="127.0.0.1" if options.host == "localhost" else options.host,
+        port=options.port,
+        interface=Interfaces.ASGI,
+        http=HTTPModes.auto,
+        log_enabled=False,
+        http1_settings=HTTP1Settings(max_buffer_size=1 << 16, header_read_timeout=10_000),
+        http2_settings=HTTP2Settings(max_headers_size=1 << 16, max_concurrent_streams=256),
+        ssl_cert=options.tls.certificate if options.tls else None,
+        ssl_key=options.tls.key if options.tls else None,
+    )
+
+
+async def _answers(app: App, listening: "asyncio.Task[None]") -> None:
+    """Ready means that a connection was taken, not that a task was started."""
+    host = "127.0.0.1" if app.options.host in ("localhost", "0.0.0.0") else app.options.host  # noqa: S104
+    for _ in range(200):
+        if listening.done():
+            listening.result()
+            break
+        try:
+            _, writer = await asyncio.open_connection(host, app.options.port)
+        except OSError:
+            await asyncio.sleep(0.025)
+            continue
+        writer.close()
+        return
+    raise ConfigurationError(
+        f"cannot listen on {app.options.host}:{app.options.port}", hint="is the port taken?"
+    )

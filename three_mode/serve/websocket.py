@@ -1,0 +1,61 @@
+"""`/events`: the hub's events to one WebSocket, until it goes.
+
+`/events?kinds=response_start,agent_lost` narrows them. The reader is given nothing it must answer; what it sends is ignored.
+"""
+
+import asyncio
+from urllib.parse import parse_qs
+
+from three_mode.serve import guard
+from three_mode.serve.asgi import Exchange, Receive, Scope, Send
+from three_mode.serve.events import EventHub, Reader
+from three_mode.serve.options import ServeOptions
+
+POLICY, TRY_LATER = 1008, 1013
+
+
+async def watch_events(
+    scope: Scope, receive: Receive, send: Send, hub: EventHub, options: ServeOptions
+) -> None:
+    exchange = Exchange(scope, receive, send)
+    if (await receive())["type"] != "websocket.connect":
+        return
+    refused = guard.refusal(options, exchange.header)
+    if refused is not None or exchange.path != "/events":
+        await send({"type": "websocket.close", "code": POLICY})
+        return
+    await send(
+        {
+            "type": "websocket.accept",
+            "subprotocol": guard.subprotocol(exchange.header(b"sec-websocket-protocol")),
+        }
+    )
+    if len(hub) >= options.max_event_readers:
+        await send({"type": "websocket.close", "code": TRY_LATER, "reason": "too many readers"})
+        return
+    reader = hub.open(_kinds(exchange.query))
+    try:
+        await _until_gone(receive, send, reader)
+    finally:
+        hub.close(reader)
+
+
+async def _until_gone(receive: Receive, send: Send, reader: Reader) -> None:
+    async def pass_on() -> None:
+        while True:
+            await send({"type": "websocket.send", "text": (await reader.get()).decode()})
+
+    sending = asyncio.create_task(pass_on())
+    try:
+        while not sending.done():
+            message = await receive()
+            if message["type"] == "websocket.disconnect":
+                return
+    finally:
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+
+
+def _kinds(query: bytes) -> list[str] | None:
+    given = parse_qs(query.decode("latin-1")).get("kinds")
+    return [kind for kind in ",".join(given).split(",") if kind] if given else None

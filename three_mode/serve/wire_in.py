@@ -1,0 +1,115 @@
+"""An OpenAI request body into ours. Pure: what does not fit is an `InvalidRequest` that names the field.
+
+Fields that have no meaning of their own here go to the provider through `extra`; none is dropped in silence.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from three_mode.errors import InvalidRequest, UnsupportedParameter
+from three_mode.messages import CacheHints, LLMRequest
+
+# Their name -> ours, for fields that mean the same.
+_SAME = {
+    "model": "model", "messages": "messages", "tools": "tools", "response_format": "response_format",
+    "temperature": "temperature", "top_p": "top_p", "stop": "stop", "seed": "seed", "metadata": "metadata",
+    "reasoning_effort": "reasoning", "max_tokens": "max_tokens", "max_completion_tokens": "max_tokens",
+}  # fmt: skip
+# Fields whose default says nothing new.
+_DEFAULTS: dict[str, Any] = {"n": 1, "stream": False, "logprobs": False}
+
+
+class Asked(Struct, frozen=True):
+    """What a client asked for: the request, and how it wants the answer."""
+
+    request: LLMRequest
+    stream: bool = False
+    include_usage: bool = False
+
+
+class EmbeddingAsked(Struct, frozen=True):
+    """A request for embeddings."""
+
+    model: str
+    inputs: tuple[str, ...]
+    base64: bool = False
+
+
+def read_chat(body: bytes, within: float) -> Asked:
+    """The body of `/v1/chat/completions`; `within` is the caller's deadline."""
+    data = _object(body)
+    if data.get("n") not in (None, 1):
+        raise UnsupportedParameter("one answer a request", field="n", hint="send the request n times")
+    stream = data.pop("stream", None) or False
+    if not isinstance(stream, bool):
+        raise InvalidRequest("stream is true or false", field="stream")
+    options = data.pop("stream_options", None) or {}
+    if not isinstance(options, Mapping):
+        raise InvalidRequest("stream_options is an object", field="stream_options")
+    fields: dict[str, Any] = {"within": within}
+    for theirs, ours in _SAME.items():
+        value = data.pop(theirs, None)
+        if value is not None:
+            fields[ours] = value
+    if not isinstance(fields.get("model"), str):
+        raise InvalidRequest("the request names no model", field="model", hint="GET /v1/models lists them")
+    if "messages" not in fields:
+        raise InvalidRequest("the request has no messages", field="messages")
+    choice = data.pop("tool_choice", None)
+    if choice is not None:
+        fields["tool_choice"] = _tool_choice(choice)
+    key = data.pop("prompt_cache_key", None)
+    if key is not None:
+        fields["cache"] = CacheHints(key=str(key))
+    fields["extra"] = _said(data)
+    return Asked(LLMRequest(**fields), stream, bool(options.get("include_usage")))
+
+
+def read_embeddings(body: bytes) -> EmbeddingAsked:
+    """The body of `/v1/embeddings`: a text or several; tokens are not taken, as they belong to one tokenizer."""
+    data = _object(body)
+    model, given = data.get("model"), data.get("input")
+    if not isinstance(model, str) or not model:
+        raise InvalidRequest("the request names no model", field="model", hint="GET /v1/models lists them")
+    texts = [given] if isinstance(given, str) else given
+    if not isinstance(texts, Sequence) or not texts or not all(isinstance(text, str) for text in texts):
+        raise InvalidRequest("input is a text, or a list of texts that is not empty", field="input")
+    encoding = data.get("encoding_format") or "float"
+    if encoding not in ("float", "base64"):
+        raise InvalidRequest("encoding_format is float or base64", field="encoding_format")
+    return EmbeddingAsked(model, tuple(texts), encoding == "base64")
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        data = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidRequest(f"the body is not JSON: {error}") from None
+    if not isinstance(data, dict):
+        raise InvalidRequest("the body is not a JSON object")
+    return data
+
+
+def _said(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What is left and says something: neither null nor a default."""
+    return {
+        name: value
+        for name, value in data.items()
+        if value is not None and _DEFAULTS.get(name, data) != value
+    }
+
+
+def _tool_choice(choice: Any) -> Any:
+    if isinstance(choice, Mapping):
+        function = choice.get("function")
+        if (
+            choice.get("type") == "function"
+            and isinstance(function, Mapping)
+            and isinstance(function.get("name"), str)
+        ):
+            return function["name"]
+        raise InvalidRequest("tool_choice names no function", field="tool_choice")
+    return choice

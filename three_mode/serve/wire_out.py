@@ -1,0 +1,159 @@
+"""Our answers, chunks and models as OpenAI's bodies. Pure."""
+
+import base64
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from three_mode.messages import (
+    Chunk,
+    Finish,
+    LLMResponse,
+    Start,
+    TextDelta,
+    ThinkingDelta,
+    ToolCall,
+    ToolDelta,
+    Usage,
+    UsageUpdate,
+)
+from three_mode.serve.backend import Embedded, ModelInfo
+
+encode = msgspec.json.encode
+
+# What OpenAI's clients know; anything else we say is a plain end.
+_FINISH = {"stop": "stop", "length": "length", "tool_calls": "tool_calls", "content_filter": "content_filter"}
+DONE = b"data: [DONE]\n\n"
+
+
+def completion(response: LLMResponse, request_id: str) -> bytes:
+    """The body of an answer that is not streamed; what is ours alone stands under `three_mode`."""
+    message: dict[str, Any] = {"role": "assistant", "content": response.content or None}
+    if response.thinking:
+        message["reasoning_content"] = response.thinking
+    if response.tool_calls:
+        message["tool_calls"] = [_tool_call(call) for call in response.tool_calls]
+    choice = {
+        "index": 0, "message": message, "logprobs": None, "finish_reason": _FINISH.get(response.finish_reason, "stop")
+    }  # fmt: skip
+    return encode({
+        "id": request_id,
+        "object": "chat.completion",
+        "created": int(response.created_at.timestamp()),
+        "model": response.model,
+        "choices": [choice],
+        "usage": usage(response.usage),
+        "three_mode": {
+            "provider": response.provider,
+            "mode": response.mode,
+            "latency": response.latency,
+            "cost": response.usage.cost,
+            "steps": response.steps,
+        },
+    })  # fmt: skip
+
+
+def usage(used: Usage) -> dict[str, Any]:
+    return {
+        "prompt_tokens": used.input_tokens,
+        "completion_tokens": used.output_tokens,
+        "total_tokens": used.total_tokens,
+        "prompt_tokens_details": {"cached_tokens": used.cache_read_tokens},
+        "completion_tokens_details": {"reasoning_tokens": used.reasoning_tokens},
+    }
+
+
+def _tool_call(call: ToolCall) -> dict[str, Any]:
+    arguments = call.raw if call.raw is not None else encode(call.arguments).decode()
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments}}
+
+
+class ChunkWriter:
+    """Chunks of one answer as server-sent events.
+
+    What does not change within a stream is encoded once: a text delta costs the escaping of its text and little else.
+    """
+
+    def __init__(self, request_id: str, model: str, created: int, include_usage: bool) -> None:
+        self._id, self._created = request_id, created
+        self._include_usage = include_usage
+        self._usage = Usage()
+        self._tools: dict[
+            int, int
+        ] = {}  # index of the block -> place among the tool calls, as clients count them
+        self._name(model)
+
+    def _name(self, model: str) -> None:
+        head = encode({
+            "id": self._id, "object": "chat.completion.chunk", "created": self._created, "model": model
+        })  # fmt: skip
+        self._head = b"data: " + head[:-1] + b',"choices":['
+        self._model = model
+
+    def first(self) -> bytes:
+        """The role comes at once, so that a client knows that the answer has begun."""
+        return self._delta({"role": "assistant", "content": ""})
+
+    def write(self, chunk: Chunk) -> bytes:
+        match chunk:
+            case TextDelta():
+                return b"%b%b%b" % (
+                    self._head + b'{"index":0,"delta":{"content":',
+                    encode(chunk.text),
+                    b'},"finish_reason":null}]}\n\n',
+                )
+            case ThinkingDelta():
+                return self._delta({"reasoning_content": chunk.thinking}) if chunk.thinking else b""
+            case ToolDelta():
+                return self._delta({"tool_calls": [self._tool(chunk)]})
+            case UsageUpdate():
+                self._usage = chunk.usage
+                return b""
+            case Start():
+                if chunk.model and chunk.model != self._model:
+                    self._name(chunk.model)
+                return b""
+            case Finish():
+                return self._finish(chunk)
+
+    def _tool(self, chunk: ToolDelta) -> dict[str, Any]:
+        known = chunk.index in self._tools
+        place = self._tools.setdefault(chunk.index, len(self._tools))
+        function: dict[str, Any] = {"arguments": chunk.arguments}
+        if chunk.name:
+            function["name"] = chunk.name
+        delta: dict[str, Any] = {"index": place, "function": function}
+        if not known:
+            delta |= {"id": chunk.id or f"call_{place}", "type": "function"}
+        return delta
+
+    def _finish(self, chunk: Finish) -> bytes:
+        said = self._delta({}, _FINISH.get(chunk.reason, "stop"))
+        if self._include_usage:
+            said += self._head + b'],"usage":' + encode(usage(self._usage)) + b"}\n\n"
+        return said + DONE
+
+    def _delta(self, delta: dict[str, Any], finish: str | None = None) -> bytes:
+        return self._head + encode({"index": 0, "delta": delta, "finish_reason": finish}) + b"]}\n\n"
+
+
+def models(known: Sequence[ModelInfo], created: int) -> bytes:
+    data = [
+        {"id": model.id, "object": "model", "created": created, "owned_by": model.owned_by} for model in known
+    ]
+    return encode({"object": "list", "data": data})
+
+
+def embeddings(embedded: Embedded, as_base64: bool) -> bytes:
+    data = [
+        {"object": "embedding", "index": index, "embedding": _base64(vector) if as_base64 else vector}
+        for index, vector in enumerate(embedded.vectors)
+    ]
+    used = {"prompt_tokens": embedded.usage.input_tokens, "total_tokens": embedded.usage.total_tokens}
+    return encode({"object": "list", "data": data, "model": embedded.model, "usage": used})
+
+
+def _base64(vector: Sequence[float]) -> str:
+    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
