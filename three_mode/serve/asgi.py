@@ -50,7 +50,8 @@ class Exchange:
         declared = self.header(b"content-length")
         if declared is not None and declared.isdigit() and int(declared) > limit + MOST_THROWN_AWAY:
             raise Refused(too_large(limit))
-        pieces, size = [], 0
+        pieces: list[bytes] = []
+        size = 0
         while True:
             message = await self._receive()
             if message["type"] == "http.disconnect":
