@@ -195,6 +195,18 @@ def mixed(rng: random.Random, turns: int, weights: dict[str, float], fillers: in
     return made
 
 
+def first_steps(rng: random.Random) -> Conversation:
+    """The shortest copying there is: what is learned first, because all but the sums rests on it."""
+    kind = rng.random()
+    if kind < 0.6:
+        said = of_split(rng, "echo", value, False)
+        return Conversation("", [Turn(rng.choice((f"Repeat: {said}", f"Say {said}", f"Echo: {said}")), said)])
+    if kind < 0.8:
+        known = facts(rng, False, 1)
+        return Conversation(system_of(rng, known, 0), [recall(rng, known)])
+    return Conversation("", [add(rng, False)])
+
+
 def rendered(conversation: Conversation) -> list[tuple[str, bool]]:
     """The text in order, with True for the parts that the model itself says."""
     parts: list[tuple[str, bool]] = []

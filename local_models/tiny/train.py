@@ -24,8 +24,8 @@ from local_models.tiny.network import Shape, Weights, initial, logits
 
 BOS = vocabulary.IDS[vocabulary.BOS]
 WEIGHTS = {"recall": 0.24, "echo": 0.14, "add": 0.34, "count": 0.14, "tool": 0.14}
-# (share of the time budget, tokens per row, rows per step, most turns of a conversation, most filler sentences)
-STAGES = ((0.80, 128, 16, 4, 1), (0.20, 320, 8, 8, 8))
+# (end of the stage as a share of the time budget, tokens per row, rows per step, most turns, most filler sentences)
+STAGES = ((0.12, 64, 32, 0, 0), (0.80, 128, 16, 4, 1), (1.01, 320, 8, 8, 8))
 
 
 def tokens_of(conversation: tasks.Conversation) -> tuple[list[int], list[int]]:
@@ -45,7 +45,9 @@ def rows(
     for row in range(count):
         at, segment = 0, 1
         while length - at > 24:
-            ids, said = tokens_of(tasks.mixed(rng, rng.randint(1, turns), WEIGHTS, fillers))
+            ids, said = tokens_of(
+                tasks.mixed(rng, rng.randint(1, turns), WEIGHTS, fillers) if turns else tasks.first_steps(rng)
+            )
             if len(ids) - 1 > length - at and at:
                 break
             take = min(len(ids) - 1, length - at)
@@ -111,7 +113,7 @@ def rate_at(done: float, steps: int, peak: float) -> float:
 def stages(budget: float, spent: float) -> Iterator[tuple[float, tuple[float, int, int, int, int]]]:
     started = time.monotonic() - spent
     while (done := (time.monotonic() - started) / budget) < 1:
-        yield done, STAGES[0] if done < STAGES[0][0] else STAGES[1]
+        yield done, next(stage for stage in STAGES if done < stage[0])
 
 
 def train(work: Path, minutes: float, peak: float, seed: int) -> None:
