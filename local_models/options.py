@@ -1,0 +1,132 @@
+"""What a caller may choose: when a model is loaded, and with every call. Frozen values, checked where they are made."""
+
+from typing import Any, Literal, TypedDict
+
+import msgspec
+
+from local_models.errors import BadOption
+
+KvLayout = Literal["auto", "split", "unified"]
+KvType = Literal["f16", "q8_0"]
+
+
+def _require(condition: bool, field: str, rule: str) -> None:
+    if not condition:
+        raise BadOption(f"`{field}` {rule}", field=field)
+
+
+class Lora(msgspec.Struct, frozen=True, kw_only=True):
+    """A trained adapter, applied to every call until `LocalModel.set_lora` says otherwise."""
+
+    path: str
+    scale: float = 1.0
+
+
+class LoadOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a model is loaded. Zero and "auto" mean: chosen for this device, and said in `statistics()`."""
+
+    context: int = 0  # most tokens of one conversation; 0: what it was trained for, at most 4096
+    sequences: int = 0  # conversations in the KV cache at once, at most 256; more callers wait in the queue
+    pool: int = 0  # tokens of all conversations together, for the unified layout
+    layout: KvLayout = "auto"
+    kv_type: KvType = "f16"
+    batch: int = 512  # most tokens in one step
+    threads: int = 0
+    gpu_layers: int | Literal["auto"] = "auto"
+    step_ms: float = 20.0  # a step with running streams aims at this much: the rest of a long prompt waits
+    queue: int = 4096  # waiting calls; one more gets `Overloaded`
+    prefix_tokens: int = -1  # most tokens of finished conversations kept for re-use; -1: what the cache holds
+    chat_template: str = ""  # instead of the one in the file
+    lora: tuple[Lora, ...] = ()
+    isolated: bool = False  # in a process of its own: a native crash ends calls, not this process
+    mmap: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("context", "sequences", "pool", "threads"):
+            _require(getattr(self, name) >= 0, name, "is a count, or 0 for automatic")
+        _require(
+            self.sequences <= 256, "sequences", "is at most 256, the limit of llama.cpp; more callers queue"
+        )
+        _require(8 <= self.batch <= 8192, "batch", "is between 8 and 8192 tokens")
+        _require(0 < self.step_ms <= 10_000, "step_ms", "is between 0 and 10000 milliseconds")
+        _require(self.queue >= 1, "queue", "holds at least one call")
+        _require(self.prefix_tokens >= -1, "prefix_tokens", "is a number of tokens, or -1 for automatic")
+
+
+class Generate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How one call is answered."""
+
+    max_tokens: int = 512
+    temperature: float = 0.8  # 0 is greedy
+    top_k: int = 40  # 0: all
+    top_p: float = 0.95
+    min_p: float = 0.05
+    repeat_penalty: float = 1.0
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    penalty_window: int = 64
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    schema: dict[str, Any] | None = None  # JSON Schema of the answer
+    grammar: str = ""  # or GBNF, with a rule `root`
+    logprobs: int = -1  # -1: none; 0: of the chosen token; n: and of the n likeliest
+    tools: tuple[
+        dict[str, Any], ...
+    ] = ()  # {"type": "function", "function": {"name", "description", "parameters"}}
+    agent: str = ""  # who asks: agents get equal shares
+    priority: int = 0  # higher goes first, and may take the place of lower
+    within: float = 300.0  # seconds, waiting included
+
+    def __post_init__(self) -> None:
+        _require(self.max_tokens >= 1, "max_tokens", "is at least 1")
+        _require(0 <= self.temperature <= 10, "temperature", "is between 0 and 10")
+        _require(self.top_k >= 0, "top_k", "is a count, or 0 for all")
+        _require(0 < self.top_p <= 1, "top_p", "is above 0 and at most 1")
+        _require(0 <= self.min_p < 1, "min_p", "is at least 0 and below 1")
+        _require(0 < self.repeat_penalty <= 10, "repeat_penalty", "is above 0 and at most 10")
+        _require(-2 <= self.frequency_penalty <= 2, "frequency_penalty", "is between -2 and 2")
+        _require(-2 <= self.presence_penalty <= 2, "presence_penalty", "is between -2 and 2")
+        _require(0 <= self.penalty_window <= 4096, "penalty_window", "is between 0 and 4096 tokens")
+        _require(self.seed is None or 0 <= self.seed < 2**32 - 1, "seed", "is a number below 2**32 - 1")
+        _require(len(self.stop) <= 16 and all(self.stop), "stop", "is at most 16 strings, none of them empty")
+        _require(not (self.schema is not None and self.grammar), "grammar", "and `schema` exclude each other")
+        _require(-1 <= self.logprobs <= 50, "logprobs", "is at most 50")
+        _require(self.within > 0, "within", "is a number of seconds above 0")
+
+
+class GenerateChanges(TypedDict, total=False):
+    """The fields of `Generate` as keywords of a call: `model.chat(messages, max_tokens=64, temperature=0)`."""
+
+    max_tokens: int
+    temperature: float
+    top_k: int
+    top_p: float
+    min_p: float
+    repeat_penalty: float
+    frequency_penalty: float
+    presence_penalty: float
+    penalty_window: int
+    seed: int | None
+    stop: tuple[str, ...]
+    schema: dict[str, Any] | None
+    grammar: str
+    logprobs: int
+    tools: tuple[dict[str, Any], ...]
+    agent: str
+    priority: int
+    within: float
+
+
+DEFAULTS = Generate()
+
+
+def changed(options: Generate, changes: GenerateChanges) -> Generate:
+    """The options with some fields replaced; an unknown field is an error that lists the known ones."""
+    if not changes:
+        return options
+    unknown = sorted(set(changes) - set(Generate.__struct_fields__))
+    if unknown:
+        known = ", ".join(Generate.__struct_fields__)
+        raise BadOption(f"no option `{unknown[0]}`", field=unknown[0], hint=f"there are: {known}")
+    merged: Generate = msgspec.structs.replace(options, **changes)
+    return merged
