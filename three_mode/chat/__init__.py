@@ -1,0 +1,7 @@
+"""A conversation in the terminal: what was said, what was typed, and how it is shown."""
+
+from three_mode.chat.commands import COMMANDS, Command, parse
+from three_mode.chat.conversation import Conversation
+from three_mode.chat.session import Session
+
+__all__ = ["COMMANDS", "Command", "Conversation", "Session", "parse"]

@@ -1,0 +1,151 @@
+"""The loop of a chat: reads a line, streams the answer, survives errors; Ctrl-C ends an answer and not the chat."""
+
+import time
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from rich.console import Console
+from rich.markup import escape
+
+from three_mode.chat.commands import COMMANDS, parse
+from three_mode.chat.conversation import Conversation
+from three_mode.errors import ThreeModeError
+from three_mode.messages import Chunk, Folding, LLMRequest, LLMResponse, ThinkingDelta
+
+
+class Talker(Protocol):
+    """A connection for code without a loop."""
+
+    def stream(self, request: LLMRequest) -> AbstractContextManager[Iterable[Chunk]]: ...
+
+
+class Session:
+    """One chat. `read(prompt, prefilled)` gives a line and raises EOFError at its end."""
+
+    def __init__(
+        self, talker: Talker, conversation: Conversation, console: Console, read: Callable[[str, str], str]
+    ) -> None:
+        self._talker, self._conversation, self._console, self._read = talker, conversation, console, read
+        self._prefilled = ""
+
+    def run(self) -> None:
+        """Until the person leaves."""
+        self._console.print(f"[dim]talking to {escape(self._conversation.model)}; /help for commands[/dim]")
+        while True:
+            prefilled, self._prefilled = self._prefilled, ""
+            try:
+                line = self._read("you> ", prefilled)
+            except EOFError:
+                self._console.print()
+                return
+            except KeyboardInterrupt:
+                self._console.print("[dim](Ctrl-D or /quit to leave)[/dim]")
+                continue
+            if not self.take(line):
+                return
+
+    def take(self, line: str) -> bool:
+        """What a line says; False when it was the last."""
+        command = parse(line)
+        if command.name is None:
+            if command.text:
+                self.ask(command.text)
+            return True
+        if command.name in ("quit", "exit", "q"):
+            return False
+        if command.name not in COMMANDS:
+            self._console.print(f"no command /{escape(command.name)}; /help lists them")
+        else:
+            getattr(self, f"_{command.name}")(command.text)
+        return True
+
+    def ask(self, text: str) -> bool:
+        """Streams the answer; what came before Ctrl-C or a break is kept. False if there was no answer."""
+        request = self._conversation.say(text)
+        folding, started, first = Folding(), time.perf_counter(), None
+        stopped = ""
+        try:
+            with self._talker.stream(request) as chunks:
+                for chunk in chunks:
+                    folding.add(chunk)
+                    if first is None and folding.has_content:
+                        first = time.perf_counter() - started
+                    self._show(chunk)
+        except KeyboardInterrupt:
+            stopped = "stopped"
+        except ThreeModeError as error:
+            stopped = f"[red]{type(error).__name__}[/red]: {escape(str(error))}"
+        response = folding.response()
+        if folding.has_content:
+            self._conversation.answered(response)
+            self._console.print()
+        else:
+            self._conversation.undo()
+        if stopped:
+            self._console.print(stopped, soft_wrap=True)
+        self._console.print(_footer(response, first, time.perf_counter() - started), highlight=False)
+        return folding.has_content
+
+    def _show(self, chunk: Chunk) -> None:
+        if isinstance(chunk, ThinkingDelta):
+            self._console.print(f"[dim]{escape(chunk.thinking)}[/dim]", end="", highlight=False)
+        elif chunk.text:
+            self._console.print(chunk.text, end="", markup=False, highlight=False, soft_wrap=True)
+
+    def _help(self, _: str) -> None:
+        for name, said in COMMANDS.items():
+            self._console.print(f"  [bold]/{name:8}[/bold] {said}")
+
+    def _model(self, text: str) -> None:
+        self._conversation.model = text or self._conversation.model
+        self._console.print(f"[dim]talking to {escape(self._conversation.model)}[/dim]")
+
+    def _system(self, text: str) -> None:
+        self._conversation.system = text or self._conversation.system
+        self._console.print(f"[dim]system: {escape(self._conversation.system) or '(none)'}[/dim]")
+
+    def _edit(self, _: str) -> None:
+        self._prefilled = self._conversation.undo() or ""
+        if not self._prefilled:
+            self._console.print("[dim]nothing was said yet[/dim]")
+
+    def _retry(self, _: str) -> None:
+        said = self._conversation.undo()
+        if said is None:
+            self._console.print("[dim]nothing was said yet[/dim]")
+        else:
+            self.ask(said)
+
+    def _undo(self, _: str) -> None:
+        said = self._conversation.undo()
+        self._console.print(
+            f"[dim]taken back: {escape(said)}[/dim]" if said else "[dim]nothing was said yet[/dim]"
+        )
+
+    def _reset(self, _: str) -> None:
+        self._conversation.reset()
+        self._console.print("[dim]forgotten[/dim]")
+
+    def _history(self, _: str) -> None:
+        for said, response in self._conversation.turns:
+            self._console.print(f"[bold]you>[/bold] {escape(said)}", highlight=False)
+            if response is not None:
+                self._console.print(response.content, markup=False, highlight=False)
+
+
+def _footer(response: LLMResponse, first: float | None, total: float) -> str:
+    """Which mode answered and how long it took, in the unit a person can read."""
+    words = [response.mode.name, response.model] if response.model else []
+    if first is not None:
+        words.append(f"first token {_time(first)}")
+    words.append(_time(total))
+    if response.usage.total_tokens:
+        words.append(f"{response.usage.input_tokens}+{response.usage.output_tokens} tokens")
+    if response.usage.cost is not None:
+        words.append(f"${response.usage.cost:.6f}")
+    return f"[dim]{' · '.join(escape(word) for word in words)}[/dim]"
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds * 1e3:.1f} ms"
