@@ -66,13 +66,8 @@ def build_llama() -> None:
     if have.stdout.strip() == wanted.partition("==")[2]:
         return
     if not any(shutil.which(name) for name in ("c++", "g++", "clang++")):
-        sys.exit(
-            "three-mode: a C++ compiler is needed to build llama-cpp-python (Debian: apt-get install g++ cmake)"
-        )
-    print(
-        f"three-mode: {wanted}: from pip's cache, or compiled now (about six minutes on two cores)",
-        flush=True,
-    )
+        sys.exit("three-mode: a C++ compiler is needed to build llama-cpp-python (Debian: apt-get install g++ cmake)")
+    print(f"three-mode: {wanted}: from pip's cache, or compiled now (about six minutes on two cores)", flush=True)
     started, shown = time.monotonic(), -1
     log = VENV / "llama-build.log"
     command = [
@@ -80,9 +75,7 @@ def build_llama() -> None:
     ]  # fmt: skip
     with (
         log.open("w") as out,
-        subprocess.Popen(
-            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        ) as build,
+        subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as build,
     ):
         assert build.stdout is not None
         for line in build.stdout:
