@@ -17,12 +17,15 @@ from transports.http2.errors import (
 )
 from transports.http2.ndjson import NDJSONDecoder
 from transports.http2.options import Limits, PoolOptions
+from transports.http2.pool import Pool
 from transports.http2.request import Origin, Request, Timeouts, split_url
+from transports.http2.response import Call, Reply, Response
 from transports.http2.sse import ServerSentEvent, SSEDecoder
 from transports.http2.statistics import OriginStatistics
 from transports.http2.tracing import Trace
 
 __all__ = [
+    "Call",
     "ConnectFailed",
     "ConnectionLost",
     "InvalidRequest",
@@ -32,11 +35,14 @@ __all__ = [
     "Origin",
     "OriginStatistics",
     "PeerMisbehaved",
+    "Pool",
     "PoolClosed",
     "PoolFull",
     "PoolOptions",
     "ProxyFailed",
+    "Reply",
     "Request",
+    "Response",
     "SSEDecoder",
     "ServerSentEvent",
     "StreamReset",
