@@ -2,7 +2,7 @@
 
 import asyncio
 from abc import abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from transports.http2.errors import ConnectionLost, PoolClosed, TransportError
 from transports.http2.exchange import Exchange
@@ -87,13 +87,12 @@ class Connection(asyncio.Protocol):
     def _drop(self, error: TransportError) -> None:
         for exchange in self.exchanges():
             exchange.carrier = None
-            exchange.fail(error)
+            exchange.fail(error.copy())
 
     # asyncio's side
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's are none by inheritance
 
     def connection_lost(self, exc: Exception | None) -> None:
         was_open, self.closed = not self.closed, True

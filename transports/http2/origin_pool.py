@@ -46,7 +46,7 @@ class OriginPool:
         """Starts the call, or queues it. Errors of the request itself are raised here."""
         self.statistics.requests += 1
         if self.closed is not None:
-            raise self.closed
+            raise self.closed.copy()
         if not self._queue:
             connection = self._free_connection()
             if connection is not None:
@@ -204,7 +204,7 @@ class OriginPool:
             self.loop.call_soon(self.serve)
         else:
             for exchange in list(self._queue):
-                exchange.fail(error)
+                exchange.fail(error.copy() if isinstance(error, TransportError) else error)
 
     def learned_limit(self, streams: int) -> None:
         """The server said how many streams a connection takes. More connections are no answer to none at all."""
@@ -249,7 +249,7 @@ class OriginPool:
         for task in dials:
             task.cancel()
         for exchange in list(self._queue):
-            exchange.fail(error)
+            exchange.fail(error.copy())
         for connection in list(self._connections):
             if connection.busy:
                 connection.abort(error)

@@ -107,7 +107,7 @@ class Pool:
         if pool is None:
             assert self._timer is not None
             if self._closed is not None:
-                raise self._closed
+                raise self._closed.copy()
             pool = OriginPool(origin, self.options, self._dialer, self._timer, self._trace)
             self._origins[origin] = pool
         return pool

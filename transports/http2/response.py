@@ -88,13 +88,14 @@ class Body:
 class Call:
     """`async with pool.request(...) as response`."""
 
-    __slots__ = ("_exchange",)
+    __slots__ = ("exchange",)
 
     def __init__(self, exchange: Exchange) -> None:
-        self._exchange = exchange
+        self.exchange = exchange
 
-    async def __aenter__(self) -> Response:
-        exchange = self._exchange
+    async def start(self) -> Response:
+        """Sends the request; returns with the head of the response. Whoever calls this must cancel the response."""
+        exchange = self.exchange
         exchange.source.submit(exchange)
         try:
             await exchange.head()
@@ -103,7 +104,10 @@ class Call:
             raise
         return Response(exchange)
 
+    async def __aenter__(self) -> Response:
+        return await self.start()
+
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._exchange.cancel()
+        self.exchange.cancel()
