@@ -33,9 +33,12 @@ def fingerprint(group: str) -> str:
 
 
 def run(*command: str) -> None:
-    done = subprocess.run(command, cwd=ROOT, check=False)
+    """Quiet when it works; when it does not, all that it said."""
+    done = subprocess.run(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
     if done.returncode:
-        sys.exit(f"three-mode: `{' '.join(command)}` failed with {done.returncode}")
+        sys.exit(f"{done.stdout}\nthree-mode: `{' '.join(command)}` failed with {done.returncode}")
 
 
 def pip(*arguments: str) -> None:

@@ -14,13 +14,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from three_mode.errors import InvalidRequest
 from three_mode.messages.message import Message
 from three_mode.messages.parts import Image, Part, Text, Thinking, ToolCall, ToolResult
 
 _PATH = re.compile(r" - at `(?P<path>[^`]+)`$")
-_PART_TYPES = {
+_PART_TYPES: dict[str, type[Struct]] = {
     "text": Text, "image": Image, "tool_call": ToolCall, "tool_result": ToolResult, "thinking": Thinking,
 }  # fmt: skip
 
@@ -66,7 +67,7 @@ def located(error: InvalidRequest, field: str) -> InvalidRequest:
     return type(error)(error.message, field=inner, hint=error.hint)
 
 
-def converted(value: Any, kind: type, field: str) -> Any:
+def converted(value: Any, kind: type[Struct], field: str) -> Any:
     """msgspec's conversion, with its complaint turned into ours."""
     try:
         return msgspec.convert(value, kind)
@@ -76,7 +77,8 @@ def converted(value: Any, kind: type, field: str) -> Any:
         said = str(error)
         path = _PATH.search(said)
         inner = path["path"].removeprefix("$") if path else ""
-        raise InvalidRequest(said[: path.start()] if path else said, field=field + inner) from None
+        hint = f"it has {', '.join(kind.__struct_fields__)}" if "unknown field" in said else None
+        raise InvalidRequest(said[: path.start()] if path else said, field=field + inner, hint=hint) from None
 
 
 def _parts(content: Any, field: str) -> str | tuple[Part, ...] | None:

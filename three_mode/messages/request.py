@@ -63,10 +63,8 @@ class LLMRequest(Struct, frozen=True, omit_defaults=True, kw_only=True, forbid_u
 
     def __post_init__(self) -> None:
         force_setattr(self, "messages", checks.messages(self.messages))
-        if self.tools:
-            force_setattr(self, "tools", checks.tools(self.tools))
-        if self.stop:
-            force_setattr(self, "stop", checks.stop(self.stop))
+        force_setattr(self, "tools", checks.tools(self.tools))
+        force_setattr(self, "stop", checks.stop(self.stop))
         checks.model(self.model)
         if self.mode is not None:
             force_setattr(self, "mode", checks.mode(self.mode))
