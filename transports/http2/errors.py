@@ -17,7 +17,7 @@
 `unprocessed` is True where the server certainly did nothing with the request, so that sending it again is safe.
 """
 
-from typing import Literal
+from typing import Literal, Self
 
 Phase = Literal["connect", "pool", "write", "first_byte", "idle"]
 
@@ -28,6 +28,13 @@ class TransportError(Exception):
     def __init__(self, message: str, *, unprocessed: bool = False) -> None:
         super().__init__(message)
         self.unprocessed = unprocessed
+
+    def copy(self) -> Self:
+        """The same error for another call: each one that is raised gathers a traceback of its own."""
+        twin = type(self).__new__(type(self), *self.args)
+        twin.__dict__.update(self.__dict__)
+        twin.__cause__ = self.__cause__
+        return twin
 
 
 class InvalidRequest(TransportError, ValueError):

@@ -30,6 +30,7 @@ class PoolOptions:
     local_address: str | None = None
 
     connections_per_origin: int = 100
+    streams_per_connection: int = 1_000  # or fewer, where the server says so
     waiting_per_origin: int = 10_000  # calls that wait for a stream; one more is PoolFull
     stream_window: int = 262_144  # bytes of one response held for a consumer that is slow
     idle_after: float = 90.0  # a connection without a call for that long is closed
