@@ -82,7 +82,10 @@ def test_keep_alives_are_no_content(wire: Wire) -> None:
 
 
 def test_an_error_inside_a_stream_comes_after_what_was_said(wire: Wire) -> None:
-    for pieces in ([wire.error_inside], [wire.error_inside[i : i + 1] for i in range(len(wire.error_inside))]):
+    for pieces in (
+        [wire.error_inside],
+        [wire.error_inside[i : i + 1] for i in range(len(wire.error_inside))],
+    ):
         chunks, error = decoded(wire, pieces)
         assert "".join(chunk.text for chunk in chunks if isinstance(chunk, TextDelta)) == "Hel"
         assert isinstance(error, errors.ServerError | errors.ProviderOverloaded)
@@ -106,25 +109,52 @@ def test_a_refusal_is_the_right_error(provider: str, kind: str) -> None:
     assert provider in str(error)
 
 
-@pytest.mark.parametrize("body", [b"", b"<html><h1>502 Bad Gateway</h1></html>", b"[]", b"null", b'"x"', b"\xff\xfe", b"{}", b'{"error":null}'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html><h1>502 Bad Gateway</h1></html>",
+        b"[]",
+        b"null",
+        b'"x"',
+        b"\xff\xfe",
+        b"{}",
+        b'{"error":null}',
+    ],
+)
 def test_a_refusal_of_any_shape_is_an_error_by_its_status(wire: Wire, body: bytes) -> None:
     assert type(wire.codec.error(502, [], body)) is errors.ServerError
     assert type(wire.codec.error(401, [], body)) is errors.AuthenticationError
 
 
 def test_a_key_that_the_provider_quotes_is_in_no_error(wire: Wire) -> None:
-    body = json.dumps({"error": {"message": "Incorrect API key: sk-proj-abcdefgh12345678", "type": "x"}}).encode()
+    body = json.dumps(
+        {"error": {"message": "Incorrect API key: sk-proj-abcdefgh12345678", "type": "x"}}
+    ).encode()
     assert "abcdefgh" not in str(wire.codec.error(401, [], body))
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"3", b"null", b'{"choices":3,"content":3,"candidates":3,"message":3,"done":true}', b'{"choices":[],"content":{},"candidates":[{"content":{"parts":[3]}}]}'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"3",
+        b"null",
+        b'{"choices":3,"content":3,"candidates":3,"message":3,"done":true}',
+        b'{"choices":[],"content":{},"candidates":[{"content":{"parts":[3]}}]}',
+    ],
+)
 def test_a_reply_that_is_none_is_a_bad_reply(wire: Wire, body: bytes) -> None:
     with pytest.raises(errors.BadReply):
         wire.codec.decode(body)
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.sampled_from(list(WIRES)), st.sampled_from(["plain", "tool", "parallel tools", "thinking"]), st.data())
+@given(
+    st.sampled_from(list(WIRES)), st.sampled_from(["plain", "tool", "parallel tools", "thinking"]), st.data()
+)
 def test_damaged_bytes_end_in_a_value_or_an_error(provider: str, case: str, data: st.DataObject) -> None:
     wire = WIRES[provider]
     for original, read in (
@@ -143,12 +173,24 @@ def test_damaged_bytes_end_in_a_value_or_an_error(provider: str, case: str, data
 
 
 def _values() -> st.SearchStrategy[object]:
-    return st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.text(max_size=5), st.just([]), st.just({}), st.just([{}]), st.just([None]))
+    return st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(),
+        st.floats(allow_nan=False, allow_infinity=False),
+        st.text(max_size=5),
+        st.just([]),
+        st.just({}),
+        st.just([{}]),
+        st.just([None]),
+    )
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.sampled_from(list(WIRES)), st.sampled_from(["plain", "tool", "thinking"]), st.data())
-def test_fields_of_a_wrong_type_end_in_a_value_or_an_error(provider: str, case: str, data: st.DataObject) -> None:
+def test_fields_of_a_wrong_type_end_in_a_value_or_an_error(
+    provider: str, case: str, data: st.DataObject
+) -> None:
     wire = WIRES[provider]
     tree = json.loads(wire.cases[case].whole)
     node, key = tree, data.draw(st.sampled_from(sorted(tree)))

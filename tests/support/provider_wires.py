@@ -78,7 +78,12 @@ def _call(index: int, args: Body, identity: str) -> Body:
 
 def _pieces(index: int, args: Body, identity: str) -> list[Body]:
     text = json.dumps(args)
-    head = {"index": index, "id": identity, "type": "function", "function": {"name": "weather", "arguments": ""}}
+    head = {
+        "index": index,
+        "id": identity,
+        "type": "function",
+        "function": {"name": "weather", "arguments": ""},
+    }
     rest = [{"index": index, "function": {"arguments": text[i : i + 5]}} for i in range(0, len(text), 5)]
     return [_chunk({"tool_calls": [piece]}) for piece in (head, *rest)]
 
@@ -252,7 +257,13 @@ def _generated(parts: list[Body], reason: str | None = "STOP", usage: bool = Tru
     candidate: Body = {"content": {"parts": parts, "role": "model"}, "index": 0}
     if reason:
         candidate["finishReason"] = reason
-    counted = {"promptTokenCount": 12, "candidatesTokenCount": 4, "thoughtsTokenCount": 3, "cachedContentTokenCount": 4, "totalTokenCount": 19}
+    counted = {
+        "promptTokenCount": 12,
+        "candidatesTokenCount": 4,
+        "thoughtsTokenCount": 3,
+        "cachedContentTokenCount": 4,
+        "totalTokenCount": 19,
+    }
     return {
         "candidates": [candidate], **({"usageMetadata": counted} if usage else {}),
         "modelVersion": "gemini-2.5-flash", "responseId": "r1",
@@ -268,7 +279,9 @@ def _function(args: Body, identity: str | None = None, signature: str | None = N
 
 def _gemini(*pieces: list[Body]) -> bytes:
     last = len(pieces) - 1
-    return sse(*(_generated(parts, "STOP" if i == last else None, i == last) for i, parts in enumerate(pieces)))
+    return sse(
+        *(_generated(parts, "STOP" if i == last else None, i == last) for i, parts in enumerate(pieces))
+    )
 
 
 _G_THOUGHT = {"text": "2 and 2", "thought": True}
@@ -311,7 +324,9 @@ GEMINI = Wire(
 
 # --- Ollama -----------------------------------------------------------------------------------------------------------
 def _ollama(message: Body | None = None, done: bool = False) -> Body:
-    end = {"done_reason": "stop", "total_duration": 9, "prompt_eval_count": 12, "eval_count": 7} if done else {}
+    end = (
+        {"done_reason": "stop", "total_duration": 9, "prompt_eval_count": 12, "eval_count": 7} if done else {}
+    )
     said = {"role": "assistant", "content": "", **(message or {})}
     return {"model": "qwen3", "created_at": "2026-01-01T00:00:00Z", "message": said, "done": done, **end}
 

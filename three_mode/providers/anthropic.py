@@ -22,7 +22,10 @@ from three_mode.providers.pieces import EVENT_HEADERS, JSON_HEADERS, encode_json
 from three_mode.providers.profile import Profile
 from three_mode.providers.refusals import loads, plain_words, refusal
 
-VERSION: tuple[Header, ...] = ((b"anthropic-version", b"2023-06-01"),)
+VERSION: tuple[Header, ...] = ((b"anthropic-version", b"2026-10-21"),)
+# The newest version refuses these outright; the one before it still takes them, for the models that know them.
+SAMPLING = ("temperature", "top_p", "top_k")
+VERSION_WITH_SAMPLING: tuple[Header, ...] = ((b"anthropic-version", b"2023-06-01"),)
 _KINDS: dict[str, type[LLMError]] = {
     "authentication_error": AuthenticationError, "permission_error": PermissionDenied, "not_found_error": NotFound,
     "rate_limit_error": RateLimit, "api_error": ServerError, "timeout_error": ServerError,
@@ -39,7 +42,8 @@ class AnthropicCodec:
 
     def encode(self, request: LLMRequest, model: str, *, stream: bool) -> Outgoing:
         body, more = merged(messages_body(request, model, self.profile, stream), request, self.profile)
-        headers = (EVENT_HEADERS if stream else JSON_HEADERS) + VERSION
+        version = VERSION_WITH_SAMPLING if any(name in body for name in SAMPLING) else VERSION
+        headers = (EVENT_HEADERS if stream else JSON_HEADERS) + version
         return Outgoing("POST", "/messages", encode_json(body), headers + more)
 
     def decode(self, body: bytes) -> LLMResponse:

@@ -193,7 +193,9 @@ def _message(message: Message, names: dict[str, str], profile: Profile) -> list[
             if name:
                 result["tool_name"] = name
             results.append(result)
-    return results + ([said] if len(said) > 2 or said["content"] else [])
+    if not said["content"]:
+        del said["content"]
+    return results + ([said] if len(said) > 1 else [])
 
 
 class OllamaDecoder(LineDecoder):
