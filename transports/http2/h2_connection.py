@@ -97,7 +97,7 @@ class H2Connection(Connection):
 
     def consumed(self, exchange: Exchange, size: int) -> None:
         exchange.unacknowledged += size
-        if exchange.unacknowledged >= self._give_back_stream and exchange.stream_id in self._streams:
+        if exchange.unacknowledged >= self._give_back_stream and self._is_open(exchange):
             self._engine.increment_flow_control_window(exchange.unacknowledged, exchange.stream_id)
             exchange.unacknowledged = 0
             self.flush_soon()
@@ -137,12 +137,17 @@ class H2Connection(Connection):
     def flush(self) -> None:
         self.write(self._engine.data_to_send())
 
+    def _is_open(self, exchange: Exchange) -> bool:
+        """`h2` takes a whole read before its events are handled: a stream can be over there and not yet here."""
+        stream = self._engine.streams.get(exchange.stream_id)
+        return stream is not None and not stream.closed and exchange.stream_id in self._streams
+
     # Sending bodies
 
     def send(self, exchange: Exchange, data: memoryview) -> int:
         """As much of it as the windows and the socket take; how much that was."""
         sent = 0
-        if self.writable and exchange.stream_id in self._streams:
+        if self.writable and self._is_open(exchange):
             engine = self._engine
             window = engine.local_flow_control_window(exchange.stream_id)
             frame = engine.max_outbound_frame_size
@@ -158,7 +163,7 @@ class H2Connection(Connection):
         return sent
 
     def end(self, exchange: Exchange) -> None:
-        if exchange.stream_id in self._streams:
+        if self._is_open(exchange):
             exchange.uploader = None
             self._engine.end_stream(exchange.stream_id)
             exchange.on_sent()
@@ -190,7 +195,9 @@ class H2Connection(Connection):
 
     def _pump_blocked(self) -> None:
         for exchange in list(self._blocked.values()):
-            if exchange.uploader is None:
+            if not self._is_open(exchange):
+                del self._blocked[exchange.stream_id]
+            elif exchange.uploader is None:
                 self._pump(exchange)
             else:
                 del self._blocked[exchange.stream_id]
