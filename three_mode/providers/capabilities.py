@@ -3,6 +3,7 @@ knows better than a table that is out of date. `describe(...)` adds a model or c
 """
 
 import re
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -82,6 +83,7 @@ _TABLE: dict[str, Capabilities] = {
 _PLAIN = re.compile(r"^(?:.*/)?(?:models/)?(?:meta-)?", re.IGNORECASE)
 
 
+@lru_cache(maxsize=1024)
 def capabilities(model: str) -> Capabilities:
     """`openai/gpt-4o-mini` and `gpt-4o-mini` are one model; so are `Llama-4-Scout` and `llama-4-scout`."""
     name = _normal(model)
@@ -95,6 +97,7 @@ def capabilities(model: str) -> Capabilities:
 def describe(start: str, what: Capabilities) -> None:
     """Says what all models can do whose name begins so."""
     _TABLE[_normal(start)] = what
+    capabilities.cache_clear()
 
 
 def known_models() -> dict[str, Capabilities]:

@@ -23,6 +23,7 @@ class Connection(asyncio.Protocol):
         self.writable = True  # the socket takes bytes
         self.retiring = False  # carries what it has, and takes no more
         self.closed = False
+        self.ended_by: TransportError | None = None
         self.opened_at = self.heard_at = self.idle_since = loop.time()
         self._flushing = False
 
@@ -75,6 +76,7 @@ class Connection(asyncio.Protocol):
         """Ends it at once; what it carries fails with this error."""
         if not self.closed:
             self.closed = True
+            self.ended_by = error
             if not isinstance(error, PoolClosed):
                 self.pool.statistics.lost += 1
             self.flush()

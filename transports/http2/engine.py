@@ -42,7 +42,7 @@ class ClientEngine(H2Connection):
         self.encoder = CachingEncoder()
         self.decoder = CachingDecoder()
         self.decoder.max_header_list_size = limits.header_bytes
-        self.incoming_buffer = FrameReader(limits, on_goaway)  # type: ignore[assignment]
+        self.incoming_buffer = FrameReader(limits, on_goaway, lambda: self.highest_outbound_stream_id)  # type: ignore[assignment]
         self.max_inbound_frame_size = limits.frame_bytes
         self.local_settings = Settings(
             client=True,

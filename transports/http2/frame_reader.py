@@ -42,10 +42,13 @@ BLOCK_SLACK = 1_024
 class FrameReader:
     """In the place of `h2.connection.H2Connection.incoming_buffer`."""
 
-    def __init__(self, limits: Limits, on_goaway: Callable[[GoAwayFrame], None]) -> None:
+    def __init__(
+        self, limits: Limits, on_goaway: Callable[[GoAwayFrame], None], last_opened: Callable[[], int]
+    ) -> None:
         self.max_frame_size = limits.frame_bytes  # h2 sets it before each read
         self._limits = limits
         self._on_goaway = on_goaway
+        self._last_opened = last_opened  # the highest stream this side has opened
         self._data = bytearray()
         self._block: list[Any] = []  # HEADERS or PUSH_PROMISE and its CONTINUATIONs, until END_HEADERS
         self._block_size = 0
@@ -71,6 +74,8 @@ class FrameReader:
                     break
                 kind, flags = data[position + 3], data[position + 4]
                 stream_id = int.from_bytes(data[position + 5 : position + 9], "big") & 0x7FFFFFFF
+                if kind == HEADERS and stream_id and not stream_id & 1:
+                    raise ProtocolError("the server opened a stream, though push is turned off")
                 body = bytes(data[position + FRAME_HEADER : end])
                 start, position = position, end
                 if kind == DATA and not flags & PADDED and stream_id and not self._block:
@@ -107,6 +112,8 @@ class FrameReader:
             self._on_goaway(frame)
             return None
         if frame.type == RST_STREAM:
+            if frame.stream_id > self._last_opened():
+                raise ProtocolError("RST_STREAM for a stream that was never opened")
             self._count_reset()
         elif frame.type != DATA:
             self._count_idle()
@@ -136,21 +143,25 @@ class FrameReader:
 
     def _count_idle(self) -> None:
         self._idle_frames += 1
+        if self._idle_frames == 1:
+            self._idle_since = time.monotonic()
         if self._idle_frames >= self._limits.control_frames_per_second:
             now = time.monotonic()
             if now - self._idle_since < 1.0:
                 raise LimitExceeded(
                     f"the server sent {self._idle_frames} frames without content within a second (PING, SETTINGS, empty frames)"
                 )
-            self._idle_frames, self._idle_since = 0, now
+            self._idle_frames = 0
 
     def _count_reset(self) -> None:
         self._resets += 1
+        if self._resets == 1:
+            self._resets_since = time.monotonic()
         if self._resets >= self._limits.resets_per_minute:
             now = time.monotonic()
             if now - self._resets_since < 60.0:
                 raise LimitExceeded(f"the server reset {self._resets} streams within a minute")
-            self._resets, self._resets_since = 0, now
+            self._resets = 0
 
 
 class _Data(DataFrame):

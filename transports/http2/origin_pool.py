@@ -189,6 +189,10 @@ class OriginPool:
             connection.abort(self.closed)
             return
         self.statistics.opened += 1
+        if connection.closed:
+            what = f"{self.origin} accepted the connection and closed it at once"
+            self._not_opened(connection.ended_by or ConnectFailed(what, unprocessed=True))
+            return
         self.note("connection.opened", {"version": connection.http_version})
         self._connections.append(connection)
         if not isinstance(connection, H2Connection):
