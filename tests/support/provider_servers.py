@@ -52,7 +52,7 @@ async def several(
     """A server for each provider, and a connection to the first that falls back to the others."""
     policies = policies or Policies(retry=QUICK)
     more = tuple(Target(name, f"model-of-{name}") for name in providers[1:])
-    if more:
+    if more and not policies.fallback.targets:
         policies = replace(policies, fallback=replace(policies.fallback, targets=more))
     async with AsyncExitStack() as stack:
         servers = {
