@@ -47,6 +47,15 @@ class ReplyStream:
             await self._fill()
         return self._waiting.popleft()
 
+    @property
+    def waiting(self) -> int:
+        """Chunks that are here already."""
+        return len(self._waiting)
+
+    def take(self) -> Chunk:
+        """One of those."""
+        return self._waiting.popleft()
+
     async def __aenter__(self) -> Self:
         await self._begin()
         return self
