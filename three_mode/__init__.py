@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from three_mode import errors as errors
+    from three_mode.connection import LLMConnection as LLMConnection
     from three_mode.errors import ThreeModeError as ThreeModeError
     from three_mode.messages import Chunk as Chunk
     from three_mode.messages import LLMRequest as LLMRequest
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _HOME = {
     "Chunk": "three_mode.messages",
     "CommunicationMode": "three_mode.modes",
+    "LLMConnection": "three_mode.connection",
     "LLMRequest": "three_mode.messages",
     "LLMResponse": "three_mode.messages",
     "Message": "three_mode.messages",

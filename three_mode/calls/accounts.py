@@ -1,0 +1,124 @@
+"""Whose keys, and which addresses: makes the endpoint of a provider when it is first called."""
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+
+from three_mode.channels.http_endpoint import HTTPEndpoint
+from three_mode.channels.human_ai import Endpoint
+from three_mode.config import ProviderSettings, Secret, Settings
+from three_mode.errors import ConfigurationError
+from three_mode.providers import LimitReading, Profile, codec_of, profile_of
+from transports.http2 import Pool
+
+CUSTOM = "custom"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """A key and, if it is not the provider's own, an address. `headers` go out with every call."""
+
+    api_key: str | None = field(default=None, repr=False)
+    base_url: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+class Accounts:
+    """Arguments first, then settings, then the profile."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        given: Mapping[str, Account],
+        safety: Mapping[str, str],
+        pool: Callable[[], Pool],
+        learn: Callable[[str], Callable[[LimitReading], None] | None],
+    ) -> None:
+        self._settings = settings
+        self._given = {self._named(name): account for name, account in given.items()}
+        self._safety = safety
+        self._pool = pool
+        self._learn = learn
+        self._profiles: dict[str, Profile] = {}
+        self._read: dict[str, ProviderSettings] = {}
+
+    @staticmethod
+    def _named(name: str) -> str:
+        return name if name == CUSTOM or "://" in name else profile_of(name).name
+
+    def profile(self, provider: str) -> Profile:
+        """A URL in place of a name is an OpenAI-compatible API that wants no key of ours."""
+        found = self._profiles.get(provider)
+        if found is None:
+            found = self._profiles[provider] = self._profile(provider)
+        return found
+
+    def _profile(self, provider: str) -> Profile:
+        account = self._given.get(provider)
+        if provider == CUSTOM or "://" in provider:
+            url = account.base_url if account is not None and account.base_url else provider
+            return Profile(name=provider, base_url=url, needs_key=False, max_tokens_field="max_tokens")
+        profile = profile_of(provider)
+        if self._safety:
+            profile = msgspec.structs.replace(profile, safety={**profile.safety, **self._safety})
+        return profile
+
+    def settings(self, provider: str) -> ProviderSettings:
+        if provider == CUSTOM or "://" in provider:
+            return ProviderSettings()
+        found = self._read.get(provider)
+        if found is None:
+            found = self._read[provider] = self._settings.of(profile_of(provider))
+        return found
+
+    def key(self, provider: str) -> Secret | None:
+        account = self._given.get(provider)
+        if account is not None and account.api_key:
+            return Secret(account.api_key)
+        return self.settings(provider).api_key
+
+    def base_url(self, provider: str) -> str:
+        account = self._given.get(provider)
+        if account is not None and account.base_url:
+            return account.base_url
+        return self.settings(provider).base_url or self.profile(provider).base_url
+
+    def max_tokens(self, provider: str) -> int | None:
+        return self.settings(provider).max_tokens or self._settings.max_tokens
+
+    def model(self, provider: str) -> str | None:
+        return self.settings(provider).model or self.profile(provider).default_model
+
+    def tenant(self, provider: str) -> str:
+        """Whose key it is, without the key."""
+        key = self.key(provider)
+        return key.fingerprint() if key is not None else ""
+
+    def available(self, provider: str) -> bool:
+        """Whether it can be tried at all: a key, or a program, or a provider that wants neither."""
+        profile = self.profile(provider)
+        if profile.wire == "claude-cli":
+            return shutil.which("claude") is not None
+        if not profile.needs_key:
+            return True
+        account = self._given.get(provider)
+        return self.key(provider) is not None or (account is not None and account.base_url is not None)
+
+    def endpoint(self, provider: str) -> Endpoint:
+        profile = self.profile(provider)
+        account = self._given.get(provider, Account())
+        if profile.wire == "claude-cli":
+            from three_mode.channels.cli_endpoint import CLIEndpoint
+
+            return CLIEndpoint(profile)
+        key, base_url = self.key(provider), self.base_url(provider)
+        if key is None and profile.needs_key and base_url == profile.base_url:
+            raise ConfigurationError(
+                f"no key for {provider}",
+                hint=f"give api_key=, or set {profile.env_name}_API_KEY in the environment or in .env",
+            )
+        return HTTPEndpoint(
+            codec_of(profile), self._pool(), base_url, key, account.headers, self._learn(provider)
+        )

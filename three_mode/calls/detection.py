@@ -1,0 +1,47 @@
+"""Which provider, if none is named: the first of an order that has what it needs and can be reached."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from three_mode.calls.accounts import Accounts
+from three_mode.channels.human_ai import Endpoint
+from three_mode.errors import ConfigurationError, ThreeModeError
+
+WITHIN = 1.5  # seconds for all of them together: they are asked side by side
+
+
+async def first_available(
+    order: Sequence[str], accounts: Accounts, endpoint: Callable[[str], Endpoint], within: float = WITHIN
+) -> str:
+    """With one candidate there is nothing to find out. With more, the first in order that a connection reaches: the rest
+    of the order is not waited for."""
+    candidates = [name for name in order if accounts.available(name)]
+    if not candidates:
+        wanted = ", ".join(
+            f"{accounts.profile(name).env_name}_API_KEY" for name in order if accounts.profile(name).needs_key
+        )
+        raise ConfigurationError(
+            f"no provider is available: none of {', '.join(order)} has what it needs",
+            hint=f"set one of {wanted}, or give provider= and api_key=",
+        )
+    if len(candidates) == 1:
+        return candidates[0]
+    tasks = [asyncio.ensure_future(_reached(endpoint, name, within)) for name in candidates]
+    try:
+        for name, task in zip(candidates, tasks, strict=True):
+            if await task:
+                return name
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+    return candidates[0]  # none was reached: the call itself will say why
+
+
+async def _reached(endpoint: Callable[[str], Endpoint], name: str, within: float) -> bool:
+    try:
+        async with asyncio.timeout(within):
+            await endpoint(name).warm(within)
+    except (ThreeModeError, TimeoutError):
+        return False
+    return True

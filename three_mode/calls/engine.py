@@ -1,0 +1,225 @@
+"""The way of a call: targets, then cache, coalescing, attempts (breaker, limiter, retries, fallback), and the channel."""
+
+import time
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
+from typing import TypeVar
+
+import msgspec
+
+from three_mode.calls.accounts import Accounts
+from three_mode.calls.book import Book, OneCall
+from three_mode.calls.guards import Guarding
+from three_mode.calls.replayed import Replayed
+from three_mode.channels.channel import Channel, OpenReply
+from three_mode.errors import ThreeModeError
+from three_mode.messages import Chunk, LLMRequest, LLMResponse, Usage, chunks_of, fold
+from three_mode.policies import Attempts, Clock, Coalescer, Policies, ResponseCache, Target, cache_key
+from three_mode.policies.breaker import trips
+from three_mode.policies.cache import keepable
+from three_mode.providers.capabilities import capabilities
+from three_mode.providers.emulation import calls_from_text, with_tools_in_prompt
+from three_mode.providers.validate import check
+
+T = TypeVar("T")
+UNSAID_OUTPUT = 4096  # what a call may answer where neither it nor the table says how much
+
+
+class Engine:
+    """Runs calls over one channel, with all policies of a connection."""
+
+    def __init__(
+        self,
+        channel: Channel,
+        accounts: Accounts,
+        policies: Policies,
+        guards: Guarding,
+        book: Book,
+        cache: ResponseCache | None,
+        clock: Clock,
+    ) -> None:
+        self._channel = channel
+        self._accounts = accounts
+        self._policies = policies
+        self._guards = guards
+        self._book = book
+        self._cache = cache
+        self._coalescer: Coalescer[tuple[LLMResponse, Target]] | None = (
+            Coalescer() if policies.coalesce else None
+        )
+        self._attempts = Attempts(guards, policies.retry, policies.hedge, clock, _discard)
+        self._most_tokens: dict[str, int | None] = {}
+
+    async def complete(self, one: OneCall, targets: list[Target]) -> LLMResponse:
+        """A whole reply, ready to be given to the caller."""
+        key = self._key(one, targets[0])
+        kept = await self._kept(one, key, targets[0])
+        if kept is not None:
+            return kept
+
+        async def attempt(target: Target, due: float) -> tuple[LLMResponse, Target]:
+            return await self._counted(target, self._fetch(one, target, due))
+
+        async def fetch() -> tuple[LLMResponse, Target]:
+            return await self._attempts.run(one.policy, targets, attempt)
+
+        if self._coalescer is not None and key is not None:
+            (reply, target), joined = await self._coalescer.run(key, fetch)
+            if joined:
+                one.policy.step("coalesced", time.monotonic(), target)
+        else:
+            reply, target = await fetch()
+        one.target = target
+        reply = self._book.complete(one, reply, target, reply.usage)
+        await self._keep(one, key, reply)
+        return reply
+
+    async def open(self, one: OneCall, targets: list[Target]) -> OpenReply:
+        """A streamed reply, with its first content."""
+        key = self._key(one, targets[0])
+        kept = await self._kept(one, key, targets[0])
+        if kept is not None:
+            return Replayed(chunks_of(kept))
+
+        async def attempt(target: Target, due: float) -> tuple[OpenReply, Target]:
+            return await self._counted(target, self._open(one, target, due))
+
+        opened, target = await self._attempts.run(one.policy, targets, attempt)
+        one.target = target
+        one.first_content = time.monotonic() - one.policy.began
+        return opened
+
+    async def keep(self, one: OneCall, target: Target, reply: Callable[[], LLMResponse]) -> None:
+        """Puts a reply that was streamed into the cache."""
+        if self._cache is not None:
+            await self._keep(one, self._key(one, target), reply())
+
+    def broke(self, target: Target, error: BaseException) -> None:
+        """A stream broke after content, which no attempt saw."""
+        breaker = self._guards.breaker(target)
+        if breaker is not None and trips(error):
+            breaker.failure()
+        if isinstance(error, ThreeModeError):
+            self._book.metrics.failed(target.provider, target.model, error)
+
+    # One attempt
+
+    async def _counted(self, target: Target, work: Awaitable[T]) -> T:
+        """A failure counts for the provider that failed, also where another one answered."""
+        try:
+            return await work
+        except ThreeModeError as error:
+            self._book.metrics.failed(target.provider, target.model, error)
+            raise
+
+    async def _fetch(self, one: OneCall, target: Target, due: float) -> tuple[LLMResponse, Target]:
+        """Where the first content has a limit of its own it must be seen, and so the reply is streamed and folded."""
+        one.target = target
+        request, emulated = self._prepared(one, target)
+        reserved = self._reserve(one, request, target)
+        usage: Usage | None = None
+        try:
+            if due < one.policy.deadline:
+                opened = await self._channel.open(target, request, due, one.policy.deadline)
+                one.first_content = time.monotonic() - one.policy.began
+                reply = await _folded(opened)
+            else:
+                reply = await self._channel.fetch(target, request, due, one.policy.deadline)
+            usage = self._book.priced(target, reply.usage, self._accounts.profile(target.provider))
+        finally:
+            self._book.ledger.settle(target.provider, target.model, one.label, reserved, usage)
+        if usage is not reply.usage:
+            reply = msgspec.structs.replace(reply, usage=usage)
+        return (calls_from_text(reply) if emulated else reply), target
+
+    async def _open(self, one: OneCall, target: Target, due: float) -> tuple[OpenReply, Target]:
+        one.target = target
+        request, emulated = self._prepared(one, target)
+        reserved = self._reserve(one, request, target)
+        try:
+            opened = await self._channel.open(target, request, due, one.policy.deadline)
+            if emulated:  # a call may hide anywhere in the text: it is read whole first
+                opened = Replayed(chunks_of(calls_from_text(await _folded(opened))))
+        except BaseException:
+            self._book.ledger.settle(target.provider, target.model, one.label, reserved, None)
+            raise
+        one.reserved = reserved
+        return opened, target
+
+    def _prepared(self, one: OneCall, target: Target) -> tuple[LLMRequest, bool]:
+        """The request as this target takes it, checked; and whether its tools are emulated."""
+        request = one.request
+        profile = self._accounts.profile(target.provider)
+        if request.max_tokens is None:
+            most = self._max_tokens(target.provider)
+            if most is not None:
+                request = msgspec.structs.replace(request, max_tokens=most)
+        emulated = bool(request.tools) and not capabilities(target.model).tools
+        if emulated:
+            request = with_tools_in_prompt(request)
+        check(request, target.model, profile, one.policy.tokens)
+        return request, emulated
+
+    def _max_tokens(self, provider: str) -> int | None:
+        if provider not in self._most_tokens:
+            self._most_tokens[provider] = self._accounts.max_tokens(provider)
+        return self._most_tokens[provider]
+
+    def _reserve(self, one: OneCall, request: LLMRequest, target: Target) -> Decimal:
+        ledger = self._book.ledger
+        if not ledger.has_budgets:
+            return Decimal(0)
+        most_out = request.max_tokens or capabilities(target.model).max_output or UNSAID_OUTPUT
+        profile = self._accounts.profile(target.provider)
+        most = self._book.cost(target, Usage(one.policy.tokens, most_out), profile)
+        return ledger.reserve(target.provider, target.model, one.label, most)
+
+    # The cache
+
+    def _key(self, one: OneCall, target: Target) -> bytes | None:
+        hints = one.request.cache
+        if (self._cache is None and self._coalescer is None) or (
+            hints is not None and hints.response == "skip"
+        ):
+            return None
+        return cache_key(
+            one.request,
+            f"{target.provider} {self._accounts.base_url(target.provider)}",
+            target.model,
+            self._accounts.tenant(target.provider),
+        )
+
+    async def _kept(self, one: OneCall, key: bytes | None, target: Target) -> LLMResponse | None:
+        hints = one.request.cache
+        if self._cache is None or key is None or (hints is not None and hints.response == "refresh"):
+            return None
+        reply = await self._cache.get(key)
+        if reply is None:
+            return None
+        one.policy.step("cache_hit", time.monotonic(), target)
+        one.target = target
+        free = msgspec.structs.replace(reply.usage, cost=Decimal(0) if reply.usage.cost is not None else None)
+        return self._book.complete(one, reply, target, free)
+
+    async def _keep(self, one: OneCall, key: bytes | None, reply: LLMResponse) -> None:
+        if self._cache is not None and key is not None and keepable(reply):
+            hints = one.request.cache
+            whole = msgspec.structs.replace(reply, steps=())
+            await self._cache.put(key, whole, hints.ttl if hints is not None else None)
+
+
+async def _folded(opened: OpenReply) -> LLMResponse:
+    chunks: list[Chunk] = []
+    try:
+        while batch := await opened.more():
+            chunks += batch
+    finally:
+        opened.close()
+    return fold(chunks)
+
+
+def _discard(result: tuple[object, Target]) -> None:
+    """A reply that came second in a race."""
+    opened = result[0]
+    if not isinstance(opened, LLMResponse):
+        opened.close()  # type: ignore[attr-defined]

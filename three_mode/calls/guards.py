@@ -1,0 +1,52 @@
+"""The breakers and limiters of a connection: a breaker for each model, a limiter for each provider."""
+
+from collections.abc import Callable
+
+from three_mode.policies import AdaptiveLimiter, CircuitBreaker, Clock, Policies, Target
+from three_mode.providers import LimitReading
+
+
+class Guarding:
+    """Made when first needed; kept for the life of the connection."""
+
+    def __init__(self, policies: Policies, clock: Clock) -> None:
+        self._policies = policies
+        self._clock = clock
+        self._breakers: dict[tuple[str, str], CircuitBreaker] = {}
+        self._limiters: dict[str, AdaptiveLimiter] = {}
+
+    def breaker(self, target: Target) -> CircuitBreaker | None:
+        if self._policies.breaker is None:
+            return None
+        key = (target.provider, target.model)
+        found = self._breakers.get(key)
+        if found is None:
+            found = self._breakers[key] = CircuitBreaker(self._policies.breaker, self._clock)
+        return found
+
+    def limiter(self, target: Target) -> AdaptiveLimiter | None:
+        return self.limiter_of(target.provider)
+
+    def limiter_of(self, provider: str) -> AdaptiveLimiter | None:
+        if self._policies.limiter is None:
+            return None
+        found = self._limiters.get(provider)
+        if found is None:
+            found = self._limiters[provider] = AdaptiveLimiter(self._policies.limiter, self._clock)
+        return found
+
+    def learn(self, provider: str) -> Callable[[LimitReading], None] | None:
+        limiter = self.limiter_of(provider)
+        return limiter.learn if limiter is not None else None
+
+    def states(self) -> dict[str, str]:
+        """Each breaker that is not closed."""
+        return {
+            f"{provider}/{model}": breaker.state
+            for (provider, model), breaker in self._breakers.items()
+            if breaker.state != "closed"
+        }
+
+    def close(self) -> None:
+        for limiter in self._limiters.values():
+            limiter.close()

@@ -1,0 +1,229 @@
+"""One provider over HTTP: a codec, an address and a key on the shared pool."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from three_mode.channels.channel import is_content
+from three_mode.channels.http_errors import translated
+from three_mode.config.secret import Secret
+from three_mode.errors import DeadlineExceeded
+from three_mode.messages import Chunk, LLMRequest, LLMResponse, chunks_of
+from three_mode.providers.codec import Codec, Header, Headers, LimitReading, Outgoing
+from transports.http2 import Pool, Request, TimedOut, Timeouts, TransportError, split_url
+from transports.http2.exchange import Exchange
+from transports.http2.response import Response
+
+CONNECT = 10.0
+WRITE = 30.0
+IDLE = 60.0  # a stream that says nothing for that long, not even a keep-alive, is dead
+LINGER = 0.25  # for the end of a stream after its end marker
+AGENT: tuple[Header, ...] = ((b"user-agent", b"three-mode"),)
+# A whole reply has one limit, its deadline, which the caller holds.
+WHOLE = Timeouts(connect=CONNECT, pool=None, write=WRITE, first_byte=None, idle=None)
+MOST_OF_AN_ERROR = 1024 * 1024
+
+
+class HTTPEndpoint:
+    """`fetch` for a whole reply, `open` for one that streams."""
+
+    def __init__(
+        self,
+        codec: Codec,
+        pool: Pool,
+        base_url: str,
+        key: Secret | None,
+        headers: Mapping[str, str] | None = None,
+        learn: Callable[[LimitReading], None] | None = None,
+        idle: float = IDLE,
+    ) -> None:
+        self.codec = codec
+        self.name = codec.profile.name
+        self.base_url = base_url.rstrip("/")
+        self._pool = pool
+        try:
+            self._origin, prefix = split_url(self.base_url + "/")
+        except TransportError as error:
+            raise translated(error, self.name, None) from None
+        self._prefix = prefix[:-1]
+        self._learn = learn
+        self._streams = Timeouts(connect=CONNECT, pool=None, write=WRITE, first_byte=None, idle=idle)
+        more = {**codec.profile.headers, **(headers or {})}
+        self._always = (
+            codec.authorization(key.reveal() if key else None)
+            + AGENT
+            + tuple((name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in more.items())
+        )
+        self._heads: dict[tuple[Header, ...], tuple[Header, ...]] = {}
+
+    async def fetch(self, request: LLMRequest, model: str, due: float, deadline: float) -> LLMResponse:
+        outgoing = self.codec.encode(request, model, stream=False)
+        headers, body = await self._send(
+            outgoing, min(due, deadline), model, "first token" if due < deadline else "total"
+        )
+        reply = self.codec.decode(body)
+        self._read_limits(headers)
+        return reply
+
+    async def open(self, request: LLMRequest, model: str, due: float, deadline: float) -> "HTTPReply":
+        outgoing = self.codec.encode(request, model, stream=True)
+        exchange = self._pool.request(self._request(outgoing), timeouts=self._streams)
+        reply = HTTPReply(self, model, exchange.exchange, deadline)
+        loop = asyncio.get_running_loop()
+        timer = (
+            loop.call_at(due, reply.expire, "first token" if due < deadline else "total")
+            if due < deadline
+            else None
+        )
+        try:
+            response = await exchange.start()
+            if response.status >= 400:
+                body = await response.read(MOST_OF_AN_ERROR)
+                self._read_limits(response.headers)
+                raise self.codec.error(response.status, response.headers, body)
+            self._read_limits(response.headers)
+            await reply.begin(response)
+        except TransportError as error:
+            reply.close()
+            raise reply.failure(error) from None
+        except BaseException:
+            reply.close()
+            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
+        return reply
+
+    async def models(self, deadline: float) -> tuple[str, ...]:
+        _, body = await self._send(self.codec.encode_models(), deadline, "", "total")
+        return self.codec.decode_models(body)
+
+    async def warm(self, within: float) -> None:
+        """Opens a connection, which also tells whether the provider can be reached at all."""
+        try:
+            await self._pool.warm(self.base_url, within=within)
+        except TransportError as error:
+            raise translated(error, self.name, None) from None
+
+    def unseen(self, model: str, stage: str) -> DeadlineExceeded:
+        what = "no content came" if stage == "first token" else "the reply was not complete"
+        return DeadlineExceeded(
+            f"{self.name}: {what} in the time allowed", stage=stage, provider=self.name, model=model or None
+        )
+
+    async def _send(self, outgoing: Outgoing, until: float, model: str, stage: str) -> tuple[Headers, bytes]:
+        try:
+            async with asyncio.timeout_at(until):
+                reply = await self._pool.fetch(self._request(outgoing), timeouts=WHOLE)
+        except TransportError as error:
+            raise translated(error, self.name, model or None) from None
+        except TimeoutError:
+            raise self.unseen(model, stage) from None
+        if reply.status >= 400:
+            self._read_limits(reply.headers)
+            raise self.codec.error(reply.status, reply.headers, reply.content)
+        return reply.headers, reply.content
+
+    def _request(self, outgoing: Outgoing) -> Request:
+        """Headers of one shape are one object: the transport keeps their encoded form."""
+        heads = self._heads.get(outgoing.headers)
+        if heads is None:
+            if len(self._heads) > 64:
+                self._heads.clear()
+            heads = self._heads[outgoing.headers] = self._always + outgoing.headers
+        return Request(
+            method=outgoing.method.encode(),
+            origin=self._origin,
+            target=self._prefix + outgoing.path.encode(),
+            headers=heads,
+            body=outgoing.body,
+        )
+
+    def _read_limits(self, headers: Headers) -> None:
+        if self._learn is not None:
+            reading = self.codec.limits(headers)
+            if reading is not None:
+                self._learn(reading)
+
+
+class HTTPReply:
+    """A reply that streams. Its total deadline is one timer; the transport watches the rest."""
+
+    def __init__(self, endpoint: HTTPEndpoint, model: str, exchange: Exchange, deadline: float) -> None:
+        self._endpoint = endpoint
+        self._model = model
+        self._exchange = exchange
+        self._decoder = endpoint.codec.decoder()
+        self._first: list[Chunk] = []
+        self._ended = False
+        self._expired: str | None = None
+        self._timer = asyncio.get_running_loop().call_at(deadline, self.expire, "total")
+
+    async def begin(self, response: Response) -> None:
+        """Reads up to the first content."""
+        kind = response.header(b"content-type") or b""
+        if (
+            kind.startswith(b"application/json")
+            and b"ndjson" not in kind
+            and self._endpoint.codec.profile.wire != "ollama"
+        ):
+            # It was asked for a stream and gave a document: an error, or a host that does not stream.
+            self._first = list(chunks_of(self._endpoint.codec.decode(await response.read())))
+            self._ended = True
+            return
+        while not any(map(is_content, self._first)) and not self._ended:
+            self._first += await self._read()
+            if self._decoder.error is not None and not any(map(is_content, self._first)):
+                raise self._decoder.error
+
+    async def more(self) -> list[Chunk]:
+        if self._first:
+            batch, self._first = self._first, []
+            return batch
+        try:
+            while not self._ended:
+                if self._decoder.error is not None:
+                    raise self._decoder.error
+                batch = await self._read()
+                if batch:
+                    return batch
+        except TransportError as error:
+            raise self.failure(error) from None
+        if self._decoder.error is not None:
+            raise self._decoder.error
+        self._timer.cancel()
+        return []
+
+    async def _read(self) -> list[Chunk]:
+        if self._decoder.done:
+            await self._linger()
+            return []
+        data = await self._exchange.chunk()
+        if data:
+            return self._decoder.feed(data)
+        self._ended = True
+        return self._decoder.finish()
+
+    async def _linger(self) -> None:
+        """The reply is whole. Its last frame is about to come, and a stream that ended needs no reset."""
+        self._ended = True
+        if not self._exchange.ended:
+            try:
+                async with asyncio.timeout(LINGER):
+                    while await self._exchange.chunk():
+                        pass
+            except (TimeoutError, TransportError):
+                pass
+
+    def expire(self, stage: str) -> None:
+        self._expired = stage
+        self._exchange.give_up(TimedOut(f"the {stage} deadline has passed", phase="idle"))
+
+    def failure(self, error: TransportError) -> Exception:
+        if self._expired is not None:
+            return self._endpoint.unseen(self._model, self._expired)
+        return translated(error, self._endpoint.name, self._model)
+
+    def close(self) -> None:
+        self._timer.cancel()
+        self._ended = True
+        self._exchange.cancel()

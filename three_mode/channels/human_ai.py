@@ -1,0 +1,39 @@
+"""The human-AI mode: remote models, over pooled HTTP/2 or the `claude` command. Endpoints are made when first called."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from three_mode.channels.channel import OpenReply
+from three_mode.messages import LLMRequest, LLMResponse
+from three_mode.policies import Target
+
+
+class Endpoint(Protocol):
+    """One provider, reachable."""
+
+    name: str
+
+    async def fetch(self, request: LLMRequest, model: str, due: float, deadline: float) -> LLMResponse: ...
+    async def open(self, request: LLMRequest, model: str, due: float, deadline: float) -> OpenReply: ...
+    async def models(self, deadline: float) -> tuple[str, ...]: ...
+    async def warm(self, within: float) -> None: ...
+
+
+class HumanAI:
+    """Sends each call to the endpoint of its target's provider."""
+
+    def __init__(self, make: Callable[[str], Endpoint]) -> None:
+        self._make = make
+        self._endpoints: dict[str, Endpoint] = {}
+
+    def endpoint(self, provider: str) -> Endpoint:
+        found = self._endpoints.get(provider)
+        if found is None:
+            found = self._endpoints[provider] = self._make(provider)
+        return found
+
+    async def fetch(self, target: Target, request: LLMRequest, due: float, deadline: float) -> LLMResponse:
+        return await self.endpoint(target.provider).fetch(request, target.model, due, deadline)
+
+    async def open(self, target: Target, request: LLMRequest, due: float, deadline: float) -> OpenReply:
+        return await self.endpoint(target.provider).open(request, target.model, due, deadline)

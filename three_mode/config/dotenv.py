@@ -1,0 +1,39 @@
+"""Reads a `.env` file: `NAME=value` lines. It changes nothing in the environment."""
+
+import re
+from pathlib import Path
+
+from three_mode.errors import ConfigurationError
+
+_LINE = re.compile(r"^\s*(?:export\s+)?(?P<name>[A-Za-z_][A-Za-z0-9_.]*)\s*=\s*(?P<value>.*?)\s*$")
+_ESCAPES = {"n": "\n", "t": "\t", '"': '"', "\\": "\\", "$": "$"}
+
+
+def read_dotenv(path: Path) -> dict[str, str]:
+    """The names in the file; {} where there is none. A line that is no assignment is an error that names the line."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path.name} cannot be read: {error}") from None
+    found = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        match = _LINE.match(line)
+        if match is None:
+            raise ConfigurationError(f"line {number} of {path.name} is not NAME=value")
+        found[match["name"]] = _value(match["value"])
+    return found
+
+
+def _value(raw: str) -> str:
+    """Quoted as a shell would: nothing is special in single quotes, escapes are in double ones; a comment needs a blank before."""
+    if raw[:1] == "'" and "'" in raw[1:]:
+        return raw[1 : raw.index("'", 1)]
+    if raw[:1] == '"':
+        match = re.match(r'"((?:[^"\\]|\\.)*)"', raw)
+        if match:
+            return re.sub(r"\\(.)", lambda escape: _ESCAPES.get(escape[1], "\\" + escape[1]), match[1])
+    return re.split(r"\s#", raw, maxsplit=1)[0].rstrip() if not raw.startswith("#") else ""

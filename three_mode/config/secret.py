@@ -1,0 +1,41 @@
+"""A key that cannot be printed by accident."""
+
+import hashlib
+
+
+class Secret:
+    """`reveal()` is the only way to the text; everything that prints shows the ends at most."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        return self._text
+
+    def __bool__(self) -> bool:
+        return bool(self._text)
+
+    def __repr__(self) -> str:
+        return f"Secret({masked(self._text)!r})"
+
+    __str__ = __repr__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._text == self._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    def __reduce__(self) -> str:
+        raise TypeError("a key is not pickled")
+
+    def fingerprint(self) -> str:
+        """Tells keys apart without holding them: for cache keys."""
+        return hashlib.blake2b(self._text.encode(), digest_size=8).hexdigest()
+
+
+def masked(text: str) -> str:
+    """`sk-...wxyz` of a long key, nothing of a short one."""
+    return f"{text[:3]}...{text[-4:]}" if len(text) >= 20 else "..."

@@ -1,0 +1,143 @@
+"""Where settings come from. For each one the first of these that has it counts:
+
+    1. the arguments of LLMConnection
+    2. environment variables                 OPENAI_API_KEY, OPENAI_MODEL, OPENAI_MAX_TOKENS, OPENAI_BASE_URL, LLM_TIMEOUT
+    3. `.env` in the working directory        the same names
+    4. the config file                        config=, or the file that LLM_CONFIG names (a path); its LLM_CONFIG table
+    5. the defaults of the profile
+
+Nothing is read at import, and the environment is never changed.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from three_mode.config.config_file import checked, read_config
+from three_mode.config.dotenv import read_dotenv
+from three_mode.config.secret import Secret
+from three_mode.errors import ConfigurationError
+from three_mode.modes import CommunicationMode
+from three_mode.providers.profile import Profile
+
+DETECTION_ORDER = ("anthropic", "openai", "claude-cli")
+DEFAULT_TIMEOUT = 120.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderSettings:
+    """What is set for one provider."""
+
+    api_key: Secret | None = None
+    base_url: str | None = None
+    model: str | None = None
+    max_tokens: int | None = None
+    timeout: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What is set for all."""
+
+    provider: str | None = None
+    model: str | None = None
+    mode: CommunicationMode = CommunicationMode.AUTO
+    timeout: float = DEFAULT_TIMEOUT
+    attempts: int | None = None
+    max_tokens: int | None = None
+    detection_order: tuple[str, ...] = DETECTION_ORDER
+    sources: "Sources" = field(repr=False)
+
+    def of(self, profile: Profile) -> ProviderSettings:
+        return self.sources.of(profile)
+
+
+class Sources:
+    """Environment, `.env` and config file, in this order."""
+
+    def __init__(
+        self,
+        config: str | Path | Mapping[str, Any] | None = None,
+        environment: Mapping[str, str] | None = None,
+        dotenv: Path | None = None,
+    ) -> None:
+        self._environment = os.environ if environment is None else environment
+        self._dotenv = read_dotenv(Path(".env") if dotenv is None else dotenv)
+        if config is None and self._named("LLM_CONFIG"):
+            config = self._named("LLM_CONFIG")
+        if config is None:
+            self.table: Mapping[str, Any] = {}
+        elif isinstance(config, Mapping):
+            self.table = checked(dict(config), "config=")
+        else:
+            self.table = read_config(Path(config))
+
+    def _named(self, name: str) -> str | None:
+        return self._environment.get(name) or self._dotenv.get(name) or None
+
+    def settings(self) -> Settings:
+        table = self.table
+        timeout = self._number("LLM_TIMEOUT", table.get("timeout"), "timeout")
+        retries = table.get("max_retries")
+        if retries is not None and (isinstance(retries, bool) or not isinstance(retries, int) or retries < 0):
+            raise ConfigurationError(f"max_retries is a whole number from 0, not {retries!r}")
+        try:
+            mode = CommunicationMode(str(table.get("default_mode", "auto")).lower())
+        except ValueError:
+            raise ConfigurationError(
+                f"unknown default_mode {table['default_mode']!r}", hint="human_ai, ai_ai, ai_pc or auto"
+            ) from None
+        return Settings(
+            provider=self._named("LLM_PROVIDER") or table.get("default_provider"),
+            model=table.get("default_model"),
+            mode=mode,
+            timeout=timeout if timeout is not None else DEFAULT_TIMEOUT,
+            attempts=None if retries is None else retries + 1,
+            max_tokens=_whole(table.get("max_tokens"), "max_tokens"),
+            detection_order=tuple(table.get("detection_order", DETECTION_ORDER)),
+            sources=self,
+        )
+
+    def of(self, profile: Profile) -> ProviderSettings:
+        name = profile.env_name
+        row = self.table.get("providers", {}).get(profile.name, {})
+        key = self._named(f"{name}_API_KEY")
+        for other in profile.key_env:
+            key = key or self._named(other)
+        key = key or row.get("api_key")
+        return ProviderSettings(
+            api_key=Secret(key) if key else None,
+            base_url=self._named(f"{name}_BASE_URL") or row.get("base_url"),
+            model=self._named(f"{name}_MODEL") or row.get("model"),
+            max_tokens=_whole(
+                self._named(f"{name}_MAX_TOKENS") or row.get("max_tokens"), f"{name}_MAX_TOKENS"
+            ),
+            timeout=self._number(f"{name}_TIMEOUT", row.get("timeout"), f"{name}_TIMEOUT"),
+        )
+
+    def _number(self, variable: str, otherwise: Any, name: str) -> float | None:
+        value = self._named(variable)
+        value = otherwise if value is None else value
+        if value is None:
+            return None
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = 0.0
+        if not 0 < number < float("inf"):
+            raise ConfigurationError(f"{name} is a number of seconds above 0, not {value!r}")
+        return number
+
+
+def _whole(value: Any, name: str) -> int | None:
+    if value is None:
+        return None
+    try:
+        number = int(value)
+    except (TypeError, ValueError):
+        number = 0
+    if number < 1:
+        raise ConfigurationError(f"{name} is a whole number from 1, not {value!r}")
+    return number

@@ -1,0 +1,352 @@
+"""One API for any model.
+
+    async with LLMConnection(provider="openai", api_key=...) as llm:
+        reply = await llm.chat_completion(LLMRequest(messages=[{"role": "user", "content": "Hello!"}], model="gpt-5"))
+        async for chunk in llm.stream(request): print(chunk.text, end="")
+
+Which provider, model and key, where it is not said here: see config/settings.py. What happens around a call: policies/.
+"""
+
+import asyncio
+import inspect
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from three_mode.calls.accounts import CUSTOM, Account, Accounts
+from three_mode.calls.batch import Outcome, Progress, run_batch
+from three_mode.calls.book import Book, OneCall, new_request_id
+from three_mode.calls.detection import first_available
+from three_mode.calls.engine import Engine
+from three_mode.calls.guards import Guarding
+from three_mode.calls.health import Health, ask
+from three_mode.calls.stream import ReplyStream
+from three_mode.calls.streamed import StreamedCall
+from three_mode.channels.human_ai import HumanAI
+from three_mode.config import Sources
+from three_mode.errors import ConfigurationError, InvalidRequest, ModeUnavailable
+from three_mode.messages import LLMRequest, LLMResponse
+from three_mode.modes import CommunicationMode, resolve
+from three_mode.observe.metrics import Metrics
+from three_mode.observe.records import Recorder, RecordOptions
+from three_mode.observe.spans import Tracer
+from three_mode.policies import (
+    Call,
+    FileCache,
+    Ledger,
+    MemoryCache,
+    Policies,
+    PriceList,
+    Prices,
+    ResponseCache,
+    Route,
+    Router,
+    Spent,
+    Target,
+)
+from three_mode.policies.clock import MONOTONIC, Clock
+from three_mode.providers.capabilities import Capabilities, capabilities
+from three_mode.providers.estimate import estimate_tokens
+from transports.http2 import Pool, PoolOptions
+
+Hook = Callable[[LLMResponse], LLMResponse | Awaitable[LLMResponse]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observing:
+    """What is told of calls. `label` names who pays, where a request's metadata does not; `after` may change a whole reply."""
+
+    records: RecordOptions | None = None
+    spans: bool = False
+    tracer: Any = None
+    log_content: bool = False
+    label: str | None = None
+    after: Hook | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionOptions:
+    """What is rarely set. `accounts` holds keys and addresses of other providers, for fallback and routes."""
+
+    accounts: Mapping[str, Account] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    safety: Mapping[str, str] = field(default_factory=dict)
+    config: str | Path | Mapping[str, Any] | None = None
+    detection_order: tuple[str, ...] | None = None
+    transport: PoolOptions = field(default_factory=PoolOptions)
+    prices: PriceList | None = None
+    clock: Clock = MONOTONIC
+
+
+class LLMConnection:
+    """Calls to models. Opens nothing before the first call; belongs to the event loop of that call."""
+
+    def __init__(
+        self,
+        provider: str | None = None,
+        api_key: str | None = None,
+        base_url: str | None = None,
+        *,
+        model: str | None = None,
+        mode: CommunicationMode | str | None = None,
+        timeout: float | None = None,
+        max_retries: int | None = None,
+        policies: Policies | None = None,
+        observe: Observing | None = None,
+        options: ConnectionOptions | None = None,
+    ) -> None:
+        self._options = options = options or ConnectionOptions()
+        self._observe = observe or Observing()
+        self._settings = Sources(options.config).settings()
+        policies = policies or Policies()
+        attempts = max_retries + 1 if max_retries is not None else self._settings.attempts
+        if attempts is not None:
+            if attempts < 1:
+                raise ConfigurationError(f"max_retries is at least 0, not {max_retries}")
+            policies = replace(policies, retry=replace(policies.retry, attempts=attempts))
+        self._policies = policies
+        self._mode = CommunicationMode(mode) if mode is not None else self._settings.mode
+        self._timeout = timeout
+        self._model = model
+        self._clock = options.clock
+        self._pool: Pool | None = None
+        self._closed = False
+        self._guards = Guarding(policies, self._clock)
+        if provider is None and base_url is not None:
+            provider = CUSTOM
+        accounts = dict(options.accounts)
+        named = provider or self._settings.provider
+        if named is not None and (api_key or base_url or options.headers):
+            accounts[named] = Account(api_key=api_key, base_url=base_url, headers=options.headers)
+        elif api_key:
+            raise ConfigurationError("api_key= without provider= or base_url=", hint="say whose key it is")
+        self._accounts = Accounts(
+            self._settings, accounts, options.safety, self._shared_pool, self._guards.learn
+        )
+        self._provider = self._accounts.profile(named).name if named is not None else None
+        self._detecting: asyncio.Task[str] | None = None
+        self._human = HumanAI(self._accounts.endpoint)
+        self.metrics = Metrics()
+        prices = options.prices
+        if prices is None:
+            prices = Prices()
+            prices.prepare()
+        self._book = Book(
+            prices, Ledger(policies.budgets), self.metrics,
+            Recorder(self._observe.records) if self._observe.records is not None else None,
+            Tracer(self._observe.tracer) if self._observe.spans else None,
+            self._observe.log_content,
+        )  # fmt: skip
+        self._router = Router(policies.routes, prices, self.metrics.latency)
+        self._cache = _cache(policies, self._clock)
+        self._engine = Engine(
+            self._human, self._accounts, policies, self._guards, self._book, self._cache, self._clock
+        )
+
+    def __repr__(self) -> str:
+        return f"<LLMConnection to {self._provider or 'the first available provider'}>"
+
+    # Calls
+
+    async def chat_completion(self, request: LLMRequest) -> LLMResponse:
+        """The whole reply. Raises one of `three_mode.errors`; see there."""
+        one, targets = await self._begin(request)
+        try:
+            reply = await self._engine.complete(one, targets)
+            if self._observe.after is not None:
+                changed = self._observe.after(reply)
+                reply = await changed if inspect.isawaitable(changed) else changed
+        except BaseException as error:
+            self._book.failed(one, error)
+            raise
+        self._book.finished(one, reply)
+        return reply
+
+    def stream(self, request: LLMRequest) -> ReplyStream:
+        """Chunks as they come. An error before the first content is raised as such; after it, `StreamInterrupted`."""
+        return ReplyStream(
+            StreamedCall(request, self._begin, self._engine, self._book, self._accounts.profile)
+        )
+
+    async def batch(
+        self,
+        requests: Sequence[LLMRequest],
+        *,
+        at_once: int = 8,
+        progress: Callable[[Progress], object] | None = None,
+    ) -> list[Outcome]:
+        """Results in the order of the requests; a call that failed is its error, as a value."""
+        return await run_batch(self.chat_completion, requests, at_once, progress)
+
+    async def ask(self, prompt: str, **request: Any) -> str:
+        """The text of the answer to one prompt: `await llm.ask("Why?", model="gpt-5", max_tokens=50)`."""
+        asked = LLMRequest(messages=[{"role": "user", "content": prompt}], **request)
+        return (await self.chat_completion(asked)).content
+
+    # What is known
+
+    async def health(self, within: float = 2.0) -> dict[str, Health]:
+        """Asks the provider, and those that fallback and routes name, side by side."""
+        names = {await self._named_provider()} | {target.provider for target in self._all_targets()}
+        states = self._guards.states()
+        found = await asyncio.gather(*(self._health_of(name, states, within) for name in sorted(names)))
+        return {each.provider: each for each in found}
+
+    async def _health_of(self, name: str, states: dict[str, str], within: float) -> Health:
+        try:
+            endpoint = self._human.endpoint(name)
+        except ConfigurationError as error:
+            return Health(provider=name, ok=False, latency=0.0, error=str(error))
+        return await ask(endpoint, states, within)
+
+    async def models(self, provider: str | None = None, within: float = 10.0) -> tuple[str, ...]:
+        """The names of the models that a provider has."""
+        name = self._accounts.profile(provider).name if provider else await self._named_provider()
+        deadline = asyncio.get_running_loop().time() + within
+        return await self._human.endpoint(name).models(deadline)
+
+    def capabilities(self, model: str) -> Capabilities:
+        return capabilities(model)
+
+    def estimate(self, request: LLMRequest) -> int:
+        """About how many tokens the request is, as its provider counts them."""
+        model = request.model or self._model or ""
+        profile = self._accounts.profile(self._provider) if self._provider else None
+        return estimate_tokens(request, model, profile.multiplier(model) if profile else 1.0)
+
+    def spent(self, **named: str) -> Spent:
+        """What was used so far: of a `provider=`, `model=` or `label=`, or of all."""
+        return self._book.ledger.spent(**named)
+
+    def budgets(self) -> dict[str, Any]:
+        """Each budget and the dollars it has left."""
+        return dict(self._book.ledger.left())
+
+    # Its life
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Ends what is in progress, closes connections, writes what is left to write. Twice does no harm."""
+        if self._closed:
+            return
+        self._closed = True
+        self._guards.close()
+        if self._detecting is not None and not self._detecting.done():
+            self._detecting.cancel()
+        if self._pool is not None:
+            await self._pool.aclose()
+        if self._cache is not None:
+            await self._cache.close()
+        if self._book.recorder is not None:
+            self._book.recorder.close()
+
+    # Before a call
+
+    async def _begin(self, request: LLMRequest) -> tuple[OneCall, list[Target]]:
+        if self._closed:
+            raise ConfigurationError("this connection is closed", hint="make a new LLMConnection")
+        began = time.monotonic()
+        targets, routed = await self._targets(request)
+        first = targets[0]
+        profile = self._accounts.profile(first.provider)
+        within = (
+            request.within
+            or self._timeout
+            or self._accounts.settings(first.provider).timeout
+            or self._settings.timeout
+        )
+        label = request.metadata.get("label", self._observe.label)
+        policy = Call(
+            deadline=began + within,
+            began=began,
+            caller=str(request.metadata.get("caller") or label or ""),
+            tokens=estimate_tokens(request, first.model, profile.multiplier(first.model)),
+            first_content=self._policies.fallback.first_content if len(targets) > 1 else None,
+        )
+        if routed:
+            policy.step("routed", began, first, f"by the route {routed!r}")
+        one = OneCall(
+            request, new_request_id(), policy, label=str(label) if label is not None else None, target=first
+        )
+        self._book.began(one, targets)
+        return one, targets
+
+    async def _targets(self, request: LLMRequest) -> tuple[list[Target], str | None]:
+        """Who may answer, in order; and the route that said so."""
+        name = request.model or self._model or self._settings.model
+        mode = request.mode if request.mode is not None else self._mode
+        if name is not None:
+            if self._router.knows(name):
+                return self._router.order(name, request), name
+            address = resolve(name, mode)
+            if address.mode is not CommunicationMode.HUMAN_AI:
+                raise _no_channel(address.mode)
+            if "://" in name:
+                url, _, named = name.partition("#")
+                return [Target(url, named or "default")], None
+        elif mode not in (CommunicationMode.AUTO, CommunicationMode.HUMAN_AI):
+            raise _no_channel(mode)
+        provider = await self._named_provider()
+        model = request.model or self._model or self._accounts.model(provider) or self._settings.model
+        if model is None:
+            raise InvalidRequest(
+                "the request names no model",
+                field="model",
+                provider=provider,
+                hint=f"set model=, a default model on the connection, or {self._accounts.profile(provider).env_name}_MODEL",
+            )
+        first = Target(provider, model)
+        more = self._policies.fallback.targets
+        return ([first, *(target for target in more if target != first)] if more else [first]), None
+
+    async def _named_provider(self) -> str:
+        if self._provider is not None:
+            return self._provider
+        if self._detecting is None or (self._detecting.done() and self._detecting.cancelled()):
+            order = self._options.detection_order or self._settings.detection_order
+            self._detecting = asyncio.ensure_future(
+                first_available(order, self._accounts, self._human.endpoint)
+            )
+        try:
+            self._provider = await asyncio.shield(self._detecting)
+        except ConfigurationError:
+            self._detecting = None
+            raise
+        return self._provider
+
+    def _all_targets(self) -> list[Target]:
+        routes: tuple[Route, ...] = self._policies.routes
+        return [*self._policies.fallback.targets, *(target for route in routes for target in route.targets)]
+
+    def _shared_pool(self) -> Pool:
+        if self._pool is None:
+            self._pool = Pool(self._options.transport)
+        return self._pool
+
+
+def _no_channel(mode: CommunicationMode) -> ModeUnavailable:
+    if mode is CommunicationMode.AI_AI:
+        return ModeUnavailable(
+            "there is no bus here to reach an agent", hint="use the `llm` of an orchestrator or an agent"
+        )
+    return ModeUnavailable(
+        "models on this computer are not served by this connection", hint="use local_models.LocalModel"
+    )
+
+
+def _cache(policies: Policies, clock: Clock) -> ResponseCache | None:
+    if policies.cache is None:
+        return None
+    return (
+        FileCache(policies.cache) if policies.cache.path is not None else MemoryCache(policies.cache, clock)
+    )

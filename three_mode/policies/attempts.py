@@ -1,0 +1,215 @@
+"""The loop around a call: which target next, when again, and when to give up. It owns all retries, and there is one deadline.
+
+For each round, each target in order: its breaker must allow it, its limiter must let it go before the deadline, and then the
+operation runs. A failure moves on to the next target at once; only when all have failed does the loop wait, once, for the
+target that may answer soonest. All but the last have `first_content` seconds to their first content.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+from three_mode.errors import (
+    AllProvidersFailed,
+    CircuitOpen,
+    ContentFilter,
+    DeadlineExceeded,
+    InvalidRequest,
+    LLMError,
+    ModeConflict,
+    RateLimit,
+    ThreeModeError,
+)
+from three_mode.messages import Step
+from three_mode.policies.breaker import CircuitBreaker, trips
+from three_mode.policies.clock import MONOTONIC, Clock
+from three_mode.policies.hedge import hedged
+from three_mode.policies.limiter import AdaptiveLimiter
+from three_mode.policies.options import HedgeOptions
+from three_mode.policies.retry import RetryOptions, wait_before_retry
+from three_mode.policies.routing import Target
+
+T = TypeVar("T")
+# The same request, or the same words, would be refused elsewhere too.
+_FINAL = (ModeConflict, ContentFilter)
+
+
+@dataclass(slots=True)
+class Call:
+    """One call of the user's, as the policies see it. `steps` is what happened to it, and ends up in the reply."""
+
+    deadline: float
+    began: float
+    caller: str = ""
+    tokens: int = 0
+    first_content: float | None = None
+    steps: list[Step] = field(default_factory=list)
+
+    def step(self, kind: str, now: float, target: Target | None = None, why: str | None = None) -> None:
+        self.steps.append(
+            Step(
+                kind,  # type: ignore[arg-type]
+                now - self.began,
+                target.provider if target else None,
+                target.model if target else None,
+                why,
+            )
+        )
+
+
+Operation = Callable[
+    [Target, float], Awaitable[T]
+]  # the target, and when its first content is due (loop time)
+
+
+class Guards(Protocol):
+    """What stands before each target; None: nothing."""
+
+    def breaker(self, target: Target) -> CircuitBreaker | None: ...
+    def limiter(self, target: Target) -> AdaptiveLimiter | None: ...
+
+
+def moves_on(error: BaseException) -> bool:
+    """Whether another target may do what this one did not."""
+    if type(error) is InvalidRequest or isinstance(error, _FINAL):
+        return False
+    return isinstance(error, ThreeModeError)
+
+
+class Attempts:
+    """Runs an operation against targets until one answers."""
+
+    def __init__(
+        self,
+        guards: Guards,
+        retry: RetryOptions,
+        hedge: HedgeOptions | None = None,
+        clock: Clock = MONOTONIC,
+        discard: Callable[[Any], None] = lambda _: None,
+    ) -> None:
+        """`discard` is for a result that came second in a race."""
+        self._discard = discard
+        self._guards = guards
+        self._retry = retry
+        self._hedge = hedge
+        self._clock = clock
+
+    async def run(self, call: Call, targets: Sequence[Target], operation: Operation[T]) -> T:
+        alive, failures = list(targets), 0
+        while True:
+            failed: list[ThreeModeError] = []
+            for number, target in enumerate(alive):
+                last = number == len(alive) - 1
+                due = call.deadline
+                if not last and call.first_content is not None:
+                    due = min(due, self._clock.now() + call.first_content)
+                try:
+                    return await self._one(
+                        call, target, alive[number + 1] if not last else target, due, operation
+                    )
+                except ThreeModeError as error:
+                    failed.append(error)
+                    if not moves_on(error) or self._clock.now() >= call.deadline:
+                        raise _verdict(failed) from error.__cause__
+                    if not last:
+                        call.step(
+                            "switched", self._clock.now(), alive[number + 1], f"{target}: {_why(error)}"
+                        )
+            failures += 1
+            alive, wait = self._again(call, alive, failed, failures)
+            if not alive:
+                raise _verdict(failed)
+            call.step("retry", self._clock.now(), alive[0], f"in {wait:.2f} s: {_why(failed[-1])}")
+            await self._clock.sleep(wait)
+
+    def _again(
+        self, call: Call, alive: list[Target], failed: list[ThreeModeError], failures: int
+    ) -> tuple[list[Target], float]:
+        """Those worth another try, the soonest first, and how long to wait for it."""
+        remaining = call.deadline - self._clock.now()
+        waits = []
+        for target, error in zip(alive, failed, strict=True):
+            if isinstance(error, CircuitOpen):  # its cool-down is longer than anybody waits for an answer
+                continue
+            wait = wait_before_retry(self._retry, failures, error, remaining)
+            if wait is not None:
+                waits.append((wait, target))
+        waits.sort(key=lambda each: each[0])
+        return [target for _, target in waits], waits[0][0] if waits else 0.0
+
+    async def _one(self, call: Call, target: Target, spare: Target, due: float, operation: Operation[T]) -> T:
+        if self._hedge is None:
+            return await self._guarded(call, target, due, operation)
+        hedge = self._hedge
+
+        async def second() -> T:
+            call.step("hedged", self._clock.now(), spare, f"nothing from {target} in {hedge.after:g} s")
+            return await self._guarded(call, spare, due, operation)
+
+        def first() -> Awaitable[T]:
+            return self._guarded(call, target, due, operation)
+
+        result: tuple[T, bool] = await hedged(first, second, hedge.after, self._discard, self._clock)
+        return result[0]
+
+    async def _guarded(self, call: Call, target: Target, due: float, operation: Operation[T]) -> T:
+        breaker = self._guards.breaker(target)
+        if breaker is not None and not breaker.allow():
+            raise CircuitOpen(
+                f"{target} failed too often just now",
+                provider=target.provider,
+                model=target.model,
+                retry_after=breaker.opens_in(),
+                hint="it is tried again when its cool-down is over",
+            )
+        limiter = self._guards.limiter(target)
+        try:
+            if limiter is not None and not limiter.try_acquire(call.tokens):
+                waited = await limiter.acquire(call.caller, call.tokens, due - self._clock.now())
+                call.step("wait", self._clock.now(), target, f"{waited:.3f} s for the rate limit")
+            try:
+                call.step("attempt", self._clock.now(), target)
+                result = await operation(target, due)
+            finally:
+                if limiter is not None:
+                    limiter.release()
+        except ThreeModeError as error:
+            if limiter is not None and isinstance(error, RateLimit) and error.status == 429:
+                limiter.refused(error.retry_after)
+            if breaker is not None:
+                (breaker.failure if trips(error) else breaker.abandoned)()
+            raise
+        except BaseException:  # cancelled: it says nothing of the target
+            if breaker is not None:
+                breaker.abandoned()
+            raise
+        if breaker is not None:
+            breaker.success()
+        if limiter is not None:
+            limiter.succeeded()
+        return result
+
+
+def _why(error: ThreeModeError) -> str:
+    return f"{type(error).__name__}: {error.message}"[:200]
+
+
+def _verdict(causes: Sequence[ThreeModeError]) -> ThreeModeError:
+    """One failure is itself; several are one error with all of them."""
+    if len(causes) == 1:
+        return causes[0]
+    timed_out = isinstance(causes[-1], DeadlineExceeded) and causes[-1].stage == "total"
+    told = "; ".join(_why(cause) for cause in causes)
+    if timed_out:
+        last = causes[-1]
+        assert isinstance(last, DeadlineExceeded)
+        return DeadlineExceeded(
+            f"{last.message} (before that: {'; '.join(_why(c) for c in causes[:-1])})", stage="total"
+        )
+    last_llm = next((cause for cause in reversed(causes) if isinstance(cause, LLMError)), None)
+    return AllProvidersFailed(
+        f"all {len(causes)} providers failed: {told}",
+        causes=tuple(causes),
+        provider=last_llm.provider if last_llm else None,
+        retry_after=min((c.retry_after for c in causes if c.retry_after is not None), default=None),
+    )

@@ -1,0 +1,83 @@
+"""A circuit breaker: after some failures in a row a target is left alone for a while, then tried once.
+
+closed ──(failures in a row)──> open ──(cool-down over)──> half-open ──(success)──> closed
+                                 ^                            └──(failure)──> open
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from three_mode.errors import (
+    BadReply,
+    ConnectionFailed,
+    DeadlineExceeded,
+    ProviderOverloaded,
+    ServerError,
+    StreamInterrupted,
+)
+from three_mode.policies.clock import MONOTONIC, Clock
+
+State = Literal["closed", "open", "half-open"]
+_TRIPS = (ServerError, ProviderOverloaded, ConnectionFailed, BadReply, DeadlineExceeded, StreamInterrupted)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerOptions:
+    """How many failures in a row open it, and for how many seconds."""
+
+    failures: int = 5
+    cool_down: float = 60.0
+
+
+def trips(error: BaseException) -> bool:
+    """Whether an error says that the target is unwell. A bad key, a bad request or a rate limit says nothing of the kind."""
+    return isinstance(error, _TRIPS)
+
+
+class CircuitBreaker:
+    """One target's breaker. `allow()` before a call, then exactly one of `success`, `failure` or `abandoned`."""
+
+    __slots__ = ("_clock", "_failures", "_opened_at", "_options", "_trial")
+
+    def __init__(self, options: BreakerOptions | None = None, clock: Clock = MONOTONIC) -> None:
+        self._options = options or BreakerOptions()
+        self._clock = clock
+        self._failures = 0
+        self._opened_at: float | None = None
+        self._trial = False
+
+    @property
+    def state(self) -> State:
+        if self._opened_at is None:
+            return "closed"
+        return "half-open" if self.opens_in() <= 0 else "open"
+
+    def opens_in(self) -> float:
+        """Seconds until a trial is allowed; 0 where calls pass."""
+        if self._opened_at is None:
+            return 0.0
+        return max(0.0, self._opened_at + self._options.cool_down - self._clock.now())
+
+    def allow(self) -> bool:
+        """Whether a call may go. Half-open, one call may: the trial."""
+        if self._opened_at is None:
+            return True
+        if self._trial or self.opens_in() > 0:
+            return False
+        self._trial = True
+        return True
+
+    def success(self) -> None:
+        self._failures = 0
+        self._opened_at = None
+        self._trial = False
+
+    def failure(self) -> None:
+        self._failures += 1
+        if self._trial or self._failures >= self._options.failures:
+            self._opened_at = self._clock.now()
+        self._trial = False
+
+    def abandoned(self) -> None:
+        """The call ended without saying anything about the target (cancelled, a bad request): a trial may be tried again."""
+        self._trial = False

@@ -1,0 +1,139 @@
+"""What was spent, by provider, model and label, and budgets that refuse the call that would exceed them."""
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from msgspec import Struct
+
+from three_mode.errors import BudgetExceeded
+from three_mode.messages import Usage
+
+ZERO = Decimal(0)
+
+
+class Budget(Struct, frozen=True, kw_only=True):
+    """At most `limit` dollars for all calls that fit: of one label, provider or model, or of all where none is named."""
+
+    limit: Decimal | float | int
+    label: str | None = None
+    provider: str | None = None
+    model: str | None = None
+
+    def fits(self, provider: str, model: str, label: str | None) -> bool:
+        return (
+            self.label in (None, label) and self.provider in (None, provider) and self.model in (None, model)
+        )
+
+    @property
+    def name(self) -> str:
+        kinds = (("label", self.label), ("provider", self.provider), ("model", self.model))
+        named = [f"{kind} {value}" for kind, value in kinds if value is not None]
+        return "the budget of " + (", ".join(named) if named else "this connection")
+
+
+@dataclass(slots=True)
+class Spent:
+    """What the calls of one provider, model and label used. `unpriced` counts those whose cost nobody knows."""
+
+    calls: int = 0
+    usage: Usage = field(default_factory=Usage)
+    cost: Decimal = ZERO
+    unpriced: int = 0
+
+
+Key = tuple[str, str, str | None]
+
+
+class Ledger:
+    """Adds up what was spent. With budgets, `reserve` before a call and `settle` after it, whatever came of it.
+
+    What is reserved counts as spent, so that calls side by side cannot exceed together what each of them would not.
+    """
+
+    def __init__(self, budgets: tuple[Budget, ...] = ()) -> None:
+        self._budgets = budgets
+        self._limits = [Decimal(str(budget.limit)) for budget in budgets]
+        self._taken = [ZERO] * len(budgets)
+        self._spent: dict[Key, Spent] = {}
+
+    @property
+    def has_budgets(self) -> bool:
+        return bool(self._budgets)
+
+    def reserve(self, provider: str, model: str, label: str | None, most: Decimal | None) -> Decimal:
+        """Sets aside the most that the call may cost; BudgetExceeded where a budget has not that much left."""
+        touched = [i for i, budget in enumerate(self._budgets) if budget.fits(provider, model, label)]
+        if not touched:
+            return ZERO
+        if most is None:
+            raise BudgetExceeded(
+                f"nobody knows what {model!r} of {provider} costs, so that {self._budgets[touched[0]].name} cannot be kept",
+                provider=provider,
+                model=model,
+                hint="give its price: Prices({'PROVIDER/MODEL': Price(input=..., output=...)})",
+            )
+        for i in touched:
+            left = self._limits[i] - self._taken[i]
+            if most > left:
+                raise BudgetExceeded(
+                    f"the call may cost ${most:.6f}, and {self._budgets[i].name} has ${max(left, ZERO):.6f} left of ${self._limits[i]}",
+                    provider=provider,
+                    model=model,
+                    hint="lower max_tokens to lower what it may cost",
+                )
+        for i in touched:
+            self._taken[i] += most
+        return most
+
+    def settle(
+        self, provider: str, model: str, label: str | None, reserved: Decimal, usage: Usage | None
+    ) -> None:
+        """The call is over. Without a usage nothing was used; without a cost, what was reserved stays taken."""
+        cost = usage.cost if usage is not None else ZERO
+        actual = reserved if cost is None else cost
+        if self._budgets:
+            for i, budget in enumerate(self._budgets):
+                if budget.fits(provider, model, label):
+                    self._taken[i] += actual - reserved
+        if usage is None:
+            return
+        spent = self._spent.get((provider, model, label))
+        if spent is None:
+            spent = self._spent[provider, model, label] = Spent()
+        spent.calls += 1
+        spent.usage = Usage(
+            spent.usage.input_tokens + usage.input_tokens,
+            spent.usage.output_tokens + usage.output_tokens,
+            spent.usage.cache_read_tokens + usage.cache_read_tokens,
+            spent.usage.cache_write_tokens + usage.cache_write_tokens,
+            spent.usage.reasoning_tokens + usage.reasoning_tokens,
+        )
+        if cost is None:
+            spent.unpriced += 1
+        else:
+            spent.cost += cost
+
+    def spent(
+        self, *, provider: str | None = None, model: str | None = None, label: str | None = None
+    ) -> Spent:
+        """The sum over whatever is not named."""
+        total = Spent()
+        for (a_provider, a_model, a_label), each in self._spent.items():
+            if provider in (None, a_provider) and model in (None, a_model) and label in (None, a_label):
+                total.calls += each.calls
+                total.usage = Usage(
+                    *(
+                        getattr(total.usage, name) + getattr(each.usage, name)
+                        for name in Usage.__struct_fields__[:5]
+                    )
+                )
+                total.cost += each.cost
+                total.unpriced += each.unpriced
+        return total
+
+    def left(self) -> dict[str, Decimal]:
+        """Each budget and what it has left."""
+        return {
+            budget.name: limit - taken
+            for budget, limit, taken in zip(self._budgets, self._limits, self._taken, strict=True)
+        }

@@ -1,0 +1,119 @@
+"""A cache of replies in a file (SQLite), shared by processes and there again after a restart. The file is its owner's alone."""
+
+import asyncio
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from three_mode.errors import ConfigurationError
+from three_mode.messages import LLMResponse, from_msgpack, to_msgpack
+from three_mode.policies.cache import CacheOptions
+
+T = TypeVar("T")
+_VERSION = 1  # of what is in the file; another one is emptied
+_TABLE = "CREATE TABLE IF NOT EXISTS reply (key BLOB PRIMARY KEY, value BLOB, expires REAL, used REAL, size INTEGER) WITHOUT ROWID"
+
+
+class FileCache:
+    """One thread does the file's work, so that no disk ever holds up the event loop. A damaged entry is a miss."""
+
+    def __init__(self, options: CacheOptions, wall: Callable[[], float] = time.time) -> None:
+        if options.path is None:
+            raise ConfigurationError("a file cache needs CacheOptions(path=...)")
+        self._options = options
+        self._wall = wall
+        self._path = Path(options.path)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="three-mode-cache")
+        self._file: sqlite3.Connection | None = None
+        self._opening = threading.Lock()
+        self.hits = self.misses = 0
+
+    async def get(self, key: bytes) -> LLMResponse | None:
+        reply = await self._run(lambda: self._get(key))
+        if reply is None:
+            self.misses += 1
+        else:
+            self.hits += 1
+        return reply
+
+    async def put(self, key: bytes, reply: LLMResponse, ttl: float | None = None) -> None:
+        lasts = self._options.ttl if ttl is None else ttl
+        await self._run(lambda: self._put(key, to_msgpack(reply), lasts))
+
+    async def close(self) -> None:
+        await self._run(self._close)
+        self._thread.shutdown(wait=False)
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    def _open(self) -> sqlite3.Connection:
+        if self._file is None:
+            try:
+                descriptor = os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600)
+                os.close(descriptor)
+                file = sqlite3.connect(self._path, timeout=5.0, isolation_level=None, check_same_thread=False)
+                file.execute("PRAGMA journal_mode=WAL")
+                file.execute("PRAGMA synchronous=NORMAL")
+                if file.execute("PRAGMA user_version").fetchone()[0] != _VERSION:
+                    file.execute("DROP TABLE IF EXISTS reply")
+                    file.execute(f"PRAGMA user_version={_VERSION}")
+                file.execute(_TABLE)
+            except (OSError, sqlite3.Error) as error:
+                raise ConfigurationError(
+                    f"the cache file {self._path.name} cannot be used: {error}",
+                    hint="delete it, or give CacheOptions(path=...) another place",
+                ) from None
+            self._file = file
+        return self._file
+
+    def _get(self, key: bytes) -> LLMResponse | None:
+        file, now = self._open(), self._wall()
+        row = file.execute("SELECT value, expires FROM reply WHERE key = ?", (key,)).fetchone()
+        if row is None:
+            return None
+        try:
+            if row[1] <= now:
+                raise ValueError("it is over")
+            reply = from_msgpack(LLMResponse, row[0])
+        except ValueError:  # expired, or not what we wrote
+            file.execute("DELETE FROM reply WHERE key = ?", (key,))
+            return None
+        file.execute("UPDATE reply SET used = ? WHERE key = ?", (now, key))
+        return reply
+
+    def _put(self, key: bytes, value: bytes, ttl: float) -> None:
+        if len(value) > self._options.max_bytes:
+            return
+        file, now = self._open(), self._wall()
+        file.execute(
+            "INSERT OR REPLACE INTO reply VALUES (?, ?, ?, ?, ?)", (key, value, now + ttl, now, len(value))
+        )
+        self._evict(file, now)
+
+    def _evict(self, file: sqlite3.Connection, now: float) -> None:
+        """First what is over, then the least recently used."""
+        over = self._excess(file)
+        if over is None:
+            return
+        file.execute("DELETE FROM reply WHERE expires <= ?", (now,))
+        while (over := self._excess(file)) is not None:
+            oldest = "SELECT key FROM reply ORDER BY used LIMIT ?"
+            file.execute(f"DELETE FROM reply WHERE key IN ({oldest})", (max(1, over),))  # noqa: S608 - no input in it
+
+    def _excess(self, file: sqlite3.Connection) -> int | None:
+        """How many entries there are too many; 0 where only their size is too much, None where all is well."""
+        count, size = file.execute("SELECT count(*), coalesce(sum(size), 0) FROM reply").fetchone()
+        if count > self._options.entries:
+            return int(count - self._options.entries)
+        return 0 if size > self._options.max_bytes else None
+
+    def _close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None

@@ -1,0 +1,189 @@
+"""An adaptive limiter: it learns what a provider allows from rate-limit headers and from 429s, and holds calls back before
+the provider must refuse them.
+
+Three things bound a call: the requests and tokens that the last headers said remain until their reset; a pause that a 429
+asked for; and a number of calls at once, halved by each 429 and raised by one per round of successes. Calls that must wait
+stand in a fair queue. One that could not go before its deadline is refused at once, so that another provider can be tried.
+"""
+
+import asyncio
+from dataclasses import dataclass
+
+from three_mode.errors import Overloaded, RateLimit
+from three_mode.policies.clock import MONOTONIC, Clock
+from three_mode.policies.fair_queue import FairQueue
+from three_mode.providers.codec import LimitReading
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimiterOptions:
+    """`at_once` is where the number of concurrent calls starts and the most it comes back to; `waiting` bounds the queue."""
+
+    at_once: int = 1000
+    waiting: int = 10_000
+    pause: float = 1.0  # after a 429 that says nothing about waiting
+
+
+@dataclass(slots=True)
+class _Allowance:
+    """What remains of one kind until its reset; None: nobody said."""
+
+    left: int | None = None
+    reset_at: float = 0.0
+
+    def read(self, remaining: int | None, reset: float | None, now: float, in_flight: int) -> None:
+        """A reading is older than the calls that left since; those are counted already, so that it may only tighten
+        what is left while the window lasts."""
+        if remaining is None:
+            return
+        if self.left is None or now >= self.reset_at or remaining < self.left:
+            self.left = remaining
+        if reset is not None:
+            self.reset_at = now + reset
+        elif now >= self.reset_at:
+            self.left = None  # remaining without a reset says nothing about when to go on
+
+    def ready_in(self, need: int, now: float) -> float:
+        if self.left is None:
+            return 0.0
+        if now >= self.reset_at:
+            self.left = None
+            return 0.0
+        return 0.0 if self.left >= need else self.reset_at - now
+
+    def take(self, need: int) -> None:
+        if self.left is not None:
+            self.left = max(0, self.left - need)
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    tokens: int
+    future: asyncio.Future[None]
+
+
+class AdaptiveLimiter:
+    """One provider and key. `await acquire(...)` before a call, `release(...)` after it, whatever came of it."""
+
+    def __init__(self, options: LimiterOptions | None = None, clock: Clock = MONOTONIC) -> None:
+        self.options = options or LimiterOptions()
+        self._clock = clock
+        self._in_flight = 0
+        self._at_once = float(self.options.at_once)
+        self._paused_until = 0.0
+        self._requests = _Allowance()
+        self._tokens = _Allowance()
+        self._queue: FairQueue[_Waiting] = FairQueue(self.options.waiting)
+        self._waker: asyncio.Task[None] | None = None
+        self.held_back = 0  # calls that had to wait
+
+    @property
+    def in_flight(self) -> int:
+        return self._in_flight
+
+    @property
+    def at_once(self) -> int:
+        return int(self._at_once)
+
+    @property
+    def waiting(self) -> int:
+        return len(self._queue)
+
+    def try_acquire(self, tokens: int = 0) -> bool:
+        """The common case, without a task switch: nobody waits and nothing holds the call back."""
+        if len(self._queue) or self._in_flight >= self._at_once or self.ready_in(tokens) > 0:
+            return False
+        self._take(tokens)
+        return True
+
+    async def acquire(self, caller: str = "", tokens: int = 0, within: float = float("inf")) -> float:
+        """Returns how long the call was held back, in seconds."""
+        if self.try_acquire(tokens):
+            return 0.0
+        wait = self.ready_in(tokens)
+        if wait >= within:
+            raise RateLimit(
+                f"the rate limit allows this call in {wait:.1f} s, after its deadline", retry_after=wait
+            )
+        waiting = _Waiting(tokens, asyncio.get_running_loop().create_future())
+        if not self._queue.push(caller, waiting):
+            raise Overloaded(
+                f"{len(self._queue)} calls wait for the rate limit already",
+                hint="send less at once, or raise LimiterOptions(waiting=...)",
+            )
+        self.held_back += 1
+        began = self._clock.now()
+        self._move()
+        try:
+            await waiting.future
+        except asyncio.CancelledError:
+            if waiting.future.done() and not waiting.future.cancelled():
+                self.release()  # its turn came in the same moment
+            else:
+                self._queue.remove(caller, waiting)
+            self._move()
+            raise
+        return self._clock.now() - began
+
+    def release(self) -> None:
+        self._in_flight -= 1
+        if len(self._queue):
+            self._move()
+
+    def learn(self, reading: LimitReading) -> None:
+        """What the headers of a reply said."""
+        now = self._clock.now()
+        self._requests.read(reading.requests_remaining, reading.requests_reset, now, self._in_flight)
+        self._tokens.read(reading.tokens_remaining, reading.tokens_reset, now, self._in_flight)
+
+    def succeeded(self) -> None:
+        """One more at once for each round of successes, up to where it began."""
+        if self._at_once < self.options.at_once:
+            self._at_once = min(float(self.options.at_once), self._at_once + 1.0 / max(1.0, self._at_once))
+
+    def refused(self, retry_after: float | None) -> None:
+        """A 429 came."""
+        now = self._clock.now()
+        wait = self.options.pause if retry_after is None else retry_after
+        if now >= self._paused_until:  # the first of a burst: the others left before anybody knew
+            self._at_once = max(1.0, min(self._at_once, self._in_flight + 1) / 2)
+        self._paused_until = max(self._paused_until, now + wait)
+
+    def ready_in(self, tokens: int = 0) -> float:
+        """Seconds until the limits allow one more call of that many tokens, as far as is known."""
+        now = self._clock.now()
+        return max(
+            self._paused_until - now, self._requests.ready_in(1, now), self._tokens.ready_in(tokens, now), 0.0
+        )
+
+    def _take(self, tokens: int) -> None:
+        self._in_flight += 1
+        self._requests.take(1)
+        self._tokens.take(tokens)
+
+    def _move(self) -> None:
+        """Lets go whoever can; the rest waits for a release, or for the time that the limits name."""
+        while (head := self._queue.head()) is not None:
+            if head.future.done():
+                self._queue.pop()
+            elif self._in_flight >= self._at_once:
+                return
+            elif (wait := self.ready_in(head.tokens)) > 0:
+                if self._waker is None:
+                    self._waker = asyncio.get_running_loop().create_task(self._wake_in(wait))
+                return
+            else:
+                self._queue.pop()
+                self._take(head.tokens)
+                head.future.set_result(None)
+
+    async def _wake_in(self, seconds: float) -> None:
+        try:
+            await self._clock.sleep(seconds)
+        finally:
+            self._waker = None
+        self._move()
+
+    def close(self) -> None:
+        if self._waker is not None:
+            self._waker.cancel()

@@ -1,0 +1,44 @@
+"""All policies around a call, as one frozen value. What is None is off."""
+
+from dataclasses import dataclass, field
+
+from three_mode.policies.breaker import BreakerOptions
+from three_mode.policies.budget import Budget
+from three_mode.policies.cache import CacheOptions
+from three_mode.policies.limiter import LimiterOptions
+from three_mode.policies.retry import RetryOptions
+from three_mode.policies.routing import Route, Target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FallbackOptions:
+    """Who answers when the first provider does not: `targets` in order, as `Target(provider, model)`.
+
+    `first_content` is how long each but the last may take to its first content, in seconds; thinking is content.
+    """
+
+    targets: tuple[Target, ...] = ()
+    first_content: float = 1.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HedgeOptions:
+    """Where nothing has come after that many seconds, the same call goes out once more, to the next target if there is
+    one; the first to give content wins, and the other is cancelled at its provider. Both may be billed."""
+
+    after: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policies:
+    """`Policies(cache=CacheOptions(), retry=RetryOptions(attempts=5))`; the defaults retry, break and limit, and no more."""
+
+    retry: RetryOptions = field(default_factory=RetryOptions)
+    breaker: BreakerOptions | None = field(default_factory=BreakerOptions)
+    limiter: LimiterOptions | None = field(default_factory=LimiterOptions)
+    fallback: FallbackOptions = field(default_factory=FallbackOptions)
+    hedge: HedgeOptions | None = None
+    cache: CacheOptions | None = None
+    coalesce: bool = False
+    budgets: tuple[Budget, ...] = ()
+    routes: tuple[Route, ...] = ()

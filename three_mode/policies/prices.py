@@ -1,0 +1,146 @@
+"""What a call costs, in US dollars. Where nobody knows the price the cost is None, never a zero that looks like one.
+
+    Prices(file="prices.toml")        the user's file, first
+    Prices()                          the genai-prices library, where `three-mode[prices]` is installed
+
+The file is TOML or JSON, dollars for a million tokens:
+
+    ["openai/gpt-5"]
+    input = 1.25
+    output = 10
+    cache_read = 0.125
+    cache_write = 1.25
+"""
+
+import json
+import sys
+import threading
+import tomllib
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+from functools import lru_cache
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from three_mode.errors import ConfigurationError
+from three_mode.messages import Usage
+
+MILLION = Decimal(1_000_000)
+# Their names for ours; what is not here is called the same.
+_LIBRARY_NAMES = {
+    "gemini": "google",
+    "qwen": None,
+    "meta": None,
+    "v98": None,
+    "aicoding": None,
+    "ollama": None,
+    "claude-cli": "anthropic",
+}
+
+
+class Price(Struct, frozen=True, kw_only=True):
+    """Dollars for a million tokens. Without a price of its own, what a cache gave or took costs what input does."""
+
+    input: Decimal
+    output: Decimal
+    cache_read: Decimal | None = None
+    cache_write: Decimal | None = None
+
+    def of(self, usage: Usage) -> Decimal:
+        plain = max(0, usage.input_tokens - usage.cache_read_tokens - usage.cache_write_tokens)
+        read = self.input if self.cache_read is None else self.cache_read
+        write = self.input if self.cache_write is None else self.cache_write
+        total = plain * self.input + usage.cache_read_tokens * read + usage.cache_write_tokens * write
+        return (total + usage.output_tokens * self.output) / MILLION
+
+
+class PriceList(Protocol):
+    """Whatever can say what a call costs."""
+
+    def cost(self, provider: str, model: str, usage: Usage) -> Decimal | None: ...
+
+
+class Prices:
+    """The user's own prices first, then the library's."""
+
+    def __init__(self, own: Mapping[str, Price] | None = None, *, file: str | Path | None = None) -> None:
+        self._own = {**(read_prices(file) if file is not None else {}), **(own or {})}
+
+    def prepare(self) -> None:
+        """Begins to load the library, which takes a quarter of a second, beside whatever else goes on."""
+        if _library_is_here() and "genai_prices" not in sys.modules:
+            threading.Thread(target=import_module, args=("genai_prices",), daemon=True).start()
+
+    def cost(self, provider: str, model: str, usage: Usage) -> Decimal | None:
+        own = self._own.get(f"{provider}/{model}") or self._own.get(model)
+        if own is not None:
+            return own.of(usage)
+        if provider in ("ollama",):
+            return None
+        return _from_library(provider, model, usage)
+
+
+def read_prices(file: str | Path) -> dict[str, Price]:
+    path = Path(file)
+    try:
+        text = path.read_text(encoding="utf-8")
+        table = (
+            json.loads(text, parse_float=Decimal)
+            if path.suffix == ".json"
+            else tomllib.loads(text, parse_float=Decimal)
+        )
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"the prices in {path.name} cannot be read: {error}") from None
+    return {model: _price(model, row) for model, row in table.items()}
+
+
+def _price(model: str, row: Any) -> Price:
+    known = {"input", "output", "cache_read", "cache_write"}
+    try:
+        if not isinstance(row, Mapping) or not {"input", "output"} <= row.keys() <= known:
+            raise ValueError(f"it has {', '.join(sorted(known))}")
+        amounts = {name: Decimal(str(value)) for name, value in row.items()}
+        if any(not amount.is_finite() or amount < 0 for amount in amounts.values()):
+            raise ValueError("a price is a number that is not negative")
+        return Price(**amounts)
+    except (ValueError, InvalidOperation) as error:
+        raise ConfigurationError(f"the price of {model!r} is not right: {error}") from None
+
+
+def _from_library(provider: str, model: str, usage: Usage) -> Decimal | None:
+    name = _LIBRARY_NAMES.get(provider, provider)
+    if name is None or not _library_is_here():
+        return None
+    per_token = _library_rates(name, model)
+    return None if per_token is None else _library_cost(name, model, usage)
+
+
+@lru_cache(maxsize=1)
+def _library_is_here() -> bool:
+    return find_spec("genai_prices") is not None
+
+
+@lru_cache(maxsize=512)
+def _library_rates(provider: str, model: str) -> bool | None:
+    """Whether the library knows the model: a model that it does not know costs a search only once."""
+    return True if _library_cost(provider, model, Usage(1, 1)) is not None else None
+
+
+def _library_cost(provider: str, model: str, usage: Usage) -> Decimal | None:
+    from genai_prices import Usage as TheirUsage
+    from genai_prices import calc_price
+
+    counted = TheirUsage(
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        cache_read_tokens=usage.cache_read_tokens or None,
+        cache_write_tokens=usage.cache_write_tokens or None,
+    )
+    try:
+        return calc_price(counted, model, provider_id=provider).total_price
+    except (LookupError, ValueError):
+        return None

@@ -1,0 +1,112 @@
+"""Rules that choose among models: a name that a request asks for, the targets that may answer, and the order to try them in.
+
+    Route("smart", targets=(Target("anthropic", "claude-sonnet-4-5"), Target("openai", "gpt-5")), by="cost")
+
+The first target answers; the others are its fallback, in the order that the rule gave.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from msgspec import Struct
+
+from three_mode.errors import ConfigurationError, UnsupportedParameter
+from three_mode.messages import LLMRequest, Usage
+from three_mode.policies.prices import PriceList
+from three_mode.providers.needs import missing
+
+
+class Target(Struct, frozen=True):
+    """A model at a provider. `weight` is its share where the route goes by weight."""
+
+    provider: str
+    model: str
+    weight: float = 1.0
+
+    def __str__(self) -> str:
+        return f"{self.provider}/{self.model}"
+
+
+Chooser = Callable[[LLMRequest, Sequence[Target]], Sequence[Target]]
+
+
+class Route(Struct, frozen=True):
+    """A name for several models. `by` is how they are ordered; a function gets the request and the targets."""
+
+    name: str
+    targets: tuple[Target, ...]
+    by: Literal["order", "cost", "latency", "weight"] | Chooser = "order"
+
+    def __post_init__(self) -> None:
+        if not self.targets:
+            raise ConfigurationError(f"the route {self.name!r} has no targets")
+        if not callable(self.by) and self.by not in ("order", "cost", "latency", "weight"):
+            raise ConfigurationError(
+                f"a route goes by order, cost, latency, weight or a function, not {self.by!r}"
+            )
+
+
+class Router:
+    """Puts the targets of a route in order, leaving out those that cannot do what the request asks."""
+
+    def __init__(
+        self,
+        routes: Sequence[Route],
+        prices: PriceList,
+        latency: Callable[[str, str], float | None],
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._routes = {route.name: route for route in routes}
+        self._prices = prices
+        self._latency = latency
+        self._chance = chance
+
+    def knows(self, name: str) -> bool:
+        return name in self._routes
+
+    def order(self, name: str, request: LLMRequest) -> list[Target]:
+        route = self._routes[name]
+        able = [target for target in route.targets if not missing(request, target.model)]
+        if not able:
+            lacks = ", ".join(
+                f"{target}: {', '.join(missing(request, target.model))}" for target in route.targets
+            )
+            raise UnsupportedParameter(
+                f"no model of the route {name!r} can do what is asked ({lacks})", field="model"
+            )
+        if callable(route.by):
+            chosen = list(route.by(request, able))
+            if not chosen or any(target not in route.targets for target in chosen):
+                raise ConfigurationError(f"the rule of the route {name!r} must return some of its targets")
+            return chosen
+        if route.by == "cost":
+            return sorted(able, key=self._cost)
+        if route.by == "latency":
+            return sorted(able, key=self._seen)
+        if route.by == "weight":
+            return self._drawn(able)
+        return able
+
+    def _cost(self, target: Target) -> tuple[bool, float]:
+        """A typical call: twice as much in as out. A price that nobody knows comes last."""
+        cost = self._prices.cost(target.provider, target.model, Usage(2000, 1000))
+        return (cost is None, float(cost or 0))
+
+    def _seen(self, target: Target) -> float:
+        """A model that was never tried goes first: that is how it gets a latency."""
+        seen = self._latency(target.provider, target.model)
+        return -1.0 if seen is None else seen
+
+    def _drawn(self, targets: list[Target]) -> list[Target]:
+        """One after the other, each with the chance that its weight gives it among the rest."""
+        left, order = list(targets), []
+        while left:
+            point = self._chance() * sum(max(0.0, target.weight) for target in left)
+            for target in left:
+                point -= max(0.0, target.weight)
+                if point < 0:
+                    break
+            order.append(target)
+            left.remove(target)
+        return order

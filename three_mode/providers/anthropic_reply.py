@@ -1,0 +1,202 @@
+"""What Anthropic's Messages API answers: a whole reply, and the chunks of a streamed one."""
+
+from typing import Any, Final
+
+import msgspec
+
+from three_mode.errors import LLMError
+from three_mode.messages import (
+    Chunk,
+    Finish,
+    FinishReason,
+    LLMResponse,
+    Part,
+    Start,
+    Text,
+    TextDelta,
+    Thinking,
+    ThinkingDelta,
+    ToolCall,
+    ToolDelta,
+    Usage,
+    UsageUpdate,
+)
+from three_mode.providers.pieces import count_of, encode_json, gathered, text_of
+from three_mode.providers.profile import Profile
+from three_mode.providers.stream import EventDecoder
+from transports.http2 import ServerSentEvent
+
+FINISH: Final[dict[str, FinishReason]] = {
+    "end_turn": "stop", "stop_sequence": "stop", "max_tokens": "length", "tool_use": "tool_calls", "pause_turn": "pause",
+    "refusal": "content_filter", "model_context_window_exceeded": "length",
+}  # fmt: skip
+_TOP = frozenset(("id", "type", "role", "model", "content", "stop_reason", "usage"))
+
+
+def usage(value: Any) -> Usage:
+    """`input_tokens` here leaves out what the cache gave and took; our input is all of it."""
+    read = count_of(value.get("cache_read_input_tokens"))
+    written = count_of(value.get("cache_creation_input_tokens"))
+    details = value.get("output_tokens_details") or {}
+    return Usage(
+        count_of(value.get("input_tokens")) + read + written,
+        count_of(value.get("output_tokens")),
+        read,
+        written,
+        count_of(details.get("reasoning_tokens") or details.get("thinking_tokens")),
+    )
+
+
+def response(reply: Any, profile: Profile) -> LLMResponse:
+    extra = {key: value for key, value in reply.items() if key not in _TOP and value is not None}
+    if not isinstance(reply["content"], list):
+        raise TypeError("the content is a list of blocks")
+    parts: list[Part] = []
+    for block in reply["content"]:
+        part = _part(block, profile)
+        if part is not None:
+            parts.append(part)
+        else:  # a block of a kind that we have no name for, such as a server tool's
+            extra.setdefault("content", []).append(block)
+        if block.get("citations"):
+            extra.setdefault("citations", []).extend(block["citations"])
+    return LLMResponse(
+        parts=tuple(parts),
+        model=text_of(reply.get("model")),
+        provider=profile.name,
+        usage=usage(reply.get("usage") or {}),
+        finish_reason=FINISH.get(reply.get("stop_reason"), "unknown"),
+        request_id=text_of(reply.get("id")),
+        extra=extra,
+    )
+
+
+def _part(block: Any, profile: Profile) -> Part | None:
+    kind = block["type"]
+    if kind == "text":
+        return Text(text_of(block["text"]))
+    if kind == "tool_use":
+        if not isinstance(block["input"], dict):
+            raise TypeError("the input of a tool is an object")
+        return ToolCall(text_of(block["id"]), text_of(block["name"]), block["input"])
+    if kind == "thinking":
+        return Thinking(
+            text_of(block["thinking"]), text_of(block.get("signature")) or None, provider=profile.name
+        )
+    if kind == "redacted_thinking":
+        return Thinking(redacted=text_of(block["data"]), provider=profile.name)
+    return None
+
+
+class MessageEvents:
+    """Chunks from the events of one message, however they arrive: server-sent, or as lines of the `claude` command."""
+
+    __slots__ = ("_counted", "_extra", "_finish", "_other", "_started", "error", "finished", "profile")
+
+    def __init__(self, profile: Profile) -> None:
+        self.profile = profile
+        self.error: LLMError | None = None
+        self.finished = False
+        self._started = False
+        self._finish: FinishReason = "unknown"
+        self._counted: dict[str, Any] = {}
+        self._extra: dict[str, Any] = {}
+        self._other: dict[int, dict[str, Any]] = {}
+
+    def take(self, event: dict[str, Any], out: list[Chunk]) -> None:
+        kind = event.get("type")
+        if kind == "content_block_delta":
+            self._delta(event, out)
+        elif kind == "content_block_start":
+            self._block(event["index"], event["content_block"], out)
+        elif kind == "content_block_stop":
+            done = self._other.pop(event["index"], None)
+            if done is not None:
+                self._extra.setdefault("content", []).append(done)
+        elif kind == "message_start":
+            message = event["message"]
+            self._started = True
+            out.append(
+                Start(text_of(message.get("model")), self.profile.name, request_id=text_of(message.get("id")))
+            )
+            self._count(message.get("usage"), out)
+        elif kind == "message_delta":
+            delta = event.get("delta") or {}
+            self._finish = FINISH.get(delta.get("stop_reason") or "", "unknown")
+            gathered(self._extra, {key: value for key, value in delta.items() if key != "stop_reason"})
+            self._count(event.get("usage"), out)
+        elif kind == "message_stop":
+            out.append(Finish(self._finish, extra=self._extra))
+            self.finished = True
+        elif kind == "error":
+            from three_mode.providers.anthropic import message_error
+
+            self.error = message_error(self.profile, 0, (), event)
+        # A ping is nothing; an event of a new kind is allowed by the API's versioning rules and says nothing to us.
+
+    def _count(self, counted: Any, out: list[Chunk]) -> None:
+        """Counts are cumulative, and each event may leave some out."""
+        if counted:
+            self._counted.update({key: value for key, value in counted.items() if value is not None})
+            out.append(UsageUpdate(usage(self._counted)))
+
+    def _block(self, index: Any, block: dict[str, Any], out: list[Chunk]) -> None:
+        if not isinstance(index, int):
+            raise TypeError("the index of a block is a whole number")
+        kind = block["type"]
+        if kind == "tool_use":
+            given = block.get("input")
+            arguments = encode_json(given).decode() if given else ""
+            out.append(ToolDelta(index, text_of(block["id"]), text_of(block["name"]), arguments))
+        elif kind == "text":
+            if block.get("text"):
+                out.append(TextDelta(text_of(block["text"]), index))
+        elif kind == "thinking":
+            if block.get("thinking") or block.get("signature"):
+                out.append(
+                    ThinkingDelta(
+                        text_of(block.get("thinking")), text_of(block.get("signature")) or None,
+                        provider=self.profile.name, index=index,
+                    )
+                )  # fmt: skip
+        elif kind == "redacted_thinking":
+            out.append(
+                ThinkingDelta(redacted=text_of(block["data"]), provider=self.profile.name, index=index)
+            )
+        else:
+            self._other[index] = dict(block)
+
+    def _delta(self, event: dict[str, Any], out: list[Chunk]) -> None:
+        index, delta = event["index"], event["delta"]
+        if type(index) is not int:
+            raise TypeError("the index of a block is a whole number")
+        kind = delta["type"]
+        if kind == "text_delta":
+            out.append(TextDelta(text_of(delta["text"]), index))
+        elif index in self._other:
+            gathered(self._other[index], {"deltas": [delta]})
+        elif kind == "input_json_delta":
+            out.append(ToolDelta(index, arguments=text_of(delta["partial_json"])))
+        elif kind == "thinking_delta":
+            out.append(ThinkingDelta(text_of(delta["thinking"]), provider=self.profile.name, index=index))
+        elif kind == "signature_delta":
+            out.append(
+                ThinkingDelta(signature=text_of(delta["signature"]), provider=self.profile.name, index=index)
+            )
+        elif kind == "citations_delta":
+            gathered(self._extra, {"citations": [delta.get("citation")]})
+
+
+class AnthropicDecoder(EventDecoder):
+    """The events of one message, server-sent. Only `message_stop` is an end."""
+
+    __slots__ = ("_message",)
+
+    def __init__(self, profile: Profile) -> None:
+        super().__init__(profile)
+        self._message = MessageEvents(profile)
+
+    def read(self, unit: ServerSentEvent, out: list[Chunk]) -> None:
+        self._message.take(msgspec.json.decode(unit.data), out)
+        self.error = self._message.error
+        self.done = self._message.finished

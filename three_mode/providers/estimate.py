@@ -1,0 +1,46 @@
+"""How many tokens a request will be, before it is sent: an estimate, on the high side, for limits, budgets and the context check."""
+
+from three_mode.messages import Image, LLMRequest, Message, Text, Thinking, ToolCall, ToolResult
+from three_mode.providers.capabilities import Capabilities, capabilities
+from three_mode.providers.pieces import encode_json
+
+PER_MESSAGE = 4
+PER_IMAGE = 1600
+PER_TOOL = 12
+
+
+def estimate_tokens(request: LLMRequest, model: str, multiplier: float = 1.0) -> int:
+    """Characters by the model's family; text that is not Latin is counted by its bytes, as tokenizers do."""
+    able = capabilities(model)
+    count = sum(_message(message, able) for message in request.messages)
+    for tool in request.tools:
+        schema = len(encode_json(tool.parameters)) + len(tool.description) + len(tool.name)
+        count += PER_TOOL + int(schema * able.tokens_per_char)
+    return int(count * multiplier)
+
+
+def estimate_text(text: str, able: Capabilities | None = None) -> int:
+    per_char = able.tokens_per_char if able is not None else 0.25
+    if text.isascii():
+        return int(len(text) * per_char) + 1
+    return int(len(text.encode("utf-8", "replace")) * max(per_char, 0.3)) + 1
+
+
+def _message(message: Message, able: Capabilities) -> int:
+    if isinstance(message.content, str):
+        return PER_MESSAGE + estimate_text(message.content, able)
+    return PER_MESSAGE + sum(_part(part, able) for part in message.content)
+
+
+def _part(part: object, able: Capabilities) -> int:
+    if isinstance(part, Text | Thinking):
+        return estimate_text(part.text, able)
+    if isinstance(part, Image):
+        return PER_IMAGE
+    if isinstance(part, ToolCall):
+        return PER_TOOL + int(len(encode_json(part.arguments)) * able.tokens_per_char)
+    if isinstance(part, ToolResult):
+        if isinstance(part.content, str):
+            return estimate_text(part.content, able)
+        return sum(_part(each, able) for each in part.content)
+    return 0

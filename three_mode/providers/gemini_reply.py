@@ -1,0 +1,192 @@
+"""What the Gemini API answers. A streamed reply is the same shape in pieces; a call comes whole, without an id if it has none."""
+
+from typing import Any, Final
+
+import msgspec
+
+from three_mode.errors import ContentFilter, LLMError
+from three_mode.messages import (
+    Chunk,
+    Finish,
+    FinishReason,
+    Folding,
+    LLMResponse,
+    Start,
+    TextDelta,
+    ThinkingDelta,
+    ToolDelta,
+    Usage,
+    UsageUpdate,
+)
+from three_mode.providers.pieces import count_of, encode_json, gathered, text_of
+from three_mode.providers.profile import Profile
+from three_mode.providers.refusals import bad_reply
+from three_mode.providers.stream import EventDecoder
+from transports.http2 import ServerSentEvent
+
+FINISH: Final[dict[str, FinishReason]] = {
+    "STOP": "stop", "MAX_TOKENS": "length", "SAFETY": "content_filter", "RECITATION": "content_filter",
+    "BLOCKLIST": "content_filter", "PROHIBITED_CONTENT": "content_filter", "SPII": "content_filter",
+    "IMAGE_SAFETY": "content_filter", "IMAGE_PROHIBITED_CONTENT": "content_filter", "MODEL_ARMOR": "content_filter",
+}  # fmt: skip
+_TOP = frozenset(("candidates", "usageMetadata", "modelVersion", "responseId", "promptFeedback", "error"))
+_CANDIDATE = frozenset(("content", "finishReason", "index"))
+
+
+def usage(value: Any) -> Usage:
+    """Candidates leave out the thoughts, and the prompt leaves out what tools of Google's own read."""
+    thoughts = count_of(value.get("thoughtsTokenCount"))
+    return Usage(
+        count_of(value.get("promptTokenCount")) + count_of(value.get("toolUsePromptTokenCount")),
+        count_of(value.get("candidatesTokenCount")) + thoughts,
+        count_of(value.get("cachedContentTokenCount")),
+        0,
+        thoughts,
+    )
+
+
+class Contents:
+    """Chunks from `GenerateContentResponse` values: one of them for a whole reply, several for a stream.
+
+    Parts have no index here. Text that follows text continues it; a change of kind begins a new part.
+    """
+
+    __slots__ = ("_calls", "_extra", "_finish", "_index", "_last", "_started", "error", "profile")
+
+    def __init__(self, profile: Profile) -> None:
+        self.profile = profile
+        self.error: LLMError | None = None
+        self._started = False
+        self._finish: FinishReason | None = None
+        self._index = -1
+        self._last = ""
+        self._calls = 0
+        self._extra: dict[str, Any] = {}
+
+    @property
+    def ended(self) -> bool:
+        return self._finish is not None
+
+    def take(self, reply: dict[str, Any], out: list[Chunk]) -> None:
+        if reply.get("error"):
+            from three_mode.providers.gemini import content_error
+
+            self.error = content_error(self.profile, 0, (), reply)
+            return
+        if not self._started:
+            self._started = True
+            out.append(
+                Start(
+                    text_of(reply.get("modelVersion")),
+                    self.profile.name,
+                    request_id=text_of(reply.get("responseId")),
+                )
+            )
+        candidates = reply.get("candidates") or ()
+        if candidates:
+            self._candidate(candidates[0], out)
+        elif (reply.get("promptFeedback") or {}).get("blockReason"):
+            reason = str(reply["promptFeedback"]["blockReason"])
+            self.error = ContentFilter(
+                f"{self.profile.name}: the prompt was blocked: {reason}",
+                provider=self.profile.name,
+                code=reason,
+            )
+            return
+        if reply.get("usageMetadata"):
+            out.append(UsageUpdate(usage(reply["usageMetadata"])))
+        if not reply.keys() <= _TOP:
+            gathered(self._extra, {key: reply[key] for key in reply.keys() - _TOP})
+
+    def finish(self) -> Finish:
+        reason = self._finish or "unknown"
+        return Finish("tool_calls" if self._calls and reason == "stop" else reason, extra=self._extra)
+
+    def _candidate(self, candidate: dict[str, Any], out: list[Chunk]) -> None:
+        for part in (candidate.get("content") or {}).get("parts") or ():
+            self._part(part, out)
+        reason = candidate.get("finishReason")
+        if reason:
+            self._finish = FINISH.get(reason, "unknown")
+            if self._finish == "unknown":
+                self._extra["finishReason"] = reason
+        if not candidate.keys() <= _CANDIDATE:
+            gathered(self._extra, {key: candidate[key] for key in candidate.keys() - _CANDIDATE})
+
+    def _part(self, part: dict[str, Any], out: list[Chunk]) -> None:
+        signature = text_of(part.get("thoughtSignature")) or None
+        if "functionCall" in part:
+            self._call(part["functionCall"], signature, out)
+        elif "text" in part:
+            text = text_of(part["text"])
+            if part.get("thought"):
+                out.append(
+                    ThinkingDelta(text, signature, provider=self.profile.name, index=self._at("thought"))
+                )
+                return
+            if text:
+                out.append(TextDelta(text, self._at("text")))
+            if signature:
+                out.append(
+                    ThinkingDelta(
+                        signature=signature, provider=self.profile.name, index=self._at("signature")
+                    )
+                )
+        else:  # code that Google ran, a file, audio: no name of ours
+            gathered(self._extra, {"parts": [part]})
+
+    def _call(self, call: dict[str, Any], signature: str | None, out: list[Chunk]) -> None:
+        self._calls += 1
+        arguments = call.get("args") or {}
+        if not isinstance(arguments, dict):
+            raise TypeError("the args of a call are an object")
+        identity = text_of(call.get("id")) or f"call_made_{self._calls}"
+        out.append(
+            ToolDelta(
+                self._at(f"call {self._calls}"),
+                identity,
+                text_of(call["name"]),
+                encode_json(arguments).decode(),
+                signature,
+            )
+        )
+
+    def _at(self, kind: str) -> int:
+        if kind != self._last:
+            self._last = kind
+            self._index += 1
+        return self._index
+
+
+def response(reply: Any, profile: Profile) -> LLMResponse:
+    contents, out = Contents(profile), list[Chunk]()
+    contents.take(reply, out)
+    if contents.error is not None:
+        raise contents.error
+    if not contents.ended and "candidates" not in reply:
+        raise bad_reply(profile, "the reply has no candidates")
+    folding = Folding()
+    for chunk in (*out, contents.finish()):
+        folding.add(chunk)
+    return folding.response()
+
+
+class GeminiDecoder(EventDecoder):
+    """`alt=sse`: each event is a whole value, and the end of the bytes is the end of the reply."""
+
+    __slots__ = ("_contents",)
+
+    def __init__(self, profile: Profile) -> None:
+        super().__init__(profile)
+        self._contents = Contents(profile)
+
+    def read(self, unit: ServerSentEvent, out: list[Chunk]) -> None:
+        self._contents.take(msgspec.json.decode(unit.data), out)
+        self.error = self._contents.error
+
+    def ended(self, out: list[Chunk]) -> None:
+        if self._contents.ended:
+            out.append(self._contents.finish())
+            self.done = True
+        else:
+            self.cut()

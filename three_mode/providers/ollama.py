@@ -1,0 +1,252 @@
+"""Ollama's own chat API: lines of JSON, arguments as objects, and no ids for calls."""
+
+from typing import Any, Final
+
+import msgspec
+
+from three_mode.errors import LLMError, NotFound, ServerError, UnsupportedParameter
+from three_mode.messages import (
+    Chunk,
+    Finish,
+    FinishReason,
+    Folding,
+    Image,
+    LLMRequest,
+    LLMResponse,
+    Message,
+    Start,
+    Text,
+    TextDelta,
+    Thinking,
+    ThinkingDelta,
+    ToolCall,
+    ToolDelta,
+    ToolResult,
+    Usage,
+    UsageUpdate,
+)
+from three_mode.providers.codec import Header, Headers, LimitReading, Outgoing
+from three_mode.providers.openai_request import tool as openai_tool
+from three_mode.providers.pieces import (
+    JSON_HEADERS,
+    called_names,
+    count_of,
+    encode_json,
+    gathered,
+    inline_data,
+    merged,
+    own_thinking,
+    reading,
+    refuse,
+    result_text,
+    text_of,
+)
+from three_mode.providers.profile import Profile
+from three_mode.providers.refusals import bad_reply, loads, plain_words, refusal
+from three_mode.providers.schema import rooted
+from three_mode.providers.stream import LineDecoder
+
+Body = dict[str, Any]
+FINISH: Final[dict[str, FinishReason]] = {
+    "stop": "stop",
+    "length": "length",
+    "load": "stop",
+    "unload": "stop",
+}
+_TOP = frozenset((
+    "model", "created_at", "message", "done", "done_reason", "prompt_eval_count", "eval_count", "error",
+    "total_duration", "load_duration", "prompt_eval_duration", "eval_duration",
+))  # fmt: skip
+_TIMES = ("total_duration", "load_duration", "prompt_eval_duration", "eval_duration")
+_SAID = frozenset(("role", "content", "thinking", "tool_calls", "images", "tool_name"))
+
+
+class OllamaCodec:
+    """`POST {base}/api/chat`; no key by default."""
+
+    def __init__(self, profile: Profile) -> None:
+        self.profile = profile
+
+    def encode(self, request: LLMRequest, model: str, *, stream: bool) -> Outgoing:
+        body, more = merged(chat_body(request, model, self.profile, stream), request, self.profile)
+        return Outgoing("POST", "/api/chat", encode_json(body), JSON_HEADERS + more)
+
+    def decode(self, body: bytes) -> LLMResponse:
+        return reading(self.profile, self._read, body)
+
+    def _read(self, reply: Any) -> LLMResponse:
+        lines, out = OllamaDecoder(self.profile), list[Chunk]()
+        lines.read(msgspec.json.encode(reply), out)
+        if lines.error is not None:
+            raise lines.error
+        if not lines.done:
+            raise bad_reply(self.profile, "the reply is not done")
+        folding = Folding()
+        for chunk in out:
+            folding.add(chunk)
+        return folding.response()
+
+    def decoder(self) -> "OllamaDecoder":
+        return OllamaDecoder(self.profile)
+
+    def error(self, status: int, headers: Headers, body: bytes) -> LLMError:
+        reply = loads(body)
+        said = reply.get("error") if isinstance(reply, dict) else None
+        return _failed(self.profile, status, str(said) if said else plain_words(body), headers)
+
+    def limits(self, headers: Headers) -> LimitReading | None:
+        return None
+
+    def authorization(self, api_key: str | None) -> tuple[Header, ...]:
+        return ((b"authorization", b"Bearer " + api_key.encode()),) if api_key else ()
+
+    def encode_models(self) -> Outgoing:
+        return Outgoing("GET", "/api/tags", headers=JSON_HEADERS[1:])
+
+    def decode_models(self, body: bytes) -> tuple[str, ...]:
+        return reading(
+            self.profile,
+            lambda reply: tuple(str(each["name"]) for each in reply["models"]),
+            body,
+            "list of models",
+        )
+
+
+def _failed(profile: Profile, status: int, message: str, headers: Headers = ()) -> LLMError:
+    kind: type[LLMError] | None = None
+    if "does not support" in message:
+        kind = UnsupportedParameter
+    elif "not found" in message:
+        kind = NotFound
+    elif not status:
+        kind = ServerError
+    return refusal(profile, status, headers, message, kind=kind)
+
+
+def chat_body(request: LLMRequest, model: str, profile: Profile, stream: bool) -> Body:
+    body: Body = {"model": model, "messages": messages(request, profile), "stream": stream}
+    if request.tools and request.tool_choice != "none":
+        if request.tool_choice not in (None, "auto"):
+            raise refuse(profile, "tool_choice", "cannot be forced to call a tool", "leave tool_choice out")
+        body["tools"] = [openai_tool(each) for each in request.tools]
+    options: Body = {}
+    if request.temperature is not None:
+        options["temperature"] = request.temperature
+    if request.top_p is not None:
+        options["top_p"] = request.top_p
+    if request.max_tokens is not None:
+        options["num_predict"] = request.max_tokens
+    if request.stop:
+        options["stop"] = list(request.stop)
+    if request.seed is not None:
+        options["seed"] = request.seed
+    if options:
+        body["options"] = options
+    if request.response_format is not None:
+        schema = request.response_format.json_schema
+        body["format"] = "json" if schema is None else rooted(schema)
+    if request.reasoning is not None:
+        asked = request.reasoning
+        if asked.budget_tokens:
+            raise refuse(
+                profile, "reasoning.budget_tokens", "has no thinking budget", 'use reasoning="low"...'
+            )
+        off = asked.effort == "none" or asked.budget_tokens == 0
+        body["think"] = False if off else asked.effort if asked.effort in ("low", "medium", "high") else True
+    return body
+
+
+def messages(request: LLMRequest, profile: Profile) -> list[Body]:
+    names = called_names(request)
+    found: list[Body] = []
+    for message in request.messages:
+        if isinstance(message.content, str):
+            found.append({"role": message.role, "content": message.content})
+        else:
+            found.extend(_message(message, names, profile))
+    return found
+
+
+def _message(message: Message, names: dict[str, str], profile: Profile) -> list[Body]:
+    results: list[Body] = []
+    said: Body = {"role": message.role, "content": ""}
+    for part in message.parts:
+        if isinstance(part, Text):
+            said["content"] += part.text
+        elif isinstance(part, Image):
+            inline = inline_data(part)
+            if inline is None:
+                raise refuse(
+                    profile, "messages", "cannot fetch the URL of an image", "use Image.from_file(path)"
+                )
+            said.setdefault("images", []).append(inline[1])
+        elif isinstance(part, ToolCall):
+            said.setdefault("tool_calls", []).append(
+                {"function": {"name": part.name, "arguments": part.arguments}}
+            )
+        elif isinstance(part, Thinking):
+            if own_thinking(part, profile):
+                said["thinking"] = said.get("thinking", "") + part.text
+        elif isinstance(part, ToolResult):
+            result: Body = {"role": "tool", "content": result_text(part, profile)}
+            name = part.name or names.get(part.call_id)
+            if name:
+                result["tool_name"] = name
+            results.append(result)
+    if not said["content"]:
+        del said["content"]
+    return results + ([said] if len(said) > 1 else [])
+
+
+class OllamaDecoder(LineDecoder):
+    """One JSON value a line; the last one says `done`. Calls come whole, and get an id here."""
+
+    __slots__ = ("_calls", "_extra", "_started")
+
+    def __init__(self, profile: Profile) -> None:
+        super().__init__(profile)
+        self._started = False
+        self._calls = 0
+        self._extra: dict[str, Any] = {}
+
+    def read(self, unit: bytes, out: list[Chunk]) -> None:
+        value = msgspec.json.decode(unit)
+        if value.get("error"):
+            self.error = _failed(self.profile, 0, str(value["error"]))
+            return
+        if not self._started:
+            self._started = True
+            out.append(Start(text_of(value.get("model")), self.profile.name))
+        self._said(value.get("message") or {}, out)
+        if not value.keys() <= _TOP:
+            gathered(self._extra, {key: value[key] for key in value.keys() - _TOP})
+        if value.get("done"):
+            gathered(self._extra, {key: value[key] for key in _TIMES if key in value})
+            reason = FINISH.get(value.get("done_reason") or "stop", "unknown")
+            out.append(
+                UsageUpdate(
+                    Usage(count_of(value.get("prompt_eval_count")), count_of(value.get("eval_count")))
+                )
+            )
+            out.append(
+                Finish("tool_calls" if self._calls and reason == "stop" else reason, extra=self._extra)
+            )
+            self.done = True
+
+    def _said(self, said: dict[str, Any], out: list[Chunk]) -> None:
+        if said.get("thinking"):
+            out.append(ThinkingDelta(text_of(said["thinking"]), provider=self.profile.name))
+        if said.get("content"):
+            out.append(TextDelta(text_of(said["content"]), 0))
+        for call in said.get("tool_calls") or ():
+            function = call["function"]
+            arguments = function.get("arguments")
+            if not isinstance(arguments, dict):
+                raise TypeError("the arguments of a call are an object")
+            identity = text_of(call.get("id")) or f"call_made_{self._calls + 1}"
+            out.append(
+                ToolDelta(self._calls, identity, text_of(function["name"]), encode_json(arguments).decode())
+            )
+            self._calls += 1
+        if not said.keys() <= _SAID:
+            gathered(self._extra, {key: said[key] for key in said.keys() - _SAID})

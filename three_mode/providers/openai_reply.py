@@ -1,0 +1,210 @@
+"""What OpenAI's chat completions answer: a whole reply, and the chunks of a streamed one."""
+
+from typing import Any, Final
+
+import msgspec
+
+from three_mode.errors import LLMError
+from three_mode.messages import (
+    Chunk,
+    Finish,
+    FinishReason,
+    LLMResponse,
+    Part,
+    Start,
+    Text,
+    TextDelta,
+    Thinking,
+    ThinkingDelta,
+    ToolDelta,
+    Usage,
+    UsageUpdate,
+)
+from three_mode.messages.plain import tool_call
+from three_mode.providers.pieces import count_of, gathered, text_of
+from three_mode.providers.profile import Profile
+from three_mode.providers.refusals import bad_reply
+from three_mode.providers.stream import EventDecoder
+from transports.http2 import ServerSentEvent
+
+FINISH: Final[dict[str, FinishReason]] = {
+    "stop": "stop", "length": "length", "tool_calls": "tool_calls", "function_call": "tool_calls",
+    "content_filter": "content_filter", "eos": "stop", "max_tokens": "length", "insufficient_system_resource": "unknown",
+}  # fmt: skip
+_TOP = frozenset(("id", "object", "created", "model", "choices", "usage", "error", "obfuscation"))
+_CHOICE = frozenset(("index", "message", "delta", "finish_reason"))
+_SAID = frozenset(
+    ("role", "content", "tool_calls", "reasoning_content", "reasoning", "refusal", "function_call")
+)
+
+
+def usage(value: Any) -> Usage:
+    """Two spellings of what came from a cache: OpenAI's detail, and DeepSeek's count."""
+    prompt = value.get("prompt_tokens_details") or {}
+    completion = value.get("completion_tokens_details") or {}
+    cached = prompt.get("cached_tokens")
+    if cached is None:
+        cached = value.get("prompt_cache_hit_tokens")
+    return Usage(
+        count_of(value.get("prompt_tokens")),
+        count_of(value.get("completion_tokens")),
+        count_of(cached),
+        count_of(prompt.get("cache_write_tokens")),
+        count_of(completion.get("reasoning_tokens")),
+    )
+
+
+def response(reply: Any, profile: Profile) -> LLMResponse:
+    choices = reply["choices"]
+    if not choices:
+        raise bad_reply(profile, "the reply has no choices")
+    choice, said = choices[0], choices[0]["message"]
+    parts: list[Part] = []
+    thought = text_of(said.get("reasoning_content")) or text_of(said.get("reasoning"))
+    if thought:
+        parts.append(Thinking(thought, provider=profile.name))
+    content = text_of(said.get("content")) or text_of(said.get("refusal"))
+    if content:
+        parts.append(Text(content))
+    for call in said.get("tool_calls") or ():
+        function = call["function"]
+        parts.append(
+            tool_call(text_of(call.get("id")), text_of(function["name"]), function.get("arguments") or "")
+        )
+    extra: dict[str, Any] = {}
+    for known, value in ((_TOP, reply), (_CHOICE, choice), (_SAID, said)):
+        if not value.keys() <= known:
+            gathered(extra, {key: value[key] for key in value.keys() - known})
+    if said.get("refusal"):
+        extra["refusal"] = said["refusal"]
+    if len(choices) > 1:
+        extra["choices"] = choices[1:]
+    return LLMResponse(
+        parts=tuple(parts),
+        model=text_of(reply.get("model")),
+        provider=profile.name,
+        usage=usage(reply["usage"]) if reply.get("usage") else Usage(),
+        finish_reason=_finish(choice.get("finish_reason"), said),
+        request_id=text_of(reply.get("id")),
+        extra=extra,
+    )
+
+
+def _finish(reason: Any, said: Any) -> FinishReason:
+    if said.get("refusal"):
+        return "content_filter"
+    found = FINISH.get(reason, "unknown") if reason else "unknown"
+    return (
+        "tool_calls" if said.get("tool_calls") and found == "stop" else found
+    )  # some hosts say "stop" with a call
+
+
+class OpenAIDecoder(EventDecoder):
+    """Chunks from `chat.completion.chunk` events. Tool calls are keyed on their index; ids and names come once."""
+
+    __slots__ = ("_calls", "_extra", "_finish", "_indexes", "_refused", "_started")
+
+    def __init__(self, profile: Profile) -> None:
+        super().__init__(profile)
+        self._started = False
+        self._finish: FinishReason | None = None
+        self._calls = 0
+        self._indexes: dict[str, int] = {}
+        self._refused = False
+        self._extra: dict[str, Any] = {}
+
+    def read(self, unit: ServerSentEvent, out: list[Chunk]) -> None:
+        data = unit.data
+        if data == b"[DONE]":
+            self._end(out)
+            return
+        value = msgspec.json.decode(data)
+        failure = value.get("error")
+        if failure:
+            self.error = self.failure(failure)
+            return
+        if not self._started:
+            self._started = True
+            out.append(
+                Start(text_of(value.get("model")), self.profile.name, request_id=text_of(value.get("id")))
+            )
+        choices = value.get("choices")
+        if choices:
+            choice = choices[0]
+            if choice.get("index"):
+                raise ValueError("a second choice")
+            delta = choice.get("delta")
+            if delta:
+                self._delta(delta, out)
+            reason = choice.get("finish_reason")
+            if reason is not None:
+                self._finish = FINISH.get(reason, "unknown")
+            if not choice.keys() <= _CHOICE:
+                gathered(self._extra, {key: choice[key] for key in choice.keys() - _CHOICE})
+        counted = value.get("usage")
+        if counted:
+            out.append(UsageUpdate(usage(counted)))
+        if not value.keys() <= _TOP:
+            gathered(self._extra, {key: value[key] for key in value.keys() - _TOP})
+
+    def failure(self, value: Any) -> LLMError:
+        from three_mode.providers.openai import (
+            chat_error,  # the codec's own reading of an error, also in a 200
+        )
+
+        return chat_error(self.profile, 0, (), {"error": value})
+
+    def _delta(self, delta: dict[str, Any], out: list[Chunk]) -> None:
+        text = delta.get("content")
+        if text:
+            out.append(TextDelta(text_of(text), 0))
+        if len(delta) == 1 and text is not None:
+            return
+        thought = delta.get("reasoning_content") or delta.get("reasoning")
+        if thought:
+            out.append(ThinkingDelta(text_of(thought), provider=self.profile.name))
+        refusal = delta.get("refusal")
+        if refusal:
+            self._refused = True
+            gathered(self._extra, {"refusal": self._extra.get("refusal", "") + text_of(refusal)})
+            out.append(TextDelta(text_of(refusal), 0))
+        for call in delta.get("tool_calls") or ():
+            self._call(call, out)
+        if not delta.keys() <= _SAID:
+            gathered(self._extra, {key: delta[key] for key in delta.keys() - _SAID})
+
+    def _call(self, call: dict[str, Any], out: list[Chunk]) -> None:
+        function = call.get("function") or {}
+        identity = text_of(call.get("id")) or None
+        index = call.get("index")
+        if index is None:  # some hosts leave the index out and send each call whole
+            index = self._indexes.setdefault(identity or f"call {self._calls}", self._calls)
+        if not isinstance(index, int):
+            raise TypeError("the index of a tool call is a whole number")
+        self._calls = max(self._calls, index + 1)
+        out.append(
+            ToolDelta(
+                index, identity, text_of(function.get("name")) or None, text_of(function.get("arguments"))
+            )
+        )
+
+    def _end(self, out: list[Chunk]) -> None:
+        if self.done:
+            return
+        reason = self._finish or "unknown"
+        if self._refused:
+            reason = "content_filter"
+        elif reason == "stop" and self._calls:
+            reason = "tool_calls"
+        out.append(Finish(reason, extra=self._extra))
+        self.done = True
+
+    def ended(self, out: list[Chunk]) -> None:
+        """Several hosts never send `[DONE]`: a finish reason is then the end. Neither of the two is a cut stream."""
+        if self._finish is not None:
+            self._end(out)
+        else:
+            self.cut()
+
+
+__all__ = ["OpenAIDecoder", "response", "usage"]

@@ -1,0 +1,201 @@
+"""What the codecs share when they write requests and read replies."""
+
+import base64
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import msgspec
+
+from three_mode.errors import BadReply, InvalidRequest, LLMError, UnsupportedParameter
+from three_mode.messages import Image, LLMRequest, Thinking, ToolCall, ToolResult
+from three_mode.messages.parts import Text
+from three_mode.providers.codec import Header
+from three_mode.providers.profile import Profile
+from three_mode.providers.refusals import bad_reply
+
+T = TypeVar("T")
+
+encode_json = msgspec.json.encode
+JSON_HEADERS: tuple[Header, ...] = ((b"content-type", b"application/json"), (b"accept", b"application/json"))
+EVENT_HEADERS: tuple[Header, ...] = (
+    (b"content-type", b"application/json"),
+    (b"accept", b"text/event-stream"),
+)
+
+
+def merged(
+    body: dict[str, Any], request: LLMRequest, profile: Profile
+) -> tuple[dict[str, Any], tuple[Header, ...]]:
+    """The body with the profile's and the request's own fields, and the headers that `extra_headers` asks for.
+
+    A field in `extra` that the request has a name for is an error: two values for one thing have no right order.
+    """
+    for key, value in profile.extra.items():
+        body.setdefault(key, value)
+    extra = request.extra
+    if not extra:
+        return body, ()
+    headers: tuple[Header, ...] = ()
+    for key, value in extra.items():
+        if key == "extra_headers":
+            headers = _headers(value)
+        elif key in body and key not in profile.extra:
+            if not (
+                isinstance(value, dict)
+                and isinstance(body[key], dict)
+                and not value.keys() & body[key].keys()
+            ):
+                raise InvalidRequest(
+                    f"extra.{key} contradicts what the request says itself",
+                    field=f"extra.{key}",
+                    hint="set it in one place only",
+                )
+            body[key] = {**body[key], **value}
+        else:
+            body[key] = value
+    if extra.get("n", 1) != 1 or extra.get("candidate_count", 1) != 1:
+        raise UnsupportedParameter("a call has one answer", field="extra.n", hint="use batch() for several")
+    return body, headers
+
+
+def _headers(value: Any) -> tuple[Header, ...]:
+    if not isinstance(value, Mapping):
+        raise InvalidRequest("extra_headers is a dict of strings", field="extra.extra_headers")
+    found = []
+    for name, text in value.items():
+        if not isinstance(name, str) or not isinstance(text, str) or any(c in name + text for c in "\r\n\0"):
+            raise InvalidRequest(
+                "a header is two strings on one line", field=f"extra.extra_headers.{str(name)[:40]}"
+            )
+        found.append((name.lower().encode("latin-1", "replace"), text.encode("latin-1", "replace")))
+    return tuple(found)
+
+
+def data_url(image: Image) -> str:
+    """The image as a URL, for wire formats that take nothing else."""
+    if image.url is not None:
+        return image.url
+    assert image.data is not None
+    return f"data:{image.mime};base64,{base64.b64encode(image.data).decode('ascii')}"
+
+
+def inline_data(image: Image) -> tuple[str, str] | None:
+    """The type and base64 of an image given as bytes or as a data URL; None for one that is a link."""
+    if image.data is not None:
+        return image.mime or "", base64.b64encode(image.data).decode("ascii")
+    assert image.url is not None
+    if not image.url.startswith("data:"):
+        return None
+    head, comma, data = image.url[5:].partition(",")
+    if not comma or not head.endswith(";base64"):
+        raise InvalidRequest(
+            "a data: URL of an image is base64", field="url", hint="data:image/png;base64,..."
+        )
+    return head.removesuffix(";base64"), data
+
+
+def check_link(
+    image: Image, profile: Profile, schemes: tuple[str, ...] = ("https://", "http://", "data:")
+) -> None:
+    if image.url is not None and not image.url.startswith(schemes):
+        raise UnsupportedParameter(
+            f"{profile.name} cannot read {image.url.partition(':')[0]}: URLs",
+            field="messages",
+            provider=profile.name,
+            hint="use Image.from_file(path)",
+        )
+
+
+def own_thinking(part: Thinking, profile: Profile) -> bool:
+    """Thinking goes back to the provider that it came from, and to no other."""
+    return part.provider is None or part.provider == profile.name
+
+
+def result_text(result: ToolResult, profile: Profile) -> str:
+    """A tool's answer as text, for wire formats whose tool messages carry nothing else."""
+    if isinstance(result.content, str):
+        text = result.content
+    else:
+        if any(isinstance(part, Image) for part in result.content):
+            raise UnsupportedParameter(
+                f"{profile.name} takes only text as the answer of a tool",
+                field="messages",
+                provider=profile.name,
+                hint="put the image into the next user message",
+            )
+        text = "".join(part.text for part in result.content if isinstance(part, Text))
+    return f"Error: {text}" if result.is_error else text
+
+
+def called_names(request: LLMRequest) -> dict[str, str]:
+    """Id of each tool call in the conversation -> the tool's name, for providers that want it with the result."""
+    return {
+        call.id: call.name
+        for message in request.messages
+        if message.role == "assistant" and not isinstance(message.content, str)
+        for call in message.content
+        if isinstance(call, ToolCall)
+    }
+
+
+def refuse(profile: Profile, field: str, why: str, hint: str | None = None) -> UnsupportedParameter:
+    return UnsupportedParameter(f"{profile.name} {why}", field=field, provider=profile.name, hint=hint)
+
+
+def reading(profile: Profile, read: Callable[[Any], T], body: bytes, what: str = "reply") -> T:
+    """Runs a reader over JSON; whatever the bytes were, the outcome is a value or one of our errors."""
+    try:
+        return read(msgspec.json.decode(body))
+    except LLMError:
+        raise
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise bad_reply(profile, f"the {what} is not JSON: {body[:80]!r}") from None
+    except (
+        KeyError,
+        TypeError,
+        AttributeError,
+        IndexError,
+        ValueError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
+        raise bad_reply(
+            profile, f"the {what} has not the shape it should have ({type(error).__name__}: {error})"[:300]
+        ) from None
+
+
+def text_of(value: Any) -> str:
+    """A string, or "" for what is absent; anything else is not this protocol."""
+    if value is None:
+        return ""
+    if type(value) is not str:
+        raise TypeError(f"a string was expected, not {type(value).__name__}")
+    return value
+
+
+def count_of(value: Any) -> int:
+    if value is None:
+        return 0
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"a count was expected, not {type(value).__name__}")
+    return max(0, int(value))
+
+
+def gathered(into: dict[str, Any], more: Mapping[str, Any]) -> None:
+    """Adds fields that we have no name for: lists grow, dicts merge, the last of anything else counts."""
+    for key, value in more.items():
+        if value is None:
+            continue
+        have = into.get(key)
+        if isinstance(have, list) and isinstance(value, list):
+            have.extend(value)
+        elif isinstance(have, dict) and isinstance(value, dict):
+            gathered(have, value)
+        else:
+            into[key] = value
+
+
+__all__ = [
+    "EVENT_HEADERS", "JSON_HEADERS", "BadReply", "called_names", "check_link", "count_of", "data_url", "encode_json",
+    "gathered", "inline_data", "merged", "own_thinking", "reading", "refuse", "result_text", "text_of",
+]  # fmt: skip

@@ -1,0 +1,111 @@
+"""A provider's refusal as one of our errors: what is common to all wire formats."""
+
+import re
+from typing import Any
+
+import msgspec
+
+from three_mode.errors import (
+    AuthenticationError,
+    BadReply,
+    ContentFilter,
+    ContextLength,
+    InvalidRequest,
+    LLMError,
+    NotFound,
+    PermissionDenied,
+    ProviderOverloaded,
+    QuotaExhausted,
+    RateLimit,
+    ServerError,
+)
+from three_mode.providers.codec import Headers
+from three_mode.providers.headers import header, retry_after
+from three_mode.providers.profile import Profile
+
+_BY_STATUS: dict[int, type[LLMError]] = {
+    400: InvalidRequest, 401: AuthenticationError, 402: QuotaExhausted, 403: PermissionDenied, 404: NotFound,
+    405: NotFound, 408: ServerError, 409: ServerError, 410: NotFound, 413: InvalidRequest, 422: InvalidRequest,
+    429: RateLimit, 503: ProviderOverloaded, 529: ProviderOverloaded,
+}  # fmt: skip
+_TOO_LONG = re.compile(
+    r"context.{0,12}(length|window|size)|maximum context|prompt is too long|too many (input )?tokens|"
+    r"input token count.{0,40}exceeds|exceeds? the (maximum|model|context)|request too large for",
+    re.IGNORECASE,
+)
+_SECRET = re.compile(r"\b(?:sk|pk|rk|gsk|xai|AIza)[-_A-Za-z0-9*.]{8,}")
+_LONGEST = 500  # of a provider's words in a message of ours
+
+
+def refusal(
+    profile: Profile,
+    status: int,
+    headers: Headers,
+    message: str,
+    code: str | None = None,
+    kind: type[LLMError] | None = None,
+    wait: float | None = None,
+) -> LLMError:
+    """`kind` is what the codec knows better than the status says."""
+    kind = kind or by_status(status)
+    if issubclass(kind, InvalidRequest) and _TOO_LONG.search(f"{message} {code or ''}"):
+        kind = ContextLength
+    said = unmasked_free(message.strip())[:_LONGEST] or f"status {status}"
+    error = kind(
+        f"{profile.name}: {said}",
+        provider=profile.name,
+        status=status or None,
+        code=code,
+        request_id=header(headers, b"x-request-id") or header(headers, b"request-id"),
+        retry_after=wait if wait is not None else retry_after(headers),
+    )
+    error.hint = _hint(error, profile)
+    return error
+
+
+def by_status(status: int) -> type[LLMError]:
+    known = _BY_STATUS.get(status)
+    if known:
+        return known
+    if status >= 500:
+        return ServerError
+    return InvalidRequest if 400 <= status < 500 else BadReply
+
+
+def _hint(error: LLMError, profile: Profile) -> str | None:
+    if isinstance(error, AuthenticationError):
+        return f"check api_key=, or {profile.env_name}_API_KEY"
+    if isinstance(error, QuotaExhausted):
+        return "top up the account, or give another provider in fallback="
+    if isinstance(error, ContextLength):
+        return "shorten the messages, lower max_tokens, or choose a model with a larger context"
+    if isinstance(error, NotFound):
+        return "check the model's name and base_url=; `await llm.models()` lists what there is"
+    if isinstance(error, ContentFilter):
+        return "the provider's safety system refused this content"
+    return None
+
+
+def unmasked_free(text: str) -> str:
+    """Some providers quote the key that they refuse; ours goes into no error."""
+    return _SECRET.sub("[key]", text)
+
+
+def loads(body: bytes) -> Any:
+    """JSON, or None: an error's body may be a proxy's HTML page."""
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def plain_words(body: bytes) -> str:
+    """What to quote of a body that is not the JSON we know: its first words, without tags."""
+    text = re.sub(r"<[^>]{0,200}>", " ", body[:4000].decode("utf-8", "replace"))
+    return " ".join(text.split())[:200]
+
+
+def bad_reply(profile: Profile, what: str) -> BadReply:
+    return BadReply(
+        f"{profile.name}: {what}", provider=profile.name, hint="is base_url= this provider's API?"
+    )

@@ -1,0 +1,41 @@
+"""What can be known to fail is refused here, before anything is sent."""
+
+from three_mode.errors import ContextLength, UnsupportedParameter
+from three_mode.messages import LLMRequest
+from three_mode.providers.capabilities import capabilities
+from three_mode.providers.needs import missing
+from three_mode.providers.profile import Profile
+
+_FIELDS = {
+    "tools": "tools",
+    "vision": "messages",
+    "thinking": "reasoning",
+    "structured output": "response_format",
+}
+SLACK = 1.25  # an estimate may be that much too high, and a call that would have fitted must not be refused
+
+
+def check(request: LLMRequest, model: str, profile: Profile, tokens: int) -> None:
+    """`tokens` is the estimate of the prompt."""
+    for what in missing(request, model):
+        raise UnsupportedParameter(
+            f"{model} cannot do {what}",
+            field=_FIELDS[what],
+            provider=profile.name,
+            model=model,
+            hint="choose another model; or describe(...) this one, if the table is wrong",
+        )
+    for name in profile.unsupported:
+        if getattr(request, name, None):
+            raise UnsupportedParameter(
+                f"{profile.name} has no {name}", field=name, provider=profile.name, model=model
+            )
+    able = capabilities(model)
+    if able.context is not None and tokens > able.context * SLACK:
+        raise ContextLength(
+            f"the prompt is about {tokens} tokens, and {model} takes {able.context}",
+            field="messages",
+            provider=profile.name,
+            model=model,
+            hint="shorten the messages, or choose a model with a larger context",
+        )

@@ -1,0 +1,180 @@
+"""The same for code without an event loop.
+
+    from three_mode.sync import LLMConnection
+    with LLMConnection(provider="openai") as llm:
+        print(llm.chat_completion(request).content)
+        for chunk in llm.stream(request): print(chunk.text, end="")
+
+One background thread runs one event loop for all connections of the process; calls from any number of threads share it, and
+so do their connections. Interrupting a call (Ctrl-C) cancels it at the provider.
+"""
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from concurrent.futures import CancelledError, Future
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from three_mode import connection
+from three_mode.calls.batch import Outcome, Progress
+from three_mode.calls.health import Health
+from three_mode.calls.stream import ReplyStream as AsyncReplyStream
+from three_mode.errors import ConfigurationError
+from three_mode.messages import Chunk, LLMRequest, LLMResponse
+from three_mode.observe.metrics import Metrics
+from three_mode.policies import Spent
+from three_mode.providers.capabilities import Capabilities
+
+T = TypeVar("T")
+
+
+class _Loop:
+    """The background loop; begun when first needed, again in a forked child."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._process = 0
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Waits for it here; whatever interrupts the wait cancels the work, and its end is waited for."""
+        if _running_here():
+            work.close()
+            raise ConfigurationError(
+                "three_mode.sync would block the event loop that runs here",
+                hint="use three_mode.LLMConnection, and await it",
+            )
+        future = asyncio.run_coroutine_threadsafe(work, self._running())
+        try:
+            return future.result()
+        except CancelledError:
+            raise
+        except BaseException:
+            _cancel(future)
+            raise
+
+    def _running(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is None or self._process != os.getpid():
+                self._loop = asyncio.new_event_loop()
+                self._process = os.getpid()
+                threading.Thread(target=self._loop.run_forever, name="three-mode-sync", daemon=True).start()
+            return self._loop
+
+
+def _running_here() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _cancel(future: "Future[Any]") -> None:
+    if not future.done():
+        future.cancel()
+
+
+_LOOP = _Loop()
+
+
+class ReplyStream:
+    """Chunks as an iterator. Leaving the `with` block, or dropping it, ends the call at the provider."""
+
+    def __init__(self, stream: AsyncReplyStream) -> None:
+        self._stream = stream
+
+    def __iter__(self) -> Iterator[Chunk]:
+        return self
+
+    def __next__(self) -> Chunk:
+        chunk = _LOOP.run(_next(self._stream)) if not self._stream.waiting else self._stream.take()
+        if chunk is None:
+            raise StopIteration
+        return chunk
+
+    def __enter__(self) -> Self:
+        _LOOP.run(self._stream.__aenter__())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        _LOOP.run(self._stream.aclose())
+
+    def response(self) -> LLMResponse:
+        return self._stream.response()
+
+    def text(self) -> str:
+        return _LOOP.run(self._stream.text())
+
+
+async def _next(stream: AsyncReplyStream) -> Chunk | None:
+    return await anext(stream, None)
+
+
+class LLMConnection:
+    """`three_mode.LLMConnection` without await; see there for its arguments."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self._async = connection.LLMConnection(*args, **options)
+
+    def __repr__(self) -> str:
+        return f"<sync {self._async!r}>"
+
+    def chat_completion(self, request: LLMRequest) -> LLMResponse:
+        return _LOOP.run(self._async.chat_completion(request))
+
+    def stream(self, request: LLMRequest) -> ReplyStream:
+        return ReplyStream(self._async.stream(request))
+
+    def batch(
+        self,
+        requests: Sequence[LLMRequest],
+        *,
+        at_once: int = 8,
+        progress: Callable[[Progress], object] | None = None,
+    ) -> list[Outcome]:
+        """`progress` is called from the background thread."""
+        return _LOOP.run(self._async.batch(requests, at_once=at_once, progress=progress))
+
+    def ask(self, prompt: str, **request: Any) -> str:
+        return _LOOP.run(self._async.ask(prompt, **request))
+
+    def health(self, within: float = 2.0) -> dict[str, Health]:
+        return _LOOP.run(self._async.health(within))
+
+    def models(self, provider: str | None = None, within: float = 10.0) -> tuple[str, ...]:
+        return _LOOP.run(self._async.models(provider, within))
+
+    def capabilities(self, model: str) -> Capabilities:
+        return self._async.capabilities(model)
+
+    def estimate(self, request: LLMRequest) -> int:
+        return self._async.estimate(request)
+
+    def spent(self, **named: str) -> Spent:
+        return self._async.spent(**named)
+
+    def budgets(self) -> dict[str, Any]:
+        return self._async.budgets()
+
+    @property
+    def metrics(self) -> Metrics:
+        return self._async.metrics
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        _LOOP.run(self._async.close())

@@ -1,0 +1,205 @@
+"""A child process as a stream of lines: bounded, cancellable, and never left behind.
+
+    async with ChildLines(["claude", "-p"], stdin=b"...") as child:
+        async for line in child: ...
+
+It is stopped by the end of its input, then TERM, then KILL, each after a grace; so is its whole process group. Its standard
+error is kept, the last of it, for the message of an error.
+"""
+
+import asyncio
+import os
+import signal
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+PIECE = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChildOptions:
+    """`max_line` bounds one line of output in bytes; `grace` is the time between one way of stopping it and the next."""
+
+    max_line: int = 16 * 1024 * 1024
+    grace: float = 1.0
+    environment: Mapping[str, str] | None = None
+    directory: str | None = None
+
+
+class ChildFailed(Exception):
+    """The program did not start, or broke the rules. `stderr` is the last of what it said."""
+
+    def __init__(self, message: str, *, status: int | None = None, stderr: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        self.stderr = stderr
+
+
+class StderrTail:
+    """The last few thousand bytes of a stream, in bounded memory."""
+
+    def __init__(self, most: int = 4096) -> None:
+        self._most = most
+        self._pieces: deque[bytes] = deque()
+        self._size = 0
+
+    def add(self, data: bytes) -> None:
+        self._pieces.append(data[-self._most :])
+        self._size += len(self._pieces[-1])
+        while self._size - len(self._pieces[0]) >= self._most:
+            self._size -= len(self._pieces.popleft())
+
+    @property
+    def text(self) -> str:
+        return b"".join(self._pieces)[-self._most :].decode("utf-8", "replace").strip()
+
+
+class ChildLines:
+    """One run of a program. Lines come as bytes without their ends; `status` is there when they have ended."""
+
+    def __init__(
+        self, command: Sequence[str], stdin: bytes = b"", options: ChildOptions | None = None
+    ) -> None:
+        self._command = list(command)
+        self._stdin = stdin
+        self._options = options or ChildOptions()
+        self._process: asyncio.subprocess.Process | None = None
+        self._helpers: list[asyncio.Task[None]] = []
+        self._stopping: asyncio.Task[None] | None = None
+        self._tail = StderrTail()
+        self._buffer = bytearray()
+        self._scanned = 0
+        self._ended = False
+
+    @property
+    def status(self) -> int | None:
+        return self._process.returncode if self._process is not None else None
+
+    @property
+    def stderr(self) -> str:
+        return self._tail.text
+
+    async def start(self) -> None:
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                *self._command,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                env=dict(self._options.environment) if self._options.environment is not None else None,
+                cwd=self._options.directory,
+                start_new_session=True,  # a group of its own, so that what it starts is stopped with it
+            )
+        except (OSError, ValueError) as error:
+            raise ChildFailed(f"{self._command[0]} did not start: {error}") from None
+        loop = asyncio.get_running_loop()
+        self._helpers = [loop.create_task(self._write()), loop.create_task(self._keep_stderr())]
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        process = self._process
+        if process is None or process.stdout is None:
+            raise ChildFailed("the program was not started")
+        while True:
+            end = self._buffer.find(b"\n", self._scanned)
+            if end >= 0:
+                line = bytes(self._buffer[:end])
+                del self._buffer[: end + 1]
+                self._scanned = 0
+                return line.removesuffix(b"\r")
+            self._scanned = len(self._buffer)
+            if len(self._buffer) > self._options.max_line:
+                raise ChildFailed(
+                    f"a line of {self._command[0]} is longer than {self._options.max_line} bytes",
+                    stderr=self.stderr,
+                )
+            if self._ended:
+                if not self._buffer:
+                    raise StopAsyncIteration
+                line, self._scanned = bytes(self._buffer), 0
+                self._buffer.clear()
+                return line
+            data = await process.stdout.read(PIECE)
+            if data:
+                self._buffer += data
+            else:
+                self._ended = True
+
+    async def wait(self) -> int:
+        """The exit status, once its output has ended. All it said on standard error is here by then."""
+        assert self._process is not None
+        status = await self._process.wait()
+        if self._helpers:
+            await asyncio.wait(self._helpers, timeout=self._options.grace)
+        return status
+
+    def stop(self) -> None:
+        """Begins to stop it. Never waits; `aclose()` waits until it is gone."""
+        if self._process is not None and self._stopping is None:
+            self._stopping = asyncio.get_running_loop().create_task(self._stop(self._process))
+
+    async def aclose(self) -> None:
+        self.stop()
+        if self._stopping is not None:
+            await asyncio.shield(self._stopping)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def _write(self) -> None:
+        assert self._process is not None
+        stdin = self._process.stdin
+        assert stdin is not None
+        try:
+            stdin.write(self._stdin)
+            await stdin.drain()
+            stdin.close()
+            await stdin.wait_closed()
+        except OSError:
+            pass  # it does not want to hear more, which its output will explain
+
+    async def _keep_stderr(self) -> None:
+        assert self._process is not None
+        assert self._process.stderr is not None
+        while data := await self._process.stderr.read(PIECE):
+            self._tail.add(data)
+
+    async def _stop(self, process: asyncio.subprocess.Process) -> None:
+        """The end of its input, TERM, KILL: whichever it heeds first. A program that has ended needs none of them."""
+        if process.stdin is not None and not process.stdin.is_closing():
+            process.stdin.close()
+        for sign in (
+            (signal.SIGTERM, signal.SIGKILL) if not self._ended else (None, signal.SIGTERM, signal.SIGKILL)
+        ):
+            if process.returncode is not None:
+                break
+            if sign is not None:
+                self._signal(process, sign)
+            try:
+                await asyncio.wait_for(process.wait(), self._options.grace)
+            except TimeoutError:
+                continue
+        self._signal(process, signal.SIGKILL)  # whatever it started and left
+        for helper in self._helpers:
+            helper.cancel()
+        await asyncio.gather(*self._helpers, return_exceptions=True)
+        transport = getattr(process, "_transport", None)
+        if transport is not None:
+            transport.close()
+
+    def _signal(self, process: asyncio.subprocess.Process, sign: signal.Signals) -> None:
+        try:
+            os.killpg(process.pid, sign)
+        except (ProcessLookupError, PermissionError):
+            pass
