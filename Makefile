@@ -11,7 +11,7 @@ venv: ## .venv with everything that development needs
 	@$(PYTHON) scripts/venv.py
 
 demo: venv ## the main job, with figures
-	@$(BIN)/three-mode doctor
+	@$(BIN)/three-mode doctor && echo && $(BIN)/python -m agents_demo one_request
 
 test: venv ## all tests that fit in minutes
 	@$(BIN)/python -m pytest

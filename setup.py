@@ -30,4 +30,7 @@ ring = Extension(
     optional=True,
 )
 
-setup(ext_modules=[ring] if SOURCES and sys.platform == "linux" else [])
+setup(
+    ext_modules=[ring] if SOURCES and sys.platform == "linux" else [],
+    options={"bdist_wheel": {"py_limited_api": "cp311"}},
+)

@@ -33,9 +33,12 @@ def fingerprint(group: str) -> str:
 
 
 def run(*command: str) -> None:
-    done = subprocess.run(command, cwd=ROOT, check=False)
+    """Quiet when it works; when it does not, all that it said."""
+    done = subprocess.run(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
     if done.returncode:
-        sys.exit(f"three-mode: `{' '.join(command)}` failed with {done.returncode}")
+        sys.exit(f"{done.stdout}\nthree-mode: `{' '.join(command)}` failed with {done.returncode}")
 
 
 def pip(*arguments: str) -> None:
@@ -43,7 +46,7 @@ def pip(*arguments: str) -> None:
 
 
 def create() -> None:
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036  (whoever runs this may have an older one)
         sys.exit(f"three-mode needs Python 3.11 or later; this is {sys.version.split()[0]}")
     if not PYTHON.exists():
         print("three-mode: creating .venv", flush=True)
@@ -66,8 +69,13 @@ def build_llama() -> None:
     if have.stdout.strip() == wanted.partition("==")[2]:
         return
     if not any(shutil.which(name) for name in ("c++", "g++", "clang++")):
-        sys.exit("three-mode: a C++ compiler is needed to build llama-cpp-python (Debian: apt-get install g++ cmake)")
-    print(f"three-mode: {wanted}: from pip's cache, or compiled now (about six minutes on two cores)", flush=True)
+        sys.exit(
+            "three-mode: a C++ compiler is needed to build llama-cpp-python (Debian: apt-get install g++ cmake)"
+        )
+    print(
+        f"three-mode: {wanted}: from pip's cache, or compiled now (about six minutes on two cores)",
+        flush=True,
+    )
     started, shown = time.monotonic(), -1
     log = VENV / "llama-build.log"
     command = [
@@ -75,7 +83,9 @@ def build_llama() -> None:
     ]  # fmt: skip
     with (
         log.open("w") as out,
-        subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as build,
+        subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as build,
     ):
         assert build.stdout is not None
         for line in build.stdout:

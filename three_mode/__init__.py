@@ -1,1 +1,48 @@
-"""One API over three modes."""
+"""One API over three modes: remote models, agents on this machine, models in this process.
+
+Only names live here; each is imported when it is first used, so that `import three_mode` is quick and opens nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from three_mode import errors as errors
+    from three_mode.errors import ThreeModeError as ThreeModeError
+    from three_mode.messages import Chunk as Chunk
+    from three_mode.messages import LLMRequest as LLMRequest
+    from three_mode.messages import LLMResponse as LLMResponse
+    from three_mode.messages import Message as Message
+    from three_mode.messages import Tool as Tool
+    from three_mode.messages import Usage as Usage
+    from three_mode.messages import fold as fold
+    from three_mode.modes import CommunicationMode as CommunicationMode
+
+# Public name -> the module it lives in.
+_HOME = {
+    "Chunk": "three_mode.messages",
+    "CommunicationMode": "three_mode.modes",
+    "LLMRequest": "three_mode.messages",
+    "LLMResponse": "three_mode.messages",
+    "Message": "three_mode.messages",
+    "ThreeModeError": "three_mode.errors",
+    "Tool": "three_mode.messages",
+    "Usage": "three_mode.messages",
+    "fold": "three_mode.messages",
+}
+
+__all__ = [*_HOME, "errors"]
+
+
+def __getattr__(name: str) -> object:
+    if name == "errors":
+        return import_module("three_mode.errors")
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module 'three_mode' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(home), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,57 @@
+"""A result as a picture: one panel a case, one bar a subject, the median with its spread."""
+
+from pathlib import Path
+
+from benchmarks.harness.model import Result, Row
+
+OURS, PEER = "#0f766e", "#94a3b8"
+
+
+def draw(result: Result, path: Path) -> None:
+    """Writes SVG or PNG, by the name of the file. Needs matplotlib (`make bench` installs it)."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    cases: dict[str, list[Row]] = {}
+    for row in result.rows:
+        cases.setdefault(row.case, []).append(row)
+    height = sum(0.8 + 0.38 * len(rows) for rows in cases.values())
+    figure, axes = pyplot.subplots(
+        len(cases),
+        1,
+        figsize=(8, height),
+        squeeze=False,
+        height_ratios=[len(rows) + 1 for rows in cases.values()],
+    )
+    for axis, (case, rows) in zip(axes[:, 0], cases.items(), strict=True):
+        medians = [row.median for row in rows]
+        # The whiskers are the quartiles' neighbours p5 and p95: what a caller meets nineteen times out of twenty.
+        low = [row.median - sorted(row.samples)[len(row.samples) // 20] for row in rows]
+        high = [max(0.0, row.p95 - row.median) for row in rows]
+        colors = [OURS if row.subject.startswith("three-mode") else PEER for row in rows]
+        axis.barh(
+            [row.subject for row in rows],
+            medians,
+            xerr=[low, high],
+            color=colors,
+            ecolor="#475569",
+            capsize=2,
+        )
+        axis.invert_yaxis()
+        better = "more is better" if rows[0].higher_is_better else "less is better"
+        axis.set_title(f"{case} ({rows[0].unit}, {better})", fontsize=9, loc="left")
+        axis.tick_params(labelsize=8)
+        axis.spines[["top", "right"]].set_visible(False)
+        for place, value in enumerate(medians):
+            axis.annotate(f" {value:,.3g}", (value, place), va="bottom", fontsize=7)
+    machine = result.machine
+    figure.suptitle(f"{result.name}: {result.summary}", fontsize=10, x=0.01, ha="left")
+    figure.text(
+        0.01, 0.003, f"{machine['cpu']}, {machine['cores']} cores, Python {machine['python']}", fontsize=7, color="#64748b"
+    )  # fmt: skip
+    figure.tight_layout(rect=(0, 0.02, 1, 0.98))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=144)
+    pyplot.close(figure)

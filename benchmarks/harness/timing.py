@@ -1,0 +1,62 @@
+"""Taking samples fairly: the subjects in turn, so that a slow minute of the machine hits them all."""
+
+import gc
+import time
+from collections.abc import Awaitable, Callable, Mapping
+
+
+def timed(work: Callable[[], object], calls: int = 1) -> Callable[[], float]:
+    """A sample: seconds per call of `work`, over that many calls."""
+
+    def sample() -> float:
+        started = time.perf_counter()
+        for _ in range(calls):
+            work()
+        return (time.perf_counter() - started) / calls
+
+    return sample
+
+
+def timed_async(work: Callable[[], Awaitable[object]], calls: int = 1) -> Callable[[], Awaitable[float]]:
+    """The same for a coroutine function, one call after another."""
+
+    async def sample() -> float:
+        started = time.perf_counter()
+        for _ in range(calls):
+            await work()
+        return (time.perf_counter() - started) / calls
+
+    return sample
+
+
+def alternate(
+    subjects: Mapping[str, Callable[[], float]], rounds: int, warm_up: int = 1
+) -> dict[str, list[float]]:
+    """Each round takes one sample of every subject, in an order that turns; garbage is collected between rounds."""
+    samples: dict[str, list[float]] = {name: [] for name in subjects}
+    for number in range(warm_up + rounds):
+        gc.collect()
+        for name in _turned(list(subjects), number):
+            value = subjects[name]()
+            if number >= warm_up:
+                samples[name].append(value)
+    return samples
+
+
+async def alternate_async(
+    subjects: Mapping[str, Callable[[], Awaitable[float]]], rounds: int, warm_up: int = 1
+) -> dict[str, list[float]]:
+    """The same for samples that are awaited."""
+    samples: dict[str, list[float]] = {name: [] for name in subjects}
+    for number in range(warm_up + rounds):
+        gc.collect()
+        for name in _turned(list(subjects), number):
+            value = await subjects[name]()
+            if number >= warm_up:
+                samples[name].append(value)
+    return samples
+
+
+def _turned(names: list[str], number: int) -> list[str]:
+    start = number % max(len(names), 1)
+    return names[start:] + names[:start]

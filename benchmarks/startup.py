@@ -1,0 +1,53 @@
+"""How long a program waits for `import`."""
+
+import importlib.util
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+from benchmarks.harness import Benchmark, Context, Missing, Row, Target, alternate
+
+CASE = "import in a fresh interpreter, beyond the interpreter's own start"
+STATEMENTS = {
+    "three-mode": "import three_mode",
+    "three-mode, with every public name": "from three_mode import *",
+    "httpx": "import httpx",
+    "openai": "import openai",
+    "anthropic": "import anthropic",
+    "litellm": "import litellm",
+}
+
+
+def start(statement: str) -> Callable[[], float]:
+    def sample() -> float:
+        started = time.perf_counter()
+        subprocess.run([sys.executable, "-c", statement], check=True)
+        return time.perf_counter() - started
+
+    return sample
+
+
+def run(context: Context) -> Iterator[Row | Missing]:
+    subjects = {"nothing": start("pass")}
+    for name, statement in STATEMENTS.items():
+        module = statement.split()[1]
+        if importlib.util.find_spec(module):
+            subjects[name] = start(statement)
+        else:
+            yield Missing(case=CASE, subject=name, how_to_get=f"pip install {module}")
+    samples = alternate(subjects, context.rounds(20))
+    floor = sorted(samples.pop("nothing"))[0]
+    for name, seconds in samples.items():
+        yield Row(case=CASE, subject=name, unit="ms", samples=[1e3 * max(0.0, s - floor) for s in seconds])
+
+
+BENCHMARK = Benchmark(
+    summary="how long a program waits for `import`",
+    run=run,
+    targets=[
+        Target(case=CASE, subject="three-mode", at_most=150.0),
+        Target(case=CASE, subject="three-mode, with every public name", at_most=150.0),
+    ],
+    notes="The start of an empty interpreter is taken off each sample.",
+)

@@ -1,0 +1,77 @@
+"""The wheel, not the tree: built, installed into an empty environment, and used from there."""
+
+import subprocess
+import sys
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SMOKE = """
+import pathlib, three_mode, transports, local_models
+from three_mode import LLMRequest, LLMResponse, fold
+from three_mode.messages import from_msgpack, to_msgpack
+for module in (three_mode, transports, local_models):
+    assert "site-packages" in module.__file__, module.__file__
+    assert (pathlib.Path(module.__file__).parent / "py.typed").exists(), module
+request = LLMRequest(model="agent:brain", messages=[{"role": "user", "content": "Hello!"}])
+assert from_msgpack(LLMRequest, to_msgpack(request)) == request
+print("smoke: ok")
+"""
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built from what git would hand to somebody else, so that a forgotten file is missing here too."""
+    place = tmp_path_factory.mktemp("wheel")
+    source = place / "source"
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    )
+    for name in filter(None, listed.stdout.decode().split("\0")):
+        if (ROOT / name).exists():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            (source / name).write_bytes((ROOT / name).read_bytes())
+    subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(place), str(source)],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return next(place.glob("*.whl"))
+
+
+def test_its_top_level_is_the_three_packages(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        tops = {name.partition("/")[0] for name in archive.namelist()}
+    assert {name for name in tops if not name.endswith(".dist-info")} == {
+        "three_mode",
+        "transports",
+        "local_models",
+    }
+    assert "cp311-abi3-linux" in wheel.name or "py3-none-any" in wheel.name
+
+
+@pytest.mark.timeout(300)
+def test_it_works_in_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
+    venv.create(tmp_path / "venv", with_pip=True)
+    binaries = tmp_path / "venv" / "bin"
+    subprocess.run(
+        [str(binaries / "pip"), "install", "-q", "-c", str(ROOT / "constraints.txt"), str(wheel)],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    done = subprocess.run(
+        [str(binaries / "python"), "-W", "error", "-c", SMOKE],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "smoke: ok\n", done.stderr
+    doctor = subprocess.run(
+        [str(binaries / "three-mode"), "doctor"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert doctor.returncode == 0, doctor.stdout + doctor.stderr

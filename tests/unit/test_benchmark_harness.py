@@ -1,0 +1,104 @@
+"""The harness counts, compares, stores and draws what it is given."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.harness import Context, Missing, Result, Row, Target, alternate, registry, store, table
+from benchmarks.harness.machine import describe
+
+CASE = "echo"
+
+
+def result(ours: float = 10.0, theirs: float = 100.0, at_most: float = 0.2) -> Result:
+    return Result(
+        name="demo",
+        summary="a demo",
+        machine=describe(),
+        rows=[
+            Row(case=CASE, subject="three-mode", unit="us", samples=[ours, ours, ours * 50]),
+            Row(case=CASE, subject="peer", unit="us", samples=[theirs] * 3),
+        ],
+        missing=[Missing(case=CASE, subject="other", how_to_get="pip install other")],
+        targets=[
+            Target(case=CASE, subject="three-mode", peer="peer", at_most=at_most),
+            Target(case=CASE, subject="three-mode", at_most=11.0),
+            Target(case=CASE, subject="three-mode", peer="other", at_least=2.0),
+        ],
+    )
+
+
+def test_targets_are_ratios_of_medians() -> None:
+    first, second, third = result().verdicts()
+    assert (first.value, first.met) == (0.1, True)
+    assert (second.value, second.met) == (10.0, True)
+    assert (third.value, third.met) == (None, None)
+    assert result(ours=30.0).verdicts()[0].met is False
+
+
+def test_a_result_comes_back_from_json_and_is_compared(tmp_path: Path) -> None:
+    store.save([result(ours=20.0)], tmp_path / "before.json")
+    before = store.load(tmp_path / "before.json")["demo"]
+    assert before == result(ours=20.0)
+    told = json.loads((tmp_path / "before.json").read_text())[0]
+    assert told["rows"][0]["median"] == 20.0
+    assert told["verdicts"][0]["met"] is True
+
+    from rich.console import Console
+
+    console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    table.show(console, result(), before)
+    console.file.close()
+    shown = console.export_text()
+    assert "0.50" in shown, "half of what it was"
+    assert "pip install other" in shown
+    assert "not measured" in shown
+
+
+def test_subjects_take_turns() -> None:
+    order: list[str] = []
+
+    def subject(name: str) -> float:
+        order.append(name)
+        return float(len(order))
+
+    samples = alternate({"a": lambda: subject("a"), "b": lambda: subject("b")}, rounds=3, warm_up=1)
+    assert order == ["a", "b", "b", "a", "a", "b", "b", "a"]
+    assert [len(values) for values in samples.values()] == [3, 3]
+
+
+def test_quick_takes_a_tenth() -> None:
+    assert (Context(quick=True).rounds(100), Context().rounds(100), Context(quick=True).rounds(5)) == (
+        10,
+        100,
+        3,
+    )
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_every_benchmark_can_be_loaded_and_says_what_it_measures(name: str) -> None:
+    found = registry.load(name)
+    assert found.summary
+
+
+def test_a_run_from_the_command_line(tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    command = [sys.executable, "-m", "benchmarks", "codecs", "--quick", "--json", str(out)]
+    subprocess.run(command, check=True, capture_output=True)
+    assert store.load(out)["codecs"].rows
+    listing = subprocess.run([sys.executable, "-m", "benchmarks"], check=True, capture_output=True, text=True)
+    assert "codecs" in listing.stdout
+    wrong = subprocess.run([*command[:3], "nothing"], check=False, capture_output=True, text=True)
+    assert wrong.returncode == 2
+    assert "there are codecs" in wrong.stdout
+
+
+def test_a_picture_is_drawn(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="matplotlib comes with `make bench`")
+    from benchmarks.harness.picture import draw
+
+    draw(result(), tmp_path / "demo.svg")
+    assert "three-mode" in (tmp_path / "demo.svg").read_text()

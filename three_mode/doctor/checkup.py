@@ -1,0 +1,24 @@
+"""All checks, in the order in which a person would want to read them."""
+
+from collections.abc import Callable, Iterator
+
+from three_mode.doctor import bus, kernel, limits, models, remote, runtime
+from three_mode.doctor.check import Check, Status
+
+_AREAS: tuple[tuple[str, Callable[[], Iterator[Check]]], ...] = (
+    ("python", runtime.checks),
+    ("kernel", kernel.checks),
+    ("bus", bus.checks),
+    ("remote models", remote.checks),
+    ("local models", models.checks),
+    ("limits", limits.checks),
+)
+
+
+def checkup() -> Iterator[Check]:
+    """A check that fails in a way it did not foresee is a finding too, and does not end the others."""
+    for area, checks in _AREAS:
+        try:
+            yield from checks()
+        except Exception as error:  # noqa: BLE001  (reported as a finding, with its type)
+            yield Check(area, area, Status.BROKEN, f"{type(error).__name__}: {error}", "please report this")

@@ -1,0 +1,49 @@
+"""HTTP/2 over TLS, as remote models need it."""
+
+import ssl
+from collections.abc import Iterator
+
+from three_mode.doctor.check import Check, Status
+from three_mode.doctor.runtime import installed
+
+AREA = "remote models"
+
+
+def checks() -> Iterator[Check]:
+    yield http2()
+    yield tls()
+    yield trust()
+
+
+def http2() -> Check:
+    versions = {name: installed(name) for name in ("httpx", "h2", "h11")}
+    missing = [name for name, version in versions.items() if version is None]
+    if missing:
+        return Check(
+            AREA, "http/2", Status.BROKEN, f"{', '.join(missing)} missing", "pip install 'httpx[http2]'"
+        )
+    return Check(
+        AREA, "http/2", Status.OK, ", ".join(f"{name} {version}" for name, version in versions.items())
+    )
+
+
+def tls() -> Check:
+    if not ssl.HAS_ALPN:
+        return Check(
+            AREA,
+            "tls",
+            Status.LIMITED,
+            f"{ssl.OPENSSL_VERSION} without ALPN: HTTP/1.1 only",
+            "use a newer OpenSSL",
+        )
+    return Check(AREA, "tls", Status.OK, f"{ssl.OPENSSL_VERSION}, ALPN")
+
+
+def trust() -> Check:
+    count = ssl.create_default_context().cert_store_stats()["x509_ca"]
+    if count == 0:
+        return Check(
+            AREA, "certificates", Status.LIMITED, "no system certificates",
+            "apt-get install ca-certificates, or rely on the bundled certifi",
+        )  # fmt: skip
+    return Check(AREA, "certificates", Status.OK, f"{count} authorities")

@@ -1,0 +1,253 @@
+"""Everything that three-mode raises, in one tree.
+
+    ThreeModeError                  message, hint, retryable, retry_after
+    ├── ConfigurationError          a missing key, an unknown provider or option, a bad config file
+    │   └── MissingExtra            an optional part is not installed; says which extra to install
+    ├── ModeUnavailable             the mode exists but not here: no bus, no network, no model
+    ├── DeadlineExceeded            stage: connect, first token, idle, total... (also a TimeoutError)
+    ├── Overloaded                  a bounded queue is full; the work was not begun
+    ├── LLMError                    provider, model, status, code, request_id
+    │   ├── InvalidRequest          field; refused before anything was sent, or by the provider (also a ValueError)
+    │   │   ├── ModeConflict        the mode of the request contradicts its address
+    │   │   ├── ContextLength       the prompt does not fit the model
+    │   │   └── UnsupportedParameter  this model cannot do that
+    │   ├── AuthenticationError     the key is missing, wrong or revoked
+    │   ├── PermissionDenied        the key is good, but not for this
+    │   ├── NotFound                no such model or path at the provider
+    │   ├── ContentFilter           refused by a safety system
+    │   ├── RateLimit               too fast: wait `retry_after`, then again
+    │   ├── QuotaExhausted          no money or quota left: fail over, never retry
+    │   ├── ProviderOverloaded      the provider is busy (also an Overloaded)
+    │   ├── ServerError             the provider failed
+    │   ├── BadReply                the provider answered with something that is not its protocol
+    │   ├── ConnectionFailed        no connection, or it broke before an answer
+    │   ├── StreamInterrupted       partial; broke after content went out, so it is not tried elsewhere
+    │   ├── CircuitOpen             not tried: this provider failed too often just now
+    │   ├── BudgetExceeded          not tried: the call would exceed a budget
+    │   └── AllProvidersFailed      causes
+    └── AgentError                  agent, handler
+        ├── NoSuchAgent             no agent, handler or role of that name
+        ├── BadCall                 argument; the call does not fit the handler's type hints
+        ├── HandlerFailed           the handler raised; its traceback came along
+        ├── BadResult               the handler returned what cannot be sent
+        ├── PeerLost                the process or agent died, or left, before it answered
+        ├── CallCycle               the call would wait for an agent that waits for this one
+        └── Evicted                 a reliable reader was too slow for the writer's deadline
+
+`retryable` says whether the same call may succeed when tried again; `retry_after` when, in seconds, if somebody said so.
+`hint` says what to do. Every error crosses a process boundary and comes back as the same class.
+"""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, dataclass_transform
+
+if TYPE_CHECKING:
+    from three_mode.messages import LLMResponse
+
+__all__ = [
+    "AgentError", "AllProvidersFailed", "AuthenticationError", "BadCall", "BadReply", "BadResult", "BudgetExceeded",
+    "CallCycle", "CircuitOpen", "ConfigurationError", "ConnectionFailed", "ContentFilter", "ContextLength",
+    "DeadlineExceeded", "Evicted", "HandlerFailed", "InvalidRequest", "LLMError", "MissingExtra", "ModeConflict",
+    "ModeUnavailable", "NoSuchAgent", "NotFound", "Overloaded", "PeerLost", "PermissionDenied", "ProviderOverloaded",
+    "QuotaExhausted", "RateLimit", "ServerError", "StreamInterrupted", "ThreeModeError", "UnsupportedParameter",
+]  # fmt: skip
+
+
+@dataclass_transform(eq_default=False, kw_only_default=True, field_specifiers=(field,))
+@dataclass(eq=False, repr=False)
+class ThreeModeError(Exception):
+    """The root. A subclass declares its fields as a dataclass does; all but the message are keywords."""
+
+    message: str
+    hint: str | None = field(default=None, kw_only=True)
+    retryable: bool = field(default=False, kw_only=True)
+    retry_after: float | None = field(default=None, kw_only=True)
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        dataclass(eq=False, repr=False, kw_only=True)(cls)
+
+    def __post_init__(self) -> None:
+        self.args = (self.message,)  # so that pickling and copying, which call the class with `args`, work
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+
+class ConfigurationError(ThreeModeError):
+    """A missing key, an unknown provider or option, a bad config file."""
+
+
+class MissingExtra(ConfigurationError):
+    """An optional part of three-mode is not installed."""
+
+    extra: str | None = None
+
+    @classmethod
+    def of(cls, what: str, extra: str) -> "MissingExtra":
+        return cls(f"{what} is not installed", hint=f"pip install 'three-mode[{extra}]'", extra=extra)
+
+
+class ModeUnavailable(ThreeModeError):
+    """The mode exists, but not here and now; `hint` says what to do about it."""
+
+
+class DeadlineExceeded(ThreeModeError, TimeoutError):
+    """Time ran out; `stage` says in which part: connect, pool, write, first token, idle, queue, handler, total."""
+
+    retryable: bool = True
+    stage: str = "total"
+    provider: str | None = None
+    model: str | None = None
+
+
+class Overloaded(ThreeModeError):
+    """A bounded queue is full; the work was not begun."""
+
+    retryable: bool = True
+
+
+class LLMError(ThreeModeError):
+    """Something about a call to a model."""
+
+    provider: str | None = None
+    model: str | None = None
+    status: int | None = None
+    code: str | None = None
+    request_id: str | None = None
+
+
+class InvalidRequest(LLMError, ValueError):
+    """The request cannot be right; `field` says where, as in `messages[1].content[0].url`."""
+
+    field: str | None = None
+
+
+class ModeConflict(InvalidRequest):
+    """The mode of the request contradicts its address."""
+
+
+class ContextLength(InvalidRequest):
+    """The prompt, with the tokens asked for, does not fit the model's context."""
+
+
+class UnsupportedParameter(InvalidRequest):
+    """The model or provider cannot do what the field asks."""
+
+
+class AuthenticationError(LLMError):
+    """The key is missing, wrong or revoked."""
+
+
+class PermissionDenied(LLMError):
+    """The key is good, but not for this."""
+
+
+class NotFound(LLMError):
+    """No such model, or no such path at this base URL."""
+
+
+class ContentFilter(LLMError):
+    """A safety system refused the prompt or the answer."""
+
+
+class RateLimit(LLMError):
+    """Too fast: the same call works again after `retry_after`."""
+
+    retryable: bool = True
+
+
+class QuotaExhausted(LLMError):
+    """No money or quota left: another provider may do it, the same one will not."""
+
+
+class ProviderOverloaded(LLMError, Overloaded):
+    """The provider is busy."""
+
+    retryable: bool = True
+
+
+class ServerError(LLMError):
+    """The provider failed."""
+
+    retryable: bool = True
+
+
+class BadReply(LLMError):
+    """The provider answered with something that is not its protocol."""
+
+    retryable: bool = True
+
+
+class ConnectionFailed(LLMError):
+    """There is no connection, or it broke before any content came."""
+
+    retryable: bool = True
+
+
+class StreamInterrupted(LLMError):
+    """The stream broke after content went out: `partial` is what came. Two models are never spliced into one answer."""
+
+    partial: "LLMResponse | None" = None
+
+
+class CircuitOpen(LLMError):
+    """Not tried: this provider and model failed too often just now."""
+
+    retryable: bool = True
+
+
+class BudgetExceeded(LLMError):
+    """Not tried: the call would exceed a budget."""
+
+
+class AllProvidersFailed(LLMError):
+    """Every provider in the list failed; `causes` says how, in the order they were tried."""
+
+    causes: tuple[ThreeModeError, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.retryable = self.retryable or any(cause.retryable for cause in self.causes)
+
+
+class AgentError(ThreeModeError):
+    """Something about a call to an agent."""
+
+    agent: str | None = None
+    handler: str | None = None
+
+
+class NoSuchAgent(AgentError):
+    """No agent, handler or role of that name is on the bus."""
+
+
+class BadCall(AgentError):
+    """The call does not fit the handler's type hints; `argument` is the one that does not."""
+
+    argument: str | None = None
+
+
+class HandlerFailed(AgentError):
+    """The handler raised; `kind` is the class of its exception and `traceback` its text."""
+
+    kind: str | None = None
+    traceback: str | None = None
+
+
+class BadResult(AgentError):
+    """The handler returned what cannot be sent."""
+
+
+class PeerLost(AgentError):
+    """The process or agent died, or left, before it answered: whether the work was done is not known."""
+
+    retryable: bool = True
+
+
+class CallCycle(AgentError):
+    """The call would wait for an agent that, through others, waits for this one."""
+
+
+class Evicted(AgentError):
+    """A reliable reader was too slow for the writer's deadline and was removed, by name."""

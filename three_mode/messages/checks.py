@@ -1,0 +1,152 @@
+"""Turns what a caller gave a request into what it holds, or into an error that names the field.
+
+A constructor takes plain forms (lists, dicts, a word for a struct); a request holds tuples and structs only, so that what
+is sent, cached, recorded and compared has one form.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from three_mode.errors import InvalidRequest
+from three_mode.messages.message import Message
+from three_mode.messages.options import CacheHints, Option, Reasoning, ResponseFormat, Tool
+from three_mode.messages.plain import converted, message_from
+from three_mode.modes import CommunicationMode
+
+OPTIONS: dict[str, type[Option]] = {
+    "response_format": ResponseFormat,
+    "reasoning": Reasoning,
+    "cache": CacheHints,
+}
+
+
+def messages(value: Any) -> tuple[Message, ...]:
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Sequence):
+        raise InvalidRequest(
+            f"messages is a list, not {type(value).__name__}",
+            field="messages",
+            hint='for example [{"role": "user", "content": "Hello!"}]',
+        )
+    if not value:
+        raise InvalidRequest("the request has no messages", field="messages")
+    return tuple(message_from(message, f"messages[{index}]") for index, message in enumerate(value))
+
+
+def tools(value: Any) -> tuple[Tool, ...]:
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Sequence):
+        raise InvalidRequest(f"tools is a list, not {type(value).__name__}", field="tools")
+    return tuple(_tool(tool, f"tools[{index}]") for index, tool in enumerate(value))
+
+
+def stop(value: Any) -> tuple[str, ...]:
+    """One word or several."""
+    words: tuple[Any, ...] = (value,) if isinstance(value, str) else tuple(value)
+    if not all(isinstance(word, str) and word for word in words):
+        raise InvalidRequest("a stop sequence is a string that is not empty", field="stop")
+    return words
+
+
+def _tool(value: Any, field: str) -> Tool:
+    """A tool from our shape, or from OpenAI's `{"type": "function", "function": {...}}`."""
+    if isinstance(value, Mapping) and "function" in value:
+        value, field = value["function"], f"{field}.function"
+    tool: Tool = value if isinstance(value, Tool) else converted(value, Tool, field)
+    name: Any = tool.name  # a Tool made by hand was never checked
+    if not isinstance(name, str) or not name:
+        raise InvalidRequest("a tool needs a name", field=f"{field}.name")
+    return tool
+
+
+def model(value: Any) -> None:
+    if value is not None and (not isinstance(value, str) or not value.strip()):
+        raise InvalidRequest("the model is a name", field="model")
+
+
+def mode(value: Any) -> CommunicationMode:
+    try:
+        return CommunicationMode(value)
+    except ValueError:
+        names = ", ".join(kind.name for kind in CommunicationMode)
+        raise InvalidRequest(
+            f"unknown mode {value!r}", field="mode", hint=f"CommunicationMode: {names}"
+        ) from None
+
+
+def option(value: Any, name: str) -> Option:
+    """The option of that name from its struct, its dict, or the word that stands for it."""
+    kind = OPTIONS[name]
+    if isinstance(value, kind):
+        return value
+    if name == "response_format":
+        if value in ("json", "json_object"):
+            return ResponseFormat()
+        if isinstance(value, type) or hasattr(value, "__origin__"):
+            return ResponseFormat.of(value)
+        if isinstance(value, Mapping) and value.get("type") == "json_object":
+            return ResponseFormat()
+        if isinstance(value, Mapping) and value.get("type") == "json_schema":  # OpenAI's shape
+            value = dict(value.get("json_schema") or {})
+            value["json_schema"] = value.pop("schema", None)
+            value.pop("description", None)
+    if name == "reasoning" and isinstance(value, str):
+        return Reasoning(effort=value)
+    found: Option = converted(value, kind, name)
+    return found
+
+
+def check_numbers(request: Any) -> None:
+    for name, low, high in (("temperature", 0.0, math.inf), ("top_p", 0.0, 1.0), ("within", 0.0, math.inf)):
+        value = getattr(request, name)
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise InvalidRequest(f"{name} is a finite number, not {value!r}", field=name)
+        if not low <= value <= high or (name == "within" and value == 0):
+            bounds = (
+                "above 0" if name == "within" else "at least 0" if high == math.inf else "between 0 and 1"
+            )
+            raise InvalidRequest(f"{name} is {bounds}, not {value!r}", field=name)
+    for name, least in (("max_tokens", 1), ("seed", None)):
+        value = getattr(request, name)
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise InvalidRequest(f"{name} is a whole number, not {value!r}", field=name)
+        if least is not None and value < least:
+            raise InvalidRequest(f"{name} is at least {least}, not {value}", field=name)
+
+
+def check_tool_choice(request: Any) -> None:
+    choice = request.tool_choice
+    if choice is None or choice == "none":
+        return
+    if not isinstance(choice, str):
+        raise InvalidRequest(
+            f"tool_choice is auto, none, required or a tool's name, not {type(choice).__name__}",
+            field="tool_choice",
+        )
+    names = [tool.name for tool in request.tools]
+    if not names:
+        raise InvalidRequest(
+            "tool_choice without tools", field="tool_choice", hint="give tools=, or leave it out"
+        )
+    if choice not in ("auto", "required") and choice not in names:
+        raise InvalidRequest(
+            f"tool_choice names {choice!r}, which is not among the tools",
+            field="tool_choice",
+            hint=f"auto, none, required, {', '.join(names)}",
+        )
+
+
+def check_json(value: Any, field: str) -> None:
+    if not isinstance(value, Mapping):
+        raise InvalidRequest(f"{field} is a dict, not {type(value).__name__}", field=field)
+    if not value:
+        return
+    try:
+        msgspec.json.encode(value)
+    except (TypeError, ValueError, OverflowError, msgspec.MsgspecError) as error:
+        raise InvalidRequest(f"{field} holds what JSON cannot: {error}", field=field) from None

@@ -1,0 +1,139 @@
+"""Chunks into an answer and back: one place for streams, caches, recordings and tests."""
+
+import json
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from typing import assert_never
+
+from three_mode.messages.chunks import Chunk, Finish, Start, TextDelta, ThinkingDelta, ToolDelta, UsageUpdate
+from three_mode.messages.parts import Image, Part, Text, Thinking, ToolCall, ToolResult
+from three_mode.messages.plain import tool_call
+from three_mode.messages.reply import LLMResponse
+from three_mode.messages.usage import Usage
+
+
+class _Block:
+    """One part while it grows. Pieces are joined once, at the end, so that a long answer costs linear time."""
+
+    __slots__ = ("call_id", "kind", "name", "pieces", "provider", "redacted", "signature")
+
+    def __init__(self, kind: type[Chunk]) -> None:
+        self.kind = kind
+        self.pieces: list[str] = []
+        self.call_id: str | None = None
+        self.name: str | None = None
+        self.signature: str | None = None
+        self.redacted: str | None = None
+        self.provider: str | None = None
+
+    def part(self) -> Part | None:
+        text = "".join(self.pieces)
+        if self.kind is TextDelta:
+            return Text(text) if text else None
+        if self.kind is ThinkingDelta:
+            return Thinking(text, self.signature, self.redacted, self.provider)
+        return tool_call(self.call_id or "", self.name or "", text, self.signature)
+
+
+class Folding:
+    """An answer while it arrives: `add` each chunk; `response()` is what there is by now."""
+
+    def __init__(self) -> None:
+        self._start = Start()
+        self._blocks: dict[tuple[type[Chunk], int], _Block] = {}
+        self._usage = Usage()
+        self._finish: Finish | None = None
+
+    @property
+    def has_content(self) -> bool:
+        """Whether anything came that a person or a program would see; thinking counts, a start does not."""
+        return bool(self._blocks)
+
+    @property
+    def finished(self) -> bool:
+        return self._finish is not None
+
+    def add(self, chunk: Chunk) -> None:
+        match chunk:
+            case TextDelta():
+                if chunk.text:
+                    self._block(chunk).pieces.append(chunk.text)
+            case ThinkingDelta():
+                block = self._block(chunk)
+                block.pieces.append(chunk.thinking)
+                block.signature = chunk.signature or block.signature
+                block.redacted = chunk.redacted or block.redacted
+                block.provider = chunk.provider or block.provider
+            case ToolDelta():
+                block = self._block(chunk)
+                block.pieces.append(chunk.arguments)
+                block.call_id = chunk.id or block.call_id
+                block.name = chunk.name or block.name
+                block.signature = chunk.signature or block.signature
+            case UsageUpdate():
+                self._usage = chunk.usage
+            case Start():
+                self._start = chunk
+            case Finish():
+                self._finish = chunk
+            case _:
+                assert_never(chunk)
+
+    def response(self) -> LLMResponse:
+        """What came so far; an answer that has not finished says `cancelled`."""
+        finish = self._finish or Finish(reason="cancelled")
+        parts = (block.part() for block in self._blocks.values())
+        return LLMResponse(
+            parts=tuple(part for part in parts if part is not None),
+            model=self._start.model,
+            provider=self._start.provider,
+            mode=self._start.mode,
+            usage=self._usage,
+            finish_reason=finish.reason,
+            latency=finish.latency,
+            request_id=self._start.request_id,
+            created_at=self._start.created_at or datetime.now(UTC),
+            steps=finish.steps,
+            extra=finish.extra,
+        )
+
+    def _block(self, chunk: TextDelta | ThinkingDelta | ToolDelta) -> _Block:
+        key = (type(chunk), chunk.index)
+        block = self._blocks.get(key)
+        if block is None:
+            block = self._blocks[key] = _Block(key[0])
+        return block
+
+
+def fold(chunks: Iterable[Chunk]) -> LLMResponse:
+    """The answer that the chunks make."""
+    folding = Folding()
+    for chunk in chunks:
+        folding.add(chunk)
+    return folding.response()
+
+
+def chunks_of(response: LLMResponse) -> Iterator[Chunk]:
+    """The fewest chunks that fold into this answer: a cached or local reply replayed as a stream."""
+    yield Start(
+        model=response.model,
+        provider=response.provider,
+        mode=response.mode,
+        request_id=response.request_id,
+        created_at=response.created_at,
+    )
+    for index, part in enumerate(response.parts):
+        match part:
+            case Text():
+                yield TextDelta(part.text, index)
+            case Thinking():
+                yield ThinkingDelta(part.text, part.signature, part.redacted, part.provider, index)
+            case ToolCall():
+                arguments = part.raw if part.raw is not None else json.dumps(part.arguments)
+                yield ToolDelta(index, part.id, part.name, arguments, part.signature)
+            case Image() | ToolResult():
+                raise TypeError(f"an answer with a {type(part).__name__} cannot be streamed")
+            case _:
+                assert_never(part)
+    yield UsageUpdate(response.usage)
+    yield Finish(response.finish_reason, response.latency, response.steps, response.extra)

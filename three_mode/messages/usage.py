@@ -1,0 +1,50 @@
+"""What a call used, counted in one way for every provider."""
+
+from decimal import Decimal
+
+from msgspec import Struct
+
+
+class Usage(Struct, frozen=True, omit_defaults=True):
+    """Tokens and money. Input includes what was read from and written to a cache; output includes reasoning.
+
+    `cost` is in US dollars, and None where the price is not known: never a zero that looks like a price.
+    """
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
+    cost: Decimal | None = None
+
+    @property
+    def total_tokens(self) -> int:
+        return self.input_tokens + self.output_tokens
+
+    @property
+    def prompt_tokens(self) -> int:
+        return self.input_tokens
+
+    @property
+    def completion_tokens(self) -> int:
+        return self.output_tokens
+
+    def __add__(self, other: "Usage") -> "Usage":
+        """Sums two calls; a sum with an unknown cost is unknown, unless the other side used nothing at all."""
+        if self == NOTHING:
+            return other
+        if other == NOTHING:
+            return self
+        known = self.cost is not None and other.cost is not None
+        return Usage(
+            input_tokens=self.input_tokens + other.input_tokens,
+            output_tokens=self.output_tokens + other.output_tokens,
+            cache_read_tokens=self.cache_read_tokens + other.cache_read_tokens,
+            cache_write_tokens=self.cache_write_tokens + other.cache_write_tokens,
+            reasoning_tokens=self.reasoning_tokens + other.reasoning_tokens,
+            cost=self.cost + other.cost if known else None,  # type: ignore[operator]
+        )
+
+
+NOTHING = Usage()
