@@ -1,24 +1,25 @@
 """What a carrier is: the part of the bus that moves frames. Rings, ZeroMQ and memory all implement it, and one contract
 suite holds them to the same behaviour.
 
-A carrier is driven by one event loop and calls its sink from it. It owns the connection to the registry.
+A carrier belongs to one event loop and calls its sink from it. It also keeps the connection to the registry.
 """
 
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+import msgspec
+
 from transports.bus.directory import Directory
-from transports.bus.events import MemberInfo
+from transports.bus.events import DirectoryChange, MemberInfo
 from transports.bus.receipt import Settled
 
-# What a drained record is: (flags, peer, seq, route, topic or None, envelope, body). Flags: DATA, perhaps with BINARY.
+# The flags of a record that the sink sees.
 DATA = 2
-REFERENCE = 4
-BINARY = 8
+BINARY = 8  # the body is the bytes that were sent, not msgpack of them
 
 
 class Peer:
-    """Another member (or this one) as the carrier sees it; handed back with everything that came from it."""
+    """A member as the carrier sees it; handed back with everything that came from it."""
 
     __slots__ = ("id", "info")
 
@@ -27,18 +28,27 @@ class Peer:
         self.info = info
 
 
-class Record(tuple[int, Peer, int, Any, str | None, bytes, bytes]):
-    """(flags, peer, seq, route, topic, envelope, body)"""
+class ReaderStatus(msgspec.Struct, frozen=True):
+    """How far a member is behind what this member published."""
 
-    __slots__ = ()
+    member: str
+    label: str
+    lag: int  # messages
+    lost: int
+    gaps: int
+
+
+# What a carrier delivers: (flags, peer, seq, route, topic, envelope, body); a topic of None is a direct message.
+Record = tuple[int, Peer, int, Any, str | None, bytes, bytes]
 
 
 class Sink(Protocol):
-    """What a carrier tells the bus."""
+    """What a carrier tells the bus. `routes` maps a topic to whoever wants it here: the carrier looks up, the bus fills in;
+    None means that nobody does, and that nothing of the message need be copied."""
 
-    routes: dict[str, Any]  # topic -> route; None: nobody here wants it. The carrier looks up, the bus fills in.
+    routes: dict[str, Any]
 
-    def deliver(self, records: Sequence[Any]) -> None: ...
+    def deliver(self, records: Sequence[Record]) -> None: ...
 
     def gap(self, peer: Peer, first: int, last: int) -> None: ...
 
@@ -48,53 +58,60 @@ class Sink(Protocol):
 
     def writable(self, member: str) -> None: ...
 
-    def directory_changed(self, changes: Sequence[Any]) -> None: ...
+    def publishable(self) -> None: ...
+
+    def unsendable(self, member: str, error: Exception) -> None: ...
+
+    def directory_changed(self, changes: Sequence[DirectoryChange]) -> None: ...
 
     def failed(self, where: str, error: BaseException) -> None: ...
-
-    def closed(self, error: BaseException) -> None: ...
 
 
 class Carrier(Protocol):
     name: str
     id: str  # this member's
     directory: Directory
-    shares_clock: bool  # whether time.monotonic() means the same at all members
+    shares_clock: bool  # whether time.monotonic() means the same to all members
 
-    async def start(self, sink: Sink) -> None: ...
+    async def start(self) -> None: ...
 
     async def close(self, within: float) -> None: ...
 
-    def publish(self, topic: str, envelope: bytes, body: bytes, flags: int) -> int:
-        """The message's number, or 0 if a RELIABLE reader holds it up."""
-        ...
-
-    def publishable(self) -> "Any":
-        """A future that is done when publishing may go on; raises when it cannot."""
+    def publish(self, topic: bytes, envelope: bytes, body: bytes, flags: int) -> int:
+        """The message's number. 0: a RELIABLE reader holds it up, and `Sink.publishable` says when to try again."""
         ...
 
     def send(self, member: str, envelope: bytes, body: bytes, flags: int) -> bool:
-        """False: no room for now; `Sink.writable` will say when to try again. PeerLost if it has gone."""
-        ...
-
-    def pump_soon(self) -> None:
-        """Something for this process itself is waiting."""
+        """False: no room for now, and `Sink.writable` says when to try again. PeerLost if the member has gone."""
         ...
 
     async def register(self, names: Sequence[str]) -> None: ...
 
     async def unregister(self, names: Sequence[str]) -> None: ...
 
+    def listen(self, on: bool) -> None:
+        """Whether anybody here subscribes at all."""
+        ...
+
+    def hold(self, on: bool) -> None:
+        """Leave broadcasts where they are for now: a RELIABLE listener here is full."""
+        ...
+
+    async def catch_up(self) -> None:
+        """Returns when all that was published before this call has been delivered here."""
+        ...
+
     async def subscribed(self, patterns: dict[str, int], reliable: bool) -> None:
-        """Tell the others how many subscriptions there are for each pattern; returns when publishers respect them."""
+        """Tell everybody how many subscriptions there are for each pattern (changes only). With `reliable`, returns when
+        all writers wait for this member."""
         ...
 
-    def replay(self) -> list[Any]:
-        """What writers still hold from before this member's position."""
+    async def replay(self) -> list[Record]:
+        """What the writers still hold from before."""
         ...
 
-    async def settled(self, seq: int, topic: str, within: float) -> Settled: ...
+    async def settled(self, seq: int, topic: str, published: float, within: float) -> Settled: ...
 
     def counters(self) -> dict[str, int]: ...
 
-    def readers(self) -> list[Any]: ...
+    async def readers(self) -> list[ReaderStatus]: ...

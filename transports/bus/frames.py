@@ -80,7 +80,11 @@ def unpack_envelope(raw: bytes) -> Envelope:
         raise BadFrame(f"a frame of version {envelope.version}; this build speaks version {VERSION}")
     if not Kind.PUBLISH <= envelope.kind <= Kind.ACK:
         raise BadFrame(f"a frame of unknown kind {envelope.kind}")
-    if len(envelope.to) > _TEXT_LIMIT or len(envelope.sender) > _TEXT_LIMIT or len(envelope.trace) > _TEXT_LIMIT:
+    if (
+        len(envelope.to) > _TEXT_LIMIT
+        or len(envelope.sender) > _TEXT_LIMIT
+        or len(envelope.trace) > _TEXT_LIMIT
+    ):
         raise BadFrame("an address or trace of more than 1024 characters")
     return envelope
 

@@ -16,7 +16,9 @@ class Message:
 
     __slots__ = ("_binary", "_body", "_envelope", "_payload", "member", "seq", "topic")
 
-    def __init__(self, topic: str, member: str, seq: int, envelope: bytes, body: bytes, binary: bool = False) -> None:
+    def __init__(
+        self, topic: str, member: str, seq: int, envelope: bytes, body: bytes, binary: bool = False
+    ) -> None:
         self.topic = topic
         self.member = member  # id of the member that published it
         self.seq = seq  # its number among all that this member published; 0 for replies
@@ -50,11 +52,13 @@ class Message:
         return unpack_envelope(self._envelope).trace if self._envelope else ""
 
     def __repr__(self) -> str:
-        return f"Message(topic={self.topic!r}, member={self.member!r}, seq={self.seq}, {len(self._body)} bytes)"
+        return (
+            f"Message(topic={self.topic!r}, member={self.member!r}, seq={self.seq}, {len(self._body)} bytes)"
+        )
 
 
 def decode_body(body: bytes) -> Any:
     try:
         return decode_payload(body)
-    except Exception as error:  # msgspec's own, unicode and recursion errors: all mean that the bytes are no payload
+    except Exception as error:  # noqa: BLE001 - msgspec's own, unicode, recursion: all mean that it is no payload
         raise BadFrame(f"the payload is not msgpack: {error}") from None

@@ -13,13 +13,15 @@ NAME_BYTES = 255
 
 
 def check_topic(topic: str) -> str:
-    if not isinstance(topic, str) or not topic:
+    if not topic:
         raise BadAddress(f"a topic is words between dots, such as news.eu; got {topic!r}")
     if len(topic.encode("utf-8", "surrogatepass")) > TOPIC_BYTES:
         raise BadAddress(f"a topic has at most {TOPIC_BYTES} bytes; {topic[:40]!r}... has more")
     for word in topic.split("."):
         if not word or word in ("*", ">") or any(c.isspace() or c == "\0" for c in word):
-            raise BadAddress(f"{topic!r} is no topic: words between dots, none empty, no spaces, * and > only in patterns")
+            raise BadAddress(
+                f"{topic!r} is no topic: words between dots, none empty, no spaces, * and > only in patterns"
+            )
     try:
         topic.encode()
     except UnicodeEncodeError:
@@ -28,7 +30,7 @@ def check_topic(topic: str) -> str:
 
 
 def check_pattern(pattern: str) -> str:
-    if not isinstance(pattern, str) or not pattern:
+    if not pattern:
         raise BadAddress(f"a pattern is words between dots, such as news.* or news.>; got {pattern!r}")
     words = pattern.split(".")
     for place, word in enumerate(words):
@@ -40,8 +42,10 @@ def check_pattern(pattern: str) -> str:
 
 
 def check_name(name: str) -> str:
-    if not isinstance(name, str) or not name or name.startswith("@") or any(c.isspace() or c == "\0" for c in name):
-        raise BadAddress(f"{name!r} is no name: text without spaces that does not start with @, such as scout/7")
+    if not name or name.startswith("@") or any(c.isspace() or c == "\0" for c in name):
+        raise BadAddress(
+            f"{name!r} is no name: text without spaces that does not start with @, such as scout/7"
+        )
     try:
         size = len(name.encode())
     except UnicodeEncodeError:

@@ -30,8 +30,8 @@
  *     +--------+----------+-- ... ----+-------------------------+
  *
  *     `parked` is odd while the member sleeps and changes each time it lies down, so that a sender rings once per sleep.
- *     entry    broadcast: uid of the ring, position read, last seq handled, messages lost, the last four gaps
- *              pair: uid of the ring from that peer, position read; uid of our ring to it and whether we wait for room
+ *     entry    broadcast: uid of the ring, position read, last seq handled, messages lost, the last gaps, large payload let go
+ *              pair: uid of the ring from that peer, position read, large payload let go; uid of our ring if we wait for room
  *
  * BELL: who of a shard of 64 members sleeps. Written by the members of the shard, read-only for publishers outside it.
  *
@@ -60,7 +60,7 @@
 #define BUS_HEADER 4096
 #define BUS_SLOTS 1024
 #define BUS_SHARD 64
-#define BUS_GAPS 4
+#define BUS_GAPS 3
 
 enum bus_kind { BUS_RING = 1, BUS_PAGE = 2, BUS_BELL = 3, BUS_LARGE = 4 };
 enum bus_flags { BUS_PAD = 1, BUS_DATA = 2, BUS_REFERENCE = 4, BUS_BINARY = 8 };
@@ -100,6 +100,8 @@ typedef struct {
     _Atomic uint64_t pair_position;
     _Atomic uint64_t waiting_on; /* uid of our ring to that peer while we wait for room in it, else 0 */
     _Atomic uint64_t gaps;       /* how many there were; the last BUS_GAPS are below */
+    _Atomic uint64_t released;      /* number of the last large payload of the ring that we no longer read */
+    _Atomic uint64_t pair_released; /* the same for the pair */
     struct {
         _Atomic uint64_t first;
         _Atomic uint64_t last;

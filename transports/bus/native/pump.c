@@ -16,7 +16,7 @@ enum item { ITEM_BROKEN = -1, ITEM_GAP = 0 }; /* else: the record's flags */
 
 typedef struct {
     unsigned int slot;
-    int pair, broken;
+    int pair, broken, paused;
     PyObject *token;
     Segment *segment;
     const bus_ring *ring;
@@ -37,19 +37,25 @@ typedef struct {
     Segment *page_segment, *bell_segment;
     bus_page *page;
     bus_bell *bell;
+    unsigned int slot;
     uint64_t bit;
     reader **readers;
     size_t count, turn;
     PyObject *routes;
-    int listening; /* whether broadcast wakes us */
+    int listening; /* whether anybody here wants broadcasts; if not, their rings are left alone */
+    int special;   /* whether the last drain held anything but plain data */
     uint64_t records, skipped, lost, gaps, bytes, broken;
 } Pump;
 
 static PyObject *pump_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     (void)kwargs;
     PyObject *page_object, *bell_object, *routes;
-    unsigned int index;
-    if (!PyArg_ParseTuple(args, "OOIO!:Pump", &page_object, &bell_object, &index, &PyDict_Type, &routes)) return NULL;
+    unsigned int slot;
+    if (!PyArg_ParseTuple(args, "OOIO!:Pump", &page_object, &bell_object, &slot, &PyDict_Type, &routes)) return NULL;
+    if (slot >= BUS_SLOTS) {
+        PyErr_SetString(PyExc_ValueError, "no such slot");
+        return NULL;
+    }
     Segment *page = bus_expect(page_object, BUS_PAGE, 1);
     if (page == NULL) return NULL;
     Segment *bell = bus_expect(bell_object, BUS_BELL, 1);
@@ -64,7 +70,8 @@ static PyObject *pump_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) 
     self->routes = routes;
     self->page = (bus_page *)page->base;
     self->bell = (bus_bell *)bell->base;
-    self->bit = UINT64_C(1) << (index % BUS_SHARD);
+    self->slot = slot;
+    self->bit = UINT64_C(1) << (slot % BUS_SHARD);
     return (PyObject *)self;
 }
 
@@ -142,7 +149,8 @@ static int append(PyObject *list, long what, const reader *r, uint64_t seq, PyOb
     return result;
 }
 
-static int append_gap(Pump *self, reader *r, PyObject *list, uint64_t first, uint64_t last) {
+/* Count a gap and show it in our page, where the writer's receipts look. */
+static void note_gap(Pump *self, reader *r, uint64_t first, uint64_t last) {
     uint64_t count = last - first + 1;
     self->lost += count;
     self->gaps++;
@@ -151,6 +159,11 @@ static int append_gap(Pump *self, reader *r, PyObject *list, uint64_t first, uin
     atomic_store_explicit(&r->entry->gap[gaps % BUS_GAPS].last, last, memory_order_relaxed);
     atomic_store_explicit(&r->entry->lost, atomic_load_explicit(&r->entry->lost, memory_order_relaxed) + count, memory_order_relaxed);
     atomic_store_explicit(&r->entry->gaps, gaps + 1, memory_order_release);
+}
+
+static int append_gap(Pump *self, reader *r, PyObject *list, uint64_t first, uint64_t last) {
+    note_gap(self, r, first, last);
+    self->special = 1;
     PyObject *until = PyLong_FromUnsignedLongLong(last);
     if (until == NULL) return -1;
     int result = append(list, ITEM_GAP, r, first, Py_None, Py_None, until, Py_None);
@@ -161,16 +174,30 @@ static int append_gap(Pump *self, reader *r, PyObject *list, uint64_t first, uin
 static int append_broken(Pump *self, reader *r, PyObject *list) {
     r->broken = 1;
     self->broken++;
+    self->special = 1;
     return append(list, ITEM_BROKEN, r, r->next, Py_None, Py_None, Py_None, Py_None);
 }
 
 static PyObject *copy_bytes(const unsigned char *from, uint32_t size) { return PyBytes_FromStringAndSize((const char *)from, size); }
 
+/* Wake the writer of a pair if it said that it waits for room. */
+static void tell_waiting_writer(const reader *r) {
+    if (r->peer_entry == NULL) return;
+    atomic_thread_fence(memory_order_seq_cst);
+    if (atomic_load_explicit(&r->peer_entry->waiting_on, memory_order_relaxed) != bus_common_of(r->segment)->uid) return;
+    uint64_t one = 1;
+    ssize_t written;
+    do {
+        written = write(r->peer_fd, &one, sizeof one);
+    } while (written < 0 && errno == EINTR);
+}
+
 /* Up to `limit` records of one ring; the number taken, or -1 with an exception set. */
 static Py_ssize_t drain_one(Pump *self, reader *r, PyObject *list, Py_ssize_t limit) {
+    if (!r->pair && !self->listening) return 0;
     Py_ssize_t taken = 0;
     uint64_t tail = tail_of(r), started = r->position;
-    while (taken < limit && !r->broken) {
+    while (taken < limit && !r->broken && !r->paused) {
         bus_record header;
         enum peek state = peek(r, &r->position, tail, &header);
         if (state == PEEK_EMPTY) break;
@@ -225,6 +252,7 @@ static Py_ssize_t drain_one(Pump *self, reader *r, PyObject *list, Py_ssize_t li
         Py_XDECREF(envelope);
         Py_XDECREF(body);
         if (failed) return -1;
+        if (header.flags != BUS_DATA) self->special = 1;
         r->next = header.seq + 1;
         r->position += header.size;
         self->records++;
@@ -234,16 +262,7 @@ static Py_ssize_t drain_one(Pump *self, reader *r, PyObject *list, Py_ssize_t li
     if (r->position != started) {
         atomic_store_explicit(r->pair ? &r->entry->pair_position : &r->entry->position, r->position, memory_order_release);
         bus_reach(STEP_DRAIN_POSITION_STORED);
-        if (r->peer_entry != NULL) {
-            atomic_thread_fence(memory_order_seq_cst);
-            if (atomic_load_explicit(&r->peer_entry->waiting_on, memory_order_relaxed) == bus_common_of(r->segment)->uid) {
-                uint64_t one = 1;
-                ssize_t written;
-                do {
-                    written = write(r->peer_fd, &one, sizeof one);
-                } while (written < 0 && errno == EINTR);
-            }
-        }
+        tell_waiting_writer(r);
     }
     return taken;
 }
@@ -256,6 +275,7 @@ static PyObject *pump_drain(PyObject *object, PyObject *argument) {
     PyObject *list = PyList_New(0);
     if (list == NULL) return NULL;
     bus_reach(STEP_DRAIN_START);
+    self->special = 0;
     size_t idle = 0;
     while (idle < self->count && limit > 0) {
         if (self->turn >= self->count) self->turn = 0;
@@ -277,7 +297,7 @@ static PyObject *pump_handled(PyObject *object, PyObject *unused) {
     Pump *self = (Pump *)object;
     for (size_t i = 0; i < self->count; i++) {
         reader *r = self->readers[i];
-        if (r->pair || r->handled == r->next - 1) continue;
+        if (r->pair || r->paused || r->handled == r->next - 1) continue;
         r->handled = r->next - 1;
         atomic_store_explicit(&r->entry->handled, r->handled, memory_order_release);
     }
@@ -287,7 +307,7 @@ static PyObject *pump_handled(PyObject *object, PyObject *unused) {
 static int pending(const Pump *self) {
     for (size_t i = 0; i < self->count; i++) {
         const reader *r = self->readers[i];
-        if (!r->broken && tail_of(r) != r->position && (r->pair || self->listening)) return 1;
+        if (!r->broken && !r->paused && tail_of(r) != r->position && (r->pair || self->listening)) return 1;
     }
     return 0;
 }
@@ -323,15 +343,6 @@ static PyObject *pump_park(PyObject *object, PyObject *unused) {
 static PyObject *pump_unpark(PyObject *object, PyObject *unused) {
     (void)unused;
     stand_up((Pump *)object);
-    Py_RETURN_NONE;
-}
-
-static PyObject *pump_listen(PyObject *object, PyObject *argument) {
-    Pump *self = (Pump *)object;
-    int on = PyObject_IsTrue(argument);
-    if (on < 0) return NULL;
-    if (!on) atomic_fetch_and(&self->bell->sleepers, ~self->bit);
-    self->listening = on;
     Py_RETURN_NONE;
 }
 
@@ -373,6 +384,16 @@ static reader *add_reader(Pump *self, PyObject *token, Segment *segment, unsigne
     return r;
 }
 
+static reader *find(Pump *self, unsigned int slot, int pair, size_t *index) {
+    for (size_t i = 0; i < self->count; i++) {
+        if (self->readers[i]->slot == slot && self->readers[i]->pair == pair) {
+            if (index != NULL) *index = i;
+            return self->readers[i];
+        }
+    }
+    return NULL;
+}
+
 /* At the newest record, knowing its number: walk from the oldest. */
 static void seek_tail(reader *r) {
     for (int attempt = 0; attempt < WALKS; attempt++) {
@@ -390,6 +411,41 @@ static void seek_tail(reader *r) {
         }
     }
     r->position = tail_of(r);
+}
+
+static void start_at_tail(reader *r) {
+    seek_tail(r);
+    r->handled = r->next - 1;
+    atomic_store_explicit(&r->entry->handled, r->handled, memory_order_relaxed);
+    atomic_store_explicit(&r->entry->position, r->position, memory_order_release);
+}
+
+static PyObject *pump_listen(PyObject *object, PyObject *argument) {
+    Pump *self = (Pump *)object;
+    int on = PyObject_IsTrue(argument);
+    if (on < 0) return NULL;
+    if (!on) atomic_fetch_and(&self->bell->sleepers, ~self->bit);
+    for (size_t i = 0; on && !self->listening && i < self->count; i++) {
+        if (!self->readers[i]->pair) start_at_tail(self->readers[i]);
+    }
+    self->listening = on;
+    Py_RETURN_NONE;
+}
+
+/* lost(slot, first, last): messages of a broadcast ring that could not be read for another reason than being lapped. */
+static PyObject *pump_lost(PyObject *object, PyObject *args) {
+    Pump *self = (Pump *)object;
+    unsigned int slot;
+    unsigned long long first, last;
+    if (!PyArg_ParseTuple(args, "IKK:lost", &slot, &first, &last)) return NULL;
+    reader *r = find(self, slot, 0, NULL);
+    if (r != NULL) note_gap(self, r, first, last);
+    Py_RETURN_NONE;
+}
+
+static PyObject *pump_get_special(PyObject *object, void *closure) {
+    (void)closure;
+    return PyBool_FromLong(((Pump *)object)->special);
 }
 
 /* writer(token, ring, slot, from_start): read a broadcast ring, from its first record or from now on. */
@@ -413,6 +469,7 @@ static PyObject *pump_writer(PyObject *object, PyObject *args) {
     atomic_store_explicit(&r->entry->handled, r->handled, memory_order_relaxed);
     atomic_store_explicit(&r->entry->lost, 0, memory_order_relaxed);
     atomic_store_explicit(&r->entry->gaps, 0, memory_order_relaxed);
+    atomic_store_explicit(&r->entry->released, 0, memory_order_relaxed);
     atomic_store_explicit(&r->entry->ring, bus_common_of(ring)->uid, memory_order_release);
     Py_RETURN_NONE;
 }
@@ -435,21 +492,12 @@ static PyObject *pump_pair(PyObject *object, PyObject *args) {
     if (r == NULL) return NULL;
     Py_INCREF((PyObject *)page);
     r->peer_page = page;
-    r->peer_entry = &((const bus_page *)page->base)->entry[bus_common_of(self->page_segment)->owner];
+    r->peer_entry = &((const bus_page *)page->base)->entry[self->slot];
     r->peer_fd = fd;
     atomic_store_explicit(&r->entry->pair_position, 0, memory_order_relaxed);
+    atomic_store_explicit(&r->entry->pair_released, 0, memory_order_relaxed);
     atomic_store_explicit(&r->entry->pair, bus_common_of(ring)->uid, memory_order_release);
     Py_RETURN_NONE;
-}
-
-static reader *find(Pump *self, unsigned int slot, int pair, size_t *index) {
-    for (size_t i = 0; i < self->count; i++) {
-        if (self->readers[i]->slot == slot && self->readers[i]->pair == pair) {
-            if (index != NULL) *index = i;
-            return self->readers[i];
-        }
-    }
-    return NULL;
 }
 
 static PyObject *pump_detach(PyObject *object, PyObject *args) {
@@ -531,6 +579,30 @@ static PyObject *pump_want_room(PyObject *object, PyObject *args) {
     Py_RETURN_NONE;
 }
 
+/* released(slot, pair, number): the large payload of that number is no longer read. */
+static PyObject *pump_released(PyObject *object, PyObject *args) {
+    unsigned int slot;
+    int pair;
+    unsigned long long number;
+    if (!PyArg_ParseTuple(args, "IpK:released", &slot, &pair, &number)) return NULL;
+    reader *r = find((Pump *)object, slot, pair, NULL);
+    if (r == NULL) Py_RETURN_FALSE;
+    atomic_store_explicit(pair ? &r->entry->pair_released : &r->entry->released, number, memory_order_release);
+    tell_waiting_writer(r);
+    Py_RETURN_TRUE;
+}
+
+/* pause(slot, pair, on): leave the records of that ring where they are for now. */
+static PyObject *pump_pause(PyObject *object, PyObject *args) {
+    unsigned int slot;
+    int pair, on;
+    if (!PyArg_ParseTuple(args, "Ipp:pause", &slot, &pair, &on)) return NULL;
+    reader *r = find((Pump *)object, slot, pair, NULL);
+    if (r == NULL) Py_RETURN_FALSE;
+    r->paused = on;
+    Py_RETURN_TRUE;
+}
+
 static PyObject *pump_counters(PyObject *object, PyObject *unused) {
     (void)unused;
     Pump *self = (Pump *)object;
@@ -572,15 +644,24 @@ static PyMethodDef pump_methods[] = {
     {"state", pump_state, METH_VARARGS, "state(slot, pair) -> (position, tail, next, broken) or None"},
     {"replay", pump_replay, METH_O, "replay(slot) -> what the ring still holds from before"},
     {"want_room", pump_want_room, METH_VARARGS, "want_room(slot, uid)"},
+    {"lost", pump_lost, METH_VARARGS, "lost(slot, first, last)"},
+    {"released", pump_released, METH_VARARGS, "released(slot, pair, number)"},
+    {"pause", pump_pause, METH_VARARGS, "pause(slot, pair, on)"},
     {"counters", pump_counters, METH_NOARGS, "counters() -> (records, skipped, lost, gaps, bytes, broken)"},
     {"close", pump_close, METH_NOARGS, "close(): lets go of every ring"},
     {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef pump_getset[] = {
+    {"special", pump_get_special, NULL, "whether the last drain held a gap, a reference, or a broken ring", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
 };
 
 static PyType_Slot pump_slots[] = {
     {Py_tp_new, pump_new},
     {Py_tp_dealloc, pump_dealloc},
     {Py_tp_methods, pump_methods},
+    {Py_tp_getset, pump_getset},
     {0, NULL},
 };
 

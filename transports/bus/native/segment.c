@@ -237,11 +237,13 @@ static PyObject *segment_entry(PyObject *object, PyObject *args) {
         }
         Py_DECREF(pair);
     }
-    return Py_BuildValue("KKKKKN", (unsigned long long)atomic_load_explicit(&entry->ring, memory_order_acquire),
+    return Py_BuildValue("KKKKKNKK", (unsigned long long)atomic_load_explicit(&entry->ring, memory_order_acquire),
                          (unsigned long long)atomic_load_explicit(&entry->position, memory_order_acquire),
                          (unsigned long long)atomic_load_explicit(&entry->handled, memory_order_acquire),
                          (unsigned long long)atomic_load_explicit(&entry->lost, memory_order_relaxed),
-                         (unsigned long long)gaps, list);
+                         (unsigned long long)gaps, list,
+                         (unsigned long long)atomic_load_explicit(&entry->released, memory_order_acquire),
+                         (unsigned long long)atomic_load_explicit(&entry->pair_released, memory_order_acquire));
 }
 
 /* wake_bit(index): forget that a member of this shard slept; the registry calls it when the slot is free again. */
@@ -277,7 +279,7 @@ static PyMethodDef segment_methods[] = {
     {"attach", segment_attach, METH_VARARGS | METH_CLASS, "attach(fd, kind, writable) -> another's segment, checked"},
     {"fill", segment_fill, METH_VARARGS, "fill(payload) -> generation"},
     {"copy", segment_copy, METH_VARARGS, "copy(generation, length) -> bytes or None"},
-    {"entry", segment_entry, METH_VARARGS, "entry(slot) -> (ring, position, handled, lost, gap count, last gaps)"},
+    {"entry", segment_entry, METH_VARARGS, "entry(slot) -> (ring, position, handled, lost, gap count, last gaps, released, pair_released)"},
     {"forget_sleeper", segment_forget_sleeper, METH_VARARGS, "forget_sleeper(index)"},
     {NULL, NULL, 0, NULL},
 };
