@@ -77,7 +77,10 @@ def test_an_override_without_a_decorator_stays_a_handler() -> None:
 def test_arguments_travel_by_order_by_name_and_by_hint() -> None:
     assert call("score", "hello") == (("hello", 1.0), {})
     assert call("score", weight=2, text="hello") == (("hello", 2.0), {})
-    assert call("place", Point(1, 2), Path("/tmp/x"), Colour.RED) == ((Point(1, 2), Path("/tmp/x"), Colour.RED), {})
+    assert call("place", Point(1, 2), Path("/tmp/x"), Colour.RED) == (
+        (Point(1, 2), Path("/tmp/x"), Colour.RED),
+        {},
+    )
     assert call("many", number=3) == ((), {"number": 3, "label": "x"})
     assert call("place", point={"x": 1}, where="a/b")[0][:2] == (Point(1, 0), Path("a/b"))
 
@@ -98,7 +101,11 @@ def test_a_call_that_cannot_fit_is_refused_by_the_caller(
 ) -> None:
     with pytest.raises(BadCall, match=said) as caught:
         specs_of(Worker)["score"].schema.encode_call("worker/7", "score", given, named)
-    assert (caught.value.agent, caught.value.handler, caught.value.argument) == ("worker/7", "score", argument)
+    assert (caught.value.agent, caught.value.handler, caught.value.argument) == (
+        "worker/7",
+        "score",
+        argument,
+    )
 
 
 @pytest.mark.parametrize(
@@ -175,5 +182,5 @@ def test_a_hint_that_is_no_data_is_an_error_at_the_call() -> None:
 
 
 def test_an_agent_made_by_hand_says_that_it_is_on_no_bus() -> None:
-    with pytest.raises(ConfigurationError, match="Orchestrator.spawn"):
+    with pytest.raises(ConfigurationError, match=r"Orchestrator\.spawn"):
         _ = Worker().name

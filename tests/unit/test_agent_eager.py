@@ -19,7 +19,9 @@ def start(request: pytest.FixtureRequest) -> Any:
     """Runs one coroutine through a Starter; gives its outcome and whether it needed a task."""
     loop = request.param()
 
-    def run(work: Callable[[], Coroutine[Any, Any, Any]], cancel_after: float | None = None) -> tuple[Outcome, bool]:
+    def run(
+        work: Callable[[], Coroutine[Any, Any, Any]], cancel_after: float | None = None
+    ) -> tuple[Outcome, bool]:
         async def main() -> tuple[Outcome, bool]:
             starter = Starter(loop)
             done: asyncio.Future[Outcome] = loop.create_future()
@@ -51,7 +53,7 @@ def test_one_that_never_waits_needs_no_task(start: Any) -> None:
     async def work() -> str:
         task = asyncio.current_task()
         assert task is not None
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(1):  # noqa: ASYNC100  # what is tested is that it can be entered
             return "done"
 
     assert start(work) == (("done", None), False)
@@ -168,7 +170,9 @@ async def test_a_batch_keeps_the_contexts_apart() -> None:
         return lambda result, error: None
 
     loop.call_soon(
-        lambda: starter.start_each(map(work, range(5)), contextvars.copy_context(), suspended, failures.append)
+        lambda: starter.start_each(
+            map(work, range(5)), contextvars.copy_context(), suspended, failures.append
+        )
     )
     await asyncio.sleep(0.02)
     assert seen == [0, 0, 0, 0, 0, 2]

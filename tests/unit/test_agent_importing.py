@@ -33,13 +33,13 @@ def test_a_class_of_a_module_is_found_again() -> None:
 def test_a_class_inside_a_function_is_refused() -> None:
     class Local(Agent): ...
 
-    with pytest.raises(ConfigurationError, match="inside a function.*top level"):
+    with pytest.raises(ConfigurationError, match=r"inside a function.*top level"):
         path_of(Local)
 
 
 def test_a_class_at_a_prompt_is_refused(main: ModuleType) -> None:
     kind = type("Typed", (Agent,), {"__module__": "__main__"})
-    with pytest.raises(ConfigurationError, match="prompt or in a notebook.*put the class into a file"):
+    with pytest.raises(ConfigurationError, match=r"prompt or in a notebook.*put the class into a file"):
         path_of(kind)
     main.__file__ = "<stdin>"
     with pytest.raises(ConfigurationError, match="prompt"):

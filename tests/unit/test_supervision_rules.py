@@ -33,13 +33,13 @@ def test_old_returns_are_forgotten() -> None:
 
 def test_the_wait_grows_to_its_limit_and_the_first_is_at_once() -> None:
     history = History(Restart("permanent", limit=10, within=100.0, wait=0.5, wait_at_most=3.0))
-    waits = [verdict.wait for now in range(6) if isinstance(verdict := history.ended(float(now), True, ""), Again)]
+    waits = [
+        verdict.wait for now in range(6) if isinstance(verdict := history.ended(float(now), True, ""), Again)
+    ]
     assert waits == [0.0, 0.5, 1.0, 2.0, 3.0, 3.0]
 
 
-@given(
-    times=st.lists(st.floats(0.0, 5.0), max_size=40), limit=st.integers(0, 5), within=st.floats(0.5, 10.0)
-)
+@given(times=st.lists(st.floats(0.0, 5.0), max_size=40), limit=st.integers(0, 5), within=st.floats(0.5, 10.0))
 def test_never_more_than_the_limit_in_any_window(times: list[float], limit: int, within: float) -> None:
     history, now, returns = History(Restart("permanent", limit=limit, within=within)), 0.0, []
     for step in times:
@@ -57,7 +57,10 @@ def test_a_policy_that_cannot_be_is_refused() -> None:
         Restart(limit=-1)
 
 
-@given(count=st.integers(0, 300), loads=st.dictionaries(st.text("ab", min_size=1), st.integers(0, 50), min_size=1))
+@given(
+    count=st.integers(0, 300),
+    loads=st.dictionaries(st.text("ab", min_size=1), st.integers(0, 50), min_size=1),
+)
 def test_placement_levels_the_hosts_and_places_each_once(count: int, loads: dict[str, int]) -> None:
     placed = place(range(count), loads)
     assert sorted(number for numbers in placed.values() for number in numbers) == list(range(count))

@@ -62,5 +62,7 @@ def time_for(within: float | None, call: Call, default: float = DEFAULT_WITHIN) 
         return wanted
     left = call.remaining()
     if left <= 0:
-        raise DeadlineExceeded(f"no time is left of the call that {call.agent or 'this'} is handling", stage="inherited")
+        raise DeadlineExceeded(
+            f"no time is left of the call that {call.agent or 'this'} is handling", stage="inherited"
+        )
     return min(wanted, left)

@@ -39,7 +39,9 @@ class Care:
         self._fell: dict[str, float] = {}
 
     # making and ending ------------------------------------------------------------------------------------------------
-    async def spawn(self, kind: type, order: SpawnOrder, restart: Restart, count: int, within: float) -> range:
+    async def spawn(
+        self, kind: type, order: SpawnOrder, restart: Restart, count: int, within: float
+    ) -> range:
         ledger = self.ledger
         group, numbers = ledger.open_group(order.group, kind, order, restart, count)
         placed = place(numbers, ledger.loads(host.label for host in self.hosts.running))
@@ -47,7 +49,8 @@ class Care:
             ledger.enter(group, chosen, host)
         try:
             outcomes = await asyncio.gather(
-                *(self._spawn_on(host, group, chosen, within) for host, chosen in placed.items()), return_exceptions=True
+                *(self._spawn_on(host, group, chosen, within) for host, chosen in placed.items()),
+                return_exceptions=True,
             )
             problems = [one for one in outcomes if isinstance(one, BaseException)]
             problems += [error for one in outcomes if isinstance(one, dict) for error in one.values()]
@@ -74,7 +77,9 @@ class Care:
             pass  # what failed is being reported; a host that has gone has no agents to stop
         self.ledger.remove(names)
 
-    async def _spawn_on(self, host: str, group: Group, numbers: list[int], within: float) -> dict[str, ThreeModeError]:
+    async def _spawn_on(
+        self, host: str, group: Group, numbers: list[int], within: float
+    ) -> dict[str, ThreeModeError]:
         """Has a host make these; returns those that failed."""
         order = SpawnOrder(
             group.order.group, tuple(numbers), group.order.target, group.order.init, group.order.roles,
@@ -96,7 +101,7 @@ class Care:
     async def restart(self, names: list[str], why: str, within: float) -> None:
         for host, chosen in self._by_host(names).items():
             done: Spawned = await self._ask(host, "restart", NamesOrder(tuple(chosen), why), within, _spawned)
-            for name, data in done.failed.items():
+            for data in done.failed.values():
                 raise decode_error(data)
             for name in chosen:
                 self.happenings.add(AgentRestarted(name, host, why))
@@ -113,7 +118,9 @@ class Care:
 
     async def _ask(self, host: str, topic: str, order: Any, within: float, decode: Any) -> Any:
         try:
-            reply = await self.link.bus.ask(host_name(host), Encoded(encode(order)), topic=topic, within=within)
+            reply = await self.link.bus.ask(
+                host_name(host), Encoded(encode(order)), topic=topic, within=within
+            )
         except BusError as error:
             raise self.link.error(error, host_name(host), topic) from None
         return decode(reply.raw) if decode else None
@@ -240,16 +247,21 @@ class Care:
     async def table(self, within: float) -> Table:
         hosts = self.hosts.running
         answers = await asyncio.gather(
-            *(self._ask(host.label, "report", None, within, _report) for host in hosts), return_exceptions=True
+            *(self._ask(host.label, "report", None, within, _report) for host in hosts),
+            return_exceptions=True,
         )
-        reports, agents, silent = [], [], []
+        reports: list[HostReport] = []
+        agents: list[AgentReport] = []
+        silent: list[str] = []
         for host, answer in zip(hosts, answers, strict=True):
             if isinstance(answer, BaseException):
                 silent.append(host.label)
                 reports.append(self._unheard(host))
                 continue
             own, theirs = answer
-            reports.append(_with(own, restarts=host.history.total, blocked=str(host.blocked) if host.blocked else ""))
+            reports.append(
+                _with(own, restarts=host.history.total, blocked=str(host.blocked) if host.blocked else "")
+            )
             agents.extend(self._counted(one) for one in theirs)
         reports += [self._unheard(host) for host in self.hosts.all.values() if host not in hosts]
         seen = {one.name for one in agents}
@@ -258,7 +270,9 @@ class Care:
 
     def _counted(self, report: AgentReport) -> AgentReport:
         entry = self.ledger.agents.get(report.name)
-        return _with(report, restarts=max(report.restarts, entry.history.total)) if entry is not None else report
+        return (
+            _with(report, restarts=max(report.restarts, entry.history.total)) if entry is not None else report
+        )
 
     def _unheard(self, host: Host) -> HostReport:
         pid = host.process.pid if host.process is not None else 0

@@ -115,7 +115,10 @@ class Cell:
         if len(self.waiting) >= limit:
             busy = f"its mailbox holds {limit} messages"
             self.home.refuse(
-                self, spec, request, Overloaded(f"{self.name}.{spec.name}: {busy}", hint="slow down, or add agents")
+                self,
+                spec,
+                request,
+                Overloaded(f"{self.name}.{spec.name}: {busy}", hint="slow down, or add agents"),
             )
             return
         entry = (spec, request, time.perf_counter())
@@ -249,7 +252,9 @@ class Cell:
             begun += 1
             spec, request, queued_at = found
             if request.deadline <= time.monotonic():
-                late = DeadlineExceeded(f"{self.name}.{spec.name}: time ran out in the mailbox", stage="queue")
+                late = DeadlineExceeded(
+                    f"{self.name}.{spec.name}: time ran out in the mailbox", stage="queue"
+                )
                 self.home.refuse(self, spec, request, late)
                 continue
             self._begin(spec, request, queued_at)
@@ -326,5 +331,3 @@ class Cell:
             fanout.look(self)
         if self.waiting:
             self._schedule()
-
-

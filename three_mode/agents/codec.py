@@ -16,7 +16,7 @@ def _plain(value: Any) -> Any:
 
 
 def _hinted(kind: type, value: Any) -> Any:
-    if isinstance(kind, type) and issubclass(kind, PurePath):
+    if issubclass(kind, PurePath):
         if not isinstance(value, str):
             raise ValueError(f"Expected `{kind.__name__}`, got `{type(value).__name__}`")
         return kind(value)

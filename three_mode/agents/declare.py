@@ -1,8 +1,8 @@
 """What a class says about its handlers: `@handler`, `@on`, and the `Spec` that comes of it.
 
-    def            runs inline, without a task
-    async def      starts at once; becomes a task only if it has to wait
-    async def with yield   a streamed reply
+def            runs inline, without a task
+async def      starts at once; becomes a task only if it has to wait
+async def with yield   a streamed reply
 """
 
 import inspect
@@ -102,7 +102,8 @@ def on(pattern: str, *, delivery: Delivery = "lossy", replay: int = 0) -> Callab
 def _marked(function: F, options: Options) -> F:
     if isinstance(function, staticmethod | classmethod | property) or not callable(function):
         raise ConfigurationError(
-            f"a handler is a method, not {type(function).__name__}", hint="put @handler on a plain def or async def"
+            f"a handler is a method, not {type(function).__name__}",
+            hint="put @handler on a plain def or async def",
         )
     if inspect.isgeneratorfunction(function):
         raise ConfigurationError(
@@ -136,9 +137,13 @@ def spec_of(function: Callable[..., Any]) -> Spec:
     return spec
 
 
-@cache
 def specs_of(kind: type) -> Mapping[str, Spec]:
     """Name -> spec of every handler of a class. An override without a decorator keeps what the base class said."""
+    return _specs_of(kind)
+
+
+@cache
+def _specs_of(kind: Any) -> Mapping[str, Spec]:
     found: dict[str, Spec] = {}
     for name in dir(kind):
         if name.startswith("__"):

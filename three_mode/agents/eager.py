@@ -12,7 +12,7 @@ are called only if it had to wait.
 
 import asyncio
 from asyncio.tasks import _enter_task, _leave_task
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextvars import Context
 from types import coroutine
 from typing import Any
@@ -67,7 +67,7 @@ class Starter:
 
     def start_each(
         self,
-        works: "Generator[Coroutine[Any, Any, Any], None, None]",
+        works: Iterator[Coroutine[Any, Any, Any]],
         context: Context,
         suspended: "Callable[[asyncio.Task[None], Context], Finished]",
         failed: Callable[[BaseException], None],
@@ -131,7 +131,9 @@ def _drive(slot: _Slot) -> Generator[Any, Any, None]:
     work, waits_for, context, finished = slot.adopted
     slot.adopted = None
     if failure is not None and asyncio.isfuture(waits_for) and waits_for.cancel():
-        failure = None  # as a task does it: what is waited for is cancelled, and that comes back as CancelledError
+        failure = (
+            None  # as a task does it: what is waited for is cancelled, and that comes back as CancelledError
+        )
     value: Any = None
     while True:
         if failure is None:

@@ -37,7 +37,9 @@ def check_listener(spec: Spec) -> None:
         return
     pattern = spec.options.topics[0].pattern
     if spec.kind is Kind.STREAM:
-        raise ConfigurationError(f"{spec.function.__qualname__} streams: nobody could read what it yields on {pattern!r}")
+        raise ConfigurationError(
+            f"{spec.function.__qualname__} streams: nobody could read what it yields on {pattern!r}"
+        )
     if spec.schema.least > 1 or not spec.schema.parameters:
         raise ConfigurationError(
             f"{spec.function.__qualname__} listens to {pattern!r}, so it takes one argument: the message"

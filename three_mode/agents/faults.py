@@ -24,14 +24,16 @@ _TRACEBACK_LIMIT = 8000  # characters; the innermost part is kept
 
 def from_bus(error: bus.BusError, agent: str, handler: str) -> ThreeModeError:
     """The error that a caller of `agent.handler` gets."""
-    about = {"agent": agent, "handler": handler}
+    about: dict[str, Any] = {"agent": agent, "handler": handler}
     match error:
         case bus.RemoteError():
             if error.remote_code == REMOTE:
                 return decode_error(error.detail)
             return HandlerFailed(f"{agent}.{handler}: {error.text}", kind=error.remote_code, **about)
         case bus.NoSuchName() | bus.BadAddress():
-            return NoSuchAgent(f"no agent {agent!r} is on the bus", hint="three-mode agents lists them", **about)
+            return NoSuchAgent(
+                f"no agent {agent!r} is on the bus", hint="three-mode agents lists them", **about
+            )
         case bus.PeerLost():
             return PeerLost(f"{agent}.{handler}: {error}", **about)
         case bus.Overloaded():
@@ -43,7 +45,9 @@ def from_bus(error: bus.BusError, agent: str, handler: str) -> ThreeModeError:
         case bus.CallCancelled():
             return PeerLost(f"{agent}.{handler}: the call was cancelled at the other end: {error}", **about)
         case bus.Forked():
-            return ConfigurationError(str(error), hint="join the bus again in the child, or use spawn instead of fork")
+            return ConfigurationError(
+                str(error), hint="join the bus again in the child, or use spawn instead of fork"
+            )
         case bus.Closed():
             return ModeUnavailable(f"{agent}.{handler}: this process has left the bus")
         case bus.NoSuchBus():

@@ -36,12 +36,19 @@ class Plan:
 
 
 async def gather(link: "Link", names: Sequence[str], plan: Plan, quorum: int | None) -> Gathered:
-    done = asyncio.get_running_loop().create_future()
-    tally = Tally(names, quorum, lambda: done.done() or done.set_result(None))
+    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def complete() -> None:
+        if not done.done():
+            done.set_result(None)
+
+    tally = Tally(names, quorum, complete)
     by_host = _by_host(link, names, plan, tally)
     if not tally.open or quorum == 0:
         return tally.result()
-    tasks = [asyncio.create_task(_ask_host(link, host, group, plan, tally)) for host, group in by_host.items()]
+    tasks = [
+        asyncio.create_task(_ask_host(link, host, group, plan, tally)) for host, group in by_host.items()
+    ]
     try:
         async with asyncio.timeout(plan.within):
             await done
@@ -73,7 +80,12 @@ async def _ask_host(link: "Link", host: str, names: list[str], plan: Plan, tally
     order = GatherOrder(tuple(names), plan.handler, plan.call)
     try:
         async with link.bus.stream(
-            host, Encoded(encode(order)), topic="gather", within=plan.within, trace=plan.trace, sender=plan.sender
+            host,
+            Encoded(encode(order)),
+            topic="gather",
+            within=plan.within,
+            trace=plan.trace,
+            sender=plan.sender,
         ) as parts:
             async for part in parts:
                 _take(part.raw, names, plan, tally)
@@ -82,7 +94,9 @@ async def _ask_host(link: "Link", host: str, names: list[str], plan: Plan, tally
     except BusError as error:
         failure = error  # (the name `error` ends with this block)
         tally.fail_open(names, lambda name: link.error(failure, name, plan.handler))
-    tally.fail_open(names, lambda name: PeerLost(f"{name} did not answer, and its host ended the call", agent=name))
+    tally.fail_open(
+        names, lambda name: PeerLost(f"{name} did not answer, and its host ended the call", agent=name)
+    )
 
 
 def _take(raw: bytes, names: list[str], plan: Plan, tally: Tally) -> None:

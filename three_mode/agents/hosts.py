@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from three_mode.agents.happenings import Happenings, HostBlocked, HostFreed, HostGivenUp
@@ -77,7 +78,9 @@ class Hosts:
     def _launch(self, host: Host) -> None:
         host.kill_reason, host.blocked, host.heard = "", None, time.monotonic()
         host.process = HostProcess(
-            self._config(host.label), lambda line: self._line(host, line), lambda reason: self._exited(host, reason)
+            self._config(host.label),
+            lambda line: self._line(host, line),
+            lambda reason: self._exited(host, reason),
         )
 
     async def _ready(self, host: Host) -> None:
@@ -95,7 +98,11 @@ class Hosts:
         host.heard = time.monotonic()
         if line.get("kind") == "blocked":
             host.blocked = HostBlocked(
-                host.label, float(line["seconds"]), str(line["agent"]), str(line["handler"]), str(line["where"])
+                host.label,
+                float(line["seconds"]),
+                str(line["agent"]),
+                str(line["handler"]),
+                str(line["where"]),
             )
             self._happenings.add(host.blocked)
             self._perhaps_kill(host)
@@ -167,6 +174,4 @@ def new_bus_name() -> str:
 
 def search_path() -> list[str]:
     """Where a host looks for modules: where this process does. The empty entry is this folder, now."""
-    import os
-
-    return [os.path.abspath(entry) if not entry else entry for entry in sys.path]  # noqa: PTH100
+    return [entry or str(Path.cwd()) for entry in sys.path]

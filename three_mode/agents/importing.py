@@ -44,7 +44,9 @@ def path_of(kind: type) -> ClassPath:
         return ClassPath(module, name, str(Path(file).resolve()) if file.endswith(".py") else "")
     spec = getattr(loaded, "__spec__", None)
     if spec is not None:  # python -m package.module
-        module = spec.name.removesuffix(".__main__") + ".__main__" if file.endswith("__main__.py") else spec.name
+        module = (
+            spec.name.removesuffix(".__main__") + ".__main__" if file.endswith("__main__.py") else spec.name
+        )
         return ClassPath(module, name, str(Path(file).resolve()))
     if not file or not Path(file).is_file():
         raise ConfigurationError(
@@ -60,7 +62,8 @@ def _check(loaded: ModuleType | None, name: str, kind: type) -> None:
         found = getattr(found, part, None)
     if found is not kind:
         raise ConfigurationError(
-            f"{kind.__module__}.{name} is not the class that was given", hint="give the class its name at the module's top level"
+            f"{kind.__module__}.{name} is not the class that was given",
+            hint="give the class its name at the module's top level",
         )
 
 

@@ -1,6 +1,7 @@
 """What one process shares for talking over one bus: the bus, who is known to have gone, the roles, the dead letters."""
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from three_mode.agents import faults
@@ -65,10 +66,10 @@ class Link:
     def llm(self) -> Any:
         if self._llm is None:
             try:
-                from three_mode import LLMConnection
+                connection: Any = import_module("three_mode").LLMConnection
             except (ImportError, AttributeError) as error:
                 raise ModeUnavailable(f"no connection to models here: {error}") from None
-            self._llm = LLMConnection(bus=self.bus)
+            self._llm = connection(bus=self.bus)
         return self._llm
 
 
@@ -76,7 +77,9 @@ def group_numbers(names: Any, group: str) -> list[int]:
     """The numbers of a group's agents among names, in order."""
     prefix = f"{group}/"
     found = sorted(
-        int(name[len(prefix) :]) for name in names if name.startswith(prefix) and name[len(prefix) :].isdigit()
+        int(name[len(prefix) :])
+        for name in names
+        if name.startswith(prefix) and name[len(prefix) :].isdigit()
     )
     if not found:
         raise NoSuchAgent(f"no agents of a group {group!r} are on the bus", agent=group)

@@ -31,7 +31,12 @@ class Many:
     def __init__(self, request: Request, home: "Population") -> None:
         order: GatherOrder = _decode_order(request.raw)
         self._home, self._out = home, request.open_stream()
-        self.call, self.sender, self.trace, self.deadline = order.call, request.sender, request.trace, request.deadline
+        self.call, self.sender, self.trace, self.deadline = (
+            order.call,
+            request.sender,
+            request.trace,
+            request.deadline,
+        )
         self._ready: list[tuple[int, bool, msgspec.Raw]] = []
         self._size, self._left = 0, len(order.names)
         self._cancel: dict[int, Callable[[str], None]] = {}
@@ -165,4 +170,3 @@ class OneOfMany:
 
     def open_stream(self) -> "Parts":
         raise TypeError("a call to many gives one answer each")
-

@@ -116,7 +116,9 @@ class Orchestrator(Talking):
     @property
     def care(self) -> Care:
         if self._care is None or self._link is None:
-            raise ConfigurationError("this orchestrator is not running", hint="async with Orchestrator() as orc: ...")
+            raise ConfigurationError(
+                "this orchestrator is not running", hint="async with Orchestrator() as orc: ..."
+            )
         return self._care
 
     @property
@@ -146,7 +148,8 @@ class Orchestrator(Talking):
         name = check_name(name or kind.__name__.lower())
         if count is not None and count < 0:
             raise ConfigurationError(f"cannot spawn {count} agents")
-        if not (isinstance(kind, type) and issubclass(kind, Agent)):
+        given: Any = kind
+        if not (isinstance(given, type) and issubclass(given, Agent)):
             raise ConfigurationError(f"{kind!r} is no Agent", hint="class Scout(Agent): ...")
         specs = specs_of(kind)
         for spec in specs.values():

@@ -56,7 +56,11 @@ class Population:
 
     def _chosen(self, address: str) -> Cell | None:
         """The agent of a role with the least to do; among equals the one that was chosen longest ago."""
-        cells = self.roles.get(address.removeprefix("any:").partition("@")[0]) if address.startswith("any:") else None
+        cells = (
+            self.roles.get(address.removeprefix("any:").partition("@")[0])
+            if address.startswith("any:")
+            else None
+        )
         if not cells:
             return None
         place = next((place for place, cell in enumerate(cells) if cell.ready), None)

@@ -62,20 +62,27 @@ class AgentReceipt:
         behind = {*told.lagging_members, *told.lost_members}
         asked = [member for member in hosts if member not in behind]
         answers = await asyncio.gather(*(self._ask(hosts[member], ends) for member in asked))
-        late_hosts = [hosts[member] for member, one in zip(asked, answers, strict=True) if one is None or one.late]
+        late_hosts = [
+            hosts[member] for member, one in zip(asked, answers, strict=True) if one is None or one.late
+        ]
         known = await self._listeners(ends) if behind or told.dead_members or None in answers else {}
         counts = [one for one in answers if one is not None]
         lost = sum(one.lost for one in counts)
         late = sum(one.late for one in counts)
         agents = sum(one.agents for one in counts)
         silent = sum(known.get(member, 0) for member, one in zip(asked, answers, strict=True) if one is None)
-        name = lambda member: hosts.get(member, member).removeprefix("host:")  # noqa: E731
+
+        def name(member: str) -> str:
+            return hosts.get(member, member).removeprefix("host:")
+
         return Seen(
             seen=agents - late - lost,
             lagging=late + silent + sum(known.get(member, 0) for member in told.lagging_members),
             lost=lost + sum(known.get(member, 0) for member in told.lost_members),
             dead=sum(known.get(member, 0) for member in told.dead_members),
-            lagging_hosts=tuple(sorted({*map(name, told.lagging_members), *(one.removeprefix("host:") for one in late_hosts)})),
+            lagging_hosts=tuple(
+                sorted({*map(name, told.lagging_members), *(one.removeprefix("host:") for one in late_hosts)})
+            ),
             lost_hosts=tuple(map(name, told.lost_members)),
             dead_hosts=tuple(map(name, told.dead_members)),
         )
@@ -84,7 +91,9 @@ class AgentReceipt:
         within = max(0.0, ends - time.monotonic())
         order = SettledOrder(self._link.bus.id, self._receipt.seq, self._receipt.topic, within)
         try:
-            reply = await self._link.bus.ask(host, Encoded(encode(order)), topic="settled", within=within + _MARGIN)
+            reply = await self._link.bus.ask(
+                host, Encoded(encode(order)), topic="settled", within=within + _MARGIN
+            )
         except BusError:
             return None
         answer: HostSettled = _decode(reply.raw)
@@ -94,7 +103,9 @@ class AgentReceipt:
         """Member -> how many of its agents listen to the topic, or did when it ended: the orchestrator knows."""
         within = max(0.0, ends - time.monotonic()) + _MARGIN
         try:
-            reply = await self._link.bus.ask(ORCHESTRATOR, self._receipt.topic, topic="listeners", within=within)
+            reply = await self._link.bus.ask(
+                ORCHESTRATOR, self._receipt.topic, topic="listeners", within=within
+            )
         except BusError:
             return {}
         found: dict[str, int] = _decode_listeners(reply.raw)

@@ -29,10 +29,17 @@ class AgentRef:
 
     @overload
     async def ask(
-        self, handler: Callable[..., Coroutine[Any, Any, R]], /, *given: Any, within: float | None = None, **named: Any
+        self,
+        handler: Callable[..., Coroutine[Any, Any, R]],
+        /,
+        *given: Any,
+        within: float | None = None,
+        **named: Any,
     ) -> R: ...
     @overload
-    async def ask(self, handler: Callable[..., R], /, *given: Any, within: float | None = None, **named: Any) -> R: ...
+    async def ask(
+        self, handler: Callable[..., R], /, *given: Any, within: float | None = None, **named: Any
+    ) -> R: ...
     @overload
     async def ask(self, handler: str, /, *given: Any, within: float | None = None, **named: Any) -> Any: ...
     async def ask(self, handler: Handler, /, *given: Any, within: float | None = None, **named: Any) -> Any:
@@ -113,7 +120,13 @@ class AgentGroup(Sequence[AgentRef]):
         return RoleRef(self.name, self._voice)
 
     async def gather(
-        self, handler: Handler, /, *given: Any, within: float | None = None, quorum: int | None = None, **named: Any
+        self,
+        handler: Handler,
+        /,
+        *given: Any,
+        within: float | None = None,
+        quorum: int | None = None,
+        **named: Any,
     ) -> Gathered:
         """Asks all at once. Values, errors and the missing are all in the result; it raises only for a bad call.
 

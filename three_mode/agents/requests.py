@@ -2,16 +2,13 @@
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from three_mode.agents import faults
 from three_mode.agents.codec import encode
 from three_mode.agents.declare import Spec
 from three_mode.errors import BadResult, ThreeModeError
 from transports.bus import CallCancelled, Encoded, Kind, NotEncodable, ReplyStream, Request, TooLarge
-
-if TYPE_CHECKING:
-    from three_mode.agents.cell import Cell
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -23,10 +20,14 @@ class Parts(Protocol):
 class Incoming(Protocol):
     """One message to one agent, and the way back to whoever sent it."""
 
-    trace: str
-    deadline: float
-    streams: bool
-    answered: bool
+    @property
+    def trace(self) -> str: ...
+    @property
+    def deadline(self) -> float: ...
+    @property
+    def streams(self) -> bool: ...
+    @property
+    def answered(self) -> bool: ...
 
     @property
     def sender(self) -> str: ...
@@ -81,7 +82,9 @@ class FromBus:
         try:
             self._request.reply(Encoded(raw))
         except TooLarge as error:
-            raise BadResult(f"the result of {self._request.topic} is too large: {error}", agent=self._request.to) from None
+            raise BadResult(
+                f"the result of {self._request.topic} is too large: {error}", agent=self._request.to
+            ) from None
         except CallCancelled:
             pass  # the caller went away in this very moment, and knows
         self.answered = True
@@ -162,5 +165,3 @@ class Heard:
 
 def _nothing(begun: bool) -> None:
     pass
-
-

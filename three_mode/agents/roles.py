@@ -28,14 +28,15 @@ class Roles:
                 self._hosts.get(_role(name), {}).pop(name, None)
                 self._flying.pop(name, None)
 
-
     @contextmanager
     def chosen(self, role: str) -> Iterator[str]:
         """The address to call; while in the block it counts as a call in flight."""
         hosts = self._hosts.get(role)
         if not hosts:
             raise NoSuchAgent(
-                f"no agent has the role {role!r}", agent=role, hint="spawn(..., roles=[...]); a group's name is a role too"
+                f"no agent has the role {role!r}",
+                agent=role,
+                hint="spawn(..., roles=[...]); a group's name is a role too",
             )
         address = min(hosts, key=lambda one: self._flying.get(one, 0))
         del hosts[address]  # behind the others: whoever is equal is taken in turn

@@ -66,11 +66,13 @@ class Schema:
         for one in list(inspect.signature(function).parameters.values())[1:]:  # without self
             if one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD):
                 raise ConfigurationError(
-                    f"{title} takes *{one.name}: a handler's parameters have names", hint="list them, or take one dict"
+                    f"{title} takes *{one.name}: a handler's parameters have names",
+                    hint="list them, or take one dict",
                 )
             if one.name == RESERVED:
                 raise ConfigurationError(
-                    f"{title} has a parameter {RESERVED!r}, which every call uses for its deadline", hint="rename it"
+                    f"{title} has a parameter {RESERVED!r}, which every call uses for its deadline",
+                    hint="rename it",
                 )
             hint = hints.get(one.name, Any)
             parameters.append(Parameter(one.name, hint, one.default, one.kind is one.KEYWORD_ONLY))
@@ -119,11 +121,18 @@ class Schema:
             try:
                 encode(value)
             except (TypeError, ValueError, OverflowError, msgspec.MsgspecError, RecursionError) as reason:
-                return _bad(where, name, f"cannot be sent: {reason}", "send data: numbers, text, lists, dicts, dataclasses")
+                return _bad(
+                    where,
+                    name,
+                    f"cannot be sent: {reason}",
+                    "send data: numbers, text, lists, dicts, dataclasses",
+                )
         return _bad(where, None, f"cannot be sent: {error}", None)
 
     # the receiver's side ----------------------------------------------------------------------------------------------
-    def decode_call(self, agent: str, handler: str, raw: bytes | memoryview) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def decode_call(
+        self, agent: str, handler: str, raw: bytes | memoryview
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments as the method takes them, or a BadCall that names the one that does not fit."""
         try:
             decode = self._by_order if raw[0] & 0xF0 == 0x90 or raw[0] in (0xDC, 0xDD) else self._by_name
@@ -133,7 +142,9 @@ class Schema:
         except (msgspec.DecodeError, IndexError, UnicodeDecodeError, RecursionError) as error:
             raise _bad(Where(agent, handler), None, f"the call cannot be read: {error}", None) from None
         except Exception as error:  # noqa: BLE001  # a hint's own hook (a __post_init__, say) refused the value
-            raise _bad(Where(agent, handler), None, f"{type(error).__name__}: {error}", self._example()) from None
+            raise _bad(
+                Where(agent, handler), None, f"{type(error).__name__}: {error}", self._example()
+            ) from None
         if not self._keywords:
             return values, {}
         cut = self.most - len(self._keywords)
@@ -181,7 +192,8 @@ def _hints(function: Callable[..., Any], title: str) -> dict[str, Any]:
         return get_type_hints(function, include_extras=True)
     except (NameError, TypeError, AttributeError) as error:
         raise ConfigurationError(
-            f"the type hints of {title} cannot be read: {error}", hint="hints are looked up in the handler's module"
+            f"the type hints of {title} cannot be read: {error}",
+            hint="hints are looked up in the handler's module",
         ) from None
 
 
@@ -201,4 +213,8 @@ def _arguments(title: str, fields: list[Any], array_like: bool) -> type[msgspec.
 def _shown(hint: Any) -> str:
     if hint is Any:
         return "anything"
-    return hint.__name__ if isinstance(hint, type) and not hasattr(hint, "__args__") else str(hint).replace("typing.", "")
+    return (
+        hint.__name__
+        if isinstance(hint, type) and not hasattr(hint, "__args__")
+        else str(hint).replace("typing.", "")
+    )

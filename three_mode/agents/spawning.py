@@ -22,12 +22,16 @@ _BATCH = 64  # agents made before the loop gets a turn
 
 
 @cache
-def init_schema(kind: type) -> Schema:
+def _init_schema(kind: Any) -> Schema:
     """The arguments of a class's `__init__`."""
     init = inspect.getattr_static(kind, "__init__")
     if init is object.__init__:
         return Schema(kind.__qualname__, (), Any)
     return Schema.of(init)
+
+
+def init_schema(kind: type[Agent]) -> Schema:
+    return _init_schema(kind)  # type: ignore[arg-type]  # a class is hashable
 
 
 def checked(path: ClassPath) -> type[Agent]:
@@ -80,7 +84,7 @@ def make(kind: type[Agent], cell: Cell, order: SpawnOrder) -> Agent:
 
 async def restart(names: Iterable[str], population: Population, why: str) -> dict[str, ThreeModeError]:
     """Makes agents anew in place. Whoever waits for an answer of the old ones gets PeerLost at once."""
-    failed = {}
+    failed: dict[str, ThreeModeError] = {}
     for name in names:
         cell = population.cells.get(name)
         if cell is None:
@@ -154,12 +158,12 @@ async def _each(cells: list[Cell], hook: str) -> dict[str, ThreeModeError]:
         return {}
     calls: list[Callable[[], Coroutine[Any, Any, None]]] = [getattr(cell.agent, hook) for cell in cells]
     limit = None if hook == "started" else _GRACE
-    results = await asyncio.gather(*(asyncio.wait_for(call(), limit) for call in calls), return_exceptions=True)
+    results = await asyncio.gather(
+        *(asyncio.wait_for(call(), limit) for call in calls), return_exceptions=True
+    )
     failed: dict[str, ThreeModeError] = {}
     for cell, result in zip(cells, results, strict=True):
         if isinstance(result, BaseException):
             failed[cell.name] = faults.of_handler(result, cell.name, hook)
             cell.note(failed[cell.name])
     return failed
-
-

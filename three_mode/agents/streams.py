@@ -1,7 +1,7 @@
 """A streamed reply at its consumer. Parts come as fast as they are taken; leaving early stops the agent's handler."""
 
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from three_mode.agents.codec import Decode
 from transports.bus import BusError
@@ -18,7 +18,7 @@ class Stream:
         self._agent, self._handler = agent, handler
         self._parts: Any = None
 
-    async def __aenter__(self) -> "Stream":
+    async def __aenter__(self) -> Self:
         try:
             self._parts = await self._source.__aenter__()
         except BusError as error:

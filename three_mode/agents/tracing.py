@@ -6,13 +6,10 @@ identity into the messages sent from it.
 
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from three_mode.agents.calls import Call
 from three_mode.errors import MissingExtra
-
-if TYPE_CHECKING:
-    from three_mode.agents.link import Link
 
 
 class Tracer(Protocol):

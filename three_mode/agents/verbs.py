@@ -64,7 +64,9 @@ class Voice:
         return AgentGroup(name, group_numbers(self.link.bus.names(), name), self)
 
     # verbs ------------------------------------------------------------------------------------------------------------
-    async def ask(self, to: str, handler: Handler, given: tuple[Any, ...], named: dict[str, Any], within: float | None) -> Any:
+    async def ask(
+        self, to: str, handler: Handler, given: tuple[Any, ...], named: dict[str, Any], within: float | None
+    ) -> Any:
         topic, payload, decode, spec = target(to, handler, given, named)
         call = current.get()
         seconds = time_for(within, call, self.link.default_within)
@@ -107,7 +109,12 @@ class Voice:
         call = current.get()
         seconds = time_for(within, call, self.link.default_within)
         parts = self.link.bus.stream(
-            to, Encoded(payload), topic=topic, within=seconds, trace=self.outgoing(call, to, topic), sender=self.name
+            to,
+            Encoded(payload),
+            topic=topic,
+            within=seconds,
+            trace=self.outgoing(call, to, topic),
+            sender=self.name,
         )
         return Stream(parts, decode, self.link, to, topic)
 
@@ -143,7 +150,10 @@ class Voice:
             call = self.link.tracer.outgoing(call, to, topic)
         field = call.outgoing()
         if len(field) > _DEEPEST:
-            raise CallCycle(f"{to}.{topic} would be the end of a chain of {field.count('>') + 2} calls that wait for one another", agent=to)
+            raise CallCycle(
+                f"{to}.{topic} would be the end of a chain of {field.count('>') + 2} calls that wait for one another",
+                agent=to,
+            )
         return field
 
 
@@ -162,4 +172,6 @@ def target(
     try:
         return handler, encode(named or given), decode_any, None
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise BadCall(f"{to}.{handler}: an argument cannot be sent: {error}", agent=to, handler=handler) from None
+        raise BadCall(
+            f"{to}.{handler}: an argument cannot be sent: {error}", agent=to, handler=handler
+        ) from None

@@ -35,7 +35,7 @@ class HostProcess:
         self._socket = ours
         path = json.dumps(config.path)
         # Started from the loop's own thread: the kernel ties the host's life to the thread that started it.
-        self._process = subprocess.Popen(  # noqa: ASYNC220
+        self._process = subprocess.Popen(
             [sys.executable, "-c", _BEGIN, str(theirs.fileno()), path],
             pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL,
         )  # fmt: skip
@@ -128,5 +128,3 @@ def _how(code: int) -> str:
     if code < 0:
         return f"killed by {signal.Signals(-code).name}"
     return "exited" if code == 0 else f"exited with code {code}"
-
-

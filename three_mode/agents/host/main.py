@@ -11,11 +11,16 @@ from three_mode.agents.host.lines import HostConfig, write_line
 
 def main(fd: int, config: HostConfig) -> None:
     """Runs until the orchestrator says so, or ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the orchestrator, which stops its hosts in order
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C is for the orchestrator, which stops its hosts in order
     try:
         _run(config, fd)
     except BaseException as error:
-        write_line(fd, {"kind": "failed", "error": f"{type(error).__name__}: {error}", "trace": traceback.format_exc()})
+        write_line(
+            fd,
+            {"kind": "failed", "error": f"{type(error).__name__}: {error}", "trace": traceback.format_exc()},
+        )
         raise
 
 

@@ -8,7 +8,7 @@ from three_mode.agents import faults, spawning
 from three_mode.agents.cell import State
 from three_mode.agents.codec import decoder_for, encode
 from three_mode.agents.many import Many
-from three_mode.agents.orders import HostSettled, NamesOrder, SettledOrder, SpawnOrder, Spawned
+from three_mode.agents.orders import HostSettled, NamesOrder, SettledOrder, Spawned, SpawnOrder
 from three_mode.agents.population import Population
 from three_mode.agents.reports import Meter, agent_report, host_report
 from three_mode.errors import NoSuchAgent, ThreeModeError
@@ -114,10 +114,14 @@ class HostService:
         take_back = population.settling.when_settled(order.member, order.seq, answer)
         if done:
             done[0] = take_back
-        request.on_cancel(lambda _: (timers[0].cancel(), done.clear()) if timers else None)
+
+        def give_up(_: str) -> None:
+            done.clear()
+            for timer in timers:
+                timer.cancel()
+
+        request.on_cancel(give_up)
 
 
 def _encoded(failed: dict[str, ThreeModeError]) -> dict[str, dict[str, Any]]:
     return {name: encode_error(error) for name, error in failed.items()}
-
-

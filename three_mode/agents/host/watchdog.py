@@ -23,7 +23,11 @@ _LAST_WORDS = 0.7  # seconds for an orderly end once the orchestrator has died
 
 class Watchdog:
     def __init__(
-        self, fd: int, loop: asyncio.AbstractEventLoop, blocked_after: float, on_line: Callable[[dict[str, Any]], None]
+        self,
+        fd: int,
+        loop: asyncio.AbstractEventLoop,
+        blocked_after: float,
+        on_line: Callable[[dict[str, Any]], None],
     ) -> None:
         self._fd, self._loop, self._blocked_after, self._on_line = fd, loop, blocked_after, on_line
         self._main = threading.get_ident()
@@ -105,7 +109,7 @@ def culprit(thread: int) -> dict[str, str]:
 
 
 def _place(frame: FrameType) -> str:
-    return f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno} in {frame.f_code.co_name}"  # noqa: PTH119
+    return f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno} in {frame.f_code.co_name}"
 
 
 def die_with_parent() -> None:
