@@ -55,6 +55,7 @@ class ScriptedProvider:
         self.behaviour = behaviour or Behaviour()
         self.seen: list[Seen] = []
         self.connections: list[H1Server | H2Server] = []  # open ones
+        self._transports: dict[H1Server | H2Server, asyncio.Transport] = {}
         self.accepted = 0
         self.complaints: list[str] = []  # where a client broke the protocol
         self.port = 0
@@ -112,9 +113,13 @@ class ScriptedProvider:
             await asyncio.wait(self._tasks)
         for connection in list(self.connections):
             connection.cut()
+        try:
+            await self.until(lambda provider: not provider._transports, within=0.5)
+        except TimeoutError:
+            for transport in list(self._transports.values()):
+                transport.abort()
         await self._server.wait_closed()
-        for _ in range(3):
-            await asyncio.sleep(0)
+        await asyncio.sleep(0)
 
     # What it saw
 
@@ -147,13 +152,15 @@ class ScriptedProvider:
         seen.cancelled_at = asyncio.get_running_loop().time()
         self._news.set()
 
-    def connected(self, connection: H1Server | H2Server) -> None:
+    def connected(self, connection: H1Server | H2Server, transport: asyncio.Transport) -> None:
         self.connections.append(connection)
+        self._transports[connection] = transport
         self._news.set()
 
     def disconnected(self, connection: H1Server | H2Server) -> None:
         if connection in self.connections:
             self.connections.remove(connection)
+        self._transports.pop(connection, None)
         self._news.set()
 
     def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

@@ -47,6 +47,7 @@ class H2Connection(Connection):
         self._blocked: dict[int, Exchange] = {}  # with more of a body than the windows let out
         self._next_id = 1
         self._limit = STREAMS_BEFORE_SETTINGS
+        self._settled = False  # the server's first SETTINGS are here
         self._unacknowledged = 0  # bytes received on the connection and not yet given back
         self._ping_sent_at: float | None = None
         self._give_back_stream = max(1, pool.options.stream_window // 2)
@@ -58,6 +59,10 @@ class H2Connection(Connection):
         if self.retiring or self.closed:
             return 0
         return self._limit - len(self._streams)
+
+    @property
+    def places(self) -> int | None:
+        return self._limit if self._settled else None
 
     @property
     def busy(self) -> int:
@@ -309,6 +314,7 @@ class H2Connection(Connection):
         )
 
     def _on_settings(self, event: Event) -> None:
+        self._settled = True
         limit = self._engine.remote_settings.max_concurrent_streams
         self._limit = min(limit, self.pool.options.streams_per_connection)
         self._pump_blocked()
