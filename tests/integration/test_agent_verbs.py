@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 
 from tests.support.agent_cast import Caller, Mood, Opinion, Scout, Slow
+from tests.support.agent_until import until
 from three_mode import Orchestrator
 from three_mode.agents import AgentGroup, AgentRef, join
 from three_mode.errors import (
@@ -40,14 +41,6 @@ async def slow(orc: Orchestrator) -> AsyncIterator[AgentGroup]:
     group = await orc.spawn(Slow, 2, name="slow")
     yield group
     await orc.stop(group)
-
-
-async def until(condition: object, within: float = 5.0) -> None:
-    """Waits until `await condition()` is true."""
-    ends = time.monotonic() + within
-    while not await condition():  # type: ignore[operator]
-        assert time.monotonic() < ends
-        await asyncio.sleep(0.01)
 
 
 async def test_ask_returns_what_the_hint_says(scouts: AgentGroup) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from three_mode.agents.codec import decoder_for, encode
@@ -23,7 +23,7 @@ from three_mode.agents.orders import (
 )
 from three_mode.agents.placement import place
 from three_mode.agents.supervision import GivenUp, Restart
-from three_mode.errors import ModeUnavailable, ThreeModeError
+from three_mode.errors import ModeUnavailable, PeerLost, ThreeModeError
 from three_mode.messages import decode_error
 from transports.bus import BusError, Encoded
 
@@ -31,6 +31,7 @@ _spawned = decoder_for(Spawned)
 _report = decoder_for(tuple[HostReport, tuple[AgentReport, ...]])
 _letters = decoder_for(tuple[int, tuple[DeadLetter, ...]])
 _RESPAWN_WITHIN = 30.0
+_AGAIN_AFTER = 0.05  # seconds until agents whose host ended while they were made are placed again
 
 
 class Care:
@@ -44,23 +45,37 @@ class Care:
     ) -> range:
         ledger = self.ledger
         group, numbers = ledger.open_group(order.group, kind, order, restart, count)
-        placed = place(numbers, ledger.loads(host.label for host in self.hosts.running))
-        for host, chosen in placed.items():
-            ledger.enter(group, chosen, host)
         try:
-            outcomes = await asyncio.gather(
-                *(self._spawn_on(host, group, chosen, within) for host, chosen in placed.items()),
-                return_exceptions=True,
-            )
-            problems = [one for one in outcomes if isinstance(one, BaseException)]
-            problems += [error for one in outcomes if isinstance(one, dict) for error in one.values()]
-            if problems:
-                raise problems[0]
+            await self._spread(group, numbers, time.monotonic() + within)
             await self._visible(group, numbers, within)
         except BaseException:
             await self._undo(group, numbers)
             raise
         return numbers
+
+    async def _spread(self, group: Group, numbers: Sequence[int], ends: float) -> None:
+        """Makes them on the hosts. Those of a host that ends meanwhile are placed again, as long as there is time."""
+        left: Sequence[int] = numbers
+        while left:
+            placed = place(left, self.ledger.loads(host.label for host in self.hosts.running))
+            for host, chosen in placed.items():
+                self.ledger.enter(group, chosen, host)
+            within = max(0.001, ends - time.monotonic())
+            outcomes = await asyncio.gather(
+                *(self._spawn_on(host, group, chosen, within) for host, chosen in placed.items()),
+                return_exceptions=True,
+            )
+            left = []
+            for chosen, outcome in zip(placed.values(), outcomes, strict=True):
+                if isinstance(outcome, PeerLost) and time.monotonic() < ends:
+                    left.extend(chosen)
+                elif isinstance(outcome, BaseException):
+                    raise outcome
+                else:
+                    for error in outcome.values():
+                        raise error
+            if left:
+                await asyncio.sleep(_AGAIN_AFTER)
 
     async def _visible(self, group: Group, numbers: Iterable[int], within: float) -> None:
         """Returns when this process's directory has them, so that the next call finds them."""
@@ -162,7 +177,7 @@ class Care:
 
     # hosts that end ---------------------------------------------------------------------------------------------------
     def host_lost(self, host: Host, member: str, reason: str) -> None:
-        entries = self.ledger.on_host(host.label)
+        entries = [entry for entry in self.ledger.on_host(host.label) if entry.state != "starting"]
         self.ledger.member_ended(member, host.label)
         self._fell[host.label] = time.monotonic()
         for entry in entries:

@@ -313,9 +313,11 @@ class Cell:
         return PeerLost(f"{self.name} {why}", agent=self.name)
 
     # life -------------------------------------------------------------------------------------------------------------
-    def drop_work(self, why: str) -> list["asyncio.Task[None]"]:
-        """Ends all that waits and runs: callers get PeerLost at once. Returns the tasks that are being cancelled."""
-        waiting, self.waiting = self.waiting, None
+    def drop_work(self, why: str, waiting_too: bool) -> list["asyncio.Task[None]"]:
+        """Ends what runs, and what waits if that is wanted too: callers get PeerLost at once. Returns the cancelled tasks."""
+        waiting = None
+        if waiting_too:
+            waiting, self.waiting = self.waiting, None
         for spec, request, _ in waiting or ():
             self.home.refuse(self, spec, request, self._lost(why))
         runs = [self.run] if self.run else []

@@ -109,17 +109,20 @@ class FromBus:
 
     def open_stream(self) -> Parts:
         self._out = self._request.open_stream()
-        return _EncodedParts(self._out)
+        return _EncodedParts(self._out, self._request)
 
 
 class _EncodedParts:
-    __slots__ = ("_out",)
+    __slots__ = ("_out", "_request")
 
-    def __init__(self, out: ReplyStream) -> None:
-        self._out = out
+    def __init__(self, out: ReplyStream, request: Request) -> None:
+        self._out, self._request = out, request
 
     async def send(self, part: Any) -> None:
-        payload = Encoded(encode(part))
+        try:
+            payload = Encoded(encode(part))
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise faults.of_result(part, error, self._request.to, self._request.topic) from None
         if not self._out.try_send(payload):
             await self._out.send(payload)
 

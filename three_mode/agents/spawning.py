@@ -83,7 +83,7 @@ def make(kind: type[Agent], cell: Cell, order: SpawnOrder) -> Agent:
 
 
 async def restart(names: Iterable[str], population: Population, why: str) -> dict[str, ThreeModeError]:
-    """Makes agents anew in place. Whoever waits for an answer of the old ones gets PeerLost at once."""
+    """Makes agents anew in place. Whose message was begun gets PeerLost at once; what waits is for the new one."""
     failed: dict[str, ThreeModeError] = {}
     for name in names:
         cell = population.cells.get(name)
@@ -99,7 +99,7 @@ async def restart(names: Iterable[str], population: Population, why: str) -> dic
 async def _anew(cell: Cell, population: Population, why: str) -> ThreeModeError | None:
     cell.state = State.STARTING
     order: SpawnOrder = cell.options
-    await _settle(cell, f"is being restarted: {why}" if why else "is being restarted")
+    await _settle(cell, f"is being restarted: {why}" if why else "is being restarted", waiting_too=False)
     await _each([cell], "stopped")
     try:
         cell.agent = make(checked(order.target), cell, order)
@@ -125,7 +125,7 @@ async def stop(names: Iterable[str], population: Population, why: str) -> list[s
             fanout.look(cell)
     await _wait_for_turns(cells)
     gone = [name for cell in cells for name in population.remove(cell)]
-    await asyncio.gather(*(_settle(cell, why or "was stopped") for cell in cells))
+    await asyncio.gather(*(_settle(cell, why or "was stopped", waiting_too=True) for cell in cells))
     await _each(cells, "stopped")
     if gone:
         try:
@@ -141,9 +141,9 @@ async def _wait_for_turns(cells: list[Cell]) -> None:
         await asyncio.wait(tasks, timeout=_GRACE)
 
 
-async def _settle(cell: Cell, why: str) -> None:
+async def _settle(cell: Cell, why: str, waiting_too: bool) -> None:
     """Ends what waits and runs; a run that will not end is left behind, and said so."""
-    tasks = cell.drop_work(why)
+    tasks = cell.drop_work(why, waiting_too)
     if tasks:
         _, left = await asyncio.wait(tasks, timeout=_GRACE)
         if left:

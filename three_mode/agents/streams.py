@@ -3,7 +3,10 @@
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+import msgspec
+
 from three_mode.agents.codec import Decode
+from three_mode.errors import BadResult
 from transports.bus import BusError
 
 if TYPE_CHECKING:
@@ -47,7 +50,12 @@ class Stream:
         except BaseException:
             await self.aclose()
             raise
-        return self._decode(part.raw)
+        try:
+            return self._decode(part.raw)
+        except (msgspec.MsgspecError, ValueError, TypeError) as error:
+            await self.aclose()
+            said = f"{self._agent}.{self._handler} streamed something else than its hint says: {error}"
+            raise BadResult(said, agent=self._agent, handler=self._handler) from None
 
     async def aclose(self) -> None:
         """Leaves: the far side is cancelled if it has not ended."""

@@ -4,6 +4,8 @@ import time
 from collections.abc import Awaitable, Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from three_mode.agents import groupcall
 from three_mode.agents.calls import Call, current, time_for
 from three_mode.agents.codec import Decode, decode_any, encode
@@ -14,7 +16,7 @@ from three_mode.agents.receipts import AgentReceipt
 from three_mode.agents.refs import AgentGroup, AgentRef, Handler, RoleRef
 from three_mode.agents.roles import Roles
 from three_mode.agents.streams import Stream
-from three_mode.errors import BadCall, CallCycle, PeerLost, ThreeModeError
+from three_mode.errors import BadCall, BadResult, CallCycle, PeerLost, ThreeModeError
 from transports.bus import BusError, Encoded
 
 if TYPE_CHECKING:
@@ -77,7 +79,7 @@ class Voice:
                 reply = await self.link.bus.ask(
                     to, Encoded(payload), topic=topic, within=seconds, trace=trace, sender=self.name
                 )
-                return decode(reply.raw)
+                return read(decode, reply.raw, to, topic)
             except BusError as error:
                 failure = self.link.error(error, to, topic)
                 if not (isinstance(failure, PeerLost) and spec is not None and spec.options.idempotent):
@@ -155,6 +157,15 @@ class Voice:
                 agent=to,
             )
         return field
+
+
+def read(decode: Decode, raw: bytes, agent: str, handler: str) -> Any:
+    """A result as the handler's hint says; one that is something else is an error, not a surprise later."""
+    try:
+        return decode(raw)
+    except (msgspec.MsgspecError, ValueError, TypeError) as error:
+        said = f"{agent}.{handler} answered something else than its hint says: {error}"
+        raise BadResult(said, agent=agent, handler=handler) from None
 
 
 def target(
