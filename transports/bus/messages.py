@@ -5,8 +5,6 @@ from typing import Any
 from transports.bus.errors import BadFrame
 from transports.bus.frames import Encoded, decode_payload, encode_payload, unpack_envelope
 
-_UNDECODED: Any = object()
-
 
 class Message:
     """A published message, or the reply to an ask, or a part of a stream.
@@ -14,7 +12,8 @@ class Message:
     All subscribers of a process share one Message and its payload: treat the payload as read-only.
     """
 
-    __slots__ = ("_binary", "_body", "_envelope", "_payload", "member", "seq", "topic")
+    __slots__ = ("_binary", "_body", "_envelope", "member", "payload", "seq", "topic")
+    payload: Any
 
     def __init__(
         self, topic: str, member: str, seq: int, envelope: bytes, body: bytes, binary: bool = False
@@ -25,13 +24,13 @@ class Message:
         self._envelope = envelope
         self._body = body
         self._binary = binary
-        self._payload = _UNDECODED
 
-    @property
-    def payload(self) -> Any:
-        if self._payload is _UNDECODED:
-            self._payload = self._body if self._binary else decode_body(self._body)
-        return self._payload
+    def __getattr__(self, name: str) -> Any:
+        """The slot of the payload is empty until somebody looks; from then on it is a plain attribute."""
+        if name != "payload":
+            raise AttributeError(name)
+        self.payload = self._body if self._binary else decode_body(self._body)
+        return self.payload
 
     @property
     def raw(self) -> bytes:

@@ -14,8 +14,6 @@ from transports.bus.messages import decode_body
 if TYPE_CHECKING:
     from transports.bus.serving import Serving
 
-_UNDECODED: Any = object()
-
 
 class Request:
     """What another agent wants. Reply, fail, or open a stream; at once or later."""
@@ -26,12 +24,12 @@ class Request:
         "_cancelled",
         "_envelope",
         "_on_cancel",
-        "_payload",
         "_serving",
         "_stream",
         "_tick",
         "done",
         "member",
+        "payload",
     )
 
     def __init__(
@@ -41,7 +39,6 @@ class Request:
         self._envelope = envelope
         self._body = body
         self._binary = binary
-        self._payload = _UNDECODED
         self._on_cancel: Callable[[str], None] | None = None
         self._cancelled = ""
         self._stream: ReplyStream | None = None
@@ -74,11 +71,12 @@ class Request:
     def id(self) -> int:
         return self._envelope.id
 
-    @property
-    def payload(self) -> Any:
-        if self._payload is _UNDECODED:
-            self._payload = self._body if self._binary else decode_body(self._body)
-        return self._payload
+    def __getattr__(self, name: str) -> Any:
+        """The slot of the payload is empty until somebody looks; see Message."""
+        if name != "payload":
+            raise AttributeError(name)
+        self.payload = self._body if self._binary else decode_body(self._body)
+        return self.payload
 
     @property
     def raw(self) -> bytes:

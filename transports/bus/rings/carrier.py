@@ -18,13 +18,15 @@ from transports.bus.errors import BadFrame, BusError, Closed, PeerLost
 from transports.bus.options import BusOptions
 from transports.bus.receipt import Settled
 from transports.bus.registry import wire
+from transports.bus.registry.membership import Membership
+from transports.bus.registry.state import Shards
 from transports.bus.rings.doorbell import Doorbell
 from transports.bus.rings.large import Leases, SegmentPool, commit, read_reference, reclaim, refer
-from transports.bus.rings.membership import Membership
 from transports.bus.rings.native import (
     BELL,
     BINARY,
     DATA,
+    LAYOUT_VERSION,
     PAGE,
     PAGE_BYTES,
     REFERENCE,
@@ -35,7 +37,7 @@ from transports.bus.rings.native import (
     Writer,
 )
 from transports.bus.rings.peer import Departed, OutLink, RingPeer
-from transports.bus.rings.segments import attach, make
+from transports.bus.rings.segments import RingShards, attach, make
 from transports.bus.rings.settling import Settling
 
 _GAP, _BROKEN = 0, -1
@@ -45,6 +47,7 @@ _LARGE_IN_FLIGHT = 16  # large broadcast payloads that stay readable; with RELIA
 
 class RingsCarrier:
     name = "rings"
+    layout = LAYOUT_VERSION
     shares_clock = True
 
     def __init__(self, bus: str, options: BusOptions, sink: Sink) -> None:
@@ -53,7 +56,9 @@ class RingsCarrier:
         self.directory = Directory()
         self.id = ""
         self._slot = -1
+        self.endpoints: dict[str, str] = {}
         self._page_fd, self._page = make(PAGE, PAGE_BYTES)
+        self._pidfd = os.pidfd_open(os.getpid())
         self._bell = Doorbell()
         self._pump: Pump | None = None
         self._writer: Writer | None = None
@@ -115,6 +120,7 @@ class RingsCarrier:
             os.close(event)
         self._bell.close()
         os.close(self._page_fd)
+        os.close(self._pidfd)
 
     def forked(self) -> None:
         """In the child of a fork: let go of what would keep the parent's end open."""
@@ -123,7 +129,16 @@ class RingsCarrier:
 
     # --- membership calls these ------------------------------------------------------------------------------------
     def hello_fds(self) -> list[int]:
-        return [self._page_fd, self._bell.own]
+        return [self._page_fd, self._bell.own, self._pidfd]
+
+    def make_shards(self) -> Shards:
+        """Bells for the registry that this process is about to host; those that are in use, after one died."""
+        shards = RingShards()
+        shards.adopt(self.shard_fds())
+        return shards
+
+    def connect(self, member: str, endpoints: dict[str, str]) -> None:
+        """Rings need no endpoints."""
 
     def shard_fds(self) -> list[int]:
         return [fd for bell, event, _ in self._shards for fd in (bell, event)]
@@ -378,7 +393,7 @@ class RingsCarrier:
     async def _fetch(self, peer: RingPeer, pair: bool, uid: int, record: Any) -> None:
         """Get the segment, then deliver what waited for it."""
         try:
-            await self._membership.fetch_segment(peer.id, uid, peer.cache)
+            await self._fetch_segment(peer, uid)
         except BusError as error:
             self._sink.failed(f"large payload of member {peer.id}", error)
         pump = self._pump
@@ -659,7 +674,7 @@ class RingsCarrier:
         try:
             reference = read_reference(body)
             if peer.cache.get(reference.uid) is None:
-                await self._membership.fetch_segment(peer.id, reference.uid, peer.cache)
+                await self._fetch_segment(peer, reference.uid)
             segment = peer.cache.get(reference.uid)
             return None if segment is None else segment.copy(reference.generation, reference.length)
         except (BusError, ValueError):
@@ -673,7 +688,18 @@ class RingsCarrier:
         return self._slot, self._page, self._ring[1].uid if self._ring is not None else 0
 
     async def fetch_page(self, member: str) -> Segment:
-        return await self._membership.fetch_page(member)
+        fd = await self._membership.fetch(member, 0)
+        try:
+            return attach(fd, PAGE)
+        finally:
+            os.close(fd)
+
+    async def _fetch_segment(self, peer: RingPeer, uid: int) -> None:
+        fd = await self._membership.fetch(peer.id, uid)
+        try:
+            peer.cache.add(uid, fd)
+        finally:
+            os.close(fd)
 
     async def sync(self) -> None:
         await self._membership.sync()

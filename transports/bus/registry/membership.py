@@ -28,9 +28,7 @@ from transports.bus.registry import wire
 from transports.bus.registry.client import RegistryClient, refusal
 from transports.bus.registry.election import Place, Seatholder, connect_or_host
 from transports.bus.registry.server import RegistryServer
-from transports.bus.rings.large import SegmentCache
-from transports.bus.rings.native import LAYOUT_VERSION, PAGE, Segment
-from transports.bus.rings.segments import RingShards, attach
+from transports.bus.registry.state import Shards
 
 log = logging.getLogger("three_mode.bus")
 WITHIN = 5.0  # for what the registry is asked
@@ -40,8 +38,13 @@ class Member(Protocol):
     """What membership needs of the carrier."""
 
     id: str
+    name: str  # of the carrier
+    layout: int  # version of the memory layout; 0 where there is none
     directory: Directory
+    endpoints: dict[str, str]  # where ZeroMQ reaches it
 
+    def make_shards(self) -> Shards: ...
+    def connect(self, member: str, endpoints: dict[str, str]) -> None: ...
     def hello_fds(self) -> list[int]: ...
     def shard_fds(self) -> list[int]: ...
     def welcomed(self, member: str, slot: int, shards: list[int]) -> None: ...
@@ -92,28 +95,24 @@ class Membership:
         client = RegistryClient(sock, self._message, self._ended)
         self._ready = self._loop.create_future()
         directory, me = self._member.directory, self._member.id
-        pidfd = os.pidfd_open(os.getpid())
-        try:
-            again = bool(me)
-            shards = self._member.shard_fds() if again else []
-            hello = wire.Hello(
-                wire.PROTOCOL,
-                LAYOUT_VERSION,
-                self._bus,
-                "rings",
-                self._options.label,
-                os.getpid(),
-                {},
-                id=me,
-                slot=self._slot,
-                names=directory.owned(me) if again else (),
-                patterns=dict(directory.patterns(me)) if again else {},
-                reliable=self._reliable,
-                shards=len(shards) // 2,
-            )
-            client.send(hello, [*self._member.hello_fds(), pidfd, *shards])
-        finally:
-            os.close(pidfd)
+        again = bool(me)
+        shards = self._member.shard_fds() if again else []
+        hello = wire.Hello(
+            wire.PROTOCOL,
+            self._member.layout,
+            self._bus,
+            self._member.name,
+            self._options.label,
+            os.getpid(),
+            self._member.endpoints,
+            id=me,
+            slot=self._slot,
+            names=directory.owned(me) if again else (),
+            patterns=dict(directory.patterns(me)) if again else {},
+            reliable=self._reliable,
+            shards=len(shards) // 2,
+        )
+        client.send(hello, [*self._member.hello_fds(), *shards])
         reach("join_hello_sent")
         self._client = client
         try:
@@ -134,12 +133,11 @@ class Membership:
         """This process hosts the registry from here on."""
         if self._server is not None:
             self._server.stop()
-        shards = RingShards()
-        own = self._member.shard_fds()
-        if own:
-            shards.adopt(own)
+        shards = self._member.make_shards()
         self._lock = holder.lock
-        self._server = RegistryServer(holder.listener, self._bus, "rings", LAYOUT_VERSION, shards)
+        self._server = RegistryServer(
+            holder.listener, self._bus, self._member.name, self._member.layout, shards
+        )
         me = self._member.id
         self._server.state.host = me
         known = [info for info in self._member.directory.members.values() if info.id != self._host]
@@ -264,6 +262,8 @@ class Membership:
             changes += directory.add_names(member, names)
         for member, patterns in message.patterns.items():
             directory.set_patterns(member, patterns)
+        for member, endpoints in message.endpoints.items():
+            self._member.connect(member, endpoints)
         self._member.changed(changes)
 
     def _complete(self) -> None:
@@ -332,16 +332,9 @@ class Membership:
         page, wake, pidfd = fds
         return page, wake, pidfd
 
-    async def fetch_page(self, member: str) -> Segment:
-        fds = await self._ask(lambda token: wire.Fetch(token, member, 0))
-        try:
-            return attach(fds[0], PAGE)
-        finally:
-            for fd in fds:
-                os.close(fd)
-
-    async def fetch_segment(self, member: str, uid: int, cache: SegmentCache) -> None:
-        """The owner announces a segment before it refers to it, but on another path: look again for a moment."""
+    async def fetch(self, member: str, uid: int) -> int:
+        """The descriptor of a member's segment, or of its page (uid 0). The owner announces a segment before it refers to
+        it, but on another path: look again for a moment."""
         for attempt in range(20):
             try:
                 fds = await self._ask(lambda token: wire.Fetch(token, member, uid))
@@ -350,9 +343,9 @@ class Membership:
                     raise
                 await asyncio.sleep(0.002 * (attempt + 1))
                 continue
-            try:
-                cache.add(uid, fds[0])
-                return
-            finally:
-                for fd in fds:
-                    os.close(fd)
+            for fd in fds[1:]:
+                os.close(fd)
+            if not fds:
+                raise BadFrame("the registry answered without the segment")
+            return fds[0]
+        raise AssertionError("unreachable")
