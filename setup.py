@@ -15,7 +15,7 @@ HEADERS = sorted(str(path) for path in Path("transports/bus/native").glob("*.h")
 
 # THREE_MODE_SANITIZE=address,undefined builds the ring for the sanitizer run of the tests.
 sanitize = os.environ.get("THREE_MODE_SANITIZE")
-flags = ["-std=c11", "-O3", "-Wall", "-Wextra", "-fvisibility=hidden"]
+flags = ["-std=c11", "-D_GNU_SOURCE", "-O3", "-Wall", "-Wextra", "-fvisibility=hidden"]
 if sanitize:
     flags += [f"-fsanitize={sanitize}", "-fno-omit-frame-pointer", "-g", "-O1"]
 

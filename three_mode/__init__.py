@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from three_mode import errors as errors
+    from three_mode.agents import Agent as Agent
+    from three_mode.agents import Orchestrator as Orchestrator
+    from three_mode.agents import handler as handler
+    from three_mode.agents import on as on
     from three_mode.connection import LLMConnection as LLMConnection
     from three_mode.errors import ThreeModeError as ThreeModeError
     from three_mode.messages import Chunk as Chunk
@@ -21,16 +25,20 @@ if TYPE_CHECKING:
 
 # Public name -> the module it lives in.
 _HOME = {
+    "Agent": "three_mode.agents",
     "Chunk": "three_mode.messages",
     "CommunicationMode": "three_mode.modes",
     "LLMConnection": "three_mode.connection",
     "LLMRequest": "three_mode.messages",
     "LLMResponse": "three_mode.messages",
     "Message": "three_mode.messages",
+    "Orchestrator": "three_mode.agents",
     "ThreeModeError": "three_mode.errors",
     "Tool": "three_mode.messages",
     "Usage": "three_mode.messages",
     "fold": "three_mode.messages",
+    "handler": "three_mode.agents",
+    "on": "three_mode.agents",
 }
 
 __all__ = [*_HOME, "errors"]

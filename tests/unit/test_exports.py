@@ -9,8 +9,12 @@ import pytest
 
 PUBLIC = {
     "three_mode": {
-        "Chunk", "CommunicationMode", "LLMRequest", "LLMResponse", "Message", "ThreeModeError", "Tool", "Usage", "errors",
-        "fold",
+        "Agent", "Chunk", "CommunicationMode", "LLMRequest", "LLMResponse", "Message", "Orchestrator", "ThreeModeError", "Tool",
+        "Usage", "errors", "fold", "handler", "on",
+    },
+    "three_mode.agents": {
+        "Agent", "AgentGroup", "AgentRef", "Gathered", "HostOptions", "Orchestrator", "OrchestratorOptions", "Restart",
+        "Seen", "handler", "join", "on",
     },
     "three_mode.messages": {
         "CacheHints", "Chunk", "Finish", "FinishReason", "Folding", "Image", "LLMRequest", "LLMResponse", "Message", "Part",

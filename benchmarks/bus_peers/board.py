@@ -1,0 +1,72 @@
+"""A page that all processes of a benchmark share: each stamps the time at which its last handler ran."""
+
+import mmap
+import os
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+
+_STAMP = struct.Struct("<q")
+PAYLOAD = {"id": 123456, "title": "what happened today", "tags": ["a", "b"], "score": 0.5, "body": "x" * 30}
+
+
+class Board:
+    def __init__(self, slots: int, fd: int = -1) -> None:
+        self.slots = slots
+        self.fd = fd if fd >= 0 else os.memfd_create("board", 0)
+        if fd < 0:
+            os.ftruncate(self.fd, 8 * slots)
+        self._page = mmap.mmap(self.fd, 8 * slots)
+
+    def clear(self) -> None:
+        self._page[:] = bytes(8 * self.slots)
+
+    def stamp(self, slot: int, value: int = 0) -> None:
+        _STAMP.pack_into(self._page, 8 * slot, value or time.monotonic_ns())
+
+    def read(self, slot: int) -> int:
+        value: int = _STAMP.unpack_from(self._page, 8 * slot)[0]
+        return value
+
+    def last(self, within: float, nap: float = 0.001) -> int:
+        """The newest stamp once all have stamped; the waiting side sleeps meanwhile."""
+        deadline = time.monotonic() + within
+        while True:
+            time.sleep(nap)
+            stamps = [self.read(slot) for slot in range(self.slots)]
+            if all(stamps):
+                return max(stamps)
+            if time.monotonic() > deadline:
+                missing = sum(not stamp for stamp in stamps)
+                raise TimeoutError(f"{missing} of {self.slots} readers saw nothing within {within:g} s")
+
+
+class Children:
+    """Processes of a benchmark; ended when it is over."""
+
+    def __init__(self) -> None:
+        self._children: list[subprocess.Popen[bytes]] = []
+
+    def start(self, module: str, arguments: Sequence[object], fds: Sequence[int] = ()) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", module, *map(str, arguments)]
+        child = subprocess.Popen(command, pass_fds=fds)
+        self._children.append(child)
+        return child
+
+    def adopt(self, child: subprocess.Popen[bytes]) -> None:
+        self._children.append(child)
+
+    @property
+    def pids(self) -> list[int]:
+        return [child.pid for child in self._children]
+
+    def __enter__(self) -> "Children":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for child in self._children:
+            child.kill()
+        for child in self._children:
+            child.wait()

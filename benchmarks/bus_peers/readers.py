@@ -1,0 +1,180 @@
+"""A reader process: `python -m benchmarks.bus_peers.readers KIND ADDRESS HANDLERS BOARD_FD SLOTS SLOT`.
+
+Whatever carries the message, what follows is the same: decode it once, call each handler, stamp the time.
+"""
+
+import asyncio
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from benchmarks.bus_peers.board import Board
+
+TOPIC = "news.eu"
+_decode = msgspec.msgpack.Decoder().decode
+
+
+class Handlers:
+    """The plain handlers of one process; the last one stamps."""
+
+    def __init__(self, count: int, board: Board, slot: int) -> None:
+        self._board, self._slot = board, slot
+        self.seen = [0] * count
+        self.all = [self._one(n) for n in range(count)]
+
+    def _one(self, n: int) -> Callable[[Any], None]:
+        seen = self.seen
+
+        def handle(item: Any) -> None:
+            seen[n] += item["id"]
+
+        return handle
+
+    def of_messages(self) -> list[Callable[[Any], None]]:
+        """The same for the bus, whose handlers take a Message."""
+        return [self._one_of_messages(n) for n in range(len(self.seen))]
+
+    def _one_of_messages(self, n: int) -> Callable[[Any], None]:
+        seen = self.seen
+
+        def handle(message: Any) -> None:
+            seen[n] += message.payload["id"]
+
+        return handle
+
+    def run(self, raw: bytes) -> None:
+        item = _decode(raw)
+        for handler in self.all:
+            handler(item)
+        self._board.stamp(self._slot)
+
+    def ready(self) -> None:
+        self._board.stamp(self._slot)
+
+
+async def read_bus(address: str, handlers: Handlers) -> None:
+    """Each handler a subscription of its own, as an agent would have it."""
+    from transports.bus import Bus, SubscribeOptions
+
+    bus = await Bus.join(address)
+
+    wanted = [("news.*", handle, SubscribeOptions()) for handle in handlers.of_messages()]
+    await bus.subscribe_many([*wanted, ("news.*", lambda message: handlers.ready(), SubscribeOptions())])
+    handlers.ready()
+    await asyncio.Event().wait()
+
+
+def read_zmq(address: str, handlers: Handlers) -> None:
+    """Raw PUB/SUB, no envelope, no event loop: the best case of pyzmq."""
+    import zmq
+
+    socket = zmq.Context().socket(zmq.SUB)
+    socket.connect(address)
+    socket.subscribe(TOPIC.encode())
+    handlers.ready()
+    while True:
+        handlers.run(socket.recv_multipart()[1])
+
+
+async def read_redis(address: str, handlers: Handlers) -> None:
+    import redis.asyncio
+
+    listener = redis.asyncio.Redis.from_url(address).pubsub()
+    await listener.subscribe(TOPIC)
+    await listener.get_message(timeout=5)
+    handlers.ready()
+    async for item in listener.listen():
+        if item["type"] == "message":
+            handlers.run(item["data"])
+
+
+async def read_nats(address: str, handlers: Handlers) -> None:
+    import nats
+
+    connection = await nats.connect(address)
+
+    async def receive(message: Any) -> None:
+        handlers.run(message.data)
+
+    await connection.subscribe(TOPIC, cb=receive)
+    await connection.flush()
+    handlers.ready()
+    await asyncio.Event().wait()
+
+
+def read_queue(address: str, handlers: Handlers) -> None:
+    """multiprocessing: one queue per process, reached through a manager at a socket."""
+    from multiprocessing.connection import Client
+
+    connection = Client(address, "AF_UNIX")
+    handlers.ready()
+    while True:
+        handlers.run(connection.recv_bytes())
+
+
+def read_zenoh(address: str, handlers: Handlers) -> None:
+    import json
+    import threading
+
+    import zenoh
+
+    config = zenoh.Config()
+    config.insert_json5("mode", json.dumps("peer"))
+    config.insert_json5("connect/endpoints", json.dumps([address]))
+    config.insert_json5("scouting/multicast/enabled", "false")
+    session = zenoh.open(config)
+    session.declare_subscriber(TOPIC.replace(".", "/"), lambda sample: handlers.run(bytes(sample.payload)))
+    handlers.ready()
+    threading.Event().wait()
+
+
+def read_iceoryx2(address: str, handlers: Handlers) -> None:
+    """Publish-subscribe for the data, events for the wake-up, as its documentation puts them together."""
+    import ctypes
+
+    import iceoryx2 as iox2
+
+    iox2.set_log_level(iox2.LogLevel.Error)
+    node = iox2.NodeBuilder.new().create(iox2.ServiceType.Ipc)
+    service = (
+        node.service_builder(iox2.ServiceName.new(address)).publish_subscribe(iox2.Slice[ctypes.c_uint8]).open_or_create()
+    )
+    event = node.service_builder(iox2.ServiceName.new(address)).event().open_or_create()
+    subscriber = service.subscriber_builder().create()
+    listener = event.listener_builder().create()
+    handlers.ready()
+    while True:
+        listener.blocking_wait_one()
+        while (sample := subscriber.receive()) is not None:
+            payload = sample.payload()
+            handlers.run(ctypes.string_at(payload.as_ptr(), payload.len()))
+            sample.delete()
+
+
+KINDS: dict[str, Callable[[str, Handlers], Any]] = {
+    "bus": read_bus,
+    "zmq": read_zmq,
+    "redis": read_redis,
+    "nats": read_nats,
+    "queue": read_queue,
+    "zenoh": read_zenoh,
+    "iceoryx2": read_iceoryx2,
+}
+
+
+def main() -> None:
+    kind, address, count, fd, slots, slot = sys.argv[1:]
+    handlers = Handlers(int(count), Board(int(slots), int(fd)), int(slot))
+    read = KINDS[kind]
+    if asyncio.iscoroutinefunction(read):
+        import uvloop
+
+        uvloop.run(read(address, handlers))
+    else:
+        read(address, handlers)
+
+
+if __name__ == "__main__":
+    main()

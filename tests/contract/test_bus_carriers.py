@@ -1,0 +1,650 @@
+"""One suite for every carrier of the bus: what any of them does, all of them do."""
+
+import asyncio
+import math
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from tests.support.bus import Members, eventually, members
+from transports.bus import (
+    BadAddress,
+    Bus,
+    BusError,
+    CallCancelled,
+    Closed,
+    DeadlineExceeded,
+    Encoded,
+    Gap,
+    Kind,
+    MemberJoined,
+    MemberLost,
+    Message,
+    NamesChanged,
+    NameTaken,
+    NoSuchBus,
+    NoSuchName,
+    NotEncodable,
+    Overloaded,
+    PeerLost,
+    Policy,
+    RemoteError,
+    Request,
+    Settled,
+    SubscribeOptions,
+    TooLarge,
+    WriterGone,
+)
+
+CARRIERS = ["rings"]
+
+
+@pytest.fixture(params=CARRIERS)
+def carrier(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+async def group(carrier: str) -> AsyncIterator[Members]:
+    async with members(carrier=carrier) as group:
+        yield group
+
+
+def echo(request: Request) -> None:
+    if request.kind is Kind.ASK:
+        request.reply([request.to, request.sender, request.topic, request.trace, request.payload])
+
+
+# --- names -----------------------------------------------------------------------------------------------------------
+async def test_members_see_each_other(group: Members) -> None:
+    a = await group.join("first")
+    b = await group.join("second")
+    assert a.id != b.id
+    assert a.id.startswith("@")
+    await eventually(lambda: b.id in a.members())
+    assert a.members()[b.id].label == "second"
+    assert set(b.members()) == {a.id, b.id}
+
+
+async def test_names_are_registered_in_bulk_and_seen_by_all(group: Members) -> None:
+    a, b = await group.join(), await group.join()
+    names = [f"scout/{n}" for n in range(512)]
+    await b.register(names, echo)
+    await a.wait_for(names)
+    assert a.locate("scout/511") == b.id
+    late = await group.join()
+    assert late.locate("scout/0") == b.id
+    await b.unregister(names[:256])
+    await eventually(lambda: a.locate("scout/0") is None)
+    assert a.locate("scout/300") == b.id
+
+
+async def test_a_taken_name_is_refused_and_nothing_is_registered(group: Members) -> None:
+    a, b = await group.join("owner"), await group.join()
+    await a.register("planner", echo)
+    with pytest.raises(NameTaken, match="owner"):
+        await b.register(["other", "planner"], echo)
+    assert (await a.ask("planner", 1)).payload[4] == 1
+    await asyncio.sleep(0.05)
+    assert a.locate("other") is None
+
+
+@pytest.mark.parametrize("name", ["", "@x", "with space", "a" * 300, "nul\0"])
+async def test_bad_names_are_refused(group: Members, name: str) -> None:
+    bus = await group.join()
+    with pytest.raises(BadAddress):
+        await bus.register(name, echo)
+
+
+async def test_changes_are_told(group: Members) -> None:
+    a = await group.join()
+    changes: list[Any] = []
+    a.watch(changes.append)
+    b = await group.join("b")
+    await b.register("x", echo)
+    await eventually(lambda: any(isinstance(change, NamesChanged) for change in changes))
+    identity = b.id
+    await b.leave()
+    await eventually(lambda: any(isinstance(change, MemberLost) for change in changes))
+    kinds = [type(change) for change in changes]
+    assert kinds[0] is MemberJoined
+    assert changes[-1].member.id == identity
+    assert changes[-2] == NamesChanged(identity, removed=("x",))
+
+
+# --- topics ----------------------------------------------------------------------------------------------------------
+async def test_a_published_message_reaches_matching_subscribers_only(group: Members) -> None:
+    a, b = await group.join(), await group.join()
+    seen: list[tuple[str, str, Any]] = []
+    for pattern in ("news.eu", "news.*", "news.>", "sport.*"):
+        await b.subscribe(pattern, lambda m, p=pattern: seen.append((p, m.topic, m.payload)))  # type: ignore[misc]
+    settled = await a.publish("news.eu", {"id": 1}).settled(within=5)
+    assert settled == Settled(seen=3)
+    assert sorted(seen) == [(p, "news.eu", {"id": 1}) for p in ("news.*", "news.>", "news.eu")]
+    seen.clear()
+    await a.publish("news.eu.sport", 2).settled(within=5)
+    assert seen == [("news.>", "news.eu.sport", 2)]
+
+
+async def test_publisher_hears_itself_if_it_subscribes(group: Members) -> None:
+    a = await group.join()
+    seen: list[Any] = []
+    await a.subscribe("x", lambda m: seen.append(m.payload))
+    assert (await a.publish("x", 1).settled(within=5)).seen == 1
+    assert seen == [1]
+
+
+async def test_messages_of_a_writer_come_in_order_and_once(group: Members) -> None:
+    a, b = await group.join(), await group.join()
+    seen: list[int] = []
+    await b.subscribe("n", lambda m: seen.append(m.payload), SubscribeOptions(policy=Policy.RELIABLE))
+    for n in range(3000):
+        receipt = await a.publish("n", n)
+    assert (await receipt.settled(within=10)).seen == 1
+    assert seen == list(range(3000))
+
+
+async def test_one_message_object_for_all_subscribers_of_a_process(group: Members) -> None:
+    a, b = await group.join(), await group.join()
+    seen: list[Message] = []
+    await b.subscribe_many([("t", seen.append, SubscribeOptions()) for _ in range(5)])
+    assert (await a.publish("t", [1]).settled(within=5)).seen == 5
+    assert len(seen) == 5
+    assert len({id(message) for message in seen}) == 1
+
+
+async def test_message_tells_who_and_what(group: Members) -> None:
+    a, b = await group.join(), await group.join()
+    seen: list[Message] = []
+    await b.subscribe("t", seen.append)
+    await a.publish("t", {"k": b"v"}, trace="abc", sender="scout/1").settled(within=5)
+    (message,) = seen
+    assert (message.topic, message.member, message.sender, message.trace) == ("t", a.id, "scout/1", "abc")
+    await b.publish("again", message.encoded).settled(within=1)
+
+
+async def test_a_subscriber_that_raises_is_reported_and_harms_no_other(group: Members) -> None:
+    a, b = await group.join(), await group.join()
+    seen: list[Any] = []
+
+    def broken(message: Message) -> None:
+        raise RuntimeError("broken on purpose")
+
+    await b.subscribe("t", broken)
+    await b.subscribe("t", seen.append)
+    await a.publish("t", 1).settled(within=5)
+    assert len(seen) == 1
+    assert [str(error) for _, error in group.errors] == ["broken on purpose"]
+
+
+async def test_closed_subscriptions_hear_nothing(group: Members) -> None:
+    a, b = await group.join(), await group.join()
+    seen: list[Any] = []
+    first = await b.subscribe("t", seen.append)
+    await b.subscribe("t", lambda m: None)
+    await first.close()
+    assert (await a.publish("t", 1).settled(within=5)).seen == 1
+    assert not seen
+
+
+async def test_late_joiner_may_ask_for_earlier_messages(group: Members) -> None:
+    a = await group.join()
+    for n in range(20):
+        await a.publish("t" if n % 2 else "other", n)
+    b = await group.join()
+    seen: list[Any] = []
+    await b.subscribe("t", lambda m: seen.append(m.payload), SubscribeOptions(replay=3))
+    await a.publish("t", 21).settled(within=5)
+    assert seen == [15, 17, 19, 21]
+    fresh: list[Any] = []
+    await b.subscribe("t", lambda m: fresh.append(m.payload))
+    await a.publish("t", 23).settled(within=5)
+    assert fresh == [23]
+
+
+async def test_latest_is_conflated_per_topic(group: Members) -> None:
+    a, b = await group.join(), await group.join()
+    seen: list[tuple[str, int]] = []
+    await b.subscribe(
+        "p.*", lambda m: seen.append((m.topic, m.payload)), SubscribeOptions(policy=Policy.LATEST)
+    )
+    for n in range(100):
+        receipt = a.publish(f"p.{n % 2}", n)
+    await receipt.settled(within=5)
+    assert ("p.0", 98) in seen
+    assert ("p.1", 99) in seen
+    assert len(seen) < 100
+
+
+async def test_lossy_reader_that_is_lapped_is_told_the_gap(group: Members) -> None:
+    a = await group.join(ring_bytes=65536)
+    b = await group.join()
+    items: list[Any] = []
+    await b.subscribe("t", items.append, SubscribeOptions(on_event=items.append))
+    await a.publish("t", b"").settled(within=5)
+    first = a.publish("t", b"first")
+    for _ in range(4000):  # without giving the loop a turn
+        last = a.publish("t", b"x" * 100)
+    settled = await last.settled(within=5)
+    assert settled.seen == 1
+    await eventually(lambda: any(isinstance(item, Message) and item.seq == last.seq for item in items))
+    accounted = sum(item.count if isinstance(item, Gap) else 1 for item in items)
+    assert accounted == last.seq
+    assert any(isinstance(item, Gap) for item in items)
+    assert (await first.settled(within=1)).lost == 1
+
+
+async def test_reliable_reader_misses_nothing_and_the_writer_waits(group: Members) -> None:
+    a = await group.join(ring_bytes=65536)
+    b = await group.join()
+    seen: list[int] = []
+    events: list[Any] = []
+    options = SubscribeOptions(policy=Policy.RELIABLE, on_event=events.append)
+    await b.subscribe("t", lambda m: seen.append(m.payload[0]), options)
+    receipts = [a.publish("t", [n, b"x" * 200]) for n in range(2000)]
+    assert any(receipt.seq == 0 for receipt in receipts)
+    await receipts[-1]
+    assert (await receipts[-1].settled(within=10)).seen == 1
+    assert seen == list(range(2000))
+    assert not events
+
+
+async def test_writer_gone_is_told_after_its_last_message(group: Members) -> None:
+    a, b = await group.join("writer"), await group.join()
+    items: list[Any] = []
+    await b.subscribe("t", items.append, SubscribeOptions(on_event=items.append))
+    for n in range(10):
+        await a.publish("t", n)
+    identity = a.id
+    await a.leave()
+    await eventually(lambda: any(isinstance(item, WriterGone) for item in items))
+    assert [item.payload for item in items[:-1]] == list(range(10))
+    assert items[-1] == WriterGone(identity, "writer")
+
+
+async def test_listening_in_band(group: Members) -> None:
+    a, b = await group.join(), await group.join()
+    async with b.listen("t.>", depth=10) as items:
+        for n in range(25):
+            await a.publish("t.x", n)
+        await a.publish("t.end", None).settled(within=5)
+        got: list[Any] = []
+        async with asyncio.timeout(5):
+            async for item in items:
+                got.append(item)
+                if isinstance(item, Message) and item.topic == "t.end":
+                    break
+    assert sum(item.count if isinstance(item, Gap) else 1 for item in got) == 26
+    assert len(got) <= 11
+
+
+async def test_listening_reliably_holds_the_writer_and_loses_nothing(group: Members) -> None:
+    a = await group.join(ring_bytes=65536, hold_within=30.0)
+    b = await group.join()
+    async with b.listen("t", SubscribeOptions(policy=Policy.RELIABLE), depth=8) as items:
+        publishing = [a.publish("t", [n, b"x" * 200]) for n in range(1000)]
+        got: list[int] = []
+        async with asyncio.timeout(20):
+            async for item in items:
+                assert isinstance(item, Message)
+                got.append(item.payload[0])
+                if len(got) % 100 == 0:
+                    await asyncio.sleep(0.001)
+                if len(got) == len(publishing):
+                    break
+    assert got == list(range(1000))
+
+
+@pytest.mark.parametrize("topic", ["", "a..b", "a.*", "a.>", "a b", "x" * 300])
+async def test_bad_topics_are_refused(group: Members, topic: str) -> None:
+    bus = await group.join()
+    with pytest.raises(BadAddress):
+        bus.publish(topic, 1)
+
+
+# --- messages --------------------------------------------------------------------------------------------------------
+async def test_ask_and_answer(group: Members) -> None:
+    a, b = await group.join(), await group.join()
+    await b.register("agent/1", echo)
+    await a.wait_for("agent/1")
+    reply = await a.ask("agent/1", {"x": [1, 2.5, None, "ü", b"b"]}, topic="score", trace="t1", sender="me/1")
+    assert reply.payload == ["agent/1", "me/1", "score", "t1", {"x": [1, 2.5, None, "ü", b"b"]}]
+    assert reply.sender == "agent/1"
+    assert reply.member == b.id
+
+
+async def test_ask_within_the_process_shares_no_state(group: Members) -> None:
+    bus = await group.join()
+    kept: list[Any] = []
+
+    def serve(request: Request) -> None:
+        kept.append(request.payload)
+        request.reply(request.payload)
+
+    await bus.register("me", serve)
+    question = {"list": [1]}
+    reply = await bus.ask("me", question)
+    assert reply.payload == question
+    assert kept[0] is not question
+    assert reply.payload is not kept[0]
+
+
+async def test_send_needs_no_answer(group: Members) -> None:
+    a, b = await group.join(), await group.join()
+    got: list[Any] = []
+    await b.register("sink", lambda request: got.append((request.kind, request.payload, request.deadline)))
+    await a.wait_for("sink")
+    for n in range(100):
+        a.send("sink", n)
+    await a.send("sink", 100)
+    await eventually(lambda: len(got) == 101)
+    assert got == [(Kind.SEND, n, math.inf) for n in range(101)]
+
+
+async def test_member_itself_is_an_address(group: Members) -> None:
+    a, b = await group.join(), await group.join()
+    b.serve(echo)
+    await eventually(lambda: b.id in a.members())
+    assert (await a.ask(b.id, 1)).payload[4] == 1
+    with pytest.raises(NoSuchName):
+        await b.ask(a.id, 1, within=5)
+
+
+async def test_addresses_that_are_not_there(group: Members) -> None:
+    bus = await group.join()
+    with pytest.raises(NoSuchName, match="nobody"):
+        await bus.ask("nobody", 1)
+    with pytest.raises(PeerLost):
+        bus.send("@00000000", 1)
+
+
+async def test_errors_of_the_other_side(group: Members) -> None:
+    a, b = await group.join(), await group.join()
+
+    def serve(request: Request) -> None:
+        if request.topic == "raise":
+            raise ValueError("a bad day")
+        if request.topic == "unencodable":
+            request.reply(object())
+        request.fail("too_bad", "because", {"why": 1})
+
+    await b.register("x", serve)
+    await a.wait_for("x")
+    with pytest.raises(RemoteError, match="a bad day") as caught:
+        await a.ask("x", 1, topic="raise")
+    assert caught.value.remote_code == "handler_error"
+    with pytest.raises(RemoteError, match="cannot be sent"):
+        await a.ask("x", 1, topic="unencodable")
+    with pytest.raises(RemoteError) as caught:
+        await a.ask("x", 1)
+    assert (caught.value.remote_code, caught.value.text, caught.value.detail) == (
+        "too_bad",
+        "because",
+        {"why": 1},
+    )
+
+
+async def test_what_cannot_be_sent_is_an_error_at_the_caller(group: Members) -> None:
+    bus = await group.join(payload_limit=1000)
+    await bus.register("x", echo)
+    for bad in (object(), {"a": 1 << 70}, {1: {2: lambda: 0}}):
+        with pytest.raises(NotEncodable):
+            await bus.ask("x", bad)
+        with pytest.raises(NotEncodable):
+            bus.publish("t", bad)
+    with pytest.raises(TooLarge):
+        bus.publish("t", b"x" * 2000)
+
+
+async def test_deadline_ends_both_sides(group: Members) -> None:
+    a, b = await group.join(), await group.join()
+    reasons: list[str] = []
+    remaining: list[float] = []
+
+    def never(request: Request) -> None:
+        remaining.append(request.remaining())
+        request.on_cancel(reasons.append)
+
+    await b.register("slow", never)
+    await a.wait_for("slow")
+    started = time.monotonic()
+    with pytest.raises(DeadlineExceeded):
+        await a.ask("slow", 1, within=0.2)
+    assert 0.15 < time.monotonic() - started < 2
+    await eventually(lambda: reasons)
+    assert 0 < remaining[0] <= 0.2
+
+
+async def test_cancelling_an_ask_tells_the_other_side(group: Members) -> None:
+    a, b = await group.join(), await group.join()
+    requests: list[Request] = []
+    reasons: list[str] = []
+
+    def never(request: Request) -> None:
+        requests.append(request)
+        request.on_cancel(reasons.append)
+
+    await b.register("slow", never)
+    await a.wait_for("slow")
+    task = asyncio.create_task(a.ask("slow", 1))
+    await eventually(lambda: requests)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await eventually(lambda: reasons)
+    assert "cancelled" in reasons[0]
+    requests[0].reply(1)  # too late, and said so by a counter
+    assert b.status().counters["late_answers"] == 1
+    assert a.status().pending_calls == 0
+
+
+async def test_a_call_without_a_future(group: Members) -> None:
+    a, b = await group.join(), await group.join()
+    await b.register([f"n/{n}" for n in range(300)], echo)
+    await a.wait_for("n/299")
+    results: list[Message | BusError] = []
+    for n in range(300):
+        a.call(f"n/{n}", n, results.append)
+    await eventually(lambda: len(results) == 300)
+    assert sorted(result.payload[4] for result in results if isinstance(result, Message)) == list(range(300))
+
+
+async def test_answering_twice_is_an_error_here(group: Members) -> None:
+    bus = await group.join()
+
+    def twice(request: Request) -> None:
+        request.reply(1)
+        request.reply(2)
+
+    await bus.register("x", twice)
+    assert (await bus.ask("x", 0)).payload == 1
+    assert "answered already" in str(group.errors[0][1])
+
+
+async def test_too_many_calls_in_flight(group: Members) -> None:
+    bus = await group.join(pending_calls=2)
+    await bus.register("x", lambda request: None)
+    calls = [bus.call("x", 1, lambda result: None) for _ in range(2)]
+    with pytest.raises(Overloaded):
+        bus.call("x", 1, lambda result: None)
+    assert calls[0].cancel()
+    assert not calls[0].cancel()
+    bus.call("x", 1, lambda result: None)
+
+
+async def test_queue_to_a_slow_member_is_bounded(group: Members) -> None:
+    a = await group.join(outbox_bytes=100_000, pair_bytes=65536)
+    b = await group.join()
+    got: list[int] = []
+    await b.register("x", lambda request: got.append(request.payload[0]))
+    await a.wait_for("x")
+    accepted = 0
+    with pytest.raises(Overloaded, match="outbox_bytes"):  # noqa: PT012
+        for n in range(100_000):
+            a.send("x", [n, b"x" * 500])
+            accepted += 1
+    await eventually(lambda: len(got) == accepted)
+    assert got == list(range(accepted))
+
+
+# --- streams ---------------------------------------------------------------------------------------------------------
+async def test_stream_of_replies_with_credit(group: Members) -> None:
+    a, b = await group.join(), await group.join()
+    produced: list[int] = []
+
+    async def produce(request: Request) -> None:
+        out = request.open_stream()
+        for n in range(100):
+            await out.send(n)
+            produced.append(n)
+        out.end()
+
+    tasks: list[asyncio.Task[None]] = []
+    await b.register("x", lambda request: tasks.append(asyncio.create_task(produce(request))))
+    await a.wait_for("x")
+    async with a.stream("x", None, credit=4) as parts:
+        first = await anext(parts)
+        await asyncio.sleep(0.1)
+        assert len(produced) <= 8
+        assert [first.payload, *[part.payload async for part in parts]] == list(range(100))
+    await asyncio.gather(*tasks)
+
+
+async def test_leaving_a_stream_cancels_the_far_side(group: Members) -> None:
+    a, b = await group.join(), await group.join()
+    ended: list[BaseException] = []
+
+    async def produce(request: Request) -> None:
+        out = request.open_stream()
+        try:
+            while True:
+                await out.send(1)
+        except CallCancelled as error:
+            ended.append(error)
+
+    tasks: list[asyncio.Task[None]] = []
+    await b.register("x", lambda request: tasks.append(asyncio.create_task(produce(request))))
+    await a.wait_for("x")
+    async with a.stream("x", None) as parts:
+        async for _ in parts:
+            break
+    await eventually(lambda: ended)
+    await asyncio.gather(*tasks)
+
+
+async def test_stream_that_fails_midway(group: Members) -> None:
+    a, b = await group.join(), await group.join()
+
+    def serve(request: Request) -> None:
+        out = request.open_stream()
+        assert out.try_send(1)
+        out.fail("broke", "midway")
+
+    await b.register("x", serve)
+    await a.wait_for("x")
+    got: list[Any] = []
+    with pytest.raises(RemoteError, match="midway"):  # noqa: PT012
+        async for part in a.stream("x", None):
+            got.append(part.payload)  # noqa: PERF401 - what came before the error counts
+    assert got == [1]
+
+
+# --- large payloads --------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("size", [40_000, 1 << 20, 5_000_001])
+async def test_large_payloads_everywhere(group: Members, size: int) -> None:
+    a, b = await group.join(), await group.join()
+    await b.register("x", echo)
+    await a.wait_for("x")
+    seen: list[Message] = []
+    await b.subscribe("t", seen.append)
+    for payload in (bytes(range(256)) * (size // 256 + 1), {"text": "é" * (size // 2)}):
+        assert (await a.ask("x", payload, within=20)).payload[4] == payload
+        assert (await a.publish("t", payload).settled(within=20)).seen == 1
+        assert seen[-1].payload == payload
+        assert Encoded(seen[-1].raw) == seen[-1].encoded
+
+
+async def test_large_and_small_keep_their_order(group: Members) -> None:
+    a, b = await group.join(), await group.join()
+    got: list[Any] = []
+    await b.register("x", lambda request: got.append(request.payload[0]))
+    await a.wait_for("x")
+    for n in range(60):
+        a.send("x", [n, b"x" * (100_000 if n % 3 == 0 else 10)])
+    await eventually(lambda: len(got) == 60)
+    assert got == list(range(60))
+
+
+# --- comings and goings ----------------------------------------------------------------------------------------------
+async def test_leaving_ends_calls_on_both_sides(group: Members) -> None:
+    a, b = await group.join(), await group.join()
+    reasons: list[str] = []
+    await b.register("slow", lambda request: request.on_cancel(reasons.append))
+    await a.register("slow2", lambda request: None)
+    await a.wait_for("slow")
+    await b.wait_for("slow2")
+    to_b = asyncio.create_task(a.ask("slow", 1))
+    to_a = asyncio.create_task(b.ask("slow2", 1))
+    await asyncio.sleep(0.05)
+    await b.leave()
+    with pytest.raises(PeerLost, match="left"):
+        await to_b
+    with pytest.raises(Closed):
+        await to_a
+    assert reasons
+    with pytest.raises(Closed):
+        await b.ask("slow2", 1)
+    with pytest.raises(Closed):
+        b.publish("t", 1)
+    await b.leave()
+
+
+async def test_joining_a_bus_that_nobody_hosts(carrier: str) -> None:
+    async with members(carrier=carrier) as nobody:
+        with pytest.raises(NoSuchBus):
+            await nobody.join(create=False)
+
+
+async def test_status_names_the_carrier_and_the_slowest_reader(group: Members, carrier: str) -> None:
+    a, b = await group.join(), await group.join("reader")
+    await b.subscribe("t", lambda m: None)
+    await a.publish("t", 1).settled(within=5)
+    status = await a.status_of_readers()
+    assert status.carrier == carrier
+    assert status.counters["published"] == 1
+    assert [reader.label for reader in status.readers] == ["reader"]
+    assert status.slowest is None
+
+
+async def test_bus_survives_the_member_that_hosted_it(group: Members) -> None:
+    host, a, b = await group.join("host"), await group.join(), await group.join()
+    await b.register("x", echo)
+    await a.wait_for("x")
+    assert (await a.ask("x", 1)).payload[4] == 1
+    seen: list[Any] = []
+    await b.subscribe("t", seen.append)
+    await host.leave()
+    assert (await a.ask("x", 2)).payload[4] == 2
+    late = await group.join("late")
+    await late.wait_for("x")
+    assert (await late.ask("x", 3)).payload[4] == 3
+    assert (await late.publish("t", 1).settled(within=5)).seen == 1
+    await late.register("y", echo)
+    await b.wait_for("y")
+    assert (await b.ask("y", 4)).payload[4] == 4
+
+
+async def _ask_many(bus: Bus, name: str, count: int) -> int:
+    replies = await asyncio.gather(*(bus.ask(name, n) for n in range(count)))
+    return sum(reply.payload[4] == n for n, reply in enumerate(replies))
+
+
+async def test_many_at_once_in_both_directions(group: Members) -> None:
+    a, b = await group.join(), await group.join()
+    await a.register("a", echo)
+    await b.register("b", echo)
+    await a.wait_for("b")
+    await b.wait_for("a")
+    assert await asyncio.gather(_ask_many(a, "b", 2000), _ask_many(b, "a", 2000)) == [2000, 2000]

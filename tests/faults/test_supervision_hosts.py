@@ -1,0 +1,226 @@
+"""Hosts that are killed, stopped and orphaned, under load: nobody hangs, everything is named, and the agents come back."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.support.agent_cast import Faulty, Scout, Slow
+from tests.support.agent_until import until
+from three_mode import Orchestrator
+from three_mode.agents import HostOptions, OrchestratorOptions, Restart
+from three_mode.agents.happenings import AgentGivenUp, HostBack, HostBlocked, HostGivenUp, HostLost
+from three_mode.errors import PeerLost, ThreeModeError
+
+
+def fearless(**changes: object) -> OrchestratorOptions:
+    """Hosts that come back however often they are killed."""
+    return OrchestratorOptions(hosts=HostOptions(restart=Restart("permanent", limit=1000), **changes))  # type: ignore[arg-type]
+
+
+async def back(orc: Orchestrator, count: int, within: float = 20.0) -> None:
+    await until(lambda: sum(isinstance(event, HostBack) for event in orc.events) >= count, within)
+
+
+async def kill_under_load(kills: int, agents: int) -> Counter[str]:
+    """Kills a host again and again while many ask. Every call ends; what it ended in is counted."""
+    ends: Counter[str] = Counter()
+    async with Orchestrator(hosts=2, options=fearless()) as orc:
+        scouts = await orc.spawn(Scout, agents, name="scout")
+        over = asyncio.Event()
+
+        async def ask(number: int) -> None:
+            while not over.is_set():
+                try:
+                    assert await scouts[number % agents].ask(Scout.score, "hello", within=10) == 5
+                    ends["reply"] += 1
+                except ThreeModeError as error:
+                    ends[type(error).__name__] += 1
+                    await asyncio.sleep(0.01)
+
+        async def gather() -> None:
+            while not over.is_set():
+                votes = await scouts.gather(Scout.score, "hello", within=10)
+                assert len(votes) + len(votes.errors) + len(votes.missing) == agents
+                ends.update(f"gather {type(error).__name__}" for error in votes.errors.values())
+                assert not votes.missing
+                await asyncio.sleep(0.01)
+
+        load = [asyncio.create_task(ask(number)) for number in range(32)] + [asyncio.create_task(gather())]
+        for number in range(kills):
+            await asyncio.sleep(0.05)
+            host = orc.care.hosts.running[number % 2]
+            assert host.process is not None
+            os.kill(host.process.pid, signal.SIGKILL)
+            await back(orc, number + 1)
+        over.set()
+        async with asyncio.timeout(15):
+            await asyncio.gather(*load)
+        assert (await scouts.gather(Scout.score, "hello", within=10)).complete
+        assert sum(isinstance(event, HostLost) for event in orc.events) == kills
+        seen = await orc.broadcast("news.all", {}).settled(5)
+        assert seen.seen == agents
+    return ends
+
+
+async def test_a_host_is_killed_under_load_and_nobody_hangs() -> None:
+    ends = await kill_under_load(kills=4, agents=64)
+    assert ends["reply"] > 0
+    assert set(ends) <= {"reply", "PeerLost", "gather PeerLost"}
+    assert ends["PeerLost"] > 0
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(600)
+async def test_a_host_is_killed_fifty_times_under_load() -> None:
+    ends = await kill_under_load(kills=50, agents=512)
+    assert set(ends) <= {"reply", "PeerLost", "gather PeerLost"}
+
+
+async def test_waiting_callers_get_peer_lost_at_once_and_streams_end() -> None:
+    async with Orchestrator(hosts=2, options=fearless()) as orc:
+        slow = await orc.spawn(Slow, 2, name="slow")
+        label = orc.care.ledger.agents["slow/0"].host
+        waiting = asyncio.create_task(slow[0].ask(Slow.wait, 60.0, within=60))
+        stream = slow[0].stream(Slow.numbers, 100)
+        other = asyncio.create_task(slow[1].ask(Slow.wait, 0.5))
+        await asyncio.sleep(0.1)
+        begun = time.monotonic()
+        process = orc.care.hosts.all[label].process
+        assert process is not None
+        process.kill()
+        with pytest.raises(PeerLost, match=r"slow/0\.wait.*host-"):
+            await waiting
+        assert time.monotonic() - begun < 1.0
+        with pytest.raises(PeerLost):
+            _ = [part async for part in stream]
+        assert await other == "done"
+        await back(orc, 1)
+        assert await slow[0].ask(Slow.wait, 0.0) == "done"
+        event = next(event for event in orc.events if isinstance(event, HostLost))
+        assert (event.host, event.reason, event.agents) == (label, "killed by SIGKILL", 1)
+
+
+async def test_a_receipt_counts_the_dead() -> None:
+    async with Orchestrator(hosts=2, options=fearless()) as orc:
+        await orc.spawn(Scout, 20, name="scout")
+        host = orc.care.hosts.running[0]
+        assert host.process is not None
+        os.kill(host.process.pid, signal.SIGSTOP)
+        receipt = orc.broadcast("news.eu", {"id": 1})
+        early = await receipt.settled(0.2)
+        assert (early.seen, early.lagging, early.lagging_hosts) == (10, 10, (host.label,))
+        host.process.kill()
+        await back(orc, 1)
+        late = await receipt.settled(2.0)
+        assert late.dead == 10
+        assert not late.complete
+
+
+async def test_a_host_that_comes_back_too_often_is_given_up_and_its_agents_go_elsewhere() -> None:
+    options = OrchestratorOptions(hosts=HostOptions(restart=Restart("permanent", limit=1, within=60)))
+    async with Orchestrator(hosts=2, options=options) as orc:
+        scouts = await orc.spawn(Scout, 8, name="scout")
+        loner = await orc.spawn(Faulty, 8, name="loner", restart="temporary")
+        for count in (1, 2):
+            host = orc.care.hosts.all["host-1"]
+            assert host.process is not None
+            host.process.kill()
+            if count == 1:
+                await back(orc, 1)
+        await until(lambda: any(isinstance(event, HostGivenUp) for event in orc.events))
+        await orc.bus.wait_for(scouts.names, within=10)
+        assert (await scouts.gather(Scout.score, "x")).complete
+        assert {one.host for one in (await orc.table()).agents if one.name.startswith("scout")} == {"host-2"}
+        given_up = {event.agent for event in orc.events if isinstance(event, AgentGivenUp)}
+        assert len(given_up) == 4  # temporary: they stay away, and it is said
+        assert given_up < set(loner.names)
+
+
+async def test_a_host_that_says_nothing_is_named() -> None:
+    async with Orchestrator(hosts=1, options=fearless(silent_after=0.8, kill_blocked_after=2.0)) as orc:
+        scout = await orc.spawn(Scout, name="scout")
+        host = orc.care.hosts.all["host-1"]
+        assert host.process is not None
+        os.kill(host.process.pid, signal.SIGSTOP)
+        with pytest.raises(PeerLost):
+            await scout.ask(Scout.score, "x", within=15)
+        assert any(isinstance(event, HostBlocked) and event.host == "host-1" for event in orc.events)
+        await back(orc, 1)
+        assert await scout.ask(Scout.score, "x") == 1
+
+
+async def test_a_handler_that_ends_its_process_is_peer_lost() -> None:
+    async with Orchestrator(hosts=1, options=fearless()) as orc:
+        one = await orc.spawn(Faulty, name="faulty")
+        with pytest.raises(PeerLost):
+            await one.ask(Faulty.die)
+        await back(orc, 1)
+        assert await one.ask(Faulty.bump) == 1
+        lost = next(event for event in orc.events if isinstance(event, HostLost))
+        assert lost.reason == "exited with code 7"
+
+
+SCRIPT = """
+import asyncio, sys, time
+from three_mode import Agent, Orchestrator, handler
+
+class Here(Agent):
+    @handler
+    async def hello(self) -> str: return self.name
+    @handler
+    def block(self) -> None: time.sleep(60)
+
+async def main():
+    async with Orchestrator(hosts=2) as orc:
+        group = await orc.spawn(Here, 4, name="here")
+        print(await group[3].ask(Here.hello), flush=True)
+        print(*(host.process.pid for host in orc.care.hosts.running), flush=True)
+        if "block" in sys.argv: group[0].tell(Here.block)
+        if "end" not in sys.argv: await asyncio.sleep(60)
+
+if __name__ == "__main__":
+    asyncio.run(main())
+"""
+
+
+def alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+@pytest.mark.parametrize("how", ["", "block"])
+def test_when_the_orchestrator_is_killed_its_hosts_end_within_a_second(tmp_path: Path, how: str) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    with subprocess.Popen([sys.executable, script, how], stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == "here/3\n"  # a class from __main__ works
+        pids = [int(word) for word in running.stdout.readline().split()]
+        time.sleep(0.3)
+        assert all(map(alive, pids))
+        running.kill()
+        running.wait()
+    ends = time.monotonic() + 1.0
+    while any(map(alive, pids)) and time.monotonic() < ends:
+        time.sleep(0.01)
+    assert not any(map(alive, pids))
+
+
+def test_a_program_that_ends_leaves_nothing(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", script, "end"], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not any(alive(int(word)) for word in done.stdout.splitlines()[1].split())

@@ -1,0 +1,335 @@
+"""One agent at work: its turn, what waits for it, what it is doing, and a few counters.
+
+The rules: a handler holds the agent's one turn unless it is concurrent; what cannot begin waits in the mailbox, in order;
+a full mailbox refuses. A coroutine begins at once and becomes a task only if it has to wait. Nothing here knows sockets:
+a request is anything that has the bus's request interface.
+"""
+
+import asyncio
+import random
+import time
+from collections import deque
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from three_mode.agents import faults
+from three_mode.agents.calls import Call, current, in_chain, split
+from three_mode.agents.declare import Kind, Spec
+from three_mode.agents.metrics import SAMPLE, Histogram
+from three_mode.agents.runs import Run
+from three_mode.errors import BadCall, CallCycle, DeadlineExceeded, Overloaded, PeerLost, ThreeModeError
+
+if TYPE_CHECKING:
+    from three_mode.agents.agent import Agent
+    from three_mode.agents.fanout import Fanout
+    from three_mode.agents.population import Population
+    from three_mode.agents.requests import Incoming
+    from three_mode.agents.verbs import Voice
+
+_BATCH = 64  # messages of one mailbox begun before the loop gets a turn
+
+
+class State(Enum):
+    STARTING = "starting"
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+
+
+class Cell:
+    __slots__ = (
+        "_random", "_scheduled", "_voice", "agent", "errors", "fanouts", "gaps", "group", "home", "last_error", "latency", "messages",
+        "name", "options", "restarts", "run", "side", "specs", "state", "turn", "waiting",
+    )  # fmt: skip
+
+    def __init__(self, name: str, group: str, specs: "Any", home: "Population") -> None:
+        self.name, self.group, self.specs, self.home = name, group, specs, home
+        self.agent: Agent = None  # type: ignore[assignment]  # set before anything can reach it
+        self.state = State.STARTING
+        self.turn = 0
+        self.run: Run | None = None  # what holds the turn and had to wait
+        self.side: dict[Spec, set[Run]] | None = None  # concurrent runs that had to wait
+        self.waiting: deque[tuple[Spec, Incoming, float]] | None = None
+        self.fanouts: tuple[Fanout, ...] = ()
+        self.messages = self.errors = self.gaps = self.restarts = 0
+        self.options: Any = None  # the order it was made from
+        self.last_error = ""
+        self.latency: Histogram | None = None
+        self._scheduled = False
+        self._voice: Voice | None = None
+        self._random: random.Random | None = None
+
+    # what the agent itself sees ---------------------------------------------------------------------------------------
+    @property
+    def voice(self) -> "Voice":
+        if self._voice is None:
+            self._voice = self.home.voice_of(self)
+        return self._voice
+
+    @property
+    def random(self) -> random.Random:
+        if self._random is None:
+            self._random = random.Random(self.home.seed_of(self.name))
+        return self._random
+
+    def end(self) -> None:
+        self.home.ends_itself(self)
+
+    # how much there is to do ------------------------------------------------------------------------------------------
+    @property
+    def ready(self) -> bool:
+        """Whether a message that takes the turn can begin now."""
+        return self.run is None and self.state is State.RUNNING and not self.waiting
+
+    @property
+    def load(self) -> int:
+        return len(self.waiting or ()) + (self.run is not None) + sum(map(len, (self.side or {}).values()))
+
+    # messages ---------------------------------------------------------------------------------------------------------
+    def accept(self, spec: Spec, request: "Incoming") -> None:
+        """Begins or queues one message, or refuses it."""
+        if self.free_for(spec):
+            self._begin(spec, request, 0.0)
+        else:
+            self._queue(spec, request)
+
+    def free_for(self, spec: Spec) -> bool:
+        if self.state is not State.RUNNING:
+            return False
+        if spec.takes_turn:
+            return self.run is None and not self.waiting
+        busy = self.side.get(spec) if self.side else None
+        return busy is None or len(busy) < spec.options.concurrent
+
+    def _queue(self, spec: Spec, request: "Incoming") -> None:
+        if self.state in (State.STOPPING, State.STOPPED):
+            self.home.refuse(self, spec, request, self._lost("is stopping"))
+            return
+        self._look_for_cycle(spec, request)
+        if request.answered:
+            return
+        if self.waiting is None:
+            self.waiting = deque()
+        limit = self.agent.mailbox
+        if len(self.waiting) >= limit:
+            busy = f"its mailbox holds {limit} messages"
+            self.home.refuse(
+                self,
+                spec,
+                request,
+                Overloaded(f"{self.name}.{spec.name}: {busy}", hint="slow down, or add agents"),
+            )
+            return
+        entry = (spec, request, time.perf_counter())
+        self.waiting.append(entry)
+        for fanout in self.fanouts:
+            fanout.look(self)
+        request.on_cancel(lambda _: self._withdraw(entry))
+        if self.state is State.RUNNING:
+            self._schedule()
+
+    def _withdraw(self, entry: "tuple[Spec, Incoming, float]") -> None:
+        """The caller has gone while its message waited."""
+        if self.waiting and entry in self.waiting:
+            self.waiting.remove(entry)
+            self._schedule()
+
+    def _look_for_cycle(self, spec: Spec, request: "Incoming") -> None:
+        """Whether every run that this message waits for waits, through others, for whoever sent it."""
+        _, chain = split(request.trace)
+        if not chain:
+            return
+        blocking = [self.run] if spec.takes_turn and self.run else list((self.side or {}).get(spec, ()))
+        if blocking and all(in_chain(chain, self.name, run.call.turn) for run in blocking):
+            way = chain.split(">")
+            shown = " -> ".join(link.rpartition(":")[0] for link in way) + f" -> {self.name}"
+            error = CallCycle(
+                f"{self.name} is busy with a call that waits for this one: {shown}",
+                hint="use tell, or make the handler concurrent", agent=self.name, handler=spec.name,
+            )  # fmt: skip
+            self.home.refuse(self, spec, request, error)
+
+    def _begin(self, spec: Spec, request: "Incoming", queued_at: float) -> None:
+        self.messages += 1
+        started = time.perf_counter() if queued_at or not self.messages % SAMPLE else 0.0
+        function, kind = spec.function, spec.kind
+        if request.streams is not (kind is Kind.STREAM):
+            self.home.refuse(self, spec, request, self._wrong_verb(spec, request))
+            return
+        try:
+            given, named = request.arguments(self.name, spec)
+        except BadCall as error:
+            self.errors += 1
+            self.home.refuse(self, spec, request, error)
+            return
+        trace = request.trace
+        if kind is Kind.PLAIN and not trace and request.deadline == float("inf"):
+            try:
+                result = function(self.agent, *given, **named)
+            except BaseException as error:  # noqa: BLE001  # whatever it is, it belongs to the caller
+                self._failed(spec, request, error)
+            else:
+                self._succeeded(spec, request, result)
+            if started:
+                self.time(queued_at or started)
+            return
+        self.turn += 1
+        trace_id, chain = split(trace) if trace else ("", "")
+        call = Call(self.name, self.turn, request.deadline, trace_id, chain)
+        context = self.home.context.copy()
+        context.run(current.set, call)
+        if kind is Kind.PLAIN:
+            try:
+                result = context.run(function, self.agent, *given, **named)
+            except BaseException as error:  # noqa: BLE001
+                self._failed(spec, request, error)
+            else:
+                self._succeeded(spec, request, result)
+            if started:
+                self.time(queued_at or started)
+            return
+        run = Run(self, spec, request, call, queued_at or started)
+        work = function(self.agent, *given, **named)
+        if kind is Kind.STREAM:
+            work = run.stream(work)
+        task = self.home.starter.start(work, context, run.finished)
+        if task is not None:
+            self.suspended(run, task)
+
+    def suspended(self, run: Run, task: "asyncio.Task[None]") -> None:
+        """A run that has to wait: from now on it holds the turn, and its caller can cancel it."""
+        run.task, run.since = task, time.perf_counter()
+        if run.spec.takes_turn:
+            self.run = run
+            for fanout in self.fanouts:
+                fanout.look(self)
+        else:
+            if self.side is None:
+                self.side = {}
+            self.side.setdefault(run.spec, set()).add(run)
+        run.request.on_cancel(run.cancel)
+
+    def ended(self, run: Run, result: Any, failure: BaseException | None) -> None:
+        """A run is over, at once or later."""
+        if run.task is not None:
+            if run is self.run:
+                self.run = None
+                for fanout in self.fanouts:
+                    fanout.look(self)
+            elif self.side and run in self.side.get(run.spec, ()):
+                self.side[run.spec].discard(run)
+            if self.waiting:
+                self._schedule()
+            elif self.state is State.STOPPING:
+                self.home.look_for_end(self)
+        if run.started:
+            self.time(run.started)
+        if failure is None:
+            self._succeeded(run.spec, run.request, result)
+        elif run.cancelled and isinstance(failure, asyncio.CancelledError):
+            run.gave_up()
+        else:
+            self._failed(run.spec, run.request, failure)
+
+    def _schedule(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self.home.loop.call_soon(self._next)
+
+    def _next(self) -> None:
+        """Begins what waits, in order; a message whose handler is full lets those behind it that can begin go first."""
+        self._scheduled = False
+        waiting = self.waiting
+        if waiting is None or self.state not in (State.RUNNING, State.STOPPING):
+            return
+        begun = 0
+        while waiting and self.state is State.RUNNING and begun < _BATCH:
+            found = next((entry for entry in waiting if self._can_begin(entry[0])), None)
+            if found is None:
+                break
+            waiting.remove(found)
+            begun += 1
+            spec, request, queued_at = found
+            if request.deadline <= time.monotonic():
+                late = DeadlineExceeded(
+                    f"{self.name}.{spec.name}: time ran out in the mailbox", stage="queue"
+                )
+                self.home.refuse(self, spec, request, late)
+                continue
+            self._begin(spec, request, queued_at)
+        if waiting and begun == _BATCH:
+            self._schedule()
+        if not waiting:
+            for fanout in self.fanouts:
+                fanout.look(self)
+
+    def _can_begin(self, spec: Spec) -> bool:
+        if spec.takes_turn:
+            return self.run is None
+        busy = self.side.get(spec) if self.side else None
+        return busy is None or len(busy) < spec.options.concurrent
+
+    # outcomes ---------------------------------------------------------------------------------------------------------
+    def _succeeded(self, spec: Spec, request: "Incoming", result: Any) -> None:
+        try:
+            request.answer(result)
+        except ThreeModeError as error:
+            self.note(error)
+            request.refuse(error)
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            wrong = faults.of_result(result, error, self.name, spec.name)
+            self.note(wrong)
+            request.refuse(wrong)
+
+    def _failed(self, spec: Spec, request: "Incoming", failure: BaseException) -> None:
+        error = faults.of_handler(failure, self.name, spec.name)
+        self.note(error)
+        request.refuse(error)
+        self.home.handler_failed(self, spec, error)
+
+    def note(self, error: ThreeModeError) -> None:
+        self.errors += 1
+        self.last_error = f"{type(error).__name__}: {error.message}"[:300]
+
+    def failed_in_fanout(self, spec: Spec, failure: BaseException) -> None:
+        error = faults.of_handler(failure, self.name, spec.name)
+        self.note(error)
+        self.home.handler_failed(self, spec, error)
+
+    def time(self, since: float) -> None:
+        if self.latency is None:
+            self.latency = Histogram()
+        self.latency.add(time.perf_counter() - since)
+
+    def _wrong_verb(self, spec: Spec, request: "Incoming") -> BadCall:
+        verb = "stream" if spec.kind is Kind.STREAM else "ask or tell"
+        return BadCall(
+            f"{self.name}.{spec.name} {'streams its reply' if verb == 'stream' else 'gives one answer'}",
+            hint=f"use {verb}", agent=self.name, handler=spec.name,
+        )  # fmt: skip
+
+    def _lost(self, why: str) -> PeerLost:
+        return PeerLost(f"{self.name} {why}", agent=self.name)
+
+    # life -------------------------------------------------------------------------------------------------------------
+    def drop_work(self, why: str, waiting_too: bool) -> list["asyncio.Task[None]"]:
+        """Ends what runs, and what waits if that is wanted too: callers get PeerLost at once. Returns the cancelled tasks."""
+        waiting = None
+        if waiting_too:
+            waiting, self.waiting = self.waiting, None
+        for spec, request, _ in waiting or ():
+            self.home.refuse(self, spec, request, self._lost(why))
+        runs = [self.run] if self.run else []
+        runs += [run for group in (self.side or {}).values() for run in group]
+        for run in runs:
+            run.request.refuse(self._lost(why))
+            run.cancel(why)
+        return [run.task for run in runs if run.task]
+
+    def resume(self) -> None:
+        self.state = State.RUNNING
+        for fanout in self.fanouts:
+            fanout.look(self)
+        if self.waiting:
+            self._schedule()

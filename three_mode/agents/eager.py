@@ -1,0 +1,158 @@
+"""Starting a coroutine at once, and making it a task only if it has to wait.
+
+Most handlers never wait, and a task costs several times what running them does. Python 3.12 has eager tasks, but they
+too make a `Task` for each coroutine. Here one spare task stands by: a coroutine runs its first part under the spare's name, so
+that `asyncio.current_task()`, `asyncio.timeout` and cancel scopes work. If it ends there, the spare is as new and serves the
+next; if it has to wait, the spare takes it over, drives it to its end and ends with it, and a new spare is made.
+
+What stays true: a coroutine sees one task from beginning to end, has a context of its own in all its steps, and what it
+awaited first is passed on unchanged. What differs from `create_task`: done-callbacks that a coroutine puts on its own task
+are called only if it had to wait.
+"""
+
+import asyncio
+from asyncio.tasks import _enter_task, _leave_task
+from collections.abc import Callable, Coroutine, Generator, Iterator
+from contextvars import Context
+from types import coroutine
+from typing import Any
+
+Finished = Callable[[Any, BaseException | None], None]
+
+
+class _Slot:
+    """What the spare task takes over, once there is something."""
+
+    __slots__ = ("adopted", "gate")
+
+    def __init__(self, gate: "asyncio.Future[None]") -> None:
+        self.gate = gate
+        self.adopted: tuple[Coroutine[Any, Any, Any], Any, Context, Finished] | None = None
+
+
+class Starter:
+    """Starts coroutines on one loop. Call it from callbacks of that loop only, never from inside a task."""
+
+    __slots__ = ("_loop", "_slot", "_task", "running")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self.running: set[asyncio.Task[None]] = set()
+        self._renew()
+
+    def _renew(self) -> None:
+        self._slot = _Slot(self._loop.create_future())
+        self._task = asyncio.Task(_drive(self._slot), loop=self._loop, name="agent")
+
+    def start(
+        self, work: Coroutine[Any, Any, Any], context: Context, finished: Finished
+    ) -> "asyncio.Task[None] | None":
+        """Runs `work` up to its first wait. None: it ended, and `finished` has been called; else the task that goes on."""
+        loop, task = self._loop, self._task
+        _enter_task(loop, task)
+        try:
+            waits_for = context.run(work.send, None)
+        except StopIteration as stop:
+            result, failure = stop.value, None
+        except BaseException as error:  # noqa: BLE001  # whatever it is, it belongs to whoever asked
+            result, failure = None, error
+        else:
+            return self._adopt(work, waits_for, context, finished)
+        finally:
+            _leave_task(loop, task)
+        if task.cancelling():  # it cancelled itself and then ended: the next must not pay for that
+            self._renew()
+        finished(result, failure)
+        return None
+
+    def start_each(
+        self,
+        works: Iterator[Coroutine[Any, Any, Any]],
+        context: Context,
+        suspended: "Callable[[asyncio.Task[None], Context], Finished]",
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        """The same for many coroutines whose results nobody waits for, each in a copy of `context`.
+
+        `suspended(task, context)` is called for each that has to wait, `failed(error)` for each that raised at once.
+        """
+        loop, task = self._loop, self._task
+        copy = context.copy
+        _enter_task(loop, task)
+        try:
+            for work in works:
+                own = copy()
+                try:
+                    waits_for = own.run(work.send, None)
+                except StopIteration:
+                    continue
+                except BaseException as error:  # noqa: BLE001
+                    failed(error)
+                    continue
+                _leave_task(loop, task)
+                self._adopt(work, waits_for, own, suspended(task, own))
+                task = self._task
+                _enter_task(loop, task)
+        finally:
+            _leave_task(loop, task)
+        if task.cancelling():
+            self._renew()
+
+    def _adopt(
+        self, work: Coroutine[Any, Any, Any], waits_for: Any, context: Context, finished: Finished
+    ) -> "asyncio.Task[None]":
+        task, slot = self._task, self._slot
+        slot.adopted = (work, waits_for, context, finished)
+        if not slot.gate.done():
+            slot.gate.set_result(None)
+        self.running.add(task)
+        task.add_done_callback(self.running.discard)
+        self._renew()
+        return task
+
+    def close(self) -> None:
+        """Lets the spare go; what runs is the caller's to cancel."""
+        self._slot.gate.cancel()
+        self._task.cancel()
+
+
+@coroutine
+def _drive(slot: _Slot) -> Generator[Any, Any, None]:
+    """The body of a spare task: waits for a coroutine that runs already, then takes it to its end."""
+    failure: BaseException | None = None
+    try:
+        yield from slot.gate
+    except asyncio.CancelledError as error:
+        if slot.adopted is None:
+            raise
+        failure = error
+    if slot.adopted is None:
+        return
+    work, waits_for, context, finished = slot.adopted
+    slot.adopted = None
+    if failure is not None and asyncio.isfuture(waits_for) and waits_for.cancel():
+        failure = (
+            None  # as a task does it: what is waited for is cancelled, and that comes back as CancelledError
+        )
+    value: Any = None
+    while True:
+        if failure is None:
+            try:
+                value = yield waits_for
+            except BaseException as error:  # noqa: BLE001  # CancelledError from the task, GeneratorExit at the end
+                failure = error
+        try:
+            if failure is None:
+                waits_for = context.run(work.send, value)
+            else:
+                thrown, failure = failure, None
+                waits_for = context.run(work.throw, thrown)
+        except StopIteration as stop:
+            finished(stop.value, None)
+            return
+        except (asyncio.CancelledError, GeneratorExit) as error:
+            finished(None, error)
+            raise
+        except BaseException as error:  # noqa: BLE001
+            finished(None, error)
+            return

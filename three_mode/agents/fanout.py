@@ -1,0 +1,219 @@
+"""One broadcast to the many agents of this process that listen in the same way.
+
+There is one bus subscription for each pattern and handler of a class, however many agents share it: a message is decoded and
+checked once, then the handler is called for each. While all of them are free that is one plain loop; the few that are busy
+get it through their mailboxes. Every so many messages the loop is timed.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextvars import Context
+from itertools import repeat
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from three_mode.agents.calls import Call, current
+from three_mode.agents.codec import decoder_for
+from three_mode.agents.declare import Kind, Spec, Topic
+from three_mode.agents.requests import Heard
+from three_mode.agents.runs import Run
+from three_mode.errors import BadCall, ConfigurationError
+
+if TYPE_CHECKING:
+    from three_mode.agents.agent import Agent
+    from three_mode.agents.cell import Cell
+    from three_mode.agents.eager import Finished
+    from three_mode.agents.population import Population
+    from transports.bus import Message, Subscription
+
+TIMED = 64  # one message in so many is timed, agent by agent
+
+
+def check_listener(spec: Spec) -> None:
+    """Says at spawn what would be wrong with every message."""
+    if not spec.options.topics:
+        return
+    pattern = spec.options.topics[0].pattern
+    if spec.kind is Kind.STREAM:
+        raise ConfigurationError(
+            f"{spec.function.__qualname__} streams: nobody could read what it yields on {pattern!r}"
+        )
+    if spec.schema.least > 1 or not spec.schema.parameters:
+        raise ConfigurationError(
+            f"{spec.function.__qualname__} listens to {pattern!r}, so it takes one argument: the message"
+        )
+
+
+class Fanout:
+    """The agents that listen to one pattern with one handler."""
+
+    def __init__(self, spec: Spec, topic: Topic, home: "Population") -> None:
+        check_listener(spec)
+        parameters = spec.schema.parameters
+        self.spec, self.topic, self.home = spec, topic, home
+        hint = parameters[0].hint
+        self._decode = None if hint in (Any, object) else decoder_for(hint)
+        self._cells: dict[Cell, int] = {}  # and the count when it joined
+        self._agents: tuple[Agent, ...] = ()
+        self._order: tuple[Cell, ...] = ()
+        self._busy: dict[Cell, None] = {}
+        self.count = 0
+        self.subscription: Subscription | None = None
+
+    @property
+    def cells(self) -> "tuple[Cell, ...]":
+        return self._order
+
+    def add(self, cells: "list[Cell]") -> None:
+        for cell in cells:
+            self._cells[cell] = self.count
+            cell.fanouts = (*cell.fanouts, self)
+            self.look(cell)
+        self.changed()
+
+    def remove(self, cell: "Cell") -> None:
+        self._cells.pop(cell, None)
+        self._busy.pop(cell, None)
+        self.changed()
+
+    def heard(self, cell: "Cell") -> int:
+        """How many messages it began with here."""
+        return self.count - self._cells.get(cell, self.count)
+
+    def changed(self) -> None:
+        """Agents came or went, or one was made anew."""
+        self._order = tuple(self._cells)
+        self._agents = tuple(cell.agent for cell in self._order)
+
+    def look(self, cell: "Cell") -> None:
+        """Keeps the books on who cannot take a message at once."""
+        if cell.ready:
+            self._busy.pop(cell, None)
+        elif cell in self._cells:
+            self._busy[cell] = None
+
+    # delivery ---------------------------------------------------------------------------------------------------------
+    def deliver(self, message: "Message") -> None:
+        try:
+            value = message.payload if self._decode is None else self._decode(message.raw)
+        except (msgspec.MsgspecError, ValueError, TypeError) as error:
+            self._misfit(message, error)
+            return
+        self.count += 1
+        order = self._order
+        if self._busy or (self.spec.options.concurrent > 1 and self._crowded()):
+            order = self._put_aside(value, message)
+        if not self.count % TIMED:
+            self._timed(order, value, message)
+        elif order is self._order and not message.trace:
+            if self.spec.kind is Kind.PLAIN:
+                self._call_all(order, self._agents, value)
+            else:
+                self._start_all(order, self._agents, value, self.home.context)
+        else:
+            self._each(order, value, message)
+
+    def _each(self, order: "tuple[Cell, ...]", value: Any, message: "Message") -> None:
+        agents = tuple(cell.agent for cell in order)
+        if self.spec.kind is Kind.PLAIN:
+            context = self._context(message)
+            context.run(self._call_all, order, agents, value)
+        else:
+            self._start_all(order, agents, value, self._context(message))
+
+    def _context(self, message: "Message") -> Context:
+        context = self.home.context.copy()
+        context.run(current.set, Call(trace=message.trace.partition("|")[0]))
+        return context
+
+    def _call_all(self, order: "tuple[Cell, ...]", agents: "tuple[Agent, ...]", value: Any) -> None:
+        function, left = self.spec.function, iter(agents)
+        while True:
+            try:
+                for agent in left:
+                    function(agent, value)
+                return
+            except BaseException as error:  # noqa: BLE001  # it harms no other: the loop goes on behind it
+                self._at(order, left).failed_in_fanout(self.spec, error)
+
+    def _start_all(
+        self, order: "tuple[Cell, ...]", agents: "tuple[Agent, ...]", value: Any, context: Context
+    ) -> None:
+        left = iter(agents)
+
+        def suspended(task: "asyncio.Task[None]", own: Context) -> "Finished":
+            cell = self._at(order, left)
+            cell.turn += 1
+            call = Call(cell.name, cell.turn, trace=own.run(current.get).trace)
+            own.run(current.set, call)
+            run = Run(cell, self.spec, _Unanswered(), call, 0.0)
+            cell.suspended(run, task)
+            return run.finished
+
+        def failed(error: BaseException) -> None:
+            self._at(order, left).failed_in_fanout(self.spec, error)
+
+        self.home.starter.start_each(map(self.spec.function, left, repeat(value)), context, suspended, failed)
+
+    @staticmethod
+    def _at(order: "tuple[Cell, ...]", left: "Iterator[Agent]") -> "Cell":
+        """The cell that an iterator over the agents has just given."""
+        return order[len(order) - left.__length_hint__() - 1]  # type: ignore[attr-defined]
+
+    def _timed(self, order: "tuple[Cell, ...]", value: Any, message: "Message") -> None:
+        for cell in order:
+            started = time.perf_counter()
+            self._each((cell,), value, message)
+            cell.time(started)
+
+    # those that cannot take it now ------------------------------------------------------------------------------------
+    def _crowded(self) -> bool:
+        return any(cell.side for cell in self._order)
+
+    def _put_aside(self, value: Any, message: "Message") -> "tuple[Cell, ...]":
+        """Queues it for those that are busy; the others are returned."""
+        free = []
+        for cell in self._order:
+            if cell.free_for(self.spec):
+                free.append(cell)
+            else:
+                self._cells[cell] += 1  # counted where it begins
+                done = self.home.settling.put_aside(message.member, message.seq, cell.name)
+                cell.accept(self.spec, Heard(value, message, done))
+        return tuple(free)
+
+    def _misfit(self, message: "Message", error: Exception) -> None:
+        """Nobody here can read it: counted at each, one dead letter, and those who ask for the receipt see it as lost."""
+        hint = self.spec.schema.parameters[0]
+        said = str(error).partition(" - at ")
+        wrong = BadCall(
+            f"{self.spec.function.__qualname__} cannot take what {message.sender} published on {message.topic}: "
+            f"argument {hint.name!r}: {said[0]}{' at ' + said[2] if said[2] else ''}",
+            handler=self.spec.name, argument=hint.name,
+        )  # fmt: skip
+        for cell in self._order:
+            cell.note(wrong)
+            self.home.settling.lost(message.member, message.seq, cell.name)
+        to = f"{len(self._order)} agents on {self.topic.pattern}"
+        self.home.letters.add(to, self.spec.name, message.sender, "bad_call", wrong.message, message.raw)
+
+
+class _Unanswered:
+    """What a broadcast that began at once has instead of a caller."""
+
+    __slots__ = ()
+    trace, sender, raw = "", "", b""
+    deadline = float("inf")
+    streams, tells, answered = False, True, True
+
+    def answer(self, result: Any) -> None: ...
+    def refuse(self, error: Any) -> None: ...
+    def abandoned(self) -> None: ...
+    def on_cancel(self, callback: Any) -> None: ...
+    def arguments(self, agent: str, spec: Spec) -> Any:
+        raise AssertionError("it has begun already")
+
+    def open_stream(self) -> Any:
+        raise AssertionError("a broadcast has no reply")

@@ -1,0 +1,81 @@
+"""What happened to hosts and agents: values for programs, kept for reading, bounded."""
+
+import time
+from collections import deque
+from collections.abc import Callable
+
+import msgspec
+
+
+class HostLost(msgspec.Struct, frozen=True, tag=True):
+    host: str
+    reason: str
+    agents: int
+    when: float = msgspec.field(default_factory=time.time)
+
+
+class HostBack(msgspec.Struct, frozen=True, tag=True):
+    host: str
+    agents: int
+    after: float
+    """Seconds from its end until its agents answered again."""
+    when: float = msgspec.field(default_factory=time.time)
+
+
+class HostGivenUp(msgspec.Struct, frozen=True, tag=True):
+    host: str
+    reason: str
+    when: float = msgspec.field(default_factory=time.time)
+
+
+class HostBlocked(msgspec.Struct, frozen=True, tag=True):
+    """A host's loop does not turn. `agent` and `handler` say who holds it, `where` at which line; empty if none is known."""
+
+    host: str
+    seconds: float
+    agent: str = ""
+    handler: str = ""
+    where: str = ""
+    when: float = msgspec.field(default_factory=time.time)
+
+    def __str__(self) -> str:
+        who = f"{self.agent}.{self.handler} ({self.where})" if self.agent else self.where or "nobody known"
+        return f"the loop of {self.host} has been blocked for {self.seconds:.1f} s by {who}"
+
+
+class HostFreed(msgspec.Struct, frozen=True, tag=True):
+    host: str
+    when: float = msgspec.field(default_factory=time.time)
+
+
+class AgentRestarted(msgspec.Struct, frozen=True, tag=True):
+    agent: str
+    host: str
+    reason: str
+    when: float = msgspec.field(default_factory=time.time)
+
+
+class AgentGivenUp(msgspec.Struct, frozen=True, tag=True):
+    """It stays away: its strategy says so, or it came back too often."""
+
+    agent: str
+    reason: str
+    failed: bool
+    when: float = msgspec.field(default_factory=time.time)
+
+
+Happening = HostLost | HostBack | HostGivenUp | HostBlocked | HostFreed | AgentRestarted | AgentGivenUp
+
+
+class Happenings:
+    def __init__(self, kept: int = 1000) -> None:
+        self._kept: deque[Happening] = deque(maxlen=kept)
+        self.listeners: list[Callable[[Happening], None]] = []
+
+    def add(self, what: Happening) -> None:
+        self._kept.append(what)
+        for listener in tuple(self.listeners):
+            listener(what)
+
+    def read(self) -> list[Happening]:
+        return list(self._kept)

@@ -1,0 +1,1 @@
+"""A host: one process with an event loop and many agents."""

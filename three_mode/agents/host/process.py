@@ -1,0 +1,54 @@
+"""The body of a host process: joins the bus, takes orders, and ends when it is told to, or when the orchestrator dies."""
+
+import asyncio
+import gc
+import os
+import signal
+from typing import Any
+
+from three_mode.agents import spawning
+from three_mode.agents.codec import encode
+from three_mode.agents.host.lines import HostConfig
+from three_mode.agents.host.service import HostService
+from three_mode.agents.host.watchdog import Watchdog
+from three_mode.agents.link import Link
+from three_mode.agents.orders import ORCHESTRATOR, Failed, host_name
+from three_mode.agents.population import Population
+from transports.bus import Bus, BusError, BusOptions, Encoded
+
+
+async def serve(config: HostConfig, fd: int) -> None:
+    loop = asyncio.get_running_loop()
+    over: asyncio.Event = asyncio.Event()
+    orphaned = False
+
+    def told(line: dict[str, Any]) -> None:
+        nonlocal orphaned
+        orphaned = orphaned or line.get("kind") == "orphaned"
+        over.set()
+
+    watchdog = Watchdog(fd, loop, config.blocked_after, told)
+    watchdog.start()
+    loop.add_signal_handler(signal.SIGTERM, over.set)
+    bus = await Bus.join(config.bus, BusOptions(label=config.label, create=False, **config.bus_options))
+    link = Link(bus, config.default_within)
+
+    def tell_supervisor(failed: Failed) -> None:
+        try:
+            bus.send(ORCHESTRATOR, Encoded(encode(failed)), topic="failed", sender=host_name(config.label))
+        except BusError as error:
+            link.letters.add(ORCHESTRATOR, "failed", failed.name, error.code, failed.reason, encode(failed))
+
+    population = Population(link, config.label, tell_supervisor)
+    population.seed = config.seed
+    service = HostService(population, lambda: watchdog.lag)
+    await bus.register(host_name(config.label), service.on_request)
+    gc.freeze()  # what was loaded lives as long as the process: the collector need not look at it
+    watchdog.say(kind="ready", member=bus.id, pid=os.getpid())
+    await over.wait()
+    if not orphaned:
+        await spawning.stop(tuple(population.cells), population, "was stopped with its host")
+    watchdog.stop()
+    link.close()
+    await bus.leave(within=0.2 if orphaned else 1.0)
+    watchdog.say(kind="left")

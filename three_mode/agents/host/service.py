@@ -1,0 +1,127 @@
+"""The orders that a host takes over the bus, each answered by a value."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from three_mode.agents import faults, spawning
+from three_mode.agents.cell import State
+from three_mode.agents.codec import decoder_for, encode
+from three_mode.agents.many import Many
+from three_mode.agents.orders import HostSettled, NamesOrder, SettledOrder, Spawned, SpawnOrder
+from three_mode.agents.population import Population
+from three_mode.agents.reports import Meter, agent_report, host_report
+from three_mode.errors import NoSuchAgent, ThreeModeError
+from three_mode.messages import encode_error
+from transports.bus import CallCancelled, Encoded, Request
+
+_spawn = decoder_for(SpawnOrder)
+_names = decoder_for(NamesOrder)
+_settled = decoder_for(SettledOrder)
+
+
+class HostService:
+    def __init__(self, population: Population, lag: Callable[[], float] = lambda: 0.0) -> None:
+        self._population, self._lag = population, lag
+        self._meter = Meter()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._orders: dict[str, Callable[[bytes], Awaitable[Any]]] = {
+            "spawn": self._on_spawn, "stop": self._on_stop, "restart": self._on_restart,
+            "pause": self._on_pause, "resume": self._on_resume, "report": self._on_report, "letters": self._on_letters,
+        }  # fmt: skip
+
+    def on_request(self, request: Request) -> None:
+        """The bus calls this for every order to this host."""
+        if request.topic == "settled":
+            self._on_settled(request)
+        elif request.topic == "gather":
+            Many(request, self._population)
+        elif request.topic in self._orders:
+            task = asyncio.get_running_loop().create_task(self._answer(request))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        else:
+            request.fail(*faults.to_wire(NoSuchAgent(f"a host takes no order {request.topic!r}")))
+
+    async def _answer(self, request: Request) -> None:
+        try:
+            result = await self._orders[request.topic](request.raw)
+            request.reply(Encoded(encode(result)))
+        except CallCancelled:
+            pass  # whoever asked has gone
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001  # whatever it is goes to whoever gave the order
+            request.fail(*faults.to_wire(faults.of_handler(error, self._population.label, request.topic)))
+
+    async def _on_spawn(self, raw: bytes) -> Spawned:
+        failed = await spawning.spawn(_spawn(raw), self._population)
+        return Spawned(_encoded(failed))
+
+    async def _on_stop(self, raw: bytes) -> list[str]:
+        order: NamesOrder = _names(raw)
+        return await spawning.stop(order.names, self._population, order.why)
+
+    async def _on_restart(self, raw: bytes) -> Spawned:
+        order: NamesOrder = _names(raw)
+        return Spawned(_encoded(await spawning.restart(order.names, self._population, order.why)))
+
+    async def _on_pause(self, raw: bytes) -> None:
+        for cell in self._cells(raw):
+            if cell.state is State.RUNNING:
+                cell.state = State.PAUSED
+                for fanout in cell.fanouts:
+                    fanout.look(cell)
+
+    async def _on_resume(self, raw: bytes) -> None:
+        for cell in self._cells(raw):
+            if cell.state is State.PAUSED:
+                cell.resume()
+
+    def _cells(self, raw: bytes) -> list[Any]:
+        cells = self._population.cells
+        return [cells[name] for name in _names(raw).names if name in cells]
+
+    async def _on_report(self, raw: bytes) -> list[Any]:
+        label = self._population.label
+        agents = [agent_report(cell, label) for cell in self._population.cells.values()]
+        return [host_report(self._population, self._meter, self._lag()), agents]
+
+    async def _on_letters(self, raw: bytes) -> list[Any]:
+        letters = self._population.letters
+        return [letters.count, letters.read()]
+
+    def _on_settled(self, request: Request) -> None:
+        """Answers once nobody here is late with that broadcast, or when the time it was given is over."""
+        order: SettledOrder = _settled(request.raw)
+        population, loop = self._population, asyncio.get_running_loop()
+        done: list[Callable[[], None]] = []
+
+        def answer() -> None:
+            if not done:
+                return
+            take_back, timer = done.pop(), timers.pop()
+            timer.cancel()
+            take_back()
+            late, lost = population.settling.count(order.member, order.seq)
+            try:
+                request.reply(Encoded(encode(HostSettled(population.listening(order.topic), late, lost))))
+            except CallCancelled:
+                pass
+
+        timers = [loop.call_later(order.within, answer)]
+        done.append(lambda: None)
+        take_back = population.settling.when_settled(order.member, order.seq, answer)
+        if done:
+            done[0] = take_back
+
+        def give_up(_: str) -> None:
+            done.clear()
+            for timer in timers:
+                timer.cancel()
+
+        request.on_cancel(give_up)
+
+
+def _encoded(failed: dict[str, ThreeModeError]) -> dict[str, dict[str, Any]]:
+    return {name: encode_error(error) for name, error in failed.items()}

@@ -1,0 +1,138 @@
+"""Classes travel by name: how a class becomes a `ClassPath` here and a class again in another process.
+
+A class from `__main__` works by importing that script under another name, with whatever is behind its main guard left out.
+"""
+
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import msgspec
+
+from three_mode.errors import ConfigurationError
+
+MAIN = "__three_mode_main__"
+_importing_main = False
+
+
+class ClassPath(msgspec.Struct, frozen=True):
+    """Where a class is found: a module that can be imported, or else a file."""
+
+    module: str
+    name: str
+    file: str = ""
+
+    def __str__(self) -> str:
+        return f"{'__main__' if self.module == MAIN else self.module}.{self.name}"
+
+
+def path_of(kind: type) -> ClassPath:
+    """The path of a class, or an error that says why another process could not find it."""
+    name, module = kind.__qualname__, kind.__module__
+    if "<locals>" in name:
+        raise ConfigurationError(
+            f"{name.replace('.<locals>', '')} is defined inside a function, where another process cannot find it",
+            hint="move the class to the top level of its module",
+        )
+    loaded = sys.modules.get(module)
+    file = getattr(loaded, "__file__", None) or ""
+    if module != "__main__":
+        _check(loaded, name, kind)
+        return ClassPath(module, name, str(Path(file).resolve()) if file.endswith(".py") else "")
+    spec = getattr(loaded, "__spec__", None)
+    if spec is not None:  # python -m package.module
+        module = (
+            spec.name.removesuffix(".__main__") + ".__main__" if file.endswith("__main__.py") else spec.name
+        )
+        return ClassPath(module, name, str(Path(file).resolve()))
+    if not file or not Path(file).is_file():
+        raise ConfigurationError(
+            f"{name} is defined at a prompt or in a notebook, where another process cannot find it",
+            hint="put the class into a file and import it",
+        )
+    return ClassPath(MAIN, name, str(Path(file).resolve()))
+
+
+def _check(loaded: ModuleType | None, name: str, kind: type) -> None:
+    found: Any = loaded
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    if found is not kind:
+        raise ConfigurationError(
+            f"{kind.__module__}.{name} is not the class that was given",
+            hint="give the class its name at the module's top level",
+        )
+
+
+def load(path: ClassPath) -> type:
+    """The class, imported here."""
+    found: Any = _module(path)
+    for part in path.name.split("."):
+        found = getattr(found, part, None)
+        if found is None:
+            raise ConfigurationError(
+                f"{path.module if path.module != MAIN else path.file} has no {path.name}",
+                hint="it may be made behind the main guard: move the class above it",
+            )
+    if not isinstance(found, type):
+        raise ConfigurationError(f"{path} is no class")
+    return found
+
+
+def _module(path: ClassPath) -> ModuleType:
+    if path.module in sys.modules:
+        return sys.modules[path.module]
+    if path.module == MAIN or path.module.endswith(".__main__"):
+        return _import_main(path)
+    try:
+        return importlib.import_module(path.module)
+    except ModuleNotFoundError as error:
+        if not path.file or error.name is None or not path.module.startswith(error.name):
+            raise ConfigurationError(f"importing {path.module} in a host failed: {error}") from error
+        return _from_file(path.module, path.file)
+
+
+def _import_main(path: ClassPath) -> ModuleType:
+    """The script of the orchestrator's process, under another name, so that what its main guard holds does not run."""
+    global _importing_main
+    _importing_main = True
+    try:
+        if path.module != MAIN:
+            return importlib.import_module(path.module)
+        return _from_file(MAIN, path.file)
+    except RuntimeError as error:
+        if "running event loop" not in str(error):
+            raise
+        raise no_guard(path.file) from error
+    finally:
+        _importing_main = False
+
+
+def _from_file(name: str, file: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise ConfigurationError(f"{file} cannot be imported as Python")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def refuse_while_importing_main() -> None:
+    """For whatever must not happen while a host imports the script that started it."""
+    if _importing_main:
+        raise no_guard("the script")
+
+
+def no_guard(file: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{file} starts its work when it is imported; hosts import it to find its classes",
+        hint='put the work under `if __name__ == "__main__":`',
+    )

@@ -1,0 +1,212 @@
+"""`Orchestrator`: host processes, the agents in them, and their supervision. `async with Orchestrator(hosts=2) as orc: ...`"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self, overload
+
+from three_mode.agents import faults
+from three_mode.agents.agent import Agent
+from three_mode.agents.calls import DEFAULT_WITHIN
+from three_mode.agents.care import Care
+from three_mode.agents.declare import specs_of
+from three_mode.agents.desk import Desk
+from three_mode.agents.fanout import check_listener
+from three_mode.agents.happenings import Happening, Happenings
+from three_mode.agents.host.lines import HostConfig
+from three_mode.agents.hosts import HostOptions, Hosts, new_bus_name, search_path
+from three_mode.agents.importing import path_of, refuse_while_importing_main
+from three_mode.agents.ledger import Ledger
+from three_mode.agents.letters import DeadLetter
+from three_mode.agents.link import Link
+from three_mode.agents.orders import SpawnOrder, Table
+from three_mode.agents.refs import AgentGroup, AgentRef
+from three_mode.agents.spawning import init_schema
+from three_mode.agents.supervision import Restart
+from three_mode.agents.talking import Talking
+from three_mode.agents.verbs import Voice
+from three_mode.errors import ConfigurationError
+from transports.bus import Bus, BusError, BusOptions
+
+Whom = AgentRef | AgentGroup | str | Iterable[AgentRef | str]
+
+
+@dataclass(frozen=True)
+class OrchestratorOptions:
+    hosts: HostOptions = field(default_factory=HostOptions)
+    bus: BusOptions = field(default_factory=lambda: BusOptions(label="orchestrator"))
+    host_bus: dict[str, Any] = field(default_factory=dict)
+    """Options of the bus for the hosts, where they differ from the defaults (`{"carrier": "zmq"}`)."""
+    default_within: float = DEFAULT_WITHIN
+    """Seconds of a call for which nobody said any."""
+    seed: int = 0
+    """Of the agents' own chance: the same seed, the same chance."""
+    record: str = ""
+    """A file that every message is written to, for `replay`."""
+    stop_within: float = 5.0
+
+
+class Orchestrator(Talking):
+    """Starts `hosts` processes on a bus and keeps agents alive in them. Use it as an async context manager."""
+
+    def __init__(self, hosts: int = 2, name: str = "", *, options: OrchestratorOptions | None = None) -> None:
+        refuse_while_importing_main()
+        if hosts < 1:
+            raise ConfigurationError(f"an orchestrator has at least one host, not {hosts}")
+        self.name = name or new_bus_name()
+        self.options = options or OrchestratorOptions()
+        self._count = hosts
+        self.happenings = Happenings()
+        self.ledger = Ledger()
+        self._link: Link | None = None
+        self._care: Care | None = None
+        self._desk: Desk | None = None
+
+    # life -------------------------------------------------------------------------------------------------------------
+    async def __aenter__(self) -> Self:
+        try:
+            bus = await Bus.join(self.name, self.options.bus)
+        except BusError as error:
+            raise faults.from_bus(error, self.name, "join") from None
+        self._link = Link(bus, self.options.default_within)
+        self._voice = Voice(self._link, "orchestrator")
+        hosts = Hosts(self._config, self.options.hosts, self.happenings, self._lost, self._back, self._gone)
+        self._care = Care(self._link, hosts, self.ledger, self.happenings)
+        self._desk = Desk(self._care, self._link)
+        self._link.blame = self._care.blame
+        try:
+            await self._desk.open()
+            await hosts.start(self._count)
+        except BaseException:
+            await self.aclose()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Stops the hosts, with their agents, and leaves the bus."""
+        link, self._link = self._link, None
+        if link is None:
+            return
+        assert self._care is not None
+        await self._care.hosts.close(self.options.stop_within)
+        link.close()
+        await link.bus.leave()
+
+    def _config(self, label: str) -> HostConfig:
+        return HostConfig(
+            bus=self.name, label=label, path=search_path(), seed=self.options.seed, record=self.options.record,
+            blocked_after=self.options.hosts.blocked_after, default_within=self.options.default_within,
+            bus_options=self.options.host_bus,
+        )  # fmt: skip
+
+    def _lost(self, *what: Any) -> None:
+        self.care.host_lost(*what)
+
+    async def _back(self, host: Any) -> None:
+        await self.care.host_back(host)
+
+    async def _gone(self, host: Any) -> None:
+        await self.care.host_gone(host)
+
+    @property
+    def care(self) -> Care:
+        if self._care is None or self._link is None:
+            raise ConfigurationError(
+                "this orchestrator is not running", hint="async with Orchestrator() as orc: ..."
+            )
+        return self._care
+
+    @property
+    def bus(self) -> Bus:
+        return self.care.link.bus
+
+    # agents -----------------------------------------------------------------------------------------------------------
+    @overload
+    async def spawn(
+        self, kind: type[Agent], count: int, *, name: str = "", roles: Sequence[str] = (), restart: Restart | str = ...,
+        within: float = ..., **init: Any,
+    ) -> AgentGroup: ...  # fmt: skip
+    @overload
+    async def spawn(
+        self, kind: type[Agent], *, name: str = "", roles: Sequence[str] = (), restart: Restart | str = ...,
+        within: float = ..., **init: Any,
+    ) -> AgentRef: ...  # fmt: skip
+    async def spawn(
+        self, kind: type[Agent], count: int | None = None, *, name: str = "", roles: Sequence[str] = (),
+        restart: Restart | str = "transient", within: float = 30.0, **init: Any,
+    ) -> AgentGroup | AgentRef:  # fmt: skip
+        """Makes `count` agents, spread over the hosts, and returns when all answer: the group, or without a count one agent.
+
+        `init` are the arguments of its `__init__`. Either all of them are made, or the error of the first that could not be.
+        """
+        care = self.care
+        name = check_name(name or kind.__name__.lower())
+        if count is not None and count < 0:
+            raise ConfigurationError(f"cannot spawn {count} agents")
+        given: Any = kind
+        if not (isinstance(given, type) and issubclass(given, Agent)):
+            raise ConfigurationError(f"{kind!r} is no Agent", hint="class Scout(Agent): ...")
+        specs = specs_of(kind)
+        for spec in specs.values():
+            check_listener(spec)
+        policy = Restart.of(restart)
+        order = SpawnOrder(
+            group=name, numbers=(), target=path_of(kind), roles=(name, *(check_name(role) for role in roles)),
+            init=init_schema(kind).encode_call(name, "__init__", (), init), on_error=policy.on_error,
+        )  # fmt: skip
+        numbers = await care.spawn(kind, order, policy, 1 if count is None else count, within)
+        group = AgentGroup(name, numbers, self._voice)
+        return group[0] if count is None else group
+
+    async def stop(self, whom: Whom, within: float = 10.0) -> None:
+        """Ends agents: what they have in hand may finish, and they do not come back."""
+        await self.care.stop(names_of(whom), within)
+
+    async def restart(self, whom: Whom, within: float = 10.0) -> None:
+        """Makes agents anew, in place."""
+        await self.care.restart(names_of(whom), "asked for", within)
+
+    async def pause(self, whom: Whom, within: float = 10.0) -> None:
+        """Lets messages wait in the mailboxes until `resume`."""
+        await self.care.order("pause", names_of(whom), within)
+
+    async def resume(self, whom: Whom, within: float = 10.0) -> None:
+        await self.care.order("resume", names_of(whom), within)
+
+    # what is seen -----------------------------------------------------------------------------------------------------
+    async def table(self, within: float = 2.0) -> Table:
+        """All hosts and agents, with figures. A host that does not answer is named, not waited for."""
+        return await self.care.table(within)
+
+    async def dead_letters(self, within: float = 2.0) -> list[DeadLetter]:
+        """Messages that reached nobody, the oldest first."""
+        return await self.care.dead_letters(within)
+
+    @property
+    def events(self) -> list[Happening]:
+        """What happened to hosts and agents, the oldest first."""
+        return self.happenings.read()
+
+    def on_event(self, listener: Callable[[Happening], None]) -> None:
+        self.happenings.listeners.append(listener)
+
+
+def names_of(whom: Whom) -> list[str]:
+    if isinstance(whom, str):
+        return [whom]
+    if isinstance(whom, AgentRef):
+        return [whom.name]
+    if isinstance(whom, AgentGroup):
+        return whom.names
+    return [one if isinstance(one, str) else one.name for one in whom]
+
+
+def check_name(name: str) -> str:
+    if not name or any(letter in "/@:." or letter.isspace() for letter in name):
+        raise ConfigurationError(f"{name!r} is no name for a group or role", hint="letters, digits, - and _")
+    return name

@@ -1,0 +1,185 @@
+"""The agents of one process: who is here, what they listen to, and how a message finds its cell."""
+
+import asyncio
+import contextvars
+import hashlib
+import logging
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from three_mode.agents.cell import Cell, State
+from three_mode.agents.declare import Spec, Topic
+from three_mode.agents.eager import Starter
+from three_mode.agents.fanout import Fanout
+from three_mode.agents.link import Link
+from three_mode.agents.orders import Failed, role_name
+from three_mode.agents.requests import FromBus
+from three_mode.agents.settling import Settling
+from three_mode.agents.verbs import Voice
+from three_mode.errors import NoSuchAgent, ThreeModeError
+from transports.bus import Evicted, Gap, Policy, Request, SubscribeOptions, WriterGone
+from transports.bus.topics import matches
+
+if TYPE_CHECKING:
+    from three_mode.agents.requests import Incoming
+
+log = logging.getLogger("three_mode.agents")
+
+
+class Population:
+    def __init__(self, link: Link, label: str, tell_supervisor: Callable[[Failed], None]) -> None:
+        self.link, self.label, self.letters = link, label, link.letters
+        self.loop = asyncio.get_running_loop()
+        self.starter = Starter(self.loop)
+        self.context = contextvars.copy_context()
+        self.settling = Settling()
+        self.cells: dict[str, Cell] = {}
+        self.fanouts: dict[tuple[Spec, Topic], Fanout] = {}
+        self.roles: dict[str, list[Cell]] = {}
+        self._tell_supervisor = tell_supervisor
+        self.seed = 0
+
+    # how messages come in ---------------------------------------------------------------------------------------------
+    def on_request(self, request: Request) -> None:
+        """The bus calls this for every message to an agent here."""
+        cell = self.cells.get(request.to)
+        if cell is None:
+            cell = self._chosen(request.to)
+            if cell is None:
+                self.turn_away(request, self.no_such(request.to, request.topic))
+                return
+        spec = cell.specs.get(request.topic)
+        if spec is None:
+            self.turn_away(request, self.no_such(cell.name, request.topic))
+            return
+        cell.accept(spec, FromBus(request))
+
+    def _chosen(self, address: str) -> Cell | None:
+        """The agent of a role with the least to do; among equals the one that was chosen longest ago."""
+        cells = (
+            self.roles.get(address.removeprefix("any:").partition("@")[0])
+            if address.startswith("any:")
+            else None
+        )
+        if not cells:
+            return None
+        place = next((place for place, cell in enumerate(cells) if cell.ready), None)
+        if place is None:
+            place = min(range(len(cells)), key=lambda one: cells[one].load)
+        cell = cells.pop(place)
+        cells.append(cell)
+        return cell
+
+    def turn_away(self, request: Request, error: ThreeModeError) -> None:
+        incoming = FromBus(request)
+        if incoming.tells:
+            self.letters.add(
+                request.to, request.topic, request.sender, "no_such_agent", error.message, request.raw
+            )
+        incoming.refuse(error)
+
+    def no_such(self, name: str, handler: str) -> NoSuchAgent:
+        cell = self.cells.get(name)
+        if cell is None:
+            return NoSuchAgent(f"no agent {name!r} is here", agent=name, handler=handler)
+        known = ", ".join(sorted(cell.specs)) or "none"
+        kind = type(cell.agent).__name__
+        return NoSuchAgent(
+            f"{name} has no handler {handler!r}", hint=f"{kind} has: {known}", agent=name, handler=handler
+        )
+
+    def refuse(self, cell: Cell, spec: Spec, request: "Incoming", error: ThreeModeError) -> None:
+        """A message that this agent will not handle: its caller gets the error; without a caller it is a dead letter."""
+        if request.tells and not request.answered:
+            code = type(error).__name__
+            self.letters.add(cell.name, spec.name, request.sender, code, error.message, request.raw)
+        request.refuse(error)
+
+    # what agents listen to --------------------------------------------------------------------------------------------
+    async def listen(self, cells: list[Cell]) -> None:
+        """Joins them to the fanouts of their class; a subscription is made for each that is new."""
+        made: list[Fanout] = []
+        for spec in cells[0].specs.values() if cells else ():
+            for topic in spec.options.topics:
+                fanout = self.fanouts.get((spec, topic))
+                if fanout is None:
+                    fanout = self.fanouts[spec, topic] = Fanout(spec, topic, self)
+                    made.append(fanout)
+                fanout.add(cells)
+        if made:
+            wanted = [(one.topic.pattern, one.deliver, self._options(one)) for one in made]
+            for fanout, subscription in zip(made, await self.link.bus.subscribe_many(wanted), strict=True):
+                fanout.subscription = subscription
+
+    def _options(self, fanout: Fanout) -> SubscribeOptions:
+        return SubscribeOptions(
+            policy=Policy(fanout.topic.delivery), replay=fanout.topic.replay,
+            on_event=lambda event: self._missed(fanout, event), subscriber=f"{self.label}:{fanout.spec.name}",
+        )  # fmt: skip
+
+    def _missed(self, fanout: Fanout, event: "Gap | WriterGone | Evicted") -> None:
+        for cell in fanout.cells:
+            if isinstance(event, Gap):
+                cell.gaps += event.count
+            try:
+                cell.agent.missed(event)
+            except Exception as error:  # noqa: BLE001  # an agent's own hook
+                cell.failed_in_fanout(fanout.spec, error)
+
+    def listening(self, topic: str) -> int:
+        """How many agents here hear a topic."""
+        heard = [one.cells for (_, wanted), one in self.fanouts.items() if matches(wanted.pattern, topic)]
+        return len(heard[0]) if len(heard) == 1 else len({cell for cells in heard for cell in cells})
+
+    # who is here ------------------------------------------------------------------------------------------------------
+    def add(self, cells: Iterable[Cell], roles: Iterable[str]) -> list[str]:
+        """Their names, and those of roles that are new here: what is to be registered on the bus."""
+        names = []
+        cells = list(cells)
+        for cell in cells:
+            self.cells[cell.name] = cell
+            names.append(cell.name)
+        for role in roles:
+            if not self.roles.get(role):
+                names.append(role_name(role, self.label))
+            self.roles.setdefault(role, []).extend(cells)
+        return names
+
+    def remove(self, cell: Cell) -> list[str]:
+        """The names that go with it."""
+        cell.state = State.STOPPED
+        names = [cell.name] if self.cells.pop(cell.name, None) else []
+        for fanout in cell.fanouts:
+            fanout.remove(cell)
+        cell.fanouts = ()
+        for role, cells in self.roles.items():
+            if cell in cells:
+                cells.remove(cell)
+                if not cells:
+                    names.append(role_name(role, self.label))
+        return names
+
+    # what cells ask of their home -------------------------------------------------------------------------------------
+    def voice_of(self, cell: Cell) -> Voice:
+        return Voice(self.link, cell.name, cell)
+
+    def seed_of(self, name: str) -> int:
+        return int.from_bytes(hashlib.blake2b(f"{self.seed}:{name}".encode(), digest_size=8).digest())
+
+    def handler_failed(self, cell: Cell, spec: Spec, error: ThreeModeError) -> None:
+        log.debug("%s", error)
+        if cell.options.on_error and cell.state is State.RUNNING:
+            cell.state = State.PAUSED  # until it is made anew
+            for fanout in cell.fanouts:
+                fanout.look(cell)
+            self._tell_supervisor(Failed(cell.name, f"{type(error).__name__}: {error.message}", False))
+
+    def ends_itself(self, cell: Cell) -> None:
+        cell.state = State.STOPPING
+        for fanout in cell.fanouts:
+            fanout.look(cell)
+        self.loop.call_soon(self.look_for_end, cell)
+
+    def look_for_end(self, cell: Cell) -> None:
+        if cell.run is None and cell.state is State.STOPPING:
+            self._tell_supervisor(Failed(cell.name, "ended itself", True))

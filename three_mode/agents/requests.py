@@ -1,0 +1,170 @@
+"""What a cell is handed: a request from the bus, a broadcast that had to wait, or one of many asked at once."""
+
+import math
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from three_mode.agents import faults
+from three_mode.agents.codec import encode
+from three_mode.agents.declare import Spec
+from three_mode.errors import BadResult, ThreeModeError
+from transports.bus import CallCancelled, Encoded, Kind, NotEncodable, ReplyStream, Request, TooLarge
+
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+class Parts(Protocol):
+    async def send(self, part: Any) -> None: ...
+
+
+class Incoming(Protocol):
+    """One message to one agent, and the way back to whoever sent it."""
+
+    @property
+    def trace(self) -> str: ...
+    @property
+    def deadline(self) -> float: ...
+    @property
+    def streams(self) -> bool: ...
+    @property
+    def answered(self) -> bool: ...
+
+    @property
+    def sender(self) -> str: ...
+    @property
+    def raw(self) -> bytes: ...
+    @property
+    def tells(self) -> bool:
+        """Nobody waits for an answer."""
+        ...
+
+    def arguments(self, agent: str, spec: Spec) -> Arguments: ...
+    def answer(self, result: Any) -> None: ...
+    def refuse(self, error: ThreeModeError) -> None: ...
+    def abandoned(self) -> None: ...
+    def on_cancel(self, callback: Callable[[str], None]) -> None: ...
+    def open_stream(self) -> Parts: ...
+
+
+class FromBus:
+    """A request that came over the bus."""
+
+    __slots__ = ("_out", "_request", "answered", "deadline", "streams", "tells", "trace")
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._out: ReplyStream | None = None
+        kind = request.kind
+        self.trace, self.deadline = request.trace, request.deadline
+        self.tells, self.streams = kind is Kind.SEND, kind is Kind.STREAM
+        self.answered = False
+
+    @property
+    def sender(self) -> str:
+        return self._request.sender
+
+    @property
+    def raw(self) -> bytes:
+        return self._request.raw
+
+    def arguments(self, agent: str, spec: Spec) -> Arguments:
+        return spec.schema.decode_call(agent, spec.name, self._request.raw)
+
+    def answer(self, result: Any) -> None:
+        if self.tells or self.answered:
+            return
+        if self.streams:
+            self.answered = True
+            if self._out is not None:
+                self._out.end()
+            return
+        raw = encode(result)
+        try:
+            self._request.reply(Encoded(raw))
+        except TooLarge as error:
+            raise BadResult(
+                f"the result of {self._request.topic} is too large: {error}", agent=self._request.to
+            ) from None
+        except CallCancelled:
+            pass  # the caller went away in this very moment, and knows
+        self.answered = True
+
+    def refuse(self, error: ThreeModeError) -> None:
+        if self.tells or self.answered:
+            return
+        self.answered = True
+        try:
+            (self._out or self._request).fail(*faults.to_wire(error))
+        except CallCancelled:
+            pass
+        except (NotEncodable, TooLarge) as reason:  # an error with fields that cannot travel
+            self._request.fail(faults.REMOTE, f"{error.message} ({reason})", None)
+
+    def abandoned(self) -> None:
+        self.answered = True
+
+    def on_cancel(self, callback: Callable[[str], None]) -> None:
+        if not self.tells:
+            self._request.on_cancel(callback)
+
+    def open_stream(self) -> Parts:
+        self._out = self._request.open_stream()
+        return _EncodedParts(self._out, self._request)
+
+
+class _EncodedParts:
+    __slots__ = ("_out", "_request")
+
+    def __init__(self, out: ReplyStream, request: Request) -> None:
+        self._out, self._request = out, request
+
+    async def send(self, part: Any) -> None:
+        try:
+            payload = Encoded(encode(part))
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise faults.of_result(part, error, self._request.to, self._request.topic) from None
+        if not self._out.try_send(payload):
+            await self._out.send(payload)
+
+
+class Heard:
+    """A broadcast that an agent could not take at once."""
+
+    __slots__ = ("_done", "_value", "answered", "raw", "sender", "trace")
+    deadline = math.inf
+    streams = False
+    tells = True
+
+    def __init__(self, value: Any, message: Any, done: Callable[[bool], None]) -> None:
+        self._value, self._done = value, done
+        self.raw, self.sender, self.trace = message.raw, message.sender, message.trace
+        self.answered = False
+
+    def arguments(self, agent: str, spec: Spec) -> Arguments:
+        self._settle(True)  # it has begun: what a receipt asks for
+        return (self._value,), {}
+
+    def answer(self, result: Any) -> None:
+        self.answered = True
+
+    def refuse(self, error: ThreeModeError) -> None:
+        self._settle(False)
+        self.answered = True
+
+    def abandoned(self) -> None:
+        self.answered = True
+
+    def _settle(self, begun: bool) -> None:
+        if not self.answered:
+            done, self._done = self._done, _nothing
+            done(begun)
+
+    def on_cancel(self, callback: Callable[[str], None]) -> None:
+        """Nobody can cancel a broadcast."""
+
+    def open_stream(self) -> Parts:
+        raise TypeError("a broadcast has no reply")
+
+
+def _nothing(begun: bool) -> None:
+    pass

@@ -1,0 +1,53 @@
+"""Any agent of a role: the caller chooses a host, the host chooses its least busy agent.
+
+The host knows its mailboxes exactly. Between hosts the caller goes by what it has itself in flight there, in turn where that is
+equal. Roles are names on the bus (`any:ROLE@HOST`), so they come and go with their hosts.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from three_mode.errors import NoSuchAgent
+
+
+class Roles:
+    __slots__ = ("_flying", "_hosts")
+
+    def __init__(self) -> None:
+        self._hosts: dict[str, dict[str, None]] = {}
+        self._flying: dict[str, int] = {}
+
+    def appeared(self, names: Iterable[str]) -> None:
+        for name in names:
+            if name.startswith("any:"):
+                self._hosts.setdefault(_role(name), {})[name] = None
+
+    def disappeared(self, names: Iterable[str]) -> None:
+        for name in names:
+            if name.startswith("any:"):
+                self._hosts.get(_role(name), {}).pop(name, None)
+                self._flying.pop(name, None)
+
+    @contextmanager
+    def chosen(self, role: str) -> Iterator[str]:
+        """The address to call; while in the block it counts as a call in flight."""
+        hosts = self._hosts.get(role)
+        if not hosts:
+            raise NoSuchAgent(
+                f"no agent has the role {role!r}",
+                agent=role,
+                hint="spawn(..., roles=[...]); a group's name is a role too",
+            )
+        address = min(hosts, key=lambda one: self._flying.get(one, 0))
+        del hosts[address]  # behind the others: whoever is equal is taken in turn
+        hosts[address] = None
+        self._flying[address] = self._flying.get(address, 0) + 1
+        try:
+            yield address
+        finally:
+            if address in self._flying:
+                self._flying[address] -= 1
+
+
+def _role(name: str) -> str:
+    return name.removeprefix("any:").partition("@")[0]

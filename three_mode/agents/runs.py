@@ -1,0 +1,44 @@
+"""A handler that runs as a coroutine: who waits for it, and how it is cancelled."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+from three_mode.agents.calls import Call
+from three_mode.agents.declare import Spec
+
+if TYPE_CHECKING:
+    from three_mode.agents.cell import Cell
+    from three_mode.agents.requests import Incoming
+
+
+class Run:
+    __slots__ = ("__weakref__", "call", "cancelled", "cell", "request", "since", "spec", "started", "task")
+
+    def __init__(self, cell: "Cell", spec: Spec, request: "Incoming", call: Call, started: float) -> None:
+        self.cell, self.spec, self.request, self.call, self.started = cell, spec, request, call, started
+        self.task: asyncio.Task[None] | None = None
+        self.cancelled = ""
+        self.since = 0.0  # when it first had to wait
+
+    def finished(self, result: Any, failure: BaseException | None) -> None:
+        self.cell.ended(self, result, failure)
+
+    def cancel(self, reason: str) -> None:
+        """The caller cancelled, died or ran out of time, or the agent is being stopped."""
+        if not self.cancelled:
+            self.cancelled = reason or "cancelled"
+            if self.task is not None:
+                self.task.cancel()
+
+    def gave_up(self) -> None:
+        """It ended because it was cancelled: nobody waits for an answer, but the books are closed."""
+        self.request.abandoned()
+
+    async def stream(self, parts: AsyncGenerator[Any, None]) -> None:
+        """Sends each part when the consumer has room for it; a slow one slows only this."""
+        out = self.request.open_stream()
+        async with aclosing(parts):
+            async for part in parts:
+                await out.send(part)

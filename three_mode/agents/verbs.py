@@ -1,0 +1,188 @@
+"""The verbs: tell, ask, stream, broadcast, gather. The same from the orchestrator, an agent, or a process that joined."""
+
+import time
+from collections.abc import Awaitable, Generator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from three_mode.agents import groupcall
+from three_mode.agents.calls import Call, current, time_for
+from three_mode.agents.codec import Decode, decode_any, encode
+from three_mode.agents.declare import Spec, spec_of
+from three_mode.agents.gathering import Gathered
+from three_mode.agents.link import Link, group_numbers
+from three_mode.agents.receipts import AgentReceipt
+from three_mode.agents.refs import AgentGroup, AgentRef, Handler, RoleRef
+from three_mode.agents.roles import Roles
+from three_mode.agents.streams import Stream
+from three_mode.errors import BadCall, BadResult, CallCycle, PeerLost, ThreeModeError
+from transports.bus import BusError, Encoded
+
+if TYPE_CHECKING:
+    from three_mode.agents.cell import Cell
+
+_DEEPEST = 900  # characters of a chain of callers: about 60 agents that wait for one another
+
+
+class Sent:
+    """A message on its way. Sent already; awaiting it waits until the carrier has it, and raises if it never will."""
+
+    __slots__ = ("_error", "_sent")
+
+    def __init__(self, sent: Awaitable[Any] | None, error: ThreeModeError | None = None) -> None:
+        self._sent, self._error = sent, error
+
+    def __await__(self) -> Generator[Any, None, None]:
+        if self._error is not None:
+            raise self._error
+        if self._sent is not None:
+            yield from self._sent.__await__()
+
+
+class Voice:
+    """Speaks for one agent, or for a process that is none."""
+
+    __slots__ = ("cell", "link", "name")
+
+    def __init__(self, link: Link, name: str, cell: "Cell | None" = None) -> None:
+        self.link, self.name, self.cell = link, name, cell
+
+    @property
+    def roles(self) -> Roles:
+        return self.link.roles
+
+    @property
+    def llm(self) -> Any:
+        return self.link.llm
+
+    def ref(self, name: str) -> AgentRef:
+        return AgentRef(name, self)
+
+    def any(self, role: str) -> RoleRef:
+        return RoleRef(role, self)
+
+    def group(self, name: str) -> AgentGroup:
+        return AgentGroup(name, group_numbers(self.link.bus.names(), name), self)
+
+    # verbs ------------------------------------------------------------------------------------------------------------
+    async def ask(
+        self, to: str, handler: Handler, given: tuple[Any, ...], named: dict[str, Any], within: float | None
+    ) -> Any:
+        topic, payload, decode, spec = target(to, handler, given, named)
+        call = current.get()
+        seconds = time_for(within, call, self.link.default_within)
+        ends = time.monotonic() + seconds
+        trace = self.outgoing(call, to, topic)
+        while True:
+            try:
+                reply = await self.link.bus.ask(
+                    to, Encoded(payload), topic=topic, within=seconds, trace=trace, sender=self.name
+                )
+                return read(decode, reply.raw, to, topic)
+            except BusError as error:
+                failure = self.link.error(error, to, topic)
+                if not (isinstance(failure, PeerLost) and spec is not None and spec.options.idempotent):
+                    raise failure from None
+            # Doing it twice is the same as once: wait until the agent is back, as long as there is time.
+            seconds = await self._back(to, ends, failure)
+
+    async def _back(self, to: str, ends: float, failure: ThreeModeError) -> float:
+        try:
+            await self.link.bus.wait_for([to], within=max(0.001, ends - time.monotonic()))
+        except BusError:
+            raise failure from None
+        return max(0.001, ends - time.monotonic())
+
+    def tell(self, to: str, handler: Handler, given: tuple[Any, ...], named: dict[str, Any]) -> Sent:
+        topic, payload, _, _ = target(to, handler, given, named)
+        trace = current.get().trace
+        try:
+            return Sent(self.link.bus.send(to, Encoded(payload), topic=topic, trace=trace, sender=self.name))
+        except BusError as error:
+            failure = self.link.error(error, to, topic)
+            self.link.letters.add(to, topic, self.name, error.code, failure.message, payload)
+            return Sent(None, failure)
+
+    def stream(
+        self, to: str, handler: Handler, given: tuple[Any, ...], named: dict[str, Any], within: float | None
+    ) -> Stream:
+        topic, payload, decode, _ = target(to, handler, given, named)
+        call = current.get()
+        seconds = time_for(within, call, self.link.default_within)
+        parts = self.link.bus.stream(
+            to,
+            Encoded(payload),
+            topic=topic,
+            within=seconds,
+            trace=self.outgoing(call, to, topic),
+            sender=self.name,
+        )
+        return Stream(parts, decode, self.link, to, topic)
+
+    def broadcast(self, topic: str, item: Any) -> AgentReceipt:
+        try:
+            payload = Encoded(encode(item))
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise BadCall(f"what is broadcast on {topic} cannot be sent: {error}", argument="item") from None
+        try:
+            receipt = self.link.bus.publish(topic, payload, trace=current.get().trace, sender=self.name)
+        except BusError as error:
+            raise self.link.error(error, topic, "broadcast") from None
+        return AgentReceipt(receipt, self.link)
+
+    async def gather(
+        self, names: Sequence[str], handler: Handler, given: tuple[Any, ...], named: dict[str, Any],
+        within: float | None, quorum: int | None,
+    ) -> Gathered:  # fmt: skip
+        if quorum is not None and not 0 <= quorum <= len(names):
+            raise BadCall(f"a quorum of {quorum} among {len(names)} agents cannot be", argument="quorum")
+        whom = names[0] if names else "nobody"
+        topic, payload, decode, _ = target(whom, handler, given, named)
+        call = current.get()
+        seconds = time_for(within, call, self.link.default_within)
+        plan = groupcall.Plan(topic, payload, decode, seconds, self.outgoing(call, whom, topic), self.name)
+        return await groupcall.gather(self.link, names, plan, quorum)
+
+    def outgoing(self, call: Call, to: str, topic: str) -> str:
+        """The `trace` field: the trace id, and the chain of those who wait, so that a cycle is seen where it closes."""
+        if self.cell is not None and not call.agent and self.cell.run is not None:
+            call = self.cell.run.call
+        if self.link.tracer is not None:
+            call = self.link.tracer.outgoing(call, to, topic)
+        field = call.outgoing()
+        if len(field) > _DEEPEST:
+            raise CallCycle(
+                f"{to}.{topic} would be the end of a chain of {field.count('>') + 2} calls that wait for one another",
+                agent=to,
+            )
+        return field
+
+
+def read(decode: Decode, raw: bytes, agent: str, handler: str) -> Any:
+    """A result as the handler's hint says; one that is something else is an error, not a surprise later."""
+    try:
+        return decode(raw)
+    except (msgspec.MsgspecError, ValueError, TypeError) as error:
+        said = f"{agent}.{handler} answered something else than its hint says: {error}"
+        raise BadResult(said, agent=agent, handler=handler) from None
+
+
+def target(
+    to: str, handler: Handler, given: tuple[Any, ...], named: dict[str, Any]
+) -> tuple[str, bytes, Decode, Spec | None]:
+    """The handler's name, the encoded call, and how to read what comes back."""
+    if not isinstance(handler, str):
+        spec = spec_of(handler)
+        return spec.name, spec.schema.encode_call(to, spec.name, given, named), spec.schema.result, spec
+    if given and named:
+        raise BadCall(
+            f"{to}.{handler}: arguments by order and by name together need the handler itself, not its name",
+            hint="give all by name", agent=to, handler=handler,
+        )  # fmt: skip
+    try:
+        return handler, encode(named or given), decode_any, None
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise BadCall(
+            f"{to}.{handler}: an argument cannot be sent: {error}", agent=to, handler=handler
+        ) from None

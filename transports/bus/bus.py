@@ -1,0 +1,673 @@
+"""The Bus: one object per process that joins names, topics, calls and a carrier."""
+
+import asyncio
+import os
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from typing import Any, Self
+
+import msgspec
+
+from transports.bus.calls import Call, Calls, StreamReader
+from transports.bus.carrier import BINARY, DATA, Carrier, Peer
+from transports.bus.choice import choose
+from transports.bus.errors import (
+    BadAddress,
+    BadFrame,
+    BusError,
+    Closed,
+    DeadlineExceeded,
+    Forked,
+    NoSuchName,
+    Overloaded,
+    PeerLost,
+    TooLarge,
+)
+from transports.bus.events import DirectoryChange, Evicted, Gap, InBand, MemberInfo, MemberLost, WriterGone
+from transports.bus.frames import Kind, encode_payload, pack_envelope, unpack_envelope
+from transports.bus.listening import Listener
+from transports.bus.messages import Message
+from transports.bus.options import BusOptions, SubscribeOptions
+from transports.bus.outbox import Outbox
+from transports.bus.receipt import Receipt, Settled, already_placed
+from transports.bus.serving import Handler, Serving
+from transports.bus.status import BusStatus
+from transports.bus.subscriptions import Callback, Subscription, Subscriptions
+from transports.bus.topics import check_name, check_pattern, check_topic
+
+WITHIN = 30.0  # the deadline of a call that names none
+_TOPICS = 4096  # envelopes of topics remembered
+_joined: "weakref.WeakSet[Bus]" = weakref.WeakSet()
+
+
+class Sent:
+    """A message that was handed over. `await sent`: until it is in the other side's ring."""
+
+    __slots__ = ("_future",)
+
+    def __init__(self, future: "asyncio.Future[None] | None") -> None:
+        self._future = future
+
+    def __await__(self) -> Generator[Any, None, None]:
+        if self._future is not None:
+            yield from asyncio.shield(self._future).__await__()
+
+
+class Watch:
+    """`close()` ends it."""
+
+    __slots__ = ("_watches", "callback")
+
+    def __init__(self, watches: "dict[Watch, None]", callback: Callable[[DirectoryChange], Any]) -> None:
+        self._watches = watches
+        self.callback = callback
+        watches[self] = None
+
+    def close(self) -> None:
+        self._watches.pop(self, None)
+
+
+class Bus:
+    """A member of a bus. Made by `await Bus.join(name)`; belongs to the event loop it was made on."""
+
+    def __init__(self, name: str, options: BusOptions) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.name = name
+        self.options = options
+        self.label = options.label or f"process-{os.getpid()}"
+        self._subscriptions = Subscriptions()
+        self.routes: dict[str, Any] = self._subscriptions.routes
+        self._watches: dict[Watch, None] = {}
+        self._outboxes: dict[str, Outbox] = {}
+        self._publications: deque[tuple[bytes, bytes, bytes, int, asyncio.Future[int]]] = deque()
+        self._publication_bytes = 0
+        self._topics: dict[str, tuple[bytes, bytes]] = {}
+        self._local: deque[tuple[bytes, bytes, int]] = deque()
+        self._local_bytes = 0
+        self._holders: set[Listener] = set()
+        self._changing = asyncio.Lock()
+        self._ended: BusError | None = None
+        self.gaps_told = 0
+        self.why = ""
+        self._me: Peer
+        self._carrier: Carrier
+        self._calls = Calls(options.pending_calls, self._tell, self.failed)
+        self._serving: Serving
+
+    # --- life ------------------------------------------------------------------------------------------------------
+    @classmethod
+    async def join(cls, name: str, options: BusOptions | None = None) -> Self:
+        """Join the bus of that name, or start it."""
+        self = cls(name, options or BusOptions())
+        self._carrier, self.why = choose(name, self.options, self.label, self)
+        self._serving = Serving(self._answer, self.failed, self._carrier.shares_clock)
+        await self._carrier.start()
+        self._me = Peer(self._carrier.directory.members[self._carrier.id])
+        _joined.add(self)
+        return self
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.leave()
+
+    async def leave(self, within: float = 2.0) -> None:
+        """Send what is queued, then go. What still waits for an answer ends with Closed."""
+        if self._ended is not None:
+            return
+        deadline = time.monotonic() + within
+        while (  # noqa: ASYNC110 - three queues, none of which should pay for an event
+            self._outboxes or self._publications or self._local
+        ) and time.monotonic() < deadline:
+            await asyncio.sleep(0.001)
+        self._end(Closed(f"this member has left the bus {self.name!r}"))
+        await self._carrier.close(max(0.0, deadline - time.monotonic()))
+
+    def _end(self, error: BusError) -> None:
+        self._ended = error
+        _joined.discard(self)
+        self._serving.close()
+        self._calls.close()
+        for outbox in self._outboxes.values():
+            outbox.fail(error)
+        self._outboxes.clear()
+        for *_, future in self._publications:
+            if not future.done():
+                future.set_exception(error)
+                future.exception()
+        self._publications.clear()
+
+    def _check(self) -> None:
+        if self._ended is not None:
+            raise self._ended
+
+    @property
+    def id(self) -> str:
+        return self._carrier.id
+
+    @property
+    def carrier(self) -> str:
+        return self._carrier.name
+
+    # --- names -----------------------------------------------------------------------------------------------------
+    async def register(self, names: str | Iterable[str], handler: Handler) -> None:
+        """Take requests to these names; all of them or none."""
+        self._check()
+        wanted = [names] if isinstance(names, str) else list(names)
+        for name in wanted:
+            check_name(name)
+            if name in self._serving.handlers:
+                raise BadAddress(f"the name {name!r} is registered here already")
+        for name in wanted:
+            self._serving.handlers[name] = handler
+        try:
+            await self._carrier.register(wanted)
+        except BaseException:
+            for name in wanted:
+                self._serving.handlers.pop(name, None)
+            raise
+
+    async def unregister(self, names: str | Iterable[str]) -> None:
+        self._check()
+        wanted = [names] if isinstance(names, str) else list(names)
+        await self._carrier.unregister(wanted)
+        for name in wanted:
+            self._serving.handlers.pop(name, None)
+
+    def serve(self, handler: Handler | None) -> None:
+        """Take requests to this member itself (its id is the address)."""
+        self._serving.own = handler
+
+    def locate(self, name: str) -> str | None:
+        return self._carrier.directory.owner(name)
+
+    def names(self) -> Mapping[str, str]:
+        return self._carrier.directory.names
+
+    def members(self) -> Mapping[str, MemberInfo]:
+        return self._carrier.directory.members
+
+    def watch(self, callback: Callable[[DirectoryChange], Any]) -> Watch:
+        return Watch(self._watches, callback)
+
+    async def wait_for(self, names: str | Iterable[str], within: float = 5.0) -> None:
+        """Until all these names are registered."""
+        missing = {names} if isinstance(names, str) else set(names)
+        missing = {name for name in missing if self.locate(name) is None}
+        changed = asyncio.Event()
+        watch = self.watch(lambda _: changed.set())
+        try:
+            async with asyncio.timeout(within):
+                while missing:
+                    await changed.wait()
+                    changed.clear()
+                    missing = {name for name in missing if self.locate(name) is None}
+        except TimeoutError:
+            some = ", ".join(sorted(missing)[:5])
+            raise DeadlineExceeded(
+                f"{len(missing)} names did not appear within {within:g} s: {some}"
+            ) from None
+        finally:
+            watch.close()
+
+    # --- topics ----------------------------------------------------------------------------------------------------
+    def publish(self, topic: str, payload: Any, *, trace: str = "", sender: str = "") -> Receipt:
+        """Publish now. The receipt may be awaited (until it is in the ring) or asked how far the message got."""
+        if self._ended is not None:
+            raise self._ended
+        known = self._topics.get(topic)
+        if known is None:
+            check_topic(topic)
+            if len(self._topics) >= _TOPICS:
+                self._topics.clear()
+            known = self._topics[topic] = (
+                topic.encode(),
+                pack_envelope(Kind.PUBLISH, "", self._carrier.id, topic=topic),
+            )
+        topic_bytes, envelope = known
+        if trace or sender:
+            envelope = pack_envelope(Kind.PUBLISH, "", sender or self._carrier.id, 0, 0.0, trace, topic)
+        body, flags = self._body(payload)
+        if not self._publications:
+            seq = self._carrier.publish(topic_bytes, envelope, body, flags)
+            if seq:
+                return Receipt(self, topic, seq)
+        size = len(envelope) + len(body)
+        if self._publications and self._publication_bytes + size > self.options.outbox_bytes:
+            raise Overloaded(
+                f"{len(self._publications)} messages wait for a RELIABLE subscriber already: await what you publish,"
+                " or raise BusOptions.outbox_bytes"
+            )
+        placed: asyncio.Future[int] = self._loop.create_future()
+        self._publications.append((topic_bytes, envelope, body, flags, placed))
+        self._publication_bytes += size
+        receipt = Receipt(self, topic, 0, placed)
+        placed.add_done_callback(lambda future: already_placed(future, receipt))
+        return receipt
+
+    def publishable(self) -> None:
+        """The carrier may have room again."""
+        while self._publications:
+            topic, envelope, body, flags, placed = self._publications[0]
+            seq = self._carrier.publish(topic, envelope, body, flags)
+            if not seq:
+                return
+            self._publications.popleft()
+            self._publication_bytes -= len(envelope) + len(body)
+            if not placed.done():
+                placed.set_result(seq)
+
+    async def settled(self, seq: int, topic: str, published: float, within: float) -> Settled:
+        self._check()
+        return await self._carrier.settled(seq, topic, published, within)
+
+    async def subscribe(
+        self, pattern: str, callback: Callback, options: SubscribeOptions | None = None
+    ) -> Subscription:
+        """`callback(message)` for each message of a matching topic published after this returns."""
+        return (await self.subscribe_many([(pattern, callback, options or SubscribeOptions())]))[0]
+
+    async def subscribe_many(
+        self, wanted: Iterable[tuple[str, Callback, SubscribeOptions]]
+    ) -> list[Subscription]:
+        """Many at once: one message to the registry."""
+        self._check()
+        new = [Subscription(check_pattern(p), self._plain(c), o, self._unsubscribe) for p, c, o in wanted]
+        async with self._changing:
+            self._carrier.listen(True)
+            await self._carrier.catch_up()
+            replaying = [subscription for subscription in new if subscription.options.replay > 0]
+            buffers: dict[Subscription, list[Message]] = {subscription: [] for subscription in replaying}
+            for subscription, buffer in buffers.items():
+                subscription.deliver = buffer.append
+            changed = self._subscriptions.add(new)
+            if replaying:
+                await self._replay(replaying, buffers)
+            await self._carrier.subscribed(changed, self._subscriptions.reliable)
+        return new
+
+    @staticmethod
+    def _plain(callback: Callback) -> Callback:
+        if asyncio.iscoroutinefunction(callback):
+            raise TypeError(
+                "a subscriber is a plain callable that takes a Message; start tasks from it, or use listen()"
+            )
+        return callback
+
+    async def _replay(
+        self, wanted: Sequence[Subscription], buffers: dict[Subscription, list[Message]]
+    ) -> None:
+        """Earlier messages first, then what arrived meanwhile."""
+        messages = [
+            Message(topic or "", peer.id, seq, envelope, body, bool(flags & BINARY))
+            for flags, peer, seq, _, topic, envelope, body in await self._carrier.replay()
+        ]
+        for subscription in wanted:
+            table = Subscriptions()
+            table.add([subscription])
+            matching = [message for message in messages if table.route(message.topic) is not None]
+            by_writer: dict[str, list[Message]] = {}
+            for message in matching:
+                by_writer.setdefault(message.member, []).append(message)
+            for earlier in by_writer.values():
+                for message in earlier[-subscription.options.replay :]:
+                    self._call(subscription.callback, message)
+            for message in buffers[subscription]:
+                self._call(subscription.callback, message)
+            subscription.deliver = subscription.callback
+        self._subscriptions.rerouted()
+
+    async def _unsubscribe(self, subscription: Subscription) -> None:
+        changed = self._subscriptions.remove(subscription)
+        if self._ended is not None or not changed:
+            return
+        if not self._subscriptions.count:
+            self._carrier.listen(False)
+        await self._carrier.subscribed(changed, self._subscriptions.reliable)
+
+    def listen(self, pattern: str, options: SubscribeOptions | None = None, *, depth: int = 1024) -> Listener:
+        """Messages and events in band, as an async iterator."""
+        check_pattern(pattern)
+
+        async def subscribe(callback: Callback, wanted: SubscribeOptions) -> Subscription:
+            return await self.subscribe(pattern, callback, wanted)
+
+        return Listener(subscribe, self._hold, options or SubscribeOptions(), depth)
+
+    def _hold(self, listener: Listener, on: bool) -> None:
+        (self._holders.add if on else self._holders.discard)(listener)
+        self._carrier.hold(bool(self._holders))
+
+    # --- messages --------------------------------------------------------------------------------------------------
+    def send(self, to: str, payload: Any, *, topic: str = "", trace: str = "", sender: str = "") -> Sent:
+        """One message, no answer. Acts at once."""
+        member = self._member(to)
+        body, flags = self._body(payload)
+        envelope = pack_envelope(Kind.SEND, to, sender, 0, 0.0, trace, topic)
+        return Sent(self._send(member, envelope, body, flags, wanted=True))
+
+    def call(
+        self,
+        to: str,
+        payload: Any,
+        on_done: Callable[[Message | BusError], Any],
+        *,
+        topic: str = "",
+        within: float = WITHIN,
+        trace: str = "",
+        sender: str = "",
+    ) -> Call:
+        """Ask without a task or a future: `on_done` gets the reply or the error, once."""
+        member = self._member(to)
+        call = Call(self._calls, self._calls.next_id(), to, member, on_done)
+        self._ask(call, Kind.ASK, payload, within, topic, trace, sender, 0)
+        return call
+
+    async def ask(
+        self,
+        to: str,
+        payload: Any,
+        *,
+        topic: str = "",
+        within: float = WITHIN,
+        trace: str = "",
+        sender: str = "",
+    ) -> Message:
+        """Ask and wait for the reply. Cancelling it cancels the far side."""
+        future: asyncio.Future[Message] = self._loop.create_future()
+
+        def done(result: Message | BusError) -> None:
+            if future.done():
+                return
+            if isinstance(result, BusError):
+                future.set_exception(result)
+            else:
+                future.set_result(result)
+
+        call = self.call(to, payload, done, topic=topic, within=within, trace=trace, sender=sender)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            call.cancel()
+            raise
+
+    def stream(
+        self,
+        to: str,
+        payload: Any,
+        *,
+        topic: str = "",
+        within: float = WITHIN,
+        credit: int = 16,
+        trace: str = "",
+        sender: str = "",
+    ) -> StreamReader:
+        """Ask for a stream of replies: `async with bus.stream(...) as parts: async for part in parts`."""
+        if credit < 1:
+            raise ValueError("a stream needs a credit of at least 1")
+
+        def start(reader: StreamReader) -> None:
+            reader.member = self._member(to)
+            reader.id = self._calls.next_id()
+            self._ask(reader, Kind.STREAM, payload, within, topic, trace, sender, credit)
+
+        return StreamReader(self._calls, to, credit, start)
+
+    def _ask(
+        self,
+        outcome: Call | StreamReader,
+        kind: Kind,
+        payload: Any,
+        within: float,
+        topic: str,
+        trace: str,
+        sender: str,
+        credit: int,
+    ) -> None:
+        body, flags = self._body(payload)
+        deadline = time.monotonic() + within
+        on_wire = deadline if self._carrier.shares_clock else -within
+        envelope = pack_envelope(kind, outcome.to, sender, outcome.id, on_wire, trace, topic, credit)
+        self._calls.add(outcome, deadline)
+        try:
+            self._send(outcome.member, envelope, body, flags)
+        except BaseException:
+            self._calls.forget(outcome)
+            raise
+
+    def _member(self, to: str) -> str:
+        if self._ended is not None:
+            raise self._ended
+        directory = self._carrier.directory
+        member = directory.owner(to)
+        if member is not None:
+            return member
+        if to[:1] == "@":
+            if to in directory.members:
+                return to
+            raise PeerLost(f"member {to} is not on the bus (any more)", to)
+        raise NoSuchName(f"nobody on the bus {self.name!r} is called {to!r}")
+
+    def _body(self, payload: Any) -> tuple[bytes, int]:
+        if type(payload) is bytes and len(payload) > self.options.inline_bytes:
+            body, flags = payload, DATA | BINARY  # copied once, into shared memory
+        else:
+            body, flags = encode_payload(payload), DATA
+        if len(body) > self.options.payload_limit:
+            raise TooLarge(
+                f"a payload of {len(body)} bytes: the limit is {self.options.payload_limit} (BusOptions.payload_limit)"
+            )
+        return body, flags
+
+    def _send(
+        self, member: str, envelope: bytes, body: bytes, flags: int, wanted: bool = False
+    ) -> "asyncio.Future[None] | None":
+        """Hand a frame over, now or as soon as there is room; a future for the latter, if `wanted`."""
+        if member == self._carrier.id:
+            self._send_here(envelope, body, flags)
+            return None
+        outbox = self._outboxes.get(member)
+        if outbox is None:
+            if self._carrier.send(member, envelope, body, flags):
+                return None
+            outbox = self._outboxes[member] = Outbox()
+        future: asyncio.Future[None] | None = self._loop.create_future() if wanted else None
+        outbox.append(member, self.options.outbox_bytes, (envelope, body, flags, future))
+        return future
+
+    def _send_here(self, envelope: bytes, body: bytes, flags: int) -> None:
+        """To a name of this process: no ring, but the next turn of the loop, as everywhere else."""
+        size = len(envelope) + len(body)
+        if self._local and self._local_bytes + size > self.options.outbox_bytes:
+            raise Overloaded(
+                f"{len(self._local)} messages within this process wait already (BusOptions.outbox_bytes)"
+            )
+        if not self._local:
+            self._loop.call_soon(self._deliver_here)
+        self._local.append((envelope, body, flags))
+        self._local_bytes += size
+
+    def _deliver_here(self) -> None:
+        for _ in range(min(len(self._local), self.options.drain_records)):
+            envelope, body, flags = self._local.popleft()
+            self._local_bytes -= len(envelope) + len(body)
+            self._direct(self._me, envelope, body, flags)
+        if self._local:
+            self._loop.call_soon(self._deliver_here)
+
+    def writable(self, member: str) -> None:
+        """The carrier has room for this member again."""
+        outbox = self._outboxes.get(member)
+        if outbox is None:
+            return
+        try:
+            if outbox.flush(lambda envelope, body, flags: self._carrier.send(member, envelope, body, flags)):
+                del self._outboxes[member]
+        except BusError as error:
+            self.unsendable(member, error)
+
+    def unsendable(self, member: str, error: Exception) -> None:
+        outbox = self._outboxes.pop(member, None)
+        if outbox is not None:
+            outbox.fail(error)
+        lost = (
+            error
+            if isinstance(error, PeerLost)
+            else PeerLost(f"member {member} cannot be reached: {error}", member)
+        )
+        self._calls.member_lost(member, lost)
+
+    def _tell(self, member: str, kind: Kind, id_: int, count: int) -> None:
+        """CANCEL or CREDIT, to a member that may be gone."""
+        if self._ended is None:
+            try:
+                self._send(member, pack_envelope(kind, "", "", id_, count=count), b"\xc0", DATA)
+            except (PeerLost, Overloaded):
+                pass  # the call has ended anyway, or ends at its deadline
+
+    def _answer(self, member: str, envelope: bytes, payload: Any) -> None:
+        self._check()
+        body, flags = self._body(payload)
+        self._send(member, envelope, body, flags)
+
+    # --- what the carrier tells (Sink) ------------------------------------------------------------------------------
+    def deliver(self, records: Sequence[Any]) -> None:
+        """The hot path: every message that reaches this process."""
+        latest: dict[tuple[Subscription, str], Message] | None = None
+        for flags, peer, seq, route, topic, envelope, body in records:
+            if topic is None:
+                self._direct(peer, envelope, body, flags)
+                continue
+            if route is None:
+                route = self._subscriptions.route(topic)
+                if route is None:
+                    continue
+            message = Message(topic, peer.id, seq, envelope, body, bool(flags & BINARY))
+            for callback in route.callbacks:
+                try:
+                    callback(message)
+                except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - reported; the others are still called
+                    self.failed(f"subscriber of {topic!r}", error)
+            if route.latest:
+                latest = latest if latest is not None else {}
+                for subscription in route.latest:
+                    latest[subscription, topic] = message
+        if latest:
+            for (subscription, _), message in latest.items():
+                self._call(subscription.deliver, message)
+
+    def _call(self, callback: Callback, message: Message) -> None:
+        try:
+            callback(message)
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - reported; the others are still called
+            self.failed(f"subscriber of {message.topic!r}", error)
+
+    def _direct(self, peer: Peer, raw_envelope: bytes, body: bytes, flags: int) -> None:
+        try:
+            envelope = unpack_envelope(raw_envelope)
+        except BadFrame as error:
+            self.failed(f"frame of member {peer.id}", error)
+            return
+        kind = envelope.kind
+        if kind in (Kind.REPLY, Kind.ERROR, Kind.PART, Kind.END):
+            self._calls.answered(peer.id, envelope, raw_envelope, body, bool(flags & BINARY))
+        elif kind in (Kind.SEND, Kind.ASK, Kind.STREAM):
+            self._serving.serve(peer.id, envelope, body, bool(flags & BINARY))
+        elif kind == Kind.CANCEL:
+            self._serving.cancel(peer.id, envelope.id)
+        elif kind == Kind.CREDIT:
+            self._serving.credit(peer.id, envelope.id, envelope.count)
+
+    def gap(self, peer: Peer, first: int, last: int) -> None:
+        self.gaps_told += 1
+        self._tell_event(Gap(peer.id, first, last, last - first + 1))
+
+    def evicted(self, writer: str, held_seconds: float) -> None:
+        self._tell_event(Evicted(writer, held_seconds), reliable_only=True)
+
+    def writer_gone(self, peer: Peer) -> None:
+        self._tell_event(WriterGone(peer.id, peer.info.label))
+
+    def _tell_event(self, event: InBand, reliable_only: bool = False) -> None:
+        for on_event, told in self._subscriptions.tell(event, reliable_only):
+            try:
+                on_event(told)
+            except Exception as error:  # noqa: BLE001 - a callback's error is reported, never passed to the pump
+                self.failed("on_event of a subscriber", error)
+
+    def directory_changed(self, changes: Sequence[DirectoryChange]) -> None:
+        for change in changes:
+            if isinstance(change, MemberLost):
+                self._member_lost(change)
+            for watch in list(self._watches):
+                try:
+                    watch.callback(change)
+                except Exception as error:  # noqa: BLE001
+                    self.failed("watch of the directory", error)
+
+    def _member_lost(self, change: MemberLost) -> None:
+        info = change.member
+        error = PeerLost(f"member {info.id} ({info.label}, pid {info.pid}) is gone: {change.reason}", info.id)
+        outbox = self._outboxes.pop(info.id, None)
+        if outbox is not None:
+            outbox.fail(error)
+        self._calls.member_lost(info.id, error)
+        self._serving.member_lost(info.id)
+
+    def failed(self, where: str, error: BaseException) -> None:
+        """What a callback raised, or what came in broken: told, never swallowed."""
+        if self.options.on_error is not None:
+            self.options.on_error(where, error)
+        else:
+            context = {"message": f"bus {self.name}: {where}: {error}", "exception": error}
+            self._loop.call_exception_handler(context)
+
+    # --- status ----------------------------------------------------------------------------------------------------
+    def status(self) -> BusStatus:
+        """A snapshot, from what this process knows."""
+        return BusStatus(
+            bus=self.name,
+            member=self.id,
+            label=self.label,
+            carrier=self._carrier.name,
+            why=self.why,
+            members=len(self._carrier.directory.members),
+            names=len(self._carrier.directory.names),
+            subscriptions=self._subscriptions.count,
+            pending_calls=self._calls.pending,
+            open_requests=self._serving.open,
+            outbox_messages=sum(len(outbox.entries) for outbox in self._outboxes.values())
+            + len(self._publications),
+            outbox_bytes=sum(outbox.bytes for outbox in self._outboxes.values()) + self._publication_bytes,
+            counters={
+                **self._carrier.counters(),
+                "calls": self._calls.made,
+                "stray_answers": self._calls.strays,
+                "served": self._serving.served,
+                "late_answers": self._serving.late,
+                "gaps_told": self.gaps_told,
+            },
+        )
+
+    async def status_of_readers(self) -> BusStatus:
+        """The same, with how far each subscriber of this member's messages is behind."""
+        return msgspec.structs.replace(self.status(), readers=tuple(await self._carrier.readers()))
+
+
+def _after_fork() -> None:
+    for bus in list(_joined):
+        bus._ended = Forked(
+            f"this process was forked after it joined the bus {bus.name!r}: rings and doorbells are its parent's. Start"
+            " processes with the spawn method, or join in the child"
+        )
+        forked = getattr(bus._carrier, "forked", None)
+        if forked is not None:
+            forked()
+    _joined.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,117 @@
+"""What a carrier is: the part of the bus that moves frames. Rings, ZeroMQ and memory all implement it, and one contract
+suite holds them to the same behaviour.
+
+A carrier belongs to one event loop and calls its sink from it. It also keeps the connection to the registry.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from transports.bus.directory import Directory
+from transports.bus.events import DirectoryChange, MemberInfo
+from transports.bus.receipt import Settled
+
+# The flags of a record that the sink sees.
+DATA = 2
+BINARY = 8  # the body is the bytes that were sent, not msgpack of them
+
+
+class Peer:
+    """A member as the carrier sees it; handed back with everything that came from it."""
+
+    __slots__ = ("id", "info")
+
+    def __init__(self, info: MemberInfo) -> None:
+        self.id = info.id
+        self.info = info
+
+
+class ReaderStatus(msgspec.Struct, frozen=True):
+    """How far a member is behind what this member published."""
+
+    member: str
+    label: str
+    lag: int  # messages
+    lost: int
+    gaps: int
+
+
+# What a carrier delivers: (flags, peer, seq, route, topic, envelope, body); a topic of None is a direct message.
+Record = tuple[int, Peer, int, Any, str | None, bytes, bytes]
+
+
+class Sink(Protocol):
+    """What a carrier tells the bus. `routes` maps a topic to whoever wants it here: the carrier looks up, the bus fills in;
+    None means that nobody does, and that nothing of the message need be copied."""
+
+    routes: dict[str, Any]
+
+    def deliver(self, records: Sequence[Record]) -> None: ...
+
+    def gap(self, peer: Peer, first: int, last: int) -> None: ...
+
+    def evicted(self, writer: str, held_seconds: float) -> None: ...
+
+    def writer_gone(self, peer: Peer) -> None: ...
+
+    def writable(self, member: str) -> None: ...
+
+    def publishable(self) -> None: ...
+
+    def unsendable(self, member: str, error: Exception) -> None: ...
+
+    def directory_changed(self, changes: Sequence[DirectoryChange]) -> None: ...
+
+    def failed(self, where: str, error: BaseException) -> None: ...
+
+
+class Carrier(Protocol):
+    name: str
+    id: str  # this member's
+    directory: Directory
+    shares_clock: bool  # whether time.monotonic() means the same to all members
+
+    async def start(self) -> None: ...
+
+    async def close(self, within: float) -> None: ...
+
+    def publish(self, topic: bytes, envelope: bytes, body: bytes, flags: int) -> int:
+        """The message's number. 0: a RELIABLE reader holds it up, and `Sink.publishable` says when to try again."""
+        ...
+
+    def send(self, member: str, envelope: bytes, body: bytes, flags: int) -> bool:
+        """False: no room for now, and `Sink.writable` says when to try again. PeerLost if the member has gone."""
+        ...
+
+    async def register(self, names: Sequence[str]) -> None: ...
+
+    async def unregister(self, names: Sequence[str]) -> None: ...
+
+    def listen(self, on: bool) -> None:
+        """Whether anybody here subscribes at all."""
+        ...
+
+    def hold(self, on: bool) -> None:
+        """Leave broadcasts where they are for now: a RELIABLE listener here is full."""
+        ...
+
+    async def catch_up(self) -> None:
+        """Returns when all that was published before this call has been delivered here."""
+        ...
+
+    async def subscribed(self, patterns: dict[str, int], reliable: bool) -> None:
+        """Tell everybody how many subscriptions there are for each pattern (changes only). With `reliable`, returns when
+        all writers wait for this member."""
+        ...
+
+    async def replay(self) -> list[Record]:
+        """What the writers still hold from before."""
+        ...
+
+    async def settled(self, seq: int, topic: str, published: float, within: float) -> Settled: ...
+
+    def counters(self) -> dict[str, int]: ...
+
+    async def readers(self) -> list[ReaderStatus]: ...

@@ -1,0 +1,37 @@
+"""Which carrier: rings where they can be, ZeroMQ elsewhere, and why."""
+
+import sys
+from dataclasses import replace
+
+from transports.bus.carrier import Carrier, Sink
+from transports.bus.errors import JoinFailed
+from transports.bus.options import BusOptions
+
+
+def rings_available() -> tuple[bool, str]:
+    """Whether rings work here, and why (not)."""
+    if sys.platform != "linux":
+        return False, f"rings need Linux, this is {sys.platform}"
+    try:
+        from transports.bus.rings import native  # noqa: F401
+    except ImportError as error:
+        return False, f"the native part is not built ({error}); install with a C compiler"
+    return True, "memfd, eventfd and the native part are there"
+
+
+def choose(name: str, options: BusOptions, label: str, sink: Sink) -> tuple[Carrier, str]:
+    options = replace(options, label=label)
+    possible, why = rings_available()
+    carrier = options.carrier
+    if carrier == "auto":
+        carrier = "zmq" if options.endpoint or not possible else "rings"
+        why = "an endpoint was given" if options.endpoint else why
+    else:
+        why = why if carrier == "rings" else "chosen by configuration"
+    if carrier == "rings":
+        if not possible:
+            raise JoinFailed(f"rings were asked for, but {why}")
+        from transports.bus.rings.carrier import RingsCarrier
+
+        return RingsCarrier(name, options, sink), why
+    raise JoinFailed(f"no carrier is called {carrier!r}")

@@ -1,0 +1,57 @@
+"""Many deadlines, one timer. Deadlines are rounded up to a tick; adding and discarding are dict operations."""
+
+import asyncio
+import time
+from collections.abc import Callable, Hashable
+from typing import Any
+
+TICK = 0.01
+
+
+class Deadlines:
+    """`expired(key)` is called soon after a key's deadline, unless it was discarded before."""
+
+    def __init__(self, expired: Callable[[Any], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._expired = expired
+        self._ticks: dict[int, dict[Hashable, None]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_tick = 0
+
+    def add(self, key: Hashable, deadline: float) -> int:
+        """Returns the tick, which `discard` wants back."""
+        tick = int(deadline / TICK) + 1
+        keys = self._ticks.get(tick)
+        if keys is None:
+            keys = self._ticks[tick] = {}
+            if self._timer is None or tick < self._timer_tick:
+                self._arm(tick)
+        keys[key] = None
+        return tick
+
+    def discard(self, key: Hashable, tick: int) -> None:
+        keys = self._ticks.get(tick)
+        if keys is not None:
+            keys.pop(key, None)
+
+    def _arm(self, tick: int) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_tick = tick
+        self._timer = self._loop.call_later(max(0.0, tick * TICK - time.monotonic()), self._fire)
+
+    def _fire(self) -> None:
+        self._timer = None
+        now = int(time.monotonic() / TICK)
+        for tick in sorted(t for t in self._ticks if t <= now):
+            for key in self._ticks.pop(tick):
+                self._expired(key)
+        for tick in [t for t, keys in self._ticks.items() if not keys]:
+            del self._ticks[tick]
+        if self._ticks and self._timer is None:
+            self._arm(min(self._ticks))
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._ticks.clear()

@@ -1,0 +1,102 @@
+"""Frames: a small versioned envelope, then the payload, both msgpack.
+
+    envelope   [version, kind, to, from, id, deadline, trace, topic, count]        payload   any msgpack value
+
+The two travel side by side (two parts of a ZeroMQ message, two fields of a ring record), so that a payload can be
+passed on, or left undecoded, without touching it.
+
+`deadline` is an absolute time.monotonic() while positive: on Linux that clock is one for all processes of a machine.
+Between machines it is sent as minus the seconds that remain. 0 is no deadline.
+"""
+
+import enum
+from typing import Any, NamedTuple
+
+import msgspec
+
+from transports.bus.errors import BadFrame, NotEncodable
+
+VERSION = 1
+_TEXT_LIMIT = 1024
+
+
+class Kind(enum.IntEnum):
+    PUBLISH = 1
+    SEND = 2
+    ASK = 3
+    STREAM = 4  # an ask that is answered by PARTs and an END; count is the credit given
+    REPLY = 5
+    ERROR = 6  # payload: [code, text, detail]
+    PART = 7
+    END = 8
+    CREDIT = 9  # count more PARTs may be sent
+    CANCEL = 10
+    ACK = 11  # between carriers only
+
+
+class Envelope(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    version: int
+    kind: int
+    to: str
+    sender: str
+    id: int
+    deadline: float
+    trace: str
+    topic: str
+    count: int
+
+
+class Encoded(NamedTuple):
+    """A payload that is msgpack already: passed through as it is."""
+
+    raw: bytes
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_envelope = msgspec.msgpack.Decoder(Envelope).decode
+decode_payload = msgspec.msgpack.Decoder().decode
+
+
+def pack_envelope(
+    kind: int,
+    to: str = "",
+    sender: str = "",
+    id: int = 0,  # noqa: A002 - the field's name on the wire
+    deadline: float = 0.0,
+    trace: str = "",
+    topic: str = "",
+    count: int = 0,
+) -> bytes:
+    return _encode((VERSION, kind, to, sender, id, deadline, trace, topic, count))
+
+
+def unpack_envelope(raw: bytes) -> Envelope:
+    """The envelope in `raw`, or BadFrame that says what is wrong with it."""
+    try:
+        envelope = _decode_envelope(raw)
+    except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadFrame(f"not an envelope of a bus: {error}") from None
+    if envelope.version != VERSION:
+        raise BadFrame(f"a frame of version {envelope.version}; this build speaks version {VERSION}")
+    if not Kind.PUBLISH <= envelope.kind <= Kind.ACK:
+        raise BadFrame(f"a frame of unknown kind {envelope.kind}")
+    if (
+        len(envelope.to) > _TEXT_LIMIT
+        or len(envelope.sender) > _TEXT_LIMIT
+        or len(envelope.trace) > _TEXT_LIMIT
+    ):
+        raise BadFrame("an address or trace of more than 1024 characters")
+    return envelope
+
+
+def encode_payload(payload: Any) -> bytes:
+    """Msgpack of `payload`, or NotEncodable that says what cannot be encoded and what can."""
+    if type(payload) is Encoded:
+        return payload.raw
+    try:
+        return _encode(payload)
+    except (TypeError, ValueError, OverflowError, RecursionError, UnicodeEncodeError) as error:
+        raise NotEncodable(
+            f"the payload cannot be sent: {error}. What can: None, bool, int (64 bit), float, str, bytes, list, dict,"
+            " dataclasses, msgspec structs, and what is built of these"
+        ) from None

@@ -1,0 +1,55 @@
+/* What the C files of the native part share. */
+#ifndef BUS_NATIVE_H
+#define BUS_NATIVE_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "layout.h"
+
+typedef struct {
+    PyObject_HEAD
+    unsigned char *base;
+    size_t size;
+    int writable;
+    int fd; /* kept for fallocate by the owner, else -1 */
+} Segment;
+
+/* Steps of the protocol at which a fault test may stop or kill this process. */
+enum bus_step {
+    STEP_NONE = 0,
+    STEP_PUT_START,
+    STEP_PUT_OLDEST_STORED,
+    STEP_PUT_HALF_COPIED,
+    STEP_PUT_COPIED,
+    STEP_PUT_TAIL_STORED,
+    STEP_PUT_RUNG,
+    STEP_DRAIN_START,
+    STEP_DRAIN_COPIED,
+    STEP_DRAIN_POSITION_STORED,
+    STEP_PARK_SAID,
+    STEP_COUNT
+};
+
+extern int bus_failpoint;
+void bus_fail(void);
+
+static inline void bus_reach(int step) {
+    if (__builtin_expect(bus_failpoint == step, 0)) bus_fail();
+}
+
+extern PyTypeObject *bus_segment_type;
+
+PyTypeObject *bus_make_segment_type(PyObject *module);
+PyTypeObject *bus_make_writer_type(PyObject *module);
+PyTypeObject *bus_make_pump_type(PyObject *module);
+
+/* The segment behind `object`, checked to be of `kind` (and writable, if asked); NULL with an exception set. */
+Segment *bus_expect(PyObject *object, uint32_t kind, int writable);
+
+static inline bus_common *bus_common_of(const Segment *segment) { return (bus_common *)segment->base; }
+
+/* Make sure that the pages of [offset, offset + length) exist, so that a store cannot raise SIGBUS. */
+int bus_allocate(const Segment *segment, uint64_t offset, uint64_t length);
+
+#endif

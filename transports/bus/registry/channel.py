@@ -1,0 +1,127 @@
+"""A Unix stream socket that carries registry messages and file descriptors, without blocking and without an event loop.
+
+Whoever owns a Channel calls `receive` when the socket is readable and `flush` when it is writable. What cannot be sent
+at once is queued up to a limit; a peer that lets it fill is broken off, because the registry waits for nobody.
+"""
+
+import array
+import os
+import socket
+import struct
+from collections import deque
+from collections.abc import Iterator, Sequence
+
+from transports.bus.errors import BadFrame
+from transports.bus.registry.wire import FDS_LIMIT, HEADER, MESSAGE_LIMIT
+
+_UCRED = struct.Struct("3i")
+_INT = array.array("i").itemsize
+QUEUE_BYTES = 16 * 1024 * 1024
+
+
+def peer_credentials(sock: socket.socket) -> tuple[int, int]:
+    """(pid, uid) of the process at the other end, as the kernel saw it connect."""
+    pid, uid, _gid = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+    return pid, uid
+
+
+class Channel:
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self.sock = sock
+        self._incoming = bytearray()
+        self._fds: deque[int] = deque()
+        self._outgoing: deque[tuple[bytes, list[int]]] = deque()
+        self._queued = 0
+
+    def fileno(self) -> int:
+        return self.sock.fileno()
+
+    @property
+    def pending(self) -> bool:
+        return bool(self._outgoing)
+
+    def send(self, data: bytes, fds: Sequence[int] = ()) -> None:
+        """Send or queue; the descriptors are duplicated if they have to wait. Raises OSError when the peer has gone,
+        OverflowError when it does not read."""
+        if not self._outgoing:
+            sent = self._try(data, fds)
+            if sent == len(data):
+                return
+            data, fds = data[sent:], (() if sent else fds)
+        if self._queued + len(data) > QUEUE_BYTES:
+            raise OverflowError(f"the peer does not read: {self._queued} bytes are waiting for it")
+        self._outgoing.append((data, [os.dup(fd) for fd in fds]))
+        self._queued += len(data)
+
+    def flush(self) -> None:
+        while self._outgoing:
+            data, fds = self._outgoing[0]
+            sent = self._try(data, fds)
+            if sent:
+                for fd in fds:
+                    os.close(fd)
+                fds.clear()
+            self._queued -= sent
+            if sent < len(data):
+                self._outgoing[0] = (data[sent:], fds)
+                return
+            self._outgoing.popleft()
+
+    def _try(self, data: bytes, fds: Sequence[int]) -> int:
+        ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+        try:
+            return self.sock.sendmsg([data], ancillary, socket.MSG_NOSIGNAL)
+        except (BlockingIOError, InterruptedError):
+            return 0
+
+    def receive(self) -> Iterator[tuple[bytes, list[int]]]:
+        """Messages and their descriptors, which the caller then owns. Raises EOFError at the end, BadFrame on garbage."""
+        at_end = False
+        for _ in range(64):  # bounded: a flood from one peer must not starve the others
+            try:
+                data, ancillary, flags, _ = self.sock.recvmsg(
+                    256 * 1024, socket.CMSG_SPACE(FDS_LIMIT * _INT), socket.MSG_CMSG_CLOEXEC
+                )
+            except (BlockingIOError, InterruptedError):
+                break
+            except ConnectionError:
+                at_end = True
+                break
+            for level, kind, payload in ancillary:
+                if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                    received = array.array("i")
+                    received.frombytes(payload[: len(payload) - len(payload) % _INT])
+                    self._fds.extend(received)
+            if flags & socket.MSG_CTRUNC or len(self._fds) > 4 * FDS_LIMIT:
+                raise BadFrame("more file descriptors than a message may carry")
+            if not data:
+                at_end = True
+                break
+            self._incoming += data
+            yield from self._messages()
+        if at_end:
+            raise EOFError
+
+    def _messages(self) -> Iterator[tuple[bytes, list[int]]]:
+        while len(self._incoming) >= HEADER.size:
+            size, count = HEADER.unpack_from(self._incoming)
+            if size > MESSAGE_LIMIT:
+                raise BadFrame(f"a message of {size} bytes is announced: the limit is {MESSAGE_LIMIT}")
+            if len(self._incoming) < HEADER.size + size:
+                return
+            if count > len(self._fds):
+                raise BadFrame(f"{count} file descriptors are announced, {len(self._fds)} came")
+            body = bytes(self._incoming[HEADER.size : HEADER.size + size])
+            del self._incoming[: HEADER.size + size]
+            yield body, [self._fds.popleft() for _ in range(count)]
+
+    def close(self) -> None:
+        self.sock.close()
+        for fd in self._fds:
+            os.close(fd)
+        for _, fds in self._outgoing:
+            for fd in fds:
+                os.close(fd)
+        self._fds.clear()
+        self._outgoing.clear()

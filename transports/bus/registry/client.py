@@ -1,0 +1,140 @@
+"""A member's connection to the registry: requests with tokens, messages with descriptors, on the member's loop."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+
+from transports.bus import errors
+from transports.bus.errors import BusError, Closed, DeadlineExceeded, JoinFailed
+from transports.bus.registry import wire
+from transports.bus.registry.channel import Channel
+
+_BY_CODE: dict[str, type[BusError]] = {
+    kind.code: kind
+    for kind in (
+        errors.NameTaken,
+        errors.NoSuchName,
+        errors.Overloaded,
+        errors.VersionMismatch,
+        errors.BadAddress,
+        JoinFailed,
+    )
+}
+
+
+def refusal(message: wire.Refused) -> BusError:
+    if message.code == errors.PeerLost.code:
+        return errors.PeerLost(message.text, message.member)
+    return _BY_CODE.get(message.code, BusError)(message.text)
+
+
+class RegistryClient:
+    """`on_message(message, fds)` gets what is not an answer and owns the fds; `on_end(reason)` when the registry is gone."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        on_message: Callable[[wire.FromRegistry, list[int]], None],
+        on_end: Callable[[str], None],
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._channel = Channel(sock)
+        self._on_message, self._on_end = on_message, on_end
+        self._waiting: dict[int, asyncio.Future[list[int]]] = {}
+        self._token = 0
+        self._writing = False
+        self.closed = False
+        self._loop.add_reader(sock.fileno(), self._readable)
+
+    def send(self, message: wire.FromMember, fds: Sequence[int] = ()) -> None:
+        if self.closed:
+            raise Closed("the connection to the registry is closed")
+        try:
+            self._channel.send(wire.pack(message, len(fds)), fds)
+        except (OSError, OverflowError) as error:
+            self._loop.call_soon(self._end, f"the registry cannot be told anything: {error}")
+            return
+        if self._channel.pending and not self._writing:
+            self._writing = True
+            self._loop.add_writer(self._channel.fileno(), self._writable)
+
+    def token(self) -> tuple[int, asyncio.Future[list[int]]]:
+        self._token += 1
+        future: asyncio.Future[list[int]] = self._loop.create_future()
+        self._waiting[self._token] = future
+        return self._token, future
+
+    async def ask(
+        self, make: Callable[[int], wire.FromMember], fds: Sequence[int] = (), within: float = 5.0
+    ) -> list[int]:
+        """Send a request; its file descriptors come back, or the refusal as an error. `fds` are not closed."""
+        token, future = self.token()
+        self.send(make(token), fds)
+        return await self.answer(token, future, within)
+
+    async def answer(self, token: int, future: Awaitable[list[int]], within: float) -> list[int]:
+        try:
+            async with asyncio.timeout(within):
+                return await future
+        except TimeoutError:
+            raise DeadlineExceeded(f"the registry did not answer within {within:g} s") from None
+        finally:
+            self._waiting.pop(token, None)
+
+    def _readable(self) -> None:
+        try:
+            for body, fds in self._channel.receive():
+                message = wire.from_registry(body)
+                if isinstance(message, wire.Done):
+                    future = self._waiting.pop(message.token, None)
+                    if future is not None and not future.done():
+                        future.set_result(fds)
+                    else:
+                        for fd in fds:
+                            os.close(fd)
+                elif isinstance(message, wire.Refused) and message.token:
+                    future = self._waiting.pop(message.token, None)
+                    if future is not None and not future.done():
+                        future.set_exception(refusal(message))
+                else:
+                    self._on_message(message, fds)
+                if self.closed:
+                    return
+        except EOFError:
+            self._end("the process that hosted it ended")
+        except BusError as error:
+            self._end(f"it sent garbage: {error}")
+
+    def _writable(self) -> None:
+        try:
+            self._channel.flush()
+        except OSError as error:
+            self._end(f"its connection broke: {error}")
+            return
+        if not self._channel.pending:
+            self._writing = False
+            self._loop.remove_writer(self._channel.fileno())
+
+    def _end(self, reason: str) -> None:
+        if not self.closed:
+            self.close()
+            self._on_end(reason)
+
+    def close(self) -> None:
+        if self.closed:
+            return
+        self.closed = True
+        self._loop.remove_reader(self._channel.fileno())
+        self._loop.remove_writer(self._channel.fileno())
+        self._channel.close()
+        waiting, self._waiting = self._waiting, {}
+        for future in waiting.values():
+            if not future.done():
+                future.set_exception(Closed("the connection to the registry closed before it answered"))
+                future.exception()  # whoever still waits sees it; nobody is warned about the rest
+
+    def close_after_fork(self) -> None:
+        """In the child of a fork: the connection is the parent's; the loop is not ours to touch."""
+        self.closed = True
+        self._channel.sock.close()

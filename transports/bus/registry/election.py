@@ -1,0 +1,153 @@
+"""Who hosts the registry: whoever binds its socket first, and when that process dies, the next one to do so.
+
+    connect -> somebody listens          -> a member
+            -> nobody listens, lock free -> bind, serve in a thread, connect to oneself
+            -> nobody listens, lock held -> somebody is about to: try again
+
+The lock is a flock: the kernel frees it with its process. The socket file of a dead registry stays behind and tells the
+next host that there may be members to wait for.
+"""
+
+import asyncio
+import fcntl
+import os
+import random
+import re
+import socket
+import stat
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from transports.bus.errors import JoinFailed, NoSuchBus
+from transports.bus.registry.channel import peer_credentials
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+BACKLOG = 1024
+
+
+def check_bus_name(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise JoinFailed(
+            f"{name!r} is no name of a bus: up to 64 of A-Z a-z 0-9 . _ -, starting with a letter or digit"
+        )
+    return name
+
+
+def runtime_directory() -> Path:
+    """Where the sockets are: only this user may enter."""
+    base = os.environ.get("XDG_RUNTIME_DIR")
+    path = Path(base) / "three-mode" if base else Path(tempfile.gettempdir()) / f"three-mode-{os.getuid()}"
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        info = path.lstat()
+    except OSError as error:
+        raise JoinFailed(f"the socket directory {path} cannot be made: {error}") from None
+    if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.getuid() or info.st_mode & 0o077:
+        raise JoinFailed(f"{path} must be a directory of this user that nobody else may enter (mode 0700)")
+    return path
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the registry of a bus is found."""
+
+    socket: Path
+    lock: Path
+
+    @classmethod
+    def of(cls, bus: str) -> "Place":
+        directory = runtime_directory()
+        place = cls(directory / f"{check_bus_name(bus)}.sock", directory / f"{bus}.lock")
+        if len(os.fsencode(place.socket)) > 107:
+            raise JoinFailed(
+                f"the socket path {place.socket} is longer than the 107 bytes that Unix sockets allow"
+            )
+        return place
+
+
+def running_buses() -> list[str]:
+    """Names of the buses that somebody hosts now."""
+    found = []
+    for path in sorted(runtime_directory().glob("*.sock")):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            try:
+                probe.connect(str(path))
+            except OSError:
+                continue
+            found.append(path.stem)
+    return found
+
+
+@dataclass(slots=True)
+class Seatholder:
+    """The right to host: a bound, listening socket, the lock behind it, and whether a registry had died here."""
+
+    listener: socket.socket
+    lock: int
+    after_a_death: bool
+
+
+def try_connect(place: Place) -> socket.socket | None:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        sock.connect(str(place.socket))
+        _, uid = peer_credentials(sock)
+    except (FileNotFoundError, ConnectionRefusedError):
+        sock.close()
+        return None
+    except OSError as error:
+        sock.close()
+        raise JoinFailed(f"the registry at {place.socket} cannot be reached: {error}") from None
+    if uid not in (os.getuid(), 0):
+        sock.close()
+        raise JoinFailed(f"the registry at {place.socket} belongs to user {uid}, not to this one")
+    return sock
+
+
+def try_host(place: Place) -> Seatholder | None:
+    """Bind the registry's socket, if nobody holds the lock."""
+    lock = os.open(place.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        return None
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        after_a_death = place.socket.exists()
+        place.socket.unlink(missing_ok=True)
+        listener.bind(str(place.socket))
+        listener.listen(BACKLOG)
+        listener.setblocking(False)
+    except OSError as error:
+        listener.close()
+        os.close(lock)
+        raise JoinFailed(f"the registry's socket {place.socket} cannot be bound: {error}") from None
+    return Seatholder(listener, lock, after_a_death)
+
+
+async def connect_or_host(
+    place: Place, create: bool, deadline: float, host: Callable[[Seatholder], None]
+) -> socket.socket:
+    """A connection to the registry; `host` is called if this process is to serve it."""
+    while True:
+        sock = try_connect(place)
+        if sock is not None:
+            return sock
+        if create:
+            holder = try_host(place)
+            if holder is not None:
+                host(holder)
+                continue
+        elif not place.lock.exists() or time.monotonic() >= deadline:
+            raise NoSuchBus(
+                f"nobody hosts the bus {place.socket.stem!r}: start it first, or join with create=True"
+            )
+        if time.monotonic() >= deadline:
+            raise JoinFailed(
+                f"the registry of {place.socket.stem!r} did not come up in time: its lock is held, nobody listens"
+            )
+        await asyncio.sleep(random.uniform(0.001, 0.01))

@@ -1,0 +1,199 @@
+"""The registry's thread: sockets in, `RegistryState` between, sockets out.
+
+It is hosted by a member's process, in a thread of its own: it answers while that process's event loop is busy, costs no
+process, and ends with it. When it dies, the members elect another (see `election.py`).
+"""
+
+import logging
+import os
+import selectors
+import socket
+import threading
+import time
+from collections.abc import Sequence
+
+from transports.bus.errors import BusError
+from transports.bus.events import MemberInfo
+from transports.bus.registry import wire
+from transports.bus.registry.channel import Channel, peer_credentials
+from transports.bus.registry.state import RegistryState, Seat, Shards
+
+log = logging.getLogger("three_mode.bus.registry")
+HELLO_WITHIN = 5.0  # a connection that says nothing for so long is dropped
+GRACE = 1.0  # how long members known to a registry that died have to come back
+CONNECTIONS = 2048
+
+
+class RegistryServer:
+    def __init__(self, listener: socket.socket, bus: str, carrier: str, layout: int, shards: Shards) -> None:
+        self._listener = listener
+        self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._channels: dict[Seat, Channel] = {}
+        self._silent: dict[Seat, float] = {}  # connected, no Hello yet: since when
+        self._broken: list[tuple[Seat, str]] = []
+        self._deferred: list[tuple[Seat, wire.Hello, list[int]]] = []
+        self._grace_until = 0.0
+        self._stopping = False
+        self.dropped = 0  # connections ended for garbage, silence or another user's process
+        self.state = RegistryState(bus, carrier, layout, shards, self._send)
+        self._thread = threading.Thread(target=self._run, name=f"bus-registry-{bus}", daemon=True)
+
+    def start(self, known: Sequence[MemberInfo], after_a_death: bool) -> None:
+        """Serve. `known` are the members that a registry before this one knew, as far as this process does."""
+        self.state.expect(known)
+        if after_a_death:
+            self._grace_until = time.monotonic() + GRACE
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping = True
+        os.write(self._wake_write, b"x")
+        self._thread.join(2.0)
+        if not self._thread.is_alive():
+            os.close(self._wake_read)
+            os.close(self._wake_write)
+
+    def close_after_fork(self) -> None:
+        """In the child of a fork: the sockets are the parent's."""
+        self._listener.close()
+        for channel in self._channels.values():
+            channel.sock.close()
+
+    # --- the thread -------------------------------------------------------------------------------------------------
+    def _run(self) -> None:
+        selector = selectors.DefaultSelector()
+        selector.register(self._listener, selectors.EVENT_READ, None)
+        selector.register(self._wake_read, selectors.EVENT_READ, None)
+        self._selector = selector
+        try:
+            while not self._stopping:
+                for key, events in selector.select(self._patience()):
+                    if key.fileobj is self._listener:
+                        self._accept()
+                    elif isinstance(key.data, Seat):
+                        self._serve(key.data, events)
+                self._tick(time.monotonic())
+                self.state.flush()
+                self._drop_broken()
+        except Exception:
+            log.exception("the registry stopped")
+        finally:
+            for channel in self._channels.values():
+                channel.close()
+            self._listener.close()
+            selector.close()
+
+    def _patience(self) -> float | None:
+        if self._grace_until:
+            return 0.05
+        return 1.0 if self._silent else None
+
+    def _tick(self, now: float) -> None:
+        if self._grace_until and now >= self._grace_until:
+            self._grace_until = 0.0
+            self.state.forget_expected()
+            deferred, self._deferred = self._deferred, []
+            for seat, hello, fds in deferred:
+                self._handle(seat, hello, fds)
+        for seat, since in list(self._silent.items()):
+            if now - since > HELLO_WITHIN:
+                self._drop(seat, "it did not say Hello")
+
+    def _accept(self) -> None:
+        try:
+            sock, _ = self._listener.accept()
+        except (BlockingIOError, InterruptedError, ConnectionError):
+            return
+        except OSError as error:  # out of descriptors: the next one may fit again
+            log.warning("the registry cannot accept a member: %s", error)
+            time.sleep(0.01)
+            return
+        _, uid = peer_credentials(sock)
+        if uid not in (os.getuid(), 0) or len(self._channels) >= CONNECTIONS:
+            self.dropped += 1
+            log.warning(
+                "the registry refused a connection of user %d (%d are open)", uid, len(self._channels)
+            )
+            sock.close()
+            return
+        seat = Seat()
+        self._channels[seat] = Channel(sock)
+        self._silent[seat] = time.monotonic()
+        self._selector.register(sock, selectors.EVENT_READ, seat)
+
+    def _serve(self, seat: Seat, events: int) -> None:
+        channel = self._channels.get(seat)
+        if channel is None:
+            return
+        if events & selectors.EVENT_WRITE:
+            try:
+                channel.flush()
+                if not channel.pending:
+                    self._selector.modify(channel.sock, selectors.EVENT_READ, seat)
+            except OSError as error:
+                self._broken.append((seat, f"its connection broke: {error}"))
+        if events & selectors.EVENT_READ:
+            try:
+                for body, fds in channel.receive():
+                    try:
+                        message = wire.from_member(body)
+                    except BusError:
+                        for fd in fds:
+                            os.close(fd)
+                        raise
+                    self._handle(seat, message, fds)
+            except EOFError:
+                self._drop(
+                    seat,
+                    "its process ended" if seat.info is not None else "it went without a word",
+                    garbage=False,
+                )
+            except BusError as error:
+                self._drop(seat, f"it sent what it must not: {error}")
+
+    def _handle(self, seat: Seat, message: wire.FromMember, fds: list[int]) -> None:
+        if isinstance(message, wire.Hello):
+            self._silent.pop(seat, None)
+            if self._grace_until and not message.id:  # those who were here before choose their slots first
+                self._deferred.append((seat, message, fds))
+                return
+        try:
+            self.state.handle(seat, message, fds)
+        except BusError as error:
+            self.state.flush()
+            self._drop(seat, f"it sent what it must not: {error}")
+
+    def _send(self, seat: Seat, data: bytes, fds: Sequence[int]) -> None:
+        channel = self._channels.get(seat)
+        if channel is None:
+            return
+        try:
+            waiting = channel.pending
+            channel.send(data, fds)
+            if channel.pending and not waiting:
+                self._selector.modify(channel.sock, selectors.EVENT_READ | selectors.EVENT_WRITE, seat)
+        except (OSError, OverflowError) as error:
+            self._broken.append((seat, f"it cannot be told anything: {error}"))
+
+    def _drop_broken(self) -> None:
+        while self._broken:
+            broken, self._broken = self._broken, []
+            for seat, reason in broken:
+                self._drop(seat, reason, garbage=False)
+            self.state.flush()
+
+    def _drop(self, seat: Seat, reason: str, garbage: bool = True) -> None:
+        channel = self._channels.pop(seat, None)
+        if channel is None:
+            return
+        self._silent.pop(seat, None)
+        for waiting in [item for item in self._deferred if item[0] is seat]:
+            self._deferred.remove(waiting)
+            for fd in waiting[2]:
+                os.close(fd)
+        if garbage:
+            self.dropped += 1
+            log.warning("the registry drops a member: %s", reason)
+        self._selector.unregister(channel.sock)
+        self.state.gone(seat, reason)
+        channel.close()

@@ -1,0 +1,245 @@
+"""What members and the registry say to each other.
+
+Each message is a tagged msgpack array behind a header of five bytes (length, number of file descriptors); descriptors
+travel beside the bytes as SCM_RIGHTS. Requests carry a token that `Done` or `Refused` returns.
+"""
+
+import struct
+
+import msgspec
+
+from transports.bus.errors import BadFrame
+from transports.bus.events import MemberInfo
+
+PROTOCOL = 1
+HEADER = struct.Struct("<IB")
+MESSAGE_LIMIT = 4 * 1024 * 1024
+FDS_LIMIT = 64
+
+
+class _Message(msgspec.Struct, array_like=True, tag=True):
+    pass
+
+
+# --- from a member -------------------------------------------------------------------------------------------------
+class Hello(_Message):
+    """First words. fds for rings: page, doorbell eventfd, pidfd. A member that joins again after the registry died
+    says what it had; the fds of every shard's bell follow then."""
+
+    protocol: int
+    layout: int
+    bus: str
+    carrier: str
+    label: str
+    pid: int
+    endpoints: dict[str, str]
+    id: str = ""
+    slot: int = -1
+    names: tuple[str, ...] = ()
+    patterns: dict[str, int] = {}
+    reliable: bool = False
+    shards: int = 0
+
+
+class Register(_Message):
+    token: int
+    names: tuple[str, ...]
+
+
+class Unregister(_Message):
+    token: int
+    names: tuple[str, ...]
+
+
+class Subscribed(_Message):
+    """Changes of the number of subscriptions per pattern, and whether any is RELIABLE: then Done comes when all writers
+    hold the gate."""
+
+    token: int
+    patterns: dict[str, int]
+    reliable: bool
+
+
+class RingMade(_Message):
+    """fds: the broadcast ring of this member."""
+
+    uid: int
+
+
+class LinkTo(_Message):
+    """fds: a pair ring to another member. Done carries that member's doorbell, page and pidfd."""
+
+    token: int
+    to: str
+    uid: int
+
+
+class Unlink(_Message):
+    to: str
+    uid: int
+
+
+class SegmentMade(_Message):
+    """fds: a segment for large payloads."""
+
+    uid: int
+
+
+class SegmentGone(_Message):
+    uid: int
+
+
+class Fetch(_Message):
+    """Asks for a segment of another member (uid), or for its page (uid 0)."""
+
+    token: int
+    owner: str
+    uid: int
+
+
+class Gated(_Message):
+    """This writer respects the RELIABLE reader that `GateWanted` named."""
+
+    token: int
+
+
+class Evict(_Message):
+    """This writer no longer waits for `member`."""
+
+    member: str
+    held: float
+
+
+class Sync(_Message):
+    token: int
+
+
+class Bye(_Message):
+    pass
+
+
+# --- from the registry ---------------------------------------------------------------------------------------------
+class Welcome(_Message):
+    """fds: bell and eventfd of each shard, in order."""
+
+    id: str
+    slot: int
+    host: str  # the member whose process hosts the registry; "" while it is not known
+    shards: int
+
+
+class Changes(_Message):
+    """Changes of the directory, oldest first: lost members, joined members, then names and patterns."""
+
+    lost: tuple[tuple[str, str], ...] = ()
+    joined: tuple[MemberInfo, ...] = ()
+    added: dict[str, tuple[str, ...]] = {}
+    removed: dict[str, tuple[str, ...]] = {}
+    patterns: dict[str, dict[str, int]] = {}
+    endpoints: dict[str, dict[str, str]] = {}
+
+
+class Ready(_Message):
+    """The snapshot is complete; `host` is the member that hosts the registry."""
+
+
+class Shard(_Message):
+    """fds: bell and eventfd of a new shard."""
+
+    number: int
+
+
+class Writer(_Message):
+    """fds: the broadcast ring of `member`."""
+
+    member: str
+    uid: int
+    fresh: bool  # made just now: read it from its first record
+
+
+class Linked(_Message):
+    """fds: a pair ring from `member`, its page, its doorbell, its pidfd."""
+
+    member: str
+    uid: int
+
+
+class Unlinked(_Message):
+    member: str
+    uid: int
+
+
+class GateWanted(_Message):
+    """fds: the page of `member`, which subscribed RELIABLE."""
+
+    token: int
+    member: str
+
+
+class GateLifted(_Message):
+    """`member` has no RELIABLE subscription any more."""
+
+    member: str
+
+
+class Evicted(_Message):
+    writer: str
+    held: float
+
+
+class Done(_Message):
+    token: int
+
+
+class Refused(_Message):
+    token: int
+    code: str
+    text: str
+    member: str = ""
+
+
+FromMember = (
+    Hello | Register | Unregister | Subscribed | RingMade | LinkTo | Unlink | SegmentMade | SegmentGone | Fetch | Gated
+    | Evict | Sync | Bye
+)  # fmt: skip
+FromRegistry = (
+    Welcome
+    | Changes
+    | Ready
+    | Shard
+    | Writer
+    | Linked
+    | Unlinked
+    | GateWanted
+    | GateLifted
+    | Evicted
+    | Done
+    | Refused
+)
+
+_encode = msgspec.msgpack.Encoder().encode
+_from_member = msgspec.msgpack.Decoder(FromMember).decode
+_from_registry = msgspec.msgpack.Decoder(FromRegistry).decode
+
+
+def pack(message: FromMember | FromRegistry, fds: int = 0) -> bytes:
+    body = _encode(message)
+    if len(body) > MESSAGE_LIMIT:
+        raise ValueError(f"a registry message of {len(body)} bytes: the limit is {MESSAGE_LIMIT}")
+    return HEADER.pack(len(body), fds) + body
+
+
+def from_member(body: bytes) -> FromMember:
+    try:
+        message: FromMember = _from_member(body)
+    except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadFrame(f"not a message of a member: {error}") from None
+    return message
+
+
+def from_registry(body: bytes) -> FromRegistry:
+    try:
+        message: FromRegistry = _from_registry(body)
+    except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadFrame(f"not a message of a registry: {error}") from None
+    return message

@@ -1,0 +1,204 @@
+"""The serving side: a request, its reply, and the stream of replies with credit."""
+
+import asyncio
+import math
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from transports.bus.errors import BusError, CallCancelled
+from transports.bus.frames import Encoded, Envelope, Kind, encode_payload
+from transports.bus.messages import decode_body
+
+if TYPE_CHECKING:
+    from transports.bus.serving import Serving
+
+
+class Request:
+    """What another agent wants. Reply, fail, or open a stream; at once or later."""
+
+    __slots__ = (
+        "_binary",
+        "_body",
+        "_cancelled",
+        "_envelope",
+        "_on_cancel",
+        "_serving",
+        "_stream",
+        "_tick",
+        "done",
+        "member",
+        "payload",
+    )
+
+    def __init__(
+        self, serving: "Serving", member: str, envelope: Envelope, body: bytes, binary: bool
+    ) -> None:
+        self._serving = serving
+        self._envelope = envelope
+        self._body = body
+        self._binary = binary
+        self._on_cancel: Callable[[str], None] | None = None
+        self._cancelled = ""
+        self._stream: ReplyStream | None = None
+        self._tick = 0  # of the deadline, once the request outlives its handler
+        self.member = member  # id of the member that asks
+        self.done = envelope.kind == Kind.SEND  # nothing is expected back
+
+    @property
+    def kind(self) -> Kind:
+        return Kind(self._envelope.kind)
+
+    @property
+    def to(self) -> str:
+        return self._envelope.to
+
+    @property
+    def sender(self) -> str:
+        """Who asks: a name if it gave one, else its member's id."""
+        return self._envelope.sender or self.member
+
+    @property
+    def topic(self) -> str:
+        return self._envelope.topic
+
+    @property
+    def trace(self) -> str:
+        return self._envelope.trace
+
+    @property
+    def id(self) -> int:
+        return self._envelope.id
+
+    def __getattr__(self, name: str) -> Any:
+        """The slot of the payload is empty until somebody looks; see Message."""
+        if name != "payload":
+            raise AttributeError(name)
+        self.payload = self._body if self._binary else decode_body(self._body)
+        return self.payload
+
+    @property
+    def raw(self) -> bytes:
+        return encode_payload(self._body) if self._binary else self._body
+
+    @property
+    def encoded(self) -> Encoded:
+        return Encoded(self.raw)
+
+    @property
+    def deadline(self) -> float:
+        """Absolute, on this process's time.monotonic(); math.inf where nothing is expected back."""
+        return self._envelope.deadline or math.inf
+
+    def remaining(self) -> float:
+        return max(0.0, self.deadline - time.monotonic())
+
+    @property
+    def cancelled(self) -> str:
+        """Why nobody waits any more, or ""."""
+        return self._cancelled
+
+    def reply(self, payload: Any) -> None:
+        self._finish()
+        self._serving.answer(self, Kind.REPLY, payload)
+
+    def fail(self, code: str, text: str, detail: Any = None) -> None:
+        self._finish()
+        self._serving.answer(self, Kind.ERROR, [code, text, detail])
+
+    def on_cancel(self, callback: Callable[[str], None]) -> None:
+        """Call `callback(reason)` when the caller cancels or dies, or its deadline passes. At once if that is so already."""
+        if self._cancelled:
+            callback(self._cancelled)
+        else:
+            self._on_cancel = callback
+
+    def open_stream(self) -> "ReplyStream":
+        if self.kind is not Kind.STREAM:
+            raise BusError(f"{self.sender} asked for one reply to {self.to!r}, not for a stream")
+        if self._stream is not None or self.done:
+            raise BusError("this request is answered already")
+        self._stream = ReplyStream(self, self._envelope.count)
+        return self._stream
+
+    def _finish(self) -> None:
+        if self.done:
+            raise BusError(
+                "nothing is expected back for this request"
+                if self.kind is Kind.SEND
+                else "this request is answered already"
+            )
+        self.done = True
+
+    # --- Serving calls these ---------------------------------------------------------------------------------------
+    def cancel(self, reason: str) -> None:
+        if self._cancelled:
+            return
+        self._cancelled = reason
+        if self._stream is not None:
+            self._stream.cancelled(reason)
+        callback, self._on_cancel = self._on_cancel, None
+        if callback is not None:
+            callback(reason)
+
+    def credit(self, count: int) -> None:
+        if self._stream is not None:
+            self._stream.more(count)
+
+    def __repr__(self) -> str:
+        return f"Request({self.kind.name}, to={self.to!r}, sender={self.sender!r}, topic={self.topic!r}, {len(self._body)} bytes)"
+
+
+class ReplyStream:
+    """Parts of an answer, as many at a time as the caller gave credit for. End it, or the caller waits for its deadline."""
+
+    __slots__ = ("_credit", "_request", "_waiters")
+
+    def __init__(self, request: Request, credit: int) -> None:
+        self._request = request
+        self._credit = max(0, min(credit, 1 << 20))
+        self._waiters: deque[asyncio.Future[None]] = deque()
+
+    async def send(self, payload: Any) -> None:
+        """Send a part when there is credit for it; CallCancelled when nobody wants it any more."""
+        while not self.try_send(payload):
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
+            try:
+                await waiter
+            finally:
+                if waiter in self._waiters:
+                    self._waiters.remove(waiter)
+
+    def try_send(self, payload: Any) -> bool:
+        request = self._request
+        if request.cancelled:
+            raise CallCancelled(f"{request.sender} no longer wants the stream: {request.cancelled}")
+        if request.done:
+            raise BusError("this stream has ended")
+        if self._credit <= 0:
+            return False
+        request._serving.answer(request, Kind.PART, payload)
+        self._credit -= 1
+        return True
+
+    def end(self) -> None:
+        self._request._finish()
+        self._request._serving.answer(self._request, Kind.END, None)
+
+    def fail(self, code: str, text: str, detail: Any = None) -> None:
+        self._request.fail(code, text, detail)
+
+    def more(self, count: int) -> None:
+        self._credit = min(self._credit + max(0, count), 1 << 20)
+        for _ in range(min(self._credit, len(self._waiters))):
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def cancelled(self, reason: str) -> None:
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)  # it looks again, and finds out

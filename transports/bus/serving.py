@@ -1,0 +1,116 @@
+"""What other members ask of this one: find the handler, run it inline, keep what is not answered yet."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from transports.bus.deadlines import Deadlines
+from transports.bus.errors import NoSuchName, NotEncodable, PeerLost
+from transports.bus.frames import Envelope, Kind, pack_envelope
+from transports.bus.requests import Request
+
+Handler = Callable[[Request], Any]
+Send = Callable[[str, bytes, Any], None]
+HANDLER_ERROR = "handler_error"
+
+
+class Serving:
+    """`send(member, envelope, payload)` encodes and sends; `failed(where, error)` reports what a handler raised."""
+
+    def __init__(self, send: Send, failed: Callable[[str, BaseException], None], shares_clock: bool) -> None:
+        self._send, self._failed = send, failed
+        self._shares_clock = shares_clock
+        self.handlers: dict[str, Handler] = {}
+        self.own: Handler | None = None  # for what is addressed to the member itself
+        self._open: dict[tuple[str, int], Request] = {}
+        self._deadlines = Deadlines(self._expired)
+        self.served = self.late = 0
+
+    @property
+    def open(self) -> int:
+        return len(self._open)
+
+    def serve(self, member: str, envelope: Envelope, body: bytes, binary: bool) -> None:
+        request = Request(self, member, envelope, body, binary)
+        self.served += 1
+        if envelope.deadline and time.monotonic() >= envelope.deadline:
+            self.late += 1  # the caller has given up already
+            return
+        handler = self.handlers.get(envelope.to)
+        if handler is None:
+            if envelope.to[:1] == "@" and self.own is not None:
+                handler = self.own
+            else:
+                if envelope.kind != Kind.SEND:
+                    request.fail(NoSuchName.code, f"nobody is called {envelope.to!r} at member {member}")
+                else:
+                    self._failed(
+                        f"message to {envelope.to!r}", NoSuchName(f"nobody here is called {envelope.to!r}")
+                    )
+                return
+        try:
+            handler(request)
+        except Exception as error:  # noqa: BLE001 - whatever a handler raises belongs to its caller
+            self.handler_failed(request, error)
+        if not request.done:
+            self._open[member, envelope.id] = request
+            if envelope.deadline:
+                request._tick = self._deadlines.add((member, envelope.id), envelope.deadline)
+
+    def handler_failed(self, request: Request, error: BaseException) -> None:
+        self._failed(f"handler of {request.to!r}", error)
+        if not request.done:
+            code = error.code if isinstance(error, NotEncodable) else HANDLER_ERROR
+            request.fail(code, f"{type(error).__name__}: {error}")
+
+    def answer(self, request: Request, kind: Kind, payload: Any) -> None:
+        """Of a reply, an error, a part or an end."""
+        if request.cancelled:
+            self.late += 1
+            self._forget(request)
+            return
+        try:
+            self._send(request.member, pack_envelope(kind, "", request.to, request.id), payload)
+        except PeerLost:
+            self.late += 1
+        except NotEncodable:
+            request.done = False  # it can still be failed, with words that can be encoded
+            raise
+        if request.done:
+            self._forget(request)
+
+    def _forget(self, request: Request) -> None:
+        if self._open.pop((request.member, request.id), None) is not None:
+            self._deadlines.discard((request.member, request.id), request._tick)
+
+    def _expired(self, key: tuple[str, int]) -> None:
+        request = self._open.pop(key, None)
+        if request is not None:
+            self._cancel(request, "its deadline passed")
+
+    def cancel(self, member: str, id_: int) -> None:
+        request = self._open.pop((member, id_), None)
+        if request is not None:
+            self._deadlines.discard((member, id_), request._tick)
+            self._cancel(request, "the caller cancelled")
+
+    def credit(self, member: str, id_: int, count: int) -> None:
+        request = self._open.get((member, id_))
+        if request is not None:
+            request.credit(count)
+
+    def member_lost(self, member: str) -> None:
+        for key in [key for key in self._open if key[0] == member]:
+            self._cancel(self._open.pop(key), "the caller's process is gone")
+
+    def _cancel(self, request: Request, reason: str) -> None:
+        try:
+            request.cancel(reason)
+        except Exception as error:  # noqa: BLE001
+            self._failed(f"on_cancel of {request.to!r}", error)
+
+    def close(self) -> None:
+        for request in list(self._open.values()):
+            self._cancel(request, "this member leaves the bus")
+        self._open.clear()
+        self._deadlines.close()

@@ -1,0 +1,124 @@
+"""Who here wants which topic. A topic is matched against the patterns once and remembered as a route."""
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+from transports.bus.events import InBand
+from transports.bus.messages import Message
+from transports.bus.options import Policy, SubscribeOptions
+from transports.bus.topics import matches
+
+Callback = Callable[[Message], Any]
+ROUTES = 4096  # topics remembered; more, and all are forgotten and matched again
+
+
+class Route:
+    """The callbacks of one topic: `callbacks` get every message, `latest` the newest of a batch."""
+
+    __slots__ = ("callbacks", "latest")
+
+    def __init__(self, callbacks: tuple[Callback, ...], latest: "tuple[Subscription, ...]") -> None:
+        self.callbacks = callbacks
+        self.latest = latest
+
+
+class Subscription:
+    """One subscriber's interest in one pattern. `await close()` ends it."""
+
+    __slots__ = ("_close", "callback", "closed", "deliver", "options", "pattern")
+
+    def __init__(
+        self,
+        pattern: str,
+        callback: Callback,
+        options: SubscribeOptions,
+        close: "Callable[[Subscription], Awaitable[None]]",
+    ) -> None:
+        self.pattern = pattern
+        self.callback = callback
+        self.options = options
+        self.deliver = callback  # while earlier messages are replayed, a buffer stands here
+        self.closed = False
+        self._close = close
+
+    async def close(self) -> None:
+        if not self.closed:
+            self.closed = True
+            await self._close(self)
+
+    def __repr__(self) -> str:
+        return f"Subscription({self.pattern!r}, {self.options.policy.value})"
+
+
+class Subscriptions:
+    """The table, and `routes`, which a carrier reads: topic -> Route, or None where nobody wants it."""
+
+    def __init__(self) -> None:
+        self._by_pattern: dict[str, dict[Subscription, None]] = {}
+        self.routes: dict[str, Route | None] = {}
+        self._with_events: dict[Subscription, None] = {}
+        self._reliable = 0
+        self.count = 0
+
+    @property
+    def reliable(self) -> bool:
+        return self._reliable > 0
+
+    def add(self, subscriptions: Iterable[Subscription]) -> dict[str, int]:
+        """The patterns whose numbers changed, with their new numbers."""
+        changed: dict[str, int] = {}
+        for subscription in subscriptions:
+            of_pattern = self._by_pattern.setdefault(subscription.pattern, {})
+            of_pattern[subscription] = None
+            changed[subscription.pattern] = len(of_pattern)
+            self.count += 1
+            self._reliable += subscription.options.policy is Policy.RELIABLE
+            if subscription.options.on_event is not None:
+                self._with_events[subscription] = None
+        self.routes.clear()
+        return changed
+
+    def remove(self, subscription: Subscription) -> dict[str, int]:
+        of_pattern = self._by_pattern.get(subscription.pattern, {})
+        if subscription not in of_pattern:
+            return {}
+        del of_pattern[subscription]
+        if not of_pattern:
+            del self._by_pattern[subscription.pattern]
+        self._with_events.pop(subscription, None)
+        self.count -= 1
+        self._reliable -= subscription.options.policy is Policy.RELIABLE
+        self.routes.clear()
+        return {subscription.pattern: len(of_pattern)}
+
+    def rerouted(self) -> None:
+        """A subscription's `deliver` changed."""
+        self.routes.clear()
+
+    def route(self, topic: str) -> Route | None:
+        """Match `topic` against all patterns, and remember."""
+        callbacks: list[Callback] = []
+        latest: list[Subscription] = []
+        for pattern, of_pattern in self._by_pattern.items():
+            if matches(pattern, topic):
+                for subscription in of_pattern:
+                    if subscription.options.policy is Policy.LATEST:
+                        latest.append(subscription)
+                    else:
+                        callbacks.append(subscription.deliver)
+        if len(self.routes) >= ROUTES:
+            self.routes.clear()
+        found = Route(tuple(callbacks), tuple(latest)) if callbacks or latest else None
+        self.routes[topic] = found
+        return found
+
+    def tell(
+        self, event: InBand, reliable_only: bool = False
+    ) -> list[tuple[Callable[[InBand], None], InBand]]:
+        """Whom to call with an event."""
+        return [
+            (subscription.options.on_event, event)
+            for subscription in self._with_events
+            if subscription.options.on_event is not None
+            and (not reliable_only or subscription.options.policy is Policy.RELIABLE)
+        ]
