@@ -1,0 +1,63 @@
+"""A model is an agent: one engine or one pool of connections, for every agent in every process."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from three_mode.agents.agent import Agent
+from three_mode.agents.declare import handler
+from three_mode.messages import Chunk, LLMRequest, LLMResponse
+
+# As many calls as one model has at once; the engine, or the provider's limiter, decides which of them run.
+AT_ONCE = 1024
+
+
+class ModelSource(Struct, frozen=True, omit_defaults=True):
+    """Where the answers come from: a model as a request would name it, and at which provider."""
+
+    model: str
+    provider: str | None = None
+    base_url: str | None = None
+    api_key_env: str | None = None
+    """The name of the environment variable that holds the key: keys themselves stay off the bus."""
+
+
+class Model(Agent):
+    """Answers requests with one model. `Orchestrator.model` puts one on the bus, in a process of its own."""
+
+    mailbox = 16 * AT_ONCE
+
+    def __init__(self, source: ModelSource) -> None:
+        self.source = source
+        self._connection: Any = None
+
+    async def started(self) -> None:
+        """Loads the model now, so that a wrong path is an error of the spawn and not of the first call."""
+        from three_mode.agents.model_connection import connect
+
+        self._connection = await connect(self.source)
+
+    async def stopped(self) -> None:
+        if self._connection is not None:
+            await self._connection.close()
+
+    @handler(concurrent=AT_ONCE)
+    async def chat_completion(self, request: LLMRequest) -> LLMResponse:
+        reply: LLMResponse = await self._connection.chat_completion(self._ours(request))
+        return reply
+
+    @handler(concurrent=AT_ONCE)
+    async def stream_completion(self, request: LLMRequest) -> AsyncIterator[list[Chunk]]:
+        """Chunks as they come, those that came together in one message."""
+        async with self._connection.stream(self._ours(request)) as chunks:
+            async for chunk in chunks:
+                batch = [chunk, *(chunks.take() for _ in range(chunks.waiting))]
+                yield batch
+
+    def _ours(self, request: LLMRequest) -> LLMRequest:
+        """For our model, and within what remains of the caller's time."""
+        remaining = self.remaining()
+        within = request.within if remaining == float("inf") else max(0.001, remaining)
+        return msgspec.structs.replace(request, model=self.source.model, mode=None, within=within)

@@ -1,0 +1,84 @@
+"""The AI-AI mode: a request to an agent on the bus, which is a model like any other.
+
+`agent:brain` is any agent of the role `brain`, `agent:scout/7` that one. An agent is a model if it has a handler
+`chat_completion(request: LLMRequest) -> LLMResponse`; one that also has `stream_completion`, which yields lists of chunks, streams.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import msgspec
+
+from three_mode.agents.link import Link
+from three_mode.agents.model import Model
+from three_mode.agents.refs import AgentRef, RoleRef
+from three_mode.agents.verbs import Voice
+from three_mode.channels.batches import BatchReply, open_batches
+from three_mode.errors import NoSuchAgent
+from three_mode.messages import Chunk, LLMRequest, LLMResponse
+from three_mode.policies import Target
+from transports.bus import Bus
+
+
+class AgentChannel:
+    """Speaks on a bus that somebody else joined and leaves."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._voice: Voice | None = None
+
+    async def fetch(self, target: Target, request: LLMRequest, due: float, deadline: float) -> LLMResponse:  # noqa: ARG002
+        ref, within = self._ref(target.model), _within(deadline)
+        asked = _addressed(request, within)
+        try:
+            reply: LLMResponse = await ref.ask(Model.chat_completion, asked, within=within)
+        except NoSuchAgent as error:
+            raise _explained(error, target.model) from None
+        return reply
+
+    async def open(self, target: Target, request: LLMRequest, due: float, deadline: float) -> BatchReply:
+        ref, within = self._ref(target.model), _within(deadline)
+        stream = ref.stream(Model.stream_completion, _addressed(request, within), within=within)
+        leaving: list[asyncio.Task[None]] = []
+
+        def leave() -> None:
+            leaving.append(asyncio.ensure_future(stream.aclose()))
+
+        try:
+            return await open_batches(_batches(stream.__anext__), leave, due, f"agent:{target.model}")
+        except NoSuchAgent as error:
+            raise _explained(error, target.model) from None
+
+    def close(self) -> None:
+        if self._voice is not None:
+            self._voice.link.close()
+
+    def _ref(self, name: str) -> AgentRef:
+        if self._voice is None:
+            self._voice = Voice(Link(self._bus), "")
+        return AgentRef(name, self._voice) if "/" in name else RoleRef(name, self._voice)
+
+
+async def _batches(take: Callable[[], AsyncIterator[list[Chunk]]]) -> AsyncIterator[list[Chunk]]:
+    while True:
+        try:
+            yield await take()  # type: ignore[misc]
+        except StopAsyncIteration:
+            return
+
+
+def _addressed(request: LLMRequest, within: float) -> LLMRequest:
+    """What the agent gets: the model it serves is its own affair, and the deadline is what remains of ours."""
+    return msgspec.structs.replace(request, model=None, mode=None, within=within)
+
+
+def _within(deadline: float) -> float:
+    return max(0.001, deadline - asyncio.get_running_loop().time())
+
+
+def _explained(error: NoSuchAgent, name: str) -> NoSuchAgent:
+    return NoSuchAgent(
+        f"no agent {name!r} is on the bus",
+        agent=name,
+        hint=f"orc.model(..., name={name!r}) puts a model there; `three-mode agents` lists who is",
+    )

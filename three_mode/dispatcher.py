@@ -1,0 +1,60 @@
+"""Picks the mode: each call goes down the channel of its target. A mode that is not here says what to do.
+
+A target's provider says the mode: `agent` is the bus, `local` this process, any other name a remote provider. So a fallback
+across modes is a list of targets like any other: `Fallback(targets=(Target("local", "tiny"),))` answers when the network does not.
+"""
+
+from collections.abc import Callable
+
+from three_mode.channels.channel import Channel, OpenReply
+from three_mode.errors import InvalidRequest
+from three_mode.messages import LLMRequest, LLMResponse
+from three_mode.modes import Address, CommunicationMode
+from three_mode.policies import Target
+
+AGENT, LOCAL = "agent", "local"
+_MODES = {AGENT: CommunicationMode.AI_AI, LOCAL: CommunicationMode.AI_PC}
+_PROVIDERS = {mode: provider for provider, mode in _MODES.items()}
+
+
+def mode_of(target: Target) -> CommunicationMode:
+    return _MODES.get(target.provider, CommunicationMode.HUMAN_AI)
+
+
+def target_of(address: Address) -> Target | None:
+    """The target of an address that names a mode of its own; None for a remote model, whose provider is still to be found."""
+    provider = _PROVIDERS.get(address.mode)
+    return None if provider is None else Target(provider, address.name)
+
+
+def unnamed(mode: CommunicationMode) -> InvalidRequest:
+    example = "agent:brain" if mode is CommunicationMode.AI_AI else "gguf:path/to/model.gguf, or tiny"
+    return InvalidRequest(f"{mode.name} needs a model", field="model", hint=f"for example {example}")
+
+
+class Dispatcher:
+    """The channels of a connection; the agents' and the local one are made when first used."""
+
+    def __init__(self, human: Channel, agents: Callable[[], Channel], local: Callable[[], Channel]) -> None:
+        self._human = human
+        self._make = {CommunicationMode.AI_AI: agents, CommunicationMode.AI_PC: local}
+        self._made: dict[CommunicationMode, Channel] = {}
+
+    async def fetch(self, target: Target, request: LLMRequest, due: float, deadline: float) -> LLMResponse:
+        return await self.channel(mode_of(target)).fetch(target, request, due, deadline)
+
+    async def open(self, target: Target, request: LLMRequest, due: float, deadline: float) -> OpenReply:
+        return await self.channel(mode_of(target)).open(target, request, due, deadline)
+
+    def channel(self, mode: CommunicationMode) -> Channel:
+        make = self._make.get(mode)
+        if make is None:
+            return self._human
+        found = self._made.get(mode)
+        if found is None:
+            found = self._made[mode] = make()
+        return found
+
+    def made(self, mode: CommunicationMode) -> Channel | None:
+        """The channel if there is one already: what is to be closed."""
+        return self._made.get(mode)
