@@ -160,6 +160,10 @@ class Engine:
         if at_end is not None and not alive:
             at_end()
 
+    @property
+    def closed(self) -> bool:
+        return self._closing
+
     def join(self, seconds: float | None = None) -> None:
         if self._thread.is_alive() and threading.current_thread() is not self._thread:
             self._thread.join(seconds)
@@ -173,7 +177,7 @@ class Engine:
                 self._turn()
         except LocalModelError as error:
             reason = self._broken = error
-        except Exception as error:  # noqa: BLE001 - the thread's last word: every caller must hear of it
+        except Exception as error:  # the thread's last word: every caller must hear of it
             logger.exception("the engine of a local model failed")
             reason = self._broken = EngineFailed(f"the engine failed: {error!r}")
         finally:

@@ -205,6 +205,12 @@ class Weights:
         self.ends = frozenset(
             token for token in range(self.vocabulary) if api.llama_vocab_is_eog(self._vocab, token)
         )
+        unknown_or_control = int(api.LLAMA_TOKEN_ATTR_CONTROL) | int(api.LLAMA_TOKEN_ATTR_UNKNOWN)
+        self.control = tuple(
+            token
+            for token in range(self.vocabulary)
+            if api.llama_vocab_get_attr(self._vocab, token) & unknown_or_control
+        )
         self._pieces: list[bytes | None] = [None] * self.vocabulary
 
     def text_of(self, token: int) -> str:
@@ -261,6 +267,7 @@ class ContextShape(msgspec.Struct, frozen=True, kw_only=True):
     unified: bool
     kv_type: str = "f16"
     embeddings: bool = False
+    mean: bool = False  # pool by the mean, where the model itself says nothing of pooling
 
 
 class Context:
@@ -280,6 +287,8 @@ class Context:
         params.swa_full = True  # a sliding window that forgets could not give a prefix back
         params.no_perf = True
         params.embeddings = shape.embeddings
+        if shape.embeddings and shape.mean:
+            params.pooling_type = api.LLAMA_POOLING_TYPE_MEAN
         if shape.kv_type == "q8_0":
             params.type_k = params.type_v = 8
         _recent_errors.clear()

@@ -94,6 +94,7 @@ class Step:
     edits: list[Copy | Keep] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
     tokens: int = 0
+    seated: list[Call] = field(default_factory=list)  # calls that got their place in this step
     full: list[Call] = field(
         default_factory=list
     )  # calls that can go no further: the KV is theirs alone, and full

@@ -23,6 +23,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     tokenizer: str
     chat_template: str
     kv_bytes_per_token: int
+    pools: bool  # it says itself how texts are embedded
 
     def kv_bytes(self, tokens: int, kv_type: str = "f16") -> int:
         each = self.kv_bytes_per_token * tokens
@@ -86,4 +87,5 @@ def summarize(header: Header) -> Summary:
         tokenizer=str(data.get("tokenizer.ggml.model", "")),
         chat_template=str(data.get("tokenizer.chat_template", "")),
         kv_bytes_per_token=sum(2 * count * (key_width + value_width) for count in kv_heads),
+        pools=bool(_number(of("pooling_type"))),
     )
