@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -51,6 +51,14 @@ class Ticket:
     kept_tokens: list[int] = field(default_factory=list)
     kept_scores: list[TokenScore] = field(default_factory=list)
     over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Long work in slices, each between two steps. `advance` says whether there is more; neither of them raises."""
+
+    advance: Callable[[], bool]
+    fail: Callable[[LocalModelError], None]
 
 
 @dataclass(slots=True)
@@ -113,9 +121,9 @@ class Engine:
         self._tickets: dict[Call, Ticket] = {}
         self._deadlines: list[tuple[float, int, Ticket]] = []
         self._count = itertools.count()
-        self._jobs: deque[Iterator[None]] = deque()
+        self._jobs: deque[Job] = deque()
         self._out: dict[Post, list[tuple[Ticket, Item]]] = {}
-        self._closing = False
+        self._closing = self._ended = False
         self._broken: LocalModelError | None = None
         self._lock = threading.Lock()
         self._at_end: list[Callable[[], None]] = []
@@ -128,8 +136,7 @@ class Engine:
 
     def command(self, run: Callable[[], None]) -> None:
         with self._lock:
-            if self._closing:
-                raise self._broken or ModelClosed("the model is closed")
+            self.require_open()
             self._commands.put(run)
 
     def submit(self, ticket: Ticket) -> None:
@@ -143,7 +150,7 @@ class Engine:
         except LocalModelError:
             pass  # closed: it is over anyway
 
-    def job(self, work: Iterator[None]) -> None:
+    def job(self, work: "Job") -> None:
         """Something long in slices: one slice between two steps."""
         self.command(lambda: self._jobs.append(work))
 
@@ -151,18 +158,22 @@ class Engine:
         """Ends every call with `ModelClosed`, frees the context; `at_end` runs when that is done."""
         with self._lock:
             first = not self._closing
-            alive = self._thread.is_alive()
-            if at_end is not None and alive:
+            ended = self._ended
+            if at_end is not None and not ended:
                 self._at_end.append(at_end)
             self._closing = True
         if first:
             self._commands.put(lambda: None)
-        if at_end is not None and not alive:
+        if at_end is not None and ended:
             at_end()
 
     @property
     def closed(self) -> bool:
         return self._closing
+
+    def require_open(self) -> None:
+        if self._closing:
+            raise self._broken or ModelClosed("the model is closed", hint="load it again")
 
     def join(self, seconds: float | None = None) -> None:
         if self._thread.is_alive() and threading.current_thread() is not self._thread:
@@ -191,21 +202,18 @@ class Engine:
                 self._commands.get_nowait()()
             except Empty:
                 break
+            except Exception:  # whose command it was has been told
+                logger.exception("a command of a closing model failed")
         for ticket in list(self._tickets.values()):
             self._fail(ticket, reason)
         for job in self._jobs:
-            try:
-                close = getattr(job, "throw", None)
-                if close is not None:
-                    close(reason)
-            except (LocalModelError, StopIteration):
-                pass
+            job.fail(reason)
         self._jobs.clear()
         self._flush()
         self.context.close()
         with self._lock:
-            waiting, self._at_end = self._at_end, []
-        for run in waiting:
+            self._ended = True
+        for run in self._at_end:
             run()
 
     def _turn(self) -> None:
@@ -220,7 +228,7 @@ class Engine:
             return
         if self._jobs:
             job = self._jobs.popleft()
-            if next(job, self) is not self:
+            if job.advance():
                 self._jobs.append(job)
         self._expire()
         if not self.scheduler.idle:
@@ -253,14 +261,22 @@ class Engine:
             )
             return
         except LocalModelError as error:
-            self._over(ticket)
-            self.totals.failed += 1
-            self._emit(ticket, error)
+            self._refuse(ticket, error)
             return
+        except (
+            Exception
+        ) as error:  # the engine ends over it; this caller is not yet among those that are told
+            self._refuse(ticket, EngineFailed(f"the engine failed: {error!r}"))
+            raise
         ticket.call = call
         self._tickets[call] = ticket
         self.totals.prompt_tokens += len(ticket.tokens)
         heapq.heappush(self._deadlines, (ticket.deadline, next(self._count), ticket))
+
+    def _refuse(self, ticket: Ticket, error: LocalModelError) -> None:
+        self._over(ticket)
+        self.totals.failed += 1
+        self._emit(ticket, error)
 
     def _cancel(self, ticket: Ticket) -> None:
         if not ticket.over:

@@ -3,15 +3,15 @@
 import asyncio
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import msgspec
 import numpy as np
 
 from local_models.backend import Ask, Deliver, Loaded, Running
-from local_models.engine import Engine, Item, Ticket
-from local_models.errors import BadOption, EngineFailed, LocalModelError, ModelClosed, PromptTooLong
+from local_models.engine import Engine, Item, Job, Ticket
+from local_models.errors import BadOption, EngineFailed, LocalModelError, PromptTooLong
 from local_models.gguf import check, summarize
 from local_models.llama import Context, ContextShape, Sampling, Weights, library
 from local_models.options import Generate, LoadOptions, Lora
@@ -124,8 +124,7 @@ class InProcess:
     # text and tokens
 
     def _tokens(self, parts: Sequence[str], *, start: bool, special: bool) -> list[int]:
-        if self._engine.closed:
-            raise ModelClosed("the model is closed")
+        self._engine.require_open()
         ids: list[int] = []
         for index, part in enumerate(parts):
             ids += self._weights.tokenize(part, special=special, start=start and index == 0)
@@ -183,14 +182,15 @@ class InProcess:
         def command() -> None:
             value, problem = None, None
             try:
-                if self._engine.closed:
-                    raise ModelClosed("the model was closed")
+                self._engine.require_open()
                 value = run()
             except LocalModelError as error:
                 problem = error
-            except (OSError, RuntimeError, ValueError, MemoryError) as error:
+            except BaseException as error:  # the engine ends over it, but not before this caller is told
                 problem = EngineFailed(f"the engine failed: {error!r}")
-            loop.call_soon_threadsafe(settle, value, problem)
+                raise
+            finally:
+                loop.call_soon_threadsafe(settle, value, problem)
 
         self._engine.command(command)
         return await future
@@ -226,20 +226,29 @@ class InProcess:
             else:
                 future.set_result(result)
 
-        def job() -> Iterator[None]:
-            made: list[list[float]] = []
+        def tell(result: list[list[float]] | LocalModelError) -> None:
             try:
-                for tokens in ids:
-                    made.append(self._embedding(tokens, most))
-                    if future.cancelled():
-                        return
-                    yield
-            except LocalModelError as error:
-                loop.call_soon_threadsafe(settle, error)
-            else:
-                loop.call_soon_threadsafe(settle, made)
+                loop.call_soon_threadsafe(settle, result)
+            except RuntimeError:
+                pass  # the loop has gone, and its caller with it
 
-        self._engine.job(job())
+        made: list[list[float]] = []
+
+        def advance() -> bool:
+            if future.cancelled():
+                return False
+            try:
+                made.append(self._embedding(ids[len(made)], most))
+            except LocalModelError as error:
+                tell(error)
+                return False
+            if len(made) == len(ids):
+                tell(made)
+            return len(made) < len(ids)
+
+        if not ids:
+            return []
+        self._engine.job(Job(advance, tell))
         return await future
 
     def _embedding(self, tokens: list[int], most: int) -> list[float]:

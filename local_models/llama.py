@@ -10,6 +10,7 @@ Rules of this file
 """
 
 import ctypes
+import os
 import threading
 from collections import deque
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 from local_models.errors import BadGrammar, BadModelFile, EngineFailed, EngineMissing, OutOfMemory, foreign
 
 Floats = NDArray[np.float32]
+SPIN_COUNT = "2000"
 _recent_errors: deque[str] = deque(maxlen=8)
 
 
@@ -57,6 +59,10 @@ class _Library:
     """llama_cpp, its GIL-keeping twin, and the captured log."""
 
     def __init__(self) -> None:
+        # llama.cpp's threads meet at hundreds of barriers a token. OpenMP's default is to spin there for milliseconds, which
+        # starves whatever else wants a core, and then the barrier too; a short spin costs nothing on an idle machine.
+        if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
+            os.environ["GOMP_SPINCOUNT"] = SPIN_COUNT
         with foreign("run local models"):
             import llama_cpp
 
@@ -439,7 +445,11 @@ class Sampler:
             api.llama_sampler_chain_add(
                 chain,
                 api.llama_sampler_init_penalties(
-                    how.penalty_window, how.repeat_penalty, how.frequency_penalty, how.presence_penalty
+                    weights.vocabulary,
+                    how.penalty_window,
+                    how.repeat_penalty,
+                    how.frequency_penalty,
+                    how.presence_penalty,
                 ),
             )
         if how.temperature == 0:

@@ -6,15 +6,15 @@ import os
 import struct
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Self, Unpack
+from typing import Any, Self, Unpack
 
 import msgspec
 
 from local_models.backend import Ask, Backend, Deliver, Running
 from local_models.catalogue import find
 from local_models.errors import BadOption, ModelClosed
-from local_models.grammar import from_schema
 from local_models.gguf import Summary
+from local_models.grammar import from_schema
 from local_models.options import DEFAULTS, Generate, GenerateChanges, LoadOptions, Lora, changed
 from local_models.replies import Reply, Statistics
 from local_models.stream import PieceStream, whole
@@ -51,7 +51,7 @@ class LocalModel:
         if chosen.isolated:
             from local_models.isolated import Isolated
 
-            backend = await Isolated.start(str(path), chosen)
+            backend = await Isolated.start_worker(str(path), chosen)
         else:
             from local_models.inprocess import InProcess
 
@@ -204,6 +204,6 @@ class LocalModel:
             self._backend.abandon()
 
 
-def _discard(making: "asyncio.Future[Backend]") -> None:
+def _discard(making: "asyncio.Future[Any]") -> None:
     if not making.cancelled() and making.exception() is None:
         making.result().abandon()
