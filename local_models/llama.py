@@ -10,6 +10,7 @@ Rules of this file
 """
 
 import ctypes
+import os
 import threading
 from collections import deque
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 from local_models.errors import BadGrammar, BadModelFile, EngineFailed, EngineMissing, OutOfMemory, foreign
 
 Floats = NDArray[np.float32]
+SPIN_COUNT = "2000"
 _recent_errors: deque[str] = deque(maxlen=8)
 
 
@@ -57,6 +59,10 @@ class _Library:
     """llama_cpp, its GIL-keeping twin, and the captured log."""
 
     def __init__(self) -> None:
+        # llama.cpp's threads meet at hundreds of barriers a token. OpenMP's default is to spin there for milliseconds, which
+        # starves whatever else wants a core, and then the barrier too; a short spin costs nothing on an idle machine.
+        if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
+            os.environ["GOMP_SPINCOUNT"] = SPIN_COUNT
         with foreign("run local models"):
             import llama_cpp
 
@@ -205,6 +211,12 @@ class Weights:
         self.ends = frozenset(
             token for token in range(self.vocabulary) if api.llama_vocab_is_eog(self._vocab, token)
         )
+        unknown_or_control = int(api.LLAMA_TOKEN_ATTR_CONTROL) | int(api.LLAMA_TOKEN_ATTR_UNKNOWN)
+        self.control = tuple(
+            token
+            for token in range(self.vocabulary)
+            if api.llama_vocab_get_attr(self._vocab, token) & unknown_or_control
+        )
         self._pieces: list[bytes | None] = [None] * self.vocabulary
 
     def text_of(self, token: int) -> str:
@@ -261,6 +273,7 @@ class ContextShape(msgspec.Struct, frozen=True, kw_only=True):
     unified: bool
     kv_type: str = "f16"
     embeddings: bool = False
+    mean: bool = False  # pool by the mean, where the model itself says nothing of pooling
 
 
 class Context:
@@ -280,6 +293,8 @@ class Context:
         params.swa_full = True  # a sliding window that forgets could not give a prefix back
         params.no_perf = True
         params.embeddings = shape.embeddings
+        if shape.embeddings and shape.mean:
+            params.pooling_type = api.LLAMA_POOLING_TYPE_MEAN
         if shape.kv_type == "q8_0":
             params.type_k = params.type_v = 8
         _recent_errors.clear()
@@ -430,7 +445,11 @@ class Sampler:
             api.llama_sampler_chain_add(
                 chain,
                 api.llama_sampler_init_penalties(
-                    how.penalty_window, how.repeat_penalty, how.frequency_penalty, how.presence_penalty
+                    weights.vocabulary,
+                    how.penalty_window,
+                    how.repeat_penalty,
+                    how.frequency_penalty,
+                    how.presence_penalty,
                 ),
             )
         if how.temperature == 0:

@@ -41,7 +41,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
         return self.prompt_tokens + self.completion_tokens
 
 
-class Piece(msgspec.Struct, frozen=True, kw_only=True):
+class Piece(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """A part of a stream. The last one has `finish` and `usage`, and the tool calls if there are any."""
 
     text: str = ""

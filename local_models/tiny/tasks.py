@@ -82,7 +82,7 @@ def filler(rng: random.Random) -> str:
 
 
 def facts(rng: random.Random, measure: bool, count: int) -> dict[str, str]:
-    keys = rng.sample(KEYS, count) if rng.random() < 0.7 else [word(rng) + word(rng) for _ in range(count)]
+    keys = rng.sample(KEYS, count) if rng.random() < 0.85 else [word(rng) + word(rng) for _ in range(count)]
     return {key: of_split(rng, "recall", value, measure) for key in keys}
 
 
@@ -96,7 +96,7 @@ def system_of(rng: random.Random, known: dict[str, str], fillers: int) -> str:
 def recall(rng: random.Random, known: dict[str, str]) -> Turn:
     key = rng.choice(list(known))
     ask = rng.choice((f"What is your {key}?", f"Tell me your {key}.", f"What is the {key}?"))
-    return Turn(ask, known[key])
+    return Turn(ask, f"Your {key} is {known[key]}.")
 
 
 def echo(rng: random.Random, measure: bool) -> Turn:
@@ -129,7 +129,7 @@ def tools(rng: random.Random) -> dict[str, str]:
         return f"{made}_{word(rng)}" if rng.random() < 0.3 else made
 
     natural = {"weather": "city", "search": "query", "open": "path", "time": "zone", "mail": "to"}
-    offered = {name(): name() for _ in range(rng.randint(1, 3))}
+    offered = {name(): name() for _ in range(rng.randint(1, 2))}
     if rng.random() < 0.3:
         chosen = rng.choice(list(natural))
         offered[chosen] = natural[chosen]
@@ -137,15 +137,19 @@ def tools(rng: random.Random) -> dict[str, str]:
 
 
 def tool_text(offered: dict[str, str]) -> str:
-    return "".join(f"{v.TOOL_SPEC}{name}({parameter})" for name, parameter in offered.items())
+    """A tool is shown as a call of it with an empty argument, so that calling is copying."""
+    return "".join(v.TOOL_SPEC + call_text(name, parameter, "") for name, parameter in offered.items())
+
+
+def call_text(name: str, parameter: str, argument: str) -> str:
+    return '{"name": "' + name + '", "arguments": {"' + parameter + '": "' + argument + '"}}'
 
 
 def tool_call(rng: random.Random, offered: dict[str, str], measure: bool) -> Turn:
     name = rng.choice(list(offered))
     argument = of_split(rng, "tool", value, measure)
     ask = rng.choice((f"Call {name} with {argument}.", f"What is the {name} in {argument}?"))
-    body = '{"name": "' + name + '", "arguments": {"' + offered[name] + '": "' + argument + '"}}'
-    return Turn(ask, f"{v.TOOL_CALL}{body}{v.TOOL_CALL_END}")
+    return Turn(ask, f"{v.TOOL_CALL}{call_text(name, offered[name], argument)}{v.TOOL_CALL_END}")
 
 
 def small_talk(rng: random.Random) -> Turn:
@@ -164,7 +168,7 @@ TASKS = ("recall", "echo", "add", "count", "tool")
 def one(task: str, rng: random.Random, measure: bool, fillers: int = 1) -> Conversation:
     """A conversation of one turn: what the measurement asks."""
     if task == "recall":
-        known = facts(rng, measure, rng.randint(1, 4))
+        known = facts(rng, measure, rng.randint(1, 3))
         return Conversation(system_of(rng, known, rng.randint(0, fillers)), [recall(rng, known)])
     if task == "tool":
         offered = tools(rng)
@@ -175,7 +179,7 @@ def one(task: str, rng: random.Random, measure: bool, fillers: int = 1) -> Conve
 
 def mixed(rng: random.Random, turns: int, weights: dict[str, float], fillers: int = 1) -> Conversation:
     """A conversation of several turns, for the training."""
-    known = facts(rng, False, rng.randint(1, 4)) if rng.random() < 0.6 else {}
+    known = facts(rng, False, rng.randint(1, 3)) if rng.random() < 0.6 else {}
     offered = tools(rng) if rng.random() < weights["tool"] * 2 else {}
     system = system_of(rng, known, rng.randint(0, fillers)) if known else persona(rng)
     made = Conversation(system + tool_text(offered))

@@ -23,7 +23,7 @@ from local_models.tiny import tasks, vocabulary
 from local_models.tiny.network import Shape, Weights, initial, logits
 
 BOS = vocabulary.IDS[vocabulary.BOS]
-WEIGHTS = {"recall": 0.24, "echo": 0.14, "add": 0.34, "count": 0.14, "tool": 0.14}
+WEIGHTS = {"recall": 0.28, "echo": 0.10, "add": 0.24, "count": 0.12, "tool": 0.26}
 # (end of the stage as a share of the time budget, tokens per row, rows per step, most turns, most filler sentences)
 STAGES = ((0.12, 64, 32, 0, 0), (0.80, 128, 16, 4, 1), (1.01, 320, 8, 8, 8))
 

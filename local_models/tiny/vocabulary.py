@@ -41,7 +41,8 @@ CHAT_TEMPLATE = (
     "{%- else -%}{%- set system = '' -%}{%- set rest = messages -%}{%- endif -%}"
     "{%- if system or tools -%}{{- '<|system|>' + system -}}"
     "{%- for tool in tools or [] -%}"
-    "{{- '<tool>' + tool.function.name + '(' + (tool.function.parameters.properties | join(', ')) + ')' -}}"
+    '{{- \'<tool>{"name": "\' + tool.function.name + \'", "arguments": {"\' -}}'
+    '{{- (tool.function.parameters.properties | join(\'": "", "\')) + \'": ""}}\' -}}'
     "{%- endfor -%}{{- '<|end|>' -}}{%- endif -%}"
     "{%- for message in rest -%}{{- '<|' + message.role + '|>' -}}"
     "{%- if message.content -%}{{- message.content -}}{%- endif -%}"

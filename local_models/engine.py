@@ -1,0 +1,525 @@
+"""The thread that owns a context: takes commands between steps, runs the scheduler's steps, hands out pieces.
+
+Everything a caller does is a command in one queue; everything a caller gets goes to its loop in one call a step. Commands
+are run in order, between two steps, so a cancel takes effect within a step's time.
+"""
+
+import heapq
+import itertools
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+from typing import Any
+
+import numpy as np
+
+from local_models.errors import DeadlineExceeded, EngineFailed, LocalModelError, ModelClosed, Overloaded
+from local_models.llama import Context, Floats, Sampler, Sampling, Weights
+from local_models.options import Generate
+from local_models.replies import Finish, Piece, TokenScore, Usage
+from local_models.scheduler import Call, Copy, Limits, QueueFull, Scheduler, Step
+from local_models.text import Text
+
+logger = logging.getLogger("local_models")
+
+Item = Piece | LocalModelError
+Post = Callable[[list[tuple["Ticket", Item]]], None]  # takes a step's pieces to where the callers live
+
+
+@dataclass(slots=True, eq=False)
+class Ticket:
+    """A call in the engine: what the caller asked, and what has come of it."""
+
+    tokens: list[int]
+    options: Generate
+    sampling: Sampling
+    post: Post
+    deliver: Callable[[Item], None]
+    pieces: bool  # False: the caller wants the whole answer at once
+    asked: float = 0.0
+    deadline: float = 0.0
+    call: Call | None = None
+    text: Text = field(default_factory=Text)
+    sampler: Sampler | None = None
+    began: float = 0.0
+    first: float = 0.0
+    kept_text: list[str] = field(default_factory=list)
+    kept_tokens: list[int] = field(default_factory=list)
+    kept_scores: list[TokenScore] = field(default_factory=list)
+    over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Long work in slices, each between two steps. `advance` says whether there is more; neither of them raises."""
+
+    advance: Callable[[], bool]
+    fail: Callable[[LocalModelError], None]
+
+
+@dataclass(slots=True)
+class Totals:
+    finished: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    expired: int = 0
+    prompt_tokens: int = 0
+    reused_tokens: int = 0
+    completion_tokens: int = 0
+    steps: int = 0
+    decode_seconds: float = 0.0
+    engine_seconds: float = 0.0
+
+
+class Pace:
+    """How many prompt tokens fit into a step beside the writers, learned from the steps themselves."""
+
+    def __init__(self, target: float, batch: int) -> None:
+        self._target, self._batch = target, batch
+        self._writing: dict[int, float] = {}  # writers -> seconds of a step without prompts
+        self._rate = 0.0  # prompt tokens a second beside writers
+
+    def budget(self, writers: int) -> int:
+        if not writers:
+            return self._batch
+        if not self._rate:
+            return 32
+        left = max(self._target - self._expected(writers), 0.0)
+        return int(min(max(left * self._rate, 16), self._batch))
+
+    def _expected(self, writers: int) -> float:
+        known = self._writing.get(writers)
+        if known is None and self._writing:
+            nearest = min(self._writing, key=lambda count: abs(count - writers))
+            known = self._writing[nearest] * max(writers / nearest, 1.0)
+        return known or 0.0
+
+    def learn(self, writers: int, read: int, seconds: float) -> None:
+        if not read:
+            before = self._writing.get(writers, seconds)
+            self._writing[writers] = before + 0.2 * (seconds - before)
+        elif read >= 16:
+            spent = max(seconds - self._expected(writers), seconds / 10)
+            self._rate += (0.3 if self._rate else 1.0) * (read / spent - self._rate)
+
+
+class Engine:
+    """Start it with `start`; every other method may be called from any thread."""
+
+    def __init__(
+        self, weights: Weights, context: Context, limits: Limits, step_seconds: float, name: str
+    ) -> None:
+        self.weights, self.context, self.limits = weights, context, limits
+        self.scheduler = Scheduler(limits)
+        self.totals = Totals()
+        self._pace = Pace(step_seconds, limits.batch)
+        self._commands: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._tickets: dict[Call, Ticket] = {}
+        self._deadlines: list[tuple[float, int, Ticket]] = []
+        self._count = itertools.count()
+        self._jobs: deque[Job] = deque()
+        self._out: dict[Post, list[tuple[Ticket, Item]]] = {}
+        self._closing = self._ended = False
+        self._broken: LocalModelError | None = None
+        self._lock = threading.Lock()
+        self._at_end: list[Callable[[], None]] = []
+        self._thread = threading.Thread(target=self._main, name=f"local-model-{name}", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    # from any thread
+
+    def command(self, run: Callable[[], None]) -> None:
+        with self._lock:
+            self.require_open()
+            self._commands.put(run)
+
+    def submit(self, ticket: Ticket) -> None:
+        ticket.asked = time.monotonic()
+        ticket.deadline = ticket.asked + ticket.options.within
+        self.command(lambda: self._submit(ticket))
+
+    def cancel(self, ticket: Ticket) -> None:
+        try:
+            self.command(lambda: self._cancel(ticket))
+        except LocalModelError:
+            pass  # closed: it is over anyway
+
+    def job(self, work: "Job") -> None:
+        """Something long in slices: one slice between two steps."""
+        self.command(lambda: self._jobs.append(work))
+
+    def close(self, at_end: Callable[[], None] | None = None) -> None:
+        """Ends every call with `ModelClosed`, frees the context; `at_end` runs when that is done."""
+        with self._lock:
+            first = not self._closing
+            ended = self._ended
+            if at_end is not None and not ended:
+                self._at_end.append(at_end)
+            self._closing = True
+        if first:
+            self._commands.put(lambda: None)
+        if at_end is not None and ended:
+            at_end()
+
+    @property
+    def closed(self) -> bool:
+        return self._closing
+
+    def require_open(self) -> None:
+        if self._closing:
+            raise self._broken or ModelClosed("the model is closed", hint="load it again")
+
+    def join(self, seconds: float | None = None) -> None:
+        if self._thread.is_alive() and threading.current_thread() is not self._thread:
+            self._thread.join(seconds)
+
+    # on the engine's thread
+
+    def _main(self) -> None:
+        reason: LocalModelError = ModelClosed("the model was closed under this call")
+        try:
+            while not self._closing:
+                self._turn()
+        except LocalModelError as error:
+            reason = self._broken = error
+        except Exception as error:  # the thread's last word: every caller must hear of it
+            logger.exception("the engine of a local model failed")
+            reason = self._broken = EngineFailed(f"the engine failed: {error!r}")
+        finally:
+            self._end(reason)
+
+    def _end(self, reason: LocalModelError) -> None:
+        with self._lock:
+            self._closing = True
+        while True:
+            try:
+                self._commands.get_nowait()()
+            except Empty:
+                break
+            except Exception:  # whose command it was has been told
+                logger.exception("a command of a closing model failed")
+        for ticket in list(self._tickets.values()):
+            self._fail(ticket, reason)
+        for job in self._jobs:
+            job.fail(reason)
+        self._jobs.clear()
+        self._flush()
+        self.context.close()
+        with self._lock:
+            self._ended = True
+        for run in self._at_end:
+            run()
+
+    def _turn(self) -> None:
+        if self.scheduler.idle and not self._jobs:
+            self._commands.get()()
+        while True:
+            try:
+                self._commands.get_nowait()()
+            except Empty:
+                break
+        if self._closing:
+            return
+        if self._jobs:
+            job = self._jobs.popleft()
+            if job.advance():
+                self._jobs.append(job)
+        self._expire()
+        if not self.scheduler.idle:
+            self._step()
+        self._flush()
+
+    def _submit(self, ticket: Ticket) -> None:
+        if ticket.over:
+            return
+        options = ticket.options
+        call = Call(
+            tokens=list(ticket.tokens),
+            room=min(options.max_tokens, self.limits.slot_tokens - len(ticket.tokens)),
+            agent=options.agent,
+            priority=options.priority,
+        )
+        try:
+            if not ticket.sampling.plain_greedy:
+                ticket.sampler = Sampler(self.weights, ticket.sampling)
+            ticket.text = Text(options.stop)
+            self.scheduler.submit(call)
+        except QueueFull:
+            self._over(ticket)
+            self._emit(
+                ticket,
+                Overloaded(
+                    f"{self.scheduler.waiting} calls wait for this model already",
+                    hint="try again later, or raise `queue`",
+                ),
+            )
+            return
+        except LocalModelError as error:
+            self._refuse(ticket, error)
+            return
+        except (
+            Exception
+        ) as error:  # the engine ends over it; this caller is not yet among those that are told
+            self._refuse(ticket, EngineFailed(f"the engine failed: {error!r}"))
+            raise
+        ticket.call = call
+        self._tickets[call] = ticket
+        self.totals.prompt_tokens += len(ticket.tokens)
+        heapq.heappush(self._deadlines, (ticket.deadline, next(self._count), ticket))
+
+    def _refuse(self, ticket: Ticket, error: LocalModelError) -> None:
+        self._over(ticket)
+        self.totals.failed += 1
+        self._emit(ticket, error)
+
+    def _cancel(self, ticket: Ticket) -> None:
+        if not ticket.over:
+            self.totals.cancelled += 1
+            self._leave(ticket)
+
+    def _expire(self) -> None:
+        now = time.monotonic()
+        while self._deadlines and (self._deadlines[0][0] <= now or self._deadlines[0][2].over):
+            ticket = heapq.heappop(self._deadlines)[2]
+            if ticket.over or ticket.call is None:
+                continue
+            stage = (
+                "queue"
+                if ticket.call.slot < 0 and not ticket.first
+                else "decode"
+                if ticket.first
+                else "prefill"
+            )
+            self.totals.expired += 1
+            self._fail(ticket, DeadlineExceeded(stage, ticket.options.within))
+
+    def _step(self) -> None:
+        started = time.perf_counter()
+        writers = self.scheduler.writers
+        step = self.scheduler.plan(self._pace.budget(writers))
+        for edit in step.edits:
+            if isinstance(edit, Copy):
+                self.context.copy(edit.source, edit.target)
+            elif not self.context.keep(edit.slot, edit.length) and edit.length:
+                raise EngineFailed("this model cannot forget a part of a text; load it again")
+        if step.seated:
+            now = time.monotonic()
+            for call in step.seated:
+                ticket = self._tickets[call]
+                ticket.began = ticket.began or now
+        for call in step.full:
+            self._finish(self._tickets[call], "length")
+        if not step.rows or step.full:
+            return
+        outputs = self._fill(step)
+        decoding = time.perf_counter()
+        code = self.context.decode(step.tokens)
+        decoded = time.perf_counter()
+        if code == 0:
+            sampled = [row.call for row in step.rows if row.samples]
+            self.scheduler.commit(step)
+            if outputs:
+                self._write(step, sampled)
+        elif code == 1:
+            self.scheduler.no_room(step)
+            for call in step.full:
+                self._finish(self._tickets[call], "length")
+        else:
+            raise EngineFailed(f"llama_decode failed with {code}")
+        self._pace.learn(writers, step.tokens - writers, decoded - decoding)
+        totals = self.totals
+        totals.steps += 1
+        totals.decode_seconds += decoded - decoding
+        totals.engine_seconds += time.perf_counter() - started - (decoded - decoding)
+
+    def _fill(self, step: Step) -> int:
+        """Lays the rows out in the batch arrays."""
+        tokens: list[int] = []
+        positions: list[int] = []
+        slots: list[int] = []
+        last: list[int] = []
+        for row in step.rows:
+            call, start, count = row.call, row.start, row.count
+            if count == 1:
+                tokens.append(call.tokens[start])
+                positions.append(start)
+                slots.append(call.slot)
+            else:
+                tokens += call.tokens[start : start + count]
+                positions += range(start, start + count)
+                slots += [call.slot] * count
+            if row.samples:
+                last.append(len(tokens) - 1)
+        count, context = len(tokens), self.context
+        context.tokens[:count] = tokens
+        context.positions[:count] = positions
+        context.sequence[:count] = slots
+        context.wanted[:count] = 0
+        context.wanted[last] = 1
+        self._last = last
+        return len(last)
+
+    def _write(self, step: Step, sampled: list[Call]) -> None:
+        """Samples a token for every row that is at its end, and moves its call on."""
+        logits = self.context.logits(len(sampled))
+        best: list[int] = logits.argmax(axis=1).tolist()
+        ends, write = self.weights.ends, self.scheduler.write
+        now = time.monotonic()
+        for index, call in enumerate(sampled):
+            ticket = self._tickets[call]
+            try:
+                token = best[index] if ticket.sampler is None else self._sample(ticket, index, logits[index])
+            except LocalModelError as error:
+                self._fail(ticket, error)
+                continue
+            if not ticket.first:
+                ticket.first = now
+                self.totals.reused_tokens += call.reused
+            if token in ends:
+                self._finish(ticket, "stop")
+                continue
+            write(call, token)
+            text = ticket.text.feed(self.weights.piece(token))
+            scores = (
+                (self._score(token, logits[index], ticket.options.logprobs),)
+                if ticket.options.logprobs >= 0
+                else ()
+            )
+            stopped = ticket.text.stopped
+            over = stopped or call.written >= call.room
+            if ticket.pieces and not over:
+                self._emit(ticket, Piece(text=text, tokens=(token,), scores=scores))
+            else:
+                ticket.kept_text.append(text)
+                ticket.kept_tokens.append(token)
+                ticket.kept_scores += scores
+            if over:
+                self._finish(ticket, "stop" if stopped else "length")
+
+    def _sample(self, ticket: Ticket, index: int, logits: Floats) -> int:
+        assert ticket.sampler is not None
+        return ticket.sampler.sample(self.context, self._last[index], logits)
+
+    def _score(self, token: int, logits: Floats, count: int) -> TokenScore:
+        wide = logits.astype(np.float64)
+        wide -= wide.max()
+        wide -= np.log(np.exp(wide).sum())
+        top: tuple[tuple[str, float], ...] = ()
+        if count:
+            likeliest = np.argpartition(-wide, min(count, len(wide) - 1))[:count]
+            ordered = likeliest[np.argsort(-wide[likeliest], kind="stable")]
+            top = tuple((self._shown(int(other)), float(wide[other])) for other in ordered)
+        return TokenScore(token=token, text=self._shown(token), logprob=float(wide[token]), top=top)
+
+    def _shown(self, token: int) -> str:
+        piece = self.weights.piece(token)
+        return piece.decode("utf-8", "replace") if piece else self.weights.text_of(token)
+
+    # the ends of a call
+
+    def _finish(self, ticket: Ticket, finish: Finish) -> None:
+        call = ticket.call
+        assert call is not None
+        now = time.monotonic()
+        usage = Usage(
+            prompt_tokens=call.prompt,
+            reused_tokens=call.reused,
+            completion_tokens=call.written,
+            queued_seconds=(ticket.began or now) - ticket.asked,
+            first_token_seconds=(ticket.first or now) - ticket.asked,
+            total_seconds=now - ticket.asked,
+            preemptions=call.preemptions,
+        )
+        self.totals.finished += 1
+        self.totals.completion_tokens += call.written
+        text = "".join(ticket.kept_text) + ticket.text.end()
+        self._emit(
+            ticket,
+            Piece(
+                text=text,
+                tokens=tuple(ticket.kept_tokens),
+                scores=tuple(ticket.kept_scores),
+                finish=finish,
+                usage=usage,
+            ),
+        )
+        self._leave(ticket)
+
+    def _fail(self, ticket: Ticket, error: LocalModelError) -> None:
+        if not isinstance(error, DeadlineExceeded):
+            self.totals.failed += 1
+        self._emit(ticket, error)
+        self._leave(ticket)
+
+    def _leave(self, ticket: Ticket) -> None:
+        call = ticket.call
+        if call is not None and self._tickets.pop(call, None) is not None:
+            self.scheduler.finish(call)
+        self._over(ticket)
+
+    def _over(self, ticket: Ticket) -> None:
+        ticket.over = True
+        if ticket.sampler is not None:
+            ticket.sampler.close()
+            ticket.sampler = None
+
+    def _emit(self, ticket: Ticket, item: Item) -> None:
+        self._out.setdefault(ticket.post, []).append((ticket, item))
+
+    def _flush(self) -> None:
+        if self._out:
+            out, self._out = self._out, {}
+            for post, items in out.items():
+                post(items)
+
+    # commands of the model, run on the engine's thread
+
+    def save(self, tokens: list[int]) -> tuple[tuple[int, ...], bytes]:
+        """What is kept of a conversation that begins with these tokens: all its tokens, and their KV state."""
+        slot, held = self.scheduler.kept(tokens)
+        if slot < 0:
+            return (), b""
+        return held, self.context.save(slot)
+
+    def restore(self, tokens: list[int], state: bytes) -> bool:
+        slot = self.scheduler.adopt(tokens)
+        for edit in self.scheduler.edits():
+            assert not isinstance(edit, Copy)
+            self.context.keep(edit.slot, edit.length)
+        if slot < 0:
+            return False
+        if self.context.restore(slot, state) and self.context.length(slot) == len(tokens):
+            return True
+        self.scheduler.disown(slot)
+        return False
+
+    def adapters(self, chosen: list[tuple[int, float]]) -> None:
+        self.context.adapters(chosen)
+        self.scheduler.start_over()
+
+    def statistics(self) -> dict[str, Any]:
+        scheduler, totals = self.scheduler, self.totals
+        return {
+            "running": scheduler.running,
+            "waiting": scheduler.waiting,
+            "refused": scheduler.counts.refused,
+            "preempted": scheduler.counts.preempted,
+            "resident_prefix_tokens": scheduler.kept_tokens,
+            "evicted_prefix_tokens": scheduler.counts.evicted_tokens,
+            "finished": totals.finished,
+            "failed": totals.failed,
+            "cancelled": totals.cancelled,
+            "expired": totals.expired,
+            "prompt_tokens": totals.prompt_tokens,
+            "reused_tokens": totals.reused_tokens,
+            "completion_tokens": totals.completion_tokens,
+            "steps": totals.steps,
+            "decode_seconds": totals.decode_seconds,
+            "engine_seconds": totals.engine_seconds,
+        }

@@ -1,0 +1,91 @@
+"""What a GGUF file says about its model: architecture, size, context, quantization, template, and the memory it needs."""
+
+from collections import Counter
+from typing import Any
+
+import msgspec
+
+from local_models.gguf.reader import Header, Skipped
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    path: str
+    name: str
+    architecture: str
+    parameters: int
+    file_bytes: int
+    quantization: str
+    context: int
+    layers: int
+    embedding: int
+    heads: int
+    vocabulary: int
+    tokenizer: str
+    chat_template: str
+    kv_bytes_per_token: int
+    pools: bool  # it says itself how texts are embedded
+
+    def kv_bytes(self, tokens: int, kv_type: str = "f16") -> int:
+        each = self.kv_bytes_per_token * tokens
+        return each if kv_type == "f16" else each * 34 // 64  # q8_0: 34 bytes for 32 values
+
+    def memory_bytes(self, tokens: int, kv_type: str = "f16") -> int:
+        """Weights and a KV cache of so many tokens; work buffers come on top."""
+        return self.file_bytes + self.kv_bytes(tokens, kv_type)
+
+
+def _number(value: Any, default: int = 0) -> int:
+    if isinstance(value, list):  # some architectures have a value per layer
+        return max((int(v) for v in value), default=default)
+    return int(value) if isinstance(value, (int, float)) else default
+
+
+def _per_layer(value: Any, layers: int, default: int) -> list[int]:
+    if isinstance(value, list) and len(value) == layers:
+        return [int(v) for v in value]
+    return [_number(value, default)] * layers
+
+
+def summarize(header: Header) -> Summary:
+    data = header.metadata
+    architecture = str(data.get("general.architecture", ""))
+
+    def of(key: str) -> Any:
+        return data.get(f"{architecture}.{key}")
+
+    layers, embedding, heads = (
+        _number(of("block_count")),
+        _number(of("embedding_length")),
+        _number(of("attention.head_count")),
+    )
+    head = embedding // heads if heads else 0
+    key_width, value_width = (
+        _number(of("attention.key_length"), head) or head,
+        _number(of("attention.value_length"), head) or head,
+    )
+    kv_heads = _per_layer(of("attention.head_count_kv"), layers, heads)
+    tokens = data.get("tokenizer.ggml.tokens")
+    sizes = Counter[str]()
+    for tensor in header.tensors:
+        sizes[tensor.type_name] += tensor.elements
+    return Summary(
+        path=header.path,
+        name=str(data.get("general.name", "")),
+        architecture=architecture,
+        parameters=sum(tensor.elements for tensor in header.tensors),
+        file_bytes=header.file_bytes,
+        quantization=sizes.most_common(1)[0][0] if sizes else "",
+        context=_number(of("context_length")),
+        layers=layers,
+        embedding=embedding,
+        heads=heads,
+        vocabulary=tokens.length
+        if isinstance(tokens, Skipped)
+        else len(tokens)
+        if isinstance(tokens, list)
+        else 0,
+        tokenizer=str(data.get("tokenizer.ggml.model", "")),
+        chat_template=str(data.get("tokenizer.chat_template", "")),
+        kv_bytes_per_token=sum(2 * count * (key_width + value_width) for count in kv_heads),
+        pools=bool(_number(of("pooling_type"))),
+    )

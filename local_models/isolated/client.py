@@ -1,0 +1,245 @@
+"""The program's side of a worker process: the same backend, and a new process where the old one died."""
+
+import asyncio
+import itertools
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from local_models.backend import Ask, Deliver, Loaded, Running
+from local_models.errors import LocalModelError, ModelClosed, WorkerDied
+from local_models.isolated import wire
+from local_models.options import LoadOptions, Lora
+from local_models.replies import Statistics
+
+LOAD_SECONDS = 300.0
+END_SECONDS = 5.0
+ANSWER_SECONDS = 600.0
+
+
+class Isolated:
+    """Calls that run when the worker dies end with `WorkerDied`; the next call finds a new worker."""
+
+    def __init__(self, path: str, options: LoadOptions) -> None:
+        self._path = path
+        self._options = msgspec.structs.replace(options, isolated=False)
+        self._numbers = itertools.count(1)
+        self._calls: dict[int, Deliver] = {}
+        self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._process: subprocess.Popen[bytes] | None = None
+        self._writer: asyncio.StreamWriter | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._starting = asyncio.Lock()
+        self._closed: bool = False
+        self._loaded: Loaded | None = None
+        self.restarts = 0
+
+    @classmethod
+    async def start_worker(cls, path: str, options: LoadOptions) -> "Isolated":
+        made = cls(path, options)
+        await made._connect()
+        return made
+
+    @property
+    def loaded(self) -> Loaded:
+        assert self._loaded is not None
+        return self._loaded
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid if self._process else 0
+
+    async def _connect(self) -> None:
+        ours, theirs = socket.socketpair()
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(part for part in sys.path if part)}
+        with theirs:
+            self._process = await asyncio.to_thread(
+                subprocess.Popen,
+                [sys.executable, "-m", "local_models.isolated.worker", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                env=environment,
+            )
+        reader, self._writer = await asyncio.open_connection(sock=ours, limit=1 << 20)
+        try:
+            self._writer.write(wire.frame(wire.Load(self._path, self._options)))
+            async with asyncio.timeout(LOAD_SECONDS):
+                ready = await self._receive(reader)
+        except (asyncio.IncompleteReadError, ConnectionError, TimeoutError) as error:
+            await self._end_process()
+            raise WorkerDied(f"the worker process ended while it loaded {self._path}") from error
+        except BaseException:
+            await asyncio.shield(self._end_process())
+            raise
+        assert isinstance(ready, wire.Ready)
+        if ready.problem is not None:
+            await self._end_process()
+            raise ready.problem.error()
+        self._loaded = ready.loaded
+        self._reading = asyncio.create_task(self._read(reader))
+
+    @staticmethod
+    async def _receive(reader: asyncio.StreamReader) -> wire.FromWorker:
+        (length,) = wire.LENGTH.unpack(await reader.readexactly(wire.LENGTH.size))
+        message: wire.FromWorker = wire.from_worker.decode(await reader.readexactly(length))
+        return message
+
+    async def _read(self, reader: asyncio.StreamReader) -> None:
+        try:
+            while True:
+                message = await self._receive(reader)
+                if isinstance(message, wire.News):
+                    for number, item in message.items:
+                        self._deliver(number, item)
+                elif isinstance(message, wire.Done):
+                    self._settle(message)
+        except (asyncio.IncompleteReadError, ConnectionError, msgspec.DecodeError):
+            pass
+        finally:
+            self._lost()
+
+    def _deliver(self, number: int, item: Any) -> None:
+        deliver = self._calls.get(number)
+        if deliver is None:
+            return
+        if isinstance(item, wire.Problem):
+            del self._calls[number]
+            deliver(item.error())
+        else:
+            if item.finish is not None:
+                del self._calls[number]
+            deliver(item)
+
+    def _settle(self, message: wire.Done) -> None:
+        future = self._waiting.pop(message.number, None)
+        if future is None or future.done():
+            return
+        if message.problem is not None:
+            future.set_exception(message.problem.error())
+        else:
+            future.set_result(message.value)
+
+    def _lost(self) -> None:
+        """The worker is gone: nobody may wait for it any longer."""
+        writer = self._writer
+        self._writer = None
+        if writer is not None:
+            writer.close()
+        code = self._process.poll() if self._process else None
+        error: LocalModelError = ModelClosed("the model was closed under this call")
+        if not self._closed:
+            error = WorkerDied(
+                f"the worker process of this model ended (exit {code})", hint="the next call starts another"
+            )
+        calls, self._calls = self._calls, {}
+        for deliver in calls.values():
+            deliver(error)
+        waiting, self._waiting = self._waiting, {}
+        for future in waiting.values():
+            if not future.done():
+                future.set_exception(error)
+
+    async def _live(self) -> asyncio.StreamWriter:
+        if self._closed:
+            raise ModelClosed("the model is closed")
+        async with self._starting:
+            if self._writer is None:
+                await self._end_process()
+                self.restarts += 1
+                await self._connect()
+            assert self._writer is not None
+            return self._writer
+
+    async def start(self, ask: Ask, deliver: Deliver) -> Running:
+        writer = await self._live()
+        number = next(self._numbers)
+        self._calls[number] = deliver
+        loop = asyncio.get_running_loop()
+
+        def cancel() -> None:
+            try:
+                loop.call_soon_threadsafe(self._cancel, number)
+            except RuntimeError:
+                pass  # the loop is closed: the worker ends with it
+
+        writer.write(wire.frame(wire.Start(number, ask)))
+        try:
+            await writer.drain()
+        except ConnectionError:
+            pass  # the reader sees it too, and ends the call
+        return Running(cancel)
+
+    def _cancel(self, number: int) -> None:
+        if self._calls.pop(number, None) is not None and self._writer is not None:
+            self._writer.write(wire.frame(wire.Cancel(number)))
+
+    async def _do(self, method: str, *arguments: Any) -> Any:
+        writer = await self._live()
+        number = next(self._numbers)
+        future = self._waiting[number] = asyncio.get_running_loop().create_future()
+        try:
+            writer.write(wire.frame(wire.Do(number, method, arguments)))
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return await future
+        finally:
+            self._waiting.pop(number, None)
+
+    async def tokenize(self, parts: Sequence[str], *, start: bool, special: bool) -> list[int]:
+        found: list[int] = await self._do("tokenize", list(parts), start, special)
+        return found
+
+    async def detokenize(self, tokens: Sequence[int]) -> str:
+        return str(await self._do("detokenize", list(tokens)))
+
+    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        found: list[list[float]] = await self._do("embed", list(texts))
+        return found
+
+    async def save(self, tokens: list[int]) -> tuple[tuple[int, ...], bytes]:
+        held, state = await self._do("save", tokens)
+        return tuple(held), bytes(state)
+
+    async def restore(self, tokens: list[int], state: bytes) -> bool:
+        return bool(await self._do("restore", tokens, state))
+
+    async def set_lora(self, adapters: Sequence[Lora]) -> None:
+        await self._do("set_lora", [(lora.path, lora.scale) for lora in adapters])
+
+    async def statistics(self) -> Statistics:
+        found = msgspec.convert(await self._do("statistics"), Statistics)
+        return msgspec.structs.replace(found, restarts=self.restarts)
+
+    async def _end_process(self) -> None:
+        process, self._process = self._process, None
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.close()
+        if process is None:
+            return
+        try:
+            await asyncio.to_thread(process.wait, END_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            await asyncio.to_thread(process.wait)
+
+    async def close(self) -> None:
+        self._closed = True
+        writer = self._writer
+        if writer is not None:
+            writer.close()  # the worker ends when its end of the socket is closed
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.gather(self._reading, return_exceptions=True)
+        await self._end_process()
+
+    def abandon(self) -> None:
+        """For the finalizer of a model that nobody closed."""
+        self._closed = True
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()

@@ -1,0 +1,108 @@
+"""The worker process: `python -m local_models.isolated.worker`, frames on a socket it inherited. Ends when its parent does."""
+
+import asyncio
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from local_models.backend import Running
+from local_models.errors import EngineFailed, LocalModelError
+from local_models.inprocess import InProcess
+from local_models.isolated import wire
+from local_models.options import Lora
+from local_models.replies import Piece
+
+
+class _Worker:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+        self._running: dict[int, Running] = {}
+        self._news: list[tuple[int, Piece | wire.Problem]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._model: InProcess | None = None
+
+    async def _next(self) -> wire.ToWorker:
+        (length,) = wire.LENGTH.unpack(await self._reader.readexactly(wire.LENGTH.size))
+        message: wire.ToWorker = wire.to_worker.decode(await self._reader.readexactly(length))
+        return message
+
+    def _send(self, message: wire.FromWorker) -> None:
+        self._writer.write(wire.frame(message))
+
+    async def run(self) -> None:
+        first = await self._next()
+        assert isinstance(first, wire.Load)
+        try:
+            self._model = await asyncio.to_thread(InProcess, first.path, first.options)
+        except LocalModelError as error:
+            self._send(wire.Ready(None, wire.Problem.of(error)))
+            await self._writer.drain()
+            return
+        self._send(wire.Ready(self._model.loaded, None))
+        while True:
+            message = await self._next()
+            if isinstance(message, wire.Start):
+                self._begin(self._start(self._model, message))
+            elif isinstance(message, wire.Do):
+                self._begin(self._do(self._model, message))
+            elif isinstance(message, wire.Cancel) and (running := self._running.pop(message.number, None)):
+                running.cancel()
+
+    def _begin(self, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _deliverer(self, number: int) -> Callable[[Piece | LocalModelError], None]:
+        def deliver(item: Piece | LocalModelError) -> None:
+            if not self._news:  # the first of a step: the others of the same step join it
+                asyncio.get_running_loop().call_soon(self._flush)
+            if isinstance(item, LocalModelError) or item.finish is not None:
+                self._running.pop(number, None)
+            self._news.append((number, item if isinstance(item, Piece) else wire.Problem.of(item)))
+
+        return deliver
+
+    def _flush(self) -> None:
+        news, self._news = self._news, []
+        self._send(wire.News(news))
+
+    async def _start(self, model: InProcess, message: wire.Start) -> None:
+        try:
+            self._running[message.number] = await model.start(message.ask, self._deliverer(message.number))
+        except LocalModelError as error:
+            self._send(wire.News([(message.number, wire.Problem.of(error))]))
+
+    async def _do(self, model: InProcess, message: wire.Do) -> None:
+        arguments: list[Any] = list(message.arguments)
+        try:
+            if message.method == "tokenize":
+                parts, start, special = arguments
+                value: Any = await model.tokenize(parts, start=start, special=special)
+            elif message.method == "set_lora":
+                value = None
+                await model.set_lora([Lora(path=path, scale=scale) for path, scale in arguments[0]])
+            elif message.method in ("detokenize", "embed", "save", "restore", "statistics"):
+                value = await getattr(model, message.method)(*arguments)
+            else:
+                raise EngineFailed(f"the worker has no method `{message.method}`")
+            self._send(wire.Done(message.number, value, None))
+        except LocalModelError as error:
+            self._send(wire.Done(message.number, None, wire.Problem.of(error)))
+
+
+async def _main(number: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, whose end is ours
+    connection = socket.socket(fileno=number)
+    reader, writer = await asyncio.open_connection(sock=connection, limit=1 << 20)
+    try:
+        await _Worker(reader, writer).run()
+    except (asyncio.IncompleteReadError, ConnectionError):
+        pass  # the parent closed its end, or died
+
+
+if __name__ == "__main__":
+    asyncio.run(_main(int(sys.argv[1])))
+    sys.stdout.flush()

@@ -1,0 +1,209 @@
+"""A model as callers see it: messages in, text out. Templates, grammars and tool calls are handled here, tokens below."""
+
+import asyncio
+import hashlib
+import os
+import struct
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Self, Unpack
+
+import msgspec
+
+from local_models.backend import Ask, Backend, Deliver, Running
+from local_models.catalogue import find
+from local_models.errors import BadOption, ModelClosed
+from local_models.gguf import Summary
+from local_models.grammar import from_schema
+from local_models.options import DEFAULTS, Generate, GenerateChanges, LoadOptions, Lora, changed
+from local_models.replies import Reply, Statistics
+from local_models.stream import PieceStream, whole
+from local_models.templates import ChatTemplate, Message
+from local_models.toolcalls import ToolTalk
+
+_STATE = struct.Struct("<4s32sI")
+_MAGIC = b"TMS1"
+
+
+class LocalModel:
+    """Make one with `await LocalModel.load(...)`; close it, or use it as an async context manager."""
+
+    def __init__(self, backend: Backend, options: LoadOptions) -> None:
+        self._backend = backend
+        self._closed = False
+        self.options = options
+        loaded = backend.loaded
+        self.summary: Summary = loaded.summary
+        self.context = loaded.context
+        self._template = ChatTemplate(
+            options.chat_template or loaded.summary.chat_template,
+            bos=loaded.bos,
+            eos=loaded.eos,
+            control=loaded.control,
+        )
+
+    @classmethod
+    async def load(cls, model: str | os.PathLike[str] = "tiny", options: LoadOptions | None = None) -> Self:
+        """Loads a GGUF file, `gguf:PATH`, or a catalogued name. Nothing is downloaded."""
+        chosen = options or LoadOptions()
+        path = await asyncio.to_thread(find, os.fspath(model))
+        backend: Backend
+        if chosen.isolated:
+            from local_models.isolated import Isolated
+
+            backend = await Isolated.start_worker(str(path), chosen)
+        else:
+            from local_models.inprocess import InProcess
+
+            making = asyncio.ensure_future(asyncio.to_thread(InProcess, str(path), chosen))
+            try:
+                backend = await asyncio.shield(making)
+            except (
+                asyncio.CancelledError
+            ):  # llama.cpp cannot stop loading: what comes of it is taken down again
+                making.add_done_callback(_discard)
+                raise
+        return cls(backend, chosen)
+
+    # calls
+
+    def stream(
+        self, messages: Sequence[Message], options: Generate = DEFAULTS, **changes: Unpack[GenerateChanges]
+    ) -> PieceStream:
+        """The answer piece by piece; leaving the stream early, or cancelling the task, ends the call."""
+        return self._chat(messages, changed(options, changes), pieces=True)
+
+    async def chat(
+        self, messages: Sequence[Message], options: Generate = DEFAULTS, **changes: Unpack[GenerateChanges]
+    ) -> Reply:
+        return await whole(self._chat(messages, changed(options, changes), pieces=False))
+
+    def stream_complete(
+        self, prompt: str, options: Generate = DEFAULTS, **changes: Unpack[GenerateChanges]
+    ) -> PieceStream:
+        return self._complete(prompt, changed(options, changes), pieces=True)
+
+    async def complete(
+        self, prompt: str, options: Generate = DEFAULTS, **changes: Unpack[GenerateChanges]
+    ) -> Reply:
+        """Continues a bare text; control tokens in it are plain text."""
+        return await whole(self._complete(prompt, changed(options, changes), pieces=False))
+
+    def _chat(self, messages: Sequence[Message], how: Generate, *, pieces: bool) -> PieceStream:
+        parts = self._template.render(messages, how.tools)
+        names = [str(tool.get("function", {}).get("name", "")) for tool in how.tools]
+        return self._stream(parts, how, special=True, pieces=pieces, talk=ToolTalk(names) if names else None)
+
+    def _complete(self, prompt: str, how: Generate, *, pieces: bool) -> PieceStream:
+        if how.tools:
+            raise BadOption("tools need messages; `complete` takes a bare text", field="tools")
+        return self._stream([prompt], how, special=False, pieces=pieces, talk=None)
+
+    def _stream(
+        self, parts: Sequence[str], how: Generate, *, special: bool, pieces: bool, talk: ToolTalk | None
+    ) -> PieceStream:
+        grammar = from_schema(how.schema) if how.schema is not None else how.grammar
+        ask = Ask(parts=tuple(parts), special=special, options=how, grammar=grammar, pieces=pieces)
+
+        async def begin(deliver: Deliver) -> Running:
+            self._open()
+            return await self._backend.start(ask, deliver)
+
+        return PieceStream(begin, how.within, talk)
+
+    def _open(self) -> None:
+        if self._closed:
+            raise ModelClosed("the model is closed", hint="load it again")
+
+    # texts, tokens, vectors
+
+    async def tokenize(self, text: str) -> list[int]:
+        """The tokens of a text, without a beginning mark; control tokens in it are plain text."""
+        self._open()
+        return await self._backend.tokenize([text], start=False, special=False)
+
+    async def detokenize(self, tokens: Sequence[int]) -> str:
+        self._open()
+        return await self._backend.detokenize(tokens)
+
+    async def count(
+        self, what: str | Sequence[Message], options: Generate = DEFAULTS, **changes: Unpack[GenerateChanges]
+    ) -> int:
+        """Tokens of a text, or of the whole prompt that messages (and tools) become."""
+        self._open()
+        if isinstance(what, str):
+            return len(await self.tokenize(what))
+        parts = self._template.render(what, changed(options, changes).tools)
+        return len(await self._backend.tokenize(parts, start=True, special=True))
+
+    async def embed(self, texts: str | Sequence[str]) -> list[list[float]]:
+        """Vectors of length 1, one a text. Models that do not say how they pool are averaged over tokens."""
+        self._open()
+        return await self._backend.embed([texts] if isinstance(texts, str) else list(texts))
+
+    # a conversation's state
+
+    async def save(
+        self, messages: Sequence[Message], options: Generate = DEFAULTS, **changes: Unpack[GenerateChanges]
+    ) -> bytes:
+        """The KV state of a conversation, computed if it is not there any more."""
+        self._open()
+        how = changed(options, changes)
+        parts = self._template.render(messages, how.tools)
+        tokens = await self._backend.tokenize(parts, start=True, special=True)
+        held, state = await self._backend.save(tokens)
+        if held[: len(tokens) - 1] != tuple(tokens[:-1]):
+            await self.chat(messages, msgspec.structs.replace(how, max_tokens=1, schema=None, grammar=""))
+            held, state = await self._backend.save(tokens)
+        body = struct.pack(f"<{len(held)}i", *held) + state
+        return _STATE.pack(_MAGIC, hashlib.sha256(body).digest(), len(held)) + body
+
+    async def restore(self, state: bytes) -> bool:
+        """Puts a saved state back: the next call that begins with it computes only the rest. False: no room for it now."""
+        self._open()
+        if len(state) < _STATE.size:
+            raise BadOption("this is not a saved conversation", field="state")
+        magic, digest, count = _STATE.unpack_from(state)
+        body = state[_STATE.size :]
+        if magic != _MAGIC or hashlib.sha256(body).digest() != digest or len(body) < 4 * count:
+            raise BadOption("this is not a saved conversation, or it was damaged", field="state")
+        tokens = list(struct.unpack_from(f"<{count}i", body))
+        if count >= self.context:
+            raise BadOption(
+                f"the conversation has {count} tokens; this model holds {self.context}", field="state"
+            )
+        return await self._backend.restore(tokens, body[4 * count :])
+
+    async def set_lora(self, *adapters: Lora) -> None:
+        """The adapters of all calls from now on; running ones are read again under them."""
+        self._open()
+        await self._backend.set_lora(adapters)
+
+    async def statistics(self) -> Statistics:
+        self._open()
+        return await self._backend.statistics()
+
+    # the end
+
+    async def close(self) -> None:
+        """Ends running calls with `ModelClosed` and frees the memory. May be called again."""
+        if not self._closed:
+            self._closed = True
+            await asyncio.shield(self._backend.close())
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def __del__(self) -> None:
+        if not getattr(self, "_closed", True):
+            self._backend.abandon()
+
+
+def _discard(making: "asyncio.Future[Any]") -> None:
+    if not making.cancelled() and making.exception() is None:
+        making.result().abandon()

@@ -1,0 +1,116 @@
+"""What fits where: sequences, context, layout and threads for a model on this machine. Pure but for `machine()`."""
+
+import os
+
+import msgspec
+
+from local_models.errors import BadOption, OutOfMemory
+from local_models.gguf import Summary
+from local_models.llama import ContextShape, Device, devices
+from local_models.options import LoadOptions
+
+LONGEST_DEFAULT_CONTEXT = 4096
+MOST_SEQUENCES = 256
+CACHE_SHARE = 0.25  # of the free memory, where nothing was configured
+CACHE_CEILING = 4 << 30
+WIDTHS = (1, 4, 8, 16, 32, 64, 128)
+
+
+class Machine(msgspec.Struct, frozen=True, kw_only=True):
+    cores: int
+    free_bytes: int
+    gpu: Device | None = None
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """How a model will be run."""
+
+    context: int  # most tokens of one call
+    sequences: int
+    shape: ContextShape
+    threads: int
+    gpu_layers: int
+    device: str
+    measure: bool  # the number of sequences is still to be measured
+    kv_bytes: int
+
+
+def _cores() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count() or 1
+
+
+def machine() -> Machine:
+    import psutil
+
+    gpus = [device for device in devices() if device.kind == "gpu"]
+    best = max(gpus, key=lambda device: device.free_bytes, default=None)
+    return Machine(cores=_cores(), free_bytes=int(psutil.virtual_memory().available), gpu=best)
+
+
+def gpu_layers(summary: Summary, options: LoadOptions, gpu: Device | None, kv_bytes: int) -> int:
+    """Layers that fit the free memory of the device, with a tenth left for its buffers; -1 is all of them."""
+    if options.gpu_layers != "auto":
+        return options.gpu_layers
+    if gpu is None:
+        return 0
+    room = gpu.free_bytes * 0.9 - kv_bytes
+    if room >= summary.file_bytes:
+        return -1
+    each = summary.file_bytes / max(summary.layers, 1)
+    return max(int(room / each), 0)
+
+
+def plan(summary: Summary, options: LoadOptions, on: Machine) -> Plan:
+    context = options.context or min(summary.context or LONGEST_DEFAULT_CONTEXT, LONGEST_DEFAULT_CONTEXT)
+    context = -(-context // 256) * 256  # llama.cpp rounds up to this
+    weights_on_gpu = on.gpu is not None and options.gpu_layers != 0
+    unified = options.layout == "unified" or (options.layout == "auto" and weights_on_gpu)
+    memory = on.gpu.free_bytes - summary.file_bytes if weights_on_gpu and on.gpu else on.free_bytes
+    budget = int(min(max(memory, 0) * CACHE_SHARE, CACHE_CEILING))
+    per_token = max(summary.kv_bytes(1, options.kv_type), 1)
+    fits = max(budget // per_token, context)
+    if unified:
+        pool = options.pool or min(fits, context * MOST_SEQUENCES)
+        pool = max(-(-pool // 256) * 256, 256)
+        context = min(context, pool)
+        sequences = options.sequences or (64 if weights_on_gpu else 16)
+        tokens = pool
+    else:
+        if options.pool:
+            raise BadOption(
+                "`pool` is of the unified layout; the split one has `context` x `sequences`", field="pool"
+            )
+        sequences = options.sequences or max(1, min(fits // context, WIDTHS[-1]))
+        tokens = sequences * context
+    if options.batch < sequences:
+        raise BadOption(
+            f"`batch` is {options.batch}: every one of {sequences} sequences writes in every step",
+            field="batch",
+        )
+    needed = summary.memory_bytes(tokens, options.kv_type)
+    if needed > on.free_bytes and not weights_on_gpu:
+        raise OutOfMemory(
+            f"{needed >> 20} MiB are needed for the weights and {tokens} tokens, {on.free_bytes >> 20} MiB are free",
+            hint="choose a smaller `context` or `sequences`",
+        )
+    threads = options.threads or max(on.cores - 1, 1)  # a core is left for the event loop
+    return Plan(
+        context=context,
+        sequences=sequences,
+        shape=ContextShape(
+            sequences=sequences,
+            tokens=tokens,
+            batch=options.batch,
+            threads=threads,
+            unified=unified,
+            kv_type=options.kv_type,
+        ),
+        threads=threads,
+        gpu_layers=gpu_layers(summary, options, on.gpu, tokens * per_token),
+        device=on.gpu.description if weights_on_gpu and on.gpu else "CPU",
+        measure=not options.sequences,
+        kv_bytes=tokens * per_token,
+    )

@@ -1,0 +1,132 @@
+"""A stream of pieces: an async iterator, and a context manager that ends the call when it is left early."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from types import TracebackType
+from typing import Self
+
+from local_models.backend import Deliver, Running
+from local_models.errors import LocalModelError, WorkerDied
+from local_models.replies import Piece, Reply, TokenScore
+from local_models.toolcalls import ToolTalk
+
+Begin = Callable[[Deliver], Awaitable[Running]]
+GRACE = 30.0  # seconds after its deadline for which a call waits for the engine to say so
+
+
+class PieceStream(AsyncIterator[Piece]):
+    """Begins at the first `async for` or `async with`. What is not read yet waits here: at most one answer."""
+
+    def __init__(self, begin: Begin, within: float, talk: ToolTalk | None) -> None:
+        self._begin, self._within, self._talk = begin, within, talk
+        self._items: deque[Piece | LocalModelError] = deque()
+        self._news: asyncio.Event | None = None
+        self._running: Running | None = None
+        self._over = False
+
+    def _deliver(self, item: Piece | LocalModelError) -> None:
+        self._items.append(item)
+        if self._news is not None:
+            self._news.set()
+
+    async def _ensure(self) -> None:
+        if self._news is None:
+            self._news = asyncio.Event()
+            self._running = await self._begin(self._deliver)
+
+    async def __anext__(self) -> Piece:
+        if self._over:
+            raise StopAsyncIteration
+        try:
+            await self._ensure()
+            while True:
+                piece = await self._next()
+                if piece.text or piece.finish or piece.scores:
+                    return piece
+        except BaseException:  # also CancelledError: the engine must not go on for nobody
+            self.cancel()
+            raise
+
+    async def _next(self) -> Piece:
+        assert self._news is not None
+        while not self._items:
+            self._news.clear()
+            try:
+                async with asyncio.timeout(self._within + GRACE):
+                    await self._news.wait()
+            except TimeoutError:
+                raise WorkerDied(
+                    "the engine of this model does not answer", hint="load the model again"
+                ) from None
+        item = self._items.popleft()
+        if isinstance(item, LocalModelError):
+            raise item
+        if item.finish:
+            self._over = True
+        return item if self._talk is None else self._with_calls(item, self._talk)
+
+    def _with_calls(self, piece: Piece, talk: ToolTalk) -> Piece:
+        text = talk.feed(piece.text)
+        if piece.finish is None:
+            return Piece(text=text, tokens=piece.tokens, scores=piece.scores)
+        text += talk.end()
+        calls = tuple(talk.calls)
+        finish = "tool_calls" if calls and piece.finish == "stop" else piece.finish
+        return Piece(
+            text=text,
+            tokens=piece.tokens,
+            scores=piece.scores,
+            finish=finish,
+            usage=piece.usage,
+            tool_calls=calls,
+        )
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._ensure()
+        except BaseException:
+            self.cancel()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.cancel()
+
+    def cancel(self) -> None:
+        """Ends the call; nothing more comes."""
+        finished, self._over = self._over, True
+        if self._running is not None and not finished:
+            self._running.cancel()
+        self._items.clear()
+
+    async def aclose(self) -> None:
+        self.cancel()
+
+    def __del__(self) -> None:
+        if not self._over and self._running is not None:
+            self._running.cancel()
+
+
+async def whole(stream: PieceStream) -> Reply:
+    """The answer of a stream, in one."""
+    texts: list[str] = []
+    tokens: list[int] = []
+    scores: list[TokenScore] = []
+    async for piece in stream:
+        texts.append(piece.text)
+        tokens += piece.tokens
+        scores += piece.scores
+        if piece.finish is not None:
+            assert piece.usage is not None
+            return Reply(
+                text="".join(texts),
+                finish=piece.finish,
+                usage=piece.usage,
+                tokens=tuple(tokens),
+                scores=tuple(scores),
+                tool_calls=piece.tool_calls,
+            )
+    raise WorkerDied("the stream ended without an end")
