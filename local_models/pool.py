@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -22,6 +22,19 @@ class _Place:
     model: LocalModel | None = None
     users: int = 0
     ready: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class Lease:
+    """A model in use. Released once, without waiting."""
+
+    def __init__(self, model: LocalModel, left: Callable[[], None]) -> None:
+        self.model = model
+        self._left: Callable[[], None] | None = left
+
+    def release(self) -> None:
+        left, self._left = self._left, None
+        if left is not None:
+            left()
 
 
 class ModelPool:
@@ -50,16 +63,28 @@ class ModelPool:
 
     @asynccontextmanager
     async def use(self, name: str) -> AsyncIterator[LocalModel]:
+        lease = await self.lease(name)
+        try:
+            yield lease.model
+        finally:
+            lease.release()
+
+    async def lease(self, name: str) -> "Lease":
+        """The model, which stays loaded until the lease is released: for a user who leaves where it cannot wait."""
         place = await self._place(name)
         try:
             async with place.ready:  # others who want it wait while it loads
                 if place.model is None:
                     place.model = await LocalModel.load(name, self._options)
-            yield place.model
-        finally:
-            place.users -= 1
-            if place.model is None and not place.users:
-                self._places.pop(name, None)
+        except BaseException:
+            self._left(name, place)
+            raise
+        return Lease(place.model, lambda: self._left(name, place))
+
+    def _left(self, name: str, place: _Place) -> None:
+        place.users -= 1
+        if place.model is None and not place.users:
+            self._places.pop(name, None)
 
     async def _place(self, name: str) -> _Place:
         if self._closed:

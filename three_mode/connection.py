@@ -26,7 +26,9 @@ from three_mode.calls.health import Health, ask
 from three_mode.calls.stream import ReplyStream
 from three_mode.calls.streamed import StreamedCall
 from three_mode.channels.human_ai import HumanAI
+from three_mode.channels.local_names import LocalNames
 from three_mode.config import Sources
+from three_mode.dispatcher import LOCAL, Dispatcher, OwnChannel, target_of, unnamed
 from three_mode.errors import ConfigurationError, InvalidRequest, ModeUnavailable
 from three_mode.messages import LLMRequest, LLMResponse
 from three_mode.modes import CommunicationMode, resolve
@@ -97,7 +99,10 @@ class LLMConnection:
         policies: Policies | None = None,
         observe: Observing | None = None,
         options: ConnectionOptions | None = None,
+        bus: Any = None,
     ) -> None:
+        """`bus` is a joined `transports.bus.Bus`: with one, `agent:NAME` is a model like any other."""
+        self._bus = bus
         self._options = options = options or ConnectionOptions()
         self._observe = observe or Observing()
         self._settings = Sources(options.config).settings()
@@ -129,6 +134,8 @@ class LLMConnection:
         self._provider = self._accounts.profile(named).name if named is not None else None
         self._detecting: asyncio.Task[str] | None = None
         self._human = HumanAI(self._accounts.endpoint)
+        self._local_names = LocalNames()
+        self._dispatcher = Dispatcher(self._human, self._agent_channel, self._local_channel)
         self.metrics = Metrics()
         prices = options.prices
         if prices is None:
@@ -143,7 +150,7 @@ class LLMConnection:
         self._router = Router(policies.routes, prices, self.metrics.latency)
         self._cache = _cache(policies, self._clock)
         self._engine = Engine(
-            self._human, self._accounts, policies, self._guards, self._book, self._cache, self._clock
+            self._dispatcher, self._accounts, policies, self._guards, self._book, self._cache, self._clock
         )
 
     def __repr__(self) -> str:
@@ -225,6 +232,13 @@ class LLMConnection:
         """Each budget and the dollars it has left."""
         return dict(self._book.ledger.left())
 
+    async def prepare(self, model: str) -> None:
+        """Loads a local model now, rather than at the first call; for any other there is nothing to do."""
+        target = target_of(resolve(model, local_names=self._local_names))
+        if target is not None and target.provider == LOCAL:
+            channel: Any = self._dispatcher.channel(CommunicationMode.AI_PC)
+            await channel.load(target.model)
+
     # Its life
 
     async def __aenter__(self) -> Self:
@@ -243,6 +257,7 @@ class LLMConnection:
         self._guards.close()
         if self._detecting is not None and not self._detecting.done():
             self._detecting.cancel()
+        await self._dispatcher.close()
         if self._pool is not None:
             await self._pool.aclose()
         if self._cache is not None:
@@ -288,14 +303,14 @@ class LLMConnection:
         if name is not None:
             if self._router.knows(name):
                 return self._router.order(name, request), name
-            address = resolve(name, mode)
-            if address.mode is not CommunicationMode.HUMAN_AI:
-                raise _no_channel(address.mode)
+            target = target_of(resolve(name, mode, self._local_names))
+            if target is not None:
+                return self._with_fallback(target), None
             if "://" in name:
                 url, _, named = name.partition("#")
                 return [Target(url, named or "default")], None
         elif mode not in (CommunicationMode.AUTO, CommunicationMode.HUMAN_AI):
-            raise _no_channel(mode)
+            raise unnamed(mode)
         provider = await self._named_provider()
         model = request.model or self._model or self._accounts.model(provider) or self._settings.model
         if model is None:
@@ -305,9 +320,11 @@ class LLMConnection:
                 provider=provider,
                 hint=f"set model=, a default model on the connection, or {self._accounts.profile(provider).env_name}_MODEL",
             )
-        first = Target(provider, model)
+        return self._with_fallback(Target(provider, model)), None
+
+    def _with_fallback(self, first: Target) -> list[Target]:
         more = self._policies.fallback.targets
-        return ([first, *(target for target in more if target != first)] if more else [first]), None
+        return [first, *(target for target in more if target != first)] if more else [first]
 
     async def _named_provider(self) -> str:
         if self._provider is not None:
@@ -328,20 +345,25 @@ class LLMConnection:
         routes: tuple[Route, ...] = self._policies.routes
         return [*self._policies.fallback.targets, *(target for route in routes for target in route.targets)]
 
+    def _agent_channel(self) -> OwnChannel:
+        if self._bus is None:
+            raise ModeUnavailable(
+                "there is no bus here to reach an agent",
+                hint="use the `llm` of an orchestrator or an agent, or LLMConnection(bus=orc.bus)",
+            )
+        from three_mode.channels.ai_ai import AgentChannel
+
+        return AgentChannel(self._bus)
+
+    def _local_channel(self) -> OwnChannel:
+        from three_mode.channels.ai_pc import LocalChannel
+
+        return LocalChannel()
+
     def _shared_pool(self) -> Pool:
         if self._pool is None:
             self._pool = Pool(self._options.transport)
         return self._pool
-
-
-def _no_channel(mode: CommunicationMode) -> ModeUnavailable:
-    if mode is CommunicationMode.AI_AI:
-        return ModeUnavailable(
-            "there is no bus here to reach an agent", hint="use the `llm` of an orchestrator or an agent"
-        )
-    return ModeUnavailable(
-        "models on this computer are not served by this connection", hint="use local_models.LocalModel"
-    )
 
 
 def _cache(policies: Policies, clock: Clock) -> ResponseCache | None:

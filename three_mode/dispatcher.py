@@ -5,6 +5,7 @@ across modes is a list of targets like any other: `Fallback(targets=(Target("loc
 """
 
 from collections.abc import Callable
+from typing import Protocol
 
 from three_mode.channels.channel import Channel, OpenReply
 from three_mode.errors import InvalidRequest
@@ -13,6 +14,7 @@ from three_mode.modes import Address, CommunicationMode
 from three_mode.policies import Target
 
 AGENT, LOCAL = "agent", "local"
+HERE = frozenset({AGENT, LOCAL})  # targets that are no provider: they have no key and no address
 _MODES = {AGENT: CommunicationMode.AI_AI, LOCAL: CommunicationMode.AI_PC}
 _PROVIDERS = {mode: provider for provider, mode in _MODES.items()}
 
@@ -32,13 +34,21 @@ def unnamed(mode: CommunicationMode) -> InvalidRequest:
     return InvalidRequest(f"{mode.name} needs a model", field="model", hint=f"for example {example}")
 
 
+class OwnChannel(Channel, Protocol):
+    """A channel that holds something of its own."""
+
+    async def close(self) -> None: ...
+
+
 class Dispatcher:
     """The channels of a connection; the agents' and the local one are made when first used."""
 
-    def __init__(self, human: Channel, agents: Callable[[], Channel], local: Callable[[], Channel]) -> None:
+    def __init__(
+        self, human: Channel, agents: Callable[[], OwnChannel], local: Callable[[], OwnChannel]
+    ) -> None:
         self._human = human
         self._make = {CommunicationMode.AI_AI: agents, CommunicationMode.AI_PC: local}
-        self._made: dict[CommunicationMode, Channel] = {}
+        self._made: dict[CommunicationMode, OwnChannel] = {}
 
     async def fetch(self, target: Target, request: LLMRequest, due: float, deadline: float) -> LLMResponse:
         return await self.channel(mode_of(target)).fetch(target, request, due, deadline)
@@ -55,6 +65,7 @@ class Dispatcher:
             found = self._made[mode] = make()
         return found
 
-    def made(self, mode: CommunicationMode) -> Channel | None:
-        """The channel if there is one already: what is to be closed."""
-        return self._made.get(mode)
+    async def close(self) -> None:
+        """Closes the channels that were made here; the remote one has no more than the pool, which its owner closes."""
+        for channel in self._made.values():
+            await channel.close()

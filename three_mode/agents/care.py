@@ -57,7 +57,7 @@ class Care:
         """Makes them on the hosts. Those of a host that ends meanwhile are placed again, as long as there is time."""
         left: Sequence[int] = numbers
         while left:
-            placed = place(left, self.ledger.loads(host.label for host in self.hosts.running))
+            placed = place(left, self.ledger.loads(self.hosts.open_to(group.name)))
             for host, chosen in placed.items():
                 self.ledger.enter(group, chosen, host)
             within = max(0.001, ends - time.monotonic())
@@ -202,7 +202,7 @@ class Care:
         """It will not run again: its agents go to the other hosts, or are given up where there is none."""
         entries = self.ledger.on_host(host.label)
         try:
-            placed = place(range(len(entries)), self.ledger.loads(one.label for one in self.hosts.running))
+            placed = place(range(len(entries)), self.ledger.loads(self.hosts.open_to(host.reserved)))
         except ModeUnavailable:
             for entry in entries:
                 entry.state, entry.reason = "given up", f"{host.label} was given up, and no other host runs"

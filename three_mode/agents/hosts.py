@@ -33,6 +33,7 @@ class HostOptions:
 class Host:
     label: str
     history: History
+    reserved: str = ""  # the one group that it is for; "": any that is not reserved
     process: HostProcess | None = None
     member: str = ""
     state: str = "starting"  # running, restarting, given up, stopping
@@ -63,6 +64,11 @@ class Hosts:
     def running(self) -> list[Host]:
         return [host for host in self.all.values() if host.state == "running"]
 
+    def open_to(self, group: str) -> list[str]:
+        """The running hosts where agents of that group may live: its own if it has any, else those that are nobody's."""
+        own = any(host.reserved == group for host in self.all.values())
+        return [host.label for host in self.running if host.reserved == (group if own else "")]
+
     @property
     def members(self) -> dict[str, str]:
         return {host.label: host.member for host in self.running}
@@ -74,6 +80,13 @@ class Hosts:
             self._launch(self.all[label])
         await asyncio.gather(*(self._ready(host) for host in self.all.values()))
         self.in_background(self._look_for_silence())
+
+    async def reserve(self, group: str) -> None:
+        """One more host, for agents of that group alone."""
+        label = f"host-{len(self.all) + 1}"
+        self.all[label] = Host(label, History(self._options.restart), group)
+        self._launch(self.all[label])
+        await self._ready(self.all[label])
 
     def _launch(self, host: Host) -> None:
         host.kill_reason, host.blocked, host.heard = "", None, time.monotonic()

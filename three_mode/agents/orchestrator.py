@@ -20,7 +20,8 @@ from three_mode.agents.ledger import Ledger
 from three_mode.agents.letters import DeadLetter
 from three_mode.agents.link import Link
 from three_mode.agents.orders import SpawnOrder, Table
-from three_mode.agents.refs import AgentGroup, AgentRef
+from three_mode.agents.model import Model, ModelSource
+from three_mode.agents.refs import AgentGroup, AgentRef, RoleRef
 from three_mode.agents.spawning import init_schema
 from three_mode.agents.supervision import Restart
 from three_mode.agents.talking import Talking
@@ -162,6 +163,21 @@ class Orchestrator(Talking):
         numbers = await care.spawn(kind, order, policy, 1 if count is None else count, within)
         group = AgentGroup(name, numbers, self._voice)
         return group[0] if count is None else group
+
+    async def model(
+        self, model: str, *, name: str, provider: str | None = None, base_url: str | None = None,
+        api_key_env: str | None = None, within: float = 120.0,
+    ) -> RoleRef:  # fmt: skip
+        """Puts a model on the bus, once for all agents: `gguf:PATH` or a catalogued name, or a model of a provider or base URL.
+
+        It has a process of its own, since llama.cpp's threads and an event loop full of agents do not share an interpreter well.
+        The key of a provider comes from the hosts' environment; it never travels.
+        """
+        name = check_name(name)
+        source = ModelSource(model, provider, base_url, api_key_env)
+        await self.care.hosts.reserve(name)
+        await self.spawn(Model, 1, name=name, restart="permanent", within=within, source=source)
+        return self.any(name)
 
     async def stop(self, whom: Whom, within: float = 10.0) -> None:
         """Ends agents: what they have in hand may finish, and they do not come back."""

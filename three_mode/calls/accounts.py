@@ -9,6 +9,7 @@ import msgspec
 from three_mode.channels.http_endpoint import HTTPEndpoint
 from three_mode.channels.human_ai import Endpoint
 from three_mode.config import ProviderSettings, Secret, Settings
+from three_mode.dispatcher import HERE
 from three_mode.errors import ConfigurationError
 from three_mode.providers import LimitReading, Profile, codec_of, profile_of
 from transports.http2 import Pool
@@ -46,7 +47,7 @@ class Accounts:
 
     @staticmethod
     def _named(name: str) -> str:
-        return name if name == CUSTOM or "://" in name else profile_of(name).name
+        return name if name == CUSTOM or name in HERE or "://" in name else profile_of(name).name
 
     def profile(self, provider: str) -> Profile:
         """A URL in place of a name is an OpenAI-compatible API that wants no key of ours."""
@@ -57,6 +58,8 @@ class Accounts:
 
     def _profile(self, provider: str) -> Profile:
         account = self._given.get(provider)
+        if provider in HERE:
+            return Profile(name=provider, base_url="", needs_key=False)
         if provider == CUSTOM or "://" in provider:
             url = account.base_url if account is not None and account.base_url else provider
             return Profile(name=provider, base_url=url, needs_key=False, max_tokens_field="max_tokens")
@@ -66,7 +69,7 @@ class Accounts:
         return profile
 
     def settings(self, provider: str) -> ProviderSettings:
-        if provider == CUSTOM or "://" in provider:
+        if provider == CUSTOM or provider in HERE or "://" in provider:
             return ProviderSettings()
         found = self._read.get(provider)
         if found is None:

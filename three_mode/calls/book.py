@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from three_mode.dispatcher import mode_of
 from three_mode.errors import LLMError, ThreeModeError
 from three_mode.messages import LLMRequest, LLMResponse, Usage
 from three_mode.modes import CommunicationMode
@@ -28,12 +29,15 @@ class OneCall:
     request: LLMRequest
     request_id: str
     policy: Call
-    mode: CommunicationMode = CommunicationMode.HUMAN_AI
     label: str | None = None
     target: Target | None = None
     first_content: float | None = None
     span: Span | None = None
     reserved: Decimal = Decimal(0)
+
+    @property
+    def mode(self) -> CommunicationMode:
+        return mode_of(self.target) if self.target is not None else CommunicationMode.HUMAN_AI
 
 
 class Book:

@@ -5,7 +5,6 @@
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
 
 import msgspec
 
@@ -15,7 +14,7 @@ from three_mode.agents.refs import AgentRef, RoleRef
 from three_mode.agents.verbs import Voice
 from three_mode.channels.batches import BatchReply, open_batches
 from three_mode.errors import NoSuchAgent
-from three_mode.messages import Chunk, LLMRequest, LLMResponse
+from three_mode.messages import LLMRequest, LLMResponse
 from three_mode.policies import Target
 from transports.bus import Bus
 
@@ -27,7 +26,7 @@ class AgentChannel:
         self._bus = bus
         self._voice: Voice | None = None
 
-    async def fetch(self, target: Target, request: LLMRequest, due: float, deadline: float) -> LLMResponse:  # noqa: ARG002
+    async def fetch(self, target: Target, request: LLMRequest, due: float, deadline: float) -> LLMResponse:
         ref, within = self._ref(target.model), _within(deadline)
         asked = _addressed(request, within)
         try:
@@ -45,11 +44,11 @@ class AgentChannel:
             leaving.append(asyncio.ensure_future(stream.aclose()))
 
         try:
-            return await open_batches(_batches(stream.__anext__), leave, due, f"agent:{target.model}")
+            return await open_batches(stream, leave, due, f"agent:{target.model}")
         except NoSuchAgent as error:
             raise _explained(error, target.model) from None
 
-    def close(self) -> None:
+    async def close(self) -> None:
         if self._voice is not None:
             self._voice.link.close()
 
@@ -57,14 +56,6 @@ class AgentChannel:
         if self._voice is None:
             self._voice = Voice(Link(self._bus), "")
         return AgentRef(name, self._voice) if "/" in name else RoleRef(name, self._voice)
-
-
-async def _batches(take: Callable[[], AsyncIterator[list[Chunk]]]) -> AsyncIterator[list[Chunk]]:
-    while True:
-        try:
-            yield await take()  # type: ignore[misc]
-        except StopAsyncIteration:
-            return
 
 
 def _addressed(request: LLMRequest, within: float) -> LLMRequest:

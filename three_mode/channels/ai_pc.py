@@ -1,0 +1,95 @@
+"""The AI-PC mode: a request to a model in this process, loaded when it is first asked for and kept while there is room."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import psutil
+
+import local_models
+from local_models import LoadOptions, LocalModelError, ModelPool, PieceStream
+from three_mode.channels import ai_pc_wire as wire
+from three_mode.channels.batches import BatchReply, open_batches
+from three_mode.messages import Chunk, LLMRequest, LLMResponse, Start
+from three_mode.modes import CommunicationMode
+from three_mode.policies import Target
+
+# Of the memory that is free when the first model is loaded; the rest is for everybody else's.
+SHARE_OF_MEMORY = 0.6
+
+
+class LocalChannel:
+    """Runs models by path or catalogued name, several under one memory budget."""
+
+    def __init__(self, options: LoadOptions | None = None, memory_bytes: int | None = None) -> None:
+        budget = memory_bytes or int(psutil.virtual_memory().available * SHARE_OF_MEMORY)
+        self._pool = ModelPool(budget, options)
+
+    async def load(self, name: str) -> None:
+        """Loads it now, so that what is wrong with it is said now."""
+        try:
+            (await self._pool.lease(name)).release()
+        except LocalModelError as error:
+            raise wire.error_of(error, name) from error
+
+    async def fetch(self, target: Target, request: LLMRequest, due: float, deadline: float) -> LLMResponse:
+        started = time.monotonic()
+        try:
+            async with self._pool.use(target.model) as model:
+                reply = await model.chat(
+                    wire.messages_of(request), **wire.options_of(request, _within(deadline))
+                )
+        except LocalModelError as error:
+            raise wire.error_of(error, target.model) from error
+        return wire.response_of(reply, _name(target.model), time.monotonic() - started, "")
+
+    async def open(self, target: Target, request: LLMRequest, due: float, deadline: float) -> BatchReply:
+        try:
+            lease = await self._pool.lease(target.model)
+            try:
+                stream = lease.model.stream(
+                    wire.messages_of(request), **wire.options_of(request, _within(deadline))
+                )
+            except BaseException:
+                lease.release()
+                raise
+        except LocalModelError as error:
+            raise wire.error_of(error, target.model) from error
+
+        def leave() -> None:
+            stream.cancel()
+            lease.release()
+
+        return await open_batches(_batches(stream, lease, target.model), leave, due, target.model)
+
+    async def embed(self, name: str, texts: list[str]) -> list[list[float]]:
+        try:
+            async with self._pool.use(name) as model:
+                return await model.embed(texts)
+        except LocalModelError as error:
+            raise wire.error_of(error, name) from error
+
+    async def close(self) -> None:
+        await self._pool.close()
+
+
+async def _batches(stream: PieceStream, lease: local_models.Lease, model: str) -> AsyncIterator[list[Chunk]]:
+    started = time.monotonic()
+    yield [Start(_name(model), wire.PROVIDER, CommunicationMode.AI_PC)]
+    try:
+        async for piece in stream:
+            yield list(wire.chunks_of_piece(piece, time.monotonic() - started))
+    except LocalModelError as error:
+        raise wire.error_of(error, model) from error
+    finally:
+        lease.release()
+
+
+def _name(model: str) -> str:
+    """`models/tiny.gguf` is `tiny` in a reply: a path of this machine is nobody else's business."""
+    return Path(model).stem if model.lower().endswith(".gguf") else model
+
+
+def _within(deadline: float) -> float:
+    return max(0.001, deadline - asyncio.get_running_loop().time())

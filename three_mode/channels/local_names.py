@@ -1,0 +1,21 @@
+"""The names in the catalogue of local models, looked at the disk for at most once a second."""
+
+import time
+
+from local_models import catalogue
+
+KEPT = 1.0  # seconds
+
+
+class LocalNames:
+    """The names in the catalogue."""
+
+    def __init__(self) -> None:
+        self._names: frozenset[str] = frozenset()
+        self._until = 0.0
+
+    def __contains__(self, name: object) -> bool:
+        now = time.monotonic()
+        if now >= self._until:
+            self._names, self._until = frozenset(catalogue.paths()), now + KEPT
+        return name in self._names
