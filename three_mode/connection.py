@@ -29,7 +29,7 @@ from three_mode.channels.human_ai import HumanAI
 from three_mode.channels.local_names import LocalNames
 from three_mode.config import Sources
 from three_mode.dispatcher import LOCAL, Dispatcher, OwnChannel, target_of, unnamed
-from three_mode.errors import ConfigurationError, InvalidRequest, ModeUnavailable
+from three_mode.errors import ConfigurationError, InvalidRequest, ModeUnavailable, UnsupportedParameter
 from three_mode.messages import LLMRequest, LLMResponse
 from three_mode.modes import CommunicationMode, resolve
 from three_mode.observe.metrics import Metrics
@@ -192,6 +192,28 @@ class LLMConnection:
         """The text of the answer to one prompt: `await llm.ask("Why?", model="gpt-5", max_tokens=50)`."""
         asked = LLMRequest(messages=[{"role": "user", "content": prompt}], **request)
         return (await self.chat_completion(asked)).content
+
+    async def embed(self, model: str, texts: Sequence[str]) -> list[list[float]]:
+        """A vector for each text, from a model on this computer."""
+        target = target_of(resolve(model, local_names=self._local_names))
+        if target is None or target.provider != LOCAL:
+            raise UnsupportedParameter(
+                f"{model} gives no embeddings here",
+                field="model",
+                model=model,
+                hint="a local model does: gguf:PATH, or tiny",
+            )
+        channel: Any = self._dispatcher.channel(CommunicationMode.AI_PC)
+        vectors: list[list[float]] = await channel.embed(target.model, list(texts))
+        return vectors
+
+    def local_models(self) -> tuple[str, ...]:
+        """The names in the catalogue of this computer."""
+        return tuple(self._local_names)
+
+    def states(self) -> dict[str, str]:
+        """Targets that are not well: open (failed too often) or half open (on trial)."""
+        return self._guards.states()
 
     # What is known
 

@@ -80,6 +80,11 @@ def _cancel(future: "Future[Any]") -> None:
 _LOOP = _Loop()
 
 
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Runs a coroutine on the loop that connections of this module use: to join a bus for one, say."""
+    return _LOOP.run(work)
+
+
 class ReplyStream:
     """Chunks as an iterator. Leaving the `with` block, or dropping it, ends the call at the provider."""
 

@@ -19,8 +19,8 @@ from three_mode.agents.importing import path_of, refuse_while_importing_main
 from three_mode.agents.ledger import Ledger
 from three_mode.agents.letters import DeadLetter
 from three_mode.agents.link import Link
-from three_mode.agents.orders import SpawnOrder, Table
 from three_mode.agents.model import Model, ModelSource
+from three_mode.agents.orders import SpawnOrder, Table
 from three_mode.agents.refs import AgentGroup, AgentRef, RoleRef
 from three_mode.agents.spawning import init_schema
 from three_mode.agents.supervision import Restart

@@ -12,9 +12,11 @@ from three_mode.agents.link import Link
 from three_mode.agents.model import Model
 from three_mode.agents.refs import AgentRef, RoleRef
 from three_mode.agents.verbs import Voice
-from three_mode.channels.batches import BatchReply, open_batches
+from three_mode.calls.replayed import Replayed
+from three_mode.channels.batches import open_batches
+from three_mode.channels.channel import OpenReply
 from three_mode.errors import NoSuchAgent
-from three_mode.messages import LLMRequest, LLMResponse
+from three_mode.messages import LLMRequest, LLMResponse, chunks_of
 from three_mode.policies import Target
 from transports.bus import Bus
 
@@ -31,11 +33,11 @@ class AgentChannel:
         asked = _addressed(request, within)
         try:
             reply: LLMResponse = await ref.ask(Model.chat_completion, asked, within=within)
-        except NoSuchAgent as error:
-            raise _explained(error, target.model) from None
+        except NoSuchAgent:
+            raise self._explained(target.model) from None
         return reply
 
-    async def open(self, target: Target, request: LLMRequest, due: float, deadline: float) -> BatchReply:
+    async def open(self, target: Target, request: LLMRequest, due: float, deadline: float) -> OpenReply:
         ref, within = self._ref(target.model), _within(deadline)
         stream = ref.stream(Model.stream_completion, _addressed(request, within), within=within)
         leaving: list[asyncio.Task[None]] = []
@@ -45,12 +47,33 @@ class AgentChannel:
 
         try:
             return await open_batches(stream, leave, due, f"agent:{target.model}")
-        except NoSuchAgent as error:
-            raise _explained(error, target.model) from None
+        except NoSuchAgent:
+            if not self._is_there(target.model):
+                raise self._explained(target.model) from None
+        # It is there and does not stream: its whole answer is a stream of one piece.
+        return Replayed(chunks_of(await self.fetch(target, request, due, deadline)))
 
     async def close(self) -> None:
         if self._voice is not None:
             self._voice.link.close()
+
+    def _is_there(self, name: str) -> bool:
+        if "/" in name:
+            return self._bus.locate(name) is not None
+        return any(known.startswith(f"any:{name}@") for known in self._bus.names())
+
+    def _explained(self, name: str) -> NoSuchAgent:
+        if self._is_there(name):
+            return NoSuchAgent(
+                f"the agent {name!r} is no model: it has no handler chat_completion",
+                agent=name,
+                hint="@handler async def chat_completion(self, request: LLMRequest) -> LLMResponse",
+            )
+        return NoSuchAgent(
+            f"no agent {name!r} is on the bus",
+            agent=name,
+            hint=f"orc.model(..., name={name!r}) puts a model there; `three-mode agents` lists who is",
+        )
 
     def _ref(self, name: str) -> AgentRef:
         if self._voice is None:
@@ -65,11 +88,3 @@ def _addressed(request: LLMRequest, within: float) -> LLMRequest:
 
 def _within(deadline: float) -> float:
     return max(0.001, deadline - asyncio.get_running_loop().time())
-
-
-def _explained(error: NoSuchAgent, name: str) -> NoSuchAgent:
-    return NoSuchAgent(
-        f"no agent {name!r} is on the bus",
-        agent=name,
-        hint=f"orc.model(..., name={name!r}) puts a model there; `three-mode agents` lists who is",
-    )

@@ -1,6 +1,7 @@
 """The names in the catalogue of local models, looked at the disk for at most once a second."""
 
 import time
+from collections.abc import Iterator
 
 from local_models import catalogue
 
@@ -15,7 +16,13 @@ class LocalNames:
         self._until = 0.0
 
     def __contains__(self, name: object) -> bool:
+        return name in self._fresh()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._fresh()))
+
+    def _fresh(self) -> frozenset[str]:
         now = time.monotonic()
         if now >= self._until:
             self._names, self._until = frozenset(catalogue.paths()), now + KEPT
-        return name in self._names
+        return self._names

@@ -7,6 +7,8 @@ from importlib import import_module
 
 # Name -> one line of help. Each lives in `three_mode/cli/NAME.py` as `add_arguments(parser)` and `run(options) -> int`.
 SUBCOMMANDS = {
+    "chat": "a conversation with any model or agent; offline with the small model out of the box",
+    "serve": "an OpenAI-compatible endpoint for models and agents",
     "doctor": "checks what this machine offers and says what to do about the rest",
 }
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 logger = logging.getLogger("three_mode.llm")
+logger.addHandler(logging.NullHandler())  # a library says nothing until a program wants to hear it
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 

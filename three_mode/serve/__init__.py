@@ -2,8 +2,20 @@
 
 from three_mode.serve.app import App
 from three_mode.serve.backend import Backend, Embedded, ModelInfo
+from three_mode.serve.connected import Connected
 from three_mode.serve.events import Event, EventHub
 from three_mode.serve.options import ServeOptions, Tls
 from three_mode.serve.server import serve
 
-__all__ = ["App", "Backend", "Embedded", "Event", "EventHub", "ModelInfo", "ServeOptions", "Tls", "serve"]
+__all__ = [
+    "App",
+    "Backend",
+    "Connected",
+    "Embedded",
+    "Event",
+    "EventHub",
+    "ModelInfo",
+    "ServeOptions",
+    "Tls",
+    "serve",
+]

@@ -1,0 +1,96 @@
+"""`three-mode chat`: a conversation in the terminal with any model or agent; offline with the small model out of the box."""
+
+import argparse
+import atexit
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from three_mode import sync
+from three_mode.chat import Conversation, Session
+from three_mode.errors import ConfigurationError, ThreeModeError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "model", nargs="?", default="tiny", help="a model, agent:NAME or gguf:PATH (default: tiny, offline)"
+    )
+    parser.add_argument(
+        "--say", metavar="TEXT", help="say this, print the answer and leave ('-': from standard input)"
+    )
+    parser.add_argument("--system", default="", metavar="TEXT", help="the system prompt")
+    parser.add_argument("--within", type=float, metavar="SECONDS", help="the deadline of each answer")
+    parser.add_argument("--provider", help="whose model it is (default: the first that is available)")
+    parser.add_argument("--base-url", metavar="URL", help="an OpenAI-compatible provider")
+    parser.add_argument("--bus", metavar="NAME", help="a running bus, for agent:NAME")
+
+
+def run(options: argparse.Namespace) -> int:
+    console = Console()
+    try:
+        bus = sync.run(_join(options.bus)) if options.bus else None
+        with sync.LLMConnection(options.provider, base_url=options.base_url, bus=bus) as connection:
+            conversation = Conversation(options.model, options.system, options.within)
+            if options.say is not None:
+                text = sys.stdin.read() if options.say == "-" else options.say
+                return 0 if Session(connection, conversation, console, _nobody).ask(text) else 1
+            Session(connection, conversation, console, _reader()).run()
+        if bus is not None:
+            sync.run(bus.leave())
+    except ThreeModeError as error:
+        Console(stderr=True).print(f"[red]three-mode chat:[/red] {error}", soft_wrap=True)
+        return 1
+    return 0
+
+
+async def _join(name: str) -> Any:
+    from transports.bus import Bus, BusError, BusOptions
+
+    try:
+        return await Bus.join(name, BusOptions(create=False, label="chat"))
+    except BusError as error:
+        raise ConfigurationError(f"cannot join the bus {name!r}: {error}") from None
+
+
+def _nobody(prompt: str, prefilled: str) -> str:
+    raise EOFError
+
+
+def _reader() -> Callable[[str, str], str]:
+    """Lines with editing and a history that survives, where this Python has readline."""
+    try:
+        import readline
+    except ImportError:
+        return lambda prompt, _: input(prompt)
+    history = _history_file()
+    if history is not None:
+        if history.exists():
+            readline.read_history_file(history)
+        readline.set_history_length(1000)
+        atexit.register(readline.write_history_file, history)
+
+    def read(prompt: str, prefilled: str) -> str:
+        if prefilled:
+            readline.set_startup_hook(lambda: readline.insert_text(prefilled))
+        try:
+            return input(prompt)
+        finally:
+            readline.set_startup_hook()
+
+    return read
+
+
+def _history_file() -> Path | None:
+    """What people type is theirs: a file that only they can read, or none."""
+    folder = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "three-mode"
+    path = folder / "chat-history"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600, exist_ok=True)
+    except OSError:
+        return None
+    return path

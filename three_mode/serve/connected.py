@@ -1,0 +1,53 @@
+"""A connection as what the endpoint hands out: providers' models, local ones, and agents by name."""
+
+import asyncio
+from collections.abc import Sequence
+
+from three_mode.connection import LLMConnection
+from three_mode.errors import DeadlineExceeded, ThreeModeError
+from three_mode.messages import LLMRequest, LLMResponse, Usage
+from three_mode.serve.backend import Embedded, ModelInfo, Stream
+from transports.bus import Bus
+
+LISTED_WITHIN = 2.0  # seconds that a provider has to say which models it has
+
+
+class Connected:
+    """`bus` is the one that the connection knows, if it knows one: its agents are listed."""
+
+    def __init__(self, connection: LLMConnection, bus: Bus | None = None) -> None:
+        self._connection, self._bus = connection, bus
+
+    async def chat_completion(self, request: LLMRequest) -> LLMResponse:
+        return await self._connection.chat_completion(request)
+
+    def stream(self, request: LLMRequest) -> Stream:
+        return self._connection.stream(request)
+
+    async def embed(self, model: str, inputs: Sequence[str], within: float | None = None) -> Embedded:
+        try:
+            async with asyncio.timeout(within):
+                vectors = await self._connection.embed(model, inputs)
+        except TimeoutError:
+            raise DeadlineExceeded(f"{model}: no vectors in the time allowed", model=model) from None
+        words = sum(len(text.split()) for text in inputs)
+        return Embedded(tuple(map(tuple, vectors)), model, Usage(input_tokens=words))
+
+    async def available_models(self) -> Sequence[ModelInfo]:
+        """What answers now. A provider that does not say in time is left out: its models can be asked all the same."""
+        local = [ModelInfo(name, "local") for name in self._connection.local_models()]
+        agents = [ModelInfo(f"agent:{role}", "agents") for role in _roles(self._bus)]
+        try:
+            remote = [
+                ModelInfo(name, "provider") for name in await self._connection.models(within=LISTED_WITHIN)
+            ]
+        except ThreeModeError:
+            remote = []
+        return [*agents, *local, *remote]
+
+
+def _roles(bus: Bus | None) -> list[str]:
+    """The roles that agents have on the bus: `any:brain@host-1` says that host-1 has one of the role `brain`."""
+    if bus is None:
+        return []
+    return sorted({name[4:].partition("@")[0] for name in bus.names() if name.startswith("any:")})
