@@ -118,13 +118,18 @@ class Exchange:
         return self._take()
 
     @property
+    def over(self) -> bool:
+        """It has ended, well or badly."""
+        return self.ended or self.error is not None
+
+    @property
     def backlog(self) -> int:
         """Bytes that wait for a slow caller."""
         return 0 if self.whole_body else self.size
 
     def cancel(self) -> None:
         """The caller is done with it, whatever has come so far. Nothing is awaited."""
-        if not self.ended and self.error is None:
+        if not self.over:
             self.error = TransportError("the response was closed before its end")
             self.source.cancelled(self)
         self.chunks.clear()
@@ -218,7 +223,7 @@ class Exchange:
 
     def fail(self, error: BaseException) -> None:
         """The call ends with an error; the connection has let go of it already."""
-        if self.ended or self.error is not None:
+        if self.over:
             return
         self.error = error
         self.deadline = NEVER
