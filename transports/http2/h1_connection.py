@@ -224,5 +224,3 @@ class H1Connection(Connection):
         self.idle_since = self.loop.time()
         if exchange is not None:
             exchange.carrier = None
-            if exchange.uploader is not None:
-                exchange.uploader.cancel()
