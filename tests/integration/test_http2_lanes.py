@@ -218,6 +218,17 @@ async def test_two_goaways_first_a_warning_then_the_last_stream() -> None:
         assert (await task).status == 200
 
 
+async def test_a_goodbye_with_a_reason_is_passed_on() -> None:
+    async with connected("h2") as (pool, provider):
+        provider.next(Turn(), fault=Fault(stall_before_head=FOREVER))
+        task = asyncio.create_task(pool.fetch(chat(provider)))
+        await provider.until(lambda provider: bool(provider.seen))
+        lane(provider).goaway(1, code=0xB, debug=b"too many requests")
+        lane(provider).cut()
+        with pytest.raises(ConnectionLost, match=r"GOAWAY with ENHANCE_YOUR_CALM \(too many requests\)"):
+            await task
+
+
 async def test_a_body_that_cannot_be_repeated_is_not() -> None:
     async def parts() -> AsyncIterator[bytes]:
         yield b"{}"

@@ -205,10 +205,12 @@ class H1Connection(Connection):
 
     def _complete(self, exchange: Exchange) -> None:
         self._leave()
-        if self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE:
+        clean = self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE
+        if clean and not self._h11.trailing_data[0]:
             self._h11.start_next_cycle()
         else:
-            # It said `connection: close`, or it answered before it had the whole request.
+            # It said `connection: close`, or answered before it had the whole request, or sent more than it declared:
+            # that must not become the answer to somebody else's request.
             self.retire()
         if not self._reading and self.transport is not None:
             self._reading = True
@@ -222,5 +224,3 @@ class H1Connection(Connection):
         self.idle_since = self.loop.time()
         if exchange is not None:
             exchange.carrier = None
-            if exchange.uploader is not None:
-                exchange.uploader.cancel()

@@ -82,11 +82,11 @@ class H2Connection(Connection):
             head = (*head, (b"content-length", length))
         stream_id = self._next_id
         self._next_id += 2
-        if self._next_id > LAST_STREAM_ID:
-            self.retire()
         exchange.carrier = self
         exchange.stream_id = stream_id
         self._streams[stream_id] = exchange
+        if stream_id > LAST_STREAM_ID:
+            self.retire()  # its numbers are used up; this call is its last
         body = request.body
         if isinstance(body, bytes):
             self._engine.open_stream(stream_id, head, ends=not body)
@@ -326,6 +326,9 @@ class H2Connection(Connection):
         statistics.goaways_received += 1
         code, last = int(frame.error_code), int(frame.last_stream_id)
         self.pool.note("connection.goaway", {"code": _name(code), "last_stream": last, "streams": self.busy})
+        if code != ErrorCodes.NO_ERROR:
+            debug = bytes(frame.additional_data)[:200].decode("utf-8", "replace")
+            self.goodbye = f", after GOAWAY with {_name(code)}" + (f" ({debug})" if debug else "")
         if not self.retiring:
             self.retiring = True
             statistics.retired += 1
@@ -346,8 +349,6 @@ class H2Connection(Connection):
         self._streams.pop(exchange.stream_id, None)
         self._blocked.pop(exchange.stream_id, None)
         exchange.carrier = None
-        if exchange.uploader is not None:
-            exchange.uploader.cancel()
         if not self._streams:
             self.idle_since = self.loop.time()
             if self.retiring:
