@@ -104,13 +104,15 @@ class RingsCarrier:
             self._recheck_timer.cancel()
         await self._membership.leave(within)
         self._loop.remove_reader(self._bell.fileno())
-        if self._pump is not None:
-            self._pump.close()
+        pump = self._pump
         for peer in self._peers.values():
             self._drop_pair(peer)
             self._drop_link(peer)
         self._peers.clear()
         self._gates.clear()
+        if pump is not None:
+            pump.close()
+        self._pump = None  # what it refers to refers to it, out of sight of the garbage collector
         self._pool.close()
         self._writer = None
         if self._ring is not None:
