@@ -7,6 +7,7 @@ from importlib import import_module
 
 # Name -> one line of help. Each lives in `three_mode/cli/NAME.py` as `add_arguments(parser)` and `run(options) -> int`.
 SUBCOMMANDS = {
+    "models": "lists, adds, inspects, removes and pulls models that run on this computer",
     "doctor": "checks what this machine offers and says what to do about the rest",
 }
 
