@@ -44,9 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     try:
-        {"list": _list, "add": _add, "inspect": _inspect, "remove": _remove, "pull": _pull}[options.action](
-            options
-        )
+        {"list": _list, "add": _add, "inspect": _inspect, "remove": _remove, "pull": _pull}[
+            options.action or "list"
+        ](options)
     except LocalModelError as error:
         print(f"three-mode: {error}", file=sys.stderr)
         return 1
