@@ -1,0 +1,35 @@
+"""Throw-away certificates for servers on this machine."""
+
+import ssl
+from typing import Any
+
+
+class Certificates:
+    """One authority and one certificate for `localhost`, made anew each time. Needs the package trustme."""
+
+    def __init__(self) -> None:
+        try:
+            import trustme
+        except ImportError:
+            raise ImportError("a scripted provider with TLS needs trustme: pip install trustme") from None
+        self._authority: Any = trustme.CA()
+        self._certificate: Any = self._authority.issue_cert("localhost", "127.0.0.1", "::1")
+
+    def server_context(self, protocols: list[str]) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._certificate.configure_cert(context)
+        context.set_alpn_protocols(protocols)
+        return context
+
+    def client_context(self) -> ssl.SSLContext:
+        context = ssl.create_default_context()
+        self._authority.configure_trust(context)
+        return context
+
+    def write(self, directory: Any) -> tuple[str, str, str]:
+        """For servers that are other programs: the paths of the authority, the certificate and its key."""
+        authority, certificate, key = directory / "ca.pem", directory / "cert.pem", directory / "key.pem"
+        self._authority.cert_pem.write_to_path(str(authority))
+        certificate.write_bytes(b"".join(blob.bytes() for blob in self._certificate.cert_chain_pems))
+        self._certificate.private_key_pem.write_to_path(str(key))
+        return str(authority), str(certificate), str(key)

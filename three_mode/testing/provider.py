@@ -1,0 +1,200 @@
+"""A model provider on a real socket that does what a script says, and remembers what it saw.
+
+    async with ScriptedProvider("h2") as provider:
+        provider.always(Turn(text=("Hello", " world")))
+        provider.next(Turn(), fault=Fault(stall_after=1))          # the very next request; then as before
+        client = AsyncOpenAI(base_url=provider.url + "/v1", api_key="x", http_client=...)
+        ...
+        assert provider.seen[0].cancelled
+
+It answers in the words of whichever provider the path belongs to. `"h2"` is HTTP/2 over TLS with HTTP/1.1 beside it by
+ALPN, `"h2c"` HTTP/2 with prior knowledge, `"http/1.1"` plain, `"https/1.1"` TLS without HTTP/2.
+"""
+
+import asyncio
+import ssl
+from collections import deque
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from three_mode.testing.certificates import Certificates
+from three_mode.testing.http1 import H1Server
+from three_mode.testing.http2 import H2Server
+from three_mode.testing.player import Wire, play
+from three_mode.testing.script import NO_FAULT, Answer, Fault, Header, Seen, Turn
+from three_mode.testing.wire import render
+
+BROKEN_HANDSHAKES = 0.05  # seconds
+Speaks = Literal["h2", "h2c", "http/1.1", "https/1.1"]
+Scripted = Turn | Answer | Callable[[Seen], Turn | Answer]
+
+
+@dataclass(slots=True)
+class Behaviour:
+    """How the server treats every connection; changes hold for connections opened later."""
+
+    max_streams: int = 100
+    window: int | None = None  # of each stream, for what the client sends; None: HTTP/2's default
+    reads: bool = True  # False: gives no window back, so that uploads stall
+    answers_pings: bool = True
+    settings_delay: float = 0.0
+
+
+class ScriptedProvider:
+    """A server for tests."""
+
+    def __init__(
+        self,
+        speaks: Speaks = "h2",
+        *,
+        behaviour: Behaviour | None = None,
+        certificates: Certificates | None = None,
+    ) -> None:
+        self.speaks: Speaks = speaks
+        self.behaviour = behaviour or Behaviour()
+        self.seen: list[Seen] = []
+        self.connections: list[H1Server | H2Server] = []  # open ones
+        self._transports: dict[H1Server | H2Server, asyncio.Transport] = {}
+        self.accepted = 0  # connections whose handshake is done
+        self._knocked = 0
+        self.complaints: list[str] = []  # where a client broke the protocol
+        self.port = 0
+        self._tls = speaks in ("h2", "https/1.1")
+        self._certificates = certificates or (Certificates() if self._tls else None)
+        self._always: tuple[Scripted, Fault] = (Turn(), NO_FAULT)
+        self._next: deque[tuple[Scripted, Fault]] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+        self._news = asyncio.Event()
+
+    # The script
+
+    def always(self, what: Scripted, *, fault: Fault = NO_FAULT) -> None:
+        """What every request gets from now on."""
+        self._always = (what, fault)
+
+    def next(self, what: Scripted, *, fault: Fault = NO_FAULT, times: int = 1) -> None:
+        """What the next request gets that nothing was said about yet."""
+        self._next.extend([(what, fault)] * times)
+
+    # Where it is
+
+    @property
+    def url(self) -> str:
+        return f"{'https' if self._tls else 'http'}://localhost:{self.port}"
+
+    def ssl_context(self) -> ssl.SSLContext:
+        """For clients: trusts this server and no other."""
+        if self._certificates is None:
+            raise ValueError("this provider speaks without TLS")
+        return self._certificates.client_context()
+
+    # Its life
+
+    async def __aenter__(self) -> Self:
+        context = None
+        if self._certificates is not None:
+            context = self._certificates.server_context(
+                ["h2", "http/1.1"] if self.speaks == "h2" else ["http/1.1"]
+            )
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(self._knock, "127.0.0.1", self.port, ssl=context)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    def _knock(self) -> "Chooser":
+        self._knocked += 1
+        return Chooser(self)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        assert self._server is not None
+        self._server.close()
+        for task in list(self._tasks):
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        for connection in list(self.connections):
+            connection.cut()
+        try:
+            await self.until(lambda provider: not provider._transports, within=0.5)
+        except TimeoutError:
+            for transport in list(self._transports.values()):
+                transport.abort()
+        await self._server.wait_closed()
+        # Handshakes that were broken off are known to asyncio alone, and need a moment to end.
+        await asyncio.sleep(BROKEN_HANDSHAKES if self._knocked > self.accepted else 0)
+
+    # What it saw
+
+    async def until(self, condition: Callable[["ScriptedProvider"], bool], within: float = 5.0) -> None:
+        """Returns when the condition holds; TimeoutError when it does not come to."""
+        async with asyncio.timeout(within):
+            while not condition(self):
+                self._news.clear()
+                try:
+                    await asyncio.wait_for(self._news.wait(), 0.02)
+                except TimeoutError:
+                    pass  # not all that a condition may look at makes news
+
+    @property
+    def cancelled_requests(self) -> list[Seen]:
+        return [seen for seen in self.seen if seen.cancelled]
+
+    # The connections' side
+
+    def saw(self, *, headers: list[Header], **what: Any) -> Seen:
+        fields = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in headers}
+        seen = Seen(number=len(self.seen), headers=fields, **what)
+        self.seen.append(seen)
+        self._news.set()
+        return seen
+
+    def cancelled(self, seen: Seen, code: int | None) -> None:
+        seen.cancelled = True
+        seen.reset_code = code
+        seen.cancelled_at = asyncio.get_running_loop().time()
+        self._news.set()
+
+    def connected(self, connection: H1Server | H2Server, transport: asyncio.Transport) -> None:
+        self.connections.append(connection)
+        self._transports[connection] = transport
+        self._news.set()
+
+    def disconnected(self, connection: H1Server | H2Server) -> None:
+        if connection in self.connections:
+            self.connections.remove(connection)
+        self._transports.pop(connection, None)
+        self._news.set()
+
+    def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def play(self, seen: Seen, wire: Wire) -> None:
+        what, fault = self._next.popleft() if self._next else self._always
+        if callable(what):
+            what = what(seen)
+        answer = render(what, seen) if isinstance(what, Turn) else what
+        await play(answer, fault, wire, seen)
+
+
+class Chooser(asyncio.Protocol):
+    """Waits for the TLS handshake, then hands the connection to the protocol that was agreed on."""
+
+    def __init__(self, provider: ScriptedProvider) -> None:
+        self._provider = provider
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        provider = self._provider
+        provider.accepted += 1
+        tls = transport.get_extra_info("ssl_object")
+        http2 = provider.speaks == "h2c" or (tls is not None and tls.selected_alpn_protocol() == "h2")
+        protocol = (H2Server if http2 else H1Server)(provider, provider.accepted)
+        transport.set_protocol(protocol)
+        protocol.connection_made(transport)

@@ -1,0 +1,6 @@
+"""Turns in the words of each provider."""
+
+from three_mode.testing.wire.limits import ResetFormat, overloaded, quota_exhausted, rate_limited
+from three_mode.testing.wire.route import render
+
+__all__ = ["ResetFormat", "overloaded", "quota_exhausted", "rate_limited", "render"]

@@ -1,0 +1,20 @@
+"""Which provider's words a request is answered in: the path says it."""
+
+from three_mode.testing.script import Answer, Seen, Turn
+from three_mode.testing.wire import anthropic, gemini, ollama, openai
+from three_mode.testing.wire.events import document
+
+
+def render(turn: Turn, seen: Seen) -> Answer:
+    path = seen.path.partition("?")[0]
+    if path.endswith("/chat/completions"):
+        return openai.render(turn, seen)
+    if path.endswith("/v1/messages"):
+        return anthropic.render(turn, seen)
+    if path.endswith((":generateContent", ":streamGenerateContent")):
+        return gemini.render(turn, seen)
+    if path.endswith("/api/chat"):
+        return ollama.render(turn, seen)
+    return document(
+        openai.error(f"the scripted provider has no path {path}", "invalid_request_error"), status=404
+    )

@@ -1,0 +1,188 @@
+"""What the adapters for httpx and httpx2 share. The two libraries differ in their module and in nothing that is used here.
+
+A client library calls a transport with its own request and expects its own response and its own exceptions; all
+translation is here, and the pool below knows of none of it.
+"""
+
+import inspect
+import ssl
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from functools import lru_cache
+from types import TracebackType
+from typing import Any
+
+from transports.http2 import errors
+from transports.http2.exchange import Exchange
+from transports.http2.options import PoolOptions
+from transports.http2.pool import Pool
+from transports.http2.request import DEFAULT_PORTS, Origin, Request, Timeouts
+
+# From our errors to the names of the library's. The first base class that is listed counts.
+NAMES: dict[type[errors.TransportError], str] = {
+    errors.UnsupportedScheme: "UnsupportedProtocol",
+    errors.InvalidRequest: "LocalProtocolError",
+    errors.PoolClosed: "LocalProtocolError",
+    errors.PoolFull: "PoolTimeout",
+    errors.ProxyFailed: "ProxyError",
+    errors.ConnectFailed: "ConnectError",
+    errors.ConnectionLost: "ReadError",
+    errors.StreamReset: "RemoteProtocolError",
+    errors.PeerMisbehaved: "RemoteProtocolError",
+    errors.TransportError: "ReadError",
+}
+TIMEOUT_NAMES: dict[errors.Phase, str] = {
+    "connect": "ConnectTimeout",
+    "pool": "PoolTimeout",
+    "write": "WriteTimeout",
+    "first_byte": "ReadTimeout",
+    "idle": "ReadTimeout",
+}
+Hook = Callable[[str, Mapping[str, Any]], Any]
+
+
+class Mapped(AbstractContextManager[None]):
+    """Inside it, our errors leave as the library's."""
+
+    __slots__ = ("_library", "_request")
+
+    def __init__(self, library: Any, request: Any) -> None:
+        self._library = library
+        self._request = request
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if isinstance(error, errors.TransportError):
+            if isinstance(error, errors.TimedOut):
+                name = TIMEOUT_NAMES[error.phase]
+            else:
+                name = next(NAMES[base] for base in type(error).__mro__ if base in NAMES)
+            raise getattr(self._library, name)(str(error), request=self._request) from error
+
+
+class Tracer:
+    """Carries what happens to a hook of httpcore's kind, which may be a coroutine function: awaited at the next turn."""
+
+    def __init__(self, hook: Hook) -> None:
+        self._hook = hook
+        self._pending: list[tuple[str, Mapping[str, Any]]] = []
+
+    def __call__(self, name: str, info: Mapping[str, Any]) -> None:
+        self._pending.append((name, info))
+
+    async def deliver(self) -> None:
+        pending, self._pending = self._pending, []
+        for name, info in pending:
+            outcome = self._hook(name, info)
+            if inspect.isawaitable(outcome):
+                await outcome
+
+
+class ResponseBytes:
+    """The body of a response; mixed with the library's AsyncByteStream."""
+
+    def __init__(self, exchange: Exchange, mapped: Mapped, tracer: Tracer | None) -> None:
+        self._exchange = exchange
+        self._mapped = mapped
+        self._tracer = tracer
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        with self._mapped:
+            while data := await self._exchange.chunk():
+                yield data
+
+    async def aclose(self) -> None:
+        self._exchange.cancel()
+        if self._tracer is not None:
+            await self._tracer.deliver()
+
+
+class Bridge:
+    """A pool that takes a library's requests."""
+
+    def __init__(self, library: Any, stream_type: type[ResponseBytes], options: PoolOptions) -> None:
+        self._library = library
+        self._stream_type = stream_type
+        self.pool = Pool(options)
+
+    async def handle(self, request: Any) -> Any:
+        mapped = Mapped(self._library, request)
+        hook = request.extensions.get("trace")
+        tracer = None if hook is None else Tracer(hook)
+        with mapped:
+            call = self.pool.request(self._request(request), timeouts=_timeouts(request), trace=tracer)
+            response = await call.start()
+        if tracer is not None:
+            await tracer.deliver()
+        return self._library.Response(
+            response.status,
+            headers=response.headers,
+            stream=self._stream_type(call.exchange, mapped, tracer),
+            extensions={
+                "http_version": response.http_version.encode("ascii"),
+                "stream_id": call.exchange.stream_id,
+            },
+        )
+
+    def _request(self, request: Any) -> Request:
+        url = request.url
+        try:
+            body = request.content
+        except self._library.RequestNotRead:
+            body = request.stream
+        return Request(
+            method=request.method.encode("ascii"),
+            origin=_origin(url.raw_scheme, url.raw_host, url.port),
+            target=request.extensions.get("target", url.raw_path),
+            headers=request.headers.raw,
+            body=body,
+        )
+
+
+@lru_cache(maxsize=1024)
+def _origin(scheme: bytes, host: bytes, port: int | None) -> Origin:
+    name = scheme.decode("ascii")
+    if name not in DEFAULT_PORTS:
+        raise errors.UnsupportedScheme(f"the URL must begin with http:// or https://, not {name!r}")
+    if not host:
+        raise errors.UnsupportedScheme("the URL names no host")
+    return Origin(name, host.decode("ascii").strip("[]"), port or DEFAULT_PORTS[name])
+
+
+def _timeouts(request: Any) -> Timeouts:
+    given = request.extensions.get("timeout") or {}
+    return _timeouts_of(given.get("connect"), given.get("read"), given.get("write"), given.get("pool"))
+
+
+@lru_cache(maxsize=256)
+def _timeouts_of(
+    connect: float | None, read: float | None, write: float | None, pool: float | None
+) -> Timeouts:
+    return Timeouts(connect=connect, pool=pool, write=write, first_byte=read, idle=read)
+
+
+def options_for(
+    library: Any,
+    options: PoolOptions | None,
+    *,
+    verify: ssl.SSLContext | str | bool,
+    cert: Any,
+    proxy: str | None,
+    trust_env: bool,
+) -> PoolOptions:
+    """The options of a pool, from the words that users of the library know."""
+    options = options or PoolOptions()
+    if isinstance(verify, ssl.SSLContext) and cert is None:
+        options = replace(options, ssl_context=verify)
+    elif verify is not True or cert is not None:
+        options = replace(
+            options, ssl_context=library.create_ssl_context(verify=verify, cert=cert, trust_env=trust_env)
+        )
+    if proxy is not None:
+        options = replace(options, proxy=proxy)
+    return options if trust_env else replace(options, trust_env=False)

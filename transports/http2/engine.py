@@ -1,0 +1,99 @@
+"""The `h2` state machine, set up for a client that opens many streams; the only file that reaches into `h2`.
+
+Measured with requests and responses of five to ten headers, `h2` as it comes takes 118 us a call; with what is replaced
+here it takes 55.
+"""
+
+import struct
+from collections.abc import Callable, Sequence
+
+from h2.config import H2Configuration
+from h2.connection import AllowedStreamIDs, ConnectionInputs, H2Connection
+from h2.settings import SettingCodes, Settings
+from h2.stream import StreamInputs
+from hyperframe.frame import GoAwayFrame
+
+from transports.http2.frame_reader import CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, FrameReader
+from transports.http2.header_cache import CachingDecoder, CachingEncoder
+from transports.http2.options import PoolOptions
+from transports.http2.request import Header
+
+# All streams share the connection's window, so that a slow one must never use it up: bytes are given back when they
+# arrive, and memory is bounded by the windows of the streams.
+CONNECTION_WINDOW = 16 * 1024 * 1024
+DEFAULT_WINDOW = 65_535
+FORGET_CLOSED_EVERY = 64
+FRAME_HEADER = struct.Struct(">HBBBL")
+
+
+class ClientEngine(H2Connection):
+    """One HTTP/2 connection, client side, without I/O."""
+
+    def __init__(self, options: PoolOptions, on_goaway: Callable[[GoAwayFrame], None]) -> None:
+        # What is sent was checked in `heads`, and what comes is checked there, so that a malformed response ends
+        # its stream, where h2 would end the connection.
+        super().__init__(
+            H2Configuration(
+                client_side=True,
+                header_encoding=None,
+                validate_outbound_headers=False,
+                normalize_outbound_headers=False,
+                validate_inbound_headers=False,
+                normalize_inbound_headers=False,
+            )
+        )
+        limits = options.limits
+        self.encoder = CachingEncoder()
+        self.decoder = CachingDecoder()
+        self.decoder.max_header_list_size = limits.header_bytes
+        self.incoming_buffer = FrameReader(limits, on_goaway, lambda: self.highest_outbound_stream_id)  # type: ignore[assignment]
+        self.max_inbound_frame_size = limits.frame_bytes
+        self.local_settings = Settings(
+            client=True,
+            initial_values={
+                SettingCodes.ENABLE_PUSH: 0,
+                SettingCodes.INITIAL_WINDOW_SIZE: options.stream_window,
+                SettingCodes.MAX_FRAME_SIZE: limits.frame_bytes,
+                SettingCodes.MAX_HEADER_LIST_SIZE: limits.header_bytes,
+            },
+        )
+        del self.local_settings[SettingCodes.ENABLE_CONNECT_PROTOCOL]
+        self._opened = 0
+        self.initiate_connection()
+        self.increment_flow_control_window(CONNECTION_WINDOW - DEFAULT_WINDOW)
+
+    def open_stream(self, stream_id: int, head: Sequence[Header], *, ends: bool) -> None:
+        """A request's head. In the place of `send_headers`, which checks and copies what is right already."""
+        self._opened += 1
+        if self._opened % FORGET_CLOSED_EVERY == 0:
+            # Counting all its streams is also how h2 forgets the closed ones; send_headers would do it each time.
+            self.open_outbound_streams  # noqa: B018
+        self.state_machine.process_input(ConnectionInputs.SEND_HEADERS)
+        stream = self._begin_new_stream(stream_id, AllowedStreamIDs.ODD)
+        stream.request_method = head[0][1]  # the response to HEAD has a length and no body
+        stream.state_machine.process_input(StreamInputs.SEND_HEADERS)
+        if ends:
+            stream.state_machine.process_input(StreamInputs.SEND_END_STREAM)
+        block = self.encoder.encode(head)
+        limit = self.max_outbound_frame_size
+        kind, flags = HEADERS, END_STREAM if ends else 0
+        while len(block) > limit:
+            self._data_to_send += _frame_header(limit, kind, flags, stream_id) + block[:limit]
+            block, kind, flags = block[limit:], CONTINUATION, 0
+        self._data_to_send += _frame_header(len(block), kind, flags | END_HEADERS, stream_id) + block
+
+    def send_piece(self, stream_id: int, data: bytes | memoryview, *, ends: bool) -> None:
+        """A piece of a body that fits into the windows and into one frame."""
+        size = len(data)
+        stream = self.streams[stream_id]
+        stream.state_machine.process_input(StreamInputs.SEND_DATA)
+        if ends:
+            stream.state_machine.process_input(StreamInputs.SEND_END_STREAM)
+        stream.outbound_flow_control_window -= size
+        self.outbound_flow_control_window -= size
+        self._data_to_send += _frame_header(size, DATA, END_STREAM if ends else 0, stream_id)
+        self._data_to_send += data
+
+
+def _frame_header(size: int, kind: int, flags: int, stream_id: int) -> bytes:
+    return FRAME_HEADER.pack(size >> 8, size & 0xFF, kind, flags, stream_id)

@@ -1,0 +1,209 @@
+"""Bytes to HTTP/2 frames, in front of `h2`.
+
+`h2` calls its buffer for frames, and this is such a buffer, because three things must happen before `h2` sees a frame:
+- A frame that is too long is refused by its nine-byte header, not after all of it was held in memory; so is a header
+  block that grows by CONTINUATION frames, and a flood of frames that carry nothing.
+- GOAWAY is kept from `h2`, which takes it for the end of the connection. It is not: streams up to the last one that the
+  server names go on to their end (RFC 9113, section 6.8).
+- The two kinds of frames that make up nearly all traffic, HEADERS and DATA, are built without the detour through
+  sets of flag objects.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from h2.exceptions import FrameDataMissingError, FrameTooLargeError, ProtocolError
+from hyperframe.exceptions import InvalidDataError, InvalidFrameError, InvalidPaddingError
+from hyperframe.frame import (
+    ContinuationFrame,
+    DataFrame,
+    Frame,
+    GoAwayFrame,
+    HeadersFrame,
+    PushPromiseFrame,
+)
+
+from transports.http2.errors import LimitExceeded
+from transports.http2.options import Limits
+
+FRAME_HEADER = 9
+DATA, HEADERS, RST_STREAM, CONTINUATION = 0x0, 0x1, 0x3, 0x9
+END_STREAM, END_HEADERS, PADDED, PRIORITY = 0x1, 0x4, 0x8, 0x20
+NO_FLAGS: frozenset[str] = frozenset()
+ENDS_STREAM: frozenset[str] = frozenset(("END_STREAM",))
+ENDS_HEADERS: frozenset[str] = frozenset(("END_HEADERS",))
+ENDS_BOTH: frozenset[str] = ENDS_HEADERS | ENDS_STREAM
+# A header block may be this much longer on the wire than its decoded size allows: Huffman coding never expands, but
+# size updates and representations take a few bytes each.
+BLOCK_SLACK = 1_024
+
+
+class FrameReader:
+    """In the place of `h2.connection.H2Connection.incoming_buffer`."""
+
+    def __init__(
+        self, limits: Limits, on_goaway: Callable[[GoAwayFrame], None], last_opened: Callable[[], int]
+    ) -> None:
+        self.max_frame_size = limits.frame_bytes  # h2 sets it before each read
+        self._limits = limits
+        self._on_goaway = on_goaway
+        self._last_opened = last_opened  # the highest stream this side has opened
+        self._data = bytearray()
+        self._block: list[Any] = []  # HEADERS or PUSH_PROMISE and its CONTINUATIONs, until END_HEADERS
+        self._block_size = 0
+        self._idle_frames = 0
+        self._idle_since = 0.0
+        self._resets = 0
+        self._resets_since = 0.0
+
+    def add_data(self, data: bytes) -> None:
+        self._data += data
+
+    def __iter__(self) -> Iterator[Frame]:
+        """All complete frames, in order."""
+        data = self._data
+        position, size = 0, len(data)
+        try:
+            while size - position >= FRAME_HEADER:
+                length = data[position] << 16 | data[position + 1] << 8 | data[position + 2]
+                if length > self.max_frame_size:
+                    raise FrameTooLargeError(f"a frame of {length} bytes; {self.max_frame_size} are allowed")
+                end = position + FRAME_HEADER + length
+                if end > size:
+                    break
+                kind, flags = data[position + 3], data[position + 4]
+                stream_id = int.from_bytes(data[position + 5 : position + 9], "big") & 0x7FFFFFFF
+                if kind == HEADERS and stream_id and not stream_id & 1:
+                    raise ProtocolError("the server opened a stream, though push is turned off")
+                body = bytes(data[position + FRAME_HEADER : end])
+                start, position = position, end
+                if kind == DATA and not flags & PADDED and stream_id and not self._block:
+                    if not body and not flags & END_STREAM:
+                        self._count_idle()
+                    yield _Data(stream_id, body, flags)
+                elif (
+                    kind == HEADERS
+                    and flags & END_HEADERS
+                    and not flags & (PADDED | PRIORITY)
+                    and stream_id
+                    and not self._block
+                ):
+                    yield _Headers(stream_id, body, flags)
+                else:
+                    frame = self._assemble(_parse(bytes(data[start : start + FRAME_HEADER]), body))
+                    if frame is not None:
+                        yield frame
+        finally:
+            del data[:position]
+
+    def _assemble(self, frame: Frame) -> Frame | None:
+        """Joins header blocks, keeps GOAWAY back, counts what could be a flood."""
+        if self._block:
+            return self._continue(frame)
+        if isinstance(frame, HeadersFrame | PushPromiseFrame):
+            if "END_HEADERS" in frame.flags:
+                return frame
+            self._block = [frame]
+            self._block_size = 0
+            self._grow_block(len(frame.data))
+            return None
+        if isinstance(frame, GoAwayFrame):
+            self._on_goaway(frame)
+            return None
+        if frame.type == RST_STREAM:
+            if frame.stream_id > self._last_opened():
+                raise ProtocolError("RST_STREAM for a stream that was never opened")
+            self._count_reset()
+        elif frame.type != DATA:
+            self._count_idle()
+        return frame
+
+    def _continue(self, frame: Frame) -> Frame | None:
+        first = self._block[0]
+        if not isinstance(frame, ContinuationFrame) or frame.stream_id != first.stream_id:
+            raise ProtocolError("another frame came in the middle of a header block")
+        self._block.append(frame)
+        self._grow_block(len(frame.data))
+        if "END_HEADERS" not in frame.flags:
+            return None
+        first.flags.add("END_HEADERS")
+        first.data = b"".join(part.data for part in self._block)
+        self._block = []
+        whole: Frame = first
+        return whole
+
+    def _grow_block(self, size: int) -> None:
+        self._block_size += size
+        if self._block_size > self._limits.header_bytes + BLOCK_SLACK:
+            raise LimitExceeded(f"a header block is longer than {self._limits.header_bytes} bytes")
+        if not size or len(self._block) > 16:
+            # A block that fits the limit needs few frames; many small ones are there to cost time.
+            self._count_idle()
+
+    def _count_idle(self) -> None:
+        self._idle_frames += 1
+        if self._idle_frames == 1:
+            self._idle_since = time.monotonic()
+        if self._idle_frames >= self._limits.control_frames_per_second:
+            now = time.monotonic()
+            if now - self._idle_since < 1.0:
+                raise LimitExceeded(
+                    f"the server sent {self._idle_frames} frames without content within a second (PING, SETTINGS, empty frames)"
+                )
+            self._idle_frames = 0
+
+    def _count_reset(self) -> None:
+        self._resets += 1
+        if self._resets == 1:
+            self._resets_since = time.monotonic()
+        if self._resets >= self._limits.resets_per_minute:
+            now = time.monotonic()
+            if now - self._resets_since < 60.0:
+                raise LimitExceeded(f"the server reset {self._resets} streams within a minute")
+            self._resets = 0
+
+
+class _Data(DataFrame):
+    """A DATA frame without padding. `h2` dispatches by `__class__` and takes the repr of every frame, logged or not."""
+
+    __class__ = DataFrame  # type: ignore[assignment]
+
+    def __init__(self, stream_id: int, body: bytes, flags: int) -> None:
+        self.stream_id = stream_id
+        self.flags = ENDS_STREAM if flags & END_STREAM else NO_FLAGS  # type: ignore[assignment]
+        self.body_len = len(body)
+        self.data = body
+        self.pad_length = 0
+
+    def __repr__(self) -> str:
+        return "DATA"
+
+
+class _Headers(HeadersFrame):
+    """A HEADERS frame that is complete, without padding and priority."""
+
+    __class__ = HeadersFrame  # type: ignore[assignment]
+
+    def __init__(self, stream_id: int, body: bytes, flags: int) -> None:
+        self.stream_id = stream_id
+        self.flags = ENDS_BOTH if flags & END_STREAM else ENDS_HEADERS  # type: ignore[assignment]
+        self.body_len = len(body)
+        self.data = body
+        self.pad_length = 0
+
+    def __repr__(self) -> str:
+        return "HEADERS"
+
+
+def _parse(header: bytes, body: bytes) -> Frame:
+    try:
+        frame, _ = Frame.parse_frame_header(memoryview(header))
+        frame.parse_body(memoryview(body))
+    except InvalidPaddingError:
+        raise
+    except InvalidDataError as error:
+        raise ProtocolError(f"a frame holds what it must not: {error}") from error
+    except InvalidFrameError as error:
+        raise FrameDataMissingError(f"a frame is too short: {error}") from error
+    return frame

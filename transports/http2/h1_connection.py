@@ -1,0 +1,226 @@
+"""An HTTP/1.1 connection: one call at a time, kept alive between calls. The protocol itself is h11's."""
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import h11
+
+from transports.http2.connection import Connection
+from transports.http2.errors import ConnectionLost, InvalidRequest, LimitExceeded, PeerMisbehaved
+from transports.http2.exchange import Exchange
+from transports.http2.heads import body_length, request_head
+
+if TYPE_CHECKING:
+    from transports.http2.origin_pool import OriginPool
+
+TOO_LARGE = 431  # what h11 calls a head beyond its limit
+
+
+class H1Connection(Connection):
+    """asyncio on one side, h11 on the other."""
+
+    http_version = "HTTP/1.1"
+
+    def __init__(
+        self, pool: "OriginPool", loop: asyncio.AbstractEventLoop, *, via_proxy: bytes | None = None
+    ) -> None:
+        """`via_proxy`: requests go to a proxy with whole URLs; what to say to it as proxy-authorization, or b""."""
+        super().__init__(pool, loop)
+        self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=pool.options.limits.header_bytes)
+        self._exchange: Exchange | None = None
+        self._via_proxy = via_proxy
+        self._out: list[bytes] = []
+        self._reading = True
+
+    # The pool's side
+
+    @property
+    def available(self) -> int:
+        return 0 if self.retiring or self.closed or self._exchange is not None else 1
+
+    @property
+    def places(self) -> int:
+        return 1
+
+    @property
+    def busy(self) -> int:
+        return 0 if self._exchange is None else 1
+
+    def exchanges(self) -> list[Exchange]:
+        carried = [] if self._exchange is None else [self._exchange]
+        self._exchange = None
+        return carried
+
+    def start(self, exchange: Exchange) -> None:
+        request = exchange.request
+        head = request_head(request)
+        length = body_length(request)
+        target = request.target
+        headers = [(b"host", head[2][1]), *head[4:]]
+        if self._via_proxy is not None:
+            target = b"http://" + head[2][1] + target
+            if self._via_proxy:
+                headers.append((b"proxy-authorization", self._via_proxy))
+        streamed = not isinstance(request.body, bytes)
+        if length is not None:
+            headers.append((b"content-length", length))
+        elif streamed:
+            headers.append((b"transfer-encoding", b"chunked"))
+        exchange.carrier = self
+        self._exchange = exchange
+        try:
+            self._send(h11.Request(method=request.method, target=target, headers=headers))
+        except h11.LocalProtocolError as error:
+            self._exchange = exchange.carrier = None
+            self.close()
+            raise InvalidRequest(str(error)) from None
+        if isinstance(request.body, bytes):
+            if request.body:
+                self._send(h11.Data(data=request.body))
+            self._send(h11.EndOfMessage())
+            exchange.on_sent()
+        else:
+            exchange.uploader = self.loop.create_task(exchange.upload(self, request.body))
+        self.flush()
+        if not self.writable and exchange.uploader is None:
+            exchange.on_sending()
+
+    def consumed(self, exchange: Exchange, size: int) -> None:
+        if (
+            not self._reading
+            and exchange.backlog < self.pool.options.stream_window
+            and self.transport is not None
+        ):
+            self._reading = True
+            self.transport.resume_reading()
+
+    def abandon(self, exchange: Exchange) -> None:
+        """HTTP/1.1 has no way to end one response early but to end the connection."""
+        if exchange is self._exchange:
+            self._leave()
+            self.closed = True
+            if self.transport is not None:
+                self.transport.abort()
+            self.pool.remove(self)
+
+    def maintain(self, now: float) -> None:
+        options = self.pool.options
+        if (not self.busy and now - self.idle_since >= options.idle_after) or (
+            not self.retiring and now - self.opened_at >= options.retire_after
+        ):
+            self.retire()
+
+    def flush(self) -> None:
+        if self._out:
+            data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
+            self._out.clear()
+            self.write(data)
+
+    # Sending bodies
+
+    def send(self, exchange: Exchange, data: memoryview) -> int:
+        if exchange is not self._exchange or not self.writable:
+            return 0
+        piece = data[:65_536]
+        self._send(h11.Data(data=bytes(piece)))
+        self.flush()
+        return len(piece)
+
+    def end(self, exchange: Exchange) -> None:
+        if exchange is self._exchange:
+            exchange.uploader = None
+            self._send(h11.EndOfMessage())
+            self.flush()
+            exchange.on_sent()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._exchange is not None:
+            if self._exchange.uploader is not None:
+                self._exchange.resume_upload()
+            else:
+                self._exchange.on_sent()
+
+    def _send(self, event: h11.Event) -> None:
+        data = self._h11.send(event)
+        if data:
+            self._out.append(data)
+
+    # asyncio's side
+
+    def data_received(self, data: bytes) -> None:
+        self.heard_at = self.loop.time()
+        self.pool.statistics.bytes_received += len(data)
+        if self.closed:
+            return
+        if self._exchange is None:
+            self.abort(PeerMisbehaved(f"{self.pool.origin} sent bytes that no request asked for"))
+            return
+        self._feed(data)
+
+    def eof_received(self) -> bool:
+        if self._exchange is not None and not self.closed:
+            self._feed(b"")  # for a body that ends with its connection, this is the end
+        return False
+
+    def _feed(self, data: bytes) -> None:
+        try:
+            self._h11.receive_data(data)
+            while self._exchange is not None:
+                event = self._h11.next_event()
+                if event is h11.NEED_DATA or event is h11.PAUSED:
+                    break
+                self._handle(self._exchange, event)
+        except h11.RemoteProtocolError as error:
+            if not data:
+                why = f"{self.pool.origin} closed the connection before the response was complete"
+                self.abort(ConnectionLost(why))
+            elif error.error_status_hint == TOO_LARGE:
+                self.abort(
+                    LimitExceeded(
+                        f"the head of the response is longer than {self.pool.options.limits.header_bytes} bytes"
+                    )
+                )
+            else:
+                self.abort(PeerMisbehaved(f"{self.pool.origin} broke HTTP/1.1: {error}"))
+
+    def _handle(self, exchange: Exchange, event: object) -> None:
+        if isinstance(event, h11.Data):
+            exchange.on_data(bytes(event.data))
+            if (
+                exchange.backlog >= self.pool.options.stream_window
+                and self._reading
+                and self.transport is not None
+            ):
+                self._reading = False
+                self.transport.pause_reading()
+        elif isinstance(event, h11.Response):
+            self.http_version = f"HTTP/{event.http_version.decode()}"
+            exchange.on_head(event.status_code, [(name, value) for name, value in event.headers])
+        elif isinstance(event, h11.EndOfMessage):
+            exchange.trailers = [(name, value) for name, value in event.headers]
+            self._complete(exchange)
+        elif isinstance(event, h11.ConnectionClosed):
+            self.abort(ConnectionLost(f"{self.pool.origin} closed the connection before it answered"))
+
+    def _complete(self, exchange: Exchange) -> None:
+        self._leave()
+        if self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE:
+            self._h11.start_next_cycle()
+        else:
+            # It said `connection: close`, or it answered before it had the whole request.
+            self.retire()
+        if not self._reading and self.transport is not None:
+            self._reading = True
+            self.transport.resume_reading()
+        if self.retiring:
+            self.close()
+        exchange.on_end()
+
+    def _leave(self) -> None:
+        exchange, self._exchange = self._exchange, None
+        self.idle_since = self.loop.time()
+        if exchange is not None:
+            exchange.carrier = None
+            if exchange.uploader is not None:
+                exchange.uploader.cancel()

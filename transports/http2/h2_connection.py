@@ -1,0 +1,381 @@
+"""An HTTP/2 connection: many calls at once, each with its own flow control, time-outs and end."""
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from h2.errors import ErrorCodes
+from h2.events import (
+    DataReceived,
+    Event,
+    RemoteSettingsChanged,
+    ResponseReceived,
+    StreamEnded,
+    StreamReset,
+    TrailersReceived,
+    WindowUpdated,
+)
+from h2.exceptions import DenialOfServiceError, FrameTooLargeError, ProtocolError
+from hyperframe.frame import GoAwayFrame
+
+from transports.http2.connection import Connection
+from transports.http2.engine import CONNECTION_WINDOW, ClientEngine
+from transports.http2.errors import ConnectionLost, LimitExceeded, PeerMisbehaved
+from transports.http2.errors import StreamReset as StreamWasReset
+from transports.http2.exchange import Exchange
+from transports.http2.heads import body_length, request_head, response_head, trailer_fields
+
+if TYPE_CHECKING:
+    from transports.http2.origin_pool import OriginPool
+
+# Until the server has said how many streams it takes, one: a burst into an unknown limit would be refused, and some
+# servers end the connection over it. SETTINGS are the first thing a server sends.
+STREAMS_BEFORE_SETTINGS = 1
+LAST_STREAM_ID = 2**31 - 1_001
+GIVE_BACK_CONNECTION = CONNECTION_WINDOW // 4
+
+
+class H2Connection(Connection):
+    """asyncio on one side, the engine on the other."""
+
+    http_version = "HTTP/2"
+
+    def __init__(self, pool: "OriginPool", loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(pool, loop)
+        self._engine = ClientEngine(pool.options, self._on_goaway)
+        self._streams: dict[int, Exchange] = {}
+        self._blocked: dict[int, Exchange] = {}  # with more of a body than the windows let out
+        self._next_id = 1
+        self._limit = STREAMS_BEFORE_SETTINGS
+        self._settled = False  # the server's first SETTINGS are here
+        self._unacknowledged = 0  # bytes received on the connection and not yet given back
+        self._ping_sent_at: float | None = None
+        self._give_back_stream = max(1, pool.options.stream_window // 2)
+
+    # The pool's side
+
+    @property
+    def available(self) -> int:
+        if self.retiring or self.closed:
+            return 0
+        return self._limit - len(self._streams)
+
+    @property
+    def places(self) -> int | None:
+        return self._limit if self._settled else None
+
+    @property
+    def busy(self) -> int:
+        return len(self._streams)
+
+    def exchanges(self) -> list[Exchange]:
+        carried = list(self._streams.values())
+        self._streams.clear()
+        self._blocked.clear()
+        return carried
+
+    def start(self, exchange: Exchange) -> None:
+        request = exchange.request
+        head = request_head(request)
+        length = body_length(request)
+        if length is not None:
+            head = (*head, (b"content-length", length))
+        stream_id = self._next_id
+        self._next_id += 2
+        if self._next_id > LAST_STREAM_ID:
+            self.retire()
+        exchange.carrier = self
+        exchange.stream_id = stream_id
+        self._streams[stream_id] = exchange
+        body = request.body
+        if isinstance(body, bytes):
+            self._engine.open_stream(stream_id, head, ends=not body)
+            engine = self._engine
+            window = engine.local_flow_control_window(stream_id)
+            if len(body) <= min(window, engine.max_outbound_frame_size) and self.writable:
+                if body:
+                    engine.send_piece(stream_id, body, ends=True)
+                exchange.on_sent()
+            else:
+                exchange.body_left = memoryview(body)
+                self._pump(exchange)
+        else:
+            self._engine.open_stream(stream_id, head, ends=False)
+            exchange.uploader = self.loop.create_task(exchange.upload(self, body))
+        self.flush_soon()
+
+    def consumed(self, exchange: Exchange, size: int) -> None:
+        exchange.unacknowledged += size
+        if exchange.unacknowledged >= self._give_back_stream and self._is_open(exchange):
+            self._engine.increment_flow_control_window(exchange.unacknowledged, exchange.stream_id)
+            exchange.unacknowledged = 0
+            self.flush_soon()
+
+    def abandon(self, exchange: Exchange) -> None:
+        self._reset(exchange, ErrorCodes.CANCEL)
+
+    def maintain(self, now: float) -> None:
+        options = self.pool.options
+        if self._ping_sent_at is not None:
+            if now - self._ping_sent_at >= options.ping_within:
+                self.abort(
+                    ConnectionLost(
+                        f"{self.pool.origin} did not answer a PING within {options.ping_within:g} s"
+                    )
+                )
+            return
+        if (not self.busy and now - self.idle_since >= options.idle_after) or (
+            not self.retiring and now - self.opened_at >= options.retire_after
+        ):
+            self.retire()
+        elif now - self.heard_at >= options.ping_every:
+            self._ping_sent_at = now
+            self._engine.ping(b"thremode")
+            self.pool.statistics.pings_sent += 1
+            self.pool.note("connection.ping", {"streams": self.busy})
+            self.flush_soon()
+
+    def close(self) -> None:
+        if not self.closed:
+            try:
+                self._engine.close_connection()
+            except ProtocolError:
+                pass
+        super().close()
+
+    def flush(self) -> None:
+        self.write(self._engine.data_to_send())
+
+    def _is_open(self, exchange: Exchange) -> bool:
+        """`h2` takes a whole read before its events are handled: a stream can be over there and not yet here."""
+        stream = self._engine.streams.get(exchange.stream_id)
+        return stream is not None and not stream.closed and exchange.stream_id in self._streams
+
+    # Sending bodies
+
+    def send(self, exchange: Exchange, data: memoryview) -> int:
+        """As much of it as the windows and the socket take; how much that was."""
+        sent = 0
+        if self.writable and self._is_open(exchange):
+            engine = self._engine
+            window = engine.local_flow_control_window(exchange.stream_id)
+            frame = engine.max_outbound_frame_size
+            while sent < len(data) and window > 0:
+                piece = data[sent : sent + min(window, frame)]
+                engine.send_piece(exchange.stream_id, piece, ends=False)
+                sent += len(piece)
+                window -= len(piece)
+            if sent:
+                self.flush_soon()
+        if sent < len(data):
+            self._blocked[exchange.stream_id] = exchange
+        return sent
+
+    def end(self, exchange: Exchange) -> None:
+        if self._is_open(exchange):
+            exchange.uploader = None
+            self._engine.end_stream(exchange.stream_id)
+            exchange.on_sent()
+            self.flush_soon()
+
+    def _pump(self, exchange: Exchange) -> None:
+        """Sends of a body of bytes what can go now, and remembers the rest."""
+        body = exchange.body_left
+        assert body is not None
+        stream_id = exchange.stream_id
+        left = body[self.send(exchange, body) :]
+        if left:
+            if len(left) < len(body) or exchange.phase != "write":
+                exchange.on_sending()  # some progress: the time to write starts anew
+            exchange.body_left = left
+            self._blocked[stream_id] = exchange
+        else:
+            exchange.body_left = None
+            self._blocked.pop(stream_id, None)
+            self._engine.end_stream(stream_id)
+            exchange.on_sent()
+
+    def _pump_blocked(self) -> None:
+        for exchange in list(self._blocked.values()):
+            if not self._is_open(exchange):
+                del self._blocked[exchange.stream_id]
+            elif exchange.uploader is None:
+                self._pump(exchange)
+            else:
+                del self._blocked[exchange.stream_id]
+                exchange.resume_upload()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._pump_blocked()
+
+    # asyncio's side
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.flush()
+
+    def data_received(self, data: bytes) -> None:
+        self.heard_at = self.loop.time()
+        self.pool.statistics.bytes_received += len(data)
+        self._ping_sent_at = None  # any byte shows that it lives
+        if self.closed:
+            return
+        try:
+            events = self._engine.receive_data(data)
+        except LimitExceeded as error:
+            self._engine.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
+            self.abort(error)
+            return
+        except (DenialOfServiceError, FrameTooLargeError) as error:
+            self.abort(LimitExceeded(f"{self.pool.origin} sent more than the limits allow: {error}"))
+            return
+        except ProtocolError as error:
+            self.abort(PeerMisbehaved(f"{self.pool.origin} broke HTTP/2: {error}"))
+            return
+        for event in events:
+            handler = HANDLERS.get(type(event))
+            if handler is not None:
+                handler(self, event)
+        if self._unacknowledged >= GIVE_BACK_CONNECTION and not self.closed:
+            self._engine.increment_flow_control_window(self._unacknowledged)
+            self._unacknowledged = 0
+        self.flush()
+
+    # Events
+
+    def _on_head(self, event: Event) -> None:
+        assert isinstance(event, ResponseReceived)
+        exchange = self._streams.get(event.stream_id)
+        if exchange is not None:
+            try:
+                status, fields = response_head(tuple(event.headers))
+            except PeerMisbehaved as error:
+                self._reset(exchange, ErrorCodes.PROTOCOL_ERROR)
+                exchange.fail(error)
+            else:
+                exchange.on_head(status, list(fields))
+
+    def _on_data(self, event: Event) -> None:
+        assert isinstance(event, DataReceived)
+        self._unacknowledged += event.flow_controlled_length
+        exchange = self._streams.get(event.stream_id)
+        if exchange is not None:
+            if event.flow_controlled_length > len(event.data):
+                exchange.unacknowledged += event.flow_controlled_length - len(
+                    event.data
+                )  # padding is consumed by itself
+            if event.data:
+                exchange.on_data(event.data)
+
+    def _on_trailers(self, event: Event) -> None:
+        assert isinstance(event, TrailersReceived)
+        exchange = self._streams.get(event.stream_id)
+        if exchange is not None:
+            try:
+                exchange.trailers = trailer_fields(event.headers)
+            except PeerMisbehaved as error:
+                self._forget(exchange)
+                exchange.fail(error)
+
+    def _on_ended(self, event: Event) -> None:
+        assert isinstance(event, StreamEnded)
+        exchange = self._streams.get(event.stream_id)
+        if exchange is not None:
+            if exchange.body_left is not None or exchange.uploader is not None:
+                # A complete response to an incomplete request: the rest of it is not wanted (RFC 9113, section 8.1).
+                self._reset(exchange, ErrorCodes.NO_ERROR)
+            else:
+                self._forget(exchange)
+            exchange.on_end()
+
+    def _on_reset(self, event: Event) -> None:
+        assert isinstance(event, StreamReset)
+        exchange = self._streams.get(event.stream_id)
+        if exchange is None:
+            return
+        self._forget(exchange)
+        if event.remote_reset:
+            self.pool.statistics.resets_received += 1
+        refused = event.error_code == ErrorCodes.REFUSED_STREAM
+        if refused and self.pool.resend(exchange):
+            return
+        code = int(event.error_code)
+        who = (
+            "the server reset the stream"
+            if event.remote_reset
+            else "the stream was reset for a broken window"
+        )
+        exchange.fail(
+            StreamWasReset(f"{who} with {_name(code)} ({self.pool.origin})", code=code, unprocessed=refused)
+        )
+
+    def _on_settings(self, event: Event) -> None:
+        self._settled = True
+        limit = self._engine.remote_settings.max_concurrent_streams
+        self._limit = min(limit, self.pool.options.streams_per_connection)
+        self._pump_blocked()
+        self.pool.learned_limit(self._limit)
+
+    def _on_window(self, event: Event) -> None:
+        self._pump_blocked()
+
+    def _on_goaway(self, frame: GoAwayFrame) -> None:
+        """The server takes no new streams. Those above its last one it has not touched: they go elsewhere."""
+        statistics = self.pool.statistics
+        statistics.goaways_received += 1
+        code, last = int(frame.error_code), int(frame.last_stream_id)
+        self.pool.note("connection.goaway", {"code": _name(code), "last_stream": last, "streams": self.busy})
+        if not self.retiring:
+            self.retiring = True
+            statistics.retired += 1
+        # Later, because this comes in the middle of a read: frames before it are handled first.
+        self.loop.call_soon(self._leave_above, last, code)
+
+    def _leave_above(self, last: int, code: int) -> None:
+        for exchange in [one for stream_id, one in self._streams.items() if stream_id > last]:
+            self._forget(exchange)
+            if not self.pool.resend(exchange):
+                message = f"{self.pool.origin} sent GOAWAY ({_name(code)}) before it processed the request"
+                exchange.fail(ConnectionLost(message, unprocessed=True))
+        if not self.busy:
+            self.close()
+
+    def _forget(self, exchange: Exchange) -> None:
+        """The stream is over. Its place is free."""
+        self._streams.pop(exchange.stream_id, None)
+        self._blocked.pop(exchange.stream_id, None)
+        exchange.carrier = None
+        if exchange.uploader is not None:
+            exchange.uploader.cancel()
+        if not self._streams:
+            self.idle_since = self.loop.time()
+            if self.retiring:
+                self.close()
+
+    def _reset(self, exchange: Exchange, code: ErrorCodes) -> None:
+        if exchange.stream_id in self._streams:
+            try:
+                self._engine.reset_stream(exchange.stream_id, code)
+            except ProtocolError:
+                pass  # both sides ended it in the same moment
+            self._forget(exchange)
+            self.flush_soon()
+
+
+def _name(code: int) -> str:
+    try:
+        return ErrorCodes(code).name
+    except ValueError:
+        return f"code {code}"
+
+
+HANDLERS: dict[type[Event], Callable[[H2Connection, Event], None]] = {
+    ResponseReceived: H2Connection._on_head,
+    DataReceived: H2Connection._on_data,
+    StreamEnded: H2Connection._on_ended,
+    TrailersReceived: H2Connection._on_trailers,
+    StreamReset: H2Connection._on_reset,
+    RemoteSettingsChanged: H2Connection._on_settings,
+    WindowUpdated: H2Connection._on_window,
+}

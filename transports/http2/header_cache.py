@@ -1,0 +1,128 @@
+"""HPACK that remembers: equal header blocks against an unchanged table are encoded and decoded once.
+
+A program calls few URLs with few sets of headers, and servers answer in kind, but `hpack` spends 40 us a call on working
+that out anew. What a block means depends on nothing but its bytes and the dynamic table; so a result stands until the
+table changes, which each table here counts.
+
+What the encoder puts in the table is chosen with care: keys never (RFC 7541, section 7.1), and values that differ with
+every call neither, because each would push out a useful entry and invalidate what is remembered.
+"""
+
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any
+
+import hpack
+from hpack.hpack import encode_integer
+from hpack.table import HeaderTable
+
+from transports.http2.request import SECRET_HEADERS, Header
+
+REMEMBERED = 256  # blocks; forgotten all at once when there are more
+VOLATILE_HEADERS = frozenset(
+    (
+        b"content-length",
+        b"date",
+        b"idempotency-key",
+        b"traceparent",
+        b"tracestate",
+        b"x-client-request-id",
+        b"x-request-id",
+        b"x-stainless-retry-count",
+    )
+)
+
+
+class CountingTable(HeaderTable):
+    """A dynamic table that counts its changes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.changes = 0
+
+    def add(self, name: bytes, value: bytes) -> None:
+        self.changes += 1
+        super().add(name, value)
+
+    @property
+    def maxsize(self) -> int:
+        return super().maxsize
+
+    @maxsize.setter
+    def maxsize(self, newmax: int) -> None:
+        self.changes += 1
+        HeaderTable.maxsize.__set__(self, newmax)  # type: ignore[attr-defined]
+
+
+class CachingEncoder(hpack.Encoder):
+    """For `H2Connection.encoder`. Header names are in lower case when they come here."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.header_table: CountingTable = CountingTable()
+        self._known: dict[tuple[Header, ...], bytes] = {}
+        self._known_at = 0
+
+    def encode(self, headers: Iterable[Any], huffman: bool = True) -> bytes:
+        stable = []
+        literals = b""
+        for header in headers:
+            if header[0] in VOLATILE_HEADERS:
+                literals += _literal(header[0], header[1])
+            else:
+                stable.append(header)
+        key = tuple(stable)
+        table = self.header_table
+        if table.changes == self._known_at:
+            block = self._known.get(key)
+            if block is not None:
+                return block + literals
+        resized = table.resized
+        block = super().encode([(name, value, name in SECRET_HEADERS) for name, value in stable], huffman)
+        if table.changes != self._known_at or len(self._known) >= REMEMBERED:
+            self._known.clear()
+        if table.changes == self._known_at and not resized:
+            # It changed nothing itself, so it means the same next time.
+            self._known[key] = block
+        self._known_at = table.changes
+        return block + literals
+
+
+class CachingDecoder(hpack.Decoder):
+    """For `H2Connection.decoder`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.header_table: CountingTable = CountingTable()
+        self._known: dict[bytes, Iterable[hpack.HeaderTuple]] = {}
+        self._known_at = 0
+
+    def decode(self, data: bytes, raw: bool = False) -> Iterable[hpack.HeaderTuple]:
+        table = self.header_table
+        if raw and table.changes == self._known_at:
+            headers = self._known.get(data)
+            if headers is not None:
+                return headers
+        headers = super().decode(data, raw)
+        if table.changes != self._known_at:
+            self._known.clear()
+            self._known_at = table.changes
+        elif raw:
+            if len(self._known) >= REMEMBERED:
+                self._known.clear()
+            self._known[data] = headers
+        return headers
+
+
+def _literal(name: bytes, value: bytes) -> bytes:
+    """Without indexing and without Huffman: cheap for what is different each time."""
+    size = len(value)
+    return _literal_name(name) + (size.to_bytes(1, "big") if size < 127 else encode_integer(size, 7)) + value
+
+
+@lru_cache(maxsize=64)
+def _literal_name(name: bytes) -> bytes:
+    known = HeaderTable.STATIC_TABLE_MAPPING.get(name)
+    if known is not None:
+        return bytes(encode_integer(known[0], 4))
+    return b"\0" + encode_integer(len(name), 7) + name

@@ -1,0 +1,113 @@
+"""What the caller holds: a reply that is complete, or a response that is still coming."""
+
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import NamedTuple
+
+from transports.http2.errors import LimitExceeded
+from transports.http2.exchange import Exchange
+from transports.http2.request import Header
+
+
+class Reply(NamedTuple):
+    """A whole response."""
+
+    status: int
+    headers: list[Header]
+    content: bytes
+    http_version: str
+    trailers: list[Header]
+
+    def header(self, name: bytes) -> bytes | None:
+        """The first value of that name (in lower case), or None."""
+        return next((value for known, value in self.headers if known == name), None)
+
+
+class Response:
+    """A response whose head is here and whose body is coming. Leaving before its end cancels it at the server."""
+
+    __slots__ = ("_exchange", "headers", "http_version", "status")
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self.status = exchange.status
+        self.headers = exchange.headers
+        self.http_version = exchange.http_version
+
+    def __repr__(self) -> str:
+        return f"<Response {self.status} of {self._exchange.request!r}>"
+
+    def header(self, name: bytes) -> bytes | None:
+        """The first value of that name (in lower case), or None."""
+        return next((value for known, value in self.headers if known == name), None)
+
+    @property
+    def trailers(self) -> list[Header]:
+        """Empty until the body has ended."""
+        return self._exchange.trailers
+
+    @property
+    def body(self) -> AsyncIterator[bytes]:
+        """The bytes as they come. What arrived since the last piece is one piece."""
+        return Body(self._exchange)
+
+    async def read(self, max_bytes: int = 64 * 1024 * 1024) -> bytes:
+        """All that remains of the body; LimitExceeded, and the stream cancelled, where it is longer."""
+        pieces, size = [], 0
+        while piece := await self._exchange.chunk():
+            size += len(piece)
+            if size > max_bytes:
+                self.cancel()
+                raise LimitExceeded(f"the body of the response is longer than {max_bytes} bytes")
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    def cancel(self) -> None:
+        """Ends it at the server, at once and without waiting. Does nothing to a response that is complete."""
+        self._exchange.cancel()
+
+
+class Body:
+    """The body as an async iterator."""
+
+    __slots__ = ("_exchange",)
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    def __aiter__(self) -> "Body":
+        return self
+
+    async def __anext__(self) -> bytes:
+        data = await self._exchange.chunk()
+        if not data:
+            raise StopAsyncIteration
+        return data
+
+
+class Call:
+    """`async with pool.request(...) as response`."""
+
+    __slots__ = ("exchange",)
+
+    def __init__(self, exchange: Exchange) -> None:
+        self.exchange = exchange
+
+    async def start(self) -> Response:
+        """Sends the request; returns with the head of the response. Whoever calls this must cancel the response."""
+        exchange = self.exchange
+        exchange.source.submit(exchange)
+        try:
+            await exchange.head()
+        except BaseException:
+            exchange.cancel()
+            raise
+        return Response(exchange)
+
+    async def __aenter__(self) -> Response:
+        return await self.start()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.exchange.cancel()

@@ -1,0 +1,11 @@
+"""One hook shows what a pool does; it costs nothing when it is off.
+
+A trace is called with a name and a mapping, at the moment it happens, on the event loop: it must not block. Names are
+`connection.open`, `connection.opened`, `connection.failed`, `connection.closed`, `connection.goaway`, `connection.ping`,
+`request.queued`, `request.sent`, `request.resent`, `response.head`, `response.complete`, `request.cancelled`,
+`request.failed`. No mapping holds a header's value or a body.
+"""
+
+from collections.abc import Callable, Mapping
+
+Trace = Callable[[str, Mapping[str, object]], None]

@@ -1,0 +1,73 @@
+"""A tunnel through an HTTP proxy: CONNECT, its answer, and then someone else's bytes."""
+
+import asyncio
+from typing import cast
+
+import h11
+
+from transports.http2.connection import Connection
+from transports.http2.errors import ProxyFailed
+from transports.http2.proxies import Proxy
+from transports.http2.request import Origin
+
+MAX_ANSWER = 16_384
+
+
+class Tunnel(asyncio.Protocol):
+    """Until `opened` is done it speaks with the proxy; after that it holds what the far server says first."""
+
+    def __init__(self, origin: Origin, proxy: Proxy) -> None:
+        self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.transport: asyncio.Transport
+        self._origin = origin
+        self._proxy = proxy
+        self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_ANSWER)
+        self._early: list[bytes] = []
+        self._heir: Connection | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        host = f"[{self._origin.host}]" if ":" in self._origin.host else self._origin.host
+        target = f"{host}:{self._origin.port}".encode("ascii")
+        headers = [(b"host", target)]
+        if self._proxy.authorization:
+            headers.append((b"proxy-authorization", self._proxy.authorization))
+        head = self._h11.send(h11.Request(method=b"CONNECT", target=target, headers=headers)) or b""
+        self.transport.write(head + (self._h11.send(h11.EndOfMessage()) or b""))
+
+    def data_received(self, data: bytes) -> None:
+        if self.opened.done():
+            self._early.append(data)
+            return
+        try:
+            self._h11.receive_data(data)
+            event = self._h11.next_event()
+        except h11.RemoteProtocolError as error:
+            self._fail(f"answered CONNECT with something that is not HTTP: {error}")
+            return
+        if isinstance(event, h11.Response):
+            if 200 <= event.status_code < 300:
+                # A TLS server waits for the client's first word, so nothing of it can have come along yet.
+                self.opened.set_result(None)
+            else:
+                reason = event.reason.decode("latin-1")
+                self._fail(f"refused to open a way to {self._origin}: {event.status_code} {reason}")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._heir is not None:
+            self._heir.connection_lost(exc)
+        else:
+            self._fail("closed the connection")
+
+    def _fail(self, what: str) -> None:
+        if not self.opened.done():
+            self.opened.set_exception(ProxyFailed(f"{self._proxy!r} {what}", unprocessed=True))
+
+    def hand_over(self, transport: asyncio.Transport, heir: Connection) -> Connection:
+        """The TLS inside is up: from here on the connection is the heir's."""
+        transport.set_protocol(heir)
+        self._heir = heir
+        heir.connection_made(transport)
+        for data in self._early:
+            heir.data_received(data)
+        return heir
