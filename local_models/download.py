@@ -17,7 +17,6 @@ from local_models.errors import BadModelFile, BadOption, DownloadFailed, foreign
 from local_models.gguf import check, summarize
 
 HUB = "https://huggingface.co"
-_CHUNK = 1 << 20
 Progress = Callable[[int, int], None]  # bytes that are here, bytes in all (0: the server does not say)
 
 
@@ -119,7 +118,7 @@ def _fetch(url: str, file: IO[bytes], part: Path, progress: Progress | None, tim
             _note(part).write_text(
                 json.dumps({"url": _shown(url), "etag": etag if etag.startswith('"') else "", "sha256": told})
             )
-            for chunk in reply.iter_raw(_CHUNK):
+            for chunk in reply.iter_raw():  # as it comes: what is here when it breaks off is kept
                 file.write(chunk)
                 have += len(chunk)
                 if progress is not None:

@@ -83,12 +83,14 @@ class Pace:
         self._writing: dict[int, float] = {}  # writers -> seconds of a step without prompts
         self._rate = 0.0  # prompt tokens a second beside writers
 
-    def budget(self, writers: int) -> int:
+    def budget(self, writers: int, readers: int) -> int:
+        """Where many wait for their first token and few write, the few may wait longer, up to the whole batch."""
         if not writers:
             return self._batch
         if not self._rate:
             return 32
-        left = max(self._target - self._expected(writers), 0.0)
+        target = self._target * (1 + min(readers / writers, 32))
+        left = max(target - self._expected(writers), 0.0)
         return int(min(max(left * self._rate, 16), self._batch))
 
     def _expected(self, writers: int) -> float:
@@ -302,7 +304,8 @@ class Engine:
     def _step(self) -> None:
         started = time.perf_counter()
         writers = self.scheduler.writers
-        step = self.scheduler.plan(self._pace.budget(writers))
+        readers = self.scheduler.running - writers
+        step = self.scheduler.plan(self._pace.budget(writers, readers))
         for edit in step.edits:
             if isinstance(edit, Copy):
                 self.context.copy(edit.source, edit.target)

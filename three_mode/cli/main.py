@@ -9,6 +9,7 @@ from importlib import import_module
 SUBCOMMANDS = {
     "chat": "a conversation with any model or agent; offline with the small model out of the box",
     "serve": "an OpenAI-compatible endpoint for models and agents",
+    "models": "lists, adds, inspects, removes and pulls models that run on this computer",
     "doctor": "checks what this machine offers and says what to do about the rest",
 }
 

@@ -1,0 +1,181 @@
+"""The engines beside each other: each loads one GGUF with the same threads, and answers the same prompts greedily."""
+
+import asyncio
+import json
+import os
+import shutil
+import socket
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from local_models import LoadOptions, LocalModel
+
+HOW_TO_GET_SERVER = (
+    "build llama-server from the llama.cpp sources inside the llama-cpp-python sdist (cmake -DCMAKE_BUILD_TYPE=Release "
+    "-DBUILD_SHARED_LIBS=ON; target llama-server) and set LLAMA_SERVER to its path"
+)
+THREADS = int(os.environ.get("LOCAL_BENCHMARK_THREADS", "0")) or min(os.cpu_count() or 1, 2)
+
+
+@dataclass(slots=True)
+class Answer:
+    """When the pieces of an answer came, in seconds from the call."""
+
+    first: float
+    times: list[float]
+    tokens: int
+
+    @property
+    def longest_pause(self) -> float:
+        return max((b - a for a, b in zip(self.times, self.times[1:], strict=False)), default=0.0)
+
+
+@asynccontextmanager
+async def ours(path: Path, slots: int, context: int, **options: Any) -> AsyncIterator[LocalModel]:
+    chosen = LoadOptions(threads=THREADS, sequences=slots, context=context, **options)
+    async with await LocalModel.load(path, chosen) as model:
+        yield model
+
+
+async def ask_ours(
+    model: LocalModel, prompt: str, tokens: int, agent: str = "", *, stream: bool = True
+) -> Answer:
+    started = time.perf_counter()
+    if not stream:
+        reply = await model.complete(prompt, max_tokens=tokens, temperature=0, agent=agent)
+        taken = time.perf_counter() - started
+        return Answer(reply.usage.first_token_seconds, [taken], reply.usage.completion_tokens)
+    times: list[float] = []
+    count = 0
+    async for piece in model.stream_complete(prompt, max_tokens=tokens, temperature=0, agent=agent):
+        times.append(time.perf_counter() - started)
+        count += len(piece.tokens)
+    return Answer(times[0], times, count)
+
+
+def server_binary() -> str | None:
+    return os.environ.get("LLAMA_SERVER") or shutil.which("llama-server")
+
+
+@asynccontextmanager
+async def server(path: Path, slots: int, context: int, *flags: str) -> AsyncIterator[int]:
+    """llama-server on a port of loopback; `context` tokens for each slot."""
+    binary = server_binary()
+    assert binary is not None
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [
+        binary, "-m", str(path), "-np", str(slots), "-c", str(slots * context), "-t", str(THREADS), "-tb", str(THREADS),
+        "--port", str(port), "--host", "127.0.0.1", "--no-webui", "-ngl", "0", *flags,
+    ]  # fmt: skip
+    # the same short spin at OpenMP's barriers that local_models chooses, so that engines are compared and not this setting
+    environment = {**os.environ, "GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", "2000")}
+    quiet = asyncio.subprocess.DEVNULL
+    process = await asyncio.create_subprocess_exec(*command, stdout=quiet, stderr=quiet, env=environment)
+    try:
+        for _ in range(600):
+            if process.returncode is not None:
+                raise RuntimeError(f"llama-server ended with {process.returncode}")
+            try:
+                if (await _request(port, "GET", "/health", None))[0] == 200:
+                    break
+            except OSError:
+                pass
+            await asyncio.sleep(0.1)
+        yield port
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+async def _open(
+    port: int, method: str, path: str, body: bytes | None
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
+    head += f"Content-Type: application/json\r\nContent-Length: {len(body or b'')}\r\n\r\n"
+    writer.write(head.encode() + (body or b""))
+    return reader, writer
+
+
+async def _request(port: int, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
+    reader, writer = await _open(port, method, path, body)
+    raw = await reader.read()
+    writer.close()
+    head, _, rest = raw.partition(b"\r\n\r\n")
+    return int(head.split()[1]), rest
+
+
+async def ask_server(port: int, prompt: str, tokens: int, *, stream: bool = True, **options: Any) -> Answer:
+    body = {
+        "prompt": prompt, "n_predict": tokens, "temperature": 0, "top_k": 1, "samplers": ["top_k"], "stream": stream,
+        "ignore_eos": True, "cache_prompt": True, **options,
+    }  # fmt: skip
+    started = time.perf_counter()
+    if not stream:
+        status, rest = await _request(port, "POST", "/completion", json.dumps(body).encode())
+        assert status == 200, rest[:200]
+        found = json.loads(rest[rest.index(b"{") : rest.rindex(b"}") + 1])
+        return Answer(0.0, [time.perf_counter() - started], int(found["tokens_predicted"]))
+    reader, writer = await _open(port, "POST", "/completion", json.dumps(body).encode())
+    times: list[float] = []
+    while line := await reader.readline():
+        if line.startswith(b"data: ") and b'"stop":false' in line:
+            times.append(time.perf_counter() - started)
+    writer.close()
+    return Answer(times[0], times, len(times))
+
+
+def ask_llama(model: Any, prompt: str, tokens: int) -> int:
+    """`Llama` of llama-cpp-python answers one call after another."""
+    reply = model.create_completion(prompt, max_tokens=tokens, temperature=0.0)
+    return int(reply["usage"]["completion_tokens"])
+
+
+def llama(path: Path, context: int) -> Any:
+    from llama_cpp import Llama
+
+    return Llama(str(path), n_ctx=context, n_threads=THREADS, n_threads_batch=THREADS, verbose=False)
+
+
+def raw_decode(path: Path, width: int, steps: int, context: int) -> float:
+    """Tokens a second of llama_decode and an argmax, with nothing around them."""
+    from local_models.llama import Context, ContextShape, Weights
+
+    weights = Weights(str(path), gpu_layers=0, mmap=True)
+    kv = Context(
+        weights,
+        ContextShape(sequences=width, tokens=width * context, batch=512, threads=THREADS, unified=False),
+    )
+    try:
+        kv.tokens[:width], kv.sequence[:width], kv.wanted[:width] = 7, range(width), 1
+        started = 0.0
+        for step in range(steps + 4):
+            if step == 4:
+                started = time.perf_counter()
+            kv.positions[:width] = step
+            assert kv.decode(width) == 0
+            kv.tokens[:width] = kv.logits(width).argmax(axis=1)
+        return width * steps / (time.perf_counter() - started)
+    finally:
+        kv.close()
+        weights.close()
+
+
+def words(count: int, seed: int) -> str:
+    """A prompt of about three tokens a word for the random models."""
+    import random
+
+    rng = random.Random(seed)
+    return " ".join("".join(rng.choice("abcdefghij") for _ in range(5)) for _ in range(count))
+
+
+async def together(asks: Sequence[Any]) -> tuple[list[Answer], float]:
+    started = time.perf_counter()
+    answers = await asyncio.gather(*asks)
+    return list(answers), time.perf_counter() - started

@@ -1,0 +1,178 @@
+"""`three-mode models`: what can be run here, and what it would need. A thin front of `local_models.catalogue`."""
+
+import argparse
+import json
+import sys
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.table import Table
+
+from local_models import LocalModelError, catalogue
+from local_models.catalogue import Entry
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="for programs")
+    actions = parser.add_subparsers(dest="action", metavar="ACTION")
+    actions.add_parser("list", help="all models, and the devices they could run on")
+    add = actions.add_parser("add", help="give a file a name; it stays where it is")
+    add.add_argument("path")
+    add.add_argument("--name", default="")
+    inspect = actions.add_parser("inspect", help="what a model is and the memory it needs")
+    inspect.add_argument("model", help="a name, or a path")
+    inspect.add_argument("--context", type=int, default=0, help="tokens to count the memory for")
+    remove = actions.add_parser("remove", help="forget a name; delete what was pulled")
+    remove.add_argument("name")
+    pull = actions.add_parser("pull", help="download a model, or continue to")
+    pull.add_argument("source", help="a URL, or OWNER/REPOSITORY/FILE.gguf of the hub")
+    pull.add_argument("--name", default="")
+    pull.add_argument("--sha256", default="")
+    for each in actions.choices.values():
+        each.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="for programs")
+
+
+def run(options: argparse.Namespace) -> int:
+    try:
+        {"list": _list, "add": _add, "inspect": _inspect, "remove": _remove, "pull": _pull}[
+            options.action or "list"
+        ](options)
+    except LocalModelError as error:
+        print(f"three-mode: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _plain(entry: Entry) -> dict[str, Any]:
+    made = {"name": entry.name, "path": entry.path, "origin": entry.origin, "problem": entry.problem}
+    if entry.summary is not None:
+        made |= {
+            "title" if key == "name" else key: value
+            for key, value in msgspec.structs.asdict(entry.summary).items()
+        }
+    return made
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=1))
+
+
+def _devices() -> tuple[list[dict[str, Any]], str]:
+    """What could compute here, or why nothing can."""
+    from local_models.llama import devices
+
+    try:
+        return [msgspec.structs.asdict(device) for device in devices()], ""
+    except LocalModelError as error:
+        return [], str(error)
+
+
+def _list(options: argparse.Namespace) -> None:
+    entries = catalogue.entries()
+    found, problem = _devices()
+    if options.json:
+        _print_json(
+            {"models": [_plain(entry) for entry in entries], "devices": found, "engine_problem": problem}
+        )
+        return
+    console = Console()
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    for name in ("name", "architecture", "parameters", "file", "type", "context", "where"):
+        table.add_column(name, overflow="fold")
+    for entry in entries:
+        about = entry.summary
+        if about is None:
+            table.add_row(entry.name, "[red]cannot be used[/red]", "", "", "", "", escape(entry.problem))
+            continue
+        table.add_row(
+            entry.name, escape(about.architecture), _short(about.parameters), _size(about.file_bytes), about.quantization,
+            str(about.context), entry.origin if entry.origin == "built in" else escape(entry.path),
+        )  # fmt: skip
+    console.print(table)
+    if problem:
+        console.print(f"\ncannot run: {escape(problem)}")
+    for device in found:
+        console.print(
+            f"\n{device['kind']}: {escape(device['description'])}, {_size(device['free_bytes'])} free"
+        )
+    if found and not any(device["kind"] == "gpu" for device in found):
+        console.print("no GPU: this llama.cpp was built without one, or found none; models run on the CPU")
+
+
+def _inspect(options: argparse.Namespace) -> None:
+    entry = catalogue.inspect(options.model)
+    about = entry.summary
+    assert about is not None
+    tokens = options.context or about.context
+    made = _plain(entry) | {"counted_context": tokens, "memory_bytes": about.memory_bytes(tokens)}
+    if options.json:
+        _print_json(made)
+        return
+    console = Console()
+    made["chat_template"] = "yes" if about.chat_template else "none: only `complete` works"
+    for key, value in made.items():
+        if value not in ("", None):
+            console.print(
+                f"[dim]{key.replace('_', ' '):>20}[/dim]  {escape(str(value))}",
+                highlight=False,
+                soft_wrap=True,
+            )
+    console.print(
+        f"\n{_size(about.memory_bytes(tokens))} for the weights and one conversation of {tokens} tokens"
+    )
+
+
+def _add(options: argparse.Namespace) -> None:
+    _done(options, "added", catalogue.add(options.path, options.name))
+
+
+def _remove(options: argparse.Namespace) -> None:
+    _done(options, "removed", catalogue.remove(options.name))
+
+
+def _pull(options: argparse.Namespace) -> None:
+    from local_models.download import pull
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), disable=options.json) as bar:
+        task = bar.add_task(options.name or options.source.rpartition("/")[2].partition("?")[0], total=None)
+
+        def progress(here: int, whole: int) -> None:
+            bar.update(task, completed=here, total=whole or None)
+
+        entry = pull(options.source, options.name, sha256=options.sha256, progress=progress)
+    _done(options, "pulled", entry)
+
+
+def _done(options: argparse.Namespace, verb: str, entry: Entry) -> None:
+    if options.json:
+        _print_json(_plain(entry))
+    else:
+        print(f"{verb} {entry.name}: {entry.path}")
+
+
+def _short(count: int) -> str:
+    for unit, size in (("B", 10**9), ("M", 10**6), ("k", 10**3)):
+        if count >= size:
+            return f"{count / size:.1f}{unit}"
+    return str(count)
+
+
+def _size(count: int) -> str:
+    return f"{count / (1 << 30):.1f} GiB" if count >= 1 << 30 else f"{count / (1 << 20):.1f} MiB"
