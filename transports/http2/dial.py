@@ -42,7 +42,11 @@ class Dialer:
                 if proxy is not None:
                     return await self._through(proxy, pool)
                 chooser = Chooser(self, pool)
-                await self._connect(chooser, origin, tls=origin.scheme == "https")
+                try:
+                    await self._connect(chooser, origin, tls=origin.scheme == "https")
+                except BaseException:
+                    chooser.give_up()
+                    raise
                 return chooser.chosen()
         except TimeoutError:
             raise TimedOut(
@@ -76,11 +80,9 @@ class Dialer:
             await loop.create_unix_connection(lambda: protocol, options.unix_socket, **how)
             return
         sock = await sockets.connect(origin.host, origin.port, options.local_address)
-        try:
-            await loop.create_connection(lambda: protocol, sock=sock, **how)
-        except BaseException:
-            sock.close()
-            raise
+        await loop.create_connection(
+            lambda: protocol, sock=sock, **how
+        )  # the socket is the loop's from here on
 
     async def _through(self, proxy: Proxy, pool: "OriginPool") -> Connection:
         origin = pool.origin
@@ -137,6 +139,12 @@ class Chooser(asyncio.Protocol):
         cast("asyncio.Transport", transport).set_protocol(connection)
         connection.connection_made(transport)
         self._outcome = connection
+
+    def give_up(self) -> None:
+        """Cancelled in the very moment in which the connection came about."""
+        if isinstance(self._outcome, Connection) and self._outcome.transport is not None:
+            self._outcome.closed = True
+            self._outcome.transport.abort()
 
     def chosen(self) -> Connection:
         if isinstance(self._outcome, Connection):
