@@ -36,10 +36,10 @@ def installed(*packages: str) -> bool:
 
 
 @contextmanager
-def granian(*, tls: bool) -> Iterator[Server]:
+def granian(*, tls: bool, app: str = APP) -> Iterator[Server]:
     """granian: hyper in Rust, with a Python application."""
     with _process(
-        "granian", "--interface", "asgi", "--host", "127.0.0.1", "--http", "auto", "--no-ws", tls=tls
+        "granian", "--interface", "asgi", "--host", "127.0.0.1", "--http", "auto", "--no-ws", tls=tls, app=app
     ) as server:
         yield server
 
@@ -52,7 +52,7 @@ def hypercorn() -> Iterator[Server]:
 
 
 @contextmanager
-def _process(name: str, *arguments: str, tls: bool) -> Iterator[Server]:
+def _process(name: str, *arguments: str, tls: bool, app: str = APP) -> Iterator[Server]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
@@ -67,7 +67,7 @@ def _process(name: str, *arguments: str, tls: bool) -> Iterator[Server]:
             command += [flags[0], certificate, flags[1], key]
         command += ["--port", str(port)] if name == "granian" else ["--bind", f"127.0.0.1:{port}"]
         process = subprocess.Popen(
-            [*command, APP], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [*command, app], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         try:
             _wait_for(port, process)

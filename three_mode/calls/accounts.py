@@ -89,6 +89,9 @@ class Accounts:
         return self.settings(provider).base_url or self.profile(provider).base_url
 
     def max_tokens(self, provider: str) -> int | None:
+        """A default, where the provider takes one at all."""
+        if self.profile(provider).wire == "claude-cli":
+            return None
         return self.settings(provider).max_tokens or self._settings.max_tokens
 
     def model(self, provider: str) -> str | None:

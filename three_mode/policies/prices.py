@@ -15,6 +15,7 @@ The file is TOML or JSON, dollars for a million tokens:
 import json
 import sys
 import threading
+import time
 import tomllib
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
@@ -30,6 +31,7 @@ from three_mode.errors import ConfigurationError
 from three_mode.messages import Usage
 
 MILLION = Decimal(1_000_000)
+TIERS_BEGIN = 30_000  # no provider charges more for a prompt that is smaller
 # Their names for ours; what is not here is called the same.
 _LIBRARY_NAMES = {
     "gemini": "google",
@@ -112,11 +114,15 @@ def _price(model: str, row: Any) -> Price:
 
 
 def _from_library(provider: str, model: str, usage: Usage) -> Decimal | None:
+    """The library takes a while for each call, so that its rates are read once a minute: some change with the hour. Prompts
+    above the sizes at which tiers begin are worked out by the library itself."""
     name = _LIBRARY_NAMES.get(provider, provider)
     if name is None or not _library_is_here():
         return None
-    per_token = _library_rates(name, model)
-    return None if per_token is None else _library_cost(name, model, usage)
+    if usage.input_tokens > TIERS_BEGIN:
+        return _library_cost(name, model, usage)
+    rates = _library_rates(name, model, int(time.time() // 60))
+    return None if rates is None else rates.of(usage)
 
 
 @lru_cache(maxsize=1)
@@ -125,9 +131,20 @@ def _library_is_here() -> bool:
 
 
 @lru_cache(maxsize=512)
-def _library_rates(provider: str, model: str) -> bool | None:
-    """Whether the library knows the model: a model that it does not know costs a search only once."""
-    return True if _library_cost(provider, model, Usage(1, 1)) is not None else None
+def _library_rates(provider: str, model: str, minute: int) -> Price | None:
+    """What the library says, as dollars for a million tokens."""
+    plain, read, write, output = (
+        _library_cost(provider, model, usage)
+        for usage in (Usage(1000), Usage(1000, 0, 1000), Usage(1000, 0, 0, 1000), Usage(0, 1000))
+    )
+    if plain is None or output is None:
+        return None
+    return Price(
+        input=plain * 1000,
+        output=output * 1000,
+        cache_read=None if read is None else read * 1000,
+        cache_write=None if write is None else write * 1000,
+    )
 
 
 def _library_cost(provider: str, model: str, usage: Usage) -> Decimal | None:

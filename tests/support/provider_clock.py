@@ -1,0 +1,39 @@
+"""A clock that stands still until a test moves it."""
+
+import asyncio
+
+
+class FakeClock:
+    """`advance` wakes whoever sleeps until then, in order."""
+
+    def __init__(self) -> None:
+        self.time = 1000.0
+        self._sleepers: list[tuple[float, asyncio.Future[None]]] = []
+        self.slept: list[float] = []
+
+    def now(self) -> float:
+        return self.time
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._sleepers.append((self.time + seconds, future))
+        await future
+
+    async def advance(self, seconds: float) -> None:
+        await settle()
+        end = self.time + seconds
+        while due := sorted(
+            (e for e in self._sleepers if e[0] <= end and not e[1].done()), key=lambda e: e[0]
+        ):
+            self.time = max(self.time, due[0][0])
+            self._sleepers.remove(due[0])
+            due[0][1].set_result(None)
+            await settle()
+        self.time = end
+        await settle()
+
+
+async def settle() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)

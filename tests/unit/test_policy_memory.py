@@ -1,0 +1,342 @@
+"""Cache, coalescing, prices, budgets and routes."""
+
+import asyncio
+import os
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.provider_clock import FakeClock, settle
+from three_mode import errors
+from three_mode.messages import Image, LLMRequest, LLMResponse, Text, Usage
+from three_mode.policies import (
+    Budget,
+    CacheOptions,
+    Coalescer,
+    FileCache,
+    Ledger,
+    MemoryCache,
+    Price,
+    Prices,
+    Route,
+    Router,
+    Target,
+    cache_key,
+)
+from three_mode.policies.cache import keepable
+
+ASK = [{"role": "user", "content": "Hello!"}]
+REPLY = LLMResponse(parts=(Text("Hi"),), model="m", provider="p", usage=Usage(3, 4, cost=Decimal("0.1")))
+
+
+def key(**request: Any) -> bytes:
+    return cache_key(LLMRequest(messages=ASK, **request), "p https://x", "m")
+
+
+def test_every_field_that_changes_the_answer_changes_the_key() -> None:
+    tool = {"name": "t"}
+    changes: list[dict[str, Any]] = [
+        {}, {"temperature": 0.1}, {"temperature": 0.2}, {"top_p": 0.5}, {"max_tokens": 5}, {"stop": ["a"]}, {"seed": 1},
+        {"tools": [tool]}, {"tools": [tool], "tool_choice": "t"}, {"response_format": "json"}, {"reasoning": "low"},
+        {"extra": {"top_k": 4}},
+    ]  # fmt: skip
+    assert len({key(**change) for change in changes}) == len(changes)
+    request = LLMRequest(messages=ASK)
+    others = [
+        cache_key(request, "q https://x", "m"),
+        cache_key(request, "p https://x", "n"),
+        cache_key(request, "p https://x", "m", "t"),
+    ]
+    assert len({key(), *others}) == 4
+
+
+def test_what_does_not_change_the_answer_does_not() -> None:
+    assert key(within=5, metadata={"label": "x"}, cache={"ttl": 5}) == key()
+
+
+def test_every_field_of_a_request_is_thought_of() -> None:
+    seen = {
+        "messages",
+        "tools",
+        "tool_choice",
+        "response_format",
+        "temperature",
+        "top_p",
+        "max_tokens",
+        "stop",
+        "seed",
+        "reasoning",
+        "extra",
+    }
+    given_apart = {"model"}
+    without_meaning = {"mode", "within", "metadata", "cache"}
+    assert set(LLMRequest.__struct_fields__) == seen | given_apart | without_meaning
+
+
+def test_what_is_never_kept() -> None:
+    import msgspec
+
+    assert keepable(REPLY)
+    for reason in ("length", "content_filter", "pause", "cancelled", "unknown"):
+        assert not keepable(msgspec.structs.replace(REPLY, finish_reason=reason))
+    assert not keepable(LLMResponse())
+
+
+async def test_memory_cache() -> None:
+    clock = FakeClock()
+    cache = MemoryCache(CacheOptions(ttl=10, entries=2), clock)
+    await cache.put(b"1", REPLY)
+    await cache.put(b"2", REPLY, ttl=1)
+    assert await cache.get(b"1") == REPLY
+    clock.time += 2
+    assert await cache.get(b"2") is None
+    await cache.put(b"2", REPLY)
+    await cache.get(b"1")
+    await cache.put(b"3", REPLY)
+    assert await cache.get(b"2") is None, "the least recently used one goes"
+    assert await cache.get(b"1") == REPLY
+    assert len(cache) == 2
+    small = MemoryCache(CacheOptions(max_bytes=200), clock)
+    for number in range(20):
+        await small.put(bytes([number]), REPLY)
+    assert small.size <= 200
+    assert small.evicted > 10
+
+
+async def test_file_cache_survives_a_restart_and_is_its_owners_alone(tmp_path: Path) -> None:
+    path = tmp_path / "cache.db"
+    first = FileCache(CacheOptions(path=path))
+    await first.put(b"1", REPLY)
+    await first.close()
+    assert os.stat(path).st_mode & 0o777 == 0o600
+    again = FileCache(CacheOptions(path=path))
+    assert await again.get(b"1") == REPLY
+    assert await again.get(b"2") is None
+    assert (again.hits, again.misses) == (1, 1)
+    await again.close()
+
+
+async def test_file_cache_bounds_time_and_damage(tmp_path: Path) -> None:
+    import sqlite3
+
+    now = [0.0]
+    cache = FileCache(CacheOptions(path=tmp_path / "c", entries=3, ttl=10), wall=lambda: now[0])
+    for number in range(5):
+        now[0] += 0.1
+        await cache.put(bytes([number]), REPLY)
+    assert [await cache.get(bytes([n])) is not None for n in range(5)] == [False, False, True, True, True]
+    now[0] += 100
+    assert await cache.get(b"\x04") is None
+    await cache.put(b"x", REPLY)
+    with sqlite3.connect(tmp_path / "c") as file:
+        file.execute("UPDATE reply SET value = ?", (b"rubbish",))
+    file.close()
+    assert await cache.get(b"x") is None
+    await cache.close()
+    (tmp_path / "d").write_bytes(b"this is no database" * 100)
+    broken = FileCache(CacheOptions(path=tmp_path / "d"))
+    with pytest.raises(errors.ConfigurationError, match="cannot be used"):
+        await broken.get(b"x")
+    await broken.close()
+
+
+async def test_identical_calls_are_one_and_a_cancelled_waiter_leaves_alone() -> None:
+    coalescer: Coalescer[int] = Coalescer()
+    gate, made = asyncio.Event(), []
+
+    async def make() -> int:
+        made.append(1)
+        await gate.wait()
+        return 7
+
+    tasks = [asyncio.ensure_future(coalescer.run("k", make)) for _ in range(4)]
+    await settle()
+    tasks[0].cancel()  # the one that began it
+    await settle()
+    gate.set()
+    assert [await task for task in tasks[1:]] == [(7, True)] * 3
+    assert made == [1]
+    assert tasks[0].cancelled()
+
+
+async def test_the_last_waiter_to_leave_cancels_the_call() -> None:
+    coalescer: Coalescer[int] = Coalescer()
+    ended: list[str] = []
+
+    async def make() -> int:
+        try:
+            await asyncio.sleep(1000)
+        except asyncio.CancelledError:
+            ended.append("cancelled")
+            raise
+        return 1
+
+    tasks = [asyncio.ensure_future(coalescer.run("k", make)) for _ in range(2)]
+    await settle()
+    tasks[0].cancel()
+    await settle()
+    assert ended == []
+    tasks[1].cancel()
+    await settle()
+    assert ended == ["cancelled"]
+    assert await coalescer.run("k", _seven) == (7, False)
+
+
+async def _seven() -> int:
+    return 7
+
+
+async def test_a_failure_is_everybodys_and_is_forgotten() -> None:
+    coalescer: Coalescer[int] = Coalescer()
+
+    async def fails() -> int:
+        await asyncio.sleep(0)
+        raise errors.ServerError("x")
+
+    outcomes = await asyncio.gather(*(coalescer.run("k", fails) for _ in range(3)), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [errors.ServerError] * 3
+    assert await coalescer.run("k", _seven) == (7, False)
+
+
+# Prices
+
+
+def test_own_prices_come_first_and_an_unknown_one_is_none(tmp_path: Path) -> None:
+    file = tmp_path / "prices.toml"
+    file.write_text(
+        '["acme/one"]\ninput = 2\noutput = 10\ncache_read = 0.2\n[two]\ninput = 1.5\noutput = 3\n'
+    )
+    prices = Prices(file=file)
+    usage = Usage(1_000_000, 100_000, 400_000, 100_000)
+    # 500k plain at 2, 400k read at 0.2, 100k written at the input's price, 100k out at 10
+    assert prices.cost("acme", "one", usage) == Decimal("1") + Decimal("0.08") + Decimal("0.2") + Decimal("1")
+    assert prices.cost("anybody", "two", Usage(1_000_000, 0)) == Decimal("1.5")
+    assert prices.cost("acme", "three", usage) is None
+    assert prices.cost("v98", "claude-sonnet-4-5", usage) is None, "a reseller's price is not the maker's"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x",
+        "[m]\ninput = 1\n",
+        "[m]\ninput = -1\noutput = 1\n",
+        '[m]\ninput="a"\noutput=1\n',
+        "[m]\ninput=1\noutput=1\nin=2\n",
+        "[m]\ninput=nan\noutput=1\n",
+    ],
+)
+def test_a_price_file_that_is_not_right_says_so(tmp_path: Path, text: str) -> None:
+    (tmp_path / "p.toml").write_text(text)
+    with pytest.raises(errors.ConfigurationError):
+        Prices(file=tmp_path / "p.toml")
+
+
+@pytest.mark.parametrize(
+    "usage", [Usage(1000, 500), Usage(1000, 500, 300, 200), Usage(29_000, 1, 1), Usage(250_000, 10_000, 1000)]
+)
+@pytest.mark.parametrize(
+    ("provider", "model"),
+    [("openai", "gpt-4o"), ("anthropic", "claude-sonnet-4-5"), ("gemini", "gemini-2.5-pro")],
+)
+def test_our_sum_is_the_librarys(provider: str, model: str, usage: Usage) -> None:
+    library = pytest.importorskip("genai_prices")
+    theirs = library.calc_price(
+        library.Usage(
+            input_tokens=usage.input_tokens, output_tokens=usage.output_tokens,
+            cache_read_tokens=usage.cache_read_tokens or None, cache_write_tokens=usage.cache_write_tokens or None,
+        ),
+        model, provider_id={"gemini": "google"}.get(provider, provider),
+    ).total_price  # fmt: skip
+    assert Prices().cost(provider, model, usage) == theirs
+
+
+# Budgets
+
+
+def test_the_ledger_adds_up_by_provider_model_and_label() -> None:
+    ledger = Ledger()
+    for provider, label, cost in (("a", "x", "0.1"), ("a", "y", "0.2"), ("b", "x", None)):
+        usage = Usage(10, 5, cost=Decimal(cost) if cost else None)
+        ledger.settle(provider, "m", label, Decimal(0), usage)
+    assert ledger.spent().usage == Usage(30, 15)
+    assert (ledger.spent().cost, ledger.spent().unpriced) == (Decimal("0.3"), 1)
+    assert ledger.spent(provider="a").cost == Decimal("0.3")
+    assert ledger.spent(label="x").calls == 2
+    assert ledger.spent(provider="a", label="y").cost == Decimal("0.2")
+    assert ledger.spent(label="nobody").calls == 0
+
+
+def test_a_budget_refuses_the_call_that_would_exceed_it_also_side_by_side() -> None:
+    ledger = Ledger((Budget(limit="1.00", label="x"), Budget(limit=10)))  # type: ignore[arg-type]
+    first = ledger.reserve("p", "m", "x", Decimal("0.6"))
+    with pytest.raises(errors.BudgetExceeded, match="label x"):
+        ledger.reserve("p", "m", "x", Decimal("0.6"))
+    ledger.reserve("p", "m", "other", Decimal("5"))
+    ledger.settle("p", "m", "x", first, Usage(1, 1, cost=Decimal("0.1")))
+    ledger.reserve("p", "m", "x", Decimal("0.9"))
+    with pytest.raises(errors.BudgetExceeded):
+        ledger.reserve("p", "m", "x", Decimal("0.01"))
+
+
+def test_a_failed_call_gives_back_what_it_reserved_and_an_unknown_cost_keeps_it() -> None:
+    ledger = Ledger((Budget(limit=1),))
+    ledger.settle("p", "m", None, ledger.reserve("p", "m", None, Decimal("0.7")), None)
+    assert list(ledger.left().values()) == [Decimal(1)]
+    ledger.settle("p", "m", None, ledger.reserve("p", "m", None, Decimal("0.7")), Usage(1, 1))
+    assert list(ledger.left().values()) == [Decimal("0.3")]
+
+
+def test_a_budget_cannot_be_kept_where_the_price_is_unknown() -> None:
+    with pytest.raises(errors.BudgetExceeded, match="nobody knows"):
+        Ledger((Budget(limit=1),)).reserve("p", "m", None, None)
+
+
+# Routes
+
+OWN = Prices(
+    {
+        "a/cheap": Price(input=Decimal(1), output=Decimal(1)),
+        "a/dear": Price(input=Decimal(9), output=Decimal(9)),
+    }
+)
+CHEAP, DEAR, FREE = Target("a", "cheap"), Target("a", "dear"), Target("a", "unpriced")
+
+
+def order(
+    route: Route, request: LLMRequest | None = None, chance: float = 0.5, **latency: float
+) -> list[Target]:
+    router = Router([route], OWN, lambda provider, model: latency.get(model), lambda: chance)
+    return router.order(route.name, request or LLMRequest(messages=ASK))
+
+
+def test_by_cost_latency_weight_order_or_a_function() -> None:
+    targets = (DEAR, FREE, CHEAP)
+    assert order(Route("r", targets)) == [DEAR, FREE, CHEAP]
+    assert order(Route("r", targets, "cost")) == [CHEAP, DEAR, FREE], "an unknown price is last"
+    assert order(Route("r", targets, "latency"), dear=0.1, cheap=0.5, unpriced=0.3) == [DEAR, FREE, CHEAP]
+    assert order(Route("r", targets, "latency"), dear=0.1)[0] is FREE, "one that was never tried goes first"
+    assert order(Route("r", targets, lambda request, able: able[::-1])) == [CHEAP, FREE, DEAR]
+    heavy = Target("a", "heavy", weight=9)
+    light = Target("a", "light", weight=1)
+    assert order(Route("r", (light, heavy), "weight"), chance=0.5)[0] is heavy
+    assert order(Route("r", (light, heavy), "weight"), chance=0.05)[0] is light
+
+
+def test_by_capability() -> None:
+    image = LLMRequest(messages=[{"role": "user", "content": [Image(url="https://x.test/a.png")]}])
+    blind, seeing = Target("openai", "gpt-3.5-turbo"), Target("openai", "gpt-4o")
+    assert order(Route("r", (blind, seeing)), image) == [seeing]
+    with pytest.raises(errors.UnsupportedParameter, match="vision"):
+        order(Route("r", (blind,)), image)
+
+
+def test_a_rule_must_choose_among_its_targets() -> None:
+    with pytest.raises(errors.ConfigurationError):
+        order(Route("r", (CHEAP,), lambda request, able: [Target("x", "y")]))
+    with pytest.raises(errors.ConfigurationError):
+        Route("r", ())
+    with pytest.raises(errors.ConfigurationError):
+        Route("r", (CHEAP,), "luck")  # type: ignore[arg-type]
