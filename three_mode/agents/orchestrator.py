@@ -20,6 +20,7 @@ from three_mode.agents.ledger import Ledger
 from three_mode.agents.letters import DeadLetter
 from three_mode.agents.link import Link
 from three_mode.agents.orders import SpawnOrder, Table
+from three_mode.agents.recording import recorder
 from three_mode.agents.refs import AgentGroup, AgentRef
 from three_mode.agents.spawning import init_schema
 from three_mode.agents.supervision import Restart
@@ -64,6 +65,8 @@ class Orchestrator(Talking):
 
     # life -------------------------------------------------------------------------------------------------------------
     async def __aenter__(self) -> Self:
+        if self.options.record:
+            recorder.begin(self.options.record)
         try:
             bus = await Bus.join(self.name, self.options.bus)
         except BusError as error:

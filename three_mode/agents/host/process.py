@@ -4,6 +4,7 @@ import asyncio
 import gc
 import os
 import signal
+import sys
 from typing import Any
 
 from three_mode.agents import spawning
@@ -41,6 +42,10 @@ async def serve(config: HostConfig, fd: int) -> None:
 
     population = Population(link, config.label, tell_supervisor)
     population.seed = config.seed
+    if config.record:
+        from three_mode.agents.recording.recorder import Recorder
+
+        population.tape = Recorder(config.record)
     service = HostService(population, lambda: watchdog.lag)
     await bus.register(host_name(config.label), service.on_request)
     gc.freeze()  # what was loaded lives as long as the process: the collector need not look at it
@@ -51,4 +56,17 @@ async def serve(config: HostConfig, fd: int) -> None:
     watchdog.stop()
     link.close()
     await bus.leave(within=0.2 if orphaned else 1.0)
-    watchdog.say(kind="left")
+    await _leave_nothing_behind()
+
+
+async def _leave_nothing_behind() -> None:
+    """Cancels what still runs. A handler that ignores that does not hold up the end of the process."""
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    if left:
+        _, stubborn = await asyncio.wait(left, timeout=0.3)
+        if stubborn:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(0)
