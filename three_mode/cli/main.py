@@ -7,7 +7,9 @@ from importlib import import_module
 
 # Name -> one line of help. Each lives in `three_mode/cli/NAME.py` as `add_arguments(parser)` and `run(options) -> int`.
 SUBCOMMANDS = {
+    "agents": "lists the hosts and agents of a running bus",
     "doctor": "checks what this machine offers and says what to do about the rest",
+    "top": "shows the agents of a running bus, live",
 }
 
 
