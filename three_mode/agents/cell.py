@@ -17,6 +17,7 @@ from three_mode.agents.calls import Call, current, in_chain, split
 from three_mode.agents.declare import Kind, Spec
 from three_mode.agents.metrics import SAMPLE, Histogram
 from three_mode.agents.runs import Run
+from three_mode.agents.tracing import traced
 from three_mode.errors import BadCall, CallCycle, DeadlineExceeded, Overloaded, PeerLost, ThreeModeError
 
 if TYPE_CHECKING:
@@ -170,7 +171,10 @@ class Cell:
         trace, tape = request.trace, self.home.tape
         if tape is not None:
             request = self.home.taped(self, spec, request)
-        elif kind is Kind.PLAIN and not trace and request.deadline == float("inf"):
+        tracer = self.home.link.tracer
+        if tracer is not None:
+            function = traced(tracer, spec, self.name, trace.partition("|")[0], request.sender)
+        elif tape is None and kind is Kind.PLAIN and not trace and request.deadline == float("inf"):
             try:
                 result = function(self.agent, *given, **named)
             except BaseException as error:  # noqa: BLE001  # whatever it is, it belongs to the caller

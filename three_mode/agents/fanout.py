@@ -101,7 +101,7 @@ class Fanout:
         except (msgspec.MsgspecError, ValueError, TypeError) as error:
             self._misfit(message, error)
             return
-        if self.home.tape is not None:
+        if self.home.tape is not None or self.home.link.tracer is not None:
             self._one_by_one(value, message)
             return
         self.count += 1
@@ -172,7 +172,7 @@ class Fanout:
             cell.time(started)
 
     def _one_by_one(self, value: Any, message: "Message") -> None:
-        """What is recorded goes the way of all messages."""
+        """What is recorded or traced goes the way of all messages."""
         for cell in self._order:
             done = self.home.settling.put_aside(message.member, message.seq, cell.name)
             cell.accept(self.spec, Heard(value, message, done))

@@ -15,6 +15,7 @@ from three_mode.agents.host.watchdog import Watchdog
 from three_mode.agents.link import Link
 from three_mode.agents.orders import ORCHESTRATOR, Failed, host_name
 from three_mode.agents.population import Population
+from three_mode.agents.tracing import load_tracer
 from transports.bus import Bus, BusError, BusOptions, Encoded
 
 
@@ -33,6 +34,8 @@ async def serve(config: HostConfig, fd: int) -> None:
     loop.add_signal_handler(signal.SIGTERM, over.set)
     bus = await Bus.join(config.bus, BusOptions(label=config.label, create=False, **config.bus_options))
     link = Link(bus, config.default_within)
+    if config.tracer:
+        link.tracer = load_tracer(config.tracer)
 
     def tell_supervisor(failed: Failed) -> None:
         try:
