@@ -19,8 +19,13 @@ class TunnelProxy:
     port: int = 0
     answer: bytes = b"HTTP/1.1 200 Connection established\r\n\r\n"
     seen: list[bytes] = field(default_factory=list)
+    serving: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self.serving.add(task)
+        far_writer: asyncio.StreamWriter | None = None
         try:
             head = await reader.readuntil(b"\r\n\r\n")
             self.seen.append(head)
@@ -42,7 +47,15 @@ class TunnelProxy:
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
         finally:
+            await closed(writer, far_writer)
+
+
+async def closed(*writers: asyncio.StreamWriter | None) -> None:
+    """Waits until the sockets are gone too, so that no test leaves one to the next."""
+    for writer in writers:
+        if writer is not None:
             writer.close()
+            await asyncio.gather(writer.wait_closed(), return_exceptions=True)
 
 
 async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -63,7 +76,9 @@ async def proxy(answer: bytes | None = None) -> AsyncIterator[TunnelProxy]:
     tunnel.port = server.sockets[0].getsockname()[1]
     yield tunnel
     server.close()
-    await asyncio.sleep(0.02)
+    for task in tunnel.serving:
+        task.cancel()
+    await asyncio.gather(*tunnel.serving, return_exceptions=True)
     await server.wait_closed()
 
 

@@ -108,7 +108,7 @@ def test_a_proxy_with_a_password_does_not_show_it() -> None:
 
 def test_proxies_that_are_not_supported_say_what_to_do() -> None:
     with pytest.raises(ProxyFailed, match=r"'socks5' are not supported.*NO_PROXY"):
-        proxy_for(HTTPS, {"ALL_PROXY": "socks5://me:secret@p"})
+        proxy_for(HTTPS, {"ALL_PROXY": "socks5://me:secret@p"})  # pragma: allowlist secret
 
 
 # HPACK with a memory must be HPACK

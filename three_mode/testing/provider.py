@@ -26,6 +26,7 @@ from three_mode.testing.player import Wire, play
 from three_mode.testing.script import NO_FAULT, Answer, Fault, Header, Seen, Turn
 from three_mode.testing.wire import render
 
+BROKEN_HANDSHAKES = 0.05  # seconds
 Speaks = Literal["h2", "h2c", "http/1.1", "https/1.1"]
 Scripted = Turn | Answer | Callable[[Seen], Turn | Answer]
 
@@ -56,7 +57,8 @@ class ScriptedProvider:
         self.seen: list[Seen] = []
         self.connections: list[H1Server | H2Server] = []  # open ones
         self._transports: dict[H1Server | H2Server, asyncio.Transport] = {}
-        self.accepted = 0
+        self.accepted = 0  # connections whose handshake is done
+        self._knocked = 0
         self.complaints: list[str] = []  # where a client broke the protocol
         self.port = 0
         self._tls = speaks in ("h2", "https/1.1")
@@ -98,9 +100,13 @@ class ScriptedProvider:
                 ["h2", "http/1.1"] if self.speaks == "h2" else ["http/1.1"]
             )
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: Chooser(self), "127.0.0.1", self.port, ssl=context)
+        self._server = await loop.create_server(self._knock, "127.0.0.1", self.port, ssl=context)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
+
+    def _knock(self) -> "Chooser":
+        self._knocked += 1
+        return Chooser(self)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -119,7 +125,8 @@ class ScriptedProvider:
             for transport in list(self._transports.values()):
                 transport.abort()
         await self._server.wait_closed()
-        await asyncio.sleep(0)
+        # Handshakes that were broken off are known to asyncio alone, and need a moment to end.
+        await asyncio.sleep(BROKEN_HANDSHAKES if self._knocked > self.accepted else 0)
 
     # What it saw
 

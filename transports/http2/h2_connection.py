@@ -89,14 +89,18 @@ class H2Connection(Connection):
         self._streams[stream_id] = exchange
         body = request.body
         if isinstance(body, bytes):
-            self._engine.send_headers(stream_id, head, end_stream=not body)
-            if body:
+            self._engine.open_stream(stream_id, head, ends=not body)
+            engine = self._engine
+            window = engine.local_flow_control_window(stream_id)
+            if len(body) <= min(window, engine.max_outbound_frame_size) and self.writable:
+                if body:
+                    engine.send_piece(stream_id, body, ends=True)
+                exchange.on_sent()
+            else:
                 exchange.body_left = memoryview(body)
                 self._pump(exchange)
-            else:
-                exchange.on_sent()
         else:
-            self._engine.send_headers(stream_id, head)
+            self._engine.open_stream(stream_id, head, ends=False)
             exchange.uploader = self.loop.create_task(exchange.upload(self, body))
         self.flush_soon()
 
@@ -158,7 +162,7 @@ class H2Connection(Connection):
             frame = engine.max_outbound_frame_size
             while sent < len(data) and window > 0:
                 piece = data[sent : sent + min(window, frame)]
-                engine.send_data(exchange.stream_id, piece)
+                engine.send_piece(exchange.stream_id, piece, ends=False)
                 sent += len(piece)
                 window -= len(piece)
             if sent:
@@ -178,16 +182,8 @@ class H2Connection(Connection):
         """Sends of a body of bytes what can go now, and remembers the rest."""
         body = exchange.body_left
         assert body is not None
-        engine, stream_id = self._engine, exchange.stream_id
-        window = engine.local_flow_control_window(stream_id)
-        frame = engine.max_outbound_frame_size
-        if len(body) <= window and len(body) <= frame and self.writable:
-            engine.send_data(stream_id, body, end_stream=True)
-            left = body[:0]
-        else:
-            left = body[self.send(exchange, body) :]
-            if not left:
-                engine.end_stream(stream_id)
+        stream_id = exchange.stream_id
+        left = body[self.send(exchange, body) :]
         if left:
             if len(left) < len(body) or exchange.phase != "write":
                 exchange.on_sending()  # some progress: the time to write starts anew
@@ -196,6 +192,7 @@ class H2Connection(Connection):
         else:
             exchange.body_left = None
             self._blocked.pop(stream_id, None)
+            self._engine.end_stream(stream_id)
             exchange.on_sent()
 
     def _pump_blocked(self) -> None:
