@@ -36,6 +36,7 @@ from transports.bus.serving import Handler, Serving
 from transports.bus.status import BusStatus
 from transports.bus.subscriptions import Callback, Subscription, Subscriptions
 from transports.bus.topics import check_name, check_pattern, check_topic
+from transports.bus.waiting import until
 
 WITHIN = 30.0  # the deadline of a call that names none
 _TOPICS = 4096  # envelopes of topics remembered
@@ -119,10 +120,7 @@ class Bus:
         if self._ended is not None:
             return
         deadline = time.monotonic() + within
-        while (  # noqa: ASYNC110 - three queues, none of which should pay for an event
-            self._outboxes or self._publications or self._local
-        ) and time.monotonic() < deadline:
-            await asyncio.sleep(0.001)
+        await until(lambda: not (self._outboxes or self._publications or self._local), within)
         self._end(Closed(f"this member has left the bus {self.name!r}"))
         await self._carrier.close(max(0.0, deadline - time.monotonic()))
 

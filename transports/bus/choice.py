@@ -34,4 +34,8 @@ def choose(name: str, options: BusOptions, label: str, sink: Sink) -> tuple[Carr
         from transports.bus.rings.carrier import RingsCarrier
 
         return RingsCarrier(name, options, sink), why
+    if carrier == "zmq":
+        from transports.bus.zeromq.carrier import ZmqCarrier
+
+        return ZmqCarrier(name, options, sink), why
     raise JoinFailed(f"no carrier is called {carrier!r}")

@@ -41,7 +41,7 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class BusOptions:
-    carrier: Literal["auto", "rings", "zmq", "memory"] = "auto"
+    carrier: Literal["auto", "rings", "zmq"] = "auto"
     label: str = ""  # what people see; "host-1"
     create: bool = True  # False: joining a bus that nobody hosts is NoSuchBus
     join_within: float = 5.0

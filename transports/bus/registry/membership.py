@@ -226,8 +226,8 @@ class Membership:
                 return fds[2:]
             case wire.Unlinked():
                 self._member.pair_given_back(message.member, message.uid)
-            case wire.GateWanted() if len(fds) == 1:
-                self._member.gate(message.member, fds[0])
+            case wire.GateWanted() if len(fds) <= 1:
+                self._member.gate(message.member, fds[0] if fds else -1)
                 if message.token:
                     self.send(wire.Gated(message.token))
             case wire.GateLifted():
@@ -318,6 +318,10 @@ class Membership:
         self._reliable = reliable
         self._member.directory.set_patterns(self._member.id, patterns)
         await self._ask(lambda token: wire.Subscribed(token, patterns, reliable))
+
+    def evict(self, member: str, held: float) -> None:
+        """Tell a RELIABLE reader that we no longer wait for it."""
+        self.send(wire.Evict(member, held))
 
     async def sync(self) -> None:
         await self._ask(wire.Sync)

@@ -142,6 +142,10 @@ class RegistryServer:
                             os.close(fd)
                         raise
                     self._handle(seat, message, fds)
+                    if seat not in self._channels:
+                        return  # dropped meanwhile, and its socket closed
+            except OSError as error:
+                self._drop(seat, f"its connection broke: {error}", garbage=False)
             except EOFError:
                 self._drop(
                     seat,

@@ -34,6 +34,19 @@ class Shards(Protocol):
     def free(self, slot: int) -> None: ...
 
 
+class NoShards:
+    """Where the carrier has no bells."""
+
+    def fds(self) -> list[tuple[int, int]]:
+        return []
+
+    def ensure(self, count: int) -> None: ...
+
+    def adopt(self, fds: Sequence[int]) -> None: ...
+
+    def free(self, slot: int) -> None: ...
+
+
 @dataclass(slots=True, eq=False)
 class Seat:
     """A connection, and the member behind it once it said Hello."""

@@ -15,6 +15,7 @@ from typing import Any
 from transports.bus.carrier import ReaderStatus, Record, Sink
 from transports.bus.directory import Directory
 from transports.bus.errors import BadFrame, BusError, Closed, PeerLost
+from transports.bus.holding import Holding
 from transports.bus.options import BusOptions
 from transports.bus.receipt import Settled
 from transports.bus.registry import wire
@@ -36,12 +37,11 @@ from transports.bus.rings.native import (
     Segment,
     Writer,
 )
-from transports.bus.rings.peer import Departed, OutLink, RingPeer
+from transports.bus.rings.peer import DepartedPage, OutLink, RingPeer
 from transports.bus.rings.segments import RingShards, attach, make
 from transports.bus.rings.settling import Settling
 
 _GAP, _BROKEN = 0, -1
-_RETRY_PUBLISH = 0.0005
 _LARGE_IN_FLIGHT = 16  # large broadcast payloads that stay readable; with RELIABLE readers: until they let go
 
 
@@ -68,11 +68,11 @@ class RingsCarrier:
         self._gates: dict[str, tuple[int, Segment]] = {}  # RELIABLE readers: slot and page
         self._leases = Leases()  # large payloads of the broadcast ring
         self._gate_since: dict[str, int] = {}
-        self._held_since = 0.0
+        self._holding = Holding(options.hold_within, sink.publishable, self._evict_slowest)
         self._waiting: dict[str, OutLink] = {}  # links that wait for room
         self._listening = self._soon = self._closed = False
         self._tasks: set[asyncio.Task[None]] = set()
-        self._departed: deque[Departed] = deque(maxlen=256)
+        self._departed: deque[DepartedPage] = deque(maxlen=256)
         self._pool = SegmentPool(
             options.pool_bytes,
             lambda uid, fd: self._membership.send(wire.SegmentMade(uid), [fd]),
@@ -98,19 +98,22 @@ class RingsCarrier:
         if self._closed:
             return
         self._closed = True
+        self._holding.close()
         for task in self._tasks:
             task.cancel()
         if self._recheck_timer is not None:
             self._recheck_timer.cancel()
         await self._membership.leave(within)
         self._loop.remove_reader(self._bell.fileno())
-        if self._pump is not None:
-            self._pump.close()
+        pump = self._pump
         for peer in self._peers.values():
             self._drop_pair(peer)
             self._drop_link(peer)
         self._peers.clear()
         self._gates.clear()
+        if pump is not None:
+            pump.close()
+        self._pump = None  # what it refers to refers to it, out of sight of the garbage collector
         self._pool.close()
         self._writer = None
         if self._ring is not None:
@@ -192,7 +195,9 @@ class RingsCarrier:
         gate = self._gates.pop(member, None)
         page = peer.link.page if peer is not None and peer.link is not None else None
         page = self._settling.page_of(member) or page
-        self._departed.append(Departed(info, dict(self.directory.patterns(member)), time.monotonic(), page))
+        self._departed.append(
+            DepartedPage(info, dict(self.directory.patterns(member)), time.monotonic(), page)
+        )
         if gate is not None and self._writer is not None:
             self._writer.ungate(gate[0])
         if peer is not None:
@@ -208,7 +213,7 @@ class RingsCarrier:
         self._settling.forget(member)
         self._sink.directory_changed(self.directory.leave(member, reason))
 
-    def departed(self) -> Sequence[Departed]:
+    def departed(self) -> Sequence[DepartedPage]:
         return self._departed
 
     def read_ring(self, member: str, uid: int, fresh: bool, fd: int) -> None:
@@ -450,9 +455,9 @@ class RingsCarrier:
         if self._listening:
             self.pump_soon()
         if seq == 0:
-            self._held()
-        elif self._held_since:
-            self._held_since = 0.0
+            self._holding.held_up()
+        elif self._gates:
+            self._holding.went_through()
         return seq
 
     def _make_ring(self) -> Writer:
@@ -497,21 +502,10 @@ class RingsCarrier:
             kept = min(kept, max(entry[6] if entry[0] == uid else 0, self._gate_since[member]))
         return kept
 
-    def _held(self) -> None:
-        """A RELIABLE reader holds us up: look again soon, and past the deadline go on without it."""
-        now = time.monotonic()
-        if not self._held_since:
-            self._held_since = now
-        elif now - self._held_since > self._options.hold_within and self._writer is not None:
-            slowest = self._writer.slowest()
-            if slowest is not None:
-                self._evict(slowest[0], now - self._held_since)
-            self._held_since = now
-        self._loop.call_later(_RETRY_PUBLISH, self._retry_publish)
-
-    def _retry_publish(self) -> None:
-        if not self._closed:
-            self._sink.publishable()
+    def _evict_slowest(self, held: float) -> None:
+        slowest = self._writer.slowest() if self._writer is not None else None
+        if slowest is not None:
+            self._evict(slowest[0], held)
 
     def _evict(self, slot: int, held: float) -> None:
         for member, (gated, _) in list(self._gates.items()):

@@ -51,7 +51,7 @@ class RingPeer(Peer):
 
 
 @dataclass(frozen=True, slots=True)
-class Departed:
+class DepartedPage:
     """A member that is gone, for receipts of what was published before."""
 
     info: MemberInfo

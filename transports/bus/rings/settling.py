@@ -14,7 +14,8 @@ from transports.bus.directory import Directory
 from transports.bus.errors import BusError
 from transports.bus.receipt import Settled
 from transports.bus.rings.native import Segment
-from transports.bus.rings.peer import Departed
+from transports.bus.rings.peer import DepartedPage
+from transports.bus.tally import Departed, tally
 
 _FIRST_NAP, _LONGEST_NAP = 0.0001, 0.005
 
@@ -24,7 +25,7 @@ class Publisher(Protocol):
     directory: Directory
 
     def page_for_settling(self) -> tuple[int, Segment, int]: ...
-    def departed(self) -> Sequence[Departed]: ...
+    def departed(self) -> Sequence[DepartedPage]: ...
     async def fetch_page(self, member: str) -> Segment: ...
     async def sync(self) -> None: ...
 
@@ -90,37 +91,11 @@ class Settling:
         await asyncio.gather(*(self._page(member) for member in wanted))
 
     def _look(self, seq: int, topic: str, published: float) -> Settled:
-        directory = self._publisher.directory
         slot, _, ring = self._publisher.page_for_settling()
-        counts = {"seen": 0, "lagging": 0, "lost": 0, "dead": 0}
-        names: dict[str, list[str]] = {"seen": [], "lagging": [], "lost": [], "dead": []}
-        for member in directory.members:
-            subscribers = directory.subscribers(member, topic)
-            if subscribers:
-                what = verdict(self._pages.get(member), slot, ring, seq)
-                counts[what] += subscribers
-                names[what].append(member)
-        for departed in self._publisher.departed():
-            if departed.at < published:
-                continue
-            mine = Directory()
-            mine.join(departed.info)
-            mine.set_patterns(departed.info.id, departed.patterns)
-            subscribers = mine.subscribers(departed.info.id, topic)
-            if subscribers:
-                what = verdict(departed.page, slot, ring, seq)
-                what = "dead" if what == "lagging" else what
-                counts[what] += subscribers
-                names[what].append(departed.info.id)
-        return Settled(
-            seen=counts["seen"],
-            lagging=counts["lagging"],
-            lost=counts["lost"],
-            dead=counts["dead"],
-            lagging_members=tuple(names["lagging"]),
-            lost_members=tuple(names["lost"]),
-            dead_members=tuple(names["dead"]),
-        )
+        pages = {gone.info.id: gone.page for gone in self._publisher.departed()} | self._pages
+        verdicts = {member: verdict(page, slot, ring, seq) for member, page in pages.items()}
+        gone = [Departed(one.info, one.patterns, one.at, "lagging") for one in self._publisher.departed()]
+        return tally(self._publisher.directory, topic, published, verdicts, gone)
 
     async def readers(self, newest: int) -> list[ReaderStatus]:
         """Every subscribed member and how far it is behind."""

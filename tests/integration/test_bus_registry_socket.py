@@ -1,0 +1,146 @@
+"""Whoever talks nonsense to the registry's socket is dropped with a counter, and harms nobody."""
+
+import array
+import asyncio
+import gc
+import os
+import random
+import socket
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.bus import eventually, members
+from transports.bus import Bus, BusOptions, JoinFailed, VersionMismatch
+from transports.bus.errors import BadFrame
+from transports.bus.registry import wire
+from transports.bus.registry.election import Place, check_bus_name, running_buses, runtime_directory
+
+
+def connect(bus: str) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX)
+    sock.connect(str(Place.of(bus).socket))
+    sock.settimeout(5)
+    return sock
+
+
+def hello(**changes: Any) -> wire.Hello:
+    fields: dict[str, Any] = {
+        "protocol": wire.PROTOCOL, "layout": 1, "bus": "x", "carrier": "rings", "label": "evil", "pid": 1, "endpoints": {},
+    }  # fmt: skip
+    return wire.Hello(**{**fields, **changes})
+
+
+NONSENSE = {
+    "garbage": os.urandom(5000),
+    "a giant length": struct.pack("<IB", 0xFFFFFFFF, 0),
+    "descriptors that are not there": struct.pack("<IB", 3, 5) + b"abc",
+    "not msgpack": struct.pack("<IB", 3, 0) + b"\xc1\xc1\xc1",
+    "a message before Hello": wire.pack(wire.Sync(1)),
+    "no descriptors": wire.pack(hello()),
+    "a message of the registry": wire.pack(wire.Done(1)),
+    "half a frame": wire.pack(hello())[:7],
+    "http": b"GET / HTTP/1.1\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("what", NONSENSE)
+async def test_nonsense_is_dropped(what: str) -> None:
+    async with members() as group:
+        bus = await group.join()
+        sock = connect(group.name)
+        sock.sendall(NONSENSE[what])
+        if what == "half a frame":
+            sock.close()
+        else:
+            received = await asyncio.to_thread(sock.recv, 65536)
+            while received:
+                received = await asyncio.to_thread(sock.recv, 65536)
+            assert bus.status().counters["registry_dropped"] == 1
+            sock.close()
+        other = await group.join()
+        assert set(other.members()) == {bus.id, other.id}
+
+
+async def test_fuzzed_messages_harm_nobody() -> None:
+    """Valid messages with bytes flipped, cut and repeated, with descriptors that are none of ours."""
+    seed = random.Random(7)
+    valid = [
+        hello(), wire.Register(1, ("a", "b")), wire.Subscribed(2, {"t": 1}, True), wire.LinkTo(3, "@1", 5), wire.RingMade(4),
+        wire.Fetch(5, "@1", 0), wire.Evict("@1", 1.0), wire.SegmentMade(9), wire.Gated(1), wire.Bye(),
+    ]  # fmt: skip
+    async with members() as group:
+        bus = await group.join()
+        await bus.register("x", lambda request: request.reply(1))
+        for _ in range(200):
+            sock = connect(group.name)
+            raw = bytearray(b"".join(wire.pack(seed.choice(valid)) for _ in range(seed.randint(1, 4))))
+            for _ in range(seed.randint(0, 3)):
+                raw[seed.randrange(len(raw))] = seed.randrange(256)
+            fds = [os.memfd_create("junk") for _ in range(seed.randint(0, 5))]
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+            sock.sendmsg([bytes(raw[: seed.randint(1, len(raw))])], rights)
+            for fd in fds:
+                os.close(fd)
+            sock.close()
+        await asyncio.sleep(0.1)
+        other = await group.join()
+        assert (await other.ask("x", 1)).payload == 1
+        assert group.errors == []
+
+
+async def test_registry_leaks_no_descriptors() -> None:
+    async with members() as group:
+        await group.join()
+        await (await group.join()).leave()
+        gc.collect()
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(10):
+            bus = await Bus.join(group.name)
+            await bus.subscribe("t", lambda m: None)
+            await bus.publish("t", b"x" * 100_000).settled(within=2)
+            await bus.leave()
+        del bus
+        gc.collect()
+        await eventually(lambda: len(os.listdir("/proc/self/fd")) <= before)
+
+
+async def test_hostile_ring_of_a_member_is_told_and_dropped() -> None:
+    """A member that announces segments that are none: its messages are refused, the others go on."""
+    async with members() as group:
+        a, b = await group.join(), await group.join()
+        junk = os.memfd_create("junk")
+        a._carrier._membership.send(wire.RingMade(77), [junk])  # type: ignore[attr-defined]
+        os.close(junk)
+        await eventually(lambda: group.errors)
+        assert isinstance(group.errors[0][1], BadFrame)
+        seen: list[Any] = []
+        await a.subscribe("t", seen.append)
+        assert (await b.publish("t", 1).settled(within=5)).seen == 1
+
+
+async def test_another_version_is_refused_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with members() as group:
+        await group.join()
+        monkeypatch.setattr("transports.bus.rings.carrier.RingsCarrier.layout", 99)
+        with pytest.raises(VersionMismatch, match="one version"):
+            await group.join()
+
+
+async def test_directory_is_private_and_names_are_checked(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert runtime_directory().stat().st_mode & 0o777 == 0o700
+    for bad in ("", "../x", "a/b", ".hidden", "x" * 65):
+        with pytest.raises(JoinFailed):
+            check_bus_name(bad)
+    async with members() as group:
+        await group.join()
+        assert group.name in running_buses()
+    assert group.name not in running_buses()
+    (tmp_path / "three-mode").mkdir(mode=0o755)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    with pytest.raises(JoinFailed, match="0700"):
+        await Bus.join("any", BusOptions())

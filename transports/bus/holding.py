@@ -1,0 +1,42 @@
+"""A writer that a RELIABLE reader holds up: look again soon, and past the deadline go on without the slowest."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+RETRY = 0.0005
+
+
+class Holding:
+    def __init__(
+        self, within: float, retry: Callable[[], None], evict_slowest: Callable[[float], None]
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._within = within
+        self._retry = retry
+        self._evict_slowest = evict_slowest
+        self._since = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def went_through(self) -> None:
+        self._since = 0.0
+
+    def held_up(self) -> None:
+        """There was no room. `retry` is called soon."""
+        now = time.monotonic()
+        if not self._since:
+            self._since = now
+        elif now - self._since > self._within:
+            self._evict_slowest(now - self._since)
+            self._since = now
+        if self._timer is None:
+            self._timer = self._loop.call_later(RETRY, self._again)
+
+    def _again(self) -> None:
+        self._timer = None
+        self._retry()
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

@@ -1,0 +1,657 @@
+"""The ZeroMQ carrier: PUB/SUB for broadcasts, PUSH/PULL for the rest, and the same promises as the rings.
+
+    writer                                      reader
+    PUB  --- topic, number, message ---------->  SUB   in order, or `Want` what is missing
+    PULL <-- Probe, Want, Ack, Query ----------  PUSH
+    PUSH --- Repair, Gone, Answer ------------>  PULL
+
+What ZeroMQ drops at its high-water mark is noticed by number and repaired from the writer's history; what is no longer
+there is a Gap. A reader that subscribes has probed the way of every writer before `subscribe` returns.
+"""
+
+import asyncio
+import itertools
+import os
+import secrets
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from transports.bus.carrier import Peer, ReaderStatus, Record, Sink
+from transports.bus.directory import Directory
+from transports.bus.errors import BadFrame, BusError, Closed, DeadlineExceeded, PeerLost
+from transports.bus.events import MemberInfo
+from transports.bus.holding import Holding
+from transports.bus.options import BusOptions
+from transports.bus.receipt import Settled
+from transports.bus.registry.election import runtime_directory
+from transports.bus.registry.membership import Membership
+from transports.bus.registry.state import NoShards, Shards
+from transports.bus.tally import Departed, tally
+from transports.bus.waiting import until
+from transports.bus.zeromq import wire
+from transports.bus.zeromq.history import History, Published
+from transports.bus.zeromq.inbound import Inbound
+from transports.bus.zeromq.sockets import Sockets
+
+_RETRY_SEND = 0.001
+_PROBE_AGAIN = 0.02
+_WANT_AGAIN = 0.005
+_TICK_AFTER = 0.02  # after the last message: how a reader learns that the last ones were dropped
+_LAST_WORDS = 0.05  # of a dead member, still in the pipes
+_WITHIN = 5.0
+_EARLY = 1024  # messages of members that the directory does not know yet
+
+
+class ZmqPeer(Peer):
+    __slots__ = ("endpoints", "inbound", "queries")
+
+    def __init__(self, info: MemberInfo, endpoints: dict[str, str]) -> None:
+        super().__init__(info)
+        self.endpoints = endpoints
+        self.inbound: Inbound[Published] | None = None  # None: not listened to yet
+        self.queries: list[tuple[int, int]] = []  # (seq, token) that it asked about
+
+
+class ZmqCarrier:
+    name = "zmq"
+    layout = 0
+
+    def __init__(self, bus: str, options: BusOptions, sink: Sink) -> None:
+        self._options, self._sink = options, sink
+        self._loop = asyncio.get_running_loop()
+        self.directory = Directory()
+        self.id = ""
+        self.shares_clock = True
+        bind = f"ipc://{runtime_directory()}/{bus}.{secrets.token_hex(4)}."
+        self._sockets = Sockets(bind, options.curve, self._published, self._told, options.drain_records)
+        self.endpoints = self._sockets.endpoints
+        self._peers: dict[str, ZmqPeer] = {}
+        self._history = History(options.ring_bytes, options.pool_bytes, options.inline_bytes)
+        self._seq = 0
+        self._gates: dict[str, int] = {}  # RELIABLE readers: handled up to
+        self._own: deque[Record] = deque()
+        self._own_handled = 0
+        self._holding = Holding(options.hold_within, sink.publishable, self._evict_slowest)
+        self._listening = self._reliable = self._closed = self._joined = False
+        self._waiting: set[str] = set()  # members whose queue was full
+        self._early: deque[list[bytes]] = deque(maxlen=_EARLY)
+        self._tokens = itertools.count(1)
+        self._probes: dict[int, asyncio.Future[int]] = {}
+        self._answers: dict[int, Callable[[str, Any], None]] = {}
+        self._past: dict[int, list[Record]] = {}
+        self._departed: deque[Departed] = deque(maxlen=256)
+        self._tick: asyncio.TimerHandle | None = None
+        self._wanting: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._batch: list[Any] = []
+        self._flushing = False
+        self._membership = Membership(bus, options, self)
+        self._counts = dict.fromkeys(
+            ("sent", "received", "received_bytes", "repaired", "garbage", "held_up", "evictions", "wakes"), 0
+        )
+
+    # --- life --------------------------------------------------------------------------------------------------------
+    async def start(self) -> None:
+        try:
+            await self._membership.join()
+        except BaseException:
+            await self.close(0.0)
+            raise
+        self._joined = True
+
+    async def close(self, within: float) -> None:
+        if self._closed:
+            return
+        if self._joined:
+            await self._last_words(within)
+        self._closed = True
+        self._holding.close()
+        for timer in (self._tick, self._wanting):
+            if timer is not None:
+                timer.cancel()
+        for task in self._tasks:
+            task.cancel()
+        await self._membership.leave(within)
+        self._sockets.close()
+        await asyncio.to_thread(self._sockets.term)
+
+    async def _last_words(self, within: float) -> None:
+        """Wait until whoever listens has handled what was published, and our messages have arrived."""
+        told = set(self._sockets.told) | {m for m in self.directory.members if self.directory.patterns(m)}
+        told.discard(self.id)
+        answered: set[str] = set()
+        token = self._ask_all(told, self._seq, lambda member, _: answered.add(member))
+        await until(lambda: not (told - answered) & self.directory.members.keys(), min(within, 1.0))
+        self._answers.pop(token, None)
+
+    def forked(self) -> None:
+        self._closed = True
+        self._membership.forked()
+
+    # --- membership calls these --------------------------------------------------------------------------------------
+    def make_shards(self) -> Shards:
+        return NoShards()
+
+    def hello_fds(self) -> list[int]:
+        return []
+
+    def shard_fds(self) -> list[int]:
+        return []
+
+    def welcomed(self, member: str, slot: int, shards: list[int]) -> None:
+        self.id = self.id or member
+
+    def add_shard(self, bell_fd: int, event_fd: int) -> None:
+        os.close(bell_fd)
+        os.close(event_fd)
+
+    def announce_again(self) -> None:
+        """Endpoints travel with Hello; there is nothing else to announce."""
+
+    def connect(self, member: str, endpoints: dict[str, str]) -> None:
+        info = self.directory.members.get(member)
+        if info is None or member in self._peers or not {"pub", "pull"} <= endpoints.keys():
+            return
+        peer = self._peers[member] = ZmqPeer(info, endpoints)
+        if member == self.id:
+            return
+        self._sockets.follow(member, endpoints["pub"], endpoints.get("key", ""))
+        if self._joined and self._listening:
+            peer.inbound = Inbound()  # it joined after us: we hear it from its first message on
+            self._spawn(self._open_way(peer, self._loop.time() + _WITHIN))
+        early, self._early = self._early, deque(maxlen=_EARLY)
+        for parts in early:
+            self._told(parts)
+
+    def member_lost(self, member: str, reason: str) -> None:
+        """What it still said may be in the pipes: a moment later nothing is."""
+        if member != self.id and member in self.directory.members:
+            self._sockets.look_again()
+            self._loop.call_later(_LAST_WORDS, self._forget, member, reason)
+
+    def _forget(self, member: str, reason: str) -> None:
+        info = self.directory.members.get(member)
+        if info is None or self._closed:
+            return
+        self._departed.append(
+            Departed(info, dict(self.directory.patterns(member)), time.monotonic(), "lagging")
+        )
+        self._gates.pop(member, None)
+        self._waiting.discard(member)
+        peer = self._peers.pop(member, None)
+        self._sockets.forget(member)
+        if peer is not None and peer.inbound is not None:
+            self._nothing_more_from(peer, peer.inbound)
+            self._deliver_batch()
+            if peer.inbound.newest or self._listening:
+                self._sink.writer_gone(peer)
+        self._sink.directory_changed(self.directory.leave(member, reason))
+        self._sink.publishable()
+
+    def _nothing_more_from(self, peer: ZmqPeer, inbound: Inbound[Published]) -> None:
+        """Its repairs will never come."""
+        while inbound.missing() is not None:
+            self._gone(peer, inbound, inbound.newest)
+
+    def read_ring(self, member: str, uid: int, fresh: bool, fd: int) -> None:
+        raise BadFrame("a ring on a bus without rings")
+
+    def read_pair(self, member: str, uid: int, fds: list[int]) -> None:
+        for fd in fds[2:]:
+            os.close(fd)
+        raise BadFrame("a ring on a bus without rings")
+
+    def pair_given_back(self, member: str, uid: int) -> None:
+        raise BadFrame("a ring on a bus without rings")
+
+    def gate(self, member: str, page_fd: int) -> None:
+        self._gates.setdefault(member, self._seq)
+
+    def ungate(self, member: str) -> None:
+        self._gates.pop(member, None)
+
+    def evicted_by(self, writer: str, held: float) -> None:
+        self._sink.evicted(writer, held)
+
+    def failed(self, where: str, error: BaseException) -> None:
+        self._sink.failed(where, error)
+
+    def changed(self, changes: Sequence[Any]) -> None:
+        if changes:
+            self._sink.directory_changed(changes)
+
+    # --- publishing --------------------------------------------------------------------------------------------------
+    def publish(self, topic: bytes, envelope: bytes, body: bytes, flags: int) -> int:
+        if self._closed:
+            raise Closed("this member has left the bus")
+        if self._gates:
+            if not self._history.make_room(topic, envelope, body, min(self._gates.values()) + 1):
+                self._counts["held_up"] += 1
+                self._holding.held_up()
+                return 0
+            self._holding.went_through()
+        self._seq += 1
+        seq = self._seq
+        self._history.add(Published(seq, flags, topic, envelope, body))
+        self._sockets.publish([topic, wire.pack(wire.Broadcast(self.id, seq, flags)), envelope, body])
+        if self._tick is None:
+            self._tick = self._loop.call_later(_TICK_AFTER, self._tick_now, seq)
+        if self._listening:
+            if not self._own:
+                self._loop.call_soon(self._deliver_own)
+            self._own.append((flags, self._peers[self.id], seq, None, topic.decode(), envelope, body))
+        else:
+            self._own_handled = seq
+            if self.id in self._gates:
+                self._gates[self.id] = seq
+        return seq
+
+    def _tick_now(self, seq: int) -> None:
+        self._tick = None
+        self._sockets.publish([b"\0", wire.pack(wire.Tick(self.id, self._seq, 0))])
+        if seq != self._seq:
+            self._tick = self._loop.call_later(_TICK_AFTER, self._tick_now, self._seq)
+
+    def _deliver_own(self) -> None:
+        if self._closed or self._sockets.paused:
+            return
+        records = [self._own.popleft() for _ in range(min(len(self._own), self._options.drain_records))]
+        routes = self._sink.routes
+        wanted = [(f, p, n, routes.get(t or ""), t, e, b) for f, p, n, _, t, e, b in records]
+        if wanted:
+            self._sink.deliver(wanted)
+            self._own_handled = records[-1][2]
+            if self.id in self._gates:
+                self._gates[self.id] = self._own_handled
+        if self._own:
+            self._loop.call_soon(self._deliver_own)
+
+    def _evict_slowest(self, held: float) -> None:
+        if self._gates:
+            member = min(self._gates, key=self._gates.__getitem__)
+            del self._gates[member]
+            self._counts["evictions"] += 1
+            if member == self.id:
+                self._sink.evicted(member, held)
+            else:
+                self._membership.evict(member, held)
+
+    # --- what comes in -----------------------------------------------------------------------------------------------
+    def _published(self, parts: list[bytes]) -> None:
+        """From SUB."""
+        try:
+            head = wire.unpack(parts[1])
+            if isinstance(head, wire.Tick):
+                self._ticked(head)
+            elif isinstance(head, wire.Broadcast) and len(parts) == 4:
+                peer = self._peers.get(head.sender)
+                if peer is not None and peer.inbound is not None:
+                    item = Published(head.seq, head.flags, parts[0], parts[2], parts[3])
+                    self._take(peer, peer.inbound, item)
+            else:
+                raise BadFrame("not a published message")
+        except (BadFrame, IndexError) as error:
+            self._garbage(error)
+
+    def _take(self, peer: ZmqPeer, inbound: Inbound[Published], item: Published) -> None:
+        was_missing = inbound.missing() is not None
+        self._hand_over(peer, inbound.take(item.seq, item))
+        if not was_missing:
+            self._want_missing(peer, inbound)
+
+    def _want_missing(self, peer: ZmqPeer, inbound: Inbound[Published]) -> None:
+        missing = inbound.missing()
+        if missing is not None:
+            self._tell(peer, wire.Want(self.id, *missing))
+            if self._wanting is None:
+                self._wanting = self._loop.call_later(_WANT_AGAIN, self._want_again)
+
+    def _want_again(self) -> None:
+        """Repairs come in batches, and may be dropped like anything else: ask until nothing is missing."""
+        self._wanting = None
+        for peer in self._peers.values():
+            if peer.inbound is not None:
+                self._want_missing(peer, peer.inbound)
+
+    def _hand_over(self, peer: ZmqPeer, ready: Sequence[tuple[int, Published]]) -> None:
+        routes = self._sink.routes
+        for seq, item in ready:
+            try:
+                topic = item.topic.decode()
+            except UnicodeDecodeError as error:
+                self._garbage(BadFrame(f"a topic that is not text: {error}"))
+                continue
+            if topic in routes and routes[topic] is None:
+                continue
+            self._counts["received"] += 1
+            self._counts["received_bytes"] += len(item.body)
+            self._batch.append((item.flags, peer, seq, routes.get(topic), topic, item.envelope, item.body))
+        if not self._flushing:
+            self._flushing = True
+            self._loop.call_soon(self._deliver_batch)
+
+    def _deliver_batch(self) -> None:
+        self._flushing = False
+        batch, self._batch = self._batch, []
+        if batch and not self._closed:
+            self._sink.deliver(batch)
+        for peer in self._peers.values():
+            if peer.inbound is not None and (peer.queries or self._reliable):
+                self._answer_queries(peer)
+                if self._reliable:
+                    self._tell(peer, wire.Ack(self.id, peer.inbound.next - 1))
+
+    def _answer_queries(self, peer: ZmqPeer) -> None:
+        waiting, peer.queries = peer.queries, []
+        for seq, token in waiting:
+            verdict = peer.inbound.verdict(seq) if peer.inbound is not None else "seen"
+            if verdict == "lagging":
+                peer.queries.append((seq, token))
+            else:
+                self._tell(peer, wire.Answer(self.id, token, verdict))
+
+    def _gone(self, peer: ZmqPeer, inbound: Inbound[Published], last: int) -> None:
+        gap, ready = inbound.gone(last)
+        if gap is not None:
+            self._deliver_batch()  # what came before the gap is told before it
+            self._sink.gap(peer, *gap)
+        self._hand_over(peer, ready)
+
+    def _ticked(self, tick: wire.Tick) -> None:
+        peer = self._peers.get(tick.sender)
+        if peer is None or not self._listening:
+            return
+        if peer.inbound is None:
+            peer.inbound = Inbound(tick.seq + 1)
+        else:
+            was_missing = peer.inbound.missing() is not None
+            peer.inbound.heard_of(tick.seq)
+            if not was_missing:
+                self._want_missing(peer, peer.inbound)
+        probe = self._probes.get(tick.token)
+        if probe is not None and not probe.done():
+            probe.set_result(tick.seq)
+
+    def _told(self, parts: list[bytes]) -> None:
+        """From PULL."""
+        self._counts["wakes"] += 1
+        try:
+            head = wire.unpack(parts[0])
+            peer = self._peers.get(head.sender)
+            if peer is None:
+                self._early.append(parts)  # the directory may be about to tell us
+                return
+            self._handle(peer, head, parts)
+        except (BadFrame, IndexError) as error:
+            self._garbage(error)
+
+    def _handle(self, peer: ZmqPeer, head: wire.Head, parts: list[bytes]) -> None:
+        match head:
+            case wire.Direct():
+                self._counts["received"] += 1
+                self._batch_flush_before_direct()
+                self._sink.deliver([(head.flags, peer, 0, None, None, parts[1], parts[2])])
+            case wire.Probe():
+                self._sockets.publish([b"\0", wire.pack(wire.Tick(self.id, self._seq, head.token))])
+            case wire.Want():
+                self._repair(peer, head)
+            case wire.Repair():
+                if peer.inbound is not None:
+                    self._counts["repaired"] += 1
+                    self._take(
+                        peer, peer.inbound, Published(head.seq, head.flags, parts[1], parts[2], parts[3])
+                    )
+            case wire.Gone():
+                if peer.inbound is not None:
+                    self._gone(peer, peer.inbound, head.last)
+                    self._want_missing(peer, peer.inbound)
+            case wire.Ack():
+                if peer.id in self._gates:
+                    self._gates[peer.id] = max(self._gates[peer.id], head.seq)
+            case wire.Query():
+                if peer.inbound is not None and head.seq < 2**63:
+                    peer.inbound.heard_of(head.seq)
+                    self._want_missing(peer, peer.inbound)
+                peer.queries.append((head.seq, head.token))
+                if not self._flushing:
+                    self._answer_queries(peer)
+            case wire.Answer():
+                answer = self._answers.get(head.token)
+                if answer is not None:
+                    answer(peer.id, head.verdict)
+            case wire.WantPast():
+                last = head.before - 1 if head.before else self._seq
+                for item in self._history.between(1, last):
+                    self._tell(
+                        peer,
+                        wire.Past(self.id, head.token, item.seq, item.flags),
+                        item.topic,
+                        item.envelope,
+                        item.body,
+                    )
+                self._tell(peer, wire.Answer(self.id, head.token, "all"))
+            case wire.Past():
+                found = self._past.get(head.token)
+                if found is not None:
+                    topic = parts[1].decode(errors="replace")
+                    found.append((head.flags, peer, head.seq, None, topic, parts[2], parts[3]))
+            case wire.State():
+                inbound = peer.inbound
+                state = (inbound.next, inbound.lost, inbound.gap_count) if inbound is not None else (1, 0, 0)
+                self._tell(peer, wire.StateIs(self.id, head.token, *state))
+            case wire.StateIs():
+                answer = self._answers.get(head.token)
+                if answer is not None:
+                    answer(peer.id, head)
+            case _:
+                raise BadFrame(f"an unexpected {type(head).__name__}")
+
+    def _batch_flush_before_direct(self) -> None:
+        if self._batch:
+            self._deliver_batch()
+
+    def _repair(self, peer: ZmqPeer, want: wire.Want) -> None:
+        items = self._history.between(want.first, want.last)
+        oldest = items[0].seq if items else min(want.last, self._seq) + 1
+        if oldest > want.first:
+            self._tell(peer, wire.Gone(self.id, oldest - 1))
+        for item in items[: self._options.drain_records]:
+            self._tell(peer, wire.Repair(self.id, item.seq, item.flags), item.topic, item.envelope, item.body)
+
+    def _garbage(self, error: Exception) -> None:
+        self._counts["garbage"] += 1
+        self._sink.failed("ZeroMQ message", error)
+
+    # --- sending -----------------------------------------------------------------------------------------------------
+    def _tell(self, peer: ZmqPeer, head: wire.Head, *more: bytes) -> bool:
+        if peer.id == self.id or self._sockets.closed:
+            return False
+        endpoints = peer.endpoints
+        return self._sockets.tell(
+            peer.id, endpoints["pull"], endpoints.get("key", ""), [wire.pack(head), *more]
+        )
+
+    def send(self, member: str, envelope: bytes, body: bytes, flags: int) -> bool:
+        peer = self._peers.get(member)
+        if peer is None or self._closed:
+            raise PeerLost(f"member {member} is not on the bus", member)
+        sent = member not in self._waiting and self._tell(peer, wire.Direct(self.id, flags), envelope, body)
+        if sent:
+            self._counts["sent"] += 1
+        elif member not in self._waiting:
+            self._waiting.add(member)
+            self._loop.call_later(_RETRY_SEND, self._offer, member)
+        return sent
+
+    def _offer(self, member: str) -> None:
+        if member in self._waiting and not self._closed:
+            self._waiting.discard(member)
+            self._sink.writable(member)
+
+    def _spawn(self, work: Any) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # --- subscribing -------------------------------------------------------------------------------------------------
+    async def register(self, names: Sequence[str]) -> None:
+        await self._membership.register(names)
+
+    async def unregister(self, names: Sequence[str]) -> None:
+        await self._membership.unregister(names)
+
+    def listen(self, on: bool) -> None:
+        if on == self._listening:
+            return
+        self._listening = on
+        self._sockets.listen(on)
+        if not on:
+            self._own.clear()
+            for peer in self._peers.values():
+                peer.inbound = None
+
+    def hold(self, on: bool) -> None:
+        self._sockets.pause(on)
+        if not on and self._own:
+            self._loop.call_soon(self._deliver_own)
+
+    async def catch_up(self) -> None:
+        await self._membership.sync()
+        deadline = self._loop.time() + _WITHIN
+        others = [peer for peer in self._peers.values() if peer.id != self.id]
+        await asyncio.gather(*(self._open_way(peer, deadline) for peer in others))
+        while self._own:
+            self._deliver_own()
+        self._deliver_batch()
+
+    async def _open_way(self, peer: ZmqPeer, deadline: float) -> None:
+        """Until something that the writer published for us came through, and all before it."""
+        seq = -1
+        while self._peers.get(peer.id) is peer and not self._closed:
+            if seq < 0:
+                token = next(self._tokens)
+                probe: asyncio.Future[int] = self._loop.create_future()
+                self._probes[token] = probe
+                self._tell(peer, wire.Probe(self.id, token))
+                try:
+                    async with asyncio.timeout(_PROBE_AGAIN):
+                        seq = await probe
+                except TimeoutError:
+                    pass
+                finally:
+                    del self._probes[token]
+            elif peer.inbound is None or peer.inbound.next > seq or self._sockets.paused:
+                return
+            else:
+                await asyncio.sleep(0.001)
+            if self._loop.time() > deadline:
+                raise DeadlineExceeded(
+                    f"member {peer.id} ({peer.info.label}) did not answer within {_WITHIN:g} s: its event loop is blocked, or"
+                    " its endpoint cannot be reached"
+                )
+
+    async def subscribed(self, patterns: dict[str, int], reliable: bool) -> None:
+        self._reliable = reliable
+        if reliable:
+            self._gates.setdefault(self.id, self._own_handled)
+        else:
+            self._gates.pop(self.id, None)
+        await self._membership.subscribed(patterns, reliable)
+        self._deliver_batch()
+
+    async def replay(self) -> list[Record]:
+        own = self._peers[self.id]
+        found: list[Record] = [
+            (item.flags, own, item.seq, None, item.topic.decode(), item.envelope, item.body)
+            for item in self._history.between(1, self._own_handled)
+        ]
+        token = next(self._tokens)
+        self._past[token] = found
+        waiting = {
+            peer.id for peer in self._peers.values() if peer.id != self.id and peer.inbound is not None
+        }
+        self._answers[token] = lambda member, _: waiting.discard(member)
+        for peer in [self._peers[member] for member in waiting]:
+            assert peer.inbound is not None
+            self._tell(peer, wire.WantPast(self.id, token, peer.inbound.next))
+        await until(lambda: not waiting & self._peers.keys(), _WITHIN)
+        del self._past[token], self._answers[token]
+        return found
+
+    # --- receipts ----------------------------------------------------------------------------------------------------
+    def _ask_all(self, members: set[str], seq: int, answer: Callable[[str, Any], None]) -> int:
+        token = next(self._tokens)
+        self._answers[token] = answer
+        for member in members:
+            peer = self._peers.get(member)
+            if peer is not None:
+                self._tell(peer, wire.Query(self.id, token, seq))
+        return token
+
+    async def settled(self, seq: int, topic: str, published: float, within: float) -> Settled:
+        deadline = time.monotonic() + within
+        verdicts: dict[str, str] = {}
+        token = 0
+        try:
+            async with asyncio.timeout(within):
+                await self._membership.sync()
+        except (TimeoutError, BusError):
+            pass
+        members = {member for member in self.directory.members if self.directory.subscribers(member, topic)}
+        if seq < 2**63:
+            token = self._ask_all(members - {self.id}, seq, verdicts.__setitem__)
+        try:
+            while True:
+                if self._own_handled >= seq:
+                    verdicts[self.id] = "seen"
+                result = tally(self.directory, topic, published, verdicts, self._departed)
+                left = deadline - time.monotonic()
+                if not result.lagging or left <= 0:
+                    return result
+                await asyncio.sleep(min(0.002, left))
+        finally:
+            self._answers.pop(token, None)
+
+    async def readers(self) -> list[ReaderStatus]:
+        states: dict[str, wire.StateIs] = {}
+        token = next(self._tokens)
+        self._answers[token] = states.__setitem__
+        members = [member for member in self.directory.members if self.directory.patterns(member)]
+        for member in members:
+            peer = self._peers.get(member)
+            if peer is not None:
+                self._tell(peer, wire.State(self.id, token))
+        others = set(members) - {self.id}
+        await until(lambda: others <= states.keys(), 0.5)
+        del self._answers[token]
+        status = []
+        for member in members:
+            info = self.directory.members.get(member)
+            if info is None:
+                continue
+            state = states.get(member)
+            if member == self.id:
+                status.append(ReaderStatus(member, info.label, self._seq - self._own_handled, 0, 0))
+            elif state is None:
+                status.append(ReaderStatus(member, info.label, self._seq, 0, 0))
+            else:
+                status.append(
+                    ReaderStatus(
+                        member, info.label, max(0, self._seq + 1 - state.next), state.lost, state.gaps
+                    )
+                )
+        return status
+
+    def counters(self) -> dict[str, int]:
+        inbound = [peer.inbound for peer in self._peers.values() if peer.inbound is not None]
+        return {
+            "published": self._seq,
+            "pairs": len(self._sockets.told),
+            "lost": sum(one.lost for one in inbound),
+            "gaps": sum(one.gap_count for one in inbound),
+            "missed_wakes": 0,
+            "registry_dropped": self._membership.dropped,
+            **self._counts,
+        }
