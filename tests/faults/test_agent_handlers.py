@@ -63,9 +63,10 @@ async def test_what_cannot_be_sent_or_is_not_what_was_promised(faulty: AgentGrou
 
 async def test_a_stream_that_breaks_gives_what_came_then_the_error(faulty: AgentGroup) -> None:
     parts = []
+    stream = faulty[0].stream(Faulty.stream_then_boom)
+    parts.append(await anext(stream))
     with pytest.raises(HandlerFailed, match="half way"):
-        async for part in faulty[0].stream(Faulty.stream_then_boom):
-            parts.append(part)
+        await anext(stream)
     assert parts == [1]
 
 

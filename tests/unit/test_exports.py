@@ -14,7 +14,7 @@ PUBLIC = {
     },
     "three_mode.agents": {
         "Agent", "AgentGroup", "AgentRef", "Gathered", "HostOptions", "Orchestrator", "OrchestratorOptions", "Restart",
-        "Seen", "handler", "join", "on",
+        "Seen", "handler", "join", "on", "replay",
     },
     "three_mode.messages": {
         "CacheHints", "Chunk", "Finish", "FinishReason", "Folding", "Image", "LLMRequest", "LLMResponse", "Message", "Part",

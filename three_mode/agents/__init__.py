@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from three_mode.agents.orchestrator import Orchestrator as Orchestrator
     from three_mode.agents.orchestrator import OrchestratorOptions as OrchestratorOptions
     from three_mode.agents.receipts import Seen as Seen
+    from three_mode.agents.recording.replay import replay as replay
     from three_mode.agents.refs import AgentGroup as AgentGroup
     from three_mode.agents.refs import AgentRef as AgentRef
     from three_mode.agents.supervision import Restart as Restart
@@ -30,6 +31,7 @@ _HOME = {
     "handler": "declare",
     "join": "joining",
     "on": "declare",
+    "replay": "recording.replay",
 }
 
 __all__ = list(_HOME)

@@ -1,7 +1,6 @@
 """`Agent`: the base class. An agent sees its name, the others, the models, recorded time and chance; nothing of the bus."""
 
 import random
-import time
 from typing import TYPE_CHECKING, Any
 
 from three_mode.agents.calls import current
@@ -63,7 +62,7 @@ class Agent:
 
     def now(self) -> float:
         """Seconds since the epoch; in a replay, what they were."""
-        return time.time()
+        return self._cell.home.now(self._cell)
 
     @property
     def random(self) -> random.Random:

@@ -17,6 +17,7 @@ from three_mode.agents.calls import Call, current, in_chain, split
 from three_mode.agents.declare import Kind, Spec
 from three_mode.agents.metrics import SAMPLE, Histogram
 from three_mode.agents.runs import Run
+from three_mode.agents.tracing import traced
 from three_mode.errors import BadCall, CallCycle, DeadlineExceeded, Overloaded, PeerLost, ThreeModeError
 
 if TYPE_CHECKING:
@@ -73,6 +74,10 @@ class Cell:
             self._random = random.Random(self.home.seed_of(self.name))
         return self._random
 
+    def fresh(self) -> None:
+        """A new agent moves in: its chance begins anew."""
+        self._random = None
+
     def end(self) -> None:
         self.home.ends_itself(self)
 
@@ -90,7 +95,7 @@ class Cell:
     def accept(self, spec: Spec, request: "Incoming") -> None:
         """Begins or queues one message, or refuses it."""
         if self.free_for(spec):
-            self._begin(spec, request, 0.0)
+            self.begin(spec, request, 0.0)
         else:
             self._queue(spec, request)
 
@@ -150,7 +155,7 @@ class Cell:
             )  # fmt: skip
             self.home.refuse(self, spec, request, error)
 
-    def _begin(self, spec: Spec, request: "Incoming", queued_at: float) -> None:
+    def begin(self, spec: Spec, request: "Incoming", queued_at: float) -> None:
         self.messages += 1
         started = time.perf_counter() if queued_at or not self.messages % SAMPLE else 0.0
         function, kind = spec.function, spec.kind
@@ -163,8 +168,13 @@ class Cell:
             self.errors += 1
             self.home.refuse(self, spec, request, error)
             return
-        trace = request.trace
-        if kind is Kind.PLAIN and not trace and request.deadline == float("inf"):
+        trace, tape = request.trace, self.home.tape
+        if tape is not None:
+            request = self.home.taped(self, spec, request)
+        tracer = self.home.link.tracer
+        if tracer is not None:
+            function = traced(tracer, spec, self.name, trace.partition("|")[0], request.sender)
+        elif tape is None and kind is Kind.PLAIN and not trace and request.deadline == float("inf"):
             try:
                 result = function(self.agent, *given, **named)
             except BaseException as error:  # noqa: BLE001  # whatever it is, it belongs to the caller
@@ -257,7 +267,7 @@ class Cell:
                 )
                 self.home.refuse(self, spec, request, late)
                 continue
-            self._begin(spec, request, queued_at)
+            self.begin(spec, request, queued_at)
         if waiting and begun == _BATCH:
             self._schedule()
         if not waiting:

@@ -101,6 +101,9 @@ class Fanout:
         except (msgspec.MsgspecError, ValueError, TypeError) as error:
             self._misfit(message, error)
             return
+        if self.home.tape is not None or self.home.link.tracer is not None:
+            self._one_by_one(value, message)
+            return
         self.count += 1
         order = self._order
         if self._busy or (self.spec.options.concurrent > 1 and self._crowded()):
@@ -167,6 +170,12 @@ class Fanout:
             started = time.perf_counter()
             self._each((cell,), value, message)
             cell.time(started)
+
+    def _one_by_one(self, value: Any, message: "Message") -> None:
+        """What is recorded or traced goes the way of all messages."""
+        for cell in self._order:
+            done = self.home.settling.put_aside(message.member, message.seq, cell.name)
+            cell.accept(self.spec, Heard(value, message, done))
 
     # those that cannot take it now ------------------------------------------------------------------------------------
     def _crowded(self) -> bool:

@@ -22,9 +22,11 @@ from three_mode.agents.link import Link
 from three_mode.agents.model import Model, ModelSource
 from three_mode.agents.orders import SpawnOrder, Table
 from three_mode.agents.refs import AgentGroup, AgentRef, RoleRef
+from three_mode.agents.recording import recorder
 from three_mode.agents.spawning import init_schema
 from three_mode.agents.supervision import Restart
 from three_mode.agents.talking import Talking
+from three_mode.agents.tracing import load_tracer
 from three_mode.agents.verbs import Voice
 from three_mode.errors import ConfigurationError
 from transports.bus import Bus, BusError, BusOptions
@@ -44,6 +46,9 @@ class OrchestratorOptions:
     """Of the agents' own chance: the same seed, the same chance."""
     record: str = ""
     """A file that every message is written to, for `replay`."""
+    tracer: str = ""
+    """`module:name` of a function without arguments that makes the tracer of each process:
+    `three_mode.agents.tracing:OpenTelemetry`, or one of your own that sets up an exporter first."""
     stop_within: float = 5.0
 
 
@@ -65,11 +70,15 @@ class Orchestrator(Talking):
 
     # life -------------------------------------------------------------------------------------------------------------
     async def __aenter__(self) -> Self:
+        if self.options.record:
+            recorder.begin(self.options.record)
+        tracer = load_tracer(self.options.tracer) if self.options.tracer else None
         try:
             bus = await Bus.join(self.name, self.options.bus)
         except BusError as error:
             raise faults.from_bus(error, self.name, "join") from None
         self._link = Link(bus, self.options.default_within)
+        self._link.tracer = tracer
         self._voice = Voice(self._link, "orchestrator")
         hosts = Hosts(self._config, self.options.hosts, self.happenings, self._lost, self._back, self._gone)
         self._care = Care(self._link, hosts, self.ledger, self.happenings)
@@ -100,7 +109,7 @@ class Orchestrator(Talking):
 
     def _config(self, label: str) -> HostConfig:
         return HostConfig(
-            bus=self.name, label=label, path=search_path(), seed=self.options.seed, record=self.options.record,
+            bus=self.name, label=label, path=search_path(), seed=self.options.seed, record=self.options.record, tracer=self.options.tracer,
             blocked_after=self.options.hosts.blocked_after, default_within=self.options.default_within,
             bus_options=self.options.host_bus,
         )  # fmt: skip

@@ -4,6 +4,7 @@ import asyncio
 import contextvars
 import hashlib
 import logging
+import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from three_mode.agents.eager import Starter
 from three_mode.agents.fanout import Fanout
 from three_mode.agents.link import Link
 from three_mode.agents.orders import Failed, role_name
-from three_mode.agents.requests import FromBus
+from three_mode.agents.requests import FromBus, Heard
 from three_mode.agents.settling import Settling
 from three_mode.agents.verbs import Voice
 from three_mode.errors import NoSuchAgent, ThreeModeError
@@ -21,6 +22,7 @@ from transports.bus import Evicted, Gap, Policy, Request, SubscribeOptions, Writ
 from transports.bus.topics import matches
 
 if TYPE_CHECKING:
+    from three_mode.agents.recording.tape import Tape
     from three_mode.agents.requests import Incoming
 
 log = logging.getLogger("three_mode.agents")
@@ -38,6 +40,7 @@ class Population:
         self.roles: dict[str, list[Cell]] = {}
         self._tell_supervisor = tell_supervisor
         self.seed = 0
+        self.tape: Tape | None = None
 
     # how messages come in ---------------------------------------------------------------------------------------------
     def on_request(self, request: Request) -> None:
@@ -161,7 +164,33 @@ class Population:
 
     # what cells ask of their home -------------------------------------------------------------------------------------
     def voice_of(self, cell: Cell) -> Voice:
-        return Voice(self.link, cell.name, cell)
+        voice = Voice(self.link, cell.name, cell)
+        if self.tape is None:
+            return voice
+        from three_mode.agents.recording.taped import TapedVoice
+
+        return TapedVoice(voice, self.tape)
+
+    def taped(self, cell: Cell, spec: Spec, request: "Incoming") -> "Incoming":
+        """Writes down that a message begins; what comes of it is written down by what is returned."""
+        from three_mode.agents.recording.taped import TapedRequest
+
+        assert self.tape is not None
+        turn = cell.turn + 1
+        self.tape.got(
+            cell.name, turn, spec.name, bytes(request.raw), isinstance(request, Heard) or getattr(request, "heard", False),
+            request.streams, request.sender,
+        )  # fmt: skip
+        return TapedRequest(request, self.tape, cell.name, turn)
+
+    def now(self, cell: Cell) -> float:
+        if self.tape is None:
+            return time.time()
+        from three_mode.agents.recording.taped import TapedVoice
+
+        voice = cell.voice
+        assert isinstance(voice, TapedVoice)
+        return voice.now(time.time)
 
     def seed_of(self, name: str) -> int:
         return int.from_bytes(hashlib.blake2b(f"{self.seed}:{name}".encode(), digest_size=8).digest())

@@ -74,6 +74,9 @@ async def spawn(order: SpawnOrder, population: Population) -> dict[str, ThreeMod
 
 def make(kind: type[Agent], cell: Cell, order: SpawnOrder) -> Agent:
     agent = kind.__new__(kind)
+    cell.fresh()
+    if cell.home.tape is not None:
+        cell.home.tape.made(cell.name, order, cell.home.seed)
     agent._three_mode_cell = cell  # so that self.name is there in __init__
     given, named = init_schema(kind).decode_call(cell.name, "__init__", order.init)
     agent.__init__(*given, **named)  # type: ignore[misc]

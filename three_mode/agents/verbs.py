@@ -96,7 +96,7 @@ class Voice:
 
     def tell(self, to: str, handler: Handler, given: tuple[Any, ...], named: dict[str, Any]) -> Sent:
         topic, payload, _, _ = target(to, handler, given, named)
-        trace = current.get().trace
+        trace = self._trace(to, topic)
         try:
             return Sent(self.link.bus.send(to, Encoded(payload), topic=topic, trace=trace, sender=self.name))
         except BusError as error:
@@ -126,7 +126,7 @@ class Voice:
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise BadCall(f"what is broadcast on {topic} cannot be sent: {error}", argument="item") from None
         try:
-            receipt = self.link.bus.publish(topic, payload, trace=current.get().trace, sender=self.name)
+            receipt = self.link.bus.publish(topic, payload, trace=self._trace(topic, ""), sender=self.name)
         except BusError as error:
             raise self.link.error(error, topic, "broadcast") from None
         return AgentReceipt(receipt, self.link)
@@ -144,13 +144,19 @@ class Voice:
         plan = groupcall.Plan(topic, payload, decode, seconds, self.outgoing(call, whom, topic), self.name)
         return await groupcall.gather(self.link, names, plan, quorum)
 
+    def _trace(self, to: str, topic: str) -> str:
+        """The trace id of a message that nobody waits for."""
+        tracer = self.link.tracer
+        return current.get().trace if tracer is None else tracer.outgoing(to, topic)
+
     def outgoing(self, call: Call, to: str, topic: str) -> str:
         """The `trace` field: the trace id, and the chain of those who wait, so that a cycle is seen where it closes."""
         if self.cell is not None and not call.agent and self.cell.run is not None:
             call = self.cell.run.call
-        if self.link.tracer is not None:
-            call = self.link.tracer.outgoing(call, to, topic)
         field = call.outgoing()
+        if self.link.tracer is not None:
+            _, _, chain = field.partition("|")
+            field = f"{self.link.tracer.outgoing(to, topic)}|{chain}"
         if len(field) > _DEEPEST:
             raise CallCycle(
                 f"{to}.{topic} would be the end of a chain of {field.count('>') + 2} calls that wait for one another",

@@ -9,6 +9,8 @@ from importlib import import_module
 SUBCOMMANDS = {
     "chat": "a conversation with any model or agent; offline with the small model out of the box",
     "serve": "an OpenAI-compatible endpoint for models and agents",
+    "agents": "lists the hosts and agents of a running bus",
+    "top": "shows the agents of a running bus, live",
     "models": "lists, adds, inspects, removes and pulls models that run on this computer",
     "doctor": "checks what this machine offers and says what to do about the rest",
 }

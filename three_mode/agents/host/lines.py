@@ -24,6 +24,8 @@ class HostConfig(msgspec.Struct, frozen=True):
     blocked_after: float = 1.0
     default_within: float = 30.0
     record: str = ""
+    tracer: str = ""
+    """Where a host finds the function that makes its tracer: `module:name`."""
     bus_options: dict[str, Any] = {}
 
 

@@ -40,12 +40,15 @@ def begin() -> None:
     import msgspec
 
     fd = int(sys.argv[1])
-    line = b""
-    while not line.endswith(b"\n"):
+    said = b""
+    while b"\n" not in said:
         data = os.read(fd, 65536)
         if not data:
             return  # the orchestrator died before it said anything
-        line += data
+        said += data
+    line, _, more = said.partition(b"\n")
+    if more:
+        return  # told to stop before it began
     config = msgspec.json.decode(line, type=HostConfig)
     sys.path[:] = config.path
     sys.argv = [f"three-mode host {config.label}"]

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import os
 import signal
+import sys
 from typing import Any
 
 from three_mode.agents import spawning
@@ -14,6 +15,7 @@ from three_mode.agents.host.watchdog import Watchdog
 from three_mode.agents.link import Link
 from three_mode.agents.orders import ORCHESTRATOR, Failed, host_name
 from three_mode.agents.population import Population
+from three_mode.agents.tracing import load_tracer
 from transports.bus import Bus, BusError, BusOptions, Encoded
 
 
@@ -32,6 +34,8 @@ async def serve(config: HostConfig, fd: int) -> None:
     loop.add_signal_handler(signal.SIGTERM, over.set)
     bus = await Bus.join(config.bus, BusOptions(label=config.label, create=False, **config.bus_options))
     link = Link(bus, config.default_within)
+    if config.tracer:
+        link.tracer = load_tracer(config.tracer)
 
     def tell_supervisor(failed: Failed) -> None:
         try:
@@ -41,6 +45,10 @@ async def serve(config: HostConfig, fd: int) -> None:
 
     population = Population(link, config.label, tell_supervisor)
     population.seed = config.seed
+    if config.record:
+        from three_mode.agents.recording.recorder import Recorder
+
+        population.tape = Recorder(config.record)
     service = HostService(population, lambda: watchdog.lag)
     await bus.register(host_name(config.label), service.on_request)
     gc.freeze()  # what was loaded lives as long as the process: the collector need not look at it
@@ -51,4 +59,17 @@ async def serve(config: HostConfig, fd: int) -> None:
     watchdog.stop()
     link.close()
     await bus.leave(within=0.2 if orphaned else 1.0)
-    watchdog.say(kind="left")
+    await _leave_nothing_behind()
+
+
+async def _leave_nothing_behind() -> None:
+    """Cancels what still runs. A handler that ignores that does not hold up the end of the process."""
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    if left:
+        _, stubborn = await asyncio.wait(left, timeout=0.3)
+        if stubborn:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(0)

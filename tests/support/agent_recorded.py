@@ -1,0 +1,76 @@
+"""Agents whose doings are recorded and replayed."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from three_mode import Agent, handler, on
+from three_mode.errors import NoSuchAgent
+
+PRICE = 2  # a test changes it to make a replay diverge
+
+
+class Market(Agent):
+    def __init__(self, start: float = 10.0) -> None:
+        self.price, self.log = start, [self.random.random()]
+
+    @handler
+    async def quote(self, item: str) -> float:
+        await asyncio.sleep(0.01)
+        self.price += self.random.random()
+        return self.price * len(item)
+
+    @handler
+    async def ticks(self, count: int) -> AsyncIterator[float]:
+        for _ in range(count):
+            yield self.random.random()
+
+
+class Trader(Agent):
+    """Uses time, chance, and every verb."""
+
+    def __init__(self) -> None:
+        self.notes: list[Any] = []
+        self.heard = 0
+
+    async def started(self) -> None:
+        self.notes.append(self.now())
+
+    @handler
+    async def trade(self, item: str) -> float:
+        begun = self.now()
+        price = await self.ref("market/0").ask(Market.quote, item)
+        quotes = await self.group("market").gather(Market.quote, item, within=5)
+        ticks = [tick async for tick in self.ref("market/1").stream(Market.ticks, 3)]
+        await asyncio.sleep(0.02)
+        paid = PRICE * (price + sum(quotes) + sum(ticks)) * self.random.random()
+        self.ref("trader/1").tell(Trader.note, [item, paid])
+        seen = await self.broadcast("deals.done", {"item": item, "paid": paid}).settled(0.05)
+        return round(paid + seen.seen + (self.now() - begun), 6)
+
+    @handler(concurrent=4)
+    async def beside(self, item: str) -> list[Any]:
+        self.notes.append(f"begin {item}")
+        price = await self.any("market").ask(Market.quote, item)
+        self.notes.append(price)
+        return list(self.notes)
+
+    @handler
+    async def refused(self) -> str:
+        try:
+            await self.ref("nobody/0").ask("x")
+        except NoSuchAgent as error:
+            return type(error).__name__
+        return "nothing"
+
+    @handler
+    def note(self, what: list[Any]) -> None:
+        self.notes.append(what)
+
+    @on("deals.*")
+    def hear(self, deal: dict[str, Any]) -> None:
+        self.heard += 1
+
+    @handler
+    def total(self) -> tuple[int, int]:
+        return self.heard, len(self.notes)

@@ -1,0 +1,1 @@
+"""Recording what agents do, and replaying it."""

@@ -1,0 +1,98 @@
+"""Where a replay puts its agents: a population without a bus."""
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
+
+from three_mode.agents import spawning
+from three_mode.agents.agent import Agent
+from three_mode.agents.calls import DEFAULT_WITHIN
+from three_mode.agents.cell import Cell, State
+from three_mode.agents.codec import decoder_for
+from three_mode.agents.declare import Spec, specs_of
+from three_mode.agents.letters import DeadLetters
+from three_mode.agents.link import Link
+from three_mode.agents.orders import SpawnOrder
+from three_mode.agents.population import Population
+from three_mode.agents.recording.events import Got, Made
+from three_mode.agents.requests import Arguments, Parts
+from three_mode.errors import ConfigurationError, ThreeModeError
+
+if TYPE_CHECKING:
+    from three_mode.agents.recording.tape import Tape
+
+
+class _NoLink:
+    """What a link is where there is nobody to talk to."""
+
+    bus = None
+    tracer = None
+    default_within = DEFAULT_WITHIN
+
+    def __init__(self) -> None:
+        self.letters = DeadLetters()
+
+
+class Stage:
+    def __init__(self, tape: "Tape", loop: asyncio.AbstractEventLoop) -> None:
+        self._population = Population(cast("Link", _NoLink()), "replay", lambda _: None)
+        self._population.tape = tape
+
+    def make(self, event: Made) -> None:
+        """A fresh agent in place of any that was there."""
+        group, _, _ = event.agent.partition("/")
+        self._population.seed = event.seed
+        kind = spawning.checked(event.target)
+        cell = Cell(event.agent, group, specs_of(kind), self._population)
+        cell.options = order = SpawnOrder(group, (), event.target, event.init)
+        cell.agent = spawning.make(kind, cell, order)
+        cell.state = State.RUNNING
+        if kind.started is not Agent.started:
+            self._starting = asyncio.get_running_loop().create_task(cell.agent.started())
+        self._population.cells[event.agent] = cell
+
+    def give(self, event: Got) -> None:
+        cell = self._population.cells.get(event.agent)
+        spec = cell.specs.get(event.handler) if cell is not None else None
+        if cell is None or spec is None:
+            raise ConfigurationError(f"{event.agent} has no handler {event.handler!r} any more")
+        cell.turn = event.turn - 1
+        asyncio.get_running_loop().call_soon(cell.begin, spec, Recorded(event), 0.0)
+
+
+class Recorded:
+    """A message out of a recording. Its answer goes nowhere; the tape compares it."""
+
+    trace = ""
+    deadline = float("inf")
+
+    def __init__(self, event: Got) -> None:
+        self._event = event
+        self.streams, self.tells, self.sender, self.raw = event.streams, False, event.sender, event.call
+        self.heard = event.heard
+        self.answered = False
+
+    def arguments(self, agent: str, spec: Spec) -> Arguments:
+        if self._event.heard:
+            return (decoder_for(spec.schema.parameters[0].hint)(self._event.call),), {}
+        return spec.schema.decode_call(agent, spec.name, self._event.call)
+
+    def answer(self, result: Any) -> None:
+        self.answered = True
+
+    def refuse(self, error: ThreeModeError) -> None:
+        self.answered = True
+
+    def abandoned(self) -> None:
+        self.answered = True
+
+    def on_cancel(self, callback: Callable[[str], None]) -> None:
+        """Nobody waits."""
+
+    def open_stream(self) -> Parts:
+        return _Nowhere()
+
+
+class _Nowhere:
+    async def send(self, part: Any) -> None:
+        """The tape has it."""

@@ -1,0 +1,252 @@
+"""Requests and verbs with a tape in between."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import AbstractContextManager, aclosing, nullcontext
+from typing import Any, Self
+
+from three_mode.agents.calls import current
+from three_mode.agents.codec import decode_any, decoder_for, encode
+from three_mode.agents.declare import Spec
+from three_mode.agents.gathering import Gathered
+from three_mode.agents.receipts import Seen
+from three_mode.agents.recording.tape import Tape
+from three_mode.agents.refs import AgentGroup, Handler
+from three_mode.agents.requests import Arguments, Incoming, Parts
+from three_mode.agents.streams import Stream
+from three_mode.agents.verbs import Sent, Voice, read, target
+from three_mode.errors import ThreeModeError
+from three_mode.messages import (
+    Chunk,
+    LLMRequest,
+    LLMResponse,
+    decode_error,
+    encode_error,
+    from_msgpack,
+    to_msgpack,
+)
+
+_seen = decoder_for(Seen)
+
+
+class TapedRequest:
+    """A request whose answer is written down."""
+
+    __slots__ = ("_agent", "_inner", "_tape", "_turn")
+
+    def __init__(self, inner: Incoming, tape: Tape, agent: str, turn: int) -> None:
+        self._inner, self._tape, self._agent, self._turn = inner, tape, agent, turn
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def arguments(self, agent: str, spec: Spec) -> Arguments:
+        return self._inner.arguments(agent, spec)
+
+    def answer(self, result: Any) -> None:
+        self._tape.ended(self._agent, self._turn, "result", encode(result))
+        self._inner.answer(result)
+
+    def refuse(self, error: ThreeModeError) -> None:
+        self._tape.ended(self._agent, self._turn, "error", encode(f"{type(error).__name__}: {error.message}"))
+        self._inner.refuse(error)
+
+    def abandoned(self) -> None:
+        self._tape.ended(self._agent, self._turn, "cancelled", b"")
+        self._inner.abandoned()
+
+    def open_stream(self) -> Parts:
+        return _TapedParts(self, self._inner.open_stream())
+
+
+class _TapedParts:
+    def __init__(self, request: TapedRequest, inner: Parts) -> None:
+        self._request, self._inner = request, inner
+
+    async def send(self, part: Any) -> None:
+        self._request._tape.ended(self._request._agent, self._request._turn, "part", encode(part))
+        await self._inner.send(part)
+
+
+class TapedVoice(Voice):
+    """The verbs of an agent whose doings are on a tape."""
+
+    __slots__ = ("_inner", "_tape")
+
+    def __init__(self, inner: Voice, tape: Tape) -> None:
+        super().__init__(inner.link, inner.name, inner.cell)
+        self._inner, self._tape = inner, tape
+
+    def _turn(self) -> int:
+        call = current.get()
+        return call.turn if call.agent == self.name else 0
+
+    async def ask(
+        self, to: str, handler: Handler, given: tuple[Any, ...], named: dict[str, Any], within: float | None
+    ) -> Any:
+        topic, payload, decode, _ = target(to, handler, given, named)
+
+        async def perform() -> bytes:
+            return encode(await self._inner.ask(to, handler, given, named, within))
+
+        raw = await self._tape.waited(self.name, self._turn(), "ask", _what(to, topic, payload), perform)
+        return read(decode, raw, to, topic)
+
+    def tell(self, to: str, handler: Handler, given: tuple[Any, ...], named: dict[str, Any]) -> Sent:
+        topic, payload, _, _ = target(to, handler, given, named)
+        sent: list[Sent] = []
+
+        def perform() -> bytes:
+            sent.append(self._inner.tell(to, handler, given, named))
+            return b""
+
+        self._tape.at_once(self.name, self._turn(), "tell", _what(to, topic, payload), perform)
+        return sent[0] if sent else Sent(None)
+
+    def broadcast(self, topic: str, item: Any) -> Any:
+        receipt: list[Any] = []
+
+        def perform() -> bytes:
+            receipt.append(self._inner.broadcast(topic, item))
+            return b""
+
+        self._tape.at_once(self.name, self._turn(), "broadcast", _what(topic, "", encode(item)), perform)
+        return _TapedReceipt(self, topic, receipt[0] if receipt else None)
+
+    def stream(
+        self, to: str, handler: Handler, given: tuple[Any, ...], named: dict[str, Any], within: float | None
+    ) -> Stream:
+        topic, payload, decode, _ = target(to, handler, given, named)
+
+        async def perform() -> AsyncGenerator[bytes, None]:
+            async with self._inner.stream(to, handler, given, named, within) as parts:
+                async for part in parts:
+                    yield encode(part)
+
+        parts = self._tape.parts(self.name, self._turn(), "stream", _what(to, topic, payload), perform)
+        return Stream(_Source(parts), decode, self.link, to, topic)
+
+    async def gather(
+        self, names: Sequence[str], handler: Handler, given: tuple[Any, ...], named: dict[str, Any],
+        within: float | None, quorum: int | None,
+    ) -> Gathered:  # fmt: skip
+        whom = names[0] if names else "nobody"
+        topic, payload, decode, _ = target(whom, handler, given, named)
+
+        async def perform() -> bytes:
+            got = await self._inner.gather(names, handler, given, named, within, quorum)
+            errors = {name: encode_error(error) for name, error in got.errors.items()}
+            return encode([{name: encode(value) for name, value in got.values.items()}, errors, got.missing])
+
+        what = _what(" ".join(names), topic, payload)
+        values, errors, missing = decode_any(
+            await self._tape.waited(self.name, self._turn(), "gather", what, perform)
+        )
+        return Gathered(
+            {name: read(decode, value, name, topic) for name, value in values.items()},
+            {name: decode_error(error) for name, error in errors.items()}, tuple(missing), quorum,
+        )  # fmt: skip
+
+    def group(self, name: str) -> AgentGroup:
+        def perform() -> bytes:
+            return encode(list(self._inner.group(name)._numbers))
+
+        raw = self._tape.at_once(self.name, self._turn(), "group", name.encode(), perform)
+        return AgentGroup(name, decode_any(raw), self)
+
+    def now(self, perform: Callable[[], float]) -> float:
+        raw = self._tape.at_once(self.name, self._turn(), "now", b"", lambda: encode(perform()))
+        return float(decode_any(raw))
+
+    @property
+    def roles(self) -> Any:
+        bus: Any = self.link.bus  # a replay has none
+        return _AnyHost(self) if bus is None else self._inner.roles
+
+    @property
+    def llm(self) -> Any:
+        return _TapedModels(self)
+
+
+class _AnyHost:
+    """In a replay there are no hosts to choose from."""
+
+    def __init__(self, voice: TapedVoice) -> None:
+        self._voice = voice
+
+    def chosen(self, role: str) -> AbstractContextManager[str]:
+        return nullcontext(f"any:{role}@")
+
+
+class _TapedReceipt:
+    def __init__(self, voice: TapedVoice, topic: str, receipt: Any) -> None:
+        self._voice, self._topic, self._receipt = voice, topic, receipt
+
+    def __await__(self) -> Any:
+        if self._receipt is not None:
+            yield from self._receipt.__await__()
+        return self
+
+    async def settled(self, within: float = 1.0) -> Seen:
+        async def perform() -> bytes:
+            return encode(await self._receipt.settled(within))
+
+        voice = self._voice
+        raw = await voice._tape.waited(voice.name, voice._turn(), "settled", self._topic.encode(), perform)
+        seen: Seen = _seen(raw)
+        return seen
+
+
+class _Source:
+    """Parts from a tape, as a stream takes them."""
+
+    def __init__(self, parts: AsyncIterator[bytes]) -> None:
+        self._parts = parts
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._parts.aclose()  # type: ignore[attr-defined]
+
+    async def __anext__(self) -> Any:
+        return _Raw(await anext(self._parts))
+
+
+class _Raw:
+    __slots__ = ("raw",)
+
+    def __init__(self, raw: bytes) -> None:
+        self.raw = raw
+
+
+class _TapedModels:
+    """A connection to models whose answers are on the tape."""
+
+    def __init__(self, voice: TapedVoice) -> None:
+        self._voice = voice
+
+    async def chat_completion(self, request: LLMRequest) -> LLMResponse:
+        async def perform() -> bytes:
+            return to_msgpack(await self._voice._inner.llm.chat_completion(request))
+
+        voice = self._voice
+        raw = await voice._tape.waited(voice.name, voice._turn(), "llm", to_msgpack(request), perform)
+        return from_msgpack(LLMResponse, raw)
+
+    async def stream(self, request: LLMRequest) -> AsyncIterator[Any]:
+        async def perform() -> AsyncGenerator[bytes, None]:
+            async for chunk in self._voice._inner.llm.stream(request):
+                yield to_msgpack(chunk)
+
+        voice = self._voice
+        parts = voice._tape.parts(voice.name, voice._turn(), "llm", to_msgpack(request), perform)
+        async with aclosing(parts) as open_parts:  # type: ignore[type-var]
+            async for part in open_parts:
+                yield from_msgpack(Chunk, part)  # type: ignore[arg-type]
+
+
+def _what(to: str, topic: str, payload: bytes) -> bytes:
+    """What must come again: whom, which handler, with what. Which host an `any` went to is no part of it."""
+    if to.startswith("any:"):
+        to = to.partition("@")[0]
+    return encode([to, topic, payload])

@@ -1,0 +1,48 @@
+"""`three-mode agents BUS`: the hosts and agents of a running bus, once."""
+
+import argparse
+import asyncio
+
+import msgspec
+from rich.console import Console
+
+from three_mode.agents.board import Board
+from three_mode.cli.agents_view import tables
+from three_mode.errors import ThreeModeError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bus", help="the name of the bus, as its orchestrator has it")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument(
+        "--letters", action="store_true", help="dead letters instead: messages that reached nobody"
+    )
+    parser.add_argument("--events", action="store_true", help="what happened to hosts and agents instead")
+
+
+def run(options: argparse.Namespace) -> int:
+    console = Console()
+    try:
+        return asyncio.run(_show(options, console))
+    except ThreeModeError as error:
+        console.print(f"[red]{error}[/red]")
+        return 1
+
+
+async def _show(options: argparse.Namespace, console: Console) -> int:
+    async with Board(options.bus) as board:
+        if options.letters or options.events:
+            found = await (board.letters() if options.letters else board.events())
+            if options.json:
+                print(msgspec.json.encode(found).decode())
+            else:
+                for one in found:
+                    console.print(one, highlight=False, soft_wrap=True)
+            return 0
+        table = await board.table()
+    if options.json:
+        print(msgspec.json.encode(table).decode())
+    else:
+        for shown in tables(table):
+            console.print(shown)
+    return 0

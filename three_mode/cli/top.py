@@ -1,0 +1,96 @@
+"""`three-mode top BUS`: a live table of a running bus. Keys: s sort, up and down choose, p pause, r restart, k kill, q quit."""
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import msgspec
+from rich.console import Console, Group
+from rich.live import Live
+
+from three_mode.agents.board import Board
+from three_mode.cli.agents_view import View, tables
+from three_mode.errors import ThreeModeError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bus", help="the name of the bus, as its orchestrator has it")
+    parser.add_argument("--every", type=float, default=1.0, metavar="SECONDS", help="between two looks (1)")
+    parser.add_argument(
+        "--times", type=int, default=0, metavar="N", help="end after so many looks (0: until q)"
+    )
+    parser.add_argument("--json", action="store_true", help="one line of JSON for each look, for programs")
+
+
+def run(options: argparse.Namespace) -> int:
+    console = Console()
+    try:
+        return asyncio.run(_watch(options, console))
+    except ThreeModeError as error:
+        console.print(f"[red]{error}[/red]")
+        return 1
+
+
+async def _watch(options: argparse.Namespace, console: Console) -> int:
+    async with Board(options.bus) as board:
+        if options.json:
+            return await _as_json(board, options)
+        view, keys = View(), asyncio.Queue[str](maxsize=16)
+        with _keyboard(keys), Live(console=console, auto_refresh=False, screen=console.is_terminal) as live:
+            looks = 0
+            while not view.over:
+                table = await board.table()
+                view.seen(table)
+                live.update(Group(*tables(table, view, console.height)), refresh=True)
+                looks += 1
+                if looks == options.times:
+                    break
+                try:
+                    async with asyncio.timeout(options.every):
+                        order = view.key(await keys.get())
+                except TimeoutError:
+                    continue
+                if order is not None:
+                    try:
+                        await board.order(*order)
+                    except ThreeModeError as error:
+                        view.said = str(error)
+    return 0
+
+
+async def _as_json(board: Board, options: argparse.Namespace) -> int:
+    looks = 0
+    while True:
+        print(msgspec.json.encode(await board.table()).decode(), flush=True)
+        looks += 1
+        if looks == options.times:
+            return 0
+        await asyncio.sleep(options.every)
+
+
+@contextmanager
+def _keyboard(keys: "asyncio.Queue[str]") -> Iterator[None]:
+    """Single keys from the terminal, as they are pressed; nothing where there is none."""
+    if not sys.stdin.isatty():
+        yield
+        return
+    import termios
+    import tty
+
+    loop, fd = asyncio.get_running_loop(), sys.stdin.fileno()
+    before = termios.tcgetattr(fd)
+
+    def pressed() -> None:
+        if not keys.full():
+            keys.put_nowait(os.read(fd, 8).decode(errors="replace"))
+
+    tty.setcbreak(fd)
+    loop.add_reader(fd, pressed)
+    try:
+        yield
+    finally:
+        loop.remove_reader(fd)
+        termios.tcsetattr(fd, termios.TCSADRAIN, before)
