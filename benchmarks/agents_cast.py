@@ -66,7 +66,13 @@ async def bare_bus(processes: int, handlers: int) -> AsyncIterator[Bus]:
     script = "import sys, asyncio, uvloop; from benchmarks.agents_cast import member; uvloop.run(member(*sys.argv[1:3], int(sys.argv[3])))"
     started = [
         await asyncio.create_subprocess_exec(
-            sys.executable, "-c", script, name, str(number), str(handlers // processes), stdin=asyncio.subprocess.PIPE
+            sys.executable,
+            "-c",
+            script,
+            name,
+            str(number),
+            str(handlers // processes),
+            stdin=asyncio.subprocess.PIPE,
         )
         for number in range(processes)
     ]
@@ -89,5 +95,3 @@ def on_uvloop(work: Callable[[], Awaitable[Any]]) -> Any:
         return await work()
 
     return uvloop.run(main())
-
-

@@ -9,7 +9,8 @@ import pytest
 
 PUBLIC = {
     "three_mode": {
-        "Agent", "Chunk", "CommunicationMode", "LLMRequest", "LLMResponse", "Message", "Orchestrator", "ThreeModeError", "Tool",
+        "Agent", "Chunk", "CommunicationMode", "LLMConnection", "LLMRequest", "LLMResponse", "Message", "Orchestrator",
+        "ThreeModeError", "Tool",
         "Usage", "errors", "fold", "handler", "on",
     },
     "three_mode.agents": {

@@ -21,8 +21,8 @@ from three_mode.agents.letters import DeadLetter
 from three_mode.agents.link import Link
 from three_mode.agents.model import Model, ModelSource
 from three_mode.agents.orders import SpawnOrder, Table
-from three_mode.agents.refs import AgentGroup, AgentRef, RoleRef
 from three_mode.agents.recording import recorder
+from three_mode.agents.refs import AgentGroup, AgentRef, RoleRef
 from three_mode.agents.spawning import init_schema
 from three_mode.agents.supervision import Restart
 from three_mode.agents.talking import Talking
