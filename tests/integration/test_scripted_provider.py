@@ -21,7 +21,7 @@ from three_mode.testing import (
     quota_exhausted,
     rate_limited,
 )
-from transports.http2 import ConnectionLost, HTTP2Transport, SSEDecoder
+from transports.http2 import ConnectionLost, HTTP2Transport, Response, SSEDecoder
 
 WEATHER = ToolCall("weather", {"city": "Łódź"})
 
@@ -178,6 +178,11 @@ async def test_an_unknown_path_is_404() -> None:
         assert (await pool.fetch(request)).status == 404
 
 
+async def gather_into(pieces: list[bytes], response: Response) -> None:
+    async for data in response.body:
+        pieces.append(data)
+
+
 async def test_a_cut_in_the_middle_of_a_character() -> None:
     async with connected("http/1.1") as (pool, provider):
         whole = (await pool.fetch(streamed(provider))).content
@@ -187,10 +192,10 @@ async def test_a_cut_in_the_middle_of_a_character() -> None:
         middle = body.index("日".encode()) + 1
         provider.next(Turn(text=("日",)), fault=Fault(cut_body_after_bytes=middle))
         async with pool.request(streamed(provider)) as response:
-            got = b""
+            pieces: list[bytes] = []
             with pytest.raises(ConnectionLost, match="before the response was complete"):
-                while True:
-                    got += await response.chunk()
+                await gather_into(pieces, response)
+            got = b"".join(pieces)
         assert got == body[:middle]
         with pytest.raises(UnicodeDecodeError):
             got.decode()
