@@ -450,3 +450,27 @@ async def test_a_trace_tells_the_story_without_secrets() -> None:
         "request.sent", "response.head", "request.cancelled", "connection.closed",
     ]  # fmt: skip
     assert "secret-key" not in repr(story)
+
+
+async def test_a_hook_that_raises_harms_no_call(caplog: pytest.LogCaptureFixture) -> None:
+    def broken(name: str, info: object) -> None:
+        raise ValueError("mine")
+
+    async with connected("h2") as (pool, provider):
+        request = chat(provider)
+        replies = await asyncio.gather(pool.fetch(request, trace=broken), pool.fetch(request))
+        assert [reply.status for reply in replies] == [200, 200]
+        assert only(pool).lost == 0
+    assert "a trace hook raised at response.head" in caplog.text
+
+
+async def test_a_retiring_connection_does_not_stand_in_the_way_of_a_new_one() -> None:
+    async with connected("h2", PoolOptions(connections_per_origin=1)) as (pool, provider):
+        provider.next(Turn(), fault=Fault(stall_before_head=0.3))
+        first = asyncio.create_task(pool.fetch(chat(provider)))
+        await provider.until(lambda provider: bool(provider.seen))
+        lane(provider).goaway(1)
+        await asyncio.sleep(0.02)
+        assert (await pool.fetch(chat(provider))).status == 200
+        assert not first.done()
+        assert (await first).status == 200

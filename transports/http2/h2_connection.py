@@ -118,11 +118,8 @@ class H2Connection(Connection):
         options = self.pool.options
         if self._ping_sent_at is not None:
             if now - self._ping_sent_at >= options.ping_within:
-                self.abort(
-                    ConnectionLost(
-                        f"{self.pool.origin} did not answer a PING within {options.ping_within:g} s"
-                    )
-                )
+                why = f"{self.pool.origin} did not answer a PING within {options.ping_within:g} s"
+                self.abort(ConnectionLost(why))
             return
         if (not self.busy and now - self.idle_since >= options.idle_after) or (
             not self.retiring and now - self.opened_at >= options.retire_after
@@ -261,10 +258,9 @@ class H2Connection(Connection):
         self._unacknowledged += event.flow_controlled_length
         exchange = self._streams.get(event.stream_id)
         if exchange is not None:
-            if event.flow_controlled_length > len(event.data):
-                exchange.unacknowledged += event.flow_controlled_length - len(
-                    event.data
-                )  # padding is consumed by itself
+            padding = event.flow_controlled_length - len(event.data)
+            if padding:
+                self.consumed(exchange, padding)  # nobody else will
             if event.data:
                 exchange.on_data(event.data)
 
@@ -275,7 +271,7 @@ class H2Connection(Connection):
             try:
                 exchange.trailers = trailer_fields(event.headers)
             except PeerMisbehaved as error:
-                self._forget(exchange)
+                self._reset(exchange, ErrorCodes.PROTOCOL_ERROR)
                 exchange.fail(error)
 
     def _on_ended(self, event: Event) -> None:
