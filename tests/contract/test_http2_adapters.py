@@ -89,7 +89,7 @@ async def test_every_failure_is_one_of_the_librarys(library: Any, transport: Any
     stall = Fault(stall_before_head=FOREVER)
     async with serve("h2") as provider, client_for(library, transport, provider) as client:
         cases: list[tuple[Fault, dict[str, Any], str]] = [
-            (stall, {"timeout": 0.05}, "ReadTimeout"),
+            (stall, {"timeout": library.Timeout(5, read=0.05)}, "ReadTimeout"),
             (Fault(cut_after=0), {}, "ReadError"),
             (Fault(reset_after=-1), {}, "RemoteProtocolError"),
         ]
@@ -102,7 +102,7 @@ async def test_every_failure_is_one_of_the_librarys(library: Any, transport: Any
             assert caught.value.request.url.path == CHAT
         provider.next(Turn(), fault=Fault(stall_after=1))
         with pytest.raises(library.ReadTimeout):
-            await client.post(CHAT, json=BODY | {"stream": True}, timeout=0.05)
+            await client.post(CHAT, json=BODY | {"stream": True}, timeout=library.Timeout(5, read=0.05))
         with pytest.raises(library.LocalProtocolError):
             await client.post(CHAT, headers={"x": "a\nb"})
         with pytest.raises(library.UnsupportedProtocol):

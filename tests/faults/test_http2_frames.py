@@ -315,3 +315,25 @@ async def test_a_server_that_speaks_something_else() -> None:
     async with raw(script) as (pool, request):
         with pytest.raises((PeerMisbehaved, ConnectionLost)):
             await pool.fetch(request, timeouts=QUICK)
+
+
+async def test_padding_is_given_back() -> None:
+    """Padding counts against the windows, and no caller ever takes it: a stream of it must not stall."""
+
+    async def script(server: RawServer) -> None:
+        await server.greet()
+        stream = await server.request()
+        server.send(frame(HEADERS, END_HEADERS, stream, OK))
+        padded = frame(DATA, PADDED, stream, b"\xff" + b"\0" * 255)
+        sent = 0
+        for _ in range(20):
+            server.send(padded)
+            sent += 256
+            if sent >= 1_000 - 256:
+                _, _, _, payload = await server.until(WINDOW_UPDATE, stream)
+                sent -= int.from_bytes(payload, "big")
+        server.send(frame(DATA, END_STREAM, stream, b"fine"))
+
+    options = PoolOptions(protocol="h2", trust_env=False, stream_window=1_000)
+    async with raw(script, options) as (pool, request):
+        assert (await pool.fetch(request, timeouts=QUICK)).content == b"fine"

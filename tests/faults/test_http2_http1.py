@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
@@ -134,3 +135,28 @@ async def test_a_body_longer_than_declared_is_cut_there() -> None:
     async with answering(OK + b"more", OK) as (pool, request, _):
         assert (await pool.fetch(request, timeouts=QUICK)).content == b"ok"
         assert (await pool.fetch(request, timeouts=QUICK)).content == b"ok"
+
+
+async def test_a_unix_socket_and_a_local_address(tmp_path: Path) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        peers.append(writer.get_extra_info("peername"))
+        writer.write(OK)
+        await reader.read()
+        writer.close()
+
+    heads: list[bytes] = []
+    peers: list[object] = []
+    async with await asyncio.start_unix_server(serve, tmp_path / "socket"):
+        async with Pool(PoolOptions(unix_socket=str(tmp_path / "socket"))) as pool:
+            assert (
+                await pool.fetch(Request.to("GET", "http://model.local/x"), timeouts=QUICK)
+            ).content == b"ok"
+    assert heads[0].startswith(b"GET /x HTTP/1.1\r\nhost: model.local\r\n")
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        async with Pool(PoolOptions(trust_env=False, local_address="127.0.0.9")) as pool:
+            await pool.fetch(Request.to("GET", url), timeouts=QUICK)
+    peer = peers[1]
+    assert isinstance(peer, tuple)
+    assert peer[0] == "127.0.0.9"

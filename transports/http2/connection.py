@@ -25,6 +25,7 @@ class Connection(asyncio.Protocol):
         self.closed = False
         self.goodbye = ""  # what the peer said about why it closes
         self.ended_by: TransportError | None = None
+        self.left_at = 0.0  # when this side closed it
         self.opened_at = self.heard_at = self.idle_since = loop.time()
         self._flushing = False
 
