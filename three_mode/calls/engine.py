@@ -182,12 +182,8 @@ class Engine:
             hints is not None and hints.response == "skip"
         ):
             return None
-        return cache_key(
-            one.request,
-            f"{target.provider} {self._accounts.base_url(target.provider)}",
-            target.model,
-            self._accounts.tenant(target.provider),
-        )
+        where, tenant = self._accounts.identity(target.provider)
+        return cache_key(one.request, where, target.model, tenant)
 
     async def _kept(self, one: OneCall, key: bytes | None, target: Target) -> LLMResponse | None:
         hints = one.request.cache
