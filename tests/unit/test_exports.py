@@ -9,8 +9,8 @@ import pytest
 
 PUBLIC = {
     "three_mode": {
-        "Chunk", "CommunicationMode", "LLMRequest", "LLMResponse", "Message", "ThreeModeError", "Tool", "Usage", "errors",
-        "fold",
+        "Chunk", "CommunicationMode", "LLMConnection", "LLMRequest", "LLMResponse", "Message", "ThreeModeError", "Tool", "Usage",
+        "errors", "fold",
     },
     "three_mode.messages": {
         "CacheHints", "Chunk", "Finish", "FinishReason", "Folding", "Image", "LLMRequest", "LLMResponse", "Message", "Part",

@@ -200,8 +200,7 @@ class Engine:
     async def _keep(self, one: OneCall, key: bytes | None, reply: LLMResponse) -> None:
         if self._cache is not None and key is not None and keepable(reply):
             hints = one.request.cache
-            whole = msgspec.structs.replace(reply, steps=())
-            await self._cache.put(key, whole, hints.ttl if hints is not None else None)
+            await self._cache.put(key, reply, hints.ttl if hints is not None else None)
 
 
 async def _folded(opened: OpenReply) -> LLMResponse:
