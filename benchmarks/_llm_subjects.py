@@ -9,8 +9,7 @@ from typing import Any
 
 from benchmarks._http2_server import Server, installed
 from three_mode import LLMConnection, LLMRequest
-from three_mode.calls.accounts import Account
-from three_mode.connection import ConnectionOptions
+from three_mode.connection import Account, ConnectionOptions
 from three_mode.policies import Policies
 from transports.http2 import Pool, PoolOptions, Request
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -49,6 +50,7 @@ async def calls(server: Server, context: Context) -> dict[str, list[float]]:
         if client is not None:
             subjects["openai SDK"] = lambda: client.chat.completions.create(model="gpt-4o", messages=MESSAGES)
         if client is not None and installed("litellm"):
+            os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # else its import tries the network
             import litellm
 
             litellm.suppress_debug_info = True

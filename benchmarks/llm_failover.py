@@ -7,8 +7,7 @@ from contextlib import AsyncExitStack
 
 from benchmarks.harness import Benchmark, Context, Row, Target
 from three_mode import LLMConnection, LLMRequest
-from three_mode.calls.accounts import Account
-from three_mode.connection import ConnectionOptions
+from three_mode.connection import Account, ConnectionOptions
 from three_mode.policies import FallbackOptions, Policies
 from three_mode.policies import Target as To
 from three_mode.testing import Answer, Certificates, Fault, ScriptedProvider, Turn

@@ -54,6 +54,8 @@ from three_mode.providers.capabilities import Capabilities, capabilities
 from three_mode.providers.estimate import estimate_tokens
 from transports.http2 import Pool, PoolOptions
 
+__all__ = ["Account", "ConnectionOptions", "Health", "LLMConnection", "Observing", "Progress", "ReplyStream"]
+
 Hook = Callable[[LLMResponse], LLMResponse | Awaitable[LLMResponse]]
 
 

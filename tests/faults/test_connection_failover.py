@@ -8,8 +8,7 @@ import pytest
 
 from tests.support.provider_servers import QUICK, connected, hello, several
 from three_mode import errors
-from three_mode.calls.accounts import Account
-from three_mode.connection import ConnectionOptions
+from three_mode.connection import Account, ConnectionOptions
 from three_mode.policies import BreakerOptions, FallbackOptions, HedgeOptions, Policies, RetryOptions
 from three_mode.testing import (
     Answer,

@@ -167,7 +167,7 @@ async def test_a_multiplier_of_tokens_is_in_the_cost() -> None:
     prices = Prices({"claude-opus-4-5": Price(input=Decimal(10**6), output=Decimal(10**7))})
     from tests.support.provider_servers import transport
     from three_mode import LLMConnection
-    from three_mode.calls.accounts import Account
+    from three_mode.connection import Account
     from three_mode.testing import ScriptedProvider
 
     async with ScriptedProvider("h2c") as server:

@@ -11,8 +11,7 @@ import pytest
 
 from tests.support.provider_servers import hello
 from three_mode import errors
-from three_mode.calls.accounts import Account
-from three_mode.connection import ConnectionOptions
+from three_mode.connection import Account, ConnectionOptions
 from three_mode.messages import LLMResponse
 from three_mode.sync import LLMConnection
 from transports.http2 import PoolOptions

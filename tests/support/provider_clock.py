@@ -1,6 +1,7 @@
 """A clock that stands still until a test moves it."""
 
 import asyncio
+from collections.abc import Callable
 
 
 class FakeClock:
@@ -19,6 +20,12 @@ class FakeClock:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._sleepers.append((self.time + seconds, future))
         await future
+
+    def call_later(self, seconds: float, what: Callable[[], None]) -> "asyncio.Future[None]":
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        future.add_done_callback(lambda done: None if done.cancelled() else what())
+        self._sleepers.append((self.time + seconds, future))
+        return future
 
     async def advance(self, seconds: float) -> None:
         await settle()

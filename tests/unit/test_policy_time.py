@@ -315,8 +315,14 @@ async def test_a_late_result_is_discarded_and_cancelling_the_race_cancels_both()
     gate = asyncio.Event()
     discarded: list[str] = []
 
+    cancelled: list[str] = []
+
     async def runner(name: str) -> str:
-        await gate.wait()
+        try:
+            await gate.wait()
+        except asyncio.CancelledError:
+            cancelled.append(name)
+            raise
         return name
 
     race = asyncio.ensure_future(
@@ -325,7 +331,7 @@ async def test_a_late_result_is_discarded_and_cancelling_the_race_cancels_both()
     await clock.advance(1)
     gate.set()
     winner, _ = await race
-    assert sorted([winner, *discarded]) == ["1", "2"]
+    assert sorted([winner, *discarded, *cancelled]) == ["1", "2"], "a result was lost"
     gate.clear()
     race = asyncio.ensure_future(hedged(lambda: runner("1"), lambda: runner("2"), 1.0, clock=clock))
     await clock.advance(1)
@@ -334,6 +340,46 @@ async def test_a_late_result_is_discarded_and_cancelling_the_race_cancels_both()
         await race
     await settle()
     assert len(asyncio.all_tasks()) == 1
+
+
+async def test_the_callers_own_cancellation_is_not_taken_for_ours() -> None:
+    clock = FakeClock()
+    discarded: list[str] = []
+
+    async def slow() -> str:
+        await asyncio.sleep(1000)
+        return "first"
+
+    async def quick() -> str:
+        task.cancel()  # the caller leaves in the moment that the second wins
+        return "second"
+
+    task = asyncio.ensure_future(hedged(slow, quick, 1.0, discarded.append, clock))
+    await clock.advance(1)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert discarded == ["second"]
+
+
+async def test_the_second_saves_a_first_that_fails_late() -> None:
+    clock = FakeClock()
+    gates = asyncio.Event(), asyncio.Event()
+
+    async def fails() -> str:
+        await gates[0].wait()
+        raise errors.ServerError("x")
+
+    async def second() -> str:
+        await gates[1].wait()
+        return "second"
+
+    task = asyncio.ensure_future(hedged(fails, second, 1.0, clock=clock))
+    await clock.advance(1)
+    gates[0].set()
+    await settle()
+    gates[1].set()
+    assert await task == ("second", True)
+    assert task.cancelling() == 0
 
 
 # Attempts

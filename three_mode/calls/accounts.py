@@ -43,6 +43,7 @@ class Accounts:
         self._pool = pool
         self._learn = learn
         self._profiles: dict[str, Profile] = {}
+        self._identities: dict[str, tuple[str, str]] = {}
         self._read: dict[str, ProviderSettings] = {}
 
     @staticmethod
@@ -97,10 +98,14 @@ class Accounts:
     def model(self, provider: str) -> str | None:
         return self.settings(provider).model or self.profile(provider).default_model
 
-    def tenant(self, provider: str) -> str:
-        """Whose key it is, without the key."""
-        key = self.key(provider)
-        return key.fingerprint() if key is not None else ""
+    def identity(self, provider: str) -> tuple[str, str]:
+        """Where calls go and whose key they carry, without the key: what tells the caches of two accounts apart."""
+        found = self._identities.get(provider)
+        if found is None:
+            key = self.key(provider)
+            found = (f"{provider} {self.base_url(provider)}", key.fingerprint() if key is not None else "")
+            self._identities[provider] = found
+        return found
 
     def available(self, provider: str) -> bool:
         """Whether it can be tried at all: a key, or a program, or a provider that wants neither."""

@@ -182,12 +182,8 @@ class Engine:
             hints is not None and hints.response == "skip"
         ):
             return None
-        return cache_key(
-            one.request,
-            f"{target.provider} {self._accounts.base_url(target.provider)}",
-            target.model,
-            self._accounts.tenant(target.provider),
-        )
+        where, tenant = self._accounts.identity(target.provider)
+        return cache_key(one.request, where, target.model, tenant)
 
     async def _kept(self, one: OneCall, key: bytes | None, target: Target) -> LLMResponse | None:
         hints = one.request.cache
@@ -204,8 +200,7 @@ class Engine:
     async def _keep(self, one: OneCall, key: bytes | None, reply: LLMResponse) -> None:
         if self._cache is not None and key is not None and keepable(reply):
             hints = one.request.cache
-            whole = msgspec.structs.replace(reply, steps=())
-            await self._cache.put(key, whole, hints.ttl if hints is not None else None)
+            await self._cache.put(key, reply, hints.ttl if hints is not None else None)
 
 
 async def _folded(opened: OpenReply) -> LLMResponse:

@@ -50,6 +50,15 @@ def keepable(reply: LLMResponse) -> bool:
     return reply.finish_reason in KEEPABLE and bool(reply.parts)
 
 
+def weight(reply: LLMResponse) -> int:
+    """About how many bytes a reply takes: working it out exactly would cost more than all else here."""
+    total = 100
+    for part in reply.parts:
+        text = getattr(part, "text", None)
+        total += 50 + (len(text) if text is not None else len(_encode(part)))
+    return total + (len(_encode(reply.extra)) if reply.extra else 0)
+
+
 class MemoryCache:
     """The newest replies, up to a number and a size; the least recently used one goes first."""
 
@@ -75,7 +84,7 @@ class MemoryCache:
         return None
 
     async def put(self, key: bytes, reply: LLMResponse, ttl: float | None = None) -> None:
-        size = len(_encode(reply))
+        size = weight(reply)
         if key in self._kept:
             self._drop(key)
         if size > self._options.max_bytes:

@@ -2,7 +2,14 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Protocol
+
+
+class Timer(Protocol):
+    """Something that will happen."""
+
+    def cancel(self) -> None: ...
 
 
 class Clock(Protocol):
@@ -10,6 +17,7 @@ class Clock(Protocol):
 
     def now(self) -> float: ...
     async def sleep(self, seconds: float) -> None: ...
+    def call_later(self, seconds: float, what: Callable[[], None]) -> Timer: ...
 
 
 class MonotonicClock:
@@ -19,6 +27,9 @@ class MonotonicClock:
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+    def call_later(self, seconds: float, what: Callable[[], None]) -> Timer:
+        return asyncio.get_running_loop().call_later(seconds, what)
 
 
 MONOTONIC = MonotonicClock()

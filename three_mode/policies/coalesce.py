@@ -1,18 +1,33 @@
 """Identical calls in flight share one call. It lives as long as anybody waits for it, and no longer."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable
-from typing import Generic, TypeVar
+from collections.abc import Callable, Coroutine, Hashable
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
 
 class _Shared(Generic[T]):
-    __slots__ = ("task", "waiters")
+    """One call and a future for each that waits for it."""
+
+    __slots__ = ("task", "waiting")
 
     def __init__(self, task: asyncio.Task[T]) -> None:
         self.task = task
-        self.waiters = 0
+        self.waiting: set[asyncio.Future[T]] = set()
+
+    def ended(self) -> None:
+        task, waiting = self.task, [future for future in self.waiting if not future.done()]
+        if task.cancelled():
+            for future in waiting:
+                future.cancel()
+            return
+        error = task.exception()
+        for future in waiting:
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(task.result())
 
 
 class Coalescer(Generic[T]):
@@ -24,33 +39,30 @@ class Coalescer(Generic[T]):
     def __init__(self) -> None:
         self._shared: dict[Hashable, _Shared[T]] = {}
 
-    async def run(self, key: Hashable, make: Callable[[], Awaitable[T]]) -> tuple[T, bool]:
+    async def run(self, key: Hashable, make: Callable[[], Coroutine[Any, Any, T]]) -> tuple[T, bool]:
         """The result, and whether somebody else's call gave it."""
+        loop = asyncio.get_running_loop()
         shared = self._shared.get(key)
         joined = shared is not None
         if shared is None:
-            shared = self._shared[key] = _Shared(asyncio.ensure_future(_awaited(make)))
-            shared.task.add_done_callback(lambda _: self._forget(key, shared))
-        shared.waiters += 1
+            shared = self._shared[key] = _Shared(loop.create_task(make()))
+            shared.task.add_done_callback(lambda _, shared=shared: self._ended(key, shared))  # type: ignore[misc]
+        future: asyncio.Future[T] = loop.create_future()
+        shared.waiting.add(future)
         try:
-            return await asyncio.shield(shared.task), joined
+            return await future, joined
         except asyncio.CancelledError:
-            if shared.task.cancelled():  # it was the call that was cancelled, and so are we
-                raise
-            if shared.waiters == 1:
+            shared.waiting.discard(future)
+            if not shared.waiting and not shared.task.done():
                 self._forget(key, shared)
                 shared.task.cancel()
                 await asyncio.wait([shared.task])
             raise
-        finally:
-            shared.waiters -= 1
+
+    def _ended(self, key: Hashable, shared: "_Shared[T]") -> None:
+        self._forget(key, shared)
+        shared.ended()
 
     def _forget(self, key: Hashable, shared: "_Shared[T]") -> None:
         if self._shared.get(key) is shared:
             del self._shared[key]
-        if shared.task.done() and not shared.task.cancelled():
-            shared.task.exception()  # looked at: every waiter that is still there raises it
-
-
-async def _awaited(make: Callable[[], Awaitable[T]]) -> T:
-    return await make()

@@ -53,6 +53,8 @@ class Price(Struct, frozen=True, kw_only=True):
     cache_write: Decimal | None = None
 
     def of(self, usage: Usage) -> Decimal:
+        if not usage.cache_read_tokens and not usage.cache_write_tokens:
+            return (usage.input_tokens * self.input + usage.output_tokens * self.output) / MILLION
         plain = max(0, usage.input_tokens - usage.cache_read_tokens - usage.cache_write_tokens)
         read = self.input if self.cache_read is None else self.cache_read
         write = self.input if self.cache_write is None else self.cache_write
@@ -78,11 +80,10 @@ class Prices:
             threading.Thread(target=import_module, args=("genai_prices",), daemon=True).start()
 
     def cost(self, provider: str, model: str, usage: Usage) -> Decimal | None:
-        own = self._own.get(f"{provider}/{model}") or self._own.get(model)
-        if own is not None:
-            return own.of(usage)
-        if provider in ("ollama",):
-            return None
+        if self._own:
+            own = self._own.get(f"{provider}/{model}") or self._own.get(model)
+            if own is not None:
+                return own.of(usage)
         return _from_library(provider, model, usage)
 
 

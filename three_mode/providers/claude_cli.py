@@ -25,7 +25,7 @@ from three_mode.providers.anthropic_reply import MessageEvents, usage
 from three_mode.providers.anthropic_request import turns
 from three_mode.providers.pieces import encode_json, refuse, text_of
 from three_mode.providers.profile import Profile
-from three_mode.providers.refusals import bad_reply, unmasked_free
+from three_mode.providers.refusals import bad_reply, without_keys
 from three_mode.providers.stream import LineDecoder
 
 BASE = (
@@ -182,5 +182,5 @@ def failed(profile: Profile, said: str, status: int | None = None) -> LLMError:
     hint = "run `claude` once and log in" if kind is AuthenticationError else None
     code = f"exit {status}" if status is not None else None
     return kind(
-        f"{profile.name}: {unmasked_free(said.strip())[:500]}", provider=profile.name, code=code, hint=hint
+        f"{profile.name}: {without_keys(said.strip())[:500]}", provider=profile.name, code=code, hint=hint
     )

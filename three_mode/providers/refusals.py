@@ -50,7 +50,7 @@ def refusal(
     kind = kind or by_status(status)
     if issubclass(kind, InvalidRequest) and _TOO_LONG.search(f"{message} {code or ''}"):
         kind = ContextLength
-    said = unmasked_free(message.strip())[:_LONGEST] or f"status {status}"
+    said = without_keys(message.strip())[:_LONGEST] or f"status {status}"
     error = kind(
         f"{profile.name}: {said}",
         provider=profile.name,
@@ -86,7 +86,7 @@ def _hint(error: LLMError, profile: Profile) -> str | None:
     return None
 
 
-def unmasked_free(text: str) -> str:
+def without_keys(text: str) -> str:
     """Some providers quote the key that they refuse; ours goes into no error."""
     return _SECRET.sub("[key]", text)
 
