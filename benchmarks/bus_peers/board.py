@@ -64,7 +64,7 @@ class Children:
     def pids(self) -> list[int]:
         return [child.pid for child in self._children]
 
-    def __enter__(self) -> "Children":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:

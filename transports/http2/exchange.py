@@ -133,6 +133,7 @@ class Exchange:
             self.error = TransportError("the response was closed before its end")
             self._stop_upload()
             self.source.cancelled(self)
+            self._wake()  # whoever waits for more in another task hears that there is none
         self.chunks.clear()
         self.size = 0
 
