@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from typing import Self
 
 _STAMP = struct.Struct("<q")
 PAYLOAD = {"id": 123456, "title": "what happened today", "tags": ["a", "b"], "score": 0.5, "body": "x" * 30}
