@@ -10,8 +10,10 @@ help: ## this list
 venv: ## .venv with everything that development needs
 	@$(PYTHON) scripts/venv.py
 
-demo: venv ## the main job, with figures
-	@$(BIN)/three-mode doctor && echo && $(BIN)/python -m agents_demo one_request
+demo: venv ## the main job: 512 agents, a local model, an endpoint, a crash, with figures
+	@$(BIN)/three-mode doctor
+	@echo
+	@$(BIN)/python -m agents_demo three_modes
 
 test: venv ## all tests that fit in minutes
 	@$(BIN)/python -m pytest

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Sequence
 
+import msgspec
+
 from three_mode.connection import LLMConnection
 from three_mode.errors import DeadlineExceeded, ThreeModeError
 from three_mode.messages import LLMRequest, LLMResponse, Usage
@@ -19,10 +21,10 @@ class Connected:
         self._connection, self._bus = connection, bus
 
     async def chat_completion(self, request: LLMRequest) -> LLMResponse:
-        return await self._connection.chat_completion(request)
+        return await self._connection.chat_completion(self._addressed(request))
 
     def stream(self, request: LLMRequest) -> Stream:
-        return self._connection.stream(request)
+        return self._connection.stream(self._addressed(request))
 
     async def embed(self, model: str, inputs: Sequence[str], within: float | None = None) -> Embedded:
         try:
@@ -32,6 +34,13 @@ class Connected:
             raise DeadlineExceeded(f"{model}: no vectors in the time allowed", model=model) from None
         words = sum(len(text.split()) for text in inputs)
         return Embedded(tuple(map(tuple, vectors)), model, Usage(input_tokens=words))
+
+    def _addressed(self, request: LLMRequest) -> LLMRequest:
+        """A client may leave `agent:` out, since from where it stands there is no bus: a role that is there is meant first."""
+        model = request.model or ""
+        if self._bus is None or ":" in model or model not in _roles(self._bus):
+            return request
+        return msgspec.structs.replace(request, model=f"agent:{model}")
 
     async def available_models(self) -> Sequence[ModelInfo]:
         """What answers now. A provider that does not say in time is left out: its models can be asked all the same."""
