@@ -183,7 +183,10 @@ async def _crash(console: Console, scouts: Any) -> None:
     os.kill(await scouts[0].ask(Scout.process), signal.SIGKILL)
     killed = time.perf_counter()
     lost = (await scouts.gather(Scout.process, within=5)).errors
-    while not (await scouts.gather(Scout.process, within=5)).complete:
+    while True:
+        answers = await scouts.gather(Scout.process, within=5)
+        if answers.complete:
+            break
         await asyncio.sleep(0.005)
     names = sorted({type(error).__name__ for error in lost.values()}) or ["nothing"]
     console.print(

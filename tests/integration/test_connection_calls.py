@@ -274,11 +274,10 @@ async def test_a_closed_connection_says_so() -> None:
             await llm.stream(hello()).text()
 
 
-@pytest.mark.parametrize("model", ["agent:brain", "gguf:x.gguf"])
-async def test_other_modes_are_unavailable_here_with_a_hint(model: str) -> None:
+async def test_an_agent_without_a_bus_is_unavailable_with_a_hint() -> None:
     async with connected() as (llm, _):
         with pytest.raises(errors.ModeUnavailable) as caught:
-            await llm.chat_completion(hello(model))
+            await llm.chat_completion(hello("agent:brain"))
         assert caught.value.hint
 
 
