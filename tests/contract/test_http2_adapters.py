@@ -1,6 +1,8 @@
 """The pool behind httpx and behind httpx2: the same requests, the same bodies, the library's own exceptions."""
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -169,12 +171,33 @@ async def test_a_closed_client(library: Any, transport: Any) -> None:
             await carrier.handle_async_request(library.Request("GET", provider.url))
 
 
-async def test_the_core_needs_neither_library() -> None:
-    import subprocess
-    import sys
-
-    code = "import sys, transports.http2; print([m for m in ('httpx', 'httpx2', 'httpcore') if m in sys.modules])"
-    done = await asyncio.to_thread(
-        subprocess.run, [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+def printed_by(code: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
-    assert done.stdout.strip() == "[]"
+    return done.stdout.strip()
+
+
+def test_the_core_needs_neither_library() -> None:
+    loaded = "[m for m in ('httpx', 'httpx2', 'httpcore') if m in sys.modules]"
+    assert printed_by(f"import sys, transports.http2; print({loaded})") == "[]"
+
+
+def test_a_missing_httpx2_says_which_extra_to_install() -> None:
+    code = """
+import sys
+sys.modules["httpx2"] = None
+try:
+    from transports.http2 import HTTPX2Transport
+except ImportError as error:
+    print(error)
+"""
+    assert printed_by(code) == "HTTPX2Transport needs httpx2: pip install 'three-mode[httpx2]'"
+
+
+def test_without_an_asyncio_loop_the_error_says_so() -> None:
+    async def outside() -> None:
+        await HTTP2Transport(trust_env=False).handle_async_request(httpx.Request("GET", "http://localhost/"))
+
+    with pytest.raises(httpx.LocalProtocolError, match="trio is not"):
+        outside().send(None)

@@ -6,7 +6,7 @@ from typing import Self
 
 from transports.http2.deadlines import DeadlineTimer
 from transports.http2.dial import Dialer
-from transports.http2.errors import PoolClosed
+from transports.http2.errors import InvalidRequest, PoolClosed
 from transports.http2.exchange import Exchange
 from transports.http2.options import PoolOptions
 from transports.http2.origin_pool import OriginPool
@@ -101,7 +101,12 @@ class Pool:
         )
 
     def _origin(self, origin: Origin) -> OriginPool:
-        loop = asyncio.get_running_loop()
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise InvalidRequest(
+                "the pool needs a running asyncio loop (uvloop is one, trio is not)"
+            ) from None
         if loop is not self._loop:
             self._move_to(loop)
         pool = self._origins.get(origin)
