@@ -148,7 +148,12 @@ def zenoh(field: Field) -> Publisher:
     _ready(board)
     time.sleep(1.0)
     publisher = session.declare_publisher(TOPIC.replace(".", "/"))
-    return board, lambda: publisher.put(encode(PAYLOAD))
+
+    def publish() -> None:
+        assert session is not None  # a session ends with its last reference
+        publisher.put(encode(PAYLOAD))
+
+    return board, publish
 
 
 def iceoryx2(field: Field) -> Publisher:

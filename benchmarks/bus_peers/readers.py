@@ -152,7 +152,7 @@ def read_iceoryx2(address: str, handlers: Handlers) -> None:
     listener = event.listener_builder().create()
     handlers.ready()
     while True:
-        listener.blocking_wait_one()
+        listener.blocking_wait()
         while (sample := subscriber.receive()) is not None:
             payload = sample.payload()
             handlers.run(ctypes.string_at(payload.as_ptr(), payload.len()))
