@@ -8,7 +8,17 @@ from typing import Any
 import pytest
 
 from tests.support.bus import bus_name
-from transports.bus import BusOptions, CallCancelled, Closed, DeadlineExceeded, Kind, Message, NoSuchBus, NoSuchName, Request
+from transports.bus import (
+    BusOptions,
+    CallCancelled,
+    Closed,
+    DeadlineExceeded,
+    Kind,
+    Message,
+    NoSuchBus,
+    NoSuchName,
+    Request,
+)
 from transports.bus.sync import BlockingBus
 
 

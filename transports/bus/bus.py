@@ -103,7 +103,7 @@ class Bus:
         """Join the bus of that name, or start it."""
         self = cls(name, options or BusOptions())
         self._carrier, self.why = choose(name, self.options, self.label, self)
-        self._serving = Serving(self._answer, self.failed, self._carrier.shares_clock)
+        self._serving = Serving(self._answer, self.failed)
         await self._carrier.start()
         self._me = Peer(self._carrier.directory.members[self._carrier.id])
         _joined.add(self)
