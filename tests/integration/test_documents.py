@@ -14,10 +14,11 @@ LINK = re.compile(r"\[[^\]]+\]\((?P<target>[^)#:]+)\)")
 
 
 def examples() -> list[tuple[str, str]]:
-    """Each ```python block of the documents; a block that only sketches an interface is fenced as ```py."""
+    """Each ```python block of the documents that people use; decision notes sketch what was to be built."""
     return [
         (f"{document.relative_to(ROOT)}:{number}", found["code"])
         for document in DOCUMENTS
+        if "decisions" not in document.parts
         for number, found in enumerate(EXAMPLE.finditer(document.read_text()), 1)
     ]
 

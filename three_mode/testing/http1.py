@@ -32,7 +32,7 @@ class H1Server(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self._provider.connected(self)
+        self._provider.connected(self, cast("asyncio.Transport", transport))
 
     def data_received(self, data: bytes) -> None:
         try:

@@ -19,7 +19,7 @@ from h2.events import (
     WindowUpdated,
 )
 from h2.exceptions import H2Error
-from h2.settings import SettingCodes
+from h2.settings import SettingCodes, Settings
 from hyperframe.frame import GoAwayFrame
 
 from three_mode.testing.player import Gone
@@ -42,6 +42,7 @@ class H2Server(asyncio.Protocol):
         self.pings = 0  # from the client
         self.ping_acks = 0
         self.windows = 0  # bytes given back on the connection
+        self._silent = False
         self.terminated_with: int | None = None  # the code of the client's GOAWAY
 
     # asyncio's side
@@ -49,15 +50,20 @@ class H2Server(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
         behaviour = self.provider.behaviour
-        settings: dict[SettingCodes | int, int] = {SettingCodes.MAX_CONCURRENT_STREAMS: behaviour.max_streams}
+        settings = {
+            SettingCodes.MAX_CONCURRENT_STREAMS: behaviour.max_streams,
+            SettingCodes.MAX_HEADER_LIST_SIZE: 65_536,
+        }
         if behaviour.window is not None:
             settings[SettingCodes.INITIAL_WINDOW_SIZE] = behaviour.window
-        self.h2.update_settings(settings)
+        # In force from the first frame, where update_settings() would first tell the client h2's own defaults.
+        self.h2.local_settings = Settings(client=False, initial_values=settings)
         self.h2.initiate_connection()
         self.h2.increment_flow_control_window(2**24)
-        self.provider.connected(self)
+        self.provider.connected(self, cast("asyncio.Transport", transport))
         if behaviour.settings_delay:
-            asyncio.get_running_loop().call_later(behaviour.settings_delay, self.flush)
+            self._silent = True
+            asyncio.get_running_loop().call_later(behaviour.settings_delay, self._speak)
         else:
             self.flush()
 
@@ -117,7 +123,13 @@ class H2Server(asyncio.Protocol):
 
     # What tests do to a connection
 
+    def _speak(self) -> None:
+        self._silent = False
+        self.flush()
+
     def flush(self) -> None:
+        if self._silent:
+            return
         data = self.h2.data_to_send()
         if data and (self.provider.behaviour.answers_pings or not _only_ping_ack(data)):
             self.write(data)

@@ -26,6 +26,7 @@ from three_mode.testing.player import Wire, play
 from three_mode.testing.script import NO_FAULT, Answer, Fault, Header, Seen, Turn
 from three_mode.testing.wire import render
 
+BROKEN_HANDSHAKES = 0.05  # seconds
 Speaks = Literal["h2", "h2c", "http/1.1", "https/1.1"]
 Scripted = Turn | Answer | Callable[[Seen], Turn | Answer]
 
@@ -55,7 +56,9 @@ class ScriptedProvider:
         self.behaviour = behaviour or Behaviour()
         self.seen: list[Seen] = []
         self.connections: list[H1Server | H2Server] = []  # open ones
-        self.accepted = 0
+        self._transports: dict[H1Server | H2Server, asyncio.Transport] = {}
+        self.accepted = 0  # connections whose handshake is done
+        self._knocked = 0
         self.complaints: list[str] = []  # where a client broke the protocol
         self.port = 0
         self._tls = speaks in ("h2", "https/1.1")
@@ -97,9 +100,13 @@ class ScriptedProvider:
                 ["h2", "http/1.1"] if self.speaks == "h2" else ["http/1.1"]
             )
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: Chooser(self), "127.0.0.1", self.port, ssl=context)
+        self._server = await loop.create_server(self._knock, "127.0.0.1", self.port, ssl=context)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
+
+    def _knock(self) -> "Chooser":
+        self._knocked += 1
+        return Chooser(self)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -112,9 +119,14 @@ class ScriptedProvider:
             await asyncio.wait(self._tasks)
         for connection in list(self.connections):
             connection.cut()
+        try:
+            await self.until(lambda provider: not provider._transports, within=0.5)
+        except TimeoutError:
+            for transport in list(self._transports.values()):
+                transport.abort()
         await self._server.wait_closed()
-        for _ in range(3):
-            await asyncio.sleep(0)
+        # Handshakes that were broken off are known to asyncio alone, and need a moment to end.
+        await asyncio.sleep(BROKEN_HANDSHAKES if self._knocked > self.accepted else 0)
 
     # What it saw
 
@@ -147,13 +159,15 @@ class ScriptedProvider:
         seen.cancelled_at = asyncio.get_running_loop().time()
         self._news.set()
 
-    def connected(self, connection: H1Server | H2Server) -> None:
+    def connected(self, connection: H1Server | H2Server, transport: asyncio.Transport) -> None:
         self.connections.append(connection)
+        self._transports[connection] = transport
         self._news.set()
 
     def disconnected(self, connection: H1Server | H2Server) -> None:
         if connection in self.connections:
             self.connections.remove(connection)
+        self._transports.pop(connection, None)
         self._news.set()
 
     def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

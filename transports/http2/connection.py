@@ -36,6 +36,11 @@ class Connection(asyncio.Protocol):
 
     @property
     @abstractmethod
+    def places(self) -> int | None:
+        """How many calls at once it can carry; None while the server has not said so."""
+
+    @property
+    @abstractmethod
     def busy(self) -> int:
         """How many calls are on their way."""
 
@@ -105,6 +110,7 @@ class Connection(asyncio.Protocol):
         if self.busy:
             self._lose(exc)
         self.transport = None
+        self.pool.gone(self)
 
     def _lose(self, exc: Exception | None) -> None:
         why = f": {exc}" if exc is not None else ""

@@ -5,6 +5,7 @@ import os
 import ssl
 from typing import TYPE_CHECKING, Any, cast
 
+from transports.http2 import sockets
 from transports.http2.connection import Connection
 from transports.http2.errors import ConnectFailed, ProxyFailed, TimedOut, TLSFailed
 from transports.http2.h1_connection import H1Connection
@@ -17,8 +18,6 @@ from transports.http2.tunnel import Tunnel
 
 if TYPE_CHECKING:
     from transports.http2.origin_pool import OriginPool
-
-HAPPY_EYEBALLS_DELAY = 0.25  # RFC 8305
 
 
 class Dialer:
@@ -76,11 +75,12 @@ class Dialer:
         if options.unix_socket:
             await loop.create_unix_connection(lambda: protocol, options.unix_socket, **how)
             return
-        if options.local_address:
-            how["local_addr"] = (options.local_address, 0)
-        if isinstance(loop, asyncio.BaseEventLoop):  # uvloop tries one address after the other
-            how["happy_eyeballs_delay"] = HAPPY_EYEBALLS_DELAY
-        await loop.create_connection(lambda: protocol, origin.host, origin.port, **how)
+        sock = await sockets.connect(origin.host, origin.port, options.local_address)
+        try:
+            await loop.create_connection(lambda: protocol, sock=sock, **how)
+        except BaseException:
+            sock.close()
+            raise
 
     async def _through(self, proxy: Proxy, pool: "OriginPool") -> Connection:
         origin = pool.origin

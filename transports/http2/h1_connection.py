@@ -39,6 +39,10 @@ class H1Connection(Connection):
         return 0 if self.retiring or self.closed or self._exchange is not None else 1
 
     @property
+    def places(self) -> int:
+        return 1
+
+    @property
     def busy(self) -> int:
         return 0 if self._exchange is None else 1
 

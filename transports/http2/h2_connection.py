@@ -47,6 +47,7 @@ class H2Connection(Connection):
         self._blocked: dict[int, Exchange] = {}  # with more of a body than the windows let out
         self._next_id = 1
         self._limit = STREAMS_BEFORE_SETTINGS
+        self._settled = False  # the server's first SETTINGS are here
         self._unacknowledged = 0  # bytes received on the connection and not yet given back
         self._ping_sent_at: float | None = None
         self._give_back_stream = max(1, pool.options.stream_window // 2)
@@ -58,6 +59,10 @@ class H2Connection(Connection):
         if self.retiring or self.closed:
             return 0
         return self._limit - len(self._streams)
+
+    @property
+    def places(self) -> int | None:
+        return self._limit if self._settled else None
 
     @property
     def busy(self) -> int:
@@ -84,14 +89,18 @@ class H2Connection(Connection):
         self._streams[stream_id] = exchange
         body = request.body
         if isinstance(body, bytes):
-            self._engine.send_headers(stream_id, head, end_stream=not body)
-            if body:
+            self._engine.open_stream(stream_id, head, ends=not body)
+            engine = self._engine
+            window = engine.local_flow_control_window(stream_id)
+            if len(body) <= min(window, engine.max_outbound_frame_size) and self.writable:
+                if body:
+                    engine.send_piece(stream_id, body, ends=True)
+                exchange.on_sent()
+            else:
                 exchange.body_left = memoryview(body)
                 self._pump(exchange)
-            else:
-                exchange.on_sent()
         else:
-            self._engine.send_headers(stream_id, head)
+            self._engine.open_stream(stream_id, head, ends=False)
             exchange.uploader = self.loop.create_task(exchange.upload(self, body))
         self.flush_soon()
 
@@ -153,7 +162,7 @@ class H2Connection(Connection):
             frame = engine.max_outbound_frame_size
             while sent < len(data) and window > 0:
                 piece = data[sent : sent + min(window, frame)]
-                engine.send_data(exchange.stream_id, piece)
+                engine.send_piece(exchange.stream_id, piece, ends=False)
                 sent += len(piece)
                 window -= len(piece)
             if sent:
@@ -173,16 +182,8 @@ class H2Connection(Connection):
         """Sends of a body of bytes what can go now, and remembers the rest."""
         body = exchange.body_left
         assert body is not None
-        engine, stream_id = self._engine, exchange.stream_id
-        window = engine.local_flow_control_window(stream_id)
-        frame = engine.max_outbound_frame_size
-        if len(body) <= window and len(body) <= frame and self.writable:
-            engine.send_data(stream_id, body, end_stream=True)
-            left = body[:0]
-        else:
-            left = body[self.send(exchange, body) :]
-            if not left:
-                engine.end_stream(stream_id)
+        stream_id = exchange.stream_id
+        left = body[self.send(exchange, body) :]
         if left:
             if len(left) < len(body) or exchange.phase != "write":
                 exchange.on_sending()  # some progress: the time to write starts anew
@@ -191,6 +192,7 @@ class H2Connection(Connection):
         else:
             exchange.body_left = None
             self._blocked.pop(stream_id, None)
+            self._engine.end_stream(stream_id)
             exchange.on_sent()
 
     def _pump_blocked(self) -> None:
@@ -309,6 +311,7 @@ class H2Connection(Connection):
         )
 
     def _on_settings(self, event: Event) -> None:
+        self._settled = True
         limit = self._engine.remote_settings.max_concurrent_streams
         self._limit = min(limit, self.pool.options.streams_per_connection)
         self._pump_blocked()

@@ -19,6 +19,8 @@ from transports.http2.request import Origin
 from transports.http2.statistics import OriginStatistics
 from transports.http2.tracing import Trace
 
+GOODBYE = 0.5  # seconds that a closing pool gives its peers to answer TLS's close_notify
+
 
 class OriginPool:
     """Connections, a queue, and the counters of one origin."""
@@ -34,11 +36,13 @@ class OriginPool:
         self._trace = trace
         self.loop = asyncio.get_running_loop()
         self._connections: list[Connection] = []
+        self._leaving: set[Connection] = set()  # closed by this side; TLS still says goodbye
         self._queue: deque[Exchange] = deque()
         self._dials: set[asyncio.Task[Connection]] = set()
         # How many calls one connection takes; None until the first one told.
         self._places: int | None = None if dialer.may_speak_http2(origin) else 1
         self.closed: PoolClosed | None = None
+        self._all_gone: asyncio.Event | None = None
 
     # Calls
 
@@ -149,7 +153,8 @@ class OriginPool:
         if self._places is None:
             wanted = 1 - dialing - len(self._connections)
         else:
-            wanted = -(-len(self._queue) // self._places) - dialing
+            coming = dialing + sum(connection.places is None for connection in self._connections)
+            wanted = -(-len(self._queue) // self._places) - coming
         room = self.options.connections_per_origin - dialing - len(self._connections)
         if wanted > 0 and room > 0:
             # A call's own limit ends that call; the attempt goes on for whoever gave it longest.
@@ -216,12 +221,20 @@ class OriginPool:
         self.serve()
 
     def remove(self, connection: Connection) -> None:
-        """The connection is closed."""
+        """The connection is closed, or closing."""
+        if connection.transport is not None:
+            self._leaving.add(connection)
         if connection in self._connections:
             self._connections.remove(connection)
             self.note("connection.closed", {"age": self.loop.time() - connection.opened_at})
             if self._queue:
                 self.loop.call_soon(self.serve)
+
+    def gone(self, connection: Connection) -> None:
+        """Its socket is closed."""
+        self._leaving.discard(connection)
+        if self.closed is not None and not self._leaving and self._all_gone is not None:
+            self._all_gone.set()
 
     async def warm(self, within: float | None) -> None:
         """One connection, ready for a call."""
@@ -261,6 +274,15 @@ class OriginPool:
                 connection.close()
         if dials:
             await asyncio.wait(dials)
+        if self._leaving:
+            self._all_gone = asyncio.Event()
+            try:
+                await asyncio.wait_for(self._all_gone.wait(), GOODBYE)
+            except TimeoutError:
+                pass
+            for connection in list(self._leaving):
+                if connection.transport is not None:
+                    connection.transport.abort()
 
     # Tracing
 

@@ -89,9 +89,8 @@ class Pool:
             self._maintenance.cancel()
             self._maintenance = None
         if self._loop is asyncio.get_running_loop():
-            for pool in list(self._origins.values()):
-                await pool.close(self._closed)
-            await asyncio.sleep(0)  # what was written last leaves, and transports close
+            await asyncio.gather(*(pool.close(self._closed) for pool in self._origins.values()))
+            await asyncio.sleep(0)  # aborted transports close in the loop's next turn
         if self._timer is not None:
             self._timer.close()
 

@@ -23,7 +23,7 @@ class Proxy(NamedTuple):
 
 
 def parse_proxy(url: str) -> Proxy:
-    """`http://user:password@host:3128` or `host:3128`."""
+    """`http://NAME:PASSWORD@host:3128` or `host:3128`."""  # pragma: allowlist secret
     try:
         parts = urlsplit(url if "://" in url else f"http://{url}")
         port = parts.port

@@ -1,0 +1,93 @@
+"""Real servers for the HTTP/2 benchmarks, each a process of its own on loopback."""
+
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from three_mode.testing import Certificates
+
+ROOT = Path(__file__).resolve().parent.parent
+APP = "benchmarks._http2_app:app"
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where it listens, and what trusts it."""
+
+    url: str
+    certificates: Certificates | None = None
+
+    def ssl_context(self) -> ssl.SSLContext:
+        """A new one each time: a client sets its own offer of protocols on it."""
+        assert self.certificates is not None
+        return self.certificates.client_context()
+
+
+def installed(*packages: str) -> bool:
+    return all(find_spec(package) is not None for package in packages)
+
+
+@contextmanager
+def granian(*, tls: bool) -> Iterator[Server]:
+    """granian: hyper in Rust, with a Python application."""
+    with _process(
+        "granian", "--interface", "asgi", "--host", "127.0.0.1", "--http", "auto", "--no-ws", tls=tls
+    ) as server:
+        yield server
+
+
+@contextmanager
+def hypercorn() -> Iterator[Server]:
+    """hypercorn: Python throughout; takes a hundred streams a connection."""
+    with _process("hypercorn", tls=True) as server:
+        yield server
+
+
+@contextmanager
+def _process(name: str, *arguments: str, tls: bool) -> Iterator[Server]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    certificates = Certificates() if tls else None
+    with TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", name, *arguments, "--log-level", "error"]
+        if certificates is not None:
+            _, certificate, key = certificates.write(Path(folder))
+            flags = (
+                ("--ssl-certificate", "--ssl-keyfile") if name == "granian" else ("--certfile", "--keyfile")
+            )
+            command += [flags[0], certificate, flags[1], key]
+        command += ["--port", str(port)] if name == "granian" else ["--bind", f"127.0.0.1:{port}"]
+        process = subprocess.Popen(
+            [*command, APP], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        try:
+            _wait_for(port, process)
+            yield Server(f"{'https' if tls else 'http'}://localhost:{port}", certificates)
+        finally:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    until = time.monotonic() + 30
+    while process.poll() is None and time.monotonic() < until:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    raise RuntimeError("the benchmark's server did not come up")

@@ -1,0 +1,81 @@
+"""A connected TCP socket for a name that may have many addresses (RFC 8305, "happy eyeballs").
+
+The loops' own way either tries one address after the other (uvloop), so that a dead IPv6 route costs the whole time
+limit, or leaks sockets when it is cancelled half-way (asyncio before 3.13).
+"""
+
+import asyncio
+import socket
+from itertools import chain, zip_longest
+from typing import Any
+
+STAGGER = 0.25  # seconds before the next address is tried beside the ones that have not answered
+Address = tuple[socket.AddressFamily, Any]
+
+
+async def connect(host: str, port: int, local_address: str | None = None) -> socket.socket:
+    """The first address that answers. OSError where none does; cancellation leaves no socket behind."""
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    waiting = _interleaved([(family, address) for family, _, _, _, address in found])
+    attempts: set[asyncio.Task[socket.socket]] = set()
+    winner: socket.socket | None = None
+    failure: BaseException = OSError(f"{host} has no address")
+    try:
+        while waiting or attempts:
+            if waiting:
+                attempts.add(loop.create_task(_attempt(loop, waiting.pop(0), local_address)))
+            done, attempts = await asyncio.wait(
+                attempts, timeout=STAGGER if waiting else None, return_when=asyncio.FIRST_COMPLETED
+            )
+            for task in done:
+                error = task.exception()
+                if error is not None:
+                    failure = error
+                elif winner is None:
+                    winner = task.result()
+                else:
+                    task.result().close()
+            if winner is not None:
+                return winner
+        raise failure
+    finally:
+        try:
+            await _give_up(attempts)
+        except BaseException:
+            if winner is not None:
+                winner.close()
+            raise
+
+
+async def _attempt(
+    loop: asyncio.AbstractEventLoop, address: Address, local_address: str | None
+) -> socket.socket:
+    sock = socket.socket(address[0], socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if local_address is not None:
+            sock.bind((local_address, 0))
+        await loop.sock_connect(sock, address[1])
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+async def _give_up(attempts: set[asyncio.Task[socket.socket]]) -> None:
+    for task in attempts:
+        task.cancel()
+    if attempts:
+        await asyncio.wait(attempts)
+    for task in attempts:
+        if not task.cancelled() and task.exception() is None:
+            task.result().close()  # it came through in the very moment
+
+
+def _interleaved(addresses: list[Address]) -> list[Address]:
+    """One of each family in turn, beginning with the resolver's first choice."""
+    first = [address for address in addresses if address[0] == addresses[0][0]]
+    others = [address for address in addresses if address[0] != addresses[0][0]]
+    return [address for address in chain.from_iterable(zip_longest(first, others)) if address is not None]
