@@ -143,14 +143,14 @@ def llama(path: Path, context: int) -> Any:
     return Llama(str(path), n_ctx=context, n_threads=THREADS, n_threads_batch=THREADS, verbose=False)
 
 
-def raw_decode(path: Path, width: int, steps: int, context: int) -> float:
+def raw_decode(path: Path, width: int, steps: int, context: int, *, unified: bool = False) -> float:
     """Tokens a second of llama_decode and an argmax, with nothing around them."""
     from local_models.llama import Context, ContextShape, Weights
 
     weights = Weights(str(path), gpu_layers=0, mmap=True)
     kv = Context(
         weights,
-        ContextShape(sequences=width, tokens=width * context, batch=512, threads=THREADS, unified=False),
+        ContextShape(sequences=width, tokens=width * context, batch=512, threads=THREADS, unified=unified),
     )
     try:
         kv.tokens[:width], kv.sequence[:width], kv.wanted[:width] = 7, range(width), 1
