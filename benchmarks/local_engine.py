@@ -44,7 +44,9 @@ async def _fair(agents: int, rounds: int) -> float:
         async def live(agent: int) -> None:
             while time.perf_counter() < until:
                 answer = await subjects.ask_ours(engine, f"Count {agent}", 16, f"agent/{agent}", stream=False)
-                if time.perf_counter() < until:  # what is still queued then is answered, but says nothing of shares
+                if (
+                    time.perf_counter() < until
+                ):  # what is still queued then is answered, but says nothing of shares
                     served[agent] += answer.tokens
 
         greedy = [live(agent) for agent in range(agents // 10) for _ in range(9)]

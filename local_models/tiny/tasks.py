@@ -82,8 +82,7 @@ def filler(rng: random.Random) -> str:
 
 
 def facts(rng: random.Random, measure: bool, count: int) -> dict[str, str]:
-    keys = rng.sample(KEYS, count) if rng.random() < 0.85 else [word(rng) + word(rng) for _ in range(count)]
-    return {key: of_split(rng, "recall", value, measure) for key in keys}
+    return {key: of_split(rng, "recall", value, measure) for key in rng.sample(KEYS, count)}
 
 
 def system_of(rng: random.Random, known: dict[str, str], fillers: int) -> str:
