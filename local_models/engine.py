@@ -371,7 +371,8 @@ class Engine:
     def _write(self, step: Step, sampled: list[Call]) -> None:
         """Samples a token for every row that is at its end, and moves its call on."""
         logits = self.context.logits(len(sampled))
-        best: list[int] = logits.argmax(axis=1).tolist()
+        plain = any(self._tickets[call].sampler is None for call in sampled)
+        best: list[int] = logits.argmax(axis=1).tolist() if plain else []
         ends, write = self.weights.ends, self.scheduler.write
         now = time.monotonic()
         for index, call in enumerate(sampled):

@@ -18,7 +18,8 @@ HOW_TO_GET_SERVER = (
     "build llama-server from the llama.cpp sources inside the llama-cpp-python sdist (cmake -DCMAKE_BUILD_TYPE=Release "
     "-DBUILD_SHARED_LIBS=ON; target llama-server) and set LLAMA_SERVER to its path"
 )
-THREADS = int(os.environ.get("LOCAL_BENCHMARK_THREADS", "0")) or min(os.cpu_count() or 1, 2)
+# for all engines alike; one core is left for event loops and HTTP, as local_models does by default
+THREADS = int(os.environ.get("LOCAL_BENCHMARK_THREADS", "0")) or max((os.cpu_count() or 1) - 1, 1)
 
 
 @dataclass(slots=True)
