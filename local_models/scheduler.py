@@ -81,7 +81,7 @@ class Keep:
     length: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # frozen ones take three times as long to make, and there is one a token
 class Row:
     call: Call
     start: int
@@ -482,7 +482,8 @@ class Scheduler:
         """The step was computed."""
         for row in step.rows:
             row.call.computed += row.count
-            self._cells.grow(row.call.slot, row.count)
+            if self.limits.unified:
+                self._cells.grow(row.call.slot, row.count)
             if row.count > 1 or not row.call.written:
                 self._spend(row.call, row.count)
 
