@@ -23,7 +23,7 @@ from local_models.tiny import tasks, vocabulary
 from local_models.tiny.network import Shape, Weights, initial, logits
 
 BOS = vocabulary.IDS[vocabulary.BOS]
-WEIGHTS = {"recall": 0.28, "echo": 0.10, "add": 0.32, "count": 0.10, "tool": 0.20}
+WEIGHTS = {"recall": 0.44, "echo": 0.08, "add": 0.20, "count": 0.10, "tool": 0.18}
 # (end of the stage as a share of the time budget, tokens per row, rows per step, most turns, most filler sentences)
 STAGES = ((0.12, 64, 32, 0, 0), (0.60, 128, 16, 4, 1), (1.01, 160, 12, 4, 2))
 
