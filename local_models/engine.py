@@ -45,6 +45,7 @@ class Ticket:
     call: Call | None = None
     text: Text = field(default_factory=Text)
     sampler: Sampler | None = None
+    quiet: bool = False  # only the whole answer is wanted, and nothing in it can end it
     began: float = 0.0
     first: float = 0.0
     kept_text: list[str] = field(default_factory=list)
@@ -251,6 +252,7 @@ class Engine:
             if not ticket.sampling.plain_greedy:
                 ticket.sampler = Sampler(self.weights, ticket.sampling)
             ticket.text = Text(options.stop)
+            ticket.quiet = not (ticket.pieces or options.stop or options.logprobs >= 0)
             self.scheduler.submit(call)
         except QueueFull:
             self._over(ticket)
@@ -371,7 +373,8 @@ class Engine:
     def _write(self, step: Step, sampled: list[Call]) -> None:
         """Samples a token for every row that is at its end, and moves its call on."""
         logits = self.context.logits(len(sampled))
-        best: list[int] = logits.argmax(axis=1).tolist()
+        plain = any(self._tickets[call].sampler is None for call in sampled)
+        best: list[int] = logits.argmax(axis=1).tolist() if plain else []
         ends, write = self.weights.ends, self.scheduler.write
         now = time.monotonic()
         for index, call in enumerate(sampled):
@@ -388,6 +391,10 @@ class Engine:
                 self._finish(ticket, "stop")
                 continue
             write(call, token)
+            if ticket.quiet:  # nobody reads along: the text is made at the end
+                if call.written >= call.room:
+                    self._finish(ticket, "length")
+                continue
             text = ticket.text.feed(self.weights.piece(token))
             scores = (
                 (self._score(token, logits[index], ticket.options.logprobs),)
@@ -441,6 +448,9 @@ class Engine:
         )
         self.totals.finished += 1
         self.totals.completion_tokens += call.written
+        if ticket.quiet:
+            ticket.kept_tokens = call.tokens[call.prompt :]
+            ticket.kept_text.append(ticket.text.feed(b"".join(map(self.weights.piece, ticket.kept_tokens))))
         text = "".join(ticket.kept_text) + ticket.text.end()
         self._emit(
             ticket,

@@ -1,6 +1,7 @@
 """Who waits, and who is next: priority first, then the agent that was served least, then who came first. Pure.
 
-Service is counted in tokens computed. An agent that was away comes back at the level of those now being served: it can save up
+Service is counted in tokens. A call is charged what it will probably take when it gets its place, or an agent with many calls would
+get many places before the first is counted; what it did not take is given back. An agent that was away comes back at the level of those now being served: it can save up
 nothing, and owes what it owed. A bounded number of absent agents is remembered.
 """
 
@@ -23,12 +24,13 @@ CallT = TypeVar("CallT", bound=Waiting)
 
 
 class _Agent(Generic[CallT]):
-    __slots__ = ("calls", "present", "service")
+    __slots__ = ("calls", "present", "service", "stamp")
 
     def __init__(self, service: float) -> None:
         self.service = service
         self.present = 0  # calls that wait or run
         self.calls: list[tuple[int, int, CallT]] = []  # heap of (-priority, arrival, call)
+        self.stamp = 0  # of its one valid entry in the order; the others are dropped where they surface
 
 
 class Turns(Generic[CallT]):
@@ -36,11 +38,12 @@ class Turns(Generic[CallT]):
         self._agents: dict[str, _Agent[CallT]] = {}
         self._absent: OrderedDict[str, float] = OrderedDict()
         self._order: list[
-            tuple[int, float, int, str]
-        ] = []  # heap; keys only grow, so a stale one is put back
+            tuple[int, float, int, str, int]
+        ] = []  # heap of (-priority, service, arrival, agent, stamp)
         self._gone: set[int] = set()  # arrivals of calls that left the queue by themselves
         self._level = 0.0
         self._waiting = 0
+        self._stamps = 0
 
     def __len__(self) -> int:
         return self._waiting
@@ -62,8 +65,21 @@ class Turns(Generic[CallT]):
         """The call is in the queue: new, or preempted (its old arrival then puts it before its agent's later calls)."""
         agent = self._agents[call.agent]
         heapq.heappush(agent.calls, (-call.priority, call.arrival, call))
-        heapq.heappush(self._order, (-call.priority, agent.service, call.arrival, call.agent))
         self._waiting += 1
+        if agent.calls[0][2] is call:
+            self._enter(call.agent, agent, call)
+
+    def _enter(self, name: str, agent: _Agent[CallT], call: CallT) -> None:
+        self._stamps += 1
+        agent.stamp = self._stamps
+        heapq.heappush(self._order, (-call.priority, agent.service, call.arrival, name, agent.stamp))
+        if len(self._order) > 4 * len(self._agents) + 64:  # mostly dropped entries that never surfaced
+            self._order = [entry for entry in self._order if self._valid(entry)]
+            heapq.heapify(self._order)
+
+    def _valid(self, entry: tuple[int, float, int, str, int]) -> bool:
+        agent = self._agents.get(entry[3])
+        return agent is not None and agent.stamp == entry[4]
 
     def _top(self, agent: _Agent[CallT]) -> CallT | None:
         while agent.calls and agent.calls[0][1] in self._gone:
@@ -73,16 +89,20 @@ class Turns(Generic[CallT]):
     def peek(self) -> CallT | None:
         """The next call, left where it is."""
         while self._order:
-            priority, service, arrival, name = self._order[0]
-            agent = self._agents.get(name)
-            call = self._top(agent) if agent else None
-            if agent is None or call is None:
+            entry = self._order[0]
+            if not self._valid(entry):
                 heapq.heappop(self._order)
                 continue
-            if (-call.priority, agent.service, call.arrival) == (priority, service, arrival):
+            agent = self._agents[entry[3]]
+            call = self._top(agent)
+            if call is None:
+                heapq.heappop(self._order)
+                agent.stamp = 0
+                continue
+            now = (-call.priority, agent.service, call.arrival, entry[3], entry[4])
+            if now == entry:
                 return call
-            heapq.heapreplace(self._order, (-call.priority, agent.service, call.arrival, name))
-            # the same key may now be there twice; the second is found stale when its call has gone
+            heapq.heapreplace(self._order, now)  # it was served since it entered
         return None
 
     def take(self, call: CallT) -> None:
@@ -91,19 +111,24 @@ class Turns(Generic[CallT]):
         taken = heapq.heappop(agent.calls)[2]
         assert taken is call
         heapq.heappop(self._order)
+        agent.stamp = 0
         self._waiting -= 1
         self._level = max(self._level, agent.service)
         following = self._top(agent)
         if following is not None:
-            heapq.heappush(self._order, (-following.priority, agent.service, following.arrival, call.agent))
+            self._enter(call.agent, agent, following)
 
     def withdraw(self, call: CallT) -> None:
         """The call leaves the queue without having been taken."""
         self._gone.add(call.arrival)
         self._waiting -= 1
 
-    def serve(self, agent: str, tokens: int) -> None:
-        self._agents[agent].service += tokens
+    def serve(self, name: str, tokens: float) -> None:
+        """Charges an agent; a negative number gives back what it was charged too much."""
+        agent = self._agents[name]
+        agent.service += tokens
+        if tokens < 0 and (call := self._top(agent)) is not None:
+            self._enter(name, agent, call)
 
     def leave(self, call: CallT) -> None:
         """The call is over, wherever it was."""

@@ -280,6 +280,7 @@ class InProcess:
 
     async def statistics(self) -> Statistics:
         shape, how = self._shape, self._plan
+        counted = await self._on_engine(self._engine.statistics)
         return Statistics(
             path=self.summary.path,
             architecture=self.summary.architecture,
@@ -292,7 +293,7 @@ class InProcess:
             threads=how.threads,
             gpu_layers=how.gpu_layers,
             memory_bytes=self.memory_bytes,
-            **self._engine.statistics(),
+            **counted,
         )
 
     @property

@@ -12,7 +12,7 @@ import msgspec
 
 from local_models.backend import Ask, Backend, Deliver, Running
 from local_models.catalogue import find
-from local_models.errors import BadOption, ModelClosed
+from local_models.errors import BadOption, EngineFailed, ModelClosed, foreign
 from local_models.gguf import Summary
 from local_models.grammar import from_schema
 from local_models.options import DEFAULTS, Generate, GenerateChanges, LoadOptions, Lora, changed
@@ -53,7 +53,8 @@ class LocalModel:
 
             backend = await Isolated.start_worker(str(path), chosen)
         else:
-            from local_models.inprocess import InProcess
+            with foreign("run local models"):  # numpy and llama.cpp are of the `local` extra
+                from local_models.inprocess import InProcess
 
             making = asyncio.ensure_future(asyncio.to_thread(InProcess, str(path), chosen))
             try:
@@ -155,6 +156,10 @@ class LocalModel:
         if held[: len(tokens) - 1] != tuple(tokens[:-1]):
             await self.chat(messages, msgspec.structs.replace(how, max_tokens=1, schema=None, grammar=""))
             held, state = await self._backend.save(tokens)
+            if held[: len(tokens) - 1] != tuple(tokens[:-1]):
+                raise EngineFailed(
+                    "the conversation was evicted before it was saved", hint="raise `prefix_tokens`"
+                )
         body = struct.pack(f"<{len(held)}i", *held) + state
         return _STATE.pack(_MAGIC, hashlib.sha256(body).digest(), len(held)) + body
 

@@ -9,11 +9,10 @@ from types import TracebackType
 from typing import Self
 
 from local_models.catalogue import find
-from local_models.errors import ModelClosed, OutOfMemory
+from local_models.errors import ModelClosed, OutOfMemory, foreign
 from local_models.gguf import check, summarize
 from local_models.model import LocalModel
 from local_models.options import LoadOptions
-from local_models.sizing import machine, plan
 
 
 @dataclass(slots=True)
@@ -57,6 +56,9 @@ class ModelPool:
         return sum(place.size for place in self._places.values())
 
     def _size(self, name: str) -> int:
+        with foreign("run local models"):  # numpy is of the `local` extra
+            from local_models.sizing import machine, plan
+
         summary = summarize(check(str(find(name))))
         how = plan(summary, self._options, machine())
         return summary.file_bytes + how.kv_bytes

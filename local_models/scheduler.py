@@ -17,6 +17,7 @@ from local_models.cells import Cells
 from local_models.fairness import Turns
 from local_models.prefixes import PrefixTrie
 
+EXPECTED = 64  # tokens an answer is expected to have, if it may
 RESUME = 16  # free cells a preempted call waits for, beyond its own
 ROUND = 64  # tokens a call reads before the next one's turn in the same step
 
@@ -52,6 +53,8 @@ class Call:
     reused: int = 0
     preemptions: int = 0
     slot: int = -1
+    charged: int = 0  # to its agent
+    spent: int = 0
     leader: "Call | None" = None  # reads the beginning that this call waits to copy
     share: int = 0
 
@@ -78,7 +81,7 @@ class Keep:
     length: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # frozen ones take three times as long to make, and there is one a token
 class Row:
     call: Call
     start: int
@@ -163,7 +166,13 @@ class Scheduler:
 
     def write(self, call: Call, token: int) -> None:
         call.tokens.append(token)
-        self._turns.serve(call.agent, 1)
+        self._spend(call, 1)
+
+    def _spend(self, call: Call, tokens: int) -> None:
+        call.spent += tokens
+        if call.spent > call.charged:
+            self._turns.serve(call.agent, call.spent - call.charged)
+            call.charged = call.spent
 
     def finish(self, call: Call) -> None:
         """The call is over: answered, cancelled or failed. What it computed stays for re-use."""
@@ -171,6 +180,8 @@ class Scheduler:
             self._turns.withdraw(call)
         else:
             self._vacate(call, keep=True)
+        if call.spent != call.charged:
+            self._turns.serve(call.agent, call.spent - call.charged)
         self._turns.leave(call)
 
     def _vacate(self, call: Call, *, keep: bool) -> None:
@@ -296,6 +307,11 @@ class Scheduler:
                 if not self._make_room(self._need(call, own), {best} if best is not None else set()):
                     return
             self._turns.take(call)
+            expected = (
+                call.spent + len(call.tokens) - max(length, share) + min(call.room - call.written, EXPECTED)
+            )
+            self._turns.serve(call.agent, max(expected - call.charged, 0))
+            call.charged = max(expected, call.charged)
             self._seat(call, best, length, leader, share)
 
     def _need(self, call: Call, own: int) -> int:
@@ -466,9 +482,10 @@ class Scheduler:
         """The step was computed."""
         for row in step.rows:
             row.call.computed += row.count
-            self._cells.grow(row.call.slot, row.count)
+            if self.limits.unified:
+                self._cells.grow(row.call.slot, row.count)
             if row.count > 1 or not row.call.written:
-                self._turns.serve(row.call.agent, row.count)
+                self._spend(row.call, row.count)
 
     def no_room(self, step: Step) -> None:
         """The KV was fuller than counted; nothing of the step's rows was computed. Frees one thing, so that the next fits."""

@@ -12,8 +12,10 @@ from local_models.options import LoadOptions
 LONGEST_DEFAULT_CONTEXT = 4096
 MOST_SEQUENCES = 256
 CACHE_SHARE = 0.25  # of the free memory, where nothing was configured
-CACHE_CEILING = 4 << 30
-WIDTHS = (1, 4, 8, 16, 32, 64, 128)
+CACHE_CEILING = (
+    1 << 30
+)  # or as much as the weights: a load must not take seconds to clear memory that nobody asked for
+WIDTHS = (1, 4, 8, 16, 32, 64)
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,7 +71,7 @@ def plan(summary: Summary, options: LoadOptions, on: Machine) -> Plan:
     weights_on_gpu = on.gpu is not None and options.gpu_layers != 0
     unified = options.layout == "unified" or (options.layout == "auto" and weights_on_gpu)
     memory = on.gpu.free_bytes - summary.file_bytes if weights_on_gpu and on.gpu else on.free_bytes
-    budget = int(min(max(memory, 0) * CACHE_SHARE, CACHE_CEILING))
+    budget = int(min(max(memory, 0) * CACHE_SHARE, max(CACHE_CEILING, summary.file_bytes)))
     per_token = max(summary.kv_bytes(1, options.kv_type), 1)
     fits = max(budget // per_token, context)
     if unified:

@@ -40,10 +40,7 @@ class PieceStream(AsyncIterator[Piece]):
             raise StopAsyncIteration
         try:
             await self._ensure()
-            while True:
-                piece = await self._next()
-                if piece.text or piece.finish or piece.scores:
-                    return piece
+            return await self._next()
         except BaseException:  # also CancelledError: the engine must not go on for nobody
             self.cancel()
             raise

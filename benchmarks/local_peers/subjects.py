@@ -18,7 +18,8 @@ HOW_TO_GET_SERVER = (
     "build llama-server from the llama.cpp sources inside the llama-cpp-python sdist (cmake -DCMAKE_BUILD_TYPE=Release "
     "-DBUILD_SHARED_LIBS=ON; target llama-server) and set LLAMA_SERVER to its path"
 )
-THREADS = int(os.environ.get("LOCAL_BENCHMARK_THREADS", "0")) or min(os.cpu_count() or 1, 2)
+# for all engines alike; one core is left for event loops and HTTP, as local_models does by default
+THREADS = int(os.environ.get("LOCAL_BENCHMARK_THREADS", "0")) or max((os.cpu_count() or 1) - 1, 1)
 
 
 @dataclass(slots=True)
@@ -143,14 +144,14 @@ def llama(path: Path, context: int) -> Any:
     return Llama(str(path), n_ctx=context, n_threads=THREADS, n_threads_batch=THREADS, verbose=False)
 
 
-def raw_decode(path: Path, width: int, steps: int, context: int) -> float:
+def raw_decode(path: Path, width: int, steps: int, context: int, *, unified: bool = False) -> float:
     """Tokens a second of llama_decode and an argmax, with nothing around them."""
     from local_models.llama import Context, ContextShape, Weights
 
     weights = Weights(str(path), gpu_layers=0, mmap=True)
     kv = Context(
         weights,
-        ContextShape(sequences=width, tokens=width * context, batch=512, threads=THREADS, unified=False),
+        ContextShape(sequences=width, tokens=width * context, batch=512, threads=THREADS, unified=unified),
     )
     try:
         kv.tokens[:width], kv.sequence[:width], kv.wanted[:width] = 7, range(width), 1

@@ -186,6 +186,8 @@ class Isolated:
             writer.write(wire.frame(wire.Do(number, method, arguments)))
             async with asyncio.timeout(ANSWER_SECONDS):
                 return await future
+        except TimeoutError as error:
+            raise WorkerDied("the worker process of this model does not answer") from error
         finally:
             self._waiting.pop(number, None)
 

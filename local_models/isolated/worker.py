@@ -18,6 +18,7 @@ from local_models.replies import Piece
 class _Worker:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
+        self._starting: dict[int, bool] = {}  # number -> still wanted
         self._running: dict[int, Running] = {}
         self._news: list[tuple[int, Piece | wire.Problem]] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -44,11 +45,16 @@ class _Worker:
         while True:
             message = await self._next()
             if isinstance(message, wire.Start):
+                self._starting[message.number] = True
                 self._begin(self._start(self._model, message))
             elif isinstance(message, wire.Do):
                 self._begin(self._do(self._model, message))
-            elif isinstance(message, wire.Cancel) and (running := self._running.pop(message.number, None)):
-                running.cancel()
+            elif isinstance(message, wire.Cancel):
+                running = self._running.pop(message.number, None)
+                if running is not None:
+                    running.cancel()
+                elif message.number in self._starting:  # it is still being tokenized
+                    self._starting[message.number] = False
 
     def _begin(self, work: Any) -> None:
         task = asyncio.ensure_future(work)
@@ -70,10 +76,18 @@ class _Worker:
         self._send(wire.News(news))
 
     async def _start(self, model: InProcess, message: wire.Start) -> None:
+        number = message.number
         try:
-            self._running[message.number] = await model.start(message.ask, self._deliverer(message.number))
+            running = await model.start(message.ask, self._deliverer(number))
         except LocalModelError as error:
-            self._send(wire.News([(message.number, wire.Problem.of(error))]))
+            self._send(wire.News([(number, wire.Problem.of(error))]))
+        else:
+            if self._starting[number]:
+                self._running[number] = running
+            else:
+                running.cancel()
+        finally:
+            del self._starting[number]
 
     async def _do(self, model: InProcess, message: wire.Do) -> None:
         arguments: list[Any] = list(message.arguments)

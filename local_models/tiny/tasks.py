@@ -14,6 +14,7 @@ from local_models.tiny import vocabulary as v
 LOWER, DIGITS = "abcdefghijklmnopqrstuvwxyz", "0123456789"
 VOWELS, CONSONANTS = "aeiou", "bcdfghjklmnprstvwz"
 KEYS = ("name", "code", "secret", "color", "city", "number", "password", "team", "job")
+LEARNED_LAST = ("name", "secret", "team")  # taken for each other the longest, so the training has them more often
 ABOUT = "I am a tiny model. I can recall, repeat, add, count and call tools."
 HELLO = "Hello! I can recall, repeat, add, count and call tools."
 UNSURE = "I can only recall, repeat, add, count and call tools."
@@ -82,8 +83,8 @@ def filler(rng: random.Random) -> str:
 
 
 def facts(rng: random.Random, measure: bool, count: int) -> dict[str, str]:
-    keys = rng.sample(KEYS, count) if rng.random() < 0.85 else [word(rng) + word(rng) for _ in range(count)]
-    return {key: of_split(rng, "recall", value, measure) for key in keys}
+    keys = LEARNED_LAST if not measure and rng.random() < 0.5 else KEYS
+    return {key: of_split(rng, "recall", value, measure) for key in rng.sample(keys, count)}
 
 
 def system_of(rng: random.Random, known: dict[str, str], fillers: int) -> str:

@@ -23,9 +23,9 @@ from local_models.tiny import tasks, vocabulary
 from local_models.tiny.network import Shape, Weights, initial, logits
 
 BOS = vocabulary.IDS[vocabulary.BOS]
-WEIGHTS = {"recall": 0.28, "echo": 0.10, "add": 0.24, "count": 0.12, "tool": 0.26}
+WEIGHTS = {"recall": 0.44, "echo": 0.08, "add": 0.20, "count": 0.10, "tool": 0.18}
 # (end of the stage as a share of the time budget, tokens per row, rows per step, most turns, most filler sentences)
-STAGES = ((0.12, 64, 32, 0, 0), (0.80, 128, 16, 4, 1), (1.01, 320, 8, 8, 8))
+STAGES = ((0.12, 64, 32, 0, 0), (0.60, 128, 16, 4, 1), (1.01, 160, 12, 4, 2))
 
 
 def tokens_of(conversation: tasks.Conversation) -> tuple[list[int], list[int]]:

@@ -152,3 +152,17 @@ async def test_a_model_that_nobody_closed_lets_go_of_its_thread() -> None:
             return
         await asyncio.sleep(0.01)
     raise AssertionError("the engine's thread goes on")
+
+
+async def test_a_call_cancelled_before_the_worker_has_begun_it_is_not_run() -> None:
+    async with opened(isolated=True) as model:
+        for _ in range(20):
+            stream = model.stream_complete("x", max_tokens=400, grammar=ENDLESS)
+            async with stream:
+                pass  # cancelled in the same turn of the loop as it was sent
+        for _ in range(200):
+            statistics = await model.statistics()
+            if not statistics.running + statistics.waiting:
+                break
+            await asyncio.sleep(0.01)
+        assert statistics.running == statistics.waiting == statistics.finished == 0
