@@ -139,7 +139,9 @@ def read_iceoryx2(address: str, handlers: Handlers) -> None:
     iox2.set_log_level(iox2.LogLevel.Error)
     node = iox2.NodeBuilder.new().create(iox2.ServiceType.Ipc)
     service = (
-        node.service_builder(iox2.ServiceName.new(address)).publish_subscribe(iox2.Slice[ctypes.c_uint8]).open_or_create()
+        node.service_builder(iox2.ServiceName.new(address))
+        .publish_subscribe(iox2.Slice[ctypes.c_uint8])
+        .open_or_create()
     )
     event = node.service_builder(iox2.ServiceName.new(address)).event().open_or_create()
     subscriber = service.subscriber_builder().create()
