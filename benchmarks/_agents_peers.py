@@ -56,13 +56,15 @@ async def autogen_runtime(count: int) -> tuple[Any, Any]:
     )
 
     logging.getLogger("autogen_core").setLevel(logging.ERROR)
-    seen = 0
+    seen, done = 0, asyncio.Event()
 
     class Reader(RoutedAgent):  # type: ignore[misc]  # the peer may not be installed
         @message_handler  # type: ignore[untyped-decorator]
         async def read(self, message: News, ctx: MessageContext) -> None:
             nonlocal seen
             seen += 1
+            if seen % count == 0:
+                done.set()
 
     runtime = SingleThreadedAgentRuntime()
     for number in range(count):
@@ -71,9 +73,8 @@ async def autogen_runtime(count: int) -> tuple[Any, Any]:
     runtime.start()
 
     async def publish() -> None:
-        wanted = seen + count
+        done.clear()
         await runtime.publish_message(News(1, "x" * 72), DefaultTopicId(type="news", source="x"))
-        while seen < wanted:
-            await asyncio.sleep(0)
+        await done.wait()
 
     return runtime, publish
