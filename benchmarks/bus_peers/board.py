@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from typing import Self
 
 _STAMP = struct.Struct("<q")
 PAYLOAD = {"id": 123456, "title": "what happened today", "tags": ["a", "b"], "score": 0.5, "body": "x" * 30}
@@ -64,7 +65,7 @@ class Children:
     def pids(self) -> list[int]:
         return [child.pid for child in self._children]
 
-    def __enter__(self) -> "Children":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:

@@ -1,9 +1,13 @@
-"""A reader process: `python -m benchmarks.bus_peers.readers KIND ADDRESS HANDLERS BOARD_FD SLOTS SLOT`.
+"""Reader processes: `python -m benchmarks.bus_peers.readers KIND ADDRESS HANDLERS BOARD_FD SLOTS FIRST COUNT`.
+
+COUNT processes are forked once everything is imported, so that 512 of them start in seconds.
 
 Whatever carries the message, what follows is the same: decode it once, call each handler, stamp the time.
 """
 
 import asyncio
+import importlib
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -148,7 +152,7 @@ def read_iceoryx2(address: str, handlers: Handlers) -> None:
     listener = event.listener_builder().create()
     handlers.ready()
     while True:
-        listener.blocking_wait_one()
+        listener.blocking_wait()
         while (sample := subscriber.receive()) is not None:
             payload = sample.payload()
             handlers.run(ctypes.string_at(payload.as_ptr(), payload.len()))
@@ -166,10 +170,46 @@ KINDS: dict[str, Callable[[str, Handlers], Any]] = {
 }
 
 
+def _import(*names: str) -> Callable[[], None]:
+    return lambda: [importlib.import_module(name) for name in names] and None
+
+
+PRELOAD: dict[str, Callable[[], None]] = {
+    "bus": _import("uvloop", "transports.bus.bus", "transports.bus.rings.carrier"),
+    "zmq": _import("zmq"),
+    "redis": _import("uvloop", "redis.asyncio"),
+    "nats": _import("uvloop", "nats"),
+    "queue": _import("multiprocessing.connection"),
+    "zenoh": _import("json"),
+    "iceoryx2": _import("ctypes"),
+}
+
+
 def main() -> None:
-    kind, address, count, fd, slots, slot = sys.argv[1:]
-    handlers = Handlers(int(count), Board(int(slots), int(fd)), int(slot))
+    kind, address, count, fd, slots, first, processes = sys.argv[1:]
     read = KINDS[kind]
+    PRELOAD[kind]()
+    children = []
+    for slot in range(int(first), int(first) + int(processes)):
+        child = os.fork()
+        if child == 0:
+            _end_with_parent()
+            serve(read, address, Handlers(int(count), Board(int(slots), int(fd)), slot))
+            os._exit(0)
+        children.append(child)
+    for child in children:
+        os.waitpid(child, 0)
+
+
+def _end_with_parent() -> None:
+    """The parent is killed at the end of a benchmark, and its children with it."""
+    import ctypes
+    import signal
+
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
+def serve(read: Callable[[str, Handlers], Any], address: str, handlers: Handlers) -> None:
     if asyncio.iscoroutinefunction(read):
         import uvloop
 

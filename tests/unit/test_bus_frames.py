@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from transports.bus.carrier import Peer
 from transports.bus.errors import BadFrame, NotEncodable
+from transports.bus.events import MemberInfo
 from transports.bus.frames import VERSION, Encoded, Kind, encode_payload, pack_envelope, unpack_envelope
 from transports.bus.messages import Message, decode_body
 from transports.bus.registry import wire
@@ -34,7 +36,7 @@ def test_any_value_comes_back_and_is_msgpack_to_others(value: Any) -> None:
     assert decode_body(raw) == value
     assert msgpack.unpackb(raw, strict_map_key=False) == value
     assert encode_payload(Encoded(raw)) is raw
-    assert Message("t", "@a", 1, b"", raw).payload == value
+    assert Message((2, Peer(MemberInfo("@a", "", 1, 0)), 1, None, "t", b"", raw)).payload == value
 
 
 @given(

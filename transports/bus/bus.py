@@ -11,7 +11,7 @@ from typing import Any, Self
 import msgspec
 
 from transports.bus.calls import Call, Calls, StreamReader
-from transports.bus.carrier import BINARY, DATA, Carrier, Peer
+from transports.bus.carrier import BINARY, DATA, Carrier, Peer, Record
 from transports.bus.choice import choose
 from transports.bus.errors import (
     BadAddress,
@@ -39,6 +39,8 @@ from transports.bus.topics import check_name, check_pattern, check_topic
 from transports.bus.waiting import until
 
 WITHIN = 30.0  # the deadline of a call that names none
+_ANSWERS = frozenset((int(Kind.REPLY), int(Kind.ERROR), int(Kind.PART), int(Kind.END)))
+_QUESTIONS = frozenset((int(Kind.SEND), int(Kind.ASK), int(Kind.STREAM)))
 _TOPICS = 4096  # envelopes of topics remembered
 _joined: "weakref.WeakSet[Bus]" = weakref.WeakSet()
 
@@ -103,7 +105,7 @@ class Bus:
         """Join the bus of that name, or start it."""
         self = cls(name, options or BusOptions())
         self._carrier, self.why = choose(name, self.options, self.label, self)
-        self._serving = Serving(self._answer, self.failed, self._carrier.shares_clock)
+        self._serving = Serving(self._answer, self.failed)
         await self._carrier.start()
         self._me = Peer(self._carrier.directory.members[self._carrier.id])
         _joined.add(self)
@@ -299,10 +301,7 @@ class Bus:
         self, wanted: Sequence[Subscription], buffers: dict[Subscription, list[Message]]
     ) -> None:
         """Earlier messages first, then what arrived meanwhile."""
-        messages = [
-            Message(topic or "", peer.id, seq, envelope, body, bool(flags & BINARY))
-            for flags, peer, seq, _, topic, envelope, body in await self._carrier.replay()
-        ]
+        messages = [Message(record) for record in await self._carrier.replay()]
         for subscription in wanted:
             table = Subscriptions()
             table.add([subscription])
@@ -450,6 +449,7 @@ class Bus:
         raise NoSuchName(f"nobody on the bus {self.name!r} is called {to!r}")
 
     def _body(self, payload: Any) -> tuple[bytes, int]:
+        """What travels, and how it is to be read."""
         if type(payload) is bytes and len(payload) > self.options.inline_bytes:
             body, flags = payload, DATA | BINARY  # copied once, into shared memory
         else:
@@ -492,7 +492,7 @@ class Bus:
         for _ in range(min(len(self._local), self.options.drain_records)):
             envelope, body, flags = self._local.popleft()
             self._local_bytes -= len(envelope) + len(body)
-            self._direct(self._me, envelope, body, flags)
+            self._direct((flags, self._me, 0, None, None, envelope, body))
         if self._local:
             self._loop.call_soon(self._deliver_here)
 
@@ -535,15 +535,15 @@ class Bus:
     def deliver(self, records: Sequence[Any]) -> None:
         """The hot path: every message that reaches this process."""
         latest: dict[tuple[Subscription, str], Message] | None = None
-        for flags, peer, seq, route, topic, envelope, body in records:
+        for record in records:
+            topic = record[4]
             if topic is None:
-                self._direct(peer, envelope, body, flags)
+                self._direct(record)
                 continue
+            route = record[3] or self._subscriptions.route(topic)
             if route is None:
-                route = self._subscriptions.route(topic)
-                if route is None:
-                    continue
-            message = Message(topic, peer.id, seq, envelope, body, bool(flags & BINARY))
+                continue
+            message = Message(record)
             for callback in route.callbacks:
                 try:
                     callback(message)
@@ -563,16 +563,17 @@ class Bus:
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - reported; the others are still called
             self.failed(f"subscriber of {message.topic!r}", error)
 
-    def _direct(self, peer: Peer, raw_envelope: bytes, body: bytes, flags: int) -> None:
+    def _direct(self, record: Record) -> None:
+        flags, peer, _, _, _, raw_envelope, body = record
         try:
             envelope = unpack_envelope(raw_envelope)
         except BadFrame as error:
             self.failed(f"frame of member {peer.id}", error)
             return
         kind = envelope.kind
-        if kind in (Kind.REPLY, Kind.ERROR, Kind.PART, Kind.END):
-            self._calls.answered(peer.id, envelope, raw_envelope, body, bool(flags & BINARY))
-        elif kind in (Kind.SEND, Kind.ASK, Kind.STREAM):
+        if kind in _ANSWERS:
+            self._calls.answered(peer, envelope, record)
+        elif kind in _QUESTIONS:
             self._serving.serve(peer.id, envelope, body, bool(flags & BINARY))
         elif kind == Kind.CANCEL:
             self._serving.cancel(peer.id, envelope.id)

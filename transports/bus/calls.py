@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol, Self
 
+from transports.bus.carrier import Peer, Record
 from transports.bus.deadlines import Deadlines
 from transports.bus.errors import (
     BadFrame,
@@ -93,25 +94,18 @@ class Calls:
         self._deadlines.discard(outcome.id, outcome.tick)
         return True
 
-    def answered(
-        self, member: str, envelope: Envelope, raw_envelope: bytes, body: bytes, binary: bool
-    ) -> None:
+    def answered(self, peer: Peer, envelope: Envelope, record: Record) -> None:
         """A REPLY, ERROR, PART or END."""
         outcome = self._pending.get(envelope.id)
-        if outcome is None or outcome.member != member:
+        if outcome is None or outcome.member != peer.id:
             self.strays += 1  # cancelled or expired here, or not for us to hear
             return
         kind = envelope.kind
         if kind == Kind.PART:
-            outcome.part(Message(envelope.topic, member, 0, raw_envelope, body, binary))
+            outcome.part(Message(record))
             return
         self.forget(outcome)
-        result: Message | BusError
-        if kind == Kind.ERROR:
-            result = _error(body, outcome.to)
-        else:
-            result = Message(envelope.topic, member, 0, raw_envelope, body, binary)
-        self._finish(outcome, result)
+        self._finish(outcome, _error(record[6], outcome.to) if kind == Kind.ERROR else Message(record))
 
     def _finish(self, outcome: Outcome, result: "Message | BusError") -> None:
         try:

@@ -2,8 +2,20 @@
 
 from typing import Any
 
+from transports.bus.carrier import BINARY, Record
 from transports.bus.errors import BadFrame
 from transports.bus.frames import Encoded, decode_payload, encode_payload, unpack_envelope
+
+
+class _Payload:
+    """Decodes when first looked at; from then on the payload is a plain attribute, as cheap as any for 256 handlers."""
+
+    def __get__(self, message: "Message | None", owner: type | None = None) -> Any:
+        if message is None:
+            return self
+        flags, _, _, _, _, _, body = message._record
+        payload = message.__dict__["payload"] = body if flags & BINARY else decode_body(body)
+        return payload
 
 
 class Message:
@@ -12,30 +24,30 @@ class Message:
     All subscribers of a process share one Message and its payload: treat the payload as read-only.
     """
 
-    __slots__ = ("_binary", "_body", "_envelope", "member", "payload", "seq", "topic")
-    payload: Any
+    payload = _Payload()
 
-    def __init__(
-        self, topic: str, member: str, seq: int, envelope: bytes, body: bytes, binary: bool = False
-    ) -> None:
-        self.topic = topic
-        self.member = member  # id of the member that published it
-        self.seq = seq  # its number among all that this member published; 0 for replies
-        self._envelope = envelope
-        self._body = body
-        self._binary = binary
+    def __init__(self, record: Record) -> None:
+        self._record = record  # one tuple: most fields are looked at for few messages
 
-    def __getattr__(self, name: str) -> Any:
-        """The slot of the payload is empty until somebody looks; from then on it is a plain attribute."""
-        if name != "payload":
-            raise AttributeError(name)
-        self.payload = self._body if self._binary else decode_body(self._body)
-        return self.payload
+    @property
+    def topic(self) -> str:
+        return self._record[4] or ""
+
+    @property
+    def member(self) -> str:
+        """Id of the member that published or answered."""
+        return self._record[1].id
+
+    @property
+    def seq(self) -> int:
+        """Its number among all that this member published; 0 for replies."""
+        return self._record[2]
 
     @property
     def raw(self) -> bytes:
         """The payload as msgpack, as it came; give it to `Encoded` to pass it on."""
-        return encode_payload(self._body) if self._binary else self._body
+        body = self._record[6]
+        return encode_payload(body) if self._record[0] & BINARY else body
 
     @property
     def encoded(self) -> Encoded:
@@ -44,16 +56,14 @@ class Message:
     @property
     def sender(self) -> str:
         """Who published or answered: a name if the sender gave one, else the member's id."""
-        return (unpack_envelope(self._envelope).sender if self._envelope else "") or self.member
+        return unpack_envelope(self._record[5]).sender or self.member
 
     @property
     def trace(self) -> str:
-        return unpack_envelope(self._envelope).trace if self._envelope else ""
+        return unpack_envelope(self._record[5]).trace
 
     def __repr__(self) -> str:
-        return (
-            f"Message(topic={self.topic!r}, member={self.member!r}, seq={self.seq}, {len(self._body)} bytes)"
-        )
+        return f"Message(topic={self.topic!r}, member={self.member!r}, seq={self.seq}, {len(self._record[6])} bytes)"
 
 
 def decode_body(body: bytes) -> Any:

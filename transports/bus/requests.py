@@ -27,13 +27,14 @@ class Request:
         "_serving",
         "_stream",
         "_tick",
+        "deadline",
         "done",
         "member",
         "payload",
     )
 
     def __init__(
-        self, serving: "Serving", member: str, envelope: Envelope, body: bytes, binary: bool
+        self, serving: "Serving", member: str, envelope: Envelope, body: bytes, binary: bool, deadline: float
     ) -> None:
         self._serving = serving
         self._envelope = envelope
@@ -44,6 +45,7 @@ class Request:
         self._stream: ReplyStream | None = None
         self._tick = 0  # of the deadline, once the request outlives its handler
         self.member = member  # id of the member that asks
+        self.deadline = deadline or math.inf  # absolute, on this process's time.monotonic()
         self.done = envelope.kind == Kind.SEND  # nothing is expected back
 
     @property
@@ -85,11 +87,6 @@ class Request:
     @property
     def encoded(self) -> Encoded:
         return Encoded(self.raw)
-
-    @property
-    def deadline(self) -> float:
-        """Absolute, on this process's time.monotonic(); math.inf where nothing is expected back."""
-        return self._envelope.deadline or math.inf
 
     def remaining(self) -> float:
         return max(0.0, self.deadline - time.monotonic())

@@ -17,9 +17,8 @@ HANDLER_ERROR = "handler_error"
 class Serving:
     """`send(member, envelope, payload)` encodes and sends; `failed(where, error)` reports what a handler raised."""
 
-    def __init__(self, send: Send, failed: Callable[[str, BaseException], None], shares_clock: bool) -> None:
+    def __init__(self, send: Send, failed: Callable[[str, BaseException], None]) -> None:
         self._send, self._failed = send, failed
-        self._shares_clock = shares_clock
         self.handlers: dict[str, Handler] = {}
         self.own: Handler | None = None  # for what is addressed to the member itself
         self._open: dict[tuple[str, int], Request] = {}
@@ -31,9 +30,12 @@ class Serving:
         return len(self._open)
 
     def serve(self, member: str, envelope: Envelope, body: bytes, binary: bool) -> None:
-        request = Request(self, member, envelope, body, binary)
+        deadline = envelope.deadline
+        if deadline < 0.0:  # what remains, from another machine's clock
+            deadline = time.monotonic() - deadline
+        request = Request(self, member, envelope, body, binary, deadline)
         self.served += 1
-        if envelope.deadline and time.monotonic() >= envelope.deadline:
+        if deadline and time.monotonic() >= deadline:
             self.late += 1  # the caller has given up already
             return
         handler = self.handlers.get(envelope.to)
@@ -54,8 +56,8 @@ class Serving:
             self.handler_failed(request, error)
         if not request.done:
             self._open[member, envelope.id] = request
-            if envelope.deadline:
-                request._tick = self._deadlines.add((member, envelope.id), envelope.deadline)
+            if deadline:
+                request._tick = self._deadlines.add((member, envelope.id), deadline)
 
     def handler_failed(self, request: Request, error: BaseException) -> None:
         self._failed(f"handler of {request.to!r}", error)

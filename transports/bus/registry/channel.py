@@ -116,6 +116,10 @@ class Channel:
             del self._incoming[: HEADER.size + size]
             yield body, [self._fds.popleft() for _ in range(count)]
 
+    def close_after_fork(self) -> None:
+        """In the child of a fork: the connection is the parent's."""
+        self.sock.close()
+
     def close(self) -> None:
         self.sock.close()
         for fd in self._fds:

@@ -2,13 +2,12 @@
 
 import asyncio
 import os
-import socket
 from collections.abc import Awaitable, Callable, Sequence
 
 from transports.bus import errors
 from transports.bus.errors import BusError, Closed, DeadlineExceeded, JoinFailed
 from transports.bus.registry import wire
-from transports.bus.registry.channel import Channel
+from transports.bus.registry.door import Line
 
 _BY_CODE: dict[str, type[BusError]] = {
     kind.code: kind
@@ -34,18 +33,21 @@ class RegistryClient:
 
     def __init__(
         self,
-        sock: socket.socket,
+        line: Line,
         on_message: Callable[[wire.FromRegistry, list[int]], None],
         on_end: Callable[[str], None],
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._channel = Channel(sock)
+        self._channel = line
         self._on_message, self._on_end = on_message, on_end
         self._waiting: dict[int, asyncio.Future[list[int]]] = {}
         self._token = 0
         self._writing = False
         self.closed = False
-        self._loop.add_reader(sock.fileno(), self._readable)
+        self._loop.add_reader(line.fileno(), self._readable)
+        look_with = getattr(line, "look_with", None)
+        if look_with is not None:
+            look_with(self._readable)
 
     def send(self, message: wire.FromMember, fds: Sequence[int] = ()) -> None:
         if self.closed:
@@ -83,6 +85,8 @@ class RegistryClient:
             self._waiting.pop(token, None)
 
     def _readable(self) -> None:
+        if self.closed:
+            return
         try:
             for body, fds in self._channel.receive():
                 message = wire.from_registry(body)
@@ -99,12 +103,15 @@ class RegistryClient:
                         future.set_exception(refusal(message))
                 else:
                     self._on_message(message, fds)
-                if self.closed:
-                    return
+                if self._is_closed():
+                    return  # the message ended it
         except EOFError:
             self._end("the process that hosted it ended")
         except BusError as error:
             self._end(f"it sent garbage: {error}")
+
+    def _is_closed(self) -> bool:
+        return self.closed
 
     def _writable(self) -> None:
         try:
@@ -137,4 +144,4 @@ class RegistryClient:
     def close_after_fork(self) -> None:
         """In the child of a fork: the connection is the parent's; the loop is not ours to touch."""
         self.closed = True
-        self._channel.sock.close()
+        self._channel.close_after_fork()

@@ -26,8 +26,7 @@ from transports.bus.failpoints import reach
 from transports.bus.options import BusOptions
 from transports.bus.registry import wire
 from transports.bus.registry.client import RegistryClient, refusal
-from transports.bus.registry.election import Place, Seatholder, connect_or_host
-from transports.bus.registry.server import RegistryServer
+from transports.bus.registry.door import Door, Server
 from transports.bus.registry.state import Shards
 
 log = logging.getLogger("three_mode.bus")
@@ -62,14 +61,14 @@ class Member(Protocol):
 
 
 class Membership:
-    def __init__(self, bus: str, options: BusOptions, member: Member) -> None:
+    def __init__(self, bus: str, options: BusOptions, member: Member, door: Door) -> None:
         self._bus, self._options, self._member = bus, options, member
         self._loop = asyncio.get_running_loop()
-        self._place = Place.of(bus)
+        self._door = door
         self._client: RegistryClient | None = None
         self._up = asyncio.Event()
-        self._server: RegistryServer | None = None
-        self._lock = -1
+        self._server: Server | None = None
+        self._right: Any = None  # to host
         self._host = ""  # member that hosts the registry
         self._slot = -1
         self._reliable = False
@@ -90,9 +89,9 @@ class Membership:
         await self._connect(deadline, self._options.create)
 
     async def _connect(self, deadline: float, create: bool) -> None:
-        sock = await connect_or_host(self._place, create, deadline, self._serve)
+        line = await self._door.enter(create, deadline, self._serve)
         reach("join_connected")
-        client = RegistryClient(sock, self._message, self._ended)
+        client = RegistryClient(line, self._message, self._ended)
         self._ready = self._loop.create_future()
         directory, me = self._member.directory, self._member.id
         again = bool(me)
@@ -129,19 +128,17 @@ class Membership:
         reach("join_ready")
         self._up.set()
 
-    def _serve(self, holder: Seatholder) -> None:
+    def _serve(self, right: Any) -> None:
         """This process hosts the registry from here on."""
         if self._server is not None:
             self._server.stop()
         shards = self._member.make_shards()
-        self._lock = holder.lock
-        self._server = RegistryServer(
-            holder.listener, self._bus, self._member.name, self._member.layout, shards
-        )
+        self._right = right
+        self._server = self._door.serve(right, self._member.name, self._member.layout, shards)
         me = self._member.id
         self._server.state.host = me
         known = [info for info in self._member.directory.members.values() if info.id != self._host]
-        self._server.start(known, holder.after_a_death)
+        self._server.start(known, self._door.after_a_death(right))
 
     def _ended(self, reason: str) -> None:
         """The registry is gone: its process died, or dropped us."""
@@ -179,12 +176,10 @@ class Membership:
             reach("leave_bye_sent")
             client.close()
         if self._server is not None:
-            alone = self._server.state.members <= 1
-            if alone:  # else the file stays: it tells the next host that others are coming back
-                self._place.socket.unlink(missing_ok=True)
-            await asyncio.to_thread(self._server.stop)
-            os.close(self._lock)
-            self._server = None
+            server, self._server = self._server, None
+            alone = server.state.members <= 1
+            await asyncio.to_thread(server.stop)
+            self._door.give_up(self._right, alone)
 
     def forked(self) -> None:
         self._leaving = True
@@ -192,7 +187,6 @@ class Membership:
             self._client.close_after_fork()
         if self._server is not None:
             self._server.close_after_fork()
-            os.close(self._lock)
 
     # --- what the registry says ------------------------------------------------------------------------------------
     def _message(self, message: wire.FromRegistry, fds: list[int]) -> None:

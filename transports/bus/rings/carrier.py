@@ -19,6 +19,7 @@ from transports.bus.holding import Holding
 from transports.bus.options import BusOptions
 from transports.bus.receipt import Settled
 from transports.bus.registry import wire
+from transports.bus.registry.door import UnixDoor
 from transports.bus.registry.membership import Membership
 from transports.bus.registry.state import Shards
 from transports.bus.rings.doorbell import Doorbell
@@ -42,6 +43,7 @@ from transports.bus.rings.segments import RingShards, attach, make
 from transports.bus.rings.settling import Settling
 
 _GAP, _BROKEN = 0, -1
+_THICK, _LINGER = 100e-6, 30e-6  # drains closer than the first: stay up for the second
 _LARGE_IN_FLIGHT = 16  # large broadcast payloads that stay readable; with RELIABLE readers: until they let go
 
 
@@ -78,10 +80,11 @@ class RingsCarrier:
             lambda uid, fd: self._membership.send(wire.SegmentMade(uid), [fd]),
             lambda uid: self._membership.send(wire.SegmentGone(uid)),
         )
-        self._membership = Membership(bus, options, self)
+        self._membership = Membership(bus, options, self, UnixDoor(bus))
         self._settling = Settling(self)
         self._recheck_timer: asyncio.TimerHandle | None = None
         self.wakes = self.missed = self.evictions = 0
+        self._drained_at = self._linger_until = 0.0
 
     # --- life ------------------------------------------------------------------------------------------------------
     async def start(self) -> None:
@@ -292,10 +295,21 @@ class RingsCarrier:
         if pump is None or self._closed:
             return
         pump.unpark()
-        self._drain(pump)
+        drained = self._drain(pump)
         if self._waiting:
             self._offer_room()
-        self._lie_down()
+        if self._lingers(drained):
+            self.pump_soon()
+        else:
+            self._lie_down()
+
+    def _lingers(self, drained: bool) -> bool:
+        """While messages come thick and fast, look again before lying down: being woken for each costs both sides more."""
+        now = time.monotonic()
+        if drained:
+            self._linger_until = now + _LINGER if now - self._drained_at < _THICK else 0.0
+            self._drained_at = now
+        return now < self._linger_until
 
     def _drain(self, pump: Pump) -> bool:
         records = pump.drain(self._options.drain_records)

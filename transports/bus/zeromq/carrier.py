@@ -25,6 +25,7 @@ from transports.bus.events import MemberInfo
 from transports.bus.holding import Holding
 from transports.bus.options import BusOptions
 from transports.bus.receipt import Settled
+from transports.bus.registry.door import Door, UnixDoor
 from transports.bus.registry.election import runtime_directory
 from transports.bus.registry.membership import Membership
 from transports.bus.registry.state import NoShards, Shards
@@ -34,6 +35,7 @@ from transports.bus.zeromq import wire
 from transports.bus.zeromq.history import History, Published
 from transports.bus.zeromq.inbound import Inbound
 from transports.bus.zeromq.sockets import Sockets
+from transports.bus.zeromq.tcp_door import TcpDoor
 
 _RETRY_SEND = 0.001
 _PROBE_AGAIN = 0.02
@@ -63,10 +65,16 @@ class ZmqCarrier:
         self._loop = asyncio.get_running_loop()
         self.directory = Directory()
         self.id = ""
-        self.shares_clock = True
-        bind = f"ipc://{runtime_directory()}/{bus}.{secrets.token_hex(4)}."
+        self.shares_clock = not options.endpoint
+        door: Door
+        if options.endpoint:
+            door = TcpDoor(bus, options)
+            bind = f"tcp://{options.bind_host or '127.0.0.1'}:*"
+        else:
+            door = UnixDoor(bus)
+            bind = f"ipc://{runtime_directory()}/{bus}.{secrets.token_hex(4)}."
         self._sockets = Sockets(bind, options.curve, self._published, self._told, options.drain_records)
-        self.endpoints = self._sockets.endpoints
+        self.endpoints = self._sockets.endpoints | ({"key": options.curve.public} if options.curve else {})
         self._peers: dict[str, ZmqPeer] = {}
         self._history = History(options.ring_bytes, options.pool_bytes, options.inline_bytes)
         self._seq = 0
@@ -87,7 +95,7 @@ class ZmqCarrier:
         self._tasks: set[asyncio.Task[None]] = set()
         self._batch: list[Any] = []
         self._flushing = False
-        self._membership = Membership(bus, options, self)
+        self._membership = Membership(bus, options, self, door)
         self._counts = dict.fromkeys(
             ("sent", "received", "received_bytes", "repaired", "garbage", "held_up", "evictions", "wakes"), 0
         )

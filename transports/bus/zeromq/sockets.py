@@ -14,6 +14,7 @@ import zmq
 
 from transports.bus.errors import JoinFailed
 from transports.bus.options import Curve
+from transports.bus.zeromq.security import authenticate
 
 HIGH_WATER = 1000  # messages that a socket queues; beyond, PUB drops (and repairs) and PUSH says no
 LINGER_MS = 500
@@ -39,6 +40,7 @@ class Sockets:
         self._curve = curve
         self._batch = batch
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._authenticator = authenticate(self._context, curve)
         self._connected: dict[str, str] = {}  # member -> its PUB
         self._pushes: dict[str, zmq.Socket[bytes]] = {}
         self._handlers: dict[zmq.Socket[bytes], Callable[[list[bytes]], None]] = {}
@@ -173,4 +175,6 @@ class Sockets:
 
     def term(self) -> None:
         """Waits for what lingers; call it off the loop."""
+        if self._authenticator is not None:
+            self._authenticator.stop()
         self._context.term()

@@ -1,0 +1,117 @@
+"""What publish itself costs: beyond the codec, from 1 to 512 agents in the same processes, and what 512 idle agents cost."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+import psutil
+import uvloop
+
+from benchmarks.bus_peers.board import PAYLOAD, Board, Children
+from benchmarks.bus_peers.publishers import Field, temporary_folder
+from benchmarks.harness import Benchmark, Context, Missing, Row, Target, alternate
+
+CALLS = 2000
+IDLE_SECONDS = 10.0
+_encode = msgspec.msgpack.Encoder().encode
+
+
+def run(context: Context) -> Iterator[Row | Missing]:
+    yield from _beyond_the_codec(context)
+    yield from _growth(context)
+    yield from _idle(context)
+
+
+def _beyond_the_codec(context: Context) -> Iterator[Row]:
+    """Nobody is parked: readers that are awake cost a publisher nothing."""
+    from transports.bus import Bus
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner, temporary_folder() as folder:
+        bus = runner.run(Bus.join(f"bench-{Path(folder).name}"))
+
+        def codec() -> float:
+            started = time.perf_counter()
+            for _ in range(CALLS):
+                _encode(PAYLOAD)
+            return (time.perf_counter() - started) / CALLS
+
+        def publish() -> float:
+            started = time.perf_counter()
+            for _ in range(CALLS):
+                bus.publish("news.eu", PAYLOAD)
+            return (time.perf_counter() - started) / CALLS
+
+        samples = alternate({"codec": codec, "publish": publish}, context.rounds(100))
+        beyond = [a - b for a, b in zip(samples["publish"], samples["codec"], strict=True)]
+        yield Row(
+            case="publish beyond the codec",
+            subject="three-mode",
+            unit="us",
+            samples=[1e6 * s for s in beyond],
+        )
+        runner.run(bus.leave())
+
+
+def _growth(context: Context) -> Iterator[Row]:
+    """The call of publish, with 1 and with 256 agents in each of two processes, all asleep before it."""
+    from benchmarks.bus_peers import publishers
+
+    with (
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+        temporary_folder() as one,
+        temporary_folder() as many,
+        Children() as children,
+    ):
+        samples: dict[str, Callable[[], float]] = {}
+        for subject, folder, handlers in (("1 agent a process", one, 1), ("256 agents a process", many, 256)):
+            field = Field(runner, children, Path(folder), 2, handlers)
+            samples[subject] = _call(*publishers.bus(field))
+        for subject, seconds in alternate(samples, context.rounds(500), warm_up=5).items():
+            yield Row(case="publish", subject=subject, unit="us", samples=[1e6 * s for s in seconds])
+
+
+def _call(board: Board, publish: Callable[[], object]) -> Callable[[], float]:
+    def sample() -> float:
+        board.clear()
+        started = time.perf_counter()
+        publish()
+        seconds = time.perf_counter() - started
+        board.last(20.0, 0.002)
+        return seconds
+
+    return sample
+
+
+def _idle(context: Context) -> Iterator[Row]:
+    from benchmarks.bus_peers import publishers
+
+    with (
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+        temporary_folder() as folder,
+        Children() as children,
+    ):
+        field = Field(runner, children, Path(folder), 2, 256)
+        publishers.bus(field)
+        readers = [child for pid in children.pids for child in psutil.Process(pid).children()]
+        time.sleep(0.5)
+        before = [sum(reader.cpu_times()[:2]) for reader in readers]
+        seconds = 2.0 if context.quick else IDLE_SECONDS
+        time.sleep(seconds)
+        used = sum(sum(reader.cpu_times()[:2]) for reader in readers) - sum(before)
+        yield Row(
+            case="512 idle agents", subject="three-mode", unit="% of a core", samples=[100 * used / seconds]
+        )
+
+
+BENCHMARK = Benchmark(
+    summary="publish beyond its codec; its growth with agents; CPU of 512 idle agents in 2 processes",
+    run=run,
+    targets=[
+        Target(case="publish beyond the codec", subject="three-mode", at_most=1.0),
+        Target(case="publish", subject="256 agents a process", peer="1 agent a process", at_most=1.1),
+        Target(case="512 idle agents", subject="three-mode", at_most=0.5),
+    ],
+    notes="CPU time is counted by the kernel in ticks of 10 ms: over 10 seconds, 0.1 % is the smallest step.",
+)

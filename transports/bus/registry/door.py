@@ -1,0 +1,71 @@
+"""How a member gets to the registry, or becomes its host: by a Unix socket here, by tcp elsewhere (`zeromq/tcp_door.py`)."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
+
+from transports.bus.events import MemberInfo
+from transports.bus.registry.channel import Channel
+from transports.bus.registry.election import Place, Seatholder, connect_or_host
+from transports.bus.registry.server import RegistryServer
+from transports.bus.registry.state import RegistryState, Shards
+
+
+class Line(Protocol):
+    """A connection to the registry; `Channel` is one."""
+
+    @property
+    def pending(self) -> bool: ...
+    def fileno(self) -> int: ...
+    def send(self, data: bytes, fds: Sequence[int] = ()) -> None: ...
+    def flush(self) -> None: ...
+    def receive(self) -> Iterator[tuple[bytes, list[int]]]: ...
+    def close(self) -> None: ...
+    def close_after_fork(self) -> None: ...
+
+
+class Server(Protocol):
+    """The registry, while this process hosts it."""
+
+    state: RegistryState
+    dropped: int
+
+    def start(self, known: Sequence[MemberInfo], after_a_death: bool) -> None: ...
+    def stop(self) -> None: ...
+    def close_after_fork(self) -> None: ...
+
+
+class Door(Protocol):
+    async def enter(self, create: bool, deadline: float, host: Callable[[Any], None]) -> Line:
+        """A line to the registry. `host(right)` is called first if this process is to serve it."""
+        ...
+
+    def serve(self, right: Any, carrier: str, layout: int, shards: Shards) -> Server: ...
+
+    def after_a_death(self, right: Any) -> bool:
+        """Whether a registry died here, so that members may be coming back."""
+        ...
+
+    def give_up(self, right: Any, alone: bool) -> None:
+        """The right to host ends. `alone`: nobody else is on the bus."""
+        ...
+
+
+class UnixDoor:
+    def __init__(self, bus: str) -> None:
+        self._bus = bus
+        self._place = Place.of(bus)
+
+    async def enter(self, create: bool, deadline: float, host: Callable[[Seatholder], None]) -> Channel:
+        return Channel(await connect_or_host(self._place, create, deadline, host))
+
+    def serve(self, right: Seatholder, carrier: str, layout: int, shards: Shards) -> RegistryServer:
+        return RegistryServer(right.listener, self._bus, carrier, layout, shards)
+
+    def after_a_death(self, right: Seatholder) -> bool:
+        return right.after_a_death
+
+    def give_up(self, right: Seatholder, alone: bool) -> None:
+        if alone:  # else the file stays: it tells the next host that others are coming back
+            self._place.socket.unlink(missing_ok=True)
+        os.close(right.lock)

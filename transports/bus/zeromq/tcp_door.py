@@ -1,0 +1,266 @@
+"""The registry over tcp: a ROUTER in a thread of the member that could bind the endpoint, a DEALER at each member.
+
+CURVE keys say who may come in; without keys only loopback is served. There are no file descriptors here, so no rings.
+Whoever hosted it and dies is followed by the next member that can bind the same endpoint.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import zmq
+from zmq.utils.monitor import parse_monitor_message
+
+from transports.bus.errors import BadFrame, BusError, JoinFailed
+from transports.bus.events import MemberInfo
+from transports.bus.options import BusOptions, Curve
+from transports.bus.registry import wire
+from transports.bus.registry.server import GRACE
+from transports.bus.registry.state import RegistryState, Seat, Shards
+from transports.bus.zeromq.security import authenticate, check_endpoint
+
+log = logging.getLogger("three_mode.bus.registry")
+_SWEEP = 0.2  # how often connections that broke are looked for
+_HEARTBEAT_MS, _HEARTBEAT_WITHIN_MS = 1000, 4000
+_PING = b""
+
+
+def _prepare(socket: "zmq.Socket[bytes]", curve: Curve | None, server: bool) -> None:
+    socket.setsockopt(zmq.LINGER, 200)
+    socket.setsockopt(zmq.MAXMSGSIZE, wire.MESSAGE_LIMIT + 64)
+    socket.setsockopt(zmq.HEARTBEAT_IVL, _HEARTBEAT_MS)
+    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, _HEARTBEAT_WITHIN_MS)
+    if curve is not None:
+        socket.setsockopt(zmq.CURVE_PUBLICKEY, curve.public.encode())
+        socket.setsockopt(zmq.CURVE_SECRETKEY, curve.secret.encode())
+        if server:
+            socket.setsockopt(zmq.CURVE_SERVER, 1)
+        else:
+            socket.setsockopt(zmq.CURVE_SERVERKEY, curve.server.encode())
+
+
+class RouterServer:
+    """The registry's thread behind a ROUTER."""
+
+    def __init__(self, right: "Bound", bus: str, carrier: str, layout: int, shards: Shards) -> None:
+        self._right = right
+        self._socket = right.socket
+        self._seats: dict[bytes, Seat] = {}
+        self._identities: dict[Seat, bytes] = {}
+        self._gone: list[Seat] = []
+        self._stopping = False
+        self._grace_until = 0.0
+        self.dropped = 0
+        self.state = RegistryState(bus, carrier, layout, shards, self._send)
+        self._thread = threading.Thread(target=self._run, name=f"bus-registry-{bus}", daemon=True)
+
+    def start(self, known: Sequence[MemberInfo], after_a_death: bool) -> None:
+        self.state.expect(known)
+        if known:
+            self._grace_until = time.monotonic() + 2 * GRACE
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping = True
+        self._thread.join(2.0)
+
+    def close_after_fork(self) -> None:
+        """ZeroMQ closes a context's descriptors by itself in a forked child that ends."""
+
+    def _run(self) -> None:
+        swept = 0.0
+        try:
+            while not self._stopping:
+                if self._socket.poll(int(1000 * _SWEEP) // 2):
+                    for _ in range(256):
+                        try:
+                            parts = self._socket.recv_multipart(zmq.NOBLOCK)
+                        except zmq.Again:
+                            break
+                        self._serve(parts)
+                now = time.monotonic()
+                if now - swept > _SWEEP:
+                    swept = now
+                    for seat in list(self._identities):
+                        self._send(seat, _PING, ())
+                if self._grace_until and now >= self._grace_until:
+                    self._grace_until = 0.0
+                    self.state.forget_expected()
+                self.state.flush()
+                self._drop_gone()
+        except Exception:
+            log.exception("the registry stopped")
+        finally:
+            self._right.close()
+
+    def _serve(self, parts: list[bytes]) -> None:
+        identity = parts[0]
+        seat = self._seats.get(identity)
+        if seat is None:
+            if len(self._seats) >= 2048:
+                self.dropped += 1
+                return
+            seat = self._seats[identity] = Seat()
+            self._identities[seat] = identity
+        try:
+            if len(parts) != 2 or len(parts[1]) < wire.HEADER.size:
+                raise BadFrame("a registry message is one part")
+            message = wire.from_member(parts[1][wire.HEADER.size :])
+            self.state.handle(seat, message, [])
+            if isinstance(message, wire.Bye):
+                self._forget(seat)
+        except BusError as error:
+            self.dropped += 1
+            log.warning("the registry drops a member: it sent what it must not: %s", error)
+            self.state.flush()
+            self.state.gone(seat, f"it sent what it must not: {error}")
+            self._forget(seat)
+
+    def _send(self, seat: Seat, data: bytes, fds: Sequence[int]) -> None:
+        identity = self._identities.get(seat)
+        if identity is None:
+            return
+        try:
+            self._socket.send_multipart([identity, data], zmq.NOBLOCK)
+        except zmq.Again:
+            self._gone.append(seat)  # it does not read
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EHOSTUNREACH:
+                raise
+            self._gone.append(seat)
+
+    def _drop_gone(self) -> None:
+        while self._gone:
+            gone, self._gone = self._gone, []
+            for seat in gone:
+                if seat in self._identities:
+                    self._forget(seat)
+                    self.state.gone(seat, "its connection ended")
+            self.state.flush()
+
+    def _forget(self, seat: Seat) -> None:
+        identity = self._identities.pop(seat, None)
+        if identity is not None:
+            del self._seats[identity]
+
+
+class Bound:
+    """A ROUTER that holds the endpoint: the right to host."""
+
+    def __init__(self, endpoint: str, curve: Curve | None) -> None:
+        self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self.socket = self.context.socket(zmq.ROUTER)
+        _prepare(self.socket, curve, server=True)
+        self.socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        self.socket.setsockopt(zmq.SNDHWM, 10_000)
+        self._authenticator = authenticate(self.context, curve)
+        try:
+            self.socket.bind(endpoint)
+        except zmq.ZMQError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        self.socket.close()
+        if self._authenticator is not None:
+            self._authenticator.stop()
+        self.context.term()
+
+
+class DealerLine:
+    """A member's line to the registry. It ends when ZeroMQ says that the connection broke."""
+
+    def __init__(self, endpoint: str, curve: Curve | None) -> None:
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._socket = self._context.socket(zmq.DEALER)
+        _prepare(self._socket, curve, server=False)
+        self._monitor = self._socket.get_monitor_socket(
+            zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+        )
+        self._socket.connect(endpoint)
+        self._loop = asyncio.get_running_loop()
+        self._look: Callable[[], None] | None = None
+        self._closed = False
+
+    @property
+    def pending(self) -> bool:
+        return False  # ZeroMQ queues
+
+    def fileno(self) -> int:
+        descriptor = self._socket.getsockopt(zmq.FD)
+        assert isinstance(descriptor, int)
+        return descriptor
+
+    def look_with(self, look: Callable[[], None]) -> None:
+        """A send may eat the edge of what came in meanwhile, and the monitor has a descriptor of its own: look often."""
+        self._look = look
+        self._look_again()
+
+    def _look_again(self) -> None:
+        if not self._closed and self._look is not None:
+            self._loop.call_later(0.05, self._look_again)
+            self._look()
+
+    def send(self, data: bytes, fds: Sequence[int] = ()) -> None:
+        try:
+            self._socket.send(data, zmq.NOBLOCK)
+        except zmq.Again:
+            raise OverflowError("the registry does not read") from None
+        if self._look is not None:
+            self._loop.call_soon(self._look)
+
+    def flush(self) -> None: ...
+
+    def receive(self) -> Iterator[tuple[bytes, list[int]]]:
+        while not self._closed:
+            try:
+                raw = self._socket.recv(zmq.NOBLOCK)
+            except zmq.Again:
+                break
+            if raw != _PING:
+                yield raw[wire.HEADER.size :], []
+        if not self._closed and self._monitor.poll(0):
+            parse_monitor_message(self._monitor.recv_multipart())
+            raise EOFError
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        with contextlib.suppress(zmq.ZMQError):
+            self._socket.disable_monitor()
+        self._monitor.close(0)
+        self._socket.close()
+        threading.Thread(target=self._context.term, daemon=True).start()  # waits for what lingers
+
+    def close_after_fork(self) -> None:
+        self._closed = True
+
+
+class TcpDoor:
+    def __init__(self, bus: str, options: BusOptions) -> None:
+        check_endpoint(options)
+        self._bus, self._endpoint, self._curve = bus, options.endpoint, options.curve
+        self._pid = os.getpid()
+
+    async def enter(self, create: bool, deadline: float, host: Callable[[Bound], None]) -> DealerLine:
+        if create:
+            try:
+                host(Bound(self._endpoint, self._curve))
+            except zmq.ZMQError as error:
+                if error.errno not in (zmq.EADDRINUSE, zmq.EADDRNOTAVAIL):
+                    raise JoinFailed(f"{self._endpoint} cannot be bound: {error}") from None
+        return DealerLine(self._endpoint, self._curve)
+
+    def serve(self, right: Bound, carrier: str, layout: int, shards: Shards) -> RouterServer:
+        return RouterServer(right, self._bus, carrier, layout, shards)
+
+    def after_a_death(self, right: Bound) -> bool:
+        return False  # a fresh host knows nobody; one that knew the others says so itself
+
+    def give_up(self, right: Bound, alone: bool) -> None:
+        """The server's thread closes it."""
