@@ -257,7 +257,6 @@ class Keeper(Agent):
 
     def __init__(self) -> None:
         self.heard: dict[int, int] = {}
-        self.gaps = 0
 
     @on("flow.>", delivery="reliable")
     def hear(self, item: int) -> None:
@@ -268,8 +267,11 @@ class Keeper(Agent):
         """How many different ones, how many in all, and their sum."""
         return len(self.heard), sum(self.heard.values()), sum(self.heard)
 
+
+class Publisher(Agent):
     @handler
     async def publish(self, first: int, count: int) -> None:
+        """Broadcasts these numbers; awaiting each lets reliable readers hold it up."""
         for number in range(first, first + count):
             await self.broadcast(f"flow.{self.name.replace('/', '-')}", number)
             if number % 64 == 0:

@@ -180,3 +180,21 @@ async def test_a_batch_keeps_the_contexts_apart() -> None:
     assert [str(error) for error in failures] == ["3"]
     starter.close()
     await asyncio.sleep(0)
+
+
+async def test_inside_a_task_that_task_steps_aside() -> None:
+    starter = Starter(asyncio.get_running_loop())
+    outer = asyncio.current_task()
+    outcomes: list[Outcome] = []
+
+    async def work() -> bool:
+        inner = asyncio.current_task()
+        await asyncio.sleep(0)
+        return inner is not outer and inner is asyncio.current_task()
+
+    starter.start(work(), contextvars.copy_context(), lambda *outcome: outcomes.append(outcome))
+    assert asyncio.current_task() is outer
+    await asyncio.sleep(0.01)
+    assert outcomes == [(True, None)]
+    starter.close()
+    await asyncio.sleep(0)

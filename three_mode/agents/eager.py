@@ -31,7 +31,7 @@ class _Slot:
 
 
 class Starter:
-    """Starts coroutines on one loop. Call it from callbacks of that loop only, never from inside a task."""
+    """Starts coroutines on one loop, from its callbacks, or from inside a task, which then steps aside meanwhile."""
 
     __slots__ = ("_loop", "_slot", "_task", "running")
 
@@ -42,14 +42,18 @@ class Starter:
 
     def _renew(self) -> None:
         self._slot = _Slot(self._loop.create_future())
-        self._task = asyncio.Task(_drive(self._slot), loop=self._loop, name="agent")
+        self._task = asyncio.Task(_spare(self._slot), loop=self._loop, name="agent")
 
     def start(
         self, work: Coroutine[Any, Any, Any], context: Context, finished: Finished
     ) -> "asyncio.Task[None] | None":
         """Runs `work` up to its first wait. None: it ended, and `finished` has been called; else the task that goes on."""
         loop, task = self._loop, self._task
-        _enter_task(loop, task)
+        outer = None
+        try:
+            _enter_task(loop, task)
+        except RuntimeError:  # some other task is running
+            outer = _step_aside(loop, task)
         try:
             waits_for = context.run(work.send, None)
         except StopIteration as stop:
@@ -60,6 +64,8 @@ class Starter:
             return self._adopt(work, waits_for, context, finished)
         finally:
             _leave_task(loop, task)
+            if outer is not None:
+                _enter_task(loop, outer)
         if task.cancelling():  # it cancelled itself and then ended: the next must not pay for that
             self._renew()
         finished(result, failure)
@@ -78,7 +84,11 @@ class Starter:
         """
         loop, task = self._loop, self._task
         copy = context.copy
-        _enter_task(loop, task)
+        outer = None
+        try:
+            _enter_task(loop, task)
+        except RuntimeError:  # some other task is running
+            outer = _step_aside(loop, task)
         try:
             for work in works:
                 own = copy()
@@ -95,6 +105,8 @@ class Starter:
                 _enter_task(loop, task)
         finally:
             _leave_task(loop, task)
+            if outer is not None:
+                _enter_task(loop, outer)
         if task.cancelling():
             self._renew()
 
@@ -114,6 +126,19 @@ class Starter:
         """Lets the spare go; what runs is the caller's to cancel."""
         self._slot.gate.cancel()
         self._task.cancel()
+
+
+def _step_aside(loop: asyncio.AbstractEventLoop, task: "asyncio.Task[None]") -> "asyncio.Task[Any] | None":
+    """Enters `task` in place of the one that is running, which is returned."""
+    outer = asyncio.current_task(loop)
+    if outer is not None:
+        _leave_task(loop, outer)
+    _enter_task(loop, task)
+    return outer
+
+
+async def _spare(slot: _Slot) -> None:
+    await _drive(slot)  # from Python 3.12 on, a task takes no generator
 
 
 @coroutine

@@ -1,9 +1,11 @@
 """The agents, and the processes of the bus alone, that the agents' benchmarks measure."""
 
 import asyncio
+import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from three_mode import Agent, handler, on
@@ -12,13 +14,50 @@ from transports.bus import Bus, BusOptions, Message
 ITEM = {"id": 1, "text": "x" * 72, "tags": ["a", "b"]}  # about 100 bytes of msgpack
 
 
+FIFO = "THREE_MODE_BENCH_FIFO"
+
+
+class Tick:
+    """Counts the handlers of this process that have run, and says through a pipe when all of a broadcast have."""
+
+    def __init__(self) -> None:
+        self.count, self.agents, self._fd = 0, 0, -1
+
+    def __call__(self) -> None:
+        self.count += 1
+        if self.count == self.agents:
+            self.count = 0
+            if self._fd < 0:
+                self._fd = os.open(os.environ[FIFO], os.O_WRONLY)
+            os.write(self._fd, b".")
+
+
+tick = Tick()
+
+
+class Finish:
+    """The publisher's end of that pipe. It blocks until so many processes have run all their handlers."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.path = folder / name
+        os.mkfifo(self.path)
+        self._fd = os.open(self.path, os.O_RDWR)
+        os.environ[FIFO] = str(self.path)  # for the processes that are started next
+
+    def wait(self, processes: int) -> None:
+        while processes > 0:
+            processes -= len(os.read(self._fd, processes))
+
+
 class Plain(Agent):
     def __init__(self) -> None:
         self.seen = 0
+        tick.agents += 1
 
     @on("news.*")
     def read(self, item: dict[str, Any]) -> None:
-        self.seen += 1
+        self.seen += item["id"]
+        tick()
 
     @handler
     async def echo(self, text: str) -> str:
@@ -32,10 +71,12 @@ class Plain(Agent):
 class Eager(Agent):
     def __init__(self) -> None:
         self.seen = 0
+        tick.agents += 1
 
     @on("news.*")
     async def read(self, item: dict[str, Any]) -> None:
-        self.seen += 1
+        self.seen += item["id"]
+        tick()
 
 
 class Bare:
@@ -43,9 +84,11 @@ class Bare:
 
     def __init__(self) -> None:
         self.seen = 0
+        tick.agents += 1
 
     def read(self, message: Message) -> None:
         self.seen += message.payload["id"]
+        tick()
 
 
 async def member(name: str, label: str, count: int) -> None:
@@ -63,7 +106,7 @@ async def bare_bus(processes: int, handlers: int) -> AsyncIterator[Bus]:
     """The bus, with `handlers` plain callbacks in all, in that many other processes."""
     name = "benchmark-agents-bare"
     bus = await Bus.join(name, BusOptions(label="bench"))
-    script = "import sys, asyncio, uvloop; from benchmarks.agents_cast import member; uvloop.run(member(*sys.argv[1:3], int(sys.argv[3])))"
+    script = "import sys, asyncio, uvloop; from benchmarks._agents_cast import member; uvloop.run(member(*sys.argv[1:3], int(sys.argv[3])))"
     started = [
         await asyncio.create_subprocess_exec(
             sys.executable,
@@ -85,13 +128,3 @@ async def bare_bus(processes: int, handlers: int) -> AsyncIterator[Bus]:
             process.stdin.close()
         await asyncio.gather(*(process.wait() for process in started))
         await bus.leave()
-
-
-def on_uvloop(work: Callable[[], Awaitable[Any]]) -> Any:
-    """Runs a measurement on the loop that hosts run on."""
-    import uvloop
-
-    async def main() -> Any:
-        return await work()
-
-    return uvloop.run(main())

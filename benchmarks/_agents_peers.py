@@ -1,0 +1,80 @@
+"""The peers of the agents' benchmarks: Ray's actors and AutoGen core's agents, used as their documentation shows."""
+
+import asyncio
+import importlib.util
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+HAS_RAY = importlib.util.find_spec("ray") is not None
+HAS_AUTOGEN = importlib.util.find_spec("autogen_core") is not None
+
+
+class EchoActor:
+    def echo(self, text: str) -> str:
+        return text
+
+
+@contextmanager
+def ray_runtime() -> Iterator[Any]:
+    import ray
+
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def spawn_ray(ray: Any, count: int) -> tuple[float, list[Any]]:
+    """Seconds until that many actors have answered, and the actors."""
+    actor = ray.remote(num_cpus=0)(EchoActor)
+    started = time.perf_counter()
+    actors = [actor.remote() for _ in range(count)]
+    ray.get([one.echo.remote("hello") for one in actors])
+    return time.perf_counter() - started, actors
+
+
+@dataclass
+class News:
+    id: int
+    text: str
+
+
+async def autogen_runtime(count: int) -> tuple[Any, Any]:
+    """A runtime with that many agents that listen to one topic, and a coroutine function that publishes to all of them."""
+    from autogen_core import (
+        DefaultTopicId,
+        MessageContext,
+        RoutedAgent,
+        SingleThreadedAgentRuntime,
+        TypeSubscription,
+        message_handler,
+    )
+
+    logging.getLogger("autogen_core").setLevel(logging.ERROR)
+    seen, done = 0, asyncio.Event()
+
+    class Reader(RoutedAgent):  # type: ignore[misc]  # the peer may not be installed
+        @message_handler  # type: ignore[untyped-decorator]
+        async def read(self, message: News, ctx: MessageContext) -> None:
+            nonlocal seen
+            seen += 1
+            if seen % count == 0:
+                done.set()
+
+    runtime = SingleThreadedAgentRuntime()
+    for number in range(count):
+        await Reader.register(runtime, f"reader{number}", lambda: Reader("reader"))
+        await runtime.add_subscription(TypeSubscription("news", f"reader{number}"))
+    runtime.start()
+
+    async def publish() -> None:
+        done.clear()
+        await runtime.publish_message(News(1, "x" * 72), DefaultTopicId(type="news", source="x"))
+        await done.wait()
+
+    return runtime, publish

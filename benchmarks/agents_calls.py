@@ -1,0 +1,147 @@
+"""The verbs through the public API, beside the bus alone, Ray's actors and AutoGen core."""
+
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import uvloop
+
+from benchmarks._agents_cast import ITEM, Eager, Finish, Plain, bare_bus
+from benchmarks._agents_peers import HAS_AUTOGEN, HAS_RAY, autogen_runtime, ray_runtime, spawn_ray
+from benchmarks.harness import Benchmark, Context, Missing, Row, Target, alternate_async
+from three_mode import Orchestrator
+
+AGENTS = 512
+BROADCASTS = 20  # of one sample
+ASK = "ask one agent in another process, and its answer"
+CAST = f"broadcast to {AGENTS} in 2 processes, until all handlers have run"
+GATHER = f"gather from {AGENTS} in 2 processes"
+US, PLAIN, EAGER, BUS = (
+    "three-mode",
+    "three-mode, plain handlers",
+    "three-mode, async handlers",
+    "the bus alone",
+)
+ONE_PROCESS = "AutoGen core (one process)"
+
+
+def timed(work: Callable[[], Awaitable[Any]], calls: int) -> Callable[[], Awaitable[float]]:
+    async def sample() -> float:
+        started = time.perf_counter()
+        for _ in range(calls):
+            await work()
+        return (time.perf_counter() - started) / calls
+
+    return sample
+
+
+def until_all_ran(publish: Callable[[], object], finish: Finish) -> Callable[[], Awaitable[float]]:
+    """A sample of broadcasts: the publisher blocks until the last handler of the last process has run."""
+
+    async def sample() -> float:
+        started = time.perf_counter()
+        for _ in range(BROADCASTS):
+            publish()
+            finish.wait(2)
+        return (time.perf_counter() - started) / BROADCASTS
+
+    return sample
+
+
+async def measure(context: Context) -> list[Row]:
+    rows: list[Row] = []
+    async with AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory()))
+        on_bus = Finish(folder, "bus")
+        bare = await stack.enter_async_context(bare_bus(2, AGENTS))
+        on_plain = Finish(folder, "plain")
+        first = await stack.enter_async_context(Orchestrator(hosts=2))
+        on_eager = Finish(folder, "eager")
+        second = await stack.enter_async_context(Orchestrator(hosts=2))
+        plain = await first.spawn(Plain, AGENTS, name="plain")
+        await second.spawn(Eager, AGENTS, name="eager")
+        context.progress("asking")
+        asks = await alternate_async(
+            {
+                US: timed(lambda: plain[7].ask(Plain.echo, "hello"), 200),
+                BUS: timed(lambda: bare.ask("echo-0", "hello"), 200),
+            },
+            context.rounds(30),
+        )
+        rows += [
+            Row(case=ASK, subject=name, unit="us", samples=[1e6 * s for s in took])
+            for name, took in asks.items()
+        ]
+        context.progress("broadcasting")
+        subjects = {
+            PLAIN: until_all_ran(lambda: first.broadcast("news.eu", ITEM), on_plain),
+            EAGER: until_all_ran(lambda: second.broadcast("news.eu", ITEM), on_eager),
+            BUS: until_all_ran(lambda: bare.publish("news.eu", ITEM), on_bus),
+        }
+        runtime = None
+        if HAS_AUTOGEN:
+            runtime, publish = await autogen_runtime(AGENTS)
+            subjects[ONE_PROCESS] = timed(publish, 1)
+        casts = await alternate_async(subjects, context.rounds(30))
+        if runtime is not None:
+            await runtime.stop()
+        rows += [
+            Row(case=CAST, subject=name, unit="us", samples=[1e6 * s for s in took])
+            for name, took in casts.items()
+        ]
+        context.progress("gathering")
+        gathers = await alternate_async(
+            {US: timed(lambda: plain.gather(Plain.echo, "hello"), 3)}, context.rounds(30)
+        )
+        rows.append(Row(case=GATHER, subject=US, unit="ms", samples=[1e3 * s for s in gathers[US]]))
+    return rows
+
+
+def ray_calls(context: Context) -> Row:
+    samples = []
+    with ray_runtime() as ray:
+        _, (actor,) = spawn_ray(ray, 1)
+        for _ in range(context.rounds(30)):
+            started = time.perf_counter()
+            for _ in range(50):
+                ray.get(actor.echo.remote("hello"))
+            samples.append((time.perf_counter() - started) / 50 * 1e6)
+    return Row(case=ASK, subject="Ray", unit="us", samples=samples)
+
+
+def run(context: Context) -> Iterator[Row | Missing]:
+    yield from uvloop.run(_rows(context))
+    if HAS_RAY:
+        context.progress("asking a Ray actor")
+        yield ray_calls(context)
+    else:
+        yield Missing(case=ASK, subject="Ray", how_to_get="pip install ray")
+    if not HAS_AUTOGEN:
+        yield Missing(case=CAST, subject=ONE_PROCESS, how_to_get="pip install autogen-core")
+
+
+async def _rows(context: Context) -> list[Row]:
+    return await measure(context)
+
+
+BENCHMARK = Benchmark(
+    summary="asking, broadcasting and gathering through the public API",
+    run=run,
+    targets=[
+        Target(case=ASK, subject=US, peer=BUS, at_most=2.0),
+        Target(case=ASK, subject=US, peer="Ray", at_most=1 / 30),
+        Target(case=CAST, subject=PLAIN, peer=BUS, at_most=1.3),
+        Target(case=CAST, subject=EAGER, peer=BUS, at_most=4.0),
+        Target(case=CAST, subject=PLAIN, peer=ONE_PROCESS, at_most=1 / 100),
+        Target(case=CAST, subject=EAGER, peer=ONE_PROCESS, at_most=1 / 50),
+        Target(case=GATHER, subject=US, at_most=5.0),
+    ],
+    notes=(
+        "A broadcast is over when the last handler of the last process has run; it says so through a pipe, on which the publisher blocks. "
+        "AutoGen core has one process and sends no bytes; its publisher waits until all 512 handlers have run. Ray runs after the others, "
+        "because its processes would take the cores from them."
+    ),
+)
