@@ -14,7 +14,11 @@ from local_models.tiny import vocabulary as v
 LOWER, DIGITS = "abcdefghijklmnopqrstuvwxyz", "0123456789"
 VOWELS, CONSONANTS = "aeiou", "bcdfghjklmnprstvwz"
 KEYS = ("name", "code", "secret", "color", "city", "number", "password", "team", "job")
-LEARNED_LAST = ("name", "secret", "team")  # taken for each other the longest, so the training has them more often
+LEARNED_LAST = (
+    "name",
+    "secret",
+    "team",
+)  # taken for each other the longest, so the training has them more often
 ABOUT = "I am a tiny model. I can recall, repeat, add, count and call tools."
 HELLO = "Hello! I can recall, repeat, add, count and call tools."
 UNSURE = "I can only recall, repeat, add, count and call tools."
