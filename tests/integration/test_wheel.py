@@ -1,5 +1,6 @@
 """The wheel, not the tree: built, installed into an empty environment, and used from there."""
 
+import os
 import subprocess
 import sys
 import venv
@@ -22,31 +23,51 @@ print("smoke: ok")
 """
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built from what git would hand to somebody else, so that a forgotten file is missing here too."""
-    place = tmp_path_factory.mktemp("wheel")
+def source_in(place: Path) -> Path:
+    """What git would hand to somebody else, so that a forgotten file is missing here too."""
     source = place / "source"
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        check=True,
-    )
+        cwd=ROOT, capture_output=True, check=True,
+    )  # fmt: skip
     for name in filter(None, listed.stdout.decode().split("\0")):
         if (ROOT / name).exists():
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             (source / name).write_bytes((ROOT / name).read_bytes())
+    return source
+
+
+def built(place: Path, **environment: str) -> Path:
+    source = source_in(place)
     subprocess.run(
         [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(place), str(source)],
-        check=True, capture_output=True,
+        check=True, capture_output=True, env={**os.environ, **environment},
     )  # fmt: skip
     return next(place.glob("*.whl"))
 
 
-def test_its_top_level_is_the_three_packages(wheel: Path) -> None:
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return built(tmp_path_factory.mktemp("wheel"))
+
+
+def members(wheel: Path) -> list[str]:
     with zipfile.ZipFile(wheel) as archive:
-        tops = {name.partition("/")[0] for name in archive.namelist()}
+        return archive.namelist()
+
+
+def test_it_brings_the_native_ring_and_the_small_model(wheel: Path) -> None:
+    assert "transports/bus/_ring.abi3.so" in members(wheel)
+    assert "local_models/tiny/tiny.gguf" in members(wheel)
+
+
+def test_without_a_compiler_it_is_built_all_the_same(tmp_path: Path) -> None:
+    """The ring is optional: the bus then runs on ZeroMQ, and the doctor says so."""
+    assert not [name for name in members(built(tmp_path, CC="no-such-compiler")) if name.endswith(".so")]
+
+
+def test_its_top_level_is_the_three_packages(wheel: Path) -> None:
+    tops = {name.partition("/")[0] for name in members(wheel)}
     assert {name for name in tops if not name.endswith(".dist-info")} == {
         "three_mode",
         "transports",
