@@ -10,6 +10,7 @@ import pytest
 from tests.support.http2_raw import QUICK
 from transports.http2 import (
     ConnectionLost,
+    InvalidRequest,
     LimitExceeded,
     Limits,
     PeerMisbehaved,
@@ -17,6 +18,8 @@ from transports.http2 import (
     PoolOptions,
     Reply,
     Request,
+    TimedOut,
+    Timeouts,
 )
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
@@ -160,3 +163,28 @@ async def test_a_unix_socket_and_a_local_address(tmp_path: Path) -> None:
     peer = peers[1]
     assert isinstance(peer, tuple)
     assert peer[0] == "127.0.0.9"
+
+
+async def test_a_body_that_contradicts_its_length_is_the_callers_error() -> None:
+    async def parts() -> AsyncIterator[bytes]:
+        yield b"more than two bytes"
+
+    async with answering(OK) as (pool, request, _):
+        wrong = Request(
+            method=b"POST", origin=request.origin, headers=[(b"content-length", b"2")], body=parts()
+        )
+        with pytest.raises(InvalidRequest, match="contradicts itself"):
+            await pool.fetch(wrong, timeouts=QUICK)
+
+
+async def test_a_server_that_takes_nothing_more_of_a_body() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(1)
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0, limit=1_024) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        async with Pool(PoolOptions(trust_env=False)) as pool:
+            with pytest.raises(TimedOut) as caught:
+                await pool.fetch(Request.to("POST", url, (), b"x" * 50_000_000), timeouts=Timeouts(write=0.1))
+    assert caught.value.phase == "write"
