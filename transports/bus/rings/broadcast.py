@@ -134,7 +134,8 @@ class Broadcast:
         self._holding.close()
         self._gates.clear()
         self._writer = None
-        if self._fd >= 0:
+        if self.ring is not None:
+            self.ring.done()
             os.close(self._fd)
         for bell_fd, event_fd, _ in self.shards:
             os.close(bell_fd)

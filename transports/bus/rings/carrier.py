@@ -111,7 +111,9 @@ class RingsCarrier:
         self._pump = None  # what it refers to refers to it, out of sight of the garbage collector
         self._pool.close()
         self._broadcast.close()
+        self._pairs.close()
         self._bell.close()
+        self._page.done()
         os.close(self._page_fd)
         os.close(self._pidfd)
 
@@ -304,6 +306,10 @@ class RingsCarrier:
         if pump is None:
             return
         for pair in (False, True):
+            if pair not in peer.stalled:
+                pump.pause(
+                    peer.info.slot, pair, False
+                )  # a full listener holds up no longer: its writer is gone
             while True:
                 state = pump.state(peer.info.slot, pair)
                 if state is None or state[0] == state[1] or state[3] or pair in peer.stalled:

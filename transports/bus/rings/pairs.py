@@ -117,6 +117,10 @@ class Pairs:
                 self._bell.forget_death(link.pidfd)
             link.close()
 
+    def close(self) -> None:
+        self._waiting.clear()
+        self._pump = None  # out of sight of the garbage collector, see the carrier
+
     def give_back_idle(self, peers: Iterable[RingPeer], unlinked: Callable[[str, int], None]) -> None:
         """Pairs that nobody used for a while, and whose reader has read all."""
         now = time.monotonic()
