@@ -1,6 +1,8 @@
 """The pool behind httpx and behind httpx2: the same requests, the same bodies, the library's own exceptions."""
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -89,7 +91,7 @@ async def test_every_failure_is_one_of_the_librarys(library: Any, transport: Any
     stall = Fault(stall_before_head=FOREVER)
     async with serve("h2") as provider, client_for(library, transport, provider) as client:
         cases: list[tuple[Fault, dict[str, Any], str]] = [
-            (stall, {"timeout": 0.05}, "ReadTimeout"),
+            (stall, {"timeout": library.Timeout(5, read=0.05)}, "ReadTimeout"),
             (Fault(cut_after=0), {}, "ReadError"),
             (Fault(reset_after=-1), {}, "RemoteProtocolError"),
         ]
@@ -102,7 +104,7 @@ async def test_every_failure_is_one_of_the_librarys(library: Any, transport: Any
             assert caught.value.request.url.path == CHAT
         provider.next(Turn(), fault=Fault(stall_after=1))
         with pytest.raises(library.ReadTimeout):
-            await client.post(CHAT, json=BODY | {"stream": True}, timeout=0.05)
+            await client.post(CHAT, json=BODY | {"stream": True}, timeout=library.Timeout(5, read=0.05))
         with pytest.raises(library.LocalProtocolError):
             await client.post(CHAT, headers={"x": "a\nb"})
         with pytest.raises(library.UnsupportedProtocol):
@@ -169,12 +171,33 @@ async def test_a_closed_client(library: Any, transport: Any) -> None:
             await carrier.handle_async_request(library.Request("GET", provider.url))
 
 
-async def test_the_core_needs_neither_library() -> None:
-    import subprocess
-    import sys
-
-    code = "import sys, transports.http2; print([m for m in ('httpx', 'httpx2', 'httpcore') if m in sys.modules])"
-    done = await asyncio.to_thread(
-        subprocess.run, [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+def printed_by(code: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
-    assert done.stdout.strip() == "[]"
+    return done.stdout.strip()
+
+
+def test_the_core_needs_neither_library() -> None:
+    loaded = "[m for m in ('httpx', 'httpx2', 'httpcore') if m in sys.modules]"
+    assert printed_by(f"import sys, transports.http2; print({loaded})") == "[]"
+
+
+def test_a_missing_httpx2_says_which_extra_to_install() -> None:
+    code = """
+import sys
+sys.modules["httpx2"] = None
+try:
+    from transports.http2 import HTTPX2Transport
+except ImportError as error:
+    print(error)
+"""
+    assert printed_by(code) == "HTTPX2Transport needs httpx2: pip install 'three-mode[httpx2]'"
+
+
+def test_without_an_asyncio_loop_the_error_says_so() -> None:
+    async def outside() -> None:
+        await HTTP2Transport(trust_env=False).handle_async_request(httpx.Request("GET", "http://localhost/"))
+
+    with pytest.raises(httpx.LocalProtocolError, match="trio is not"):
+        outside().send(None)

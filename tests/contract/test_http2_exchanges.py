@@ -334,3 +334,43 @@ async def test_a_pool_of_another_loop_says_so() -> None:
                 asyncio.run(pool.fetch(chat(provider)))  # type: ignore[arg-type]
 
         await asyncio.to_thread(elsewhere)
+
+
+@every
+async def test_a_connection_that_is_lost_during_an_upload_ends_the_upload(speaks: Speaks) -> None:
+    ended = asyncio.Event()
+
+    async def endless() -> AsyncIterator[bytes]:
+        try:
+            while True:
+                yield b"x" * 10_000
+                await asyncio.sleep(0.001)
+        finally:
+            ended.set()
+
+    async with connected(speaks) as (pool, provider):
+        task = asyncio.create_task(pool.fetch(Request.to("POST", provider.url + "/x", (), endless())))
+        await provider.until(lambda provider: bool(provider.connections))
+        await asyncio.sleep(0.05)
+        provider.connections[0].cut()
+        with pytest.raises(ConnectionLost):
+            await task
+        async with asyncio.timeout(2):
+            await ended.wait()
+
+
+async def test_two_readers_of_one_response_are_told_so() -> None:
+    async with connected("h2") as (pool, provider):
+        provider.next(Turn(), fault=Fault(stall_after=0))
+        async with pool.request(streamed(provider)) as response:
+            first = asyncio.create_task(response.read())
+            await asyncio.sleep(0)
+            with pytest.raises(InvalidRequest, match="from one task"):
+                await response.read()
+            first.cancel()
+
+
+async def test_a_body_of_the_wrong_kind_is_refused() -> None:
+    async with connected("h2") as (pool, provider):
+        with pytest.raises(InvalidRequest, match="not str"):
+            await pool.fetch(Request.to("POST", provider.url, (), "text"))  # type: ignore[arg-type]

@@ -74,12 +74,14 @@ async def proxy(answer: bytes | None = None) -> AsyncIterator[TunnelProxy]:
         tunnel.answer = answer
     server = await asyncio.start_server(tunnel.serve, "127.0.0.1", 0)
     tunnel.port = server.sockets[0].getsockname()[1]
-    yield tunnel
-    server.close()
-    for task in tunnel.serving:
-        task.cancel()
-    await asyncio.gather(*tunnel.serving, return_exceptions=True)
-    await server.wait_closed()
+    try:
+        yield tunnel
+    finally:
+        server.close()
+        for task in tunnel.serving:
+            task.cancel()
+        await asyncio.gather(*tunnel.serving, return_exceptions=True)
+        await server.wait_closed()
 
 
 @pytest.mark.parametrize("speaks", ["h2", "https/1.1"])

@@ -5,8 +5,9 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from three_mode.testing import Behaviour, Certificates, ScriptedProvider
+from three_mode.testing.http2 import H2Server
 from three_mode.testing.provider import Speaks
-from transports.http2 import Pool, PoolOptions, Request
+from transports.http2 import OriginStatistics, Pool, PoolOptions, Request
 
 CERTIFICATES = Certificates()  # one authority for all tests: making keys takes time
 CHAT = "/v1/chat/completions"
@@ -50,3 +51,16 @@ def chat(provider: ScriptedProvider, body: bytes = QUESTION) -> Request:
 
 def streamed(provider: ScriptedProvider) -> Request:
     return chat(provider, STREAM)
+
+
+def only(pool: Pool) -> OriginStatistics:
+    """The counters of its one origin."""
+    (statistics,) = pool.statistics().values()
+    return statistics
+
+
+def lane(provider: ScriptedProvider, number: int = 0) -> H2Server:
+    """The server's side of a connection."""
+    connection = provider.connections[number]
+    assert isinstance(connection, H2Server)
+    return connection

@@ -102,11 +102,13 @@ async def raw(script: Script, options: PoolOptions | None = None) -> AsyncIterat
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    async with Pool(options or PoolOptions(protocol="h2", trust_env=False)) as pool:
-        yield pool, Request.to("POST", f"http://127.0.0.1:{port}/x", (), b"{}")
-    for task in list(running):
-        task.cancel()
-    server.close()
-    await server.wait_closed()
+    try:
+        async with Pool(options or PoolOptions(protocol="h2", trust_env=False)) as pool:
+            yield pool, Request.to("POST", f"http://127.0.0.1:{port}/x", (), b"{}")
+    finally:
+        for task in list(running):
+            task.cancel()
+        server.close()
+        await server.wait_closed()
     if failures:
         raise failures[0]

@@ -14,10 +14,10 @@ from types import TracebackType
 from typing import Any
 
 from transports.http2 import errors
-from transports.http2.exchange import Exchange
 from transports.http2.options import PoolOptions
 from transports.http2.pool import Pool
 from transports.http2.request import DEFAULT_PORTS, Origin, Request, Timeouts
+from transports.http2.response import Response
 
 # From our errors to the names of the library's. The first base class that is listed counts.
 NAMES: dict[type[errors.TransportError], str] = {
@@ -86,18 +86,18 @@ class Tracer:
 class ResponseBytes:
     """The body of a response; mixed with the library's AsyncByteStream."""
 
-    def __init__(self, exchange: Exchange, mapped: Mapped, tracer: Tracer | None) -> None:
-        self._exchange = exchange
+    def __init__(self, response: Response, mapped: Mapped, tracer: Tracer | None) -> None:
+        self._response = response
         self._mapped = mapped
         self._tracer = tracer
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         with self._mapped:
-            while data := await self._exchange.chunk():
+            while data := await self._response.chunk():
                 yield data
 
     async def aclose(self) -> None:
-        self._exchange.cancel()
+        self._response.cancel()
         if self._tracer is not None:
             await self._tracer.deliver()
 
@@ -122,10 +122,10 @@ class Bridge:
         return self._library.Response(
             response.status,
             headers=response.headers,
-            stream=self._stream_type(call.exchange, mapped, tracer),
+            stream=self._stream_type(response, mapped, tracer),
             extensions={
                 "http_version": response.http_version.encode("ascii"),
-                "stream_id": call.exchange.stream_id,
+                "stream_id": response.stream_id,
             },
         )
 

@@ -23,7 +23,9 @@ class Connection(asyncio.Protocol):
         self.writable = True  # the socket takes bytes
         self.retiring = False  # carries what it has, and takes no more
         self.closed = False
+        self.goodbye = ""  # what the peer said about why it closes
         self.ended_by: TransportError | None = None
+        self.left_at = 0.0  # when this side closed it
         self.opened_at = self.heard_at = self.idle_since = loop.time()
         self._flushing = False
 
@@ -113,7 +115,7 @@ class Connection(asyncio.Protocol):
         self.pool.gone(self)
 
     def _lose(self, exc: Exception | None) -> None:
-        why = f": {exc}" if exc is not None else ""
+        why = self.goodbye + (f": {exc}" if exc is not None else "")
         self._drop(
             ConnectionLost(f"{self.pool.origin} closed the connection before the response was complete{why}")
         )

@@ -13,7 +13,7 @@ from transports.http2.h2_connection import H2Connection
 from transports.http2.options import PoolOptions
 from transports.http2.proxies import Proxy, parse_proxy, proxy_for
 from transports.http2.request import Origin
-from transports.http2.tls import context_for
+from transports.http2.tls import context_for, proxy_context
 from transports.http2.tunnel import Tunnel
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Dialer:
         origin = pool.origin
         proxy = self._proxy_for(origin)
         try:
-            async with asyncio.timeout(within):
+            async with asyncio.timeout(within) as limit:
                 if proxy is not None:
                     return await self._through(proxy, pool)
                 chooser = Chooser(self, pool)
@@ -48,10 +48,11 @@ class Dialer:
                     chooser.give_up()
                     raise
                 return chooser.chosen()
-        except TimeoutError:
-            raise TimedOut(
-                f"no connection to {origin} within {within:g} s", phase="connect", unprocessed=True
-            ) from None
+        except TimeoutError as error:
+            if limit.expired():
+                what = f"no connection to {origin} within {within:g} s"
+                raise TimedOut(what, phase="connect", unprocessed=True) from None
+            raise ConnectFailed(f"cannot connect to {origin}: {error}", unprocessed=True) from error
         except (ssl.SSLError, ssl.CertificateError) as error:
             raise TLSFailed(f"TLS with {origin} failed: {error}", unprocessed=True) from error
         except OSError as error:
@@ -75,7 +76,8 @@ class Dialer:
         options = self._options
         how: dict[str, Any] = {}
         if tls:
-            how = {"ssl": self._tls_context(), "server_hostname": origin.host}
+            context = proxy_context(options) if isinstance(origin, Proxy) else self._tls_context()
+            how = {"ssl": context, "server_hostname": origin.host}
         if options.unix_socket:
             await loop.create_unix_connection(lambda: protocol, options.unix_socket, **how)
             return

@@ -9,9 +9,11 @@ from collections.abc import Callable, Sequence
 
 from h2.config import H2Configuration
 from h2.connection import AllowedStreamIDs, ConnectionInputs, H2Connection
+from h2.events import Event
+from h2.exceptions import StreamClosedError
 from h2.settings import SettingCodes, Settings
-from h2.stream import StreamInputs
-from hyperframe.frame import GoAwayFrame
+from h2.stream import StreamClosedBy, StreamInputs
+from hyperframe.frame import DataFrame, Frame, GoAwayFrame, RstStreamFrame
 
 from transports.http2.frame_reader import CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, FrameReader
 from transports.http2.header_cache import CachingDecoder, CachingEncoder
@@ -61,6 +63,18 @@ class ClientEngine(H2Connection):
         self._opened = 0
         self.initiate_connection()
         self.increment_flow_control_window(CONNECTION_WINDOW - DEFAULT_WINDOW)
+
+    def _handle_data_on_closed_stream(
+        self, events: list[Event], exc: StreamClosedError, frame: DataFrame
+    ) -> tuple[list[Frame], list[Event]]:
+        """What was on its way when this side reset the stream is ignored, but for the window it took.
+
+        h2 answers each such frame with one more RST_STREAM; servers that guard against rapid resets count those.
+        """
+        frames, events = super()._handle_data_on_closed_stream(events, exc, frame)
+        if self._stream_closed_by(frame.stream_id) is StreamClosedBy.SEND_RST_STREAM:
+            frames = [one for one in frames if not isinstance(one, RstStreamFrame)]
+        return frames, events
 
     def open_stream(self, stream_id: int, head: Sequence[Header], *, ends: bool) -> None:
         """A request's head. In the place of `send_headers`, which checks and copies what is right already."""

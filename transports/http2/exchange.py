@@ -14,7 +14,7 @@ from collections.abc import AsyncIterable
 from typing import TYPE_CHECKING, Protocol
 
 from transports.http2.deadlines import NEVER
-from transports.http2.errors import LimitExceeded, Phase, TimedOut, TransportError
+from transports.http2.errors import InvalidRequest, LimitExceeded, Phase, TimedOut, TransportError
 from transports.http2.request import Header, Request, Timeouts
 from transports.http2.tracing import Trace
 
@@ -118,14 +118,20 @@ class Exchange:
         return self._take()
 
     @property
+    def over(self) -> bool:
+        """It has ended, well or badly."""
+        return self.ended or self.error is not None
+
+    @property
     def backlog(self) -> int:
         """Bytes that wait for a slow caller."""
         return 0 if self.whole_body else self.size
 
     def cancel(self) -> None:
         """The caller is done with it, whatever has come so far. Nothing is awaited."""
-        if not self.ended and self.error is None:
+        if not self.over:
             self.error = TransportError("the response was closed before its end")
+            self._stop_upload()
             self.source.cancelled(self)
         self.chunks.clear()
         self.size = 0
@@ -140,6 +146,8 @@ class Exchange:
         return data
 
     async def _wait(self) -> None:
+        if self.waiter is not None:
+            raise InvalidRequest("another task waits for this response already; read it from one task")
         self.waiter = self.loop.create_future()
         try:
             await self.waiter
@@ -166,6 +174,11 @@ class Exchange:
             carrier.end(self)
         except Exception as error:  # noqa: BLE001 - whatever the caller's iterator raises is the caller's to see
             self.give_up(error)
+
+    def _stop_upload(self) -> None:
+        uploader, self.uploader = self.uploader, None
+        if uploader is not None and uploader is not asyncio.current_task(self.loop):
+            uploader.cancel()
 
     def resume_upload(self) -> None:
         if self.upload_waiter is not None and not self.upload_waiter.done():
@@ -213,15 +226,17 @@ class Exchange:
     def on_end(self) -> None:
         self.ended = True
         self.deadline = NEVER
+        self._stop_upload()
         self.source.finished(self)
         self._wake()
 
     def fail(self, error: BaseException) -> None:
         """The call ends with an error; the connection has let go of it already."""
-        if self.ended or self.error is not None:
+        if self.over:
             return
         self.error = error
         self.deadline = NEVER
+        self._stop_upload()
         self.source.failed(self)
         self._wake()
 
@@ -253,6 +268,9 @@ class Exchange:
             self.source.timer.heed(self.deadline)
 
     def expire(self, now: float) -> None:
+        if self.over:
+            self.deadline = NEVER
+            return
         if self.phase == "connect" and self.source.has_connections and now < self.pool_deadline:
             self.phase, self.deadline = "pool", self.pool_deadline
             return

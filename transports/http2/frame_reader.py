@@ -68,6 +68,8 @@ class FrameReader:
             while size - position >= FRAME_HEADER:
                 length = data[position] << 16 | data[position + 1] << 8 | data[position + 2]
                 if length > self.max_frame_size:
+                    if data[position : position + 5] == b"HTTP/":
+                        raise ProtocolError("it answers in HTTP/1.1; it does not speak HTTP/2 here")
                     raise FrameTooLargeError(f"a frame of {length} bytes; {self.max_frame_size} are allowed")
                 end = position + FRAME_HEADER + length
                 if end > size:

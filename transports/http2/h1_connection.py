@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from transports.http2.origin_pool import OriginPool
 
 TOO_LARGE = 431  # what h11 calls a head beyond its limit
+PIECE = 65_536  # of a body, written at a time
 
 
 class H1Connection(Connection):
@@ -70,20 +71,16 @@ class H1Connection(Connection):
         self._exchange = exchange
         try:
             self._send(h11.Request(method=request.method, target=target, headers=headers))
-        except h11.LocalProtocolError as error:
+        except InvalidRequest:
             self._exchange = exchange.carrier = None
             self.close()
-            raise InvalidRequest(str(error)) from None
+            raise
         if isinstance(request.body, bytes):
-            if request.body:
-                self._send(h11.Data(data=request.body))
-            self._send(h11.EndOfMessage())
-            exchange.on_sent()
+            exchange.body_left = memoryview(request.body)
+            self._pump(exchange)
         else:
             exchange.uploader = self.loop.create_task(exchange.upload(self, request.body))
         self.flush()
-        if not self.writable and exchange.uploader is None:
-            exchange.on_sending()
 
     def consumed(self, exchange: Exchange, size: int) -> None:
         if (
@@ -121,7 +118,7 @@ class H1Connection(Connection):
     def send(self, exchange: Exchange, data: memoryview) -> int:
         if exchange is not self._exchange or not self.writable:
             return 0
-        piece = data[:65_536]
+        piece = data[:PIECE]
         self._send(h11.Data(data=bytes(piece)))
         self.flush()
         return len(piece)
@@ -138,11 +135,32 @@ class H1Connection(Connection):
         if self._exchange is not None:
             if self._exchange.uploader is not None:
                 self._exchange.resume_upload()
-            else:
-                self._exchange.on_sent()
+            elif self._exchange.body_left is not None:
+                self._pump(self._exchange)
+
+    def _pump(self, exchange: Exchange) -> None:
+        """Of a body of bytes as much as the socket takes; the rest when it takes more."""
+        left = exchange.body_left
+        assert left is not None
+        while left and self.writable:
+            self._send(h11.Data(data=bytes(left[:PIECE])))
+            left = left[PIECE:]
+            if left:
+                self.flush()
+        if left:
+            exchange.body_left = left
+            exchange.on_sending()
+        else:
+            exchange.body_left = None
+            self._send(h11.EndOfMessage())
+            self.flush()
+            exchange.on_sent()
 
     def _send(self, event: h11.Event) -> None:
-        data = self._h11.send(event)
+        try:
+            data = self._h11.send(event)
+        except h11.LocalProtocolError as error:
+            raise InvalidRequest(f"the request contradicts itself: {error}") from None
         if data:
             self._out.append(data)
 
@@ -205,10 +223,12 @@ class H1Connection(Connection):
 
     def _complete(self, exchange: Exchange) -> None:
         self._leave()
-        if self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE:
+        clean = self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE
+        if clean and not self._h11.trailing_data[0]:
             self._h11.start_next_cycle()
         else:
-            # It said `connection: close`, or it answered before it had the whole request.
+            # It said `connection: close`, or answered before it had the whole request, or sent more than it declared:
+            # that must not become the answer to somebody else's request.
             self.retire()
         if not self._reading and self.transport is not None:
             self._reading = True
@@ -222,5 +242,3 @@ class H1Connection(Connection):
         self.idle_since = self.loop.time()
         if exchange is not None:
             exchange.carrier = None
-            if exchange.uploader is not None:
-                exchange.uploader.cancel()

@@ -24,6 +24,7 @@ from transports.http2.errors import ConnectionLost, LimitExceeded, PeerMisbehave
 from transports.http2.errors import StreamReset as StreamWasReset
 from transports.http2.exchange import Exchange
 from transports.http2.heads import body_length, request_head, response_head, trailer_fields
+from transports.http2.uploads import Uploads
 
 if TYPE_CHECKING:
     from transports.http2.origin_pool import OriginPool
@@ -44,7 +45,7 @@ class H2Connection(Connection):
         super().__init__(pool, loop)
         self._engine = ClientEngine(pool.options, self._on_goaway)
         self._streams: dict[int, Exchange] = {}
-        self._blocked: dict[int, Exchange] = {}  # with more of a body than the windows let out
+        self._uploads = Uploads(self, self._engine)
         self._next_id = 1
         self._limit = STREAMS_BEFORE_SETTINGS
         self._settled = False  # the server's first SETTINGS are here
@@ -71,7 +72,7 @@ class H2Connection(Connection):
     def exchanges(self) -> list[Exchange]:
         carried = list(self._streams.values())
         self._streams.clear()
-        self._blocked.clear()
+        self._uploads.clear()
         return carried
 
     def start(self, exchange: Exchange) -> None:
@@ -82,23 +83,15 @@ class H2Connection(Connection):
             head = (*head, (b"content-length", length))
         stream_id = self._next_id
         self._next_id += 2
-        if self._next_id > LAST_STREAM_ID:
-            self.retire()
         exchange.carrier = self
         exchange.stream_id = stream_id
         self._streams[stream_id] = exchange
+        if stream_id > LAST_STREAM_ID:
+            self.retire()  # its numbers are used up; this call is its last
         body = request.body
         if isinstance(body, bytes):
             self._engine.open_stream(stream_id, head, ends=not body)
-            engine = self._engine
-            window = engine.local_flow_control_window(stream_id)
-            if len(body) <= min(window, engine.max_outbound_frame_size) and self.writable:
-                if body:
-                    engine.send_piece(stream_id, body, ends=True)
-                exchange.on_sent()
-            else:
-                exchange.body_left = memoryview(body)
-                self._pump(exchange)
+            self._uploads.begin(exchange, body)
         else:
             self._engine.open_stream(stream_id, head, ends=False)
             exchange.uploader = self.loop.create_task(exchange.upload(self, body))
@@ -106,7 +99,7 @@ class H2Connection(Connection):
 
     def consumed(self, exchange: Exchange, size: int) -> None:
         exchange.unacknowledged += size
-        if exchange.unacknowledged >= self._give_back_stream and self._is_open(exchange):
+        if exchange.unacknowledged >= self._give_back_stream and self.is_open(exchange):
             self._engine.increment_flow_control_window(exchange.unacknowledged, exchange.stream_id)
             exchange.unacknowledged = 0
             self.flush_soon()
@@ -118,11 +111,8 @@ class H2Connection(Connection):
         options = self.pool.options
         if self._ping_sent_at is not None:
             if now - self._ping_sent_at >= options.ping_within:
-                self.abort(
-                    ConnectionLost(
-                        f"{self.pool.origin} did not answer a PING within {options.ping_within:g} s"
-                    )
-                )
+                why = f"{self.pool.origin} did not answer a PING within {options.ping_within:g} s"
+                self.abort(ConnectionLost(why))
             return
         if (not self.busy and now - self.idle_since >= options.idle_after) or (
             not self.retiring and now - self.opened_at >= options.retire_after
@@ -146,68 +136,20 @@ class H2Connection(Connection):
     def flush(self) -> None:
         self.write(self._engine.data_to_send())
 
-    def _is_open(self, exchange: Exchange) -> bool:
+    def is_open(self, exchange: Exchange) -> bool:
         """`h2` takes a whole read before its events are handled: a stream can be over there and not yet here."""
         stream = self._engine.streams.get(exchange.stream_id)
         return stream is not None and not stream.closed and exchange.stream_id in self._streams
 
-    # Sending bodies
-
     def send(self, exchange: Exchange, data: memoryview) -> int:
-        """As much of it as the windows and the socket take; how much that was."""
-        sent = 0
-        if self.writable and self._is_open(exchange):
-            engine = self._engine
-            window = engine.local_flow_control_window(exchange.stream_id)
-            frame = engine.max_outbound_frame_size
-            while sent < len(data) and window > 0:
-                piece = data[sent : sent + min(window, frame)]
-                engine.send_piece(exchange.stream_id, piece, ends=False)
-                sent += len(piece)
-                window -= len(piece)
-            if sent:
-                self.flush_soon()
-        if sent < len(data):
-            self._blocked[exchange.stream_id] = exchange
-        return sent
+        return self._uploads.send(exchange, data)
 
     def end(self, exchange: Exchange) -> None:
-        if self._is_open(exchange):
-            exchange.uploader = None
-            self._engine.end_stream(exchange.stream_id)
-            exchange.on_sent()
-            self.flush_soon()
-
-    def _pump(self, exchange: Exchange) -> None:
-        """Sends of a body of bytes what can go now, and remembers the rest."""
-        body = exchange.body_left
-        assert body is not None
-        stream_id = exchange.stream_id
-        left = body[self.send(exchange, body) :]
-        if left:
-            if len(left) < len(body) or exchange.phase != "write":
-                exchange.on_sending()  # some progress: the time to write starts anew
-            exchange.body_left = left
-            self._blocked[stream_id] = exchange
-        else:
-            exchange.body_left = None
-            self._blocked.pop(stream_id, None)
-            self._engine.end_stream(stream_id)
-            exchange.on_sent()
-
-    def _pump_blocked(self) -> None:
-        for exchange in list(self._blocked.values()):
-            if not self._is_open(exchange):
-                del self._blocked[exchange.stream_id]
-            elif exchange.uploader is None:
-                self._pump(exchange)
-            else:
-                del self._blocked[exchange.stream_id]
-                exchange.resume_upload()
+        self._uploads.end(exchange)
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self._pump_blocked()
+        self._uploads.resume()
 
     # asyncio's side
 
@@ -261,10 +203,9 @@ class H2Connection(Connection):
         self._unacknowledged += event.flow_controlled_length
         exchange = self._streams.get(event.stream_id)
         if exchange is not None:
-            if event.flow_controlled_length > len(event.data):
-                exchange.unacknowledged += event.flow_controlled_length - len(
-                    event.data
-                )  # padding is consumed by itself
+            padding = event.flow_controlled_length - len(event.data)
+            if padding:
+                self.consumed(exchange, padding)  # nobody else will
             if event.data:
                 exchange.on_data(event.data)
 
@@ -275,7 +216,7 @@ class H2Connection(Connection):
             try:
                 exchange.trailers = trailer_fields(event.headers)
             except PeerMisbehaved as error:
-                self._forget(exchange)
+                self._reset(exchange, ErrorCodes.PROTOCOL_ERROR)
                 exchange.fail(error)
 
     def _on_ended(self, event: Event) -> None:
@@ -314,11 +255,11 @@ class H2Connection(Connection):
         self._settled = True
         limit = self._engine.remote_settings.max_concurrent_streams
         self._limit = min(limit, self.pool.options.streams_per_connection)
-        self._pump_blocked()
+        self._uploads.resume()
         self.pool.learned_limit(self._limit)
 
     def _on_window(self, event: Event) -> None:
-        self._pump_blocked()
+        self._uploads.resume()
 
     def _on_goaway(self, frame: GoAwayFrame) -> None:
         """The server takes no new streams. Those above its last one it has not touched: they go elsewhere."""
@@ -326,6 +267,9 @@ class H2Connection(Connection):
         statistics.goaways_received += 1
         code, last = int(frame.error_code), int(frame.last_stream_id)
         self.pool.note("connection.goaway", {"code": _name(code), "last_stream": last, "streams": self.busy})
+        if code != ErrorCodes.NO_ERROR:
+            debug = bytes(frame.additional_data)[:200].decode("utf-8", "replace")
+            self.goodbye = f", after GOAWAY with {_name(code)}" + (f" ({debug})" if debug else "")
         if not self.retiring:
             self.retiring = True
             statistics.retired += 1
@@ -344,10 +288,8 @@ class H2Connection(Connection):
     def _forget(self, exchange: Exchange) -> None:
         """The stream is over. Its place is free."""
         self._streams.pop(exchange.stream_id, None)
-        self._blocked.pop(exchange.stream_id, None)
+        self._uploads.discard(exchange)
         exchange.carrier = None
-        if exchange.uploader is not None:
-            exchange.uploader.cancel()
         if not self._streams:
             self.idle_since = self.loop.time()
             if self.retiring:

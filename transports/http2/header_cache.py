@@ -50,6 +50,8 @@ class CountingTable(HeaderTable):
 
     @maxsize.setter
     def maxsize(self, newmax: int) -> None:
+        if newmax == self.maxsize:
+            return  # hpack would forget here that an earlier change is still to be told to the peer
         self.changes += 1
         HeaderTable.maxsize.__set__(self, newmax)  # type: ignore[attr-defined]
 
@@ -78,6 +80,10 @@ class CachingEncoder(hpack.Encoder):
             if block is not None:
                 return block + literals
         resized = table.resized
+        if resized:
+            # The smallest and the last are all that may be said, however often the size changed (RFC 7541, section 4.2).
+            smallest, last = min(self.table_size_changes), self.table_size_changes[-1]
+            self.table_size_changes = [last] if smallest == last else [smallest, last]
         block = super().encode([(name, value, name in SECRET_HEADERS) for name, value in stable], huffman)
         if table.changes != self._known_at or len(self._known) >= REMEMBERED:
             self._known.clear()

@@ -64,6 +64,8 @@ def body_length(request: Request) -> bytes | None:
     body = request.body
     if isinstance(body, bytes):
         return b"%d" % len(body) if body or request.method in EXPECTS_BODY else None
+    if not hasattr(body, "__aiter__"):
+        raise InvalidRequest(f"a body is bytes or an async iterable of bytes, not {type(body).__name__}")
     for name, value in request.headers:
         if name.lower() == b"content-length":
             if not value.isdigit():

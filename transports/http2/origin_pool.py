@@ -20,6 +20,7 @@ from transports.http2.statistics import OriginStatistics
 from transports.http2.tracing import Trace
 
 GOODBYE = 0.5  # seconds that a closing pool gives its peers to answer TLS's close_notify
+LINGER = 5.0  # and that a connection gets that is closed while the pool lives on
 
 
 class OriginPool:
@@ -150,12 +151,13 @@ class OriginPool:
 
     def _open_as_needed(self) -> None:
         dialing = len(self._dials)
+        live = sum(not connection.retiring for connection in self._connections)
         if self._places is None:
-            wanted = 1 - dialing - len(self._connections)
+            wanted = 1 - dialing - live
         else:
             coming = dialing + sum(connection.places is None for connection in self._connections)
             wanted = -(-len(self._queue) // self._places) - coming
-        room = self.options.connections_per_origin - dialing - len(self._connections)
+        room = self.options.connections_per_origin - dialing - live
         if wanted > 0 and room > 0:
             # A call's own limit ends that call; the attempt goes on for whoever gave it longest.
             limits = [exchange.timeouts.connect for exchange in self._queue]
@@ -223,6 +225,7 @@ class OriginPool:
     def remove(self, connection: Connection) -> None:
         """The connection is closed, or closing."""
         if connection.transport is not None:
+            connection.left_at = self.loop.time()
             self._leaving.add(connection)
         if connection in self._connections:
             self._connections.remove(connection)
@@ -251,6 +254,10 @@ class OriginPool:
     def maintain(self, now: float) -> None:
         for connection in list(self._connections):
             connection.maintain(now)
+        for connection in list(self._leaving):
+            # A peer that is dead takes neither the last bytes nor the goodbye.
+            if now - connection.left_at >= LINGER and connection.transport is not None:
+                connection.transport.abort()
 
     def snapshot(self) -> OriginStatistics:
         statistics = self.statistics

@@ -6,14 +6,14 @@ from typing import Self
 
 from transports.http2.deadlines import DeadlineTimer
 from transports.http2.dial import Dialer
-from transports.http2.errors import PoolClosed
+from transports.http2.errors import InvalidRequest, PoolClosed
 from transports.http2.exchange import Exchange
 from transports.http2.options import PoolOptions
 from transports.http2.origin_pool import OriginPool
 from transports.http2.request import Origin, Request, Timeouts, split_url
 from transports.http2.response import Call, Reply
 from transports.http2.statistics import OriginStatistics
-from transports.http2.tracing import Trace
+from transports.http2.tracing import Trace, guarded
 
 DEFAULT_TIMEOUTS = Timeouts()
 DEFAULT_MAX_BYTES = 64 * 1024 * 1024
@@ -25,7 +25,7 @@ class Pool:
 
     def __init__(self, options: PoolOptions | None = None, *, trace: Trace | None = None) -> None:
         self.options = options or PoolOptions()
-        self._trace = trace
+        self._trace = None if trace is None else guarded(trace)
         self._dialer = Dialer(self.options)
         self._origins: dict[Origin, OriginPool] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -96,10 +96,17 @@ class Pool:
 
     def _exchange(self, request: Request, timeouts: Timeouts | None, trace: Trace | None) -> Exchange:
         pool = self._origin(request.origin)
-        return Exchange(pool, request, timeouts or DEFAULT_TIMEOUTS, trace or self._trace)
+        return Exchange(
+            pool, request, timeouts or DEFAULT_TIMEOUTS, self._trace if trace is None else guarded(trace)
+        )
 
     def _origin(self, origin: Origin) -> OriginPool:
-        loop = asyncio.get_running_loop()
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise InvalidRequest(
+                "the pool needs a running asyncio loop (uvloop is one, trio is not)"
+            ) from None
         if loop is not self._loop:
             self._move_to(loop)
         pool = self._origins.get(origin)

@@ -34,12 +34,23 @@ class Response:
         self.headers = exchange.headers
         self.http_version = exchange.http_version
 
+    def __del__(self) -> None:
+        # Forgotten without `async with`: the server must not go on generating for nobody.
+        exchange = self._exchange
+        if not exchange.over and not exchange.loop.is_closed():
+            exchange.loop.call_soon_threadsafe(exchange.cancel)
+
     def __repr__(self) -> str:
         return f"<Response {self.status} of {self._exchange.request!r}>"
 
     def header(self, name: bytes) -> bytes | None:
         """The first value of that name (in lower case), or None."""
         return next((value for known, value in self.headers if known == name), None)
+
+    @property
+    def stream_id(self) -> int:
+        """HTTP/2's number of the stream; 0 over HTTP/1.1."""
+        return self._exchange.stream_id
 
     @property
     def trailers(self) -> list[Header]:
@@ -49,7 +60,11 @@ class Response:
     @property
     def body(self) -> AsyncIterator[bytes]:
         """The bytes as they come. What arrived since the last piece is one piece."""
-        return Body(self._exchange)
+        return Body(self)
+
+    async def chunk(self) -> bytes:
+        """What has arrived since the last time, after waiting for it; b"" at the end."""
+        return await self._exchange.chunk()
 
     async def read(self, max_bytes: int = 64 * 1024 * 1024) -> bytes:
         """All that remains of the body; LimitExceeded, and the stream cancelled, where it is longer."""
@@ -70,16 +85,16 @@ class Response:
 class Body:
     """The body as an async iterator."""
 
-    __slots__ = ("_exchange",)
+    __slots__ = ("_response",)
 
-    def __init__(self, exchange: Exchange) -> None:
-        self._exchange = exchange
+    def __init__(self, response: Response) -> None:
+        self._response = response
 
     def __aiter__(self) -> "Body":
         return self
 
     async def __anext__(self) -> bytes:
-        data = await self._exchange.chunk()
+        data = await self._response.chunk()
         if not data:
             raise StopAsyncIteration
         return data

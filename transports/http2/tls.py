@@ -16,6 +16,13 @@ def context_for(options: PoolOptions) -> ssl.SSLContext:
     return context
 
 
+def proxy_context(options: PoolOptions) -> ssl.SSLContext:
+    """For a proxy that is itself spoken to over TLS: in HTTP/1.1, whatever goes through it."""
+    context = verifying_context(options.trust_env, "proxy")
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
 @lru_cache(maxsize=8)
 def verifying_context(trust_env: bool, protocol: str) -> ssl.SSLContext:
     """Trusts what SSL_CERT_FILE or SSL_CERT_DIR name, else certifi's authorities, else the system's."""

@@ -6,6 +6,21 @@ A trace is called with a name and a mapping, at the moment it happens, on the ev
 `request.failed`. No mapping holds a header's value or a body.
 """
 
+import logging
 from collections.abc import Callable, Mapping
 
 Trace = Callable[[str, Mapping[str, object]], None]
+
+log = logging.getLogger("transports.http2")
+
+
+def guarded(trace: Trace) -> Trace:
+    """The same hook; what it raises is logged, because other calls share the connection that it would end."""
+
+    def call(name: str, info: Mapping[str, object]) -> None:
+        try:
+            trace(name, info)
+        except Exception:
+            log.exception("a trace hook raised at %s", name)
+
+    return call
