@@ -61,7 +61,8 @@ Hook = Callable[[LLMResponse], LLMResponse | Awaitable[LLMResponse]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observing:
-    """What is told of calls. `label` names who pays, where a request's metadata does not; `after` may change a whole reply."""
+    """What is told of calls. `label` names who pays, where a request's metadata does not; `after` may change a whole reply
+    (a stream's pieces have gone out by then, and are left as they are)."""
 
     records: RecordOptions | None = None
     spans: bool = False
@@ -149,6 +150,7 @@ class LLMConnection:
             Tracer(self._observe.tracer) if self._observe.spans else None,
             self._observe.log_content,
         )  # fmt: skip
+        self._check_safety(options.safety)
         self._router = Router(policies.routes, prices, self.metrics.latency)
         self._cache = _cache(policies, self._clock)
         self._engine = Engine(
@@ -364,6 +366,17 @@ class LLMConnection:
             self._detecting = None
             raise
         return self._provider
+
+    def _check_safety(self, safety: Mapping[str, str]) -> None:
+        """Only Gemini takes such settings: where it cannot be asked they would be dropped in silence."""
+        names = {target.provider for target in self._all_targets()} | {self._provider or ""}
+        names |= (
+            set() if self._provider else set(self._options.detection_order or self._settings.detection_order)
+        )
+        if safety and not any(name and self._accounts.profile(name).wire == "gemini" for name in names):
+            raise ConfigurationError(
+                "safety= is for Gemini, which is not among the providers here", hint="leave it out"
+            )
 
     def _all_targets(self) -> list[Target]:
         routes: tuple[Route, ...] = self._policies.routes

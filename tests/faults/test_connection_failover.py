@@ -20,13 +20,14 @@ from three_mode.testing import (
     rate_limited,
 )
 
-FAST = Policies(retry=QUICK, fallback=FallbackOptions(first_content=0.25))
+FAST = Policies(retry=QUICK, fallback=FallbackOptions(first_content=0.3))
+CALM = Policies(retry=QUICK, fallback=FallbackOptions(first_content=20))  # for tests in which nothing stalls
 BREAK: dict[str, Callable[[ScriptedProvider], None]] = {
     "stalled before the head": lambda s: s.always(Turn(), fault=Fault(stall_before_head=60)),
     "stalled after the head": lambda s: s.always(Turn(), fault=Fault(stall_after=0)),
     "a role and no more": lambda s: s.always(Turn(), fault=Fault(stall_after=1)),
     "keep-alives and no more": lambda s: s.always(Turn(keep_alives=5000), fault=Fault(pause=0.01)),
-    "slow": lambda s: s.always(Turn(), fault=Fault(pause=0.2)),
+    "slow": lambda s: s.always(Turn(), fault=Fault(pause=0.3)),
     "429": lambda s: s.always(Answer(status=429, headers=((b"retry-after", b"30"),))),
     "500": lambda s: s.always(Answer(status=500)),
     "529": lambda s: s.always(Answer(status=529)),
@@ -70,7 +71,7 @@ async def test_the_next_provider_answers(how: str, streamed: bool) -> None:
 
 
 async def test_a_dead_provider_is_known_at_once() -> None:
-    async with several(("openai", "anthropic"), policies=FAST) as (llm, servers):
+    async with several(("openai", "anthropic"), policies=CALM) as (llm, servers):
         dead = servers["openai"]
         await dead.__aexit__(None, None, None)
         began = time.monotonic()
@@ -81,13 +82,14 @@ async def test_a_dead_provider_is_known_at_once() -> None:
 
 
 async def test_thinking_is_content() -> None:
-    async with several(("openai", "anthropic"), policies=FAST) as (llm, servers):
-        servers["openai"].always(Turn(thinking=("hm",)), fault=Fault(stall_after=2, stall_for=0.5))
+    policies = Policies(retry=QUICK, fallback=FallbackOptions(first_content=1.5))
+    async with several(("openai", "anthropic"), policies=policies) as (llm, servers):
+        servers["openai"].always(Turn(thinking=("hm",)), fault=Fault(stall_after=2, stall_for=2))
         assert (await llm.chat_completion(hello())).provider == "openai"
 
 
 async def test_after_content_nothing_is_spliced() -> None:
-    async with several(("openai", "anthropic"), policies=FAST) as (llm, servers):
+    async with several(("openai", "anthropic"), policies=CALM) as (llm, servers):
         servers["openai"].always(Turn(text=("Hel", "lo")), fault=Fault(cut_after=2))
         with pytest.raises(errors.StreamInterrupted) as caught:
             await llm.stream(hello()).text()
@@ -99,7 +101,7 @@ async def test_after_content_nothing_is_spliced() -> None:
 
 
 async def test_all_fail() -> None:
-    async with several(("openai", "anthropic"), policies=FAST, max_retries=0) as (llm, servers):
+    async with several(("openai", "anthropic"), policies=CALM, max_retries=0) as (llm, servers):
         servers["openai"].always(Answer(status=500))
         servers["anthropic"].always(Answer(status=401))
         with pytest.raises(errors.AllProvidersFailed) as caught:
@@ -113,7 +115,7 @@ async def test_all_fail() -> None:
 
 @pytest.mark.parametrize("status", [400, 422])
 async def test_a_bad_request_is_not_tried_elsewhere(status: int) -> None:
-    async with several(("openai", "anthropic"), policies=FAST) as (llm, servers):
+    async with several(("openai", "anthropic"), policies=CALM) as (llm, servers):
         servers["openai"].always(Answer(status=status))
         with pytest.raises(errors.InvalidRequest):
             await llm.chat_completion(hello())
@@ -218,7 +220,7 @@ async def test_a_fallback_without_a_key_is_skipped() -> None:
 
     policies = Policies(
         retry=QUICK,
-        fallback=FallbackOptions(targets=(Target("gemini", "g"), Target("anthropic", "c")), first_content=1),
+        fallback=FallbackOptions(targets=(Target("gemini", "g"), Target("anthropic", "c")), first_content=20),
     )
     async with several(("openai", "anthropic"), policies=policies) as (llm, servers):
         servers["openai"].always(Answer(status=500))

@@ -211,7 +211,7 @@ async def test_routes_choose_among_models_and_fall_back_along_them() -> None:
             Target("openai", "gpt-4o"),
         ),
     )
-    policies = Policies(retry=QUICK, routes=(route,), fallback=FallbackOptions(first_content=0.5))
+    policies = Policies(retry=QUICK, routes=(route,), fallback=FallbackOptions(first_content=20))
     async with several(("openai", "anthropic"), policies=policies) as (llm, servers):
         reply = await llm.chat_completion(hello("smart"))
         assert [step.kind for step in reply.steps] == ["routed", "attempt"]

@@ -145,6 +145,18 @@ def test_arguments_that_are_wrong(arguments: dict[str, Any]) -> None:
         LLMConnection(**arguments)
 
 
+def test_safety_settings_that_nobody_would_get_are_an_error() -> None:
+    safety = {"HARM_CATEGORY_HARASSMENT": "BLOCK_NONE"}
+    assert (
+        LLMConnection("gemini", "k", options=ConnectionOptions(safety=safety))
+        ._accounts.profile("gemini")
+        .safety
+        == safety
+    )
+    with pytest.raises(errors.ConfigurationError, match="Gemini"):
+        LLMConnection("openai", "k", options=ConnectionOptions(safety=safety))
+
+
 async def test_no_key_is_an_error_that_says_where_to_put_it() -> None:
     with pytest.raises(errors.ConfigurationError, match="OPENAI_API_KEY"):
         await LLMConnection("openai").chat_completion(

@@ -1,8 +1,8 @@
 """Identical calls in flight share one call. It lives as long as anybody waits for it, and no longer."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Hashable
-from typing import Any, Generic, TypeVar
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -12,22 +12,9 @@ class _Shared(Generic[T]):
 
     __slots__ = ("task", "waiting")
 
-    def __init__(self, task: asyncio.Task[T]) -> None:
-        self.task = task
+    def __init__(self) -> None:
+        self.task: asyncio.Task[None] | None = None
         self.waiting: set[asyncio.Future[T]] = set()
-
-    def ended(self) -> None:
-        task, waiting = self.task, [future for future in self.waiting if not future.done()]
-        if task.cancelled():
-            for future in waiting:
-                future.cancel()
-            return
-        error = task.exception()
-        for future in waiting:
-            if error is not None:
-                future.set_exception(error)
-            else:
-                future.set_result(task.result())
 
 
 class Coalescer(Generic[T]):
@@ -39,29 +26,46 @@ class Coalescer(Generic[T]):
     def __init__(self) -> None:
         self._shared: dict[Hashable, _Shared[T]] = {}
 
-    async def run(self, key: Hashable, make: Callable[[], Coroutine[Any, Any, T]]) -> tuple[T, bool]:
+    async def run(self, key: Hashable, make: Callable[[], Awaitable[T]]) -> tuple[T, bool]:
         """The result, and whether somebody else's call gave it."""
         loop = asyncio.get_running_loop()
         shared = self._shared.get(key)
         joined = shared is not None
         if shared is None:
-            shared = self._shared[key] = _Shared(loop.create_task(make()))
-            shared.task.add_done_callback(lambda _, shared=shared: self._ended(key, shared))  # type: ignore[misc]
+            shared = self._shared[key] = _Shared()
+            shared.task = loop.create_task(self._call(key, shared, make))
         future: asyncio.Future[T] = loop.create_future()
         shared.waiting.add(future)
         try:
             return await future, joined
         except asyncio.CancelledError:
             shared.waiting.discard(future)
-            if not shared.waiting and not shared.task.done():
+            task = shared.task
+            if not shared.waiting and task is not None and not task.done():
                 self._forget(key, shared)
-                shared.task.cancel()
-                await asyncio.wait([shared.task])
+                task.cancel()
+                await asyncio.wait([task])
             raise
 
-    def _ended(self, key: Hashable, shared: "_Shared[T]") -> None:
-        self._forget(key, shared)
-        shared.ended()
+    async def _call(self, key: Hashable, shared: "_Shared[T]", make: Callable[[], Awaitable[T]]) -> None:
+        """Whatever comes of the call goes to all that still wait."""
+        try:
+            result = await make()
+        except asyncio.CancelledError:
+            self._forget(key, shared)
+            for future in shared.waiting:
+                future.cancel()
+            raise
+        except Exception as error:  # noqa: BLE001 - it is raised again where somebody waits
+            self._forget(key, shared)
+            for future in shared.waiting:
+                if not future.done():
+                    future.set_exception(error)
+        else:
+            self._forget(key, shared)
+            for future in shared.waiting:
+                if not future.done():
+                    future.set_result(result)
 
     def _forget(self, key: Hashable, shared: "_Shared[T]") -> None:
         if self._shared.get(key) is shared:

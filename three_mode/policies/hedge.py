@@ -40,14 +40,17 @@ async def hedged(
         raise
     finally:
         timer.cancel()
-        await late.end()
-        if late.has_result and not late.used:
-            discard(late.result())
+        if late.task is not None:
+            await late.end()
+            if late.has_result and not late.used:
+                discard(late.result())
     return result, False
 
 
 class _Late(Generic[T]):
     """The second runner, if it ever runs."""
+
+    __slots__ = ("_cancelled_before", "_first", "_first_failed", "_interrupted", "_make", "task", "used")
 
     def __init__(self, make: Callable[[], Awaitable[T]]) -> None:
         self._make = make
