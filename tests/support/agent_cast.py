@@ -229,6 +229,15 @@ class Caller(Agent):
         return [word async for word in self.ref(agent).stream(Scout.explain, text)]
 
 
+class Steady(Agent):
+    """Does what may be done twice."""
+
+    @handler(idempotent=True)
+    async def square(self, number: int, seconds: float) -> int:
+        await asyncio.sleep(seconds)
+        return number * number
+
+
 class Hooked(Agent):
     """Tells a file what happens to it."""
 
