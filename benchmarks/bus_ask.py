@@ -20,6 +20,10 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
 
 
+def item_id(raw: Any) -> Any:
+    return _decode(raw)["id"]
+
+
 # --- the answering side ------------------------------------------------------------------------------------------------
 async def serve_bus(address: str, ready: Callable[[], None]) -> None:
     from transports.bus import Bus
@@ -43,7 +47,7 @@ async def serve_zmq_loop(address: str, ready: Callable[[], None]) -> None:
                 peer, raw = socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
-            socket.send_multipart([peer, _encode(_decode(raw)["id"])])
+            socket.send_multipart([peer, _encode(item_id(raw))])
 
     asyncio.get_running_loop().add_reader(socket.FD, readable)
     ready()
@@ -61,7 +65,7 @@ async def serve_zmq_asyncio(address: str, ready: Callable[[], None]) -> None:
     ready()
     while True:
         peer, raw = await socket.recv_multipart()
-        await socket.send_multipart([peer, _encode(_decode(raw)["id"])])
+        await socket.send_multipart([peer, _encode(item_id(raw))])
 
 
 SERVERS = {"bus": serve_bus, "zmq": serve_zmq_loop, "zmq.asyncio": serve_zmq_asyncio}
@@ -98,7 +102,7 @@ async def ask_zmq_loop(address: str) -> Callable[[], Awaitable[Any]]:
         future: asyncio.Future[Any] = loop.create_future()
         waiting.append(future)
         socket.send(_encode(PAYLOAD))
-        if socket.EVENTS & zmq.POLLIN:
+        if int(socket.get(zmq.EVENTS)) & zmq.POLLIN:
             loop.call_soon(readable)
         return await future
 

@@ -171,7 +171,11 @@ KINDS: dict[str, Callable[[str, Handlers], Any]] = {
 
 
 def _import(*names: str) -> Callable[[], None]:
-    return lambda: [importlib.import_module(name) for name in names] and None
+    def load() -> None:
+        for name in names:
+            importlib.import_module(name)
+
+    return load
 
 
 PRELOAD: dict[str, Callable[[], None]] = {

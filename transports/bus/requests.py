@@ -33,6 +33,8 @@ class Request:
         "payload",
     )
 
+    payload: Any  # decoded when first looked at
+
     def __init__(
         self, serving: "Serving", member: str, envelope: Envelope, body: bytes, binary: bool, deadline: float
     ) -> None:

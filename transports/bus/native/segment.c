@@ -154,6 +154,15 @@ static void segment_dealloc(PyObject *object) {
     Py_DECREF(type);
 }
 
+/* done(): its owner writes no more; the mapping stays for whoever still reads it here. */
+static PyObject *segment_done(PyObject *object, PyObject *unused) {
+    (void)unused;
+    Segment *self = (Segment *)object;
+    if (self->fd >= 0) close(self->fd);
+    self->fd = -1;
+    Py_RETURN_NONE;
+}
+
 static bus_large *large_of(PyObject *object, int writable) {
     Segment *segment = bus_expect(object, BUS_LARGE, writable);
     return segment == NULL ? NULL : (bus_large *)segment->base;
@@ -277,6 +286,7 @@ static PyObject *segment_get_capacity(PyObject *object, void *closure) {
 static PyMethodDef segment_methods[] = {
     {"make", segment_make, METH_VARARGS | METH_CLASS, "make(fd, kind, capacity, uid, owner) -> a segment of one's own"},
     {"attach", segment_attach, METH_VARARGS | METH_CLASS, "attach(fd, kind, writable) -> another's segment, checked"},
+    {"done", segment_done, METH_NOARGS, "done(): let go of the descriptor"},
     {"fill", segment_fill, METH_VARARGS, "fill(payload) -> generation"},
     {"copy", segment_copy, METH_VARARGS, "copy(generation, length) -> bytes or None"},
     {"entry", segment_entry, METH_VARARGS, "entry(slot) -> (ring, position, handled, lost, gap count, last gaps, released, pair_released)"},

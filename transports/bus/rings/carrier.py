@@ -15,15 +15,15 @@ from typing import Any
 from transports.bus.carrier import ReaderStatus, Record, Sink
 from transports.bus.directory import Directory
 from transports.bus.errors import BadFrame, BusError, Closed, PeerLost
-from transports.bus.holding import Holding
 from transports.bus.options import BusOptions
 from transports.bus.receipt import Settled
 from transports.bus.registry import wire
 from transports.bus.registry.door import UnixDoor
 from transports.bus.registry.membership import Membership
 from transports.bus.registry.state import Shards
+from transports.bus.rings.broadcast import Broadcast
 from transports.bus.rings.doorbell import Doorbell
-from transports.bus.rings.large import Leases, SegmentPool, commit, read_reference, reclaim, refer
+from transports.bus.rings.large import SegmentPool, read_reference
 from transports.bus.rings.native import (
     BELL,
     BINARY,
@@ -36,15 +36,14 @@ from transports.bus.rings.native import (
     SHARD,
     Pump,
     Segment,
-    Writer,
 )
-from transports.bus.rings.peer import DepartedPage, OutLink, RingPeer
+from transports.bus.rings.pairs import Pairs
+from transports.bus.rings.peer import DepartedPage, RingPeer
 from transports.bus.rings.segments import RingShards, attach, make
 from transports.bus.rings.settling import Settling
 
 _GAP, _BROKEN = 0, -1
 _THICK, _LINGER = 100e-6, 30e-6  # drains closer than the first: stay up for the second
-_LARGE_IN_FLIGHT = 16  # large broadcast payloads that stay readable; with RELIABLE readers: until they let go
 
 
 class RingsCarrier:
@@ -63,15 +62,7 @@ class RingsCarrier:
         self._pidfd = os.pidfd_open(os.getpid())
         self._bell = Doorbell()
         self._pump: Pump | None = None
-        self._writer: Writer | None = None
-        self._ring: tuple[int, Segment] | None = None
-        self._shards: list[tuple[int, int, Segment]] = []
         self._peers: dict[str, RingPeer] = {}
-        self._gates: dict[str, tuple[int, Segment]] = {}  # RELIABLE readers: slot and page
-        self._leases = Leases()  # large payloads of the broadcast ring
-        self._gate_since: dict[str, int] = {}
-        self._holding = Holding(options.hold_within, sink.publishable, self._evict_slowest)
-        self._waiting: dict[str, OutLink] = {}  # links that wait for room
         self._listening = self._soon = self._closed = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._departed: deque[DepartedPage] = deque(maxlen=256)
@@ -81,9 +72,11 @@ class RingsCarrier:
             lambda uid: self._membership.send(wire.SegmentGone(uid)),
         )
         self._membership = Membership(bus, options, self, UnixDoor(bus))
+        self._broadcast = Broadcast(options, self._pool, self._ring_made, sink.publishable, self._evicted)
+        self._pairs = Pairs(options, sink, self._pool, self._bell, self._membership.link)
         self._settling = Settling(self)
         self._recheck_timer: asyncio.TimerHandle | None = None
-        self.wakes = self.missed = self.evictions = 0
+        self.wakes = self.missed = 0
         self._drained_at = self._linger_until = 0.0
 
     # --- life ------------------------------------------------------------------------------------------------------
@@ -101,7 +94,7 @@ class RingsCarrier:
         if self._closed:
             return
         self._closed = True
-        self._holding.close()
+        self._pairs.closed = True
         for task in self._tasks:
             task.cancel()
         if self._recheck_timer is not None:
@@ -111,20 +104,16 @@ class RingsCarrier:
         pump = self._pump
         for peer in self._peers.values():
             self._drop_pair(peer)
-            self._drop_link(peer)
+            self._pairs.drop(peer)
         self._peers.clear()
-        self._gates.clear()
         if pump is not None:
             pump.close()
         self._pump = None  # what it refers to refers to it, out of sight of the garbage collector
         self._pool.close()
-        self._writer = None
-        if self._ring is not None:
-            os.close(self._ring[0])
-        for bell, event, _ in self._shards:
-            os.close(bell)
-            os.close(event)
+        self._broadcast.close()
+        self._pairs.close()
         self._bell.close()
+        self._page.done()
         os.close(self._page_fd)
         os.close(self._pidfd)
 
@@ -147,7 +136,7 @@ class RingsCarrier:
         """Rings need no endpoints."""
 
     def shard_fds(self) -> list[int]:
-        return [fd for bell, event, _ in self._shards for fd in (bell, event)]
+        return [fd for bell, event, _ in self._broadcast.shards for fd in (bell, event)]
 
     def welcomed(self, member: str, slot: int, shards: list[int]) -> None:
         """We have a place. After the registry moved it is the one that we had, or we are somebody new."""
@@ -158,25 +147,21 @@ class RingsCarrier:
         self.id, self._slot = member, slot
         for number in range(len(shards) // 2):
             self.add_shard(shards[2 * number], shards[2 * number + 1])
-        own_bell = self._shards[slot // SHARD][2]
+        own_bell = self._broadcast.shards[slot // SHARD][2]
         self._pump = Pump(self._page, own_bell, slot, self._sink.routes)
+        self._broadcast.placed(slot)
+        self._pairs.placed(slot, self._pump)
 
     def add_shard(self, bell_fd: int, event_fd: int) -> None:
-        number = len(self._shards)
+        number = len(self._broadcast.shards)
         bell = attach(bell_fd, BELL, writable=number == self._slot // SHARD)
-        self._shards.append((bell_fd, event_fd, bell))
-        if self._writer is not None:
-            self._add_bell(self._writer, number)
-
-    def _add_bell(self, writer: Writer, number: int) -> None:
-        _, event_fd, bell = self._shards[number]
-        without = 1 << (self._slot % SHARD) if number == self._slot // SHARD else 0
-        writer.shard(number, event_fd, bell, without)
+        self._broadcast.add_shard(bell_fd, event_fd, bell)
 
     def announce_again(self) -> None:
         """A new registry knows nothing of our segments."""
-        if self._ring is not None:
-            self._membership.send(wire.RingMade(self._ring[1].uid), [self._ring[0]])
+        if self._broadcast.announcement is not None:
+            uid, fd = self._broadcast.announcement
+            self._membership.send(wire.RingMade(uid), [fd])
         for uid, fd in self._pool.fds.items():
             self._membership.send(wire.SegmentMade(uid), [fd])
 
@@ -195,14 +180,12 @@ class RingsCarrier:
         if info is None or member == self.id:
             return
         peer = self._peers.get(member)
-        gate = self._gates.pop(member, None)
+        self._broadcast.ungate(member)
         page = peer.link.page if peer is not None and peer.link is not None else None
         page = self._settling.page_of(member) or page
         self._departed.append(
             DepartedPage(info, dict(self.directory.patterns(member)), time.monotonic(), page)
         )
-        if gate is not None and self._writer is not None:
-            self._writer.ungate(gate[0])
         if peer is not None:
             self._drain_rest_of(peer)
             del self._peers[member]
@@ -210,7 +193,7 @@ class RingsCarrier:
             if self._pump is not None:
                 self._pump.detach(info.slot, False)
             self._drop_pair(peer)
-            self._drop_link(peer)
+            self._pairs.drop(peer)
             if had_ring:
                 self._sink.writer_gone(peer)
         self._settling.forget(member)
@@ -252,20 +235,11 @@ class RingsCarrier:
 
     def gate(self, member: str, page_fd: int) -> None:
         info = self.directory.members.get(member)
-        if info is None or member in self._gates:
-            return
-        self._add_gate(member, info.slot, attach(page_fd, PAGE))
-
-    def _add_gate(self, member: str, slot: int, page: Segment) -> None:
-        self._gates[member] = (slot, page)
-        self._gate_since[member] = self._leases.count
-        if self._writer is not None:
-            self._writer.gate(slot, page, self._slot, False)
+        if info is not None:
+            self._broadcast.gate(member, info.slot, attach(page_fd, PAGE))
 
     def ungate(self, member: str) -> None:
-        gate = self._gates.pop(member, None)
-        if gate is not None and self._writer is not None:
-            self._writer.ungate(gate[0])
+        self._broadcast.ungate(member)
 
     def evicted_by(self, writer: str, held: float) -> None:
         self._sink.evicted(writer, held)
@@ -296,8 +270,8 @@ class RingsCarrier:
             return
         pump.unpark()
         drained = self._drain(pump)
-        if self._waiting:
-            self._offer_room()
+        if self._pairs.waiting:
+            self._pairs.offer_room()
         if self._lingers(drained):
             self.pump_soon()
         else:
@@ -332,6 +306,10 @@ class RingsCarrier:
         if pump is None:
             return
         for pair in (False, True):
+            if pair not in peer.stalled:
+                pump.pause(
+                    peer.info.slot, pair, False
+                )  # a full listener holds up no longer: its writer is gone
             while True:
                 state = pump.state(peer.info.slot, pair)
                 if state is None or state[0] == state[1] or state[3] or pair in peer.stalled:
@@ -444,8 +422,10 @@ class RingsCarrier:
         self._recheck_timer = self._loop.call_later(self._options.recheck, self._recheck)
         if not self._soon and pump.pending():
             self._loop.call_later(0.05, self._recheck_again, self.wakes)
-        self._give_back_idle(time.monotonic())
-        if self._waiting:
+        self._pairs.give_back_idle(
+            list(self._peers.values()), lambda to, uid: self._membership.send(wire.Unlink(to, uid))
+        )
+        if self._pairs.waiting:
             self.pump_soon()
 
     def _recheck_again(self, wakes: int) -> None:
@@ -461,163 +441,47 @@ class RingsCarrier:
 
     # --- publishing ------------------------------------------------------------------------------------------------
     def publish(self, topic: bytes, envelope: bytes, body: bytes, flags: int) -> int:
-        writer = self._writer or self._make_ring()
-        if len(body) > self._options.inline_bytes:
-            seq = self._publish_large(writer, topic, envelope, body, flags)
-        else:
-            seq = writer.put(topic, envelope, body, flags)
+        if self._closed:
+            raise Closed("this member has left the bus")
+        seq = self._broadcast.publish(topic, envelope, body, flags)
         if self._listening:
             self.pump_soon()
-        if seq == 0:
-            self._holding.held_up()
-        elif self._gates:
-            self._holding.went_through()
         return seq
 
-    def _make_ring(self) -> Writer:
-        if self._closed or self._pump is None:
-            raise Closed("this member has left the bus")
-        fd, segment = make(RING, self._options.ring_bytes, self._slot)
-        self._ring = (fd, segment)
-        writer = self._writer = Writer(segment)
-        for number in range(len(self._shards)):
-            self._add_bell(writer, number)
-        for slot, page in self._gates.values():
-            writer.gate(slot, page, self._slot, False)
+    def _ring_made(self, uid: int, fd: int, ring: Segment) -> None:
+        """The first message: we read our own ring like any other, and the others hear of it."""
         own = self.peer(self.id)
         assert own is not None
-        self._pump.writer(own, segment, self._slot, True)
-        own.ring_uid = segment.uid
-        self._membership.send(wire.RingMade(segment.uid), [fd])
-        return writer
+        assert self._pump is not None
+        self._pump.writer(own, ring, self._slot, True)
+        own.ring_uid = uid
+        self._membership.send(wire.RingMade(uid), [fd])
 
-    def _publish_large(self, writer: Writer, topic: bytes, envelope: bytes, body: bytes, flags: int) -> int:
-        reclaim(self._leases, self._released(), self._pool)
-        segment = self._pool.take(len(body))
-        if segment is None:
-            return 0
-        reference = refer(self._leases, segment, body)
-        seq = writer.put(topic, envelope, reference, flags & ~DATA | REFERENCE)
-        if seq == 0:
-            self._pool.give(segment)
+    def _evicted(self, member: str, held: float) -> None:
+        if member == self.id:
+            self._sink.evicted(member, held)
         else:
-            commit(self._leases, segment)
-            own = self._peers[self.id]
-            if own.cache.get(segment.uid) is None:
-                own.cache.add(segment.uid, self._pool.fds[segment.uid])
-        return seq
-
-    def _released(self) -> int:
-        """Up to which large broadcast payload the segments may be used again."""
-        kept = self._leases.count - _LARGE_IN_FLIGHT
-        uid = self._ring[1].uid if self._ring is not None else 0
-        for member, (_, page) in self._gates.items():
-            entry = page.entry(self._slot)
-            kept = min(kept, max(entry[6] if entry[0] == uid else 0, self._gate_since[member]))
-        return kept
-
-    def _evict_slowest(self, held: float) -> None:
-        slowest = self._writer.slowest() if self._writer is not None else None
-        if slowest is not None:
-            self._evict(slowest[0], held)
-
-    def _evict(self, slot: int, held: float) -> None:
-        for member, (gated, _) in list(self._gates.items()):
-            if gated == slot:
-                self.ungate(member)
-                self.evictions += 1
-                if member == self.id:
-                    self._sink.evicted(member, held)
-                else:
-                    self._membership.send(wire.Evict(member, held))
+            self._membership.evict(member, held)
 
     # --- pairs -----------------------------------------------------------------------------------------------------
     def send(self, member: str, envelope: bytes, body: bytes, flags: int) -> bool:
         peer = self._peers.get(member)
         link = peer.link if peer is not None else None
-        if link is None or link.writer is None:
+        if peer is None or link is None or link.writer is None:
             self._make_link(member)
             return False
-        if len(body) > self._options.inline_bytes:
-            sent = self._send_large(link, envelope, body, flags)
-        else:
-            sent = link.writer.put(b"", envelope, body, flags) != 0
-        if not sent and not link.waiting:
-            assert self._pump is not None
-            assert peer is not None
-            link.waiting = True
-            self._waiting[member] = link
-            self._pump.want_room(peer.info.slot, link.uid)
+        sent = self._pairs.put(peer, link, envelope, body, flags)
+        if not sent:
             self.pump_soon()  # it may have made room before it saw that we wait
         return sent
-
-    def _send_large(self, link: OutLink, envelope: bytes, body: bytes, flags: int) -> bool:
-        assert link.writer is not None
-        assert link.page is not None
-        entry = link.page.entry(self._slot)
-        reclaim(link.leases, entry[7], self._pool)
-        segment = self._pool.take(len(body))
-        if segment is None:
-            return False
-        if not link.writer.put(b"", envelope, refer(link.leases, segment, body), flags & ~DATA | REFERENCE):
-            self._pool.give(segment)
-            return False
-        commit(link.leases, segment)
-        return True
-
-    def _offer_room(self) -> None:
-        """Links that waited may go on; those that still have no room wait again."""
-        waiting, self._waiting = self._waiting, {}
-        for member, link in waiting.items():
-            link.waiting = False
-            peer = self._peers.get(member)
-            if peer is None or peer.link is not link:
-                continue
-            self._sink.writable(member)
-            if not link.waiting and self._pump is not None:
-                self._pump.want_room(peer.info.slot, 0)
 
     def _make_link(self, member: str) -> None:
         peer = self.peer(member)
         if peer is None or self._closed:
             raise PeerLost(f"member {member} is not on the bus", member)
-        if peer.link is None:
-            fd, segment = make(RING, self._options.pair_bytes, self._slot)
-            peer.link = OutLink(segment.uid, fd, segment)
-            self._spawn(self._connect(peer, peer.link))
-
-    async def _connect(self, peer: RingPeer, link: OutLink) -> None:
-        """Hand our ring to the member and learn how to wake it."""
-        try:
-            page_fd, wake, pidfd = await self._membership.link(peer.id, link.uid, link.fd)
-        except (BusError, ValueError) as error:
-            if peer.link is link:
-                self._drop_link(peer)
-                self._sink.unsendable(peer.id, error if isinstance(error, BusError) else BadFrame(str(error)))
-            return
-        try:
-            if peer.link is not link or self._closed:
-                os.close(wake)
-                os.close(pidfd)
-                return
-            link.page, link.wake, link.pidfd = attach(page_fd, PAGE), wake, pidfd
-            writer = Writer(link.segment)
-            writer.gate(0, link.page, self._slot, True)
-            writer.member(0, wake, link.page)
-            link.writer = writer
-            self._bell.watch_death(pidfd, peer.id)
-        finally:
-            os.close(page_fd)
-        self._sink.writable(peer.id)
-
-    def _drop_link(self, peer: RingPeer) -> None:
-        link, peer.link = peer.link, None
-        if link is not None:
-            self._waiting.pop(peer.id, None)
-            reclaim(link.leases, link.leases.count, self._pool)
-            if link.pidfd >= 0:
-                self._bell.forget_death(link.pidfd)
-            link.close()
+        connecting = self._pairs.begin(peer)
+        if connecting is not None:
+            self._spawn(connecting)
 
     def _drop_pair(self, peer: RingPeer) -> None:
         if peer.pair_uid and self._pump is not None:
@@ -625,21 +489,6 @@ class RingsCarrier:
             self._bell.forget_death(peer.pair_pidfd)
             os.close(peer.pair_wake)
             peer.pair_uid, peer.pair_pidfd, peer.pair_wake = 0, -1, -1
-
-    def _give_back_idle(self, now: float) -> None:
-        """Pairs that nobody used for a while; their reader has read all."""
-        for peer in self._peers.values():
-            link = peer.link
-            if link is None or link.writer is None or link.page is None:
-                continue
-            counters = link.writer.counters()
-            reclaim(link.leases, link.page.entry(self._slot)[7], self._pool)
-            slowest = link.writer.slowest()
-            if counters[0] != link.sent or link.leases.out or slowest is None or slowest[1] != counters[1]:
-                link.sent, link.idle_since = counters[0], now
-            elif now - link.idle_since > self._options.pair_idle:
-                self._membership.send(wire.Unlink(peer.id, link.uid))
-                self._drop_link(peer)
 
     # --- the rest --------------------------------------------------------------------------------------------------
     async def register(self, names: Sequence[str]) -> None:
@@ -652,15 +501,15 @@ class RingsCarrier:
         assert self._pump is not None
         if on != self._listening:
             self._listening = on
-            self._bell.watch_shard(self._shards[self._slot // SHARD][1] if on else -1)
+            self._bell.watch_shard(self._broadcast.shards[self._slot // SHARD][1] if on else -1)
             self._pump.listen(on)
             self.pump_soon()
 
     async def subscribed(self, patterns: dict[str, int], reliable: bool) -> None:
-        if reliable and self.id not in self._gates:
-            self._add_gate(self.id, self._slot, self._page)
-        elif not reliable:
-            self.ungate(self.id)
+        if reliable:
+            self._broadcast.gate(self.id, self._slot, self._page)
+        else:
+            self._broadcast.ungate(self.id)
         await self._membership.subscribed(patterns, reliable)
 
     async def replay(self) -> list[Record]:
@@ -693,7 +542,7 @@ class RingsCarrier:
 
     def page_for_settling(self) -> tuple[int, Segment, int]:
         """(our slot, our own page, uid of our ring)"""
-        return self._slot, self._page, self._ring[1].uid if self._ring is not None else 0
+        return self._slot, self._page, self._broadcast.ring.uid if self._broadcast.ring is not None else 0
 
     async def fetch_page(self, member: str) -> Segment:
         fd = await self._membership.fetch(member, 0)
@@ -714,7 +563,7 @@ class RingsCarrier:
 
     def counters(self) -> dict[str, int]:
         records, skipped, lost, gaps, read, broken = self._pump.counters() if self._pump else (0,) * 6
-        seq, _, _, rung, written, held, allocated = self._writer.counters() if self._writer else (0,) * 7
+        seq, _, _, rung, written, held, allocated = self._broadcast.counters()
         links = [
             peer.link.writer.counters() for peer in self._peers.values() if peer.link and peer.link.writer
         ]
@@ -735,12 +584,10 @@ class RingsCarrier:
             "broken_rings": broken,
             "wakes": self.wakes,
             "missed_wakes": self.missed,
-            "evictions": self.evictions,
+            "evictions": self._broadcast.evictions,
             "large_memory": self._pool.bytes,
             "registry_dropped": self._membership.dropped,
         }
 
     async def readers(self) -> list[ReaderStatus]:
-        if self._writer is None:
-            return []
-        return await self._settling.readers(self._writer.counters()[0])
+        return await self._settling.readers(self._broadcast.newest)

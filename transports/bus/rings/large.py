@@ -63,6 +63,7 @@ class SegmentPool:
         self._announce, self._withdraw = announce, withdraw
         self._free: dict[int, list[Segment]] = {}
         self._fds: dict[int, int] = {}
+        self._segments: dict[int, Segment] = {}
         self._bytes = 0
 
     @property
@@ -86,6 +87,7 @@ class SegmentPool:
         fd, segment = make(LARGE, capacity)
         self._fds[segment.uid] = fd
         self._bytes += capacity
+        self._segments[segment.uid] = segment
         self._announce(segment.uid, fd)
         return segment
 
@@ -100,13 +102,17 @@ class SegmentPool:
             while self._free[capacity] and self._bytes + wanted > self._limit:
                 segment = self._free[capacity].pop()
                 os.close(self._fds.pop(segment.uid))
+                del self._segments[segment.uid]
                 self._bytes -= capacity
                 self._withdraw(segment.uid)
 
     def close(self) -> None:
         for fd in self._fds.values():
             os.close(fd)
+        for segment in self._segments.values():
+            segment.done()
         self._fds.clear()
+        self._segments.clear()
         self._free.clear()
 
 

@@ -29,6 +29,7 @@ class OutLink:
 
     def close(self) -> None:
         self.writer = None
+        self.segment.done()
         os.close(self.fd)
         if self.wake >= 0:
             os.close(self.wake)

@@ -1,0 +1,143 @@
+"""The publishing side: this member's broadcast ring, whom it wakes, and the RELIABLE readers that it waits for."""
+
+import os
+from collections.abc import Callable
+
+from transports.bus.holding import Holding
+from transports.bus.options import BusOptions
+from transports.bus.rings.large import Leases, SegmentPool, commit, reclaim, refer
+from transports.bus.rings.native import DATA, REFERENCE, RING, SHARD, Segment, Writer
+from transports.bus.rings.segments import make
+
+_LARGE_IN_FLIGHT = 16  # large broadcast payloads that stay readable; with RELIABLE readers: until they let go
+
+
+class Broadcast:
+    """`made(uid, fd, ring)` is called when the first message makes the ring; `evicted(member, held)` when the writer goes
+    on without a RELIABLE reader."""
+
+    def __init__(
+        self,
+        options: BusOptions,
+        pool: SegmentPool,
+        made: Callable[[int, int, Segment], None],
+        publishable: Callable[[], None],
+        evicted: Callable[[str, float], None],
+    ) -> None:
+        self._options, self._pool = options, pool
+        self._made, self._evicted = made, evicted
+        self._slot = -1
+        self._writer: Writer | None = None
+        self._fd = -1
+        self.ring: Segment | None = None
+        self.shards: list[tuple[int, int, Segment]] = []  # descriptors of bell and eventfd, the bell
+        self._gates: dict[str, tuple[int, Segment]] = {}  # RELIABLE readers: slot and page
+        self._gate_since: dict[str, int] = {}  # large payloads published before they came
+        self._leases = Leases()
+        self._holding = Holding(options.hold_within, publishable, self._evict_slowest)
+        self.evictions = 0
+
+    def placed(self, slot: int) -> None:
+        self._slot = slot
+
+    def add_shard(self, bell_fd: int, event_fd: int, bell: Segment) -> None:
+        self.shards.append((bell_fd, event_fd, bell))
+        if self._writer is not None:
+            self._ring_for(self._writer, len(self.shards) - 1)
+
+    def _ring_for(self, writer: Writer, number: int) -> None:
+        _, event_fd, bell = self.shards[number]
+        without = 1 << (self._slot % SHARD) if number == self._slot // SHARD else 0
+        writer.shard(number, event_fd, bell, without)
+
+    @property
+    def announcement(self) -> tuple[int, int] | None:
+        """uid and descriptor of the ring, for a new registry."""
+        return (self.ring.uid, self._fd) if self.ring is not None else None
+
+    # --- publishing --------------------------------------------------------------------------------------------------
+    def publish(self, topic: bytes, envelope: bytes, body: bytes, flags: int) -> int:
+        writer = self._writer or self._make_ring()
+        if len(body) > self._options.inline_bytes:
+            seq = self._publish_large(writer, topic, envelope, body, flags)
+        else:
+            seq = writer.put(topic, envelope, body, flags)
+        if seq == 0:
+            self._holding.held_up()
+        elif self._gates:
+            self._holding.went_through()
+        return seq
+
+    def _make_ring(self) -> Writer:
+        self._fd, self.ring = make(RING, self._options.ring_bytes, self._slot)
+        writer = self._writer = Writer(self.ring)
+        for number in range(len(self.shards)):
+            self._ring_for(writer, number)
+        for slot, page in self._gates.values():
+            writer.gate(slot, page, self._slot, False)
+        self._made(self.ring.uid, self._fd, self.ring)
+        return writer
+
+    def _publish_large(self, writer: Writer, topic: bytes, envelope: bytes, body: bytes, flags: int) -> int:
+        reclaim(self._leases, self._released(), self._pool)
+        segment = self._pool.take(len(body))
+        if segment is None:
+            return 0
+        reference = refer(self._leases, segment, body)
+        seq = writer.put(topic, envelope, reference, flags & ~DATA | REFERENCE)
+        if seq == 0:
+            self._pool.give(segment)
+        else:
+            commit(self._leases, segment)
+        return seq
+
+    def _released(self) -> int:
+        """Up to which large payload the segments may be used again."""
+        kept = self._leases.count - _LARGE_IN_FLIGHT
+        uid = self.ring.uid if self.ring is not None else 0
+        for member, (_, page) in self._gates.items():
+            entry = page.entry(self._slot)
+            kept = min(kept, max(entry[6] if entry[0] == uid else 0, self._gate_since[member]))
+        return kept
+
+    # --- RELIABLE readers --------------------------------------------------------------------------------------------
+    def gate(self, member: str, slot: int, page: Segment) -> None:
+        """Never lap that member; wait for it instead."""
+        if member not in self._gates:
+            self._gates[member] = (slot, page)
+            self._gate_since[member] = self._leases.count
+            if self._writer is not None:
+                self._writer.gate(slot, page, self._slot, False)
+
+    def ungate(self, member: str) -> None:
+        gate = self._gates.pop(member, None)
+        if gate is not None and self._writer is not None:
+            self._writer.ungate(gate[0])
+
+    def _evict_slowest(self, held: float) -> None:
+        slowest = self._writer.slowest() if self._writer is not None else None
+        for member, (slot, _) in list(self._gates.items()):
+            if slowest is not None and slot == slowest[0]:
+                self.ungate(member)
+                self.evictions += 1
+                self._evicted(member, held)
+
+    # --- the rest ----------------------------------------------------------------------------------------------------
+    @property
+    def newest(self) -> int:
+        return self._writer.counters()[0] if self._writer is not None else 0
+
+    def counters(self) -> tuple[int, ...]:
+        return self._writer.counters() if self._writer is not None else (0,) * 7
+
+    def close(self) -> None:
+        self._holding.close()
+        self._gates.clear()
+        self._writer = None
+        if self.ring is not None:
+            self.ring.done()
+            os.close(self._fd)
+        for bell_fd, event_fd, _ in self.shards:
+            os.close(bell_fd)
+            os.close(event_fd)
+        self.shards.clear()

@@ -1,0 +1,137 @@
+"""Rings of our own to other members: made at the first message, gated by their reader, given back when idle."""
+
+import os
+import time
+from collections.abc import Awaitable, Callable, Iterable
+
+from transports.bus.carrier import Sink
+from transports.bus.errors import BadFrame, BusError
+from transports.bus.options import BusOptions
+from transports.bus.rings.doorbell import Doorbell
+from transports.bus.rings.large import SegmentPool, commit, reclaim, refer
+from transports.bus.rings.native import DATA, PAGE, REFERENCE, RING, Pump, Writer
+from transports.bus.rings.peer import OutLink, RingPeer
+from transports.bus.rings.segments import attach, make
+
+# (member, uid, ring descriptor) -> its page, doorbell and pidfd
+Connect = Callable[[str, int, int], Awaitable[tuple[int, int, int]]]
+
+
+class Pairs:
+    def __init__(
+        self, options: BusOptions, sink: Sink, pool: SegmentPool, bell: Doorbell, connect: Connect
+    ) -> None:
+        self._options, self._sink, self._pool, self._bell = options, sink, pool, bell
+        self._ask_to_connect = connect
+        self._slot = -1
+        self._pump: Pump | None = None
+        self._waiting: dict[str, tuple[RingPeer, OutLink]] = {}  # for room
+        self.closed = False
+
+    def placed(self, slot: int, pump: Pump) -> None:
+        self._slot, self._pump = slot, pump
+
+    @property
+    def waiting(self) -> bool:
+        return bool(self._waiting)
+
+    def put(self, peer: RingPeer, link: OutLink, envelope: bytes, body: bytes, flags: int) -> bool:
+        """False: there is no room, and the reader knows that we wait for some."""
+        assert link.writer is not None
+        if len(body) > self._options.inline_bytes:
+            sent = self._put_large(link, link.writer, envelope, body, flags)
+        else:
+            sent = link.writer.put(b"", envelope, body, flags) != 0
+        if not sent and not link.waiting and self._pump is not None:
+            link.waiting = True
+            self._waiting[peer.id] = (peer, link)
+            self._pump.want_room(peer.info.slot, link.uid)
+        return sent
+
+    def _put_large(self, link: OutLink, writer: Writer, envelope: bytes, body: bytes, flags: int) -> bool:
+        assert link.page is not None
+        reclaim(link.leases, link.page.entry(self._slot)[7], self._pool)
+        segment = self._pool.take(len(body))
+        if segment is None:
+            return False
+        if not writer.put(b"", envelope, refer(link.leases, segment, body), flags & ~DATA | REFERENCE):
+            self._pool.give(segment)
+            return False
+        commit(link.leases, segment)
+        return True
+
+    def offer_room(self) -> None:
+        """Links that waited may go on; those that still find no room wait again."""
+        waiting, self._waiting = self._waiting, {}
+        for member, (peer, link) in waiting.items():
+            link.waiting = False
+            if peer.link is not link:
+                continue
+            self._sink.writable(member)
+            if not link.waiting and self._pump is not None:
+                self._pump.want_room(peer.info.slot, 0)
+
+    def begin(self, peer: RingPeer) -> Awaitable[None] | None:
+        """Make the ring, if there is none; what remains to be done is to be awaited."""
+        if peer.link is not None:
+            return None
+        fd, segment = make(RING, self._options.pair_bytes, self._slot)
+        peer.link = OutLink(segment.uid, fd, segment)
+        return self._connect(peer, peer.link)
+
+    async def _connect(self, peer: RingPeer, link: OutLink) -> None:
+        """Hand our ring to the member and learn how to wake it."""
+        try:
+            page_fd, wake, pidfd = await self._ask_to_connect(peer.id, link.uid, link.fd)
+        except BusError as error:
+            if peer.link is link:
+                self.drop(peer)
+                self._sink.unsendable(peer.id, error)
+            return
+        try:
+            if peer.link is not link or self.closed:
+                os.close(wake)
+                os.close(pidfd)
+                return
+            link.wake, link.pidfd = wake, pidfd
+            self._bell.watch_death(pidfd, peer.id)
+            link.page = attach(page_fd, PAGE)
+            writer = Writer(link.segment)
+            writer.gate(0, link.page, self._slot, True)
+            writer.member(0, wake, link.page)
+            link.writer = writer
+        except BadFrame as error:
+            self.drop(peer)
+            self._sink.unsendable(peer.id, error)
+            return
+        finally:
+            os.close(page_fd)
+        self._sink.writable(peer.id)
+
+    def drop(self, peer: RingPeer) -> None:
+        link, peer.link = peer.link, None
+        if link is not None:
+            self._waiting.pop(peer.id, None)
+            reclaim(link.leases, link.leases.count, self._pool)
+            if link.pidfd >= 0:
+                self._bell.forget_death(link.pidfd)
+            link.close()
+
+    def close(self) -> None:
+        self._waiting.clear()
+        self._pump = None  # out of sight of the garbage collector, see the carrier
+
+    def give_back_idle(self, peers: Iterable[RingPeer], unlinked: Callable[[str, int], None]) -> None:
+        """Pairs that nobody used for a while, and whose reader has read all."""
+        now = time.monotonic()
+        for peer in peers:
+            link = peer.link
+            if link is None or link.writer is None or link.page is None:
+                continue
+            reclaim(link.leases, link.page.entry(self._slot)[7], self._pool)
+            counters, slowest = link.writer.counters(), link.writer.slowest()
+            if counters[0] != link.sent or link.leases.out or slowest is None or slowest[1] != counters[1]:
+                link.sent, link.idle_since = counters[0], now
+            elif now - link.idle_since > self._options.pair_idle:
+                unlinked(peer.id, link.uid)
+                self.drop(peer)
