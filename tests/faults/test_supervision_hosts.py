@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.agent_cast import Faulty, Scout, Slow
+from tests.support.agent_cast import Faulty, Scout, Slow, Steady
 from tests.support.agent_until import until
 from three_mode import Orchestrator
 from three_mode.agents import HostOptions, OrchestratorOptions, Restart
@@ -105,6 +105,20 @@ async def test_waiting_callers_get_peer_lost_at_once_and_streams_end() -> None:
         assert await slow[0].ask(Slow.wait, 0.0) == "done"
         event = next(event for event in orc.events if isinstance(event, HostLost))
         assert (event.host, event.reason, event.agents) == (label, "killed by SIGKILL", 1)
+
+
+async def test_an_idempotent_call_is_made_again_when_its_agent_is_back() -> None:
+    async with Orchestrator(hosts=1, options=fearless()) as orc:
+        steady = await orc.spawn(Steady, name="steady")
+        waiting = asyncio.create_task(steady.ask(Steady.square, 7, 0.2, within=20))
+        hurried = asyncio.create_task(steady.ask(Steady.square, 7, 60.0, within=0.15))
+        await asyncio.sleep(0.05)
+        process = orc.care.hosts.all["host-1"].process
+        assert process is not None
+        process.kill()
+        assert await waiting == 49
+        with pytest.raises(PeerLost):  # no time was left to do it again
+            await hurried
 
 
 async def test_a_receipt_counts_the_dead() -> None:

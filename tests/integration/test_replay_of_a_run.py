@@ -7,7 +7,7 @@ import pytest
 import pytest_asyncio
 
 from tests.support import agent_recorded
-from tests.support.agent_recorded import Market, Trader
+from tests.support.agent_recorded import Market, Thinker, Trader
 from three_mode import Orchestrator
 from three_mode.agents import OrchestratorOptions
 from three_mode.agents.recording.events import Did, Ended, Got, Made
@@ -103,3 +103,15 @@ async def test_a_recording_is_never_overwritten(tmp_path: Path) -> None:
         async with Orchestrator(hosts=1, options=OrchestratorOptions(record=str(path))):
             pass
     assert path.read_text() == "something"
+
+
+async def test_the_answers_of_models_are_those_recorded(tmp_path: Path) -> None:
+    path = tmp_path / "models.rec"
+    async with Orchestrator(hosts=1, options=OrchestratorOptions(record=str(path))) as orc:
+        thinker = await orc.spawn(Thinker, name="thinker")
+        first = await thinker.ask(Thinker.think, "why?")
+        assert first != await thinker.ask(Thinker.think, "why?")
+        assert len(first) == 5
+    replayed = await asyncio.to_thread(replay, path)
+    assert replayed.divergence is None
+    assert replayed.messages == 2

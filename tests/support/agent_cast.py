@@ -229,6 +229,37 @@ class Caller(Agent):
         return [word async for word in self.ref(agent).stream(Scout.explain, text)]
 
 
+class Steady(Agent):
+    """Does what may be done twice."""
+
+    @handler(idempotent=True)
+    async def square(self, number: int, seconds: float) -> int:
+        await asyncio.sleep(seconds)
+        return number * number
+
+
+class Lagging(Agent):
+    """Falls behind."""
+
+    def __init__(self) -> None:
+        self.heard = self.lost = 0
+
+    @on("flood.*")
+    def hear(self, item: dict[str, Any]) -> None:
+        self.heard += 1
+
+    @handler
+    def block(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    @handler
+    def counts(self) -> tuple[int, int]:
+        return self.heard, self.lost
+
+    def missed(self, event: Any) -> None:
+        self.lost += getattr(event, "count", 0)
+
+
 class Hooked(Agent):
     """Tells a file what happens to it."""
 

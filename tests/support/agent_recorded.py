@@ -1,11 +1,13 @@
 """Agents whose doings are recorded and replayed."""
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator
 from typing import Any
 
-from three_mode import Agent, handler, on
+from three_mode import Agent, Chunk, LLMRequest, LLMResponse, Usage, fold, handler, on
 from three_mode.errors import NoSuchAgent
+from three_mode.messages import Finish, TextDelta, UsageUpdate
 
 PRICE = 2  # a test changes it to make a replay diverge
 
@@ -24,6 +26,31 @@ class Market(Agent):
     async def ticks(self, count: int) -> AsyncIterator[float]:
         for _ in range(count):
             yield self.random.random()
+
+
+class ChanceModel:
+    """A model whose answers nobody can foresee."""
+
+    async def chat_completion(self, request: LLMRequest) -> LLMResponse:
+        return fold([TextDelta(secrets.token_hex(8)), UsageUpdate(Usage(3, 5)), Finish()])
+
+    async def stream(self, request: LLMRequest) -> AsyncIterator[Chunk]:
+        for _ in range(3):
+            yield TextDelta(secrets.token_hex(4))
+        yield Finish()
+
+
+class Thinker(Agent):
+    """Asks a model."""
+
+    def __init__(self) -> None:
+        self._cell.home.link._llm = ChanceModel()  # stands for a provider that a test cannot reach
+
+    @handler
+    async def think(self, question: str) -> list[str]:
+        request = LLMRequest(model="chance", messages=[{"role": "user", "content": question}])
+        whole = await self.llm.chat_completion(request)
+        return [whole.content, *[chunk.text async for chunk in self.llm.stream(request)]]
 
 
 class Trader(Agent):

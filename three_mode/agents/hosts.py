@@ -162,7 +162,12 @@ class Hosts:
         await asyncio.sleep(verdict.wait)
         if self._closing:
             return
-        self._launch(host)
+        try:
+            self._launch(host)
+        except OSError as error:  # no memory or no descriptors for a process: that too is an end of it
+            verdict = host.history.ended(time.monotonic(), True, f"cannot be started: {error}")
+            self.in_background(self._again(host, verdict))
+            return
         try:
             await self._ready(host)
         except Exception:  # noqa: BLE001  # its exit has been reported, and is decided on, by _exited

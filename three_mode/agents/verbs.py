@@ -1,5 +1,6 @@
 """The verbs: tell, ask, stream, broadcast, gather. The same from the orchestrator, an agent, or a process that joined."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Generator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from transports.bus import BusError, Encoded
 if TYPE_CHECKING:
     from three_mode.agents.cell import Cell
 
+_AGAIN_AFTER = 0.01  # seconds until an idempotent call is made again
 _DEEPEST = 900  # characters of a chain of callers: about 60 agents that wait for one another
 
 
@@ -92,7 +94,10 @@ class Voice:
             await self.link.bus.wait_for([to], within=max(0.001, ends - time.monotonic()))
         except BusError:
             raise failure from None
-        return max(0.001, ends - time.monotonic())
+        if ends - time.monotonic() <= _AGAIN_AFTER:
+            raise failure
+        await asyncio.sleep(_AGAIN_AFTER)
+        return ends - time.monotonic()
 
     def tell(self, to: str, handler: Handler, given: tuple[Any, ...], named: dict[str, Any]) -> Sent:
         topic, payload, _, _ = target(to, handler, given, named)

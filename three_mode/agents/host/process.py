@@ -16,7 +16,7 @@ from three_mode.agents.link import Link
 from three_mode.agents.orders import ORCHESTRATOR, Failed, host_name
 from three_mode.agents.population import Population
 from three_mode.agents.tracing import load_tracer
-from transports.bus import Bus, BusError, BusOptions, Encoded
+from transports.bus import Bus, BusError, BusOptions, Encoded, NoSuchName
 
 
 async def serve(config: HostConfig, fd: int) -> None:
@@ -32,8 +32,19 @@ async def serve(config: HostConfig, fd: int) -> None:
     watchdog = Watchdog(fd, loop, config.blocked_after, told)
     watchdog.start()
     loop.add_signal_handler(signal.SIGTERM, over.set)
-    bus = await Bus.join(config.bus, BusOptions(label=config.label, create=False, **config.bus_options))
+    links: list[Link] = []
+
+    def bus_failed(where: str, error: BaseException) -> None:
+        """A message to a name that has just left is a dead letter; anything else is for the log."""
+        if isinstance(error, NoSuchName) and links:
+            links[0].letters.add(where, "", "", error.code, str(error), b"")
+        else:
+            loop.call_exception_handler({"message": f"{config.label}: {where}: {error}", "exception": error})
+
+    options = BusOptions(label=config.label, create=False, on_error=bus_failed, **config.bus_options)
+    bus = await Bus.join(config.bus, options)
     link = Link(bus, config.default_within)
+    links.append(link)
     if config.tracer:
         link.tracer = load_tracer(config.tracer)
 
