@@ -7,7 +7,7 @@ import local_models
 
 PUBLIC = {
     "BadGrammar", "BadModelFile", "BadOption", "BadTemplate", "DeadlineExceeded", "DownloadFailed", "EngineFailed",
-    "EngineMissing", "Generate", "LoadOptions", "LocalModel", "LocalModelError", "Lora", "ModelClosed", "ModelNotFound",
+    "EngineMissing", "Generate", "Lease", "LoadOptions", "LocalModel", "LocalModelError", "Lora", "ModelClosed", "ModelNotFound",
     "ModelPool", "OutOfMemory", "Overloaded", "Piece", "PieceStream", "PromptTooLong", "Reply", "Statistics", "SyncModel",
     "TokenScore", "ToolCall", "Usage", "WorkerDied",
 }  # fmt: skip
