@@ -391,7 +391,8 @@ class Context:
 
     def adapters(self, chosen: Sequence[tuple[int, float]]) -> None:
         count = len(chosen)
-        pointers = (self._lib.api.llama_adapter_lora_p_ctypes * count)(*[p for p, _ in chosen])
+        kind = self._lib.api.llama_adapter_lora_p_ctypes
+        pointers = (kind * count)(*[ctypes.cast(pointer, kind) for pointer, _ in chosen])
         scales = (ctypes.c_float * count)(*[scale for _, scale in chosen])
         if self._lib.api.llama_set_adapters_lora(self._ctx, pointers, count, scales):
             raise EngineFailed("llama.cpp refused these LoRA adapters together")

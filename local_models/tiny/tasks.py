@@ -13,12 +13,12 @@ from local_models.tiny import vocabulary as v
 
 LOWER, DIGITS = "abcdefghijklmnopqrstuvwxyz", "0123456789"
 VOWELS, CONSONANTS = "aeiou", "bcdfghjklmnprstvwz"
-KEYS = ("name", "code", "secret", "color", "city", "number", "password", "team", "job")
+KEYS = ("code", "secret", "color", "city", "number", "password", "job")
 LEARNED_LAST = (
     "name",
     "secret",
     "team",
-)  # taken for each other the longest, so the training has them more often
+)  # taken for each other the longest: trained more often; name and team not measured
 ABOUT = "I am a tiny model. I can recall, repeat, add, count and call tools."
 HELLO = "Hello! I can recall, repeat, add, count and call tools."
 UNSURE = "I can only recall, repeat, add, count and call tools."

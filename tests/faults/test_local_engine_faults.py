@@ -34,15 +34,16 @@ async def test_no_agent_learns_anothers_secret(layout: str) -> None:
 
     async with opened(layout=layout, sequences=16, context=256, pool=pool) as model:
         alone = [(await model.chat(messages(n), temperature=0, max_tokens=24)).text for n in range(200)]
-        noise = [
-            asyncio.create_task(
-                model.chat(user(f"Count from {n} to {n + 9}."), temperature=0, priority=rng.randint(0, 2))
-            )
-            for n in range(60)
-        ]
         asked = [
             asyncio.create_task(model.chat(messages(n), temperature=0, max_tokens=24, agent=f"a/{n}"))
             for n in range(200)
+        ]
+        await asyncio.sleep(0.01)  # they run now, and are preempted by what comes with a higher priority
+        noise = [
+            asyncio.create_task(
+                model.chat(user(f"Count from {n} to {n + 9}."), temperature=0, priority=rng.randint(1, 2))
+            )
+            for n in range(60)
         ]
         for task in rng.sample(noise, 40):
             await asyncio.sleep(0.002)
