@@ -19,7 +19,7 @@ from transports.bus.rings.pairs import Pairs
 from transports.bus.rings.peer import RingPeer
 
 _GAP, _BROKEN = 0, -1
-_THICK, _LINGER = 100e-6, 30e-6  # drains closer than the first: stay up for the second
+_MANY, _LINGER = 2, 30e-6  # so many messages at once: stay up for so long
 
 
 class Reading:
@@ -41,7 +41,7 @@ class Reading:
         self._tasks: set[asyncio.Task[None]] = set()
         self._recheck_timer: asyncio.TimerHandle | None = None
         self._soon = self.closed = self.listening = False
-        self._drained_at = self._linger_until = 0.0
+        self._linger_until = 0.0
         self.wakes = self.missed = 0
 
     def placed(self, pump: Pump) -> None:
@@ -89,24 +89,30 @@ class Reading:
         else:
             self.lie_down()
 
-    def _lingers(self, drained: bool) -> bool:
-        """While messages come thick and fast, look again before lying down: being woken for each costs both sides more."""
-        now = time.monotonic()
-        if drained:
-            self._linger_until = now + _LINGER if now - self._drained_at < _THICK else 0.0
-            self._drained_at = now
-        return now < self._linger_until
+    def _lingers(self, drained: int) -> bool:
+        """While messages come thick and fast, look again before lying down: being woken for each costs both sides more.
+        A single one is left alone: whoever asks and waits needs this core for the answer."""
+        if drained >= _MANY:
+            self._linger_until = time.monotonic() + _LINGER
+            return True
+        return self._linger_until > 0.0 and self._still_lingers()
 
-    def _drain(self, pump: Pump) -> bool:
+    def _still_lingers(self) -> bool:
+        if time.monotonic() < self._linger_until:
+            return True
+        self._linger_until = 0.0
+        return False
+
+    def _drain(self, pump: Pump) -> int:
         records = pump.drain(self._options.drain_records)
         if not records:
-            return False
+            return 0
         if pump.special:
             self._deliver_special(pump, records)
         else:
             self._sink.deliver(records)
         pump.handled()
-        return True
+        return len(records)
 
     def lie_down(self) -> None:
         if self._pump is not None and not self.closed and not self._pump.park():
