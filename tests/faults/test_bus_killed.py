@@ -149,12 +149,13 @@ async def test_member_stopped_at_each_step_and_continued(step: str) -> None:
             assert counters["gaps"] == 0
 
 
-async def test_killed_member_ends_calls_at_once() -> None:
-    async with members() as group:
+@pytest.mark.parametrize("carrier", ["rings", "zmq"])
+async def test_killed_member_ends_calls_at_once(carrier: str) -> None:
+    async with members(carrier=carrier) as group:
         asker = await group.join()
         lost: list[Any] = []
         asker.watch(lambda change: lost.append(change) if isinstance(change, MemberLost) else None)
-        async with process(group.name) as server:
+        async with process(group.name, carrier=carrier) as server:
             await server.do("register", "x")
             await asker.wait_for("x")
             assert (await asker.ask("x", 1)).payload == 1

@@ -28,6 +28,7 @@ class Members:
         self.name = bus_name()
         self._options = options
         self._stack = contextlib.AsyncExitStack()
+        self.joined: list[Bus] = []
         self.errors: list[tuple[str, BaseException]] = []
 
     async def join(self, label: str = "", **options: Any) -> Bus:
@@ -35,12 +36,17 @@ class Members:
             self.errors.append((where, error))
 
         chosen = {"on_error": on_error, **self._options, **options}
-        return await self._stack.enter_async_context(
+        bus = await self._stack.enter_async_context(
             await Bus.join(self.name, BusOptions(label=label, **chosen))
         )
+        self.joined.append(bus)
+        return bus
 
     async def close(self) -> None:
+        """No test of the suite may leave a missed wake-up behind."""
+        missed = sum(bus.status().counters["missed_wakes"] for bus in self.joined)
         await self._stack.aclose()
+        assert missed == 0, f"{missed} wake-ups were missed"
 
 
 @contextlib.asynccontextmanager

@@ -284,9 +284,14 @@ class Bus:
             for subscription, buffer in buffers.items():
                 subscription.deliver = buffer.append
             changed = self._subscriptions.add(new)
-            if replaying:
-                await self._replay(replaying, buffers)
-            await self._carrier.subscribed(changed, self._subscriptions.reliable)
+            try:
+                if replaying:
+                    await self._replay(replaying, buffers)
+                await self._carrier.subscribed(changed, self._subscriptions.reliable)
+            except BaseException:  # all or none
+                for subscription in new:
+                    self._subscriptions.remove(subscription)
+                raise
         return new
 
     @staticmethod

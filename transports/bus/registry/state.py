@@ -171,6 +171,8 @@ class RegistryState:
 
     def gone(self, seat: Seat, reason: str) -> None:
         """The connection of a member closed, or it said Bye."""
+        if seat.info is not None and self._answers:
+            self.flush()  # its ring may be on the way to those who read it: what it published before is not lost
         info, seat.info = seat.info, None
         if info is None or self._seats.get(info.id) is not seat:
             seat.close()

@@ -9,7 +9,7 @@ from transports.bus.rings.large import Leases, SegmentPool, commit, reclaim, ref
 from transports.bus.rings.native import DATA, REFERENCE, RING, SHARD, Segment, Writer
 from transports.bus.rings.segments import make
 
-_LARGE_IN_FLIGHT = 16  # large broadcast payloads that stay readable; with RELIABLE readers: until they let go
+_LARGE_IN_FLIGHT = 8  # large broadcast payloads that stay readable; with RELIABLE readers: until they let go
 
 
 class Broadcast:

@@ -1,9 +1,4 @@
-"""The rings carrier: joins segments, doorbell, pairs and registry, and hands what it drains to the bus.
-
-One pump per process: woken by the doorbell it stands up, drains, delivers, says how far it got, and lies down again, in
-that order; the native part checks once more after lying down, so no wake-up is missed. `recheck` is a backstop that
-counts when it finds something; the counter must read 0.
-"""
+"""The rings carrier: joins reading, broadcast, pairs, doorbell and registry, and is what the bus drives."""
 
 import asyncio
 import os
@@ -14,7 +9,7 @@ from typing import Any
 
 from transports.bus.carrier import ReaderStatus, Record, Sink
 from transports.bus.directory import Directory
-from transports.bus.errors import BadFrame, BusError, Closed, PeerLost
+from transports.bus.errors import Closed, PeerLost
 from transports.bus.options import BusOptions
 from transports.bus.receipt import Settled
 from transports.bus.registry import wire
@@ -23,15 +18,12 @@ from transports.bus.registry.membership import Membership
 from transports.bus.registry.state import Shards
 from transports.bus.rings.broadcast import Broadcast
 from transports.bus.rings.doorbell import Doorbell
-from transports.bus.rings.large import SegmentPool, read_reference
+from transports.bus.rings.large import SegmentPool
 from transports.bus.rings.native import (
     BELL,
-    BINARY,
-    DATA,
     LAYOUT_VERSION,
     PAGE,
     PAGE_BYTES,
-    REFERENCE,
     RING,
     SHARD,
     Pump,
@@ -39,11 +31,9 @@ from transports.bus.rings.native import (
 )
 from transports.bus.rings.pairs import Pairs
 from transports.bus.rings.peer import DepartedPage, RingPeer
+from transports.bus.rings.reading import Reading
 from transports.bus.rings.segments import RingShards, attach, make
 from transports.bus.rings.settling import Settling
-
-_GAP, _BROKEN = 0, -1
-_THICK, _LINGER = 100e-6, 30e-6  # drains closer than the first: stay up for the second
 
 
 class RingsCarrier:
@@ -63,8 +53,7 @@ class RingsCarrier:
         self._bell = Doorbell()
         self._pump: Pump | None = None
         self._peers: dict[str, RingPeer] = {}
-        self._listening = self._soon = self._closed = False
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
         self._departed: deque[DepartedPage] = deque(maxlen=256)
         self._pool = SegmentPool(
             options.pool_bytes,
@@ -74,10 +63,8 @@ class RingsCarrier:
         self._membership = Membership(bus, options, self, UnixDoor(bus))
         self._broadcast = Broadcast(options, self._pool, self._ring_made, sink.publishable, self._evicted)
         self._pairs = Pairs(options, sink, self._pool, self._bell, self._membership.link)
+        self._reading = Reading(options, sink, self._pairs, self._peers, self._fetch_segment, self._tidy)
         self._settling = Settling(self)
-        self._recheck_timer: asyncio.TimerHandle | None = None
-        self.wakes = self.missed = 0
-        self._drained_at = self._linger_until = 0.0
 
     # --- life ------------------------------------------------------------------------------------------------------
     async def start(self) -> None:
@@ -87,28 +74,23 @@ class RingsCarrier:
         except BaseException:
             await self.close(0.0)
             raise
-        self._recheck_timer = self._loop.call_later(self._options.recheck, self._recheck)
-        self._lie_down()
+        self._reading.recheck()
+        self._reading.lie_down()
 
     async def close(self, within: float) -> None:
         if self._closed:
             return
         self._closed = True
         self._pairs.closed = True
-        for task in self._tasks:
-            task.cancel()
-        if self._recheck_timer is not None:
-            self._recheck_timer.cancel()
+        self._reading.close()
         await self._membership.leave(within)
         self._loop.remove_reader(self._bell.fileno())
-        pump = self._pump
         for peer in self._peers.values():
             self._drop_pair(peer)
             self._pairs.drop(peer)
         self._peers.clear()
-        if pump is not None:
-            pump.close()
-        self._pump = None  # what it refers to refers to it, out of sight of the garbage collector
+        self._reading.let_go()
+        self._pump = None
         self._pool.close()
         self._broadcast.close()
         self._pairs.close()
@@ -151,6 +133,7 @@ class RingsCarrier:
         self._pump = Pump(self._page, own_bell, slot, self._sink.routes)
         self._broadcast.placed(slot)
         self._pairs.placed(slot, self._pump)
+        self._reading.placed(self._pump)
 
     def add_shard(self, bell_fd: int, event_fd: int) -> None:
         number = len(self._broadcast.shards)
@@ -187,7 +170,7 @@ class RingsCarrier:
             DepartedPage(info, dict(self.directory.patterns(member)), time.monotonic(), page)
         )
         if peer is not None:
-            self._drain_rest_of(peer)
+            self._reading.drain_rest_of(peer)
             del self._peers[member]
             had_ring = peer.ring_uid
             if self._pump is not None:
@@ -211,7 +194,7 @@ class RingsCarrier:
             self._pump.detach(peer.info.slot, False)
         self._pump.writer(peer, segment, peer.info.slot, fresh)
         peer.ring_uid = uid
-        self.pump_soon()
+        self._reading.soon()
 
     def read_pair(self, member: str, uid: int, fds: list[int]) -> None:
         """fds: ring, page, doorbell, pidfd. We own all but the first two, which the caller closes."""
@@ -225,12 +208,12 @@ class RingsCarrier:
         peer.pair_wake, peer.pair_pidfd, peer.pair_uid = wake, pidfd, uid
         self._pump.pair(peer, attach(ring_fd, RING), peer.info.slot, attach(page_fd, PAGE), wake)
         self._bell.watch_death(pidfd, member)
-        self.pump_soon()
+        self._reading.soon()
 
     def pair_given_back(self, member: str, uid: int) -> None:
         peer = self._peers.get(member)
         if peer is not None and peer.pair_uid == uid:
-            self._drain_rest_of(peer)
+            self._reading.drain_rest_of(peer)
             self._drop_pair(peer)
 
     def gate(self, member: str, page_fd: int) -> None:
@@ -251,201 +234,34 @@ class RingsCarrier:
         if changes:
             self._sink.directory_changed(changes)
 
-    # --- the pump --------------------------------------------------------------------------------------------------
+    # --- reading ---------------------------------------------------------------------------------------------------
     def _woken(self) -> None:
-        self.wakes += 1
         for member in self._bell.answer():
             self.member_lost(member, "its process ended")
-        self._run_pump()
-
-    def pump_soon(self) -> None:
-        if not self._soon and not self._closed:
-            self._soon = True
-            self._loop.call_soon(self._run_pump)
-
-    def _run_pump(self) -> None:
-        self._soon = False
-        pump = self._pump
-        if pump is None or self._closed:
-            return
-        pump.unpark()
-        drained = self._drain(pump)
-        if self._pairs.waiting:
-            self._pairs.offer_room()
-        if self._lingers(drained):
-            self.pump_soon()
-        else:
-            self._lie_down()
-
-    def _lingers(self, drained: bool) -> bool:
-        """While messages come thick and fast, look again before lying down: being woken for each costs both sides more."""
-        now = time.monotonic()
-        if drained:
-            self._linger_until = now + _LINGER if now - self._drained_at < _THICK else 0.0
-            self._drained_at = now
-        return now < self._linger_until
-
-    def _drain(self, pump: Pump) -> bool:
-        records = pump.drain(self._options.drain_records)
-        if not records:
-            return False
-        if pump.special:
-            self._deliver_special(pump, records)
-        else:
-            self._sink.deliver(records)
-        pump.handled()
-        return True
-
-    def _lie_down(self) -> None:
-        if self._pump is not None and not self._closed and not self._pump.park():
-            self.pump_soon()
-
-    def _drain_rest_of(self, peer: RingPeer) -> None:
-        """Everything that a member's rings still hold, before they are let go."""
-        pump = self._pump
-        if pump is None:
-            return
-        for pair in (False, True):
-            if pair not in peer.stalled:
-                pump.pause(
-                    peer.info.slot, pair, False
-                )  # a full listener holds up no longer: its writer is gone
-            while True:
-                state = pump.state(peer.info.slot, pair)
-                if state is None or state[0] == state[1] or state[3] or pair in peer.stalled:
-                    break
-                if not self._drain(pump):
-                    break
+        self._reading.woken()
 
     def hold(self, on: bool) -> None:
-        """Leave broadcasts in their rings for now: a RELIABLE listener is full."""
-        if self._pump is not None and self._listening:
-            for peer in self._peers.values():
-                if peer.ring_uid and False not in peer.stalled:
-                    self._pump.pause(peer.info.slot, False, on)
-            self.pump_soon()
+        self._reading.hold(on)
 
     async def catch_up(self) -> None:
         await self._membership.sync()
-        pump = self._pump
-        while pump is not None and self._drain(pump):
-            pass
+        self._reading.drain_all()
 
-    def _deliver_special(self, pump: Pump, records: Sequence[Any]) -> None:
-        """A batch with gaps, references or a broken ring in it."""
-        plain: list[Any] = []
-        for record in records:
-            flags, peer, seq, _route, topic, envelope, _body = record
-            behind = peer.stalled.get(topic is None) if peer.stalled else None
-            if behind is not None:
-                behind.append(record)
-            elif flags == DATA or flags == DATA | BINARY:
-                plain.append(record)
-            else:
-                if plain:
-                    self._sink.deliver(plain)
-                    plain = []
-                if flags == _GAP:
-                    self._sink.gap(peer, seq, envelope)
-                elif flags == _BROKEN:
-                    self._broken(peer)
-                elif flags & REFERENCE:
-                    self._resolve(pump, record)
-        if plain:
-            self._sink.deliver(plain)
+    async def replay(self) -> list[Record]:
+        return await self._reading.replay()
 
-    def _broken(self, peer: RingPeer) -> None:
-        """Its ring holds what no writer of ours writes: it is read no further."""
-        self._sink.failed(
-            f"ring of member {peer.id} ({peer.info.label})",
-            BadFrame("its ring holds no valid record; it is read no further"),
-        )
-
-    def _resolve(self, pump: Pump, record: Any) -> None:
-        """A reference: copy the payload and deliver it; or fetch the segment first, with what follows waiting behind."""
-        flags, peer, seq, route, topic, envelope, body = record
-        pair = topic is None
-        try:
-            reference = read_reference(body)
-            segment = peer.cache.get(reference.uid)
-            if segment is None:
-                pump.pause(peer.info.slot, pair, True)
-                peer.stalled[pair] = []
-                self._spawn(self._fetch(peer, pair, reference.uid, record))
-                return
-            payload = segment.copy(reference.generation, reference.length)
-        except (BadFrame, ValueError) as error:
-            self._sink.failed(f"large payload of member {peer.id}", error)
-            payload, reference = None, None
-        if reference is not None:
-            pump.released(peer.info.slot, pair, reference.number)
-        if payload is not None:
-            self._sink.deliver([(flags & ~REFERENCE | DATA, peer, seq, route, topic, envelope, payload)])
-        elif not pair:
-            pump.lost(peer.info.slot, seq, seq)
-            self._sink.gap(peer, seq, seq)
-        else:
-            self._sink.failed(f"member {peer.id}", BadFrame("a large payload was gone before it was read"))
-
-    async def _fetch(self, peer: RingPeer, pair: bool, uid: int, record: Any) -> None:
-        """Get the segment, then deliver what waited for it."""
-        try:
-            await self._fetch_segment(peer, uid)
-        except BusError as error:
-            self._sink.failed(f"large payload of member {peer.id}", error)
-        pump = self._pump
-        waiting = [record, *peer.stalled.pop(pair, [])]
-        if pump is None or self._closed:
-            return
-        if peer.cache.get(uid) is None:
-            _flags, _, seq, *_ = record
-            if not pair:
-                pump.lost(peer.info.slot, seq, seq)
-                self._sink.gap(peer, seq, seq)
-            waiting = waiting[1:]
-        self._deliver_special(pump, waiting)
-        if pair not in peer.stalled:
-            pump.pause(peer.info.slot, pair, False)
-            pump.handled()
-        self.pump_soon()
-
-    def _spawn(self, work: Any) -> None:
-        task = self._loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    def _recheck(self) -> None:
-        """The backstop. What it finds is looked at again: a doorbell may be on its way."""
-        pump = self._pump
-        if pump is None or self._closed:
-            return
-        self._recheck_timer = self._loop.call_later(self._options.recheck, self._recheck)
-        if not self._soon and pump.pending():
-            self._loop.call_later(0.05, self._recheck_again, self.wakes)
+    def _tidy(self) -> None:
         self._pairs.give_back_idle(
             list(self._peers.values()), lambda to, uid: self._membership.send(wire.Unlink(to, uid))
         )
-        if self._pairs.waiting:
-            self.pump_soon()
-
-    def _recheck_again(self, wakes: int) -> None:
-        if (
-            self._pump is not None
-            and not self._closed
-            and wakes == self.wakes
-            and not self._soon
-            and self._pump.pending()
-        ):
-            self.missed += 1
-            self.pump_soon()
 
     # --- publishing ------------------------------------------------------------------------------------------------
     def publish(self, topic: bytes, envelope: bytes, body: bytes, flags: int) -> int:
         if self._closed:
             raise Closed("this member has left the bus")
         seq = self._broadcast.publish(topic, envelope, body, flags)
-        if self._listening:
-            self.pump_soon()
+        if self._reading.listening:
+            self._reading.soon()
         return seq
 
     def _ring_made(self, uid: int, fd: int, ring: Segment) -> None:
@@ -472,7 +288,7 @@ class RingsCarrier:
             return False
         sent = self._pairs.put(peer, link, envelope, body, flags)
         if not sent:
-            self.pump_soon()  # it may have made room before it saw that we wait
+            self._reading.soon()  # it may have made room before it saw that we wait
         return sent
 
     def _make_link(self, member: str) -> None:
@@ -481,7 +297,7 @@ class RingsCarrier:
             raise PeerLost(f"member {member} is not on the bus", member)
         connecting = self._pairs.begin(peer)
         if connecting is not None:
-            self._spawn(connecting)
+            self._reading.spawn(connecting)
 
     def _drop_pair(self, peer: RingPeer) -> None:
         if peer.pair_uid and self._pump is not None:
@@ -498,12 +314,9 @@ class RingsCarrier:
         await self._membership.unregister(names)
 
     def listen(self, on: bool) -> None:
-        assert self._pump is not None
-        if on != self._listening:
-            self._listening = on
+        if on != self._reading.listening:
             self._bell.watch_shard(self._broadcast.shards[self._slot // SHARD][1] if on else -1)
-            self._pump.listen(on)
-            self.pump_soon()
+            self._reading.listen(on)
 
     async def subscribed(self, patterns: dict[str, int], reliable: bool) -> None:
         if reliable:
@@ -511,31 +324,6 @@ class RingsCarrier:
         else:
             self._broadcast.ungate(self.id)
         await self._membership.subscribed(patterns, reliable)
-
-    async def replay(self) -> list[Record]:
-        pump = self._pump
-        if pump is None:
-            return []
-        found: list[Record] = []
-        for peer in [peer for peer in self._peers.values() if peer.ring_uid]:
-            for record in pump.replay(peer.info.slot):
-                if record[0] & REFERENCE:
-                    payload = await self._replay_large(peer, record[6])
-                    if payload is None:
-                        continue
-                    record = (record[0] & ~REFERENCE | DATA, *record[1:6], payload)
-                found.append(record)
-        return found
-
-    async def _replay_large(self, peer: RingPeer, body: bytes) -> bytes | None:
-        try:
-            reference = read_reference(body)
-            if peer.cache.get(reference.uid) is None:
-                await self._fetch_segment(peer, reference.uid)
-            segment = peer.cache.get(reference.uid)
-            return None if segment is None else segment.copy(reference.generation, reference.length)
-        except (BusError, ValueError):
-            return None  # no longer held, as `replay` says
 
     async def settled(self, seq: int, topic: str, published: float, within: float) -> Settled:
         return await self._settling.settled(seq, topic, published, within)
@@ -582,8 +370,8 @@ class RingsCarrier:
             "lost": lost,
             "gaps": gaps,
             "broken_rings": broken,
-            "wakes": self.wakes,
-            "missed_wakes": self.missed,
+            "wakes": self._reading.wakes,
+            "missed_wakes": self._reading.missed,
             "evictions": self._broadcast.evictions,
             "large_memory": self._pool.bytes,
             "registry_dropped": self._membership.dropped,

@@ -1,0 +1,280 @@
+"""The reading side: one pump for all rings that this process reads.
+
+Woken by the doorbell it stands up, drains, delivers, says how far it got, and lies down again, in that order; the native
+part checks once more after lying down, so no wake-up is missed. `recheck` is a backstop that counts when it finds
+something; the counter must read 0.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from transports.bus.carrier import Record, Sink
+from transports.bus.errors import BadFrame, BusError
+from transports.bus.options import BusOptions
+from transports.bus.rings.large import read_reference
+from transports.bus.rings.native import BINARY, DATA, REFERENCE, Pump
+from transports.bus.rings.pairs import Pairs
+from transports.bus.rings.peer import RingPeer
+
+_GAP, _BROKEN = 0, -1
+_MANY, _LINGER = 2, 30e-6  # so many messages at once: stay up for so long
+
+
+class Reading:
+    """`fetch(peer, uid)` maps a large segment of a peer; `tidy()` is called at each recheck."""
+
+    def __init__(
+        self,
+        options: BusOptions,
+        sink: Sink,
+        pairs: Pairs,
+        peers: dict[str, RingPeer],
+        fetch: Callable[[RingPeer, int], Awaitable[None]],
+        tidy: Callable[[], None],
+    ) -> None:
+        self._options, self._sink, self._pairs, self._peers = options, sink, pairs, peers
+        self._fetch_segment, self._tidy = fetch, tidy
+        self._loop = asyncio.get_running_loop()
+        self._pump: Pump | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._recheck_timer: asyncio.TimerHandle | None = None
+        self._soon = self.closed = self.listening = False
+        self._linger_until = 0.0
+        self.wakes = self.missed = 0
+
+    def placed(self, pump: Pump) -> None:
+        self._pump = pump
+
+    def woken(self) -> None:
+        self.wakes += 1
+        self._run_pump()
+
+    def listen(self, on: bool) -> None:
+        assert self._pump is not None
+        self.listening = on
+        self._pump.listen(on)
+        self.soon()
+
+    def close(self) -> None:
+        self.closed = True
+        for task in self._tasks:
+            task.cancel()
+        if self._recheck_timer is not None:
+            self._recheck_timer.cancel()
+
+    def let_go(self) -> None:
+        """Of the pump: what it refers to refers to it, out of sight of the garbage collector."""
+        pump, self._pump = self._pump, None
+        if pump is not None:
+            pump.close()
+
+    def soon(self) -> None:
+        if not self._soon and not self.closed:
+            self._soon = True
+            self._loop.call_soon(self._run_pump)
+
+    def _run_pump(self) -> None:
+        self._soon = False
+        pump = self._pump
+        if pump is None or self.closed:
+            return
+        pump.unpark()
+        drained = self._drain(pump)
+        if self._pairs.waiting:
+            self._pairs.offer_room()
+        if self._lingers(drained):
+            self.soon()
+        else:
+            self.lie_down()
+
+    def _lingers(self, drained: int) -> bool:
+        """While messages come thick and fast, look again before lying down: being woken for each costs both sides more.
+        A single one is left alone: whoever asks and waits needs this core for the answer."""
+        if drained >= _MANY:
+            self._linger_until = time.monotonic() + _LINGER
+            return True
+        return self._linger_until > 0.0 and self._still_lingers()
+
+    def _still_lingers(self) -> bool:
+        if time.monotonic() < self._linger_until:
+            return True
+        self._linger_until = 0.0
+        return False
+
+    def _drain(self, pump: Pump) -> int:
+        records = pump.drain(self._options.drain_records)
+        if not records:
+            return 0
+        if pump.special:
+            self._deliver_special(pump, records)
+        else:
+            self._sink.deliver(records)
+        pump.handled()
+        return len(records)
+
+    def lie_down(self) -> None:
+        if self._pump is not None and not self.closed and not self._pump.park():
+            self.soon()
+
+    def drain_rest_of(self, peer: RingPeer) -> None:
+        """Everything that a member's rings still hold, before they are let go."""
+        pump = self._pump
+        if pump is None:
+            return
+        for pair in (False, True):
+            if pair not in peer.stalled:
+                pump.pause(
+                    peer.info.slot, pair, False
+                )  # a full listener holds up no longer: its writer is gone
+            while True:
+                state = pump.state(peer.info.slot, pair)
+                if state is None or state[0] == state[1] or state[3] or pair in peer.stalled:
+                    break
+                if not self._drain(pump):
+                    break
+
+    def hold(self, on: bool) -> None:
+        """Leave broadcasts in their rings for now: a RELIABLE listener is full."""
+        if self._pump is not None and self.listening:
+            for peer in self._peers.values():
+                if peer.ring_uid and False not in peer.stalled:
+                    self._pump.pause(peer.info.slot, False, on)
+            self.soon()
+
+    def drain_all(self) -> None:
+        """Everything that is there now."""
+        while self._pump is not None and self._drain(self._pump):
+            pass
+
+    def _deliver_special(self, pump: Pump, records: Sequence[Any]) -> None:
+        """A batch with gaps, references or a broken ring in it."""
+        plain: list[Any] = []
+        for record in records:
+            flags, peer, seq, _route, topic, envelope, _body = record
+            behind = peer.stalled.get(topic is None) if peer.stalled else None
+            if behind is not None:
+                behind.append(record)
+            elif flags == DATA or flags == DATA | BINARY:
+                plain.append(record)
+            else:
+                if plain:
+                    self._sink.deliver(plain)
+                    plain = []
+                if flags == _GAP:
+                    self._sink.gap(peer, seq, envelope)
+                elif flags == _BROKEN:
+                    self._broken(peer)
+                elif flags & REFERENCE:
+                    self._resolve(pump, record)
+        if plain:
+            self._sink.deliver(plain)
+
+    def _broken(self, peer: RingPeer) -> None:
+        """Its ring holds what no writer of ours writes: it is read no further."""
+        self._sink.failed(
+            f"ring of member {peer.id} ({peer.info.label})",
+            BadFrame("its ring holds no valid record; it is read no further"),
+        )
+
+    def _resolve(self, pump: Pump, record: Any) -> None:
+        """A reference: copy the payload and deliver it; or fetch the segment first, with what follows waiting behind."""
+        flags, peer, seq, route, topic, envelope, body = record
+        pair = topic is None
+        try:
+            reference = read_reference(body)
+            segment = peer.cache.get(reference.uid)
+            if segment is None:
+                pump.pause(peer.info.slot, pair, True)
+                peer.stalled[pair] = []
+                self.spawn(self._fetch(peer, pair, reference.uid, record))
+                return
+            payload = segment.copy(reference.generation, reference.length)
+        except (BadFrame, ValueError) as error:
+            self._sink.failed(f"large payload of member {peer.id}", error)
+            payload, reference = None, None
+        if reference is not None:
+            pump.released(peer.info.slot, pair, reference.number)
+        if payload is not None:
+            self._sink.deliver([(flags & ~REFERENCE | DATA, peer, seq, route, topic, envelope, payload)])
+        elif not pair:
+            pump.lost(peer.info.slot, seq, seq)
+            self._sink.gap(peer, seq, seq)
+        else:
+            self._sink.failed(f"member {peer.id}", BadFrame("a large payload was gone before it was read"))
+
+    async def _fetch(self, peer: RingPeer, pair: bool, uid: int, record: Any) -> None:
+        """Get the segment, then deliver what waited for it."""
+        try:
+            await self._fetch_segment(peer, uid)
+        except BusError as error:
+            self._sink.failed(f"large payload of member {peer.id}", error)
+        pump = self._pump
+        waiting = [record, *peer.stalled.pop(pair, [])]
+        if pump is None or self.closed:
+            return
+        if peer.cache.get(uid) is None:
+            _flags, _, seq, *_ = record
+            if not pair:
+                pump.lost(peer.info.slot, seq, seq)
+                self._sink.gap(peer, seq, seq)
+            waiting = waiting[1:]
+        self._deliver_special(pump, waiting)
+        if pair not in peer.stalled:
+            pump.pause(peer.info.slot, pair, False)
+            pump.handled()
+        self.soon()
+
+    def recheck(self) -> None:
+        """The backstop. What it finds is looked at again: a doorbell may be on its way."""
+        pump = self._pump
+        if pump is None or self.closed:
+            return
+        self._recheck_timer = self._loop.call_later(self._options.recheck, self.recheck)
+        if not self._soon and pump.pending():
+            self._loop.call_later(0.05, self._recheck_again, self.wakes)
+        self._tidy()
+        if self._pairs.waiting:
+            self.soon()
+
+    def _recheck_again(self, wakes: int) -> None:
+        if (
+            self._pump is not None
+            and not self.closed
+            and wakes == self.wakes
+            and not self._soon
+            and self._pump.pending()
+        ):
+            self.missed += 1
+            self.soon()
+
+    def spawn(self, work: Any) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def replay(self) -> list[Record]:
+        pump = self._pump
+        if pump is None:
+            return []
+        found: list[Record] = []
+        for peer in [peer for peer in self._peers.values() if peer.ring_uid]:
+            for record in pump.replay(peer.info.slot):
+                if record[0] & REFERENCE:
+                    payload = await self._replay_large(peer, record[6])
+                    if payload is None:
+                        continue
+                    record = (record[0] & ~REFERENCE | DATA, *record[1:6], payload)
+                found.append(record)
+        return found
+
+    async def _replay_large(self, peer: RingPeer, body: bytes) -> bytes | None:
+        try:
+            reference = read_reference(body)
+            if peer.cache.get(reference.uid) is None:
+                await self._fetch_segment(peer, reference.uid)
+            segment = peer.cache.get(reference.uid)
+            return None if segment is None else segment.copy(reference.generation, reference.length)
+        except (BusError, ValueError):
+            return None  # no longer held, as `replay` says
