@@ -153,6 +153,7 @@ class HTTPReply:
         self._model = model
         self._exchange = exchange
         self._decoder = endpoint.codec.decoder()
+        self._response: Response | None = None
         self._first: list[Chunk] = []
         self._ended = False
         self._expired: str | None = None
@@ -160,6 +161,7 @@ class HTTPReply:
 
     async def begin(self, response: Response) -> None:
         """Reads up to the first content."""
+        self._response = response  # dropping it would cancel the call
         kind = response.header(b"content-type") or b""
         if (
             kind.startswith(b"application/json")
