@@ -161,7 +161,7 @@ class HTTPReply:
 
     async def begin(self, response: Response) -> None:
         """Reads up to the first content."""
-        self._response = response  # kept: a response that nobody holds is cancelled
+        self._response = response  # dropping it would cancel the call
         kind = response.header(b"content-type") or b""
         if (
             kind.startswith(b"application/json")
