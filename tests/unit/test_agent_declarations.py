@@ -77,8 +77,8 @@ def test_an_override_without_a_decorator_stays_a_handler() -> None:
 def test_arguments_travel_by_order_by_name_and_by_hint() -> None:
     assert call("score", "hello") == (("hello", 1.0), {})
     assert call("score", weight=2, text="hello") == (("hello", 2.0), {})
-    assert call("place", Point(1, 2), Path("/tmp/x"), Colour.RED) == (
-        (Point(1, 2), Path("/tmp/x"), Colour.RED),
+    assert call("place", Point(1, 2), Path("/srv/x"), Colour.RED) == (
+        (Point(1, 2), Path("/srv/x"), Colour.RED),
         {},
     )
     assert call("many", number=3) == ((), {"number": 3, "label": "x"})

@@ -28,23 +28,27 @@ class AgentRef:
         return f"agent:{self.name}"
 
     @overload
-    async def ask(
+    def ask(
         self,
         handler: Callable[..., Coroutine[Any, Any, R]],
         /,
         *given: Any,
         within: float | None = None,
         **named: Any,
-    ) -> R: ...
+    ) -> Coroutine[Any, Any, R]: ...
     @overload
-    async def ask(
+    def ask(
         self, handler: Callable[..., R], /, *given: Any, within: float | None = None, **named: Any
-    ) -> R: ...
+    ) -> Coroutine[Any, Any, R]: ...
     @overload
-    async def ask(self, handler: str, /, *given: Any, within: float | None = None, **named: Any) -> Any: ...
-    async def ask(self, handler: Handler, /, *given: Any, within: float | None = None, **named: Any) -> Any:
+    def ask(
+        self, handler: str, /, *given: Any, within: float | None = None, **named: Any
+    ) -> Coroutine[Any, Any, Any]: ...
+    def ask(
+        self, handler: Handler, /, *given: Any, within: float | None = None, **named: Any
+    ) -> Coroutine[Any, Any, Any]:
         """The handler's result, or the error that says why there is none."""
-        return await self._voice.ask(self.name, handler, given, named, within)
+        return self._voice.ask(self.name, handler, given, named, within)  # one coroutine less than `await`
 
     def tell(self, handler: Handler, /, *given: Any, **named: Any) -> "Sent":
         """Sends at once; awaiting what comes back waits until it is on its way, and raises if it never will be."""

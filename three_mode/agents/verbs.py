@@ -74,8 +74,8 @@ class Voice:
         topic, payload, decode, spec = target(to, handler, given, named)
         call = current.get()
         seconds = time_for(within, call, self.link.default_within)
-        ends = time.monotonic() + seconds
         trace = self.outgoing(call, to, topic)
+        ends = time.monotonic() + seconds if spec is not None and spec.options.idempotent else 0.0
         while True:
             try:
                 reply = await self.link.bus.ask(
@@ -84,7 +84,7 @@ class Voice:
                 return read(decode, reply.raw, to, topic)
             except BusError as error:
                 failure = self.link.error(error, to, topic)
-                if not (isinstance(failure, PeerLost) and spec is not None and spec.options.idempotent):
+                if not (ends and isinstance(failure, PeerLost)):
                     raise failure from None
             # Doing it twice is the same as once: wait until the agent is back, as long as there is time.
             seconds = await self._back(to, ends, failure)
