@@ -30,6 +30,8 @@ from three_mode.channels.local_names import LocalNames
 from three_mode.config import Sources
 from three_mode.dispatcher import LOCAL, Dispatcher, OwnChannel, target_of, unnamed
 from three_mode.errors import ConfigurationError, InvalidRequest, ModeUnavailable, UnsupportedParameter
+from three_mode.handling import current as handled
+from three_mode.handling import time_for
 from three_mode.messages import LLMRequest, LLMResponse
 from three_mode.modes import CommunicationMode, resolve
 from three_mode.observe.metrics import Metrics
@@ -306,6 +308,7 @@ class LLMConnection:
             or self._accounts.settings(first.provider).timeout
             or self._settings.timeout
         )
+        within = time_for(within, handled.get())  # inside an agent's handler: no more than what remains of its call
         label = request.metadata.get("label", self._observe.label)
         policy = Call(
             deadline=began + within,

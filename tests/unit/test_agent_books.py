@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from three_mode.agents.calls import Call, in_chain, split, time_for
+from three_mode.handling import Call, in_chain, split, time_for
 from three_mode.agents.gathering import Tally
 from three_mode.agents.letters import DeadLetters
 from three_mode.agents.metrics import Histogram

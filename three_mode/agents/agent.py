@@ -3,7 +3,7 @@
 import random
 from typing import TYPE_CHECKING, Any
 
-from three_mode.agents.calls import current
+from three_mode.handling import current
 from three_mode.errors import ConfigurationError
 
 if TYPE_CHECKING:

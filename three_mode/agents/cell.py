@@ -13,7 +13,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from three_mode.agents import faults
-from three_mode.agents.calls import Call, current, in_chain, split
+from three_mode.handling import Call, current, in_chain, split
 from three_mode.agents.declare import Kind, Spec
 from three_mode.agents.metrics import SAMPLE, Histogram
 from three_mode.agents.runs import Run

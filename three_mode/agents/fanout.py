@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from three_mode.agents.calls import Call, current
+from three_mode.handling import Call, current
 from three_mode.agents.codec import decoder_for
 from three_mode.agents.declare import Kind, Spec, Topic
 from three_mode.agents.requests import Heard

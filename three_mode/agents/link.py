@@ -5,7 +5,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from three_mode.agents import faults
-from three_mode.agents.calls import DEFAULT_WITHIN
+from three_mode.handling import DEFAULT_WITHIN
 from three_mode.agents.letters import DeadLetters
 from three_mode.agents.roles import Roles
 from three_mode.errors import ModeUnavailable, NoSuchAgent, PeerLost, ThreeModeError

@@ -7,7 +7,7 @@ from typing import Any, Self, overload
 
 from three_mode.agents import faults
 from three_mode.agents.agent import Agent
-from three_mode.agents.calls import DEFAULT_WITHIN
+from three_mode.handling import DEFAULT_WITHIN
 from three_mode.agents.care import Care
 from three_mode.agents.declare import specs_of
 from three_mode.agents.desk import Desk

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
-from three_mode.agents.calls import Call
+from three_mode.handling import Call
 from three_mode.agents.declare import Spec
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from three_mode.agents import groupcall
-from three_mode.agents.calls import Call, current, time_for
+from three_mode.handling import Call, current, time_for
 from three_mode.agents.codec import Decode, decode_any, encode
 from three_mode.agents.declare import Spec, spec_of
 from three_mode.agents.gathering import Gathered

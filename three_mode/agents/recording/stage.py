@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from three_mode.agents import spawning
 from three_mode.agents.agent import Agent
-from three_mode.agents.calls import DEFAULT_WITHIN
+from three_mode.handling import DEFAULT_WITHIN
 from three_mode.agents.cell import Cell, State
 from three_mode.agents.codec import decoder_for
 from three_mode.agents.declare import Spec, specs_of

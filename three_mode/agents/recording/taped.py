@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager, aclosing, nullcontext
 from typing import Any, Self
 
-from three_mode.agents.calls import current
+from three_mode.handling import current
 from three_mode.agents.codec import decode_any, decoder_for, encode
 from three_mode.agents.declare import Spec
 from three_mode.agents.gathering import Gathered
