@@ -308,7 +308,9 @@ class LLMConnection:
             or self._accounts.settings(first.provider).timeout
             or self._settings.timeout
         )
-        within = time_for(within, handled.get())  # inside an agent's handler: no more than what remains of its call
+        within = time_for(
+            within, handled.get()
+        )  # inside an agent's handler: no more than what remains of its call
         label = request.metadata.get("label", self._observe.label)
         policy = Call(
             deadline=began + within,

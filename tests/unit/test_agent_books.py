@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from three_mode.handling import Call, in_chain, split, time_for
 from three_mode.agents.gathering import Tally
 from three_mode.agents.letters import DeadLetters
 from three_mode.agents.metrics import Histogram
 from three_mode.agents.roles import Roles
 from three_mode.agents.settling import Settling
 from three_mode.errors import DeadlineExceeded, NoSuchAgent, PeerLost
+from three_mode.handling import Call, in_chain, split, time_for
 
 
 def tally(names: str, quorum: int | None) -> tuple[Tally, list[str]]:

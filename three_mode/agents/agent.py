@@ -3,8 +3,8 @@
 import random
 from typing import TYPE_CHECKING, Any
 
-from three_mode.handling import current
 from three_mode.errors import ConfigurationError
+from three_mode.handling import current
 
 if TYPE_CHECKING:
     from three_mode.agents.cell import Cell

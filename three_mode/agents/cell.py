@@ -13,12 +13,12 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from three_mode.agents import faults
-from three_mode.handling import Call, current, in_chain, split
 from three_mode.agents.declare import Kind, Spec
 from three_mode.agents.metrics import SAMPLE, Histogram
 from three_mode.agents.runs import Run
 from three_mode.agents.tracing import traced
 from three_mode.errors import BadCall, CallCycle, DeadlineExceeded, Overloaded, PeerLost, ThreeModeError
+from three_mode.handling import Call, current, in_chain, split
 
 if TYPE_CHECKING:
     from three_mode.agents.agent import Agent

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from three_mode.handling import Call, current
 from three_mode.agents.codec import decoder_for
 from three_mode.agents.declare import Kind, Spec, Topic
 from three_mode.agents.requests import Heard
 from three_mode.agents.runs import Run
 from three_mode.errors import BadCall, ConfigurationError
+from three_mode.handling import Call, current
 
 if TYPE_CHECKING:
     from three_mode.agents.agent import Agent

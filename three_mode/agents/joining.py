@@ -4,10 +4,10 @@ from types import TracebackType
 from typing import Self
 
 from three_mode.agents import faults
-from three_mode.handling import DEFAULT_WITHIN
 from three_mode.agents.link import Link
 from three_mode.agents.talking import Talking
 from three_mode.agents.verbs import Voice
+from three_mode.handling import DEFAULT_WITHIN
 from transports.bus import Bus, BusError, BusOptions
 
 

@@ -5,10 +5,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from three_mode.agents import faults
-from three_mode.handling import DEFAULT_WITHIN
 from three_mode.agents.letters import DeadLetters
 from three_mode.agents.roles import Roles
 from three_mode.errors import ModeUnavailable, NoSuchAgent, PeerLost, ThreeModeError
+from three_mode.handling import DEFAULT_WITHIN
 from transports.bus import Bus, BusError, NamesChanged, NoSuchName
 
 if TYPE_CHECKING:

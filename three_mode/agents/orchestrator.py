@@ -7,7 +7,6 @@ from typing import Any, Self, overload
 
 from three_mode.agents import faults
 from three_mode.agents.agent import Agent
-from three_mode.handling import DEFAULT_WITHIN
 from three_mode.agents.care import Care
 from three_mode.agents.declare import specs_of
 from three_mode.agents.desk import Desk
@@ -29,6 +28,7 @@ from three_mode.agents.talking import Talking
 from three_mode.agents.tracing import load_tracer
 from three_mode.agents.verbs import Voice
 from three_mode.errors import ConfigurationError
+from three_mode.handling import DEFAULT_WITHIN
 from transports.bus import Bus, BusError, BusOptions
 
 Whom = AgentRef | AgentGroup | str | Iterable[AgentRef | str]

@@ -5,8 +5,8 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
-from three_mode.handling import Call
 from three_mode.agents.declare import Spec
+from three_mode.handling import Call
 
 if TYPE_CHECKING:
     from three_mode.agents.cell import Cell

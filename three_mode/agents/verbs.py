@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from three_mode.agents import groupcall
-from three_mode.handling import Call, current, time_for
 from three_mode.agents.codec import Decode, decode_any, encode
 from three_mode.agents.declare import Spec, spec_of
 from three_mode.agents.gathering import Gathered
@@ -18,6 +17,7 @@ from three_mode.agents.refs import AgentGroup, AgentRef, Handler, RoleRef
 from three_mode.agents.roles import Roles
 from three_mode.agents.streams import Stream
 from three_mode.errors import BadCall, BadResult, CallCycle, PeerLost, ThreeModeError
+from three_mode.handling import Call, current, time_for
 from transports.bus import BusError, Encoded
 
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from three_mode.agents import spawning
 from three_mode.agents.agent import Agent
-from three_mode.handling import DEFAULT_WITHIN
 from three_mode.agents.cell import Cell, State
 from three_mode.agents.codec import decoder_for
 from three_mode.agents.declare import Spec, specs_of
@@ -17,6 +16,7 @@ from three_mode.agents.population import Population
 from three_mode.agents.recording.events import Got, Made
 from three_mode.agents.requests import Arguments, Parts
 from three_mode.errors import ConfigurationError, ThreeModeError
+from three_mode.handling import DEFAULT_WITHIN
 
 if TYPE_CHECKING:
     from three_mode.agents.recording.tape import Tape

@@ -4,7 +4,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager, aclosing, nullcontext
 from typing import Any, Self
 
-from three_mode.handling import current
 from three_mode.agents.codec import decode_any, decoder_for, encode
 from three_mode.agents.declare import Spec
 from three_mode.agents.gathering import Gathered
@@ -15,6 +14,7 @@ from three_mode.agents.requests import Arguments, Incoming, Parts
 from three_mode.agents.streams import Stream
 from three_mode.agents.verbs import Sent, Voice, read, target
 from three_mode.errors import ThreeModeError
+from three_mode.handling import current
 from three_mode.messages import (
     Chunk,
     LLMRequest,
