@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.http2_raw import QUICK
+from tests.support.streams import listening
 from transports.http2 import (
     ConnectionLost,
     InvalidRequest,
@@ -31,28 +32,18 @@ async def answering(*answers: bytes, close: bool = False) -> AsyncIterator[tuple
     left, heads = list(answers), []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while left:
-                heads.append(await reader.readuntil(b"\r\n\r\n"))
-                writer.write(left.pop(0))
-                await writer.drain()
-                if close:
-                    break
-            else:
-                await reader.read()
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.close()
+        while left:
+            heads.append(await reader.readuntil(b"\r\n\r\n"))
+            writer.write(left.pop(0))
+            await writer.drain()
+            if close:
+                break
+        else:
+            await reader.read()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    try:
+    async with listening(serve) as port:
         async with Pool(PoolOptions(trust_env=False, limits=Limits(header_bytes=4_096))) as pool:
             yield pool, Request.to("GET", f"http://127.0.0.1:{port}/"), heads
-    finally:
-        server.close()
-        await asyncio.sleep(0.01)
 
 
 async def fetch(*answers: bytes, close: bool = False) -> Reply:
@@ -150,14 +141,14 @@ async def test_a_unix_socket_and_a_local_address(tmp_path: Path) -> None:
 
     heads: list[bytes] = []
     peers: list[object] = []
-    async with await asyncio.start_unix_server(serve, tmp_path / "socket"):
+    async with listening(serve, tmp_path / "socket"):
         async with Pool(PoolOptions(unix_socket=str(tmp_path / "socket"))) as pool:
             assert (
                 await pool.fetch(Request.to("GET", "http://model.local/x"), timeouts=QUICK)
             ).content == b"ok"
     assert heads[0].startswith(b"GET /x HTTP/1.1\r\nhost: model.local\r\n")
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    async with listening(serve) as port:
+        url = f"http://127.0.0.1:{port}/"
         async with Pool(PoolOptions(trust_env=False, local_address="127.0.0.9")) as pool:
             await pool.fetch(Request.to("GET", url), timeouts=QUICK)
     peer = peers[1]
@@ -182,8 +173,8 @@ async def test_a_server_that_takes_nothing_more_of_a_body() -> None:
         await asyncio.sleep(1)
         writer.close()
 
-    async with await asyncio.start_server(serve, "127.0.0.1", 0, limit=1_024) as server:
-        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    async with listening(serve, limit=1_024) as port:
+        url = f"http://127.0.0.1:{port}/"
         async with Pool(PoolOptions(trust_env=False)) as pool:
             with pytest.raises(TimedOut) as caught:
                 await pool.fetch(Request.to("POST", url, (), b"x" * 50_000_000), timeouts=Timeouts(write=0.1))

@@ -8,6 +8,7 @@ import pytest
 from h2.settings import SettingCodes
 
 from tests.support.http2 import chat, connected, lane, only, options_for, serve, streamed
+from tests.support.streams import listening
 from three_mode.testing import FOREVER, Behaviour, Fault, Turn
 from transports.http2 import (
     ConnectFailed,
@@ -132,8 +133,8 @@ async def test_a_server_that_accepts_and_says_nothing() -> None:
         await reader.read()
         writer.close()
 
-    async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
-        url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    async with listening(silent) as port:
+        url = f"https://127.0.0.1:{port}/"
         async with Pool(PoolOptions(trust_env=False)) as pool:
             short, long = Timeouts(connect=0.05), Timeouts(connect=0.2)
             started = asyncio.get_running_loop().time()
@@ -150,8 +151,8 @@ async def test_a_server_that_hangs_up_at_once() -> None:
     async def rude(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.close()
 
-    async with await asyncio.start_server(rude, "127.0.0.1", 0) as server:
-        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    async with listening(rude) as port:
+        url = f"http://127.0.0.1:{port}/"
         for protocol in ("h2", "http/1.1"):
             async with Pool(PoolOptions(trust_env=False, protocol=protocol)) as pool:  # type: ignore[arg-type]
                 with pytest.raises((ConnectFailed, ConnectionLost)):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from tests.support.http2 import chat, options_for, serve
+from tests.support.streams import listening
 from transports.http2 import ConnectFailed, Pool, PoolOptions, ProxyFailed, Request, TimedOut, Timeouts
 
 
@@ -19,12 +20,8 @@ class TunnelProxy:
     port: int = 0
     answer: bytes = b"HTTP/1.1 200 Connection established\r\n\r\n"
     seen: list[bytes] = field(default_factory=list)
-    serving: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self.serving.add(task)
         far_writer: asyncio.StreamWriter | None = None
         try:
             head = await reader.readuntil(b"\r\n\r\n")
@@ -44,18 +41,10 @@ class TunnelProxy:
             far_reader, far_writer = await asyncio.open_connection(host, int(port), family=socket.AF_INET)
             far_writer.write(first)
             await asyncio.gather(pump(reader, far_writer), pump(far_reader, writer))
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
         finally:
-            await closed(writer, far_writer)
-
-
-async def closed(*writers: asyncio.StreamWriter | None) -> None:
-    """Waits until the sockets are gone too, so that no test leaves one to the next."""
-    for writer in writers:
-        if writer is not None:
-            writer.close()
-            await asyncio.gather(writer.wait_closed(), return_exceptions=True)
+            if far_writer is not None:
+                far_writer.close()
+                await asyncio.gather(far_writer.wait_closed(), return_exceptions=True)
 
 
 async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -72,16 +61,8 @@ async def proxy(answer: bytes | None = None) -> AsyncIterator[TunnelProxy]:
     tunnel = TunnelProxy()
     if answer is not None:
         tunnel.answer = answer
-    server = await asyncio.start_server(tunnel.serve, "127.0.0.1", 0)
-    tunnel.port = server.sockets[0].getsockname()[1]
-    try:
+    async with listening(tunnel.serve) as tunnel.port:
         yield tunnel
-    finally:
-        server.close()
-        for task in tunnel.serving:
-            task.cancel()
-        await asyncio.gather(*tunnel.serving, return_exceptions=True)
-        await server.wait_closed()
 
 
 @pytest.mark.parametrize("speaks", ["h2", "https/1.1"])

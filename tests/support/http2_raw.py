@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 import hpack
 
+from tests.support.streams import listening
 from transports.http2 import Pool, PoolOptions, Request, Timeouts
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -82,33 +83,19 @@ Script = Callable[[RawServer], Awaitable[None]]
 async def raw(script: Script, options: PoolOptions | None = None) -> AsyncIterator[tuple[Pool, Request]]:
     """A pool and a request for a server that runs `script` on each connection; what the script raises is raised here."""
     failures: list[BaseException] = []
-    running: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        running.add(task)
         try:
             await script(RawServer(reader, writer))
             await writer.drain()
             await reader.read()  # until the client has left
-        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+        except (ConnectionError, asyncio.IncompleteReadError):
             pass
         except Exception as error:  # noqa: BLE001 - an assertion of the script's; raised below
             failures.append(error)
-        finally:
-            writer.close()
-            running.discard(task)
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    try:
+    async with listening(serve) as port:
         async with Pool(options or PoolOptions(protocol="h2", trust_env=False)) as pool:
             yield pool, Request.to("POST", f"http://127.0.0.1:{port}/x", (), b"{}")
-    finally:
-        for task in list(running):
-            task.cancel()
-        server.close()
-        await server.wait_closed()
     if failures:
         raise failures[0]
