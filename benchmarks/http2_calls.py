@@ -13,7 +13,7 @@ CONCURRENT = 64
 CALLS = 2_000
 BODY = b'{"model":"m","messages":[{"role":"user","content":"%s"}]}' % (b"hello " * 30)
 HEADERS = {
-    "authorization": "Bearer sk-0123456789abcdef0123456789abcdef",
+    "authorization": "Bearer " + "k" * 35,
     "content-type": "application/json",
     "accept": "application/json",
     "user-agent": "benchmark/1",

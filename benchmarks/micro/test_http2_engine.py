@@ -10,7 +10,7 @@ from transports.http2.engine import ClientEngine
 
 HEAD = (
     (b":method", b"POST"), (b":scheme", b"https"), (b":authority", b"localhost:8443"), (b":path", b"/v1/chat/completions"),
-    (b"authorization", b"Bearer sk-0123456789abcdef0123456789abcdef"), (b"content-type", b"application/json"),
+    (b"authorization", b"Bearer " + b"k" * 35), (b"content-type", b"application/json"),
     (b"accept", b"application/json"), (b"user-agent", b"benchmark/1"), (b"content-length", b"200"),
 )  # fmt: skip
 ANSWER = (
