@@ -91,7 +91,7 @@ def main() -> int:
         console.print(f"no benchmark {unknown[0]!r}; there are {', '.join([*known, MICRO])}")
         return 2
     if options.picture and not importlib.util.find_spec("matplotlib"):
-        console.print("pictures need matplotlib: `python3 scripts/venv.py bench` installs it")
+        console.print("pictures need matplotlib: `make venv` installs it")
         return 2
     earlier = store.load(options.compare) if options.compare else {}
     results, code = [], 0

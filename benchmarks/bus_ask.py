@@ -162,7 +162,7 @@ def _sample(ask: Callable[[], Awaitable[Any]]) -> Callable[[], Awaitable[float]]
 BENCHMARK = Benchmark(
     summary="ask with a 100-byte dict and one number back, from one process to another, one after another",
     run=run,
-    targets=[Target(case="ask", subject="three-mode", peer="pyzmq (zmq.asyncio)", at_most=0.2)],
+    targets=[Target(case="ask", subject="three-mode", peer="pyzmq", at_most=0.2)],
     notes="`pyzmq` drives DEALER and ROUTER by hand from the loop's readers; `zmq.asyncio` is what its documentation offers for a loop."
     " Both without envelope, deadline, cancellation or liveness, which three-mode's figure includes.",
 )

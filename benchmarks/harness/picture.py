@@ -8,7 +8,7 @@ OURS, PEER = "#0f766e", "#94a3b8"
 
 
 def draw(result: Result, path: Path) -> None:
-    """Writes SVG or PNG, by the name of the file. Needs matplotlib (`make bench` installs it)."""
+    """Writes SVG or PNG, by the name of the file. Needs matplotlib, which development installs."""
     import matplotlib
 
     matplotlib.use("Agg")

@@ -97,7 +97,6 @@ def test_a_run_from_the_command_line(tmp_path: Path) -> None:
 
 
 def test_a_picture_is_drawn(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib", reason="matplotlib comes with `make bench`")
     from benchmarks.harness.picture import draw
 
     draw(result(), tmp_path / "demo.svg")
