@@ -4,6 +4,8 @@ import fcntl
 import mmap
 import os
 import struct
+import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -261,3 +263,23 @@ def test_arguments_are_checked(bench: Bench) -> None:
     with pytest.raises(ValueError, match="power of two"):
         Segment.make(fd, RING, 5000, 1, 0)
     os.close(fd)
+
+
+def test_lingering_finds_what_comes_and_gives_up_in_time(bench: Bench) -> None:
+    started = time.monotonic()
+    assert not bench.pump.linger(2_000_000)
+    assert time.monotonic() - started >= 0.002 or bench.pump.linger(1) is None
+    bench.put(b"x")
+    assert bench.pump.linger(10_000_000_000) is True
+    assert len(bench.pump.drain(10)) == 1
+
+
+def test_what_comes_while_it_lingers_is_found(bench: Bench) -> None:
+    """From another thread: the interpreter is free meanwhile."""
+    later = threading.Timer(0.02, bench.put, [b"x"])
+    later.start()
+    deadline = time.monotonic() + 10
+    while bench.pump.linger(5_000_000) is not True and time.monotonic() < deadline:
+        pass
+    later.join()
+    assert [record[6] for record in bench.pump.drain(10)] == [b"x"]

@@ -6,11 +6,15 @@
 #include "native.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define TOPIC_LIMIT 256
 #define WALKS 16
+#define LOOKS 8        /* while lingering, before the core is offered to others */
+#define CROWDED 20000  /* nanoseconds until we have it back that say that somebody took it */
 
 enum item { ITEM_BROKEN = -1, ITEM_GAP = 0 }; /* else: the record's flags */
 
@@ -312,9 +316,50 @@ static int pending(const Pump *self) {
     return 0;
 }
 
+static long long now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (long long)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static inline void relax(void) {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
 static PyObject *pump_pending(PyObject *object, PyObject *unused) {
     (void)unused;
     return PyBool_FromLong(pending((Pump *)object));
+}
+
+/* linger(nanoseconds): look for more without lying down. True: there is more. None: others want this core. */
+static PyObject *pump_linger(PyObject *object, PyObject *argument) {
+    Pump *self = (Pump *)object;
+    long long wanted = PyLong_AsLongLong(argument);
+    if (wanted == -1 && PyErr_Occurred()) return NULL;
+    int found = pending(self), crowded = 0;
+    if (!found) {
+        Py_BEGIN_ALLOW_THREADS
+        long long at = now(), until = at + wanted;
+        do {
+            for (int i = 0; i < LOOKS && !found; i++) {
+                relax();
+                found = pending(self);
+            }
+            if (found) break;
+            sched_yield();
+            long long then = at;
+            at = now();
+            found = pending(self);
+            crowded = !found && at - then > CROWDED;
+        } while (!found && !crowded && at < until);
+        Py_END_ALLOW_THREADS
+    }
+    if (crowded) Py_RETURN_NONE;
+    return PyBool_FromLong(found);
 }
 
 static void stand_up(Pump *self) {
@@ -635,6 +680,7 @@ static PyMethodDef pump_methods[] = {
     {"drain", pump_drain, METH_O, "drain(limit) -> [(flags, token, seq, route, topic, envelope, body), ...]"},
     {"handled", pump_handled, METH_NOARGS, "handled(): the handlers of all that was drained have run"},
     {"pending", pump_pending, METH_NOARGS, "pending() -> whether a ring holds more"},
+    {"linger", pump_linger, METH_O, "linger(nanoseconds) -> whether there is more; None if others want this core"},
     {"park", pump_park, METH_NOARGS, "park() -> True if we may sleep"},
     {"unpark", pump_unpark, METH_NOARGS, "unpark()"},
     {"listen", pump_listen, METH_O, "listen(on): whether broadcast wakes us"},

@@ -1,7 +1,7 @@
 """The reading side: one pump for all rings that this process reads.
 
-Woken by the doorbell it stands up, drains, delivers, says how far it got, and lies down again, in that order; the native
-part checks once more after lying down, so no wake-up is missed. `recheck` is a backstop that counts when it finds
+Woken by the doorbell it stands up, drains, delivers, says how far it got, looks a little longer if that has paid of late,
+and lies down again, in that order; the native part checks once more after lying down, so no wake-up is missed. `recheck` is a backstop that counts when it finds
 something; the counter must read 0.
 """
 
@@ -16,10 +16,10 @@ from transports.bus.options import BusOptions
 from transports.bus.rings.large import read_reference
 from transports.bus.rings.native import BINARY, DATA, REFERENCE, Pump
 from transports.bus.rings.pairs import Pairs
+from transports.bus.rings.patience import LOOK, Patience
 from transports.bus.rings.peer import RingPeer
 
 _GAP, _BROKEN = 0, -1
-_MANY, _LINGER = 2, 30e-6  # so many messages at once: stay up for so long
 
 
 class Reading:
@@ -41,7 +41,7 @@ class Reading:
         self._tasks: set[asyncio.Task[None]] = set()
         self._recheck_timer: asyncio.TimerHandle | None = None
         self._soon = self.closed = self.listening = False
-        self._linger_until = 0.0
+        self._patience = Patience(options.linger)
         self.wakes = self.missed = 0
 
     def placed(self, pump: Pump) -> None:
@@ -49,6 +49,7 @@ class Reading:
 
     def woken(self) -> None:
         self.wakes += 1
+        self._patience.woken(time.monotonic())
         self._run_pump()
 
     def listen(self, on: bool) -> None:
@@ -81,27 +82,26 @@ class Reading:
         if pump is None or self.closed:
             return
         pump.unpark()
+        patience = self._patience
         drained = self._drain(pump)
+        if not drained and patience.span:
+            drained = self._look_longer(pump)
         if self._pairs.waiting:
             self._pairs.offer_room()
-        if self._lingers(drained):
-            self.soon()
+        now = time.monotonic()
+        if drained:
+            patience.heard(now)
+        if patience.lasts(now):
+            self.soon()  # whatever else the loop has to do comes first
         else:
+            patience.lies_down(now)
             self.lie_down()
 
-    def _lingers(self, drained: int) -> bool:
-        """While messages come thick and fast, look again before lying down: being woken for each costs both sides more.
-        A single one is left alone: whoever asks and waits needs this core for the answer."""
-        if drained >= _MANY:
-            self._linger_until = time.monotonic() + _LINGER
-            return True
-        return self._linger_until > 0.0 and self._still_lingers()
-
-    def _still_lingers(self) -> bool:
-        if time.monotonic() < self._linger_until:
-            return True
-        self._linger_until = 0.0
-        return False
+    def _look_longer(self, pump: Pump) -> int:
+        found = pump.linger(LOOK)
+        if found is None:
+            self._patience.crowded()
+        return self._drain(pump) if found else 0
 
     def _drain(self, pump: Pump) -> int:
         records = pump.drain(self._options.drain_records)
