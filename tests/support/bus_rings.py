@@ -3,6 +3,7 @@
 import os
 from typing import Any
 
+from transports.bus.messages import Message
 from transports.bus.rings.native import BELL, DATA, PAGE, PAGE_BYTES, RING, Pump, Segment, Writer
 from transports.bus.rings.segments import make
 
@@ -20,7 +21,7 @@ class Bench:
         self.fds.append(self.event)
         self.routes: dict[str, Any] = {}
         self.writer = Writer(self.ring)
-        self.pump = Pump(self.reader_page, self.bell, 7, self.routes)
+        self.pump = Pump(self.reader_page, self.bell, 7, self.routes, Message)
         if pair:
             self.writer.gate(0, self.reader_page, 3, True)
             self.writer.member(0, self.event, self.reader_page)

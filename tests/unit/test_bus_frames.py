@@ -36,7 +36,7 @@ def test_any_value_comes_back_and_is_msgpack_to_others(value: Any) -> None:
     assert decode_body(raw) == value
     assert msgpack.unpackb(raw, strict_map_key=False) == value
     assert encode_payload(Encoded(raw)) is raw
-    assert Message((2, Peer(MemberInfo("@a", "", 1, 0)), 1, None, "t", b"", raw)).payload == value
+    assert Message(2, Peer(MemberInfo("@a", "", 1, 0)), 1, None, "t", b"", raw).payload == value
 
 
 @given(

@@ -16,6 +16,19 @@ STEPS: tuple[str, ...]
 
 def failpoint(step: str, signal: int, after: int = 0, /) -> None: ...
 
+class Record:
+    flags: int
+    seq: int
+    peer: Any
+    route: Any
+    topic: str
+    envelope: bytes
+    body: bytes
+    payload: Any
+    def __init__(
+        self, flags: int, peer: object, seq: int, route: object, topic: str, envelope: bytes, body: bytes, /
+    ) -> None: ...
+
 class Segment:
     uid: int
     owner: int
@@ -42,7 +55,9 @@ class Writer:
 
 class Pump:
     special: bool
-    def __init__(self, page: Segment, bell: Segment, slot: int, routes: dict[str, Any], /) -> None: ...
+    def __init__(
+        self, page: Segment, bell: Segment, slot: int, routes: dict[str, Any], message: type[Record], /
+    ) -> None: ...
     def drain(self, limit: int, /) -> list[Any]: ...
     def handled(self) -> None: ...
     def pending(self) -> bool: ...

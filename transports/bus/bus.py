@@ -11,7 +11,7 @@ from typing import Any, Self
 import msgspec
 
 from transports.bus.calls import Call, Calls, StreamReader
-from transports.bus.carrier import BINARY, DATA, Carrier, Peer, Record
+from transports.bus.carrier import DATA, Carrier, Peer
 from transports.bus.choice import choose
 from transports.bus.errors import (
     BadAddress,
@@ -32,6 +32,7 @@ from transports.bus.messages import Message
 from transports.bus.options import BusOptions, SubscribeOptions
 from transports.bus.outbox import Outbox
 from transports.bus.receipt import Receipt, Settled, already_placed
+from transports.bus.record import BINARY
 from transports.bus.serving import Handler, Serving
 from transports.bus.status import BusStatus
 from transports.bus.subscriptions import Callback, Subscription, Subscriptions
@@ -306,7 +307,7 @@ class Bus:
         self, wanted: Sequence[Subscription], buffers: dict[Subscription, list[Message]]
     ) -> None:
         """Earlier messages first, then what arrived meanwhile."""
-        messages = [Message(record) for record in await self._carrier.replay()]
+        messages = await self._carrier.replay()
         for subscription in wanted:
             table = Subscriptions()
             table.add([subscription])
@@ -497,7 +498,7 @@ class Bus:
         for _ in range(min(len(self._local), self.options.drain_records)):
             envelope, body, flags = self._local.popleft()
             self._local_bytes -= len(envelope) + len(body)
-            self._direct((flags, self._me, 0, None, None, envelope, body))
+            self._direct(Message(flags, self._me, 0, None, "", envelope, body))
         if self._local:
             self._loop.call_soon(self._deliver_here)
 
@@ -537,18 +538,17 @@ class Bus:
         self._send(member, envelope, body, flags)
 
     # --- what the carrier tells (Sink) ------------------------------------------------------------------------------
-    def deliver(self, records: Sequence[Any]) -> None:
+    def deliver(self, messages: Sequence[Message]) -> None:
         """The hot path: every message that reaches this process."""
         latest: dict[tuple[Subscription, str], Message] | None = None
-        for record in records:
-            topic = record[4]
-            if topic is None:
-                self._direct(record)
+        for message in messages:
+            topic = message.topic
+            if not topic:
+                self._direct(message)
                 continue
-            route = record[3] or self._subscriptions.route(topic)
+            route = message.route or self._subscriptions.route(topic)
             if route is None:
                 continue
-            message = Message(record)
             for callback in route.callbacks:
                 try:
                     callback(message)
@@ -568,18 +568,18 @@ class Bus:
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - reported; the others are still called
             self.failed(f"subscriber of {message.topic!r}", error)
 
-    def _direct(self, record: Record) -> None:
-        flags, peer, _, _, _, raw_envelope, body = record
+    def _direct(self, message: Message) -> None:
+        peer = message.peer
         try:
-            envelope = unpack_envelope(raw_envelope)
+            envelope = unpack_envelope(message.envelope)
         except BadFrame as error:
             self.failed(f"frame of member {peer.id}", error)
             return
         kind = envelope.kind
         if kind in _ANSWERS:
-            self._calls.answered(peer, envelope, record)
+            self._calls.answered(peer, envelope, message)
         elif kind in _QUESTIONS:
-            self._serving.serve(peer.id, envelope, body, bool(flags & BINARY))
+            self._serving.serve(peer.id, envelope, message)
         elif kind == Kind.CANCEL:
             self._serving.cancel(peer.id, envelope.id)
         elif kind == Kind.CREDIT:

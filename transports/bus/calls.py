@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol, Self
 
-from transports.bus.carrier import Peer, Record
+from transports.bus.carrier import Peer
 from transports.bus.deadlines import Deadlines
 from transports.bus.errors import (
     BadFrame,
@@ -94,7 +94,7 @@ class Calls:
         self._deadlines.discard(outcome.id, outcome.tick)
         return True
 
-    def answered(self, peer: Peer, envelope: Envelope, record: Record) -> None:
+    def answered(self, peer: Peer, envelope: Envelope, message: Message) -> None:
         """A REPLY, ERROR, PART or END."""
         outcome = self._pending.get(envelope.id)
         if outcome is None or outcome.member != peer.id:
@@ -102,10 +102,10 @@ class Calls:
             return
         kind = envelope.kind
         if kind == Kind.PART:
-            outcome.part(Message(record))
+            outcome.part(message)
             return
         self.forget(outcome)
-        self._finish(outcome, _error(record[6], outcome.to) if kind == Kind.ERROR else Message(record))
+        self._finish(outcome, _error(message.body, outcome.to) if kind == Kind.ERROR else message)
 
     def _finish(self, outcome: Outcome, result: "Message | BusError") -> None:
         try:

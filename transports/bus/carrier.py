@@ -11,11 +11,10 @@ import msgspec
 
 from transports.bus.directory import Directory
 from transports.bus.events import DirectoryChange, MemberInfo
+from transports.bus.messages import Message
 from transports.bus.receipt import Settled
 
-# The flags of a record that the sink sees.
-DATA = 2
-BINARY = 8  # the body is the bytes that were sent, not msgpack of them
+DATA = 2  # the flag of a message that the sink sees; with it, perhaps, BINARY
 
 
 class Peer:
@@ -38,17 +37,13 @@ class ReaderStatus(msgspec.Struct, frozen=True):
     gaps: int
 
 
-# What a carrier delivers: (flags, peer, seq, route, topic, envelope, body); a topic of None is a direct message.
-Record = tuple[int, Peer, int, Any, str | None, bytes, bytes]
-
-
 class Sink(Protocol):
     """What a carrier tells the bus. `routes` maps a topic to whoever wants it here: the carrier looks up, the bus fills in;
     None means that nobody does, and that nothing of the message need be copied."""
 
     routes: dict[str, Any]
 
-    def deliver(self, records: Sequence[Record]) -> None: ...
+    def deliver(self, messages: Sequence[Message]) -> None: ...
 
     def gap(self, peer: Peer, first: int, last: int) -> None: ...
 
@@ -106,7 +101,7 @@ class Carrier(Protocol):
         all writers wait for this member."""
         ...
 
-    async def replay(self) -> list[Record]:
+    async def replay(self) -> list[Message]:
         """What the writers still hold from before."""
         ...
 

@@ -2,52 +2,30 @@
 
 from typing import Any
 
-from transports.bus.carrier import BINARY, Record
 from transports.bus.errors import BadFrame
 from transports.bus.frames import Encoded, decode_payload, encode_payload, unpack_envelope
+from transports.bus.record import BINARY, Record
 
 
-class _Payload:
-    """Decodes when first looked at; from then on the payload is a plain attribute, as cheap as any for 256 handlers."""
-
-    def __get__(self, message: "Message | None", owner: type | None = None) -> Any:
-        if message is None:
-            return self
-        flags, _, _, _, _, _, body = message._record
-        payload = message.__dict__["payload"] = body if flags & BINARY else decode_body(body)
-        return payload
-
-
-class Message:
+class Message(Record):
     """A published message, or the reply to an ask, or a part of a stream.
 
-    All subscribers of a process share one Message and its payload: treat the payload as read-only.
+    `payload`, `topic` ("" for what was not published) and `seq` (its number among all that its member published; 0 for
+    replies) are plain attributes. All subscribers of a process share one Message and its payload: treat it as read-only.
     """
 
-    payload = _Payload()
-
-    def __init__(self, record: Record) -> None:
-        self._record = record  # one tuple: most fields are looked at for few messages
-
-    @property
-    def topic(self) -> str:
-        return self._record[4] or ""
+    __slots__ = ()
 
     @property
     def member(self) -> str:
         """Id of the member that published or answered."""
-        return self._record[1].id
-
-    @property
-    def seq(self) -> int:
-        """Its number among all that this member published; 0 for replies."""
-        return self._record[2]
+        member: str = self.peer.id
+        return member
 
     @property
     def raw(self) -> bytes:
         """The payload as msgpack, as it came; give it to `Encoded` to pass it on."""
-        body = self._record[6]
-        return encode_payload(body) if self._record[0] & BINARY else body
+        return encode_payload(self.body) if self.flags & BINARY else self.body
 
     @property
     def encoded(self) -> Encoded:
@@ -56,14 +34,19 @@ class Message:
     @property
     def sender(self) -> str:
         """Who published or answered: a name if the sender gave one, else the member's id."""
-        return unpack_envelope(self._record[5]).sender or self.member
+        return unpack_envelope(self.envelope).sender or self.member
 
     @property
     def trace(self) -> str:
-        return unpack_envelope(self._record[5]).trace
+        return unpack_envelope(self.envelope).trace
+
+    def _decode(self) -> Any:
+        return decode_body(self.body)
 
     def __repr__(self) -> str:
-        return f"Message(topic={self.topic!r}, member={self.member!r}, seq={self.seq}, {len(self._record[6])} bytes)"
+        return (
+            f"Message(topic={self.topic!r}, member={self.member!r}, seq={self.seq}, {len(self.body)} bytes)"
+        )
 
 
 def decode_body(body: bytes) -> Any:

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from transports.bus.errors import BusError, CallCancelled
-from transports.bus.frames import Encoded, Envelope, Kind, encode_payload
-from transports.bus.messages import decode_body
+from transports.bus.frames import Encoded, Envelope, Kind
+from transports.bus.messages import Message
 
 if TYPE_CHECKING:
     from transports.bus.serving import Serving
@@ -19,10 +19,9 @@ class Request:
     """What another agent wants. Reply, fail, or open a stream; at once or later."""
 
     __slots__ = (
-        "_binary",
-        "_body",
         "_cancelled",
         "_envelope",
+        "_message",
         "_on_cancel",
         "_serving",
         "_stream",
@@ -30,18 +29,14 @@ class Request:
         "deadline",
         "done",
         "member",
-        "payload",
     )
 
-    payload: Any  # decoded when first looked at
-
     def __init__(
-        self, serving: "Serving", member: str, envelope: Envelope, body: bytes, binary: bool, deadline: float
+        self, serving: "Serving", member: str, envelope: Envelope, message: Message, deadline: float
     ) -> None:
         self._serving = serving
         self._envelope = envelope
-        self._body = body
-        self._binary = binary
+        self._message = message
         self._on_cancel: Callable[[str], None] | None = None
         self._cancelled = ""
         self._stream: ReplyStream | None = None
@@ -75,20 +70,18 @@ class Request:
     def id(self) -> int:
         return self._envelope.id
 
-    def __getattr__(self, name: str) -> Any:
-        """The slot of the payload is empty until somebody looks; see Message."""
-        if name != "payload":
-            raise AttributeError(name)
-        self.payload = self._body if self._binary else decode_body(self._body)
-        return self.payload
+    @property
+    def payload(self) -> Any:
+        """Decoded when first looked at."""
+        return self._message.payload
 
     @property
     def raw(self) -> bytes:
-        return encode_payload(self._body) if self._binary else self._body
+        return self._message.raw
 
     @property
     def encoded(self) -> Encoded:
-        return Encoded(self.raw)
+        return self._message.encoded
 
     def remaining(self) -> float:
         return max(0.0, self.deadline - time.monotonic())
@@ -146,7 +139,7 @@ class Request:
             self._stream.more(count)
 
     def __repr__(self) -> str:
-        return f"Request({self.kind.name}, to={self.to!r}, sender={self.sender!r}, topic={self.topic!r}, {len(self._body)} bytes)"
+        return f"Request({self.kind.name}, to={self.to!r}, sender={self.sender!r}, topic={self.topic!r}, {len(self._message.body)} bytes)"
 
 
 class ReplyStream:

@@ -7,6 +7,7 @@ from typing import Any
 from transports.bus.deadlines import Deadlines
 from transports.bus.errors import NoSuchName, NotEncodable, PeerLost
 from transports.bus.frames import Envelope, Kind, pack_envelope
+from transports.bus.messages import Message
 from transports.bus.requests import Request
 
 Handler = Callable[[Request], Any]
@@ -29,11 +30,11 @@ class Serving:
     def open(self) -> int:
         return len(self._open)
 
-    def serve(self, member: str, envelope: Envelope, body: bytes, binary: bool) -> None:
+    def serve(self, member: str, envelope: Envelope, message: Message) -> None:
         deadline = envelope.deadline
         if deadline < 0.0:  # what remains, from another machine's clock
             deadline = time.monotonic() - deadline
-        request = Request(self, member, envelope, body, binary, deadline)
+        request = Request(self, member, envelope, message, deadline)
         self.served += 1
         if deadline and time.monotonic() >= deadline:
             self.late += 1  # the caller has given up already

@@ -1,4 +1,4 @@
-/* The extension module `transports.bus._ring`: three types, a few constants, and the failpoints. */
+/* The extension module `transports.bus._ring`: four types, a few constants, and the failpoints. */
 #include "native.h"
 
 #include <signal.h>
@@ -43,7 +43,8 @@ static PyMethodDef module_methods[] = {
 };
 
 static int module_exec(PyObject *module) {
-    PyTypeObject *types[] = {bus_make_segment_type(module), bus_make_writer_type(module), bus_make_pump_type(module)};
+    PyTypeObject *types[] = {bus_make_record_type(module), bus_make_segment_type(module), bus_make_writer_type(module),
+                             bus_make_pump_type(module)};
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         if (types[i] == NULL || PyModule_AddType(module, types[i]) < 0) return -1;
     }

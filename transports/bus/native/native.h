@@ -38,11 +38,16 @@ static inline void bus_reach(int step) {
     if (__builtin_expect(bus_failpoint == step, 0)) bus_fail();
 }
 
-extern PyTypeObject *bus_segment_type;
+extern PyTypeObject *bus_segment_type, *bus_record_type;
 
+PyTypeObject *bus_make_record_type(PyObject *module);
 PyTypeObject *bus_make_segment_type(PyObject *module);
 PyTypeObject *bus_make_writer_type(PyObject *module);
 PyTypeObject *bus_make_pump_type(PyObject *module);
+
+/* A message of `type`, which derives from Record. */
+PyObject *bus_make_record(PyTypeObject *type, long flags, PyObject *peer, uint64_t seq, PyObject *route, PyObject *topic,
+                          PyObject *envelope, PyObject *body);
 
 /* The segment behind `object`, checked to be of `kind` (and writable, if asked); NULL with an exception set. */
 Segment *bus_expect(PyObject *object, uint32_t kind, int writable);

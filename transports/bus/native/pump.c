@@ -34,6 +34,7 @@ typedef struct {
     PyObject *topic; /* of the record before: most records have the same */
     size_t topic_size;
     char topic_bytes[TOPIC_LIMIT];
+    PyObject *envelope; /* of the record before: a writer's messages to a topic all have the same */
 } reader;
 
 typedef struct {
@@ -46,6 +47,8 @@ typedef struct {
     reader **readers;
     size_t count, turn;
     PyObject *routes;
+    PyTypeObject *message; /* what is made of a record */
+    PyObject *direct;      /* the topic of what is not published: "" */
     int listening; /* whether anybody here wants broadcasts; if not, their rings are left alone */
     int special;   /* whether the last drain held anything but plain data */
     uint64_t records, skipped, lost, gaps, bytes, broken;
@@ -53,9 +56,14 @@ typedef struct {
 
 static PyObject *pump_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     (void)kwargs;
-    PyObject *page_object, *bell_object, *routes;
+    PyObject *page_object, *bell_object, *routes, *message;
     unsigned int slot;
-    if (!PyArg_ParseTuple(args, "OOIO!:Pump", &page_object, &bell_object, &slot, &PyDict_Type, &routes)) return NULL;
+    if (!PyArg_ParseTuple(args, "OOIO!O!:Pump", &page_object, &bell_object, &slot, &PyDict_Type, &routes, &PyType_Type, &message))
+        return NULL;
+    if (!PyType_IsSubtype((PyTypeObject *)message, bus_record_type)) {
+        PyErr_SetString(PyExc_TypeError, "a pump makes messages of a type that derives from Record");
+        return NULL;
+    }
     if (slot >= BUS_SLOTS) {
         PyErr_SetString(PyExc_ValueError, "no such slot");
         return NULL;
@@ -69,6 +77,8 @@ static PyObject *pump_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) 
     Py_INCREF((PyObject *)page);
     Py_INCREF((PyObject *)bell);
     Py_INCREF(routes);
+    Py_INCREF(message);
+    self->message = (PyTypeObject *)message;
     self->page_segment = page;
     self->bell_segment = bell;
     self->routes = routes;
@@ -76,6 +86,11 @@ static PyObject *pump_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) 
     self->bell = (bus_bell *)bell->base;
     self->slot = slot;
     self->bit = UINT64_C(1) << (slot % BUS_SHARD);
+    self->direct = PyUnicode_FromString("");
+    if (self->direct == NULL) {
+        Py_DECREF((PyObject *)self);
+        return NULL;
+    }
     return (PyObject *)self;
 }
 
@@ -141,12 +156,21 @@ static PyObject *topic_of(reader *r, const char *bytes, size_t size) {
     return topic;
 }
 
-static int append(PyObject *list, long what, const reader *r, uint64_t seq, PyObject *route, PyObject *topic, PyObject *envelope,
-                  PyObject *body) {
-    PyObject *flags = PyLong_FromLong(what), *number = PyLong_FromUnsignedLongLong(seq);
-    PyObject *item = flags && number ? PyTuple_Pack(7, flags, r->token, number, route, topic, envelope, body) : NULL;
-    Py_XDECREF(flags);
-    Py_XDECREF(number);
+static PyObject *envelope_of(reader *r, const unsigned char *bytes, uint32_t size) {
+    if (r->envelope != NULL && (Py_ssize_t)size == PyBytes_Size(r->envelope) &&
+        memcmp(bytes, PyBytes_AsString(r->envelope), size) == 0) {
+        Py_INCREF(r->envelope);
+        return r->envelope;
+    }
+    PyObject *envelope = PyBytes_FromStringAndSize((const char *)bytes, size);
+    if (envelope == NULL) return NULL;
+    Py_XDECREF(r->envelope);
+    Py_INCREF(envelope);
+    r->envelope = envelope;
+    return envelope;
+}
+
+static int append(PyObject *list, PyObject *item) {
     if (item == NULL) return -1;
     int result = PyList_Append(list, item);
     Py_DECREF(item);
@@ -168,18 +192,14 @@ static void note_gap(Pump *self, reader *r, uint64_t first, uint64_t last) {
 static int append_gap(Pump *self, reader *r, PyObject *list, uint64_t first, uint64_t last) {
     note_gap(self, r, first, last);
     self->special = 1;
-    PyObject *until = PyLong_FromUnsignedLongLong(last);
-    if (until == NULL) return -1;
-    int result = append(list, ITEM_GAP, r, first, Py_None, Py_None, until, Py_None);
-    Py_DECREF(until);
-    return result;
+    return append(list, Py_BuildValue("iOKK", ITEM_GAP, r->token, (unsigned long long)first, (unsigned long long)last));
 }
 
 static int append_broken(Pump *self, reader *r, PyObject *list) {
     r->broken = 1;
     self->broken++;
     self->special = 1;
-    return append(list, ITEM_BROKEN, r, r->next, Py_None, Py_None, Py_None, Py_None);
+    return append(list, Py_BuildValue("iOKK", ITEM_BROKEN, r->token, (unsigned long long)r->next, (unsigned long long)r->next));
 }
 
 static PyObject *copy_bytes(const unsigned char *from, uint32_t size) { return PyBytes_FromStringAndSize((const char *)from, size); }
@@ -215,7 +235,7 @@ static Py_ssize_t drain_one(Pump *self, reader *r, PyObject *list, Py_ssize_t li
             continue;
         }
         const unsigned char *from = r->data + (r->position & (r->capacity - 1)) + sizeof header;
-        PyObject *route = Py_None, *topic = Py_None;
+        PyObject *route = Py_None, *topic = self->direct;
         if (header.topic >= TOPIC_LIMIT || header.seq < r->next) {
             if (append_broken(self, r, list) < 0) return -1;
             break;
@@ -242,17 +262,20 @@ static Py_ssize_t drain_one(Pump *self, reader *r, PyObject *list, Py_ssize_t li
             }
             if (found != NULL) route = found;
         }
-        PyObject *envelope = copy_bytes(from + header.topic, header.envelope);
+        PyObject *envelope = envelope_of(r, from + header.topic, header.envelope);
         PyObject *body = copy_bytes(from + header.topic + header.envelope, header.body);
         int failed = envelope == NULL || body == NULL;
         if (!failed && passed(r, r->position)) {
+            Py_CLEAR(r->envelope); /* may be torn, like the body */
             Py_DECREF(envelope);
             Py_DECREF(body);
             continue;
         }
         bus_reach(STEP_DRAIN_COPIED);
         if (!failed && header.seq != r->next) failed = append_gap(self, r, list, r->next, header.seq - 1) < 0;
-        if (!failed) failed = append(list, header.flags, r, header.seq, route, topic, envelope, body) < 0;
+        if (!failed) {
+            failed = append(list, bus_make_record(self->message, header.flags, r->token, header.seq, route, topic, envelope, body)) < 0;
+        }
         Py_XDECREF(envelope);
         Py_XDECREF(body);
         if (failed) return -1;
@@ -271,7 +294,7 @@ static Py_ssize_t drain_one(Pump *self, reader *r, PyObject *list, Py_ssize_t li
     return taken;
 }
 
-/* drain(limit) -> [(flags, token, seq, route, topic, envelope, body), ...]; call handled() when their handlers ran. */
+/* drain(limit) -> messages, and (what, token, first, last) for gaps and broken rings; call handled() when their handlers ran. */
 static PyObject *pump_drain(PyObject *object, PyObject *argument) {
     Pump *self = (Pump *)object;
     Py_ssize_t limit = PyLong_AsSsize_t(argument);
@@ -396,6 +419,7 @@ static void free_reader(reader *r) {
     Py_XDECREF((PyObject *)r->segment);
     Py_XDECREF((PyObject *)r->peer_page);
     Py_XDECREF(r->topic);
+    Py_XDECREF(r->envelope);
     PyMem_Free(r);
 }
 
@@ -589,7 +613,8 @@ static PyObject *pump_replay(PyObject *object, PyObject *argument) {
             PyObject *body = copy_bytes(from + header.topic + header.envelope, header.body);
             int failed = topic == NULL || envelope == NULL || body == NULL;
             int lapped = !failed && passed(r, position);
-            if (!failed && !lapped) failed = append(list, header.flags, r, header.seq, Py_None, topic, envelope, body) < 0;
+            if (!failed && !lapped)
+                failed = append(list, bus_make_record(self->message, header.flags, r->token, header.seq, Py_None, topic, envelope, body)) < 0;
             Py_XDECREF(topic);
             Py_XDECREF(envelope);
             Py_XDECREF(body);
@@ -672,12 +697,14 @@ static void pump_dealloc(PyObject *object) {
     Py_XDECREF((PyObject *)self->page_segment);
     Py_XDECREF((PyObject *)self->bell_segment);
     Py_XDECREF(self->routes);
+    Py_XDECREF((PyObject *)self->message);
+    Py_XDECREF(self->direct);
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(object);
     Py_DECREF(type);
 }
 
 static PyMethodDef pump_methods[] = {
-    {"drain", pump_drain, METH_O, "drain(limit) -> [(flags, token, seq, route, topic, envelope, body), ...]"},
+    {"drain", pump_drain, METH_O, "drain(limit) -> [message or (what, token, first, last), ...]"},
     {"handled", pump_handled, METH_NOARGS, "handled(): the handlers of all that was drained have run"},
     {"pending", pump_pending, METH_NOARGS, "pending() -> whether a ring holds more"},
     {"linger", pump_linger, METH_O, "linger(nanoseconds) -> whether there is more; None if others want this core"},

@@ -7,9 +7,10 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-from transports.bus.carrier import ReaderStatus, Record, Sink
+from transports.bus.carrier import ReaderStatus, Sink
 from transports.bus.directory import Directory
 from transports.bus.errors import Closed, PeerLost
+from transports.bus.messages import Message
 from transports.bus.options import BusOptions
 from transports.bus.receipt import Settled
 from transports.bus.registry import wire
@@ -130,7 +131,7 @@ class RingsCarrier:
         for number in range(len(shards) // 2):
             self.add_shard(shards[2 * number], shards[2 * number + 1])
         own_bell = self._broadcast.shards[slot // SHARD][2]
-        self._pump = Pump(self._page, own_bell, slot, self._sink.routes)
+        self._pump = Pump(self._page, own_bell, slot, self._sink.routes, Message)
         self._broadcast.placed(slot)
         self._pairs.placed(slot, self._pump)
         self._reading.placed(self._pump)
@@ -247,7 +248,7 @@ class RingsCarrier:
         await self._membership.sync()
         self._reading.drain_all()
 
-    async def replay(self) -> list[Record]:
+    async def replay(self) -> list[Message]:
         return await self._reading.replay()
 
     def _tidy(self) -> None:

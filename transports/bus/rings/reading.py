@@ -10,11 +10,12 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from transports.bus.carrier import Record, Sink
+from transports.bus.carrier import Sink
 from transports.bus.errors import BadFrame, BusError
+from transports.bus.messages import Message
 from transports.bus.options import BusOptions
 from transports.bus.rings.large import read_reference
-from transports.bus.rings.native import BINARY, DATA, REFERENCE, Pump
+from transports.bus.rings.native import DATA, REFERENCE, Pump
 from transports.bus.rings.pairs import Pairs
 from transports.bus.rings.patience import LOOK, Patience
 from transports.bus.rings.peer import RingPeer
@@ -150,24 +151,26 @@ class Reading:
 
     def _deliver_special(self, pump: Pump, records: Sequence[Any]) -> None:
         """A batch with gaps, references or a broken ring in it."""
-        plain: list[Any] = []
+        plain: list[Message] = []
         for record in records:
-            flags, peer, seq, _route, topic, envelope, _body = record
-            behind = peer.stalled.get(topic is None) if peer.stalled else None
+            told = type(record) is tuple  # not a message, but (what, peer, first, last) of a broadcast ring
+            peer = record[1] if told else record.peer
+            pair = not told and not record.topic
+            behind = peer.stalled.get(pair) if peer.stalled else None
             if behind is not None:
                 behind.append(record)
-            elif flags == DATA or flags == DATA | BINARY:
+            elif not told and record.flags & DATA:
                 plain.append(record)
             else:
                 if plain:
                     self._sink.deliver(plain)
                     plain = []
-                if flags == _GAP:
-                    self._sink.gap(peer, seq, envelope)
-                elif flags == _BROKEN:
-                    self._broken(peer)
-                elif flags & REFERENCE:
+                if not told:
                     self._resolve(pump, record)
+                elif record[0] == _GAP:
+                    self._sink.gap(*record[1:])
+                else:
+                    self._broken(peer)
         if plain:
             self._sink.deliver(plain)
 
@@ -178,17 +181,17 @@ class Reading:
             BadFrame("its ring holds no valid record; it is read no further"),
         )
 
-    def _resolve(self, pump: Pump, record: Any) -> None:
+    def _resolve(self, pump: Pump, message: Message) -> None:
         """A reference: copy the payload and deliver it; or fetch the segment first, with what follows waiting behind."""
-        flags, peer, seq, route, topic, envelope, body = record
-        pair = topic is None
+        peer, seq, topic = message.peer, message.seq, message.topic
+        pair = not topic
         try:
-            reference = read_reference(body)
+            reference = read_reference(message.body)
             segment = peer.cache.get(reference.uid)
             if segment is None:
                 pump.pause(peer.info.slot, pair, True)
                 peer.stalled[pair] = []
-                self.spawn(self._fetch(peer, pair, reference.uid, record))
+                self.spawn(self._fetch(peer, pair, reference.uid, message))
                 return
             payload = segment.copy(reference.generation, reference.length)
         except (BadFrame, ValueError) as error:
@@ -197,28 +200,27 @@ class Reading:
         if reference is not None:
             pump.released(peer.info.slot, pair, reference.number)
         if payload is not None:
-            self._sink.deliver([(flags & ~REFERENCE | DATA, peer, seq, route, topic, envelope, payload)])
+            self._sink.deliver([_with_payload(message, payload)])
         elif not pair:
             pump.lost(peer.info.slot, seq, seq)
             self._sink.gap(peer, seq, seq)
         else:
             self._sink.failed(f"member {peer.id}", BadFrame("a large payload was gone before it was read"))
 
-    async def _fetch(self, peer: RingPeer, pair: bool, uid: int, record: Any) -> None:
+    async def _fetch(self, peer: RingPeer, pair: bool, uid: int, message: Message) -> None:
         """Get the segment, then deliver what waited for it."""
         try:
             await self._fetch_segment(peer, uid)
         except BusError as error:
             self._sink.failed(f"large payload of member {peer.id}", error)
         pump = self._pump
-        waiting = [record, *peer.stalled.pop(pair, [])]
+        waiting = [message, *peer.stalled.pop(pair, [])]
         if pump is None or self.closed:
             return
         if peer.cache.get(uid) is None:
-            _flags, _, seq, *_ = record
             if not pair:
-                pump.lost(peer.info.slot, seq, seq)
-                self._sink.gap(peer, seq, seq)
+                pump.lost(peer.info.slot, message.seq, message.seq)
+                self._sink.gap(peer, message.seq, message.seq)
             waiting = waiting[1:]
         self._deliver_special(pump, waiting)
         if pair not in peer.stalled:
@@ -254,19 +256,19 @@ class Reading:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def replay(self) -> list[Record]:
+    async def replay(self) -> list[Message]:
         pump = self._pump
         if pump is None:
             return []
-        found: list[Record] = []
+        found: list[Message] = []
         for peer in [peer for peer in self._peers.values() if peer.ring_uid]:
-            for record in pump.replay(peer.info.slot):
-                if record[0] & REFERENCE:
-                    payload = await self._replay_large(peer, record[6])
+            for message in pump.replay(peer.info.slot):
+                if message.flags & REFERENCE:
+                    payload = await self._replay_large(peer, message.body)
                     if payload is None:
                         continue
-                    record = (record[0] & ~REFERENCE | DATA, *record[1:6], payload)
-                found.append(record)
+                    message = _with_payload(message, payload)
+                found.append(message)
         return found
 
     async def _replay_large(self, peer: RingPeer, body: bytes) -> bytes | None:
@@ -278,3 +280,9 @@ class Reading:
             return None if segment is None else segment.copy(reference.generation, reference.length)
         except (BusError, ValueError):
             return None  # no longer held, as `replay` says
+
+
+def _with_payload(message: Message, payload: bytes) -> Message:
+    """Instead of the reference to it."""
+    flags = message.flags & ~REFERENCE | DATA
+    return Message(flags, message.peer, message.seq, message.route, message.topic, message.envelope, payload)

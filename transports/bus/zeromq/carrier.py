@@ -18,11 +18,12 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from transports.bus.carrier import Peer, ReaderStatus, Record, Sink
+from transports.bus.carrier import Peer, ReaderStatus, Sink
 from transports.bus.directory import Directory
 from transports.bus.errors import BadFrame, BusError, Closed, DeadlineExceeded, PeerLost
 from transports.bus.events import MemberInfo
 from transports.bus.holding import Holding
+from transports.bus.messages import Message
 from transports.bus.options import BusOptions
 from transports.bus.receipt import Settled
 from transports.bus.registry.door import Door, UnixDoor
@@ -79,7 +80,7 @@ class ZmqCarrier:
         self._history = History(options.ring_bytes, options.pool_bytes, options.inline_bytes)
         self._seq = 0
         self._gates: dict[str, int] = {}  # RELIABLE readers: handled up to
-        self._own: deque[Record] = deque()
+        self._own: deque[Published] = deque()
         self._own_handled = 0
         self._holding = Holding(options.hold_within, sink.publishable, self._evict_slowest)
         self._listening = self._reliable = self._closed = self._joined = False
@@ -88,7 +89,7 @@ class ZmqCarrier:
         self._tokens = itertools.count(1)
         self._probes: dict[int, asyncio.Future[int]] = {}
         self._answers: dict[int, Callable[[str, Any], None]] = {}
-        self._past: dict[int, list[Record]] = {}
+        self._past: dict[int, list[Message]] = {}
         self._departed: deque[Departed] = deque(maxlen=256)
         self._tick: asyncio.TimerHandle | None = None
         self._wanting: asyncio.TimerHandle | None = None
@@ -242,14 +243,15 @@ class ZmqCarrier:
             self._holding.went_through()
         self._seq += 1
         seq = self._seq
-        self._history.add(Published(seq, flags, topic, envelope, body))
+        published = Published(seq, flags, topic, envelope, body)
+        self._history.add(published)
         self._sockets.publish([topic, wire.pack(wire.Broadcast(self.id, seq, flags)), envelope, body])
         if self._tick is None:
             self._tick = self._loop.call_later(_TICK_AFTER, self._tick_now, seq)
         if self._listening:
             if not self._own:
                 self._loop.call_soon(self._deliver_own)
-            self._own.append((flags, self._peers[self.id], seq, None, topic.decode(), envelope, body))
+            self._own.append(published)
         else:
             self._own_handled = seq
             if self.id in self._gates:
@@ -265,16 +267,18 @@ class ZmqCarrier:
     def _deliver_own(self) -> None:
         if self._closed or self._sockets.paused:
             return
-        records = [self._own.popleft() for _ in range(min(len(self._own), self._options.drain_records))]
-        routes = self._sink.routes
-        wanted = [(f, p, n, routes.get(t or ""), t, e, b) for f, p, n, _, t, e, b in records]
-        if wanted:
-            self._sink.deliver(wanted)
-            self._own_handled = records[-1][2]
+        own = self._peers[self.id]
+        items = [self._own.popleft() for _ in range(min(len(self._own), self._options.drain_records))]
+        if items:
+            self._sink.deliver([self._message(own, item.seq, item, item.topic.decode()) for item in items])
+            self._own_handled = items[-1].seq
             if self.id in self._gates:
                 self._gates[self.id] = self._own_handled
         if self._own:
             self._loop.call_soon(self._deliver_own)
+
+    def _message(self, peer: ZmqPeer, seq: int, item: Published, topic: str) -> Message:
+        return Message(item.flags, peer, seq, self._sink.routes.get(topic), topic, item.envelope, item.body)
 
     def _evict_slowest(self, held: float) -> None:
         if self._gates:
@@ -335,7 +339,7 @@ class ZmqCarrier:
                 continue
             self._counts["received"] += 1
             self._counts["received_bytes"] += len(item.body)
-            self._batch.append((item.flags, peer, seq, routes.get(topic), topic, item.envelope, item.body))
+            self._batch.append(self._message(peer, seq, item, topic))
         if not self._flushing:
             self._flushing = True
             self._loop.call_soon(self._deliver_batch)
@@ -400,7 +404,7 @@ class ZmqCarrier:
             case wire.Direct():
                 self._counts["received"] += 1
                 self._batch_flush_before_direct()
-                self._sink.deliver([(head.flags, peer, 0, None, None, parts[1], parts[2])])
+                self._sink.deliver([Message(head.flags, peer, 0, None, "", parts[1], parts[2])])
             case wire.Probe():
                 self._sockets.publish([b"\0", wire.pack(wire.Tick(self.id, self._seq, head.token))])
             case wire.Want():
@@ -444,7 +448,7 @@ class ZmqCarrier:
                 found = self._past.get(head.token)
                 if found is not None:
                     topic = parts[1].decode(errors="replace")
-                    found.append((head.flags, peer, head.seq, None, topic, parts[2], parts[3]))
+                    found.append(Message(head.flags, peer, head.seq, None, topic, parts[2], parts[3]))
             case wire.State():
                 inbound = peer.inbound
                 state = (inbound.next, inbound.lost, inbound.gap_count) if inbound is not None else (1, 0, 0)
@@ -569,10 +573,10 @@ class ZmqCarrier:
         await self._membership.subscribed(patterns, reliable)
         self._deliver_batch()
 
-    async def replay(self) -> list[Record]:
+    async def replay(self) -> list[Message]:
         own = self._peers[self.id]
-        found: list[Record] = [
-            (item.flags, own, item.seq, None, item.topic.decode(), item.envelope, item.body)
+        found: list[Message] = [
+            self._message(own, item.seq, item, item.topic.decode())
             for item in self._history.between(1, self._own_handled)
         ]
         token = next(self._tokens)

@@ -1,0 +1,135 @@
+/* One message as it was read: what the pump makes, and the base of the Message that handlers see.
+ *
+ * The payload is decoded when it is first looked at, and kept: 256 handlers of a process look at one object. How to decode
+ * is the subclass's business: its method `_decode`.
+ */
+#include "native.h"
+
+#include <stddef.h>
+#include <structmember.h>
+
+typedef struct {
+    PyObject_HEAD
+    long flags;
+    unsigned long long seq;
+    PyObject *peer, *route, *topic, *envelope, *body, *payload;
+} Record;
+
+PyTypeObject *bus_record_type;
+static PyObject *decode_name;
+
+PyObject *bus_make_record(PyTypeObject *type, long flags, PyObject *peer, uint64_t seq, PyObject *route, PyObject *topic,
+                          PyObject *envelope, PyObject *body) {
+    Record *self = (Record *)((allocfunc)PyType_GetSlot(type, Py_tp_alloc))(type, 0);
+    if (self == NULL) return NULL;
+    self->flags = flags;
+    self->seq = seq;
+    Py_INCREF(peer);
+    Py_INCREF(route);
+    Py_INCREF(topic);
+    Py_INCREF(envelope);
+    Py_INCREF(body);
+    self->peer = peer;
+    self->route = route;
+    self->topic = topic;
+    self->envelope = envelope;
+    self->body = body;
+    return (PyObject *)self;
+}
+
+static PyObject *record_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    long flags;
+    unsigned long long seq;
+    PyObject *peer, *route, *topic, *envelope, *body;
+    if (kwargs != NULL && PyDict_Size(kwargs) > 0) {
+        PyErr_SetString(PyExc_TypeError, "a record takes no keywords");
+        return NULL;
+    }
+    if (!PyArg_ParseTuple(args, "lOKOUSS:Record", &flags, &peer, &seq, &route, &topic, &envelope, &body)) return NULL;
+    return bus_make_record(type, flags, peer, seq, route, topic, envelope, body);
+}
+
+static PyObject *record_get_payload(PyObject *object, void *closure) {
+    (void)closure;
+    Record *self = (Record *)object;
+    if (self->payload == NULL) {
+        if (self->flags & BUS_BINARY) {
+            Py_INCREF(self->body);
+            self->payload = self->body;
+        } else {
+            PyObject *decoded = PyObject_CallMethodObjArgs(object, decode_name, NULL);
+            if (decoded == NULL) return NULL;
+            Py_XDECREF(self->payload); /* another thread may have looked too */
+            self->payload = decoded;
+        }
+    }
+    Py_INCREF(self->payload);
+    return self->payload;
+}
+
+static int record_traverse(PyObject *object, visitproc visit, void *arg) {
+    Record *self = (Record *)object;
+    Py_VISIT(Py_TYPE(object));
+    Py_VISIT(self->peer);
+    Py_VISIT(self->route);
+    Py_VISIT(self->payload);
+    return 0;
+}
+
+static int record_clear(PyObject *object) {
+    Record *self = (Record *)object;
+    Py_CLEAR(self->peer);
+    Py_CLEAR(self->route);
+    Py_CLEAR(self->topic);
+    Py_CLEAR(self->envelope);
+    Py_CLEAR(self->body);
+    Py_CLEAR(self->payload);
+    return 0;
+}
+
+static void record_dealloc(PyObject *object) {
+    PyTypeObject *type = Py_TYPE(object);
+    PyObject_GC_UnTrack(object);
+    record_clear(object);
+    ((freefunc)PyType_GetSlot(type, Py_tp_free))(object);
+    Py_DECREF(type);
+}
+
+static PyMemberDef record_members[] = {
+    {"flags", T_LONG, offsetof(Record, flags), READONLY, "how the body is to be read"},
+    {"seq", T_ULONGLONG, offsetof(Record, seq), READONLY, "number among all that its member published; 0 for replies"},
+    {"peer", T_OBJECT_EX, offsetof(Record, peer), READONLY, "the member it came from"},
+    {"route", T_OBJECT_EX, offsetof(Record, route), READONLY, "who wants it here, or None"},
+    {"topic", T_OBJECT_EX, offsetof(Record, topic), READONLY, "\"\" for what is not published"},
+    {"envelope", T_OBJECT_EX, offsetof(Record, envelope), READONLY, "msgpack"},
+    {"body", T_OBJECT_EX, offsetof(Record, body), READONLY, "the payload as it came"},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyGetSetDef record_getset[] = {
+    {"payload", record_get_payload, NULL, "decoded when first looked at", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyType_Slot record_slots[] = {
+    {Py_tp_new, record_new},
+    {Py_tp_dealloc, record_dealloc},
+    {Py_tp_traverse, record_traverse},
+    {Py_tp_clear, record_clear},
+    {Py_tp_members, record_members},
+    {Py_tp_getset, record_getset},
+    {0, NULL},
+};
+
+static PyType_Spec record_spec = {
+    .name = "transports.bus._ring.Record",
+    .basicsize = sizeof(Record),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
+    .slots = record_slots,
+};
+
+PyTypeObject *bus_make_record_type(PyObject *module) {
+    if (decode_name == NULL && (decode_name = PyUnicode_InternFromString("_decode")) == NULL) return NULL;
+    bus_record_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &record_spec, NULL);
+    return bus_record_type;
+}
