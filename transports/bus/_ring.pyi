@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from typing import Any
 
 LAYOUT_VERSION: int
@@ -25,6 +26,7 @@ class Record:
     envelope: bytes
     body: bytes
     payload: Any
+    decode: Callable[[bytes], Any]
     def __init__(
         self, flags: int, peer: object, seq: int, route: object, topic: str, envelope: bytes, body: bytes, /
     ) -> None: ...

@@ -2,10 +2,10 @@
 
 import asyncio
 import os
-import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from time import monotonic
 from typing import Any, Self
 
 import msgspec
@@ -81,6 +81,8 @@ class Bus:
         self.name = name
         self.options = options
         self.label = options.label or f"process-{os.getpid()}"
+        self._inline = self.options.inline_bytes
+        self._small = min(self._inline, self.options.payload_limit)
         self._subscriptions = Subscriptions()
         self.routes: dict[str, Any] = self._subscriptions.routes
         self._watches: dict[Watch, None] = {}
@@ -122,13 +124,14 @@ class Bus:
         """Send what is queued, then go. What still waits for an answer ends with Closed."""
         if self._ended is not None:
             return
-        deadline = time.monotonic() + within
+        deadline = monotonic() + within
         await until(lambda: not (self._outboxes or self._publications or self._local), within)
         self._end(Closed(f"this member has left the bus {self.name!r}"))
-        await self._carrier.close(max(0.0, deadline - time.monotonic()))
+        await self._carrier.close(max(0.0, deadline - monotonic()))
 
     def _end(self, error: BusError) -> None:
         self._ended = error
+        self._topics.clear()
         _joined.discard(self)
         self._serving.close()
         self._calls.close()
@@ -217,25 +220,35 @@ class Bus:
     # --- topics ----------------------------------------------------------------------------------------------------
     def publish(self, topic: str, payload: Any, *, trace: str = "", sender: str = "") -> Receipt:
         """Publish now. The receipt may be awaited (until it is in the ring) or asked how far the message got."""
-        if self._ended is not None:
-            raise self._ended
         known = self._topics.get(topic)
         if known is None:
-            check_topic(topic)
-            if len(self._topics) >= _TOPICS:
-                self._topics.clear()
-            known = self._topics[topic] = (
-                topic.encode(),
-                pack_envelope(Kind.PUBLISH, "", self._carrier.id, topic=topic),
-            )
+            known = self._new_topic(topic)
         topic_bytes, envelope = known
         if trace or sender:
             envelope = pack_envelope(Kind.PUBLISH, "", sender or self._carrier.id, 0, 0.0, trace, topic)
-        body, flags = self._body(payload)
+        flags = DATA
+        if type(payload) is bytes or len(body := encode_payload(payload)) > self._small:
+            body, flags = self._body(payload)
         if not self._publications:
             seq = self._carrier.publish(topic_bytes, envelope, body, flags)
             if seq:
-                return Receipt(self, topic, seq)
+                return Receipt(self, topic, seq, monotonic())
+        return self._publish_later(topic, topic_bytes, envelope, body, flags)
+
+    def _new_topic(self, topic: str) -> tuple[bytes, bytes]:
+        """What goes with each message to a topic; after the end nothing does."""
+        self._check()
+        check_topic(topic)
+        if len(self._topics) >= _TOPICS:
+            self._topics.clear()
+        envelope = pack_envelope(Kind.PUBLISH, "", self._carrier.id, topic=topic)
+        self._topics[topic] = (topic.encode(), envelope)
+        return self._topics[topic]
+
+    def _publish_later(
+        self, topic: str, topic_bytes: bytes, envelope: bytes, body: bytes, flags: int
+    ) -> Receipt:
+        """A RELIABLE reader holds the ring up, or earlier messages wait for it."""
         size = len(envelope) + len(body)
         if self._publications and self._publication_bytes + size > self.options.outbox_bytes:
             raise Overloaded(
@@ -245,7 +258,7 @@ class Bus:
         placed: asyncio.Future[int] = self._loop.create_future()
         self._publications.append((topic_bytes, envelope, body, flags, placed))
         self._publication_bytes += size
-        receipt = Receipt(self, topic, 0, placed)
+        receipt = Receipt(self, topic, 0, monotonic(), placed)
         placed.add_done_callback(lambda future: already_placed(future, receipt))
         return receipt
 
@@ -431,7 +444,7 @@ class Bus:
         credit: int,
     ) -> None:
         body, flags = self._body(payload)
-        deadline = time.monotonic() + within
+        deadline = monotonic() + within
         on_wire = deadline if self._carrier.shares_clock else -within
         envelope = pack_envelope(kind, outcome.to, sender, outcome.id, on_wire, trace, topic, credit)
         self._calls.add(outcome, deadline)
@@ -456,7 +469,7 @@ class Bus:
 
     def _body(self, payload: Any) -> tuple[bytes, int]:
         """What travels, and how it is to be read."""
-        if type(payload) is bytes and len(payload) > self.options.inline_bytes:
+        if type(payload) is bytes and len(payload) > self._inline:
             body, flags = payload, DATA | BINARY  # copied once, into shared memory
         else:
             body, flags = encode_payload(payload), DATA
@@ -663,6 +676,7 @@ class Bus:
 
 def _after_fork() -> None:
     for bus in list(_joined):
+        bus._topics.clear()
         bus._ended = Forked(
             f"this process was forked after it joined the bus {bus.name!r}: rings and doorbells are its parent's. Start"
             " processes with the spawn method, or join in the child"

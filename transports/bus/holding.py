@@ -15,20 +15,17 @@ class Holding:
         self._within = within
         self._retry = retry
         self._evict_slowest = evict_slowest
-        self._since = 0.0
+        self.since = 0.0  # when the first look was in vain; 0: nothing is held up
         self._timer: asyncio.TimerHandle | None = None
-
-    def went_through(self) -> None:
-        self._since = 0.0
 
     def held_up(self) -> None:
         """There was no room. `retry` is called soon."""
         now = time.monotonic()
-        if not self._since:
-            self._since = now
-        elif now - self._since > self._within:
-            self._evict_slowest(now - self._since)
-            self._since = now
+        if not self.since:
+            self.since = now
+        elif now - self.since > self._within:
+            self._evict_slowest(now - self.since)
+            self.since = now
         if self._timer is None:
             self._timer = self._loop.call_later(RETRY, self._again)
 

@@ -40,8 +40,10 @@ class Message(Record):
     def trace(self) -> str:
         return unpack_envelope(self.envelope).trace
 
-    def _decode(self) -> Any:
-        return decode_body(self.body)
+    decode = staticmethod(decode_payload)
+
+    def _undecodable(self, error: Exception) -> Any:
+        raise undecodable(error) from None
 
     def __repr__(self) -> str:
         return (
@@ -53,4 +55,8 @@ def decode_body(body: bytes) -> Any:
     try:
         return decode_payload(body)
     except Exception as error:  # noqa: BLE001 - msgspec's own, unicode, recursion: all mean that it is no payload
-        raise BadFrame(f"the payload is not msgpack: {error}") from None
+        raise undecodable(error) from None
+
+
+def undecodable(error: Exception) -> BadFrame:
+    return BadFrame(f"the payload is not msgpack: {error}")

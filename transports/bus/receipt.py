@@ -28,20 +28,15 @@ class _Publisher(Protocol):
     async def settled(self, seq: int, topic: str, published: float, within: float) -> Settled: ...
 
 
-class Receipt:
+class Receipt(msgspec.Struct, eq=False, gc=False):
     """Of one published message. `await receipt` returns when it is in the ring, which is at once unless a RELIABLE
     subscriber holds it up; `settled` asks how far it got, and costs nothing until it is called."""
 
-    __slots__ = ("_placed", "_publisher", "published", "seq", "topic")
-
-    def __init__(
-        self, publisher: _Publisher, topic: str, seq: int, placed: "asyncio.Future[int] | None" = None
-    ) -> None:
-        self._publisher = publisher
-        self._placed = placed
-        self.topic = topic
-        self.seq = seq  # its number among this member's messages; 0 while it waits for room
-        self.published = time.monotonic()
+    _publisher: Any  # _Publisher: a Struct looks its annotations up
+    topic: str
+    seq: int  # its number among this member's messages; 0 while it waits for room
+    published: float  # time.monotonic()
+    _placed: "asyncio.Future[int] | None" = None
 
     def __await__(self) -> Generator[Any, None, "Receipt"]:
         if self._placed is not None:
@@ -52,15 +47,14 @@ class Receipt:
     async def settled(self, within: float = 1.0) -> Settled:
         """Wait until all subscribers saw the message, or are lost or dead, at most `within` seconds."""
         deadline = time.monotonic() + within
+        publisher: _Publisher = self._publisher
         if self._placed is not None:
             try:
                 async with asyncio.timeout(within):
                     await self
             except TimeoutError:
-                return await self._publisher.settled(2**63, self.topic, self.published, 0.0)
-        return await self._publisher.settled(
-            self.seq, self.topic, self.published, deadline - time.monotonic()
-        )
+                return await publisher.settled(2**63, self.topic, self.published, 0.0)
+        return await publisher.settled(self.seq, self.topic, self.published, deadline - time.monotonic())
 
     def __repr__(self) -> str:
         return f"Receipt(topic={self.topic!r}, seq={self.seq})"

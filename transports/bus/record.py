@@ -1,5 +1,6 @@
 """What a message is made of. The native part makes them where it is built; this one stands in where it is not."""
 
+from collections.abc import Callable
 from typing import Any
 
 
@@ -25,11 +26,19 @@ class PlainRecord:
         """The slot of the payload is empty until somebody looks."""
         if name != "payload":
             raise AttributeError(name)
-        self.payload = self.body if self.flags & BINARY else self._decode()
+        if self.flags & BINARY:
+            self.payload = self.body
+        else:
+            try:
+                self.payload = type(self).decode(self.body)
+            except Exception as error:  # noqa: BLE001 - whatever the decoder raises
+                self.payload = self._undecodable(error)
         return self.payload
 
-    def _decode(self) -> Any:
-        raise NotImplementedError
+    decode: Callable[[bytes], Any]  # of the class, without self
+
+    def _undecodable(self, error: Exception) -> Any:
+        raise error
 
 
 BINARY = 8  # the body is the bytes that were sent, not msgpack of them

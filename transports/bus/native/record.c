@@ -1,7 +1,7 @@
 /* One message as it was read: what the pump makes, and the base of the Message that handlers see.
  *
- * The payload is decoded when it is first looked at, and kept: 256 handlers of a process look at one object. How to decode
- * is the subclass's business: its method `_decode`.
+ * The payload is decoded when it is first looked at, and kept: 256 handlers of a process look at one object. The
+ * subclass says by what: `decode(body)`, which belongs to the class and has no self; `_undecodable(error)` says it in words.
  */
 #include "native.h"
 
@@ -16,7 +16,7 @@ typedef struct {
 } Record;
 
 PyTypeObject *bus_record_type;
-static PyObject *decode_name;
+static PyObject *decode_name, *undecodable_name;
 
 PyObject *bus_make_record(PyTypeObject *type, long flags, PyObject *peer, uint64_t seq, PyObject *route, PyObject *topic,
                           PyObject *envelope, PyObject *body) {
@@ -49,6 +49,22 @@ static PyObject *record_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     return bus_make_record(type, flags, peer, seq, route, topic, envelope, body);
 }
 
+static PyObject *decode(PyObject *object, PyObject *body) {
+    PyObject *decoder = PyObject_GetAttr((PyObject *)Py_TYPE(object), decode_name);
+    if (decoder == NULL) return NULL;
+    PyObject *decoded = PyObject_CallFunctionObjArgs(decoder, body, NULL);
+    Py_DECREF(decoder);
+    if (decoded != NULL || !PyErr_ExceptionMatches(PyExc_Exception)) return decoded;
+    PyObject *type, *error, *traceback;
+    PyErr_Fetch(&type, &error, &traceback);
+    PyErr_NormalizeException(&type, &error, &traceback);
+    PyObject *told = PyObject_CallMethodObjArgs(object, undecodable_name, error, NULL);
+    Py_XDECREF(type);
+    Py_XDECREF(error);
+    Py_XDECREF(traceback);
+    return told;
+}
+
 static PyObject *record_get_payload(PyObject *object, void *closure) {
     (void)closure;
     Record *self = (Record *)object;
@@ -57,7 +73,7 @@ static PyObject *record_get_payload(PyObject *object, void *closure) {
             Py_INCREF(self->body);
             self->payload = self->body;
         } else {
-            PyObject *decoded = PyObject_CallMethodObjArgs(object, decode_name, NULL);
+            PyObject *decoded = decode(object, self->body);
             if (decoded == NULL) return NULL;
             Py_XDECREF(self->payload); /* another thread may have looked too */
             self->payload = decoded;
@@ -129,7 +145,9 @@ static PyType_Spec record_spec = {
 };
 
 PyTypeObject *bus_make_record_type(PyObject *module) {
-    if (decode_name == NULL && (decode_name = PyUnicode_InternFromString("_decode")) == NULL) return NULL;
+    if (decode_name == NULL) decode_name = PyUnicode_InternFromString("decode");
+    if (undecodable_name == NULL) undecodable_name = PyUnicode_InternFromString("_undecodable");
+    if (decode_name == NULL || undecodable_name == NULL) return NULL;
     bus_record_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &record_spec, NULL);
     return bus_record_type;
 }

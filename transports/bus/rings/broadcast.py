@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 
+from transports.bus.errors import Closed
 from transports.bus.holding import Holding
 from transports.bus.options import BusOptions
 from transports.bus.rings.large import Leases, SegmentPool, commit, reclaim, refer
@@ -26,6 +27,7 @@ class Broadcast:
     ) -> None:
         self._options, self._pool = options, pool
         self._made, self._evicted = made, evicted
+        self._inline = options.inline_bytes
         self._slot = -1
         self._writer: Writer | None = None
         self._fd = -1
@@ -36,6 +38,7 @@ class Broadcast:
         self._leases = Leases()
         self._holding = Holding(options.hold_within, publishable, self._evict_slowest)
         self.evictions = 0
+        self._closed = False
 
     def placed(self, slot: int) -> None:
         self._slot = slot
@@ -58,17 +61,19 @@ class Broadcast:
     # --- publishing --------------------------------------------------------------------------------------------------
     def publish(self, topic: bytes, envelope: bytes, body: bytes, flags: int) -> int:
         writer = self._writer or self._make_ring()
-        if len(body) > self._options.inline_bytes:
+        if len(body) > self._inline:
             seq = self._publish_large(writer, topic, envelope, body, flags)
         else:
             seq = writer.put(topic, envelope, body, flags)
         if seq == 0:
             self._holding.held_up()
-        elif self._gates:
-            self._holding.went_through()
+        else:
+            self._holding.since = 0.0
         return seq
 
     def _make_ring(self) -> Writer:
+        if self._closed:
+            raise Closed("this member has left the bus")
         self._fd, self.ring = make(RING, self._options.ring_bytes, self._slot)
         writer = self._writer = Writer(self.ring)
         for number in range(len(self.shards)):
@@ -131,6 +136,7 @@ class Broadcast:
         return self._writer.counters() if self._writer is not None else (0,) * 7
 
     def close(self) -> None:
+        self._closed = True
         self._holding.close()
         self._gates.clear()
         self._writer = None

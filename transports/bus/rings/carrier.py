@@ -9,7 +9,7 @@ from typing import Any
 
 from transports.bus.carrier import ReaderStatus, Sink
 from transports.bus.directory import Directory
-from transports.bus.errors import Closed, PeerLost
+from transports.bus.errors import PeerLost
 from transports.bus.messages import Message
 from transports.bus.options import BusOptions
 from transports.bus.receipt import Settled
@@ -258,12 +258,10 @@ class RingsCarrier:
 
     # --- publishing ------------------------------------------------------------------------------------------------
     def publish(self, topic: bytes, envelope: bytes, body: bytes, flags: int) -> int:
-        if self._closed:
-            raise Closed("this member has left the bus")
-        seq = self._broadcast.publish(topic, envelope, body, flags)
-        if self._reading.listening:
-            self._reading.soon()
-        return seq
+        reading = self._reading
+        if reading.listening:
+            reading.soon()
+        return self._broadcast.publish(topic, envelope, body, flags)
 
     def _ring_made(self, uid: int, fd: int, ring: Segment) -> None:
         """The first message: we read our own ring like any other, and the others hear of it."""

@@ -240,7 +240,7 @@ class ZmqCarrier:
                 self._counts["held_up"] += 1
                 self._holding.held_up()
                 return 0
-            self._holding.went_through()
+            self._holding.since = 0.0
         self._seq += 1
         seq = self._seq
         published = Published(seq, flags, topic, envelope, body)
