@@ -6,7 +6,7 @@ LIMIT = 100e-6
 
 
 def slept(patience: Patience, now: float, seconds: float) -> float:
-    patience.lies_down(now)
+    patience.lay_down = now
     patience.woken(now + seconds)
     return now + seconds
 
@@ -29,18 +29,16 @@ def test_long_sleeps_end_in_no_patience_at_all() -> None:
     for _ in range(4):
         now = slept(patience, now, 0.01)
     assert patience.span == 0.0
-    patience.heard(now)
-    assert not patience.lasts(now)
+    assert not patience.lasts(now, 1)
 
 
 def test_it_lasts_from_the_latest_message() -> None:
     patience = Patience(LIMIT)
     now = slept(patience, 1.0, 30e-6)
-    patience.heard(now)
-    assert patience.lasts(now + patience.span / 2)
-    patience.heard(now + patience.span / 2)
-    assert patience.lasts(now + patience.span)
-    assert not patience.lasts(now + 2 * patience.span)
+    assert patience.lasts(now, 1)
+    assert patience.lasts(now + patience.span / 2, 3)
+    assert patience.lasts(now + patience.span, 0)
+    assert not patience.lasts(now + 2 * patience.span, 0)
 
 
 def test_a_bell_that_rings_while_we_are_up_says_nothing() -> None:
@@ -54,10 +52,10 @@ def test_a_bell_that_rings_while_we_are_up_says_nothing() -> None:
 def test_a_crowded_core_and_a_limit_of_nothing_end_it() -> None:
     patience = Patience(LIMIT)
     now = slept(patience, 1.0, 30e-6)
-    patience.heard(now)
+    assert patience.lasts(now, 1)
     patience.crowded()
     assert patience.span == 0.0
-    assert not patience.lasts(now)
+    assert not patience.lasts(now, 0)
     never = Patience(0.0)
     slept(never, 1.0, 1e-9)
     assert never.span == 0.0

@@ -319,15 +319,18 @@ static PyObject *pump_drain(PyObject *object, PyObject *argument) {
     return list;
 }
 
-static PyObject *pump_handled(PyObject *object, PyObject *unused) {
-    (void)unused;
-    Pump *self = (Pump *)object;
+static void handled(Pump *self) {
     for (size_t i = 0; i < self->count; i++) {
         reader *r = self->readers[i];
         if (r->pair || r->paused || r->handled == r->next - 1) continue;
         r->handled = r->next - 1;
         atomic_store_explicit(&r->entry->handled, r->handled, memory_order_release);
     }
+}
+
+static PyObject *pump_handled(PyObject *object, PyObject *unused) {
+    (void)unused;
+    handled((Pump *)object);
     Py_RETURN_NONE;
 }
 
@@ -391,10 +394,12 @@ static void stand_up(Pump *self) {
     if (parked & 1) atomic_store(&self->page->parked, parked + 1);
 }
 
-/* park() -> True: everybody knows that we sleep and nothing is waiting. False: there is more, and we are up again. */
+/* park() -> True: everybody knows that we sleep, and how far we got, and nothing is waiting. False: there is more, and we
+ * are up again. */
 static PyObject *pump_park(PyObject *object, PyObject *unused) {
     (void)unused;
     Pump *self = (Pump *)object;
+    handled(self);
     if (self->listening) {
         atomic_fetch_or(&self->bell->sleepers, self->bit);
         atomic_fetch_add(&self->bell->parks, 1);
@@ -412,6 +417,12 @@ static PyObject *pump_unpark(PyObject *object, PyObject *unused) {
     (void)unused;
     stand_up((Pump *)object);
     Py_RETURN_NONE;
+}
+
+/* wake(limit): unpark and drain. */
+static PyObject *pump_wake(PyObject *object, PyObject *argument) {
+    stand_up((Pump *)object);
+    return pump_drain(object, argument);
 }
 
 static void free_reader(reader *r) {
@@ -705,10 +716,11 @@ static void pump_dealloc(PyObject *object) {
 
 static PyMethodDef pump_methods[] = {
     {"drain", pump_drain, METH_O, "drain(limit) -> [message or (what, token, first, last), ...]"},
-    {"handled", pump_handled, METH_NOARGS, "handled(): the handlers of all that was drained have run"},
+    {"handled", pump_handled, METH_NOARGS, "handled(): the handlers of all that was drained have run; park() says so too"},
     {"pending", pump_pending, METH_NOARGS, "pending() -> whether a ring holds more"},
     {"linger", pump_linger, METH_O, "linger(nanoseconds) -> whether there is more; None if others want this core"},
     {"park", pump_park, METH_NOARGS, "park() -> True if we may sleep"},
+    {"wake", pump_wake, METH_O, "wake(limit): unpark() and drain(limit)"},
     {"unpark", pump_unpark, METH_NOARGS, "unpark()"},
     {"listen", pump_listen, METH_O, "listen(on): whether broadcast wakes us"},
     {"writer", pump_writer, METH_VARARGS, "writer(token, ring, slot, from_start)"},

@@ -11,17 +11,20 @@ watch an epoll descriptor like any other.
 import os
 import select
 
+from transports.bus.rings.native import silence
+
 
 class Doorbell:
     def __init__(self) -> None:
         self.own = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._epoll = select.epoll(sizehint=-1, flags=select.EPOLL_CLOEXEC)
         self._epoll.register(self.own, select.EPOLLIN | select.EPOLLET)
+        self._fd = self._epoll.fileno()
         self._deaths: dict[int, str] = {}  # pidfd -> member
         self._shard = -1
 
     def fileno(self) -> int:
-        return self._epoll.fileno()
+        return self._fd
 
     def watch_shard(self, fd: int) -> None:
         """Be woken by broadcasts through `fd`; -1: no longer."""
@@ -43,10 +46,8 @@ class Doorbell:
 
     def answer(self) -> list[str]:
         """Silence the bell; the members that died."""
-        events = self._epoll.poll(0, 8)
-        if not self._deaths:
-            return []
-        return [self._deaths[fd] for fd, _ in events if fd in self._deaths]
+        ready = silence(self._fd, self.own, self._shard)
+        return [] if ready is None else [self._deaths[fd] for fd in ready if fd in self._deaths]
 
     def ring(self) -> None:
         """Wake this member itself, from any thread."""

@@ -18,9 +18,10 @@ from transports.bus._ring import (
     Segment,
     Writer,
     failpoint,
+    silence,
 )
 
 __all__ = [
     "BELL", "BINARY", "DATA", "HEADER", "LARGE", "LAYOUT_VERSION", "PAGE", "PAGE_BYTES", "REFERENCE", "RING", "SHARD",
-    "SLOTS", "STEPS", "Pump", "Segment", "Writer", "failpoint",
+    "SLOTS", "STEPS", "Pump", "Segment", "Writer", "failpoint", "silence",
 ]  # fmt: skip

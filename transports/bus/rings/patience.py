@@ -15,29 +15,25 @@ class Patience:
 
     def __init__(self, limit: float) -> None:
         self._limit = limit
-        self._until = self._lay_down = 0.0
+        self._until = 0.0
+        self.lay_down = 0.0  # when; 0 while it is up
         self.span = 0.0  # how long it stays up now
 
-    def heard(self, now: float) -> None:
-        """A message came: the wait starts anew."""
-        if self.span:
+    def lasts(self, now: float, drained: int) -> bool:
+        """Whether to look on; a message that came starts the wait anew."""
+        if drained:
             self._until = now + self.span
-
-    def lasts(self, now: float) -> bool:
         return now < self._until
-
-    def lies_down(self, now: float) -> None:
-        self._lay_down = now
 
     def woken(self, now: float) -> None:
         """By a doorbell. One that rings while we are up says nothing."""
-        if not self._lay_down:
+        if not self.lay_down:
             return
-        if now - self._lay_down < self._limit:
+        if now - self.lay_down < self._limit:
             self.span = min(self._limit, max(_FIRST, 2 * self.span))
         else:
             self.span = self.span / 2 if self.span > _FIRST else 0.0
-        self._lay_down = 0.0
+        self.lay_down = 0.0
 
     def crowded(self) -> None:
         """Others want this core."""

@@ -6,8 +6,8 @@ something; the counter must read 0.
 """
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Sequence
+from time import monotonic
 from typing import Any
 
 from transports.bus.carrier import Sink
@@ -37,6 +37,7 @@ class Reading:
     ) -> None:
         self._options, self._sink, self._pairs, self._peers = options, sink, pairs, peers
         self._fetch_segment, self._tidy = fetch, tidy
+        self._drain_records = options.drain_records
         self._loop = asyncio.get_running_loop()
         self._pump: Pump | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -50,7 +51,7 @@ class Reading:
 
     def woken(self) -> None:
         self.wakes += 1
-        self._patience.woken(time.monotonic())
+        self._patience.woken(monotonic())
         self._run_pump()
 
     def listen(self, on: bool) -> None:
@@ -82,37 +83,37 @@ class Reading:
         pump = self._pump
         if pump is None or self.closed:
             return
-        pump.unpark()
+        drained = self._deliver(pump, pump.wake(self._drain_records))
         patience = self._patience
-        drained = self._drain(pump)
-        if not drained and patience.span:
-            drained = self._look_longer(pump)
+        if patience.span:
+            drained = drained or self._look_longer(pump)
+            pump.handled()
+            if patience.lasts(monotonic(), drained):
+                self.soon()  # whatever else the loop has to do comes first
         if self._pairs.waiting:
             self._pairs.offer_room()
-        now = time.monotonic()
-        if drained:
-            patience.heard(now)
-        if patience.lasts(now):
-            self.soon()  # whatever else the loop has to do comes first
-        else:
-            patience.lies_down(now)
+        if not self._soon:
+            patience.lay_down = monotonic()
             self.lie_down()
 
     def _look_longer(self, pump: Pump) -> int:
         found = pump.linger(LOOK)
         if found is None:
             self._patience.crowded()
-        return self._drain(pump) if found else 0
+        return self._deliver(pump, pump.drain(self._drain_records)) if found else 0
 
     def _drain(self, pump: Pump) -> int:
-        records = pump.drain(self._options.drain_records)
-        if not records:
-            return 0
-        if pump.special:
-            self._deliver_special(pump, records)
-        else:
-            self._sink.deliver(records)
-        pump.handled()
+        drained = self._deliver(pump, pump.drain(self._drain_records))
+        if drained:
+            pump.handled()
+        return drained
+
+    def _deliver(self, pump: Pump, records: list[Any]) -> int:
+        if records:
+            if pump.special:
+                self._deliver_special(pump, records)
+            else:
+                self._sink.deliver(records)
         return len(records)
 
     def lie_down(self) -> None:
