@@ -577,6 +577,20 @@ async def test_large_and_small_keep_their_order(group: Members) -> None:
     assert got == list(range(60))
 
 
+async def test_large_messages_that_a_reliable_reader_does_not_want_hold_nobody_up(group: Members) -> None:
+    a, b = await group.join(), await group.join()
+    got: list[Any] = []
+    events: list[Any] = []
+    options = SubscribeOptions(policy=Policy.RELIABLE, on_event=events.append)
+    await b.subscribe("wanted", lambda m: got.append(m.payload), options)
+    for n in range(100):
+        await a.publish("unwanted", bytes(1 << 20))
+        await a.publish("wanted", [n, "x" * 100_000] if n % 10 == 0 else n)
+    await eventually(lambda: len(got) == 100)
+    assert [n if type(n) is int else n[0] for n in got] == list(range(100))
+    assert events == []
+
+
 # --- comings and goings ----------------------------------------------------------------------------------------------
 async def test_leaving_ends_calls_on_both_sides(group: Members) -> None:
     a, b = await group.join(), await group.join()

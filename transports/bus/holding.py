@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 
 RETRY = 0.0005
+AT_ONCE = 0.0002  # a reader that is not far behind makes room before a timer would fire
 
 
 class Holding:
@@ -16,7 +17,7 @@ class Holding:
         self._retry = retry
         self._evict_slowest = evict_slowest
         self.since = 0.0  # when the first look was in vain; 0: nothing is held up
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
 
     def held_up(self) -> None:
         """There was no room. `retry` is called soon."""
@@ -27,7 +28,10 @@ class Holding:
             self._evict_slowest(now - self.since)
             self.since = now
         if self._timer is None:
-            self._timer = self._loop.call_later(RETRY, self._again)
+            if now - self.since < AT_ONCE:
+                self._timer = self._loop.call_soon(self._again)
+            else:
+                self._timer = self._loop.call_later(RETRY, self._again)
 
     def _again(self) -> None:
         self._timer = None

@@ -252,7 +252,7 @@ static Py_ssize_t drain_one(Pump *self, reader *r, PyObject *list, Py_ssize_t li
             }
             PyObject *found = PyDict_GetItemWithError(self->routes, topic);
             if (found == NULL && PyErr_Occurred()) return -1;
-            if (found == Py_None) { /* nobody here wants it: neither copied nor decoded */
+            if (found == Py_None && !(header.flags & BUS_REFERENCE)) { /* nobody here wants it: neither copied nor decoded */
                 if (header.seq != r->next && append_gap(self, r, list, r->next, header.seq - 1) < 0) return -1;
                 r->next = header.seq + 1;
                 r->position += header.size;

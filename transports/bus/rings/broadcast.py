@@ -85,6 +85,8 @@ class Broadcast:
 
     def _publish_large(self, writer: Writer, topic: bytes, envelope: bytes, body: bytes, flags: int) -> int:
         reclaim(self._leases, self._released(), self._pool)
+        if self._gates and self._leases.full(len(body)):
+            return 0
         segment = self._pool.take(len(body))
         if segment is None:
             return 0
@@ -98,7 +100,7 @@ class Broadcast:
 
     def _released(self) -> int:
         """Up to which large payload the segments may be used again."""
-        kept = self._leases.count - _LARGE_IN_FLIGHT
+        kept = self._leases.count - _LARGE_IN_FLIGHT if not self._gates else self._leases.count
         uid = self.ring.uid if self.ring is not None else 0
         for member, (_, page) in self._gates.items():
             entry = page.entry(self._slot)

@@ -17,6 +17,9 @@ from transports.bus.rings.segments import attach, make
 
 _SMALLEST = 64 * 1024
 CACHED = 64  # segments of one writer that a reader keeps mapped
+IN_FLIGHT = (
+    8 << 20
+)  # bytes that one ring's readers may be behind: more, and both sides copy from memory that no cache holds
 
 
 class Reference(msgspec.Struct, array_like=True, frozen=True):
@@ -50,7 +53,12 @@ class Leases:
     """References of one ring, oldest first."""
 
     count: int = 0
+    bytes: int = 0
     out: deque[Lease] = field(default_factory=deque)
+
+    def full(self, size: int) -> bool:
+        """Whether the writer should wait for its readers before it sends so much more."""
+        return len(self.out) > 1 and self.bytes + size > IN_FLIGHT
 
 
 class SegmentPool:
@@ -124,13 +132,16 @@ def refer(leases: Leases, segment: Segment, payload: bytes) -> bytes:
 
 def commit(leases: Leases, segment: Segment) -> None:
     leases.count += 1
+    leases.bytes += segment.capacity
     leases.out.append(Lease(leases.count, segment))
 
 
 def reclaim(leases: Leases, released: int, pool: SegmentPool) -> None:
     """Give back what readers have let go of."""
     while leases.out and leases.out[0].number <= released:
-        pool.give(leases.out.popleft().segment)
+        segment = leases.out.popleft().segment
+        leases.bytes -= segment.capacity
+        pool.give(segment)
 
 
 class SegmentCache:

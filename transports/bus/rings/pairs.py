@@ -51,6 +51,8 @@ class Pairs:
     def _put_large(self, link: OutLink, writer: Writer, envelope: bytes, body: bytes, flags: int) -> bool:
         assert link.page is not None
         reclaim(link.leases, link.page.entry(self._slot)[7], self._pool)
+        if link.leases.full(len(body)):
+            return False
         segment = self._pool.take(len(body))
         if segment is None:
             return False

@@ -188,6 +188,9 @@ class Reading:
         pair = not topic
         try:
             reference = read_reference(message.body)
+            if not pair and self._sink.routes.get(topic, self) is None:  # nobody here wants it
+                pump.released(peer.info.slot, pair, reference.number)
+                return
             segment = peer.cache.get(reference.uid)
             if segment is None:
                 pump.pause(peer.info.slot, pair, True)
