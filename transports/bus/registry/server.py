@@ -66,8 +66,10 @@ class RegistryServer:
         selector.register(self._wake_read, selectors.EVENT_READ, None)
         self._selector = selector
         try:
-            while not self._stopping:
-                for key, events in selector.select(self._patience()):
+            stopping = False
+            while not stopping:
+                stopping = self._stopping  # once more then: what members said before must not be lost
+                for key, events in selector.select(0 if stopping else self._patience()):
                     if key.fileobj is self._listener:
                         self._accept()
                     elif isinstance(key.data, Seat):
