@@ -15,7 +15,7 @@ from tests.support.agent_cast import Scout
 from tests.support.agent_until import until
 from three_mode import Orchestrator
 from three_mode.agents.orders import AgentReport, HostReport, Table
-from three_mode.cli.agents_view import View
+from three_mode.cli.agents_view import View, split_keys
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -66,7 +66,7 @@ async def test_top_as_json_looks_again_and_again(orc: Orchestrator) -> None:
     assert [len(json.loads(line)["agents"]) for line in text.splitlines()] == [6, 6, 6]
 
 
-async def test_top_in_a_terminal_pauses_by_key_and_quits(orc: Orchestrator) -> None:
+async def test_top_in_a_terminal_pauses_sorts_kills_and_quits_by_key(orc: Orchestrator) -> None:
     ours, theirs = pty.openpty()
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "three_mode.cli", "top", orc.name, "--every", "0.1",
@@ -96,6 +96,23 @@ async def test_top_in_a_terminal_pauses_by_key_and_quits(orc: Orchestrator) -> N
         return not await paused()
 
     await until(resumed)
+    os.write(ours, b"sssss")  # to the last of the orders
+
+    def by_name() -> bool:
+        showing()
+        return b"agent v" in shown
+
+    await until(by_name)
+    killed = (await orc.table()).hosts[0]
+    os.write(ours, b"k")  # the host of scout/0, which is now the first
+
+    async def another() -> bool:
+        showing()
+        host = next(one for one in (await orc.table()).hosts if one.label == killed.label)
+        return host.pid not in (0, killed.pid)
+
+    await until(another, 20)
+    await orc.bus.wait_for([f"scout/{number}" for number in range(6)], within=10)
     os.write(ours, b"q")
 
     async def ended() -> bool:
@@ -114,6 +131,11 @@ def report(name: str, messages: int, state: str = "idle") -> AgentReport:
 def table(when: float, messages: int) -> Table:
     host = HostReport("host-1", 1, "running", 2, 0.0, 0, messages, 0, 0, 0, 0.0, None, None)
     return Table("city", when, (host,), (report("a/10", 1), report("a/2", 5, "paused")))
+
+
+async def test_keys_pressed_quickly_are_all_seen() -> None:
+    assert split_keys("ss\x1b[B\x1bOAq") == ["s", "s", "\x1b[B", "\x1b[A", "q"]
+    assert split_keys("\x1b") == ["\x1b"]
 
 
 async def test_the_keys_of_top() -> None:

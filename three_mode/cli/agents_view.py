@@ -1,5 +1,6 @@
 """How a table is shown in a terminal, and what its keys do. No I/O."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -25,7 +26,13 @@ _COLOURS = {
     "idle": "dim",
 }
 _KEYS = "s sort  up/down choose  p pause/resume  r restart  x stop  k kill its host  q quit"
+_KEY = re.compile(r"\x1b[\[O][A-Z]|.", re.DOTALL)
 _AROUND = 14  # lines of a screen that are not agents
+
+
+def split_keys(read: str) -> list[str]:
+    """What a terminal gave, which may be several keys pressed quickly; an arrow is one key, in either mode of the terminal."""
+    return [key.replace("O", "[") if key[0] == "\x1b" else key for key in _KEY.findall(read)]
 
 
 class View:
@@ -131,7 +138,8 @@ def _agents(rows: list[AgentReport], view: View | None, first: int) -> RichTable
     ):
         left = name in ("agent", "class", "host", "state", "doing")
         shown.add_column(
-            name + (" v" if view and view.sort == name else ""), justify="left" if left else "right"
+            name + (" v" if view and view.sort == ("name" if name == "agent" else name) else ""),
+            justify="left" if left else "right",
         )
     shown.add_column("last error", overflow="ellipsis", no_wrap=True)
     for place, one in enumerate(rows, first):
