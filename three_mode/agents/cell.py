@@ -232,12 +232,14 @@ class Cell:
                 self.home.look_for_end(self)
         if run.started:
             self.time(run.started)
+        request = run.request
         if failure is None:
-            self._succeeded(run.spec, run.request, result)
+            self._succeeded(run.spec, request, result)
         elif run.cancelled and isinstance(failure, asyncio.CancelledError):
-            run.gave_up()
+            request.abandoned()  # nobody waits for an answer, but the books are closed
         else:
-            self._failed(run.spec, run.request, failure)
+            self._failed(run.spec, request, failure)
+        del run.request  # tasks that the handler left behind inherit the run: they need not keep its message
 
     def _schedule(self) -> None:
         if not self._scheduled:

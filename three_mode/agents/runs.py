@@ -39,10 +39,6 @@ class Run(Call):
             if self.task is not None:
                 self.task.cancel()
 
-    def gave_up(self) -> None:
-        """It ended because it was cancelled: nobody waits for an answer, but the books are closed."""
-        self.request.abandoned()
-
     async def stream(self, parts: AsyncGenerator[Any, None]) -> None:
         """Sends each part when the consumer has room for it; a slow one slows only this."""
         out = self.request.open_stream()
