@@ -108,9 +108,11 @@ def _hosts(table: Table, view: View | None) -> RichTable:
         title=f"bus {table.bus}", title_justify="left", box=None, header_style="dim", pad_edge=False
     )
     for name in ("host", "pid", "state", "agents", "cpu", "memory", "messages", "per s", "errors", "letters"):
-        shown.add_column(name, justify="left" if name in ("host", "state") else "right")
+        shown.add_column(name, justify="left" if name in ("host", "state") else "right", no_wrap=True)
     for name in ("p50", "p99", "restarts", "blocked by"):
-        shown.add_column(name, justify="left" if name == "blocked by" else "right")
+        shown.add_column(
+            name, justify="left" if name == "blocked by" else "right", no_wrap=name != "blocked by"
+        )
     for host in table.hosts:
         rate = f"{view.rates.get(host.label, 0.0):,.0f}" if view else ""
         shown.add_row(
@@ -137,17 +139,15 @@ def _agents(rows: list[AgentReport], view: View | None, first: int) -> RichTable
         "restarts",
     ):
         left = name in ("agent", "class", "host", "state", "doing")
-        shown.add_column(
-            name + (" v" if view and view.sort == ("name" if name == "agent" else name) else ""),
-            justify="left" if left else "right",
-        )
-    shown.add_column("last error", overflow="ellipsis", no_wrap=True)
+        chosen = view is not None and view.sort == ("name" if name == "agent" else name)
+        shown.add_column(name + " v" * chosen, justify="left" if left else "right", no_wrap=True)
+    shown.add_column("last error")  # the one that gives way where the terminal is narrow
     for place, one in enumerate(rows, first):
         doing = f"{one.doing} {one.doing_for:.1f} s" if one.doing else ""
         shown.add_row(
             escape(one.name), escape(one.kind), escape(one.host), Text(one.state, style=_COLOURS.get(one.state, "")),
             str(one.mailbox), escape(doing), f"{one.messages:,}", str(one.errors), _time(one.p50), _time(one.p99),
-            str(one.restarts), escape(one.last_error), style="reverse" if view and view.place == place else "",
+            str(one.restarts), Text(one.last_error, no_wrap=True, overflow="ellipsis"), style="reverse" if view and view.place == place else "",
         )  # fmt: skip
     return shown
 
