@@ -39,7 +39,10 @@ async def run(console: Console) -> None:
                 f"round {number:2}: {'A' * round(40 * share):40} {100 * share:3.0f} % A   {6 * SIZE} calls in {spent:.0f} ms"
             )
             if share in (0.0, 1.0):
+                console.print(f"all {SIZE} agree on {votes[0]} after {number} rounds, and nobody led them")
                 break
+        else:
+            console.print("they did not agree in 20 rounds: that happens to swarms, if seldom")
 
 
 def main(words: list[str]) -> None:

@@ -3,14 +3,20 @@
 import asyncio
 import importlib.util
 import logging
+import os
+import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from asyncio.subprocess import PIPE
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 HAS_RAY = importlib.util.find_spec("ray") is not None
 HAS_AUTOGEN = importlib.util.find_spec("autogen_core") is not None
+
+
+_AFTERWARDS = 0.1  # seconds; for so long after its calls Ray's processes still take a core from whoever is measured next
 
 
 class EchoActor:
@@ -36,6 +42,43 @@ def spawn_ray(ray: Any, count: int) -> tuple[float, list[Any]]:
     actors = [actor.remote() for _ in range(count)]
     ray.get([one.echo.remote("hello") for one in actors])
     return time.perf_counter() - started, actors
+
+
+@asynccontextmanager
+async def ray_asker(calls: int) -> AsyncIterator[Callable[[], Awaitable[float]]]:
+    """Samples of asking a Ray actor, one call after another, from a process of its own: its threads stay out of ours."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "benchmarks._agents_peers", str(calls), stdin=PIPE, stdout=PIPE
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    ask, answers = process.stdin, process.stdout
+
+    async def sample() -> float:
+        ask.write(b"\n")
+        seconds = float(await answers.readline())
+        await asyncio.sleep(_AFTERWARDS)
+        return seconds
+
+    try:
+        await sample()  # its start
+        yield sample
+    finally:
+        ask.close()
+        await process.wait()
+
+
+def ask_ray(calls: int) -> None:
+    """The other process: a line of input, a round of calls, a line with the seconds of one."""
+    said = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # whatever Ray prints is no figure
+    with ray_runtime() as ray:
+        _, (actor,) = spawn_ray(ray, 1)
+        for _ in sys.stdin:
+            started = time.perf_counter()
+            for _ in range(calls):
+                ray.get(actor.echo.remote("hello"))
+            print((time.perf_counter() - started) / calls, file=said)
 
 
 @dataclass
@@ -78,3 +121,7 @@ async def autogen_runtime(count: int) -> tuple[Any, Any]:
         await done.wait()
 
     return runtime, publish
+
+
+if __name__ == "__main__":
+    ask_ray(int(sys.argv[1]))

@@ -16,7 +16,7 @@ SPAWN = f"{FEW} agents in 2 new processes, until all have answered"
 EACH = "one agent, of so many started together"
 MEMORY = "memory of one more agent"
 GROWTH = "{count} agents: {what}"
-COUNTS = (100, 1000, 10_000)
+COUNTS = (100, 300, 1000, 3000, 10_000)
 US = "three-mode"
 
 
@@ -66,6 +66,8 @@ def _row(count: int, what: str, seconds: list[float]) -> Row:
         subject=US,
         unit="ms",
         samples=[1e3 * one for one in seconds],
+        curve=what,
+        at=count,
     )
 
 

@@ -38,6 +38,7 @@ class Call:
         return f"{self.trace}|{self.chain}>{self.link}" if self.chain else f"{self.trace}|{self.link}"
 
 
+_NEVER = math.inf
 NOBODY = Call()
 current: ContextVar[Call] = ContextVar("three_mode_call", default=NOBODY)
 
@@ -55,10 +56,10 @@ def in_chain(chain: str, agent: str, turn: int) -> bool:
 
 def time_for(within: float | None, call: Call, default: float = DEFAULT_WITHIN) -> float:
     """Seconds that a call made while handling `call` may take: what was asked for, but never more than what remains."""
-    if within is not None and not within > 0:
-        raise DeadlineExceeded(f"within is above 0, not {within!r}", stage="total")
     wanted = default if within is None else within
-    if call.deadline == math.inf:
+    if not wanted > 0:
+        raise DeadlineExceeded(f"within is above 0, not {wanted!r}", stage="total")
+    if call.deadline == _NEVER:
         return wanted
     left = call.remaining()
     if left <= 0:

@@ -16,6 +16,9 @@ class Row:
     samples: Sequence[float]
     higher_is_better: bool = False
     note: str = ""
+    curve: str = ""
+    """Where the row is a point of a curve: the curve's name, and `at`, how many of what grows."""
+    at: float = 0.0
 
     @property
     def median(self) -> float:

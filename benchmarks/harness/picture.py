@@ -1,9 +1,11 @@
-"""A result as a picture: one panel a case, one bar a subject, the median with its spread."""
+"""A result as a picture: one panel a case, one bar a subject, the median with its spread; what grows is a curve."""
 
 from pathlib import Path
+from typing import Any
 
 from benchmarks.harness.model import Result, Row
 
+_CURVES = 4.0  # inches
 OURS, PEER = "#0f766e", "#94a3b8"
 
 
@@ -15,17 +17,16 @@ def draw(result: Result, path: Path) -> None:
     from matplotlib import pyplot
 
     cases: dict[str, list[Row]] = {}
+    curves: dict[str, list[Row]] = {}
     for row in result.rows:
-        cases.setdefault(row.case, []).append(row)
-    height = sum(0.8 + 0.38 * len(rows) for rows in cases.values())
+        (curves if row.curve else cases).setdefault(row.curve or row.case, []).append(row)
+    heights = [0.8 + 0.38 * len(rows) for rows in cases.values()] + [_CURVES] * bool(curves)
     figure, axes = pyplot.subplots(
-        len(cases),
-        1,
-        figsize=(8, height),
-        squeeze=False,
-        height_ratios=[len(rows) + 1 for rows in cases.values()],
+        len(heights), 1, figsize=(8, sum(heights)), squeeze=False, height_ratios=heights
     )
-    for axis, (case, rows) in zip(axes[:, 0], cases.items(), strict=True):
+    if curves:
+        _draw_curves(axes[-1, 0], curves)
+    for axis, (case, rows) in zip(axes[:, 0], cases.items(), strict=False):
         medians = [row.median for row in rows]
         # The whiskers are the quartiles' neighbours p5 and p95: what a caller meets nineteen times out of twenty.
         low = [row.median - sorted(row.samples)[len(row.samples) // 20] for row in rows]
@@ -55,3 +56,22 @@ def draw(result: Result, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=144)
     pyplot.close(figure)
+
+
+def _draw_curves(axis: Any, curves: dict[str, list[Row]]) -> None:
+    """On logarithmic scales, where what grows in proportion is a line of the dotted slope."""
+    for name, rows in curves.items():
+        at, medians = [row.at for row in rows], [row.median for row in rows]
+        axis.plot(at, medians, marker="o", markersize=4, label=f"{name} ({rows[0].unit})")
+        axis.plot(
+            [at[0], at[-1]], [medians[0], medians[0] * at[-1] / at[0]], ":", color="#94a3b8", linewidth=0.8
+        )
+        for place, value in zip(at, medians, strict=True):
+            axis.annotate(
+                f"{value:,.3g}", (place, value), xytext=(3, 4), textcoords="offset points", fontsize=7
+            )
+    axis.set(xscale="log", yscale="log")
+    axis.set_title("growth (dotted: in proportion)", fontsize=9, loc="left")
+    axis.tick_params(labelsize=8)
+    axis.legend(fontsize=7)
+    axis.spines[["top", "right"]].set_visible(False)

@@ -157,6 +157,21 @@ async def test_a_host_that_comes_back_too_often_is_given_up_and_its_agents_go_el
         assert given_up < set(loner.names)
 
 
+@pytest.mark.parametrize("strategy", ["permanent", "transient", "temporary"])
+async def test_a_killed_host_comes_back_or_not_as_its_strategy_says(strategy: str) -> None:
+    options = OrchestratorOptions(hosts=HostOptions(restart=Restart(strategy)))
+    async with Orchestrator(hosts=2, options=options) as orc:
+        scouts = await orc.spawn(Scout, 8, name="scout")
+        process = orc.care.hosts.all["host-1"].process
+        assert process is not None
+        process.kill()
+        await until(lambda: any(isinstance(event, HostBack | HostGivenUp) for event in orc.events))
+        await orc.bus.wait_for(scouts.names, within=10)
+        assert (await scouts.gather(Scout.score, "x", within=10)).complete
+        where = {one.host for one in (await orc.table()).agents}
+        assert where == ({"host-2"} if strategy == "temporary" else {"host-1", "host-2"})
+
+
 async def test_a_host_that_says_nothing_is_named() -> None:
     async with Orchestrator(hosts=1, options=fearless(silent_after=0.8, kill_blocked_after=2.0)) as orc:
         scout = await orc.spawn(Scout, name="scout")

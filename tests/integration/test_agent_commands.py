@@ -15,7 +15,8 @@ from tests.support.agent_cast import Scout
 from tests.support.agent_until import until
 from three_mode import Orchestrator
 from three_mode.agents.orders import AgentReport, HostReport, Table
-from three_mode.cli.agents_view import View
+from three_mode.cli.agents_view import View, split_keys
+from three_mode.errors import HandlerFailed
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -29,10 +30,10 @@ async def orc() -> AsyncIterator[Orchestrator]:
         yield running
 
 
-async def command(*words: str) -> tuple[int, str]:
+async def command(*words: str, columns: int = 200) -> tuple[int, str]:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "three_mode.cli", *words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        env={**os.environ, "COLUMNS": "200"},
+        env={**os.environ, "COLUMNS": str(columns)},
     )  # fmt: skip
     out, _ = await asyncio.wait_for(process.communicate(), 30)
     assert process.returncode is not None
@@ -50,8 +51,12 @@ async def test_agents_lists_hosts_and_agents_for_people_and_programs(orc: Orches
     assert {host["label"] for host in table["hosts"]} == {"host-1", "host-2"}
     code, text = await command("agents", orc.name, "--letters", "--json")
     assert [letter["to"] for letter in json.loads(text)] == ["nobody/1"]
+    code, text = await command("agents", orc.name, "--letters")
+    assert "nobody/1.x, from orchestrator, 1 bytes: no agent 'nobody/1' is on the bus" in text
+    await orc.restart("scout/3")
     code, text = await command("agents", orc.name, "--events")
     assert code == 0
+    assert "scout/3 was made anew in host-" in text
 
 
 async def test_an_unknown_bus_is_an_error_in_words() -> None:
@@ -60,13 +65,30 @@ async def test_an_unknown_bus_is_an_error_in_words() -> None:
     assert "no-such-bus" in text
 
 
+async def test_a_narrow_terminal_cuts_the_last_error_and_nothing_else(orc: Orchestrator) -> None:
+    with pytest.raises(HandlerFailed):
+        await orc.ref("scout/2").ask(Scout.fail, "because of this and that and a hundred things more")
+    _, text = await command("agents", orc.name, columns=96)
+    (line,) = (line for line in text.splitlines() if line.startswith("scout/2"))
+    assert line.split()[:4] == ["scout/2", "Scout", line.split()[2], "idle"]
+    assert "…" in line
+    assert all(len(line) <= 96 for line in text.splitlines())
+
+
+async def test_whoever_reads_only_the_beginning_gets_no_traceback(orc: Orchestrator) -> None:
+    words = f"{sys.executable} -m three_mode.cli top {orc.name} --json --every 0.05 | head -c 20"
+    process = await asyncio.create_subprocess_shell(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    out, error = await asyncio.wait_for(process.communicate(), 30)
+    assert (len(out), error) == (20, b"")
+
+
 async def test_top_as_json_looks_again_and_again(orc: Orchestrator) -> None:
     code, text = await command("top", orc.name, "--json", "--times", "3", "--every", "0.05")
     assert code == 0
     assert [len(json.loads(line)["agents"]) for line in text.splitlines()] == [6, 6, 6]
 
 
-async def test_top_in_a_terminal_pauses_by_key_and_quits(orc: Orchestrator) -> None:
+async def test_top_in_a_terminal_pauses_sorts_kills_and_quits_by_key(orc: Orchestrator) -> None:
     ours, theirs = pty.openpty()
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "three_mode.cli", "top", orc.name, "--every", "0.1",
@@ -96,6 +118,23 @@ async def test_top_in_a_terminal_pauses_by_key_and_quits(orc: Orchestrator) -> N
         return not await paused()
 
     await until(resumed)
+    os.write(ours, b"sssss")  # to the last of the orders
+
+    def by_name() -> bool:
+        showing()
+        return b"agent v" in shown
+
+    await until(by_name)
+    killed = (await orc.table()).hosts[0]
+    os.write(ours, b"k")  # the host of scout/0, which is now the first
+
+    async def another() -> bool:
+        showing()
+        host = next(one for one in (await orc.table()).hosts if one.label == killed.label)
+        return host.pid not in (0, killed.pid)
+
+    await until(another, 20)
+    await orc.bus.wait_for([f"scout/{number}" for number in range(6)], within=10)
     os.write(ours, b"q")
 
     async def ended() -> bool:
@@ -114,6 +153,11 @@ def report(name: str, messages: int, state: str = "idle") -> AgentReport:
 def table(when: float, messages: int) -> Table:
     host = HostReport("host-1", 1, "running", 2, 0.0, 0, messages, 0, 0, 0, 0.0, None, None)
     return Table("city", when, (host,), (report("a/10", 1), report("a/2", 5, "paused")))
+
+
+async def test_keys_pressed_quickly_are_all_seen() -> None:
+    assert split_keys("ss\x1b[B\x1bOAq") == ["s", "s", "\x1b[B", "\x1b[A", "q"]
+    assert split_keys("\x1b") == ["\x1b"]
 
 
 async def test_the_keys_of_top() -> None:

@@ -1,5 +1,6 @@
 """A trace id goes through every process that a call goes through."""
 
+import json
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,25 @@ async def test_one_trace_through_three_processes(tmp_path: Path, monkeypatch: py
     assert ("caller/1", "scout/0", "explain") in stream
     read = next(spans for spans in by_trace.values() if any(span[2] == "read" for span in spans))
     assert {span[1] for span in read} == {"scout/0", "scout/1"}
+
+
+async def test_opentelemetry_spans_of_other_processes_have_their_parents(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("opentelemetry.sdk")
+    path = tmp_path / "spans"
+    monkeypatch.setenv("TRACE_FILE", str(path))
+    options = OrchestratorOptions(tracer="tests.support.agent_tracing:opentelemetry")
+    async with Orchestrator(hosts=2, options=options) as orc:
+        callers = await orc.spawn(Caller, 2, name="caller")
+        assert await callers[0].ask(Caller.ring, ["caller/1"]) == ["caller/0", "caller/1"]
+    spans = [json.loads(line) for line in path.read_text().splitlines()]
+    by_agent = {span["attributes"]["messaging.destination.name"]: span for span in spans}
+    first, second = by_agent["caller/0"], by_agent["caller/1"]
+    assert second["context"]["trace_id"] == first["context"]["trace_id"]
+    assert second["parent_id"] == first["context"]["span_id"]
+    assert second["attributes"]["messaging.client.id"] == "caller/0"
+    assert "ring" in second["name"]
 
 
 async def test_a_tracer_that_is_not_there_is_named() -> None:

@@ -289,6 +289,10 @@ async def test_a_program_from_outside_joins_by_name(orc: Orchestrator, scouts: A
         assert len(await city.group("scout").gather("score", "x")) == 20
         assert (await city.broadcast("news.eu", {}).settled(1.0)).seen == 20
         assert [word async for word in city.ref("scout/1").stream("explain", "a b")] == ["a", "b"]
+        assert await city.any("scout").ask(Scout.score, "hello") == 5.5
+        before = await city.ref("scout/1").ask(Scout.count)
+        await city.ref("scout/1").tell(Scout.read, {})
+        assert await city.ref("scout/1").ask(Scout.count) == before + 1  # from one sender, in order
     with pytest.raises(ModeUnavailable):
         async with join("no-such-city"):
             pass

@@ -50,6 +50,8 @@ class Echo(Agent):
     async def chat_completion(self, request: LLMRequest) -> LLMResponse:
         if request.messages[-1].text == "sleep":
             await asyncio.sleep(30)
+        if request.messages[-1].text == "time left":
+            return LLMResponse(parts=(Text(str(self.remaining())),), model="echo")
         return LLMResponse(parts=(Text(request.messages[-1].text),), model="echo")
 
 
@@ -59,6 +61,14 @@ class Asker(Agent):
     @handler
     async def ask(self, text: str) -> str:
         reply = await self.llm.chat_completion(request("agent:brain", text, within=None))
+        return str(reply.content)
+
+    @handler
+    async def through(self, agent: str, text: str) -> str:
+        """Asks another agent, which asks a model: three calls that wait for one another, and one deadline."""
+        if agent:
+            return str(await self.ref(agent).ask(Asker.through, "", text))
+        reply = await self.llm.chat_completion(request("agent:echo", text, within=None))
         return str(reply.content)
 
 
@@ -117,6 +127,16 @@ async def test_one_model_serves_many_agents_at_once(city: Orchestrator) -> None:
 async def test_a_deadline_reaches_the_agent(city: Orchestrator) -> None:
     with pytest.raises(DeadlineExceeded):
         await city.llm.chat_completion(request("agent:echo", "sleep", within=0.2))
+
+
+async def test_a_deadline_goes_from_agent_to_agent_to_the_model(city: Orchestrator) -> None:
+    left = float(await city.ref("asker/0").ask(Asker.through, "asker/1", "time left", within=3.0))
+    assert 0 < left < 3.0  # not the default of a call that names none
+    begun = asyncio.get_running_loop().time()
+    with pytest.raises(DeadlineExceeded):
+        await city.ref("asker/0").ask(Asker.through, "asker/1", "sleep", within=0.3)
+    assert asyncio.get_running_loop().time() - begun < 3.0
+    assert await city.ref("asker/1").ask(Asker.through, "", "free again", within=3.0) == "free again"
 
 
 async def test_what_is_not_there_says_what_to_do(city: Orchestrator) -> None:

@@ -63,6 +63,10 @@ class Scout(Agent):
     def pid(self) -> int:
         return os.getpid()
 
+    @handler
+    async def fail(self, why: str) -> None:
+        raise RuntimeError(why)
+
 
 class Slow(Agent):
     """Waits, and says what became of its waiting."""

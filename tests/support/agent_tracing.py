@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 _current: contextvars.ContextVar[str] = contextvars.ContextVar("span", default="")
 
@@ -26,3 +27,17 @@ class FileTracer:
             _current.reset(token)
             with self._path.open("a") as file:
                 file.write(f"{trace.split('-')[1]} {sender} {agent} {handler}\n")
+
+
+def opentelemetry() -> Any:
+    """The real tracer, whose spans go to the same file."""
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SimpleSpanProcessor
+
+    from three_mode.agents.tracing import OpenTelemetry
+
+    provider = TracerProvider()
+    out = Path(os.environ["TRACE_FILE"]).open("a", buffering=1)  # noqa: SIM115  # open as long as its process
+    exporter = ConsoleSpanExporter(out=out, formatter=lambda span: f"{span.to_json(indent=None)}\n")
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    return OpenTelemetry(provider)

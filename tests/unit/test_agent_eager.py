@@ -182,6 +182,55 @@ async def test_a_batch_keeps_the_contexts_apart() -> None:
     await asyncio.sleep(0)
 
 
+async def test_each_of_a_batch_ends_as_itself() -> None:
+    """Those that wait go on alone, each with a task, a context and an end of its own; the rest have run meanwhile."""
+    loop = asyncio.get_running_loop()
+    starter = Starter(loop)
+    order: list[str] = []
+    ends: dict[str, Outcome] = {}
+    failures: list[str] = []
+    unlike = contextvars.ContextVar[Any]("unlike")
+
+    class Incomparable:
+        def __eq__(self, other: object) -> bool:
+            raise TypeError("ask me not")
+
+        __hash__ = None  # type: ignore[assignment]
+
+    async def work(name: str) -> str:
+        order.append(name)
+        if name.startswith("wait"):
+            task = asyncio.current_task()
+            await asyncio.sleep(0.001)
+            assert asyncio.current_task() is task
+        if name.endswith("raise"):
+            raise ValueError(name)
+        if name == "set":
+            unlike.set(Incomparable())
+        return f"{name} {isinstance(unlike.get(), Incomparable)}"
+
+    names = ["at once", "wait", "raise", "wait, raise", "set", "wait for the last"]
+
+    def suspended(task: "asyncio.Task[None]", context: contextvars.Context) -> Callable[[Any, Any], None]:
+        name = order[-1]
+        return lambda result, error: ends.update({name: (result, error)})
+
+    def begin() -> None:
+        unlike.set(Incomparable)
+        failed = lambda error: failures.append(str(error))  # noqa: E731
+        starter.start_each(map(work, names), contextvars.copy_context(), suspended, failed)
+        assert order == names
+
+    loop.call_soon(begin)
+    await asyncio.sleep(0.02)
+    assert failures == ["raise"]
+    assert ends.pop("wait, raise")[1].args == ("wait, raise",)  # type: ignore[union-attr]
+    assert ends == {"wait": ("wait False", None), "wait for the last": ("wait for the last False", None)}
+    assert not starter.running
+    starter.close()
+    await asyncio.sleep(0)
+
+
 async def test_inside_a_task_that_task_steps_aside() -> None:
     starter = Starter(asyncio.get_running_loop())
     outer = asyncio.current_task()

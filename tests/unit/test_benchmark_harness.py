@@ -101,3 +101,26 @@ def test_a_picture_is_drawn(tmp_path: Path) -> None:
 
     draw(result(), tmp_path / "demo.svg")
     assert "three-mode" in (tmp_path / "demo.svg").read_text()
+
+
+def test_what_grows_is_drawn_as_a_curve(tmp_path: Path) -> None:
+    from benchmarks.harness.picture import draw
+
+    grown = result()
+    grown.rows += [
+        Row(
+            case=f"{count}: gather",
+            subject="three-mode",
+            unit="ms",
+            samples=[count / 100],
+            curve="gather",
+            at=count,
+        )
+        for count in (100, 1000)
+    ]
+    draw(grown, tmp_path / "demo.svg")
+    picture = (tmp_path / "demo.svg").read_text()
+    assert "gather (ms)" in picture
+    assert "1000: gather" not in picture  # a point of the curve, not a bar
+    draw(Result(name="only", summary="", machine=describe(), rows=grown.rows[2:]), tmp_path / "only.svg")
+    assert "gather (ms)" in (tmp_path / "only.svg").read_text()

@@ -6,6 +6,7 @@ a request is anything that has the bus's request interface.
 """
 
 import asyncio
+import math
 import random
 import time
 from collections import deque
@@ -13,12 +14,12 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from three_mode.agents import faults
-from three_mode.agents.declare import Kind, Spec
+from three_mode.agents.declare import Spec
 from three_mode.agents.metrics import SAMPLE, Histogram
 from three_mode.agents.runs import Run
 from three_mode.agents.tracing import traced
 from three_mode.errors import BadCall, CallCycle, DeadlineExceeded, Overloaded, PeerLost, ThreeModeError
-from three_mode.handling import Call, current, in_chain, split
+from three_mode.handling import current, in_chain, split
 
 if TYPE_CHECKING:
     from three_mode.agents.agent import Agent
@@ -38,6 +39,10 @@ class State(Enum):
     STOPPED = "stopped"
 
 
+# A member of an enum costs ten times what a global does, and these are asked for at every message.
+STARTING, RUNNING, PAUSED, STOPPING, STOPPED = State
+
+
 class Cell:
     __slots__ = (
         "_random", "_scheduled", "_voice", "agent", "errors", "fanouts", "gaps", "group", "home", "last_error", "latency", "messages",
@@ -47,7 +52,7 @@ class Cell:
     def __init__(self, name: str, group: str, specs: "Any", home: "Population") -> None:
         self.name, self.group, self.specs, self.home = name, group, specs, home
         self.agent: Agent = None  # type: ignore[assignment]  # set before anything can reach it
-        self.state = State.STARTING
+        self.state = STARTING
         self.turn = 0
         self.run: Run | None = None  # what holds the turn and had to wait
         self.side: dict[Spec, set[Run]] | None = None  # concurrent runs that had to wait
@@ -85,7 +90,7 @@ class Cell:
     @property
     def ready(self) -> bool:
         """Whether a message that takes the turn can begin now."""
-        return self.run is None and self.state is State.RUNNING and not self.waiting
+        return self.run is None and self.state is RUNNING and not self.waiting
 
     @property
     def load(self) -> int:
@@ -100,7 +105,7 @@ class Cell:
             self._queue(spec, request)
 
     def free_for(self, spec: Spec) -> bool:
-        if self.state is not State.RUNNING:
+        if self.state is not RUNNING:
             return False
         if spec.takes_turn:
             return self.run is None and not self.waiting
@@ -108,7 +113,7 @@ class Cell:
         return busy is None or len(busy) < spec.options.concurrent
 
     def _queue(self, spec: Spec, request: "Incoming") -> None:
-        if self.state in (State.STOPPING, State.STOPPED):
+        if self.state in (STOPPING, STOPPED):
             self.home.refuse(self, spec, request, self._lost("is stopping"))
             return
         self._look_for_cycle(spec, request)
@@ -131,7 +136,7 @@ class Cell:
         for fanout in self.fanouts:
             fanout.look(self)
         request.on_cancel(lambda _: self._withdraw(entry))
-        if self.state is State.RUNNING:
+        if self.state is RUNNING:
             self._schedule()
 
     def _withdraw(self, entry: "tuple[Spec, Incoming, float]") -> None:
@@ -146,7 +151,7 @@ class Cell:
         if not chain:
             return
         blocking = [self.run] if spec.takes_turn and self.run else list((self.side or {}).get(spec, ()))
-        if blocking and all(in_chain(chain, self.name, run.call.turn) for run in blocking):
+        if blocking and all(in_chain(chain, self.name, run.turn) for run in blocking):
             way = chain.split(">")
             shown = " -> ".join(link.rpartition(":")[0] for link in way) + f" -> {self.name}"
             error = CallCycle(
@@ -157,9 +162,8 @@ class Cell:
 
     def begin(self, spec: Spec, request: "Incoming", queued_at: float) -> None:
         self.messages += 1
-        started = time.perf_counter() if queued_at or not self.messages % SAMPLE else 0.0
-        function, kind = spec.function, spec.kind
-        if request.streams is not (kind is Kind.STREAM):
+        started = queued_at or (0.0 if self.messages % SAMPLE else time.perf_counter())
+        if request.streams is not spec.streams:
             self.home.refuse(self, spec, request, self._wrong_verb(spec, request))
             return
         try:
@@ -168,44 +172,37 @@ class Cell:
             self.errors += 1
             self.home.refuse(self, spec, request, error)
             return
-        trace, tape = request.trace, self.home.tape
-        if tape is not None:
-            request = self.home.taped(self, spec, request)
-        tracer = self.home.link.tracer
-        if tracer is not None:
-            function = traced(tracer, spec, self.name, trace.partition("|")[0], request.sender)
-        elif tape is None and kind is Kind.PLAIN and not trace and request.deadline == float("inf"):
-            try:
-                result = function(self.agent, *given, **named)
-            except BaseException as error:  # noqa: BLE001  # whatever it is, it belongs to the caller
-                self._failed(spec, request, error)
-            else:
-                self._succeeded(spec, request, result)
-            if started:
-                self.time(queued_at or started)
-            return
-        self.turn += 1
+        home, function, trace = self.home, spec.function, request.trace
+        if home.tape is not None:
+            request = home.taped(self, spec, request)
+        if home.link.tracer is not None:
+            function = traced(home.link.tracer, spec, self.name, trace.partition("|")[0], request.sender)
+        self.turn = turn = self.turn + 1
         trace_id, chain = split(trace) if trace else ("", "")
-        call = Call(self.name, self.turn, request.deadline, trace_id, chain)
-        context = self.home.context.copy()
-        context.run(current.set, call)
-        if kind is Kind.PLAIN:
-            try:
-                result = context.run(function, self.agent, *given, **named)
-            except BaseException as error:  # noqa: BLE001
-                self._failed(spec, request, error)
-            else:
-                self._succeeded(spec, request, result)
-            if started:
-                self.time(queued_at or started)
+        run = Run(self, spec, request, turn, trace_id, chain, started)
+        if spec.plain and not trace and run.deadline == math.inf and home.tape is None:
+            self._call(function, run, given, named)  # there is nothing that its own messages could inherit
             return
-        run = Run(self, spec, request, call, queued_at or started)
+        context = home.context.copy()
+        context.run(current.set, run)
+        if spec.plain:
+            context.run(self._call, function, run, given, named)
+            return
         work = function(self.agent, *given, **named)
-        if kind is Kind.STREAM:
+        if spec.streams:
             work = run.stream(work)
-        task = self.home.starter.start(work, context, run.finished)
+        task = home.starter.start(work, context, run.finished)
         if task is not None:
             self.suspended(run, task)
+
+    def _call(self, function: Any, run: Run, given: tuple[Any, ...], named: dict[str, Any]) -> None:
+        """A plain handler, from beginning to end."""
+        try:
+            result = function(self.agent, *given, **named)
+        except BaseException as error:  # noqa: BLE001  # whatever it is, it belongs to the caller
+            self.ended(run, None, error)
+        else:
+            self.ended(run, result, None)
 
     def suspended(self, run: Run, task: "asyncio.Task[None]") -> None:
         """A run that has to wait: from now on it holds the turn, and its caller can cancel it."""
@@ -231,16 +228,18 @@ class Cell:
                 self.side[run.spec].discard(run)
             if self.waiting:
                 self._schedule()
-            elif self.state is State.STOPPING:
+            elif self.state is STOPPING:
                 self.home.look_for_end(self)
         if run.started:
             self.time(run.started)
+        request = run.request
         if failure is None:
-            self._succeeded(run.spec, run.request, result)
+            self._succeeded(run.spec, request, result)
         elif run.cancelled and isinstance(failure, asyncio.CancelledError):
-            run.gave_up()
+            request.abandoned()  # nobody waits for an answer, but the books are closed
         else:
-            self._failed(run.spec, run.request, failure)
+            self._failed(run.spec, request, failure)
+        del run.request  # tasks that the handler left behind inherit the run: they need not keep its message
 
     def _schedule(self) -> None:
         if not self._scheduled:
@@ -251,10 +250,10 @@ class Cell:
         """Begins what waits, in order; a message whose handler is full lets those behind it that can begin go first."""
         self._scheduled = False
         waiting = self.waiting
-        if waiting is None or self.state not in (State.RUNNING, State.STOPPING):
+        if waiting is None or self.state not in (RUNNING, STOPPING):
             return
         begun = 0
-        while waiting and self.state is State.RUNNING and begun < _BATCH:
+        while waiting and self.state is RUNNING and begun < _BATCH:
             found = next((entry for entry in waiting if self._can_begin(entry[0])), None)
             if found is None:
                 break
@@ -313,7 +312,7 @@ class Cell:
         self.latency.add(time.perf_counter() - since)
 
     def _wrong_verb(self, spec: Spec, request: "Incoming") -> BadCall:
-        verb = "stream" if spec.kind is Kind.STREAM else "ask or tell"
+        verb = "stream" if spec.streams else "ask or tell"
         return BadCall(
             f"{self.name}.{spec.name} {'streams its reply' if verb == 'stream' else 'gives one answer'}",
             hint=f"use {verb}", agent=self.name, handler=spec.name,
@@ -338,7 +337,7 @@ class Cell:
         return [run.task for run in runs if run.task]
 
     def resume(self) -> None:
-        self.state = State.RUNNING
+        self.state = RUNNING
         for fanout in self.fanouts:
             fanout.look(self)
         if self.waiting:

@@ -7,7 +7,7 @@ async def with yield   a streamed reply
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from functools import cache, cached_property
 from types import MappingProxyType
@@ -53,11 +53,20 @@ class Spec:
     function: Callable[..., Any]
     kind: Kind
     options: Options
+    # What is looked at for every message, worked out once.
+    takes_turn: bool = field(init=False)
+    """Whether it holds the agent's one turn; a concurrent handler runs beside the others."""
+    plain: bool = field(init=False)
+    streams: bool = field(init=False)
+    idempotent: bool = field(init=False)
 
-    @property
-    def takes_turn(self) -> bool:
-        """Whether it holds the agent's one turn; a concurrent handler runs beside the others."""
-        return self.options.concurrent == 1
+    def __post_init__(self) -> None:
+        vars(self).update(
+            takes_turn=self.options.concurrent == 1,
+            plain=self.kind is Kind.PLAIN,
+            streams=self.kind is Kind.STREAM,
+            idempotent=self.options.idempotent,
+        )
 
     @cached_property
     def schema(self) -> Schema:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from three_mode.agents.codec import decoder_for
-from three_mode.agents.declare import Kind, Spec, Topic
+from three_mode.agents.declare import Spec, Topic
 from three_mode.agents.requests import Heard
 from three_mode.agents.runs import Run
 from three_mode.errors import BadCall, ConfigurationError
@@ -36,7 +36,7 @@ def check_listener(spec: Spec) -> None:
     if not spec.options.topics:
         return
     pattern = spec.options.topics[0].pattern
-    if spec.kind is Kind.STREAM:
+    if spec.streams:
         raise ConfigurationError(
             f"{spec.function.__qualname__} streams: nobody could read what it yields on {pattern!r}"
         )
@@ -111,20 +111,19 @@ class Fanout:
         if not self.count % TIMED:
             self._timed(order, value, message)
         elif order is self._order and not message.trace:
-            if self.spec.kind is Kind.PLAIN:
+            if self.spec.plain:
                 self._call_all(order, self._agents, value)
             else:
                 self._start_all(order, self._agents, value, self.home.context)
         else:
-            self._each(order, value, message)
+            self._each(order, value, self._context(message))
 
-    def _each(self, order: "tuple[Cell, ...]", value: Any, message: "Message") -> None:
+    def _each(self, order: "tuple[Cell, ...]", value: Any, context: Context) -> None:
         agents = tuple(cell.agent for cell in order)
-        if self.spec.kind is Kind.PLAIN:
-            context = self._context(message)
+        if self.spec.plain:
             context.run(self._call_all, order, agents, value)
         else:
-            self._start_all(order, agents, value, self._context(message))
+            self._start_all(order, agents, value, context)
 
     def _context(self, message: "Message") -> Context:
         context = self.home.context.copy()
@@ -149,9 +148,9 @@ class Fanout:
         def suspended(task: "asyncio.Task[None]", own: Context) -> "Finished":
             cell = self._at(order, left)
             cell.turn += 1
-            call = Call(cell.name, cell.turn, trace=own.run(current.get).trace)
-            own.run(current.set, call)
-            run = Run(cell, self.spec, _Unanswered(), call, 0.0)
+            trace = own.run(current.get).trace
+            run = Run(cell, self.spec, _UNANSWERED, cell.turn, trace, "", 0.0)
+            own.run(current.set, run)
             cell.suspended(run, task)
             return run.finished
 
@@ -166,9 +165,10 @@ class Fanout:
         return order[len(order) - left.__length_hint__() - 1]  # type: ignore[attr-defined]
 
     def _timed(self, order: "tuple[Cell, ...]", value: Any, message: "Message") -> None:
+        context = self._context(message)
         for cell in order:
             started = time.perf_counter()
-            self._each((cell,), value, message)
+            self._each((cell,), value, context)
             cell.time(started)
 
     def _one_by_one(self, value: Any, message: "Message") -> None:
@@ -226,3 +226,6 @@ class _Unanswered:
 
     def open_stream(self) -> Any:
         raise AssertionError("a broadcast has no reply")
+
+
+_UNANSWERED = _Unanswered()

@@ -13,6 +13,9 @@ class HostLost(msgspec.Struct, frozen=True, tag=True):
     agents: int
     when: float = msgspec.field(default_factory=time.time)
 
+    def __str__(self) -> str:
+        return f"{self.host} ended with {self.agents} agents: {self.reason}"
+
 
 class HostBack(msgspec.Struct, frozen=True, tag=True):
     host: str
@@ -21,11 +24,17 @@ class HostBack(msgspec.Struct, frozen=True, tag=True):
     """Seconds from its end until its agents answered again."""
     when: float = msgspec.field(default_factory=time.time)
 
+    def __str__(self) -> str:
+        return f"{self.host} is back with {self.agents} agents, {1e3 * self.after:.0f} ms after its end"
+
 
 class HostGivenUp(msgspec.Struct, frozen=True, tag=True):
     host: str
     reason: str
     when: float = msgspec.field(default_factory=time.time)
+
+    def __str__(self) -> str:
+        return f"{self.host} is given up: {self.reason}"
 
 
 class HostBlocked(msgspec.Struct, frozen=True, tag=True):
@@ -47,12 +56,18 @@ class HostFreed(msgspec.Struct, frozen=True, tag=True):
     host: str
     when: float = msgspec.field(default_factory=time.time)
 
+    def __str__(self) -> str:
+        return f"the loop of {self.host} turns again"
+
 
 class AgentRestarted(msgspec.Struct, frozen=True, tag=True):
     agent: str
     host: str
     reason: str
     when: float = msgspec.field(default_factory=time.time)
+
+    def __str__(self) -> str:
+        return f"{self.agent} was made anew in {self.host}: {self.reason}"
 
 
 class AgentGivenUp(msgspec.Struct, frozen=True, tag=True):
@@ -62,6 +77,9 @@ class AgentGivenUp(msgspec.Struct, frozen=True, tag=True):
     reason: str
     failed: bool
     when: float = msgspec.field(default_factory=time.time)
+
+    def __str__(self) -> str:
+        return f"{self.agent} stays away: {self.reason}"
 
 
 Happening = HostLost | HostBack | HostGivenUp | HostBlocked | HostFreed | AgentRestarted | AgentGivenUp

@@ -20,6 +20,11 @@ class DeadLetter(msgspec.Struct, frozen=True):
     payload: bytes
     size: int
 
+    def __str__(self) -> str:
+        handler = f".{self.handler}" if self.handler else ""
+        sender = self.sender or "somebody"
+        return f"{self.to}{handler}, from {sender}, {self.size} bytes: {self.reason}"
+
 
 class DeadLetters:
     __slots__ = ("_letters", "count", "reasons")

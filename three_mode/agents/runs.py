@@ -13,11 +13,18 @@ if TYPE_CHECKING:
     from three_mode.agents.requests import Incoming
 
 
-class Run:
-    __slots__ = ("__weakref__", "call", "cancelled", "cell", "request", "since", "spec", "started", "task")
+class Run(Call):
+    """The call itself, with what the cell has to know to end it: one object a message, not two."""
 
-    def __init__(self, cell: "Cell", spec: Spec, request: "Incoming", call: Call, started: float) -> None:
-        self.cell, self.spec, self.request, self.call, self.started = cell, spec, request, call, started
+    __slots__ = ("__weakref__", "cancelled", "cell", "request", "since", "spec", "started", "task")
+
+    def __init__(
+        self, cell: "Cell", spec: Spec, request: "Incoming", turn: int, trace: str, chain: str, started: float
+    ) -> None:
+        self.agent, self.turn, self.deadline = cell.name, turn, request.deadline
+        self.trace, self.chain = trace, chain
+        self.cell, self.spec, self.request = cell, spec, request
+        self.started = started
         self.task: asyncio.Task[None] | None = None
         self.cancelled = ""
         self.since = 0.0  # when it first had to wait
@@ -31,10 +38,6 @@ class Run:
             self.cancelled = reason or "cancelled"
             if self.task is not None:
                 self.task.cancel()
-
-    def gave_up(self) -> None:
-        """It ended because it was cancelled: nobody waits for an answer, but the books are closed."""
-        self.request.abandoned()
 
     async def stream(self, parts: AsyncGenerator[Any, None]) -> None:
         """Sends each part when the consumer has room for it; a slow one slows only this."""

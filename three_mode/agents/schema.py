@@ -15,6 +15,7 @@ import msgspec
 from three_mode.agents.codec import decoder_for, encode
 from three_mode.errors import BadCall, ConfigurationError
 
+Values = Callable[[bytes | memoryview], tuple[Any, ...]]
 RESERVED = "within"  # the public name of a deadline, on every call
 _EXPECTED = re.compile(r"^Expected `(?P<wanted>.*?)`(?:, got `(?P<got>.*)`)?$")
 
@@ -53,9 +54,9 @@ class Schema:
         self.least = sum(1 for one in parameters if one.required)
         self._keywords = tuple(one.name for one in parameters if one.keyword_only)
         fields = [_field(one) for one in parameters]
-        # By order, an argument without a default may follow one with (keyword-only): the array form fills all then.
-        self._by_order = decoder_for(_arguments(title, fields, array_like=True))
-        self._by_name = decoder_for(_arguments(title, fields, array_like=False))
+        self._by_order = _by_order(title, parameters, fields)
+        by_name = decoder_for(_arguments(title, fields, array_like=False))
+        self._by_name: Values = lambda raw: msgspec.structs.astuple(by_name(raw))
         self.result = decoder_for(Any if result is None or result is inspect.Signature.empty else result)
 
     @classmethod
@@ -136,7 +137,7 @@ class Schema:
         """The arguments as the method takes them, or a BadCall that names the one that does not fit."""
         try:
             decode = self._by_order if raw[0] & 0xF0 == 0x90 or raw[0] in (0xDC, 0xDD) else self._by_name
-            values = msgspec.structs.astuple(decode(raw))
+            values = decode(raw)
         except msgspec.ValidationError as error:
             raise self._misfit(Where(agent, handler), str(error)) from None
         except (msgspec.DecodeError, IndexError, UnicodeDecodeError, RecursionError) as error:
@@ -201,6 +202,15 @@ def _field(one: Parameter) -> Any:
     if one.required:
         return (one.name, one.hint)
     return (one.name, one.hint, msgspec.field(default_factory=lambda: one.default))
+
+
+def _by_order(title: str, parameters: tuple[Parameter, ...], fields: list[Any]) -> Values:
+    if all(one.required and not one.keyword_only for one in parameters):
+        values: Values = decoder_for(tuple[*(one.hint for one in parameters)])  # type: ignore[misc]
+        return values
+    # An argument without a default may follow one with (keyword-only): the array form fills all then.
+    filled = decoder_for(_arguments(title, fields, array_like=True))
+    return lambda raw: msgspec.structs.astuple(filled(raw))
 
 
 def _arguments(title: str, fields: list[Any], array_like: bool) -> type[msgspec.Struct]:

@@ -72,20 +72,21 @@ class Voice:
         self, to: str, handler: Handler, given: tuple[Any, ...], named: dict[str, Any], within: float | None
     ) -> Any:
         topic, payload, decode, spec = target(to, handler, given, named)
-        call = current.get()
-        seconds = time_for(within, call, self.link.default_within)
+        link, call = self.link, current.get()
+        seconds = time_for(within, call, link.default_within)
         trace = self.outgoing(call, to, topic)
-        ends = time.monotonic() + seconds if spec is not None and spec.options.idempotent else 0.0
+        ends = time.monotonic() + seconds if spec is not None and spec.idempotent else 0.0
         while True:
             try:
-                reply = await self.link.bus.ask(
+                reply = await link.bus.ask(
                     to, Encoded(payload), topic=topic, within=seconds, trace=trace, sender=self.name
                 )
-                return read(decode, reply.raw, to, topic)
             except BusError as error:
-                failure = self.link.error(error, to, topic)
+                failure = link.error(error, to, topic)
                 if not (ends and isinstance(failure, PeerLost)):
                     raise failure from None
+            else:
+                return read(decode, reply.raw, to, topic)
             # Doing it twice is the same as once: wait until the agent is back, as long as there is time.
             seconds = await self._back(to, ends, failure)
 
@@ -156,8 +157,11 @@ class Voice:
 
     def outgoing(self, call: Call, to: str, topic: str) -> str:
         """The `trace` field: the trace id, and the chain of those who wait, so that a cycle is seen where it closes."""
-        if self.cell is not None and not call.agent and self.cell.run is not None:
-            call = self.cell.run.call
+        if not call.agent:
+            if self.cell is not None and self.cell.run is not None:
+                call = self.cell.run
+            elif self.link.tracer is None:
+                return call.trace
         field = call.outgoing()
         if self.link.tracer is not None:
             _, _, chain = field.partition("|")

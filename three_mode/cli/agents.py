@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import time
 
 import msgspec
 from rich.console import Console
@@ -37,7 +38,8 @@ async def _show(options: argparse.Namespace, console: Console) -> int:
                 print(msgspec.json.encode(found).decode())
             else:
                 for one in found:
-                    console.print(one, highlight=False, soft_wrap=True)
+                    when = time.strftime("%H:%M:%S", time.localtime(one.when))
+                    console.print(f"{when}  {one}", highlight=False, markup=False, soft_wrap=True)
             return 0
         table = await board.table()
     if options.json:

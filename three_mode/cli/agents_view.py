@@ -1,5 +1,6 @@
 """How a table is shown in a terminal, and what its keys do. No I/O."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -25,7 +26,13 @@ _COLOURS = {
     "idle": "dim",
 }
 _KEYS = "s sort  up/down choose  p pause/resume  r restart  x stop  k kill its host  q quit"
+_KEY = re.compile(r"\x1b[\[O][A-Z]|.", re.DOTALL)
 _AROUND = 14  # lines of a screen that are not agents
+
+
+def split_keys(read: str) -> list[str]:
+    """What a terminal gave, which may be several keys pressed quickly; an arrow is one key, in either mode of the terminal."""
+    return [key.replace("O", "[") if key[0] == "\x1b" else key for key in _KEY.findall(read)]
 
 
 class View:
@@ -100,17 +107,36 @@ def _hosts(table: Table, view: View | None) -> RichTable:
     shown = RichTable(
         title=f"bus {table.bus}", title_justify="left", box=None, header_style="dim", pad_edge=False
     )
-    for name in ("host", "pid", "state", "agents", "cpu", "memory", "messages", "per s", "errors", "letters"):
-        shown.add_column(name, justify="left" if name in ("host", "state") else "right")
-    for name in ("p50", "p99", "restarts", "blocked by"):
-        shown.add_column(name, justify="left" if name == "blocked by" else "right")
+    left = ("host", "state", "blocked by")
+    columns = [
+        "host",
+        "pid",
+        "state",
+        "agents",
+        "cpu",
+        "memory",
+        "messages",
+        "errors",
+        "letters",
+        "p50",
+        "p99",
+        "restarts",
+    ]
+    if view is not None:
+        columns.insert(7, "per s")
+    if any(host.blocked for host in table.hosts):
+        columns.append("blocked by")
+    for name in columns:
+        shown.add_column(name, justify="left" if name in left else "right", no_wrap=name != "blocked by")
     for host in table.hosts:
-        rate = f"{view.rates.get(host.label, 0.0):,.0f}" if view else ""
-        shown.add_row(
-            escape(host.label), str(host.pid), host.state, str(host.agents), f"{host.cpu_percent:.0f} %",
-            f"{host.memory / 1e6:.0f} MB", f"{host.messages:,}", rate, str(host.errors), str(host.dead_letters),
-            _time(host.p50), _time(host.p99), str(host.restarts), escape(host.blocked),
-        )  # fmt: skip
+        cells = {
+            "host": escape(host.label), "pid": str(host.pid), "state": host.state, "agents": str(host.agents),
+            "cpu": f"{host.cpu_percent:.0f} %", "memory": f"{host.memory / 1e6:.0f} MB", "messages": f"{host.messages:,}",
+            "per s": f"{view.rates.get(host.label, 0.0):,.0f}" if view else "", "errors": str(host.errors),
+            "letters": str(host.dead_letters), "p50": _time(host.p50), "p99": _time(host.p99),
+            "restarts": str(host.restarts), "blocked by": escape(host.blocked),
+        }  # fmt: skip
+        shown.add_row(*(cells[name] for name in columns))
     return shown
 
 
@@ -130,16 +156,17 @@ def _agents(rows: list[AgentReport], view: View | None, first: int) -> RichTable
         "restarts",
     ):
         left = name in ("agent", "class", "host", "state", "doing")
-        shown.add_column(
-            name + (" v" if view and view.sort == name else ""), justify="left" if left else "right"
-        )
-    shown.add_column("last error", overflow="ellipsis", no_wrap=True)
+        chosen = view is not None and view.sort == ("name" if name == "agent" else name)
+        shown.add_column(name + " v" * chosen, justify="left" if left else "right", no_wrap=True)
+    shown.add_column(
+        Text("last error", no_wrap=True, overflow="ellipsis")
+    )  # the one that gives way where the terminal is narrow
     for place, one in enumerate(rows, first):
         doing = f"{one.doing} {one.doing_for:.1f} s" if one.doing else ""
         shown.add_row(
             escape(one.name), escape(one.kind), escape(one.host), Text(one.state, style=_COLOURS.get(one.state, "")),
             str(one.mailbox), escape(doing), f"{one.messages:,}", str(one.errors), _time(one.p50), _time(one.p99),
-            str(one.restarts), escape(one.last_error), style="reverse" if view and view.place == place else "",
+            str(one.restarts), Text(one.last_error, no_wrap=True, overflow="ellipsis"), style="reverse" if view and view.place == place else "",
         )  # fmt: skip
     return shown
 

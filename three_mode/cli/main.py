@@ -1,6 +1,7 @@
 """Reads the command line and hands it to one subcommand."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -34,3 +35,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(import_module(f"three_mode.cli.{options.command}").run(options))
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:  # whoever read what was printed has seen enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141

@@ -12,7 +12,7 @@ from rich.console import Console, Group
 from rich.live import Live
 
 from three_mode.agents.board import Board
-from three_mode.cli.agents_view import View, tables
+from three_mode.cli.agents_view import View, split_keys, tables
 from three_mode.errors import ThreeModeError
 
 
@@ -84,8 +84,9 @@ def _keyboard(keys: "asyncio.Queue[str]") -> Iterator[None]:
     before = termios.tcgetattr(fd)
 
     def pressed() -> None:
-        if not keys.full():
-            keys.put_nowait(os.read(fd, 8).decode(errors="replace"))
+        for key in split_keys(os.read(fd, 64).decode(errors="replace")):
+            if not keys.full():
+                keys.put_nowait(key)
 
     tty.setcbreak(fd)
     loop.add_reader(fd, pressed)
