@@ -23,6 +23,16 @@ OPTIONS: dict[str, type[Option]] = {
 }
 
 
+def are_messages(value: Any) -> bool:
+    """Whether they have the form already that a request holds. A plain loop: a generator costs more than what it looks at."""
+    if type(value) is not tuple or not value:
+        return False
+    for message in value:  # noqa: SIM110
+        if type(message) is not Message:
+            return False
+    return True
+
+
 def messages(value: Any) -> tuple[Message, ...]:
     if isinstance(value, str | bytes | Mapping) or not isinstance(value, Sequence):
         raise InvalidRequest(
