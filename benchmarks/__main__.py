@@ -15,7 +15,6 @@ from benchmarks.harness.runner import run_apart, run_command, run_here
 from benchmarks.harness.shares import MICRO
 
 
-
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
@@ -43,8 +42,12 @@ def catalogue(console: Console) -> None:
         listing.add_row(name, benchmark.summary, f"{shares.share(name):.0f}")
     listing.add_row(MICRO, "one hot function at a time, under pytest-benchmark", f"{shares.share(MICRO):.0f}")
     console.print(listing)
-    console.print(f"\nRun some with `python -m benchmarks NAME...`, or `all`, which takes {sum(shares.SECONDS.values()) / 60:.0f} minutes.")
-    console.print(f"`python -m benchmarks {report.NAME} [FILE]` writes the figures of a run into the documents.")
+    console.print(
+        f"\nRun some with `python -m benchmarks NAME...`, or `all`, which takes {sum(shares.SECONDS.values()) / 60:.0f} minutes."
+    )
+    console.print(
+        f"`python -m benchmarks {report.NAME} [FILE]` writes the figures of a run into the documents."
+    )
 
 
 def run_micro(quick: bool) -> int:
@@ -76,7 +79,9 @@ def run_all(wanted: list[str], options: argparse.Namespace, console: Console) ->
         if options.picture and result.rows:
             draw(result, options.picture / f"{name}.{'png' if options.png else 'svg'}")
         if options.json and str(options.json) != "-":
-            store.save(results, options.json)  # what there is so far: a run that is broken off has not been for nothing
+            store.save(
+                results, options.json
+            )  # what there is so far: a run that is broken off has not been for nothing
     return results, code
 
 

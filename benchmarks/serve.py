@@ -50,7 +50,7 @@ def sample(pool: Pool, subject: Subject, cpu: list[float]) -> Callable[[], Await
         for _ in range(count):
             reply = await pool.fetch(request)
             if reply.status != 200:
-                raise RuntimeError(f"{url} answered {reply.status}: {reply.body[:300]!r}")
+                raise RuntimeError(f"{url} answered {reply.status}: {reply.content[:300]!r}")
 
     async def take() -> float:
         each = subject.calls // AT_ONCE

@@ -1,7 +1,7 @@
 """What a run found, as blocks of the documents. No figure in them is typed by hand: a test renders them anew and compares.
 
-    python -m benchmarks all --json benchmarks/results/all.json --picture benchmarks/results
-    python -m benchmarks report
+python -m benchmarks all --json benchmarks/results/all.json --picture benchmarks/results
+python -m benchmarks report
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -43,14 +43,22 @@ def render_details(results: Mapping[str, Result]) -> str:
         for result, verdict in judged:
             if _is_ratio(verdict.target) is relative:
                 shown = f"`{result.name}`" if result.name != before else ""
-                parts.append(f"| {shown} | {_what(verdict.target)} | {_wanted(verdict.target)} | {_measured(result, verdict)} |")
+                parts.append(
+                    f"| {shown} | {_what(verdict.target)} | {_wanted(verdict.target)} | {_measured(result, verdict)} |"
+                )
                 before = result.name
         parts.append("")
-    missing = dict.fromkeys(f"{gap.subject} (`{result.name}`): {gap.how_to_get}" for result in results.values() for gap in result.missing)
+    missing = dict.fromkeys(
+        f"{gap.subject} (`{result.name}`): {gap.how_to_get}"
+        for result in results.values()
+        for gap in result.missing
+    )
     if missing:
         parts += ["Not there in this run:", "", *(f"- {gap}" for gap in missing), ""]
     took = ", ".join(f"`{result.name}` {result.seconds:.0f}" for result in results.values())
-    parts.append(f"Seconds: {took}; {sum(result.seconds for result in results.values()) / 60:.0f} minutes in all.")
+    parts.append(
+        f"Seconds: {took}; {sum(result.seconds for result in results.values()) / 60:.0f} minutes in all."
+    )
     return "\n".join(parts)
 
 
@@ -59,8 +67,9 @@ def render_front(results: Mapping[str, Result], headlines: Sequence[Headline]) -
     lines = ["| | beside | measured | wanted |", "|---|---|---|---|"]
     lines += _headlines(results, headlines)
     met = [verdict.met for result in results.values() for verdict in result.verdicts()]
-    lines += ["", f"{_told(results)} {met.count(True)} of {len(met)} targets were met, {met.count(False)} missed, {met.count(None)} not measured: "
-              "[all of them, and how they were measured](benchmarks/README.md)."]  # fmt: skip
+    counted = f"{met.count(True)} of {len(met)} targets were met, {met.count(False)} missed, {met.count(None)} not measured"
+    where = "[all of them, and how they were measured](benchmarks/README.md)"
+    lines += ["", f"{_told(results)} {counted}: {where}."]
     return "\n".join(lines)
 
 
@@ -68,7 +77,11 @@ def _headlines(results: Mapping[str, Result], headlines: Sequence[Headline]) -> 
     for one in headlines:
         result = results.get(one.benchmark)
         key = (one.case, one.subject, one.peer)
-        found = [v for v in result.verdicts() if (v.target.case, v.target.subject, v.target.peer) == key] if result else []
+        found = (
+            [v for v in result.verdicts() if (v.target.case, v.target.subject, v.target.peer) == key]
+            if result
+            else []
+        )
         if result is not None and found:
             yield f"| {one.what} | {one.beside} | {_measured(result, found[0])} | {_wanted(found[0].target)} |"
 

@@ -16,6 +16,7 @@ from benchmarks.harness import registry, shares, store
 from benchmarks.harness.machine import describe
 from benchmarks.harness.model import Context, Missing, Result
 
+
 def run_here(name: str, console: Console, quick: bool) -> Result:
     benchmark = registry.load(name)
     result = Result(
@@ -57,7 +58,9 @@ def run_apart(name: str, quick: bool, compare: Path | None = None, aside: bool =
             return store.load(out)[name]
     benchmark = registry.load(name)
     why = f"stopped after {limit:.0f} s" if code is None else f"ended with {code}"
-    gap = Missing(case="all of it", subject=name, how_to_get=f"{why}; `python -m benchmarks {name}` runs it alone")
+    gap = Missing(
+        case="all of it", subject=name, how_to_get=f"{why}; `python -m benchmarks {name}` runs it alone"
+    )
     return Result(
         name=name, summary=benchmark.summary, machine=describe(), missing=[gap], targets=benchmark.targets, notes=benchmark.notes
     )  # fmt: skip
@@ -65,7 +68,9 @@ def run_apart(name: str, quick: bool, compare: Path | None = None, aside: bool =
 
 def run_command(command: list[str], limit: float, aside: bool = False) -> int | None:
     """Its exit code; None if it was stopped. Whatever it started goes with it."""
-    process = subprocess.Popen(command, cwd=registry.FOLDER.parent, start_new_session=True, stdout=sys.stderr if aside else None)
+    process = subprocess.Popen(
+        command, cwd=registry.FOLDER.parent, start_new_session=True, stdout=sys.stderr if aside else None
+    )
     try:
         return process.wait(limit)
     except subprocess.TimeoutExpired:

@@ -34,7 +34,9 @@ def are_messages(value: Any) -> bool:
 
 
 def messages(value: Any) -> tuple[Message, ...]:
-    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Sequence):
+    if type(value) is not list and (
+        isinstance(value, str | bytes | Mapping) or not isinstance(value, Sequence)
+    ):
         raise InvalidRequest(
             f"messages is a list, not {type(value).__name__}",
             field="messages",
@@ -42,7 +44,7 @@ def messages(value: Any) -> tuple[Message, ...]:
         )
     if not value:
         raise InvalidRequest("the request has no messages", field="messages")
-    return tuple(message_from(message, f"messages[{index}]") for index, message in enumerate(value))
+    return tuple([message_from(message, f"messages[{index}]") for index, message in enumerate(value)])
 
 
 def tools(value: Any) -> tuple[Tool, ...]:

@@ -37,7 +37,9 @@ class Exchange:
         self.method: str = scope.get("method", "GET")
         self.path: str = scope["path"]
         self.query: bytes = scope.get("query_string", b"")
-        self._headers: dict[bytes, bytes] = dict(reversed(scope["headers"]))  # of a name given twice, the first
+        self._headers: dict[bytes, bytes] = dict(
+            reversed(scope["headers"])
+        )  # of a name given twice, the first
         self._receive, self._send = receive, send
         self.status = 0  # of the answer, once it began
 
