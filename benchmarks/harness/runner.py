@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from rich.console import Console
 from rich.status import Status
 
-from benchmarks.harness import registry, shares, store
+from benchmarks.harness import registry, shares, store, timing
 from benchmarks.harness.machine import describe
 from benchmarks.harness.model import Context, Missing, Result
 
@@ -27,7 +27,7 @@ def run_here(name: str, console: Console, quick: bool) -> Result:
         notes=benchmark.notes,
     )
     started = time.monotonic()
-    with console.status(name) as status:
+    with console.status(name) as status, timing.within(shares.share(name)):
         for found in benchmark.run(Context(quick, partial(_say, console, status, name))):
             if isinstance(found, Missing):
                 result.missing.append(found)
@@ -71,15 +71,26 @@ def run_command(command: list[str], limit: float, aside: bool = False) -> int | 
     process = subprocess.Popen(
         command, cwd=registry.FOLDER.parent, start_new_session=True, stdout=sys.stderr if aside else None
     )
+    code: int | None = None
     try:
-        return process.wait(limit)
+        code = process.wait(limit)
     except subprocess.TimeoutExpired:
-        return None
+        pass
     finally:
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            if process.poll() is None:
-                os.killpg(process.pid, number)
-                try:
-                    process.wait(5)
-                except subprocess.TimeoutExpired:
-                    continue
+        if code is None:
+            _end(process)
+    return code
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """It may clean up after itself; then nothing of its group is left."""
+    os.killpg(process.pid, signal.SIGTERM)
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        pass
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    process.wait()

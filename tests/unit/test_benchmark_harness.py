@@ -20,6 +20,7 @@ from benchmarks.harness import (
     shares,
     store,
     table,
+    timing,
 )
 from benchmarks.harness.headlines import HEADLINES
 from benchmarks.harness.machine import describe
@@ -126,8 +127,7 @@ def test_a_whole_run_has_twenty_minutes_and_every_benchmark_its_share() -> None:
 def test_one_that_takes_too_long_is_stopped_with_all_it_started(tmp_path: Path) -> None:
     """Also a child that its own child would outlive."""
     told = tmp_path / "pid"
-    script = f"import subprocess, time; c = subprocess.Popen(['sleep', '60']); open({str(told)!r}, 'w').write(str(c.pid)); time.sleep(60)"
-    assert run_command([sys.executable, "-c", script], 1.0) is None
+    assert run_command(["sh", "-c", f"sleep 60 & echo $! > {told}; wait"], 3.0) is None
     child = int(told.read_text())
     gone = not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
     assert gone
@@ -175,3 +175,11 @@ def test_a_headline_is_a_target_of_a_benchmark(headline: report.Headline) -> Non
         (target.case, target.subject, target.peer) for target in registry.load(headline.benchmark).targets
     }
     assert (headline.case, headline.subject, headline.peer) in wanted
+
+
+def test_a_share_that_is_over_leaves_enough_rounds_for_a_median() -> None:
+    with timing.within(-1.0):
+        assert len(alternate({"a": lambda: 1.0}, rounds=100)["a"]) == timing.LEAST
+        assert len(alternate({"a": lambda: 1.0}, rounds=3)["a"]) == 3
+    with timing.within(60.0):
+        assert len(alternate({"a": lambda: 1.0}, rounds=100)["a"]) == 100
