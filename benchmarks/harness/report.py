@@ -1,7 +1,9 @@
 """What a run found, as blocks of the documents. No figure in them is typed by hand: a test renders them anew and compares.
 
-python -m benchmarks all --json benchmarks/results/all.json --picture benchmarks/results
-python -m benchmarks report
+    python -m benchmarks all --json benchmarks/results/all.json
+    python -m benchmarks report
+
+The second writes the documents, and a picture of each benchmark beside the data.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +14,7 @@ from rich.console import Console
 
 from benchmarks.harness import store
 from benchmarks.harness.model import Result, Target, Verdict
+from benchmarks.harness.picture import draw
 from benchmarks.harness.registry import FOLDER
 from benchmarks.harness.table import number
 
@@ -42,7 +45,7 @@ def render_details(results: Mapping[str, Result]) -> str:
         before = ""
         for result, verdict in judged:
             if _is_ratio(verdict.target) is relative:
-                shown = f"`{result.name}`" if result.name != before else ""
+                shown = f"[`{result.name}`](results/{result.name}.svg)" if result.name != before else ""
                 parts.append(
                     f"| {shown} | {_what(verdict.target)} | {_wanted(verdict.target)} | {_measured(result, verdict)} |"
                 )
@@ -145,6 +148,9 @@ def main(files: Sequence[Path], console: Console) -> int:
         results |= store.load(file)
     results = dict(sorted(results.items()))
     store.save(list(results.values()), RESULTS)
+    for result in results.values():
+        if result.rows:
+            draw(result, RESULTS.parent / f"{result.name}.svg")
     for path, text in documents(results).items():
         path.write_text(text)
         console.print(f"written: {path}")

@@ -13,7 +13,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = Sequence[tuple[bytes, bytes]]
 
 MOST_THROWN_AWAY = 1 << 20
-WATCHED_AFTER = 0.01  # seconds that an answer may take before anybody looks whether its client is still there
+WATCHED_AFTER = 0.1  # seconds that an answer may take before anybody looks whether its client is still there
 JSON = (b"content-type", b"application/json")
 EVENTS = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"))
 
