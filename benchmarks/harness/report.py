@@ -58,11 +58,15 @@ def render_details(results: Mapping[str, Result]) -> str:
     )
     if missing:
         parts += ["Not there in this run:", "", *(f"- {gap}" for gap in missing), ""]
-    took = ", ".join(f"`{result.name}` {result.seconds:.0f}" for result in results.values())
-    parts.append(
-        f"Seconds: {took}; {sum(result.seconds for result in results.values()) / 60:.0f} minutes in all."
-    )
+    took = ", ".join(_took(result) for result in results.values())
+    whole = sum(result.seconds for result in results.values()) / 60
+    parts.append(f"Seconds, and the machine's load before: {took}; {whole:.1f} minutes in all.")
     return "\n".join(parts)
+
+
+def _took(result: Result) -> str:
+    load = result.machine.get("load")
+    return f"`{result.name}` {result.seconds:.0f}" + (f" ({load})" if load is not None else "")
 
 
 def render_front(results: Mapping[str, Result], headlines: Sequence[Headline]) -> str:
