@@ -47,7 +47,7 @@ def render_details(results: Mapping[str, Result]) -> str:
             if _is_ratio(verdict.target) is relative:
                 shown = f"[`{result.name}`](results/{result.name}.svg)" if result.name != before else ""
                 parts.append(
-                    f"| {shown} | {_what(verdict.target)} | {_wanted(verdict.target)} | {_measured(result, verdict)} |"
+                    f"| {shown} | {_what(verdict.target)} | {_wanted(result, verdict.target)} | {_measured(result, verdict)} |"
                 )
                 before = result.name
         parts.append("")
@@ -90,7 +90,7 @@ def _headlines(results: Mapping[str, Result], headlines: Sequence[Headline]) -> 
             else []
         )
         if result is not None and found:
-            yield f"| {one.what} | {one.beside} | {_measured(result, found[0])} | {_wanted(found[0].target)} |"
+            yield f"| {one.what} | {one.beside} | {_measured(result, found[0])} | {_wanted(result, found[0].target)} |"
 
 
 def _told(results: Mapping[str, Result]) -> str:
@@ -110,18 +110,25 @@ def _what(target: Target) -> str:
     return f"{target.case}: {target.subject}" + (f", to {peer}" if peer else "")
 
 
-def _wanted(target: Target) -> str:
-    sign = " x" if _is_ratio(target) else ""
+def _unit(result: Result, target: Target) -> str:
+    if _is_ratio(target):
+        return "x"
+    row = result.row(target.case, target.subject)
+    return row.unit if row else ""
+
+
+def _wanted(result: Result, target: Target) -> str:
+    unit = _unit(result, target)
     bounds = (("at most", target.at_most), ("at least", target.at_least))
-    return " and ".join(f"{word} {number(bound)}{sign}" for word, bound in bounds if bound is not None)
+    return " and ".join(
+        f"{word} {number(bound)} {unit}".strip() for word, bound in bounds if bound is not None
+    )
 
 
 def _measured(result: Result, verdict: Verdict) -> str:
     if verdict.value is None:
         return "not measured"
-    row = result.row(verdict.target.case, verdict.target.subject)
-    unit = "x" if _is_ratio(verdict.target) else row.unit if row else ""
-    shown = f"{number(verdict.value)} {unit}".strip()
+    shown = f"{number(verdict.value)} {_unit(result, verdict.target)}".strip()
     return f"**{shown}**" if verdict.met else f"{shown}, missed"
 
 
