@@ -32,7 +32,7 @@ format: venv ## what the formatter and the linter can mend themselves
 
 bench: ## all benchmarks, beside their peers
 	@$(PYTHON) scripts/venv.py bench
-	@$(BIN)/python -m benchmarks all
+	@$(BIN)/python -m benchmarks all --json results/all.json --picture results
 
 soak: venv ## long fault and load runs; not in CI
 	@$(BIN)/python -m pytest -m soak --timeout=3600

@@ -1,22 +1,18 @@
-"""`python -m benchmarks` lists the benchmarks; with names, or `all`, runs them."""
+"""`python -m benchmarks` lists the benchmarks; with names, or `all`, runs them; `report` writes down what a run found."""
 
 import argparse
 import importlib.util
-import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
 from rich.console import Console
-from rich.status import Status
 from rich.table import Table
 
-from benchmarks.harness import registry, store, table
-from benchmarks.harness.machine import describe
-from benchmarks.harness.model import Context, Missing, Result
+from benchmarks.harness import registry, report, shares, store, table
+from benchmarks.harness.model import Result
 from benchmarks.harness.picture import draw
-
-MICRO = "micro"
+from benchmarks.harness.runner import run_apart, run_command, run_here
+from benchmarks.harness.shares import MICRO
 
 
 def arguments() -> argparse.Namespace:
@@ -40,41 +36,53 @@ def catalogue(console: Console) -> None:
     listing = Table(box=None, header_style="dim", pad_edge=False)
     listing.add_column("name", style="bold")
     listing.add_column("what it measures")
+    listing.add_column("seconds", justify="right")
     for name in registry.names():
-        listing.add_row(name, registry.load(name).summary)
-    listing.add_row(MICRO, "one hot function at a time, under pytest-benchmark")
+        benchmark = registry.load(name)
+        listing.add_row(name, benchmark.summary, f"{shares.share(name):.0f}")
+    listing.add_row(MICRO, "one hot function at a time, under pytest-benchmark", f"{shares.share(MICRO):.0f}")
     console.print(listing)
-    console.print("\nRun some with `python -m benchmarks NAME...`, or `all`.")
-
-
-def run_one(name: str, context: Context) -> Result:
-    benchmark = registry.load(name)
-    result = Result(
-        name=name,
-        summary=benchmark.summary,
-        machine=describe(),
-        targets=benchmark.targets,
-        notes=benchmark.notes,
+    console.print(
+        f"\nRun some with `python -m benchmarks NAME...`, or `all`, which takes {sum(shares.SECONDS.values()) / 60:.0f} minutes."
     )
-    for found in benchmark.run(context):
-        if isinstance(found, Missing):
-            result.missing.append(found)
-        else:
-            result.rows.append(found)
-    return result
+    console.print(
+        f"`python -m benchmarks {report.NAME} [FILE]` writes the figures of a run into the documents."
+    )
 
 
-def say(status: Status, name: str, text: str) -> None:
-    status.update(f"{name}: {text}")
-
-
-def run_micro() -> int:
+def run_micro(quick: bool) -> int:
     folder = registry.FOLDER / "micro"
-    return subprocess.run(
-        [sys.executable, "-m", "pytest", str(folder), "--benchmark-only", "-q"],
-        cwd=registry.FOLDER.parent,
-        check=False,
-    ).returncode
+    command = [sys.executable, "-m", "pytest", str(folder), "--benchmark-only", "-q"]
+    command += ["--benchmark-max-time=0.05" if quick else "--benchmark-max-time=0.5"]
+    return run_command(command, shares.limit(MICRO)) or 0
+
+
+def run_all(wanted: list[str], options: argparse.Namespace, console: Console) -> tuple[list[Result], int]:
+    """In turn. One alone runs here; of several each has a process of its own."""
+    results, code = [], 0
+    alone = len(wanted) == 1
+    earlier = store.load(options.compare) if options.compare else {}
+    for number, name in enumerate(wanted, 1):
+        if not alone:
+            console.rule(f"[dim]{number} of {len(wanted)}: {name}", style="dim", align="left")
+        if name == MICRO:
+            code = run_micro(options.quick) or code
+            continue
+        if alone:
+            result = run_here(name, console, options.quick)
+            table.show(console, result, earlier.get(name))
+        else:
+            result = run_apart(name, options.quick, options.compare, str(options.json) == "-")
+        results.append(result)
+        if not result.rows:
+            code = 1
+        if options.picture and result.rows:
+            draw(result, options.picture / f"{name}.{'png' if options.png else 'svg'}")
+        if options.json and str(options.json) != "-":
+            store.save(
+                results, options.json
+            )  # what there is so far: a run that is broken off has not been for nothing
+    return results, code
 
 
 def main() -> int:
@@ -84,6 +92,8 @@ def main() -> int:
     if not options.names:
         catalogue(console)
         return 0
+    if options.names[0] == report.NAME:
+        return report.main([Path(name) for name in options.names[1:]], console)
     known = registry.names()
     wanted = [*known, MICRO] if "all" in options.names else options.names
     unknown = [name for name in wanted if name not in (*known, MICRO)]
@@ -93,22 +103,11 @@ def main() -> int:
     if options.picture and not importlib.util.find_spec("matplotlib"):
         console.print("pictures need matplotlib: `make venv` installs it")
         return 2
-    earlier = store.load(options.compare) if options.compare else {}
-    results, code = [], 0
-    for name in wanted:
-        if name == MICRO:
-            code = run_micro() or code
-            continue
-        with console.status(name) as status:
-            result = run_one(name, Context(options.quick, partial(say, status, name)))
-        results.append(result)
-        table.show(console, result, earlier.get(name))
-        if options.picture and result.rows:
-            draw(result, options.picture / f"{name}.{'png' if options.png else 'svg'}")
+    results, code = run_all(wanted, options, console)
     if to_stdout:
         store.save(results, Path("/dev/stdout"))
-    elif options.json:
-        store.save(results, options.json)
+    elif len(wanted) > 1:
+        table.overview(console, results)
     return code
 
 

@@ -58,7 +58,7 @@ async def waits(server: Server, context: Context) -> dict[str, list[float]]:
                 assert {reply.status_code for reply in replies} == {200}
                 return time.perf_counter() - started
 
-        return await alternate_async({"transport": ours, "httpx": theirs}, rounds=context.rounds(5))
+        return await alternate_async({"transport": ours, "httpx": theirs}, rounds=context.rounds(3))
 
 
 # A thousand streams of a hundred events
@@ -91,7 +91,7 @@ async def events(server: Server, context: Context) -> dict[str, list[float]]:
 
         return await alternate_async(
             {"transport": lambda: rate(our_stream), "httpx": lambda: rate(their_stream)},
-            rounds=context.rounds(5),
+            rounds=context.rounds(3),
         )
 
 

@@ -41,7 +41,7 @@ ALL = Policies(
 
 
 async def calls(server: Server, context: Context) -> dict[str, list[float]]:
-    per_round = 640 if context.quick else 1280
+    per_round = 640
     async with opened(server) as (llm, pool, client):
         request, ours = raw_request(server, BODY), LLMRequest(model="gpt-4o", messages=MESSAGES)
         subjects: dict[str, Any] = {
@@ -59,7 +59,7 @@ async def calls(server: Server, context: Context) -> dict[str, list[float]]:
                 model="openai/gpt-4o", messages=MESSAGES, client=client, num_retries=0
             )
         rounds = {name: _round(work, per_round) for name, work in subjects.items()}
-        return await alternate_async(rounds, rounds=context.rounds(15))
+        return await alternate_async(rounds, rounds=context.rounds(8))
 
 
 def _round(work: Any, count: int) -> Any:
@@ -79,7 +79,7 @@ async def policies(server: Server, context: Context) -> list[float]:
 
     async with connection(server, NONE) as bare, connection(server, ALL) as full:
         rounds = {"bare": _busy(asking(bare), per_round), "full": _busy(asking(full), per_round)}
-        samples = await alternate_async(rounds, rounds=context.rounds(20))
+        samples = await alternate_async(rounds, rounds=context.rounds(12))
     return [
         1e6 * (with_all - without) for with_all, without in zip(samples["full"], samples["bare"], strict=True)
     ]

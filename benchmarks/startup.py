@@ -36,7 +36,7 @@ def run(context: Context) -> Iterator[Row | Missing]:
             subjects[name] = start(statement)
         else:
             yield Missing(case=CASE, subject=name, how_to_get=f"pip install {module}")
-    samples = alternate(subjects, context.rounds(20))
+    samples = alternate(subjects, context.rounds(8))
     floor = sorted(samples.pop("nothing"))[0]
     for name, seconds in samples.items():
         yield Row(case=CASE, subject=name, unit="ms", samples=[1e3 * max(0.0, s - floor) for s in seconds])

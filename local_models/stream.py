@@ -1,6 +1,7 @@
 """A stream of pieces: an async iterator, and a context manager that ends the call when it is left early."""
 
 import asyncio
+import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
@@ -21,19 +22,29 @@ class PieceStream(AsyncIterator[Piece]):
     def __init__(self, begin: Begin, within: float, talk: ToolTalk | None) -> None:
         self._begin, self._within, self._talk = begin, within, talk
         self._items: deque[Piece | LocalModelError] = deque()
-        self._news: asyncio.Event | None = None
+        self._news: asyncio.Future[None] | None = None  # what the reader waits on, while there is nothing
+        self._begun = False
+        self._silence: asyncio.TimerHandle | None = None
         self._running: Running | None = None
         self._over = False
 
     def _deliver(self, item: Piece | LocalModelError) -> None:
         self._items.append(item)
-        if self._news is not None:
-            self._news.set()
+        if self._news is not None and not self._news.done():
+            self._news.set_result(None)
 
     async def _ensure(self) -> None:
-        if self._news is None:
-            self._news = asyncio.Event()
+        if not self._begun:
+            self._begun = True
+            # The engine keeps the deadline of the call; this is for an engine that keeps nothing any more.
+            loop = asyncio.get_running_loop()
+            self._silence = loop.call_later(self._within + GRACE, _give_up, weakref.ref(self))
             self._running = await self._begin(self._deliver)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether another piece is here already, so that asking for it takes no time; an error that comes next is none."""
+        return bool(self._items) and not self._over and isinstance(self._items[0], Piece)
 
     async def __anext__(self) -> Piece:
         if self._over:
@@ -46,21 +57,18 @@ class PieceStream(AsyncIterator[Piece]):
             raise
 
     async def _next(self) -> Piece:
-        assert self._news is not None
         while not self._items:
-            self._news.clear()
+            self._news = asyncio.get_running_loop().create_future()
             try:
-                async with asyncio.timeout(self._within + GRACE):
-                    await self._news.wait()
-            except TimeoutError:
-                raise WorkerDied(
-                    "the engine of this model does not answer", hint="load the model again"
-                ) from None
+                await self._news
+            finally:
+                self._news = None
         item = self._items.popleft()
         if isinstance(item, LocalModelError):
             raise item
         if item.finish:
             self._over = True
+            self._rest()
         return item if self._talk is None else self._with_calls(item, self._talk)
 
     def _with_calls(self, piece: Piece, talk: ToolTalk) -> Piece:
@@ -98,6 +106,13 @@ class PieceStream(AsyncIterator[Piece]):
         if self._running is not None and not finished:
             self._running.cancel()
         self._items.clear()
+        self._rest()
+
+    def _rest(self) -> None:
+        """Nothing is expected any more."""
+        if self._silence is not None:
+            self._silence.cancel()
+            self._silence = None
 
     async def aclose(self) -> None:
         self.cancel()
@@ -105,6 +120,12 @@ class PieceStream(AsyncIterator[Piece]):
     def __del__(self) -> None:
         if not self._over and self._running is not None:
             self._running.cancel()
+
+
+def _give_up(stream: "weakref.ref[PieceStream]") -> None:
+    waiting = stream()
+    if waiting is not None:
+        waiting._deliver(WorkerDied("the engine of this model does not answer", hint="load the model again"))
 
 
 async def whole(stream: PieceStream) -> Reply:

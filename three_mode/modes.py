@@ -2,6 +2,7 @@
 
 from collections.abc import Container
 from enum import StrEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 from three_mode.errors import InvalidRequest, ModeConflict
@@ -63,6 +64,7 @@ def resolve(
     return address
 
 
+@lru_cache(maxsize=1024)  # a program asks few models, and each of them often
 def _explicit(model: str) -> Address | None:
     """The address of a model that says itself which mode it is of; None for a bare name."""
     scheme, colon, name = model.partition(":")

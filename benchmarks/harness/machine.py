@@ -17,6 +17,7 @@ def describe() -> dict[str, Any]:
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "kernel": platform.release(),
         "python": sys.version.split()[0],
+        "load": round(os.getloadavg()[0], 1),  # what others did in the minute before
         "date": time.strftime("%Y-%m-%d"),
     }
 

@@ -94,6 +94,8 @@ class Result:
     missing: list[Missing] = field(default_factory=list)
     targets: Sequence[Target] = ()
     notes: str = ""
+    seconds: float = 0.0
+    """How long it took."""
 
     def row(self, case: str, subject: str) -> Row | None:
         return next((row for row in self.rows if (row.case, row.subject) == (case, subject)), None)

@@ -1,25 +1,37 @@
 """Results as JSON, and two of them side by side."""
 
 import json
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from benchmarks.harness.model import Missing, Result, Row, Target
 
+_NUMBERS = re.compile(r"\[\s+((?:-?[\d.][-+\d.e]*,?\s+)+)\]")  # samples stand in one line each
+
 
 def save(results: list[Result], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps([plain(result) for result in results], indent=1) + "\n")
+    text = json.dumps([plain(result) for result in results], indent=1)
+    path.write_text(
+        _NUMBERS.sub(lambda found: "[" + ", ".join(found[1].split()).replace(",,", ",") + "]", text) + "\n"
+    )
 
 
 def plain(result: Result) -> dict[str, Any]:
     """Data for programs: the rows with their medians, and what came of the targets."""
     return {
         **asdict(result),
-        "rows": [{**asdict(row), "median": row.median, "p95": row.p95} for row in result.rows],
+        "rows": [_plain_row(row) for row in result.rows],
         "verdicts": [asdict(verdict) for verdict in result.verdicts()],
     }
+
+
+def _plain_row(row: Row) -> dict[str, Any]:
+    """Six digits of a sample are more than any clock means."""
+    samples = [float(f"{sample:.6g}") for sample in row.samples]
+    return {**asdict(row), "samples": samples, "median": row.median, "p95": row.p95}
 
 
 def load(path: Path) -> dict[str, Result]:
@@ -36,4 +48,5 @@ def _result(entry: dict[str, Any]) -> Result:
         missing=[Missing(**missing) for missing in entry["missing"]],
         targets=[Target(**target) for target in entry["targets"]],
         notes=entry["notes"],
+        seconds=entry.get("seconds", 0.0),
     )

@@ -1,6 +1,6 @@
 """A result as tables for people."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
@@ -72,6 +72,23 @@ def _target(verdict: Verdict) -> tuple[str, str, str, str]:
     if verdict.value is None or verdict.met is None:
         return name, wanted, "-", "not measured"
     return name, wanted, number(verdict.value), "[green]met[/green]" if verdict.met else "[red]missed[/red]"
+
+
+def overview(console: Console, results: Sequence[Result]) -> None:
+    """After a long run: what took how long, and what was met, on one page."""
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    table.add_column("benchmark", style="bold")
+    for name in ("seconds", "met", "missed", "not measured"):
+        table.add_column(name, justify="right")
+    for result in results:
+        met = [verdict.met for verdict in result.verdicts()]
+        counts = [str(met.count(kind) or "") for kind in (True, False, None)]
+        table.add_row(result.name, f"{result.seconds:.0f}", *counts)
+    table.add_row("all", f"{sum(result.seconds for result in results):.0f}")
+    console.print(table)
+    for result in results:
+        for gap in result.missing:
+            console.print(f"not here: {gap.subject} ({result.name}): {gap.how_to_get}", highlight=False)
 
 
 def show(console: Console, result: Result, before: Result | None = None) -> None:

@@ -1,8 +1,28 @@
 """Taking samples fairly: the subjects in turn, so that a slow minute of the machine hits them all."""
 
 import gc
+import math
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+LEAST = 5  # rounds that are taken however long they last
+_until: ContextVar[float] = ContextVar("until", default=math.inf)
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Once that time is over, samples are taken in no more rounds than are needed for a median: a slow machine's run ends too."""
+    token = _until.set(time.monotonic() + seconds)
+    try:
+        yield
+    finally:
+        _until.reset(token)
+
+
+def _enough(taken: int) -> bool:
+    return taken >= LEAST and time.monotonic() > _until.get()
 
 
 def timed(work: Callable[[], object], calls: int = 1) -> Callable[[], float]:
@@ -35,6 +55,8 @@ def alternate(
     """Each round takes one sample of every subject, in an order that turns; garbage is collected between rounds."""
     samples: dict[str, list[float]] = {name: [] for name in subjects}
     for number in range(warm_up + rounds):
+        if _enough(number - warm_up):
+            break
         gc.collect()
         for name in _turned(list(subjects), number):
             value = subjects[name]()
@@ -49,6 +71,8 @@ async def alternate_async(
     """The same for samples that are awaited."""
     samples: dict[str, list[float]] = {name: [] for name in subjects}
     for number in range(warm_up + rounds):
+        if _enough(number - warm_up):
+            break
         gc.collect()
         for name in _turned(list(subjects), number):
             value = await subjects[name]()

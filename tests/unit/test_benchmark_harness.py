@@ -3,12 +3,29 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
-from benchmarks.harness import Context, Missing, Result, Row, Target, alternate, registry, store, table
+from benchmarks.harness import (
+    Context,
+    Missing,
+    Result,
+    Row,
+    Target,
+    alternate,
+    registry,
+    report,
+    shares,
+    store,
+    table,
+    timing,
+)
+from benchmarks.harness.headlines import HEADLINES
 from benchmarks.harness.machine import describe
+from benchmarks.harness.runner import run_command
 
 CASE = "echo"
 
@@ -124,3 +141,79 @@ def test_what_grows_is_drawn_as_a_curve(tmp_path: Path) -> None:
     assert "1000: gather" not in picture  # a point of the curve, not a bar
     draw(Result(name="only", summary="", machine=describe(), rows=grown.rows[2:]), tmp_path / "only.svg")
     assert "gather (ms)" in (tmp_path / "only.svg").read_text()
+
+
+def test_a_whole_run_has_twenty_minutes_and_every_benchmark_its_share() -> None:
+    assert set(shares.SECONDS) == {*registry.names(), shares.MICRO}
+    assert sum(shares.SECONDS.values()) <= shares.TOGETHER
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_one_that_takes_too_long_is_stopped_with_all_it_started(tmp_path: Path) -> None:
+    """Also a child that its own child would outlive."""
+    told = tmp_path / "pid"
+    assert run_command(["sh", "-c", f"sleep 60 & echo $! > {told}; wait"], 6.0) is None
+    child = int(told.read_text())
+    for _ in range(200):  # a killed process is gone a moment later
+        if not _lives(child):
+            break
+        time.sleep(0.05)
+    assert not _lives(child)
+    assert run_command([sys.executable, "-c", "raise SystemExit(3)"], 30.0) == 3
+
+
+def test_several_run_apart_and_keep_what_there_is(tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    command = [sys.executable, "-m", "benchmarks", "codecs", "startup", "--quick", "--json", str(out)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert list(store.load(out)) == ["codecs", "startup"]
+    assert "2 of 2: startup" in done.stdout
+    assert all(found.seconds > 0 for found in store.load(out).values())
+
+
+def test_a_report_says_ratios_first_and_misses_too() -> None:
+    text = report.render_details({"demo": result(ours=30.0)})
+    ratios, figures = text.split("**Figures of this machine**")
+    assert "0.300 x, missed" in ratios
+    assert "not measured" in ratios
+    assert "| at most 11.0 us | 30.0 us, missed |" in figures
+    assert "pip install other" in figures
+    headline = report.Headline("an echo", "the peer", "demo", CASE, "three-mode", "peer")
+    front = report.render_front({"demo": result()}, [headline])
+    assert "| an echo | the peer | **0.100 x** | at most 0.200 x |" in front
+    assert "2 of 3 targets were met, 0 missed, 1 not measured" in front
+
+
+def test_a_document_keeps_all_but_what_is_between_its_markers() -> None:
+    text = f"above\n{report.BEGIN}\nold\n{report.END}\nbelow\n"
+    assert report.replaced(text, "new") == f"above\n{report.BEGIN}\nnew\n{report.END}\nbelow\n"
+    with pytest.raises(ValueError, match="the document has no"):
+        report.replaced("no markers", "new")
+
+
+def test_the_documents_say_what_the_run_in_the_repository_found() -> None:
+    results = store.load(report.RESULTS)
+    for path, text in report.documents(results).items():
+        assert path.read_text() == text, f"{path.name}: run `python -m benchmarks report`"
+
+
+@pytest.mark.parametrize("headline", HEADLINES, ids=lambda one: one.what)
+def test_a_headline_is_a_target_of_a_benchmark(headline: report.Headline) -> None:
+    wanted = {
+        (target.case, target.subject, target.peer) for target in registry.load(headline.benchmark).targets
+    }
+    assert (headline.case, headline.subject, headline.peer) in wanted
+
+
+def test_a_share_that_is_over_leaves_enough_rounds_for_a_median() -> None:
+    with timing.within(-1.0):
+        assert len(alternate({"a": lambda: 1.0}, rounds=100)["a"]) == timing.LEAST
+        assert len(alternate({"a": lambda: 1.0}, rounds=3)["a"]) == 3
+    with timing.within(60.0):
+        assert len(alternate({"a": lambda: 1.0}, rounds=100)["a"]) == 100

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import pytest
 
 from three_mode.errors import InvalidRequest
@@ -191,3 +192,18 @@ def test_an_image_file_is_read_when_it_is_named(tmp_path: Any) -> None:
     (tmp_path / "cat.txt").write_bytes(b"meow")
     with pytest.raises(InvalidRequest, match="needs its type"):
         Image.from_file(tmp_path / "cat.txt")
+
+
+def test_an_addressed_request_differs_in_nothing_else() -> None:
+    asked = LLMRequest(
+        model="agent:brain",
+        mode="ai_ai",
+        messages=[{"role": "user", "content": "Hello!"}],
+        stop="x",
+        within=3,
+        seed=1,
+    )
+    sent = asked.addressed(None, 0.5)
+    assert (sent.model, sent.mode, sent.within) == (None, None, 0.5)
+    assert msgspec.structs.replace(sent, model=asked.model, mode=asked.mode, within=asked.within) == asked
+    assert (asked.model, asked.within) == ("agent:brain", 3)

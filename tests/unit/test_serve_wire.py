@@ -150,3 +150,20 @@ def test_metrics_hold_a_bounded_number_of_models() -> None:
     text = metrics.text(0, 0).decode()
     assert text.count("three_mode_requests_total{") == MOST_MODELS + 2
     assert 'three_mode_request_seconds_bucket{route="/v1/chat/completions",le="+Inf"} 401' in text
+
+
+@pytest.mark.parametrize(
+    "names", [("max_tokens", "max_completion_tokens"), ("max_completion_tokens", "max_tokens")]
+)
+def test_of_two_names_for_one_limit_the_newer_counts(names: tuple[str, str]) -> None:
+    limits = {"max_tokens": 5, "max_completion_tokens": 9}
+    body = {
+        "model": "m",
+        "messages": [{"role": "user", "content": "hi"}],
+        **{name: limits[name] for name in names},
+    }
+    assert wire_in.read_chat(json.dumps(body).encode(), 1.0).request.max_tokens == 9
+    assert (
+        wire_in.read_chat(json.dumps(body | {"max_completion_tokens": None}).encode(), 1.0).request.max_tokens
+        == 5
+    )

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 
 from three_mode.agents.agent import Agent
@@ -52,12 +51,11 @@ class Model(Agent):
     async def stream_completion(self, request: LLMRequest) -> AsyncIterator[list[Chunk]]:
         """Chunks as they come, those that came together in one message."""
         async with self._connection.stream(self._ours(request)) as chunks:
-            async for chunk in chunks:
-                batch = [chunk, *(chunks.take() for _ in range(chunks.waiting))]
+            while batch := await chunks.batch():
                 yield batch
 
     def _ours(self, request: LLMRequest) -> LLMRequest:
         """For our model, and within what remains of the caller's time."""
         remaining = self.remaining()
         within = request.within if remaining == float("inf") else max(0.001, remaining)
-        return msgspec.structs.replace(request, model=self.source.model, mode=None, within=within)
+        return request.addressed(self.source.model, within)

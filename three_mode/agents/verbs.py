@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from three_mode.agents.cell import Cell
 
 _AGAIN_AFTER = 0.01  # seconds until an idempotent call is made again
+_CREDIT = (
+    64  # parts of a stream on their way: asking for more of them, at every half, costs as much as a part
+)
 _DEEPEST = 900  # characters of a chain of callers: about 60 agents that wait for one another
 
 
@@ -121,6 +124,7 @@ class Voice:
             Encoded(payload),
             topic=topic,
             within=seconds,
+            credit=_CREDIT,
             trace=self.outgoing(call, to, topic),
             sender=self.name,
         )

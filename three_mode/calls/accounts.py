@@ -15,6 +15,7 @@ from three_mode.providers import LimitReading, Profile, codec_of, profile_of
 from transports.http2 import Pool
 
 CUSTOM = "custom"
+_NONE_OF_ITS_OWN = ProviderSettings()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +72,7 @@ class Accounts:
 
     def settings(self, provider: str) -> ProviderSettings:
         if provider == CUSTOM or provider in HERE or "://" in provider:
-            return ProviderSettings()
+            return _NONE_OF_ITS_OWN
         found = self._read.get(provider)
         if found is None:
             found = self._read[provider] = self._settings.of(profile_of(provider))

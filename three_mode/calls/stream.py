@@ -56,6 +56,17 @@ class ReplyStream:
         """One of those."""
         return self._waiting.popleft()
 
+    async def batch(self) -> list[Chunk]:
+        """All that has come by now, and at least one chunk; [] at the end. For whoever passes a stream on."""
+        if not self._waiting:
+            try:
+                await self._fill()
+            except StopAsyncIteration:
+                return []
+        batch = list(self._waiting)
+        self._waiting.clear()
+        return batch
+
     async def __aenter__(self) -> Self:
         await self._begin()
         return self

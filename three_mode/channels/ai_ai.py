@@ -6,8 +6,6 @@
 
 import asyncio
 
-import msgspec
-
 from three_mode.agents.link import Link
 from three_mode.agents.model import Model
 from three_mode.agents.refs import AgentRef, RoleRef
@@ -30,7 +28,7 @@ class AgentChannel:
 
     async def fetch(self, target: Target, request: LLMRequest, due: float, deadline: float) -> LLMResponse:
         ref, within = self._ref(target.model), _within(deadline)
-        asked = _addressed(request, within)
+        asked = request.addressed(None, within)
         try:
             reply: LLMResponse = await ref.ask(Model.chat_completion, asked, within=within)
         except NoSuchAgent:
@@ -39,7 +37,7 @@ class AgentChannel:
 
     async def open(self, target: Target, request: LLMRequest, due: float, deadline: float) -> OpenReply:
         ref, within = self._ref(target.model), _within(deadline)
-        stream = ref.stream(Model.stream_completion, _addressed(request, within), within=within)
+        stream = ref.stream(Model.stream_completion, request.addressed(None, within), within=within)
         leaving: list[asyncio.Task[None]] = []
 
         def leave() -> None:
@@ -79,11 +77,6 @@ class AgentChannel:
         if self._voice is None:
             self._voice = Voice(Link(self._bus), "")
         return AgentRef(name, self._voice) if "/" in name else RoleRef(name, self._voice)
-
-
-def _addressed(request: LLMRequest, within: float) -> LLMRequest:
-    """What the agent gets: the model it serves is its own affair, and the deadline is what remains of ours."""
-    return msgspec.structs.replace(request, model=None, mode=None, within=within)
 
 
 def _within(deadline: float) -> float:

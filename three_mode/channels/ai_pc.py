@@ -79,7 +79,10 @@ async def _batches(stream: PieceStream, lease: local_models.Lease, model: str) -
     yield [Start(_name(model), wire.PROVIDER, CommunicationMode.AI_PC)]
     try:
         async for piece in stream:
-            yield list(wire.chunks_of_piece(piece, time.monotonic() - started))
+            batch = list(wire.chunks_of_piece(piece, time.monotonic() - started))
+            while stream.waiting:  # what came together goes on together: a batch is a message on the bus, and a write to a socket
+                batch += wire.chunks_of_piece(await anext(stream), time.monotonic() - started)
+            yield batch
     except LocalModelError as error:
         raise wire.error_of(error, model) from error
     finally:

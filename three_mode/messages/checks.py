@@ -23,8 +23,20 @@ OPTIONS: dict[str, type[Option]] = {
 }
 
 
+def are_messages(value: Any) -> bool:
+    """Whether they have the form already that a request holds. A plain loop: a generator costs more than what it looks at."""
+    if type(value) is not tuple or not value:
+        return False
+    for message in value:  # noqa: SIM110
+        if type(message) is not Message:
+            return False
+    return True
+
+
 def messages(value: Any) -> tuple[Message, ...]:
-    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Sequence):
+    if type(value) is not list and (
+        isinstance(value, str | bytes | Mapping) or not isinstance(value, Sequence)
+    ):
         raise InvalidRequest(
             f"messages is a list, not {type(value).__name__}",
             field="messages",
@@ -32,7 +44,7 @@ def messages(value: Any) -> tuple[Message, ...]:
         )
     if not value:
         raise InvalidRequest("the request has no messages", field="messages")
-    return tuple(message_from(message, f"messages[{index}]") for index, message in enumerate(value))
+    return tuple([message_from(message, f"messages[{index}]") for index, message in enumerate(value)])
 
 
 def tools(value: Any) -> tuple[Tool, ...]:

@@ -21,6 +21,7 @@ from three_mode.messages.message import Message
 from three_mode.messages.parts import Image, Part, Text, Thinking, ToolCall, ToolResult
 
 _PATH = re.compile(r" - at `(?P<path>[^`]+)`$")
+_PLAIN_ROLES = ("user", "system", "assistant")
 _PART_TYPES: dict[str, type[Struct]] = {
     "text": Text, "image": Image, "tool_call": ToolCall, "tool_result": ToolResult, "thinking": Thinking,
 }  # fmt: skip
@@ -30,6 +31,10 @@ def message_from(value: Any, field: str) -> Message:
     """The message that a dict describes; `field` is where it stands in the request, as in `messages[1]`."""
     if isinstance(value, Message):
         return value
+    if type(value) is dict and len(value) == 2 and value.get("role") in _PLAIN_ROLES:
+        said = value.get("content")
+        if type(said) is str:  # what most messages are
+            return Message(value["role"], said)
     if not isinstance(value, Mapping):
         raise InvalidRequest(
             f"a message is a Message or a dict, not {type(value).__name__}",

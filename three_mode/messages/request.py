@@ -1,6 +1,7 @@
 """What is asked of a model: one value for every mode."""
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -62,19 +63,38 @@ class LLMRequest(Struct, frozen=True, omit_defaults=True, kw_only=True, forbid_u
         ) -> None: ...
 
     def __post_init__(self) -> None:
-        force_setattr(self, "messages", checks.messages(self.messages))
-        force_setattr(self, "tools", checks.tools(self.tools))
-        force_setattr(self, "stop", checks.stop(self.stop))
-        checks.model(self.model)
+        """Looks at what is there: most requests leave most fields out, and one is made at every hop between processes."""
+        if not checks.are_messages(self.messages):
+            force_setattr(self, "messages", checks.messages(self.messages))
+        if self.tools != ():
+            force_setattr(self, "tools", checks.tools(self.tools))
+        if self.stop != ():
+            force_setattr(self, "stop", checks.stop(self.stop))
+        if self.model is not None:
+            checks.model(self.model)
         if self.mode is not None:
             force_setattr(self, "mode", checks.mode(self.mode))
-        for name in checks.OPTIONS:
-            if getattr(self, name) is not None:
-                force_setattr(self, name, checks.option(getattr(self, name), name))
+        if self.response_format is not None:
+            force_setattr(self, "response_format", checks.option(self.response_format, "response_format"))
+        if self.reasoning is not None:
+            force_setattr(self, "reasoning", checks.option(self.reasoning, "reasoning"))
+        if self.cache is not None:
+            force_setattr(self, "cache", checks.option(self.cache, "cache"))
         checks.check_numbers(self)
-        checks.check_tool_choice(self)
-        checks.check_json(self.metadata, "metadata")
-        checks.check_json(self.extra, "extra")
+        if self.tool_choice is not None:
+            checks.check_tool_choice(self)
+        if self.metadata != {}:
+            checks.check_json(self.metadata, "metadata")
+        if self.extra != {}:
+            checks.check_json(self.extra, "extra")
+
+    def addressed(self, model: str | None, within: float | None) -> "LLMRequest":
+        """The same for another model, in whatever mode its address says. What was checked is not checked again."""
+        copied = copy(self)
+        force_setattr(copied, "model", model)
+        force_setattr(copied, "mode", None)
+        force_setattr(copied, "within", within)
+        return copied
 
     @property
     def system(self) -> str:

@@ -12,7 +12,9 @@ PER_TOOL = 12
 def estimate_tokens(request: LLMRequest, model: str, multiplier: float = 1.0) -> int:
     """Characters by the model's family; text that is not Latin is counted by its bytes, as tokenizers do."""
     able = capabilities(model)
-    count = sum(_message(message, able) for message in request.messages)
+    count = 0
+    for message in request.messages:
+        count += _message(message, able)
     for tool in request.tools:
         schema = len(encode_json(tool.parameters)) + len(tool.description) + len(tool.name)
         count += PER_TOOL + int(schema * able.tokens_per_char)

@@ -1,8 +1,8 @@
 """One HTTP exchange over ASGI: its headers, its body within a limit, its answer. The only file that speaks ASGI's dicts."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from types import TracebackType
 from typing import Any
 
 from three_mode.serve.faults import Fault, fault
@@ -13,6 +13,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = Sequence[tuple[bytes, bytes]]
 
 MOST_THROWN_AWAY = 1 << 20
+WATCHED_AFTER = 0.1  # seconds that an answer may take before anybody looks whether its client is still there
 JSON = (b"content-type", b"application/json")
 EVENTS = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"))
 
@@ -36,12 +37,14 @@ class Exchange:
         self.method: str = scope.get("method", "GET")
         self.path: str = scope["path"]
         self.query: bytes = scope.get("query_string", b"")
-        self._headers: Headers = scope["headers"]
+        self._headers: dict[bytes, bytes] = dict(
+            reversed(scope["headers"])
+        )  # of a name given twice, the first
         self._receive, self._send = receive, send
         self.status = 0  # of the answer, once it began
 
     def header(self, name: bytes) -> str | None:
-        found = next((value for key, value in self._headers if key == name), None)
+        found = self._headers.get(name)
         return None if found is None else found.decode("latin-1")
 
     async def body(self, limit: int) -> bytes:
@@ -68,29 +71,9 @@ class Exchange:
             if done:
                 return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    @asynccontextmanager
-    async def while_connected(self) -> AsyncIterator[None]:
+    def while_connected(self) -> "Watched":
         """Cancels the block when the client goes away, so that nothing works for nobody."""
-        task = asyncio.current_task()
-        assert task is not None
-        left = False
-
-        async def watch() -> None:
-            nonlocal left
-            while (await self._receive())["type"] != "http.disconnect":
-                pass
-            left = True
-            task.cancel()
-
-        watching = asyncio.create_task(watch())
-        try:
-            yield
-        except asyncio.CancelledError:
-            if left and not task.uncancel():
-                raise Disconnected from None
-            raise
-        finally:
-            watching.cancel()
+        return Watched(self._receive)
 
     async def answer(self, status: int, body: bytes, headers: Headers = (JSON,)) -> None:
         self.status = status
@@ -115,6 +98,44 @@ class Exchange:
 
     async def end(self, data: bytes = b"") -> None:
         await self._send({"type": "http.response.body", "body": data})
+
+
+class Watched:
+    """A block of the current task that ends with `Disconnected` when the client has gone.
+
+    Watching takes a task, which is more than most answers of an agent take: it begins when the answer is not there at once.
+    """
+
+    __slots__ = ("_left", "_receive", "_task", "_timer", "_watching")
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._left = False
+        self._watching: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._task = task
+        self._timer = asyncio.get_running_loop().call_later(WATCHED_AFTER, self._begin)
+
+    def _begin(self) -> None:
+        self._watching = asyncio.create_task(self._watch())
+
+    async def _watch(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._left = True
+        self._task.cancel()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._timer.cancel()
+        if self._watching is not None:
+            self._watching.cancel()
+        if kind is asyncio.CancelledError and self._left and not self._task.uncancel():
+            raise Disconnected from None
 
 
 def too_large(limit: int) -> Fault:

@@ -50,10 +50,11 @@ def read_chat(body: bytes, within: float) -> Asked:
     if not isinstance(options, Mapping):
         raise InvalidRequest("stream_options is an object", field="stream_options")
     fields: dict[str, Any] = {"within": within}
-    for theirs, ours in _SAME.items():
-        value = data.pop(theirs, None)
-        if value is not None:
-            fields[ours] = value
+    for theirs in data.keys() & _SAME.keys():
+        value = data.pop(theirs)
+        # Two names for one limit: the newer one counts, whichever comes first.
+        if value is not None and (theirs != "max_tokens" or "max_tokens" not in fields):
+            fields[_SAME[theirs]] = value
     if not isinstance(fields.get("model"), str):
         raise InvalidRequest("the request names no model", field="model", hint="GET /v1/models lists them")
     if "messages" not in fields:

@@ -12,6 +12,7 @@ from three_mode.messages import (
     Finish,
     LLMResponse,
     Start,
+    Text,
     TextDelta,
     ThinkingDelta,
     ToolCall,
@@ -31,10 +32,11 @@ DONE = b"data: [DONE]\n\n"
 def completion(response: LLMResponse, request_id: str) -> bytes:
     """The body of an answer that is not streamed; what is ours alone stands under `three_mode`."""
     message: dict[str, Any] = {"role": "assistant", "content": response.content or None}
-    if response.thinking:
-        message["reasoning_content"] = response.thinking
-    if response.tool_calls:
-        message["tool_calls"] = [_tool_call(call) for call in response.tool_calls]
+    if any(type(part) is not Text for part in response.parts):
+        if response.thinking:
+            message["reasoning_content"] = response.thinking
+        if response.tool_calls:
+            message["tool_calls"] = [_tool_call(call) for call in response.tool_calls]
     choice = {
         "index": 0, "message": message, "logprobs": None, "finish_reason": _FINISH.get(response.finish_reason, "stop")
     }  # fmt: skip

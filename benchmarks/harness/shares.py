@@ -1,0 +1,25 @@
+"""How the twenty minutes of a whole run are shared out, in seconds on two cores. A benchmark that takes three times its share
+is stopped. Adding one means taking its seconds from the others: a run that nobody waits for says nothing."""
+
+TOGETHER = 20 * 60.0
+MICRO = "micro"
+SECONDS = {
+    "startup": 20.0, "codecs": 15.0,
+    "bus_ask": 20.0, "bus_broadcast": 130.0, "bus_publish": 40.0, "bus_throughput": 40.0,
+    "agents_calls": 50.0, "agents_spawn": 70.0,
+    "http2_calls": 70.0, "http2_streams": 80.0,
+    "llm_calls": 60.0, "llm_failover": 30.0, "llm_streams": 35.0,
+    "local_engine": 60.0, "local_first_token": 80.0, "local_layouts": 60.0, "local_pause": 100.0, "local_throughput": 90.0,
+    "serve": 60.0, "three_modes": 25.0,
+    MICRO: 45.0,
+}  # fmt: skip
+PATIENCE = 3.0
+
+
+def share(name: str) -> float:
+    return SECONDS[name]
+
+
+def limit(name: str) -> float:
+    """After so many seconds it is stopped."""
+    return PATIENCE * SECONDS[name]

@@ -1,0 +1,122 @@
+"""What the runtime adds to a request in each mode that stays on this machine: to an agent, and to a model, in another process."""
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+from importlib.util import find_spec
+
+import msgspec
+import uvloop
+
+from benchmarks._agents_cast import bare_bus
+from benchmarks._modes_cast import Echo
+from benchmarks.harness import Benchmark, Context, Missing, Row, Target, alternate_async, timed_async
+from three_mode import CommunicationMode, LLMConnection, LLMRequest, Orchestrator
+
+ASK = "a request to an agent in another process, and its answer"
+FIRST = "time to first token that the bus adds to a local model"
+TOKEN = "time per token that the bus adds to a local model"  # noqa: S105  # a token of text
+US, AGENT, BUS = "three-mode", "an agent's ask", "the bus's own ask"
+HERE, THERE = "in the process", "over the bus"
+CALLS = 100  # of one sample
+LEAST = 8  # tokens of an answer, below which nothing can be said of one
+HELLO = [{"role": "user", "content": "Hello!"}]
+COUNT = [{"role": "user", "content": "Count from 1 to 50."}]
+Times = tuple[float, float]
+
+
+async def asks(context: Context) -> AsyncIterator[Row]:
+    request = LLMRequest(model="agent:echo", messages=HELLO, mode=CommunicationMode.AI_AI)
+    plain = msgspec.to_builtins(request)
+    async with AsyncExitStack() as stack:
+        bare = await stack.enter_async_context(bare_bus(1, 0))
+        orc = await stack.enter_async_context(Orchestrator(hosts=1))
+        echo = await orc.spawn(Echo, name="echo")
+        llm = await stack.enter_async_context(LLMConnection(bus=orc.bus))
+
+        async def by_the_bus() -> object:
+            return (await bare.ask("echo-0", plain)).payload
+
+        context.progress("asking")
+        taken = await alternate_async(
+            {
+                US: timed_async(lambda: llm.chat_completion(request), CALLS),
+                AGENT: timed_async(lambda: echo.ask(Echo.chat_completion, request), CALLS),
+                BUS: timed_async(by_the_bus, CALLS),
+            },
+            context.rounds(60),
+            warm_up=3,
+        )
+    for subject, seconds in taken.items():
+        yield Row(case=ASK, subject=subject, unit="us", samples=[1e6 * s for s in seconds])
+
+
+async def streamed(llm: LLMConnection, model: str) -> Times:
+    """Seconds to the first token, and for each of the others."""
+    started = time.perf_counter()
+    first, count = 0.0, 0
+    asked = LLMRequest(model=model, messages=COUNT, temperature=0, max_tokens=64)
+    async for chunk in llm.stream(asked):
+        if chunk.text:
+            first = first or time.perf_counter()
+            count += 1
+    if count < LEAST:
+        raise RuntimeError(f"{model} answered in {count} pieces: too few to say what one takes")
+    return first - started, (time.perf_counter() - first) / (count - 1)
+
+
+async def models(context: Context) -> AsyncIterator[Row]:
+    async with AsyncExitStack() as stack:
+        orc = await stack.enter_async_context(Orchestrator(hosts=1))
+        context.progress("loading the model twice")
+        await orc.model("tiny", name="brain")
+        there = await stack.enter_async_context(LLMConnection(bus=orc.bus))
+        here = await stack.enter_async_context(LLMConnection())
+        asked: dict[str, tuple[LLMConnection, str]] = {
+            HERE: (here, "tiny"),
+            THERE: (there, "agent:brain"),
+        }
+        found: dict[str, list[Times]] = {name: [] for name in asked}
+
+        def sample(name: str) -> Callable[[], Awaitable[float]]:
+            async def take() -> float:
+                found[name].append(await streamed(*asked[name]))
+                return 0.0
+
+            return take
+
+        context.progress("streaming")
+        warm = 3
+        await alternate_async({name: sample(name) for name in asked}, context.rounds(150, 10), warm_up=warm)
+    for case, unit, place, scale in ((FIRST, "ms", 0, 1e3), (TOKEN, "us", 1, 1e6)):
+        taken = {name: [scale * times[place] for times in values[warm:]] for name, values in found.items()}
+        for name in asked:
+            yield Row(case=f"{case}: both", subject=name, unit=unit, samples=taken[name])
+        added = [there - here for there, here in zip(taken[THERE], taken[HERE], strict=True)]
+        yield Row(case=case, subject=US, unit=unit, samples=added)
+
+
+def run(context: Context) -> Iterator[Row | Missing]:
+    yield from uvloop.run(_all(asks(context)))
+    if find_spec("llama_cpp") is None:
+        yield Missing(case=FIRST, subject=US, how_to_get="pip install 'three-mode[local]'")
+    else:
+        yield from uvloop.run(_all(models(context)))
+
+
+async def _all(rows: AsyncIterator[Row]) -> list[Row]:
+    return [row async for row in rows]
+
+
+BENCHMARK = Benchmark(
+    summary="what the runtime adds to a request to an agent, and to a local model, in another process",
+    run=run,
+    targets=[
+        Target(case=ASK, subject=US, peer=BUS, at_most=2.0),
+        Target(case=FIRST, subject=US, at_most=0.3),
+        Target(case=TOKEN, subject=US, at_most=20.0),
+    ],
+    notes="The bus's own ask carries the same request as plain data, to a plain callback that sends it back. The model is the small one "
+    "that comes along, once in this process and once in one of its own, asked in turn for the same answer; what the bus adds is the "
+    "difference within a round. It can be below zero: in this process the model's engine and the reader of its answer share an interpreter.",
+)
