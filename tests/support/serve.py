@@ -18,6 +18,7 @@ from three_mode.errors import (
 )
 from three_mode.messages import (
     Chunk,
+    EmbedRequest,
     Finish,
     LLMRequest,
     LLMResponse,
@@ -49,11 +50,13 @@ class Scripted:
     def stream(self, request: LLMRequest) -> "ScriptedStream":
         return ScriptedStream(self._chunks(request))
 
-    async def embed(self, model: str, inputs: Sequence[str], within: float | None = None) -> Embedded:
-        if model != "embedder":
-            raise NotFound(f"no model {model!r}")
+    async def embed(self, request: EmbedRequest) -> Embedded:
+        if request.model != "embedder":
+            raise NotFound(f"no model {request.model!r}")
         return Embedded(
-            tuple((float(len(text)), 0.5) for text in inputs), model, Usage(input_tokens=len(inputs))
+            tuple((float(len(text)), 0.5) for text in request.texts),
+            request.model,
+            Usage(input_tokens=len(request.texts)),
         )
 
     async def available_models(self) -> Sequence[ModelInfo]:

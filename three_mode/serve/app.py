@@ -144,12 +144,13 @@ class App:
     async def _embed(self, exchange: Exchange) -> str:
         self._admit()
         within = self._within(exchange)
-        asked = wire_in.read_embeddings(await exchange.body(self.options.max_body))
+        asked, as_base64 = wire_in.read_embeddings(await exchange.body(self.options.max_body), within)
+        model = asked.model or ""
         async with exchange.while_connected():
-            embedded = await self._backend.embed(asked.model, asked.inputs, within)
-        self.metrics.used(asked.model, embedded.usage)
-        await exchange.answer(200, wire_out.embeddings(embedded, asked.base64))
-        return asked.model
+            embedded = await self._backend.embed(asked)
+        self.metrics.used(model, embedded.usage)
+        await exchange.answer(200, wire_out.embeddings(embedded, as_base64))
+        return model
 
     async def _models(self, exchange: Exchange) -> str:
         await exchange.answer(200, wire_out.models(await self._backend.available_models(), self._started))
