@@ -92,7 +92,7 @@ def test_any_reply_is_vectors_or_a_bad_reply(provider: str, data: st.DataObject)
 
 @pytest.mark.parametrize("provider", ["anthropic", "claude-cli"])
 def test_who_has_none_says_who_has(provider: str) -> None:
-    with pytest.raises(UnsupportedParameter, match="has no embeddings .*openai, gemini and ollama"):
+    with pytest.raises(UnsupportedParameter, match=r"has no embeddings .*openai, gemini and ollama"):
         embeddings.encode(profile_of(provider), EmbedRequest(texts="x"), "m")
 
 
