@@ -34,9 +34,12 @@ _STATUS: tuple[tuple[type[ThreeModeError], int, str], ...] = (
     (errors.ModeUnavailable, 503, "mode_unavailable"),
     (errors.CircuitOpen, 503, "circuit_open"),
     (errors.DeadlineExceeded, 504, "deadline_exceeded"),
+    (errors.PeerLost, 502, "peer_lost"),
     (errors.CallCycle, 508, "call_cycle"),
     (errors.AgentError, 500, "agent_failed"),
     (errors.AllProvidersFailed, 502, "all_providers_failed"),
+    (errors.StreamInterrupted, 502, "stream_interrupted"),
+    (errors.ConnectionFailed, 502, "connection_failed"),
     (errors.LLMError, 502, "provider_failed"),
     (ThreeModeError, 500, "server_error"),
 )
