@@ -30,7 +30,7 @@ from three_mode.channels.human_ai import HumanAI
 from three_mode.channels.local_names import LocalNames
 from three_mode.config import Sources
 from three_mode.dispatcher import HERE, LOCAL, Dispatcher, OwnChannel, target_of, unnamed
-from three_mode.errors import ConfigurationError, InvalidRequest, ModeUnavailable
+from three_mode.errors import ConfigurationError, InvalidRequest
 from three_mode.handling import current as handled
 from three_mode.handling import time_for
 from three_mode.messages import Embedded, EmbedRequest, LLMRequest, LLMResponse
@@ -107,7 +107,7 @@ class LLMConnection:
         options: ConnectionOptions | None = None,
         bus: Any = None,
     ) -> None:
-        """`bus` is a joined `transports.bus.Bus`: with one, `agent:NAME` is a model like any other."""
+        """`bus` is a joined `transports.bus.Bus`, for `agent:NAME`; without one it is the bus that this event loop is on."""
         self._bus = bus
         self._options = options = options or ConnectionOptions()
         self._observe = observe or Observing()
@@ -415,14 +415,10 @@ class LLMConnection:
         return [*self._policies.fallback.targets, *(target for route in routes for target in route.targets)]
 
     def _agent_channel(self) -> OwnChannel:
-        if self._bus is None:
-            raise ModeUnavailable(
-                "there is no bus here to reach an agent",
-                hint="use the `llm` of an orchestrator or an agent, or LLMConnection(bus=orc.bus)",
-            )
+        from three_mode.agents.here import bus_here
         from three_mode.channels.ai_ai import AgentChannel
 
-        return AgentChannel(self._bus)
+        return AgentChannel(self._bus if self._bus is not None else bus_here())
 
     def _local_channel(self) -> OwnChannel:
         from three_mode.channels.ai_pc import LocalChannel

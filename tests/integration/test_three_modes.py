@@ -129,12 +129,27 @@ async def test_what_is_not_there_says_what_to_do(city: Orchestrator) -> None:
     with pytest.raises(ModeConflict):
         await city.llm.chat_completion(request("agent:brain", mode=CommunicationMode.AI_PC))
     async with LLMConnection() as alone:
-        with pytest.raises(ModeUnavailable, match=r"bus=orc\.bus"):
-            await alone.chat_completion(request("agent:brain"))
         with pytest.raises(InvalidRequest, match="AI_PC needs a model"):
             await alone.chat_completion(
                 LLMRequest(messages=[{"role": "user", "content": "x"}], mode=CommunicationMode.AI_PC)
             )
+
+
+async def test_without_a_bus_of_its_own_a_connection_speaks_on_the_one_that_is_here(
+    city: Orchestrator,
+) -> None:
+    async with LLMConnection() as own:
+        assert (await own.chat_completion(request("agent:echo"))).content == ECHO
+
+    async def elsewhere() -> None:
+        async with LLMConnection() as alone:
+            await alone.chat_completion(request("agent:echo"))
+
+    with pytest.raises(ModeUnavailable, match=r"no bus here .*bus=orc\.bus"):
+        await asyncio.to_thread(asyncio.run, elsewhere())
+    async with Orchestrator(hosts=1), LLMConnection() as torn:
+        with pytest.raises(ModeUnavailable, match=r"several buses here .*bus=orc\.bus"):
+            await torn.chat_completion(request("agent:echo"))
 
 
 async def test_local_answers_when_the_remote_cannot(city: Orchestrator) -> None:
