@@ -43,6 +43,7 @@ class Scripted:
 
     seen: list[LLMRequest] = field(default_factory=list)
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
+    running: int = 0  # answers that never end, being given now
 
     async def chat_completion(self, request: LLMRequest) -> LLMResponse:
         return fold([chunk async for chunk in self._chunks(request)])
@@ -71,6 +72,7 @@ class Scripted:
             raise KeyError("a bug that holds sk-secret in its text")
         yield Start(model=model, provider="scripted")
         if model == "forever":
+            self.running += 1
             try:
                 async with asyncio.timeout(request.within):
                     while True:
@@ -81,6 +83,8 @@ class Scripted:
             except (asyncio.CancelledError, GeneratorExit):
                 self.cancelled.set()
                 raise
+            finally:
+                self.running -= 1
         if model == "tool":
             yield ToolDelta(3, "call_a", "add", '{"x":')
             yield ToolDelta(3, arguments="1}")
