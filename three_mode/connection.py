@@ -282,12 +282,14 @@ class LLMConnection:
         """Each budget and the dollars it has left."""
         return dict(self._book.ledger.left())
 
-    async def prepare(self, model: str) -> None:
-        """Loads a local model now, rather than at the first call; for any other there is nothing to do."""
+    async def prepare(self, model: str) -> bool:
+        """Loads a local model now, rather than at the first call; False for any other, where there is nothing to do."""
         target = target_of(resolve(model, local_names=self._local_names))
         if target is not None and target.provider == LOCAL:
             channel: Any = self._dispatcher.channel(CommunicationMode.AI_PC)
             await channel.load(target.model)
+            return True
+        return False
 
     # Its life
 

@@ -154,6 +154,9 @@ class LLMConnection:
     def embed(self, model: str | None, texts: str | Sequence[str], **options: Any) -> Embedded:
         return _LOOP.run(self._async.embed(model, texts, **options))
 
+    def prepare(self, model: str) -> bool:
+        return _LOOP.run(self._async.prepare(model))
+
     def health(self, within: float = 2.0) -> dict[str, Health]:
         return _LOOP.run(self._async.health(within))
 

@@ -27,5 +27,5 @@ def bus_here() -> Bus:
         return here[0]
     raise ModeUnavailable(
         "there are several buses here" if here else "there is no bus here to reach an agent",
-        hint="use the `llm` of an orchestrator or an agent, or LLMConnection(bus=orc.bus)",
+        hint="use the `llm` of an orchestrator or an agent, LLMConnection(bus=orc.bus), or --bus on the command line",
     )

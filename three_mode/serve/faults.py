@@ -31,6 +31,7 @@ _STATUS: tuple[tuple[type[ThreeModeError], int, str], ...] = (
     (errors.RateLimit, 429, "rate_limit_exceeded"),
     (errors.QuotaExhausted, 429, "insufficient_quota"),
     (errors.Overloaded, 503, "overloaded"),
+    (errors.ConfigurationError, 503, "not_configured"),
     (errors.ModeUnavailable, 503, "mode_unavailable"),
     (errors.CircuitOpen, 503, "circuit_open"),
     (errors.DeadlineExceeded, 504, "deadline_exceeded"),

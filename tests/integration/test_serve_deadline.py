@@ -1,0 +1,73 @@
+"""A deadline that a person sets in a header reaches the last token of the model, through any number of agents."""
+
+import time
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+
+from tests.support.serve import free_port
+from three_mode import Agent, LLMConnection, LLMRequest, LLMResponse, Orchestrator, handler
+from three_mode.messages import Chunk
+from three_mode.serve import App, Connected, ServeOptions, serve
+from three_mode.testing import FOREVER, Fault, ScriptedProvider, Turn
+
+WITHIN = 1.0
+SLOW = Turn(text=("word ",) * 500)  # ten seconds of it
+
+
+class Relay(Agent):
+    """Hands a question on to the next one. It names no deadline: that of its own caller is inherited."""
+
+    def __init__(self, to: str) -> None:
+        self.to = to
+
+    def _next(self, request: LLMRequest) -> LLMRequest:
+        return LLMRequest(model=self.to, messages=request.messages)
+
+    @handler(concurrent=8)
+    async def chat_completion(self, request: LLMRequest) -> LLMResponse:
+        reply: LLMResponse = await self.llm.chat_completion(self._next(request))
+        return reply
+
+    @handler(concurrent=8)
+    async def stream_completion(self, request: LLMRequest) -> AsyncIterator[list[Chunk]]:
+        async with self.llm.stream(self._next(request)) as chunks:
+            async for chunk in chunks:
+                yield [chunk]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_through_two_agents_and_a_model_on_the_bus(stream: bool) -> None:
+    port = free_port()
+    async with ScriptedProvider("http/1.1") as provider, Orchestrator(hosts=2) as orc:
+        provider.always(SLOW, fault=Fault(pause=0.02) if stream else Fault(stall_before_head=FOREVER))
+        await orc.model("m", name="remote", base_url=provider.url + "/v1")
+        await orc.spawn(Relay, name="inner", to="agent:remote")
+        await orc.spawn(Relay, name="outer", to="agent:inner")
+        async with (
+            LLMConnection(bus=orc.bus) as llm,
+            serve(App(Connected(llm, orc.bus), ServeOptions(port=port))),
+            httpx.AsyncClient(timeout=20) as http,
+        ):
+            body = {
+                "model": "agent:outer", "stream": stream, "messages": [{"role": "user", "content": "Go on."}]
+            }  # fmt: skip
+            began = time.monotonic()
+            reply = await http.post(
+                f"http://127.0.0.1:{port}/v1/chat/completions",
+                json=body,
+                headers={"three-mode-within": str(WITHIN)},
+            )
+            took = time.monotonic() - began
+            assert took < 8, "the model had ten seconds of words, or an hour of silence"
+            if stream:  # it had begun: the error is its last event, and what came before stays
+                assert reply.status_code == 200
+                assert '"stream_interrupted"' in reply.text
+                assert "did not answer in time" in reply.text
+                assert reply.text.count('"word ') > 5
+            else:
+                assert (reply.status_code, reply.json()["error"]["code"]) == (504, "deadline_exceeded")
+            await provider.until(lambda seen: len(seen.cancelled_requests) == 1)
+            (seen,) = provider.seen
+            assert seen.pieces_sent < 200, "the far model was stopped in the middle"
