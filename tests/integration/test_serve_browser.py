@@ -32,6 +32,17 @@ socket.onerror = () => report({who: WHO, open: false});
 </script>"""
 
 
+# Asks for a streamed answer as any page does: a key in a header, a body of JSON, and the answer read as it comes.
+ASKING = """<!doctype html><title>asks</title><script>
+const report = (what) => fetch("/report", {method: "POST", body: JSON.stringify(what)});
+const body = {model: "echo", stream: true, messages: [{role: "user", content: "good day"}]};
+const headers = {"authorization": "Bearer " + KEY, "content-type": "application/json", "three-mode-within": "5"};
+fetch(URL_OF_CHAT, {method: "POST", headers: headers, body: JSON.stringify(body)})
+  .then(async (reply) => report({status: reply.status, text: await reply.text()}))
+  .catch((error) => report({status: 0, text: String(error)}));
+</script>"""
+
+
 def page(who: str, url: str, protocols: list[str], more: str = "") -> str:
     words = {"URL_OF_EVENTS": url, "PROTOCOLS": protocols, "WHO": who}
     text = PAGE.replace('"LAST"', json.dumps(RESPONSE_COMPLETE))
@@ -81,3 +92,22 @@ async def test_a_browser_reads_the_events(tmp_path: Path) -> None:
             assert "".join(event["data"].get("text", "") for event in events) == "größer als 日本 "
             assert events[0]["data"]["model"] == "echo"
             await until(lambda: len(found.app.events) == 0)  # the page closed its socket
+
+
+@pytest.mark.timeout(180)
+async def test_a_page_asks_if_its_origin_was_named(tmp_path: Path) -> None:
+    async with (
+        site() as elsewhere,
+        site() as ours,
+        endpoint(api_keys=frozenset({KEY}), allowed_origins=frozenset({ours.origin})) as found,
+    ):
+        url = found.url + "/v1/chat/completions"
+        asking = ASKING.replace("URL_OF_CHAT", json.dumps(url)).replace("KEY", json.dumps(KEY))
+        elsewhere.pages["/page"] = asking
+        ours.pages["/page"] = asking + f'<iframe src="{elsewhere.origin}/page"></iframe>'
+        async with browsing(f"{ours.origin}/page", tmp_path):
+            answered, refused = await next_report(ours), await next_report(elsewhere)
+    assert answered["status"] == 200
+    assert answered["text"].endswith("data: [DONE]\n\n")
+    assert refused["status"] == 0, "the browser keeps it from a page that nobody named"
+    assert [request.within for request in found.backend.seen] == [5.0], "and nothing was worked out for it"

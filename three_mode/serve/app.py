@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 
 from three_mode.errors import ThreeModeError
-from three_mode.serve import guard, wire_in, wire_out
+from three_mode.serve import cors, guard, wire_in, wire_out
 from three_mode.serve.asgi import Disconnected, Exchange, Receive, Refused, Scope, Send
 from three_mode.serve.backend import Backend
 from three_mode.serve.chat import Chat
@@ -67,6 +67,7 @@ class App:
         model = ""
         self.metrics.in_flight += 1
         self._idle.clear()
+        exchange.always = cors.named(self.options, exchange.header(b"origin"))
         try:
             model = await self._routed(exchange)
         except Refused as refused:
@@ -93,6 +94,9 @@ class App:
 
     async def _routed(self, exchange: Exchange) -> str:
         """Answers, and says which model did."""
+        if exchange.method == "OPTIONS" and exchange.always:
+            await exchange.answer(200, b"", cors.preflight(exchange.header))
+            return ""
         route = self._routes.get(exchange.path)
         if exchange.path != "/healthz":
             refused = guard.refusal(self.options, exchange.header)

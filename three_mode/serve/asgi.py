@@ -39,6 +39,7 @@ class Exchange:
         self._headers: Headers = scope["headers"]
         self._receive, self._send = receive, send
         self.status = 0  # of the answer, once it began
+        self.always: Headers = ()  # headers that go with the answer, whatever it is
 
     def header(self, name: bytes) -> str | None:
         found = next((value for key, value in self._headers if key == name), None)
@@ -95,7 +96,9 @@ class Exchange:
     async def answer(self, status: int, body: bytes, headers: Headers = (JSON,)) -> None:
         self.status = status
         length = (b"content-length", b"%d" % len(body))
-        await self._send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
+        await self._send(
+            {"type": "http.response.start", "status": status, "headers": [*headers, *self.always, length]}
+        )
         await self._send({"type": "http.response.body", "body": body})
 
     async def refuse(self, refused: Fault) -> None:
@@ -108,7 +111,7 @@ class Exchange:
 
     async def begin(self, headers: Headers) -> None:
         self.status = 200
-        await self._send({"type": "http.response.start", "status": 200, "headers": list(headers)})
+        await self._send({"type": "http.response.start", "status": 200, "headers": [*headers, *self.always]})
 
     async def write(self, data: bytes) -> None:
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
