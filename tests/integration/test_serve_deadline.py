@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 
 import httpx
 import pytest
@@ -37,37 +39,48 @@ class Relay(Agent):
                 yield [chunk]
 
 
-@pytest.mark.parametrize("stream", [False, True])
-async def test_through_two_agents_and_a_model_on_the_bus(stream: bool) -> None:
+@asynccontextmanager
+async def chain(fault: Fault) -> AsyncIterator[tuple[str, ScriptedProvider]]:
+    """The endpoint, an agent that asks an agent that asks a model's agent, which asks a provider: four processes."""
     port = free_port()
     async with ScriptedProvider("http/1.1") as provider, Orchestrator(hosts=2) as orc:
-        provider.always(SLOW, fault=Fault(pause=0.02) if stream else Fault(stall_before_head=FOREVER))
+        provider.always(SLOW, fault=fault)
         await orc.model("m", name="remote", base_url=provider.url + "/v1")
         await orc.spawn(Relay, name="inner", to="agent:remote")
         await orc.spawn(Relay, name="outer", to="agent:inner")
-        async with (
-            LLMConnection(bus=orc.bus) as llm,
-            serve(App(Connected(llm, orc.bus), ServeOptions(port=port))),
-            httpx.AsyncClient(timeout=20) as http,
-        ):
-            body = {
-                "model": "agent:outer", "stream": stream, "messages": [{"role": "user", "content": "Go on."}]
-            }  # fmt: skip
-            began = time.monotonic()
-            reply = await http.post(
-                f"http://127.0.0.1:{port}/v1/chat/completions",
-                json=body,
-                headers={"three-mode-within": str(WITHIN)},
-            )
-            took = time.monotonic() - began
-            assert took < 8, "the model had ten seconds of words, or an hour of silence"
-            if stream:  # it had begun: the error is its last event, and what came before stays
-                assert reply.status_code == 200
-                assert '"stream_interrupted"' in reply.text
-                assert "did not answer in time" in reply.text
-                assert reply.text.count('"word ') > 5
-            else:
-                assert (reply.status_code, reply.json()["error"]["code"]) == (504, "deadline_exceeded")
-            await provider.until(lambda seen: len(seen.cancelled_requests) == 1)
-            (seen,) = provider.seen
-            assert seen.pieces_sent < 200, "the far model was stopped in the middle"
+        async with LLMConnection(bus=orc.bus) as llm:
+            async with serve(App(Connected(llm, orc.bus), ServeOptions(port=port))):
+                yield f"http://127.0.0.1:{port}/v1/chat/completions", provider
+
+
+def body(stream: bool) -> dict[str, Any]:
+    return {"model": "agent:outer", "stream": stream, "messages": [{"role": "user", "content": "Go on."}]}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_through_two_agents_and_a_model_on_the_bus(stream: bool) -> None:
+    fault = Fault(pause=0.02) if stream else Fault(stall_before_head=FOREVER)
+    async with chain(fault) as (url, provider), httpx.AsyncClient(timeout=20) as http:
+        began = time.monotonic()
+        reply = await http.post(url, json=body(stream), headers={"three-mode-within": str(WITHIN)})
+        assert time.monotonic() - began < 8, "the model had ten seconds of words, or an hour of silence"
+        if stream:  # it had begun: the error is its last event, and what came before stays
+            assert reply.status_code == 200
+            assert '"stream_interrupted"' in reply.text
+            assert "did not answer in time" in reply.text
+            assert reply.text.count('"word ') > 5
+        else:
+            assert (reply.status_code, reply.json()["error"]["code"]) == (504, "deadline_exceeded")
+        await provider.until(lambda seen: len(seen.cancelled_requests) == 1)
+        (seen,) = provider.seen
+        assert seen.pieces_sent < 200, "the far model was stopped in the middle"
+
+
+async def test_a_client_that_leaves_stops_the_far_model() -> None:
+    async with chain(Fault(pause=0.02)) as (url, provider), httpx.AsyncClient(timeout=20) as http:
+        async with http.stream("POST", url, json=body(True)) as reply:
+            lines = reply.aiter_lines()
+            while '"word ' not in await anext(lines):
+                pass
+        await provider.until(lambda seen: len(seen.cancelled_requests) == 1)
+        assert provider.seen[0].pieces_sent < 200
