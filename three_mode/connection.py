@@ -20,6 +20,7 @@ from three_mode.calls.accounts import CUSTOM, Account, Accounts
 from three_mode.calls.batch import Outcome, Progress, run_batch
 from three_mode.calls.book import Book, OneCall, new_request_id
 from three_mode.calls.detection import first_available
+from three_mode.calls.embedding import Embedding
 from three_mode.calls.engine import Engine
 from three_mode.calls.guards import Guarding
 from three_mode.calls.health import Health, ask
@@ -28,11 +29,11 @@ from three_mode.calls.streamed import StreamedCall
 from three_mode.channels.human_ai import HumanAI
 from three_mode.channels.local_names import LocalNames
 from three_mode.config import Sources
-from three_mode.dispatcher import LOCAL, Dispatcher, OwnChannel, target_of, unnamed
-from three_mode.errors import ConfigurationError, InvalidRequest, ModeUnavailable, UnsupportedParameter
+from three_mode.dispatcher import HERE, LOCAL, Dispatcher, OwnChannel, target_of, unnamed
+from three_mode.errors import ConfigurationError, InvalidRequest
 from three_mode.handling import current as handled
 from three_mode.handling import time_for
-from three_mode.messages import LLMRequest, LLMResponse
+from three_mode.messages import Embedded, EmbedRequest, LLMRequest, LLMResponse
 from three_mode.modes import CommunicationMode, resolve
 from three_mode.observe.metrics import Metrics
 from three_mode.observe.records import Recorder, RecordOptions
@@ -106,7 +107,7 @@ class LLMConnection:
         options: ConnectionOptions | None = None,
         bus: Any = None,
     ) -> None:
-        """`bus` is a joined `transports.bus.Bus`: with one, `agent:NAME` is a model like any other."""
+        """`bus` is a joined `transports.bus.Bus`, for `agent:NAME`; without one it is the bus that this event loop is on."""
         self._bus = bus
         self._options = options = options or ConnectionOptions()
         self._observe = observe or Observing()
@@ -158,6 +159,9 @@ class LLMConnection:
         self._engine = Engine(
             self._dispatcher, self._accounts, policies, self._guards, self._book, self._cache, self._clock
         )
+        self._embedding = Embedding(
+            self._dispatcher, self._accounts, policies.retry, self._guards, self._book, self._clock
+        )
 
     def __repr__(self) -> str:
         return f"<LLMConnection to {self._provider or 'the first available provider'}>"
@@ -199,19 +203,37 @@ class LLMConnection:
         asked = LLMRequest(messages=[{"role": "user", "content": prompt}], **request)
         return (await self.chat_completion(asked)).content
 
-    async def embed(self, model: str, texts: Sequence[str]) -> list[list[float]]:
-        """A vector for each text, from a model on this computer."""
-        target = target_of(resolve(model, local_names=self._local_names))
-        if target is None or target.provider != LOCAL:
-            raise UnsupportedParameter(
-                f"{model} gives no embeddings here",
-                field="model",
-                model=model,
-                hint="a local model does: gguf:PATH, or tiny",
-            )
-        channel: Any = self._dispatcher.channel(CommunicationMode.AI_PC)
-        vectors: list[list[float]] = await channel.embed(target.model, list(texts))
-        return vectors
+    async def embed(
+        self,
+        model: str | None,
+        texts: str | Sequence[str],
+        *,
+        dimensions: int | None = None,
+        within: float | None = None,
+        extra: dict[str, Any] | None = None,
+    ) -> Embedded:
+        """A vector for each text, from any model that embeds: a provider's, a local one, or an agent.
+
+        There is no fallback to another model: its vectors would mean something else.
+        """
+        self._check_open()
+        request = EmbedRequest(
+            texts=texts, model=model, dimensions=dimensions, within=within, extra=extra or {}
+        )
+        target = await self._embedder(model)
+        return await self._embedding.run(
+            request, target, self._time_of(within, target.provider), self._observe.label
+        )
+
+    async def _embedder(self, model: str | None) -> Target:
+        name = model or self._model
+        target = self._addressed(name, self._mode) if name is not None else None
+        if target is not None:
+            return target
+        provider = await self._named_provider()
+        if name is None:
+            raise InvalidRequest("embed names no model", field="model", provider=provider)
+        return Target(provider, name)
 
     def local_models(self) -> tuple[str, ...]:
         """The names in the catalogue of this computer."""
@@ -260,12 +282,14 @@ class LLMConnection:
         """Each budget and the dollars it has left."""
         return dict(self._book.ledger.left())
 
-    async def prepare(self, model: str) -> None:
-        """Loads a local model now, rather than at the first call; for any other there is nothing to do."""
+    async def prepare(self, model: str) -> bool:
+        """Loads a local model now, rather than at the first call; False for any other, where there is nothing to do."""
         target = target_of(resolve(model, local_names=self._local_names))
         if target is not None and target.provider == LOCAL:
             channel: Any = self._dispatcher.channel(CommunicationMode.AI_PC)
             await channel.load(target.model)
+            return True
+        return False
 
     # Its life
 
@@ -296,21 +320,12 @@ class LLMConnection:
     # Before a call
 
     async def _begin(self, request: LLMRequest) -> tuple[OneCall, list[Target]]:
-        if self._closed:
-            raise ConfigurationError("this connection is closed", hint="make a new LLMConnection")
+        self._check_open()
         began = time.monotonic()
         targets, routed = await self._targets(request)
         first = targets[0]
         profile = self._accounts.profile(first.provider)
-        within = (
-            request.within
-            or self._timeout
-            or self._accounts.settings(first.provider).timeout
-            or self._settings.timeout
-        )
-        within = time_for(
-            within, handled.get()
-        )  # inside an agent's handler: no more than what remains of its call
+        within = self._time_of(request.within, first.provider)
         label = request.metadata.get("label", self._observe.label)
         policy = Call(
             deadline=began + within,
@@ -327,6 +342,15 @@ class LLMConnection:
         self._book.began(one, targets)
         return one, targets
 
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ConfigurationError("this connection is closed", hint="make a new LLMConnection")
+
+    def _time_of(self, asked: float | None, provider: str) -> float:
+        """Seconds of a call; inside an agent's handler no more than what remains of its call."""
+        within = asked or self._timeout or self._accounts.settings(provider).timeout or self._settings.timeout
+        return time_for(within, handled.get())
+
     async def _targets(self, request: LLMRequest) -> tuple[list[Target], str | None]:
         """Who may answer, in order; and the route that said so."""
         name = request.model or self._model or self._settings.model
@@ -334,12 +358,9 @@ class LLMConnection:
         if name is not None:
             if self._router.knows(name):
                 return self._router.order(name, request), name
-            target = target_of(resolve(name, mode, self._local_names))
+            target = self._addressed(name, mode)
             if target is not None:
-                return self._with_fallback(target), None
-            if "://" in name:
-                url, _, named = name.partition("#")
-                return [Target(url, named or "default")], None
+                return (self._with_fallback(target) if target.provider in HERE else [target]), None
         elif mode not in (CommunicationMode.AUTO, CommunicationMode.HUMAN_AI):
             raise unnamed(mode)
         provider = await self._named_provider()
@@ -352,6 +373,14 @@ class LLMConnection:
                 hint=f"set model=, a default model on the connection, or {self._accounts.profile(provider).env_name}_MODEL",
             )
         return self._with_fallback(Target(provider, model)), None
+
+    def _addressed(self, name: str, mode: CommunicationMode) -> Target | None:
+        """The target that a name says by itself; None for the model of a provider that is still to be found."""
+        target = target_of(resolve(name, mode, self._local_names))
+        if target is None and "://" in name:
+            url, _, named = name.partition("#")
+            return Target(url, named or "default")
+        return target
 
     def _with_fallback(self, first: Target) -> list[Target]:
         more = self._policies.fallback.targets
@@ -388,14 +417,10 @@ class LLMConnection:
         return [*self._policies.fallback.targets, *(target for route in routes for target in route.targets)]
 
     def _agent_channel(self) -> OwnChannel:
-        if self._bus is None:
-            raise ModeUnavailable(
-                "there is no bus here to reach an agent",
-                hint="use the `llm` of an orchestrator or an agent, or LLMConnection(bus=orc.bus)",
-            )
+        from three_mode.agents.here import bus_here
         from three_mode.channels.ai_ai import AgentChannel
 
-        return AgentChannel(self._bus)
+        return AgentChannel(self._bus if self._bus is not None else bus_here())
 
     def _local_channel(self) -> OwnChannel:
         from three_mode.channels.ai_pc import LocalChannel

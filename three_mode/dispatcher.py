@@ -9,7 +9,7 @@ from typing import Protocol
 
 from three_mode.channels.channel import Channel, OpenReply
 from three_mode.errors import InvalidRequest
-from three_mode.messages import LLMRequest, LLMResponse
+from three_mode.messages import Embedded, EmbedRequest, LLMRequest, LLMResponse
 from three_mode.modes import Address, CommunicationMode
 from three_mode.policies import Target
 
@@ -55,6 +55,9 @@ class Dispatcher:
 
     async def open(self, target: Target, request: LLMRequest, due: float, deadline: float) -> OpenReply:
         return await self.channel(mode_of(target)).open(target, request, due, deadline)
+
+    async def embed(self, target: Target, request: EmbedRequest, deadline: float) -> Embedded:
+        return await self.channel(mode_of(target)).embed(target, request, deadline)
 
     def channel(self, mode: CommunicationMode) -> Channel:
         make = self._make.get(mode)

@@ -22,7 +22,7 @@ from three_mode.calls.batch import Outcome, Progress
 from three_mode.calls.health import Health
 from three_mode.calls.stream import ReplyStream as AsyncReplyStream
 from three_mode.errors import ConfigurationError
-from three_mode.messages import Chunk, LLMRequest, LLMResponse
+from three_mode.messages import Chunk, Embedded, LLMRequest, LLMResponse
 from three_mode.observe.metrics import Metrics
 from three_mode.policies import Spent
 from three_mode.providers.capabilities import Capabilities
@@ -150,6 +150,12 @@ class LLMConnection:
 
     def ask(self, prompt: str, **request: Any) -> str:
         return _LOOP.run(self._async.ask(prompt, **request))
+
+    def embed(self, model: str | None, texts: str | Sequence[str], **options: Any) -> Embedded:
+        return _LOOP.run(self._async.embed(model, texts, **options))
+
+    def prepare(self, model: str) -> bool:
+        return _LOOP.run(self._async.prepare(model))
 
     def health(self, within: float = 2.0) -> dict[str, Health]:
         return _LOOP.run(self._async.health(within))

@@ -16,6 +16,7 @@ import websockets
 
 from tests.support.serve import Endpoint, endpoint
 from three_mode.serve import Tls
+from transports.http2 import Pool, PoolOptions, Request
 
 USER = [{"role": "user", "content": "good day to you"}]
 
@@ -175,6 +176,43 @@ async def test_limits() -> None:
         assert (
             'three_mode_requests_total{route="/v1/chat/completions",model="other",status="413"} 2' in metrics
         )
+
+
+async def raw(found: Endpoint, head: bytes) -> bytes:
+    """The first line that an HTTP/1.1 client hears who sends just this."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", found.app.options.port)
+    try:
+        writer.write(head)
+        await writer.drain()
+        async with asyncio.timeout(10):
+            return await reader.readline()
+    finally:
+        writer.close()
+
+
+async def test_headers_have_a_limit(running: Endpoint) -> None:
+    start = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n"
+    assert b" 200 " in await raw(running, start + b"x: " + b"y" * 8000 + b"\r\n\r\n")
+    assert b" 431 " in await raw(running, start + b"x: " + b"y" * 200_000 + b"\r\n\r\n")
+    assert b" 431 " in await raw(running, start + b"x: y\r\n" * 20_000 + b"\r\n")
+    async with Pool(PoolOptions(protocol="h2", trust_env=False)) as pool:
+        url = running.url + "/healthz"
+        assert (await pool.fetch(Request.to("GET", url, [(b"x", b"y" * 8000)], b""))).status == 200
+        assert (await pool.fetch(Request.to("GET", url, [(b"x", b"y" * 70_000)], b""))).status == 431
+    assert b" 200 " in await raw(running, start + b"\r\n"), "it goes on for everybody else"
+
+
+async def test_readers_of_events_have_a_limit() -> None:
+    async with endpoint(max_event_readers=1) as found:
+        url = found.url.replace("http", "ws") + "/events"
+        async with websockets.connect(url):
+            await readers(found, 1)
+            async with websockets.connect(url) as second:
+                with pytest.raises(websockets.ConnectionClosed) as closed:
+                    await second.recv()
+                assert closed.value.rcvd is not None
+                assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1013, "too many readers")
+            assert len(found.app.events) == 1
 
 
 async def test_keys_are_asked_for() -> None:

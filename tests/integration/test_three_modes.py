@@ -29,6 +29,7 @@ from three_mode.messages import Finish, Start, Text, UsageUpdate
 from three_mode.modes import CommunicationMode
 from three_mode.policies import FallbackOptions, Policies, Target
 from three_mode.serve import App, Connected, ServeOptions, serve
+from three_mode.testing import ScriptedProvider
 
 ECHO = "Repeat: apple"
 
@@ -149,12 +150,27 @@ async def test_what_is_not_there_says_what_to_do(city: Orchestrator) -> None:
     with pytest.raises(ModeConflict):
         await city.llm.chat_completion(request("agent:brain", mode=CommunicationMode.AI_PC))
     async with LLMConnection() as alone:
-        with pytest.raises(ModeUnavailable, match=r"bus=orc\.bus"):
-            await alone.chat_completion(request("agent:brain"))
         with pytest.raises(InvalidRequest, match="AI_PC needs a model"):
             await alone.chat_completion(
                 LLMRequest(messages=[{"role": "user", "content": "x"}], mode=CommunicationMode.AI_PC)
             )
+
+
+async def test_without_a_bus_of_its_own_a_connection_speaks_on_the_one_that_is_here(
+    city: Orchestrator,
+) -> None:
+    async with LLMConnection() as own:
+        assert (await own.chat_completion(request("agent:echo"))).content == ECHO
+
+    async def elsewhere() -> None:
+        async with LLMConnection() as alone:
+            await alone.chat_completion(request("agent:echo"))
+
+    with pytest.raises(ModeUnavailable, match=r"no bus here .*bus=orc\.bus"):
+        await asyncio.to_thread(asyncio.run, elsewhere())
+    async with Orchestrator(hosts=1), LLMConnection() as torn:
+        with pytest.raises(ModeUnavailable, match=r"several buses here .*bus=orc\.bus"):
+            await torn.chat_completion(request("agent:echo"))
 
 
 async def test_local_answers_when_the_remote_cannot(city: Orchestrator) -> None:
@@ -166,6 +182,20 @@ async def test_local_answers_when_the_remote_cannot(city: Orchestrator) -> None:
         reply = await llm.chat_completion(LLMRequest(messages=[{"role": "user", "content": ECHO}], within=20))
     assert (reply.provider, reply.mode) == (LOCAL, CommunicationMode.AI_PC)
     assert any(step.kind == "switched" for step in reply.steps)
+
+
+async def test_a_remote_model_answers_when_an_agent_or_a_local_one_cannot(city: Orchestrator) -> None:
+    policies = Policies(fallback=FallbackOptions(targets=(Target("custom", "m"),)))
+    async with (
+        ScriptedProvider("http/1.1") as provider,
+        LLMConnection(base_url=provider.url + "/v1", policies=policies, bus=city.bus) as llm,
+    ):
+        assert (await llm.chat_completion(request("tiny"))).mode is CommunicationMode.AI_PC, "local first"
+        assert not provider.seen
+        for model in ("gguf:no/such/file.gguf", "agent:nobody"):
+            reply = await llm.chat_completion(request(model))
+            assert (reply.content, reply.mode) == ("Hello world!", CommunicationMode.HUMAN_AI)
+            assert any(step.kind == "switched" for step in reply.steps)
 
 
 async def test_the_endpoint_serves_agents_and_local_models(city: Orchestrator) -> None:

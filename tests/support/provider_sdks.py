@@ -37,9 +37,10 @@ class Sent:
         return json.dumps(answer).encode()
 
 
-def sent_by(provider: str, call: Callable[[Any], object]) -> Sent:
+def sent_by(provider: str, call: Callable[[Any], object], answer: Body | None = None) -> Sent:
+    """`answer` is for calls that are no chat: what a client cannot read is an error of its own."""
     sent = Sent()
-    answer = _ANSWERS[provider]
+    answer = answer or _ANSWERS[provider]
 
     def new(request: httpx2.Request) -> httpx2.Response:
         return httpx2.Response(

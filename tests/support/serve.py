@@ -18,6 +18,7 @@ from three_mode.errors import (
 )
 from three_mode.messages import (
     Chunk,
+    EmbedRequest,
     Finish,
     LLMRequest,
     LLMResponse,
@@ -42,6 +43,7 @@ class Scripted:
 
     seen: list[LLMRequest] = field(default_factory=list)
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
+    running: int = 0  # answers that never end, being given now
 
     async def chat_completion(self, request: LLMRequest) -> LLMResponse:
         return fold([chunk async for chunk in self._chunks(request)])
@@ -49,11 +51,13 @@ class Scripted:
     def stream(self, request: LLMRequest) -> "ScriptedStream":
         return ScriptedStream(self._chunks(request))
 
-    async def embed(self, model: str, inputs: Sequence[str], within: float | None = None) -> Embedded:
-        if model != "embedder":
-            raise NotFound(f"no model {model!r}")
+    async def embed(self, request: EmbedRequest) -> Embedded:
+        if request.model != "embedder":
+            raise NotFound(f"no model {request.model!r}")
         return Embedded(
-            tuple((float(len(text)), 0.5) for text in inputs), model, Usage(input_tokens=len(inputs))
+            tuple((float(len(text)), 0.5) for text in request.texts),
+            request.model,
+            Usage(input_tokens=len(request.texts)),
         )
 
     async def available_models(self) -> Sequence[ModelInfo]:
@@ -68,6 +72,7 @@ class Scripted:
             raise KeyError("a bug that holds sk-secret in its text")
         yield Start(model=model, provider="scripted")
         if model == "forever":
+            self.running += 1
             try:
                 async with asyncio.timeout(request.within):
                     while True:
@@ -78,6 +83,8 @@ class Scripted:
             except (asyncio.CancelledError, GeneratorExit):
                 self.cancelled.set()
                 raise
+            finally:
+                self.running -= 1
         if model == "tool":
             yield ToolDelta(3, "call_a", "add", '{"x":')
             yield ToolDelta(3, arguments="1}")

@@ -18,7 +18,7 @@ PUBLIC = {
         "Seen", "handler", "join", "on", "replay",
     },
     "three_mode.messages": {
-        "CacheHints", "Chunk", "Finish", "FinishReason", "Folding", "Image", "LLMRequest", "LLMResponse", "Message", "Part",
+        "CacheHints", "Chunk", "EmbedRequest", "Embedded", "Finish", "FinishReason", "Folding", "Image", "LLMRequest", "LLMResponse", "Message", "Part",
         "Reasoning", "ResponseFormat", "Role", "Start", "Step", "Text", "TextDelta", "Thinking", "ThinkingDelta", "Tool",
         "ToolCall", "ToolDelta", "ToolResult", "Usage", "UsageUpdate", "chunks_of", "decode_error", "encode_error", "fold",
         "from_json", "from_msgpack", "to_json", "to_msgpack",

@@ -62,7 +62,7 @@ def test_a_bad_body_names_the_field(fields: dict[str, Any], field: str) -> None:
 
 @given(st.binary(max_size=100) | values.json_values.map(lambda value: json.dumps(value).encode()))
 def test_any_body_is_a_request_or_a_named_error(body: bytes) -> None:
-    for read in (lambda: wire_in.read_chat(body, 1.0), lambda: wire_in.read_embeddings(body)):
+    for read in (lambda: wire_in.read_chat(body, 1.0), lambda: wire_in.read_embeddings(body, 1.0)):
         try:
             read()
         except InvalidRequest:

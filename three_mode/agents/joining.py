@@ -3,7 +3,7 @@
 from types import TracebackType
 from typing import Self
 
-from three_mode.agents import faults
+from three_mode.agents import faults, here
 from three_mode.agents.link import Link
 from three_mode.agents.talking import Talking
 from three_mode.agents.verbs import Voice
@@ -27,6 +27,7 @@ class join(Talking):  # noqa: N801  # reads as the verb it is
             bus = await Bus.join(self.name, self._options)
         except BusError as error:
             raise faults.from_bus(error, self.name, "join") from None
+        here.joined(bus)
         self._link = Link(bus, self._default_within)
         self._voice = Voice(self._link, "")
         return self
@@ -41,4 +42,5 @@ class join(Talking):  # noqa: N801  # reads as the verb it is
         link, self._link = self._link, None
         if link is not None:
             link.close()
+            here.left(link.bus)
             await link.bus.leave()

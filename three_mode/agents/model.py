@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from three_mode.agents.agent import Agent
 from three_mode.agents.declare import handler
-from three_mode.messages import Chunk, LLMRequest, LLMResponse
+from three_mode.messages import Chunk, Embedded, EmbedRequest, LLMRequest, LLMResponse
 
 # As many calls as one model has at once; the engine, or the provider's limiter, decides which of them run.
 AT_ONCE = 1024
@@ -54,8 +54,21 @@ class Model(Agent):
             while batch := await chunks.batch():
                 yield batch
 
+    @handler(concurrent=AT_ONCE)
+    async def embed(self, request: EmbedRequest) -> Embedded:
+        embedded: Embedded = await self._connection.embed(
+            self.source.model,
+            request.texts,
+            dimensions=request.dimensions,
+            within=self._within(request.within),
+            extra=request.extra,
+        )
+        return embedded
+
     def _ours(self, request: LLMRequest) -> LLMRequest:
         """For our model, and within what remains of the caller's time."""
+        return request.addressed(self.source.model, self._within(request.within))
+
+    def _within(self, asked: float | None) -> float | None:
         remaining = self.remaining()
-        within = request.within if remaining == float("inf") else max(0.001, remaining)
-        return request.addressed(self.source.model, within)
+        return asked if remaining == float("inf") else max(0.001, remaining)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self, overload
 
-from three_mode.agents import faults
+from three_mode.agents import faults, here
 from three_mode.agents.agent import Agent
 from three_mode.agents.care import Care
 from three_mode.agents.declare import specs_of
@@ -77,6 +77,7 @@ class Orchestrator(Talking):
             bus = await Bus.join(self.name, self.options.bus)
         except BusError as error:
             raise faults.from_bus(error, self.name, "join") from None
+        here.joined(bus)
         self._link = Link(bus, self.options.default_within)
         self._link.tracer = tracer
         self._voice = Voice(self._link, "orchestrator")
@@ -105,6 +106,7 @@ class Orchestrator(Talking):
         assert self._care is not None
         await self._care.hosts.close(self.options.stop_within)
         link.close()
+        here.left(link.bus)
         await link.bus.leave()
 
     def _config(self, label: str) -> HostConfig:
@@ -232,6 +234,8 @@ def names_of(whom: Whom) -> list[str]:
 
 
 def check_name(name: str) -> str:
-    if not name or any(letter in "/@:." or letter.isspace() for letter in name):
-        raise ConfigurationError(f"{name!r} is no name for a group or role", hint="letters, digits, - and _")
+    if not name or any(letter in "/@:" or letter.isspace() for letter in name):
+        raise ConfigurationError(
+            f"{name!r} is no name for a group or role", hint="letters, digits, - _ and ."
+        )
     return name

@@ -2,9 +2,12 @@
 
 `agent:brain` is any agent of the role `brain`, `agent:scout/7` that one. An agent is a model if it has a handler
 `chat_completion(request: LLMRequest) -> LLMResponse`; one that also has `stream_completion`, which yields lists of chunks, streams.
+One with a handler `embed(request: EmbedRequest) -> Embedded` embeds.
 """
 
 import asyncio
+from collections.abc import Callable
+from typing import Any
 
 from three_mode.agents.link import Link
 from three_mode.agents.model import Model
@@ -14,9 +17,21 @@ from three_mode.calls.replayed import Replayed
 from three_mode.channels.batches import open_batches
 from three_mode.channels.channel import OpenReply
 from three_mode.errors import NoSuchAgent
-from three_mode.messages import LLMRequest, LLMResponse, chunks_of
+from three_mode.messages import Embedded, EmbedRequest, LLMRequest, LLMResponse, chunks_of
 from three_mode.policies import Target
 from transports.bus import Bus
+
+# What an agent that lacks a handler is not, and what makes it so.
+_LACKING = {
+    "chat_completion": (
+        "is no model",
+        "@handler async def chat_completion(self, request: LLMRequest) -> LLMResponse",
+    ),
+    "embed": (
+        "gives no embeddings",
+        "@handler async def embed(self, request: EmbedRequest) -> Embedded, both of three_mode.messages",
+    ),
+}
 
 
 class AgentChannel:
@@ -51,6 +66,15 @@ class AgentChannel:
         # It is there and does not stream: its whole answer is a stream of one piece.
         return Replayed(chunks_of(await self.fetch(target, request, due, deadline)))
 
+    async def embed(self, target: Target, request: EmbedRequest, deadline: float) -> Embedded:
+        ref, within = self._ref(target.model), _within(deadline)
+        asked = msgspec.structs.replace(request, model=None, within=within)
+        try:
+            embedded: Embedded = await ref.ask(Model.embed, asked, within=within)
+        except NoSuchAgent:
+            raise self._explained(target.model, Model.embed) from None
+        return embedded
+
     async def close(self) -> None:
         if self._voice is not None:
             self._voice.link.close()
@@ -60,12 +84,11 @@ class AgentChannel:
             return self._bus.locate(name) is not None
         return any(known.startswith(f"any:{name}@") for known in self._bus.names())
 
-    def _explained(self, name: str) -> NoSuchAgent:
+    def _explained(self, name: str, verb: Callable[..., Any] = Model.chat_completion) -> NoSuchAgent:
         if self._is_there(name):
+            said, hint = _LACKING[verb.__name__]
             return NoSuchAgent(
-                f"the agent {name!r} is no model: it has no handler chat_completion",
-                agent=name,
-                hint="@handler async def chat_completion(self, request: LLMRequest) -> LLMResponse",
+                f"the agent {name!r} {said}: it has no handler {verb.__name__}", agent=name, hint=hint
             )
         return NoSuchAgent(
             f"no agent {name!r} is on the bus",

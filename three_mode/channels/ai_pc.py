@@ -11,7 +11,8 @@ import local_models
 from local_models import LoadOptions, LocalModelError, ModelPool, PieceStream
 from three_mode.channels import ai_pc_wire as wire
 from three_mode.channels.batches import BatchReply, open_batches
-from three_mode.messages import Chunk, LLMRequest, LLMResponse, Start
+from three_mode.errors import DeadlineExceeded, UnsupportedParameter
+from three_mode.messages import Chunk, Embedded, EmbedRequest, LLMRequest, LLMResponse, Start, Usage
 from three_mode.modes import CommunicationMode
 from three_mode.policies import Target
 
@@ -63,12 +64,24 @@ class LocalChannel:
 
         return await open_batches(_batches(stream, lease, target.model), leave, due, target.model)
 
-    async def embed(self, name: str, texts: list[str]) -> list[list[float]]:
+    async def embed(self, target: Target, request: EmbedRequest, deadline: float) -> Embedded:
+        name = target.model
+        for field in ("dimensions", "extra"):
+            if getattr(request, field):
+                raise UnsupportedParameter(
+                    f"a local model embeds without {field}", field=field, provider=wire.PROVIDER, model=name
+                )
         try:
-            async with self._pool.use(name) as model:
-                return await model.embed(texts)
+            async with asyncio.timeout_at(deadline), self._pool.use(name) as model:
+                vectors = await model.embed(request.texts)
+                used = sum([await model.count(text) for text in request.texts])
         except LocalModelError as error:
             raise wire.error_of(error, name) from error
+        except TimeoutError:
+            raise DeadlineExceeded(
+                f"{name}: no vectors came in the time allowed", provider=wire.PROVIDER, model=name
+            ) from None
+        return Embedded(tuple(map(tuple, vectors)), _name(name), Usage(input_tokens=used), wire.PROVIDER)
 
     async def close(self) -> None:
         await self._pool.close()

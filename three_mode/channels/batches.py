@@ -39,11 +39,12 @@ class BatchReply:
         return [] if self._ended else await self._next()
 
     async def _next(self) -> list[Chunk]:
-        batch = await anext(self._batches, None)
-        if batch is None:
-            self._ended = True
-            return []
-        return batch
+        """[] at the end only: a batch with nothing in it is text held back, because it may become a tool call."""
+        async for batch in self._batches:
+            if batch:
+                return batch
+        self._ended = True
+        return []
 
     def close(self) -> None:
         if not self._ended:

@@ -2,7 +2,16 @@
 
 from typing import Protocol
 
-from three_mode.messages import Chunk, LLMRequest, LLMResponse, TextDelta, ThinkingDelta, ToolDelta
+from three_mode.messages import (
+    Chunk,
+    Embedded,
+    EmbedRequest,
+    LLMRequest,
+    LLMResponse,
+    TextDelta,
+    ThinkingDelta,
+    ToolDelta,
+)
 from three_mode.policies import Target
 
 
@@ -25,6 +34,7 @@ class Channel(Protocol):
         self, target: Target, request: LLMRequest, due: float, deadline: float
     ) -> LLMResponse: ...
     async def open(self, target: Target, request: LLMRequest, due: float, deadline: float) -> OpenReply: ...
+    async def embed(self, target: Target, request: EmbedRequest, deadline: float) -> Embedded: ...
 
 
 def is_content(chunk: Chunk) -> bool:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from three_mode.channels.channel import is_content
 from three_mode.errors import BadReply, ConfigurationError, DeadlineExceeded, LLMError
-from three_mode.messages import Chunk, LLMRequest, LLMResponse, fold
+from three_mode.messages import Chunk, Embedded, EmbedRequest, LLMRequest, LLMResponse, fold
 from three_mode.providers.claude_cli import CLIDecoder, failed, invocation
+from three_mode.providers.embeddings import unsupported
 from three_mode.providers.profile import Profile
 from transports.process import ChildFailed, ChildLines, ChildOptions
 
@@ -40,6 +41,9 @@ class CLIEndpoint:
         finally:
             await reply.aclose()
         return fold(chunks)
+
+    async def embed(self, request: EmbedRequest, model: str, deadline: float) -> Embedded:
+        raise unsupported(self.profile, model)
 
     async def open(self, request: LLMRequest, model: str, due: float, deadline: float) -> "CLIReply":
         call = invocation(request, model, self.profile)

@@ -7,7 +7,8 @@ from three_mode.channels.channel import is_content
 from three_mode.channels.http_errors import translated
 from three_mode.config.secret import Secret
 from three_mode.errors import DeadlineExceeded
-from three_mode.messages import Chunk, LLMRequest, LLMResponse, chunks_of
+from three_mode.messages import Chunk, Embedded, EmbedRequest, LLMRequest, LLMResponse, chunks_of
+from three_mode.providers import embeddings
 from three_mode.providers.codec import Codec, Header, Headers, LimitReading, Outgoing
 from transports.http2 import Pool, Request, TimedOut, Timeouts, TransportError, split_url
 from transports.http2.exchange import Exchange
@@ -92,6 +93,13 @@ class HTTPEndpoint:
             if timer is not None:
                 timer.cancel()
         return reply
+
+    async def embed(self, request: EmbedRequest, model: str, deadline: float) -> Embedded:
+        outgoing = embeddings.encode(self.codec.profile, request, model)
+        headers, body = await self._send(outgoing, deadline, model, "total")
+        embedded = embeddings.decode(self.codec.profile, model, body, len(request.texts))
+        self._read_limits(headers)
+        return embedded
 
     async def models(self, deadline: float) -> tuple[str, ...]:
         _, body = await self._send(self.codec.encode_models(), deadline, "", "total")

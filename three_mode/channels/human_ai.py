@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from three_mode.channels.channel import OpenReply
-from three_mode.messages import LLMRequest, LLMResponse
+from three_mode.messages import Embedded, EmbedRequest, LLMRequest, LLMResponse
 from three_mode.policies import Target
 
 
@@ -15,6 +15,7 @@ class Endpoint(Protocol):
 
     async def fetch(self, request: LLMRequest, model: str, due: float, deadline: float) -> LLMResponse: ...
     async def open(self, request: LLMRequest, model: str, due: float, deadline: float) -> OpenReply: ...
+    async def embed(self, request: EmbedRequest, model: str, deadline: float) -> Embedded: ...
     async def models(self, deadline: float) -> tuple[str, ...]: ...
     async def warm(self, within: float) -> None: ...
 
@@ -37,3 +38,6 @@ class HumanAI:
 
     async def open(self, target: Target, request: LLMRequest, due: float, deadline: float) -> OpenReply:
         return await self.endpoint(target.provider).open(request, target.model, due, deadline)
+
+    async def embed(self, target: Target, request: EmbedRequest, deadline: float) -> Embedded:
+        return await self.endpoint(target.provider).embed(request, target.model, deadline)

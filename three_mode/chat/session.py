@@ -31,7 +31,9 @@ class Session:
 
     def run(self) -> None:
         """Until the person leaves."""
-        self._console.print(f"[dim]talking to {escape(self._conversation.model)}; /help for commands[/dim]")
+        self._console.print(
+            f"[dim]talking to {escape(self._conversation.model)}; /help for commands[/dim]", highlight=False
+        )
         while True:
             prefilled, self._prefilled = self._prefilled, ""
             try:
@@ -40,7 +42,7 @@ class Session:
                 self._console.print()
                 return
             except KeyboardInterrupt:
-                self._console.print("[dim](Ctrl-D or /quit to leave)[/dim]")
+                self._console.print("[dim](Ctrl-D or /quit to leave)[/dim]", highlight=False)
                 continue
             if not self.take(line):
                 return
@@ -83,7 +85,7 @@ class Session:
         else:
             self._conversation.undo()
         if stopped:
-            self._console.print(stopped, soft_wrap=True)
+            self._console.print(stopped, soft_wrap=True, highlight=False)
         self._console.print(_footer(response, first, time.perf_counter() - started), highlight=False)
         return folding.has_content
 

@@ -6,13 +6,13 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
 from three_mode import sync
 from three_mode.chat import Conversation, Session
-from three_mode.errors import ConfigurationError, ThreeModeError
+from three_mode.cli.joining import join
+from three_mode.errors import ThreeModeError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,12 +32,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     console = Console()
     try:
-        bus = sync.run(_join(options.bus)) if options.bus else None
+        bus = sync.run(join(options.bus, "chat")) if options.bus else None
         with sync.LLMConnection(options.provider, base_url=options.base_url, bus=bus) as connection:
             conversation = Conversation(options.model, options.system, options.within)
             if options.say is not None:
                 text = sys.stdin.read() if options.say == "-" else options.say
                 return 0 if Session(connection, conversation, console, _nobody).ask(text) else 1
+            with console.status(
+                f"loading {options.model}"
+            ):  # so that the first answer's time is the model's own
+                connection.prepare(options.model)
             Session(connection, conversation, console, _reader()).run()
         if bus is not None:
             sync.run(bus.leave())
@@ -45,15 +49,6 @@ def run(options: argparse.Namespace) -> int:
         Console(stderr=True).print(f"[red]three-mode chat:[/red] {error}", soft_wrap=True)
         return 1
     return 0
-
-
-async def _join(name: str) -> Any:
-    from transports.bus import Bus, BusError, BusOptions
-
-    try:
-        return await Bus.join(name, BusOptions(create=False, label="chat"))
-    except BusError as error:
-        raise ConfigurationError(f"cannot join the bus {name!r}: {error}") from None
 
 
 def _nobody(prompt: str, prefilled: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
+from three_mode.cli.joining import join
 from three_mode.errors import ConfigurationError, ThreeModeError
 from three_mode.serve import App, Connected, ServeOptions, Tls, serve
 from three_mode.serve.happenings import tell_of_agents, tell_of_providers
@@ -86,21 +87,22 @@ def _keys(path: Path | None) -> frozenset[str]:
 
 async def _serve(options: argparse.Namespace, settings: ServeOptions, console: Console) -> None:
     from three_mode.connection import LLMConnection
-    from transports.bus import Bus, BusError, BusOptions
 
     async with AsyncExitStack() as stack:
         bus = None
         if options.bus:
-            try:
-                bus = await Bus.join(options.bus, BusOptions(create=False, label="serve"))
-            except BusError as error:
-                raise ConfigurationError(f"cannot join the bus {options.bus!r}: {error}") from None
+            bus = await join(options.bus, "serve")
             stack.push_async_callback(bus.leave)
         connection = LLMConnection(options.provider, base_url=options.base_url, bus=bus)
         stack.push_async_callback(connection.close)
         if options.model:
             with console.status(f"loading {options.model}"):
-                await connection.prepare(options.model)
+                found = await connection.prepare(options.model)
+            if not found:
+                raise ConfigurationError(
+                    f"{options.model!r} is no local model",
+                    hint="`three-mode models` lists them; a provider's models need no --model",
+                )
         app = App(Connected(connection, bus), settings)
         if bus is not None:
             stack.callback(tell_of_agents(bus, app.events).close)

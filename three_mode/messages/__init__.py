@@ -1,6 +1,7 @@
 """Requests, messages, answers, chunks and usage: the values that travel down every mode."""
 
 from three_mode.messages.chunks import Chunk, Finish, Start, TextDelta, ThinkingDelta, ToolDelta, UsageUpdate
+from three_mode.messages.embedding import Embedded, EmbedRequest
 from three_mode.messages.folding import Folding, chunks_of, fold
 from three_mode.messages.message import Message, Role
 from three_mode.messages.options import CacheHints, Reasoning, ResponseFormat, Tool
@@ -11,7 +12,7 @@ from three_mode.messages.usage import Usage
 from three_mode.messages.wire import decode_error, encode_error, from_json, from_msgpack, to_json, to_msgpack
 
 __all__ = [
-    "CacheHints", "Chunk", "Finish", "FinishReason", "Folding", "Image", "LLMRequest", "LLMResponse", "Message", "Part",
+    "CacheHints", "Chunk", "EmbedRequest", "Embedded", "Finish", "FinishReason", "Folding", "Image", "LLMRequest", "LLMResponse", "Message", "Part",
     "Reasoning", "ResponseFormat", "Role", "Start", "Step", "Text", "TextDelta", "Thinking", "ThinkingDelta", "Tool",
     "ToolCall", "ToolDelta", "ToolResult", "Usage", "UsageUpdate", "chunks_of", "decode_error", "encode_error", "fold",
     "from_json", "from_msgpack", "to_json", "to_msgpack",

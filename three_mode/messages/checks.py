@@ -110,25 +110,32 @@ def option(value: Any, name: str) -> Option:
 
 
 def check_numbers(request: Any) -> None:
-    for name, low, high in (("temperature", 0.0, math.inf), ("top_p", 0.0, 1.0), ("within", 0.0, math.inf)):
-        value = getattr(request, name)
-        if value is None:
-            continue
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise InvalidRequest(f"{name} is a finite number, not {value!r}", field=name)
-        if not low <= value <= high or (name == "within" and value == 0):
-            bounds = (
-                "above 0" if name == "within" else "at least 0" if high == math.inf else "between 0 and 1"
-            )
-            raise InvalidRequest(f"{name} is {bounds}, not {value!r}", field=name)
-    for name, least in (("max_tokens", 1), ("seed", None)):
-        value = getattr(request, name)
-        if value is None:
-            continue
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise InvalidRequest(f"{name} is a whole number, not {value!r}", field=name)
-        if least is not None and value < least:
-            raise InvalidRequest(f"{name} is at least {least}, not {value}", field=name)
+    check_number(request, "temperature", 0.0)
+    check_number(request, "top_p", 0.0, 1.0)
+    check_number(request, "within", 0.0)
+    check_count(request, "max_tokens", 1)
+    check_count(request, "seed", None)
+
+
+def check_number(request: Any, name: str, low: float, high: float = math.inf) -> None:
+    value = getattr(request, name)
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise InvalidRequest(f"{name} is a finite number, not {value!r}", field=name)
+    if not low <= value <= high or (name == "within" and value == 0):
+        bounds = "above 0" if name == "within" else "at least 0" if high == math.inf else "between 0 and 1"
+        raise InvalidRequest(f"{name} is {bounds}, not {value!r}", field=name)
+
+
+def check_count(request: Any, name: str, least: int | None) -> None:
+    value = getattr(request, name)
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InvalidRequest(f"{name} is a whole number, not {value!r}", field=name)
+    if least is not None and value < least:
+        raise InvalidRequest(f"{name} is at least {least}, not {value}", field=name)
 
 
 def check_tool_choice(request: Any) -> None:

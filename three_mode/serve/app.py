@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 
 from three_mode.errors import ThreeModeError
-from three_mode.serve import guard, wire_in, wire_out
+from three_mode.serve import cors, guard, wire_in, wire_out
 from three_mode.serve.asgi import Disconnected, Exchange, Receive, Refused, Scope, Send
 from three_mode.serve.backend import Backend
 from three_mode.serve.chat import Chat
@@ -67,6 +67,7 @@ class App:
         model = ""
         self.metrics.in_flight += 1
         self._idle.clear()
+        exchange.always = cors.named(self.options, exchange.header(b"origin"))
         try:
             model = await self._routed(exchange)
         except Refused as refused:
@@ -93,6 +94,9 @@ class App:
 
     async def _routed(self, exchange: Exchange) -> str:
         """Answers, and says which model did."""
+        if exchange.method == "OPTIONS" and exchange.always:
+            await exchange.answer(200, b"", cors.preflight(exchange.header))
+            return ""
         route = self._routes.get(exchange.path)
         if exchange.path != "/healthz":
             refused = guard.refusal(self.options, exchange.header)
@@ -144,12 +148,13 @@ class App:
     async def _embed(self, exchange: Exchange) -> str:
         self._admit()
         within = self._within(exchange)
-        asked = wire_in.read_embeddings(await exchange.body(self.options.max_body))
+        asked, as_base64 = wire_in.read_embeddings(await exchange.body(self.options.max_body), within)
+        model = asked.model or ""
         async with exchange.while_connected():
-            embedded = await self._backend.embed(asked.model, asked.inputs, within)
-        self.metrics.used(asked.model, embedded.usage)
-        await exchange.answer(200, wire_out.embeddings(embedded, asked.base64))
-        return asked.model
+            embedded = await self._backend.embed(asked)
+        self.metrics.used(model, embedded.usage)
+        await exchange.answer(200, wire_out.embeddings(embedded, as_base64))
+        return model
 
     async def _models(self, exchange: Exchange) -> str:
         await exchange.answer(200, wire_out.models(await self._backend.available_models(), self._started))

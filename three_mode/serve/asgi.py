@@ -42,6 +42,7 @@ class Exchange:
         )  # of a name given twice, the first
         self._receive, self._send = receive, send
         self.status = 0  # of the answer, once it began
+        self.always: Headers = ()  # headers that go with the answer, whatever it is
 
     def header(self, name: bytes) -> str | None:
         found = self._headers.get(name)
@@ -78,7 +79,9 @@ class Exchange:
     async def answer(self, status: int, body: bytes, headers: Headers = (JSON,)) -> None:
         self.status = status
         length = (b"content-length", b"%d" % len(body))
-        await self._send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
+        await self._send(
+            {"type": "http.response.start", "status": status, "headers": [*headers, *self.always, length]}
+        )
         await self._send({"type": "http.response.body", "body": body})
 
     async def refuse(self, refused: Fault) -> None:
@@ -91,7 +94,7 @@ class Exchange:
 
     async def begin(self, headers: Headers) -> None:
         self.status = 200
-        await self._send({"type": "http.response.start", "status": 200, "headers": list(headers)})
+        await self._send({"type": "http.response.start", "status": 200, "headers": [*headers, *self.always]})
 
     async def write(self, data: bytes) -> None:
         await self._send({"type": "http.response.body", "body": data, "more_body": True})

@@ -6,7 +6,7 @@ from typing import Protocol, Self
 
 from msgspec import Struct
 
-from three_mode.messages import Chunk, LLMRequest, LLMResponse, Usage
+from three_mode.messages import Chunk, Embedded, EmbedRequest, LLMRequest, LLMResponse
 
 
 class ModelInfo(Struct, frozen=True):
@@ -14,14 +14,6 @@ class ModelInfo(Struct, frozen=True):
 
     id: str
     owned_by: str = "three-mode"
-
-
-class Embedded(Struct, frozen=True):
-    """Vectors, in the order of the inputs."""
-
-    vectors: tuple[tuple[float, ...], ...]
-    model: str
-    usage: Usage = Usage()
 
 
 class Stream(Protocol):
@@ -43,6 +35,6 @@ class Backend(Protocol):
 
     def stream(self, request: LLMRequest) -> Stream: ...
 
-    async def embed(self, model: str, inputs: Sequence[str], within: float | None = None) -> Embedded: ...
+    async def embed(self, request: EmbedRequest) -> Embedded: ...
 
     async def available_models(self) -> Sequence[ModelInfo]: ...

@@ -1,16 +1,17 @@
 """A connection as what the endpoint hands out: providers' models, local ones, and agents by name."""
 
-import asyncio
 from collections.abc import Sequence
+from typing import TypeVar
 
 import msgspec
 
 from three_mode.connection import LLMConnection
-from three_mode.errors import DeadlineExceeded, ThreeModeError
-from three_mode.messages import LLMRequest, LLMResponse, Usage
-from three_mode.serve.backend import Embedded, ModelInfo, Stream
+from three_mode.errors import ThreeModeError
+from three_mode.messages import Embedded, EmbedRequest, LLMRequest, LLMResponse
+from three_mode.serve.backend import ModelInfo, Stream
 from transports.bus import Bus
 
+Asked = TypeVar("Asked", LLMRequest, EmbedRequest)
 LISTED_WITHIN = 2.0  # seconds that a provider has to say which models it has
 
 
@@ -26,16 +27,13 @@ class Connected:
     def stream(self, request: LLMRequest) -> Stream:
         return self._connection.stream(self._addressed(request))
 
-    async def embed(self, model: str, inputs: Sequence[str], within: float | None = None) -> Embedded:
-        try:
-            async with asyncio.timeout(within):
-                vectors = await self._connection.embed(model, inputs)
-        except TimeoutError:
-            raise DeadlineExceeded(f"{model}: no vectors in the time allowed", model=model) from None
-        words = sum(len(text.split()) for text in inputs)
-        return Embedded(tuple(map(tuple, vectors)), model, Usage(input_tokens=words))
+    async def embed(self, request: EmbedRequest) -> Embedded:
+        asked = self._addressed(request)
+        return await self._connection.embed(
+            asked.model, asked.texts, dimensions=asked.dimensions, within=asked.within, extra=asked.extra
+        )
 
-    def _addressed(self, request: LLMRequest) -> LLMRequest:
+    def _addressed(self, request: Asked) -> Asked:
         """A client may leave `agent:` out, since from where it stands there is no bus: a role that is there is meant first."""
         model = request.model or ""
         if self._bus is None or ":" in model or model not in _roles(self._bus):

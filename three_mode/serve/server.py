@@ -3,12 +3,14 @@
 import asyncio
 import logging
 import signal
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 from three_mode.errors import ConfigurationError, MissingExtra
 from three_mode.serve.app import App
+from three_mode.serve.options import ServeOptions
 
 log = logging.getLogger("three_mode.serve")
 
@@ -16,6 +18,7 @@ log = logging.getLogger("three_mode.serve")
 @asynccontextmanager
 async def serve(app: App) -> AsyncIterator[None]:
     """Listens while the block runs; then drains."""
+    _check_free(app.options)
     server = _granian(app)
     listening = asyncio.create_task(server.serve(), name="three-mode serve")
     try:
@@ -40,6 +43,21 @@ async def until_signalled() -> None:
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
+
+
+def _check_free(options: ServeOptions) -> None:
+    """The server below would share a port with whoever has it, or lose it in silence, and clients would reach the other one."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(
+            options.host, options.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot listen on {options.host}:{options.port}: {error.strerror}", hint="choose another --port"
+        ) from None
 
 
 def _granian(app: App) -> Any:
@@ -79,5 +97,5 @@ async def _answers(app: App, listening: "asyncio.Task[None]") -> None:
         writer.close()
         return
     raise ConfigurationError(
-        f"cannot listen on {app.options.host}:{app.options.port}", hint="is the port taken?"
+        f"cannot listen on {app.options.host}:{app.options.port}", hint="choose another --port"
     )

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from three_mode.errors import InvalidRequest, UnsupportedParameter
-from three_mode.messages import CacheHints, LLMRequest
+from three_mode.messages import CacheHints, EmbedRequest, LLMRequest
 
 # Their name -> ours, for fields that mean the same.
 _SAME = {
@@ -28,14 +28,6 @@ class Asked(Struct, frozen=True):
     request: LLMRequest
     stream: bool = False
     include_usage: bool = False
-
-
-class EmbeddingAsked(Struct, frozen=True):
-    """A request for embeddings."""
-
-    model: str
-    inputs: tuple[str, ...]
-    base64: bool = False
 
 
 def read_chat(body: bytes, within: float) -> Asked:
@@ -69,19 +61,24 @@ def read_chat(body: bytes, within: float) -> Asked:
     return Asked(LLMRequest(**fields), stream, bool(options.get("include_usage")))
 
 
-def read_embeddings(body: bytes) -> EmbeddingAsked:
-    """The body of `/v1/embeddings`: a text or several; tokens are not taken, as they belong to one tokenizer."""
+def read_embeddings(body: bytes, within: float) -> tuple[EmbedRequest, bool]:
+    """The body of `/v1/embeddings`: a text or several, and whether the vectors are wanted in base64.
+
+    Tokens are not taken, as they belong to one tokenizer."""
     data = _object(body)
-    model, given = data.get("model"), data.get("input")
+    model, given = data.pop("model", None), data.pop("input", None)
     if not isinstance(model, str) or not model:
         raise InvalidRequest("the request names no model", field="model", hint="GET /v1/models lists them")
     texts = [given] if isinstance(given, str) else given
     if not isinstance(texts, Sequence) or not texts or not all(isinstance(text, str) for text in texts):
         raise InvalidRequest("input is a text, or a list of texts that is not empty", field="input")
-    encoding = data.get("encoding_format") or "float"
+    encoding = data.pop("encoding_format", None) or "float"
     if encoding not in ("float", "base64"):
         raise InvalidRequest("encoding_format is float or base64", field="encoding_format")
-    return EmbeddingAsked(model, tuple(texts), encoding == "base64")
+    dimensions = data.pop("dimensions", None)
+    extra = {name: value for name, value in data.items() if value is not None}
+    asked = EmbedRequest(texts=texts, model=model, dimensions=dimensions, within=within, extra=extra)
+    return asked, encoding == "base64"
 
 
 def _object(body: bytes) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import msgspec
 
 from three_mode.messages import (
     Chunk,
+    Embedded,
     Finish,
     LLMResponse,
     Start,
@@ -20,7 +21,7 @@ from three_mode.messages import (
     Usage,
     UsageUpdate,
 )
-from three_mode.serve.backend import Embedded, ModelInfo
+from three_mode.serve.backend import ModelInfo
 
 encode = msgspec.json.encode
 

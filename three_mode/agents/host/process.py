@@ -7,7 +7,7 @@ import signal
 import sys
 from typing import Any
 
-from three_mode.agents import spawning
+from three_mode.agents import here, spawning
 from three_mode.agents.codec import encode
 from three_mode.agents.host.lines import HostConfig
 from three_mode.agents.host.service import HostService
@@ -43,6 +43,7 @@ async def serve(config: HostConfig, fd: int) -> None:
 
     options = BusOptions(label=config.label, create=False, on_error=bus_failed, **config.bus_options)
     bus = await Bus.join(config.bus, options)
+    here.joined(bus)
     link = Link(bus, config.default_within)
     links.append(link)
     if config.tracer:

@@ -1,7 +1,7 @@
 """Which provider's words a request is answered in: the path says it."""
 
 from three_mode.testing.script import Answer, Seen, Turn
-from three_mode.testing.wire import anthropic, gemini, ollama, openai
+from three_mode.testing.wire import anthropic, embeddings, gemini, ollama, openai
 from three_mode.testing.wire.events import document
 
 
@@ -15,6 +15,12 @@ def render(turn: Turn, seen: Seen) -> Answer:
         return gemini.render(turn, seen)
     if path.endswith("/api/chat"):
         return ollama.render(turn, seen)
+    if path.endswith("/embeddings"):
+        return embeddings.openai(turn, seen)
+    if path.endswith(":batchEmbedContents"):
+        return embeddings.gemini(turn, seen)
+    if path.endswith("/api/embed"):
+        return embeddings.ollama(turn, seen)
     return document(
         openai.error(f"the scripted provider has no path {path}", "invalid_request_error"), status=404
     )

@@ -1,0 +1,82 @@
+"""`three-mode serve` as a person starts it: what it refuses, and what it says then; and a start beyond loopback that is allowed."""
+
+import asyncio
+import socket
+import ssl
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+import trustme
+
+from tests.support.serve import free_port
+from tests.support.serve_load import serving
+
+KEY = "a-key-of-the-test"  # pragma: allowlist secret
+
+
+async def refused(*arguments: str) -> str:
+    """What it says when it does not start."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "three_mode.cli", "serve", *arguments, stderr=asyncio.subprocess.PIPE
+    )
+    try:
+        _, said = await asyncio.wait_for(process.communicate(), 30)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
+    assert process.returncode == 1, said
+    return " ".join(said.decode().split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--host", "0.0.0.0"), "needs an API key and TLS"),
+        (("--certificate", "cert.pem"), "--certificate and --key go together"),
+        (("--certificate", "no.pem", "--key", "no.pem"), "no such file: no.pem"),
+        (("--model", "nosuch"), "'nosuch' is no local model"),
+        (("--bus", "nosuch"), "cannot join the bus 'nosuch'"),
+    ],
+)
+async def test_what_cannot_be_is_said(arguments: tuple[str, ...], said: str) -> None:
+    assert said in await refused("--port", str(free_port()), *arguments)
+
+
+async def test_a_port_that_is_taken_is_not_shared() -> None:
+    """Neither with a stranger, who would get our clients' keys, nor with another endpoint."""
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+        port = stranger.getsockname()[1]
+        assert f"cannot listen on 127.0.0.1:{port}" in await refused("--port", str(port))
+    port = free_port()
+    async with serving(port):
+        assert f"cannot listen on 127.0.0.1:{port}" in await refused("--port", str(port))
+
+
+async def test_beyond_loopback_with_a_key_and_tls(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1")
+    issued.private_key_pem.write_to_path(tmp_path / "key.pem")
+    issued.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    keys = tmp_path / "keys"
+    keys.write_text(f"{KEY}\n\nanother\n")
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    port = free_port()
+    arguments = (
+        "--host",
+        "0.0.0.0",
+        "--api-key-file",
+        str(keys),
+        "--certificate",
+        str(tmp_path / "cert.pem"),
+    )
+    async with (
+        serving(port, *arguments, "--key", str(tmp_path / "key.pem")),
+        httpx.AsyncClient(base_url=f"https://127.0.0.1:{port}", verify=context) as http,
+    ):
+        assert (await http.get("/v1/models")).status_code == 401
+        found = await http.get("/v1/models", headers={"authorization": f"Bearer {KEY}"})
+        assert "tiny" in {model["id"] for model in found.json()["data"]}

@@ -1,0 +1,67 @@
+"""Texts to vectors: what is asked of a model that embeds, and what it gives back; one pair of values for every mode."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import force_setattr
+
+from three_mode.errors import InvalidRequest
+from three_mode.messages import checks
+from three_mode.messages.usage import Usage
+
+
+class EmbedRequest(Struct, frozen=True, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
+    """`dimensions` shortens the vectors, where the model can. `within` is the deadline in seconds; `extra` goes to the
+    provider as it is."""
+
+    texts: tuple[str, ...]
+    model: str | None = None
+    dimensions: int | None = None
+    within: float | None = None
+    extra: dict[str, Any] = {}
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            texts: Sequence[str],
+            model: str | None = None,
+            dimensions: int | None = None,
+            within: float | None = None,
+            extra: dict[str, Any] = ...,
+        ) -> None: ...
+
+    def __post_init__(self) -> None:
+        force_setattr(self, "texts", _texts(self.texts))
+        checks.model(self.model)
+        checks.check_number(self, "within", 0.0)
+        checks.check_count(self, "dimensions", 1)
+        checks.check_json(self.extra, "extra")
+
+
+class Embedded(Struct, frozen=True, omit_defaults=True):
+    """Vectors, in the order of the texts; it can be used as the sequence of them."""
+
+    vectors: tuple[tuple[float, ...], ...]
+    model: str = ""
+    usage: Usage = Usage()
+    provider: str = ""
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def __iter__(self) -> Iterator[tuple[float, ...]]:
+        return iter(self.vectors)
+
+    def __getitem__(self, index: int) -> tuple[float, ...]:
+        return self.vectors[index]
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    """One text, or several; a string is one text and never its letters."""
+    texts = (value,) if isinstance(value, str) else value
+    if not isinstance(texts, Sequence) or not texts or not all(isinstance(text, str) for text in texts):
+        raise InvalidRequest("a text, or a list of texts that is not empty, is to be embedded", field="texts")
+    return tuple(texts)

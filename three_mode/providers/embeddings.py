@@ -1,0 +1,117 @@
+"""Embeddings at providers: the request and the reply of each wire format that has them. Pure, as the codecs are."""
+
+import base64
+import struct
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import quote
+
+from three_mode.errors import InvalidRequest, UnsupportedParameter
+from three_mode.messages import Embedded, EmbedRequest, Usage
+from three_mode.providers.codec import Outgoing
+from three_mode.providers.pieces import JSON_HEADERS, count_of, encode_json, reading
+from three_mode.providers.profile import Profile
+from three_mode.providers.refusals import bad_reply
+
+Vector = tuple[float, ...]
+
+
+def encode(profile: Profile, request: EmbedRequest, model: str) -> Outgoing:
+    """What to send; each text gets a vector of its own."""
+    if profile.wire == "openai":
+        path, body = "/embeddings", _openai(request, model)
+    elif profile.wire == "gemini":
+        name = model if model.startswith(("models/", "tunedModels/")) else f"models/{model}"
+        path, body = f"/{quote(name)}:batchEmbedContents", _gemini(request, name)
+    elif profile.wire == "ollama":
+        path, body = "/api/embed", _plain(request, model)
+    else:
+        raise unsupported(profile, model)
+    return Outgoing("POST", path, encode_json(body), JSON_HEADERS)
+
+
+def decode(profile: Profile, model: str, body: bytes, count: int) -> Embedded:
+    """As many vectors as there were texts, in their order; anything else is a `BadReply`."""
+    read = {"openai": _read_openai, "gemini": _read_gemini, "ollama": _read_ollama}[profile.wire]
+    vectors, tokens = reading(profile, read, body, "list of embeddings")
+    if len(vectors) != count:
+        raise bad_reply(profile, f"{len(vectors)} embeddings came for {count} texts")
+    return Embedded(vectors, model, Usage(input_tokens=tokens), profile.name)
+
+
+def unsupported(profile: Profile, model: str) -> UnsupportedParameter:
+    return UnsupportedParameter(
+        f"{profile.name} has no embeddings",
+        field="model",
+        provider=profile.name,
+        model=model,
+        hint="openai, gemini and ollama have, and local models: gguf:PATH, or tiny",
+    )
+
+
+def _plain(request: EmbedRequest, model: str) -> dict[str, Any]:
+    body: dict[str, Any] = {"model": model, "input": request.texts}
+    if request.dimensions is not None:
+        body["dimensions"] = request.dimensions
+    return _with_extra(body, request)
+
+
+def _openai(request: EmbedRequest, model: str) -> dict[str, Any]:
+    """In base64 a vector is a quarter of its decimals; a host that does not know the field sends decimals all the same."""
+    body = _plain(request, model)
+    body.setdefault("encoding_format", "base64")
+    return body
+
+
+def _gemini(request: EmbedRequest, name: str) -> dict[str, Any]:
+    each: dict[str, Any] = {}
+    if request.dimensions is not None:
+        each["outputDimensionality"] = request.dimensions
+    return {
+        "requests": [
+            _with_extra(
+                {"content": {"parts": [{"text": text}], "role": "user"}, "model": name, **each}, request
+            )
+            for text in request.texts
+        ]
+    }
+
+
+def _with_extra(body: dict[str, Any], request: EmbedRequest) -> dict[str, Any]:
+    for key, value in request.extra.items():
+        if key in body:
+            raise InvalidRequest(
+                f"extra.{key} contradicts what the request says itself",
+                field=f"extra.{key}",
+                hint="set it in one place only",
+            )
+        body[key] = value
+    return body
+
+
+def _read_openai(reply: Any) -> tuple[tuple[Vector, ...], int]:
+    items = sorted(reply["data"], key=lambda item: count_of(item.get("index")))
+    usage = reply.get("usage") or {}
+    return tuple(_vector(item["embedding"]) for item in items), count_of(usage.get("prompt_tokens"))
+
+
+def _read_gemini(reply: Any) -> tuple[tuple[Vector, ...], int]:
+    usage = reply.get("usageMetadata") or {}
+    return tuple(_vector(item["values"]) for item in reply["embeddings"]), count_of(
+        usage.get("promptTokenCount")
+    )
+
+
+def _read_ollama(reply: Any) -> tuple[tuple[Vector, ...], int]:
+    return tuple(map(_vector, reply["embeddings"])), count_of(reply.get("prompt_eval_count"))
+
+
+def _vector(given: str | Sequence[Any]) -> Vector:
+    if isinstance(given, str):
+        data = base64.b64decode(given, validate=True)
+        if len(data) % 4:
+            raise ValueError("an embedding in base64 is 32-bit floats")
+        return struct.unpack(f"<{len(data) // 4}f", data)
+    if not all(isinstance(number, int | float) and not isinstance(number, bool) for number in given):
+        raise TypeError("an embedding is numbers")
+    return tuple(map(float, given))
