@@ -8,9 +8,8 @@ Which provider, model and key, where it is not said here: see config/settings.py
 """
 
 import asyncio
-import inspect
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +22,7 @@ from three_mode.calls.detection import first_available
 from three_mode.calls.engine import Engine
 from three_mode.calls.guards import Guarding
 from three_mode.calls.health import Health, ask
+from three_mode.calls.hooks import EachHook, Hook, hooked
 from three_mode.calls.stream import ReplyStream
 from three_mode.calls.streamed import StreamedCall
 from three_mode.channels.human_ai import HumanAI
@@ -58,13 +58,15 @@ from transports.http2 import Pool, PoolOptions
 
 __all__ = ["Account", "ConnectionOptions", "Health", "LLMConnection", "Observing", "Progress", "ReplyStream"]
 
-Hook = Callable[[LLMResponse], LLMResponse | Awaitable[LLMResponse]]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observing:
-    """What is told of calls. `label` names who pays, where a request's metadata does not; `after` may change a whole reply
-    (a stream's pieces have gone out by then, and are left as they are)."""
+    """What is told of calls, and what may be changed in replies. `label` names who pays, where a request's metadata does not.
+
+    `after` gets each reply when it is whole, and gives the one that the caller sees: of a stream that is `response()`, because the
+    pieces have gone out by then. `each` gets every piece of a stream (text, thinking, a tool call's) before its reader does, and
+    gives the one to pass on, or None for nothing. The cache keeps what the provider said, so that both run on what comes out of it too.
+    """
 
     records: RecordOptions | None = None
     spans: bool = False
@@ -72,6 +74,7 @@ class Observing:
     log_content: bool = False
     label: str | None = None
     after: Hook | None = None
+    each: EachHook | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,8 +173,7 @@ class LLMConnection:
         try:
             reply = await self._engine.complete(one, targets)
             if self._observe.after is not None:
-                changed = self._observe.after(reply)
-                reply = await changed if inspect.isawaitable(changed) else changed
+                reply = await hooked(self._observe.after, reply)
         except BaseException as error:
             self._book.failed(one, error)
             raise
@@ -180,8 +182,9 @@ class LLMConnection:
 
     def stream(self, request: LLMRequest) -> ReplyStream:
         """Chunks as they come. An error before the first content is raised as such; after it, `StreamInterrupted`."""
+        after, each = self._observe.after, self._observe.each
         return ReplyStream(
-            StreamedCall(request, self._begin, self._engine, self._book, self._accounts.profile)
+            StreamedCall(request, self._begin, self._engine, self._book, self._accounts.profile, after, each)
         )
 
     async def batch(
@@ -282,6 +285,7 @@ class LLMConnection:
         if self._closed:
             return
         self._closed = True
+        self._engine.close()
         self._guards.close()
         if self._detecting is not None and not self._detecting.done():
             self._detecting.cancel()

@@ -33,7 +33,6 @@ class OneCall:
     target: Target | None = None
     first_content: float | None = None
     span: Span | None = None
-    reserved: Decimal = Decimal(0)
 
     @property
     def mode(self) -> CommunicationMode:

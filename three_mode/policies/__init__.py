@@ -7,16 +7,17 @@ from three_mode.policies.cache import CacheOptions, MemoryCache, ResponseCache, 
 from three_mode.policies.cache_file import FileCache
 from three_mode.policies.clock import Clock, MonotonicClock
 from three_mode.policies.coalesce import Coalescer
+from three_mode.policies.coalesce_streams import SharedStreams
 from three_mode.policies.hedge import hedged
 from three_mode.policies.limiter import AdaptiveLimiter, LimiterOptions
-from three_mode.policies.options import FallbackOptions, HedgeOptions, Policies
+from three_mode.policies.options import CoalesceOptions, FallbackOptions, HedgeOptions, Policies
 from three_mode.policies.prices import Price, PriceList, Prices
 from three_mode.policies.retry import RetryOptions, backoff, wait_before_retry
 from three_mode.policies.routing import Route, Router, Target
 
 __all__ = [
     "AdaptiveLimiter", "Attempts", "BreakerOptions", "Budget", "CacheOptions", "Call", "CircuitBreaker", "Clock",
-    "Coalescer", "FallbackOptions", "FileCache", "HedgeOptions", "Ledger", "LimiterOptions", "MemoryCache",
+    "CoalesceOptions", "Coalescer", "FallbackOptions", "FileCache", "HedgeOptions", "Ledger", "LimiterOptions", "MemoryCache",
     "MonotonicClock", "Policies", "Price", "PriceList", "Prices", "ResponseCache", "RetryOptions", "Route", "Router",
-    "Spent", "Target", "backoff", "cache_key", "hedged", "wait_before_retry",
+    "SharedStreams", "Spent", "Target", "backoff", "cache_key", "hedged", "wait_before_retry",
 ]  # fmt: skip

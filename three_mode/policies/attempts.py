@@ -23,7 +23,7 @@ from three_mode.errors import (
 from three_mode.messages import Step
 from three_mode.policies.breaker import CircuitBreaker, trips
 from three_mode.policies.clock import MONOTONIC, Clock
-from three_mode.policies.hedge import hedged
+from three_mode.policies.hedge import Hedge
 from three_mode.policies.limiter import AdaptiveLimiter
 from three_mode.policies.options import HedgeOptions
 from three_mode.policies.retry import RetryOptions, wait_before_retry
@@ -88,11 +88,14 @@ class Attempts:
         discard: Callable[[Any], None] = lambda _: None,
     ) -> None:
         """`discard` is for a result that came second in a race."""
-        self._discard = discard
         self._guards = guards
         self._retry = retry
-        self._hedge = hedge
+        self._hedge: Hedge[Any] | None = Hedge(hedge.after, discard, clock) if hedge is not None else None
         self._clock = clock
+
+    def close(self) -> None:
+        if self._hedge is not None:
+            self._hedge.close()
 
     async def run(self, call: Call, targets: Sequence[Target], operation: Operation[T]) -> T:
         alive, failures = list(targets), 0
@@ -137,20 +140,24 @@ class Attempts:
         waits.sort(key=lambda each: each[0])
         return [target for _, target in waits], waits[0][0] if waits else 0.0
 
-    async def _one(self, call: Call, target: Target, spare: Target, due: float, operation: Operation[T]) -> T:
+    def _one(
+        self, call: Call, target: Target, spare: Target, due: float, operation: Operation[T]
+    ) -> Awaitable[T]:
         if self._hedge is None:
-            return await self._guarded(call, target, due, operation)
-        hedge = self._hedge
+            return self._guarded(call, target, due, operation)
+        return self._raced(self._hedge, call, target, spare, due, operation)
 
-        async def second() -> T:
-            call.step("hedged", self._clock.now(), spare, f"nothing from {target} in {hedge.after:g} s")
-            return await self._guarded(call, spare, due, operation)
-
+    async def _raced(
+        self, hedge: Hedge[T], call: Call, target: Target, spare: Target, due: float, operation: Operation[T]
+    ) -> T:
         def first() -> Awaitable[T]:
             return self._guarded(call, target, due, operation)
 
-        result: tuple[T, bool] = await hedged(first, second, hedge.after, self._discard, self._clock)
-        return result[0]
+        def second() -> Awaitable[T]:
+            call.step("hedged", self._clock.now(), spare, f"nothing from {target} in {hedge.after:g} s")
+            return self._guarded(call, spare, due, operation)
+
+        return (await hedge.race(first, second))[0]
 
     async def _guarded(self, call: Call, target: Target, due: float, operation: Operation[T]) -> T:
         breaker = self._guards.breaker(target)

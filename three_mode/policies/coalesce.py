@@ -4,6 +4,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
+from three_mode.errors import DeadlineExceeded
+
+FOREVER = float("inf")
 T = TypeVar("T")
 
 
@@ -20,24 +23,42 @@ class _Shared(Generic[T]):
 class Coalescer(Generic[T]):
     """`run(key, make)`: the first caller of a key makes the call, the others wait for it.
 
-    A waiter that is cancelled leaves alone; the last one to leave cancels the call.
+    A waiter that is cancelled, or whose own deadline passes, leaves alone; the last one to leave cancels the call.
     """
 
     def __init__(self) -> None:
         self._shared: dict[Hashable, _Shared[T]] = {}
 
-    async def run(self, key: Hashable, make: Callable[[], Awaitable[T]]) -> tuple[T, bool]:
-        """The result, and whether somebody else's call gave it."""
+    async def run(
+        self, key: Hashable, make: Callable[[], Awaitable[T]], deadline: float = FOREVER
+    ) -> tuple[T, bool]:
+        """The result, and whether somebody else's call gave it. `make` heeds the deadline of the one who began; who joined has
+        one of its own, in the loop's time, and begins anew where only the other one ran out of time."""
         loop = asyncio.get_running_loop()
         shared = self._shared.get(key)
-        joined = shared is not None
-        if shared is None:
-            shared = self._shared[key] = _Shared()
-            shared.task = loop.create_task(self._call(key, shared, make))
-        future: asyncio.Future[T] = loop.create_future()
+        if shared is not None:
+            return await self._join(key, make, deadline, shared)
+        shared = self._shared[key] = _Shared()
+        shared.task = loop.create_task(self._call(key, shared, make))
+        return await self._wait(key, shared, loop.create_future()), False
+
+    async def _join(
+        self, key: Hashable, make: Callable[[], Awaitable[T]], deadline: float, shared: "_Shared[T]"
+    ) -> tuple[T, bool]:
+        try:
+            async with asyncio.timeout_at(None if deadline == FOREVER else deadline):
+                return await self._wait(key, shared, asyncio.get_running_loop().create_future()), True
+        except DeadlineExceeded:
+            if asyncio.get_running_loop().time() >= deadline:
+                raise
+        except TimeoutError:
+            raise DeadlineExceeded("the reply was not complete in the time allowed", stage="total") from None
+        return await self.run(key, make, deadline)
+
+    async def _wait(self, key: Hashable, shared: "_Shared[T]", future: "asyncio.Future[T]") -> T:
         shared.waiting.add(future)
         try:
-            return await future, joined
+            return await future
         except asyncio.CancelledError:
             shared.waiting.discard(future)
             task = shared.task

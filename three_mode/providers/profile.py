@@ -43,7 +43,8 @@ class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return self.name.upper().replace("-", "_").replace(".", "_")
 
     def multiplier(self, model: str) -> float:
-        for start, factor in self.token_multipliers.items():
-            if model.startswith(start):
-                return factor
+        if self.token_multipliers:
+            for start, factor in self.token_multipliers.items():
+                if model.startswith(start):
+                    return factor
         return 1.0
