@@ -143,6 +143,8 @@ class LLMConnection:
         self._detecting: asyncio.Task[str] | None = None
         self._human = HumanAI(self._accounts.endpoint)
         self._local_names = LocalNames()
+        # A target, with those that answer when it does not.
+        self._chains: dict[Target, tuple[Target, ...]] = {}
         self._dispatcher = Dispatcher(self._human, self._agent_channel, self._local_channel)
         self.metrics = Metrics()
         prices = options.prices
@@ -299,7 +301,7 @@ class LLMConnection:
 
     # Before a call
 
-    async def _begin(self, request: LLMRequest) -> tuple[OneCall, list[Target]]:
+    async def _begin(self, request: LLMRequest) -> tuple[OneCall, Sequence[Target]]:
         if self._closed:
             raise ConfigurationError("this connection is closed", hint="make a new LLMConnection")
         began = time.monotonic()
@@ -331,7 +333,7 @@ class LLMConnection:
         self._book.began(one, targets)
         return one, targets
 
-    async def _targets(self, request: LLMRequest) -> tuple[list[Target], str | None]:
+    async def _targets(self, request: LLMRequest) -> tuple[Sequence[Target], str | None]:
         """Who may answer, in order; and the route that said so."""
         name = request.model or self._model or self._settings.model
         mode = request.mode if request.mode is not None else self._mode
@@ -357,9 +359,16 @@ class LLMConnection:
             )
         return self._with_fallback(Target(provider, model)), None
 
-    def _with_fallback(self, first: Target) -> list[Target]:
+    def _with_fallback(self, first: Target) -> Sequence[Target]:
         more = self._policies.fallback.targets
-        return [first, *(target for target in more if target != first)] if more else [first]
+        if not more:
+            return (first,)
+        found = self._chains.get(first)
+        if found is None:
+            if len(self._chains) > 1000:
+                self._chains.clear()
+            found = self._chains[first] = (first, *(target for target in more if target != first))
+        return found
 
     async def _named_provider(self) -> str:
         if self._provider is not None:

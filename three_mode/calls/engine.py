@@ -1,7 +1,7 @@
 """The way of a call: targets, then cache, coalescing, attempts (breaker, limiter, retries, fallback), and the channel."""
 
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -71,7 +71,7 @@ class Engine:
     def close(self) -> None:
         self._attempts.close()
 
-    async def complete(self, one: OneCall, targets: list[Target]) -> LLMResponse:
+    async def complete(self, one: OneCall, targets: Sequence[Target]) -> LLMResponse:
         """A whole reply, ready to be given to the caller."""
         key = self._key(one, targets[0])
         if self._cache is not None:
@@ -97,7 +97,7 @@ class Engine:
             await self._keep(one, key, reply)
         return reply
 
-    async def open(self, one: OneCall, targets: list[Target]) -> OpenReply:
+    async def open(self, one: OneCall, targets: Sequence[Target]) -> OpenReply:
         """A streamed reply, with its first content."""
         key = self._key(one, targets[0])
         kept = await self._kept(one, key, targets[0])
@@ -117,7 +117,7 @@ class Engine:
         one.first_content = time.monotonic() - one.policy.began
         return opened
 
-    async def _opened(self, one: OneCall, targets: list[Target]) -> Accounted:
+    async def _opened(self, one: OneCall, targets: Sequence[Target]) -> Accounted:
         """With an account of its own: it may get more readers than the one who began it, and outlive that one."""
 
         def attempt(target: Target, due: float) -> Coroutine[Any, Any, _Opened]:

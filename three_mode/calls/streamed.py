@@ -1,7 +1,7 @@
 """One streamed call: opens it when asked, completes its chunks, and closes its account when it ends."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -21,7 +21,7 @@ class StreamedCall:
     def __init__(
         self,
         request: LLMRequest,
-        begin: Callable[[LLMRequest], Awaitable[tuple[OneCall, list[Target]]]],
+        begin: Callable[[LLMRequest], Awaitable[tuple[OneCall, Sequence[Target]]]],
         engine: Engine,
         book: Book,
         profile: Callable[[str], Profile],

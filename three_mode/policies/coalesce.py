@@ -11,13 +11,18 @@ T = TypeVar("T")
 
 
 class _Shared(Generic[T]):
-    """One call and a future for each that waits for it."""
+    """One call and a future for each that waits for it; the future of one that left is cancelled."""
 
     __slots__ = ("task", "waiting")
 
     def __init__(self) -> None:
         self.task: asyncio.Task[None] | None = None
-        self.waiting: set[asyncio.Future[T]] = set()
+        self.waiting: list[asyncio.Future[T]] = []
+
+    def joined(self, loop: asyncio.AbstractEventLoop) -> "asyncio.Future[T]":
+        future: asyncio.Future[T] = loop.create_future()
+        self.waiting.append(future)
+        return future
 
 
 class Coalescer(Generic[T]):
@@ -40,14 +45,21 @@ class Coalescer(Generic[T]):
             return await self._join(key, make, deadline, shared)
         shared = self._shared[key] = _Shared()
         shared.task = loop.create_task(self._call(key, shared, make))
-        return await self._wait(key, shared, loop.create_future()), False
+        try:
+            return await shared.joined(loop), False
+        except asyncio.CancelledError:
+            await self._left(key, shared)
+            raise
 
     async def _join(
         self, key: Hashable, make: Callable[[], Awaitable[T]], deadline: float, shared: "_Shared[T]"
     ) -> tuple[T, bool]:
         try:
             async with asyncio.timeout_at(None if deadline == FOREVER else deadline):
-                return await self._wait(key, shared, asyncio.get_running_loop().create_future()), True
+                return await shared.joined(asyncio.get_running_loop()), True
+        except asyncio.CancelledError:
+            await self._left(key, shared)
+            raise
         except DeadlineExceeded:
             if asyncio.get_running_loop().time() >= deadline:
                 raise
@@ -55,18 +67,13 @@ class Coalescer(Generic[T]):
             raise DeadlineExceeded("the reply was not complete in the time allowed", stage="total") from None
         return await self.run(key, make, deadline)
 
-    async def _wait(self, key: Hashable, shared: "_Shared[T]", future: "asyncio.Future[T]") -> T:
-        shared.waiting.add(future)
-        try:
-            return await future
-        except asyncio.CancelledError:
-            shared.waiting.discard(future)
-            task = shared.task
-            if not shared.waiting and task is not None and not task.done():
-                self._forget(key, shared)
-                task.cancel()
-                await asyncio.wait([task])
-            raise
+    async def _left(self, key: Hashable, shared: "_Shared[T]") -> None:
+        """The last to leave cancels the call, and waits for its end."""
+        task = shared.task
+        if all(map(asyncio.Future.done, shared.waiting)) and task is not None and not task.done():
+            self._forget(key, shared)
+            task.cancel()
+            await asyncio.wait([task])
 
     async def _call(self, key: Hashable, shared: "_Shared[T]", make: Callable[[], Awaitable[T]]) -> None:
         """Whatever comes of the call goes to all that still wait."""
