@@ -54,6 +54,7 @@ from three_mode.policies import (
 from three_mode.policies.clock import MONOTONIC, Clock
 from three_mode.providers.capabilities import Capabilities, capabilities
 from three_mode.providers.estimate import estimate_tokens
+from three_mode.providers.safety import check_provider
 from transports.http2 import Pool, PoolOptions
 
 __all__ = ["Account", "ConnectionOptions", "Health", "LLMConnection", "Observing", "Progress", "ReplyStream"]
@@ -79,7 +80,8 @@ class Observing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionOptions:
-    """What is rarely set. `accounts` holds keys and addresses of other providers, for fallback and routes."""
+    """What is rarely set. `accounts` holds keys and addresses of other providers, for fallback and routes. `safety` is for all
+    providers that are called: one that has no such settings is an error (`Account(safety=...)` is for one of them)."""
 
     accounts: Mapping[str, Account] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -157,7 +159,7 @@ class LLMConnection:
             Tracer(self._observe.tracer) if self._observe.spans else None,
             self._observe.log_content,
         )  # fmt: skip
-        self._check_safety(options.safety)
+        self._check_safety()
         self._router = Router(policies.routes, prices, self.metrics.latency)
         self._cache = _cache(policies, self._clock)
         self._engine = Engine(
@@ -385,16 +387,17 @@ class LLMConnection:
             raise
         return self._provider
 
-    def _check_safety(self, safety: Mapping[str, str]) -> None:
-        """Only Gemini takes such settings: where it cannot be asked they would be dropped in silence."""
-        names = {target.provider for target in self._all_targets()} | {self._provider or ""}
-        names |= (
-            set() if self._provider else set(self._options.detection_order or self._settings.detection_order)
-        )
-        if safety and not any(name and self._accounts.profile(name).wire == "gemini" for name in names):
-            raise ConfigurationError(
-                "safety= is for Gemini, which is not among the providers here", hint="leave it out"
-            )
+    def _check_safety(self) -> None:
+        """Of the providers that are known by now; one that is found later is checked at its first call."""
+        names = {target.provider for target in self._all_targets()}
+        names |= {name for name, account in self._options.accounts.items() if account.safety}
+        if self._provider is not None:
+            names.add(self._provider)
+        for name in names:
+            try:
+                check_provider(self._accounts.profile(name))
+            except UnsupportedParameter as error:
+                raise ConfigurationError(error.message, hint=error.hint) from None
 
     def _all_targets(self) -> list[Target]:
         routes: tuple[Route, ...] = self._policies.routes
