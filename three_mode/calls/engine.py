@@ -1,9 +1,10 @@
 """The way of a call: targets, then cache, coalescing, attempts (breaker, limiter, retries, fallback), and the channel."""
 
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any, NamedTuple
+from functools import partial
+from typing import NamedTuple
 
 import msgspec
 
@@ -79,12 +80,7 @@ class Engine:
             if kept is not None:
                 return kept
 
-        def attempt(target: Target, due: float) -> Coroutine[Any, Any, Answered]:
-            return self._fetch(one, target, due)
-
-        def fetch() -> Coroutine[Any, Any, Answered]:
-            return self._attempts.run(one.policy, targets, attempt)
-
+        fetch = partial(self._attempts.run, one.policy, targets, partial(self._fetch, one))
         if self._coalescer is not None and key is not None:
             (reply, target), joined = await self._coalescer.run(key, fetch, one.policy.deadline)
             if joined:
@@ -106,7 +102,7 @@ class Engine:
         opened: OpenReply
         if self._streams is not None and key is not None:
             opened, joined = await self._streams.open(
-                key, lambda: self._opened(one, targets), one.policy.deadline
+                key, partial(self._opened, one, targets), one.policy.deadline
             )
             one.target = opened.source.target
             if joined:
@@ -120,10 +116,7 @@ class Engine:
     async def _opened(self, one: OneCall, targets: Sequence[Target]) -> Accounted:
         """With an account of its own: it may get more readers than the one who began it, and outlive that one."""
 
-        def attempt(target: Target, due: float) -> Coroutine[Any, Any, _Opened]:
-            return self._open(one, target, due)
-
-        opened = await self._attempts.run(one.policy, targets, attempt)
+        opened = await self._attempts.run(one.policy, targets, partial(self._open, one))
         target = opened.target
 
         def ended(usage: Usage, error: BaseException | None) -> None:

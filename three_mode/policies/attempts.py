@@ -5,8 +5,9 @@ operation runs. A failure moves on to the next target at once; only when all hav
 target that may answer soonest. All but the last have `first_content` seconds to their first content.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from three_mode.errors import (
@@ -98,7 +99,7 @@ class Attempts:
             self._hedge.close()
 
     async def run(self, call: Call, targets: Sequence[Target], operation: Operation[T]) -> T:
-        alive, failures = list(targets), 0
+        alive, failures = targets, 0
         while True:
             failed: list[ThreeModeError] = []
             for number, target in enumerate(alive):
@@ -126,7 +127,7 @@ class Attempts:
             await self._clock.sleep(wait)
 
     def _again(
-        self, call: Call, alive: list[Target], failed: list[ThreeModeError], failures: int
+        self, call: Call, alive: Sequence[Target], failed: list[ThreeModeError], failures: int
     ) -> tuple[list[Target], float]:
         """Those worth another try, the soonest first, and how long to wait for it."""
         remaining = call.deadline - self._clock.now()
@@ -142,22 +143,19 @@ class Attempts:
 
     def _one(
         self, call: Call, target: Target, spare: Target, due: float, operation: Operation[T]
-    ) -> Awaitable[T]:
+    ) -> Coroutine[Any, Any, T]:
+        first = self._guarded(call, target, due, operation)
         if self._hedge is None:
-            return self._guarded(call, target, due, operation)
-        return self._raced(self._hedge, call, target, spare, due, operation)
+            return first
+        return self._hedge.race(first, partial(self._late, call, target, spare, due, operation))
 
-    async def _raced(
-        self, hedge: Hedge[T], call: Call, target: Target, spare: Target, due: float, operation: Operation[T]
-    ) -> T:
-        def first() -> Awaitable[T]:
-            return self._guarded(call, target, due, operation)
-
-        def second() -> Awaitable[T]:
-            call.step("hedged", self._clock.now(), spare, f"nothing from {target} in {hedge.after:g} s")
-            return self._guarded(call, spare, due, operation)
-
-        return (await hedge.race(first, second))[0]
+    def _late(
+        self, call: Call, target: Target, spare: Target, due: float, operation: Operation[T]
+    ) -> Awaitable[T]:
+        assert self._hedge is not None
+        why = f"nothing from {target} in {self._hedge.after:g} s"
+        call.step("hedged", self._clock.now(), spare, why)
+        return self._guarded(call, spare, due, operation)
 
     async def _guarded(self, call: Call, target: Target, due: float, operation: Operation[T]) -> T:
         breaker = self._guards.breaker(target)

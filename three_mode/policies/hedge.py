@@ -6,8 +6,8 @@ first is cancelled the way `asyncio.timeout` does it: the task is cancelled, and
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Generic, TypeVar
 
 from three_mode.policies.clock import MONOTONIC, Clock, Timer
 
@@ -22,9 +22,9 @@ async def hedged(
     clock: Clock = MONOTONIC,
 ) -> tuple[T, bool]:
     """One race: the first result, and whether the second runner gave it. See `Hedge.race`."""
-    hedge = Hedge(after, discard, clock)
+    hedge, late = Hedge(after, discard, clock), _Late(second)
     try:
-        return await hedge.race(first, second)
+        return await hedge.run(first(), late), late.used
     finally:
         hedge.close()
 
@@ -41,27 +41,27 @@ class Hedge(Generic[T]):
         self._waiting: dict[_Late[T], float] = {}  # when each is late, soonest first
         self._timer: Timer | None = None
 
-    async def race(
-        self, first: Callable[[], Awaitable[T]], second: Callable[[], Awaitable[T]]
-    ) -> tuple[T, bool]:
-        """The first result, and whether the second runner gave it. Where both fail it is the first one's error.
+    def race(self, first: Awaitable[T], second: Callable[[], Awaitable[T]]) -> Coroutine[Any, Any, T]:
+        """The first result. Where both fail it is the first one's error.
 
         The loser is cancelled and waited for, so that nothing runs on unseen. A first runner that fails before it is late
         fails alone: trying again is somebody else's decision.
         """
-        late = _Late(second)
+        return self.run(first, _Late(second))
+
+    async def run(self, first: Awaitable[T], late: "_Late[T]") -> T:
         self._waiting[late] = self._clock.now() + self.after
         if self._timer is None:
             self._timer = self._clock.call_later(self.after, self._look)
         try:
-            result = await first()
+            result = await first
         except asyncio.CancelledError:
             if late.won():
-                return late.result(), True
+                return late.result()
             raise
         except Exception:
             if late.task is not None and await late.succeeds():
-                return late.result(), True
+                return late.result()
             raise
         finally:
             if late.task is None:
@@ -70,7 +70,7 @@ class Hedge(Generic[T]):
                 await late.end()
                 if late.has_result and not late.used:
                     self._discard(late.result())
-        return result, False
+        return result
 
     def _look(self) -> None:
         """Starts the second runner of each race that is late, and sleeps until the next one is."""
@@ -97,7 +97,7 @@ class _Late(Generic[T]):
 
     def __init__(self, make: Callable[[], Awaitable[T]]) -> None:
         self._make = make
-        self._first = asyncio.current_task()
+        self._first: asyncio.Task[Any] | None = asyncio.current_task()
         self._cancelled_before = self._first.cancelling() if self._first is not None else 0
         self._interrupted = False
         self._first_failed = False
