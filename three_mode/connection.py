@@ -39,7 +39,6 @@ from three_mode.observe.records import Recorder, RecordOptions
 from three_mode.observe.spans import Tracer
 from three_mode.policies import (
     Call,
-    FileCache,
     Ledger,
     MemoryCache,
     Policies,
@@ -427,6 +426,8 @@ class LLMConnection:
 def _cache(policies: Policies, clock: Clock) -> ResponseCache | None:
     if policies.cache is None:
         return None
-    return (
-        FileCache(policies.cache) if policies.cache.path is not None else MemoryCache(policies.cache, clock)
-    )
+    if policies.cache.path is None:
+        return MemoryCache(policies.cache, clock)
+    from three_mode.policies.cache_file import FileCache
+
+    return FileCache(policies.cache)

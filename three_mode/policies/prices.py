@@ -16,7 +16,6 @@ import json
 import sys
 import threading
 import time
-import tomllib
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
@@ -88,6 +87,8 @@ class Prices:
 
 
 def read_prices(file: str | Path) -> dict[str, Price]:
+    import tomllib
+
     path = Path(file)
     try:
         text = path.read_text(encoding="utf-8")
