@@ -8,9 +8,8 @@ Which provider, model and key, where it is not said here: see config/settings.py
 """
 
 import asyncio
-import inspect
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +23,7 @@ from three_mode.calls.embedding import Embedding
 from three_mode.calls.engine import Engine
 from three_mode.calls.guards import Guarding
 from three_mode.calls.health import Health, ask
+from three_mode.calls.hooks import EachHook, Hook, hooked
 from three_mode.calls.stream import ReplyStream
 from three_mode.calls.streamed import StreamedCall
 from three_mode.channels.human_ai import HumanAI
@@ -40,7 +40,6 @@ from three_mode.observe.records import Recorder, RecordOptions
 from three_mode.observe.spans import Tracer
 from three_mode.policies import (
     Call,
-    FileCache,
     Ledger,
     MemoryCache,
     Policies,
@@ -55,17 +54,20 @@ from three_mode.policies import (
 from three_mode.policies.clock import MONOTONIC, Clock
 from three_mode.providers.capabilities import Capabilities, capabilities
 from three_mode.providers.estimate import estimate_tokens
+from three_mode.providers.safety import check_provider
 from transports.http2 import Pool, PoolOptions
 
 __all__ = ["Account", "ConnectionOptions", "Health", "LLMConnection", "Observing", "Progress", "ReplyStream"]
 
-Hook = Callable[[LLMResponse], LLMResponse | Awaitable[LLMResponse]]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observing:
-    """What is told of calls. `label` names who pays, where a request's metadata does not; `after` may change a whole reply
-    (a stream's pieces have gone out by then, and are left as they are)."""
+    """What is told of calls, and what may be changed in replies. `label` names who pays, where a request's metadata does not.
+
+    `after` gets each reply when it is whole, and gives the one that the caller sees: of a stream that is `response()`, because the
+    pieces have gone out by then. `each` gets every piece of a stream (text, thinking, a tool call's) before its reader does, and
+    gives the one to pass on, or None for nothing. The cache keeps what the provider said, so that both run on what comes out of it too.
+    """
 
     records: RecordOptions | None = None
     spans: bool = False
@@ -73,11 +75,13 @@ class Observing:
     log_content: bool = False
     label: str | None = None
     after: Hook | None = None
+    each: EachHook | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionOptions:
-    """What is rarely set. `accounts` holds keys and addresses of other providers, for fallback and routes."""
+    """What is rarely set. `accounts` holds keys and addresses of other providers, for fallback and routes. `safety` is for all
+    providers that are called: one that has no such settings is an error (`Account(safety=...)` is for one of them)."""
 
     accounts: Mapping[str, Account] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -141,6 +145,8 @@ class LLMConnection:
         self._detecting: asyncio.Task[str] | None = None
         self._human = HumanAI(self._accounts.endpoint)
         self._local_names = LocalNames()
+        # A target, with those that answer when it does not.
+        self._chains: dict[Target, tuple[Target, ...]] = {}
         self._dispatcher = Dispatcher(self._human, self._agent_channel, self._local_channel)
         self.metrics = Metrics()
         prices = options.prices
@@ -153,7 +159,7 @@ class LLMConnection:
             Tracer(self._observe.tracer) if self._observe.spans else None,
             self._observe.log_content,
         )  # fmt: skip
-        self._check_safety(options.safety)
+        self._check_safety()
         self._router = Router(policies.routes, prices, self.metrics.latency)
         self._cache = _cache(policies, self._clock)
         self._engine = Engine(
@@ -174,8 +180,7 @@ class LLMConnection:
         try:
             reply = await self._engine.complete(one, targets)
             if self._observe.after is not None:
-                changed = self._observe.after(reply)
-                reply = await changed if inspect.isawaitable(changed) else changed
+                reply = await hooked(self._observe.after, reply)
         except BaseException as error:
             self._book.failed(one, error)
             raise
@@ -184,8 +189,9 @@ class LLMConnection:
 
     def stream(self, request: LLMRequest) -> ReplyStream:
         """Chunks as they come. An error before the first content is raised as such; after it, `StreamInterrupted`."""
+        after, each = self._observe.after, self._observe.each
         return ReplyStream(
-            StreamedCall(request, self._begin, self._engine, self._book, self._accounts.profile)
+            StreamedCall(request, self._begin, self._engine, self._book, self._accounts.profile, after, each)
         )
 
     async def batch(
@@ -306,6 +312,7 @@ class LLMConnection:
         if self._closed:
             return
         self._closed = True
+        self._engine.close()
         self._guards.close()
         if self._detecting is not None and not self._detecting.done():
             self._detecting.cancel()
@@ -319,7 +326,7 @@ class LLMConnection:
 
     # Before a call
 
-    async def _begin(self, request: LLMRequest) -> tuple[OneCall, list[Target]]:
+    async def _begin(self, request: LLMRequest) -> tuple[OneCall, Sequence[Target]]:
         self._check_open()
         began = time.monotonic()
         targets, routed = await self._targets(request)
@@ -351,7 +358,7 @@ class LLMConnection:
         within = asked or self._timeout or self._accounts.settings(provider).timeout or self._settings.timeout
         return time_for(within, handled.get())
 
-    async def _targets(self, request: LLMRequest) -> tuple[list[Target], str | None]:
+    async def _targets(self, request: LLMRequest) -> tuple[Sequence[Target], str | None]:
         """Who may answer, in order; and the route that said so."""
         name = request.model or self._model or self._settings.model
         mode = request.mode if request.mode is not None else self._mode
@@ -382,9 +389,16 @@ class LLMConnection:
             return Target(url, named or "default")
         return target
 
-    def _with_fallback(self, first: Target) -> list[Target]:
+    def _with_fallback(self, first: Target) -> Sequence[Target]:
         more = self._policies.fallback.targets
-        return [first, *(target for target in more if target != first)] if more else [first]
+        if not more:
+            return (first,)
+        found = self._chains.get(first)
+        if found is None:
+            if len(self._chains) > 1000:
+                self._chains.clear()
+            found = self._chains[first] = (first, *(target for target in more if target != first))
+        return found
 
     async def _named_provider(self) -> str:
         if self._provider is not None:
@@ -401,16 +415,17 @@ class LLMConnection:
             raise
         return self._provider
 
-    def _check_safety(self, safety: Mapping[str, str]) -> None:
-        """Only Gemini takes such settings: where it cannot be asked they would be dropped in silence."""
-        names = {target.provider for target in self._all_targets()} | {self._provider or ""}
-        names |= (
-            set() if self._provider else set(self._options.detection_order or self._settings.detection_order)
-        )
-        if safety and not any(name and self._accounts.profile(name).wire == "gemini" for name in names):
-            raise ConfigurationError(
-                "safety= is for Gemini, which is not among the providers here", hint="leave it out"
-            )
+    def _check_safety(self) -> None:
+        """Of the providers that are known by now; one that is found later is checked at its first call."""
+        names = {target.provider for target in self._all_targets()}
+        names |= {name for name, account in self._options.accounts.items() if account.safety}
+        if self._provider is not None:
+            names.add(self._provider)
+        for name in names:
+            try:
+                check_provider(self._accounts.profile(name))
+            except UnsupportedParameter as error:
+                raise ConfigurationError(error.message, hint=error.hint) from None
 
     def _all_targets(self) -> list[Target]:
         routes: tuple[Route, ...] = self._policies.routes
@@ -436,6 +451,8 @@ class LLMConnection:
 def _cache(policies: Policies, clock: Clock) -> ResponseCache | None:
     if policies.cache is None:
         return None
-    return (
-        FileCache(policies.cache) if policies.cache.path is not None else MemoryCache(policies.cache, clock)
-    )
+    if policies.cache.path is None:
+        return MemoryCache(policies.cache, clock)
+    from three_mode.policies.cache_file import FileCache
+
+    return FileCache(policies.cache)

@@ -4,8 +4,8 @@ A target's provider says the mode: `agent` is the bus, `local` this process, any
 across modes is a list of targets like any other: `Fallback(targets=(Target("local", "tiny"),))` answers when the network does not.
 """
 
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
 
 from three_mode.channels.channel import Channel, OpenReply
 from three_mode.errors import InvalidRequest
@@ -50,11 +50,15 @@ class Dispatcher:
         self._make = {CommunicationMode.AI_AI: agents, CommunicationMode.AI_PC: local}
         self._made: dict[CommunicationMode, OwnChannel] = {}
 
-    async def fetch(self, target: Target, request: LLMRequest, due: float, deadline: float) -> LLMResponse:
-        return await self.channel(mode_of(target)).fetch(target, request, due, deadline)
+    def fetch(
+        self, target: Target, request: LLMRequest, due: float, deadline: float
+    ) -> Coroutine[Any, Any, LLMResponse]:
+        return self.channel(mode_of(target)).fetch(target, request, due, deadline)
 
-    async def open(self, target: Target, request: LLMRequest, due: float, deadline: float) -> OpenReply:
-        return await self.channel(mode_of(target)).open(target, request, due, deadline)
+    def open(
+        self, target: Target, request: LLMRequest, due: float, deadline: float
+    ) -> Coroutine[Any, Any, OpenReply]:
+        return self.channel(mode_of(target)).open(target, request, due, deadline)
 
     async def embed(self, target: Target, request: EmbedRequest, deadline: float) -> Embedded:
         return await self.channel(mode_of(target)).embed(target, request, deadline)

@@ -65,7 +65,10 @@ class ThreeModeError(Exception):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        dataclass(eq=False, repr=False, kw_only=True)(cls)
+        if (
+            "__annotations__" in vars(cls) or len(cls.__bases__) > 1
+        ):  # else its fields are those of its one base
+            dataclass(eq=False, repr=False, kw_only=True)(cls)
 
     def __post_init__(self) -> None:
         self.args = (self.message,)  # so that pickling and copying, which call the class with `args`, work

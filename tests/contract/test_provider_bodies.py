@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -67,6 +68,14 @@ def protobuf_json(value: Any) -> Any:
     return {key: each for key, each in camel.items() if key != "generationConfig" or each}
 
 
+def image_from_file() -> Image:
+    """Through a file that is gone again: what is sent is what was in it."""
+    with tempfile.NamedTemporaryFile(suffix=".png") as file:
+        file.write(PNG)
+        file.flush()
+        return Image.from_file(file.name)
+
+
 def openai(**options: Any) -> Call:
     return lambda client: client.chat.completions.create(**{"model": "m", "messages": [ASK], **options})
 
@@ -113,6 +122,14 @@ OPENAI: dict[str, tuple[Body, Call]] = {
         {"messages": [{"role": "user", "content": [Image(data=PNG, mime="image/png")]}]},
         openai(messages=[{"role": "user", "content": [{"type": "image_url", "image_url": {"url": f"data:image/png;base64,{B64}"}}]}]),
     ),
+    "an image from a file": (
+        {"messages": [{"role": "user", "content": [image_from_file()]}]},
+        openai(messages=[{"role": "user", "content": [{"type": "image_url", "image_url": {"url": f"data:image/png;base64,{B64}"}}]}]),
+    ),
+    "no tool": ({"messages": [ASK], "tools": [TOOL], "tool_choice": "none"}, openai(tools=[_O_TOOL], tool_choice="none")),
+    "stop": ({"messages": [ASK], "stop": ["END", "STOP"]}, openai(stop=["END", "STOP"])),
+    "seed": ({"messages": [ASK], "seed": 0}, openai(seed=0)),
+    "top_p": ({"messages": [ASK], "top_p": 0.0}, openai(top_p=0.0)),
     "a schema for the answer": (
         {"messages": [ASK], "response_format": {"json_schema": SCHEMA, "name": "place"}},
         openai(response_format={"type": "json_schema", "json_schema": {"name": "place", "schema": SCHEMA, "strict": True}}),
@@ -254,6 +271,34 @@ ANTHROPIC: dict[str, tuple[Body, Call]] = {
         {"messages": [{"role": "user", "content": [Image(data=PNG, mime="image/png")]}]},
         anthropic(messages=[{"role": "user", "content": [{"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": B64}}]}]),
     ),
+    "an image from a file": (
+        {"messages": [{"role": "user", "content": [image_from_file()]}]},
+        anthropic(messages=[{"role": "user", "content": [{"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": B64}}]}]),
+    ),
+    "no tool": ({"messages": [ASK], "tools": [TOOL], "tool_choice": "none"}, anthropic(tools=[_A_TOOL], tool_choice={"type": "none"})),
+    "one tool at a time through extra": (
+        {"messages": [ASK], "tools": [TOOL], "tool_choice": "auto", "extra": {"tool_choice": {"disable_parallel_tool_use": True}}},
+        anthropic(tools=[_A_TOOL], tool_choice={"type": "auto", "disable_parallel_tool_use": True}),
+    ),
+    "stop": ({"messages": [ASK], "stop": ["END", "STOP"]}, anthropic(stop_sequences=["END", "STOP"])),
+    "top_p": ({"messages": [ASK], "top_p": 0.9}, anthropic(extra_body={"top_p": 0.9})),
+    "no thinking": ({"messages": [ASK], "reasoning": "none"}, anthropic(thinking={"type": "disabled"})),
+    "a cache mark on an image and on a tool's answer": (
+        {
+            "messages": [
+                {"role": "user", "content": [Image(data=PNG, mime="image/png", cache="5m")]},
+                {"role": "assistant", "content": CALLS[:1]},
+                {"role": "tool", "content": (ToolResult("a", "sunny", cache="1h"),)},
+            ]
+        },
+        anthropic(
+            messages=[
+                {"role": "user", "content": [{"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": B64}, "cache_control": {"type": "ephemeral", "ttl": "5m"}}]},
+                {"role": "assistant", "content": _A_TURNS[1]["content"][:1]},
+                {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "a", "content": "sunny", "cache_control": {"type": "ephemeral", "ttl": "1h"}}]},
+            ]
+        ),
+    ),
     "a schema for the answer": (
         {"messages": [ASK], "response_format": {"json_schema": SCHEMA}},
         anthropic(output_config={"format": {"type": "json_schema", "schema": SCHEMA}}),
@@ -360,6 +405,48 @@ GEMINI: dict[str, tuple[Body, Call]] = {
         {"messages": [{"role": "user", "content": [Image(data=PNG, mime="image/png")]}]},
         gemini([{"role": "user", "parts": [{"inline_data": {"data": PNG, "mime_type": "image/png"}}]}]),
     ),
+    "an image from a file": (
+        {"messages": [{"role": "user", "content": [image_from_file()]}]},
+        gemini([{"role": "user", "parts": [{"inline_data": {"data": PNG, "mime_type": "image/png"}}]}]),
+    ),
+    "an image in a tool's answer": (
+        {"messages": [ASK, {"role": "assistant", "content": CALLS[:1]}, {"role": "tool", "content": (ToolResult("a", (Text("see"), Image(data=PNG, mime="image/png")), "weather"),)}]},
+        gemini([
+            _G_ASK, {"role": "model", "parts": _G_TURNS[1]["parts"][:1]},
+            {"role": "user", "parts": [{"function_response": {
+                "id": "a", "name": "weather", "response": {"output": "see"},
+                "parts": [{"inline_data": {"data": PNG, "mime_type": "image/png"}}],
+            }}]},
+        ]),
+    ),
+    "a failed tool": (
+        {"messages": [ASK, {"role": "assistant", "content": CALLS[:1]}, {"role": "tool", "content": (ToolResult("a", "no such city", is_error=True),)}]},
+        gemini([
+            _G_ASK, {"role": "model", "parts": _G_TURNS[1]["parts"][:1]},
+            {"role": "user", "parts": [{"function_response": {"id": "a", "name": "weather", "response": {"error": "no such city"}}}]},
+        ]),
+    ),
+    "any tool": (
+        {"messages": [ASK], "tools": [TOOL], "tool_choice": "required"},
+        gemini(tools=_G_TOOLS, tool_config={"function_calling_config": {"mode": "ANY"}}, **_OFF),
+    ),
+    "no tool": (
+        {"messages": [ASK], "tools": [TOOL], "tool_choice": "none"},
+        gemini(tools=_G_TOOLS, tool_config={"function_calling_config": {"mode": "NONE"}}, **_OFF),
+    ),
+    "stop": ({"messages": [ASK], "stop": ["END", "STOP"]}, gemini(stop_sequences=["END", "STOP"])),
+    "seed": ({"messages": [ASK], "seed": 0}, gemini(seed=0)),
+    "top_p": ({"messages": [ASK], "top_p": 0.9}, gemini(top_p=0.9)),
+    "any JSON": ({"messages": [ASK], "response_format": "json"}, gemini(response_mime_type="application/json")),
+    "no thinking": ({"messages": [ASK], "reasoning": "none"}, gemini(thinking_config={"thinking_budget": 0})),
+    "thinking passed back": (
+        {"messages": [ASK, {"role": "assistant", "content": (Thinking("hm", "c2ln", provider="gemini"), Text("Yes."), Thinking("", "c2ln", provider="gemini"))}, ASK]},
+        gemini([
+            _G_ASK,
+            {"role": "model", "parts": [{"text": "hm", "thought": True, "thought_signature": b"sig"}, {"text": "Yes.", "thought_signature": b"sig"}]},
+            _G_ASK,
+        ]),
+    ),
     "a schema for the answer": (
         {"messages": [ASK], "response_format": {"json_schema": SCHEMA}},
         gemini(response_mime_type="application/json", response_json_schema=SCHEMA),
@@ -426,6 +513,22 @@ OLLAMA: dict[str, tuple[Body, Call]] = {
         {"messages": [{"role": "user", "content": [Text("What?"), Image(data=PNG, mime="image/png")]}]},
         ollama(messages=[{"role": "user", "content": "What?", "images": [PNG]}]),
     ),
+    "an image from a file": (
+        {"messages": [{"role": "user", "content": [image_from_file()]}]},
+        ollama(messages=[{"role": "user", "images": [PNG]}]),
+    ),
+    "an image by data URL": (
+        {"messages": [{"role": "user", "content": [Text("What?"), Image(url=f"data:image/png;base64,{B64}")]}]},
+        ollama(messages=[{"role": "user", "content": "What?", "images": [PNG]}]),
+    ),
+    "no tool": ({"messages": [ASK], "tools": [_L_TOOL], "tool_choice": "none"}, ollama()),
+    "stop": ({"messages": [ASK], "stop": ["END", "STOP"]}, ollama(options={"stop": ["END", "STOP"]})),
+    "seed": ({"messages": [ASK], "seed": 0}, ollama(options={"seed": 0})),
+    "top_p": ({"messages": [ASK], "top_p": 0.9}, ollama(options={"top_p": 0.9})),
+    "thinking passed back": (
+        {"messages": [ASK, {"role": "assistant", "content": (Thinking("hm", provider="ollama"), Text("Yes."))}, ASK]},
+        ollama(messages=[ASK, {"role": "assistant", "content": "Yes.", "thinking": "hm"}, ASK]),
+    ),
     "a schema for the answer": ({"messages": [ASK], "response_format": {"json_schema": SCHEMA}}, ollama(format=SCHEMA)),
     "any JSON": ({"messages": [ASK], "response_format": "json"}, ollama(format="json")),
     "thinking": ({"messages": [ASK], "reasoning": "high"}, ollama(think="high")),
@@ -437,7 +540,8 @@ OLLAMA: dict[str, tuple[Body, Call]] = {
 @pytest.mark.parametrize("feature", OLLAMA)
 def test_ollama(feature: str) -> None:
     request, call = OLLAMA[feature]
-    compare("ollama", request, call, skip=() if "tools" in request else ("tools",))  # it sends an empty list
+    sent = "tools" in request and request.get("tool_choice") != "none"
+    compare("ollama", request, call, skip=() if sent else ("tools",))  # it sends an empty list
 
 
 def test_ollama_stream() -> None:
@@ -455,6 +559,102 @@ def body(provider: str | Profile, **request: Any) -> Body:
     encoded = codec_of(profile).encode(LLMRequest(messages=[ASK], **request), "m", stream=False).body
     found: Body = json.loads(encoded)
     return found
+
+
+# The hosts that speak OpenAI's format are called with OpenAI's own client, and with its `extra_body` for what is theirs alone.
+HOSTS: dict[str, tuple[str, Body, Call]] = {
+    "deepseek: plain": ("deepseek", {"messages": [SYSTEM, ASK], "max_tokens": 9, "stop": ["END"], "top_p": 0.9}, openai(messages=[SYSTEM, ASK], max_tokens=9, stop=["END"], top_p=0.9)),
+    "deepseek: no thinking": ("deepseek", {"messages": [ASK], "reasoning": "none"}, openai(extra_body={"thinking": {"type": "disabled"}})),
+    "deepseek: effort": (
+        "deepseek", {"messages": [ASK], "reasoning": "high"},
+        openai(reasoning_effort="high", extra_body={"thinking": {"type": "enabled"}}),
+    ),
+    "deepseek: thinking passed back": (
+        "deepseek",
+        {"messages": [ASK, {"role": "assistant", "content": (Thinking("hm", provider="deepseek"), *CALLS)}, *RESULTS], "tools": [TOOL]},
+        openai(messages=[ASK, {"role": "assistant", "content": None, "reasoning_content": "hm", "tool_calls": _O_CALLS}, *RESULTS], tools=[_O_TOOL]),
+    ),
+    "deepseek: any JSON": ("deepseek", {"messages": [ASK], "response_format": "json"}, openai(response_format={"type": "json_object"})),
+    "qwen: thinking": (
+        "qwen", {"messages": [ASK], "reasoning": {"budget_tokens": 100}, "seed": 7},
+        openai(seed=7, extra_body={"enable_thinking": True, "thinking_budget": 100}),
+    ),
+    "qwen: a schema for the answer": (
+        "qwen", {"messages": [ASK], "response_format": {"json_schema": SCHEMA, "name": "place"}},
+        openai(response_format={"type": "json_schema", "json_schema": {"name": "place", "schema": SCHEMA, "strict": True}}),
+    ),
+    "qwen: tools": ("qwen", {"messages": TURNS, "tools": [TOOL]}, openai(messages=[ASK, {"role": "assistant", "content": None, "tool_calls": _O_CALLS}, *RESULTS], tools=[_O_TOOL])),
+    "meta: a forced tool": (
+        "meta", {"messages": [ASK], "tools": [TOOL], "tool_choice": "weather", "max_tokens": 9},
+        openai(tools=[_O_TOOL], tool_choice={"type": "function", "function": {"name": "weather"}}, max_completion_tokens=9),
+    ),
+    "v98: an image": (
+        "v98", {"messages": [{"role": "user", "content": [Image(data=PNG, mime="image/png")]}], "max_tokens": 9},
+        openai(messages=[{"role": "user", "content": [{"type": "image_url", "image_url": {"url": f"data:image/png;base64,{B64}"}}]}], max_tokens=9),
+    ),
+    "aicoding: extra": ("aicoding", {"messages": [ASK], "extra": {"top_k": 4}}, openai(extra_body={"top_k": 4})),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("feature", HOSTS)
+def test_hosts_of_openais_format(feature: str) -> None:
+    provider, request, call = HOSTS[feature]
+    sent = sent_by("openai", call)
+    outgoing = codec_of(profile_of(provider)).encode(LLMRequest(**request), "m", stream=False)
+    assert json.loads(outgoing.body) == sent.body
+
+
+# What a request may ask for, by the names above; and where a provider has no such thing, what is said of it.
+FEATURES = (
+    "plain", "system prompt", "sampling", "stop", "seed", "top_p", "tools", "a forced tool", "any tool", "no tool", "tool results",
+    "an image by URL", "an image as bytes", "an image from a file", "a schema for the answer", "any JSON", "effort",
+    "thinking passed back", "cache marks", "extra",
+)  # fmt: skip
+REFUSED: dict[tuple[str, str], tuple[Body, str]] = {
+    ("anthropic", "seed"): ({"messages": [ASK], "seed": 1}, "seed"),
+    ("anthropic", "any JSON"): ({"messages": [ASK], "response_format": "json"}, "response_format"),
+    ("ollama", "a forced tool"): ({"messages": [ASK], "tools": [TOOL], "tool_choice": "weather"}, "tool_choice"),
+    ("ollama", "any tool"): ({"messages": [ASK], "tools": [TOOL], "tool_choice": "required"}, "tool_choice"),
+    ("ollama", "an image by URL"): ({"messages": [{"role": "user", "content": [Image(url="https://x.test/a.png")]}]}, "messages"),
+}  # fmt: skip
+# Hints and memories that these have no field for: without them the request means the same.
+MEANS_NOTHING: dict[tuple[str, str], Body] = {
+    ("openai", "thinking passed back"): {"messages": [ASK, {"role": "assistant", "content": (Thinking("hm", provider="openai"), Text("Yes."))}, ASK]},
+    ("openai", "cache marks"): {"messages": [{"role": "user", "content": [Text("Hello!", cache="1h")]}]},
+    ("gemini", "cache marks"): {"messages": [{"role": "user", "content": [Text("Hello!", cache="1h")]}]},
+    ("ollama", "cache marks"): {"messages": [{"role": "user", "content": [Text("Hello!", cache="1h")]}]},
+}  # fmt: skip
+OTHER_NAMES = {("ollama", "effort"): "thinking"}
+
+
+@pytest.mark.parametrize("feature", FEATURES)
+@pytest.mark.parametrize(
+    ("provider", "shown"),
+    [("openai", OPENAI), ("anthropic", ANTHROPIC), ("gemini", GEMINI), ("ollama", OLLAMA)],
+    ids=lambda each: each if isinstance(each, str) else "",
+)
+def test_every_feature_is_sent_as_the_client_does_or_refused(
+    provider: str, shown: dict[str, Any], feature: str
+) -> None:
+    here = (provider, feature)
+    assert (OTHER_NAMES.get(here, feature) in shown) + (here in REFUSED) + (here in MEANS_NOTHING) == 1
+    codec = codec_of(profile_of(provider))
+    if here in REFUSED:
+        request, field = REFUSED[here]
+        with pytest.raises(errors.UnsupportedParameter) as caught:
+            codec.encode(LLMRequest(**request), "m", stream=False)
+        assert caught.value.field == field
+    if here in MEANS_NOTHING:
+        asked = LLMRequest(**MEANS_NOTHING[here])
+        sent = codec.encode(asked, "m", stream=False).body
+        assert b"hm" not in sent
+        assert b"1h" not in sent
+        assert all(
+            part.text.encode() in sent
+            for message in asked.messages
+            for part in message.parts
+            if isinstance(part, Text)
+        )
 
 
 def test_profiles_differ_where_their_providers_do() -> None:

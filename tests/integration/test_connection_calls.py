@@ -322,16 +322,22 @@ async def test_tools_are_emulated_where_a_model_has_none() -> None:
         assert stream.response().tool_calls == reply.tool_calls
 
 
-async def test_the_hook_after_a_reply() -> None:
-    import msgspec
-
-    from three_mode.connection import Observing
-
-    async def shout(reply: LLMResponse) -> LLMResponse:
-        return msgspec.structs.replace(reply, parts=(Text(reply.content.upper()),))
-
-    async with connected(observe=Observing(after=shout)) as (llm, _):
-        assert (await llm.chat_completion(hello())).content == "HELLO WORLD!"
+async def test_the_text_of_an_emulated_stream_comes_before_its_end() -> None:
+    async with connected() as (llm, server):
+        server.always(
+            Turn(text=("Let me ", "look <tool", '_call>{"name": "weather"}</tool_call>')),
+            fault=Fault(stall_after=3),
+        )
+        stream = llm.stream(hello("o1-mini", tools=[TOOL], within=30))
+        said = ""
+        while said != "Let me look":
+            said += (await asyncio.wait_for(anext(stream), 5)).text
+        await stream.aclose()
+        server.always(Turn(text=("Let me ", "look <tool", " of")), fault=Fault(cut_after=4))
+        with pytest.raises(errors.StreamInterrupted) as caught:
+            await llm.stream(hello("o1-mini", tools=[TOOL])).text()
+        assert caught.value.partial is not None
+        assert caught.value.partial.content in ("Let me look <tool", "Let me look <tool of")
 
 
 async def test_structured_output_is_parsed_into_a_type() -> None:

@@ -12,6 +12,7 @@ from three_mode.config.dotenv import read_dotenv
 from three_mode.connection import Account, ConnectionOptions
 from three_mode.messages import LLMRequest
 from three_mode.modes import CommunicationMode
+from three_mode.policies import FallbackOptions, Policies, Target
 from three_mode.providers import Profile, capabilities, codec_of, describe, profile_of, providers, register
 from three_mode.providers.capabilities import Capabilities
 from three_mode.providers.estimate import estimate_tokens
@@ -145,16 +146,55 @@ def test_arguments_that_are_wrong(arguments: dict[str, Any]) -> None:
         LLMConnection(**arguments)
 
 
-def test_safety_settings_that_nobody_would_get_are_an_error() -> None:
-    safety = {"HARM_CATEGORY_HARASSMENT": "BLOCK_NONE"}
-    assert (
+SAFETY = {"HARM_CATEGORY_HARASSMENT": "BLOCK_NONE"}
+
+
+def test_safety_settings_that_nobody_would_heed_are_an_error() -> None:
+    asked = ConnectionOptions(safety=SAFETY)
+    assert LLMConnection("gemini", "k", options=asked)._accounts.profile("gemini").safety == SAFETY
+    for provider in set(providers()) - {"gemini"}:
+        with pytest.raises(errors.ConfigurationError, match="no safety settings"):
+            LLMConnection(provider, "k", options=asked)
+        own = ConnectionOptions(accounts={provider: Account(safety=SAFETY)})
+        with pytest.raises(errors.ConfigurationError, match="no safety settings"):
+            LLMConnection("gemini", "k", options=own)
+    fallback = Policies(fallback=FallbackOptions(targets=(Target("openai", "m"),)))
+    with pytest.raises(errors.ConfigurationError, match="openai has no safety settings"):
+        LLMConnection("gemini", "k", options=asked, policies=fallback)
+    with pytest.raises(errors.ConfigurationError, match="no safety settings"):
+        LLMConnection(base_url="http://x.test/v1", options=asked)
+
+
+def test_safety_settings_of_one_provider_among_others() -> None:
+    options = ConnectionOptions(accounts={"gemini": Account(api_key="k", safety=SAFETY)})
+    fallback = Policies(fallback=FallbackOptions(targets=(Target("gemini", "m"),)))
+    accounts = LLMConnection("openai", "k", options=options, policies=fallback)._accounts
+    assert (accounts.profile("gemini").safety, accounts.profile("openai").safety) == (SAFETY, {})
+
+
+async def test_safety_settings_and_a_provider_that_is_only_known_at_the_call() -> None:
+    async with LLMConnection("gemini", "k", options=ConnectionOptions(safety=SAFETY)) as llm:
+        for model in ("tiny", "http://127.0.0.1:9/v1#m"):
+            with pytest.raises(errors.UnsupportedParameter, match="no safety settings") as caught:
+                await llm.chat_completion(
+                    LLMRequest(messages=[{"role": "user", "content": "x"}], model=model)
+                )
+            assert caught.value.field == "safety"
+
+
+@pytest.mark.parametrize("safety", [{"HARASSMENT": "BLOCK_NONE"}, {"HARM_CATEGORY_HARASSMENT": "BLOCK_ALL"}])
+def test_a_misspelt_safety_setting_is_said_before_the_first_call(safety: dict[str, str]) -> None:
+    with pytest.raises(errors.ConfigurationError, match="safety= has no"):
         LLMConnection("gemini", "k", options=ConnectionOptions(safety=safety))
-        ._accounts.profile("gemini")
-        .safety
-        == safety
-    )
-    with pytest.raises(errors.ConfigurationError, match="Gemini"):
-        LLMConnection("openai", "k", options=ConnectionOptions(safety=safety))
+
+
+def test_every_safety_setting_of_the_official_client_is_one_here() -> None:
+    types = pytest.importorskip("google.genai.types")
+    from three_mode.providers.safety import check_settings
+
+    for category in types.HarmCategory:
+        for threshold in types.HarmBlockThreshold:
+            check_settings({category.value: threshold.value})
 
 
 async def test_no_key_is_an_error_that_says_where_to_put_it() -> None:

@@ -1,15 +1,19 @@
 """Tools from typed functions, calls to them, and tools by prompt for models that have none."""
 
 import enum
+import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from three_mode import errors
 from three_mode.messages import LLMRequest, LLMResponse, Text, ToolCall
-from three_mode.providers.emulation import calls_from_text, with_tools_in_prompt
+from three_mode.providers.emulation import CallsInText, calls_from_text, with_tools_in_prompt
 from three_mode.providers.schema import inlined, rooted, strict
 from three_mode.providers.tools import call_tool, tool_from
 
@@ -173,3 +177,68 @@ def test_calls_are_read_out_of_text(text: str, parts: tuple[object, ...]) -> Non
     reply = calls_from_text(LLMResponse(parts=(Text(text),)))
     assert reply.parts == parts
     assert (reply.finish_reason == "tool_calls") == any(isinstance(part, ToolCall) for part in parts)
+
+
+def pieces_of(text: str, cuts: list[int]) -> list[str]:
+    ends = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
+    return [text[start:end] for start, end in itertools.pairwise(ends)]
+
+
+def joined(parts: Iterable[Text | ToolCall]) -> list[Text | ToolCall]:
+    found: list[Text | ToolCall] = []
+    for part in parts:
+        if found and isinstance(part, Text) and isinstance(found[-1], Text):
+            found[-1] = Text(found[-1].text + part.text)
+        else:
+            found.append(part)
+    return found
+
+
+WRITTEN = st.lists(
+    st.sampled_from(
+        [
+            "hi ",
+            " ",
+            "\n",
+            "<",
+            "<tool",
+            "<tool_call>",
+            "</tool_call>",
+            '{"name": "f"}',
+            '<tool_call>{"name": "f"}</tool_call>',
+            "}",
+        ]
+    ),
+    max_size=12,
+)
+
+
+@given(WRITTEN, st.lists(st.integers(0, 200), max_size=20))
+def test_any_split_of_the_text_holds_the_same_calls(written: list[str], cuts: list[int]) -> None:
+    text = "".join(written)
+    whole, split = CallsInText(), CallsInText()
+    expected = joined(whole.feed(text) + whole.finish())
+    got = [part for piece in pieces_of(text, cuts) for part in split.feed(piece)]
+    assert joined(got + split.finish()) == expected
+    assert whole.found == split.found
+    if not whole.found:
+        assert "".join(part.text for part in expected if isinstance(part, Text)) == text
+
+
+def test_text_is_given_on_as_soon_as_it_is_no_call() -> None:
+    calls = CallsInText()
+    assert calls.feed("Let me look") == [Text("Let me look")]
+    assert calls.feed(" ") == []
+    assert calls.feed("<to") == []
+    assert calls.feed("day>") == [Text(" <today>")]
+    assert calls.feed(" <tool_call>") == []
+    assert calls.feed('{"name": "f"}') == []
+    assert calls.feed("</tool_call> Done.") == [ToolCall("call_made_1", "f"), Text(" Done.")]
+    assert calls.finish() == []
+
+
+def test_a_long_call_in_small_pieces_takes_linear_time() -> None:
+    calls = CallsInText()
+    text = '<tool_call>{"name": "f", "arguments": {"x": "' + "y" * 300_000 + '"}}</tool_call>'
+    found = [part for start in range(0, len(text), 3) for part in calls.feed(text[start : start + 3])]
+    assert [type(part) for part in found] == [ToolCall]

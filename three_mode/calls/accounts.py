@@ -12,6 +12,7 @@ from three_mode.config import ProviderSettings, Secret, Settings
 from three_mode.dispatcher import HERE
 from three_mode.errors import ConfigurationError
 from three_mode.providers import LimitReading, Profile, codec_of, profile_of
+from three_mode.providers.safety import check_settings
 from transports.http2 import Pool
 
 CUSTOM = "custom"
@@ -20,11 +21,13 @@ _NONE_OF_ITS_OWN = ProviderSettings()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """A key and, if it is not the provider's own, an address. `headers` go out with every call."""
+    """A key and, if it is not the provider's own, an address. `headers` go out with every call, and so do settings of `safety`
+    where the provider has such."""
 
     api_key: str | None = field(default=None, repr=False)
     base_url: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    safety: Mapping[str, str] = field(default_factory=dict)
 
 
 class Accounts:
@@ -41,6 +44,8 @@ class Accounts:
         self._settings = settings
         self._given = {self._named(name): account for name, account in given.items()}
         self._safety = safety
+        for settings_ in (safety, *(account.safety for account in given.values())):
+            check_settings(settings_)
         self._pool = pool
         self._learn = learn
         self._profiles: dict[str, Profile] = {}
@@ -55,7 +60,12 @@ class Accounts:
         """A URL in place of a name is an OpenAI-compatible API that wants no key of ours."""
         found = self._profiles.get(provider)
         if found is None:
-            found = self._profiles[provider] = self._profile(provider)
+            found = self._profile(provider)
+            account = self._given.get(provider)
+            safety = {**self._safety, **(account.safety if account is not None else {})}
+            if safety:
+                found = msgspec.structs.replace(found, safety={**found.safety, **safety})
+            self._profiles[provider] = found
         return found
 
     def _profile(self, provider: str) -> Profile:
@@ -65,10 +75,7 @@ class Accounts:
         if provider == CUSTOM or "://" in provider:
             url = account.base_url if account is not None and account.base_url else provider
             return Profile(name=provider, base_url=url, needs_key=False, max_tokens_field="max_tokens")
-        profile = profile_of(provider)
-        if self._safety:
-            profile = msgspec.structs.replace(profile, safety={**profile.safety, **self._safety})
-        return profile
+        return profile_of(provider)
 
     def settings(self, provider: str) -> ProviderSettings:
         if provider == CUSTOM or provider in HERE or "://" in provider:

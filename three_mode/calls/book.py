@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -33,7 +34,6 @@ class OneCall:
     target: Target | None = None
     first_content: float | None = None
     span: Span | None = None
-    reserved: Decimal = Decimal(0)
 
     @property
     def mode(self) -> CommunicationMode:
@@ -59,7 +59,7 @@ class Book:
         self._tracer = tracer
         self._log_content = log_content
 
-    def began(self, one: OneCall, targets: list[Target]) -> None:
+    def began(self, one: OneCall, targets: Sequence[Target]) -> None:
         if self._tracer is not None and one.span is None:
             one.span = self._tracer.begin(one.request, targets[0].provider, targets[0].model, one.request_id)
         if logger.isEnabledFor(logging.DEBUG):

@@ -1,27 +1,40 @@
 """The way of a call: targets, then cache, coalescing, attempts (breaker, limiter, retries, fallback), and the channel."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Sequence
 from decimal import Decimal
-from typing import TypeVar
+from functools import partial
+from typing import NamedTuple
 
 import msgspec
 
+from three_mode.calls.accounted import Accounted, weight
 from three_mode.calls.accounts import Accounts
 from three_mode.calls.book import Book, OneCall
+from three_mode.calls.emulated import Emulated
 from three_mode.calls.guards import Guarding
 from three_mode.calls.replayed import Replayed
 from three_mode.channels.channel import Channel, OpenReply
 from three_mode.errors import ThreeModeError
 from three_mode.messages import Chunk, LLMRequest, LLMResponse, Usage, chunks_of, fold
-from three_mode.policies import Attempts, Clock, Coalescer, Policies, ResponseCache, Target, cache_key
+from three_mode.policies import (
+    Attempts,
+    Clock,
+    CoalesceOptions,
+    Coalescer,
+    Policies,
+    ResponseCache,
+    SharedStreams,
+    Target,
+    cache_key,
+)
 from three_mode.policies.breaker import trips
 from three_mode.policies.cache import keepable
 from three_mode.providers.capabilities import capabilities
 from three_mode.providers.emulation import calls_from_text, with_tools_in_prompt
 from three_mode.providers.validate import check
 
-T = TypeVar("T")
+Answered = tuple[LLMResponse, Target]
 UNSAID_OUTPUT = 4096  # what a call may answer where neither it nor the table says how much
 
 
@@ -44,57 +57,82 @@ class Engine:
         self._guards = guards
         self._book = book
         self._cache = cache
-        self._coalescer: Coalescer[tuple[LLMResponse, Target]] | None = (
-            Coalescer() if policies.coalesce else None
-        )
-        self._attempts = Attempts(guards, policies.retry, policies.hedge, clock, _discard)
+        self._coalescer: Coalescer[Answered] | None = None
+        self._streams: SharedStreams[Chunk, Accounted] | None = None
+        if policies.coalesce:
+            coalesce = (
+                policies.coalesce if isinstance(policies.coalesce, CoalesceOptions) else CoalesceOptions()
+            )
+            self._coalescer = Coalescer()
+            if coalesce.streams:
+                self._streams = SharedStreams(coalesce.buffer, weight)
+        self._attempts = Attempts(guards, policies.retry, policies.hedge, clock, self._discard)
         self._most_tokens: dict[str, int | None] = {}
 
-    async def complete(self, one: OneCall, targets: list[Target]) -> LLMResponse:
+    def close(self) -> None:
+        self._attempts.close()
+
+    async def complete(self, one: OneCall, targets: Sequence[Target]) -> LLMResponse:
         """A whole reply, ready to be given to the caller."""
         key = self._key(one, targets[0])
-        kept = await self._kept(one, key, targets[0])
-        if kept is not None:
-            return kept
+        if self._cache is not None:
+            kept = await self._kept(one, key, targets[0])
+            if kept is not None:
+                return kept
 
-        async def attempt(target: Target, due: float) -> tuple[LLMResponse, Target]:
-            return await self._counted(target, self._fetch(one, target, due))
-
-        async def fetch() -> tuple[LLMResponse, Target]:
-            return await self._attempts.run(one.policy, targets, attempt)
-
+        fetch = partial(self._attempts.run, one.policy, targets, partial(self._fetch, one))
         if self._coalescer is not None and key is not None:
-            (reply, target), joined = await self._coalescer.run(key, fetch)
+            (reply, target), joined = await self._coalescer.run(key, fetch, one.policy.deadline)
             if joined:
                 one.policy.step("coalesced", time.monotonic(), target)
         else:
             reply, target = await fetch()
         one.target = target
         reply = self._book.complete(one, reply, target, reply.usage)
-        await self._keep(one, key, reply)
+        if self._cache is not None:
+            await self._keep(one, key, reply)
         return reply
 
-    async def open(self, one: OneCall, targets: list[Target]) -> OpenReply:
+    async def open(self, one: OneCall, targets: Sequence[Target]) -> OpenReply:
         """A streamed reply, with its first content."""
         key = self._key(one, targets[0])
         kept = await self._kept(one, key, targets[0])
         if kept is not None:
             return Replayed(chunks_of(kept))
-
-        async def attempt(target: Target, due: float) -> tuple[OpenReply, Target]:
-            return await self._counted(target, self._open(one, target, due))
-
-        opened, target = await self._attempts.run(one.policy, targets, attempt)
-        one.target = target
+        opened: OpenReply
+        if self._streams is not None and key is not None:
+            opened, joined = await self._streams.open(
+                key, partial(self._opened, one, targets), one.policy.deadline
+            )
+            one.target = opened.source.target
+            if joined:
+                one.policy.step("coalesced", time.monotonic(), one.target)
+        else:
+            opened = await self._opened(one, targets)
+            one.target = opened.target
         one.first_content = time.monotonic() - one.policy.began
         return opened
 
-    async def keep(self, one: OneCall, target: Target, reply: Callable[[], LLMResponse]) -> None:
+    async def _opened(self, one: OneCall, targets: Sequence[Target]) -> Accounted:
+        """With an account of its own: it may get more readers than the one who began it, and outlive that one."""
+
+        opened = await self._attempts.run(one.policy, targets, partial(self._open, one))
+        target = opened.target
+
+        def ended(usage: Usage, error: BaseException | None) -> None:
+            if error is not None:
+                self._broke(target, error)
+            priced = self._book.priced(target, usage, self._accounts.profile(target.provider))
+            self._book.ledger.settle(target.provider, target.model, one.label, opened.reserved, priced)
+
+        return Accounted(opened.reply, target, one.policy.tokens, ended)
+
+    async def keep(self, one: OneCall, target: Target, reply: LLMResponse) -> None:
         """Puts a reply that was streamed into the cache."""
         if self._cache is not None:
-            await self._keep(one, self._key(one, target), reply())
+            await self._keep(one, self._key(one, target), reply)
 
-    def broke(self, target: Target, error: BaseException) -> None:
+    def _broke(self, target: Target, error: BaseException) -> None:
         """A stream broke after content, which no attempt saw."""
         breaker = self._guards.breaker(target)
         if breaker is not None and trips(error):
@@ -102,49 +140,46 @@ class Engine:
         if isinstance(error, ThreeModeError):
             self._book.metrics.failed(target.provider, target.model, error)
 
-    # One attempt
+    # One attempt. A failure counts for the provider that failed, also where another one answers.
 
-    async def _counted(self, target: Target, work: Awaitable[T]) -> T:
-        """A failure counts for the provider that failed, also where another one answered."""
+    async def _fetch(self, one: OneCall, target: Target, due: float) -> Answered:
+        """Where the first content has a limit of its own it must be seen, and so the reply is streamed and folded."""
+        one.target = target
         try:
-            return await work
+            request, emulated = self._prepared(one, target)
+            reserved = self._reserve(one, request, target)
+            usage: Usage | None = None
+            try:
+                if due < one.policy.deadline:
+                    opened = await self._channel.open(target, request, due, one.policy.deadline)
+                    one.first_content = time.monotonic() - one.policy.began
+                    reply = await _folded(opened)
+                else:
+                    reply = await self._channel.fetch(target, request, due, one.policy.deadline)
+                usage = self._book.priced(target, reply.usage, self._accounts.profile(target.provider))
+            finally:
+                self._book.ledger.settle(target.provider, target.model, one.label, reserved, usage)
         except ThreeModeError as error:
             self._book.metrics.failed(target.provider, target.model, error)
             raise
-
-    async def _fetch(self, one: OneCall, target: Target, due: float) -> tuple[LLMResponse, Target]:
-        """Where the first content has a limit of its own it must be seen, and so the reply is streamed and folded."""
-        one.target = target
-        request, emulated = self._prepared(one, target)
-        reserved = self._reserve(one, request, target)
-        usage: Usage | None = None
-        try:
-            if due < one.policy.deadline:
-                opened = await self._channel.open(target, request, due, one.policy.deadline)
-                one.first_content = time.monotonic() - one.policy.began
-                reply = await _folded(opened)
-            else:
-                reply = await self._channel.fetch(target, request, due, one.policy.deadline)
-            usage = self._book.priced(target, reply.usage, self._accounts.profile(target.provider))
-        finally:
-            self._book.ledger.settle(target.provider, target.model, one.label, reserved, usage)
         if usage is not reply.usage:
             reply = msgspec.structs.replace(reply, usage=usage)
         return (calls_from_text(reply) if emulated else reply), target
 
-    async def _open(self, one: OneCall, target: Target, due: float) -> tuple[OpenReply, Target]:
+    async def _open(self, one: OneCall, target: Target, due: float) -> "_Opened":
         one.target = target
-        request, emulated = self._prepared(one, target)
-        reserved = self._reserve(one, request, target)
         try:
-            opened = await self._channel.open(target, request, due, one.policy.deadline)
-            if emulated:  # a call may hide anywhere in the text: it is read whole first
-                opened = Replayed(chunks_of(calls_from_text(await _folded(opened))))
-        except BaseException:
-            self._book.ledger.settle(target.provider, target.model, one.label, reserved, None)
+            request, emulated = self._prepared(one, target)
+            reserved = self._reserve(one, request, target)
+            try:
+                opened = await self._channel.open(target, request, due, one.policy.deadline)
+            except BaseException:
+                self._book.ledger.settle(target.provider, target.model, one.label, reserved, None)
+                raise
+        except ThreeModeError as error:
+            self._book.metrics.failed(target.provider, target.model, error)
             raise
-        one.reserved = reserved
-        return opened, target
+        return _Opened(Emulated(opened) if emulated else opened, target, one.label, reserved)
 
     def _prepared(self, one: OneCall, target: Target) -> tuple[LLMRequest, bool]:
         """The request as this target takes it, checked; and whether its tools are emulated."""
@@ -173,6 +208,13 @@ class Engine:
         profile = self._accounts.profile(target.provider)
         most = self._book.cost(target, Usage(one.policy.tokens, most_out), profile)
         return ledger.reserve(target.provider, target.model, one.label, most)
+
+    def _discard(self, result: "Answered | _Opened") -> None:
+        """A reply that came second in a race. A whole one is paid for; of a stream nobody reads on."""
+        if isinstance(result, _Opened):
+            result.reply.close()
+            target = result.target
+            self._book.ledger.settle(target.provider, target.model, result.label, result.reserved, None)
 
     # The cache
 
@@ -213,8 +255,10 @@ async def _folded(opened: OpenReply) -> LLMResponse:
     return fold(chunks)
 
 
-def _discard(result: tuple[object, Target]) -> None:
-    """A reply that came second in a race."""
-    opened = result[0]
-    if not isinstance(opened, LLMResponse):
-        opened.close()  # type: ignore[attr-defined]
+class _Opened(NamedTuple):
+    """A stream that an attempt opened, and what its call has set aside of the budgets."""
+
+    reply: OpenReply
+    target: Target
+    label: str | None
+    reserved: Decimal

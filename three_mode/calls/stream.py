@@ -13,17 +13,21 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol, Self
 
+from three_mode.calls.hooks import EachHook, each_of
 from three_mode.channels.channel import OpenReply
 from three_mode.errors import StreamInterrupted, ThreeModeError
 from three_mode.messages import Chunk, Finish, LLMResponse, TextDelta, fold
 
 
 class Owner(Protocol):
-    """Who makes the call: opens it, completes chunks that only it can complete, and hears how it ended."""
+    """Who makes the call: opens it, completes chunks that only it can complete, and hears how it ended. `each` may change what
+    the reader is given."""
+
+    each: EachHook | None
 
     async def open(self) -> OpenReply: ...
     def completed(self, chunk: Chunk) -> Chunk: ...
-    async def finished(self, reply: Callable[[], LLMResponse]) -> None: ...
+    async def finished(self, raw: LLMResponse, given: LLMResponse) -> LLMResponse: ...
     def interrupted(self, error: BaseException, reply: Callable[[], LLMResponse]) -> None: ...
 
 
@@ -36,6 +40,8 @@ class ReplyStream:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting: deque[Chunk] = deque()
         self._seen: list[Chunk] = []
+        self._given = self._seen if owner.each is None else list[Chunk]()
+        self._final: LLMResponse | None = None
         self._over = False
         self._told = False
 
@@ -43,7 +49,7 @@ class ReplyStream:
         return self
 
     async def __anext__(self) -> Chunk:
-        if not self._waiting:
+        while not self._waiting:
             await self._fill()
         return self._waiting.popleft()
 
@@ -83,7 +89,7 @@ class ReplyStream:
 
     def response(self) -> LLMResponse:
         """What has come so far; `finish_reason` is "cancelled" until the reply is whole."""
-        return fold(self._seen)
+        return self._final if self._final is not None else fold(self._given)
 
     async def text(self) -> str:
         """Reads to the end; the whole text."""
@@ -124,10 +130,22 @@ class ReplyStream:
             if type(chunk) is not TextDelta:
                 last = batch[number] = self._owner.completed(chunk)
         self._seen += batch
+        try:
+            if self._owner.each is not None:
+                batch = each_of(self._owner.each, batch)
+                self._given += batch
+            if type(last) is Finish:
+                await self._finish()
+        except BaseException as error:  # a hook of the program's
+            self._leave(error)
+            raise
         self._waiting.extend(batch)
-        if type(last) is Finish:
-            self._told = True
-            await self._owner.finished(self.response)
+
+    async def _finish(self) -> None:
+        self._told = True
+        given = fold(self._given)
+        raw = given if self._given is self._seen else fold(self._seen)
+        self._final = await self._owner.finished(raw, given)
 
     def _interrupted(self, error: ThreeModeError) -> StreamInterrupted:
         if isinstance(error, StreamInterrupted):

@@ -1,18 +1,18 @@
 """One streamed call: opens it when asked, completes its chunks, and closes its account when it ends."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 
 import msgspec
 
 from three_mode.calls.book import Book, OneCall
 from three_mode.calls.engine import Engine
+from three_mode.calls.hooks import EachHook, Hook, hooked
 from three_mode.channels.channel import OpenReply
-from three_mode.messages import Chunk, Finish, LLMRequest, LLMResponse, Start, Usage, UsageUpdate
+from three_mode.messages import Chunk, Finish, LLMRequest, LLMResponse, Start, UsageUpdate
 from three_mode.policies import Target
 from three_mode.providers import Profile
-from three_mode.providers.estimate import estimate_text
 
 
 class StreamedCall:
@@ -21,18 +21,21 @@ class StreamedCall:
     def __init__(
         self,
         request: LLMRequest,
-        begin: Callable[[LLMRequest], Awaitable[tuple[OneCall, list[Target]]]],
+        begin: Callable[[LLMRequest], Awaitable[tuple[OneCall, Sequence[Target]]]],
         engine: Engine,
         book: Book,
         profile: Callable[[str], Profile],
+        after: Hook | None = None,
+        each: EachHook | None = None,
     ) -> None:
         self._request = request
         self._begin = begin
         self._engine = engine
         self._book = book
         self._profile = profile
+        self._after = after
+        self.each = each
         self._one: OneCall | None = None
-        self._usage: Usage | None = None
 
     async def open(self) -> OpenReply:
         self._one, targets = await self._begin(self._request)
@@ -44,12 +47,9 @@ class StreamedCall:
         assert one.target is not None
         if type(chunk) is UsageUpdate:
             cached = any(step.kind == "cache_hit" for step in one.policy.steps)
-            self._usage = (
-                chunk.usage
-                if cached
-                else self._book.priced(one.target, chunk.usage, self._profile(one.target.provider))
-            )
-            return UsageUpdate(self._usage)
+            if cached:
+                return chunk
+            return UsageUpdate(self._book.priced(one.target, chunk.usage, self._profile(one.target.provider)))
         if type(chunk) is Start:
             return Start(
                 chunk.model or one.target.model,
@@ -64,35 +64,22 @@ class StreamedCall:
             )
         return chunk
 
-    async def finished(self, reply: Callable[[], LLMResponse]) -> None:
+    async def finished(self, raw: LLMResponse, given: LLMResponse) -> LLMResponse:
+        """`raw` is what the provider said, `given` what the reader got. The reply that the hook makes of that."""
         one = self._one
         assert one is not None
         assert one.target is not None
-        self._settle(one, self._usage or Usage())
-        whole = reply()
-        self._book.finished(one, whole)
+        try:
+            given = await hooked(self._after, given)
+        except BaseException as error:
+            self._book.failed(one, error, given)
+            raise
+        self._book.finished(one, given)
         if not any(step.kind == "cache_hit" for step in one.policy.steps):
-            await self._engine.keep(one, one.target, lambda: whole)
+            await self._engine.keep(one, one.target, raw)
+        return given
 
     def interrupted(self, error: BaseException, reply: Callable[[], LLMResponse]) -> None:
         one = self._one
-        if one is None:  # it never began
-            return
-        partial = None
-        if one.first_content is not None and one.target is not None:
-            partial = reply()
-            self._engine.broke(one.target, error)
-            self._settle(one, self._usage_of(one, one.target, partial))
-        self._book.failed(one, error, partial)
-
-    def _usage_of(self, one: OneCall, target: Target, partial: LLMResponse) -> Usage:
-        """What a broken stream used: what the provider counted so far, or an estimate of it."""
-        seen = self._usage
-        if seen is None or not seen.output_tokens:
-            written = estimate_text(partial.content + partial.thinking)
-            seen = Usage(seen.input_tokens if seen else one.policy.tokens, written)
-        return self._book.priced(target, seen, self._profile(target.provider))
-
-    def _settle(self, one: OneCall, usage: Usage) -> None:
-        if one.target is not None and not any(step.kind == "cache_hit" for step in one.policy.steps):
-            self._book.ledger.settle(one.target.provider, one.target.model, one.label, one.reserved, usage)
+        if one is not None:  # else it never began
+            self._book.failed(one, error, reply() if one.first_content is not None else None)

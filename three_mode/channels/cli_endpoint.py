@@ -5,7 +5,7 @@ import os
 import shutil
 from collections.abc import Sequence
 
-from three_mode.channels.channel import is_content
+from three_mode.channels.reading import DecodedReply
 from three_mode.errors import BadReply, ConfigurationError, DeadlineExceeded, LLMError
 from three_mode.messages import Chunk, Embedded, EmbedRequest, LLMRequest, LLMResponse, fold
 from three_mode.providers.claude_cli import CLIDecoder, failed, invocation
@@ -108,17 +108,15 @@ class CLIEndpoint:
         return found
 
 
-class CLIReply:
+class CLIReply(DecodedReply):
     """A reply from a running command."""
 
     def __init__(self, endpoint: CLIEndpoint, child: ChildLines, model: str, deadline: float) -> None:
+        super().__init__(CLIDecoder(endpoint.profile))
         self._endpoint = endpoint
         self._child = child
         self._model = model
         self._deadline = deadline
-        self._decoder = CLIDecoder(endpoint.profile)
-        self._first: list[Chunk] = []
-        self._ended = False
         self._closed = False
 
     async def begin(self) -> None:
@@ -126,44 +124,26 @@ class CLIReply:
             await self._child.start()
         except ChildFailed as error:
             raise failed(self._endpoint.profile, str(error)) from None
-        while not any(map(is_content, self._first)) and not self._ended:
-            self._first += await self._read()
-            if self._decoder.error is not None and not any(map(is_content, self._first)):
-                raise self._decoder.error
-
-    async def more(self) -> list[Chunk]:
-        if self._first:
-            batch, self._first = self._first, []
-            return batch
-        try:
-            async with asyncio.timeout_at(self._deadline):
-                while not self._ended:
-                    if self._decoder.error is not None:
-                        raise self._decoder.error
-                    batch = await self._read()
-                    if batch:
-                        return batch
-        except TimeoutError:
-            raise self._endpoint.late(self._model, "total") from None
-        if self._decoder.error is not None:
-            raise self._decoder.error
-        return []
+        await self._until_content()
 
     async def _read(self) -> list[Chunk]:
         if self._decoder.done:
             self._ended = True
             return []
         try:
-            line = await anext(self._child, None)
+            async with asyncio.timeout_at(self._deadline):
+                line = await anext(self._child, None)
+                if line is not None:
+                    return self._decoder.feed(line + b"\n")
+                self._ended = True
+                batch = self._decoder.finish()
+                if isinstance(self._decoder.error, BadReply):
+                    self._decoder.error = await self._why()
+                return batch
         except ChildFailed as error:
             raise failed(self._endpoint.profile, str(error)) from None
-        if line is not None:
-            return self._decoder.feed(line + b"\n")
-        self._ended = True
-        batch = self._decoder.finish()
-        if isinstance(self._decoder.error, BadReply):
-            self._decoder.error = await self._why()
-        return batch
+        except TimeoutError:
+            raise self._endpoint.late(self._model, "total") from None
 
     async def _why(self) -> LLMError:
         """It ended without a result: its status and its last words say more than that."""

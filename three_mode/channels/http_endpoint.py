@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Callable, Mapping
 
-from three_mode.channels.channel import is_content
 from three_mode.channels.http_errors import translated
+from three_mode.channels.reading import DecodedReply
 from three_mode.config.secret import Secret
 from three_mode.errors import DeadlineExceeded
 from three_mode.messages import Chunk, Embedded, EmbedRequest, LLMRequest, LLMResponse, chunks_of
@@ -153,17 +153,15 @@ class HTTPEndpoint:
                 self._learn(reading)
 
 
-class HTTPReply:
+class HTTPReply(DecodedReply):
     """A reply that streams. Its total deadline is one timer; the transport watches the rest."""
 
     def __init__(self, endpoint: HTTPEndpoint, model: str, exchange: Exchange, deadline: float) -> None:
+        super().__init__(endpoint.codec.decoder())
         self._endpoint = endpoint
         self._model = model
         self._exchange = exchange
-        self._decoder = endpoint.codec.decoder()
         self._response: Response | None = None
-        self._first: list[Chunk] = []
-        self._ended = False
         self._expired: str | None = None
         self._timer = asyncio.get_running_loop().call_at(deadline, self.expire, "total")
 
@@ -178,44 +176,26 @@ class HTTPReply:
         ):
             # It was asked for a stream and gave a document: an error, or a host that does not stream.
             self._first = list(chunks_of(self._endpoint.codec.decode(await response.read())))
-            self._ended = True
+            self._over()
             return
-        while not any(map(is_content, self._first)) and not self._ended:
-            self._first += await self._read()
-            if self._decoder.error is not None and not any(map(is_content, self._first)):
-                raise self._decoder.error
-
-    async def more(self) -> list[Chunk]:
-        if self._first:
-            batch, self._first = self._first, []
-            return batch
-        try:
-            while not self._ended:
-                if self._decoder.error is not None:
-                    raise self._decoder.error
-                batch = await self._read()
-                if batch:
-                    return batch
-        except TransportError as error:
-            raise self.failure(error) from None
-        if self._decoder.error is not None:
-            raise self._decoder.error
-        self._timer.cancel()
-        return []
+        await self._until_content()
 
     async def _read(self) -> list[Chunk]:
         if self._decoder.done:
             await self._linger()
             return []
-        data = await self._exchange.chunk()
+        try:
+            data = await self._exchange.chunk()
+        except TransportError as error:
+            raise self.failure(error) from None
         if data:
             return self._decoder.feed(data)
-        self._ended = True
+        self._over()
         return self._decoder.finish()
 
     async def _linger(self) -> None:
         """The reply is whole. Its last frame is about to come, and a stream that ended needs no reset."""
-        self._ended = True
+        self._over()
         if not self._exchange.ended:
             try:
                 async with asyncio.timeout(LINGER):
@@ -223,6 +203,10 @@ class HTTPReply:
                         pass
             except (TimeoutError, TransportError):
                 pass
+
+    def _over(self) -> None:
+        self._ended = True
+        self._timer.cancel()
 
     def expire(self, stage: str) -> None:
         self._expired = stage
@@ -234,6 +218,5 @@ class HTTPReply:
         return translated(error, self._endpoint.name, self._model)
 
     def close(self) -> None:
-        self._timer.cancel()
-        self._ended = True
+        self._over()
         self._exchange.cancel()

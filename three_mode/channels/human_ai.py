@@ -1,7 +1,7 @@
 """The human-AI mode: remote models, over pooled HTTP/2 or the `claude` command. Endpoints are made when first called."""
 
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
 
 from three_mode.channels.channel import OpenReply
 from three_mode.messages import Embedded, EmbedRequest, LLMRequest, LLMResponse
@@ -33,11 +33,19 @@ class HumanAI:
             found = self._endpoints[provider] = self._make(provider)
         return found
 
-    async def fetch(self, target: Target, request: LLMRequest, due: float, deadline: float) -> LLMResponse:
-        return await self.endpoint(target.provider).fetch(request, target.model, due, deadline)
+    # These only pass on: a coroutine of their own would be one more for every call and every wait in it.
 
-    async def open(self, target: Target, request: LLMRequest, due: float, deadline: float) -> OpenReply:
-        return await self.endpoint(target.provider).open(request, target.model, due, deadline)
+    def fetch(
+        self, target: Target, request: LLMRequest, due: float, deadline: float
+    ) -> Coroutine[Any, Any, LLMResponse]:
+        return self.endpoint(target.provider).fetch(request, target.model, due, deadline)
 
-    async def embed(self, target: Target, request: EmbedRequest, deadline: float) -> Embedded:
-        return await self.endpoint(target.provider).embed(request, target.model, deadline)
+    def open(
+        self, target: Target, request: LLMRequest, due: float, deadline: float
+    ) -> Coroutine[Any, Any, OpenReply]:
+        return self.endpoint(target.provider).open(request, target.model, due, deadline)
+
+    def embed(
+        self, target: Target, request: EmbedRequest, deadline: float
+    ) -> Coroutine[Any, Any, Embedded]:
+        return self.endpoint(target.provider).embed(request, target.model, deadline)

@@ -3,8 +3,6 @@
 import time
 from collections.abc import Iterator
 
-from local_models import catalogue
-
 KEPT = 1.0  # seconds
 
 
@@ -22,6 +20,8 @@ class LocalNames:
         return iter(sorted(self._fresh()))
 
     def _fresh(self) -> frozenset[str]:
+        from local_models import catalogue  # when the first name is looked up
+
         now = time.monotonic()
         if now >= self._until:
             self._names, self._until = frozenset(catalogue.paths()), now + KEPT

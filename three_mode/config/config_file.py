@@ -14,7 +14,6 @@ model = "gpt-5"
 
 import ast
 import json
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +66,8 @@ def _parsed(text: str, suffix: str) -> dict[str, Any]:
     elif suffix == ".py":
         table = _from_python(text)
     else:
+        import tomllib
+
         table = tomllib.loads(text)
     if not isinstance(table, dict):
         raise ValueError("it is not a table")

@@ -5,8 +5,9 @@ operation runs. A failure moves on to the next target at once; only when all hav
 target that may answer soonest. All but the last have `first_content` seconds to their first content.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from three_mode.errors import (
@@ -23,7 +24,7 @@ from three_mode.errors import (
 from three_mode.messages import Step
 from three_mode.policies.breaker import CircuitBreaker, trips
 from three_mode.policies.clock import MONOTONIC, Clock
-from three_mode.policies.hedge import hedged
+from three_mode.policies.hedge import Hedge
 from three_mode.policies.limiter import AdaptiveLimiter
 from three_mode.policies.options import HedgeOptions
 from three_mode.policies.retry import RetryOptions, wait_before_retry
@@ -88,14 +89,17 @@ class Attempts:
         discard: Callable[[Any], None] = lambda _: None,
     ) -> None:
         """`discard` is for a result that came second in a race."""
-        self._discard = discard
         self._guards = guards
         self._retry = retry
-        self._hedge = hedge
+        self._hedge: Hedge[Any] | None = Hedge(hedge.after, discard, clock) if hedge is not None else None
         self._clock = clock
 
+    def close(self) -> None:
+        if self._hedge is not None:
+            self._hedge.close()
+
     async def run(self, call: Call, targets: Sequence[Target], operation: Operation[T]) -> T:
-        alive, failures = list(targets), 0
+        alive, failures = targets, 0
         while True:
             failed: list[ThreeModeError] = []
             for number, target in enumerate(alive):
@@ -123,7 +127,7 @@ class Attempts:
             await self._clock.sleep(wait)
 
     def _again(
-        self, call: Call, alive: list[Target], failed: list[ThreeModeError], failures: int
+        self, call: Call, alive: Sequence[Target], failed: list[ThreeModeError], failures: int
     ) -> tuple[list[Target], float]:
         """Those worth another try, the soonest first, and how long to wait for it."""
         remaining = call.deadline - self._clock.now()
@@ -137,20 +141,21 @@ class Attempts:
         waits.sort(key=lambda each: each[0])
         return [target for _, target in waits], waits[0][0] if waits else 0.0
 
-    async def _one(self, call: Call, target: Target, spare: Target, due: float, operation: Operation[T]) -> T:
+    def _one(
+        self, call: Call, target: Target, spare: Target, due: float, operation: Operation[T]
+    ) -> Coroutine[Any, Any, T]:
+        first = self._guarded(call, target, due, operation)
         if self._hedge is None:
-            return await self._guarded(call, target, due, operation)
-        hedge = self._hedge
+            return first
+        return self._hedge.race(first, partial(self._late, call, target, spare, due, operation))
 
-        async def second() -> T:
-            call.step("hedged", self._clock.now(), spare, f"nothing from {target} in {hedge.after:g} s")
-            return await self._guarded(call, spare, due, operation)
-
-        def first() -> Awaitable[T]:
-            return self._guarded(call, target, due, operation)
-
-        result: tuple[T, bool] = await hedged(first, second, hedge.after, self._discard, self._clock)
-        return result[0]
+    def _late(
+        self, call: Call, target: Target, spare: Target, due: float, operation: Operation[T]
+    ) -> Awaitable[T]:
+        assert self._hedge is not None
+        why = f"nothing from {target} in {self._hedge.after:g} s"
+        call.step("hedged", self._clock.now(), spare, why)
+        return self._guarded(call, spare, due, operation)
 
     async def _guarded(self, call: Call, target: Target, due: float, operation: Operation[T]) -> T:
         breaker = self._guards.breaker(target)

@@ -54,6 +54,7 @@ class Ledger:
         self._budgets = budgets
         self._limits = [Decimal(str(budget.limit)) for budget in budgets]
         self._taken = [ZERO] * len(budgets)
+        self._fitting: dict[Key, tuple[int, ...]] = {}
         self._spent: dict[Key, Spent] = {}
 
     @property
@@ -62,7 +63,7 @@ class Ledger:
 
     def reserve(self, provider: str, model: str, label: str | None, most: Decimal | None) -> Decimal:
         """Sets aside the most that the call may cost; BudgetExceeded where a budget has not that much left."""
-        touched = [i for i, budget in enumerate(self._budgets) if budget.fits(provider, model, label)]
+        touched = self._touched(provider, model, label)
         if not touched:
             return ZERO
         if most is None:
@@ -85,16 +86,22 @@ class Ledger:
             self._taken[i] += most
         return most
 
+    def _touched(self, provider: str, model: str, label: str | None) -> tuple[int, ...]:
+        """The numbers of the budgets that such a call is part of."""
+        found = self._fitting.get((provider, model, label))
+        if found is None:
+            found = tuple(i for i, budget in enumerate(self._budgets) if budget.fits(provider, model, label))
+            self._fitting[provider, model, label] = found
+        return found
+
     def settle(
         self, provider: str, model: str, label: str | None, reserved: Decimal, usage: Usage | None
     ) -> None:
         """The call is over. Without a usage nothing was used; without a cost, what was reserved stays taken."""
         cost = usage.cost if usage is not None else ZERO
         actual = reserved if cost is None else cost
-        if self._budgets:
-            for i, budget in enumerate(self._budgets):
-                if budget.fits(provider, model, label):
-                    self._taken[i] += actual - reserved
+        for i in self._touched(provider, model, label) if self._budgets else ():
+            self._taken[i] += actual - reserved
         if usage is None:
             return
         spent = self._spent.get((provider, model, label))

@@ -1,14 +1,15 @@
 """Two runners for one race: the second starts when the first is late.
 
-The first runs in the caller's own task, so that a race that is not needed costs a timer and nothing else. When the second
-one wins, the first is cancelled the way `asyncio.timeout` does it: the task is cancelled, and the cancellation taken back.
+The first runs in the caller's own task, and one timer watches all races of a `Hedge`: all are late after the same time, so
+that those that began first are late first. A race that is not needed costs an entry in a dict. When the second one wins, the
+first is cancelled the way `asyncio.timeout` does it: the task is cancelled, and the cancellation taken back.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Generic, TypeVar
 
-from three_mode.policies.clock import MONOTONIC, Clock
+from three_mode.policies.clock import MONOTONIC, Clock, Timer
 
 T = TypeVar("T")
 
@@ -20,31 +21,73 @@ async def hedged(
     discard: Callable[[T], None] = lambda _: None,
     clock: Clock = MONOTONIC,
 ) -> tuple[T, bool]:
-    """The first result, and whether the second runner gave it. Where both fail it is the first one's error.
-
-    The loser is cancelled and waited for, so that nothing runs on unseen; a result that came too late is given to `discard`.
-    A first runner that fails before `after` fails alone: trying again is somebody else's decision.
-    """
-    late = _Late(second)
-    timer = clock.call_later(after, late.start)
+    """One race: the first result, and whether the second runner gave it. See `Hedge.race`."""
+    hedge, late = Hedge(after, discard, clock), _Late(second)
     try:
-        result = await first()
-    except asyncio.CancelledError:
-        if late.won():
-            return late.result(), True
-        raise
-    except Exception:
-        timer.cancel()
-        if late.task is not None and await late.succeeds():
-            return late.result(), True
-        raise
+        return await hedge.run(first(), late), late.used
     finally:
-        timer.cancel()
-        if late.task is not None:
-            await late.end()
-            if late.has_result and not late.used:
-                discard(late.result())
-    return result, False
+        hedge.close()
+
+
+class Hedge(Generic[T]):
+    """Races in which the second runner starts after `after` seconds; a result that came too late is given to `discard`."""
+
+    def __init__(
+        self, after: float, discard: Callable[[T], None] = lambda _: None, clock: Clock = MONOTONIC
+    ) -> None:
+        self.after = after
+        self._discard = discard
+        self._clock = clock
+        self._waiting: dict[_Late[T], float] = {}  # when each is late, soonest first
+        self._timer: Timer | None = None
+
+    def race(self, first: Awaitable[T], second: Callable[[], Awaitable[T]]) -> Coroutine[Any, Any, T]:
+        """The first result. Where both fail it is the first one's error.
+
+        The loser is cancelled and waited for, so that nothing runs on unseen. A first runner that fails before it is late
+        fails alone: trying again is somebody else's decision.
+        """
+        return self.run(first, _Late(second))
+
+    async def run(self, first: Awaitable[T], late: "_Late[T]") -> T:
+        self._waiting[late] = self._clock.now() + self.after
+        if self._timer is None:
+            self._timer = self._clock.call_later(self.after, self._look)
+        try:
+            result = await first
+        except asyncio.CancelledError:
+            if late.won():
+                return late.result()
+            raise
+        except Exception:
+            if late.task is not None and await late.succeeds():
+                return late.result()
+            raise
+        finally:
+            if late.task is None:
+                del self._waiting[late]
+            else:
+                await late.end()
+                if late.has_result and not late.used:
+                    self._discard(late.result())
+        return result
+
+    def _look(self) -> None:
+        """Starts the second runner of each race that is late, and sleeps until the next one is."""
+        self._timer = None
+        now = self._clock.now()
+        while self._waiting:
+            late, due = next(iter(self._waiting.items()))
+            if due > now:
+                self._timer = self._clock.call_later(due - now, self._look)
+                return
+            del self._waiting[late]
+            late.start()
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
 
 class _Late(Generic[T]):
@@ -54,7 +97,7 @@ class _Late(Generic[T]):
 
     def __init__(self, make: Callable[[], Awaitable[T]]) -> None:
         self._make = make
-        self._first = asyncio.current_task()
+        self._first: asyncio.Task[Any] | None = asyncio.current_task()
         self._cancelled_before = self._first.cancelling() if self._first is not None else 0
         self._interrupted = False
         self._first_failed = False

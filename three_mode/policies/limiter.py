@@ -75,6 +75,7 @@ class AdaptiveLimiter:
         self._tokens = _Allowance()
         self._queue: FairQueue[_Waiting] = FairQueue(self.options.waiting)
         self._waker: asyncio.Task[None] | None = None
+        self._told = False  # until a header or a 429 says something, only the number at once bounds a call
         self.held_back = 0  # calls that had to wait
 
     @property
@@ -91,7 +92,9 @@ class AdaptiveLimiter:
 
     def try_acquire(self, tokens: int = 0) -> bool:
         """The common case, without a task switch: nobody waits and nothing holds the call back."""
-        if len(self._queue) or self._in_flight >= self._at_once or self.ready_in(tokens) > 0:
+        if len(self._queue) or self._in_flight >= self._at_once:
+            return False
+        if self._told and self.ready_in(tokens) > 0:
             return False
         self._take(tokens)
         return True
@@ -132,6 +135,7 @@ class AdaptiveLimiter:
 
     def learn(self, reading: LimitReading) -> None:
         """What the headers of a reply said."""
+        self._told = True
         now = self._clock.now()
         self._requests.read(reading.requests_remaining, reading.requests_reset, now, self._in_flight)
         self._tokens.read(reading.tokens_remaining, reading.tokens_reset, now, self._in_flight)
@@ -143,6 +147,7 @@ class AdaptiveLimiter:
 
     def refused(self, retry_after: float | None) -> None:
         """A 429 came."""
+        self._told = True
         now = self._clock.now()
         wait = self.options.pause if retry_after is None else retry_after
         if now >= self._paused_until:  # the first of a burst: the others left before anybody knew
@@ -158,8 +163,9 @@ class AdaptiveLimiter:
 
     def _take(self, tokens: int) -> None:
         self._in_flight += 1
-        self._requests.take(1)
-        self._tokens.take(tokens)
+        if self._told:
+            self._requests.take(1)
+            self._tokens.take(tokens)
 
     def _move(self) -> None:
         """Lets go whoever can; the rest waits for a release, or for the time that the limits name."""

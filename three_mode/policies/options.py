@@ -30,6 +30,15 @@ class HedgeOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CoalesceOptions:
+    """Identical whole calls in flight are one. With `streams`, identical streams are one too: `buffer` is how many bytes of what
+    came are kept for those who read more slowly or join later; a reader that falls further behind is given up."""
+
+    streams: bool = False
+    buffer: int = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Policies:
     """`Policies(cache=CacheOptions(), retry=RetryOptions(attempts=5))`; the defaults retry, break and limit, and no more."""
 
@@ -39,6 +48,7 @@ class Policies:
     fallback: FallbackOptions = field(default_factory=FallbackOptions)
     hedge: HedgeOptions | None = None
     cache: CacheOptions | None = None
-    coalesce: bool = False
+    coalesce: CoalesceOptions | bool = False
+    """True is `CoalesceOptions()`."""
     budgets: tuple[Budget, ...] = ()
     routes: tuple[Route, ...] = ()

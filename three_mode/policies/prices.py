@@ -16,7 +16,6 @@ import json
 import sys
 import threading
 import time
-import tomllib
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
@@ -88,6 +87,8 @@ class Prices:
 
 
 def read_prices(file: str | Path) -> dict[str, Price]:
+    import tomllib
+
     path = Path(file)
     try:
         text = path.read_text(encoding="utf-8")
@@ -117,13 +118,12 @@ def _price(model: str, row: Any) -> Price:
 def _from_library(provider: str, model: str, usage: Usage) -> Decimal | None:
     """The library takes a while for each call, so that its rates are read once a minute: some change with the hour. Prompts
     above the sizes at which tiers begin are worked out by the library itself."""
-    name = _LIBRARY_NAMES.get(provider, provider)
-    if name is None or not _library_is_here():
+    rates = _library_rates(provider, model, int(time.time() // 60))
+    if rates is None:
         return None
     if usage.input_tokens > TIERS_BEGIN:
-        return _library_cost(name, model, usage)
-    rates = _library_rates(name, model, int(time.time() // 60))
-    return None if rates is None else rates.of(usage)
+        return _library_cost(_LIBRARY_NAMES.get(provider) or provider, model, usage)
+    return rates.of(usage)
 
 
 @lru_cache(maxsize=1)
@@ -133,9 +133,12 @@ def _library_is_here() -> bool:
 
 @lru_cache(maxsize=512)
 def _library_rates(provider: str, model: str, minute: int) -> Price | None:
-    """What the library says, as dollars for a million tokens."""
+    """What the library says, as dollars for a million tokens; None where there is no library, or it does not know."""
+    name = _LIBRARY_NAMES.get(provider, provider)
+    if name is None or not _library_is_here():
+        return None
     plain, read, write, output = (
-        _library_cost(provider, model, usage)
+        _library_cost(name, model, usage)
         for usage in (Usage(1000), Usage(1000, 0, 1000), Usage(1000, 0, 0, 1000), Usage(0, 1000))
     )
     if plain is None or output is None:

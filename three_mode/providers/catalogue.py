@@ -21,6 +21,7 @@ _BUILT_IN = (
         name="gemini",
         base_url="https://generativelanguage.googleapis.com/v1beta",
         wire="gemini",
+        takes_safety=True,
         key_env=("GOOGLE_API_KEY",),
     ),
     Profile(name="ollama", base_url="http://127.0.0.1:11434", wire="ollama", needs_key=False),

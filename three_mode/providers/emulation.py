@@ -1,7 +1,7 @@
 """Tools for models that have none: they are described in the prompt, and calls are read out of the text.
 
 The model is asked to write a call as `<tool_call>{"name": ..., "arguments": {...}}</tool_call>`; what it wrote before
-stays text. Results go back as user messages.
+stays text. Results go back as user messages. Text is given on as soon as it is sure that it is no call.
 """
 
 import json
@@ -14,6 +14,7 @@ from three_mode.providers.pieces import encode_json
 from three_mode.providers.schema import inlined
 
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
+MOST_BLANKS = 200  # of those before a call; more than that are text
 
 
 def with_tools_in_prompt(request: LLMRequest) -> LLMRequest:
@@ -28,20 +29,97 @@ def with_tools_in_prompt(request: LLMRequest) -> LLMRequest:
 def calls_from_text(reply: LLMResponse) -> LLMResponse:
     """The reply with the calls that its text holds. What is no call, or no JSON, stays text."""
     parts: list[Part] = []
-    count = 0
+    calls = CallsInText()
     for part in reply.parts:
-        if not isinstance(part, Text):
+        if isinstance(part, Text):
+            _extend(parts, calls.feed(part.text) + calls.finish())
+        else:
             parts.append(part)
-            continue
-        for piece in _pieces(part.text):
-            if isinstance(piece, ToolCall):
-                count += 1
-                piece = msgspec.structs.replace(piece, id=f"call_made_{count}")
-            parts.append(piece)
-    if not count:
+    if not calls.found:
         return reply
     reason = "tool_calls" if reply.finish_reason == "stop" else reply.finish_reason
     return msgspec.structs.replace(reply, parts=tuple(parts), finish_reason=reason)
+
+
+def _extend(parts: list[Part], pieces: list[Text | ToolCall]) -> None:
+    """Text that no call divides is one part."""
+    for piece in pieces:
+        last = parts[-1] if parts else None
+        if isinstance(piece, Text) and isinstance(last, Text):
+            parts[-1] = Text(last.text + piece.text)
+        else:
+            parts.append(piece)
+
+
+class CallsInText:
+    """Text in any pieces, text and calls out. Held back is only what may still become a call, and the blanks before it."""
+
+    def __init__(self) -> None:
+        self.found = 0
+        self._held = ""  # blanks, then the beginning of a mark
+        self._call: list[str] | None = None  # what came after the mark of a call, in pieces
+        self._end = ""  # the last of it, where its end mark may have begun
+
+    def feed(self, text: str) -> list[Text | ToolCall]:
+        out: list[Text | ToolCall] = []
+        while text:
+            text = self._outside(text, out) if self._call is None else self._inside(text, out)
+        return out
+
+    def finish(self) -> list[Text | ToolCall]:
+        """There is no more: a call whose end mark is missing is a call, if it is whole."""
+        out: list[Text | ToolCall] = []
+        if self._call is not None:
+            self._end_call("", out)
+        elif self._held.strip() or not self.found:
+            self._say(self._held, out)
+        self._held = ""
+        return out
+
+    def _outside(self, text: str, out: list[Text | ToolCall]) -> str:
+        before, mark, after = (self._held + text).partition(OPEN)
+        said = before[: len(before) - (0 if mark else _may_begin(before, OPEN))].rstrip()
+        blanks = before[len(said) :]
+        if len(blanks) > MOST_BLANKS:
+            said, blanks = before, ""
+        self._held = blanks  # they go, unless it is no call
+        self._say(said, out)
+        if mark:
+            self._call, self._end = [], ""
+        return after
+
+    def _inside(self, text: str, out: list[Text | ToolCall]) -> str:
+        assert self._call is not None
+        self._call.append(text)
+        self._end += text
+        if CLOSE not in self._end:
+            self._end = self._end[1 - len(CLOSE) :]
+            return ""
+        inside, mark, after = "".join(self._call).partition(CLOSE)
+        self._call = [inside]
+        self._end_call(mark, out)
+        return after
+
+    def _end_call(self, mark: str, out: list[Text | ToolCall]) -> None:
+        inside, self._call = "".join(self._call or ()), None
+        call = _call(inside)
+        if call is None:
+            self._say(self._held + OPEN + inside + mark, out)
+        else:
+            self.found += 1
+            out.append(msgspec.structs.replace(call, id=f"call_made_{self.found}"))
+        self._held = ""
+
+    def _say(self, text: str, out: list[Text | ToolCall]) -> None:
+        if text:
+            out.append(Text(text))
+
+
+def _may_begin(text: str, mark: str) -> int:
+    """How many of the last characters may be the beginning of the mark."""
+    return next(
+        (size for size in range(min(len(mark) - 1, len(text)), 0, -1) if mark.startswith(text[-size:])), 0
+    )
 
 
 def _instructions(request: LLMRequest) -> str:
@@ -84,23 +162,6 @@ def _plain(message: Message) -> Iterator[Message]:
         else:
             parts.append(part)
     yield Message("user" if message.role == "tool" else message.role, tuple(parts), message.name)
-
-
-def _pieces(text: str) -> Iterator[Text | ToolCall]:
-    rest = text
-    while OPEN in rest:
-        before, _, after = rest.partition(OPEN)
-        inside, closed, tail = after.partition(CLOSE)
-        call = _call(inside)
-        if call is None:
-            yield Text(before + OPEN + inside + closed)
-        else:
-            if before.strip():
-                yield Text(before.rstrip())
-            yield call
-        rest = tail
-    if rest.strip():
-        yield Text(rest)
 
 
 def _call(text: str) -> ToolCall | None:

@@ -1,6 +1,5 @@
 """What response headers say about waiting: `retry-after` in each of its formats, and rate limits with three kinds of reset."""
 
-import email.utils
 import re
 import time
 from datetime import UTC, datetime
@@ -43,8 +42,12 @@ def _moment(text: str) -> float | None:
     try:
         when = datetime.fromisoformat(text.replace("Z", "+00:00"))
     except ValueError:
+        from email.utils import (
+            parsedate_to_datetime,  # imports a good deal, for a format that few servers use
+        )
+
         try:
-            when = email.utils.parsedate_to_datetime(text)
+            when = parsedate_to_datetime(text)
         except (ValueError, TypeError, IndexError):
             return None
     try:

@@ -32,6 +32,7 @@ class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Start of a model's name -> how many tokens are billed for one that is counted."""
     safety: Mapping[str, str] = {}
     """Harm category -> threshold, where the provider takes such settings."""
+    takes_safety: bool = False
     unsupported: frozenset[str] = frozenset()
     """Fields of a request that this provider refuses or ignores; asking for one is an error before anything is sent."""
     extra: Mapping[str, Any] = {}
@@ -43,7 +44,8 @@ class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return self.name.upper().replace("-", "_").replace(".", "_")
 
     def multiplier(self, model: str) -> float:
-        for start, factor in self.token_multipliers.items():
-            if model.startswith(start):
-                return factor
+        if self.token_multipliers:
+            for start, factor in self.token_multipliers.items():
+                if model.startswith(start):
+                    return factor
         return 1.0

@@ -5,6 +5,7 @@ from three_mode.messages import LLMRequest
 from three_mode.providers.capabilities import capabilities
 from three_mode.providers.needs import missing
 from three_mode.providers.profile import Profile
+from three_mode.providers.safety import check_provider
 
 _FIELDS = {
     "tools": "tools",
@@ -30,6 +31,7 @@ def check(request: LLMRequest, model: str, profile: Profile, tokens: int) -> Non
             raise UnsupportedParameter(
                 f"{profile.name} has no {name}", field=name, provider=profile.name, model=model
             )
+    check_provider(profile)
     able = capabilities(model)
     if able.context is not None and tokens > able.context * SLACK:
         raise ContextLength(

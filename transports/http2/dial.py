@@ -1,4 +1,8 @@
-"""From an origin to a connection: name, TCP, proxy, TLS, and whichever protocol the two sides agree on."""
+"""From an origin to a connection: name, TCP, proxy, TLS, and whichever protocol the two sides agree on.
+
+The protocols are imported when a connection first speaks one: h2 and h11 take longer to import than all the rest, and a program
+that names a pool may never dial.
+"""
 
 import asyncio
 import os
@@ -8,13 +12,10 @@ from typing import TYPE_CHECKING, Any, cast
 from transports.http2 import sockets
 from transports.http2.connection import Connection
 from transports.http2.errors import ConnectFailed, ProxyFailed, TimedOut, TLSFailed
-from transports.http2.h1_connection import H1Connection
-from transports.http2.h2_connection import H2Connection
 from transports.http2.options import PoolOptions
 from transports.http2.proxies import Proxy, parse_proxy, proxy_for
 from transports.http2.request import Origin
 from transports.http2.tls import context_for, proxy_context
-from transports.http2.tunnel import Tunnel
 
 if TYPE_CHECKING:
     from transports.http2.origin_pool import OriginPool
@@ -92,9 +93,13 @@ class Dialer:
         if origin.scheme == "http":
             if self._options.protocol == "h2":
                 raise ProxyFailed("HTTP/2 with prior knowledge does not go through a proxy", unprocessed=True)
+            from transports.http2.h1_connection import H1Connection
+
             plain = H1Connection(pool, loop, via_proxy=proxy.authorization)
             await self._connect(plain, proxy, tls=proxy.scheme == "https")
             return plain
+        from transports.http2.tunnel import Tunnel
+
         tunnel = Tunnel(origin, proxy)
         await self._connect(tunnel, proxy, tls=proxy.scheme == "https")
         try:
@@ -120,7 +125,11 @@ class Dialer:
             transport.close()
             raise TLSFailed(f"{pool.origin} does not speak HTTP/2 (ALPN: {agreed})", unprocessed=True)
         if agreed == "h2" or (tls is None and self._options.protocol == "h2"):
+            from transports.http2.h2_connection import H2Connection
+
             return H2Connection(pool, loop)
+        from transports.http2.h1_connection import H1Connection
+
         return H1Connection(pool, loop)
 
 

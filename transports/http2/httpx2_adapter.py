@@ -3,46 +3,22 @@
 The official SDKs of OpenAI and Anthropic are built on httpx2. It is an extra: `pip install three-mode[httpx2]`.
 """
 
-import ssl
-from typing import Any
+from typing import Any, ClassVar
+
+from transports.http2.adapter import Adapter
+from transports.http2.bridge import ResponseBytes
 
 try:
     import httpx2
 except ImportError:
     raise ImportError("HTTPX2Transport needs httpx2: pip install 'three-mode[httpx2]'") from None
 
-from transports.http2.bridge import Bridge, ResponseBytes, options_for
-from transports.http2.options import PoolOptions
-from transports.http2.pool import Pool
 
-
-class _Stream(ResponseBytes, httpx2.AsyncByteStream):
+class _Body(ResponseBytes, httpx2.AsyncByteStream):
     pass
 
 
-class HTTPX2Transport(httpx2.AsyncBaseTransport):
-    """HTTP/2 with HTTP/1.1 beside it. `verify`, `cert`, `proxy` and `trust_env` mean what they mean to httpx2."""
-
-    def __init__(
-        self,
-        options: PoolOptions | None = None,
-        *,
-        verify: ssl.SSLContext | str | bool = True,
-        cert: Any = None,
-        proxy: str | None = None,
-        trust_env: bool = True,
-    ) -> None:
-        options = options_for(httpx2, options, verify=verify, cert=cert, proxy=proxy, trust_env=trust_env)
-        self._bridge = Bridge(httpx2, _Stream, options)
-
-    @property
-    def pool(self) -> Pool:
-        """For statistics."""
-        return self._bridge.pool
-
-    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        response: httpx2.Response = await self._bridge.handle(request)
-        return response
-
-    async def aclose(self) -> None:
-        await self._bridge.pool.aclose()
+class HTTPX2Transport(Adapter, httpx2.AsyncBaseTransport):
+    __doc__ = Adapter.__doc__
+    library: ClassVar[Any] = httpx2
+    body: ClassVar[Any] = _Body

@@ -13,7 +13,6 @@ from transports.http2.deadlines import NEVER, DeadlineTimer
 from transports.http2.dial import Dialer
 from transports.http2.errors import ConnectFailed, PoolClosed, PoolFull, TimedOut, TransportError
 from transports.http2.exchange import MAX_ATTEMPTS, Exchange
-from transports.http2.h2_connection import H2Connection
 from transports.http2.options import PoolOptions
 from transports.http2.request import Origin
 from transports.http2.statistics import OriginStatistics
@@ -202,7 +201,7 @@ class OriginPool:
             return
         self.note("connection.opened", {"version": connection.http_version})
         self._connections.append(connection)
-        if not isinstance(connection, H2Connection):
+        if connection.http_version != "HTTP/2":
             self._places = 1
         self.serve()
 
