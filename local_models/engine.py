@@ -274,7 +274,7 @@ class Engine:
         started = time.perf_counter()
         writers = self.scheduler.writers
         readers = self.scheduler.running - writers
-        step = self.scheduler.plan(self._pace.budget(writers, readers))
+        step = self.scheduler.plan(self._pace.allowance(writers, readers), self._pace.price)
         for edit in step.edits:
             if isinstance(edit, Copy):
                 self.context.copy(edit.source, edit.target)
@@ -304,7 +304,7 @@ class Engine:
                 self._finish(self._tickets[call], "length")
         else:
             raise EngineFailed(f"llama_decode failed with {code}")
-        self._pace.learn(writers, step.tokens - writers, decoded - decoding)
+        self._pace.learn(writers, step.reads, decoded - decoding)
         totals = self.totals
         totals.steps += 1
         totals.decode_seconds += decoded - decoding
