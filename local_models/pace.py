@@ -1,16 +1,18 @@
 """How much of a prompt fits into a step beside running streams. Pure.
 
-A step with a prompt aims at `step_ms`, or at twice what the writers alone take where that is longer: a prompt gets as much of
-the machine as those that write, and no more. Tokens are priced by how deep in their text they are, since each is scored
-against all before it: at 2,000 tokens one can cost ten times what the first ones cost. The prices are learned from the steps
-themselves.
+A step with a prompt aims at `step_ms`, or at 2.5 times what the writers alone take where that is longer: less would read
+prompts in pieces so small that reading the weights for them costs more than the tokens. Tokens are priced by how deep in
+their text they are, since each is scored against all before it: at 2,000 tokens one can cost ten times what the first ones
+cost. All is learned from the steps themselves; now and then one goes without a prompt, to see what the writers alone take by
+now, whose texts have grown.
 """
 
 from collections.abc import Iterable
 
 DEPTH = 256  # positions that have one price
 FIRST = 32  # prompt tokens in a step of which nothing is known yet
-SHARE = 2.0  # a step with a prompt to one without: what a stream may be slowed down by
+SHARE = 2.5  # a step with a prompt to one without: what a stream may be slowed down by
+LOOK = 16  # steps with a prompt, then one without
 RISE, FALL = 0.5, 0.2  # of a surprise that is believed: a step too long is felt, one too short is not
 
 
@@ -19,11 +21,14 @@ class Pace:
         self._target, self._batch = target, batch
         self._writing: dict[int, float] = {}  # writers -> seconds of a step without prompts
         self._prices: dict[int, float] = {}  # depth -> seconds of a prompt token there, beside writers
+        self._since = 0  # steps since the last one that had writers only
 
     def allowance(self, writers: int, readers: int) -> float:
         """Seconds for prompts. Where many wait for their first token and few write, the few may wait longer."""
         if not writers:
             return float("inf")
+        if self._since >= LOOK:
+            return 0.0
         plain = self._expected(writers)
         return max(self._target, SHARE * plain) * (1 + min(readers / writers, 32)) - plain
 
@@ -57,8 +62,10 @@ class Pace:
             tokens[depth] = tokens.get(depth, 0) + count
         if not tokens:
             before = self._writing.get(writers, seconds)
-            self._writing[writers] = before + FALL * (seconds - before)
+            self._writing[writers] = before + RISE * (seconds - before)
+            self._since = 0
             return
+        self._since += 1
         spent = max(seconds - self._expected(writers), seconds / 10)
         if not self._prices:
             each = spent / sum(tokens.values())

@@ -26,7 +26,6 @@ def _one(_position: int) -> float:
     return 1.0
 
 
-
 class QueueFull(Exception):
     """As many calls wait as may."""
 
@@ -432,7 +431,7 @@ class Scheduler:
 
     def plan(self, budget: float, price: Callable[[int], float] = _one) -> Step:
         """The next step, with prompt tokens for at most `budget`, of which one at some position costs `price` (by default
-        one). Writers are always in it, and where there are readers at least one token of theirs."""
+        one). Writers are always in it, and where there are readers at least one token of theirs, unless the budget is 0."""
         step = Step()
         self._admit()
         for call in list(self._running.values()):
@@ -477,7 +476,7 @@ class Scheduler:
         readers.sort(key=lambda call: (-call.priority, self._turns.service(call.agent), call.arrival))
         given: dict[Call, int] = {}
         reading = readers
-        while room > 0 and reading:
+        while budget > 0 and room > 0 and reading:
             unfinished = []
             for call in reading:
                 had = given.get(call, 0)
