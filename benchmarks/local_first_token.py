@@ -11,7 +11,7 @@ AGENTS = 64
 
 def run(context: Context) -> Iterator[Row | Missing]:
     path = model("random-30m-spm")
-    yield from first_tokens.compared("{}", path, AGENTS, context.rounds(3, least=1), context.progress)
+    yield from first_tokens.compared("{}", path, AGENTS, context.rounds(2, least=1), context.progress)
 
 
 BENCHMARK = Benchmark(

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from local_models.backend import Ask, Deliver, Loaded, Running
-from local_models.engine import Engine, Item, Job, Ticket
+from local_models.engine import Engine, Job
 from local_models.errors import BadOption, EngineFailed, LocalModelError, PromptTooLong
 from local_models.gguf import check, summarize
 from local_models.llama import Context, ContextShape, Sampling, Weights, library
@@ -18,6 +18,7 @@ from local_models.options import Generate, LoadOptions, Lora
 from local_models.replies import Statistics
 from local_models.scheduler import Limits
 from local_models.sizing import machine, plan
+from local_models.tickets import Item, Ticket
 from local_models.widths import measured_width
 
 T = TypeVar("T")

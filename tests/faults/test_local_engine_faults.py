@@ -12,6 +12,7 @@ import pytest
 
 from local_models import EngineFailed, LoadOptions, LocalModel, WorkerDied
 from local_models.inprocess import InProcess
+from local_models.tickets import Ticket
 from tests.support.models import TINY, opened, user
 
 ENDLESS = 'root ::= "a"{900}'
@@ -140,6 +141,14 @@ async def test_memory_is_flat_over_many_requests(requests: int) -> None:
             await burst(model, 500, start)
         grown = memory() - before
     assert grown < 8 << 20, f"{grown} bytes more after {requests} requests"
+
+
+async def test_a_call_that_is_over_is_forgotten_though_its_deadline_is_far() -> None:
+    async with opened(sequences=16, context=256) as model:
+        await burst(model, 1000, 0)
+        gc.collect()
+        held = sum(isinstance(thing, Ticket) for thing in gc.get_objects())
+    assert held < 300, f"{held} of 1000 calls are still held"
 
 
 async def test_a_model_that_nobody_closed_lets_go_of_its_thread() -> None:
