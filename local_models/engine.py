@@ -201,9 +201,6 @@ class Engine:
         self._tickets[call] = ticket
         self.totals.prompt_tokens += len(ticket.tokens)
         heapq.heappush(self._deadlines, (ticket.deadline, next(self._count), ticket))
-        if len(self._deadlines) > 2 * len(self._tickets) + 64:  # mostly calls that ended long before theirs
-            self._deadlines = [entry for entry in self._deadlines if not entry[2].over]
-            heapq.heapify(self._deadlines)
 
     def _refuse(self, ticket: Ticket, error: LocalModelError) -> None:
         self._over(ticket)
@@ -216,6 +213,9 @@ class Engine:
             self._leave(ticket)
 
     def _expire(self) -> None:
+        if len(self._deadlines) > 2 * len(self._tickets) + 64:  # mostly calls that ended long before theirs
+            self._deadlines = [entry for entry in self._deadlines if not entry[2].over]
+            heapq.heapify(self._deadlines)
         now = time.monotonic()
         while self._deadlines and (self._deadlines[0][0] <= now or self._deadlines[0][2].over):
             ticket = heapq.heappop(self._deadlines)[2]
