@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -67,10 +67,17 @@ class Engine:
             self.require_open()
             self._commands.put(run)
 
-    def submit(self, ticket: Ticket) -> None:
-        ticket.asked = time.monotonic()
-        ticket.deadline = ticket.asked + ticket.options.within
-        self.command(lambda: self._submit(ticket))
+    def submit(self, tickets: Sequence[Ticket]) -> None:
+        def run() -> None:
+            left = deque(tickets)
+            try:
+                while left:
+                    self._submit(left.popleft())
+            finally:  # the engine ends over one of them: the others are not yet among those that are told
+                for ticket in left:
+                    self._refuse(ticket, EngineFailed("the engine failed over another call"))
+
+        self.command(run)
 
     def cancel(self, ticket: Ticket) -> None:
         try:

@@ -24,8 +24,8 @@ class Ticket:
     post: Post
     deliver: Callable[[Item], None]
     pieces: bool  # False: the caller wants the whole answer at once
-    asked: float = 0.0
-    deadline: float = 0.0
+    asked: float
+    deadline: float
     call: Call | None = None
     text: Text = field(default_factory=Text)
     sampler: Sampler | None = None

@@ -75,6 +75,28 @@ async def test_an_engine_that_fails_tells_every_caller(monkeypatch: pytest.Monke
             await model.complete("x")
 
 
+async def test_an_engine_that_fails_over_one_new_call_tells_those_that_came_with_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with opened() as model:
+        backend = model._backend
+        assert isinstance(backend, InProcess)
+        scheduler, taken = backend._engine.scheduler, [0]
+        submit = scheduler.submit
+
+        def broken(call: Any) -> None:
+            taken[0] += 1
+            if taken[0] == 3:
+                raise RuntimeError("broken")
+            submit(call)
+
+        monkeypatch.setattr(scheduler, "submit", broken)
+        async with asyncio.timeout(20):
+            calls = (model.complete("x", max_tokens=400, grammar=ENDLESS) for _ in range(6))
+            done = await asyncio.gather(*calls, return_exceptions=True)
+        assert all(isinstance(result, EngineFailed) for result in done)
+
+
 async def test_a_killed_worker_ends_its_calls_and_is_replaced() -> None:
     async with opened(isolated=True) as model:
         assert (await model.chat(user("Repeat: abc"), temperature=0)).text == "abc"
