@@ -312,9 +312,8 @@ class Scheduler:
                 if not self._make_room(self._need(call, own), {best} if best is not None else set()):
                     return
             self._turns.take(call)
-            expected = (
-                call.spent + len(call.tokens) - max(length, share) + min(call.room - call.written, EXPECTED)
-            )
+            there = max(length, share) if leader else length
+            expected = call.spent + len(call.tokens) - there + min(call.room - call.written, EXPECTED)
             self._turns.serve(call.agent, max(expected - call.charged, 0))
             call.charged = max(expected, call.charged)
             self._seat(call, best, length, leader, share)
