@@ -1,4 +1,4 @@
-"""A model of 200M parameters: 64 agents at once, and the first token of 16 that share a system prompt."""
+"""A model of 200M parameters: 64 agents at once, and the first token of 8 that share a system prompt."""
 
 from collections.abc import Iterator
 
@@ -6,7 +6,7 @@ from benchmarks.harness import Benchmark, Context, Missing, Row
 from benchmarks.local_peers import first_tokens, rates
 from benchmarks.local_peers.random_models import model
 
-TOKENS, AGENTS = 16, 16
+TOKENS, AGENTS = 20, 8
 
 
 def run(context: Context) -> Iterator[Row | Missing]:
@@ -20,6 +20,6 @@ BENCHMARK = Benchmark(
     summary="the same of a 200M model, one round",
     run=run,
     targets=rates.targets("200M"),
-    notes=f"Answers of {TOKENS} tokens; 16 agents share the system prompt, since llama-server reads it for each of them. "
+    notes=f"Answers of {TOKENS} tokens; 8 agents share the system prompt, since llama-server reads it for each of them. "
     + rates.NOTES,
 )

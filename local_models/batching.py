@@ -9,22 +9,21 @@ from local_models.scheduler import Step
 
 def lay_out(context: Context, step: Step) -> list[int]:
     """Puts a step's rows into the batch; gives the places whose scores are wanted, in the order of the rows that sample."""
-    tokens: list[int] = []
-    positions: list[int] = []
-    slots: list[int] = []
-    last: list[int] = []
-    for row in step.rows:
-        call, start, count = row.call, row.start, row.count
-        if count == 1:
-            tokens.append(call.tokens[start])
-            positions.append(start)
-            slots.append(call.slot)
-        else:
+    rows = step.rows
+    if step.tokens == len(rows) and not step.reads:  # writers only, as in most steps
+        tokens = [row.call.tokens[row.start] for row in rows]
+        positions = [row.start for row in rows]
+        slots = [row.call.slot for row in rows]
+        last = list(range(len(rows)))
+    else:
+        tokens, positions, slots, last = [], [], [], []
+        for row in rows:
+            call, start, count = row.call, row.start, row.count
             tokens += call.tokens[start : start + count]
             positions += range(start, start + count)
             slots += [call.slot] * count
-        if row.samples:
-            last.append(len(tokens) - 1)
+            if row.samples:
+                last.append(len(tokens) - 1)
     count = len(tokens)
     context.tokens[:count] = tokens
     context.positions[:count] = positions

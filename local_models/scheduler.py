@@ -116,6 +116,10 @@ class Counts:
     refused: int = 0
 
 
+def _slot(row: Row) -> int:
+    return row.call.slot
+
+
 class Scheduler:
     def __init__(self, limits: Limits) -> None:
         assert limits.batch >= limits.slots, "every running call writes in every step"
@@ -153,7 +157,8 @@ class Scheduler:
     @property
     def writers(self) -> int:
         """Calls that have begun to answer: what a long prompt must not hold up."""
-        return sum(1 for call in self._running.values() if call.left == 1 and call.written)
+        running = self._running.values()
+        return len([1 for call in running if call.computed + 1 == len(call.tokens) > call.prompt])
 
     @property
     def used_cells(self) -> int:
@@ -439,24 +444,36 @@ class Scheduler:
                 self._copy(leader.slot, call, call.share)
         if self.limits.unified:
             self._fit(sum(1 for call in self._running.values() if call.left == 1), step)
-        writers = [call for call in self._running.values() if call.left == 1 and call not in step.full]
-        readers = [call for call in self._running.values() if call.left > 1 and call.leader is None]
+        writers, readers = self._at_work(step.full)
         room = self.limits.batch - len(writers)
         if self.limits.unified:
             room = min(room, self._free() - len(writers))
-        readers = [call for call in readers if call not in step.full]
-        counts = self._rounds(readers, room, budget, price)
-        chosen = [Row(call, call.computed, 1) for call in writers]
-        chosen += [Row(call, call.computed, count) for call, count in counts.items()]
-        step.reads = [(call.computed, count) for call, count in counts.items()]
-        chosen.sort(key=lambda row: row.call.slot)  # neighbours in the batch are decoded together
-        step.rows = chosen
-        step.tokens = sum(row.count for row in chosen)
-        if not chosen and not step.full and self.limits.unified and self._running:
+        rows = [Row(call, call.computed, 1) for call in writers]
+        if readers:
+            for call, count in self._rounds(readers, room, budget, price).items():
+                rows.append(Row(call, call.computed, count))
+                step.reads.append((call.computed, count))
+        rows.sort(key=_slot)  # neighbours in the batch are decoded together
+        step.rows = rows
+        step.tokens = len(writers) + sum([count for _, count in step.reads])
+        if not rows and not step.full and self.limits.unified and self._running:
             self._unstick(step)
         step.edits = self.edits()
         step.seated, self._seated = self._seated, []
         return step
+
+    def _at_work(self, full: list[Call]) -> tuple[list[Call], list[Call]]:
+        """Who has one token to compute, and who more; the others wait for somebody's reading."""
+        writers: list[Call] = []
+        readers: list[Call] = []
+        for call in self._running.values():
+            if full and call in full:
+                continue
+            if len(call.tokens) - call.computed == 1:
+                writers.append(call)
+            elif call.leader is None:
+                readers.append(call)
+        return writers, readers
 
     def _unstick(self, step: Step) -> None:
         """Nobody can go on: the oldest of what is kept goes, or one loses its place; a call alone cannot be served."""

@@ -61,6 +61,8 @@ class Context:
         self._memory = ctypes.c_void_p(ctypes.cast(api.llama_get_memory(self._ctx), ctypes.c_void_p).value)
         self.sequence_tokens = int(api.llama_n_ctx_seq(self._ctx))
         self.total_tokens = int(api.llama_n_ctx(self._ctx))
+        self._scores: Floats | None = None  # the view of the last step's, made anew where they lie elsewhere
+        self._scores_at = (0, 0)
         self._make_batch()
 
     def _make_batch(self) -> None:
@@ -101,9 +103,12 @@ class Context:
         address = self._lib.quick.llama_get_logits(self._handle)
         if not address:
             raise EngineFailed("llama.cpp has no logits for this step")
-        count = outputs * self._weights.vocabulary
-        flat = np.ctypeslib.as_array((ctypes.c_float * count).from_address(address))
-        return flat.reshape(outputs, self._weights.vocabulary)
+        if self._scores is None or self._scores_at != (address, outputs):
+            count = outputs * self._weights.vocabulary
+            flat = np.ctypeslib.as_array((ctypes.c_float * count).from_address(address))
+            self._scores = flat.reshape(outputs, self._weights.vocabulary)
+            self._scores_at = (address, outputs)
+        return self._scores
 
     def pooled(self, sequence: int, row: int) -> Floats:
         """A sequence's embedding, or the last token's where the model does not pool."""
