@@ -11,7 +11,7 @@ TOKENS, AGENTS = 20, 8
 
 def run(context: Context) -> Iterator[Row | Missing]:
     path = model("random-200m-spm")
-    yield from rates.compared("200M", path, TOKENS, 1, context.progress)
+    yield from rates.compared("200M", path, TOKENS, 1, context.progress, rates.letters)
     if not context.quick:
         yield from first_tokens.compared("200M, {}", path, AGENTS, 1, context.progress)
 

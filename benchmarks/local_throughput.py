@@ -11,7 +11,7 @@ ROUNDS = 3
 
 
 def run(context: Context) -> Iterator[Row | Missing]:
-    for case, path, tokens in (("tiny", TINY, 96), ("30M", model("random-30m-spm"), 48)):
+    for case, path, tokens in (("tiny", TINY, 192), ("30M", model("random-30m-spm"), 48)):
         yield from rates.compared(case, path, tokens, context.rounds(ROUNDS, least=1), context.progress)
 
 

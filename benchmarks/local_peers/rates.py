@@ -9,10 +9,11 @@ from statistics import median
 from benchmarks.harness import Missing, Row, Target
 from benchmarks.local_peers import subjects
 
+Prompt = Callable[[int], str]
 AGENTS, CONTEXT = 64, 512
 SLOTS = (16, 64)  # llama-server is measured at both; the better one counts
 NOTES = (
-    "Same GGUF, same threads, same prompts of two letters, greedy. All but raw decode read them in the measured time. "
+    "Same GGUF, same threads, same prompts of a word, greedy. All but raw decode read them in the measured time. "
     "Peers run with the same short spin at OpenMP barriers (GOMP_SPINCOUNT) that local_models sets."
 )
 
@@ -25,12 +26,16 @@ def targets(case: str) -> list[Target]:
     ]
 
 
-def prompt(number: int) -> str:
-    """Two letters: a token or two, since the rate is of what is written."""
+def word(number: int) -> str:
+    return subjects.words(1, number)
+
+
+def letters(number: int) -> str:
+    """A token or two, where answers are short and the rate is to be of what is written."""
     return chr(ord("a") + number // 26) + chr(ord("a") + number % 26)
 
 
-async def ours(path: Path, tokens: int) -> float:
+async def ours(path: Path, tokens: int, prompt: Prompt) -> float:
     async with subjects.ours(path, AGENTS, CONTEXT) as engine:
         await subjects.ask_ours(engine, "warm", 4, stream=False)
         asks = [subjects.ask_ours(engine, prompt(n), tokens, str(n), stream=False) for n in range(AGENTS)]
@@ -38,7 +43,7 @@ async def ours(path: Path, tokens: int) -> float:
         return sum(answer.tokens for answer in answers) / seconds
 
 
-async def server(path: Path, tokens: int, slots: int) -> float:
+async def server(path: Path, tokens: int, prompt: Prompt, slots: int) -> float:
     async with subjects.server(path, slots, CONTEXT) as port:
         await subjects.ask_server(port, "warm", 4, stream=False)
         asks = [subjects.ask_server(port, prompt(n), tokens, stream=False) for n in range(AGENTS)]
@@ -46,7 +51,7 @@ async def server(path: Path, tokens: int, slots: int) -> float:
         return sum(answer.tokens for answer in answers) / seconds
 
 
-def serial(path: Path, tokens: int) -> float:
+def serial(path: Path, tokens: int, prompt: Prompt) -> float:
     """`Llama` answers one call after another."""
     engine = subjects.llama(path, CONTEXT)
     try:
@@ -64,18 +69,18 @@ def raw(path: Path, tokens: int) -> float:
 
 
 def compared(
-    case: str, path: Path, tokens: int, rounds: int, progress: Callable[[str], None]
+    case: str, path: Path, tokens: int, rounds: int, progress: Callable[[str], None], prompt: Prompt = word
 ) -> Iterator[Row | Missing]:
     rates: dict[str, list[float]] = {"three-mode": [], "raw decode": [], "Llama": []}
     by_slots: dict[int, list[float]] = {slots: [] for slots in SLOTS}
     for _ in range(rounds):
         progress(case)
         rates["raw decode"].append(raw(path, tokens))
-        rates["three-mode"].append(asyncio.run(ours(path, tokens)))
-        rates["Llama"].append(serial(path, tokens))
+        rates["three-mode"].append(asyncio.run(ours(path, tokens, prompt)))
+        rates["Llama"].append(serial(path, tokens, prompt))
         if subjects.server_binary():
             for slots in SLOTS:
-                by_slots[slots].append(asyncio.run(server(path, tokens, slots)))
+                by_slots[slots].append(asyncio.run(server(path, tokens, prompt, slots)))
     unit = "tokens/s"
     for subject, samples in rates.items():
         yield Row(case=case, subject=subject, unit=unit, samples=samples, higher_is_better=True)
