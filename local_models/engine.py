@@ -10,49 +10,21 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any
 
-import numpy as np
-
+from local_models.batching import lay_out, score
 from local_models.errors import DeadlineExceeded, EngineFailed, LocalModelError, ModelClosed, Overloaded
-from local_models.llama import Context, Floats, Sampler, Sampling, Weights
-from local_models.options import Generate
+from local_models.llama import Context, Sampler, Weights
 from local_models.pace import Pace
-from local_models.replies import Finish, Piece, TokenScore, Usage
-from local_models.scheduler import Call, Copy, Limits, QueueFull, Scheduler, Step
+from local_models.replies import Finish, Piece
+from local_models.scheduler import Call, Copy, Limits, QueueFull, Scheduler
 from local_models.text import Text
+from local_models.tickets import Item, Post, Ticket, Totals
 
 logger = logging.getLogger("local_models")
-
-Item = Piece | LocalModelError
-Post = Callable[[list[tuple["Ticket", Item]]], None]  # takes a step's pieces to where the callers live
-
-
-@dataclass(slots=True, eq=False)
-class Ticket:
-    """A call in the engine: what the caller asked, and what has come of it."""
-
-    tokens: list[int]
-    options: Generate
-    sampling: Sampling
-    post: Post
-    deliver: Callable[[Item], None]
-    pieces: bool  # False: the caller wants the whole answer at once
-    asked: float = 0.0
-    deadline: float = 0.0
-    call: Call | None = None
-    text: Text = field(default_factory=Text)
-    sampler: Sampler | None = None
-    quiet: bool = False  # only the whole answer is wanted, and nothing in it can end it
-    began: float = 0.0
-    first: float = 0.0
-    kept_text: list[str] = field(default_factory=list)
-    kept_tokens: list[int] = field(default_factory=list)
-    kept_scores: list[TokenScore] = field(default_factory=list)
-    over: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,20 +33,6 @@ class Job:
 
     advance: Callable[[], bool]
     fail: Callable[[LocalModelError], None]
-
-
-@dataclass(slots=True)
-class Totals:
-    finished: int = 0
-    failed: int = 0
-    cancelled: int = 0
-    expired: int = 0
-    prompt_tokens: int = 0
-    reused_tokens: int = 0
-    completion_tokens: int = 0
-    steps: int = 0
-    decode_seconds: float = 0.0
-    engine_seconds: float = 0.0
 
 
 class Engine:
@@ -109,10 +67,17 @@ class Engine:
             self.require_open()
             self._commands.put(run)
 
-    def submit(self, ticket: Ticket) -> None:
-        ticket.asked = time.monotonic()
-        ticket.deadline = ticket.asked + ticket.options.within
-        self.command(lambda: self._submit(ticket))
+    def submit(self, tickets: Sequence[Ticket]) -> None:
+        def run() -> None:
+            left = deque(tickets)
+            try:
+                while left:
+                    self._submit(left.popleft())
+            finally:  # the engine ends over one of them: the others are not yet among those that are told
+                for ticket in left:
+                    self._refuse(ticket, EngineFailed("the engine failed over another call"))
+
+        self.command(run)
 
     def cancel(self, ticket: Ticket) -> None:
         try:
@@ -255,26 +220,22 @@ class Engine:
             self._leave(ticket)
 
     def _expire(self) -> None:
+        if len(self._deadlines) > 2 * len(self._tickets) + 64:  # mostly calls that ended long before theirs
+            self._deadlines = [entry for entry in self._deadlines if not entry[2].over]
+            heapq.heapify(self._deadlines)
         now = time.monotonic()
         while self._deadlines and (self._deadlines[0][0] <= now or self._deadlines[0][2].over):
             ticket = heapq.heappop(self._deadlines)[2]
             if ticket.over or ticket.call is None:
                 continue
-            stage = (
-                "queue"
-                if ticket.call.slot < 0 and not ticket.first
-                else "decode"
-                if ticket.first
-                else "prefill"
-            )
             self.totals.expired += 1
-            self._fail(ticket, DeadlineExceeded(stage, ticket.options.within))
+            self._fail(ticket, DeadlineExceeded(ticket.stage(), ticket.options.within))
 
     def _step(self) -> None:
         started = time.perf_counter()
         writers = self.scheduler.writers
         readers = self.scheduler.running - writers
-        step = self.scheduler.plan(self._pace.budget(writers, readers))
+        step = self.scheduler.plan(self._pace.allowance(writers, readers), self._pace.price)
         for edit in step.edits:
             if isinstance(edit, Copy):
                 self.context.copy(edit.source, edit.target)
@@ -289,56 +250,29 @@ class Engine:
             self._finish(self._tickets[call], "length")
         if not step.rows or step.full:
             return
-        outputs = self._fill(step)
+        last = lay_out(self.context, step)
         decoding = time.perf_counter()
         code = self.context.decode(step.tokens)
         decoded = time.perf_counter()
         if code == 0:
             sampled = [row.call for row in step.rows if row.samples]
             self.scheduler.commit(step)
-            if outputs:
-                self._write(step, sampled)
+            if sampled:
+                self._write(sampled, last)
         elif code == 1:
             self.scheduler.no_room(step)
             for call in step.full:
                 self._finish(self._tickets[call], "length")
         else:
             raise EngineFailed(f"llama_decode failed with {code}")
-        self._pace.learn(writers, step.tokens - writers, decoded - decoding)
+        self._pace.learn(writers, step.reads, decoded - decoding)
         totals = self.totals
         totals.steps += 1
         totals.decode_seconds += decoded - decoding
         totals.engine_seconds += time.perf_counter() - started - (decoded - decoding)
 
-    def _fill(self, step: Step) -> int:
-        """Lays the rows out in the batch arrays."""
-        tokens: list[int] = []
-        positions: list[int] = []
-        slots: list[int] = []
-        last: list[int] = []
-        for row in step.rows:
-            call, start, count = row.call, row.start, row.count
-            if count == 1:
-                tokens.append(call.tokens[start])
-                positions.append(start)
-                slots.append(call.slot)
-            else:
-                tokens += call.tokens[start : start + count]
-                positions += range(start, start + count)
-                slots += [call.slot] * count
-            if row.samples:
-                last.append(len(tokens) - 1)
-        count, context = len(tokens), self.context
-        context.tokens[:count] = tokens
-        context.positions[:count] = positions
-        context.sequence[:count] = slots
-        context.wanted[:count] = 0
-        context.wanted[last] = 1
-        self._last = last
-        return len(last)
-
-    def _write(self, step: Step, sampled: list[Call]) -> None:
-        """Samples a token for every row that is at its end, and moves its call on."""
+    def _write(self, sampled: list[Call], places: list[int]) -> None:
+        """Samples a token for every call whose text has been computed to its end, and moves it on."""
         logits = self.context.logits(len(sampled))
         plain = any(self._tickets[call].sampler is None for call in sampled)
         best: list[int] = logits.argmax(axis=1).tolist() if plain else []
@@ -347,7 +281,11 @@ class Engine:
         for index, call in enumerate(sampled):
             ticket = self._tickets[call]
             try:
-                token = best[index] if ticket.sampler is None else self._sample(ticket, index, logits[index])
+                token = (
+                    best[index]
+                    if ticket.sampler is None
+                    else ticket.sampler.sample(self.context, places[index], logits[index])
+                )
             except LocalModelError as error:
                 self._fail(ticket, error)
                 continue
@@ -364,7 +302,7 @@ class Engine:
                 continue
             text = ticket.text.feed(self.weights.piece(token))
             scores = (
-                (self._score(token, logits[index], ticket.options.logprobs),)
+                (score(self.weights, token, logits[index], ticket.options.logprobs),)
                 if ticket.options.logprobs >= 0
                 else ()
             )
@@ -379,56 +317,14 @@ class Engine:
             if over:
                 self._finish(ticket, "stop" if stopped else "length")
 
-    def _sample(self, ticket: Ticket, index: int, logits: Floats) -> int:
-        assert ticket.sampler is not None
-        return ticket.sampler.sample(self.context, self._last[index], logits)
-
-    def _score(self, token: int, logits: Floats, count: int) -> TokenScore:
-        wide = logits.astype(np.float64)
-        wide -= wide.max()
-        wide -= np.log(np.exp(wide).sum())
-        top: tuple[tuple[str, float], ...] = ()
-        if count:
-            likeliest = np.argpartition(-wide, min(count, len(wide) - 1))[:count]
-            ordered = likeliest[np.argsort(-wide[likeliest], kind="stable")]
-            top = tuple((self._shown(int(other)), float(wide[other])) for other in ordered)
-        return TokenScore(token=token, text=self._shown(token), logprob=float(wide[token]), top=top)
-
-    def _shown(self, token: int) -> str:
-        piece = self.weights.piece(token)
-        return piece.decode("utf-8", "replace") if piece else self.weights.text_of(token)
-
     # the ends of a call
 
     def _finish(self, ticket: Ticket, finish: Finish) -> None:
         call = ticket.call
         assert call is not None
-        now = time.monotonic()
-        usage = Usage(
-            prompt_tokens=call.prompt,
-            reused_tokens=call.reused,
-            completion_tokens=call.written,
-            queued_seconds=(ticket.began or now) - ticket.asked,
-            first_token_seconds=(ticket.first or now) - ticket.asked,
-            total_seconds=now - ticket.asked,
-            preemptions=call.preemptions,
-        )
         self.totals.finished += 1
         self.totals.completion_tokens += call.written
-        if ticket.quiet:
-            ticket.kept_tokens = call.tokens[call.prompt :]
-            ticket.kept_text.append(ticket.text.feed(b"".join(map(self.weights.piece, ticket.kept_tokens))))
-        text = "".join(ticket.kept_text) + ticket.text.end()
-        self._emit(
-            ticket,
-            Piece(
-                text=text,
-                tokens=tuple(ticket.kept_tokens),
-                scores=tuple(ticket.kept_scores),
-                finish=finish,
-                usage=usage,
-            ),
-        )
+        self._emit(ticket, ticket.last(self.weights, finish, time.monotonic()))
         self._leave(ticket)
 
     def _fail(self, ticket: Ticket, error: LocalModelError) -> None:

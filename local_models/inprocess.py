@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 import weakref
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -10,14 +11,16 @@ import msgspec
 import numpy as np
 
 from local_models.backend import Ask, Deliver, Loaded, Running
-from local_models.engine import Engine, Item, Job, Ticket
+from local_models.engine import Engine, Job
 from local_models.errors import BadOption, EngineFailed, LocalModelError, PromptTooLong
 from local_models.gguf import check, summarize
 from local_models.llama import Context, ContextShape, Sampling, Weights, library
+from local_models.loopside import LoopSide
 from local_models.options import Generate, LoadOptions, Lora
 from local_models.replies import Statistics
 from local_models.scheduler import Limits
 from local_models.sizing import machine, plan
+from local_models.tickets import Ticket
 from local_models.widths import measured_width
 
 T = TypeVar("T")
@@ -41,24 +44,6 @@ def sampling_of(options: Generate, grammar: str) -> Sampling:
     )
 
 
-class _Post:
-    """Takes a step's pieces to a loop, in one call."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-
-    def __call__(self, items: list[tuple[Ticket, Item]]) -> None:
-        try:
-            self._loop.call_soon_threadsafe(self._hand_out, items)
-        except RuntimeError:  # the loop has gone, and its callers with it
-            pass
-
-    @staticmethod
-    def _hand_out(items: list[tuple[Ticket, Item]]) -> None:
-        for ticket, item in items:
-            ticket.deliver(item)
-
-
 class InProcess:
     """The backend of a model whose engine is a thread of this process."""
 
@@ -72,7 +57,8 @@ class InProcess:
         self._weights = Weights(path, gpu_layers=how.gpu_layers, mmap=options.mmap)
         self._adapters: dict[str, int] = {}
         self._embedder: Context | None = None
-        self._posts: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Post] = weakref.WeakKeyDictionary()
+        self._sides: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopSide]
+        self._sides = weakref.WeakKeyDictionary()
         context: Context | None = None
         try:
             self._width, self._width_chosen = how.sequences, "configured"
@@ -149,23 +135,27 @@ class InProcess:
             raise BadOption("the prompt is empty", field="messages")
         if len(tokens) >= room:
             raise PromptTooLong(len(tokens), room - 1)
+        side = self._side()
+        now = time.monotonic()
         ticket = Ticket(
             tokens=tokens,
             options=ask.options,
             sampling=sampling_of(ask.options, ask.grammar),
-            post=self._post(),
+            post=side,
             deliver=deliver,
             pieces=ask.pieces,
+            asked=now,
+            deadline=now + ask.options.within,
         )
-        self._engine.submit(ticket)
+        side.submit(ticket)
         return Running(cancel=lambda: self._engine.cancel(ticket))
 
-    def _post(self) -> _Post:
+    def _side(self) -> LoopSide:
         loop = asyncio.get_running_loop()
-        post = self._posts.get(loop)
-        if post is None:
-            post = self._posts[loop] = _Post(loop)
-        return post
+        side = self._sides.get(loop)
+        if side is None:
+            side = self._sides[loop] = LoopSide(loop, self._engine)
+        return side
 
     async def _on_engine(self, run: Callable[[], T]) -> T:
         """Runs something between two steps, and waits for it."""

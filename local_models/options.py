@@ -33,7 +33,9 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     batch: int = 512  # most tokens in one step
     threads: int = 0
     gpu_layers: int | Literal["auto"] = "auto"
-    step_ms: float = 20.0  # a step with running streams aims at this much: the rest of a long prompt waits
+    step_ms: float = (
+        20.0  # what a step with running streams aims at (or 2.5 times what they take alone): prompts wait
+    )
     queue: int = 4096  # waiting calls; one more gets `Overloaded`
     prefix_tokens: int = -1  # most tokens of finished conversations kept for re-use; -1: what the cache holds
     chat_template: str = ""  # instead of the one in the file

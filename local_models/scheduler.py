@@ -10,7 +10,7 @@ Slots are llama.cpp's sequences. A slot whose call is over keeps its tokens for 
 first. In the split layout a slot has room of its own; in the unified one all share a pool, counted by `Cells`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from local_models.cells import Cells
@@ -19,7 +19,11 @@ from local_models.prefixes import PrefixTrie
 
 EXPECTED = 64  # tokens an answer is expected to have, if it may
 RESUME = 16  # free cells a preempted call waits for, beyond its own
-ROUND = 64  # tokens a call reads before the next one's turn in the same step
+ROUND = 128  # tokens a call reads before the next one's turn in the same step; attention on CPUs is twice as fast from 64 on
+
+
+def _one(_position: int) -> float:
+    return 1.0
 
 
 class QueueFull(Exception):
@@ -96,6 +100,7 @@ class Row:
 class Step:
     edits: list[Copy | Keep] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
+    reads: list[tuple[int, int]] = field(default_factory=list)  # of prompts: from which position, how many
     tokens: int = 0
     seated: list[Call] = field(default_factory=list)  # calls that got their place in this step
     full: list[Call] = field(
@@ -109,6 +114,10 @@ class Counts:
     reused_tokens: int = 0
     evicted_tokens: int = 0
     refused: int = 0
+
+
+def _slot(row: Row) -> int:
+    return row.call.slot
 
 
 class Scheduler:
@@ -148,7 +157,8 @@ class Scheduler:
     @property
     def writers(self) -> int:
         """Calls that have begun to answer: what a long prompt must not hold up."""
-        return sum(1 for call in self._running.values() if call.left == 1 and call.written)
+        running = self._running.values()
+        return len([1 for call in running if call.computed + 1 == len(call.tokens) > call.prompt])
 
     @property
     def used_cells(self) -> int:
@@ -307,9 +317,8 @@ class Scheduler:
                 if not self._make_room(self._need(call, own), {best} if best is not None else set()):
                     return
             self._turns.take(call)
-            expected = (
-                call.spent + len(call.tokens) - max(length, share) + min(call.room - call.written, EXPECTED)
-            )
+            there = max(length, share) if leader else length
+            expected = call.spent + len(call.tokens) - there + min(call.room - call.written, EXPECTED)
             self._turns.serve(call.agent, max(expected - call.charged, 0))
             call.charged = max(expected, call.charged)
             self._seat(call, best, length, leader, share)
@@ -424,8 +433,9 @@ class Scheduler:
 
     # the step
 
-    def plan(self, budget: int) -> Step:
-        """The next step, with at most `budget` tokens of prompts. Writers are always in it."""
+    def plan(self, budget: float, price: Callable[[int], float] = _one) -> Step:
+        """The next step, with prompt tokens for at most `budget`, of which one at some position costs `price` (by default
+        one). Writers are always in it, and where there are readers at least one token of theirs, unless the budget is 0."""
         step = Step()
         self._admit()
         for call in list(self._running.values()):
@@ -434,23 +444,36 @@ class Scheduler:
                 self._copy(leader.slot, call, call.share)
         if self.limits.unified:
             self._fit(sum(1 for call in self._running.values() if call.left == 1), step)
-        writers = [call for call in self._running.values() if call.left == 1 and call not in step.full]
-        readers = [call for call in self._running.values() if call.left > 1 and call.leader is None]
-        room = min(max(budget, 1), self.limits.batch - len(writers))
+        writers, readers = self._at_work(step.full)
+        room = self.limits.batch - len(writers)
         if self.limits.unified:
             room = min(room, self._free() - len(writers))
-        readers = [call for call in readers if call not in step.full]
-        counts = dict(self._rounds(readers, room))
-        chosen = [Row(call, call.computed, 1) for call in writers]
-        chosen += [Row(call, call.computed, count) for call, count in counts.items()]
-        chosen.sort(key=lambda row: row.call.slot)  # neighbours in the batch are decoded together
-        step.rows = chosen
-        step.tokens = sum(row.count for row in chosen)
-        if not chosen and not step.full and self.limits.unified and self._running:
+        rows = [Row(call, call.computed, 1) for call in writers]
+        if readers:
+            for call, count in self._rounds(readers, room, budget, price).items():
+                rows.append(Row(call, call.computed, count))
+                step.reads.append((call.computed, count))
+        rows.sort(key=_slot)  # neighbours in the batch are decoded together
+        step.rows = rows
+        step.tokens = len(writers) + sum([count for _, count in step.reads])
+        if not rows and not step.full and self.limits.unified and self._running:
             self._unstick(step)
         step.edits = self.edits()
         step.seated, self._seated = self._seated, []
         return step
+
+    def _at_work(self, full: list[Call]) -> tuple[list[Call], list[Call]]:
+        """Who has one token to compute, and who more; the others wait for somebody's reading."""
+        writers: list[Call] = []
+        readers: list[Call] = []
+        for call in self._running.values():
+            if full and call in full:
+                continue
+            if len(call.tokens) - call.computed == 1:
+                writers.append(call)
+            elif call.leader is None:
+                readers.append(call)
+        return writers, readers
 
     def _unstick(self, step: Step) -> None:
         """Nobody can go on: the oldest of what is kept goes, or one loses its place; a call alone cannot be served."""
@@ -462,21 +485,32 @@ class Scheduler:
         else:
             step.full += list(self._running.values())
 
-    def _rounds(self, readers: list[Call], room: int) -> Iterator[tuple[Call, int]]:
-        """Shares the room out in rounds, higher priority and less served agents first: a short prompt passes a long one."""
+    def _rounds(
+        self, readers: list[Call], room: int, budget: float, price: Callable[[int], float]
+    ) -> dict[Call, int]:
+        """Shares the budget out in rounds, higher priority and less served agents first: a short prompt passes a long one."""
         readers.sort(key=lambda call: (-call.priority, self._turns.service(call.agent), call.arrival))
-        given = dict.fromkeys(readers, 0)
-        while room > 0:
-            before = room
-            for call in readers:
-                more = min(ROUND, call.left - given[call], room)
-                given[call] += more
+        given: dict[Call, int] = {}
+        reading = readers
+        while budget > 0 and room > 0 and reading:
+            unfinished = []
+            for call in reading:
+                had = given.get(call, 0)
+                each = price(call.computed + had)
+                wished = more = min(ROUND, call.left - had, room)
+                if more * each > budget:
+                    more = int(budget / each) if given else max(int(budget / each), 1)
+                if more <= 0:
+                    return given
+                given[call] = had + more
                 room -= more
-                if not room:
-                    break
-            if room == before:
-                break
-        return ((call, count) for call, count in given.items() if count)
+                budget -= more * each
+                if more < wished or not room:
+                    return given
+                if had + more < call.left:
+                    unfinished.append(call)
+            reading = unfinished
+        return given
 
     def commit(self, step: Step) -> None:
         """The step was computed."""

@@ -30,7 +30,7 @@ from three_mode.channels.human_ai import HumanAI
 from three_mode.channels.local_names import LocalNames
 from three_mode.config import Sources
 from three_mode.dispatcher import HERE, LOCAL, Dispatcher, OwnChannel, target_of, unnamed
-from three_mode.errors import ConfigurationError, InvalidRequest
+from three_mode.errors import ConfigurationError, InvalidRequest, UnsupportedParameter
 from three_mode.handling import current as handled
 from three_mode.handling import time_for
 from three_mode.messages import Embedded, EmbedRequest, LLMRequest, LLMResponse

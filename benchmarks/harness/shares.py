@@ -8,10 +8,11 @@ SECONDS = {
     "bus_ask": 20.0, "bus_broadcast": 130.0, "bus_publish": 40.0, "bus_throughput": 40.0,
     "agents_calls": 50.0, "agents_spawn": 70.0,
     "http2_calls": 70.0, "http2_streams": 80.0,
-    "llm_calls": 60.0, "llm_failover": 30.0, "llm_streams": 35.0,
-    "local_engine": 60.0, "local_first_token": 80.0, "local_layouts": 60.0, "local_pause": 100.0, "local_throughput": 90.0,
-    "serve": 60.0, "three_modes": 25.0,
-    MICRO: 45.0,
+    "llm_calls": 60.0, "llm_detection": 25.0, "llm_failover": 30.0, "llm_streams": 35.0,
+    "local_agents": 40.0, "local_engine": 12.0, "local_first_token": 80.0, "local_large": 75.0, "local_layouts": 30.0,
+    "local_pause": 75.0, "local_throughput": 70.0,
+    "serve": 45.0, "three_modes": 25.0,
+    MICRO: 30.0,
 }  # fmt: skip
 PATIENCE = 3.0
 

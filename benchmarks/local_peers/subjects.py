@@ -43,18 +43,27 @@ async def ours(path: Path, slots: int, context: int, **options: Any) -> AsyncIte
 
 
 async def ask_ours(
-    model: LocalModel, prompt: str, tokens: int, agent: str = "", *, stream: bool = True
+    model: LocalModel,
+    prompt: str,
+    tokens: int,
+    agent: str = "",
+    *,
+    stream: bool = True,
+    times: list[float] | None = None,
 ) -> Answer:
+    """`times` is filled while the pieces come, for who cancels the call and still wants to know."""
     started = time.perf_counter()
     if not stream:
         reply = await model.complete(prompt, max_tokens=tokens, temperature=0, agent=agent)
         taken = time.perf_counter() - started
         return Answer(reply.usage.first_token_seconds, [taken], reply.usage.completion_tokens)
-    times: list[float] = []
+    times = [] if times is None else times
     count = 0
-    async for piece in model.stream_complete(prompt, max_tokens=tokens, temperature=0, agent=agent):
-        times.append(time.perf_counter() - started)
-        count += len(piece.tokens)
+    stream_of = model.stream_complete(prompt, max_tokens=tokens, temperature=0, agent=agent)
+    async with stream_of as pieces:
+        async for piece in pieces:
+            times.append(time.perf_counter() - started)
+            count += len(piece.tokens)
     return Answer(times[0], times, count)
 
 
@@ -112,10 +121,12 @@ async def _request(port: int, method: str, path: str, body: bytes | None) -> tup
     return int(head.split()[1]), rest
 
 
-async def ask_server(port: int, prompt: str, tokens: int, *, stream: bool = True, **options: Any) -> Answer:
+async def ask_server(
+    port: int, prompt: str, tokens: int, *, stream: bool = True, times: list[float] | None = None
+) -> Answer:
     body = {
         "prompt": prompt, "n_predict": tokens, "temperature": 0, "top_k": 1, "samplers": ["top_k"], "stream": stream,
-        "ignore_eos": True, "cache_prompt": True, **options,
+        "ignore_eos": True, "cache_prompt": True,
     }  # fmt: skip
     started = time.perf_counter()
     if not stream:
@@ -124,11 +135,13 @@ async def ask_server(port: int, prompt: str, tokens: int, *, stream: bool = True
         found = json.loads(rest[rest.index(b"{") : rest.rindex(b"}") + 1])
         return Answer(0.0, [time.perf_counter() - started], int(found["tokens_predicted"]))
     reader, writer = await _open(port, "POST", "/completion", json.dumps(body).encode())
-    times: list[float] = []
-    while line := await reader.readline():
-        if line.startswith(b"data: ") and b'"stop":false' in line:
-            times.append(time.perf_counter() - started)
-    writer.close()
+    times = [] if times is None else times
+    try:
+        while line := await reader.readline():
+            if line.startswith(b"data: ") and b'"stop":false' in line:
+                times.append(time.perf_counter() - started)
+    finally:
+        writer.close()
     return Answer(times[0], times, len(times))
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from local_models import EngineFailed, LoadOptions, LocalModel, WorkerDied
 from local_models.inprocess import InProcess
+from local_models.tickets import Ticket
 from tests.support.models import TINY, opened, user
 
 ENDLESS = 'root ::= "a"{900}'
@@ -74,6 +75,28 @@ async def test_an_engine_that_fails_tells_every_caller(monkeypatch: pytest.Monke
             await model.complete("x")
 
 
+async def test_an_engine_that_fails_over_one_new_call_tells_those_that_came_with_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with opened() as model:
+        backend = model._backend
+        assert isinstance(backend, InProcess)
+        scheduler, taken = backend._engine.scheduler, [0]
+        submit = scheduler.submit
+
+        def broken(call: Any) -> None:
+            taken[0] += 1
+            if taken[0] == 3:
+                raise RuntimeError("broken")
+            submit(call)
+
+        monkeypatch.setattr(scheduler, "submit", broken)
+        async with asyncio.timeout(20):
+            calls = (model.complete("x", max_tokens=400, grammar=ENDLESS) for _ in range(6))
+            done = await asyncio.gather(*calls, return_exceptions=True)
+        assert all(isinstance(result, EngineFailed) for result in done)
+
+
 async def test_a_killed_worker_ends_its_calls_and_is_replaced() -> None:
     async with opened(isolated=True) as model:
         assert (await model.chat(user("Repeat: abc"), temperature=0)).text == "abc"
@@ -131,15 +154,28 @@ async def burst(model: LocalModel, count: int, start: int) -> None:
     )
 
 
-@pytest.mark.parametrize("requests", [2_000, pytest.param(10_000, marks=pytest.mark.soak)])
-async def test_memory_is_flat_over_many_requests(requests: int) -> None:
+async def test_memory_is_flat_over_ten_thousand_requests() -> None:
     async with opened(sequences=16, context=256) as model:
         await burst(model, 1000, 0)
         before = memory()
-        for start in range(0, requests, 500):
+        for start in range(0, 10_000, 500):
             await burst(model, 500, start)
         grown = memory() - before
-    assert grown < 8 << 20, f"{grown} bytes more after {requests} requests"
+    assert grown < 8 << 20, f"{grown} bytes more"
+
+
+async def test_a_call_that_is_over_is_forgotten_though_its_deadline_is_far() -> None:
+    """One call goes on, with the nearest deadline of all; those behind it must not be kept for its sake."""
+    async with opened(sequences=16, context=1024) as model:
+        endless = asyncio.create_task(model.complete("x", max_tokens=900, grammar=ENDLESS, within=60))
+        await asyncio.sleep(0.05)
+        await burst(model, 600, 0)
+        assert not endless.done()
+        gc.collect()
+        held = sum(isinstance(thing, Ticket) for thing in gc.get_objects())
+        endless.cancel()
+        await asyncio.gather(endless, return_exceptions=True)
+    assert held < 300, f"{held} of 600 calls are still held"
 
 
 async def test_a_model_that_nobody_closed_lets_go_of_its_thread() -> None:

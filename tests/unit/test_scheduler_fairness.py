@@ -39,6 +39,17 @@ def test_agents_with_many_calls_get_no_more_than_the_others() -> None:
     assert max(served.values()) < 2 * min(served.values())
 
 
+def test_a_call_is_charged_when_it_gets_its_place_and_not_afterwards() -> None:
+    """Or an agent with many calls would get many places before the first of them counted."""
+    scheduler = Scheduler(Limits(slots=8, slot_tokens=64, pool_tokens=512, batch=64))
+    for number in range(20):
+        scheduler.submit(Call(tokens=[number, 1, 2, 3], room=8, agent="many"))
+    for number in range(7):
+        scheduler.submit(Call(tokens=[100 + number, 1, 2, 3], room=8, agent=f"few/{number}"))
+    seated = [call.agent for call in scheduler.plan(64).seated]
+    assert seated == ["many", *(f"few/{number}" for number in range(7))]
+
+
 def test_with_many_places_a_greedy_agent_takes_only_what_the_others_leave() -> None:
     served = live(agents=10, greedy=2, slots=16, steps=400)
     ordinary = [served[f"a{n}"] for n in range(2, 10)]

@@ -9,6 +9,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from three_mode.agents.link import Link
 from three_mode.agents.model import Model
 from three_mode.agents.refs import AgentRef, RoleRef

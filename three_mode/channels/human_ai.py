@@ -45,7 +45,5 @@ class HumanAI:
     ) -> Coroutine[Any, Any, OpenReply]:
         return self.endpoint(target.provider).open(request, target.model, due, deadline)
 
-    def embed(
-        self, target: Target, request: EmbedRequest, deadline: float
-    ) -> Coroutine[Any, Any, Embedded]:
+    def embed(self, target: Target, request: EmbedRequest, deadline: float) -> Coroutine[Any, Any, Embedded]:
         return self.endpoint(target.provider).embed(request, target.model, deadline)

@@ -1,0 +1,160 @@
+"""A KV cache, and the batch that is decoded into it."""
+
+import ctypes
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from local_models.errors import EngineFailed, OutOfMemory, foreign
+from local_models.llama.library import library, recent_errors, why
+from local_models.llama.weights import Weights
+
+Floats = NDArray[np.float32]
+
+
+class ContextShape(msgspec.Struct, frozen=True, kw_only=True):
+    """How a KV cache is laid out."""
+
+    sequences: int
+    tokens: int  # of all sequences together
+    batch: int
+    threads: int
+    unified: bool
+    kv_type: str = "f16"
+    embeddings: bool = False
+    mean: bool = False  # pool by the mean, where the model itself says nothing of pooling
+
+
+class Context:
+    """A KV cache and the buffers to decode with. One thread only."""
+
+    def __init__(self, weights: Weights, shape: ContextShape) -> None:
+        self._lib = library()
+        self._weights = weights
+        self.shape = shape
+        api = self._lib.api
+        params = api.llama_context_default_params()
+        params.n_ctx = shape.tokens
+        params.n_batch = params.n_ubatch = shape.batch
+        params.n_seq_max = shape.sequences
+        params.n_threads = params.n_threads_batch = shape.threads
+        params.kv_unified = shape.unified
+        params.swa_full = True  # a sliding window that forgets could not give a prefix back
+        params.no_perf = True
+        params.embeddings = shape.embeddings
+        if shape.embeddings and shape.mean:
+            params.pooling_type = api.LLAMA_POOLING_TYPE_MEAN
+        if shape.kv_type == "q8_0":
+            params.type_k = params.type_v = 8
+        recent_errors.clear()
+        with foreign("make a KV cache"):
+            self._ctx = api.llama_init_from_model(weights._model, params)
+        if not self._ctx:
+            raise OutOfMemory(
+                f"no KV cache of {shape.tokens} tokens: {why()}",
+                hint="choose a smaller `context` or `sequences`",
+            )
+        self._handle = ctypes.c_void_p(ctypes.cast(self._ctx, ctypes.c_void_p).value)
+        self._memory = ctypes.c_void_p(ctypes.cast(api.llama_get_memory(self._ctx), ctypes.c_void_p).value)
+        self.sequence_tokens = int(api.llama_n_ctx_seq(self._ctx))
+        self.total_tokens = int(api.llama_n_ctx(self._ctx))
+        self._scores: Floats | None = None  # the view of the last step's, made anew where they lie elsewhere
+        self._scores_at = (0, 0)
+        self._make_batch()
+
+    def _make_batch(self) -> None:
+        """Arrays that live as long as the context: a step fills them with a few vector stores."""
+        count = self.shape.batch
+        self.tokens = np.zeros(count, np.int32)
+        self.positions = np.zeros(count, np.int32)
+        self.sequence = np.zeros(count, np.int32)
+        self.wanted = np.zeros(count, np.int8)
+        self._one = np.ones(count, np.int32)
+        # an array of pointers, each to one element of `sequence`
+        self._sequence_at = self.sequence.ctypes.data + 4 * np.arange(count + 1, dtype=np.uint64)
+        batch = self._lib.api.llama_batch()
+
+        def pointer(array: NDArray[Any], kind: Any) -> Any:
+            return ctypes.cast(array.ctypes.data, kind)
+
+        fields = dict(self._lib.api.llama_batch._fields_)
+        batch.token = pointer(self.tokens, fields["token"])
+        batch.pos = pointer(self.positions, fields["pos"])
+        batch.n_seq_id = pointer(self._one, fields["n_seq_id"])
+        batch.seq_id = pointer(self._sequence_at, fields["seq_id"])
+        batch.logits = pointer(self.wanted, fields["logits"])
+        self._batch = batch
+
+    def decode(self, count: int) -> int:
+        """Runs the first `count` entries of the batch arrays: 0 done, 1 no room (nothing changed), 2 aborted, < 0 broken."""
+        if not 0 < count <= self.shape.batch:
+            raise EngineFailed(f"a step of {count} tokens; the batch holds {self.shape.batch}")
+        self._batch.n_tokens = count
+        code = int(self._lib.api.llama_decode(self._ctx, self._batch))
+        if code == 0:
+            self._lib.api.llama_synchronize(self._ctx)
+        return code
+
+    def logits(self, outputs: int) -> Floats:
+        """All outputs of the last decode, in batch order, as a view that the next decode overwrites."""
+        address = self._lib.quick.llama_get_logits(self._handle)
+        if not address:
+            raise EngineFailed("llama.cpp has no logits for this step")
+        if self._scores is None or self._scores_at != (address, outputs):
+            count = outputs * self._weights.vocabulary
+            flat = np.ctypeslib.as_array((ctypes.c_float * count).from_address(address))
+            self._scores = flat.reshape(outputs, self._weights.vocabulary)
+            self._scores_at = (address, outputs)
+        return self._scores
+
+    def pooled(self, sequence: int, row: int) -> Floats:
+        """A sequence's embedding, or the last token's where the model does not pool."""
+        quick = self._lib.quick
+        address = quick.llama_get_embeddings_seq(self._handle, sequence)
+        address = address or quick.llama_get_embeddings_ith(self._handle, row)
+        if not address:
+            raise EngineFailed("this model gives no embeddings")
+        width = self._weights.embedding_width
+        return np.ctypeslib.as_array((ctypes.c_float * width).from_address(address)).copy()
+
+    def keep(self, sequence: int, length: int) -> bool:
+        """Forgets what a sequence holds from position `length` on. False where the model cannot forget a part."""
+        return bool(self._lib.quick.llama_memory_seq_rm(self._memory, sequence, length, -1))
+
+    def copy(self, source: int, target: int) -> None:
+        """The target holds what the source holds; in the split layout the data moves at the next decode."""
+        if source != target:
+            self._lib.quick.llama_memory_seq_cp(self._memory, source, target, -1, -1)
+
+    def length(self, sequence: int) -> int:
+        return int(self._lib.quick.llama_memory_seq_pos_max(self._memory, sequence)) + 1
+
+    def clear(self) -> None:
+        self._lib.api.llama_memory_clear(self._lib.api.llama_get_memory(self._ctx), False)
+
+    def save(self, sequence: int) -> bytes:
+        api = self._lib.api
+        size = int(api.llama_state_seq_get_size(self._ctx, sequence))
+        buffer = (ctypes.c_uint8 * size)()
+        written = int(api.llama_state_seq_get_data(self._ctx, buffer, size, sequence))
+        return bytes(memoryview(buffer)[:written])
+
+    def restore(self, sequence: int, state: bytes) -> bool:
+        buffer = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)
+        return bool(self._lib.api.llama_state_seq_set_data(self._ctx, buffer, len(state), sequence))
+
+    def adapters(self, chosen: Sequence[tuple[int, float]]) -> None:
+        count = len(chosen)
+        kind = self._lib.api.llama_adapter_lora_p_ctypes
+        pointers = (kind * count)(*[ctypes.cast(pointer, kind) for pointer, _ in chosen])
+        scales = (ctypes.c_float * count)(*[scale for _, scale in chosen])
+        if self._lib.api.llama_set_adapters_lora(self._ctx, pointers, count, scales):
+            raise EngineFailed("llama.cpp refused these LoRA adapters together")
+
+    def close(self) -> None:
+        context, self._ctx = self._ctx, None
+        if context:
+            self._lib.api.llama_free(context)

@@ -1,0 +1,148 @@
+"""llama.cpp itself: loaded once, its structs checked, its short calls bound so that they keep the GIL."""
+
+import ctypes
+import os
+import threading
+from collections import deque
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from local_models.errors import EngineMissing, foreign
+
+SPIN_COUNT = "2000"
+recent_errors: deque[str] = deque(maxlen=8)  # lines of llama.cpp's log; cleared before what may fail
+
+
+class Device(msgspec.Struct, frozen=True, kw_only=True):
+    """Something ggml can compute on."""
+
+    name: str
+    description: str
+    kind: str  # cpu, gpu, igpu, accelerator
+    free_bytes: int
+    total_bytes: int
+
+
+class _Library:
+    """llama_cpp, its GIL-keeping twin, and the captured log."""
+
+    def __init__(self) -> None:
+        # llama.cpp's threads meet at hundreds of barriers a token. OpenMP's default is to spin there for milliseconds, which
+        # starves whatever else wants a core, and then the barrier too; a short spin costs nothing on an idle machine.
+        if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
+            os.environ["GOMP_SPINCOUNT"] = SPIN_COUNT
+        with foreign("run local models"):
+            import llama_cpp
+
+        self.api: Any = llama_cpp
+        base = Path(llama_cpp.__file__).parent / "lib"
+        self.quick = ctypes.PyDLL(str(base / "libllama.so"))
+        self.ggml = ctypes.PyDLL(str(base / "libggml.so"))
+        self._check_structs()
+        self._bind()
+        self._log = self.api.llama_log_callback(self._logged)  # referenced for as long as the process lives
+        self.api.llama_log_set(self._log, ctypes.c_void_p(0))
+        self.api.llama_backend_init()
+
+    def _check_structs(self) -> None:
+        """The ctypes structs follow llama.cpp's by hand: a field too many shifts all that come after it."""
+        context, model = self.api.llama_context_default_params(), self.api.llama_model_default_params()
+        right = (
+            (context.n_batch, context.n_ubatch, context.n_seq_max, context.type_k, context.type_v)
+            == (2048, 512, 1, 1, 1)
+            and (bool(context.offload_kqv), bool(context.kv_unified), bool(context.embeddings))
+            == (True, False, False)
+            and (bool(model.vocab_only), bool(model.check_tensors)) == (False, False)
+        )
+        if not right:
+            raise EngineMissing(
+                f"llama-cpp-python {self.api.__version__} has other structs than its llama.cpp",
+                hint="install the version that the `local` extra pins",
+            )
+
+    def _bind(self) -> None:
+        pointer, integer = ctypes.c_void_p, ctypes.c_int32
+        short: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
+            ("llama_sampler_sample", integer, (pointer, pointer, integer)),
+            ("llama_sampler_accept", None, (pointer, integer)),
+            ("llama_sampler_apply", None, (pointer, pointer)),
+            ("llama_memory_seq_rm", ctypes.c_bool, (pointer, integer, integer, integer)),
+            ("llama_memory_seq_cp", None, (pointer, integer, integer, integer, integer)),
+            ("llama_memory_seq_pos_min", integer, (pointer, integer)),
+            ("llama_memory_seq_pos_max", integer, (pointer, integer)),
+            ("llama_get_logits", pointer, (pointer,)),
+            ("llama_get_logits_ith", pointer, (pointer, integer)),
+            ("llama_get_embeddings_seq", pointer, (pointer, integer)),
+            ("llama_get_embeddings_ith", pointer, (pointer, integer)),
+            ("llama_token_to_piece", integer, (pointer, integer, ctypes.c_char_p, integer, integer, ctypes.c_bool)),
+        )  # fmt: skip
+        for name, result, arguments in short:
+            function = getattr(self.quick, name)
+            function.restype, function.argtypes = result, arguments
+        of_ggml: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
+            ("ggml_backend_dev_count", ctypes.c_size_t, ()),
+            ("ggml_backend_dev_get", pointer, (ctypes.c_size_t,)),
+            ("ggml_backend_dev_name", ctypes.c_char_p, (pointer,)),
+            ("ggml_backend_dev_description", ctypes.c_char_p, (pointer,)),
+            ("ggml_backend_dev_type", ctypes.c_int, (pointer,)),
+            ("ggml_backend_dev_memory", None, (pointer, pointer, pointer)),
+        )  # fmt: skip
+        for name, result, arguments in of_ggml:
+            function = getattr(self.ggml, name)
+            function.restype, function.argtypes = result, arguments
+
+    def _logged(self, level: int, text: bytes, _user: object) -> None:
+        if level >= 3:  # warnings and errors
+            line = text.decode("utf-8", "replace").strip()
+            if line:
+                recent_errors.append(line)
+
+
+_once = threading.Lock()
+
+
+@cache
+def _library_once() -> _Library:
+    return _Library()
+
+
+def library() -> _Library:
+    with _once:  # `cache` alone may build two
+        return _library_once()
+
+
+def why() -> str:
+    return "; ".join(recent_errors) or "llama.cpp gave no reason"
+
+
+def version() -> str:
+    return str(library().api.__version__)
+
+
+def system_info() -> str:
+    return str(library().api.llama_print_system_info().decode())
+
+
+def devices() -> tuple[Device, ...]:
+    """What ggml was built for and found here; the CPU is always among them."""
+    ggml = library().ggml
+    found = []
+    for index in range(ggml.ggml_backend_dev_count()):
+        device = ggml.ggml_backend_dev_get(index)
+        free, total = ctypes.c_size_t(), ctypes.c_size_t()
+        ggml.ggml_backend_dev_memory(device, ctypes.byref(free), ctypes.byref(total))
+        kinds = ("cpu", "gpu", "igpu", "accelerator")
+        number = ggml.ggml_backend_dev_type(device)
+        found.append(
+            Device(
+                name=ggml.ggml_backend_dev_name(device).decode(),
+                description=ggml.ggml_backend_dev_description(device).decode(),
+                kind=kinds[number] if 0 <= number < len(kinds) else "other",
+                free_bytes=free.value,
+                total_bytes=total.value,
+            )
+        )
+    return tuple(found)

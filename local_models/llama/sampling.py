@@ -1,0 +1,136 @@
+"""Which token comes next: llama.cpp's chains of samplers, and grammars."""
+
+import ctypes
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from local_models.errors import BadGrammar, EngineFailed
+from local_models.llama.context import Context, Floats
+from local_models.llama.library import library, recent_errors, why
+from local_models.llama.weights import Weights
+
+
+class _TokenData(ctypes.Structure):
+    _fields_ = [("id", ctypes.c_int32), ("logit", ctypes.c_float), ("p", ctypes.c_float)]
+
+
+class _TokenDataArray(ctypes.Structure):
+    _fields_ = [
+        ("data", ctypes.c_void_p),
+        ("size", ctypes.c_size_t),
+        ("selected", ctypes.c_int64),
+        ("sorted", ctypes.c_bool),
+    ]
+
+
+_CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
+
+
+class Sampling(msgspec.Struct, frozen=True, kw_only=True):
+    """What a chain of samplers is made of."""
+
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    repeat_penalty: float = 1.0
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    penalty_window: int = 64
+    seed: int = 0
+    grammar: str = ""
+
+    @property
+    def penalises(self) -> bool:
+        return self.repeat_penalty != 1 or self.frequency_penalty != 0 or self.presence_penalty != 0
+
+    @property
+    def plain_greedy(self) -> bool:
+        """The likeliest token and nothing else: one argmax over all rows of a step does it."""
+        return self.temperature == 0 and not self.grammar and not self.penalises
+
+
+class Sampler:
+    """A chain for one call. The grammar is asked about the chosen token first, and applied to all only if that fails."""
+
+    def __init__(self, weights: Weights, how: Sampling) -> None:
+        self._lib = library()
+        self._grammar = self._chain = None
+        self._candidates: NDArray[Any] | None = None
+        api = self._lib.api
+        if how.grammar:
+            recent_errors.clear()
+            self._grammar = api.llama_sampler_init_grammar(weights._vocab, how.grammar.encode(), b"root")
+            if not self._grammar:
+                raise BadGrammar(f"the grammar does not parse: {why()}", field="grammar")
+            self._candidates = np.zeros(weights.vocabulary, _CANDIDATE)
+        chain = self._chain = api.llama_sampler_chain_init(api.llama_sampler_chain_default_params())
+        if how.penalises:
+            api.llama_sampler_chain_add(
+                chain,
+                api.llama_sampler_init_penalties(
+                    weights.vocabulary,
+                    how.penalty_window,
+                    how.repeat_penalty,
+                    how.frequency_penalty,
+                    how.presence_penalty,
+                ),
+            )
+        if how.temperature == 0:
+            api.llama_sampler_chain_add(chain, api.llama_sampler_init_greedy())
+        else:
+            if how.top_k:
+                api.llama_sampler_chain_add(chain, api.llama_sampler_init_top_k(how.top_k))
+            if how.top_p < 1:
+                api.llama_sampler_chain_add(chain, api.llama_sampler_init_top_p(how.top_p, 1))
+            if how.min_p > 0:
+                api.llama_sampler_chain_add(chain, api.llama_sampler_init_min_p(how.min_p, 1))
+            api.llama_sampler_chain_add(chain, api.llama_sampler_init_temp(how.temperature))
+            api.llama_sampler_chain_add(chain, api.llama_sampler_init_dist(how.seed))
+        self._handle = ctypes.c_void_p(ctypes.cast(chain, ctypes.c_void_p).value)
+
+    def sample(self, context: Context, row: int, logits: Floats) -> int:
+        """The next token for batch row `row`, whose scores are `logits`."""
+        quick = self._lib.quick
+        if self._grammar is None:
+            return int(quick.llama_sampler_sample(self._handle, context._handle, row))
+        token = self._choose(logits, constrained=False)
+        if not self._allowed(token):
+            token = self._choose(logits, constrained=True)
+            if not self._allowed(token):
+                raise EngineFailed("the grammar allows no token of this model here")
+        quick.llama_sampler_accept(self._grammar, token)
+        quick.llama_sampler_accept(self._handle, token)
+        return token
+
+    def _choose(self, logits: Floats, *, constrained: bool) -> int:
+        candidates = self._candidates
+        assert candidates is not None
+        candidates["id"] = np.arange(len(candidates), dtype=np.int32)
+        candidates["logit"] = logits
+        candidates["p"] = 0
+        array = _TokenDataArray(candidates.ctypes.data, len(candidates), -1, False)
+        if constrained:
+            self._lib.quick.llama_sampler_apply(self._grammar, ctypes.byref(array))
+        self._lib.quick.llama_sampler_apply(self._handle, ctypes.byref(array))
+        if not 0 <= array.selected < array.size:
+            raise EngineFailed("no token was selected")
+        return int(_TokenData.from_address(int(array.data) + array.selected * ctypes.sizeof(_TokenData)).id)
+
+    def _allowed(self, token: int) -> bool:
+        one = _TokenData(token, 1.0, 0.0)
+        array = _TokenDataArray(ctypes.addressof(one), 1, -1, False)
+        self._lib.quick.llama_sampler_apply(self._grammar, ctypes.byref(array))
+        return bool(one.logit != float("-inf"))
+
+    def close(self) -> None:
+        api = self._lib.api
+        chain, grammar = self._chain, self._grammar
+        self._chain = self._grammar = None
+        if chain:
+            api.llama_sampler_free(chain)
+        if grammar:
+            api.llama_sampler_free(grammar)

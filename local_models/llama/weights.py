@@ -1,0 +1,92 @@
+"""A loaded model: its weights, its vocabulary, and its adapters."""
+
+import ctypes
+
+from local_models.errors import BadModelFile, foreign
+from local_models.llama.library import library, recent_errors, why
+
+
+class Weights:
+    """A loaded model: its weights and vocabulary, shared by every context on it."""
+
+    def __init__(self, path: str, *, gpu_layers: int, mmap: bool) -> None:
+        self._lib = library()
+        api = self._lib.api
+        params = api.llama_model_default_params()
+        params.n_gpu_layers = gpu_layers
+        if not mmap and hasattr(api, "LLAMA_LOAD_MODE_NONE"):
+            params.load_mode = api.LLAMA_LOAD_MODE_NONE
+        recent_errors.clear()
+        with foreign(f"load {path}"):
+            self._model = api.llama_model_load_from_file(str(path).encode(), params)
+        if not self._model:
+            raise BadModelFile(f"llama.cpp does not load this model: {why()}", path=str(path))
+        self._vocab = api.llama_model_get_vocab(self._model)
+        self.vocabulary = int(api.llama_vocab_n_tokens(self._vocab))
+        self.bos = int(api.llama_vocab_bos(self._vocab))
+        self.eos = int(api.llama_vocab_eos(self._vocab))
+        self.adds_bos = bool(api.llama_vocab_get_add_bos(self._vocab))
+        self.trained_context = int(api.llama_model_n_ctx_train(self._model))
+        self.layers = int(api.llama_model_n_layer(self._model))
+        self.embedding_width = int(api.llama_model_n_embd_out(self._model))
+        self.size_bytes = int(api.llama_model_size(self._model))
+        self.parameters = int(api.llama_model_n_params(self._model))
+        self.recurrent = bool(
+            api.llama_model_is_recurrent(self._model) or api.llama_model_is_hybrid(self._model)
+        )
+        self.causal = bool(api.llama_model_has_decoder(self._model)) and not bool(
+            api.llama_model_has_encoder(self._model)
+        )
+        self.ends = frozenset(
+            token for token in range(self.vocabulary) if api.llama_vocab_is_eog(self._vocab, token)
+        )
+        unknown_or_control = int(api.LLAMA_TOKEN_ATTR_CONTROL) | int(api.LLAMA_TOKEN_ATTR_UNKNOWN)
+        self.control = tuple(
+            token
+            for token in range(self.vocabulary)
+            if api.llama_vocab_get_attr(self._vocab, token) & unknown_or_control
+        )
+        self._pieces: list[bytes | None] = [None] * self.vocabulary
+
+    def text_of(self, token: int) -> str:
+        """The token as its vocabulary spells it (for control tokens, which have no piece)."""
+        return str(self._lib.api.llama_vocab_get_text(self._vocab, token).decode("utf-8", "replace"))
+
+    def piece(self, token: int) -> bytes:
+        """The bytes a token adds to a text; asked once per token. Control tokens add none."""
+        known = self._pieces[token]
+        if known is None:
+            size = 64
+            while True:
+                buffer = ctypes.create_string_buffer(size)
+                length = self._lib.quick.llama_token_to_piece(self._vocab, token, buffer, size, 0, False)
+                if length >= 0:
+                    break
+                size = -length
+            known = buffer.raw[:length]
+            self._pieces[token] = known
+        return known
+
+    def tokenize(self, text: str, *, special: bool, start: bool) -> list[int]:
+        """`special` lets control tokens in the text be themselves: never for what a user wrote."""
+        raw = text.encode("utf-8", "replace")
+        room = len(raw) + 8
+        while True:
+            buffer = (ctypes.c_int32 * room)()
+            count = self._lib.api.llama_tokenize(self._vocab, raw, len(raw), buffer, room, start, special)
+            if count >= 0:
+                return list(buffer[:count])
+            room = -count
+
+    def adapter(self, path: str) -> int:
+        recent_errors.clear()
+        found = self._lib.api.llama_adapter_lora_init(self._model, str(path).encode())
+        if not found:
+            raise BadModelFile(f"this LoRA adapter does not fit the model: {why()}", path=str(path))
+        return int(ctypes.cast(found, ctypes.c_void_p).value or 0)
+
+    def close(self) -> None:
+        """Frees the weights. Contexts and samplers on them must be gone."""
+        model, self._model = self._model, None
+        if model:
+            self._lib.api.llama_model_free(model)

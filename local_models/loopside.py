@@ -1,0 +1,48 @@
+"""Between one event loop and the engine: calls go in, and pieces come out, many at a time."""
+
+import asyncio
+
+from local_models.engine import Engine
+from local_models.errors import LocalModelError
+from local_models.tickets import Item, Ticket
+
+
+class LoopSide:
+    """Lives on its loop. Calls made in the same turn of the loop are handed over together, so that they share their first
+    step; were each handed over alone, the engine would begin with the first and take the others up one by one."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, engine: Engine) -> None:
+        self._loop, self._engine = loop, engine
+        self._asked: list[Ticket] = []
+        self._tokens = 0
+
+    def submit(self, ticket: Ticket) -> None:
+        self._engine.require_open()
+        if not self._asked:
+            self._loop.call_soon(self._hand_over)
+        self._asked.append(ticket)
+        self._tokens += len(ticket.tokens)
+        if self._tokens >= self._engine.limits.batch:  # a whole step of prompts: the engine may as well begin
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        asked, self._asked, self._tokens = self._asked, [], 0
+        if not asked:
+            return
+        try:
+            self._engine.submit(asked)
+        except LocalModelError as error:  # closed in between
+            for ticket in asked:
+                ticket.deliver(error)
+
+    def __call__(self, items: list[tuple[Ticket, Item]]) -> None:
+        """From the engine's thread: a step's pieces."""
+        try:
+            self._loop.call_soon_threadsafe(self._hand_out, items)
+        except RuntimeError:  # the loop has gone, and its callers with it
+            pass
+
+    @staticmethod
+    def _hand_out(items: list[tuple[Ticket, Item]]) -> None:
+        for ticket, item in items:
+            ticket.deliver(item)
