@@ -22,7 +22,7 @@ class BatchReply:
             async with asyncio.timeout_at(due):
                 while not any(map(is_content, self._first)):
                     batch = await self._next()
-                    if not batch:
+                    if not batch:  # it has ended
                         return
                     self._first += batch
         except TimeoutError as error:
@@ -39,11 +39,12 @@ class BatchReply:
         return [] if self._ended else await self._next()
 
     async def _next(self) -> list[Chunk]:
-        batch = await anext(self._batches, None)
-        if batch is None:
-            self._ended = True
-            return []
-        return batch
+        """The next batch that has something in it: a token that is part of a tool call has no text of its own."""
+        async for batch in self._batches:
+            if batch:
+                return batch
+        self._ended = True
+        return []
 
     def close(self) -> None:
         if not self._ended:
