@@ -59,7 +59,7 @@ async def test_no_agent_learns_anothers_secret(layout: str) -> None:
     ]
     assert not any(told), "an agent told another's secret"
     right = sum(known[n] in reply.text for n, reply in enumerate(replies))
-    assert right >= 190, f"only {right} of 200 recalled their own"
+    assert right == 200, f"only {right} of 200 recalled their own"
     assert statistics.preempted > 0
 
 

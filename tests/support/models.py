@@ -53,7 +53,10 @@ async def held(model: LocalModel, turns: int) -> AsyncIterator[None]:
         assert go_on.wait(60), "the test does not let the engine go on"
         return False
 
-    backend._engine.job(Job(advance, lambda error: loop.call_soon_threadsafe(stands.set)))
+    def fail(error: object) -> None:
+        loop.call_soon_threadsafe(stands.set)
+
+    backend._engine.job(Job(advance, fail))
     await stands.wait()
     try:
         yield
