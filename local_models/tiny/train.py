@@ -98,7 +98,8 @@ def step(
 
 
 def rate_at(at: int) -> float:
-    return float(np.interp(at, *zip(*RATES, strict=True)))
+    steps, rates = zip(*RATES, strict=True)
+    return float(np.interp(at, np.asarray(steps), np.asarray(rates)))
 
 
 def train(work: Path, seed: int) -> Weights:
