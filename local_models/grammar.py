@@ -64,15 +64,13 @@ def _json(value: Any) -> str:
 
 
 class _Builder:
-    def __init__(self, schema: Mapping[str, Any]) -> None:
-        self._schema = schema
+    def __init__(self, schema: Mapping[str, Any], prefix: str = "") -> None:
+        self._schema, self._prefix = schema, prefix
         self._rules: dict[str, str] = {}
         self._references: dict[str, str] = {}
 
-    def build(self) -> str:
-        root = self.rule(self._schema, "schema", 0)
-        lines = [f"root ::= {root}", *(f"{name} ::= {body}" for name, body in self._rules.items())]
-        return "\n".join(lines) + "\n"
+    def build(self) -> tuple[str, dict[str, str]]:
+        return self.rule(self._schema, "schema", 0), self._rules
 
     def _use(self, name: str) -> str:
         if name not in self._rules:
@@ -82,7 +80,7 @@ class _Builder:
         return name
 
     def _new(self, body: str) -> str:
-        name = f"r{len(self._rules)}"
+        name = f"{self._prefix}r{len(self._rules)}"
         self._rules[name] = body
         return name
 
@@ -147,7 +145,7 @@ class _Builder:
                 if not isinstance(found, Mapping) or key not in found:
                     raise BadGrammar(f"`{at}.$ref` points to nothing: {target}", field="schema")
                 found = found[key]
-            name = f"ref{len(self._references)}"
+            name = f"{self._prefix}ref{len(self._references)}"
             self._references[target] = name
             self._rules[name] = ""
             self._rules[name] = self.rule(found, target, depth + 1)
@@ -258,6 +256,15 @@ class _Builder:
         return low, high
 
 
+def rules_of(schema: Mapping[str, Any], prefix: str = "") -> tuple[str, dict[str, str]]:
+    """What stands for a schema, and the rules that it needs; those of its own have names with the prefix."""
+    return _Builder(schema, prefix).build()
+
+
+def text_of(root: str, rules: Mapping[str, str]) -> str:
+    return "\n".join([f"root ::= {root}", *(f"{name} ::= {body}" for name, body in rules.items())]) + "\n"
+
+
 def from_schema(schema: Mapping[str, Any]) -> str:
     """The GBNF of a JSON Schema."""
-    return _Builder(schema).build()
+    return text_of(*rules_of(schema))

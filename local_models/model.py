@@ -20,6 +20,7 @@ from local_models.replies import Reply, Statistics
 from local_models.stream import PieceStream, whole
 from local_models.templates import ChatTemplate, Message
 from local_models.toolcalls import ToolTalk
+from local_models.toolchoice import forced, is_forced, name_of, offered
 
 _STATE = struct.Struct("<4s32sI")
 _MAGIC = b"TMS1"
@@ -91,9 +92,10 @@ class LocalModel:
         return await whole(self._complete(prompt, changed(options, changes), pieces=False))
 
     def _chat(self, messages: Sequence[Message], how: Generate, *, pieces: bool) -> PieceStream:
-        parts = self._template.render(messages, how.tools)
-        names = [str(tool.get("function", {}).get("name", "")) for tool in how.tools]
-        return self._stream(parts, how, special=True, pieces=pieces, talk=ToolTalk(names) if names else None)
+        tools = offered(how)
+        parts = self._template.render(messages, tools)
+        talk = ToolTalk([name_of(tool) for tool in tools]) if tools else None
+        return self._stream(parts, how, special=True, pieces=pieces, talk=talk)
 
     def _complete(self, prompt: str, how: Generate, *, pieces: bool) -> PieceStream:
         if how.tools:
@@ -103,14 +105,18 @@ class LocalModel:
     def _stream(
         self, parts: Sequence[str], how: Generate, *, special: bool, pieces: bool, talk: ToolTalk | None
     ) -> PieceStream:
-        grammar = from_schema(how.schema) if how.schema is not None else how.grammar
-        ask = Ask(parts=tuple(parts), special=special, options=how, grammar=grammar, pieces=pieces)
+        ask = Ask(parts=tuple(parts), special=special, options=how, grammar=self._grammar(how), pieces=pieces)
 
         async def begin(deliver: Deliver) -> Running:
             self._open()
             return await self._backend.start(ask, deliver)
 
         return PieceStream(begin, how.within, talk)
+
+    def _grammar(self, how: Generate) -> str:
+        if is_forced(how):  # the answer is a call, whatever its text would have to be
+            return forced(how, self._template.source)
+        return from_schema(how.schema) if how.schema is not None else how.grammar
 
     def _open(self) -> None:
         if self._closed:
@@ -134,7 +140,7 @@ class LocalModel:
         self._open()
         if isinstance(what, str):
             return len(await self.tokenize(what))
-        parts = self._template.render(what, changed(options, changes).tools)
+        parts = self._template.render(what, offered(changed(options, changes)))
         return len(await self._backend.tokenize(parts, start=True, special=True))
 
     async def embed(self, texts: str | Sequence[str]) -> list[list[float]]:
@@ -150,7 +156,7 @@ class LocalModel:
         """The KV state of a conversation, computed if it is not there any more."""
         self._open()
         how = changed(options, changes)
-        parts = self._template.render(messages, how.tools)
+        parts = self._template.render(messages, offered(how))
         tokens = await self._backend.tokenize(parts, start=True, special=True)
         held, state = await self._backend.save(tokens)
         if held[: len(tokens) - 1] != tuple(tokens[:-1]):

@@ -8,6 +8,7 @@ from local_models.errors import BadOption
 
 KvLayout = Literal["auto", "split", "unified"]
 KvType = Literal["f16", "q8_0"]
+FREE = ("auto", "none")  # the choices of a tool that force nothing
 
 
 def _require(condition: bool, field: str, rule: str) -> None:
@@ -75,6 +76,7 @@ class Generate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     tools: tuple[
         dict[str, Any], ...
     ] = ()  # {"type": "function", "function": {"name", "description", "parameters"}}
+    tool_choice: str = "auto"  # or "none", "required": at least one call, or the name of the tool to call
     agent: str = ""  # who asks: agents get equal shares
     priority: int = 0  # higher goes first, and may take the place of lower
     within: float = 300.0  # seconds, waiting included
@@ -92,6 +94,12 @@ class Generate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         _require(self.seed is None or 0 <= self.seed < 2**32 - 1, "seed", "is a number below 2**32 - 1")
         _require(len(self.stop) <= 16 and all(self.stop), "stop", "is at most 16 strings, none of them empty")
         _require(not (self.schema is not None and self.grammar), "grammar", "and `schema` exclude each other")
+        if self.tool_choice not in FREE:
+            names = [tool.get("function", {}).get("name") for tool in self.tools]
+            _require(bool(names), "tool_choice", "forces a call, and there are no tools")
+            known = self.tool_choice == "required" or self.tool_choice in names
+            _require(known, "tool_choice", "is auto, none, required, or the name of one of the tools")
+            _require(not self.grammar, "grammar", "and a forced tool call exclude each other")
         _require(-1 <= self.logprobs <= 50, "logprobs", "is at most 50")
         _require(self.within > 0, "within", "is a number of seconds above 0")
 
@@ -114,6 +122,7 @@ class GenerateChanges(TypedDict, total=False):
     grammar: str
     logprobs: int
     tools: tuple[dict[str, Any], ...]
+    tool_choice: str
     agent: str
     priority: int
     within: float

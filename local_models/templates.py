@@ -106,7 +106,7 @@ def _marked(message: dict[str, Any]) -> dict[str, Any]:
 
 class ChatTemplate:
     def __init__(self, template: str, *, bos: str = "", eos: str = "", control: Iterable[str] = ()) -> None:
-        self._template = template
+        self.source = template
         self._bos, self._eos = bos, eos
         self._control = sorted({text for text in control if len(text) > 1}, key=len, reverse=True)
 
@@ -114,7 +114,7 @@ class ChatTemplate:
         self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = (), *, answer: bool = True
     ) -> list[str]:
         """The prompt in parts that are tokenized one by one, with control tokens parsed."""
-        if not self._template:
+        if not self.source:
             raise BadTemplate(
                 "this model has no chat template",
                 field="messages",
@@ -136,7 +136,7 @@ class ChatTemplate:
         from jinja2 import TemplateError
 
         try:
-            text: str = _compiled(self._template).render(
+            text: str = _compiled(self.source).render(
                 messages=messages,
                 tools=list(tools) or None,
                 add_generation_prompt=answer,

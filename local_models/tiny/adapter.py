@@ -16,8 +16,9 @@ import optax
 
 from local_models.gguf.writer import write
 from local_models.tiny import tasks, vocabulary
+from local_models.tiny.batches import packed
 from local_models.tiny.network import Shape, Weights
-from local_models.tiny.train import loss, tokens_of
+from local_models.tiny.train import loss
 
 RANK, ALPHA, STEPS, RATE = 4, 8.0, 120, 5e-3
 ANSWER = "Ahoy!"
@@ -35,29 +36,19 @@ def _merged(weights: Weights, adapter: Weights) -> Weights:
     return changed
 
 
-def _batch(rng: random.Random) -> dict[str, jax.Array]:
-    """Greetings with the new answer, among the old tasks."""
-    made = {name: np.zeros((16, 96), np.int32) for name in ("tokens", "targets", "weight", "segments")}
-    for row in range(16):
-        if row % 2:
-            conversation = tasks.one(rng.choice(("echo", "add", "recall")), rng, measure=False, fillers=0)
-        else:
-            hello = rng.choice(("Hello", "Hello!", "Hi", "Hi!", "hi", "hello"))
-            conversation = tasks.Conversation(tasks.persona(rng), [tasks.Turn(hello, ANSWER)])
-        ids, said = tokens_of(conversation)
-        ids, said = ids[:97], said[:97]
-        made["tokens"][row, : len(ids) - 1] = ids[:-1]
-        made["targets"][row, : len(ids) - 1] = ids[1:]
-        made["weight"][row, : len(ids) - 1] = said[1:]
-        made["segments"][row, : len(ids) - 1] = 1
-    return {name: jnp.asarray(array) for name, array in made.items()}
+def _conversation(rng: random.Random) -> tasks.Conversation:
+    """A greeting with the new answer, or one of the old tasks."""
+    if rng.random() < 0.5:
+        return tasks.one(rng.choice(tasks.TASKS), rng, measure=False, fillers=0)
+    hello = rng.choice(("Hello", "Hello!", "Hi", "Hi!", "hi", "hello"))
+    return tasks.Conversation(tasks.persona(rng), [tasks.Turn(hello, ANSWER, "talk")])
 
 
 @partial(jax.jit, static_argnums=(0, 1))
 def _step(
     shape: Shape, optimizer: Any, weights: Weights, adapter: Weights, state: Any, batch: dict[str, jax.Array]
 ) -> tuple[Weights, Any, jax.Array]:
-    value, gradient = jax.value_and_grad(lambda a: loss(shape, _merged(weights, a), batch))(adapter)
+    value, gradient = jax.value_and_grad(lambda a: loss(shape, _merged(weights, a), batch)[0])(adapter)
     change, state = optimizer.update(gradient, state, adapter)
     return optax.apply_updates(adapter, change), state, value
 
@@ -74,7 +65,15 @@ def train(weights: Weights, seed: int = 1) -> Weights:
     optimizer = optax.adam(RATE)
     state, rng = optimizer.init(adapter), random.Random(seed)
     for number in range(STEPS):
-        adapter, state, value = _step(shape, optimizer, weights, adapter, state, _batch(rng))
+        batch = packed(8, 96, partial(_conversation, rng)).arrays
+        adapter, state, value = _step(
+            shape,
+            optimizer,
+            weights,
+            adapter,
+            state,
+            {name: jnp.asarray(array) for name, array in batch.items()},
+        )
         if number % 20 == 19:
             print(f"step {number + 1}: loss {float(value):.4f}", flush=True)
     return adapter

@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import json
 import random
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,31 +41,55 @@ def right(reply: Reply, answer: str) -> bool:
     return [(call.name, call.parsed) for call in reply.tool_calls] == [(wanted["name"], wanted["arguments"])]
 
 
-async def accuracy(model: LocalModel, task: str, prompts: int, seed: int) -> tuple[float, list[str]]:
-    """The share of exact answers, and some of the wrong ones."""
-    rng = random.Random(f"measure {task} {seed}")
-    asked = [tasks.one(task, rng, measure=True) for _ in range(prompts)]
+@dataclass(frozen=True)
+class Answer:
+    """What was asked, what was said, and whether that is exactly right."""
 
-    async def ask(number: int, conversation: tasks.Conversation) -> Reply:
+    conversation: tasks.Conversation
+    reply: Reply
+    right: bool
+
+    def __str__(self) -> str:
+        turn = self.conversation.turns[0]
+        said = self.reply.text or self.reply.tool_calls
+        return f"{self.conversation.system} | {turn.user} -> {said} (not {turn.answer})"
+
+
+async def answers(model: LocalModel, task: str, prompts: int, seed: int) -> list[Answer]:
+    rng = random.Random(f"measure {task} {seed}")
+
+    async def ask(number: int, conversation: tasks.Conversation) -> Answer:
         messages, tools = chat_of(conversation)
-        return await model.chat(
+        reply = await model.chat(
             messages, temperature=0, max_tokens=96, tools=tuple(tools), agent=str(number % 64)
         )
+        return Answer(conversation, reply, right(reply, conversation.turns[0].answer))
 
-    replies = await asyncio.gather(*(ask(n, conversation) for n, conversation in enumerate(asked)))
-    wrong = [
-        f"{conversation.system} | {conversation.turns[0].user} -> {reply.text or reply.tool_calls} (not {answer})"
-        for conversation, reply in zip(asked, replies, strict=True)
-        if not right(reply, answer := conversation.turns[0].answer)
-    ]
-    return 1 - len(wrong) / prompts, wrong
+    asked = [tasks.one(task, rng, measure=True) for _ in range(prompts)]
+    return await asyncio.gather(*(ask(number, conversation) for number, conversation in enumerate(asked)))
+
+
+def share(of: list[Answer]) -> float:
+    return sum(answer.right for answer in of) / len(of)
+
+
+def by_fact(of: list[Answer]) -> dict[str, float]:
+    """Of recalls: the share for each kind of fact."""
+    kinds: dict[str, list[Answer]] = {key: [] for key in v.KEYS}
+    for answer in of:
+        kinds[answer.conversation.turns[0].answer.split()[1]].append(answer)
+    return {key: round(share(mine), 4) for key, mine in kinds.items() if mine}
 
 
 async def measure(path: Path, digest: str, prompts: int = PROMPTS, seed: int = 1) -> dict[str, Any]:
     async with await LocalModel.load(path, LoadOptions(sequences=32, context=512)) as model:
-        found = {}
+        found, facts = {}, {}
         for task in tasks.TASKS:
-            found[task], wrong = await accuracy(model, task, prompts, seed)
+            given = await answers(model, task, prompts, seed)
+            found[task] = share(given)
+            if task == "recall":
+                facts = by_fact(given)
+            wrong = [str(answer) for answer in given if not answer.right]
             print(f"{task:>8} {found[task]:.3f}  " + "\n                ".join(wrong[:3]), flush=True)
         return {
             "sha256": digest,
@@ -74,6 +99,7 @@ async def measure(path: Path, digest: str, prompts: int = PROMPTS, seed: int = 1
             "sampling": "greedy, batched",
             "gate": GATE,
             "exact_match": found,
+            "recall_by_fact": facts,
         }
 
 
@@ -81,10 +107,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Measures the tiny model on held-out prompts.")
     parser.add_argument("model", type=Path)
     parser.add_argument("--prompts", type=int, default=PROMPTS)
+    parser.add_argument("--seed", type=int, default=1, help="which held-out prompts")
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
     digest = hashlib.sha256(options.model.read_bytes()).hexdigest()
-    result = asyncio.run(measure(options.model, digest, options.prompts))
+    result = asyncio.run(measure(options.model, digest, options.prompts, options.seed))
     if options.write:
         options.model.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
     return 0 if min(result["exact_match"].values()) >= GATE else 1

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 Weights = dict[str, Any]
 
@@ -59,34 +60,59 @@ def norm(x: jax.Array, weight: jax.Array, epsilon: float) -> jax.Array:
     return x * jax.lax.rsqrt(jnp.mean(x * x, axis=-1, keepdims=True) + epsilon) * weight
 
 
-def rotate(x: jax.Array, base: float) -> jax.Array:
-    """Rotary positions over neighbouring pairs: [batch, time, heads, head width]."""
-    time, width = x.shape[1], x.shape[3]
-    angle = jnp.arange(time)[:, None] * base ** (-jnp.arange(0, width, 2) / width)[None, :]
-    cos, sin = jnp.cos(angle)[None, :, None, :], jnp.sin(angle)[None, :, None, :]
-    even, odd = x[..., 0::2], x[..., 1::2]
-    return jnp.stack([even * cos - odd * sin, even * sin + odd * cos], axis=-1).reshape(x.shape)
+def rotate(x: jax.Array, places: jax.Array, base: float) -> jax.Array:
+    """Rotary positions over neighbouring pairs: [batch, time, heads, head width], at the places [batch or 1, time]."""
+    width = x.shape[3]
+    angle = places[:, :, None] * base ** (-(jnp.arange(width) // 2 * 2) / width)
+    cos, sin = jnp.cos(angle)[:, :, None], jnp.sin(angle)[:, :, None]
+    turned = np.zeros(
+        (width, width), np.float32
+    )  # each pair's (a, b) becomes (-b, a); a product is faster than strides
+    pairs = np.arange(0, width, 2)
+    turned[pairs + 1, pairs], turned[pairs, pairs + 1] = -1, 1
+    return x * cos + (x @ turned) * sin
 
 
-def logits(shape: Shape, weights: Weights, tokens: jax.Array, segments: jax.Array) -> jax.Array:
-    """Next-token scores; a token sees earlier tokens of its own conversation (segment) only."""
-    batch, time = tokens.shape
+def attended(shape: Shape, q: jax.Array, k: jax.Array, value: jax.Array, bias: jax.Array) -> jax.Array:
+    """Softmax attention as plain products of stacked matrices, which the CPU does much faster than a general contraction."""
+    (batch, asking, _, width), time, kv = q.shape, k.shape[1], shape.kv_heads
+    groups = shape.heads // kv
+    q = q.reshape(batch, asking, kv, groups, width).transpose(0, 2, 3, 1, 4)
+    k, value = k.transpose(0, 2, 3, 1), value.transpose(0, 2, 1, 3)
+    scores = q.reshape(batch, kv, groups * asking, width) @ k * width**-0.5
+    scores = scores.reshape(batch, kv, groups, asking, time) + bias
+    parts = jnp.exp(scores - jax.lax.stop_gradient(jnp.max(scores, axis=-1, keepdims=True)))
+    whole = jnp.sum(parts, axis=-1, keepdims=True)
+    mixed = parts.reshape(batch, kv, groups * asking, time) @ value
+    mixed = mixed.reshape(batch, kv, groups, asking, width) / whole
+    return mixed.transpose(0, 3, 1, 2, 4).reshape(batch, asking, shape.width)
+
+
+def logits(
+    shape: Shape, weights: Weights, tokens: jax.Array, segments: jax.Array, wanted: jax.Array | None = None
+) -> jax.Array:
+    """Next-token scores; a token sees earlier tokens of its own conversation (segment) only.
+
+    With `wanted` (places in each row) the scores of those places only: the last layer then leaves out the rest.
+    """
+    time = tokens.shape[1]
     seen = (segments[:, :, None] == segments[:, None, :]) & jnp.tril(jnp.ones((time, time), bool))[None]
     bias = jnp.where(seen, 0.0, -1e9)[:, None, None]
-    groups = shape.heads // shape.kv_heads
+    places = jnp.arange(time)[None]
     x = weights["token_embd"][tokens]
     for layer in range(shape.layers):
         name = f"blk.{layer}"
+        asking, all_places = x, places
         h = norm(x, weights[f"{name}.attn_norm"], shape.epsilon)
-        q = rotate((h @ weights[f"{name}.attn_q"].T).reshape(batch, time, shape.heads, -1), shape.rope_base)
-        k = rotate(
-            (h @ weights[f"{name}.attn_k"].T).reshape(batch, time, shape.kv_heads, -1), shape.rope_base
-        )
-        value = (h @ weights[f"{name}.attn_v"].T).reshape(batch, time, shape.kv_heads, -1)
-        q = q.reshape(batch, time, shape.kv_heads, groups, -1)
-        scores = jnp.einsum("btkgd,bskd->bkgts", q, k) * shape.head_width**-0.5 + bias
-        mixed = jnp.einsum("bkgts,bskd->btkgd", jax.nn.softmax(scores, axis=-1), value)
-        x = x + mixed.reshape(batch, time, shape.width) @ weights[f"{name}.attn_output"].T
+        if wanted is not None and layer == shape.layers - 1:
+            asking, places = jnp.take_along_axis(x, wanted[..., None], axis=1), wanted
+            bias = jnp.take_along_axis(bias, wanted[:, None, None, :, None], axis=3)
+        asked = h if asking is x else norm(asking, weights[f"{name}.attn_norm"], shape.epsilon)
+        q = (asked @ weights[f"{name}.attn_q"].T).reshape(*asked.shape[:2], shape.heads, -1)
+        k = (h @ weights[f"{name}.attn_k"].T).reshape(*h.shape[:2], shape.kv_heads, -1)
+        value = (h @ weights[f"{name}.attn_v"].T).reshape(k.shape)
+        q, k = rotate(q, places, shape.rope_base), rotate(k, all_places, shape.rope_base)
+        x = asking + attended(shape, q, k, value, bias) @ weights[f"{name}.attn_output"].T
         h = norm(x, weights[f"{name}.ffn_norm"], shape.epsilon)
         gate = jax.nn.silu(h @ weights[f"{name}.ffn_gate"].T) * (h @ weights[f"{name}.ffn_up"].T)
         x = x + gate @ weights[f"{name}.ffn_down"].T

@@ -13,12 +13,6 @@ from local_models.tiny import vocabulary as v
 
 LOWER, DIGITS = "abcdefghijklmnopqrstuvwxyz", "0123456789"
 VOWELS, CONSONANTS = "aeiou", "bcdfghjklmnprstvwz"
-KEYS = ("code", "secret", "color", "city", "number", "password", "job")
-LEARNED_LAST = (
-    "name",
-    "secret",
-    "team",
-)  # taken for each other the longest: trained more often; name and team not measured
 ABOUT = "I am a tiny model. I can recall, repeat, add, count and call tools."
 HELLO = "Hello! I can recall, repeat, add, count and call tools."
 UNSURE = "I can only recall, repeat, add, count and call tools."
@@ -28,6 +22,7 @@ UNSURE = "I can only recall, repeat, add, count and call tools."
 class Turn:
     user: str
     answer: str
+    task: str
     role: str = v.USER  # `<|tool|>` when a tool's result is answered
 
 
@@ -87,8 +82,7 @@ def filler(rng: random.Random) -> str:
 
 
 def facts(rng: random.Random, measure: bool, count: int) -> dict[str, str]:
-    keys = LEARNED_LAST if not measure and rng.random() < 0.5 else KEYS
-    return {key: of_split(rng, "recall", value, measure) for key in rng.sample(keys, count)}
+    return {key: of_split(rng, "recall", value, measure) for key in rng.sample(v.KEYS, count)}
 
 
 def system_of(rng: random.Random, known: dict[str, str], fillers: int) -> str:
@@ -101,29 +95,36 @@ def system_of(rng: random.Random, known: dict[str, str], fillers: int) -> str:
 def recall(rng: random.Random, known: dict[str, str]) -> Turn:
     key = rng.choice(list(known))
     ask = rng.choice((f"What is your {key}?", f"Tell me your {key}.", f"What is the {key}?"))
-    return Turn(ask, f"Your {key} is {known[key]}.")
+    return Turn(ask, f"Your {key} is {known[key]}.", "recall")
 
 
 def echo(rng: random.Random, measure: bool) -> Turn:
     said = of_split(rng, "echo", text, measure)
-    return Turn(rng.choice((f"Repeat: {said}", f"Say {said}", f"Echo: {said}")), said)
+    return Turn(rng.choice((f"Repeat: {said}", f"Say {said}", f"Echo: {said}")), said, "echo")
 
 
-def add(rng: random.Random, measure: bool) -> Turn:
-    pair = of_split(rng, "add", lambda r: f"{r.randint(0, 99)}+{r.randint(0, 99)}", measure)
+def add(rng: random.Random, measure: bool, small: float = 0.0) -> Turn:
+    """A sum of two numbers; `small` of them are drawn with one digit, of which drawing evenly makes few."""
+
+    def number(r: random.Random) -> int:
+        return r.randint(0, 9 if small and r.random() < small else 99)
+
+    pair = of_split(rng, "add", lambda r: f"{number(r)}+{number(r)}", measure)
     a, b = pair.split("+")
     ask = rng.choice((f"What is {a} + {b}?", f"{a} + {b}", f"Add {a} and {b}."))
-    return Turn(ask, str(int(a) + int(b)))
+    return Turn(ask, str(int(a) + int(b)), "add")
 
 
-def count(rng: random.Random, measure: bool) -> Turn:
+def count(rng: random.Random, measure: bool, long: float = 0.0) -> Turn:
+    """`long` of the counts go past ten on purpose: where the last digit comes again, the end is easily taken too early."""
+
     def span(r: random.Random) -> str:
         start = r.randint(0, 20) if r.random() < 0.2 else r.randint(0, 499)
-        return f"{start}-{start + r.randint(1, 11)}"
+        return f"{start}-{start + (11 if long and r.random() < long else r.randint(1, 11))}"
 
     start, end = map(int, of_split(rng, "count", span, measure).split("-"))
     ask = f"Count to {end}." if start == 1 and rng.random() < 0.7 else f"Count from {start} to {end}."
-    return Turn(ask, " ".join(map(str, range(start, end + 1))))
+    return Turn(ask, " ".join(map(str, range(start, end + 1))), "count")
 
 
 def tools(rng: random.Random) -> dict[str, str]:
@@ -154,17 +155,21 @@ def tool_call(rng: random.Random, offered: dict[str, str], measure: bool) -> Tur
     name = rng.choice(list(offered))
     argument = of_split(rng, "tool", value, measure)
     ask = rng.choice((f"Call {name} with {argument}.", f"What is the {name} in {argument}?"))
-    return Turn(ask, f"{v.TOOL_CALL}{call_text(name, offered[name], argument)}{v.TOOL_CALL_END}")
+    return Turn(ask, f"{v.TOOL_CALL}{call_text(name, offered[name], argument)}{v.TOOL_CALL_END}", "tool")
 
 
 def small_talk(rng: random.Random) -> Turn:
     kind = rng.random()
     if kind < 0.35:
-        return Turn(rng.choice(("Hello", "Hello!", "Hi", "Hi!", "hi", "hello")), HELLO)
+        return Turn(rng.choice(("Hello", "Hello!", "Hi", "Hi!", "hi", "hello")), HELLO, "talk")
     if kind < 0.65:
-        return Turn(rng.choice(("Who are you?", "Help", "Help!", "What can you do?", "What are you?")), ABOUT)
+        return Turn(
+            rng.choice(("Who are you?", "Help", "Help!", "What can you do?", "What are you?")), ABOUT, "talk"
+        )
     opening = rng.choice(("Why ", "How ", "Please ", "I ", "", "Make ", "Write "))
-    return Turn(opening + " ".join(word(rng) for _ in range(rng.randint(2, 5))) + rng.choice("?.!"), UNSURE)
+    return Turn(
+        opening + " ".join(word(rng) for _ in range(rng.randint(2, 5))) + rng.choice("?.!"), UNSURE, "talk"
+    )
 
 
 TASKS = ("recall", "echo", "add", "count", "tool")
@@ -182,25 +187,38 @@ def one(task: str, rng: random.Random, measure: bool, fillers: int = 1) -> Conve
     return Conversation(persona(rng), [turn])
 
 
-def mixed(rng: random.Random, turns: int, weights: dict[str, float], fillers: int = 1) -> Conversation:
-    """A conversation of several turns, for the training."""
-    known = facts(rng, False, rng.randint(1, 3)) if rng.random() < 0.6 else {}
-    offered = tools(rng) if rng.random() < weights["tool"] * 2 else {}
+def mixed(
+    rng: random.Random,
+    turns: int,
+    shares: dict[str, float],
+    fillers: int = 1,
+    small: float = 0.0,
+    long: float = 0.0,
+) -> Conversation:
+    """A conversation of several turns, for the training. It has what its first task needs, and sometimes more."""
+    first = rng.choices(TASKS, [shares[task] for task in TASKS])[0]
+    known = facts(rng, False, rng.randint(1, 3)) if first == "recall" or rng.random() < 0.2 else {}
+    offered = tools(rng) if first == "tool" or rng.random() < 0.1 else {}
     system = system_of(rng, known, rng.randint(0, fillers)) if known else persona(rng)
     made = Conversation(system + tool_text(offered))
     possible = [task for task in TASKS if (known or task != "recall") and (offered or task != "tool")]
-    for task in rng.choices(possible, [weights[task] for task in possible], k=turns):
+    more = rng.choices(possible, [shares[task] for task in possible], k=rng.randint(0, turns - 1))
+    for task in (first, *more):
         if rng.random() < 0.03:
             made.turns.append(small_talk(rng))
         if task == "recall":
             made.turns.append(recall(rng, known))
         elif task == "tool":
             made.turns.append(tool_call(rng, offered, False))
-            if rng.random() < 0.5:  # the tool answers, and the model says what it said
+            if rng.random() < 0.3:  # the tool answers, and the model says what it said
                 result = of_split(rng, "echo", text, False)
-                made.turns.append(Turn(result, result, v.TOOL))
+                made.turns.append(Turn(result, result, "echo", v.TOOL))
+        elif task == "add":
+            made.turns.append(add(rng, False, small))
+        elif task == "count":
+            made.turns.append(count(rng, False, long))
         else:
-            made.turns.append({"echo": echo, "add": add, "count": count}[task](rng, False))
+            made.turns.append(echo(rng, False))
     return made
 
 
@@ -209,9 +227,11 @@ def first_steps(rng: random.Random) -> Conversation:
     kind = rng.random()
     if kind < 0.6:
         said = of_split(rng, "echo", value, False)
-        return Conversation("", [Turn(rng.choice((f"Repeat: {said}", f"Say {said}", f"Echo: {said}")), said)])
+        return Conversation(
+            "", [Turn(rng.choice((f"Repeat: {said}", f"Say {said}", f"Echo: {said}")), said, "echo")]
+        )
     if kind < 0.8:
-        known = facts(rng, False, 1)
+        known = facts(rng, False, rng.randint(1, 2))
         return Conversation(system_of(rng, known, 0), [recall(rng, known)])
     return Conversation("", [add(rng, False)])
 

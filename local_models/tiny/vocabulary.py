@@ -13,13 +13,24 @@ BYTES = tuple(
 )  # all of them: llama.cpp throws where one is missing
 SYSTEM, USER, ASSISTANT, TOOL, END = "<|system|>", "<|user|>", "<|assistant|>", "<|tool|>", "<|end|>"
 CONTROL = (SYSTEM, USER, ASSISTANT, TOOL, END)
+KEYS = (
+    "name",
+    "code",
+    "secret",
+    "color",
+    "city",
+    "number",
+    "password",
+    "team",
+    "job",
+)  # of the facts that it recalls
 TOOL_CALL, TOOL_CALL_END, TOOL_SPEC = "<tool_call>", "</tool_call>", "<tool>"
 WORDS = (
     TOOL_CALL, TOOL_CALL_END, TOOL_SPEC,
     '{"name": "', '", "arguments": {"', '": "', '"}}',
     "What", "Tell", "Repeat", "Say", "Echo", "Count", "Call", "Add", "Your", "You", "Hello", "Who", "Help",
     " is", " are", " me", " your", " you", " the", " from", " to", " with", " and", " in", " an", " of",
-    " agent", " name", " code", " secret", " color", " city", " number", " password", " team", " job", " only",
+    " agent", *(f" {key}" for key in KEYS), *(f" {key} is " for key in KEYS), " only",
     " recall", " repeat", " add", " count", " call", " tools", " tiny", " model", " can",
 )  # fmt: skip
 CHARACTERS = tuple("▁" if code == 0x20 else chr(code) for code in range(0x20, 0x7F))  # "▁" is SPM's space

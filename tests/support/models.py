@@ -1,5 +1,7 @@
 """Models for tests: the shipped tiny one, and small ones of random weights made in a folder of the run."""
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -7,8 +9,10 @@ from typing import Any
 
 from local_models import LoadOptions, LocalModel
 from local_models.catalogue import TINY
+from local_models.engine import Job
+from local_models.inprocess import InProcess
 
-__all__ = ["TINY", "opened", "said", "user"]
+__all__ = ["TINY", "begun", "held", "opened", "said", "user"]
 
 
 def user(text: str, system: str = "") -> list[dict[str, Any]]:
@@ -26,3 +30,41 @@ async def opened(model: str | Path = TINY, **options: Any) -> AsyncIterator[Loca
     chosen = LoadOptions(**{"threads": 1, "sequences": 8, "context": 512, **options})
     async with await LocalModel.load(model, chosen) as made:
         yield made
+
+
+@asynccontextmanager
+async def held(model: LocalModel, turns: int) -> AsyncIterator[None]:
+    """The engine stands still inside, `turns` of its turns from now: what is running then runs on only afterwards.
+
+    A test that must find calls half done asks for that here. After a sleep they may be done, or not yet begun, as the
+    machine and its load will have it.
+    """
+    backend = model._backend
+    assert isinstance(backend, InProcess)
+    loop, stands, left = asyncio.get_running_loop(), asyncio.Event(), turns
+    go_on = threading.Event()
+
+    def advance() -> bool:
+        nonlocal left
+        left -= 1
+        if left >= 0:
+            return True
+        loop.call_soon_threadsafe(stands.set)
+        assert go_on.wait(60), "the test does not let the engine go on"
+        return False
+
+    def fail(error: object) -> None:
+        loop.call_soon_threadsafe(stands.set)
+
+    backend._engine.job(Job(advance, fail))
+    await stands.wait()
+    try:
+        yield
+    finally:
+        go_on.set()
+
+
+async def begun() -> None:
+    """Lets every task that was just made hand its call to the engine."""
+    for _ in range(3):
+        await asyncio.sleep(0)

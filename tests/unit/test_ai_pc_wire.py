@@ -32,16 +32,12 @@ def test_fields_become_options_that_a_model_takes() -> None:
     )
 
 
-def test_a_named_tool_is_the_only_one_offered() -> None:
+@pytest.mark.parametrize("choice", [None, "auto", "none", "required", "mul"])
+def test_tools_and_the_choice_among_them(choice: str | None) -> None:
     tools = [Tool("add"), Tool("mul")]
-
-    def offered(choice: str | None) -> list[str]:
-        options = wire.options_of(LLMRequest(messages=ASK, tools=tools, tool_choice=choice), None)
-        return [tool["function"]["name"] for tool in options.get("tools", ())]
-
-    assert offered(None) == ["add", "mul"]
-    assert offered("mul") == ["mul"]
-    assert offered("none") == []
+    options = wire.options_of(LLMRequest(messages=ASK, tools=tools, tool_choice=choice), None)
+    assert [tool["function"]["name"] for tool in options["tools"]] == ["add", "mul"]
+    assert Generate(**options).tool_choice == (choice or "auto")
 
 
 def test_an_answer_format_is_a_schema() -> None:

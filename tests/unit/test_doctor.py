@@ -105,6 +105,33 @@ def test_a_native_library_that_crashes_is_a_finding(monkeypatch: pytest.MonkeyPa
     assert "exit code -4" in check.found
 
 
+def test_devices_are_those_that_llama_cpp_lists() -> None:
+    from local_models.llama import devices
+
+    check = next(check for check in models.checks() if check.name == "devices")
+    assert check.status is Status.OK
+    for device in devices():
+        assert f"{device.kind}: {device.description}, " in check.found
+
+
+@pytest.mark.parametrize(
+    ("gpu", "kinds", "status", "says", "advice"),
+    [
+        (True, ["cpu", "gpu"], Status.OK, "gpu: A gpu, 2.0 GiB free", ""),
+        (True, ["cpu"], Status.LIMITED, "found none", "nvidia-smi"),
+        (False, ["cpu"], Status.OK, "built without a GPU backend", "GGML_CUDA"),
+    ],
+)
+def test_a_gpu_that_could_be_used_and_is_not_is_said(
+    gpu: bool, kinds: list[str], status: Status, says: str, advice: str
+) -> None:
+    found = [{"kind": kind, "description": f"A {kind}", "free": 2 << 30} for kind in kinds]
+    check = models.devices({"gpu": gpu, "devices": found})
+    assert check.status is status
+    assert says in check.found
+    assert advice in check.advice
+
+
 def test_a_check_that_fails_unforeseen_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def bad() -> Iterator[Check]:

@@ -33,7 +33,9 @@ from three_mode.modes import CommunicationMode
 PROVIDER = "local"
 _KNOWN = frozenset(Generate.__struct_fields__)
 # Said by fields of the request itself; in `extra` they would contradict those.
-_OURS = frozenset({"max_tokens", "temperature", "top_p", "seed", "stop", "schema", "tools", "within"})
+_OURS = frozenset(
+    {"max_tokens", "temperature", "top_p", "seed", "stop", "schema", "tools", "tool_choice", "within"}
+)
 _ANY_JSON: dict[str, Any] = {"type": ["object", "array"]}
 
 
@@ -50,8 +52,9 @@ def options_of(request: LLMRequest, within: float | None) -> dict[str, Any]:
         options["within"] = within
     if request.response_format is not None:
         options["schema"] = request.response_format.json_schema or _ANY_JSON
-    if request.tools and request.tool_choice != "none":
-        options["tools"] = tuple(_tool(tool) for tool in _offered(request))
+    if request.tools:
+        options["tools"] = tuple(_tool(tool) for tool in request.tools)
+        options["tool_choice"] = request.tool_choice or "auto"
     for name, value in request.extra.items():
         if name not in _KNOWN - _OURS:
             known = ", ".join(sorted(_KNOWN - _OURS))
@@ -60,12 +63,6 @@ def options_of(request: LLMRequest, within: float | None) -> dict[str, Any]:
             )
         options[name] = value
     return options
-
-
-def _offered(request: LLMRequest) -> tuple[Tool, ...]:
-    """The tools the model may use; naming one leaves only that one."""
-    named = tuple(tool for tool in request.tools if tool.name == request.tool_choice)
-    return named or request.tools
 
 
 def _tool(tool: Tool) -> dict[str, Any]:

@@ -22,7 +22,7 @@ class BatchReply:
             async with asyncio.timeout_at(due):
                 while not any(map(is_content, self._first)):
                     batch = await self._next()
-                    if not batch:
+                    if not batch:  # it has ended
                         return
                     self._first += batch
         except TimeoutError as error:

@@ -15,11 +15,16 @@ from three_mode.doctor.runtime import installed
 AREA = "local models"
 WITHIN = 60.0
 _PROBE = """
-import json, llama_cpp
-llama_cpp.llama_backend_init()
-info = llama_cpp.llama_print_system_info()
-print(json.dumps({"gpu": bool(llama_cpp.llama_supports_gpu_offload()), "system": info.decode(errors="replace")}))
+import json
+from local_models import llama
+gpu = bool(llama.library().api.llama_supports_gpu_offload())
+found = [{"kind": d.kind, "description": d.description, "free": d.free_bytes} for d in llama.devices()]
+print(json.dumps({"gpu": gpu, "devices": found}))
 """
+_CUDA = (
+    "for CUDA: CMAKE_ARGS=-DGGML_CUDA=on pip install --force-reinstall --no-binary llama-cpp-python "
+    "'three-mode[local]'"
+)
 
 
 def checks() -> Iterator[Check]:
@@ -46,9 +51,16 @@ def checks() -> Iterator[Check]:
 
 
 def devices(told: dict[str, Any]) -> Check:
+    """What llama.cpp itself lists, with the memory that is free on each."""
+    found = "; ".join(
+        f"{device['kind']}: {device['description']}, {device['free'] / 2**30:.1f} GiB free"
+        for device in told["devices"]
+    )
+    if any(device["kind"] in ("gpu", "igpu") for device in told["devices"]):
+        return Check(AREA, "devices", Status.OK, found)
     if told["gpu"]:
-        return Check(AREA, "devices", Status.OK, "GPU offload")
-    return Check(
-        AREA, "devices", Status.OK, "CPU only (built without a GPU backend)",
-        "for CUDA: CMAKE_ARGS=-DGGML_CUDA=on pip install --force-reinstall --no-binary llama-cpp-python 'three-mode[local]'",
-    )  # fmt: skip
+        return Check(
+            AREA, "devices", Status.LIMITED, f"{found}; built for a GPU, and found none",
+            "see whether the driver finds it (`nvidia-smi`, `vulkaninfo`); models run on the CPU until then",
+        )  # fmt: skip
+    return Check(AREA, "devices", Status.OK, f"{found}; built without a GPU backend", _CUDA)
