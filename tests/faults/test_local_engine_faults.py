@@ -35,12 +35,11 @@ async def test_no_agent_learns_anothers_secret(layout: str) -> None:
 
     async with opened(layout=layout, sequences=16, context=256, pool=pool) as model:
         alone = [(await model.chat(messages(n), temperature=0, max_tokens=24)).text for n in range(200)]
-        asked = [
+        # All places are taken: what has a higher priority takes them away.
+        async with held(model, 3, lambda: [
             asyncio.create_task(model.chat(messages(n), temperature=0, max_tokens=24, agent=f"a/{n}"))
             for n in range(200)
-        ]
-        await begun()
-        async with held(model, turns=3):  # all places are taken: what has a higher priority takes them away
+        ]) as asked:  # fmt: skip
             noise = [
                 asyncio.create_task(
                     model.chat(user(f"Count from {n} to {n + 9}."), temperature=0, priority=rng.randint(1, 2))

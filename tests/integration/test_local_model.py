@@ -17,7 +17,8 @@ from local_models import (
     SyncModel,
 )
 from local_models.options import LoadOptions
-from tests.support.models import TINY, begun, held, opened, said, user
+from local_models.replies import Reply
+from tests.support.models import TINY, held, opened, said, user
 
 ENDLESS = 'root ::= "a"{900}'
 
@@ -94,16 +95,16 @@ async def test_agents_that_start_together_share_a_system_prompt(model: LocalMode
 
 
 async def test_a_cancelled_call_leaves_and_the_others_go_on(model: LocalModel) -> None:
-    endless = [
-        asyncio.create_task(model.complete("x", max_tokens=450, grammar=ENDLESS, agent=f"e{n}"))
-        for n in range(6)
-    ]
-    calls = [
-        asyncio.create_task(model.chat(user(f"Count from 1 to {n + 5}."), temperature=0, agent=str(n)))
-        for n in range(8)
-    ]
-    await begun()
-    async with held(model, turns=5):  # some run, some wait for their place
+    def begin() -> tuple[list[asyncio.Task[Reply]], list[asyncio.Task[Reply]]]:
+        return [
+            asyncio.create_task(model.complete("x", max_tokens=450, grammar=ENDLESS, agent=f"e{n}"))
+            for n in range(6)
+        ], [
+            asyncio.create_task(model.chat(user(f"Count from 1 to {n + 5}."), temperature=0, agent=str(n)))
+            for n in range(8)
+        ]
+
+    async with held(model, 5, begin) as (endless, calls):  # some run, some wait for their place
         for task in endless:
             task.cancel()
         gone = await asyncio.gather(*endless, return_exceptions=True)

@@ -2,16 +2,17 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from local_models import LoadOptions, LocalModel
 from local_models.catalogue import TINY
 from local_models.engine import Job
 from local_models.inprocess import InProcess
 
+T = TypeVar("T")
 __all__ = ["TINY", "begun", "held", "opened", "said", "user"]
 
 
@@ -33,35 +34,39 @@ async def opened(model: str | Path = TINY, **options: Any) -> AsyncIterator[Loca
 
 
 @asynccontextmanager
-async def held(model: LocalModel, turns: int) -> AsyncIterator[None]:
-    """The engine stands still inside, `turns` of its turns from now: what is running then runs on only afterwards.
+async def held(model: LocalModel, turns: int, begin: Callable[[], T]) -> AsyncIterator[T]:
+    """The engine stands still inside, `turns` of its turns after the calls that `begin` makes were all given to it.
 
     A test that must find calls half done asks for that here. After a sleep they may be done, or not yet begun, as the
     machine and its load will have it.
     """
     backend = model._backend
     assert isinstance(backend, InProcess)
-    loop, stands, left = asyncio.get_running_loop(), asyncio.Event(), turns
-    go_on = threading.Event()
+    loop, stands, taken = asyncio.get_running_loop(), asyncio.Event(), 0
+    go_on = threading.Semaphore(0)
 
     def advance() -> bool:
-        nonlocal left
-        left -= 1
-        if left >= 0:
-            return True
-        loop.call_soon_threadsafe(stands.set)
-        assert go_on.wait(60), "the test does not let the engine go on"
-        return False
+        nonlocal taken
+        if taken in (0, turns):
+            loop.call_soon_threadsafe(stands.set)
+            assert go_on.acquire(timeout=60), "the test does not let the engine go on"
+        taken += 1
+        return taken <= turns
 
     def fail(error: object) -> None:
         loop.call_soon_threadsafe(stands.set)
 
     backend._engine.job(Job(advance, fail))
     await stands.wait()
+    stands.clear()
+    calls = begin()
+    await begun()
+    go_on.release()
+    await stands.wait()
     try:
-        yield
+        yield calls
     finally:
-        go_on.set()
+        go_on.release()
 
 
 async def begun() -> None:
