@@ -26,7 +26,21 @@ from transports.bus.errors import (
     TooLarge,
 )
 from transports.bus.events import DirectoryChange, Evicted, Gap, InBand, MemberInfo, MemberLost, WriterGone
-from transports.bus.frames import Kind, encode_payload, pack_envelope, unpack_envelope
+from transports.bus.frames import (
+    ASK,
+    CANCEL,
+    CREDIT,
+    END,
+    ERROR,
+    PART,
+    PUBLISH,
+    REPLY,
+    SEND,
+    STREAM,
+    encode_payload,
+    pack_envelope,
+    unpack_envelope,
+)
 from transports.bus.listening import Listener
 from transports.bus.messages import Message
 from transports.bus.options import BusOptions, SubscribeOptions
@@ -40,8 +54,8 @@ from transports.bus.topics import check_name, check_pattern, check_topic
 from transports.bus.waiting import until
 
 WITHIN = 30.0  # the deadline of a call that names none
-_ANSWERS = frozenset((int(Kind.REPLY), int(Kind.ERROR), int(Kind.PART), int(Kind.END)))
-_QUESTIONS = frozenset((int(Kind.SEND), int(Kind.ASK), int(Kind.STREAM)))
+_ANSWERS = frozenset((REPLY, ERROR, PART, END))
+_QUESTIONS = frozenset((SEND, ASK, STREAM))
 _TOPICS = 4096  # envelopes of topics remembered
 _joined: "weakref.WeakSet[Bus]" = weakref.WeakSet()
 
@@ -225,7 +239,7 @@ class Bus:
             known = self._new_topic(topic)
         topic_bytes, envelope = known
         if trace or sender:
-            envelope = pack_envelope(Kind.PUBLISH, "", sender or self._carrier.id, 0, 0.0, trace, topic)
+            envelope = pack_envelope(PUBLISH, "", sender or self._carrier.id, 0, 0.0, trace, topic)
         flags = DATA
         if type(payload) is bytes or len(body := encode_payload(payload)) > self._small:
             body, flags = self._body(payload)
@@ -241,7 +255,7 @@ class Bus:
         check_topic(topic)
         if len(self._topics) >= _TOPICS:
             self._topics.clear()
-        envelope = pack_envelope(Kind.PUBLISH, "", self._carrier.id, topic=topic)
+        envelope = pack_envelope(PUBLISH, "", self._carrier.id, topic=topic)
         self._topics[topic] = (topic.encode(), envelope)
         return self._topics[topic]
 
@@ -362,7 +376,7 @@ class Bus:
         """One message, no answer. Acts at once."""
         member = self._member(to)
         body, flags = self._body(payload)
-        envelope = pack_envelope(Kind.SEND, to, sender, 0, 0.0, trace, topic)
+        envelope = pack_envelope(SEND, to, sender, 0, 0.0, trace, topic)
         return Sent(self._send(member, envelope, body, flags, wanted=True))
 
     def call(
@@ -379,7 +393,7 @@ class Bus:
         """Ask without a task or a future: `on_done` gets the reply or the error, once."""
         member = self._member(to)
         call = Call(self._calls, self._calls.next_id(), to, member, on_done)
-        self._ask(call, Kind.ASK, payload, within, topic, trace, sender, 0)
+        self._ask(call, ASK, payload, within, topic, trace, sender, 0)
         return call
 
     async def ask(
@@ -428,14 +442,14 @@ class Bus:
         def start(reader: StreamReader) -> None:
             reader.member = self._member(to)
             reader.id = self._calls.next_id()
-            self._ask(reader, Kind.STREAM, payload, within, topic, trace, sender, credit)
+            self._ask(reader, STREAM, payload, within, topic, trace, sender, credit)
 
         return StreamReader(self._calls, to, credit, start)
 
     def _ask(
         self,
         outcome: Call | StreamReader,
-        kind: Kind,
+        kind: int,
         payload: Any,
         within: float,
         topic: str,
@@ -537,7 +551,7 @@ class Bus:
         )
         self._calls.member_lost(member, lost)
 
-    def _tell(self, member: str, kind: Kind, id_: int, count: int) -> None:
+    def _tell(self, member: str, kind: int, id_: int, count: int) -> None:
         """CANCEL or CREDIT, to a member that may be gone."""
         if self._ended is None:
             try:
@@ -593,9 +607,9 @@ class Bus:
             self._calls.answered(peer, envelope, message)
         elif kind in _QUESTIONS:
             self._serving.serve(peer.id, envelope, message)
-        elif kind == Kind.CANCEL:
+        elif kind == CANCEL:
             self._serving.cancel(peer.id, envelope.id)
-        elif kind == Kind.CREDIT:
+        elif kind == CREDIT:
             self._serving.credit(peer.id, envelope.id, envelope.count)
 
     def gap(self, peer: Peer, first: int, last: int) -> None:

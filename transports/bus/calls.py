@@ -16,7 +16,7 @@ from transports.bus.errors import (
     PeerLost,
     error_from_wire,
 )
-from transports.bus.frames import Envelope, Kind
+from transports.bus.frames import CANCEL, CREDIT, ERROR, PART, Envelope
 from transports.bus.messages import Message, decode_body
 
 
@@ -62,7 +62,7 @@ class Calls:
     def __init__(
         self,
         limit: int,
-        tell: Callable[[str, Kind, int, int], None],
+        tell: Callable[[str, int, int, int], None],
         failed: Callable[[str, BaseException], None],
     ) -> None:
         self._limit = limit
@@ -101,11 +101,11 @@ class Calls:
             self.strays += 1  # cancelled or expired here, or not for us to hear
             return
         kind = envelope.kind
-        if kind == Kind.PART:
+        if kind == PART:
             outcome.part(message)
             return
         self.forget(outcome)
-        self._finish(outcome, _error(message.body, outcome.to) if kind == Kind.ERROR else message)
+        self._finish(outcome, _error(message.body, outcome.to) if kind == ERROR else message)
 
     def _finish(self, outcome: Outcome, result: "Message | BusError") -> None:
         try:
@@ -116,11 +116,11 @@ class Calls:
     def cancel(self, outcome: Outcome) -> bool:
         if not self.forget(outcome):
             return False
-        self._tell(outcome.member, Kind.CANCEL, outcome.id, 0)
+        self._tell(outcome.member, CANCEL, outcome.id, 0)
         return True
 
     def more(self, outcome: Outcome, count: int) -> None:
-        self._tell(outcome.member, Kind.CREDIT, outcome.id, count)
+        self._tell(outcome.member, CREDIT, outcome.id, count)
 
     def _expired(self, id_: int) -> None:
         outcome = self._pending.pop(id_, None)

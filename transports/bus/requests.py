@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from transports.bus.errors import BusError, CallCancelled
-from transports.bus.frames import Encoded, Envelope, Kind
+from transports.bus.frames import END, ERROR, KINDS, PART, REPLY, SEND, STREAM, Encoded, Envelope, Kind
 from transports.bus.messages import Message
 
 if TYPE_CHECKING:
@@ -43,11 +43,11 @@ class Request:
         self._tick = 0  # of the deadline, once the request outlives its handler
         self.member = member  # id of the member that asks
         self.deadline = deadline or math.inf  # absolute, on this process's time.monotonic()
-        self.done = envelope.kind == Kind.SEND  # nothing is expected back
+        self.done = envelope.kind == SEND  # nothing is expected back
 
     @property
     def kind(self) -> Kind:
-        return Kind(self._envelope.kind)
+        return KINDS[self._envelope.kind]
 
     @property
     def to(self) -> str:
@@ -93,11 +93,11 @@ class Request:
 
     def reply(self, payload: Any) -> None:
         self._finish()
-        self._serving.answer(self, Kind.REPLY, payload)
+        self._serving.answer(self, REPLY, payload)
 
     def fail(self, code: str, text: str, detail: Any = None) -> None:
         self._finish()
-        self._serving.answer(self, Kind.ERROR, [code, text, detail])
+        self._serving.answer(self, ERROR, [code, text, detail])
 
     def on_cancel(self, callback: Callable[[str], None]) -> None:
         """Call `callback(reason)` when the caller cancels or dies, or its deadline passes. At once if that is so already."""
@@ -107,7 +107,7 @@ class Request:
             self._on_cancel = callback
 
     def open_stream(self) -> "ReplyStream":
-        if self.kind is not Kind.STREAM:
+        if self._envelope.kind != STREAM:
             raise BusError(f"{self.sender} asked for one reply to {self.to!r}, not for a stream")
         if self._stream is not None or self.done:
             raise BusError("this request is answered already")
@@ -118,7 +118,7 @@ class Request:
         if self.done:
             raise BusError(
                 "nothing is expected back for this request"
-                if self.kind is Kind.SEND
+                if self._envelope.kind == SEND
                 else "this request is answered already"
             )
         self.done = True
@@ -171,13 +171,13 @@ class ReplyStream:
             raise BusError("this stream has ended")
         if self._credit <= 0:
             return False
-        request._serving.answer(request, Kind.PART, payload)
+        request._serving.answer(request, PART, payload)
         self._credit -= 1
         return True
 
     def end(self) -> None:
         self._request._finish()
-        self._request._serving.answer(self._request, Kind.END, None)
+        self._request._serving.answer(self._request, END, None)
 
     def fail(self, code: str, text: str, detail: Any = None) -> None:
         self._request.fail(code, text, detail)

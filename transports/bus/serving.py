@@ -6,7 +6,7 @@ from typing import Any
 
 from transports.bus.deadlines import Deadlines
 from transports.bus.errors import NoSuchName, NotEncodable, PeerLost
-from transports.bus.frames import Envelope, Kind, pack_envelope
+from transports.bus.frames import SEND, Envelope, pack_envelope
 from transports.bus.messages import Message
 from transports.bus.requests import Request
 
@@ -44,7 +44,7 @@ class Serving:
             if envelope.to[:1] == "@" and self.own is not None:
                 handler = self.own
             else:
-                if envelope.kind != Kind.SEND:
+                if envelope.kind != SEND:
                     request.fail(NoSuchName.code, f"nobody is called {envelope.to!r} at member {member}")
                 else:
                     self._failed(
@@ -66,7 +66,7 @@ class Serving:
             code = error.code if isinstance(error, NotEncodable) else HANDLER_ERROR
             request.fail(code, f"{type(error).__name__}: {error}")
 
-    def answer(self, request: Request, kind: Kind, payload: Any) -> None:
+    def answer(self, request: Request, kind: int, payload: Any) -> None:
         """Of a reply, an error, a part or an end."""
         if request.cancelled:
             self.late += 1
