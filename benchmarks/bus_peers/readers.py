@@ -60,9 +60,9 @@ class Handlers:
 
 async def read_bus(address: str, handlers: Handlers) -> None:
     """Each handler a subscription of its own, as an agent would have it."""
-    from transports.bus import Bus, SubscribeOptions
+    from transports.bus import Bus, BusOptions, SubscribeOptions
 
-    bus = await Bus.join(address)
+    bus = await Bus.join(address, BusOptions(join_within=100.0))  # 512 at once, on whatever cores there are
 
     wanted = [("news.*", handle, SubscribeOptions()) for handle in handlers.of_messages()]
     await bus.subscribe_many([*wanted, ("news.*", lambda message: handlers.ready(), SubscribeOptions())])
