@@ -25,6 +25,21 @@ def test_every_finding_that_is_not_well_says_what_to_do() -> None:
     assert not [check for check in checkup() if check.status is not Status.OK and not check.advice]
 
 
+def test_the_carrier_is_shown_by_a_bus_that_ran_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    check = bus.carrier()
+    assert (check.status, check.found.partition(":")[0]) == (Status.OK, "rings")
+    monkeypatch.setattr("transports.bus.choice.rings_available", lambda: (False, "none today"))
+    check = bus.carrier()
+    assert (check.status, check.found.partition(";")[0]) == (Status.LIMITED, "zmq: none today")
+    assert check.advice
+    monkeypatch.setattr("transports.bus.bus.choose", _refused)
+    assert bus.carrier().status is Status.BROKEN
+
+
+def _refused(*_: object) -> None:
+    raise OSError(13, "Permission denied")
+
+
 def test_a_feature_the_kernel_refuses_is_limited_not_broken() -> None:
     def refused() -> None:
         raise PermissionError(1, "Operation not permitted")

@@ -1,6 +1,7 @@
 """Which carrier the bus would use here, and whether it works."""
 
 import importlib
+import secrets
 from collections.abc import Iterator
 
 from three_mode.doctor.check import Check, Status
@@ -11,6 +12,7 @@ AREA = "bus"
 def checks() -> Iterator[Check]:
     yield native_ring()
     yield zeromq()
+    yield carrier()
 
 
 def native_ring() -> Check:
@@ -37,3 +39,28 @@ def zeromq() -> Check:
             "install pyzmq from its wheel; without curve, tcp:// has no keys",
         )  # fmt: skip
     return Check(AREA, "zeromq", Status.OK, found)
+
+
+def carrier() -> Check:
+    """The one that a bus here runs on, shown by a bus: two members, one question."""
+    from transports.bus import BusError
+    from transports.bus.sync import BlockingBus
+
+    name = f"doctor-{secrets.token_hex(4)}"
+    try:
+        with BlockingBus.join(name) as asking, BlockingBus.join(name) as answering:
+            answering.register("echo", lambda request: request.reply(request.payload))
+            asking.wait_for("echo")
+            answer = asking.ask("echo", "well?", within=5.0).payload
+            status = asking.status()
+    except (BusError, OSError) as error:
+        return Check(
+            AREA, "carrier", Status.BROKEN, f"two members of a bus did not reach each other: {error}",
+            "see whether the runtime directory can be written to (`three-mode doctor`, limits)",
+        )  # fmt: skip
+    if answer != "well?":
+        return Check(AREA, "carrier", Status.BROKEN, f"a question came back as {answer!r}", "report this")
+    found = f"{status.carrier}: {status.why}; two members have spoken over it"
+    if status.carrier != "rings":
+        return Check(AREA, "carrier", Status.LIMITED, found, "see what is said of the native ring")
+    return Check(AREA, "carrier", Status.OK, found)

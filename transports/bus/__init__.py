@@ -1,6 +1,6 @@
 """The bus: processes of one machine (or a few) that publish, send and ask each other at the speed of memory."""
 
-from transports.bus.bus import Bus, Sent, Watch
+from transports.bus.bus import Bus
 from transports.bus.calls import Call, StreamReader
 from transports.bus.carrier import ReaderStatus
 from transports.bus.choice import rings_available
@@ -40,9 +40,11 @@ from transports.bus.messages import Message
 from transports.bus.options import BusOptions, Curve, Policy, SubscribeOptions
 from transports.bus.receipt import Receipt, Settled
 from transports.bus.requests import ReplyStream, Request
+from transports.bus.sending import Sent
 from transports.bus.status import BusStatus
 from transports.bus.subscriptions import Subscription
 from transports.bus.topics import matches
+from transports.bus.watching import Watch
 
 __all__ = [
     "BadAddress", "BadFrame", "Bus", "BusError", "BusOptions", "BusStatus", "Call", "CallCancelled", "Closed", "Curve",

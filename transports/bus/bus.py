@@ -2,9 +2,7 @@
 
 import asyncio
 import os
-import weakref
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import monotonic
 from typing import Any, Self
 
@@ -26,6 +24,7 @@ from transports.bus.errors import (
     TooLarge,
 )
 from transports.bus.events import DirectoryChange, Evicted, Gap, InBand, MemberInfo, MemberLost, WriterGone
+from transports.bus.forking import joined
 from transports.bus.frames import (
     ASK,
     CANCEL,
@@ -44,47 +43,21 @@ from transports.bus.frames import (
 from transports.bus.listening import Listener
 from transports.bus.messages import Message
 from transports.bus.options import BusOptions, SubscribeOptions
-from transports.bus.outbox import Outbox
+from transports.bus.publications import Publications
 from transports.bus.receipt import Receipt, Settled, already_placed
 from transports.bus.record import BINARY
+from transports.bus.sending import Sending, Sent
 from transports.bus.serving import Handler, Serving
 from transports.bus.status import BusStatus
 from transports.bus.subscriptions import Callback, Subscription, Subscriptions
 from transports.bus.topics import check_name, check_pattern, check_topic
 from transports.bus.waiting import until
+from transports.bus.watching import Watch, Watches
 
 WITHIN = 30.0  # the deadline of a call that names none
 _ANSWERS = frozenset((REPLY, ERROR, PART, END))
 _QUESTIONS = frozenset((SEND, ASK, STREAM))
 _TOPICS = 4096  # envelopes of topics remembered
-_joined: "weakref.WeakSet[Bus]" = weakref.WeakSet()
-
-
-class Sent:
-    """A message that was handed over. `await sent`: until it is in the other side's ring."""
-
-    __slots__ = ("_future",)
-
-    def __init__(self, future: "asyncio.Future[None] | None") -> None:
-        self._future = future
-
-    def __await__(self) -> Generator[Any, None, None]:
-        if self._future is not None:
-            yield from asyncio.shield(self._future).__await__()
-
-
-class Watch:
-    """`close()` ends it."""
-
-    __slots__ = ("_watches", "callback")
-
-    def __init__(self, watches: "dict[Watch, None]", callback: Callable[[DirectoryChange], Any]) -> None:
-        self._watches = watches
-        self.callback = callback
-        watches[self] = None
-
-    def close(self) -> None:
-        self._watches.pop(self, None)
 
 
 class Bus:
@@ -99,19 +72,15 @@ class Bus:
         self._small = min(self._inline, self.options.payload_limit)
         self._subscriptions = Subscriptions()
         self.routes: dict[str, Any] = self._subscriptions.routes
-        self._watches: dict[Watch, None] = {}
-        self._outboxes: dict[str, Outbox] = {}
-        self._publications: deque[tuple[bytes, bytes, bytes, int, asyncio.Future[int]]] = deque()
-        self._publication_bytes = 0
+        self._watches = Watches(self.failed)
+        self._sending = Sending(options, self._direct)
+        self._publications = Publications(options.outbox_bytes)
         self._topics: dict[str, tuple[bytes, bytes]] = {}
-        self._local: deque[tuple[bytes, bytes, int]] = deque()
-        self._local_bytes = 0
         self._holders: set[Listener] = set()
         self._changing = asyncio.Lock()
         self._ended: BusError | None = None
         self.gaps_told = 0
         self.why = ""
-        self._me: Peer
         self._carrier: Carrier
         self._calls = Calls(options.pending_calls, self._tell, self.failed)
         self._serving: Serving
@@ -124,8 +93,8 @@ class Bus:
         self._carrier, self.why = choose(name, self.options, self.label, self)
         self._serving = Serving(self._answer, self.failed)
         await self._carrier.start()
-        self._me = Peer(self._carrier.directory.members[self._carrier.id])
-        _joined.add(self)
+        self._sending.joined(self._carrier)
+        joined.add(self)
         return self
 
     async def __aenter__(self) -> Self:
@@ -139,24 +108,26 @@ class Bus:
         if self._ended is not None:
             return
         deadline = monotonic() + within
-        await until(lambda: not (self._outboxes or self._publications or self._local), within)
+        await until(lambda: not (self._sending.busy or self._publications.waiting), within)
         self._end(Closed(f"this member has left the bus {self.name!r}"))
         await self._carrier.close(max(0.0, deadline - monotonic()))
 
     def _end(self, error: BusError) -> None:
         self._ended = error
         self._topics.clear()
-        _joined.discard(self)
+        joined.discard(self)
         self._serving.close()
         self._calls.close()
-        for outbox in self._outboxes.values():
-            outbox.fail(error)
-        self._outboxes.clear()
-        for *_, future in self._publications:
-            if not future.done():
-                future.set_exception(error)
-                future.exception()
-        self._publications.clear()
+        self._sending.close(error)
+        self._publications.close(error)
+
+    def forked(self, error: Forked) -> None:
+        """In the child of a fork: nothing of this is the child's."""
+        self._topics.clear()
+        self._ended = error
+        forked = getattr(self._carrier, "forked", None)
+        if forked is not None:
+            forked()
 
     def _check(self) -> None:
         if self._ended is not None:
@@ -209,7 +180,7 @@ class Bus:
         return self._carrier.directory.members
 
     def watch(self, callback: Callable[[DirectoryChange], Any]) -> Watch:
-        return Watch(self._watches, callback)
+        return self._watches.add(callback)
 
     async def wait_for(self, names: str | Iterable[str], within: float = 5.0) -> None:
         """Until all these names are registered."""
@@ -243,11 +214,14 @@ class Bus:
         flags = DATA
         if type(payload) is bytes or len(body := encode_payload(payload)) > self._small:
             body, flags = self._body(payload)
-        if not self._publications:
+        if not self._publications.waiting:
             seq = self._carrier.publish(topic_bytes, envelope, body, flags)
             if seq:
                 return Receipt(self, topic, seq, monotonic())
-        return self._publish_later(topic, topic_bytes, envelope, body, flags)
+        placed = self._publications.add(topic_bytes, envelope, body, flags)
+        receipt = Receipt(self, topic, 0, monotonic(), placed)
+        placed.add_done_callback(lambda future: already_placed(future, receipt))
+        return receipt
 
     def _new_topic(self, topic: str) -> tuple[bytes, bytes]:
         """What goes with each message to a topic; after the end nothing does."""
@@ -259,34 +233,9 @@ class Bus:
         self._topics[topic] = (topic.encode(), envelope)
         return self._topics[topic]
 
-    def _publish_later(
-        self, topic: str, topic_bytes: bytes, envelope: bytes, body: bytes, flags: int
-    ) -> Receipt:
-        """A RELIABLE reader holds the ring up, or earlier messages wait for it."""
-        size = len(envelope) + len(body)
-        if self._publications and self._publication_bytes + size > self.options.outbox_bytes:
-            raise Overloaded(
-                f"{len(self._publications)} messages wait for a RELIABLE subscriber already: await what you publish,"
-                " or raise BusOptions.outbox_bytes"
-            )
-        placed: asyncio.Future[int] = self._loop.create_future()
-        self._publications.append((topic_bytes, envelope, body, flags, placed))
-        self._publication_bytes += size
-        receipt = Receipt(self, topic, 0, monotonic(), placed)
-        placed.add_done_callback(lambda future: already_placed(future, receipt))
-        return receipt
-
     def publishable(self) -> None:
         """The carrier may have room again."""
-        while self._publications:
-            topic, envelope, body, flags, placed = self._publications[0]
-            seq = self._carrier.publish(topic, envelope, body, flags)
-            if not seq:
-                return
-            self._publications.popleft()
-            self._publication_bytes -= len(envelope) + len(body)
-            if not placed.done():
-                placed.set_result(seq)
+        self._publications.flush(self._carrier.publish)
 
     async def settled(self, seq: int, topic: str, published: float, within: float) -> Settled:
         self._check()
@@ -377,7 +326,7 @@ class Bus:
         member = self._member(to)
         body, flags = self._body(payload)
         envelope = pack_envelope(SEND, to, sender, 0, 0.0, trace, topic)
-        return Sent(self._send(member, envelope, body, flags, wanted=True))
+        return Sent(self._sending.send(member, envelope, body, flags, wanted=True))
 
     def call(
         self,
@@ -463,7 +412,7 @@ class Bus:
         envelope = pack_envelope(kind, outcome.to, sender, outcome.id, on_wire, trace, topic, credit)
         self._calls.add(outcome, deadline)
         try:
-            self._send(outcome.member, envelope, body, flags)
+            self._sending.send(outcome.member, envelope, body, flags)
         except BaseException:
             self._calls.forget(outcome)
             raise
@@ -493,57 +442,14 @@ class Bus:
             )
         return body, flags
 
-    def _send(
-        self, member: str, envelope: bytes, body: bytes, flags: int, wanted: bool = False
-    ) -> "asyncio.Future[None] | None":
-        """Hand a frame over, now or as soon as there is room; a future for the latter, if `wanted`."""
-        if member == self._carrier.id:
-            self._send_here(envelope, body, flags)
-            return None
-        outbox = self._outboxes.get(member)
-        if outbox is None:
-            if self._carrier.send(member, envelope, body, flags):
-                return None
-            outbox = self._outboxes[member] = Outbox()
-        future: asyncio.Future[None] | None = self._loop.create_future() if wanted else None
-        outbox.append(member, self.options.outbox_bytes, (envelope, body, flags, future))
-        return future
-
-    def _send_here(self, envelope: bytes, body: bytes, flags: int) -> None:
-        """To a name of this process: no ring, but the next turn of the loop, as everywhere else."""
-        size = len(envelope) + len(body)
-        if self._local and self._local_bytes + size > self.options.outbox_bytes:
-            raise Overloaded(
-                f"{len(self._local)} messages within this process wait already (BusOptions.outbox_bytes)"
-            )
-        if not self._local:
-            self._loop.call_soon(self._deliver_here)
-        self._local.append((envelope, body, flags))
-        self._local_bytes += size
-
-    def _deliver_here(self) -> None:
-        for _ in range(min(len(self._local), self.options.drain_records)):
-            envelope, body, flags = self._local.popleft()
-            self._local_bytes -= len(envelope) + len(body)
-            self._direct(Message(flags, self._me, 0, None, "", envelope, body))
-        if self._local:
-            self._loop.call_soon(self._deliver_here)
-
     def writable(self, member: str) -> None:
         """The carrier has room for this member again."""
-        outbox = self._outboxes.get(member)
-        if outbox is None:
-            return
-        try:
-            if outbox.flush(lambda envelope, body, flags: self._carrier.send(member, envelope, body, flags)):
-                del self._outboxes[member]
-        except BusError as error:
+        error = self._sending.flush(member)
+        if error is not None:
             self.unsendable(member, error)
 
     def unsendable(self, member: str, error: Exception) -> None:
-        outbox = self._outboxes.pop(member, None)
-        if outbox is not None:
-            outbox.fail(error)
+        self._sending.drop(member, error)
         lost = (
             error
             if isinstance(error, PeerLost)
@@ -555,14 +461,14 @@ class Bus:
         """CANCEL or CREDIT, to a member that may be gone."""
         if self._ended is None:
             try:
-                self._send(member, pack_envelope(kind, "", "", id_, count=count), b"\xc0", DATA)
+                self._sending.send(member, pack_envelope(kind, "", "", id_, count=count), b"\xc0", DATA)
             except (PeerLost, Overloaded):
                 pass  # the call has ended anyway, or ends at its deadline
 
     def _answer(self, member: str, envelope: bytes, payload: Any) -> None:
         self._check()
         body, flags = self._body(payload)
-        self._send(member, envelope, body, flags)
+        self._sending.send(member, envelope, body, flags)
 
     # --- what the carrier tells (Sink) ------------------------------------------------------------------------------
     def deliver(self, messages: Sequence[Message]) -> None:
@@ -633,18 +539,12 @@ class Bus:
         for change in changes:
             if isinstance(change, MemberLost):
                 self._member_lost(change)
-            for watch in list(self._watches):
-                try:
-                    watch.callback(change)
-                except Exception as error:  # noqa: BLE001
-                    self.failed("watch of the directory", error)
+            self._watches.tell(change)
 
     def _member_lost(self, change: MemberLost) -> None:
         info = change.member
         error = PeerLost(f"member {info.id} ({info.label}, pid {info.pid}) is gone: {change.reason}", info.id)
-        outbox = self._outboxes.pop(info.id, None)
-        if outbox is not None:
-            outbox.fail(error)
+        self._sending.drop(info.id, error)
         self._calls.member_lost(info.id, error)
         self._serving.member_lost(info.id)
 
@@ -670,9 +570,8 @@ class Bus:
             subscriptions=self._subscriptions.count,
             pending_calls=self._calls.pending,
             open_requests=self._serving.open,
-            outbox_messages=sum(len(outbox.entries) for outbox in self._outboxes.values())
-            + len(self._publications),
-            outbox_bytes=sum(outbox.bytes for outbox in self._outboxes.values()) + self._publication_bytes,
+            outbox_messages=self._sending.messages + len(self._publications.waiting),
+            outbox_bytes=self._sending.bytes + self._publications.bytes,
             counters={
                 **self._carrier.counters(),
                 "calls": self._calls.made,
@@ -686,20 +585,3 @@ class Bus:
     async def status_of_readers(self) -> BusStatus:
         """The same, with how far each subscriber of this member's messages is behind."""
         return msgspec.structs.replace(self.status(), readers=tuple(await self._carrier.readers()))
-
-
-def _after_fork() -> None:
-    for bus in list(_joined):
-        bus._topics.clear()
-        bus._ended = Forked(
-            f"this process was forked after it joined the bus {bus.name!r}: rings and doorbells are its parent's. Start"
-            " processes with the spawn method, or join in the child"
-        )
-        forked = getattr(bus._carrier, "forked", None)
-        if forked is not None:
-            forked()
-    _joined.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

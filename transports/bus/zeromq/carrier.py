@@ -10,17 +10,16 @@ there is a Gap. A reader that subscribes has probed the way of every writer befo
 """
 
 import asyncio
-import itertools
 import os
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from transports.bus.carrier import Peer, ReaderStatus, Sink
 from transports.bus.directory import Directory
-from transports.bus.errors import BadFrame, BusError, Closed, DeadlineExceeded, PeerLost
+from transports.bus.errors import BadFrame, Closed, DeadlineExceeded, PeerLost
 from transports.bus.events import MemberInfo
 from transports.bus.holding import Holding
 from transports.bus.messages import Message
@@ -30,11 +29,13 @@ from transports.bus.registry.door import Door, UnixDoor
 from transports.bus.registry.election import runtime_directory
 from transports.bus.registry.membership import Membership
 from transports.bus.registry.state import NoShards, Shards
-from transports.bus.tally import Departed, tally
+from transports.bus.tally import Departed
 from transports.bus.waiting import until
 from transports.bus.zeromq import wire
+from transports.bus.zeromq.answers import Answers
 from transports.bus.zeromq.history import History, Published
 from transports.bus.zeromq.inbound import Inbound
+from transports.bus.zeromq.settling import Settling
 from transports.bus.zeromq.sockets import Sockets
 from transports.bus.zeromq.tcp_door import TcpDoor
 
@@ -86,9 +87,8 @@ class ZmqCarrier:
         self._listening = self._reliable = self._closed = self._joined = False
         self._waiting: set[str] = set()  # members whose queue was full
         self._early: deque[list[bytes]] = deque(maxlen=_EARLY)
-        self._tokens = itertools.count(1)
-        self._probes: dict[int, asyncio.Future[int]] = {}
-        self._answers: dict[int, Callable[[str, Any], None]] = {}
+        self._answers = Answers()
+        self._settling = Settling(self, self._answers)
         self._past: dict[int, list[Message]] = {}
         self._departed: deque[Departed] = deque(maxlen=256)
         self._tick: asyncio.TimerHandle | None = None
@@ -131,9 +131,11 @@ class ZmqCarrier:
         told = set(self._sockets.told) | {m for m in self.directory.members if self.directory.patterns(m)}
         told.discard(self.id)
         answered: set[str] = set()
-        token = self._ask_all(told, self._seq, lambda member, _: answered.add(member))
+        token = self._answers.expect(lambda member, _: answered.add(member))
+        for member in told:
+            self.tell(member, wire.Query(self.id, token, self._seq))
         await until(lambda: not (told - answered) & self.directory.members.keys(), min(within, 1.0))
-        self._answers.pop(token, None)
+        self._answers.done(token)
 
     def forked(self) -> None:
         self._closed = True
@@ -382,9 +384,7 @@ class ZmqCarrier:
             peer.inbound.heard_of(tick.seq)
             if not was_missing:
                 self._want_missing(peer, peer.inbound)
-        probe = self._probes.get(tick.token)
-        if probe is not None and not probe.done():
-            probe.set_result(tick.seq)
+        self._answers.told(tick.token, tick.sender, tick.seq)
 
     def _told(self, parts: list[bytes]) -> None:
         """From PULL."""
@@ -430,9 +430,7 @@ class ZmqCarrier:
                 if not self._flushing:
                     self._answer_queries(peer)
             case wire.Answer():
-                answer = self._answers.get(head.token)
-                if answer is not None:
-                    answer(peer.id, head.verdict)
+                self._answers.told(head.token, peer.id, head.verdict)
             case wire.WantPast():
                 last = head.before - 1 if head.before else self._seq
                 for item in self._history.between(1, last):
@@ -454,9 +452,7 @@ class ZmqCarrier:
                 state = (inbound.next, inbound.lost, inbound.gap_count) if inbound is not None else (1, 0, 0)
                 self._tell(peer, wire.StateIs(self.id, head.token, *state))
             case wire.StateIs():
-                answer = self._answers.get(head.token)
-                if answer is not None:
-                    answer(peer.id, head)
+                self._answers.told(head.token, peer.id, head)
             case _:
                 raise BadFrame(f"an unexpected {type(head).__name__}")
 
@@ -543,9 +539,8 @@ class ZmqCarrier:
         seq = -1
         while self._peers.get(peer.id) is peer and not self._closed:
             if seq < 0:
-                token = next(self._tokens)
                 probe: asyncio.Future[int] = self._loop.create_future()
-                self._probes[token] = probe
+                token = self._answers.expect(_answer_to(probe))
                 self._tell(peer, wire.Probe(self.id, token))
                 try:
                     async with asyncio.timeout(_PROBE_AGAIN):
@@ -553,7 +548,7 @@ class ZmqCarrier:
                 except TimeoutError:
                     pass
                 finally:
-                    del self._probes[token]
+                    self._answers.done(token)
             elif peer.inbound is None or peer.inbound.next > seq or self._sockets.paused:
                 return
             else:
@@ -579,82 +574,39 @@ class ZmqCarrier:
             self._message(own, item.seq, item, item.topic.decode())
             for item in self._history.between(1, self._own_handled)
         ]
-        token = next(self._tokens)
-        self._past[token] = found
         waiting = {
             peer.id for peer in self._peers.values() if peer.id != self.id and peer.inbound is not None
         }
-        self._answers[token] = lambda member, _: waiting.discard(member)
+        token = self._answers.expect(lambda member, _: waiting.discard(member))
+        self._past[token] = found
         for peer in [self._peers[member] for member in waiting]:
             assert peer.inbound is not None
             self._tell(peer, wire.WantPast(self.id, token, peer.inbound.next))
         await until(lambda: not waiting & self._peers.keys(), _WITHIN)
-        del self._past[token], self._answers[token]
+        self._answers.done(token)
+        del self._past[token]
         return found
 
     # --- receipts ----------------------------------------------------------------------------------------------------
-    def _ask_all(self, members: set[str], seq: int, answer: Callable[[str, Any], None]) -> int:
-        token = next(self._tokens)
-        self._answers[token] = answer
-        for member in members:
-            peer = self._peers.get(member)
-            if peer is not None:
-                self._tell(peer, wire.Query(self.id, token, seq))
-        return token
+    def departed(self) -> Collection[Departed]:
+        return self._departed
+
+    def newest(self) -> tuple[int, int]:
+        return self._seq, self._own_handled
+
+    def tell(self, member: str, head: wire.Head) -> None:
+        peer = self._peers.get(member)
+        if peer is not None:
+            self._tell(peer, head)
+
+    async def sync(self) -> None:
+        await self._membership.sync()
 
     async def settled(self, seq: int, topic: str, published: float, within: float) -> Settled:
-        deadline = time.monotonic() + within
-        verdicts: dict[str, str] = {}
-        token = 0
-        try:
-            async with asyncio.timeout(within):
-                await self._membership.sync()
-        except (TimeoutError, BusError):
-            pass
-        members = {member for member in self.directory.members if self.directory.subscribers(member, topic)}
-        if seq < 2**63:
-            token = self._ask_all(members - {self.id}, seq, verdicts.__setitem__)
-        try:
-            while True:
-                if self._own_handled >= seq:
-                    verdicts[self.id] = "seen"
-                result = tally(self.directory, topic, published, verdicts, self._departed)
-                left = deadline - time.monotonic()
-                if not result.lagging or left <= 0:
-                    return result
-                await asyncio.sleep(min(0.002, left))
-        finally:
-            self._answers.pop(token, None)
+        return await self._settling.settled(seq, topic, published, within)
 
     async def readers(self) -> list[ReaderStatus]:
-        states: dict[str, wire.StateIs] = {}
-        token = next(self._tokens)
-        self._answers[token] = states.__setitem__
-        members = [member for member in self.directory.members if self.directory.patterns(member)]
-        for member in members:
-            peer = self._peers.get(member)
-            if peer is not None:
-                self._tell(peer, wire.State(self.id, token))
-        others = set(members) - {self.id}
-        await until(lambda: others <= states.keys(), 0.5)
-        del self._answers[token]
-        status = []
-        for member in members:
-            info = self.directory.members.get(member)
-            if info is None:
-                continue
-            state = states.get(member)
-            if member == self.id:
-                status.append(ReaderStatus(member, info.label, self._seq - self._own_handled, 0, 0))
-            elif state is None:
-                status.append(ReaderStatus(member, info.label, self._seq, 0, 0))
-            else:
-                status.append(
-                    ReaderStatus(
-                        member, info.label, max(0, self._seq + 1 - state.next), state.lost, state.gaps
-                    )
-                )
-        return status
+        return await self._settling.readers()
 
     def counters(self) -> dict[str, int]:
         inbound = [peer.inbound for peer in self._peers.values() if peer.inbound is not None]
@@ -667,3 +619,7 @@ class ZmqCarrier:
             "registry_dropped": self._membership.dropped,
             **self._counts,
         }
+
+
+def _answer_to(probe: "asyncio.Future[int]") -> Callable[[str, int], None]:
+    return lambda _, seq: None if probe.done() else probe.set_result(seq)

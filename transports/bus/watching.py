@@ -1,0 +1,36 @@
+"""Who wants to hear of changes in the directory."""
+
+from collections.abc import Callable
+from typing import Any
+
+from transports.bus.events import DirectoryChange
+
+
+class Watch:
+    """`close()` ends it."""
+
+    __slots__ = ("_watches", "callback")
+
+    def __init__(self, watches: "dict[Watch, None]", callback: Callable[[DirectoryChange], Any]) -> None:
+        self._watches = watches
+        self.callback = callback
+        watches[self] = None
+
+    def close(self) -> None:
+        self._watches.pop(self, None)
+
+
+class Watches:
+    def __init__(self, failed: Callable[[str, BaseException], None]) -> None:
+        self._failed = failed
+        self._watches: dict[Watch, None] = {}
+
+    def add(self, callback: Callable[[DirectoryChange], Any]) -> Watch:
+        return Watch(self._watches, callback)
+
+    def tell(self, change: DirectoryChange) -> None:
+        for watch in list(self._watches):
+            try:
+                watch.callback(change)
+            except Exception as error:  # noqa: BLE001 - a callback's error is reported, never passed on
+                self._failed("watch of the directory", error)
