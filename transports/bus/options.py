@@ -58,7 +58,7 @@ class BusOptions:
     hold_within: float = 1.0  # how long a RELIABLE reader may hold up a writer before it is evicted
     pair_idle: float = 30.0  # a pair of rings unused for so long is given back
     linger: float = (
-        150e-6  # longest time to look for the next message before sleeping, while that pays; 0: never
+        300e-6  # longest time to look for the next message before sleeping, while that pays; 0: never
     )
     recheck: float = 1.0  # backstop that looks for a missed wake-up; its counter must read 0
     drain_records: int = 512  # records handled before the loop gets a turn
