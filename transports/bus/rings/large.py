@@ -17,9 +17,8 @@ from transports.bus.rings.segments import attach, make
 
 _SMALLEST = 64 * 1024
 CACHED = 64  # segments of one writer that a reader keeps mapped
-IN_FLIGHT = (
-    8 << 20
-)  # bytes that one ring's readers may be behind: more, and both sides copy from memory that no cache holds
+# Bytes that a ring's readers may be behind before its writer waits: more, and both sides copy from memory that no cache holds.
+IN_FLIGHT = 8 << 20
 
 
 class Reference(msgspec.Struct, array_like=True, frozen=True):

@@ -1,8 +1,8 @@
 """The reading side: one pump for all rings that this process reads.
 
 Woken by the doorbell it stands up, drains, delivers, says how far it got, looks a little longer if that has paid of late,
-and lies down again, in that order; the native part checks once more after lying down, so no wake-up is missed. `recheck` is a backstop that counts when it finds
-something; the counter must read 0.
+and lies down again, in that order; the native part checks once more after lying down, so no wake-up is missed. `recheck`
+is a backstop that counts when it finds something; the counter must read 0.
 """
 
 import asyncio
