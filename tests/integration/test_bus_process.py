@@ -14,8 +14,10 @@ import pytest
 import uvloop
 
 from tests.support.bus import bus_name, members, process
+from tests.support.bus_rings import Bench, attend
 from transports.bus import Bus, BusOptions, Forked, rings_available
 from transports.bus.rings.doorbell import Doorbell
+from transports.bus.rings.native import Pump
 
 ROOT = Path(__file__).resolve().parents[2]
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
@@ -27,60 +29,60 @@ def test_rings_are_the_carrier_here() -> None:
     assert available, why
 
 
-async def _ring_twice(doorbell: Doorbell, shard: int) -> list[str]:
+async def _ring_twice(doorbell: Doorbell, shard: int, pump: Pump) -> list[str]:
+    """The pump's own callback on the loop, as the carrier has it."""
     loop = asyncio.get_running_loop()
-    woken: list[str] = []
     what = {"own": doorbell.own, "shard": shard}
-
-    def answer() -> None:
-        doorbell.answer()
-        woken.append("x")
-
-    loop.add_reader(doorbell.fileno(), answer)
+    loop.add_reader(doorbell.fileno(), pump.woken)
     order = []
     for name in ("own", "shard", "own", "shard"):
-        before = len(woken)
+        before = pump.wakes
         os.eventfd_write(what[name], 1)
         for _ in range(200):
-            if len(woken) > before:
+            if pump.wakes > before:
                 break
             await asyncio.sleep(0.005)
-        order.append(name if len(woken) == before + 1 else f"{name}: woken {len(woken) - before} times")
+        order.append(name if pump.wakes == before + 1 else f"{name}: woken {pump.wakes - before} times")
     await asyncio.sleep(0.02)
-    assert len(woken) == 4  # silent once it was answered, though nobody reads the eventfds
+    assert pump.wakes == 4  # silent once it was answered, though nobody reads the eventfds
     loop.remove_reader(doorbell.fileno())
     return order
 
 
 @pytest.mark.parametrize("loop", LOOPS)
 def test_doorbell_wakes_either_loop_through_the_nested_epoll(loop: str) -> None:
-    doorbell = Doorbell()
+    doorbell, bench = Doorbell(), Bench()
     shard = os.eventfd(0, os.EFD_NONBLOCK)
     doorbell.watch_shard(shard)
+    attend(bench.pump, doorbell)
     with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
-        assert runner.run(_ring_twice(doorbell, shard)) == ["own", "shard", "own", "shard"]
+        assert runner.run(_ring_twice(doorbell, shard, bench.pump)) == ["own", "shard", "own", "shard"]
+    bench.close()
     doorbell.close()
     os.close(shard)
 
 
 def test_one_ring_wakes_all_of_a_shard() -> None:
     doorbells = [Doorbell() for _ in range(64)]
+    benches = [Bench() for _ in doorbells]
     shard = os.eventfd(0, os.EFD_NONBLOCK)
-    for doorbell in doorbells:
+    for doorbell, bench in zip(doorbells, benches, strict=True):
         doorbell.watch_shard(shard)
+        attend(bench.pump, doorbell)
     os.eventfd_write(shard, 1)
 
-    async def all_woken() -> int:
-        woken: set[int] = set()
+    async def woken() -> list[int]:
         loop = asyncio.get_running_loop()
-        for n, doorbell in enumerate(doorbells):
-            loop.add_reader(doorbell.fileno(), lambda n=n, bell=doorbell: (bell.answer(), woken.add(n)))
+        for doorbell, bench in zip(doorbells, benches, strict=True):
+            loop.add_reader(doorbell.fileno(), bench.pump.woken)
         await asyncio.sleep(0.1)
         for doorbell in doorbells:
             loop.remove_reader(doorbell.fileno())
-        return len(woken)
+        return [bench.pump.wakes for bench in benches]
 
-    assert asyncio.run(all_woken()) == 64
+    assert asyncio.run(woken()) == [1] * 64
+    for bench in benches:
+        bench.close()
     for doorbell in doorbells:
         doorbell.close()
     os.close(shard)

@@ -1,11 +1,34 @@
 """The native part without a bus around it: a ring, its writer, and a pump that reads it."""
 
 import os
+from collections.abc import Callable
 from typing import Any
 
+from transports.bus.delivery import CAUGHT
 from transports.bus.messages import Message
+from transports.bus.rings.doorbell import Doorbell
 from transports.bus.rings.native import BELL, DATA, PAGE, PAGE_BYTES, RING, Pump, Segment, Writer
 from transports.bus.rings.segments import make
+
+PARTS = (
+    "direct", "route", "fan_out", "newest", "flush", "caught", "raised", "special", "ended", "waiting", "offer_room", "call_soon",
+)  # fmt: skip
+
+
+def attend(
+    pump: Pump, doorbell: Doorbell | None = None, batch: int = 100, linger: int = 0, **parts: Any
+) -> dict[str, list[tuple[Any, ...]]]:
+    """Have the pump call back; the calls of each part that `parts` does not name are kept."""
+    calls: dict[str, list[tuple[Any, ...]]] = {}
+
+    def kept(name: str) -> Callable[..., None]:
+        return lambda *given: calls.setdefault(name, []).append(given)
+
+    given: dict[str, Any] = {"caught": CAUGHT, "newest": {}, "waiting": {}} | parts
+    pump.attend(tuple(given[name] if name in given else kept(name) for name in PARTS), batch, linger)
+    if doorbell is not None:
+        pump.bell(doorbell.fileno(), doorbell.own, doorbell.shard)
+    return calls
 
 
 class Bench:

@@ -11,6 +11,7 @@ import msgspec
 from transports.bus.calls import Call, Calls, StreamReader
 from transports.bus.carrier import DATA, Carrier, Peer
 from transports.bus.choice import choose
+from transports.bus.delivery import Delivery
 from transports.bus.errors import (
     BadAddress,
     BadFrame,
@@ -71,7 +72,7 @@ class Bus:
         self._inline = self.options.inline_bytes
         self._small = min(self._inline, self.options.payload_limit)
         self._subscriptions = Subscriptions()
-        self.routes: dict[str, Any] = self._subscriptions.routes
+        self.delivery = Delivery(self._subscriptions, self._direct, self.failed)
         self._watches = Watches(self.failed)
         self._sending = Sending(options, self._direct)
         self._publications = Publications(options.outbox_bytes)
@@ -293,9 +294,9 @@ class Bus:
                 by_writer.setdefault(message.member, []).append(message)
             for earlier in by_writer.values():
                 for message in earlier[-subscription.options.replay :]:
-                    self._call(subscription.callback, message)
+                    self.delivery.call(subscription.callback, message)
             for message in buffers[subscription]:
-                self._call(subscription.callback, message)
+                self.delivery.call(subscription.callback, message)
             subscription.deliver = subscription.callback
         self._subscriptions.rerouted()
 
@@ -471,36 +472,6 @@ class Bus:
         self._sending.send(member, envelope, body, flags)
 
     # --- what the carrier tells (Sink) ------------------------------------------------------------------------------
-    def deliver(self, messages: Sequence[Message]) -> None:
-        """The hot path: every message that reaches this process."""
-        latest: dict[tuple[Subscription, str], Message] | None = None
-        for message in messages:
-            topic = message.topic
-            if not topic:
-                self._direct(message)
-                continue
-            route = message.route or self._subscriptions.route(topic)
-            if route is None:
-                continue
-            for callback in route.callbacks:
-                try:
-                    callback(message)
-                except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - reported; the others are still called
-                    self.failed(f"subscriber of {topic!r}", error)
-            if route.latest:
-                latest = latest if latest is not None else {}
-                for subscription in route.latest:
-                    latest[subscription, topic] = message
-        if latest:
-            for (subscription, _), message in latest.items():
-                self._call(subscription.deliver, message)
-
-    def _call(self, callback: Callback, message: Message) -> None:
-        try:
-            callback(message)
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - reported; the others are still called
-            self.failed(f"subscriber of {message.topic!r}", error)
-
     def _direct(self, message: Message) -> None:
         peer = message.peer
         try:

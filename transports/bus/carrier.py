@@ -5,10 +5,11 @@ A carrier belongs to one event loop and calls its sink from it. It also keeps th
 """
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 
+from transports.bus.delivery import Delivery
 from transports.bus.directory import Directory
 from transports.bus.events import DirectoryChange, MemberInfo
 from transports.bus.messages import Message
@@ -38,12 +39,10 @@ class ReaderStatus(msgspec.Struct, frozen=True):
 
 
 class Sink(Protocol):
-    """What a carrier tells the bus. `routes` maps a topic to whoever wants it here: the carrier looks up, the bus fills in;
-    None means that nobody does, and that nothing of the message need be copied."""
+    """What a carrier tells the bus. Messages go to `delivery`; its `routes` map a topic to whoever wants it here: the carrier
+    looks up, the bus fills in; None means that nobody does, and that nothing of the message need be copied."""
 
-    routes: dict[str, Any]
-
-    def deliver(self, messages: Sequence[Message]) -> None: ...
+    delivery: Delivery
 
     def gap(self, peer: Peer, first: int, last: int) -> None: ...
 

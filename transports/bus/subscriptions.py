@@ -9,17 +9,8 @@ from transports.bus.options import Policy, SubscribeOptions
 from transports.bus.topics import matches
 
 Callback = Callable[[Message], Any]
+Route = tuple[Callback, ...]  # whom to call with a message of a topic
 ROUTES = 4096  # topics remembered; more, and all are forgotten and matched again
-
-
-class Route:
-    """The callbacks of one topic: `callbacks` get every message, `latest` the newest of a batch."""
-
-    __slots__ = ("callbacks", "latest")
-
-    def __init__(self, callbacks: tuple[Callback, ...], latest: "tuple[Subscription, ...]") -> None:
-        self.callbacks = callbacks
-        self.latest = latest
 
 
 class Subscription:
@@ -56,6 +47,9 @@ class Subscriptions:
     def __init__(self) -> None:
         self._by_pattern: dict[str, dict[Subscription, None]] = {}
         self.routes: dict[str, Route | None] = {}
+        self.newest: dict[
+            tuple[Subscription, str], Message
+        ] = {}  # for LATEST subscribers, of the batch being delivered
         self._with_events: dict[Subscription, None] = {}
         self._reliable = 0
         self.count = 0
@@ -97,20 +91,27 @@ class Subscriptions:
 
     def route(self, topic: str) -> Route | None:
         """Match `topic` against all patterns, and remember."""
-        callbacks: list[Callback] = []
-        latest: list[Subscription] = []
-        for pattern, of_pattern in self._by_pattern.items():
-            if matches(pattern, topic):
-                for subscription in of_pattern:
-                    if subscription.options.policy is Policy.LATEST:
-                        latest.append(subscription)
-                    else:
-                        callbacks.append(subscription.deliver)
+        callbacks = [
+            self._keeping_newest(subscription)
+            if subscription.options.policy is Policy.LATEST
+            else subscription.deliver
+            for pattern, of_pattern in self._by_pattern.items()
+            if matches(pattern, topic)
+            for subscription in of_pattern
+        ]
         if len(self.routes) >= ROUTES:
             self.routes.clear()
-        found = Route(tuple(callbacks), tuple(latest)) if callbacks or latest else None
+        found = tuple(callbacks) or None
         self.routes[topic] = found
         return found
+
+    def _keeping_newest(self, subscription: Subscription) -> Callback:
+        """LATEST: the newest of a batch, delivered at its end."""
+
+        def keep(message: Message) -> None:
+            self.newest[subscription, message.topic] = message
+
+        return keep
 
     def tell(
         self, event: InBand, reliable_only: bool = False

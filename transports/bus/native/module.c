@@ -1,8 +1,7 @@
-/* The extension module `transports.bus._ring`: four types, a few constants, and the failpoints. */
+/* The extension module `transports.bus._ring`: five types, a few constants, and the failpoints. */
 #include "native.h"
 
 #include <signal.h>
-#include <sys/epoll.h>
 #include <unistd.h>
 
 int bus_failpoint = STEP_NONE;
@@ -38,39 +37,14 @@ static PyObject *module_failpoint(PyObject *module, PyObject *args) {
     return NULL;
 }
 
-/* silence(epoll, own, shard) -> None: the bell rang, or nothing did; or the list of the other descriptors that are ready. */
-static PyObject *module_silence(PyObject *module, PyObject *args) {
-    (void)module;
-    int epoll, own, shard;
-    if (!PyArg_ParseTuple(args, "iii:silence", &epoll, &own, &shard)) return NULL;
-    struct epoll_event events[8];
-    int count = epoll_wait(epoll, events, 8, 0);
-    PyObject *others = NULL;
-    for (int i = 0; i < count; i++) {
-        int fd = events[i].data.fd;
-        if (fd == own || fd == shard) continue;
-        if (others == NULL && (others = PyList_New(0)) == NULL) return NULL;
-        PyObject *number = PyLong_FromLong(fd);
-        int failed = number == NULL || PyList_Append(others, number) < 0;
-        Py_XDECREF(number);
-        if (failed) {
-            Py_DECREF(others);
-            return NULL;
-        }
-    }
-    if (others != NULL) return others;
-    Py_RETURN_NONE;
-}
-
 static PyMethodDef module_methods[] = {
-    {"silence", module_silence, METH_VARARGS, "silence(epoll, own, shard) -> None, or the descriptors that are ready and no bells"},
     {"failpoint", module_failpoint, METH_VARARGS, "failpoint(step, signal, after=0): for fault tests"},
     {NULL, NULL, 0, NULL},
 };
 
 static int module_exec(PyObject *module) {
     PyTypeObject *types[] = {bus_make_record_type(module), bus_make_segment_type(module), bus_make_writer_type(module),
-                             bus_make_pump_type(module)};
+                             bus_make_pump_type(module),   bus_make_patience_type(module)};
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         if (types[i] == NULL || PyModule_AddType(module, types[i]) < 0) return -1;
     }

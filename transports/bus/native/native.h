@@ -44,6 +44,15 @@ PyTypeObject *bus_make_record_type(PyObject *module);
 PyTypeObject *bus_make_segment_type(PyObject *module);
 PyTypeObject *bus_make_writer_type(PyObject *module);
 PyTypeObject *bus_make_pump_type(PyObject *module);
+PyTypeObject *bus_make_patience_type(PyObject *module);
+
+/* One message as it was read. */
+typedef struct {
+    PyObject_HEAD
+    long flags;
+    unsigned long long seq;
+    PyObject *peer, *route, *topic, *envelope, *body, *payload;
+} Record;
 
 /* A message of `type`, which derives from Record. */
 PyObject *bus_make_record(PyTypeObject *type, long flags, PyObject *peer, uint64_t seq, PyObject *route, PyObject *topic,

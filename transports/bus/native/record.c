@@ -8,13 +8,6 @@
 #include <stddef.h>
 #include <structmember.h>
 
-typedef struct {
-    PyObject_HEAD
-    long flags;
-    unsigned long long seq;
-    PyObject *peer, *route, *topic, *envelope, *body, *payload;
-} Record;
-
 PyTypeObject *bus_record_type;
 static PyObject *decode_name, *undecodable_name;
 

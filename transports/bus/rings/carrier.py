@@ -64,12 +64,13 @@ class RingsCarrier:
         self._membership = Membership(bus, options, self, UnixDoor(bus))
         self._broadcast = Broadcast(options, self._pool, self._ring_made, sink.publishable, self._evicted)
         self._pairs = Pairs(options, sink, self._pool, self._bell, self._membership.link)
-        self._reading = Reading(options, sink, self._pairs, self._peers, self._fetch_segment, self._tidy)
+        self._reading = Reading(
+            options, sink, self._pairs, self._peers, self._fetch_segment, self._tidy, self._ended
+        )
         self._settling = Settling(self)
 
     # --- life ------------------------------------------------------------------------------------------------------
     async def start(self) -> None:
-        self._loop.add_reader(self._bell.fileno(), self._woken)
         try:
             await self._membership.join()
         except BaseException:
@@ -131,10 +132,12 @@ class RingsCarrier:
         for number in range(len(shards) // 2):
             self.add_shard(shards[2 * number], shards[2 * number + 1])
         own_bell = self._broadcast.shards[slot // SHARD][2]
-        self._pump = Pump(self._page, own_bell, slot, self._sink.routes, Message)
+        self._pump = Pump(self._page, own_bell, slot, self._sink.delivery.routes, Message)
         self._broadcast.placed(slot)
         self._pairs.placed(slot, self._pump)
         self._reading.placed(self._pump)
+        self._watch_bell(self._pump)
+        self._loop.add_reader(self._bell.fileno(), self._pump.woken)
 
     def add_shard(self, bell_fd: int, event_fd: int) -> None:
         number = len(self._broadcast.shards)
@@ -236,10 +239,12 @@ class RingsCarrier:
             self._sink.directory_changed(changes)
 
     # --- reading ---------------------------------------------------------------------------------------------------
-    def _woken(self) -> None:
-        for member in self._bell.answer():
+    def _watch_bell(self, pump: Pump) -> None:
+        pump.bell(self._bell.fileno(), self._bell.own, self._bell.shard)
+
+    def _ended(self, fds: list[int]) -> None:
+        for member in self._bell.died(fds):
             self.member_lost(member, "its process ended")
-        self._reading.woken()
 
     def hold(self, on: bool) -> None:
         self._reading.hold(on)
@@ -315,6 +320,8 @@ class RingsCarrier:
     def listen(self, on: bool) -> None:
         if on != self._reading.listening:
             self._bell.watch_shard(self._broadcast.shards[self._slot // SHARD][1] if on else -1)
+            if self._pump is not None:
+                self._watch_bell(self._pump)
             self._reading.listen(on)
 
     async def subscribed(self, patterns: dict[str, int], reliable: bool) -> None:

@@ -4,14 +4,13 @@
     this member's eventfd (rung by whoever has a pair with it) -----+-> private epoll -> the loop's own epoll
     pidfds of the members it has a pair with ----------------------+
 
-All edge-triggered: one write wakes every watcher, and nobody has to read the eventfd to silence it. asyncio and uvloop
-watch an epoll descriptor like any other.
+All edge-triggered: one write wakes every watcher, and nobody has to read the eventfd to silence it: `Pump.woken` looks at
+the epoll, which does. asyncio and uvloop watch an epoll descriptor like any other.
 """
 
 import os
 import select
-
-from transports.bus.rings.native import silence
+from collections.abc import Iterable
 
 
 class Doorbell:
@@ -21,16 +20,16 @@ class Doorbell:
         self._epoll.register(self.own, select.EPOLLIN | select.EPOLLET)
         self._fd = self._epoll.fileno()
         self._deaths: dict[int, str] = {}  # pidfd -> member
-        self._shard = -1
+        self.shard = -1
 
     def fileno(self) -> int:
         return self._fd
 
     def watch_shard(self, fd: int) -> None:
         """Be woken by broadcasts through `fd`; -1: no longer."""
-        if self._shard >= 0:
-            self._epoll.unregister(self._shard)
-        self._shard = fd
+        if self.shard >= 0:
+            self._epoll.unregister(self.shard)
+        self.shard = fd
         if fd >= 0:
             self._epoll.register(fd, select.EPOLLIN | select.EPOLLET)
 
@@ -44,10 +43,9 @@ class Doorbell:
             self._epoll.unregister(pidfd)
             os.close(pidfd)
 
-    def answer(self) -> list[str]:
-        """Silence the bell; the members that died."""
-        ready = silence(self._fd, self.own, self._shard)
-        return [] if ready is None else [self._deaths[fd] for fd in ready if fd in self._deaths]
+    def died(self, fds: Iterable[int]) -> list[str]:
+        """The members whose pidfds these are."""
+        return [self._deaths[fd] for fd in fds if fd in self._deaths]
 
     def ring(self) -> None:
         """Wake this member itself, from any thread."""

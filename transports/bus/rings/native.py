@@ -14,14 +14,14 @@ from transports.bus._ring import (
     SHARD,
     SLOTS,
     STEPS,
+    Patience,
     Pump,
     Segment,
     Writer,
     failpoint,
-    silence,
 )
 
 __all__ = [
     "BELL", "BINARY", "DATA", "HEADER", "LARGE", "LAYOUT_VERSION", "PAGE", "PAGE_BYTES", "REFERENCE", "RING", "SHARD",
-    "SLOTS", "STEPS", "Pump", "Segment", "Writer", "failpoint", "silence",
+    "SLOTS", "STEPS", "Patience", "Pump", "Segment", "Writer", "failpoint",
 ]  # fmt: skip

@@ -25,15 +25,11 @@ class Pairs:
         self._ask_to_connect = connect
         self._slot = -1
         self._pump: Pump | None = None
-        self._waiting: dict[str, tuple[RingPeer, OutLink]] = {}  # for room
+        self.waiting: dict[str, tuple[RingPeer, OutLink]] = {}  # for room
         self.closed = False
 
     def placed(self, slot: int, pump: Pump) -> None:
         self._slot, self._pump = slot, pump
-
-    @property
-    def waiting(self) -> bool:
-        return bool(self._waiting)
 
     def put(self, peer: RingPeer, link: OutLink, envelope: bytes, body: bytes, flags: int) -> bool:
         """False: there is no room, and the reader knows that we wait for some."""
@@ -44,7 +40,7 @@ class Pairs:
             sent = link.writer.put(b"", envelope, body, flags) != 0
         if not sent and not link.waiting and self._pump is not None:
             link.waiting = True
-            self._waiting[peer.id] = (peer, link)
+            self.waiting[peer.id] = (peer, link)
             self._pump.want_room(peer.info.slot, link.uid)
         return sent
 
@@ -64,8 +60,9 @@ class Pairs:
 
     def offer_room(self) -> None:
         """Links that waited may go on; those that still find no room wait again."""
-        waiting, self._waiting = self._waiting, {}
-        for member, (peer, link) in waiting.items():
+        waiting = list(self.waiting.items())
+        self.waiting.clear()
+        for member, (peer, link) in waiting:
             link.waiting = False
             if peer.link is not link:
                 continue
@@ -113,14 +110,14 @@ class Pairs:
     def drop(self, peer: RingPeer) -> None:
         link, peer.link = peer.link, None
         if link is not None:
-            self._waiting.pop(peer.id, None)
+            self.waiting.pop(peer.id, None)
             reclaim(link.leases, link.leases.count, self._pool)
             if link.pidfd >= 0:
                 self._bell.forget_death(link.pidfd)
             link.close()
 
     def close(self) -> None:
-        self._waiting.clear()
+        self.waiting.clear()
         self._pump = None  # out of sight of the garbage collector, see the carrier
 
     def give_back_idle(self, peers: Iterable[RingPeer], unlinked: Callable[[str, int], None]) -> None:

@@ -1,30 +1,30 @@
 """The reading side: one pump for all rings that this process reads.
 
-Woken by the doorbell it stands up, drains, delivers, says how far it got, looks a little longer if that has paid of late,
-and lies down again, in that order; the native part checks once more after lying down, so no wake-up is missed. `recheck`
-is a backstop that counts when it finds something; the counter must read 0.
+What happens at each ring of the doorbell is in native/attend.c. Here is what happens seldom: large payloads, gaps, a
+member's last words, messages from before, and `recheck`, a backstop that counts when it finds something; the counter must
+read 0.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from time import monotonic
 from typing import Any
 
 from transports.bus.carrier import Sink
+from transports.bus.delivery import CAUGHT
 from transports.bus.errors import BadFrame, BusError
 from transports.bus.messages import Message
 from transports.bus.options import BusOptions
 from transports.bus.rings.large import read_reference
 from transports.bus.rings.native import DATA, REFERENCE, Pump
 from transports.bus.rings.pairs import Pairs
-from transports.bus.rings.patience import LOOK, Patience
 from transports.bus.rings.peer import RingPeer
 
 _GAP, _BROKEN = 0, -1
 
 
 class Reading:
-    """`fetch(peer, uid)` maps a large segment of a peer; `tidy()` is called at each recheck."""
+    """`fetch(peer, uid)` maps a large segment of a peer; `tidy()` is called at each recheck; `ended(fds)` when other
+    descriptors behind the doorbell are ready."""
 
     def __init__(
         self,
@@ -34,25 +34,40 @@ class Reading:
         peers: dict[str, RingPeer],
         fetch: Callable[[RingPeer, int], Awaitable[None]],
         tidy: Callable[[], None],
+        ended: Callable[[list[int]], None],
     ) -> None:
         self._options, self._sink, self._pairs, self._peers = options, sink, pairs, peers
-        self._fetch_segment, self._tidy = fetch, tidy
-        self._drain_records = options.drain_records
+        self._fetch_segment, self._tidy, self._ended = fetch, tidy, ended
         self._loop = asyncio.get_running_loop()
         self._pump: Pump | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._recheck_timer: asyncio.TimerHandle | None = None
-        self._soon = self.closed = self.listening = False
-        self._patience = Patience(options.linger)
-        self.wakes = self.missed = 0
+        self.closed = self.listening = False
+        self.missed = 0
 
     def placed(self, pump: Pump) -> None:
+        """Have the pump call us; the parts are in the order of native/pump.h."""
+        delivery = self._sink.delivery
+        host = (
+            delivery.direct,
+            delivery.route,
+            delivery.fan_out,
+            delivery.newest,
+            delivery.flush,
+            CAUGHT,
+            delivery.raised,
+            self._special,
+            self._ended,
+            self._pairs.waiting,
+            self._pairs.offer_room,
+            self._loop.call_soon,
+        )
+        pump.attend(host, self._options.drain_records, round(1e9 * self._options.linger))
         self._pump = pump
 
-    def woken(self) -> None:
-        self.wakes += 1
-        self._patience.woken(monotonic())
-        self._run_pump()
+    @property
+    def wakes(self) -> int:
+        return self._pump.wakes if self._pump is not None else 0
 
     def listen(self, on: bool) -> None:
         assert self._pump is not None
@@ -74,46 +89,17 @@ class Reading:
             pump.close()
 
     def soon(self) -> None:
-        if not self._soon and not self.closed:
-            self._soon = True
-            self._loop.call_soon(self._run_pump)
-
-    def _run_pump(self) -> None:
-        self._soon = False
-        pump = self._pump
-        if pump is None or self.closed:
-            return
-        drained = self._deliver(pump, pump.wake(self._drain_records))
-        patience = self._patience
-        if patience.span:
-            drained = drained or self._look_longer(pump)
-            pump.handled()
-            if patience.lasts(monotonic(), drained):
-                self.soon()  # whatever else the loop has to do comes first
-        if self._pairs.waiting:
-            self._pairs.offer_room()
-        if not self._soon:
-            patience.lay_down = monotonic()
-            self.lie_down()
-
-    def _look_longer(self, pump: Pump) -> int:
-        found = pump.linger(LOOK)
-        if found is None:
-            self._patience.crowded()
-        return self._deliver(pump, pump.drain(self._drain_records)) if found else 0
+        if self._pump is not None and not self.closed:
+            self._pump.soon()
 
     def _drain(self, pump: Pump) -> int:
-        drained = self._deliver(pump, pump.drain(self._drain_records))
-        if drained:
-            pump.handled()
-        return drained
-
-    def _deliver(self, pump: Pump, records: list[Any]) -> int:
+        records = pump.drain(self._options.drain_records)
         if records:
             if pump.special:
                 self._deliver_special(pump, records)
             else:
-                self._sink.deliver(records)
+                pump.deliver(records)
+            pump.handled()
         return len(records)
 
     def lie_down(self) -> None:
@@ -150,6 +136,10 @@ class Reading:
         while self._pump is not None and self._drain(self._pump):
             pass
 
+    def _special(self, records: Sequence[Any]) -> None:
+        if self._pump is not None:
+            self._deliver_special(self._pump, records)
+
     def _deliver_special(self, pump: Pump, records: Sequence[Any]) -> None:
         """A batch with gaps, references or a broken ring in it."""
         plain: list[Message] = []
@@ -164,7 +154,7 @@ class Reading:
                 plain.append(record)
             else:
                 if plain:
-                    self._sink.deliver(plain)
+                    pump.deliver(plain)
                     plain = []
                 if not told:
                     self._resolve(pump, record)
@@ -173,7 +163,7 @@ class Reading:
                 else:
                     self._broken(peer)
         if plain:
-            self._sink.deliver(plain)
+            pump.deliver(plain)
 
     def _broken(self, peer: RingPeer) -> None:
         """Its ring holds what no writer of ours writes: it is read no further."""
@@ -188,7 +178,7 @@ class Reading:
         pair = not topic
         try:
             reference = read_reference(message.body)
-            if not pair and self._sink.routes.get(topic, self) is None:  # nobody here wants it
+            if not pair and self._sink.delivery.routes.get(topic, self) is None:  # nobody here wants it
                 pump.released(peer.info.slot, pair, reference.number)
                 return
             segment = peer.cache.get(reference.uid)
@@ -204,7 +194,7 @@ class Reading:
         if reference is not None:
             pump.released(peer.info.slot, pair, reference.number)
         if payload is not None:
-            self._sink.deliver([_with_payload(message, payload)])
+            pump.deliver([_with_payload(message, payload)])
         elif not pair:
             pump.lost(peer.info.slot, seq, seq)
             self._sink.gap(peer, seq, seq)
@@ -238,20 +228,15 @@ class Reading:
         if pump is None or self.closed:
             return
         self._recheck_timer = self._loop.call_later(self._options.recheck, self.recheck)
-        if not self._soon and pump.pending():
-            self._loop.call_later(0.05, self._recheck_again, self.wakes)
+        if not pump.due and pump.pending():
+            self._loop.call_later(0.05, self._recheck_again, pump.wakes)
         self._tidy()
         if self._pairs.waiting:
             self.soon()
 
     def _recheck_again(self, wakes: int) -> None:
-        if (
-            self._pump is not None
-            and not self.closed
-            and wakes == self.wakes
-            and not self._soon
-            and self._pump.pending()
-        ):
+        pump = self._pump
+        if pump is not None and not self.closed and wakes == pump.wakes and not pump.due and pump.pending():
             self.missed += 1
             self.soon()
 

@@ -272,7 +272,9 @@ class ZmqCarrier:
         own = self._peers[self.id]
         items = [self._own.popleft() for _ in range(min(len(self._own), self._options.drain_records))]
         if items:
-            self._sink.deliver([self._message(own, item.seq, item, item.topic.decode()) for item in items])
+            self._sink.delivery.deliver(
+                [self._message(own, item.seq, item, item.topic.decode()) for item in items]
+            )
             self._own_handled = items[-1].seq
             if self.id in self._gates:
                 self._gates[self.id] = self._own_handled
@@ -280,7 +282,9 @@ class ZmqCarrier:
             self._loop.call_soon(self._deliver_own)
 
     def _message(self, peer: ZmqPeer, seq: int, item: Published, topic: str) -> Message:
-        return Message(item.flags, peer, seq, self._sink.routes.get(topic), topic, item.envelope, item.body)
+        return Message(
+            item.flags, peer, seq, self._sink.delivery.routes.get(topic), topic, item.envelope, item.body
+        )
 
     def _evict_slowest(self, held: float) -> None:
         if self._gates:
@@ -330,7 +334,7 @@ class ZmqCarrier:
                 self._want_missing(peer, peer.inbound)
 
     def _hand_over(self, peer: ZmqPeer, ready: Sequence[tuple[int, Published]]) -> None:
-        routes = self._sink.routes
+        routes = self._sink.delivery.routes
         for seq, item in ready:
             try:
                 topic = item.topic.decode()
@@ -350,7 +354,7 @@ class ZmqCarrier:
         self._flushing = False
         batch, self._batch = self._batch, []
         if batch and not self._closed:
-            self._sink.deliver(batch)
+            self._sink.delivery.deliver(batch)
         for peer in self._peers.values():
             if peer.inbound is not None and (peer.queries or self._reliable):
                 self._answer_queries(peer)
@@ -404,7 +408,7 @@ class ZmqCarrier:
             case wire.Direct():
                 self._counts["received"] += 1
                 self._batch_flush_before_direct()
-                self._sink.deliver([Message(head.flags, peer, 0, None, "", parts[1], parts[2])])
+                self._sink.delivery.deliver([Message(head.flags, peer, 0, None, "", parts[1], parts[2])])
             case wire.Probe():
                 self._sockets.publish([b"\0", wire.pack(wire.Tick(self.id, self._seq, head.token))])
             case wire.Want():

@@ -1,0 +1,177 @@
+/* What the event loop calls when the bell rings.
+ *
+ * Woken, the pump stands up, drains, delivers, says how far it got, looks a little longer if that has paid of late, and lies
+ * down again, in that order; it checks once more after lying down, so no wake-up is missed. All of that is here and not in
+ * Python because a process that was asleep comes back to cold caches: what a wake-up touches is what it costs.
+ */
+#include <sys/epoll.h>
+
+#include "pump.h"
+
+#define LOOK 5000 /* nanoseconds in one go: what else this event loop has to do waits no longer */
+
+static int call(PyObject *callback, PyObject *argument) {
+    PyObject *done = PyObject_CallFunctionObjArgs(callback, argument, NULL);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
+/* Silence the bell; what else was behind it is told. */
+static int answer(Pump *self, PyObject *host) {
+    struct epoll_event events[8];
+    int count = epoll_wait(self->epoll, events, 8, 0);
+    PyObject *others = NULL;
+    for (int i = 0; i < count; i++) {
+        int fd = events[i].data.fd;
+        if (fd == self->own_fd || fd == self->shard_fd) continue;
+        if (others == NULL && (others = PyList_New(0)) == NULL) return -1;
+        PyObject *number = PyLong_FromLong(fd);
+        int failed = number == NULL || PyList_Append(others, number) < 0;
+        Py_XDECREF(number);
+        if (failed) {
+            Py_DECREF(others);
+            return -1;
+        }
+    }
+    if (others == NULL) return 0;
+    int result = call(PyTuple_GetItem(host, HOST_ENDED), others);
+    Py_DECREF(others);
+    return result;
+}
+
+/* The number drained, or -1. */
+static Py_ssize_t drain_and_deliver(Pump *self, PyObject *host) {
+    PyObject *records = bus_drain(self, self->batch);
+    if (records == NULL) return -1;
+    Py_ssize_t count = PyList_Size(records);
+    int result = 0;
+    if (count > 0) result = self->special ? call(PyTuple_GetItem(host, HOST_SPECIAL), records) : bus_deliver(host, records);
+    Py_DECREF(records);
+    return result < 0 ? -1 : count;
+}
+
+static int soon(Pump *self, PyObject *host) {
+    if (self->soon || self->host == NULL) return 0;
+    self->soon = 1;
+    return call(PyTuple_GetItem(host, HOST_CALL_SOON), self->again);
+}
+
+/* Stays up, or does not. What else the loop has to do comes first: so it is asked to come back. */
+static int stay_up(Pump *self, PyObject *host, Py_ssize_t drained) {
+    if (drained == 0) {
+        enum look found = bus_look(self, LOOK);
+        if (found == LOOK_CROWDED) patience_ends(&self->patience);
+        if (found == LOOK_MORE) drained = drain_and_deliver(self, host);
+        if (drained < 0) return -1;
+    }
+    if (self->host == NULL) return 0;
+    bus_handled(self);
+    return patience_lasts(&self->patience, bus_now(), drained > 0) ? soon(self, host) : 0;
+}
+
+/* Any callback in here may close the pump. */
+static int run(Pump *self, PyObject *host) {
+    self->soon = 0;
+    bus_stand_up(self);
+    Py_ssize_t drained = drain_and_deliver(self, host);
+    if (drained < 0) return -1;
+    if (self->host != NULL && self->patience.span && stay_up(self, host, drained) < 0) return -1;
+    if (PyDict_Size(PyTuple_GetItem(host, HOST_WAITING)) > 0 && call(PyTuple_GetItem(host, HOST_ROOM), NULL) < 0) return -1;
+    if (self->soon || self->host == NULL) return 0;
+    self->patience.lay_down = bus_now();
+    return bus_park(self) ? 0 : soon(self, host);
+}
+
+static PyObject *run_held(Pump *self, int rung) {
+    PyObject *host = self->host;
+    if (host == NULL) Py_RETURN_NONE;
+    Py_INCREF(host);
+    int result = 0;
+    if (rung) {
+        self->wakes++;
+        result = answer(self, host);
+        patience_woken(&self->patience, bus_now());
+    }
+    if (result == 0 && self->host != NULL) result = run(self, host);
+    if (result < 0) { /* told to whoever runs the loop; what is left is looked at again if it goes on */
+        PyObject *type, *error, *traceback;
+        PyErr_Fetch(&type, &error, &traceback);
+        if (soon(self, host) < 0) PyErr_Clear();
+        PyErr_Restore(type, error, traceback);
+    }
+    Py_DECREF(host);
+    if (result < 0) return NULL;
+    Py_RETURN_NONE;
+}
+
+PyObject *pump_woken(PyObject *object, PyObject *unused) {
+    (void)unused;
+    return run_held((Pump *)object, 1);
+}
+
+PyObject *pump_run(PyObject *object, PyObject *unused) {
+    (void)unused;
+    return run_held((Pump *)object, 0);
+}
+
+PyObject *pump_soon(PyObject *object, PyObject *unused) {
+    (void)unused;
+    Pump *self = (Pump *)object;
+    if (self->host != NULL && soon(self, self->host) < 0) return NULL;
+    Py_RETURN_NONE;
+}
+
+PyObject *pump_deliver(PyObject *object, PyObject *records) {
+    Pump *self = (Pump *)object;
+    if (!PyList_Check(records)) {
+        PyErr_SetString(PyExc_TypeError, "deliver takes a list");
+        return NULL;
+    }
+    for (Py_ssize_t i = PyList_Size(records); i-- > 0;) {
+        if (PyObject_TypeCheck(PyList_GetItem(records, i), bus_record_type)) continue;
+        PyErr_SetString(PyExc_TypeError, "deliver takes a list of messages");
+        return NULL;
+    }
+    PyObject *host = self->host;
+    if (host == NULL) Py_RETURN_NONE;
+    Py_INCREF(host);
+    int result = bus_deliver(host, records);
+    Py_DECREF(host);
+    if (result < 0) return NULL;
+    Py_RETURN_NONE;
+}
+
+/* attend(host, batch, linger in nanoseconds) */
+PyObject *pump_attend(PyObject *object, PyObject *args) {
+    Pump *self = (Pump *)object;
+    PyObject *host;
+    Py_ssize_t batch;
+    long long linger;
+    if (!PyArg_ParseTuple(args, "O!nL:attend", &PyTuple_Type, &host, &batch, &linger)) return NULL;
+    if (PyTuple_Size(host) != HOST_PARTS || !PyDict_Check(PyTuple_GetItem(host, HOST_NEWEST)) ||
+        !PyDict_Check(PyTuple_GetItem(host, HOST_WAITING))) {
+        PyErr_Format(PyExc_TypeError, "attend takes a tuple of %d parts, as native/pump.h lists them", HOST_PARTS);
+        return NULL;
+    }
+    PyObject *again = PyObject_GetAttrString(object, "run");
+    if (again == NULL) return NULL;
+    bus_let_go_of_host(self);
+    Py_INCREF(host);
+    self->host = host;
+    self->again = again;
+    self->batch = batch;
+    self->patience.limit = linger;
+    Py_RETURN_NONE;
+}
+
+/* bell(epoll, own, shard): the descriptors that woken() silences */
+PyObject *pump_bell(PyObject *object, PyObject *args) {
+    Pump *self = (Pump *)object;
+    if (!PyArg_ParseTuple(args, "iii:bell", &self->epoll, &self->own_fd, &self->shard_fd)) return NULL;
+    Py_RETURN_NONE;
+}
+
+void bus_let_go_of_host(Pump *self) {
+    Py_CLEAR(self->host);
+    Py_CLEAR(self->again);
+}

@@ -1,0 +1,43 @@
+/* How long a reader looks for the next message before it lies down.
+ *
+ * Waking a process costs both sides tens of microseconds, and more where the processor itself has to be woken; looking
+ * for a few costs nobody anything while nobody else wants the core. So a reader whose sleeps turn out short stays up
+ * longer next time, one whose sleeps are long does not stay up at all: a conversation of questions and answers runs
+ * without a doorbell, and an idle process costs nothing.
+ *
+ * Pure: the time comes in, in nanoseconds.
+ */
+#ifndef BUS_PATIENCE_H
+#define BUS_PATIENCE_H
+
+#define PATIENCE_FIRST 20000
+
+typedef struct {
+    long long limit;    /* the longest time to stay up, and how short a sleep must be to count as not worth having; 0: never */
+    long long span;     /* how long it stays up now */
+    long long until;
+    long long lay_down; /* when; 0 while it is up */
+} bus_patience;
+
+/* By a doorbell. One that rings while we are up says nothing. */
+static inline void patience_woken(bus_patience *p, long long now) {
+    if (!p->lay_down) return;
+    if (now - p->lay_down < p->limit) {
+        p->span = 2 * p->span < PATIENCE_FIRST ? PATIENCE_FIRST : 2 * p->span;
+        if (p->span > p->limit) p->span = p->limit;
+    } else {
+        p->span = p->span > PATIENCE_FIRST ? p->span / 2 : 0;
+    }
+    p->lay_down = 0;
+}
+
+/* Whether to look on; a message that came starts the wait anew. */
+static inline int patience_lasts(bus_patience *p, long long now, int drained) {
+    if (drained) p->until = now + p->span;
+    return now < p->until;
+}
+
+/* Others want this core. */
+static inline void patience_ends(bus_patience *p) { p->span = p->until = 0; }
+
+#endif

@@ -1,0 +1,84 @@
+/* Lying down and standing up, so that no wake-up is missed, and looking a little longer before. */
+#include <sched.h>
+#include <time.h>
+
+#include "pump.h"
+
+#define LOOKS 8        /* before the core is offered to others */
+#define CROWDED 20000  /* nanoseconds until we have it back that say that somebody took it */
+
+void bus_handled(Pump *self) {
+    for (size_t i = 0; i < self->count; i++) {
+        reader *r = self->readers[i];
+        if (r->pair || r->paused || r->handled == r->next - 1) continue;
+        r->handled = r->next - 1;
+        atomic_store_explicit(&r->entry->handled, r->handled, memory_order_release);
+    }
+}
+
+int bus_pending(const Pump *self) {
+    for (size_t i = 0; i < self->count; i++) {
+        const reader *r = self->readers[i];
+        if (!r->broken && !r->paused && tail_of(r) != r->position && (r->pair || self->listening)) return 1;
+    }
+    return 0;
+}
+
+long long bus_now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (long long)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static inline void relax(void) {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+/* For more, so many nanoseconds, without lying down. */
+enum look bus_look(const Pump *self, long long nanoseconds) {
+    int found = bus_pending(self), crowded = 0;
+    if (!found) {
+        Py_BEGIN_ALLOW_THREADS
+        long long at = bus_now(), until = at + nanoseconds;
+        do {
+            for (int i = 0; i < LOOKS && !found; i++) {
+                relax();
+                found = bus_pending(self);
+            }
+            if (found) break;
+            sched_yield();
+            long long then = at;
+            at = bus_now();
+            found = bus_pending(self);
+            crowded = !found && at - then > CROWDED;
+        } while (!found && !crowded && at < until);
+        Py_END_ALLOW_THREADS
+    }
+    return found ? LOOK_MORE : crowded ? LOOK_CROWDED : LOOK_NOTHING;
+}
+
+void bus_stand_up(Pump *self) {
+    if (self->listening) atomic_fetch_and(&self->bell->sleepers, ~self->bit);
+    uint64_t parked = atomic_load_explicit(&self->page->parked, memory_order_relaxed);
+    if (parked & 1) atomic_store(&self->page->parked, parked + 1);
+}
+
+/* 1: everybody knows that we sleep, and how far we got, and nothing is waiting. 0: there is more, and we are up again. */
+int bus_park(Pump *self) {
+    bus_handled(self);
+    if (self->listening) {
+        atomic_fetch_or(&self->bell->sleepers, self->bit);
+        atomic_fetch_add(&self->bell->parks, 1);
+    }
+    uint64_t parked = atomic_load_explicit(&self->page->parked, memory_order_relaxed);
+    atomic_store(&self->page->parked, parked + 1 + (parked & 1));
+    bus_reach(STEP_PARK_SAID);
+    atomic_thread_fence(memory_order_seq_cst);
+    if (!bus_pending(self)) return 1;
+    bus_stand_up(self);
+    return 0;
+}
