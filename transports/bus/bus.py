@@ -37,14 +37,18 @@ from transports.bus.frames import (
     REPLY,
     SEND,
     STREAM,
+    UNENCODABLE,
+    Encoded,
+    encode,
     encode_payload,
+    not_encodable,
     pack_envelope,
     unpack_envelope,
 )
 from transports.bus.listening import Listener
 from transports.bus.messages import Message
 from transports.bus.options import BusOptions, SubscribeOptions
-from transports.bus.publications import Publications
+from transports.bus.publications import Publications, Publish
 from transports.bus.receipt import Receipt, Settled, already_placed
 from transports.bus.record import BINARY
 from transports.bus.sending import Sending, Sent
@@ -58,6 +62,7 @@ from transports.bus.watching import Watch, Watches
 WITHIN = 30.0  # the deadline of a call that names none
 _ANSWERS = frozenset((REPLY, ERROR, PART, END))
 _QUESTIONS = frozenset((SEND, ASK, STREAM))
+_OPAQUE = frozenset((bytes, Encoded))  # payloads that are looked at more closely
 _TOPICS = 4096  # envelopes of topics remembered
 
 
@@ -76,6 +81,7 @@ class Bus:
         self._watches = Watches(self.failed)
         self._sending = Sending(options, self._direct)
         self._publications = Publications(options.outbox_bytes)
+        self._waiting = self._publications.waiting
         self._topics: dict[str, tuple[bytes, bytes]] = {}
         self._holders: set[Listener] = set()
         self._changing = asyncio.Lock()
@@ -83,6 +89,7 @@ class Bus:
         self.gaps_told = 0
         self.why = ""
         self._carrier: Carrier
+        self._put: Publish
         self._calls = Calls(options.pending_calls, self._tell, self.failed)
         self._serving: Serving
 
@@ -93,6 +100,7 @@ class Bus:
         self = cls(name, options or BusOptions())
         self._carrier, self.why = choose(name, self.options, self.label, self)
         self._serving = Serving(self._answer, self.failed)
+        self._put = self._carrier.publish
         await self._carrier.start()
         self._sending.joined(self._carrier)
         joined.add(self)
@@ -116,6 +124,7 @@ class Bus:
     def _end(self, error: BusError) -> None:
         self._ended = error
         self._topics.clear()
+        self._put = self._carrier.publish  # which refuses
         joined.discard(self)
         self._serving.close()
         self._calls.close()
@@ -213,10 +222,18 @@ class Bus:
         if trace or sender:
             envelope = pack_envelope(PUBLISH, "", sender or self._carrier.id, 0, 0.0, trace, topic)
         flags = DATA
-        if type(payload) is bytes or len(body := encode_payload(payload)) > self._small:
-            body, flags = self._body(payload)
-        if not self._publications.waiting:
-            seq = self._carrier.publish(topic_bytes, envelope, body, flags)
+        put: Publish = self._put
+        if type(payload) in _OPAQUE:
+            (body, flags), put = self._body(payload), self._carrier.publish
+        else:
+            try:
+                body = encode(payload)
+            except UNENCODABLE as error:
+                raise not_encodable(error) from None
+            if len(body) > self._small:
+                (body, flags), put = self._body(Encoded(body)), self._carrier.publish
+        if not self._waiting:
+            seq = put(topic_bytes, envelope, body, flags)
             if seq:
                 return Receipt(self, topic, seq, monotonic())
         placed = self._publications.add(topic_bytes, envelope, body, flags)
@@ -233,6 +250,9 @@ class Bus:
         envelope = pack_envelope(PUBLISH, "", self._carrier.id, topic=topic)
         self._topics[topic] = (topic.encode(), envelope)
         return self._topics[topic]
+
+    def publish_by(self, put: Publish) -> None:
+        self._put = put
 
     def publishable(self) -> None:
         """The carrier may have room again."""

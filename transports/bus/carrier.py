@@ -4,7 +4,7 @@ suite holds them to the same behaviour.
 A carrier belongs to one event loop and calls its sink from it. It also keeps the connection to the registry.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -53,6 +53,10 @@ class Sink(Protocol):
     def writable(self, member: str) -> None: ...
 
     def publishable(self) -> None: ...
+
+    def publish_by(self, put: Callable[[bytes, bytes, bytes, int], int]) -> None:
+        """From now on what is small may go straight to `put`, which is `Carrier.publish` without its surroundings."""
+        ...
 
     def unsendable(self, member: str, error: Exception) -> None: ...
 

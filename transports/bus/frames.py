@@ -57,7 +57,7 @@ class Encoded(NamedTuple):
     raw: bytes
 
 
-_encode = msgspec.msgpack.Encoder().encode
+encode = msgspec.msgpack.Encoder().encode
 _decode_envelope = msgspec.msgpack.Decoder(Envelope).decode
 decode_payload = msgspec.msgpack.Decoder().decode
 
@@ -72,7 +72,7 @@ def pack_envelope(
     topic: str = "",
     count: int = 0,
 ) -> bytes:
-    return _encode((VERSION, kind, to, sender, id, deadline, trace, topic, count))
+    return encode((VERSION, kind, to, sender, id, deadline, trace, topic, count))
 
 
 def unpack_envelope(raw: bytes) -> Envelope:
@@ -94,14 +94,22 @@ def unpack_envelope(raw: bytes) -> Envelope:
     return envelope
 
 
+UNENCODABLE = (TypeError, ValueError, OverflowError, RecursionError, UnicodeEncodeError)
+
+
 def encode_payload(payload: Any) -> bytes:
-    """Msgpack of `payload`, or NotEncodable that says what cannot be encoded and what can."""
+    """Msgpack of `payload`, or NotEncodable."""
     if type(payload) is Encoded:
         return payload.raw
     try:
-        return _encode(payload)
-    except (TypeError, ValueError, OverflowError, RecursionError, UnicodeEncodeError) as error:
-        raise NotEncodable(
-            f"the payload cannot be sent: {error}. What can: None, bool, int (64 bit), float, str, bytes, list, dict,"
-            " dataclasses, msgspec structs, and what is built of these"
-        ) from None
+        return encode(payload)
+    except UNENCODABLE as error:
+        raise not_encodable(error) from None
+
+
+def not_encodable(error: Exception) -> NotEncodable:
+    """What cannot be encoded, and what can."""
+    return NotEncodable(
+        f"the payload cannot be sent: {error}. What can: None, bool, int (64 bit), float, str, bytes, list, dict,"
+        " dataclasses, msgspec structs, and what is built of these"
+    )

@@ -8,6 +8,7 @@
 
 #include "pump.h"
 
+#define CHUNK 32
 #define LOOK 5000 /* nanoseconds in one go: what else this event loop has to do waits no longer */
 
 static int call(PyObject *callback, PyObject *argument) {
@@ -39,21 +40,27 @@ static int answer(Pump *self, PyObject *host) {
     return result;
 }
 
-/* The number drained, or -1. */
+/* The number drained, or -1. A few at a time: what is delivered and let go while it is in the cache costs half. */
 static Py_ssize_t drain_and_deliver(Pump *self, PyObject *host) {
-    PyObject *records = bus_drain(self, self->batch);
-    if (records == NULL) return -1;
-    Py_ssize_t count = PyList_Size(records);
-    int result = 0;
-    if (count > 0) result = self->special ? call(PyTuple_GetItem(host, HOST_SPECIAL), records) : bus_deliver(host, records);
-    Py_DECREF(records);
-    return result < 0 ? -1 : count;
+    uint64_t before = self->records + self->skipped, taken = 0, more;
+    do {
+        PyObject *records = bus_drain(self, CHUNK);
+        if (records == NULL) return -1;
+        int result = 0;
+        if (PyList_Size(records) > 0) result = self->special ? call(PyTuple_GetItem(host, HOST_SPECIAL), records) : bus_deliver(host, records);
+        Py_DECREF(records);
+        if (result < 0) return -1;
+        more = self->records + self->skipped - before - taken;
+        taken += more;
+    } while (more >= CHUNK && taken < (uint64_t)self->batch && self->host != NULL);
+    return (Py_ssize_t)taken;
 }
 
-static int soon(Pump *self, PyObject *host) {
+/* run() at the loop's next turn. */
+int bus_soon(Pump *self) {
     if (self->soon || self->host == NULL) return 0;
     self->soon = 1;
-    return call(PyTuple_GetItem(host, HOST_CALL_SOON), self->again);
+    return call(PyTuple_GetItem(self->host, HOST_CALL_SOON), self->again);
 }
 
 /* Stays up, or does not. What else the loop has to do comes first: so it is asked to come back. */
@@ -66,7 +73,7 @@ static int stay_up(Pump *self, PyObject *host, Py_ssize_t drained) {
     }
     if (self->host == NULL) return 0;
     bus_handled(self);
-    return patience_lasts(&self->patience, bus_now(), drained > 0) ? soon(self, host) : 0;
+    return patience_lasts(&self->patience, bus_now(), drained > 0) ? bus_soon(self) : 0;
 }
 
 /* Any callback in here may close the pump. */
@@ -79,7 +86,7 @@ static int run(Pump *self, PyObject *host) {
     if (PyDict_Size(PyTuple_GetItem(host, HOST_WAITING)) > 0 && call(PyTuple_GetItem(host, HOST_ROOM), NULL) < 0) return -1;
     if (self->soon || self->host == NULL) return 0;
     self->patience.lay_down = bus_now();
-    return bus_park(self) ? 0 : soon(self, host);
+    return bus_park(self) ? 0 : bus_soon(self);
 }
 
 static PyObject *run_held(Pump *self, int rung) {
@@ -96,7 +103,7 @@ static PyObject *run_held(Pump *self, int rung) {
     if (result < 0) { /* told to whoever runs the loop; what is left is looked at again if it goes on */
         PyObject *type, *error, *traceback;
         PyErr_Fetch(&type, &error, &traceback);
-        if (soon(self, host) < 0) PyErr_Clear();
+        if (bus_soon(self) < 0) PyErr_Clear();
         PyErr_Restore(type, error, traceback);
     }
     Py_DECREF(host);
@@ -116,8 +123,7 @@ PyObject *pump_run(PyObject *object, PyObject *unused) {
 
 PyObject *pump_soon(PyObject *object, PyObject *unused) {
     (void)unused;
-    Pump *self = (Pump *)object;
-    if (self->host != NULL && soon(self, self->host) < 0) return NULL;
+    if (bus_soon((Pump *)object) < 0) return NULL;
     Py_RETURN_NONE;
 }
 

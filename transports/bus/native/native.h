@@ -38,7 +38,7 @@ static inline void bus_reach(int step) {
     if (__builtin_expect(bus_failpoint == step, 0)) bus_fail();
 }
 
-extern PyTypeObject *bus_segment_type, *bus_record_type;
+extern PyTypeObject *bus_segment_type, *bus_record_type, *bus_pump_type;
 
 PyTypeObject *bus_make_record_type(PyObject *module);
 PyTypeObject *bus_make_segment_type(PyObject *module);
@@ -57,6 +57,9 @@ typedef struct {
 /* A message of `type`, which derives from Record. */
 PyObject *bus_make_record(PyTypeObject *type, long flags, PyObject *peer, uint64_t seq, PyObject *route, PyObject *topic,
                           PyObject *envelope, PyObject *body);
+
+/* Messages of `type`, if it adds nothing to a Record, are kept for the next one when they are let go. */
+int bus_keep_spares(PyTypeObject *type);
 
 /* The segment behind `object`, checked to be of `kind` (and writable, if asked); NULL with an exception set. */
 Segment *bus_expect(PyObject *object, uint32_t kind, int writable);

@@ -15,6 +15,7 @@ static PyObject *pump_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) 
         PyErr_SetString(PyExc_TypeError, "a pump makes messages of a type that derives from Record");
         return NULL;
     }
+    if (bus_keep_spares((PyTypeObject *)message) < 0) return NULL;
     if (slot >= BUS_SLOTS) {
         PyErr_SetString(PyExc_ValueError, "no such slot");
         return NULL;
@@ -385,4 +386,9 @@ static PyType_Spec pump_spec = {
     .slots = pump_slots,
 };
 
-PyTypeObject *bus_make_pump_type(PyObject *module) { return (PyTypeObject *)PyType_FromModuleAndSpec(module, &pump_spec, NULL); }
+PyTypeObject *bus_pump_type;
+
+PyTypeObject *bus_make_pump_type(PyObject *module) {
+    bus_pump_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &pump_spec, NULL);
+    return bus_pump_type;
+}

@@ -104,6 +104,7 @@ PyObject *pump_woken(PyObject *object, PyObject *unused);
 PyObject *pump_run(PyObject *object, PyObject *unused);
 PyObject *pump_soon(PyObject *object, PyObject *unused);
 PyObject *pump_deliver(PyObject *object, PyObject *records);
+int bus_soon(Pump *self);
 void bus_let_go_of_host(Pump *self);
 
 #endif

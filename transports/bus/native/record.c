@@ -8,13 +8,24 @@
 #include <stddef.h>
 #include <structmember.h>
 
+#define SPARES 64
+
 PyTypeObject *bus_record_type;
+static PyTypeObject *spare_type; /* messages of this type are used again; guarded by the GIL, like the rest */
+static Record *spare[SPARES];
+static size_t spares;
 static PyObject *decode_name, *undecodable_name;
 
 PyObject *bus_make_record(PyTypeObject *type, long flags, PyObject *peer, uint64_t seq, PyObject *route, PyObject *topic,
                           PyObject *envelope, PyObject *body) {
-    Record *self = (Record *)((allocfunc)PyType_GetSlot(type, Py_tp_alloc))(type, 0);
-    if (self == NULL) return NULL;
+    Record *self;
+    if (type == spare_type && spares > 0) {
+        self = (Record *)PyObject_Init((PyObject *)spare[--spares], type);
+    } else {
+        self = (Record *)((allocfunc)PyType_GetSlot(type, Py_tp_alloc))(type, 0);
+        if (self == NULL) return NULL;
+        PyObject_GC_UnTrack(self); /* not before it is whole */
+    }
     self->flags = flags;
     self->seq = seq;
     Py_INCREF(peer);
@@ -27,7 +38,20 @@ PyObject *bus_make_record(PyTypeObject *type, long flags, PyObject *peer, uint64
     self->topic = topic;
     self->envelope = envelope;
     self->body = body;
+    PyObject_GC_Track(self);
     return (PyObject *)self;
+}
+
+int bus_keep_spares(PyTypeObject *type) {
+    if (spare_type != NULL) return 0;
+    PyObject *size = PyObject_GetAttrString((PyObject *)type, "__basicsize__");
+    if (size == NULL) return -1;
+    if (PyLong_AsSsize_t(size) == sizeof(Record)) {
+        Py_INCREF((PyObject *)type);
+        spare_type = type;
+    }
+    Py_DECREF(size);
+    return PyErr_Occurred() ? -1 : 0;
 }
 
 static PyObject *record_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
@@ -42,11 +66,25 @@ static PyObject *record_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     return bus_make_record(type, flags, peer, seq, route, topic, envelope, body);
 }
 
+/* The `decode` of a class, borrowed; looked up when messages of another class come. */
+static PyObject *decoder_of(PyTypeObject *type) {
+    static PyTypeObject *known;
+    static PyObject *decoder;
+    if (type == known) return decoder;
+    PyObject *found = PyObject_GetAttr((PyObject *)type, decode_name);
+    if (found == NULL) return NULL;
+    Py_INCREF((PyObject *)type);
+    Py_XDECREF((PyObject *)known);
+    Py_XDECREF(decoder);
+    known = type;
+    decoder = found;
+    return found;
+}
+
 static PyObject *decode(PyObject *object, PyObject *body) {
-    PyObject *decoder = PyObject_GetAttr((PyObject *)Py_TYPE(object), decode_name);
+    PyObject *decoder = decoder_of(Py_TYPE(object));
     if (decoder == NULL) return NULL;
     PyObject *decoded = PyObject_CallFunctionObjArgs(decoder, body, NULL);
-    Py_DECREF(decoder);
     if (decoded != NULL || !PyErr_ExceptionMatches(PyExc_Exception)) return decoded;
     PyObject *type, *error, *traceback;
     PyErr_Fetch(&type, &error, &traceback);
@@ -100,6 +138,11 @@ static void record_dealloc(PyObject *object) {
     PyTypeObject *type = Py_TYPE(object);
     PyObject_GC_UnTrack(object);
     record_clear(object);
+    if (type == spare_type && spares < SPARES) {
+        spare[spares++] = (Record *)object;
+        Py_DECREF(type);
+        return;
+    }
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(object);
     Py_DECREF(type);
 }

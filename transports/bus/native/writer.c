@@ -3,7 +3,7 @@
  * Put is O(1) in readers. A gate is a reader that must not be lapped (the reader of a pair, a RELIABLE subscriber): its
  * position is read only when the cached minimum says that there may be no room. A bell is whom to wake.
  */
-#include "native.h"
+#include "pump.h"
 
 #include <errno.h>
 #include <string.h>
@@ -39,6 +39,7 @@ typedef struct {
     size_t gate_count;
     bell *bells;
     size_t bell_count;
+    Pump *reader; /* of this process, which no bell wakes: it reads its own ring like any other */
 } Writer;
 
 static PyObject *writer_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
@@ -116,6 +117,7 @@ static PyObject *writer_put(PyObject *object, PyObject *const *args, Py_ssize_t 
                      (unsigned long long)self->capacity);
         return NULL;
     }
+    if (self->reader != NULL && self->reader->listening && bus_soon(self->reader) < 0) return NULL;
     bus_reach(STEP_PUT_START);
     uint64_t offset = self->tail & (self->capacity - 1);
     uint64_t to_end = self->capacity - offset;
@@ -282,8 +284,22 @@ static void writer_dealloc(PyObject *object) {
     PyMem_Free(self->gates);
     PyMem_Free(self->bells);
     Py_XDECREF((PyObject *)self->segment);
+    Py_XDECREF((PyObject *)self->reader);
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(object);
     Py_DECREF(type);
+}
+
+/* reader(pump): ours, told of each message */
+static PyObject *writer_reader(PyObject *object, PyObject *pump) {
+    Writer *self = (Writer *)object;
+    if (!PyObject_TypeCheck(pump, bus_pump_type)) {
+        PyErr_SetString(PyExc_TypeError, "a reader is a Pump");
+        return NULL;
+    }
+    Py_INCREF(pump);
+    Py_XDECREF((PyObject *)self->reader);
+    self->reader = (Pump *)pump;
+    Py_RETURN_NONE;
 }
 
 static PyMethodDef writer_methods[] = {
@@ -294,6 +310,7 @@ static PyMethodDef writer_methods[] = {
     {"slowest", writer_slowest, METH_NOARGS, "slowest() -> (id, position) or None"},
     {"shard", writer_shard, METH_VARARGS, "shard(id, fd, bell, without)"},
     {"member", writer_member, METH_VARARGS, "member(id, fd, page)"},
+    {"reader", writer_reader, METH_O, "reader(pump): the pump of this process, told of each message"},
     {"counters", writer_counters, METH_NOARGS, "counters() -> (seq, tail, oldest, rung, bytes, held, allocated)"},
     {NULL, NULL, 0, NULL},
 };

@@ -14,14 +14,14 @@ _LARGE_IN_FLIGHT = 8  # large broadcast payloads that stay readable; with RELIAB
 
 
 class Broadcast:
-    """`made(uid, fd, ring)` is called when the first message makes the ring; `evicted(member, held)` when the writer goes
+    """`made(uid, fd, ring, writer)` is called when the first message makes the ring; `evicted(member, held)` when the writer goes
     on without a RELIABLE reader."""
 
     def __init__(
         self,
         options: BusOptions,
         pool: SegmentPool,
-        made: Callable[[int, int, Segment], None],
+        made: Callable[[int, int, Segment, Writer], None],
         publishable: Callable[[], None],
         evicted: Callable[[str, float], None],
     ) -> None:
@@ -80,7 +80,7 @@ class Broadcast:
             self._ring_for(writer, number)
         for slot, page in self._gates.values():
             writer.gate(slot, page, self._slot, False)
-        self._made(self.ring.uid, self._fd, self.ring)
+        self._made(self.ring.uid, self._fd, self.ring, writer)
         return writer
 
     def _publish_large(self, writer: Writer, topic: bytes, envelope: bytes, body: bytes, flags: int) -> int:

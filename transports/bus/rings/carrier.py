@@ -29,6 +29,7 @@ from transports.bus.rings.native import (
     SHARD,
     Pump,
     Segment,
+    Writer,
 )
 from transports.bus.rings.pairs import Pairs
 from transports.bus.rings.peer import DepartedPage, RingPeer
@@ -263,17 +264,16 @@ class RingsCarrier:
 
     # --- publishing ------------------------------------------------------------------------------------------------
     def publish(self, topic: bytes, envelope: bytes, body: bytes, flags: int) -> int:
-        reading = self._reading
-        if reading.listening:
-            reading.soon()
         return self._broadcast.publish(topic, envelope, body, flags)
 
-    def _ring_made(self, uid: int, fd: int, ring: Segment) -> None:
+    def _ring_made(self, uid: int, fd: int, ring: Segment, writer: Writer) -> None:
         """The first message: we read our own ring like any other, and the others hear of it."""
         own = self.peer(self.id)
         assert own is not None
         assert self._pump is not None
         self._pump.writer(own, ring, self._slot, True)
+        writer.reader(self._pump)
+        self._sink.publish_by(writer.put)
         own.ring_uid = uid
         self._membership.send(wire.RingMade(uid), [fd])
 
