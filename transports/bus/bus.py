@@ -89,7 +89,9 @@ class Bus:
         self.gaps_told = 0
         self.why = ""
         self._carrier: Carrier
-        self._put: Publish
+        self._put: Publish | None = (
+            None  # the short way of small messages; it says 0 where the long way must be gone
+        )
         self._calls = Calls(options.pending_calls, self._tell, self.failed)
         self._serving: Serving
 
@@ -100,7 +102,6 @@ class Bus:
         self = cls(name, options or BusOptions())
         self._carrier, self.why = choose(name, self.options, self.label, self)
         self._serving = Serving(self._answer, self.failed)
-        self._put = self._carrier.publish
         await self._carrier.start()
         self._sending.joined(self._carrier)
         joined.add(self)
@@ -124,7 +125,7 @@ class Bus:
     def _end(self, error: BusError) -> None:
         self._ended = error
         self._topics.clear()
-        self._put = self._carrier.publish  # which refuses
+        self._put = None
         joined.discard(self)
         self._serving.close()
         self._calls.close()
@@ -221,20 +222,19 @@ class Bus:
         topic_bytes, envelope = known
         if trace or sender:
             envelope = pack_envelope(PUBLISH, "", sender or self._carrier.id, 0, 0.0, trace, topic)
-        flags = DATA
-        put: Publish = self._put
+        flags, put = DATA, self._put
         if type(payload) in _OPAQUE:
-            (body, flags), put = self._body(payload), self._carrier.publish
+            (body, flags), put = self._body(payload), None
         else:
             try:
                 body = encode(payload)
             except UNENCODABLE as error:
                 raise not_encodable(error) from None
             if len(body) > self._small:
-                (body, flags), put = self._body(Encoded(body)), self._carrier.publish
+                (body, flags), put = self._body(Encoded(body)), None
         if not self._waiting:
-            seq = put(topic_bytes, envelope, body, flags)
-            if seq:
+            seq = put(topic_bytes, envelope, body, flags) if put is not None else 0
+            if seq := seq or self._carrier.publish(topic_bytes, envelope, body, flags):
                 return Receipt(self, topic, seq, monotonic())
         placed = self._publications.add(topic_bytes, envelope, body, flags)
         receipt = Receipt(self, topic, 0, monotonic(), placed)
