@@ -33,6 +33,10 @@ log = logging.getLogger("three_mode.bus")
 WITHIN = 5.0  # for what the registry is asked
 
 
+class _WentAway(JoinFailed):
+    """The registry ended while it was asked to let us in."""
+
+
 class Member(Protocol):
     """What membership needs of the carrier."""
 
@@ -85,8 +89,15 @@ class Membership:
 
     # --- joining ---------------------------------------------------------------------------------------------------
     async def join(self) -> None:
+        """A registry that dies meanwhile is followed by another: that one is asked then."""
         deadline = time.monotonic() + self._options.join_within
-        await self._connect(deadline, self._options.create)
+        while True:
+            try:
+                return await self._connect(deadline, self._options.create)
+            except _WentAway:
+                if time.monotonic() >= deadline:
+                    raise
+                await asyncio.sleep(0.01)
 
     async def _connect(self, deadline: float, create: bool) -> None:
         line = await self._door.enter(create, deadline, self._serve)
@@ -145,7 +156,7 @@ class Membership:
         self._client = None
         self._up.clear()
         if self._ready is not None and not self._ready.done():
-            self._ready.set_exception(JoinFailed(f"the registry of {self._bus!r} went away: {reason}"))
+            self._ready.set_exception(_WentAway(f"the registry of {self._bus!r} went away: {reason}"))
             return
         if self._leaving:
             return
@@ -213,8 +224,8 @@ class Membership:
             case wire.Shard() if len(fds) == 2:
                 self._member.add_shard(*fds)
                 return fds
-            case wire.Writer() if len(fds) == 1:
-                self._member.read_ring(message.member, message.uid, message.fresh, fds[0])
+            case wire.Writers() if len(fds) == len(message.rings):
+                self._read_rings(message, fds)
             case wire.Linked() if len(fds) == 4:
                 self._member.read_pair(message.member, message.uid, fds)
                 return fds[2:]
@@ -259,6 +270,14 @@ class Membership:
         for member, endpoints in message.endpoints.items():
             self._member.connect(member, endpoints)
         self._member.changed(changes)
+
+    def _read_rings(self, message: wire.Writers, fds: Sequence[int]) -> None:
+        """One that is broken keeps nobody from the others."""
+        for (member, uid), fd in zip(message.rings, fds, strict=True):
+            try:
+                self._member.read_ring(member, uid, message.fresh, fd)
+            except BusError as error:
+                self._member.failed(f"ring of member {member}", error)
 
     def _complete(self) -> None:
         """The snapshot is complete."""

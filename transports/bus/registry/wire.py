@@ -11,7 +11,7 @@ import msgspec
 from transports.bus.errors import BadFrame
 from transports.bus.events import MemberInfo
 
-PROTOCOL = 1
+PROTOCOL = 2
 HEADER = struct.Struct("<IB")
 MESSAGE_LIMIT = 4 * 1024 * 1024
 FDS_LIMIT = 64
@@ -149,12 +149,11 @@ class Shard(_Message):
     number: int
 
 
-class Writer(_Message):
-    """fds: the broadcast ring of `member`."""
+class Writers(_Message):
+    """fds: the broadcast ring of each of these members (and its uid)."""
 
-    member: str
-    uid: int
-    fresh: bool  # made just now: read it from its first record
+    rings: tuple[tuple[str, int], ...]
+    fresh: bool  # made just now: read them from their first record
 
 
 class Linked(_Message):
@@ -207,7 +206,7 @@ FromRegistry = (
     | Changes
     | Ready
     | Shard
-    | Writer
+    | Writers
     | Linked
     | Unlinked
     | GateWanted
