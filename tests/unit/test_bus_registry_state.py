@@ -27,10 +27,7 @@ class Registry:
         self.sends += 1
         for fd in fds:
             os.fstat(fd)  # raises if it was closed before it was handed over
-        while data:
-            size, _ = wire.HEADER.unpack_from(data)
-            body, data = data[wire.HEADER.size : wire.HEADER.size + size], data[wire.HEADER.size + size :]
-            self.said.setdefault(seat, []).append(wire.from_registry(body))
+        self.said.setdefault(seat, []).extend(map(wire.from_registry, wire.bodies(data)))
 
     def hello(self, **changes: Any) -> Seat:
         seat = Seat()

@@ -5,6 +5,7 @@ travel beside the bytes as SCM_RIGHTS. Requests carry a token that `Done` or `Re
 """
 
 import struct
+from collections.abc import Iterator
 
 import msgspec
 
@@ -226,6 +227,18 @@ def pack(message: FromMember | FromRegistry, fds: int = 0) -> bytes:
     if len(body) > MESSAGE_LIMIT:
         raise ValueError(f"a registry message of {len(body)} bytes: the limit is {MESSAGE_LIMIT}")
     return HEADER.pack(len(body), fds) + body
+
+
+def bodies(packed: bytes) -> Iterator[bytes]:
+    """The bodies of messages that came in one piece."""
+    while packed:
+        if len(packed) < HEADER.size:
+            raise BadFrame("half a header")
+        end = HEADER.size + HEADER.unpack_from(packed)[0]
+        if len(packed) < end:
+            raise BadFrame("half a message")
+        yield packed[HEADER.size : end]
+        packed = packed[end:]
 
 
 def from_member(body: bytes) -> FromMember:

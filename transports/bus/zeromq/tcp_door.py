@@ -232,8 +232,8 @@ class DealerLine:
                 raw = self._socket.recv(zmq.NOBLOCK)
             except zmq.Again:
                 break
-            if raw != _PING:
-                yield raw[wire.HEADER.size :], []
+            for body in wire.bodies(raw):  # none in a ping
+                yield body, []
         if not self._closed and self._monitor.poll(0):
             parse_monitor_message(self._monitor.recv_multipart())
             raise EOFError
