@@ -6,6 +6,7 @@ is joining, and not starting Python. Each stamps when it is up, when it has join
 
 import asyncio
 import ctypes  # noqa: F401  # before the fork, like the carrier
+import gc
 import os
 import sys
 
@@ -30,6 +31,7 @@ async def join(bus: str, board: Board, number: int, count: int) -> None:
 
 def main() -> None:
     bus, board_fd, gate, count = sys.argv[1], *map(int, sys.argv[2:])
+    gc.freeze()  # a collection in a child would copy all that it shares with the others
     children = []
     for number in range(count):
         child = os.fork()

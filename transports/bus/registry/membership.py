@@ -102,8 +102,8 @@ class Membership:
     async def _connect(self, deadline: float, create: bool) -> None:
         line = await self._door.enter(create, deadline, self._serve)
         reach("join_connected")
-        client = RegistryClient(line, self._message, self._ended)
         self._ready = self._loop.create_future()
+        client = RegistryClient(line, self._message, self._ended)
         directory, me = self._member.directory, self._member.id
         again = bool(me)
         shards = self._member.shard_fds() if again else []
@@ -122,7 +122,8 @@ class Membership:
             reliable=self._reliable,
             shards=len(shards) // 2,
         )
-        client.send(hello, [*self._member.hello_fds(), *shards])
+        if not client.closed:  # else the reason is in `_ready`
+            client.send(hello, [*self._member.hello_fds(), *shards])
         reach("join_hello_sent")
         self._client = client
         try:
@@ -248,7 +249,10 @@ class Membership:
 
     def _welcome(self, message: wire.Welcome, fds: list[int]) -> None:
         self._slot, self._host = message.slot, message.host or message.id
-        self._member.welcomed(message.id, message.slot, fds)
+        known = len(self._member.shard_fds()) if self._member.id else len(fds)
+        self._member.welcomed(message.id, message.slot, fds[:known])
+        for bell, event in zip(fds[known::2], fds[known + 1 :: 2], strict=True):
+            self._member.add_shard(bell, event)  # made while we had no registry
         if self._server is not None and not self._server.state.host:
             self._server.state.host = message.id
 

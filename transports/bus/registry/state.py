@@ -106,6 +106,7 @@ class RegistryState:
         self._joining: list[Seat] = []  # said Hello, not yet welcome
         self._rings: dict[str, Seat] = {}  # members whose new broadcast ring nobody has been told of
         self._answers: list[Answer] = []
+        self._shards_told = 0
         self._handed: list[int] = []  # descriptors that are only passed on: closed once that is done
 
     # --- before anybody joins: what is known from a registry that died ----------------------------------------------
@@ -224,7 +225,7 @@ class RegistryState:
         self._answers = [answer for answer in self._answers if answer.told]
         for answer in now:
             self._send(answer.seat, wire.pack(answer.message, len(answer.fds)), answer.fds)
-        if not self._answers:
+        if not self._answers and self._handed:
             handed, self._handed = self._handed, []
             for fd in handed:
                 os.close(fd)
@@ -233,19 +234,34 @@ class RegistryState:
         """Tell everybody what changed, those who are new all there is, and then answer those who waited for that."""
         here = [seat for seat in self._seats.values() if seat.welcome]
         pending, self._pending = self._pending, Pending()
-        if pending:
-            for changes in pending.messages():
-                data = wire.pack(changes)
-                for number, seat in enumerate(here):
-                    if number == 1:
-                        reach("registry_telling")
-                    self._send(seat, data, ())
+        news, fds = self._new_shards()  # before anybody is known who sleeps there
+        for changes in pending.messages():
+            news += wire.pack(changes)
+            if len(news) >= wire.MESSAGE_LIMIT:
+                self._send_all(here, news, fds)
+                news, fds = b"", []
+        self._send_all(here, news, fds)
         self._hand_over_rings(here)
         reach("registry_told")
         self._welcome()
         for answer in self._answers:
             answer.told = False
         self.answer()
+
+    def _send_all(self, seats: Sequence[Seat], data: bytes, fds: Sequence[int]) -> None:
+        if data:
+            for number, seat in enumerate(seats):
+                if number == 1:
+                    reach("registry_telling")
+                self._send(seat, data, fds)
+
+    def _new_shards(self) -> tuple[bytes, list[int]]:
+        """Bells that nobody has been told of; who is new gets all of them with its welcome."""
+        shards = self._shards.fds()
+        numbers = range(self._shards_told, len(shards))
+        self._shards_told = len(shards)
+        data = b"".join(wire.pack(wire.Shard(number), 2) for number in numbers)
+        return data, [fd for number in numbers for fd in shards[number]]
 
     def flush(self) -> None:
         """All of it, now."""
@@ -302,12 +318,7 @@ class RegistryState:
         seat.fds, seat.reliable, seat.endpoints = fds[:wanted], hello.reliable, hello.endpoints
         seat.info = MemberInfo(id_, hello.label, hello.pid, slot)
         self._slots[slot] = id_
-        known = len(self._shards.fds())
         self._shards.ensure(slot // SHARD + 1)
-        for number, pair in list(enumerate(self._shards.fds()))[known:]:
-            for other in self._seats.values():
-                if other.welcome:  # the others get all of them with their welcome
-                    self._say(other, wire.Shard(number), pair)
         self._seats[id_] = seat
         self._joining.append(seat)
         self.directory.join(seat.info)
@@ -362,9 +373,8 @@ class RegistryState:
             return
         rings = [(member, *seat.ring) for member, seat in made.items() if seat.ring is not None]
         letters = list(_of_rings(rings, fresh=True))
-        for seat in here:
-            for data, fds in letters:
-                self._send(seat, data, fds)
+        for data, fds in letters:
+            self._send_all(here, data, fds)
 
     def _register(self, seat: Seat, info: MemberInfo, message: wire.Register) -> None:
         try:
