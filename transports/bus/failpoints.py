@@ -13,8 +13,18 @@ POINTS = ("join_connected", "join_hello_sent", "join_ready", "leave_bye_sent")
 REGISTRY_POINTS = ("registry_telling", "registry_told", "registry_welcomed")  # of the member that hosts it
 _SIGNALS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}
 
+ZMQ_WRITER_POINTS = ("zmq_numbered", "zmq_published", "zmq_ticked", "zmq_repaired")
+ZMQ_READER_POINTS = ("zmq_taken", "zmq_delivered", "zmq_acknowledged")
+ZMQ_ASK_POINTS = ("zmq_told", "zmq_direct_delivered")
+ZMQ_QUERY_POINTS = ("zmq_queried", "zmq_answered")
 _point, _action, _times = (os.environ.get("THREE_MODE_BUS_FAILPOINT", "") + "::").split(":")[:3]
 _left = int(_times or 1)
+
+
+def arm(point: str, action: str, times: int = 1) -> None:
+    """The same from within, from now on."""
+    global _point, _action, _left
+    _point, _action, _left = point, action, times
 
 
 def reach(point: str) -> None:
