@@ -1,9 +1,11 @@
 """The largest payload from process to process: whole, with one copy on each side; above it a clear error."""
 
+from typing import Any
+
 import pytest
 
 from tests.support.bus import eventually, members, process
-from transports.bus import TooLarge
+from transports.bus import Gap, Message, SubscribeOptions, TooLarge
 
 GIB, MIB = 1 << 30, 1 << 20
 _MARGIN = 96 * MIB  # of everything else that the processes do meanwhile
@@ -45,3 +47,20 @@ async def test_more_than_a_gibibyte_is_refused_at_the_caller(carrier: str) -> No
                 send()
         with pytest.raises(TooLarge):
             await bus.ask("x", too_much)
+
+
+async def test_large_broadcasts_beyond_the_pool_go_out_one_after_another() -> None:
+    """The pool holds two of them; nobody is waited for, so the third takes the place of the first."""
+    async with members(pool_bytes=16 * MIB) as group:
+        writer, reader = await group.join(), await group.join()
+        items: list[Any] = []
+        await reader.subscribe("t", items.append, SubscribeOptions(on_event=items.append))
+        for n in range(6):
+            receipt = await writer.publish("t", bytes([n]) * (5 * MIB))
+            assert (await receipt.settled(within=5)).seen == 1
+        assert [item.payload[0] for item in items] == list(range(6))
+        for n in range(6):  # faster than anybody can read
+            await writer.publish("t", bytes([n]) * (5 * MIB))
+        await eventually(lambda: items[-1].seq == 12 if isinstance(items[-1], Message) else False)
+        lost = sum(item.count for item in items if isinstance(item, Gap))
+        assert sum(isinstance(item, Message) for item in items) + lost == 12
