@@ -10,7 +10,7 @@ import pytest
 from tests.support.bus import eventually, members, process
 from tests.support.bus_child import intact
 from transports.bus import Gap, MemberLost, Message, PeerLost, Policy, SubscribeOptions, WriterGone
-from transports.bus.failpoints import POINTS
+from transports.bus.failpoints import POINTS, REGISTRY_POINTS
 from transports.bus.rings.native import STEPS
 
 PUT_STEPS = [step for step in STEPS if step.startswith("put")]
@@ -188,6 +188,36 @@ async def test_registry_host_killed_while_it_joins_or_leaves(point: str) -> None
         assert (await b.publish("t", 1).settled(within=5)).seen == 1
         if point.startswith("leave"):
             await eventually(lambda: set(other.members()) == {other.id, a.id, b.id})
+
+
+@pytest.mark.parametrize("action", ["kill", "stop"])
+@pytest.mark.parametrize("point", REGISTRY_POINTS)
+async def test_registry_killed_or_stopped_while_it_tells(point: str, action: str) -> None:
+    """Some have been told, some have not; some are welcome, some are not: all of them end up on one bus that works."""
+    async with members() as group:
+        # The host and `first` take three at most: the fourth time is in the middle of the joins below.
+        async with process(group.name, failpoint=f"{point}:{action}:4") as host:
+            first = await group.join()
+            await first.register("first", lambda request: request.reply(request.payload))
+            joining = [asyncio.create_task(group.join()) for _ in range(6)]
+            if action == "stop":
+                await host.stopped()
+                await asyncio.sleep(0.2)
+                host.signal(signal.SIGCONT)
+            else:
+                assert await host.ended() == -signal.SIGKILL
+            joined = [first, *await asyncio.gather(*joining)]
+            seen: list[Any] = []
+            for number, bus in enumerate(joined):
+                await bus.subscribe("t", seen.append)
+                await bus.register(f"n{number}", lambda request: request.reply(request.payload))
+            everybody = {bus.id for bus in joined} | ({host.id} if action == "stop" else set())
+            for bus in joined:
+                await eventually(lambda bus=bus: set(bus.members()) == everybody)  # type: ignore[misc]
+                await bus.wait_for([f"n{number}" for number in range(len(joined))])
+                assert (await bus.ask("first", 1)).payload == 1
+                assert (await bus.publish("t", 1).settled(within=5)).seen == len(joined)
+            assert len(seen) == len(joined) ** 2
 
 
 async def test_registry_host_killed_under_load() -> None:

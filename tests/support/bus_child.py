@@ -6,12 +6,14 @@ kill or stop a real process at a chosen step, and read afterwards what it saw be
 
 import asyncio
 import json
+import os
 import signal
 import sys
 import zlib
+from pathlib import Path
 from typing import Any
 
-from transports.bus import Bus, BusOptions, Gap, Message, Policy, Request, SubscribeOptions
+from transports.bus import Bus, BusOptions, Gap, Message, Policy, Request, SubscribeOptions, failpoints
 
 SIGNALS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}
 
@@ -24,6 +26,20 @@ def body(n: int, size: int) -> dict[str, Any]:
 
 def intact(payload: dict[str, Any]) -> bool:
     return zlib.crc32(payload["data"]) == payload["crc"]
+
+
+def large(size: int) -> bytes:
+    return os.urandom(1 << 20) * (size >> 20)
+
+
+def peak() -> int:
+    """The most memory that this process has had at once, in bytes."""
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(status.partition("VmHWM:")[2].split()[0])
+
+
+def took(message: Message | Request, before: int) -> None:
+    tell("took", zlib.crc32(message.payload), len(message.payload), before, peak())
 
 
 def tell(*event: Any) -> None:
@@ -57,10 +73,13 @@ class Child:
     async def do(self, verb: str, *arguments: Any) -> None:
         match verb:
             case "failpoint":
-                from transports.bus.rings.native import failpoint
-
                 step, action, after = arguments
-                failpoint(step, SIGNALS[action], after)
+                if step.startswith("zmq"):
+                    failpoints.arm(step, action, after + 1)
+                else:
+                    from transports.bus.rings.native import failpoint
+
+                    failpoint(step, SIGNALS[action], after)
             case "subscribe":
                 pattern, policy = arguments
                 options = SubscribeOptions(policy=Policy(policy), on_event=self.event)
@@ -87,6 +106,22 @@ class Child:
                 for n in range(count):
                     await self.bus.ask(name, n)
                     self.replies += 1
+            case "publish_large":
+                topic, size = arguments
+                payload = large(size)
+                before = peak()
+                await self.bus.publish(topic, payload).settled(within=60)
+                tell("large", zlib.crc32(payload), before, peak())
+            case "send_large":
+                name, size = arguments
+                payload = large(size)
+                before = peak()
+                await self.bus.ask(name, payload, within=60)
+                tell("large", zlib.crc32(payload), before, peak())
+            case "take_large":
+                before = peak()
+                await self.bus.subscribe(arguments[0], lambda message: took(message, before))
+                await self.bus.register(arguments[0], lambda request: request.reply(took(request, before)))
             case "report":
                 counters = self.bus.status().counters
                 tell("report", self.seen, self.torn, self.missing, counters)

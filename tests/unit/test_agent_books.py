@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from three_mode.agents.fanout import TIMED, share
 from three_mode.agents.gathering import Tally
 from three_mode.agents.letters import DeadLetters
 from three_mode.agents.metrics import Histogram
@@ -125,3 +126,11 @@ def test_a_role_goes_to_the_host_with_the_least_in_flight_and_in_turn() -> None:
             assert third == second
     with pytest.raises(NoSuchAgent, match="no agent has the role"), roles.chosen("judge"):
         pass
+
+
+@given(agents=st.integers(0, 1000), start=st.integers(0, 10_000), spread=st.booleans())
+def test_every_agent_is_timed_once_in_so_many_messages(agents: int, start: int, spread: bool) -> None:
+    shares = [share(start + n, agents, spread) for n in range(TIMED)]
+    assert sorted(agent for first, last in shares for agent in range(first, last)) == list(range(agents))
+    if spread:
+        assert max(last - first for first, last in shares) <= agents // TIMED + 1

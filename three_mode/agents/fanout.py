@@ -2,7 +2,7 @@
 
 There is one bus subscription for each pattern and handler of a class, however many agents share it: a message is decoded and
 checked once, then the handler is called for each. While all of them are free that is one plain loop; the few that are busy
-get it through their mailboxes. Every so many messages the loop is timed.
+get it through their mailboxes. With each message a few agents are timed, others each time.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from three_mode.agents.population import Population
     from transports.bus import Message, Subscription
 
-TIMED = 64  # one message in so many is timed, agent by agent
+TIMED = 64  # of so many messages an agent is timed with one
 
 
 def check_listener(spec: Spec) -> None:
@@ -46,6 +46,15 @@ def check_listener(spec: Spec) -> None:
         )
 
 
+def share(count: int, agents: int, spread: bool) -> tuple[int, int]:
+    """From which to which of so many agents message `count` is timed: all of them with one in `TIMED`, or, spread, a few
+    with each, so that no message takes much longer than another."""
+    turn = count % TIMED
+    if spread:
+        return turn * agents // TIMED, (turn + 1) * agents // TIMED
+    return 0, 0 if turn else agents
+
+
 class Fanout:
     """The agents that listen to one pattern with one handler."""
 
@@ -59,6 +68,7 @@ class Fanout:
         self._agents: tuple[Agent, ...] = ()
         self._order: tuple[Cell, ...] = ()
         self._busy: dict[Cell, None] = {}
+        self._envelope, self._trace = b"", ""  # of the last message: most have the same
         self.count = 0
         self.subscription: Subscription | None = None
 
@@ -108,26 +118,33 @@ class Fanout:
         order = self._order
         if self._busy or (self.spec.options.concurrent > 1 and self._crowded()):
             order = self._put_aside(value, message)
-        if not self.count % TIMED:
-            self._timed(order, value, message)
-        elif order is self._order and not message.trace:
-            if self.spec.plain:
-                self._call_all(order, self._agents, value)
-            else:
-                self._start_all(order, self._agents, value, self.home.context)
-        else:
-            self._each(order, value, self._context(message))
+        agents = self._agents if order is self._order else tuple(cell.agent for cell in order)
+        if message.envelope is not self._envelope:
+            self._envelope, self._trace = message.envelope, message.trace
+        context = self._context(self._trace) if self._trace else self.home.context
+        first, last = share(
+            self.count, len(order), self.spec.plain
+        )  # to start coroutines in parts costs more
+        if first:
+            self._each(order[:first], agents[:first], value, context)
+        if first < last:
+            self._timed(order[first:last], agents[first:last], value, context)
+        if last < len(order):
+            self._each(order[last:], agents[last:], value, context)
 
-    def _each(self, order: "tuple[Cell, ...]", value: Any, context: Context) -> None:
-        agents = tuple(cell.agent for cell in order)
-        if self.spec.plain:
-            context.run(self._call_all, order, agents, value)
-        else:
+    def _each(
+        self, order: "tuple[Cell, ...]", agents: "tuple[Agent, ...]", value: Any, context: Context
+    ) -> None:
+        if not self.spec.plain:
             self._start_all(order, agents, value, context)
+        elif context is self.home.context:
+            self._call_all(order, agents, value)
+        else:
+            context.run(self._call_all, order, agents, value)
 
-    def _context(self, message: "Message") -> Context:
+    def _context(self, trace: str) -> Context:
         context = self.home.context.copy()
-        context.run(current.set, Call(trace=message.trace.partition("|")[0]))
+        context.run(current.set, Call(trace=trace.partition("|")[0]))
         return context
 
     def _call_all(self, order: "tuple[Cell, ...]", agents: "tuple[Agent, ...]", value: Any) -> None:
@@ -164,11 +181,12 @@ class Fanout:
         """The cell that an iterator over the agents has just given."""
         return order[len(order) - left.__length_hint__() - 1]  # type: ignore[attr-defined]
 
-    def _timed(self, order: "tuple[Cell, ...]", value: Any, message: "Message") -> None:
-        context = self._context(message)
-        for cell in order:
+    def _timed(
+        self, order: "tuple[Cell, ...]", agents: "tuple[Agent, ...]", value: Any, context: Context
+    ) -> None:
+        for cell, agent in zip(order, agents, strict=True):
             started = time.perf_counter()
-            self._each((cell,), value, context)
+            self._each((cell,), (agent,), value, context)
             cell.time(started)
 
     def _one_by_one(self, value: Any, message: "Message") -> None:

@@ -82,7 +82,7 @@ class Bus:
         self._sending = Sending(options, self._direct)
         self._publications = Publications(options.outbox_bytes)
         self._waiting = self._publications.waiting
-        self._topics: dict[str, tuple[bytes, bytes]] = {}
+        self._topics: dict[str | tuple[str, str], tuple[bytes, bytes]] = {}  # by topic, or topic and sender
         self._holders: set[Listener] = set()
         self._changing = asyncio.Lock()
         self._ended: BusError | None = None
@@ -216,11 +216,11 @@ class Bus:
     # --- topics ----------------------------------------------------------------------------------------------------
     def publish(self, topic: str, payload: Any, *, trace: str = "", sender: str = "") -> Receipt:
         """Publish now. The receipt may be awaited (until it is in the ring) or asked how far the message got."""
-        known = self._topics.get(topic)
+        known = self._topics.get((topic, sender) if sender else topic)
         if known is None:
-            known = self._new_topic(topic)
+            known = self._new_topic(topic, sender)
         topic_bytes, envelope = known
-        if trace or sender:
+        if trace:
             envelope = pack_envelope(PUBLISH, "", sender or self._carrier.id, 0, 0.0, trace, topic)
         flags, put = DATA, self._put
         if type(payload) in _OPAQUE:
@@ -241,15 +241,15 @@ class Bus:
         placed.add_done_callback(lambda future: already_placed(future, receipt))
         return receipt
 
-    def _new_topic(self, topic: str) -> tuple[bytes, bytes]:
+    def _new_topic(self, topic: str, sender: str) -> tuple[bytes, bytes]:
         """What goes with each message to a topic; after the end nothing does."""
         self._check()
         check_topic(topic)
         if len(self._topics) >= _TOPICS:
             self._topics.clear()
-        envelope = pack_envelope(PUBLISH, "", self._carrier.id, topic=topic)
-        self._topics[topic] = (topic.encode(), envelope)
-        return self._topics[topic]
+        known = topic.encode(), pack_envelope(PUBLISH, "", sender or self._carrier.id, topic=topic)
+        self._topics[(topic, sender) if sender else topic] = known
+        return known
 
     def publish_by(self, put: Publish) -> None:
         self._put = put

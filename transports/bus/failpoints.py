@@ -1,6 +1,7 @@
 """Points at which a fault test stops or kills this process, named in an environment variable of the test's child.
 
     THREE_MODE_BUS_FAILPOINT=join_hello_sent:kill
+    THREE_MODE_BUS_FAILPOINT=registry_telling:stop:3      the third time
 
 Without the variable, `reach` is one comparison. The points inside the ring are in the native part.
 """
@@ -9,11 +10,26 @@ import os
 import signal
 
 POINTS = ("join_connected", "join_hello_sent", "join_ready", "leave_bye_sent")
+REGISTRY_POINTS = ("registry_telling", "registry_told", "registry_welcomed")  # of the member that hosts it
 _SIGNALS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}
 
-_point, _, _action = os.environ.get("THREE_MODE_BUS_FAILPOINT", "").partition(":")
+ZMQ_WRITER_POINTS = ("zmq_numbered", "zmq_published", "zmq_ticked", "zmq_repaired")
+ZMQ_READER_POINTS = ("zmq_taken", "zmq_delivered", "zmq_acknowledged")
+ZMQ_ASK_POINTS = ("zmq_told", "zmq_direct_delivered")
+ZMQ_QUERY_POINTS = ("zmq_queried", "zmq_answered")
+_point, _action, _times = (os.environ.get("THREE_MODE_BUS_FAILPOINT", "") + "::").split(":")[:3]
+_left = int(_times or 1)
+
+
+def arm(point: str, action: str, times: int = 1) -> None:
+    """The same from within, from now on."""
+    global _point, _action, _left
+    _point, _action, _left = point, action, times
 
 
 def reach(point: str) -> None:
+    global _left
     if point == _point:
-        os.kill(os.getpid(), _SIGNALS[_action or "kill"])
+        _left -= 1
+        if not _left:
+            os.kill(os.getpid(), _SIGNALS[_action or "kill"])

@@ -17,6 +17,8 @@ from transports.bus.registry.wire import FDS_LIMIT, HEADER, MESSAGE_LIMIT
 _UCRED = struct.Struct("3i")
 _INT = array.array("i").itemsize
 QUEUE_BYTES = 16 * 1024 * 1024
+_READ_BYTES = 64 * 1024  # more would be mapped and unmapped by each read
+_READS = 256  # at a time: a flood from one peer must not starve the others
 
 
 def peer_credentials(sock: socket.socket) -> tuple[int, int]:
@@ -78,10 +80,10 @@ class Channel:
     def receive(self) -> Iterator[tuple[bytes, list[int]]]:
         """Messages and their descriptors, which the caller then owns. Raises EOFError at the end, BadFrame on garbage."""
         at_end = False
-        for _ in range(64):  # bounded: a flood from one peer must not starve the others
+        for _ in range(_READS):
             try:
                 data, ancillary, flags, _ = self.sock.recvmsg(
-                    256 * 1024, socket.CMSG_SPACE(FDS_LIMIT * _INT), socket.MSG_CMSG_CLOEXEC
+                    _READ_BYTES, socket.CMSG_SPACE(FDS_LIMIT * _INT), socket.MSG_CMSG_CLOEXEC
                 )
             except (BlockingIOError, InterruptedError):
                 break
@@ -100,6 +102,8 @@ class Channel:
                 break
             self._incoming += data
             yield from self._messages()
+            if len(data) < _READ_BYTES and not ancillary:
+                break  # there was no more; what carries descriptors ends a read early
         if at_end:
             raise EOFError
 

@@ -33,6 +33,10 @@ log = logging.getLogger("three_mode.bus")
 WITHIN = 5.0  # for what the registry is asked
 
 
+class _WentAway(JoinFailed):
+    """The registry ended while it was asked to let us in."""
+
+
 class Member(Protocol):
     """What membership needs of the carrier."""
 
@@ -85,14 +89,21 @@ class Membership:
 
     # --- joining ---------------------------------------------------------------------------------------------------
     async def join(self) -> None:
+        """A registry that dies meanwhile is followed by another: that one is asked then."""
         deadline = time.monotonic() + self._options.join_within
-        await self._connect(deadline, self._options.create)
+        while True:
+            try:
+                return await self._connect(deadline, self._options.create)
+            except _WentAway:
+                if time.monotonic() >= deadline:
+                    raise
+                await asyncio.sleep(0.01)
 
     async def _connect(self, deadline: float, create: bool) -> None:
         line = await self._door.enter(create, deadline, self._serve)
         reach("join_connected")
-        client = RegistryClient(line, self._message, self._ended)
         self._ready = self._loop.create_future()
+        client = RegistryClient(line, self._message, self._ended)
         directory, me = self._member.directory, self._member.id
         again = bool(me)
         shards = self._member.shard_fds() if again else []
@@ -111,7 +122,8 @@ class Membership:
             reliable=self._reliable,
             shards=len(shards) // 2,
         )
-        client.send(hello, [*self._member.hello_fds(), *shards])
+        if not client.closed:  # else the reason is in `_ready`
+            client.send(hello, [*self._member.hello_fds(), *shards])
         reach("join_hello_sent")
         self._client = client
         try:
@@ -145,7 +157,7 @@ class Membership:
         self._client = None
         self._up.clear()
         if self._ready is not None and not self._ready.done():
-            self._ready.set_exception(JoinFailed(f"the registry of {self._bus!r} went away: {reason}"))
+            self._ready.set_exception(_WentAway(f"the registry of {self._bus!r} went away: {reason}"))
             return
         if self._leaving:
             return
@@ -213,8 +225,8 @@ class Membership:
             case wire.Shard() if len(fds) == 2:
                 self._member.add_shard(*fds)
                 return fds
-            case wire.Writer() if len(fds) == 1:
-                self._member.read_ring(message.member, message.uid, message.fresh, fds[0])
+            case wire.Writers() if len(fds) == len(message.rings):
+                self._read_rings(message, fds)
             case wire.Linked() if len(fds) == 4:
                 self._member.read_pair(message.member, message.uid, fds)
                 return fds[2:]
@@ -237,7 +249,10 @@ class Membership:
 
     def _welcome(self, message: wire.Welcome, fds: list[int]) -> None:
         self._slot, self._host = message.slot, message.host or message.id
-        self._member.welcomed(message.id, message.slot, fds)
+        known = len(self._member.shard_fds()) if self._member.id else len(fds)
+        self._member.welcomed(message.id, message.slot, fds[:known])
+        for bell, event in zip(fds[known::2], fds[known + 1 :: 2], strict=True):
+            self._member.add_shard(bell, event)  # made while we had no registry
         if self._server is not None and not self._server.state.host:
             self._server.state.host = message.id
 
@@ -259,6 +274,14 @@ class Membership:
         for member, endpoints in message.endpoints.items():
             self._member.connect(member, endpoints)
         self._member.changed(changes)
+
+    def _read_rings(self, message: wire.Writers, fds: Sequence[int]) -> None:
+        """One that is broken keeps nobody from the others."""
+        for (member, uid), fd in zip(message.rings, fds, strict=True):
+            try:
+                self._member.read_ring(member, uid, message.fresh, fd)
+            except BusError as error:
+                self._member.failed(f"ring of member {member}", error)
 
     def _complete(self) -> None:
         """The snapshot is complete."""

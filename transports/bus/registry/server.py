@@ -16,12 +16,14 @@ from transports.bus.errors import BusError
 from transports.bus.events import MemberInfo
 from transports.bus.registry import wire
 from transports.bus.registry.channel import Channel, peer_credentials
+from transports.bus.registry.pace import Pace
 from transports.bus.registry.state import RegistryState, Seat, Shards
 
 log = logging.getLogger("three_mode.bus.registry")
 HELLO_WITHIN = 5.0  # a connection that says nothing for so long is dropped
 GRACE = 1.0  # how long members known to a registry that died have to come back
 CONNECTIONS = 2048
+ACCEPTS = 64  # connections taken in one turn, between messages of those who are in
 
 
 class RegistryServer:
@@ -33,6 +35,7 @@ class RegistryServer:
         self._broken: list[tuple[Seat, str]] = []
         self._deferred: list[tuple[Seat, wire.Hello, list[int]]] = []
         self._grace_until = 0.0
+        self._pace = Pace()
         self._stopping = False
         self.dropped = 0  # connections ended for garbage, silence or another user's process
         self.state = RegistryState(bus, carrier, layout, shards, self._send)
@@ -74,8 +77,13 @@ class RegistryServer:
                         self._accept()
                     elif isinstance(key.data, Seat):
                         self._serve(key.data, events)
-                self._tick(time.monotonic())
-                self.state.flush()
+                now = time.monotonic()
+                self._tick(now)
+                if self.state.untold and (stopping or not self._pace.wait(now)):
+                    self.state.tell()
+                    self._pace.told(now, time.monotonic(), self.state.members)
+                else:
+                    self.state.answer()
                 self._drop_broken()
         except Exception:
             log.exception("the registry stopped")
@@ -86,6 +94,9 @@ class RegistryServer:
             selector.close()
 
     def _patience(self) -> float | None:
+        """How long to wait for messages before there is something else to do."""
+        if self.state.untold:
+            return self._pace.wait(time.monotonic())
         if self._grace_until:
             return 0.05
         return 1.0 if self._silent else None
@@ -97,19 +108,26 @@ class RegistryServer:
             deferred, self._deferred = self._deferred, []
             for seat, hello, fds in deferred:
                 self._handle(seat, hello, fds)
-        for seat, since in list(self._silent.items()):
-            if now - since > HELLO_WITHIN:
-                self._drop(seat, "it did not say Hello")
+        while self._silent:
+            seat, since = next(iter(self._silent.items()))  # the oldest
+            if now - since <= HELLO_WITHIN:
+                break
+            self._drop(seat, "it did not say Hello")
 
     def _accept(self) -> None:
+        for _ in range(ACCEPTS):
+            if not self._accept_one():
+                return
+
+    def _accept_one(self) -> bool:
         try:
             sock, _ = self._listener.accept()
         except (BlockingIOError, InterruptedError, ConnectionError):
-            return
+            return False
         except OSError as error:  # out of descriptors: the next one may fit again
             log.warning("the registry cannot accept a member: %s", error)
             time.sleep(0.01)
-            return
+            return False
         _, uid = peer_credentials(sock)
         if uid not in (os.getuid(), 0) or len(self._channels) >= CONNECTIONS:
             self.dropped += 1
@@ -117,11 +135,12 @@ class RegistryServer:
                 "the registry refused a connection of user %d (%d are open)", uid, len(self._channels)
             )
             sock.close()
-            return
+            return True
         seat = Seat()
         self._channels[seat] = Channel(sock)
         self._silent[seat] = time.monotonic()
         self._selector.register(sock, selectors.EVENT_READ, seat)
+        return True
 
     def _serve(self, seat: Seat, events: int) -> None:
         channel = self._channels.get(seat)
@@ -166,7 +185,7 @@ class RegistryServer:
         try:
             self.state.handle(seat, message, fds)
         except BusError as error:
-            self.state.flush()
+            self.state.answer()
             self._drop(seat, f"it sent what it must not: {error}")
 
     def _send(self, seat: Seat, data: bytes, fds: Sequence[int]) -> None:
@@ -186,7 +205,7 @@ class RegistryServer:
             broken, self._broken = self._broken, []
             for seat, reason in broken:
                 self._drop(seat, reason, garbage=False)
-            self.state.flush()
+            self.state.answer()
 
     def _drop(self, seat: Seat, reason: str, garbage: bool = True) -> None:
         channel = self._channels.pop(seat, None)

@@ -1,8 +1,8 @@
 """The registry's rules, without sockets: what a message does, and who is told.
 
-Changes of the directory are gathered while a batch of messages is handled and told to everybody once (`flush`); only
-then do answers go out. So whoever was answered `Done` knows that all who ask later see what he did, and 512 joins in a
-burst cost a few messages each instead of 512.
+Changes of the directory are gathered and told to everybody at once (`tell`); who waits for one of them is answered only
+then. So whoever was answered `Done` knows that all who ask later see what he did, and 512 joins in a burst cost a few
+messages each instead of 512. What changes nothing is answered without waiting for that (`answer`).
 """
 
 import os
@@ -14,12 +14,13 @@ from typing import Protocol
 from transports.bus.directory import Directory
 from transports.bus.errors import BadAddress, NameTaken, NoSuchName, PeerLost, VersionMismatch
 from transports.bus.events import MemberInfo
+from transports.bus.failpoints import reach
 from transports.bus.registry import wire
+from transports.bus.registry.pending import Pending, snapshot
 from transports.bus.topics import check_name, check_pattern
 
 SLOTS = 1024
 SHARD = 64
-NAMES_A_MESSAGE = 4096
 
 
 class Shards(Protocol):
@@ -57,11 +58,23 @@ class Seat:
     ring: tuple[int, int] | None = None  # uid, fd
     segments: dict[int, int] = field(default_factory=dict)  # uid -> fd
     reliable: bool = False
+    returning: bool = False  # it was on the bus before the registry moved
+    welcome: bool = False  # it has been told who is here, and is told of changes
 
     def close(self) -> None:
         for fd in (*self.fds, *([self.ring[1]] if self.ring else ()), *self.segments.values()):
             os.close(fd)
         self.fds, self.ring, self.segments = [], None, {}
+
+
+@dataclass(slots=True)
+class Answer:
+    """What is to be said to one member; `told`: only after all changes until now have been told."""
+
+    seat: Seat
+    message: wire.FromRegistry
+    fds: Sequence[int]
+    told: bool
 
 
 @dataclass(slots=True)
@@ -89,9 +102,12 @@ class RegistryState:
         self._expected: dict[str, MemberInfo] = {}  # known from before, not yet back
         self._gates: dict[int, GateWait] = {}
         self._gate_token = 0
-        self._answers: list[tuple[Seat, wire.FromRegistry, list[int]]] = []
+        self._pending = Pending()
+        self._joining: list[Seat] = []  # said Hello, not yet welcome
+        self._rings: dict[str, Seat] = {}  # members whose new broadcast ring nobody has been told of
+        self._answers: list[Answer] = []
+        self._shards_told = 0
         self._handed: list[int] = []  # descriptors that are only passed on: closed once that is done
-        self._reset_changes()
 
     # --- before anybody joins: what is known from a registry that died ----------------------------------------------
     def expect(self, known: Sequence[MemberInfo]) -> None:
@@ -105,9 +121,8 @@ class RegistryState:
         for info in self._expected.values():
             self._slots.pop(info.slot, None)
             self._shards.free(info.slot)
-            self._lost.append((info.id, "it did not come back after the registry moved"))
+            self._pending.lost(info.id, "it did not come back after the registry moved")
         self._expected.clear()
-        self.flush()
 
     @property
     def members(self) -> int:
@@ -128,8 +143,9 @@ class RegistryState:
                 case wire.Register():
                     self._register(seat, info, message)
                 case wire.Unregister():
-                    self._remove_names(info.id, message.names)
-                    self._done(seat, message.token)
+                    self.directory.remove_names(info.id, message.names)
+                    self._pending.removed(info.id, message.names)
+                    self._done(seat, message.token, told=True)
                 case wire.Subscribed():
                     self._subscribed(seat, info, message)
                 case wire.RingMade() if len(fds) == 1:
@@ -139,7 +155,7 @@ class RegistryState:
                 case wire.Unlink():
                     other = self._seats.get(message.to)
                     if other is not None:
-                        self._answers.append((other, wire.Unlinked(info.id, message.uid), []))
+                        self._say(other, wire.Unlinked(info.id, message.uid))
                 case wire.SegmentMade() if len(fds) == 1:
                     kept = fds
                     old = seat.segments.pop(message.uid, None)
@@ -157,9 +173,9 @@ class RegistryState:
                 case wire.Evict():
                     other = self._seats.get(message.member)
                     if other is not None:
-                        self._answers.append((other, wire.Evicted(info.id, message.held), []))
-                case wire.Sync():
-                    self._done(seat, message.token)
+                        self._say(other, wire.Evicted(info.id, message.held))
+                case wire.Sync():  # whose answer says: you have the rings of all who published before you asked
+                    self._done(seat, message.token, told=bool(self._rings))
                 case wire.Bye():
                     self.gone(seat, "left")
                 case _:
@@ -171,7 +187,8 @@ class RegistryState:
 
     def gone(self, seat: Seat, reason: str) -> None:
         """The connection of a member closed, or it said Bye."""
-        if seat.info is not None and self._answers:
+        own = {*seat.fds, *([seat.ring[1]] if seat.ring else ()), *seat.segments.values()}
+        if seat in self._rings.values() or any(not own.isdisjoint(answer.fds) for answer in self._answers):
             self.flush()  # its ring may be on the way to those who read it: what it published before is not lost
         info, seat.info = seat.info, None
         if info is None or self._seats.get(info.id) is not seat:
@@ -181,76 +198,97 @@ class RegistryState:
         self._slots.pop(info.slot, None)
         self._shards.free(info.slot)
         self.directory.leave(info.id, reason)
-        self._forget_pending(info.id)
-        self._lost.append((info.id, reason))
+        self._pending.lost(info.id, reason)
+        if not seat.welcome:
+            self._joining.remove(seat)
         for token, wait in list(self._gates.items()):
             wait.missing.discard(seat)
             if wait.seat is seat:
                 del self._gates[token]
             else:
                 self._gate_done(token)
-        self._answers = [answer for answer in self._answers if answer[0] is not seat]
-        self._withdraw({*seat.fds, *([seat.ring[1]] if seat.ring else ()), *seat.segments.values()}, info.id)
+        self._answers = [answer for answer in self._answers if answer.seat is not seat]
+        self._withdraw(own, info.id)
         seat.close()
 
     # --- what goes out ----------------------------------------------------------------------------------------------
+    @property
+    def untold(self) -> bool:
+        """Whether there is anything that everybody is to be told."""
+        return bool(self._pending or self._joining or self._rings)
+
+    def answer(self) -> None:
+        """Say what need not wait until everybody has been told of the changes."""
+        if not self._answers:
+            return
+        now = [answer for answer in self._answers if not answer.told]
+        self._answers = [answer for answer in self._answers if answer.told]
+        for answer in now:
+            self._send(answer.seat, wire.pack(answer.message, len(answer.fds)), answer.fds)
+        if not self._answers and self._handed:
+            handed, self._handed = self._handed, []
+            for fd in handed:
+                os.close(fd)
+
+    def tell(self) -> None:
+        """Tell everybody what changed, those who are new all there is, and then answer those who waited for that."""
+        here = [seat for seat in self._seats.values() if seat.welcome]
+        pending, self._pending = self._pending, Pending()
+        news, fds = self._new_shards()  # before anybody is known who sleeps there
+        for changes in pending.messages():
+            news += wire.pack(changes)
+            if len(news) >= wire.MESSAGE_LIMIT:
+                self._send_all(here, news, fds)
+                news, fds = b"", []
+        self._send_all(here, news, fds)
+        self._hand_over_rings(here)
+        reach("registry_told")
+        self._welcome()
+        for answer in self._answers:
+            answer.told = False
+        self.answer()
+
+    def _send_all(self, seats: Sequence[Seat], data: bytes, fds: Sequence[int]) -> None:
+        if data:
+            for number, seat in enumerate(seats):
+                if number == 1:
+                    reach("registry_telling")
+                self._send(seat, data, fds)
+
+    def _new_shards(self) -> tuple[bytes, list[int]]:
+        """Bells that nobody has been told of; who is new gets all of them with its welcome."""
+        shards = self._shards.fds()
+        numbers = range(self._shards_told, len(shards))
+        self._shards_told = len(shards)
+        data = b"".join(wire.pack(wire.Shard(number), 2) for number in numbers)
+        return data, [fd for number in numbers for fd in shards[number]]
+
     def flush(self) -> None:
-        """Tell everybody what changed, then answer."""
-        if self._lost or self._joined or self._added or self._removed or self._patterns:
-            endpoints = {
-                info.id: self._seats[info.id].endpoints for info in self._joined if info.id in self._seats
-            }
-            for changes in self._chunks(endpoints):
-                data = wire.pack(changes)
-                for seat in list(self._seats.values()):
-                    self._send(seat, data, ())
-            self._reset_changes()
-        answers, self._answers = self._answers, []
-        for seat, message, fds in answers:
-            self._send(seat, wire.pack(message, len(fds)), fds)
-        handed, self._handed = self._handed, []
-        for fd in handed:
-            os.close(fd)
-
-    def _chunks(self, endpoints: dict[str, dict[str, str]]) -> Iterator[wire.Changes]:
-        """The changes, in messages of bounded size."""
-        yield wire.Changes(
-            lost=tuple(self._lost),
-            joined=tuple(self._joined),
-            removed={member: tuple(names) for member, names in self._removed.items()},
-            patterns=self._patterns,
-            endpoints=endpoints,
-        )
-        for member, names in self._added.items():
-            for start in range(0, len(names), NAMES_A_MESSAGE):
-                yield wire.Changes(added={member: tuple(names[start : start + NAMES_A_MESSAGE])})
-
-    def _reset_changes(self) -> None:
-        self._lost: list[tuple[str, str]] = []
-        self._joined: list[MemberInfo] = []
-        self._added: dict[str, list[str]] = {}
-        self._removed: dict[str, list[str]] = {}
-        self._patterns: dict[str, dict[str, int]] = {}
-
-    def _forget_pending(self, member: str) -> None:
-        self._joined = [info for info in self._joined if info.id != member]
-        for pending in (self._added, self._removed, self._patterns):
-            pending.pop(member, None)
+        """All of it, now."""
+        if self.untold:
+            self.tell()
+        self.answer()
 
     def _withdraw(self, fds: set[int], member: str) -> None:
         """These descriptors are about to be closed: whoever was to get one is refused."""
-        for place, (seat, message, carried) in enumerate(self._answers):
-            if fds.isdisjoint(carried):
+        for place, answer in enumerate(self._answers):
+            if fds.isdisjoint(answer.fds):
                 continue
-            token = message.token if isinstance(message, wire.Done) else 0
+            token = answer.message.token if isinstance(answer.message, wire.Done) else 0
             refusal = wire.Refused(token, PeerLost.code, f"member {member} has just gone", member)
-            self._answers[place] = (seat, refusal, [])
+            self._answers[place] = Answer(answer.seat, refusal, (), answer.told)
 
-    def _done(self, seat: Seat, token: int, fds: Sequence[int] = ()) -> None:
-        self._answers.append((seat, wire.Done(token), list(fds)))
+    def _say(
+        self, seat: Seat, message: wire.FromRegistry, fds: Sequence[int] = (), told: bool = False
+    ) -> None:
+        """`told`: after what is untold now. Who is not welcome yet hears everything else first."""
+        self._answers.append(Answer(seat, message, fds, not seat.welcome or (told and self.untold)))
+
+    def _done(self, seat: Seat, token: int, fds: Sequence[int] = (), told: bool = False) -> None:
+        self._say(seat, wire.Done(token), list(fds), told)
 
     def _refuse(self, seat: Seat, token: int, code: str, text: str, member: str = "") -> None:
-        self._answers.append((seat, wire.Refused(token, code, text, member), []))
+        self._say(seat, wire.Refused(token, code, text, member))
 
     # --- each message -----------------------------------------------------------------------------------------------
     def _hello(self, seat: Seat, hello: wire.Hello, fds: list[int]) -> list[int]:
@@ -265,7 +303,8 @@ class RegistryState:
             raise BadAddress(f"Hello comes with {wanted} file descriptors and two a shard")
         slot, id_ = hello.slot, hello.id
         if id_ and id_ not in self._seats and 0 <= slot < SLOTS and self._slots.get(slot, id_) == id_:
-            self._shards.adopt(fds[wanted:])  # back after the registry moved
+            seat.returning = True
+            self._shards.adopt(fds[wanted:])
         else:
             id_, slot = (
                 "@" + secrets.token_hex(4),
@@ -279,15 +318,11 @@ class RegistryState:
         seat.fds, seat.reliable, seat.endpoints = fds[:wanted], hello.reliable, hello.endpoints
         seat.info = MemberInfo(id_, hello.label, hello.pid, slot)
         self._slots[slot] = id_
-        known = len(self._shards.fds())
         self._shards.ensure(slot // SHARD + 1)
-        for number, pair in list(enumerate(self._shards.fds()))[known:]:
-            for other in self._seats.values():
-                self._answers.append((other, wire.Shard(number), list(pair)))
         self._seats[id_] = seat
-        self._welcome(seat, seat.info)
+        self._joining.append(seat)
         self.directory.join(seat.info)
-        self._joined.append(seat.info)
+        self._pending.joined(seat.info, seat.endpoints)
         self._add_names(id_, [name for name in hello.names if self.directory.owner(name) in (None, id_)])
         self._set_patterns(id_, hello.patterns)
         return seat.fds
@@ -305,41 +340,41 @@ class RegistryState:
             )
         return None
 
-    def _welcome(self, seat: Seat, info: MemberInfo) -> None:
-        """The snapshot, sent before anything else: shards, directory, rings, gates."""
+    def _welcome(self) -> None:
+        """Shards, directory, rings and gates for all who have joined since the last time: put together once."""
+        joining, self._joining = self._joining, []
+        if not joining:
+            return
         shards = [fd for pair in self._shards.fds() for fd in pair]
-        self._send(
-            seat,
-            wire.pack(wire.Welcome(info.id, info.slot, self.host, len(shards) // 2), len(shards)),
-            shards,
-        )
-        everyone = [other for other in self._seats.values() if other.info is not None and other is not seat]
-        infos = tuple(other.info for other in everyone if other.info is not None)
-        self._send(
-            seat,
-            wire.pack(
-                wire.Changes(
-                    joined=infos,
-                    patterns={i.id: self.directory.patterns(i.id) for i in infos},
-                    endpoints={o.info.id: o.endpoints for o in everyone if o.info is not None},
-                )
-            ),
-            (),
-        )
-        for other in infos:
-            names = self.directory.owned(other.id)
-            for start in range(0, len(names), NAMES_A_MESSAGE):
-                part = wire.Changes(added={other.id: names[start : start + NAMES_A_MESSAGE]})
-                self._send(seat, wire.pack(part), ())
-        for member in everyone:
-            assert member.info is not None
-            if member.ring is not None:
-                uid, fd = member.ring
-                self._send(seat, wire.pack(wire.Writer(member.info.id, uid, fresh=False), 1), [fd])
-            if member.reliable:
-                page = member.fds[:1]
-                self._send(seat, wire.pack(wire.GateWanted(0, member.info.id), len(page)), page)
-        self._answers.append((seat, wire.Ready(), []))  # once everybody has been told of this member
+        everyone = [(seat.info, seat) for seat in self._seats.values() if seat.info is not None]
+        members = [(info, seat.endpoints) for info, seat in everyone]
+        directory = b"".join(wire.pack(part) for part in snapshot(self.directory, members))
+        rings = [(info.id, *seat.ring) for info, seat in everyone if seat.ring is not None]
+        known, fresh = list(_of_rings(rings, fresh=False)), list(_of_rings(rings, fresh=True))
+        for seat in joining:
+            assert seat.info is not None
+            seat.welcome = True
+            welcome = wire.Welcome(seat.info.id, seat.info.slot, self.host, len(shards) // 2)
+            self._send(seat, wire.pack(welcome, len(shards)) + directory, shards)
+            # A ring that a returning member does not know was made while it had no registry: it missed nothing of it.
+            for data, fds in fresh if seat.returning else known:
+                self._send(seat, data, fds)
+            for info, other in everyone:
+                if other.reliable and other is not seat:
+                    page = other.fds[:1]
+                    self._send(seat, wire.pack(wire.GateWanted(0, info.id), len(page)), page)
+            self._send(seat, wire.pack(wire.Ready()), ())
+            reach("registry_welcomed")
+
+    def _hand_over_rings(self, here: Sequence[Seat]) -> None:
+        """The broadcast rings that are new."""
+        made, self._rings = self._rings, {}
+        if not made:
+            return
+        rings = [(member, *seat.ring) for member, seat in made.items() if seat.ring is not None]
+        letters = list(_of_rings(rings, fresh=True))
+        for data, fds in letters:
+            self._send_all(here, data, fds)
 
     def _register(self, seat: Seat, info: MemberInfo, message: wire.Register) -> None:
         try:
@@ -355,28 +390,19 @@ class RegistryState:
             )
             return self._refuse(seat, message.token, NameTaken.code, text, taken[1])
         self._add_names(info.id, message.names)
-        return self._done(seat, message.token)
+        return self._done(seat, message.token, told=True)
 
     def _add_names(self, member: str, names: Sequence[str]) -> None:
-        self.directory.add_names(member, names)
-        self._added.setdefault(member, []).extend(names)
-        if member in self._removed:
-            again = set(names)
-            self._removed[member] = [name for name in self._removed[member] if name not in again]
-
-    def _remove_names(self, member: str, names: Sequence[str]) -> None:
-        self.directory.remove_names(member, names)
-        self._removed.setdefault(member, []).extend(names)
-        if member in self._added:
-            gone = set(names)
-            self._added[member] = [name for name in self._added[member] if name not in gone]
+        if names:
+            self.directory.add_names(member, names)
+            self._pending.added(member, names)
 
     def _set_patterns(self, member: str, patterns: dict[str, int]) -> None:
         for pattern in patterns:
             check_pattern(pattern)
         if patterns:
             self.directory.set_patterns(member, patterns)
-            self._patterns.setdefault(member, {}).update(patterns)
+            self._pending.patterns(member, patterns)
 
     def _subscribed(self, seat: Seat, info: MemberInfo, message: wire.Subscribed) -> None:
         self._set_patterns(info.id, message.patterns)
@@ -384,16 +410,16 @@ class RegistryState:
             seat.reliable = False
             for other in self._seats.values():
                 if other is not seat:
-                    self._answers.append((other, wire.GateLifted(info.id), []))
+                    self._say(other, wire.GateLifted(info.id))
         if not message.reliable or seat.reliable:
-            return self._done(seat, message.token)
+            return self._done(seat, message.token, told=True)
         seat.reliable = True
         self._gate_token += 1
         others = {other for other in self._seats.values() if other is not seat}
         self._gates[self._gate_token] = GateWait(seat, message.token, others)
         page = seat.fds[:1]
         for other in others:
-            self._answers.append((other, wire.GateWanted(self._gate_token, info.id), page))
+            self._say(other, wire.GateWanted(self._gate_token, info.id), page)
         return self._gate_done(self._gate_token)
 
     def _gated(self, seat: Seat, token: int) -> None:
@@ -406,16 +432,13 @@ class RegistryState:
         wait = self._gates.get(token)
         if wait is not None and not wait.missing:
             del self._gates[token]
-            self._done(wait.seat, wait.token)
+            self._done(wait.seat, wait.token, told=True)
 
     def _ring_made(self, seat: Seat, info: MemberInfo, message: wire.RingMade, fds: list[int]) -> list[int]:
         if seat.ring is not None:
-            self._withdraw({seat.ring[1]}, info.id)
             os.close(seat.ring[1])
         seat.ring = (message.uid, fds[0])
-        for other in self._seats.values():
-            if other is not seat:
-                self._answers.append((other, wire.Writer(info.id, message.uid, fresh=True), fds))
+        self._rings[info.id] = seat
         return fds
 
     def _link(self, seat: Seat, info: MemberInfo, message: wire.LinkTo, fds: list[int]) -> list[int]:
@@ -426,7 +449,7 @@ class RegistryState:
             )
             return []
         self._handed.append(fds[0])
-        self._answers.append((other, wire.Linked(info.id, message.uid), [fds[0], *seat.fds]))
+        self._say(other, wire.Linked(info.id, message.uid), [fds[0], *seat.fds])
         self._done(seat, message.token, other.fds)
         return fds
 
@@ -442,3 +465,12 @@ class RegistryState:
                 seat, message.token, NoSuchName.code, f"member {message.owner} has no such segment"
             )
         return self._done(seat, message.token, [fd])
+
+
+def _of_rings(rings: Sequence[tuple[str, int, int]], fresh: bool) -> Iterator[tuple[bytes, list[int]]]:
+    """Rings (member, uid, descriptor), in messages with as many descriptors as one may carry."""
+    for start in range(0, len(rings), wire.FDS_LIMIT):
+        part = rings[start : start + wire.FDS_LIMIT]
+        message = wire.Writers(tuple((member, uid) for member, uid, _ in part), fresh)
+        fds = [fd for _, _, fd in part]
+        yield wire.pack(message, len(fds)), fds

@@ -5,13 +5,14 @@ travel beside the bytes as SCM_RIGHTS. Requests carry a token that `Done` or `Re
 """
 
 import struct
+from collections.abc import Iterator
 
 import msgspec
 
 from transports.bus.errors import BadFrame
 from transports.bus.events import MemberInfo
 
-PROTOCOL = 1
+PROTOCOL = 2
 HEADER = struct.Struct("<IB")
 MESSAGE_LIMIT = 4 * 1024 * 1024
 FDS_LIMIT = 64
@@ -149,12 +150,11 @@ class Shard(_Message):
     number: int
 
 
-class Writer(_Message):
-    """fds: the broadcast ring of `member`."""
+class Writers(_Message):
+    """fds: the broadcast ring of each of these members (and its uid)."""
 
-    member: str
-    uid: int
-    fresh: bool  # made just now: read it from its first record
+    rings: tuple[tuple[str, int], ...]
+    fresh: bool  # made just now: read them from their first record
 
 
 class Linked(_Message):
@@ -207,7 +207,7 @@ FromRegistry = (
     | Changes
     | Ready
     | Shard
-    | Writer
+    | Writers
     | Linked
     | Unlinked
     | GateWanted
@@ -227,6 +227,18 @@ def pack(message: FromMember | FromRegistry, fds: int = 0) -> bytes:
     if len(body) > MESSAGE_LIMIT:
         raise ValueError(f"a registry message of {len(body)} bytes: the limit is {MESSAGE_LIMIT}")
     return HEADER.pack(len(body), fds) + body
+
+
+def bodies(packed: bytes) -> Iterator[bytes]:
+    """The bodies of messages that came in one piece."""
+    while packed:
+        if len(packed) < HEADER.size:
+            raise BadFrame("half a header")
+        end = HEADER.size + HEADER.unpack_from(packed)[0]
+        if len(packed) < end:
+            raise BadFrame("half a message")
+        yield packed[HEADER.size : end]
+        packed = packed[end:]
 
 
 def from_member(body: bytes) -> FromMember:

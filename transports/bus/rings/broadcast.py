@@ -88,6 +88,10 @@ class Broadcast:
         if self._gates and self._leases.full(len(body)):
             return 0
         segment = self._pool.take(len(body))
+        while segment is None and self._leases.out and not self._gates:
+            # Nobody is waited for, so the oldest makes room; whoever has not read it yet is told a gap.
+            reclaim(self._leases, self._leases.out[0].number, self._pool)
+            segment = self._pool.take(len(body))
         if segment is None:
             return 0
         reference = refer(self._leases, segment, body)

@@ -21,6 +21,7 @@ from transports.bus.carrier import Peer, ReaderStatus, Sink
 from transports.bus.directory import Directory
 from transports.bus.errors import BadFrame, Closed, DeadlineExceeded, PeerLost
 from transports.bus.events import MemberInfo
+from transports.bus.failpoints import reach
 from transports.bus.holding import Holding
 from transports.bus.messages import Message
 from transports.bus.options import BusOptions
@@ -45,6 +46,18 @@ _WANT_AGAIN = 0.005
 _TICK_AFTER = 0.02  # after the last message: how a reader learns that the last ones were dropped
 _LAST_WORDS = 0.05  # of a dead member, still in the pipes
 _WITHIN = 5.0
+_COUNTED = (
+    "sent",
+    "received",
+    "received_bytes",
+    "repaired",
+    "garbage",
+    "held_up",
+    "evictions",
+    "wakes",
+    "lost",
+    "gaps",
+)
 _EARLY = 1024  # messages of members that the directory does not know yet
 
 
@@ -97,9 +110,7 @@ class ZmqCarrier:
         self._batch: list[Any] = []
         self._flushing = False
         self._membership = Membership(bus, options, self, door)
-        self._counts = dict.fromkeys(
-            ("sent", "received", "received_bytes", "repaired", "garbage", "held_up", "evictions", "wakes"), 0
-        )
+        self._counts = dict.fromkeys(_COUNTED, 0)
 
     # --- life --------------------------------------------------------------------------------------------------------
     async def start(self) -> None:
@@ -196,10 +207,16 @@ class ZmqCarrier:
         if peer is not None and peer.inbound is not None:
             self._nothing_more_from(peer, peer.inbound)
             self._deliver_batch()
+            self._remember(peer.inbound)
             if peer.inbound.newest or self._listening:
                 self._sink.writer_gone(peer)
         self._sink.directory_changed(self.directory.leave(member, reason))
         self._sink.publishable()
+
+    def _remember(self, inbound: Inbound[Published]) -> None:
+        """What was lost stays counted when its writer is no longer listened to."""
+        self._counts["lost"] += inbound.lost
+        self._counts["gaps"] += inbound.gap_count
 
     def _nothing_more_from(self, peer: ZmqPeer, inbound: Inbound[Published]) -> None:
         """Its repairs will never come."""
@@ -247,7 +264,9 @@ class ZmqCarrier:
         seq = self._seq
         published = Published(seq, flags, topic, envelope, body)
         self._history.add(published)
+        reach("zmq_numbered")
         self._sockets.publish([topic, wire.pack(wire.Broadcast(self.id, seq, flags)), envelope, body])
+        reach("zmq_published")
         if self._tick is None:
             self._tick = self._loop.call_later(_TICK_AFTER, self._tick_now, seq)
         if self._listening:
@@ -263,6 +282,7 @@ class ZmqCarrier:
     def _tick_now(self, seq: int) -> None:
         self._tick = None
         self._sockets.publish([b"\0", wire.pack(wire.Tick(self.id, self._seq, 0))])
+        reach("zmq_ticked")
         if seq != self._seq:
             self._tick = self._loop.call_later(_TICK_AFTER, self._tick_now, self._seq)
 
@@ -316,6 +336,7 @@ class ZmqCarrier:
     def _take(self, peer: ZmqPeer, inbound: Inbound[Published], item: Published) -> None:
         was_missing = inbound.missing() is not None
         self._hand_over(peer, inbound.take(item.seq, item))
+        reach("zmq_taken")
         if not was_missing:
             self._want_missing(peer, inbound)
 
@@ -355,11 +376,13 @@ class ZmqCarrier:
         batch, self._batch = self._batch, []
         if batch and not self._closed:
             self._sink.delivery.deliver(batch)
+            reach("zmq_delivered")
         for peer in self._peers.values():
             if peer.inbound is not None and (peer.queries or self._reliable):
                 self._answer_queries(peer)
                 if self._reliable:
                     self._tell(peer, wire.Ack(self.id, peer.inbound.next - 1))
+                    reach("zmq_acknowledged")
 
     def _answer_queries(self, peer: ZmqPeer) -> None:
         waiting, peer.queries = peer.queries, []
@@ -369,6 +392,7 @@ class ZmqCarrier:
                 peer.queries.append((seq, token))
             else:
                 self._tell(peer, wire.Answer(self.id, token, verdict))
+                reach("zmq_answered")
 
     def _gone(self, peer: ZmqPeer, inbound: Inbound[Published], last: int) -> None:
         gap, ready = inbound.gone(last)
@@ -409,6 +433,7 @@ class ZmqCarrier:
                 self._counts["received"] += 1
                 self._batch_flush_before_direct()
                 self._sink.delivery.deliver([Message(head.flags, peer, 0, None, "", parts[1], parts[2])])
+                reach("zmq_direct_delivered")
             case wire.Probe():
                 self._sockets.publish([b"\0", wire.pack(wire.Tick(self.id, self._seq, head.token))])
             case wire.Want():
@@ -427,6 +452,7 @@ class ZmqCarrier:
                 if peer.id in self._gates:
                     self._gates[peer.id] = max(self._gates[peer.id], head.seq)
             case wire.Query():
+                reach("zmq_queried")
                 if peer.inbound is not None and head.seq < 2**63:
                     peer.inbound.heard_of(head.seq)
                     self._want_missing(peer, peer.inbound)
@@ -471,6 +497,7 @@ class ZmqCarrier:
             self._tell(peer, wire.Gone(self.id, oldest - 1))
         for item in items[: self._options.drain_records]:
             self._tell(peer, wire.Repair(self.id, item.seq, item.flags), item.topic, item.envelope, item.body)
+            reach("zmq_repaired")
 
     def _garbage(self, error: Exception) -> None:
         self._counts["garbage"] += 1
@@ -492,6 +519,7 @@ class ZmqCarrier:
         sent = member not in self._waiting and self._tell(peer, wire.Direct(self.id, flags), envelope, body)
         if sent:
             self._counts["sent"] += 1
+            reach("zmq_told")
         elif member not in self._waiting:
             self._waiting.add(member)
             self._loop.call_later(_RETRY_SEND, self._offer, member)
@@ -522,7 +550,9 @@ class ZmqCarrier:
         if not on:
             self._own.clear()
             for peer in self._peers.values():
-                peer.inbound = None
+                if peer.inbound is not None:
+                    self._remember(peer.inbound)
+                    peer.inbound = None
 
     def hold(self, on: bool) -> None:
         self._sockets.pause(on)
@@ -617,11 +647,11 @@ class ZmqCarrier:
         return {
             "published": self._seq,
             "pairs": len(self._sockets.told),
-            "lost": sum(one.lost for one in inbound),
-            "gaps": sum(one.gap_count for one in inbound),
             "missed_wakes": 0,
             "registry_dropped": self._membership.dropped,
             **self._counts,
+            "lost": self._counts["lost"] + sum(one.lost for one in inbound),
+            "gaps": self._counts["gaps"] + sum(one.gap_count for one in inbound),
         }
 
 

@@ -19,6 +19,7 @@ from transports.bus.errors import BadFrame, BusError, JoinFailed
 from transports.bus.events import MemberInfo
 from transports.bus.options import BusOptions, Curve
 from transports.bus.registry import wire
+from transports.bus.registry.pace import Pace
 from transports.bus.registry.server import GRACE
 from transports.bus.registry.state import RegistryState, Seat, Shards
 from transports.bus.zeromq.security import authenticate, check_endpoint
@@ -54,6 +55,7 @@ class RouterServer:
         self._gone: list[Seat] = []
         self._stopping = False
         self._grace_until = 0.0
+        self._pace = Pace()
         self.dropped = 0
         self.state = RegistryState(bus, carrier, layout, shards, self._send)
         self._thread = threading.Thread(target=self._run, name=f"bus-registry-{bus}", daemon=True)
@@ -75,7 +77,7 @@ class RouterServer:
         swept = 0.0
         try:
             while not self._stopping:
-                if self._socket.poll(int(1000 * _SWEEP) // 2):
+                if self._socket.poll(self._patience_ms()):
                     for _ in range(256):
                         try:
                             parts = self._socket.recv_multipart(zmq.NOBLOCK)
@@ -90,12 +92,21 @@ class RouterServer:
                 if self._grace_until and now >= self._grace_until:
                     self._grace_until = 0.0
                     self.state.forget_expected()
-                self.state.flush()
+                if self.state.untold and not self._pace.wait(now):
+                    self.state.tell()
+                    self._pace.told(now, time.monotonic(), self.state.members)
+                else:
+                    self.state.answer()
                 self._drop_gone()
+            self.state.flush()
         except Exception:
             log.exception("the registry stopped")
         finally:
             self._right.close()
+
+    def _patience_ms(self) -> int:
+        wait = self._pace.wait(time.monotonic()) if self.state.untold else _SWEEP / 2
+        return int(1000 * min(wait, _SWEEP / 2)) + (wait > 0)
 
     def _serve(self, parts: list[bytes]) -> None:
         identity = parts[0]
@@ -116,7 +127,7 @@ class RouterServer:
         except BusError as error:
             self.dropped += 1
             log.warning("the registry drops a member: it sent what it must not: %s", error)
-            self.state.flush()
+            self.state.answer()
             self.state.gone(seat, f"it sent what it must not: {error}")
             self._forget(seat)
 
@@ -140,7 +151,7 @@ class RouterServer:
                 if seat in self._identities:
                     self._forget(seat)
                     self.state.gone(seat, "its connection ended")
-            self.state.flush()
+            self.state.answer()
 
     def _forget(self, seat: Seat) -> None:
         identity = self._identities.pop(seat, None)
@@ -221,8 +232,8 @@ class DealerLine:
                 raw = self._socket.recv(zmq.NOBLOCK)
             except zmq.Again:
                 break
-            if raw != _PING:
-                yield raw[wire.HEADER.size :], []
+            for body in wire.bodies(raw):  # none in a ping
+                yield body, []
         if not self._closed and self._monitor.poll(0):
             parse_monitor_message(self._monitor.recv_multipart())
             raise EOFError
