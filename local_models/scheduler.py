@@ -316,7 +316,11 @@ class Scheduler:
             if self.limits.unified:
                 own = len(call.tokens) - max(length, share if leader else 0)
                 if not self._make_room(self._need(call, own), {best} if best is not None else set()):
-                    return
+                    if self._running:
+                        return
+                    # nobody will ever make room, and what was to be re-used is in the way itself
+                    best, length = None, 0
+                    self._make_room(self._need(call, len(call.tokens)), set())
             self._turns.take(call)
             there = max(length, share) if leader else length
             expected = call.spent + len(call.tokens) - there + min(call.room - call.written, EXPECTED)
