@@ -6,18 +6,19 @@ from benchmarks.harness import Benchmark, Context, Missing, Row
 from benchmarks.local_peers import first_tokens, rates
 from benchmarks.local_peers.random_models import model
 
-TOKENS, AGENTS = 20, 8
+TOKENS, AGENTS, ROUNDS = 20, 8, 2
 
 
 def run(context: Context) -> Iterator[Row | Missing]:
     path = model("random-200m-spm")
-    yield from rates.compared("200M", path, TOKENS, 1, context.progress, rates.letters)
+    rounds = context.rounds(ROUNDS, least=1)
+    yield from rates.compared("200M", path, TOKENS, rounds, context.progress, rates.letters)
     if not context.quick:
         yield from first_tokens.compared("200M, {}", path, AGENTS, 1, context.progress)
 
 
 BENCHMARK = Benchmark(
-    summary="the same of a 200M model, one round",
+    summary="the same of a 200M model, in few rounds",
     run=run,
     targets=rates.targets("200M"),
     notes=f"Answers of {TOKENS} tokens; 8 agents share the system prompt, since llama-server reads it for each of them. "

@@ -7,17 +7,19 @@ from benchmarks.local_peers import rates
 from benchmarks.local_peers.random_models import model
 from local_models.catalogue import TINY
 
-ROUNDS = 3
+CASES = (("tiny", TINY, 192, 5), ("30M", None, 48, 3))  # tokens, rounds
 
 
 def run(context: Context) -> Iterator[Row | Missing]:
-    for case, path, tokens in (("tiny", TINY, 192), ("30M", model("random-30m-spm"), 48)):
-        yield from rates.compared(case, path, tokens, context.rounds(ROUNDS, least=1), context.progress)
+    for case, path, tokens, rounds in CASES:
+        yield from rates.compared(
+            case, path or model("random-30m-spm"), tokens, context.rounds(rounds, least=1), context.progress
+        )
 
 
 BENCHMARK = Benchmark(
     summary="64 agents at once: tokens a second of all together",
     run=run,
-    targets=[target for case in ("tiny", "30M") for target in rates.targets(case)],
+    targets=[target for case, *_ in CASES for target in rates.targets(case)],
     notes=rates.NOTES,
 )

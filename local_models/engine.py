@@ -17,10 +17,11 @@ from typing import Any
 
 from local_models.batching import lay_out, score
 from local_models.errors import DeadlineExceeded, EngineFailed, LocalModelError, ModelClosed, Overloaded
-from local_models.llama import Context, Sampler, Weights
+from local_models.llama import Context, Floats, Sampler, Weights
 from local_models.pace import Pace
 from local_models.replies import Finish, Piece
-from local_models.scheduler import Call, Copy, Limits, QueueFull, Scheduler
+from local_models.scheduler import Call, Copy, Limits, QueueFull, Scheduler, Step
+from local_models.stretch import Stretch
 from local_models.text import Text
 from local_models.tickets import Item, Post, Ticket, Totals
 
@@ -270,6 +271,45 @@ class Engine:
         totals.steps += 1
         totals.decode_seconds += decoded - decoding
         totals.engine_seconds += time.perf_counter() - started - (decoded - decoding)
+        if code == 0 and not self._jobs and self._commands.empty():
+            self._go_on(step)
+
+    def _go_on(self, step: Step) -> None:
+        """Steps like this one for as long as they are sure to be, and nobody wants anything."""
+        most = self.scheduler.steady(step)
+        if not most:
+            return
+        started = time.perf_counter()
+        self._flush()
+        calls = [row.call for row in step.rows]
+        tickets = [self._tickets[call] for call in calls]
+        stretch = Stretch(self.weights, self.context, step.rows, tickets, most)
+        commands, until, count = self._commands, self._deadlines[0][0], stretch.count
+        decoding = 0.0
+        while not stretch.over and commands.empty() and time.monotonic() < until:
+            before = time.perf_counter()
+            code = self.context.decode(count)
+            taken = time.perf_counter() - before
+            decoding += taken
+            if code == 1:
+                break  # the next plan makes room
+            if code:
+                raise EngineFailed(f"llama_decode failed with {code}")
+            stretch.step(self._show)
+            self._pace.learn(count, (), taken)
+            self._flush()
+        self.scheduler.repeat(step, stretch.steps, stretch.written())
+        for at, ticket in enumerate(tickets):
+            end = stretch.ends.get(at)
+            how = end.how if end else "length" if calls[at].written >= calls[at].room else None
+            if isinstance(how, LocalModelError):
+                self._fail(ticket, how)
+            elif how is not None:
+                self._finish(ticket, how)
+        totals = self.totals
+        totals.steps += stretch.steps
+        totals.decode_seconds += decoding
+        totals.engine_seconds += time.perf_counter() - started - decoding
 
     def _write(self, sampled: list[Call], places: list[int]) -> None:
         """Samples a token for every call whose text has been computed to its end, and moves it on."""
@@ -296,26 +336,29 @@ class Engine:
                 self._finish(ticket, "stop")
                 continue
             write(call, token)
+            last = call.written >= call.room
             if ticket.quiet:  # nobody reads along: the text is made at the end
-                if call.written >= call.room:
-                    self._finish(ticket, "length")
-                continue
-            text = ticket.text.feed(self.weights.piece(token))
-            scores = (
-                (score(self.weights, token, logits[index], ticket.options.logprobs),)
-                if ticket.options.logprobs >= 0
-                else ()
-            )
-            stopped = ticket.text.stopped
-            over = stopped or call.written >= call.room
-            if ticket.pieces and not over:
-                self._emit(ticket, Piece(text=text, tokens=(token,), scores=scores))
+                finish: Finish | None = "length" if last else None
             else:
-                ticket.kept_text.append(text)
-                ticket.kept_tokens.append(token)
-                ticket.kept_scores += scores
-            if over:
-                self._finish(ticket, "stop" if stopped else "length")
+                finish = self._show(ticket, token, logits[index], last)
+            if finish is not None:
+                self._finish(ticket, finish)
+
+    def _show(self, ticket: Ticket, token: int, logits: Floats, last: bool) -> Finish | None:
+        """A token's piece goes out, or is kept for the end; says how the call ends, if it does."""
+        text = ticket.text.feed(self.weights.piece(token))
+        wanted = ticket.options.logprobs
+        scores = (score(self.weights, token, logits, wanted),) if wanted >= 0 else ()
+        stopped = ticket.text.stopped
+        if ticket.pieces and not stopped and not last:
+            self._emit(ticket, Piece(text=text, tokens=(token,), scores=scores))
+            return None
+        ticket.kept_text.append(text)
+        ticket.kept_tokens.append(token)
+        ticket.kept_scores += scores
+        if stopped:
+            return "stop"
+        return "length" if last else None
 
     # the ends of a call
 

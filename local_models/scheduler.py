@@ -18,6 +18,7 @@ from local_models.fairness import Turns
 from local_models.prefixes import PrefixTrie
 
 EXPECTED = 64  # tokens an answer is expected to have, if it may
+CARRIED = 512  # tokens of a text that are copied to another slot in the time of computing one, or more
 RESUME = 16  # free cells a preempted call waits for, beyond its own
 ROUND = 128  # tokens a call reads before the next one's turn in the same step; attention on CPUs is twice as fast from 64 on
 
@@ -40,7 +41,7 @@ class Limits:
     unified: bool = False
     shares: bool = True  # False: this model cannot forget a part, so nothing is re-used
     prefix_tokens: int = 1 << 60  # most tokens kept of calls that are over
-    worth: int = 24  # least tokens for which a copy, or waiting for another's reading, is worth it
+    worth: int = 24  # least tokens for which waiting for another's reading is worth it, and in a pool a copy
 
 
 @dataclass(slots=True, eq=False)
@@ -214,7 +215,7 @@ class Scheduler:
         first, *others = followers
         first.leader = None
         best, length = self._best(first)
-        if best is not None and length >= self.limits.worth:
+        if best is not None and self._pays(best, length):
             self._copy(best, first, length)
         for other in others:
             other.leader, other.share = first, min(other.share, first.share)
@@ -315,7 +316,11 @@ class Scheduler:
             if self.limits.unified:
                 own = len(call.tokens) - max(length, share if leader else 0)
                 if not self._make_room(self._need(call, own), {best} if best is not None else set()):
-                    return
+                    if self._running:
+                        return
+                    # nobody will ever make room, and what was to be re-used is in the way itself
+                    best, length = None, 0
+                    self._make_room(self._need(call, len(call.tokens)), set())
             self._turns.take(call)
             there = max(length, share) if leader else length
             expected = call.spent + len(call.tokens) - there + min(call.room - call.written, EXPECTED)
@@ -348,7 +353,7 @@ class Scheduler:
         self._seated.append(call)
         if leader is not None:
             call.leader, call.share = leader, share
-        elif call.computed == 0 and best is not None and best != slot and length >= self.limits.worth:
+        elif call.computed == 0 and best is not None and best != slot and self._pays(best, length):
             self._copy(best, call, min(length, self._computed(best)))
         self._trie.put(slot, call.tokens)
 
@@ -367,6 +372,11 @@ class Scheduler:
         self.counts.evicted_tokens += self._idle[slot]
         self._forget(slot)
         return slot
+
+    def _pays(self, source: int, length: int) -> bool:
+        """Whether copying so much costs less than computing it. A split slot's text is carried over whole, with what is too
+        much; so even one token, with which all prompts begin, is worth it from a short text."""
+        return length >= (self.limits.worth if self.limits.unified else 1 + self._computed(source) // CARRIED)
 
     def _copy(self, source: int, call: Call, length: int) -> None:
         if length <= 0:
@@ -520,6 +530,29 @@ class Scheduler:
                 self._cells.grow(row.call.slot, row.count)
             if row.count > 1 or not row.call.written:
                 self._spend(row.call, row.count)
+
+    def steady(self, step: Step) -> int:
+        """How many more steps are sure to be like this one, which is committed and written: the same calls with a token
+        each. Until one of them has written all it may, if nobody reads, waits for another's reading, or could be seated."""
+        running = len(self._running)
+        if step.reads or step.full or not running or len(step.rows) != running or self._edits:
+            return 0
+        if (
+            len(self._turns) and self._idle
+        ):  # with no idle slot the step's own plan has found that nobody makes way
+            return 0
+        most = min([row.call.room - row.call.written for row in step.rows])
+        return min(most, self._free() // running) if self.limits.unified else most
+
+    def repeat(self, step: Step, times: int, written: Sequence[Sequence[int]]) -> None:
+        """The step was computed so many times more, and each of its calls has written these tokens meanwhile."""
+        for row, tokens in zip(step.rows, written, strict=True):
+            call = row.call
+            call.computed += times
+            call.tokens += tokens
+            if self.limits.unified:
+                self._cells.grow(call.slot, times)
+            self._spend(call, len(tokens))
 
     def no_room(self, step: Step) -> None:
         """The KV was fuller than counted; nothing of the step's rows was computed. Frees one thing, so that the next fits."""

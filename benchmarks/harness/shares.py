@@ -9,7 +9,7 @@ SECONDS = {
     "agents_calls": 40.0, "agents_spawn": 40.0,
     "http2_calls": 70.0, "http2_streams": 80.0,
     "llm_calls": 60.0, "llm_detection": 15.0, "llm_failover": 110.0, "llm_streams": 35.0,
-    "local_agents": 40.0, "local_engine": 12.0, "local_first_token": 80.0, "local_large": 75.0, "local_layouts": 30.0,
+    "local_agents": 40.0, "local_engine": 12.0, "local_first_token": 80.0, "local_large": 105.0, "local_layouts": 30.0,
     "local_pause": 75.0, "local_throughput": 70.0,
     "serve": 45.0, "three_modes": 25.0,
     MICRO: 30.0,

@@ -3,17 +3,20 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from statistics import median
 
-from benchmarks.harness import Missing, Row, Target
+from benchmarks.harness import Missing, Row, Target, alternate
 from benchmarks.local_peers import subjects
 
 Prompt = Callable[[int], str]
 AGENTS, CONTEXT = 64, 512
-SLOTS = (16, 64)  # llama-server is measured at both; the better one counts
+WIDTHS = (AGENTS // 2, AGENTS)  # raw decode is measured at both
+SLOTS = (16, 64)  # and llama-server at both; the one with the better median counts
 NOTES = (
-    "Same GGUF, same threads, same prompts of a word, greedy. All but raw decode read them in the measured time. "
+    "Same GGUF, same threads, same prompts of a word, greedy, all in turn. All but raw decode read them in the measured time. "
+    "Of raw decode's widths and llama-server's slot counts the one with the better median counts. "
     "Peers run with the same short spin at OpenMP barriers (GOMP_SPINCOUNT) that local_models sets."
 )
 
@@ -63,31 +66,31 @@ def serial(path: Path, tokens: int, prompt: Prompt) -> float:
         engine.close()
 
 
-def raw(path: Path, tokens: int) -> float:
-    """At the better of two widths."""
-    return max(subjects.raw_decode(path, width, tokens, CONTEXT) for width in (AGENTS // 2, AGENTS))
-
-
 def compared(
     case: str, path: Path, tokens: int, rounds: int, progress: Callable[[str], None], prompt: Prompt = word
 ) -> Iterator[Row | Missing]:
-    rates: dict[str, list[float]] = {"three-mode": [], "raw decode": [], "Llama": []}
-    by_slots: dict[int, list[float]] = {slots: [] for slots in SLOTS}
-    for _ in range(rounds):
-        progress(case)
-        rates["raw decode"].append(raw(path, tokens))
-        rates["three-mode"].append(asyncio.run(ours(path, tokens, prompt)))
-        rates["Llama"].append(serial(path, tokens, prompt))
-        if subjects.server_binary():
-            for slots in SLOTS:
-                by_slots[slots].append(asyncio.run(server(path, tokens, prompt, slots)))
-    unit = "tokens/s"
-    for subject, samples in rates.items():
-        yield Row(case=case, subject=subject, unit=unit, samples=samples, higher_is_better=True)
-    if subjects.server_binary():
-        best = max(SLOTS, key=lambda slots: median(by_slots[slots]))
+    def asked(slots: int) -> float:
+        return asyncio.run(server(path, tokens, prompt, slots))
+
+    takes: dict[tuple[str, int], Callable[[], float]] = {
+        ("three-mode", AGENTS): lambda: asyncio.run(ours(path, tokens, prompt)),
+        ("Llama", 1): lambda: serial(path, tokens, prompt),
+    }
+    for width in WIDTHS:
+        takes["raw decode", width] = partial(subjects.raw_decode, path, width, tokens, CONTEXT)
+    for slots in SLOTS if subjects.server_binary() else ():
+        takes["llama-server", slots] = partial(asked, slots)
+    progress(f"{case}, {rounds} rounds")
+    samples = alternate(
+        {f"{name}, {width} at once": take for (name, width), take in takes.items()}, rounds, 0
+    )
+    best: dict[str, tuple[str, list[float]]] = {}
+    for (name, width), values in zip(takes, samples.values(), strict=True):
+        if name not in best or median(values) > median(best[name][1]):
+            best[name] = (f"{width} at once", values)
+    for subject, (note, values) in best.items():
         yield Row(
-            case=case, subject="llama-server", unit=unit, samples=by_slots[best], higher_is_better=True, note=f"{best} slots"
-        )  # fmt: skip
-    else:
+            case=case, subject=subject, unit="tokens/s", samples=values, higher_is_better=True, note=note
+        )
+    if "llama-server" not in best:
         yield Missing(case=case, subject="llama-server", how_to_get=subjects.HOW_TO_GET_SERVER)

@@ -61,6 +61,10 @@ class Context:
         self._memory = ctypes.c_void_p(ctypes.cast(api.llama_get_memory(self._ctx), ctypes.c_void_p).value)
         self.sequence_tokens = int(api.llama_n_ctx_seq(self._ctx))
         self.total_tokens = int(api.llama_n_ctx(self._ctx))
+        self._carries = not shape.unified and not weights.gpu_layers
+        self._carried: tuple[int, Any, int] | None = (
+            None  # a sequence's state for the copies of a step, and its size
+        )
         self._scores: Floats | None = None  # the view of the last step's, made anew where they lie elsewhere
         self._scores_at = (0, 0)
         self._make_batch()
@@ -93,6 +97,7 @@ class Context:
         if not 0 < count <= self.shape.batch:
             raise EngineFailed(f"a step of {count} tokens; the batch holds {self.shape.batch}")
         self._batch.n_tokens = count
+        self._carried = None
         code = int(self._lib.api.llama_decode(self._ctx, self._batch))
         if code == 0:
             self._lib.api.llama_synchronize(self._ctx)
@@ -122,27 +127,47 @@ class Context:
 
     def keep(self, sequence: int, length: int) -> bool:
         """Forgets what a sequence holds from position `length` on. False where the model cannot forget a part."""
+        self._changes(sequence)
         return bool(self._lib.quick.llama_memory_seq_rm(self._memory, sequence, length, -1))
 
     def copy(self, source: int, target: int) -> None:
-        """The target holds what the source holds; in the split layout the data moves at the next decode."""
-        if source != target:
+        """The target holds what the source holds. Between split sequences in memory only what is there is carried over:
+        llama.cpp's own copy moves all that a sequence may ever hold, at the next decode."""
+        if source == target:
+            return
+        self._changes(target)
+        if not (self._carries and self._carry(source, target)):
             self._lib.quick.llama_memory_seq_cp(self._memory, source, target, -1, -1)
+
+    def _carry(self, source: int, target: int) -> bool:
+        if self._carried is None or self._carried[0] != source:
+            self._carried = (source, *self._state(source))
+        _, state, size = self._carried
+        return size > 0 and bool(self._lib.api.llama_state_seq_set_data(self._ctx, state, size, target))
+
+    def _changes(self, sequence: int) -> None:
+        if self._carried is not None and self._carried[0] == sequence:
+            self._carried = None
 
     def length(self, sequence: int) -> int:
         return int(self._lib.quick.llama_memory_seq_pos_max(self._memory, sequence)) + 1
 
     def clear(self) -> None:
+        self._carried = None
         self._lib.api.llama_memory_clear(self._lib.api.llama_get_memory(self._ctx), False)
 
-    def save(self, sequence: int) -> bytes:
+    def _state(self, sequence: int) -> tuple[Any, int]:
         api = self._lib.api
         size = int(api.llama_state_seq_get_size(self._ctx, sequence))
         buffer = (ctypes.c_uint8 * size)()
-        written = int(api.llama_state_seq_get_data(self._ctx, buffer, size, sequence))
+        return buffer, int(api.llama_state_seq_get_data(self._ctx, buffer, size, sequence))
+
+    def save(self, sequence: int) -> bytes:
+        buffer, written = self._state(sequence)
         return bytes(memoryview(buffer)[:written])
 
     def restore(self, sequence: int, state: bytes) -> bool:
+        self._changes(sequence)
         buffer = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)
         return bool(self._lib.api.llama_state_seq_set_data(self._ctx, buffer, len(state), sequence))
 

@@ -11,6 +11,7 @@ class Weights:
 
     def __init__(self, path: str, *, gpu_layers: int, mmap: bool) -> None:
         self._lib = library()
+        self.gpu_layers = gpu_layers
         api = self._lib.api
         params = api.llama_model_default_params()
         params.n_gpu_layers = gpu_layers

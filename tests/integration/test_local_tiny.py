@@ -9,7 +9,7 @@ import pytest
 from local_models import LoadOptions, LocalModel
 from local_models.catalogue import TINY
 from local_models.tiny import tasks, vocabulary
-from local_models.tiny.measure import GATE, answers, share
+from local_models.tiny.measure import GATE, SEED, added, answers, share
 from tests.support.models import opened
 
 MEASURED = json.loads(TINY.with_suffix(".json").read_text())
@@ -24,6 +24,20 @@ def test_the_file_is_the_one_that_was_measured() -> None:
 @pytest.mark.parametrize("task", tasks.TASKS)
 def test_every_task_is_above_its_gate(task: str) -> None:
     assert MEASURED["exact_match"][task] >= GATE
+    others = MEASURED["exact_match_of_other_seeds"]
+    assert others
+    assert str(SEED) not in others
+    assert min(measured[task] for measured in others.values()) >= GATE
+
+
+def test_prompts_of_another_seed_are_added_to_the_card_of_the_same_model() -> None:
+    card = {"sha256": "a", "exact_match": {"echo": 1.0}}
+    card = added(card, {"sha256": "a", "exact_match": {"echo": 0.9}}, 5)
+    card = added(card, {"sha256": "a", "exact_match": {"echo": 0.8}}, 6)
+    assert card["exact_match"] == {"echo": 1.0}
+    assert card["exact_match_of_other_seeds"] == {"5": {"echo": 0.9}, "6": {"echo": 0.8}}
+    with pytest.raises(SystemExit):
+        added(card, {"sha256": "b", "exact_match": {"echo": 0.9}}, 7)
 
 
 def test_all_nine_kinds_of_fact_were_measured() -> None:

@@ -1,5 +1,6 @@
 """The scheduler against a model of the KV cache: whatever happens, what a slot holds is what its call believes."""
 
+import copy
 import random
 from dataclasses import dataclass, field
 
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from local_models.scheduler import Call, Copy, Keep, Limits, QueueFull, Scheduler
+from local_models.scheduler import Call, Copy, Keep, Limits, QueueFull, Scheduler, Step
 
 
 @dataclass
@@ -17,6 +18,7 @@ class Kv:
     limits: Limits
     slots: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
     cells: int = 0
+    last: Step = field(default_factory=Step)
 
     def fresh(self) -> int:
         self.cells += 1
@@ -36,7 +38,7 @@ class Kv:
 
     def run(self, scheduler: Scheduler, budget: int) -> list[Call]:
         """One step; gives the calls that were sampled, after checking all that must be true of the step."""
-        step = scheduler.plan(budget)
+        step = self.last = scheduler.plan(budget)
         for edit in step.edits:
             self.apply(edit)
         assert step.tokens <= self.limits.batch
@@ -128,6 +130,76 @@ def test_every_call_ends_with_its_own_text(
     assert scheduler.kept_tokens <= limits.prefix_tokens
 
 
+def state(scheduler: Scheduler) -> object:
+    """All that decides what it does next."""
+    running = [(slot, call.arrival, call.tokens, call.computed) for slot, call in scheduler._running.items()]
+    agents = sorted({call.agent for call in scheduler.calls()})
+    served = [(agent, scheduler._turns.service(agent)) for agent in agents]
+    return running, served, scheduler.used_cells, scheduler.waiting, scheduler._idle
+
+
+@settings(max_examples=150, deadline=None)
+@given(LIMITS, WORK, st.integers(0, 10**6))
+def test_steps_that_are_sure_are_those_that_would_be_planned(
+    limits: Limits, work: list[tuple[int, int, int, int, int]], seed: int
+) -> None:
+    rng = random.Random(seed)
+    scheduler, kv = Scheduler(limits), Kv(limits)
+    for family, length, room, agent, priority in work:
+        tokens = [family] * min(length, 12) + [rng.randint(0, 2) for _ in range(length)]
+        if len(tokens) + 4 * room <= limits.slot_tokens:
+            scheduler.submit(Call(tokens=tokens, room=4 * room, agent=f"a{agent}", priority=priority))
+    steps = 0
+    while not scheduler.idle:
+        steps += 1
+        assert steps < 20_000, "no progress"
+        for call in kv.run(scheduler, 16):
+            scheduler.write(call, 7)
+            if call.written >= call.room:
+                scheduler.finish(call)
+        sure = scheduler.steady(kv.last)
+        if not sure:
+            continue
+        one_by_one, times = copy.deepcopy(scheduler), rng.randint(1, sure)
+        for number in range(times):
+            planned = one_by_one.plan(16)
+            assert (planned.edits, planned.seated, planned.full) == ([], [], [])
+            assert [(row.call.arrival, row.start, row.count) for row in planned.rows] == [
+                (row.call.arrival, row.call.computed + number, 1) for row in kv.last.rows
+            ]
+            one_by_one.commit(planned)
+            for row in planned.rows:
+                one_by_one.write(row.call, 8 + number)
+        for row in kv.last.rows:
+            text = row.call.tokens[row.call.computed :] + [8 + number for number in range(times - 1)]
+            kv.slots[row.call.slot] += [(kv.fresh(), token) for token in text]
+        scheduler.repeat(kv.last, times, [[8 + number for number in range(times)]] * len(kv.last.rows))
+        assert state(scheduler) == state(one_by_one)
+        for call in scheduler.calls():
+            if call.written >= call.room:
+                scheduler.finish(call)
+
+
+def test_nothing_is_sure_while_somebody_may_get_a_place_or_reads() -> None:
+    limits = Limits(slots=2, slot_tokens=64, pool_tokens=128, batch=8)
+    scheduler, kv = Scheduler(limits), Kv(limits)
+    scheduler.submit(Call(tokens=[1, 2, 3], room=20))
+    for call in kv.run(scheduler, 8):
+        assert not scheduler.steady(kv.last), "it read"
+        scheduler.write(call, 7)
+    for call in kv.run(scheduler, 8):
+        scheduler.write(call, 7)
+    assert scheduler.steady(kv.last) == 18
+    scheduler.submit(Call(tokens=[4, 5, 6], room=20))
+    assert not scheduler.steady(kv.last), "there is a place for the one that waits"
+    for call in kv.run(scheduler, 8):
+        scheduler.write(call, 7)
+    for call in kv.run(scheduler, 8):
+        scheduler.write(call, 7)
+    scheduler.submit(Call(tokens=[7, 8, 9], room=20))
+    assert scheduler.steady(kv.last) == 16, "a third one waits for either to end"
+
+
 def drive(scheduler: Scheduler, kv: Kv, calls: list[Call], budget: int = 64) -> None:
     for call in calls:
         scheduler.submit(call)
@@ -146,6 +218,33 @@ def test_a_common_beginning_is_computed_once_though_all_start_together(unified: 
     drive(scheduler, kv, calls)
     assert scheduler.counts.reused_tokens == 15 * 200
     assert sum(call.reused for call in calls) == 15 * 200
+
+
+def test_one_common_token_is_carried_to_a_split_slot_from_a_short_text_only() -> None:
+    limits = Limits(slots=4, slot_tokens=2048, pool_tokens=8192, batch=2048)
+    scheduler, kv = Scheduler(limits), Kv(limits)
+    drive(scheduler, kv, [Call(tokens=[1, *range(10, 20)], room=1)])
+    calls = [Call(tokens=[1, n, n], room=8) for n in (30, 31)]
+    drive(scheduler, kv, calls)
+    assert [call.reused for call in calls] == [1, 1]
+    scheduler, kv = Scheduler(limits), Kv(limits)
+    drive(scheduler, kv, [Call(tokens=[1, *range(10, 1500)], room=1)])
+    drive(scheduler, kv, calls := [Call(tokens=[1, n, n], room=8) for n in (30, 31)])
+    assert [call.reused for call in calls] == [0, 0], "carrying all of a long text costs more than it saves"
+
+
+def test_a_kept_text_that_would_be_used_again_does_not_hold_its_user_up() -> None:
+    """It is the only thing in the pool, the pool has no room for the rest beside it, and nobody runs who could make any."""
+    limits = Limits(slots=1, slot_tokens=46, pool_tokens=56, batch=16, unified=True, worth=4)
+    scheduler, kv = Scheduler(limits), Kv(limits)
+    drive(scheduler, kv, [Call(tokens=[5] * 4 + [1] * 34, room=2)])
+    assert scheduler.kept_tokens == 39
+    scheduler.submit(call := Call(tokens=[5] * 4 + [2] * 30, room=4))
+    for _ in range(20):
+        if call.written < call.room:
+            for sampled in kv.run(scheduler, 16):
+                scheduler.write(sampled, 1)
+    assert call.written == call.room
 
 
 def test_when_the_one_who_reads_for_all_is_cancelled_another_goes_on_from_there() -> None:
