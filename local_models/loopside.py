@@ -1,6 +1,7 @@
 """Between one event loop and the engine: calls go in, and pieces come out, many at a time."""
 
 import asyncio
+import weakref
 
 from local_models.engine import Engine
 from local_models.errors import LocalModelError
@@ -9,17 +10,19 @@ from local_models.tickets import Item, Ticket
 
 class LoopSide:
     """Lives on its loop. Calls made in the same turn of the loop are handed over together, so that they share their first
-    step; were each handed over alone, the engine would begin with the first and take the others up one by one."""
+    step; were each handed over alone, the engine would begin with the first and take the others up one by one.
+
+    The loop is not kept: a model that many short-lived loops have used would hold them all."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, engine: Engine) -> None:
-        self._loop, self._engine = loop, engine
+        self._loop, self._engine = weakref.ref(loop), engine
         self._asked: list[Ticket] = []
         self._tokens = 0
 
     def submit(self, ticket: Ticket) -> None:
         self._engine.require_open()
         if not self._asked:
-            self._loop.call_soon(self._hand_over)
+            asyncio.get_running_loop().call_soon(self._hand_over)
         self._asked.append(ticket)
         self._tokens += len(ticket.tokens)
         if self._tokens >= self._engine.limits.batch:  # a whole step of prompts: the engine may as well begin
@@ -37,9 +40,11 @@ class LoopSide:
 
     def __call__(self, items: list[tuple[Ticket, Item]]) -> None:
         """From the engine's thread: a step's pieces."""
+        loop = self._loop()
         try:
-            self._loop.call_soon_threadsafe(self._hand_out, items)
-        except RuntimeError:  # the loop has gone, and its callers with it
+            if loop is not None:
+                loop.call_soon_threadsafe(self._hand_out, items)
+        except RuntimeError:  # the loop is closed, and its callers have gone with it
             pass
 
     @staticmethod

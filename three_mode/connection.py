@@ -9,11 +9,13 @@ Which provider, model and key, where it is not said here: see config/settings.py
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+from msgspec.structs import replace as replace_field
 
 from three_mode.calls.accounts import CUSTOM, Account, Accounts
 from three_mode.calls.batch import Outcome, Progress, run_batch
@@ -33,7 +35,7 @@ from three_mode.dispatcher import HERE, LOCAL, Dispatcher, OwnChannel, target_of
 from three_mode.errors import ConfigurationError, InvalidRequest, UnsupportedParameter
 from three_mode.handling import current as handled
 from three_mode.handling import time_for
-from three_mode.messages import Embedded, EmbedRequest, LLMRequest, LLMResponse
+from three_mode.messages import Chunk, Embedded, EmbedRequest, LLMRequest, LLMResponse
 from three_mode.modes import CommunicationMode, resolve
 from three_mode.observe.metrics import Metrics
 from three_mode.observe.records import Recorder, RecordOptions
@@ -290,12 +292,31 @@ class LLMConnection:
 
     async def prepare(self, model: str) -> bool:
         """Loads a local model now, rather than at the first call; False for any other, where there is nothing to do."""
+        return await self.local(model) is not None
+
+    async def local(
+        self, model: str
+    ) -> Callable[[LLMRequest, str, float | None], AsyncGenerator[list[Chunk], None]] | None:
+        """Loads a local model, and gives its answers without the policies of a connection: for whoever passes them on to callers
+        who have policies of their own. None for any other model."""
         target = target_of(resolve(model, local_names=self._local_names))
-        if target is not None and target.provider == LOCAL:
-            channel: Any = self._dispatcher.channel(CommunicationMode.AI_PC)
-            await channel.load(target.model)
-            return True
-        return False
+        if target is None or target.provider != LOCAL:
+            return None
+        channel: Any = self._dispatcher.channel(CommunicationMode.AI_PC)
+        await channel.load(target.model)
+        most, name = self._accounts.max_tokens(LOCAL), target.model
+
+        def batches(
+            request: LLMRequest, model: str, within: float | None
+        ) -> AsyncGenerator[list[Chunk], None]:
+            if most is not None and request.max_tokens is None:
+                request = replace_field(request, max_tokens=most)
+            answer: AsyncGenerator[list[Chunk], None] = channel.batches(
+                name, request, self._time_of(within, LOCAL)
+            )
+            return answer
+
+        return batches
 
     # Its life
 

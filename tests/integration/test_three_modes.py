@@ -14,6 +14,7 @@ import pytest_asyncio
 
 from tests.support.serve import free_port
 from three_mode import Agent, LLMConnection, LLMRequest, LLMResponse, Orchestrator, handler
+from three_mode.agents.model import Model
 from three_mode.connection import ConnectionOptions
 from three_mode.dispatcher import AGENT, LOCAL
 from three_mode.errors import (
@@ -24,8 +25,10 @@ from three_mode.errors import (
     NoSuchAgent,
     NotFound,
     PeerLost,
+    StreamInterrupted,
+    UnsupportedParameter,
 )
-from three_mode.messages import Finish, Start, Text, UsageUpdate
+from three_mode.messages import Chunk, Finish, Start, Text, TextDelta, UsageUpdate
 from three_mode.modes import CommunicationMode
 from three_mode.policies import FallbackOptions, Policies, Target
 from three_mode.serve import App, Connected, ServeOptions, serve
@@ -56,6 +59,16 @@ class Echo(Agent):
         return LLMResponse(parts=(Text(request.messages[-1].text),), model="echo")
 
 
+class Faltering(Agent):
+    """Begins an answer and does not end it."""
+
+    @handler(concurrent=64)
+    async def stream_completion(self, request: LLMRequest) -> AsyncIterator[list[Chunk]]:
+        if request.messages[-1].text != "nothing":
+            yield [Start("faltering"), TextDelta("so far")]
+        await asyncio.sleep(30)
+
+
 class Asker(Agent):
     """An agent that asks a model."""
 
@@ -78,6 +91,7 @@ async def city() -> AsyncIterator[Orchestrator]:
     async with Orchestrator(hosts=1) as orc:
         await orc.spawn(Echo, 2, name="echo")
         await orc.spawn(Asker, 8, name="asker")
+        await orc.spawn(Faltering, name="faltering")
         await orc.model("tiny", name="brain")
         yield orc
 
@@ -128,6 +142,34 @@ async def test_one_model_serves_many_agents_at_once(city: Orchestrator) -> None:
 async def test_a_deadline_reaches_the_agent(city: Orchestrator) -> None:
     with pytest.raises(DeadlineExceeded):
         await city.llm.chat_completion(request("agent:echo", "sleep", within=0.2))
+
+
+async def test_a_stream_that_its_deadline_cuts_keeps_what_came(city: Orchestrator) -> None:
+    with pytest.raises(StreamInterrupted) as cut:
+        async for _ in city.llm.stream(request("agent:faltering", within=0.4)):
+            pass
+    assert isinstance(cut.value.__cause__, DeadlineExceeded)
+    assert cut.value.partial is not None
+    assert cut.value.partial.content == "so far"
+    with pytest.raises(DeadlineExceeded):
+        async for _ in city.llm.stream(request("agent:faltering", "nothing", within=0.2)):
+            pass
+
+
+async def test_a_model_streams_its_start_with_its_first_content(city: Orchestrator) -> None:
+    stream = city.ref("brain/0").stream(Model.stream_completion, request("tiny"), within=20)
+    batches = [batch async for batch in stream]
+    assert [type(chunk) for chunk in batches[0][:2]] == [Start, TextDelta]
+    assert all(batches), "no message without a chunk"
+    assert type(batches[-1][-1]) is Finish
+
+
+async def test_a_model_on_the_bus_refuses_what_it_cannot_read(city: Orchestrator) -> None:
+    asked = request("agent:brain", extra={"no_such_option": 1})
+    with pytest.raises(UnsupportedParameter, match="no_such_option"):
+        async for _ in city.llm.stream(asked):
+            pass
+    assert (await city.llm.chat_completion(request("agent:brain"))).content, "and goes on"
 
 
 async def test_a_deadline_goes_from_agent_to_agent_to_the_model(city: Orchestrator) -> None:

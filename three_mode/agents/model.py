@@ -1,6 +1,7 @@
 """A model is an agent: one engine or one pool of connections, for every agent in every process."""
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 from msgspec import Struct
@@ -31,12 +32,13 @@ class Model(Agent):
     def __init__(self, source: ModelSource) -> None:
         self.source = source
         self._connection: Any = None
+        self._batches: Any = None
 
     async def started(self) -> None:
         """Loads the model now, so that a wrong path is an error of the spawn and not of the first call."""
         from three_mode.agents.model_connection import connect
 
-        self._connection = await connect(self.source)
+        self._connection, self._batches = await connect(self.source)
 
     async def stopped(self) -> None:
         if self._connection is not None:
@@ -50,8 +52,9 @@ class Model(Agent):
     @handler(concurrent=AT_ONCE)
     async def stream_completion(self, request: LLMRequest) -> AsyncIterator[list[Chunk]]:
         """Chunks as they come, those that came together in one message."""
-        async with self._connection.stream(self._ours(request)) as chunks:
-            while batch := await chunks.batch():
+        within = self._within(request.within)
+        async with aclosing(self._batches(request, self.source.model, within)) as batches:
+            async for batch in batches:
                 yield batch
 
     @handler(concurrent=AT_ONCE)

@@ -1,13 +1,18 @@
 """Makes the connection behind a model on the bus: a local engine, or a provider's pool."""
 
 import os
+from collections.abc import AsyncGenerator, Callable
 
 from three_mode.agents.model import ModelSource
 from three_mode.connection import LLMConnection
 from three_mode.errors import ConfigurationError
+from three_mode.messages import Chunk, LLMRequest
+
+# A request, the model's name and the seconds it has: the answer in batches of chunks. Whoever takes it closes it.
+Batches = Callable[[LLMRequest, str, float | None], AsyncGenerator[list[Chunk], None]]
 
 
-async def connect(source: ModelSource) -> LLMConnection:
+async def connect(source: ModelSource) -> tuple[LLMConnection, Batches]:
     key = None
     if source.api_key_env is not None:
         key = os.environ.get(source.api_key_env)
@@ -18,8 +23,21 @@ async def connect(source: ModelSource) -> LLMConnection:
             )
     connection = LLMConnection(source.provider, key, source.base_url, model=source.model)
     try:
-        await connection.prepare(source.model)
+        local = await connection.local(source.model)
     except BaseException:
         await connection.close()
         raise
-    return connection
+    return connection, local or _streamed_by(connection)
+
+
+def _streamed_by(connection: LLMConnection) -> Batches:
+    """With the policies of a connection: a provider has limits that all callers share."""
+
+    async def batches(
+        request: LLMRequest, model: str, within: float | None
+    ) -> AsyncGenerator[list[Chunk], None]:
+        async with connection.stream(request.addressed(model, within)) as chunks:
+            while batch := await chunks.batch():
+                yield batch
+
+    return batches

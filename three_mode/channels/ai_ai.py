@@ -61,7 +61,9 @@ class AgentChannel:
             leaving.append(asyncio.ensure_future(stream.aclose()))
 
         try:
-            return await open_batches(stream, leave, due, f"agent:{target.model}")
+            # The bus keeps the deadline of the whole call; only an earlier one needs a watch of ours.
+            first = due if due < deadline else None
+            return await open_batches(stream, leave, first, f"agent:{target.model}")
         except NoSuchAgent:
             if not self._is_there(target.model):
                 raise self._explained(target.model) from None

@@ -2,17 +2,27 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from pathlib import Path
 
 import psutil
 
 import local_models
-from local_models import LoadOptions, LocalModelError, ModelPool, PieceStream
+from local_models import LoadOptions, LocalModelError, ModelPool, Piece, PieceStream
 from three_mode.channels import ai_pc_wire as wire
 from three_mode.channels.batches import BatchReply, open_batches
 from three_mode.errors import DeadlineExceeded, UnsupportedParameter
-from three_mode.messages import Chunk, Embedded, EmbedRequest, LLMRequest, LLMResponse, Start, Usage
+from three_mode.messages import (
+    Chunk,
+    Embedded,
+    EmbedRequest,
+    LLMRequest,
+    LLMResponse,
+    Start,
+    TextDelta,
+    Usage,
+)
 from three_mode.modes import CommunicationMode
 from three_mode.policies import Target
 
@@ -46,23 +56,42 @@ class LocalChannel:
         return wire.response_of(reply, _name(target.model), time.monotonic() - started, "")
 
     async def open(self, target: Target, request: LLMRequest, due: float, deadline: float) -> BatchReply:
-        try:
-            lease = await self._pool.lease(target.model)
-            try:
-                stream = lease.model.stream(
-                    wire.messages_of(request), **wire.options_of(request, _within(deadline))
-                )
-            except BaseException:
-                lease.release()
-                raise
-        except LocalModelError as error:
-            raise wire.error_of(error, target.model) from error
+        stream, lease = await self._begin(target.model, request, _within(deadline))
 
         def leave() -> None:
             stream.cancel()
             lease.release()
 
-        return await open_batches(_batches(stream, lease, target.model), leave, due, target.model)
+        # The engine keeps the deadline of the whole call; only an earlier one needs a watch of ours.
+        first = due if due < deadline else None
+        return await open_batches(_batches(stream, lease, target.model), leave, first, target.model)
+
+    async def batches(
+        self, name: str, request: LLMRequest, within: float
+    ) -> AsyncGenerator[list[Chunk], None]:
+        """An answer for whoever passes it on. Closing it ends the call."""
+        stream, lease = await self._begin(name, request, within)
+        try:
+            async with aclosing(_batches(stream, lease, name)) as made:
+                async for batch in made:
+                    yield batch
+        finally:
+            stream.cancel()
+            lease.release()
+
+    async def _begin(
+        self, name: str, request: LLMRequest, within: float
+    ) -> tuple[PieceStream, local_models.Lease]:
+        try:
+            lease = await self._pool.lease(name)
+            try:
+                stream = lease.model.stream(wire.messages_of(request), **wire.options_of(request, within))
+            except BaseException:
+                lease.release()
+                raise
+        except LocalModelError as error:
+            raise wire.error_of(error, name) from error
+        return stream, lease
 
     async def embed(self, target: Target, request: EmbedRequest, deadline: float) -> Embedded:
         name = target.model
@@ -87,19 +116,34 @@ class LocalChannel:
         await self._pool.close()
 
 
-async def _batches(stream: PieceStream, lease: local_models.Lease, model: str) -> AsyncIterator[list[Chunk]]:
+async def _batches(
+    stream: PieceStream, lease: local_models.Lease, model: str
+) -> AsyncGenerator[list[Chunk], None]:
+    """What came together goes on together: a batch is a message on the bus, and a write to a socket. The start goes with the
+    first content, which it would only delay."""
     started = time.monotonic()
-    yield [Start(_name(model), wire.PROVIDER, CommunicationMode.AI_PC)]
+    batch: list[Chunk] = [Start(_name(model), wire.PROVIDER, CommunicationMode.AI_PC)]
+    least = 1  # chunks that say nothing by themselves
     try:
         async for piece in stream:
-            batch = list(wire.chunks_of_piece(piece, time.monotonic() - started))
-            while stream.waiting:  # what came together goes on together: a batch is a message on the bus, and a write to a socket
-                batch += wire.chunks_of_piece(await anext(stream), time.monotonic() - started)
-            yield batch
+            _add(batch, piece, started)
+            while stream.waiting:
+                _add(batch, await anext(stream), started)
+            if len(batch) > least:  # else it is text held back, because it may become a tool call
+                yield batch
+                batch, least = [], 0
     except LocalModelError as error:
         raise wire.error_of(error, model) from error
     finally:
         lease.release()
+
+
+def _add(batch: list[Chunk], piece: Piece, started: float) -> None:
+    if piece.finish is None:  # by far the most of them
+        if piece.text:
+            batch.append(TextDelta(piece.text))
+    else:
+        batch += wire.chunks_of_piece(piece, time.monotonic() - started)
 
 
 def _name(model: str) -> str:

@@ -16,21 +16,27 @@ class BatchReply:
         self._first: list[Chunk] = []
         self._ended = False
 
-    async def begin(self, due: float) -> None:
-        """Reads up to the first content, which must be there when it is due."""
+    async def begin(self, due: float | None) -> None:
+        """Reads up to the first content, which must be there when it is due. None: whoever makes it keeps the time."""
+        if due is None:
+            await self._until_content()
+            return
         try:
             async with asyncio.timeout_at(due):
-                while not any(map(is_content, self._first)):
-                    batch = await self._next()
-                    if not batch:  # it has ended
-                        return
-                    self._first += batch
+                await self._until_content()
         except TimeoutError as error:
             if isinstance(error, DeadlineExceeded):
                 raise
             raise DeadlineExceeded(
                 f"{self._what}: no content came in the time allowed", stage="first token"
             ) from None
+
+    async def _until_content(self) -> None:
+        while not any(map(is_content, self._first)):
+            batch = await self._next()
+            if not batch:  # it has ended
+                return
+            self._first += batch
 
     async def more(self) -> list[Chunk]:
         if self._first:
@@ -53,7 +59,7 @@ class BatchReply:
 
 
 async def open_batches(
-    batches: AsyncIterator[list[Chunk]], leave: Callable[[], None], due: float, what: str
+    batches: AsyncIterator[list[Chunk]], leave: Callable[[], None], due: float | None, what: str
 ) -> BatchReply:
     """The reply, once its first content is here; whatever prevents that has ended the far side."""
     reply = BatchReply(batches, leave, what)

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import gc
 import os
 import sys
 from collections.abc import Coroutine
@@ -115,5 +116,6 @@ async def _serve(options: argparse.Namespace, settings: ServeOptions, console: C
                 soft_wrap=True,
             )
             sys.stderr.flush()
+            gc.freeze()  # what was loaded lives as long as the process: the collector need not look at it
             await until_signalled()
             console.print("draining")

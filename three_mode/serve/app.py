@@ -8,13 +8,14 @@ from collections.abc import Awaitable, Callable
 
 from three_mode.errors import ThreeModeError
 from three_mode.serve import cors, guard, wire_in, wire_out
-from three_mode.serve.asgi import Disconnected, Exchange, Receive, Refused, Scope, Send
+from three_mode.serve.asgi import Exchange, Refused, Scope, Send
 from three_mode.serve.backend import Backend
 from three_mode.serve.chat import Chat
 from three_mode.serve.events import EventHub
 from three_mode.serve.faults import fault, from_error
 from three_mode.serve.metrics import Metrics
 from three_mode.serve.options import ServeOptions
+from three_mode.serve.watching import Disconnected, Receive, Watch
 from three_mode.serve.websocket import watch_events
 
 log = logging.getLogger("three_mode.serve")
@@ -33,8 +34,8 @@ class App:
         self.draining = False
         self._backend = backend
         self._chat = Chat(backend, self.events, self.metrics)
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._watch = Watch()
+        self._idle = asyncio.Event()  # of use while draining only
         self._started = int(time.time())
         self._routes: dict[str, tuple[str, Callable[[Exchange], Awaitable[str]]]] = {
             "/v1/chat/completions": ("POST", self._complete),
@@ -46,7 +47,7 @@ class App:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            await self._answer(Exchange(scope, receive, send))
+            await self._answer(Exchange(scope, receive, send, self._watch))
         elif scope["type"] == "websocket":
             await watch_events(scope, receive, send, self.events, self.options)
         elif scope["type"] == "lifespan":
@@ -55,6 +56,8 @@ class App:
     async def drain(self) -> bool:
         """True when all that ran has ended within the time it had."""
         self.draining = True
+        if not self.metrics.in_flight:
+            return True
         try:
             async with asyncio.timeout(self.options.drain_within):
                 await self._idle.wait()
@@ -66,8 +69,8 @@ class App:
         started = time.perf_counter()
         model = ""
         self.metrics.in_flight += 1
-        self._idle.clear()
-        exchange.always = cors.named(self.options, exchange.header(b"origin"))
+        if self.options.allowed_origins:
+            exchange.always = cors.named(self.options, exchange.header(b"origin"))
         try:
             model = await self._routed(exchange)
         except Refused as refused:
@@ -87,7 +90,7 @@ class App:
                 raise  # the answer had begun: the server closes the stream, which the client sees
         finally:
             self.metrics.in_flight -= 1
-            if self.metrics.in_flight == 0:
+            if self.draining and self.metrics.in_flight == 0:
                 self._idle.set()
             route = exchange.path if exchange.path in self._routes else "other"
             self.metrics.finished(route, model, exchange.status, time.perf_counter() - started)
@@ -150,7 +153,7 @@ class App:
         within = self._within(exchange)
         asked, as_base64 = wire_in.read_embeddings(await exchange.body(self.options.max_body), within)
         model = asked.model or ""
-        async with exchange.while_connected():
+        with exchange.while_connected():
             embedded = await self._backend.embed(asked)
         self.metrics.used(model, embedded.usage)
         await exchange.answer(200, wire_out.embeddings(embedded, as_base64))

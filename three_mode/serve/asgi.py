@@ -1,19 +1,16 @@
 """One HTTP exchange over ASGI: its headers, its body within a limit, its answer. The only file that speaks ASGI's dicts."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from types import TracebackType
 from typing import Any
 
 from three_mode.serve.faults import Fault, fault
+from three_mode.serve.watching import Disconnected, Receive, Watch, Watched
 
 Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = Sequence[tuple[bytes, bytes]]
 
 MOST_THROWN_AWAY = 1 << 20
-WATCHED_AFTER = 0.1  # seconds that an answer may take before anybody looks whether its client is still there
 JSON = (b"content-type", b"application/json")
 EVENTS = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"))
 
@@ -26,21 +23,17 @@ class Refused(Exception):
         self.fault = fault
 
 
-class Disconnected(Exception):
-    """The client went away before its body was whole: there is nobody to answer."""
-
-
 class Exchange:
     """A request and the answer to it."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, watch: Watch) -> None:
         self.method: str = scope.get("method", "GET")
         self.path: str = scope["path"]
         self.query: bytes = scope.get("query_string", b"")
         self._headers: dict[bytes, bytes] = dict(
             reversed(scope["headers"])
         )  # of a name given twice, the first
-        self._receive, self._send = receive, send
+        self._receive, self._send, self._watch = receive, send, watch
         self.status = 0  # of the answer, once it began
         self.always: Headers = ()  # headers that go with the answer, whatever it is
 
@@ -72,9 +65,9 @@ class Exchange:
             if done:
                 return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    def while_connected(self) -> "Watched":
+    def while_connected(self) -> Watched:
         """Cancels the block when the client goes away, so that nothing works for nobody."""
-        return Watched(self._receive)
+        return Watched(self._watch, self._receive)
 
     async def answer(self, status: int, body: bytes, headers: Headers = (JSON,)) -> None:
         self.status = status
@@ -101,44 +94,6 @@ class Exchange:
 
     async def end(self, data: bytes = b"") -> None:
         await self._send({"type": "http.response.body", "body": data})
-
-
-class Watched:
-    """A block of the current task that ends with `Disconnected` when the client has gone.
-
-    Watching takes a task, which is more than most answers of an agent take: it begins when the answer is not there at once.
-    """
-
-    __slots__ = ("_left", "_receive", "_task", "_timer", "_watching")
-
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
-        self._left = False
-        self._watching: asyncio.Task[None] | None = None
-
-    async def __aenter__(self) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._task = task
-        self._timer = asyncio.get_running_loop().call_later(WATCHED_AFTER, self._begin)
-
-    def _begin(self) -> None:
-        self._watching = asyncio.create_task(self._watch())
-
-    async def _watch(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-        self._left = True
-        self._task.cancel()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._timer.cancel()
-        if self._watching is not None:
-            self._watching.cancel()
-        if kind is asyncio.CancelledError and self._left and not self._task.uncancel():
-            raise Disconnected from None
 
 
 def too_large(limit: int) -> Fault:

@@ -6,10 +6,11 @@ from random import getrandbits
 from three_mode.errors import ThreeModeError
 from three_mode.messages import Chunk, Finish, Usage, UsageUpdate
 from three_mode.serve import faults, wire_out
-from three_mode.serve.asgi import EVENTS, Disconnected, Exchange
+from three_mode.serve.asgi import EVENTS, Exchange
 from three_mode.serve.backend import Backend, Stream
 from three_mode.serve.events import RESPONSE_CHUNK, RESPONSE_COMPLETE, RESPONSE_START, EventHub
 from three_mode.serve.metrics import Metrics
+from three_mode.serve.watching import Disconnected
 from three_mode.serve.wire_in import Asked
 
 
@@ -25,7 +26,7 @@ class Chat:
         self._events.publish(RESPONSE_START, request_id=number, model=model)
         used = Usage()
         try:
-            async with exchange.while_connected():
+            with exchange.while_connected():
                 response = await self._backend.chat_completion(asked.request)
             used = response.usage
             self._metrics.used(model, used)
@@ -43,8 +44,9 @@ class Chat:
         self._events.publish(RESPONSE_START, request_id=number, model=model)
         used = Usage()
         try:
-            async with exchange.while_connected(), self._backend.stream(asked.request) as chunks:
-                used = await self._pass_on(exchange, chunks, writer, number)
+            with exchange.while_connected():
+                async with self._backend.stream(asked.request) as chunks:
+                    used = await self._pass_on(exchange, chunks, writer, number)
         except ThreeModeError as error:
             self._complete(number, model, started, used, error)
             if exchange.status == 0:

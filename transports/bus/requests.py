@@ -8,7 +8,19 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from transports.bus.errors import BusError, CallCancelled
-from transports.bus.frames import END, ERROR, KINDS, PART, REPLY, SEND, STREAM, Encoded, Envelope, Kind
+from transports.bus.frames import (
+    END,
+    ERROR,
+    KINDS,
+    PART,
+    REPLY,
+    SEND,
+    STREAM,
+    Encoded,
+    Envelope,
+    Kind,
+    pack_envelope,
+)
 from transports.bus.messages import Message
 
 if TYPE_CHECKING:
@@ -145,10 +157,11 @@ class Request:
 class ReplyStream:
     """Parts of an answer, as many at a time as the caller gave credit for. End it, or the caller waits for its deadline."""
 
-    __slots__ = ("_credit", "_request", "_waiters")
+    __slots__ = ("_credit", "_envelope", "_request", "_waiters")
 
     def __init__(self, request: Request, credit: int) -> None:
         self._request = request
+        self._envelope = pack_envelope(PART, "", request.to, request.id)  # the same for every part
         self._credit = max(0, min(credit, 1 << 20))
         self._waiters: deque[asyncio.Future[None]] = deque()
 
@@ -171,7 +184,7 @@ class ReplyStream:
             raise BusError("this stream has ended")
         if self._credit <= 0:
             return False
-        request._serving.answer(request, PART, payload)
+        request._serving.part(request, self._envelope, payload)
         self._credit -= 1
         return True
 

@@ -66,8 +66,15 @@ class Serving:
             code = error.code if isinstance(error, NotEncodable) else HANDLER_ERROR
             request.fail(code, f"{type(error).__name__}: {error}")
 
+    def part(self, request: Request, envelope: bytes, payload: Any) -> None:
+        """Of a stream that somebody still wants."""
+        try:
+            self._send(request.member, envelope, payload)
+        except PeerLost:
+            self.late += 1
+
     def answer(self, request: Request, kind: int, payload: Any) -> None:
-        """Of a reply, an error, a part or an end."""
+        """Of a reply, an error or an end."""
         if request.cancelled:
             self.late += 1
             self._forget(request)
