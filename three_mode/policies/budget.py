@@ -52,14 +52,11 @@ class Ledger:
 
     def __init__(self, budgets: tuple[Budget, ...] = ()) -> None:
         self._budgets = budgets
+        self.has_budgets = bool(budgets)
         self._limits = [Decimal(str(budget.limit)) for budget in budgets]
         self._taken = [ZERO] * len(budgets)
         self._fitting: dict[Key, tuple[int, ...]] = {}
         self._spent: dict[Key, Spent] = {}
-
-    @property
-    def has_budgets(self) -> bool:
-        return bool(self._budgets)
 
     def reserve(self, provider: str, model: str, label: str | None, most: Decimal | None) -> Decimal:
         """Sets aside the most that the call may cost; BudgetExceeded where a budget has not that much left."""
@@ -74,8 +71,9 @@ class Ledger:
                 hint="give its price: Prices({'PROVIDER/MODEL': Price(input=..., output=...)})",
             )
         for i in touched:
-            left = self._limits[i] - self._taken[i]
-            if most > left:
+            taken = self._taken[i] + most
+            if taken > self._limits[i]:
+                left = self._limits[i] - self._taken[i]
                 raise BudgetExceeded(
                     f"the call may cost ${most:.6f}, and {self._budgets[i].name} has ${max(left, ZERO):.6f} left of ${self._limits[i]}",
                     provider=provider,
@@ -99,9 +97,10 @@ class Ledger:
     ) -> None:
         """The call is over. Without a usage nothing was used; without a cost, what was reserved stays taken."""
         cost = usage.cost if usage is not None else ZERO
-        actual = reserved if cost is None else cost
-        for i in self._touched(provider, model, label) if self._budgets else ():
-            self._taken[i] += actual - reserved
+        if self.has_budgets and cost is not None:
+            beyond = cost - reserved
+            for i in self._touched(provider, model, label):
+                self._taken[i] += beyond
         if usage is None:
             return
         spent = self._spent.get((provider, model, label))

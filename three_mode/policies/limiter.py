@@ -92,7 +92,7 @@ class AdaptiveLimiter:
 
     def try_acquire(self, tokens: int = 0) -> bool:
         """The common case, without a task switch: nobody waits and nothing holds the call back."""
-        if len(self._queue) or self._in_flight >= self._at_once:
+        if self._queue.size or self._in_flight >= self._at_once:
             return False
         if self._told and self.ready_in(tokens) > 0:
             return False
@@ -130,7 +130,7 @@ class AdaptiveLimiter:
 
     def release(self) -> None:
         self._in_flight -= 1
-        if len(self._queue):
+        if self._queue.size:
             self._move()
 
     def learn(self, reading: LimitReading) -> None:
