@@ -74,8 +74,12 @@ class RoleRef(AgentRef):
     __slots__ = ()
 
     async def ask(self, handler: Handler, /, *given: Any, within: float | None = None, **named: Any) -> Any:
-        with self._voice.roles.chosen(self.name) as address:
+        roles = self._voice.link.roles
+        address = roles.take(self.name)
+        try:
             return await self._voice.ask(address, handler, given, named, within)
+        finally:
+            roles.give_back(address)
 
     def tell(self, handler: Handler, /, *given: Any, **named: Any) -> "Sent":
         with self._voice.roles.chosen(self.name) as address:

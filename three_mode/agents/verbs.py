@@ -17,7 +17,7 @@ from three_mode.agents.refs import AgentGroup, AgentRef, Handler, RoleRef
 from three_mode.agents.roles import Roles
 from three_mode.agents.streams import Stream
 from three_mode.errors import BadCall, BadResult, CallCycle, PeerLost, ThreeModeError
-from three_mode.handling import Call, current, time_for
+from three_mode.handling import NOBODY, Call, current, time_for
 from transports.bus import BusError, Encoded
 
 if TYPE_CHECKING:
@@ -77,7 +77,10 @@ class Voice:
         topic, payload, decode, spec = target(to, handler, given, named)
         link, call = self.link, current.get()
         seconds = time_for(within, call, link.default_within)
-        trace = self.outgoing(call, to, topic)
+        if call is NOBODY and self.cell is None and link.tracer is None:
+            trace = ""
+        else:
+            trace = self.outgoing(call, to, topic)
         ends = time.monotonic() + seconds if spec is not None and spec.idempotent else 0.0
         while True:
             try:

@@ -1,12 +1,13 @@
 """What is told of a call when it ends: its cost, metrics, logs, record and span. One place for whole and streamed replies."""
 
 import logging
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from random import getrandbits
+from itertools import count
 from typing import Any
 
 import msgspec
@@ -34,6 +35,8 @@ class OneCall:
     target: Target | None = None
     first_content: float | None = None
     span: Span | None = None
+    failed: ThreeModeError | None = None
+    """How its first attempt ended, where that was made before the policies were asked; see to_agent.py."""
 
     @property
     def mode(self) -> CommunicationMode:
@@ -58,6 +61,10 @@ class Book:
         self.recorder = recorder
         self._tracer = tracer
         self._log_content = log_content
+
+    @property
+    def traces(self) -> bool:
+        return self._tracer is not None
 
     def began(self, one: OneCall, targets: Sequence[Target]) -> None:
         if self._tracer is not None and one.span is None:
@@ -153,5 +160,20 @@ def _attempts(one: OneCall) -> int:
     return sum(step.kind == "attempt" for step in one.policy.steps)
 
 
+_begins = ""
+_numbers = count(1)
+
+
+def _begin_anew() -> None:
+    global _begins
+    _begins = f"call_{os.urandom(5).hex()}"
+
+
+_begin_anew()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)
+
+
 def new_request_id() -> str:
-    return f"call_{getrandbits(72):018x}"  # without a system call: it names a call and guards nothing
+    """The process, by chance, and a number in it: it names a call and guards nothing."""
+    return f"{_begins}{next(_numbers):08x}"

@@ -155,6 +155,9 @@ class Engine:
         """Where the first content has a limit of its own it must be seen, and so the reply is streamed and folded."""
         one.target = target
         try:
+            if one.failed is not None:
+                failed, one.failed = one.failed, None
+                raise failed
             request, emulated = self._prepared(one, target)
             reserved = self._reserve(one, request, target)
             usage: Usage | None = None

@@ -23,6 +23,7 @@ from three_mode.messages import Embedded, EmbedRequest, LLMRequest, LLMResponse,
 from three_mode.policies import Target
 from transports.bus import Bus
 
+_NOT_NAMED: dict[str, Any] = {}
 # What an agent that lacks a handler is not, and what makes it so.
 _LACKING = {
     "chat_completion": (
@@ -44,13 +45,25 @@ class AgentChannel:
         self._voice: Voice | None = None
 
     async def fetch(self, target: Target, request: LLMRequest, due: float, deadline: float) -> LLMResponse:
-        ref, within = self._ref(target.model), _within(deadline)
-        asked = request.addressed(None, within)
+        return await self.ask(target.model, request, _within(deadline))
+
+    async def ask(self, name: str, request: LLMRequest, within: float) -> LLMResponse:
+        """The agent's reply, as it gave it."""
+        voice, asked = self._voice or self._speak(), (request.addressed(None, within),)
+        reply: LLMResponse
         try:
-            reply: LLMResponse = await ref.ask(Model.chat_completion, asked, within=within)
+            if "/" in name:
+                reply = await voice.ask(name, Model.chat_completion, asked, _NOT_NAMED, within)
+                return reply
+            roles = voice.link.roles
+            address = roles.take(name)
+            try:
+                reply = await voice.ask(address, Model.chat_completion, asked, _NOT_NAMED, within)
+                return reply
+            finally:
+                roles.give_back(address)
         except NoSuchAgent:
-            raise self._explained(target.model) from None
-        return reply
+            raise self._explained(name) from None
 
     async def open(self, target: Target, request: LLMRequest, due: float, deadline: float) -> OpenReply:
         ref, within = self._ref(target.model), _within(deadline)
@@ -99,9 +112,12 @@ class AgentChannel:
         )
 
     def _ref(self, name: str) -> AgentRef:
-        if self._voice is None:
-            self._voice = Voice(Link(self._bus), "")
-        return AgentRef(name, self._voice) if "/" in name else RoleRef(name, self._voice)
+        voice = self._voice or self._speak()
+        return AgentRef(name, voice) if "/" in name else RoleRef(name, voice)
+
+    def _speak(self) -> Voice:
+        self._voice = voice = Voice(Link(self._bus), "")
+        return voice
 
 
 def _within(deadline: float) -> float:

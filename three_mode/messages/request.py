@@ -1,7 +1,6 @@
 """What is asked of a model: one value for every mode."""
 
 from collections.abc import Mapping, Sequence
-from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -13,6 +12,7 @@ from three_mode.messages.options import CacheHints, Reasoning, ResponseFormat, T
 from three_mode.modes import CommunicationMode
 
 Plain = Mapping[str, Any]
+_ENDLESS = float("inf")
 
 
 class LLMRequest(Struct, frozen=True, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
@@ -80,7 +80,16 @@ class LLMRequest(Struct, frozen=True, omit_defaults=True, kw_only=True, forbid_u
             force_setattr(self, "reasoning", checks.option(self.reasoning, "reasoning"))
         if self.cache is not None:
             force_setattr(self, "cache", checks.option(self.cache, "cache"))
-        checks.check_numbers(self)
+        within = self.within
+        if within is not None and not (type(within) is float and 0.0 < within < _ENDLESS):
+            checks.check_within(self)
+        if (
+            self.temperature is not None
+            or self.top_p is not None
+            or self.max_tokens is not None
+            or self.seed is not None
+        ):
+            checks.check_numbers(self)
         if self.tool_choice is not None:
             checks.check_tool_choice(self)
         if self.metadata != {}:
@@ -90,7 +99,7 @@ class LLMRequest(Struct, frozen=True, omit_defaults=True, kw_only=True, forbid_u
 
     def addressed(self, model: str | None, within: float | None) -> "LLMRequest":
         """The same for another model, in whatever mode its address says. What was checked is not checked again."""
-        copied = copy(self)
+        copied: LLMRequest = self.__copy__()  # type: ignore[attr-defined]  # `copy.copy` looks for it at every call
         force_setattr(copied, "model", model)
         force_setattr(copied, "mode", None)
         force_setattr(copied, "within", within)

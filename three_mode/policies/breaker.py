@@ -47,6 +47,10 @@ class CircuitBreaker:
         self._trial = False
 
     @property
+    def closed(self) -> bool:
+        return self._opened_at is None
+
+    @property
     def state(self) -> State:
         if self._opened_at is None:
             return "closed"
