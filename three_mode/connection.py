@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from three_mode.calls.accounts import CUSTOM, Account, Accounts
 from three_mode.calls.batch import Outcome, Progress, run_batch
@@ -24,9 +24,9 @@ from three_mode.calls.engine import Engine
 from three_mode.calls.guards import Guarding
 from three_mode.calls.health import Health, ask
 from three_mode.calls.hooks import EachHook, Hook, hooked
+from three_mode.calls.short_ways import FirstTry, short_ways
 from three_mode.calls.stream import ReplyStream
 from three_mode.calls.streamed import StreamedCall
-from three_mode.calls.to_agent import FirstTry, ToAgent, short_ways
 from three_mode.channels.human_ai import HumanAI
 from three_mode.channels.local_names import LocalNames
 from three_mode.config import Sources
@@ -57,6 +57,9 @@ from three_mode.providers.capabilities import Capabilities, capabilities
 from three_mode.providers.estimate import estimate_tokens
 from three_mode.providers.safety import check_provider
 from transports.http2 import Pool, PoolOptions
+
+if TYPE_CHECKING:
+    from three_mode.calls.to_agent import ToAgent
 
 __all__ = ["Account", "ConnectionOptions", "Health", "LLMConnection", "Observing", "Progress", "ReplyStream"]
 
@@ -412,6 +415,8 @@ class LLMConnection:
         """From the second call on, this address is known."""
         if len(self._to_agents) > 1000:
             self._to_agents.clear()
+        from three_mode.calls.to_agent import ToAgent
+
         channel: Any = self._dispatcher.channel(CommunicationMode.AI_AI)
         self._to_agents[name, mode] = ToAgent(target, channel, self._guards, self._accounts, self._book)
 

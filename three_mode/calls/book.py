@@ -79,8 +79,10 @@ class Book:
     def cost(self, target: Target, usage: Usage, profile: Profile) -> Decimal | None:
         """By the provider's prices; where it counts tokens more than once, so do we."""
         cost = self.prices.cost(target.provider, target.model, usage)
+        if cost is None:
+            return None
         factor = profile.multiplier(target.model)
-        return cost if cost is None or factor == 1.0 else cost * Decimal(str(factor))
+        return cost if factor == 1.0 else cost * Decimal(str(factor))
 
     def priced(self, target: Target, usage: Usage, profile: Profile) -> Usage:
         cost = usage.cost if usage.cost is not None else self.cost(target, usage, profile)

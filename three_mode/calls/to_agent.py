@@ -8,61 +8,48 @@ this as its first attempt: retries, the breaker and the error are theirs.
 
 import logging
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any
 
 from msgspec.structs import force_setattr
 
+from three_mode.agents.declare import spec_of
+from three_mode.agents.model import Model
+from three_mode.agents.verbs import read
 from three_mode.calls.accounts import Accounts
 from three_mode.calls.book import Book, new_request_id
 from three_mode.calls.guards import Guarding
-from three_mode.dispatcher import AGENT
-from three_mode.errors import ThreeModeError
+from three_mode.channels.ai_ai import AgentChannel
+from three_mode.errors import NoSuchAgent, ThreeModeError
+from three_mode.handling import NOBODY, current
 from three_mode.messages import LLMRequest, LLMResponse, Step
 from three_mode.modes import CommunicationMode
 from three_mode.observe.logs import logger
-from three_mode.policies import Policies, Target
-from three_mode.policies.budget import ZERO
+from three_mode.policies import Target
 from three_mode.providers.capabilities import capabilities
-
-if TYPE_CHECKING:
-    from three_mode.channels.ai_ai import AgentChannel
+from transports.bus import BusError, Encoded
 
 AI_AI = CommunicationMode.AI_AI
-
-
-def short_ways(policies: Policies, accounts: Accounts, book: Book) -> bool:
-    """Whether a connection has any: what it asks of every call leaves nothing to do for one to an agent."""
-    return not (
-        policies.cache is not None
-        or policies.coalesce
-        or policies.hedge is not None
-        or policies.fallback.targets
-        or policies.budgets
-        or book.recorder is not None
-        or book.traces
-        or accounts.max_tokens(AGENT) is not None
-        or accounts.profile(AGENT).safety
-    )
-
-
-class FirstTry(NamedTuple):
-    """An attempt that failed on the short way: what the long way needs to know of it."""
-
-    began: float
-    deadline: float
-    error: ThreeModeError
+_NOT_NAMED: dict[str, Any] = {}
 
 
 class ToAgent:
     """One agent or role, and whatever of a call to it is always the same."""
 
-    __slots__ = ("_book", "_breaker", "_channel", "_limiter", "_profile", "_steps", "target")
+    __slots__ = (
+        "_book", "_breaker", "_bus", "_channel", "_encode", "_limiter", "_link", "_profile", "_read", "_role", "_roles", "_steps", "_topic",
+        "_voice", "target",
+    )  # fmt: skip
 
     def __init__(
-        self, target: Target, channel: "AgentChannel", guards: Guarding, accounts: Accounts, book: Book
+        self, target: Target, channel: AgentChannel, guards: Guarding, accounts: Accounts, book: Book
     ) -> None:
         self.target = target
-        self._channel = channel
+        self._channel, self._voice = channel, channel.voice
+        self._link = link = channel.voice.link
+        self._bus, self._roles = link.bus, link.roles
+        spec = spec_of(Model.chat_completion)
+        self._topic, self._encode, self._read = spec.name, spec.schema.encode_call, spec.schema.result
+        self._role = "" if "/" in target.model else target.model
         self._breaker, self._limiter = guards.breaker(target), guards.limiter(target)
         self._profile = accounts.profile(target.provider)
         self._book = book
@@ -84,9 +71,31 @@ class ToAgent:
         self, request: LLMRequest, began: float, within: float, label: str | None
     ) -> LLMResponse:
         """Behind an `enter`."""
-        limiter = self._limiter
+        limiter, role = self._limiter, self._role
+        address = self.target.model
         try:
-            reply = await self._channel.ask(self.target.model, request, within)
+            if role:
+                address = self._roles.take(role)
+            try:
+                call, topic = current.get(), self._topic
+                trace = (
+                    ""
+                    if call is NOBODY and self._link.tracer is None
+                    else self._voice.outgoing(call, address, topic)
+                )
+                payload = Encoded(
+                    self._encode(address, topic, (request.addressed(None, within),), _NOT_NAMED)
+                )
+                answer = await self._bus.ask(address, payload, topic=topic, within=within, trace=trace)
+                reply: LLMResponse = read(self._read, answer.raw, address, topic)
+            finally:
+                if role:
+                    self._roles.give_back(address)
+        except BusError as error:
+            failure = self._link.error(error, address, self._topic)
+            raise self._explained(failure) from None
+        except NoSuchAgent as failure:
+            raise self._explained(failure) from None
         finally:
             if limiter is not None:
                 limiter.release()
@@ -96,11 +105,16 @@ class ToAgent:
             limiter.succeeded()
         return self._finished(reply, began, label)
 
+    def _explained(self, failure: ThreeModeError) -> ThreeModeError:
+        return self._channel.explained(self.target.model) if isinstance(failure, NoSuchAgent) else failure
+
     def _finished(self, reply: LLMResponse, began: float, label: str | None) -> LLMResponse:
         """The reply was just decoded and nobody else has it: what a caller is to see of the call is put into it."""
         target, book = self.target, self._book
-        usage = book.priced(target, reply.usage, self._profile)
-        book.ledger.settle(target.provider, target.model, label, ZERO, usage)
+        usage = reply.usage
+        if usage.cost is None:
+            usage = book.priced(target, usage, self._profile)
+        book.ledger.add((target.provider, target.model, label), usage)
         latency = time.monotonic() - began
         if reply.request_id:
             force_setattr(reply, "extra", {**reply.extra, "provider_request_id": reply.request_id})
@@ -108,7 +122,8 @@ class ToAgent:
             force_setattr(reply, "model", target.model)
         force_setattr(reply, "provider", target.provider)
         force_setattr(reply, "mode", AI_AI)
-        force_setattr(reply, "usage", usage)
+        if usage is not reply.usage:
+            force_setattr(reply, "usage", usage)
         force_setattr(reply, "latency", latency)
         force_setattr(reply, "request_id", new_request_id())
         force_setattr(reply, "steps", self._steps)

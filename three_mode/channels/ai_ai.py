@@ -23,7 +23,6 @@ from three_mode.messages import Embedded, EmbedRequest, LLMRequest, LLMResponse,
 from three_mode.policies import Target
 from transports.bus import Bus
 
-_NOT_NAMED: dict[str, Any] = {}
 # What an agent that lacks a handler is not, and what makes it so.
 _LACKING = {
     "chat_completion": (
@@ -45,25 +44,13 @@ class AgentChannel:
         self._voice: Voice | None = None
 
     async def fetch(self, target: Target, request: LLMRequest, due: float, deadline: float) -> LLMResponse:
-        return await self.ask(target.model, request, _within(deadline))
-
-    async def ask(self, name: str, request: LLMRequest, within: float) -> LLMResponse:
-        """The agent's reply, as it gave it."""
-        voice, asked = self._voice or self._speak(), (request.addressed(None, within),)
-        reply: LLMResponse
+        ref, within = self._ref(target.model), _within(deadline)
+        asked = request.addressed(None, within)
         try:
-            if "/" in name:
-                reply = await voice.ask(name, Model.chat_completion, asked, _NOT_NAMED, within)
-                return reply
-            roles = voice.link.roles
-            address = roles.take(name)
-            try:
-                reply = await voice.ask(address, Model.chat_completion, asked, _NOT_NAMED, within)
-                return reply
-            finally:
-                roles.give_back(address)
+            reply: LLMResponse = await ref.ask(Model.chat_completion, asked, within=within)
         except NoSuchAgent:
-            raise self._explained(name) from None
+            raise self.explained(target.model) from None
+        return reply
 
     async def open(self, target: Target, request: LLMRequest, due: float, deadline: float) -> OpenReply:
         ref, within = self._ref(target.model), _within(deadline)
@@ -77,7 +64,7 @@ class AgentChannel:
             return await open_batches(stream, leave, due, f"agent:{target.model}")
         except NoSuchAgent:
             if not self._is_there(target.model):
-                raise self._explained(target.model) from None
+                raise self.explained(target.model) from None
         # It is there and does not stream: its whole answer is a stream of one piece.
         return Replayed(chunks_of(await self.fetch(target, request, due, deadline)))
 
@@ -87,7 +74,7 @@ class AgentChannel:
         try:
             embedded: Embedded = await ref.ask(Model.embed, asked, within=within)
         except NoSuchAgent:
-            raise self._explained(target.model, Model.embed) from None
+            raise self.explained(target.model, Model.embed) from None
         return embedded
 
     async def close(self) -> None:
@@ -99,7 +86,7 @@ class AgentChannel:
             return self._bus.locate(name) is not None
         return any(known.startswith(f"any:{name}@") for known in self._bus.names())
 
-    def _explained(self, name: str, verb: Callable[..., Any] = Model.chat_completion) -> NoSuchAgent:
+    def explained(self, name: str, verb: Callable[..., Any] = Model.chat_completion) -> NoSuchAgent:
         if self._is_there(name):
             said, hint = _LACKING[verb.__name__]
             return NoSuchAgent(
@@ -112,12 +99,14 @@ class AgentChannel:
         )
 
     def _ref(self, name: str) -> AgentRef:
-        voice = self._voice or self._speak()
+        voice = self.voice
         return AgentRef(name, voice) if "/" in name else RoleRef(name, voice)
 
-    def _speak(self) -> Voice:
-        self._voice = voice = Voice(Link(self._bus), "")
-        return voice
+    @property
+    def voice(self) -> Voice:
+        if self._voice is None:
+            self._voice = Voice(Link(self._bus), "")
+        return self._voice
 
 
 def _within(deadline: float) -> float:

@@ -66,12 +66,24 @@ class LLMRequest(Struct, frozen=True, omit_defaults=True, kw_only=True, forbid_u
         """Looks at what is there: most requests leave most fields out, and one is made at every hop between processes."""
         if not checks.are_messages(self.messages):
             force_setattr(self, "messages", checks.messages(self.messages))
+        if self.model is not None:
+            checks.model(self.model)
+        within = self.within
+        if within is not None and not (type(within) is float and 0.0 < within < _ENDLESS):
+            checks.check_within(self)
+        if (
+            self.tools != () or self.stop != () or self.mode is not None or self.response_format is not None
+            or self.reasoning is not None or self.cache is not None or self.temperature is not None or self.top_p is not None
+            or self.max_tokens is not None or self.seed is not None or self.tool_choice is not None
+            or type(self.metadata) is not dict or self.metadata or type(self.extra) is not dict or self.extra
+        ):  # fmt: skip
+            self._check_rest()
+
+    def _check_rest(self) -> None:
         if self.tools != ():
             force_setattr(self, "tools", checks.tools(self.tools))
         if self.stop != ():
             force_setattr(self, "stop", checks.stop(self.stop))
-        if self.model is not None:
-            checks.model(self.model)
         if self.mode is not None:
             force_setattr(self, "mode", checks.mode(self.mode))
         if self.response_format is not None:
@@ -80,16 +92,7 @@ class LLMRequest(Struct, frozen=True, omit_defaults=True, kw_only=True, forbid_u
             force_setattr(self, "reasoning", checks.option(self.reasoning, "reasoning"))
         if self.cache is not None:
             force_setattr(self, "cache", checks.option(self.cache, "cache"))
-        within = self.within
-        if within is not None and not (type(within) is float and 0.0 < within < _ENDLESS):
-            checks.check_within(self)
-        if (
-            self.temperature is not None
-            or self.top_p is not None
-            or self.max_tokens is not None
-            or self.seed is not None
-        ):
-            checks.check_numbers(self)
+        checks.check_numbers(self)
         if self.tool_choice is not None:
             checks.check_tool_choice(self)
         if self.metadata != {}:

@@ -111,11 +111,14 @@ class Ledger:
             beyond = cost - reserved
             for i in self._touched(provider, model, label):
                 self._taken[i] += beyond
-        if usage is None:
-            return
-        spent = self._spent.get((provider, model, label))
+        if usage is not None:
+            self.add((provider, model, label), usage)
+
+    def add(self, key: Key, usage: Usage) -> None:
+        """What a call used, where no budget set anything aside for it."""
+        spent, cost = self._spent.get(key), usage.cost
         if spent is None:
-            spent = self._spent[provider, model, label] = _Tally()
+            spent = self._spent[key] = _Tally()
         spent.calls += 1
         spent.input += usage.input_tokens
         spent.output += usage.output_tokens
