@@ -37,6 +37,10 @@ class Roles:
         finally:
             self.give_back(address)
 
+    def hosts(self, role: str) -> dict[str, None]:
+        """The addresses of a role, kept up to date."""
+        return self._hosts.setdefault(role, {})
+
     def take(self, role: str) -> str:
         """The address to call. It counts as a call in flight until it is given back."""
         hosts = self._hosts.get(role)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from three_mode.agents import groupcall
+from three_mode.agents.asking import begin
 from three_mode.agents.codec import Decode, decode_any, encode
 from three_mode.agents.declare import Spec, spec_of
 from three_mode.agents.gathering import Gathered
@@ -84,9 +85,14 @@ class Voice:
         ends = time.monotonic() + seconds if spec is not None and spec.idempotent else 0.0
         while True:
             try:
-                reply = await link.bus.ask(
-                    to, Encoded(payload), topic=topic, within=seconds, trace=trace, sender=self.name
-                )
+                arriving, asked = begin(link.bus, to, payload, topic, seconds, trace, self.name)
+                try:
+                    reply = await arriving
+                except asyncio.CancelledError:
+                    asked.cancel()
+                    raise
+                if isinstance(reply, BusError):
+                    raise reply
             except BusError as error:
                 failure = link.error(error, to, topic)
                 if not (ends and isinstance(failure, PeerLost)):

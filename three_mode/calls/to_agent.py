@@ -6,12 +6,14 @@ its breaker is closed and its limiter has learnt nothing. It keeps the same book
 this as its first attempt: retries, the breaker and the error are theirs.
 """
 
+import asyncio
 import logging
 import time
 from typing import Any
 
 from msgspec.structs import force_setattr
 
+from three_mode.agents.asking import begin
 from three_mode.agents.declare import spec_of
 from three_mode.agents.model import Model
 from three_mode.agents.verbs import read
@@ -26,7 +28,7 @@ from three_mode.modes import CommunicationMode
 from three_mode.observe.logs import logger
 from three_mode.policies import Target
 from three_mode.providers.capabilities import capabilities
-from transports.bus import BusError, Encoded
+from transports.bus import BusError
 
 AI_AI = CommunicationMode.AI_AI
 _NOT_NAMED: dict[str, Any] = {}
@@ -36,8 +38,23 @@ class ToAgent:
     """One agent or role, and whatever of a call to it is always the same."""
 
     __slots__ = (
-        "_book", "_breaker", "_bus", "_channel", "_encode", "_limiter", "_link", "_profile", "_read", "_role", "_roles", "_steps", "_topic",
-        "_voice", "target",
+        "_book",
+        "_breaker",
+        "_bus",
+        "_channel",
+        "_encode",
+        "_hosts",
+        "_key",
+        "_limiter",
+        "_link",
+        "_profile",
+        "_read",
+        "_record",
+        "_roles",
+        "_steps",
+        "_topic",
+        "_voice",
+        "target",
     )  # fmt: skip
 
     def __init__(
@@ -49,7 +66,9 @@ class ToAgent:
         self._bus, self._roles = link.bus, link.roles
         spec = spec_of(Model.chat_completion)
         self._topic, self._encode, self._read = spec.name, spec.schema.encode_call, spec.schema.result
-        self._role = "" if "/" in target.model else target.model
+        self._hosts = None if "/" in target.model else self._roles.hosts(target.model)
+        self._record = book.metrics.recorder(target.provider, target.model)
+        self._key = (target.provider, target.model, None)
         self._breaker, self._limiter = guards.breaker(target), guards.limiter(target)
         self._profile = accounts.profile(target.provider)
         self._book = book
@@ -71,11 +90,14 @@ class ToAgent:
         self, request: LLMRequest, began: float, within: float, label: str | None
     ) -> LLMResponse:
         """Behind an `enter`."""
-        limiter, role = self._limiter, self._role
-        address = self.target.model
+        limiter, hosts = self._limiter, self._hosts
+        address, well = self.target.model, False
+        counted = hosts is not None and len(hosts) != 1
         try:
-            if role:
-                address = self._roles.take(role)
+            if counted:
+                address = self._roles.take(address)
+            elif hosts is not None:
+                (address,) = hosts  # there is nothing to choose, and nothing to count for it
             try:
                 call, topic = current.get(), self._topic
                 trace = (
@@ -83,13 +105,19 @@ class ToAgent:
                     if call is NOBODY and self._link.tracer is None
                     else self._voice.outgoing(call, address, topic)
                 )
-                payload = Encoded(
-                    self._encode(address, topic, (request.addressed(None, within),), _NOT_NAMED)
-                )
-                answer = await self._bus.ask(address, payload, topic=topic, within=within, trace=trace)
+                payload = self._encode(address, topic, (request.addressed(None, within),), _NOT_NAMED)
+                arriving, asked = begin(self._bus, address, payload, topic, within, trace, "")
+                try:
+                    answer = await arriving
+                except asyncio.CancelledError:
+                    asked.cancel()
+                    raise
+                if isinstance(answer, BusError):
+                    raise answer
                 reply: LLMResponse = read(self._read, answer.raw, address, topic)
+                well = True
             finally:
-                if role:
+                if counted:
                     self._roles.give_back(address)
         except BusError as error:
             failure = self._link.error(error, address, self._topic)
@@ -98,11 +126,9 @@ class ToAgent:
             raise self._explained(failure) from None
         finally:
             if limiter is not None:
-                limiter.release()
-        if self._breaker is not None:
+                limiter.left(well)
+        if self._breaker is not None and self._breaker.failures:
             self._breaker.success()
-        if limiter is not None:
-            limiter.succeeded()
         return self._finished(reply, began, label)
 
     def _explained(self, failure: ThreeModeError) -> ThreeModeError:
@@ -114,7 +140,7 @@ class ToAgent:
         usage = reply.usage
         if usage.cost is None:
             usage = book.priced(target, usage, self._profile)
-        book.ledger.add((target.provider, target.model, label), usage)
+        book.ledger.add(self._key if label is None else (target.provider, target.model, label), usage)
         latency = time.monotonic() - began
         if reply.request_id:
             force_setattr(reply, "extra", {**reply.extra, "provider_request_id": reply.request_id})
@@ -127,5 +153,5 @@ class ToAgent:
         force_setattr(reply, "latency", latency)
         force_setattr(reply, "request_id", new_request_id())
         force_setattr(reply, "steps", self._steps)
-        book.metrics.record(target.provider, target.model, latency)
+        self._record(latency)
         return reply

@@ -133,6 +133,14 @@ class AdaptiveLimiter:
         if self._queue.size:
             self._move()
 
+    def left(self, well: bool) -> None:
+        """`release`, and `succeeded` where it went well."""
+        self._in_flight -= 1
+        if self._queue.size:
+            self._move()
+        if well and self._at_once < self.options.at_once:
+            self.succeeded()
+
     def learn(self, reading: LimitReading) -> None:
         """What the headers of a reply said."""
         self.told = True
