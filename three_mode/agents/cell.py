@@ -190,7 +190,7 @@ class Cell:
         if spec.plain:
             context.run(self._call, function, run, given, named)
             return
-        work = function(self.agent, *given, **named)
+        work = function(self.agent, *given, **named) if named else function(self.agent, *given)
         if spec.streams:
             work = run.stream(work)
         task = home.starter.start(work, context, run.finished)

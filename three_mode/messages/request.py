@@ -68,11 +68,13 @@ class LLMRequest(Struct, frozen=True, omit_defaults=True, kw_only=True, forbid_u
             force_setattr(self, "messages", checks.messages(self.messages))
         if self.model is not None:
             checks.model(self.model)
+        if self.mode is not None and type(self.mode) is not CommunicationMode:
+            force_setattr(self, "mode", checks.mode(self.mode))
         within = self.within
         if within is not None and not (type(within) is float and 0.0 < within < _ENDLESS):
             checks.check_within(self)
         if (
-            self.tools != () or self.stop != () or self.mode is not None or self.response_format is not None
+            self.tools != () or self.stop != () or self.response_format is not None
             or self.reasoning is not None or self.cache is not None or self.temperature is not None or self.top_p is not None
             or self.max_tokens is not None or self.seed is not None or self.tool_choice is not None
             or type(self.metadata) is not dict or self.metadata or type(self.extra) is not dict or self.extra
@@ -84,8 +86,6 @@ class LLMRequest(Struct, frozen=True, omit_defaults=True, kw_only=True, forbid_u
             force_setattr(self, "tools", checks.tools(self.tools))
         if self.stop != ():
             force_setattr(self, "stop", checks.stop(self.stop))
-        if self.mode is not None:
-            force_setattr(self, "mode", checks.mode(self.mode))
         if self.response_format is not None:
             force_setattr(self, "response_format", checks.option(self.response_format, "response_format"))
         if self.reasoning is not None:
