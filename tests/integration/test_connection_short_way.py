@@ -77,7 +77,9 @@ async def test_the_reply_and_the_books_are_those_of_the_long_way(city: Orchestra
             assert reply.content == "moody/0 None None"
             assert (reply.mode, reply.provider, reply.model) == (CommunicationMode.AI_AI, "agent", "moody")
             assert reply.extra == {"provider_request_id": "theirs"}
-            assert [(step.kind, step.provider, step.model) for step in reply.steps] == [("attempt", "agent", "moody")]
+            assert [(step.kind, step.provider, step.model) for step in reply.steps] == [
+                ("attempt", "agent", "moody")
+            ]
             assert 0 < reply.latency < 5
         assert long.request_id != short.request_id
         assert len(long.request_id) == len(short.request_id)

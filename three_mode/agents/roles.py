@@ -4,8 +4,7 @@ The host knows its mailboxes exactly. Between hosts the caller goes by what it h
 equal. Roles are names on the bus (`any:ROLE@HOST`), so they come and go with their hosts.
 """
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 
 from three_mode.errors import NoSuchAgent
 
@@ -27,15 +26,6 @@ class Roles:
             if name.startswith("any:"):
                 self._hosts.get(_role(name), {}).pop(name, None)
                 self._flying.pop(name, None)
-
-    @contextmanager
-    def chosen(self, role: str) -> Iterator[str]:
-        """The address to call; while in the block it counts as a call in flight."""
-        address = self.take(role)
-        try:
-            yield address
-        finally:
-            self.give_back(address)
 
     def hosts(self, role: str) -> dict[str, None]:
         """The addresses of a role, kept up to date."""
