@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from msgspec.structs import replace as replace_field
 
@@ -26,13 +26,14 @@ from three_mode.calls.engine import Engine
 from three_mode.calls.guards import Guarding
 from three_mode.calls.health import Health, ask
 from three_mode.calls.hooks import EachHook, Hook, hooked
+from three_mode.calls.short_ways import FirstTry, short_ways
 from three_mode.calls.stream import ReplyStream
 from three_mode.calls.streamed import StreamedCall
 from three_mode.channels.human_ai import HumanAI
 from three_mode.channels.local_names import LocalNames
 from three_mode.config import Sources
-from three_mode.dispatcher import HERE, LOCAL, Dispatcher, OwnChannel, target_of, unnamed
-from three_mode.errors import ConfigurationError, InvalidRequest, UnsupportedParameter
+from three_mode.dispatcher import AGENT, HERE, LOCAL, Dispatcher, OwnChannel, target_of, unnamed
+from three_mode.errors import ConfigurationError, InvalidRequest, ThreeModeError, UnsupportedParameter
 from three_mode.handling import current as handled
 from three_mode.handling import time_for
 from three_mode.messages import Chunk, Embedded, EmbedRequest, LLMRequest, LLMResponse
@@ -58,6 +59,9 @@ from three_mode.providers.capabilities import Capabilities, capabilities
 from three_mode.providers.estimate import estimate_tokens
 from three_mode.providers.safety import check_provider
 from transports.http2 import Pool, PoolOptions
+
+if TYPE_CHECKING:
+    from three_mode.calls.to_agent import ToAgent
 
 __all__ = ["Account", "ConnectionOptions", "Health", "LLMConnection", "Observing", "Progress", "ReplyStream"]
 
@@ -149,6 +153,8 @@ class LLMConnection:
         self._local_names = LocalNames()
         # A target, with those that answer when it does not.
         self._chains: dict[Target, tuple[Target, ...]] = {}
+        # Addresses of agents to which calls go without a word of the policies.
+        self._to_agents: dict[tuple[str, CommunicationMode | None], ToAgent] = {}
         self._dispatcher = Dispatcher(self._human, self._agent_channel, self._local_channel)
         self.metrics = Metrics()
         prices = options.prices
@@ -167,6 +173,7 @@ class LLMConnection:
         self._engine = Engine(
             self._dispatcher, self._accounts, policies, self._guards, self._book, self._cache, self._clock
         )
+        self._short_ways = short_ways(policies, self._accounts, self._book) and self._observe.after is None
         self._embedding = Embedding(
             self._dispatcher, self._accounts, policies.retry, self._guards, self._book, self._clock
         )
@@ -178,7 +185,28 @@ class LLMConnection:
 
     async def chat_completion(self, request: LLMRequest) -> LLMResponse:
         """The whole reply. Raises one of `three_mode.errors`; see there."""
+        name = request.model or self._model
+        to_agent = self._to_agents.get((name, request.mode)) if name is not None else None
+        if to_agent is None or self._closed:
+            return await self._at_length(request)
+        began = time.monotonic()
+        within = self._time_of(request.within, AGENT)
+        if not to_agent.enter():
+            return await self._at_length(request)
+        label = (
+            request.metadata.get("label", self._observe.label) if request.metadata else self._observe.label
+        )
+        try:
+            return await to_agent.complete(request, began, within, str(label) if label is not None else None)
+        except ThreeModeError as error:
+            failed = error
+        return await self._at_length(request, FirstTry(began, began + within, failed))
+
+    async def _at_length(self, request: LLMRequest, first: FirstTry | None = None) -> LLMResponse:
+        """With all that policies may do before an attempt and after it."""
         one, targets = await self._begin(request)
+        if first is not None:
+            one.policy.began, one.policy.deadline, one.failed = first
         try:
             reply = await self._engine.complete(one, targets)
             if self._observe.after is not None:
@@ -388,6 +416,8 @@ class LLMConnection:
                 return self._router.order(name, request), name
             target = self._addressed(name, mode)
             if target is not None:
+                if target.provider == AGENT and self._short_ways:
+                    self._learn_way(name, request.mode, target)
                 return (self._with_fallback(target) if target.provider in HERE else [target]), None
         elif mode not in (CommunicationMode.AUTO, CommunicationMode.HUMAN_AI):
             raise unnamed(mode)
@@ -401,6 +431,15 @@ class LLMConnection:
                 hint=f"set model=, a default model on the connection, or {self._accounts.profile(provider).env_name}_MODEL",
             )
         return self._with_fallback(Target(provider, model)), None
+
+    def _learn_way(self, name: str, mode: CommunicationMode | None, target: Target) -> None:
+        """From the second call on, this address is known."""
+        if len(self._to_agents) > 1000:
+            self._to_agents.clear()
+        from three_mode.calls.to_agent import ToAgent
+
+        channel: Any = self._dispatcher.channel(CommunicationMode.AI_AI)
+        self._to_agents[name, mode] = ToAgent(target, channel, self._guards, self._accounts, self._book)
 
     def _addressed(self, name: str, mode: CommunicationMode) -> Target | None:
         """The target that a name says by itself; None for the model of a provider that is still to be found."""

@@ -59,7 +59,7 @@ def time_for(within: float | None, call: Call, default: float = DEFAULT_WITHIN) 
     wanted = default if within is None else within
     if not wanted > 0:
         raise DeadlineExceeded(f"within is above 0, not {wanted!r}", stage="total")
-    if call.deadline == _NEVER:
+    if call is NOBODY or call.deadline == _NEVER:
         return wanted
     left = call.remaining()
     if left <= 0:

@@ -122,6 +122,21 @@ async def test_no_first_byte_in_time(speaks: Speaks) -> None:
 
 
 @every
+@pytest.mark.parametrize("fault", [Fault(stall_before_head=FOREVER), Fault(stall_after=1)])
+async def test_one_limit_of_the_whole(speaks: Speaks, fault: Fault) -> None:
+    """Whatever part of the call it passes in, and however long that part alone may take."""
+    async with connected(speaks) as (pool, provider):
+        provider.next(Turn(), fault=fault)
+        until = asyncio.get_running_loop().time() + 0.05
+        with pytest.raises(TimedOut, match="was not complete in the time allowed") as caught:
+            await pool.fetch(streamed(provider), timeouts=Timeouts(first_byte=60, idle=60), until=until)
+        assert caught.value.phase == "total"
+        await provider.until(lambda provider: bool(provider.cancelled_requests))
+        later = asyncio.get_running_loop().time() + 10
+        assert (await pool.fetch(chat(provider), until=later)).status == 200
+
+
+@every
 async def test_a_stream_that_falls_silent(speaks: Speaks) -> None:
     async with connected(speaks) as (pool, provider):
         provider.always(Turn(), fault=Fault(stall_after=1))

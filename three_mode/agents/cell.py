@@ -99,7 +99,9 @@ class Cell:
     # messages ---------------------------------------------------------------------------------------------------------
     def accept(self, spec: Spec, request: "Incoming") -> None:
         """Begins or queues one message, or refuses it."""
-        if self.free_for(spec):
+        if self.state is RUNNING and (
+            self.run is None and not self.waiting if spec.takes_turn else not self.side or self.free_for(spec)
+        ):
             self.begin(spec, request, 0.0)
         else:
             self._queue(spec, request)
@@ -188,7 +190,7 @@ class Cell:
         if spec.plain:
             context.run(self._call, function, run, given, named)
             return
-        work = function(self.agent, *given, **named)
+        work = function(self.agent, *given, **named) if named else function(self.agent, *given)
         if spec.streams:
             work = run.stream(work)
         task = home.starter.start(work, context, run.finished)

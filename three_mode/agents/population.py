@@ -38,6 +38,9 @@ class Population:
         self.cells: dict[str, Cell] = {}
         self.fanouts: dict[tuple[Spec, Topic], Fanout] = {}
         self.roles: dict[str, list[Cell]] = {}
+        self._by_address: dict[
+            str, list[Cell]
+        ] = {}  # the lists of `roles`, by the whole name that a caller uses
         self._tell_supervisor = tell_supervisor
         self.seed = 0
         self.tape: Tape | None = None
@@ -59,13 +62,18 @@ class Population:
 
     def _chosen(self, address: str) -> Cell | None:
         """The agent of a role with the least to do; among equals the one that was chosen longest ago."""
-        cells = (
-            self.roles.get(address.removeprefix("any:").partition("@")[0])
-            if address.startswith("any:")
-            else None
-        )
+        cells = self._by_address.get(address)
+        if cells is None:
+            if not address.startswith("any:"):
+                return None
+            role = address.removeprefix("any:").partition("@")[0]
+            if role not in self.roles:
+                return None
+            cells = self._by_address[address] = self.roles[role]
         if not cells:
             return None
+        if len(cells) == 1:
+            return cells[0]
         place = next((place for place, cell in enumerate(cells) if cell.ready), None)
         if place is None:
             place = min(range(len(cells)), key=lambda one: cells[one].load)

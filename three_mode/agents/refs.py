@@ -74,16 +74,28 @@ class RoleRef(AgentRef):
     __slots__ = ()
 
     async def ask(self, handler: Handler, /, *given: Any, within: float | None = None, **named: Any) -> Any:
-        with self._voice.roles.chosen(self.name) as address:
+        roles = self._voice.roles
+        address = roles.take(self.name)
+        try:
             return await self._voice.ask(address, handler, given, named, within)
+        finally:
+            roles.give_back(address)
 
     def tell(self, handler: Handler, /, *given: Any, **named: Any) -> "Sent":
-        with self._voice.roles.chosen(self.name) as address:
+        roles = self._voice.roles
+        address = roles.take(self.name)
+        try:
             return self._voice.tell(address, handler, given, named)
+        finally:
+            roles.give_back(address)
 
     def stream(self, handler: Handler, /, *given: Any, within: float | None = None, **named: Any) -> Stream:
-        with self._voice.roles.chosen(self.name) as address:
+        roles = self._voice.roles
+        address = roles.take(self.name)
+        try:
             return self._voice.stream(address, handler, given, named, within)
+        finally:
+            roles.give_back(address)
 
     def __repr__(self) -> str:
         return f"RoleRef({self.name!r})"

@@ -12,6 +12,7 @@ from transports.bus import CallCancelled, Encoded, Kind, NotEncodable, ReplyStre
 
 _SEND, _STREAM = Kind.SEND, Kind.STREAM  # a member of an enum costs ten times what a global does
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+_NOT_NAMED: dict[str, Any] = {}
 
 
 class Parts(Protocol):
@@ -69,7 +70,13 @@ class FromBus:
         return self._request.raw
 
     def arguments(self, agent: str, spec: Spec) -> Arguments:
-        return spec.schema.decode_call(agent, spec.name, self._request.raw)
+        raw, schema = self._request.raw, spec.schema
+        if schema.all_by_order and raw[:1] == schema.as_array:
+            try:
+                return schema.by_order(raw), _NOT_NAMED
+            except Exception:  # noqa: BLE001, S110  # what is wrong with it is said below
+                pass
+        return schema.decode_call(agent, spec.name, raw)
 
     def answer(self, result: Any) -> None:
         if self.tells or self.answered:

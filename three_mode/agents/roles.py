@@ -4,8 +4,7 @@ The host knows its mailboxes exactly. Between hosts the caller goes by what it h
 equal. Roles are names on the bus (`any:ROLE@HOST`), so they come and go with their hosts.
 """
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 
 from three_mode.errors import NoSuchAgent
 
@@ -28,9 +27,12 @@ class Roles:
                 self._hosts.get(_role(name), {}).pop(name, None)
                 self._flying.pop(name, None)
 
-    @contextmanager
-    def chosen(self, role: str) -> Iterator[str]:
-        """The address to call; while in the block it counts as a call in flight."""
+    def hosts(self, role: str) -> dict[str, None]:
+        """The addresses of a role, kept up to date."""
+        return self._hosts.setdefault(role, {})
+
+    def take(self, role: str) -> str:
+        """The address to call. It counts as a call in flight until it is given back."""
         hosts = self._hosts.get(role)
         if not hosts:
             raise NoSuchAgent(
@@ -38,15 +40,20 @@ class Roles:
                 agent=role,
                 hint="spawn(..., roles=[...]); a group's name is a role too",
             )
-        address = min(hosts, key=lambda one: self._flying.get(one, 0))
-        del hosts[address]  # behind the others: whoever is equal is taken in turn
-        hosts[address] = None
-        self._flying[address] = self._flying.get(address, 0) + 1
-        try:
-            yield address
-        finally:
-            if address in self._flying:
-                self._flying[address] -= 1
+        flying = self._flying
+        if len(hosts) == 1:
+            (address,) = hosts
+        else:
+            address = min(hosts, key=lambda one: flying.get(one, 0))
+            del hosts[address]  # behind the others: whoever is equal is taken in turn
+            hosts[address] = None
+        flying[address] = flying.get(address, 0) + 1
+        return address
+
+    def give_back(self, address: str) -> None:
+        flying = self._flying
+        if address in flying:
+            flying[address] -= 1
 
 
 def _role(name: str) -> str:

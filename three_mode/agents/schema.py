@@ -46,7 +46,18 @@ class Where:
 class Schema:
     """The parameters and result of one handler (or `__init__`), compiled when first used."""
 
-    __slots__ = ("_by_name", "_by_order", "_keywords", "least", "most", "parameters", "result", "title")
+    __slots__ = (
+        "_by_name",
+        "_keywords",
+        "all_by_order",
+        "as_array",
+        "by_order",
+        "least",
+        "most",
+        "parameters",
+        "result",
+        "title",
+    )
 
     def __init__(self, title: str, parameters: tuple[Parameter, ...], result: Any) -> None:
         self.title, self.parameters = title, parameters
@@ -54,7 +65,9 @@ class Schema:
         self.least = sum(1 for one in parameters if one.required)
         self._keywords = tuple(one.name for one in parameters if one.keyword_only)
         fields = [_field(one) for one in parameters]
-        self._by_order = _by_order(title, parameters, fields)
+        self.by_order = _by_order(title, parameters, fields)
+        self.all_by_order = not self._keywords and self.most < 16
+        self.as_array = bytes((0x90 + self.most % 16,))  # how msgpack begins an array of all of them
         by_name = decoder_for(_arguments(title, fields, array_like=False))
         self._by_name: Values = lambda raw: msgspec.structs.astuple(by_name(raw))
         self.result = decoder_for(Any if result is None or result is inspect.Signature.empty else result)
@@ -136,7 +149,7 @@ class Schema:
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments as the method takes them, or a BadCall that names the one that does not fit."""
         try:
-            decode = self._by_order if raw[0] & 0xF0 == 0x90 or raw[0] in (0xDC, 0xDD) else self._by_name
+            decode = self.by_order if raw[0] & 0xF0 == 0x90 or raw[0] in (0xDC, 0xDD) else self._by_name
             values = decode(raw)
         except msgspec.ValidationError as error:
             raise self._misfit(Where(agent, handler), str(error)) from None

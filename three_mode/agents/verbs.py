@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from three_mode.agents import groupcall
+from three_mode.agents.asking import begin
 from three_mode.agents.codec import Decode, decode_any, encode
 from three_mode.agents.declare import Spec, spec_of
 from three_mode.agents.gathering import Gathered
@@ -17,7 +18,7 @@ from three_mode.agents.refs import AgentGroup, AgentRef, Handler, RoleRef
 from three_mode.agents.roles import Roles
 from three_mode.agents.streams import Stream
 from three_mode.errors import BadCall, BadResult, CallCycle, PeerLost, ThreeModeError
-from three_mode.handling import Call, current, time_for
+from three_mode.handling import NOBODY, Call, current, time_for
 from transports.bus import BusError, Encoded
 
 if TYPE_CHECKING:
@@ -77,13 +78,21 @@ class Voice:
         topic, payload, decode, spec = target(to, handler, given, named)
         link, call = self.link, current.get()
         seconds = time_for(within, call, link.default_within)
-        trace = self.outgoing(call, to, topic)
+        if call is NOBODY and self.cell is None and link.tracer is None:
+            trace = ""
+        else:
+            trace = self.outgoing(call, to, topic)
         ends = time.monotonic() + seconds if spec is not None and spec.idempotent else 0.0
         while True:
             try:
-                reply = await link.bus.ask(
-                    to, Encoded(payload), topic=topic, within=seconds, trace=trace, sender=self.name
-                )
+                arriving, asked = begin(link.bus, to, payload, topic, seconds, trace, self.name)
+                try:
+                    reply = await arriving
+                except asyncio.CancelledError:
+                    asked.cancel()
+                    raise
+                if isinstance(reply, BusError):
+                    raise reply
             except BusError as error:
                 failure = link.error(error, to, topic)
                 if not (ends and isinstance(failure, PeerLost)):

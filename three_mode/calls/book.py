@@ -1,12 +1,13 @@
 """What is told of a call when it ends: its cost, metrics, logs, record and span. One place for whole and streamed replies."""
 
 import logging
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from random import getrandbits
+from itertools import count
 from typing import Any
 
 import msgspec
@@ -34,6 +35,8 @@ class OneCall:
     target: Target | None = None
     first_content: float | None = None
     span: Span | None = None
+    failed: ThreeModeError | None = None
+    """How its first attempt ended, where that was made before the policies were asked; see to_agent.py."""
 
     @property
     def mode(self) -> CommunicationMode:
@@ -59,6 +62,10 @@ class Book:
         self._tracer = tracer
         self._log_content = log_content
 
+    @property
+    def traces(self) -> bool:
+        return self._tracer is not None
+
     def began(self, one: OneCall, targets: Sequence[Target]) -> None:
         if self._tracer is not None and one.span is None:
             one.span = self._tracer.begin(one.request, targets[0].provider, targets[0].model, one.request_id)
@@ -72,8 +79,10 @@ class Book:
     def cost(self, target: Target, usage: Usage, profile: Profile) -> Decimal | None:
         """By the provider's prices; where it counts tokens more than once, so do we."""
         cost = self.prices.cost(target.provider, target.model, usage)
+        if cost is None:
+            return None
         factor = profile.multiplier(target.model)
-        return cost if cost is None or factor == 1.0 else cost * Decimal(str(factor))
+        return cost if factor == 1.0 else cost * Decimal(str(factor))
 
     def priced(self, target: Target, usage: Usage, profile: Profile) -> Usage:
         cost = usage.cost if usage.cost is not None else self.cost(target, usage, profile)
@@ -153,5 +162,20 @@ def _attempts(one: OneCall) -> int:
     return sum(step.kind == "attempt" for step in one.policy.steps)
 
 
+_begins = ""
+_numbers = count(1)
+
+
+def _begin_anew() -> None:
+    global _begins
+    _begins = f"call_{os.urandom(5).hex()}"
+
+
+_begin_anew()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)
+
+
 def new_request_id() -> str:
-    return f"call_{getrandbits(72):018x}"  # without a system call: it names a call and guards nothing
+    """The process, by chance, and a number in it: it names a call and guards nothing."""
+    return "%s%08x" % (_begins, next(_numbers))  # noqa: UP031  # half the time of an f-string

@@ -22,6 +22,7 @@ from three_mode.policies import (
     Clock,
     CoalesceOptions,
     Coalescer,
+    MemoryCache,
     Policies,
     ResponseCache,
     SharedStreams,
@@ -29,6 +30,7 @@ from three_mode.policies import (
     cache_key,
 )
 from three_mode.policies.breaker import trips
+from three_mode.policies.budget import ZERO
 from three_mode.policies.cache import keepable
 from three_mode.providers.capabilities import capabilities
 from three_mode.providers.emulation import calls_from_text, with_tools_in_prompt
@@ -75,22 +77,29 @@ class Engine:
     async def complete(self, one: OneCall, targets: Sequence[Target]) -> LLMResponse:
         """A whole reply, ready to be given to the caller."""
         key = self._key(one, targets[0])
-        if self._cache is not None:
-            kept = await self._kept(one, key, targets[0])
-            if kept is not None:
-                return kept
+        cache, hints = self._cache, one.request.cache
+        if cache is not None and key is not None and (hints is None or hints.response != "refresh"):
+            found = cache.look(key) if type(cache) is MemoryCache else await cache.get(key)
+            if found is not None:
+                return self._from_cache(one, found, targets[0])
 
-        fetch = partial(self._attempts.run, one.policy, targets, partial(self._fetch, one))
+        attempts, fetch = self._attempts, partial(self._fetch, one)
         if self._coalescer is not None and key is not None:
-            (reply, target), joined = await self._coalescer.run(key, fetch, one.policy.deadline)
+            (reply, target), joined = await self._coalescer.run(
+                key, partial(attempts.run, one.policy, targets, fetch), one.policy.deadline
+            )
             if joined:
                 one.policy.step("coalesced", time.monotonic(), target)
         else:
-            reply, target = await fetch()
+            reply, target = await attempts.run(one.policy, targets, fetch)
         one.target = target
         reply = self._book.complete(one, reply, target, reply.usage)
-        if self._cache is not None:
-            await self._keep(one, key, reply)
+        if cache is not None and key is not None and keepable(reply):
+            ttl = hints.ttl if hints is not None else None
+            if type(cache) is MemoryCache:
+                cache.keep(key, reply, ttl)
+            else:
+                await cache.put(key, reply, ttl)
         return reply
 
     async def open(self, one: OneCall, targets: Sequence[Target]) -> OpenReply:
@@ -146,6 +155,9 @@ class Engine:
         """Where the first content has a limit of its own it must be seen, and so the reply is streamed and folded."""
         one.target = target
         try:
+            if one.failed is not None:
+                failed, one.failed = one.failed, None
+                raise failed
             request, emulated = self._prepared(one, target)
             reserved = self._reserve(one, request, target)
             usage: Usage | None = None
@@ -203,7 +215,7 @@ class Engine:
     def _reserve(self, one: OneCall, request: LLMRequest, target: Target) -> Decimal:
         ledger = self._book.ledger
         if not ledger.has_budgets:
-            return Decimal(0)
+            return ZERO
         most_out = request.max_tokens or capabilities(target.model).max_output or UNSAID_OUTPUT
         profile = self._accounts.profile(target.provider)
         most = self._book.cost(target, Usage(one.policy.tokens, most_out), profile)
@@ -232,8 +244,9 @@ class Engine:
         if self._cache is None or key is None or (hints is not None and hints.response == "refresh"):
             return None
         reply = await self._cache.get(key)
-        if reply is None:
-            return None
+        return None if reply is None else self._from_cache(one, reply, target)
+
+    def _from_cache(self, one: OneCall, reply: LLMResponse, target: Target) -> LLMResponse:
         one.policy.step("cache_hit", time.monotonic(), target)
         one.target = target
         free = msgspec.structs.replace(reply.usage, cost=Decimal(0) if reply.usage.cost is not None else None)

@@ -16,16 +16,15 @@ class Guarding:
         self._limiters: dict[str, AdaptiveLimiter] = {}
 
     def breaker(self, target: Target) -> CircuitBreaker | None:
-        if self._policies.breaker is None:
-            return None
         key = (target.provider, target.model)
         found = self._breakers.get(key)
-        if found is None:
+        if found is None and self._policies.breaker is not None:
             found = self._breakers[key] = CircuitBreaker(self._policies.breaker, self._clock)
         return found
 
     def limiter(self, target: Target) -> AdaptiveLimiter | None:
-        return self.limiter_of(target.provider)
+        found = self._limiters.get(target.provider)
+        return found if found is not None else self.limiter_of(target.provider)
 
     def limiter_of(self, provider: str) -> AdaptiveLimiter | None:
         if self._policies.limiter is None:

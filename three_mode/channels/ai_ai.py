@@ -49,7 +49,7 @@ class AgentChannel:
         try:
             reply: LLMResponse = await ref.ask(Model.chat_completion, asked, within=within)
         except NoSuchAgent:
-            raise self._explained(target.model) from None
+            raise self.explained(target.model) from None
         return reply
 
     async def open(self, target: Target, request: LLMRequest, due: float, deadline: float) -> OpenReply:
@@ -66,7 +66,7 @@ class AgentChannel:
             return await open_batches(stream, leave, first, f"agent:{target.model}")
         except NoSuchAgent:
             if not self._is_there(target.model):
-                raise self._explained(target.model) from None
+                raise self.explained(target.model) from None
         # It is there and does not stream: its whole answer is a stream of one piece.
         return Replayed(chunks_of(await self.fetch(target, request, due, deadline)))
 
@@ -76,7 +76,7 @@ class AgentChannel:
         try:
             embedded: Embedded = await ref.ask(Model.embed, asked, within=within)
         except NoSuchAgent:
-            raise self._explained(target.model, Model.embed) from None
+            raise self.explained(target.model, Model.embed) from None
         return embedded
 
     async def close(self) -> None:
@@ -88,7 +88,7 @@ class AgentChannel:
             return self._bus.locate(name) is not None
         return any(known.startswith(f"any:{name}@") for known in self._bus.names())
 
-    def _explained(self, name: str, verb: Callable[..., Any] = Model.chat_completion) -> NoSuchAgent:
+    def explained(self, name: str, verb: Callable[..., Any] = Model.chat_completion) -> NoSuchAgent:
         if self._is_there(name):
             said, hint = _LACKING[verb.__name__]
             return NoSuchAgent(
@@ -101,9 +101,14 @@ class AgentChannel:
         )
 
     def _ref(self, name: str) -> AgentRef:
+        voice = self.voice
+        return AgentRef(name, voice) if "/" in name else RoleRef(name, voice)
+
+    @property
+    def voice(self) -> Voice:
         if self._voice is None:
             self._voice = Voice(Link(self._bus), "")
-        return AgentRef(name, self._voice) if "/" in name else RoleRef(name, self._voice)
+        return self._voice
 
 
 def _within(deadline: float) -> float:

@@ -120,12 +120,11 @@ class HTTPEndpoint:
 
     async def _send(self, outgoing: Outgoing, until: float, model: str, stage: str) -> tuple[Headers, bytes]:
         try:
-            async with asyncio.timeout_at(until):
-                reply = await self._pool.fetch(self._request(outgoing), timeouts=WHOLE)
+            reply = await self._pool.fetch(self._request(outgoing), timeouts=WHOLE, until=until)
         except TransportError as error:
+            if isinstance(error, TimedOut) and error.phase == "total":
+                raise self.unseen(model, stage) from None
             raise translated(error, self.name, model or None) from None
-        except TimeoutError:
-            raise self.unseen(model, stage) from None
         if reply.status >= 400:
             self._read_limits(reply.headers)
             raise self.codec.error(reply.status, reply.headers, reply.content)

@@ -26,6 +26,7 @@ _STAGES = {
     "write": "write",
     "first_byte": "first token",
     "idle": "idle",
+    "total": "total",
 }
 
 

@@ -112,9 +112,12 @@ def option(value: Any, name: str) -> Option:
 def check_numbers(request: Any) -> None:
     check_number(request, "temperature", 0.0)
     check_number(request, "top_p", 0.0, 1.0)
-    check_number(request, "within", 0.0)
     check_count(request, "max_tokens", 1)
     check_count(request, "seed", None)
+
+
+def check_within(request: Any) -> None:
+    check_number(request, "within", 0.0)
 
 
 def check_number(request: Any, name: str, low: float, high: float = math.inf) -> None:

@@ -16,6 +16,7 @@ _ALLOWED: dict[str, tuple[type, ...]] = {
     "assistant": (Text, Image, ToolCall, Thinking),
     "tool": (ToolResult,),
 }
+_SPEAKERS = frozenset(_ALLOWED) - {"tool"}  # whose messages may be a string, as nearly all are
 
 
 class Message(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -26,6 +27,8 @@ class Message(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=Tru
     name: str | None = None
 
     def __post_init__(self) -> None:
+        if type(self.content) is str and self.role in _SPEAKERS:
+            return
         allowed = _ALLOWED.get(self.role)
         if allowed is None:
             raise InvalidRequest(

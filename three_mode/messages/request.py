@@ -1,7 +1,6 @@
 """What is asked of a model: one value for every mode."""
 
 from collections.abc import Mapping, Sequence
-from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -13,6 +12,7 @@ from three_mode.messages.options import CacheHints, Reasoning, ResponseFormat, T
 from three_mode.modes import CommunicationMode
 
 Plain = Mapping[str, Any]
+_ENDLESS = float("inf")
 
 
 class LLMRequest(Struct, frozen=True, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
@@ -66,14 +66,26 @@ class LLMRequest(Struct, frozen=True, omit_defaults=True, kw_only=True, forbid_u
         """Looks at what is there: most requests leave most fields out, and one is made at every hop between processes."""
         if not checks.are_messages(self.messages):
             force_setattr(self, "messages", checks.messages(self.messages))
+        if self.model is not None:
+            checks.model(self.model)
+        if self.mode is not None and type(self.mode) is not CommunicationMode:
+            force_setattr(self, "mode", checks.mode(self.mode))
+        within = self.within
+        if within is not None and not (type(within) is float and 0.0 < within < _ENDLESS):
+            checks.check_within(self)
+        if (
+            self.tools != () or self.stop != () or self.response_format is not None
+            or self.reasoning is not None or self.cache is not None or self.temperature is not None or self.top_p is not None
+            or self.max_tokens is not None or self.seed is not None or self.tool_choice is not None
+            or type(self.metadata) is not dict or self.metadata or type(self.extra) is not dict or self.extra
+        ):  # fmt: skip
+            self._check_rest()
+
+    def _check_rest(self) -> None:
         if self.tools != ():
             force_setattr(self, "tools", checks.tools(self.tools))
         if self.stop != ():
             force_setattr(self, "stop", checks.stop(self.stop))
-        if self.model is not None:
-            checks.model(self.model)
-        if self.mode is not None:
-            force_setattr(self, "mode", checks.mode(self.mode))
         if self.response_format is not None:
             force_setattr(self, "response_format", checks.option(self.response_format, "response_format"))
         if self.reasoning is not None:
@@ -90,7 +102,7 @@ class LLMRequest(Struct, frozen=True, omit_defaults=True, kw_only=True, forbid_u
 
     def addressed(self, model: str | None, within: float | None) -> "LLMRequest":
         """The same for another model, in whatever mode its address says. What was checked is not checked again."""
-        copied = copy(self)
+        copied: LLMRequest = self.__copy__()  # type: ignore[attr-defined]  # `copy.copy` looks for it at every call
         force_setattr(copied, "model", model)
         force_setattr(copied, "mode", None)
         force_setattr(copied, "within", within)

@@ -3,6 +3,7 @@
 """
 
 from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from msgspec import Struct
@@ -44,6 +45,11 @@ class _Series:
     rates: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT))
     mean: float | None = None  # moving, for routing: cheap to read
 
+    def add(self, latency: float) -> None:
+        self.calls += 1
+        self.latencies.append(latency)
+        self.mean = latency if self.mean is None else 0.8 * self.mean + 0.2 * latency
+
 
 class Metrics:
     """`record` after each call. Percentiles are worked out when somebody asks."""
@@ -61,13 +67,15 @@ class Metrics:
         tokens_per_second: float | None = None,
     ) -> None:
         series = self._of(provider, model)
-        series.calls += 1
-        series.latencies.append(latency)
-        series.mean = latency if series.mean is None else 0.8 * series.mean + 0.2 * latency
+        series.add(latency)
         if first_content is not None:
             series.first.append(first_content)
         if tokens_per_second is not None:
             series.rates.append(tokens_per_second)
+
+    def recorder(self, provider: str, model: str) -> Callable[[float], None]:
+        """`record` for one of them, where there is only a latency to record."""
+        return self._of(provider, model).add
 
     def failed(self, provider: str, model: str, error: ThreeModeError) -> None:
         series = self._of(provider, model)

@@ -5,9 +5,8 @@ operation runs. A failure moves on to the next target at once; only when all hav
 target that may answer soonest. All but the last have `first_content` seconds to their first content.
 """
 
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from three_mode.errors import (
@@ -107,10 +106,13 @@ class Attempts:
                 due = call.deadline
                 if not last and call.first_content is not None:
                     due = min(due, self._clock.now() + call.first_content)
+                attempt = self._guarded(call, target, due, operation)
                 try:
-                    return await self._one(
-                        call, target, alive[number + 1] if not last else target, due, operation
-                    )
+                    if self._hedge is None:
+                        return await attempt
+                    spare = target if last else alive[number + 1]
+                    won: T = await self._hedge.race(attempt, self._late, call, target, spare, due, operation)
+                    return won
                 except ThreeModeError as error:
                     failed.append(error)
                     if not moves_on(error) or self._clock.now() >= call.deadline:
@@ -140,14 +142,6 @@ class Attempts:
                 waits.append((wait, target))
         waits.sort(key=lambda each: each[0])
         return [target for _, target in waits], waits[0][0] if waits else 0.0
-
-    def _one(
-        self, call: Call, target: Target, spare: Target, due: float, operation: Operation[T]
-    ) -> Coroutine[Any, Any, T]:
-        first = self._guarded(call, target, due, operation)
-        if self._hedge is None:
-            return first
-        return self._hedge.race(first, partial(self._late, call, target, spare, due, operation))
 
     def _late(
         self, call: Call, target: Target, spare: Target, due: float, operation: Operation[T]

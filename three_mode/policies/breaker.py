@@ -37,14 +37,18 @@ def trips(error: BaseException) -> bool:
 class CircuitBreaker:
     """One target's breaker. `allow()` before a call, then exactly one of `success`, `failure` or `abandoned`."""
 
-    __slots__ = ("_clock", "_failures", "_opened_at", "_options", "_trial")
+    __slots__ = ("_clock", "_opened_at", "_options", "_trial", "failures")
 
     def __init__(self, options: BreakerOptions | None = None, clock: Clock = MONOTONIC) -> None:
         self._options = options or BreakerOptions()
         self._clock = clock
-        self._failures = 0
+        self.failures = 0
         self._opened_at: float | None = None
         self._trial = False
+
+    @property
+    def closed(self) -> bool:
+        return self._opened_at is None
 
     @property
     def state(self) -> State:
@@ -68,13 +72,13 @@ class CircuitBreaker:
         return True
 
     def success(self) -> None:
-        self._failures = 0
+        self.failures = 0
         self._opened_at = None
         self._trial = False
 
     def failure(self) -> None:
-        self._failures += 1
-        if self._trial or self._failures >= self._options.failures:
+        self.failures += 1
+        if self._trial or self.failures >= self._options.failures:
             self._opened_at = self._clock.now()
         self._trial = False
 

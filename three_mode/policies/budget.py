@@ -44,6 +44,16 @@ class Spent:
 Key = tuple[str, str, str | None]
 
 
+class _Tally:
+    """What `Spent` is made of: plain numbers, because there is something to add at every call."""
+
+    __slots__ = ("calls", "cost", "input", "output", "read", "reasoning", "unpriced", "written")
+
+    def __init__(self) -> None:
+        self.calls = self.input = self.output = self.read = self.written = self.reasoning = self.unpriced = 0
+        self.cost = ZERO
+
+
 class Ledger:
     """Adds up what was spent. With budgets, `reserve` before a call and `settle` after it, whatever came of it.
 
@@ -52,14 +62,11 @@ class Ledger:
 
     def __init__(self, budgets: tuple[Budget, ...] = ()) -> None:
         self._budgets = budgets
+        self.has_budgets = bool(budgets)
         self._limits = [Decimal(str(budget.limit)) for budget in budgets]
         self._taken = [ZERO] * len(budgets)
         self._fitting: dict[Key, tuple[int, ...]] = {}
-        self._spent: dict[Key, Spent] = {}
-
-    @property
-    def has_budgets(self) -> bool:
-        return bool(self._budgets)
+        self._spent: dict[Key, _Tally] = {}
 
     def reserve(self, provider: str, model: str, label: str | None, most: Decimal | None) -> Decimal:
         """Sets aside the most that the call may cost; BudgetExceeded where a budget has not that much left."""
@@ -74,8 +81,9 @@ class Ledger:
                 hint="give its price: Prices({'PROVIDER/MODEL': Price(input=..., output=...)})",
             )
         for i in touched:
-            left = self._limits[i] - self._taken[i]
-            if most > left:
+            taken = self._taken[i] + most
+            if taken > self._limits[i]:
+                left = self._limits[i] - self._taken[i]
                 raise BudgetExceeded(
                     f"the call may cost ${most:.6f}, and {self._budgets[i].name} has ${max(left, ZERO):.6f} left of ${self._limits[i]}",
                     provider=provider,
@@ -99,22 +107,24 @@ class Ledger:
     ) -> None:
         """The call is over. Without a usage nothing was used; without a cost, what was reserved stays taken."""
         cost = usage.cost if usage is not None else ZERO
-        actual = reserved if cost is None else cost
-        for i in self._touched(provider, model, label) if self._budgets else ():
-            self._taken[i] += actual - reserved
-        if usage is None:
-            return
-        spent = self._spent.get((provider, model, label))
+        if self.has_budgets and cost is not None:
+            beyond = cost - reserved
+            for i in self._touched(provider, model, label):
+                self._taken[i] += beyond
+        if usage is not None:
+            self.add((provider, model, label), usage)
+
+    def add(self, key: Key, usage: Usage) -> None:
+        """What a call used, where no budget set anything aside for it."""
+        spent, cost = self._spent.get(key), usage.cost
         if spent is None:
-            spent = self._spent[provider, model, label] = Spent()
+            spent = self._spent[key] = _Tally()
         spent.calls += 1
-        spent.usage = Usage(
-            spent.usage.input_tokens + usage.input_tokens,
-            spent.usage.output_tokens + usage.output_tokens,
-            spent.usage.cache_read_tokens + usage.cache_read_tokens,
-            spent.usage.cache_write_tokens + usage.cache_write_tokens,
-            spent.usage.reasoning_tokens + usage.reasoning_tokens,
-        )
+        spent.input += usage.input_tokens
+        spent.output += usage.output_tokens
+        spent.read += usage.cache_read_tokens
+        spent.written += usage.cache_write_tokens
+        spent.reasoning += usage.reasoning_tokens
         if cost is None:
             spent.unpriced += 1
         else:
@@ -124,18 +134,17 @@ class Ledger:
         self, *, provider: str | None = None, model: str | None = None, label: str | None = None
     ) -> Spent:
         """The sum over whatever is not named."""
-        total = Spent()
+        total, sums = Spent(), [0] * 5
         for (a_provider, a_model, a_label), each in self._spent.items():
             if provider in (None, a_provider) and model in (None, a_model) and label in (None, a_label):
                 total.calls += each.calls
-                total.usage = Usage(
-                    *(
-                        getattr(total.usage, name) + getattr(each.usage, name)
-                        for name in Usage.__struct_fields__[:5]
-                    )
-                )
+                for place, used in enumerate(
+                    (each.input, each.output, each.read, each.written, each.reasoning)
+                ):
+                    sums[place] += used
                 total.cost += each.cost
                 total.unpriced += each.unpriced
+        total.usage = Usage(sums[0], sums[1], sums[2], sums[3], sums[4])
         return total
 
     def left(self) -> dict[str, Decimal]:

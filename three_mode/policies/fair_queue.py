@@ -9,22 +9,22 @@ T = TypeVar("T")
 class FairQueue(Generic[T]):
     """First in, first out within a caller; round robin among callers."""
 
-    __slots__ = ("_lines", "_most", "_size")
+    __slots__ = ("_lines", "_most", "size")
 
     def __init__(self, most: int) -> None:
         self._lines: OrderedDict[str, deque[T]] = OrderedDict()
         self._most = most
-        self._size = 0
+        self.size = 0
 
     def __len__(self) -> int:
-        return self._size
+        return self.size
 
     def push(self, caller: str, item: T) -> bool:
         """False where the queue is full."""
-        if self._size >= self._most:
+        if self.size >= self._most:
             return False
         self._lines.setdefault(caller, deque()).append(item)
-        self._size += 1
+        self.size += 1
         return True
 
     def head(self) -> T | None:
@@ -37,7 +37,7 @@ class FairQueue(Generic[T]):
         """Takes the head; its caller goes to the end of the round."""
         caller, line = next(iter(self._lines.items()))
         item = line.popleft()
-        self._size -= 1
+        self.size -= 1
         if line:
             self._lines.move_to_end(caller)
         else:
@@ -50,6 +50,6 @@ class FairQueue(Generic[T]):
         if line is None or item not in line:
             return
         line.remove(item)
-        self._size -= 1
+        self.size -= 1
         if not line:
             del self._lines[caller]

@@ -41,13 +41,15 @@ class Hedge(Generic[T]):
         self._waiting: dict[_Late[T], float] = {}  # when each is late, soonest first
         self._timer: Timer | None = None
 
-    def race(self, first: Awaitable[T], second: Callable[[], Awaitable[T]]) -> Coroutine[Any, Any, T]:
+    def race(
+        self, first: Awaitable[T], second: Callable[..., Awaitable[T]], *arguments: Any
+    ) -> Coroutine[Any, Any, T]:
         """The first result. Where both fail it is the first one's error.
 
         The loser is cancelled and waited for, so that nothing runs on unseen. A first runner that fails before it is late
         fails alone: trying again is somebody else's decision.
         """
-        return self.run(first, _Late(second))
+        return self.run(first, _Late(second, arguments))
 
     async def run(self, first: Awaitable[T], late: "_Late[T]") -> T:
         self._waiting[late] = self._clock.now() + self.after
@@ -93,10 +95,19 @@ class Hedge(Generic[T]):
 class _Late(Generic[T]):
     """The second runner, if it ever runs."""
 
-    __slots__ = ("_cancelled_before", "_first", "_first_failed", "_interrupted", "_make", "task", "used")
+    __slots__ = (
+        "_arguments",
+        "_cancelled_before",
+        "_first",
+        "_first_failed",
+        "_interrupted",
+        "_make",
+        "task",
+        "used",
+    )
 
-    def __init__(self, make: Callable[[], Awaitable[T]]) -> None:
-        self._make = make
+    def __init__(self, make: Callable[..., Awaitable[T]], arguments: tuple[Any, ...] = ()) -> None:
+        self._make, self._arguments = make, arguments
         self._first: asyncio.Task[Any] | None = asyncio.current_task()
         self._cancelled_before = self._first.cancelling() if self._first is not None else 0
         self._interrupted = False
@@ -105,7 +116,7 @@ class _Late(Generic[T]):
         self.task: asyncio.Task[T] | None = None
 
     def start(self) -> None:
-        self.task = asyncio.ensure_future(_run(self._make))
+        self.task = asyncio.ensure_future(_run(self._make, self._arguments))
         self.task.add_done_callback(self._finished)
 
     def _finished(self, task: asyncio.Task[T]) -> None:
@@ -143,5 +154,5 @@ class _Late(Generic[T]):
             await asyncio.wait([self.task])
 
 
-async def _run(make: Callable[[], Awaitable[T]]) -> T:
-    return await make()
+async def _run(make: Callable[..., Awaitable[T]], arguments: tuple[Any, ...]) -> T:
+    return await make(*arguments)

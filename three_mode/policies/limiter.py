@@ -75,7 +75,7 @@ class AdaptiveLimiter:
         self._tokens = _Allowance()
         self._queue: FairQueue[_Waiting] = FairQueue(self.options.waiting)
         self._waker: asyncio.Task[None] | None = None
-        self._told = False  # until a header or a 429 says something, only the number at once bounds a call
+        self.told = False  # until a header or a 429 says something, only the number at once bounds a call
         self.held_back = 0  # calls that had to wait
 
     @property
@@ -92,9 +92,9 @@ class AdaptiveLimiter:
 
     def try_acquire(self, tokens: int = 0) -> bool:
         """The common case, without a task switch: nobody waits and nothing holds the call back."""
-        if len(self._queue) or self._in_flight >= self._at_once:
+        if self._queue.size or self._in_flight >= self._at_once:
             return False
-        if self._told and self.ready_in(tokens) > 0:
+        if self.told and self.ready_in(tokens) > 0:
             return False
         self._take(tokens)
         return True
@@ -130,12 +130,20 @@ class AdaptiveLimiter:
 
     def release(self) -> None:
         self._in_flight -= 1
-        if len(self._queue):
+        if self._queue.size:
             self._move()
+
+    def left(self, well: bool) -> None:
+        """`release`, and `succeeded` where it went well."""
+        self._in_flight -= 1
+        if self._queue.size:
+            self._move()
+        if well and self._at_once < self.options.at_once:
+            self.succeeded()
 
     def learn(self, reading: LimitReading) -> None:
         """What the headers of a reply said."""
-        self._told = True
+        self.told = True
         now = self._clock.now()
         self._requests.read(reading.requests_remaining, reading.requests_reset, now, self._in_flight)
         self._tokens.read(reading.tokens_remaining, reading.tokens_reset, now, self._in_flight)
@@ -147,7 +155,7 @@ class AdaptiveLimiter:
 
     def refused(self, retry_after: float | None) -> None:
         """A 429 came."""
-        self._told = True
+        self.told = True
         now = self._clock.now()
         wait = self.options.pause if retry_after is None else retry_after
         if now >= self._paused_until:  # the first of a burst: the others left before anybody knew
@@ -163,7 +171,7 @@ class AdaptiveLimiter:
 
     def _take(self, tokens: int) -> None:
         self._in_flight += 1
-        if self._told:
+        if self.told:
             self._requests.take(1)
             self._tokens.take(tokens)
 

@@ -30,6 +30,7 @@ from three_mode.errors import ConfigurationError
 from three_mode.messages import Usage
 
 MILLION = Decimal(1_000_000)
+FOREVER = float("inf")
 TIERS_BEGIN = 30_000  # no provider charges more for a prompt that is smaller
 # Their names for ours; what is not here is called the same.
 _LIBRARY_NAMES = {
@@ -72,6 +73,7 @@ class Prices:
 
     def __init__(self, own: Mapping[str, Price] | None = None, *, file: str | Path | None = None) -> None:
         self._own = {**(read_prices(file) if file is not None else {}), **(own or {})}
+        self._rates: dict[tuple[str, str], tuple[float, Price | None]] = {}  # until when they are right
 
     def prepare(self) -> None:
         """Begins to load the library, which takes a quarter of a second, beside whatever else goes on."""
@@ -79,11 +81,31 @@ class Prices:
             threading.Thread(target=import_module, args=("genai_prices",), daemon=True).start()
 
     def cost(self, provider: str, model: str, usage: Usage) -> Decimal | None:
-        if self._own:
-            own = self._own.get(f"{provider}/{model}") or self._own.get(model)
-            if own is not None:
-                return own.of(usage)
-        return _from_library(provider, model, usage)
+        known = self._rates.get((provider, model))
+        now = time.time()
+        if known is None or known[0] <= now:
+            known = self._look_up(provider, model, now)
+        until, rates = known
+        if rates is None:
+            return None
+        if usage.input_tokens > TIERS_BEGIN and until != FOREVER:
+            return _library_cost(_LIBRARY_NAMES.get(provider) or provider, model, usage)
+        return rates.of(usage)
+
+    def _look_up(self, provider: str, model: str, now: float) -> tuple[float, Price | None]:
+        """The library takes a while for each call, so that its rates are read once a minute: some change with the hour. Prompts
+        above the sizes at which tiers begin are worked out by the library itself."""
+        own = self._own.get(f"{provider}/{model}") or self._own.get(model)
+        minute = int(now // 60)
+        found = (
+            (FOREVER, own)
+            if own is not None
+            else (60.0 * (minute + 1), _library_rates(provider, model, minute))
+        )
+        if len(self._rates) > 1000:
+            self._rates.clear()
+        self._rates[provider, model] = found
+        return found
 
 
 def read_prices(file: str | Path) -> dict[str, Price]:
@@ -113,17 +135,6 @@ def _price(model: str, row: Any) -> Price:
         return Price(**amounts)
     except (ValueError, InvalidOperation) as error:
         raise ConfigurationError(f"the price of {model!r} is not right: {error}") from None
-
-
-def _from_library(provider: str, model: str, usage: Usage) -> Decimal | None:
-    """The library takes a while for each call, so that its rates are read once a minute: some change with the hour. Prompts
-    above the sizes at which tiers begin are worked out by the library itself."""
-    rates = _library_rates(provider, model, int(time.time() // 60))
-    if rates is None:
-        return None
-    if usage.input_tokens > TIERS_BEGIN:
-        return _library_cost(_LIBRARY_NAMES.get(provider) or provider, model, usage)
-    return rates.of(usage)
 
 
 @lru_cache(maxsize=1)

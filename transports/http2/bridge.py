@@ -38,6 +38,7 @@ TIMEOUT_NAMES: dict[errors.Phase, str] = {
     "write": "WriteTimeout",
     "first_byte": "ReadTimeout",
     "idle": "ReadTimeout",
+    "total": "ReadTimeout",
 }
 Hook = Callable[[str, Mapping[str, Any]], Any]
 

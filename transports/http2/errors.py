@@ -19,7 +19,7 @@
 
 from typing import Literal, Self
 
-Phase = Literal["connect", "pool", "write", "first_byte", "idle"]
+Phase = Literal["connect", "pool", "write", "first_byte", "idle", "total"]
 
 
 class TransportError(Exception):

@@ -48,7 +48,7 @@ class Exchange:
     __slots__ = (
         "attempts", "body_left", "carrier", "chunks", "deadline", "ended", "error", "headers", "http_version", "loop", "max_bytes", "phase",
         "pool_deadline", "received", "request", "size", "source", "status", "stream_id", "timeouts", "trace", "trailers",
-        "unacknowledged", "upload_waiter", "uploader", "waiter", "whole_body",
+        "unacknowledged", "until", "upload_waiter", "uploader", "waiter", "whole_body",
     )  # fmt: skip
 
     def __init__(
@@ -82,6 +82,7 @@ class Exchange:
         self.whole_body = False
         self.max_bytes = 0
         self.phase: Phase = "pool"
+        self.until = NEVER  # the limit of the whole call; no limit of a part of it is later
         self.deadline = NEVER
         self.pool_deadline = NEVER
 
@@ -107,7 +108,7 @@ class Exchange:
             try:
                 await self._wait()
             finally:
-                self.deadline = NEVER
+                self.deadline = self.until
 
     async def whole(self) -> bytes:
         """The whole body."""
@@ -171,7 +172,7 @@ class Exchange:
                         self.upload_waiter = self.loop.create_future()
                         await self.upload_waiter
                         if not self.status:
-                            self.deadline = NEVER
+                            self.deadline = self.until
             carrier.end(self)
         except Exception as error:  # noqa: BLE001 - whatever the caller's iterator raises is the caller's to see
             self.give_up(error)
@@ -207,7 +208,7 @@ class Exchange:
         if self.whole_body:
             self._set_deadline("idle", self.timeouts.idle)
         else:
-            self.deadline = NEVER
+            self.deadline = self.until
             self._wake()
 
     def on_data(self, data: bytes) -> None:
@@ -252,9 +253,9 @@ class Exchange:
     def _set_deadline(self, phase: Phase, seconds: float | None) -> None:
         self.phase = phase
         if seconds is None:
-            self.deadline = NEVER
+            self.deadline = self.until
         else:
-            self.deadline = deadline = self.loop.time() + seconds
+            self.deadline = deadline = min(self.loop.time() + seconds, self.until)
             self.source.timer.heed(deadline)
 
     def on_queued(self, *, connecting: bool) -> None:
@@ -265,6 +266,8 @@ class Exchange:
         self.phase, self.deadline = "pool", self.pool_deadline
         if connecting and connect is not None and now + connect <= self.deadline:
             self.phase, self.deadline = "connect", now + connect
+        if self.until < self.deadline:
+            self.deadline = self.until
         if self.deadline != NEVER:
             self.source.timer.heed(self.deadline)
 
@@ -272,8 +275,13 @@ class Exchange:
         if self.over:
             self.deadline = NEVER
             return
+        if now >= self.until:
+            self.source.statistics.timed_out += 1
+            message = f"{EXPIRED['total']} in the time allowed ({self.source.origin})"
+            self.give_up(TimedOut(message, phase="total"))
+            return
         if self.phase == "connect" and self.source.has_connections and now < self.pool_deadline:
-            self.phase, self.deadline = "pool", self.pool_deadline
+            self.phase, self.deadline = "pool", min(self.pool_deadline, self.until)
             return
         limit = getattr(self.timeouts, self.phase)
         message = f"{EXPIRED[self.phase]} within {limit:g} s ({self.source.origin})"
@@ -287,4 +295,5 @@ EXPIRED: dict[Phase, str] = {
     "write": "the server took no more of the request's body",
     "first_byte": "no response began",
     "idle": "no more of the response came",
+    "total": "the response was not complete",
 }

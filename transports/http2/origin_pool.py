@@ -9,7 +9,7 @@ import asyncio
 from collections import deque
 
 from transports.http2.connection import Connection
-from transports.http2.deadlines import NEVER, DeadlineTimer
+from transports.http2.deadlines import DeadlineTimer
 from transports.http2.dial import Dialer
 from transports.http2.errors import ConnectFailed, PoolClosed, PoolFull, TimedOut, TransportError
 from transports.http2.exchange import MAX_ATTEMPTS, Exchange
@@ -113,7 +113,7 @@ class OriginPool:
 
     def _start(self, connection: Connection, exchange: Exchange) -> None:
         exchange.attempts += 1
-        exchange.phase, exchange.deadline = "write", NEVER
+        exchange.phase, exchange.deadline = "write", exchange.until
         connection.start(exchange)
         self.timer.watched.add(exchange)
         if exchange.trace is not None:

@@ -4,7 +4,7 @@ import asyncio
 from types import TracebackType
 from typing import Self
 
-from transports.http2.deadlines import DeadlineTimer
+from transports.http2.deadlines import NEVER, DeadlineTimer
 from transports.http2.dial import Dialer
 from transports.http2.errors import InvalidRequest, PoolClosed
 from transports.http2.exchange import Exchange
@@ -59,12 +59,16 @@ class Pool:
         *,
         timeouts: Timeouts | None = None,
         max_bytes: int = DEFAULT_MAX_BYTES,
+        until: float = NEVER,
         trace: Trace | None = None,
     ) -> Reply:
-        """The whole response; the caller is woken once, when it is complete."""
+        """The whole response; the caller is woken once, when it is complete. `until` is a limit of it all, in the loop's time."""
         exchange = self._exchange(request, timeouts, trace)
         exchange.whole_body = True
         exchange.max_bytes = max_bytes
+        if until != NEVER:
+            exchange.until = until
+            exchange.source.timer.heed(until)
         exchange.source.submit(exchange)
         try:
             content = await exchange.whole()

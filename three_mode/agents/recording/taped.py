@@ -1,7 +1,7 @@
 """Requests and verbs with a tape in between."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import AbstractContextManager, aclosing, nullcontext
+from contextlib import aclosing
 from typing import Any, Self
 
 from three_mode.agents.codec import decode_any, decoder_for, encode
@@ -173,8 +173,11 @@ class _AnyHost:
     def __init__(self, voice: TapedVoice) -> None:
         self._voice = voice
 
-    def chosen(self, role: str) -> AbstractContextManager[str]:
-        return nullcontext(f"any:{role}@")
+    def take(self, role: str) -> str:
+        return f"any:{role}@"
+
+    def give_back(self, address: str) -> None:
+        pass
 
 
 class _TapedReceipt:

@@ -1,0 +1,32 @@
+"""Which connections have a short way to agents (see to_agent.py), and what becomes of a call that fails on it."""
+
+from typing import NamedTuple
+
+from three_mode.calls.accounts import Accounts
+from three_mode.calls.book import Book
+from three_mode.dispatcher import AGENT
+from three_mode.errors import ThreeModeError
+from three_mode.policies import Policies
+
+
+def short_ways(policies: Policies, accounts: Accounts, book: Book) -> bool:
+    """Whether a connection has any: what it asks of every call leaves nothing to do for one to an agent."""
+    return not (
+        policies.cache is not None
+        or policies.coalesce
+        or policies.hedge is not None
+        or policies.fallback.targets
+        or policies.budgets
+        or book.recorder is not None
+        or book.traces
+        or accounts.max_tokens(AGENT) is not None
+        or accounts.profile(AGENT).safety
+    )
+
+
+class FirstTry(NamedTuple):
+    """An attempt that failed on the short way: what the long way needs to know of it."""
+
+    began: float
+    deadline: float
+    error: ThreeModeError
