@@ -66,7 +66,7 @@ async def joins(count: int, number: int) -> tuple[float, float, float]:
 def run(context: Context) -> Iterator[Row]:
     for count in COUNTS:
         took = []
-        for number in range(context.rounds(5)):
+        for number in range(context.rounds(3)):
             context.progress(f"{count} processes join, round {number + 1}")
             took.append(uvloop.run(joins(count, number)))
         each = [1e3 * cost / count for _, _, cost in took]
