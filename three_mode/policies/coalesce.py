@@ -1,73 +1,28 @@
-"""Identical calls in flight share one call. It lives as long as anybody waits for it, and no longer.
-
-It runs in the task of the one who began it (see movable.py), until that one leaves and others stay.
-"""
+"""Identical calls in flight share one call. It lives as long as anybody waits for it, and no longer."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Hashable, Sequence
-from typing import Any, Generic, TypeVar
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Generic, TypeVar
 
 from three_mode.errors import DeadlineExceeded
-from three_mode.policies.movable import Movable
 
 FOREVER = float("inf")
 T = TypeVar("T")
 
 
-class _Shared(Movable[T]):
-    """One call and a future for each that joined it; the future of one that left is cancelled."""
+class _Shared(Generic[T]):
+    """One call and a future for each that waits for it; the future of one that left is cancelled."""
 
-    waiting: Sequence["asyncio.Future[T]"] = ()
+    __slots__ = ("task", "waiting")
 
-    def __init__(
-        self,
-        calls: "dict[Hashable, _Shared[T]]",
-        key: Hashable,
-        work: Coroutine[Any, Any, T],
-        loop: asyncio.AbstractEventLoop,
-    ) -> None:
-        self._calls, self._key, self._work, self._loop = calls, key, work, loop
+    def __init__(self) -> None:
+        self.task: asyncio.Task[None] | None = None
+        self.waiting: list[asyncio.Future[T]] = []
 
-    def joined(self) -> "asyncio.Future[T]":
-        future: asyncio.Future[T] = self._loop.create_future()
-        self.waiting = [*self.waiting, future]
+    def joined(self, loop: asyncio.AbstractEventLoop) -> "asyncio.Future[T]":
+        future: asyncio.Future[T] = loop.create_future()
+        self.waiting.append(future)
         return future
-
-    def wanted(self) -> bool:
-        """By those who joined. Where there is none, nobody can join any more."""
-        if all(map(asyncio.Future.done, self.waiting)):
-            self.forget()
-            return False
-        return True
-
-    async def alone(self) -> None:
-        try:
-            result = await self.run(True)
-        except BaseException as error:
-            self.failed(error)
-            if not isinstance(error, Exception):
-                raise
-        else:
-            self.succeeded(result)
-
-    def succeeded(self, result: T) -> None:
-        self.forget()
-        for future in self.waiting:
-            if not future.done():
-                future.set_result(result)
-
-    def failed(self, error: BaseException) -> None:
-        """Whatever comes of the call goes to all that still wait."""
-        self.forget()
-        for future in self.waiting:
-            if not isinstance(error, Exception):
-                future.cancel()
-            elif not future.done():
-                future.set_exception(error)
-
-    def forget(self) -> None:
-        if self._calls.get(self._key) is self:
-            del self._calls[self._key]
 
 
 class Coalescer(Generic[T]):
@@ -80,34 +35,30 @@ class Coalescer(Generic[T]):
         self._shared: dict[Hashable, _Shared[T]] = {}
 
     async def run(
-        self, key: Hashable, make: Callable[[], Coroutine[Any, Any, T]], deadline: float = FOREVER
+        self, key: Hashable, make: Callable[[], Awaitable[T]], deadline: float = FOREVER
     ) -> tuple[T, bool]:
         """The result, and whether somebody else's call gave it. `make` heeds the deadline of the one who began; who joined has
         one of its own, in the loop's time, and begins anew where only the other one ran out of time."""
+        loop = asyncio.get_running_loop()
         shared = self._shared.get(key)
         if shared is not None:
             return await self._join(key, make, deadline, shared)
-        shared = self._shared[key] = _Shared(self._shared, key, make(), asyncio.get_running_loop())
+        shared = self._shared[key] = _Shared()
+        shared.task = loop.create_task(self._call(key, shared, make))
         try:
-            result = await shared.run()
-        except BaseException as error:
-            if shared.task is None:  # else the call goes on
-                shared.failed(error)
+            return await shared.joined(loop), False
+        except asyncio.CancelledError:
+            await self._left(key, shared)
             raise
-        if shared.waiting:
-            shared.succeeded(result)
-        else:
-            shared.forget()
-        return result, False
 
     async def _join(
-        self, key: Hashable, make: Callable[[], Coroutine[Any, Any, T]], deadline: float, shared: "_Shared[T]"
+        self, key: Hashable, make: Callable[[], Awaitable[T]], deadline: float, shared: "_Shared[T]"
     ) -> tuple[T, bool]:
         try:
             async with asyncio.timeout_at(None if deadline == FOREVER else deadline):
-                return await shared.joined(), True
+                return await shared.joined(asyncio.get_running_loop()), True
         except asyncio.CancelledError:
-            await self._left(shared)
+            await self._left(key, shared)
             raise
         except DeadlineExceeded:
             if asyncio.get_running_loop().time() >= deadline:
@@ -116,9 +67,34 @@ class Coalescer(Generic[T]):
             raise DeadlineExceeded("the reply was not complete in the time allowed", stage="total") from None
         return await self.run(key, make, deadline)
 
-    async def _left(self, shared: "_Shared[T]") -> None:
+    async def _left(self, key: Hashable, shared: "_Shared[T]") -> None:
         """The last to leave cancels the call, and waits for its end."""
         task = shared.task
-        if task is not None and not task.done() and not shared.wanted():
+        if all(map(asyncio.Future.done, shared.waiting)) and task is not None and not task.done():
+            self._forget(key, shared)
             task.cancel()
             await asyncio.wait([task])
+
+    async def _call(self, key: Hashable, shared: "_Shared[T]", make: Callable[[], Awaitable[T]]) -> None:
+        """Whatever comes of the call goes to all that still wait."""
+        try:
+            result = await make()
+        except asyncio.CancelledError:
+            self._forget(key, shared)
+            for future in shared.waiting:
+                future.cancel()
+            raise
+        except Exception as error:  # noqa: BLE001 - it is raised again where somebody waits
+            self._forget(key, shared)
+            for future in shared.waiting:
+                if not future.done():
+                    future.set_exception(error)
+        else:
+            self._forget(key, shared)
+            for future in shared.waiting:
+                if not future.done():
+                    future.set_result(result)
+
+    def _forget(self, key: Hashable, shared: "_Shared[T]") -> None:
+        if self._shared.get(key) is shared:
+            del self._shared[key]
