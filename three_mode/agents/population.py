@@ -38,9 +38,8 @@ class Population:
         self.cells: dict[str, Cell] = {}
         self.fanouts: dict[tuple[Spec, Topic], Fanout] = {}
         self.roles: dict[str, list[Cell]] = {}
-        self._by_address: dict[
-            str, list[Cell]
-        ] = {}  # the lists of `roles`, by the whole name that a caller uses
+        # The lists of `roles`, by the whole name that a caller uses; `roles` never lets go of a list.
+        self._by_address: dict[str, list[Cell]] = {}
         self._tell_supervisor = tell_supervisor
         self.seed = 0
         self.tape: Tape | None = None

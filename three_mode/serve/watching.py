@@ -10,9 +10,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from types import TracebackType
 from typing import Any
 
-EVERY = (
-    0.1  # seconds between two looks: an answer has between one and two of them before its client is watched
-)
+# Seconds between two looks: an answer has between one and two of them before its client is watched.
+EVERY = 0.1
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 

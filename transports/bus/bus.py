@@ -89,9 +89,8 @@ class Bus:
         self.gaps_told = 0
         self.why = ""
         self._carrier: Carrier
-        self._put: Publish | None = (
-            None  # the short way of small messages; it says 0 where the long way must be gone
-        )
+        # The short way of small messages; it says 0 where the long way must be gone.
+        self._put: Publish | None = None
         self._calls = Calls(options.pending_calls, self._tell, self.failed)
         self._serving: Serving
 

@@ -40,7 +40,7 @@ static int answer(Pump *self, PyObject *host) {
     return result;
 }
 
-/* The number drained, or -1. A few at a time: what is delivered and let go while it is in the cache costs half. */
+/* The number drained, or -1. A few at a time, so that they are delivered and let go while they are in the cache. */
 static Py_ssize_t drain_and_deliver(Pump *self, PyObject *host) {
     uint64_t before = self->records + self->skipped, taken = 0, more;
     do {

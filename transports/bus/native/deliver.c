@@ -5,7 +5,7 @@
  */
 #include "pump.h"
 
-#define FEW 4 /* callbacks that are called from here: for more, the interpreter's own loop is faster */
+#define FEW 4 /* callbacks that are called from here: for more, the interpreter's own loop spares an entry into it for each */
 
 static PyObject *part(PyObject *host, enum host_part which) { return PyTuple_GetItem(host, which); }
 

@@ -5,10 +5,8 @@ pause in proportion to their number, in which changes gather: n that join at onc
 burst that goes on is told more rarely.
 """
 
-SHORTEST, LONGEST = (
-    100e-6,
-    400e-6,
-)  # seconds for each member; a process takes up to 300 us to wake up and read the news
+# Seconds for each member; a process takes up to 300 us to wake up and read the news.
+SHORTEST, LONGEST = 100e-6, 400e-6
 FEW = 16  # members that nobody need be spared for
 
 
