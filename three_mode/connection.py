@@ -26,14 +26,14 @@ from three_mode.calls.engine import Engine
 from three_mode.calls.guards import Guarding
 from three_mode.calls.health import Health, ask
 from three_mode.calls.hooks import EachHook, Hook, hooked
-from three_mode.calls.short_ways import FirstTry, short_ways
+from three_mode.calls.short_ways import FirstTry, Underway, short_ways
 from three_mode.calls.stream import ReplyStream
 from three_mode.calls.streamed import StreamedCall
 from three_mode.channels.human_ai import HumanAI
 from three_mode.channels.local_names import LocalNames
 from three_mode.config import Sources
 from three_mode.dispatcher import AGENT, HERE, LOCAL, Dispatcher, OwnChannel, target_of, unnamed
-from three_mode.errors import ConfigurationError, InvalidRequest, ThreeModeError, UnsupportedParameter
+from three_mode.errors import ConfigurationError, InvalidRequest, UnsupportedParameter
 from three_mode.handling import current as handled
 from three_mode.handling import time_for
 from three_mode.messages import Chunk, Embedded, EmbedRequest, LLMRequest, LLMResponse
@@ -189,18 +189,16 @@ class LLMConnection:
         to_agent = self._to_agents.get((name, request.mode)) if name is not None else None
         if to_agent is None or self._closed:
             return await self._at_length(request)
-        began = time.monotonic()
-        within = self._time_of(request.within, AGENT)
-        if not to_agent.enter():
-            return await self._at_length(request)
-        label = (
-            request.metadata.get("label", self._observe.label) if request.metadata else self._observe.label
-        )
+        call = to_agent.begin(request)
+        if not isinstance(call, Underway):
+            return await self._at_length(request, call)
         try:
-            return await to_agent.complete(request, began, within, str(label) if label is not None else None)
-        except ThreeModeError as error:
-            failed = error
-        return await self._at_length(request, FirstTry(began, began + within, failed))
+            answer = await call.asked.future
+        except asyncio.CancelledError:
+            to_agent.cancelled(call)
+            raise
+        reply = to_agent.end(call, answer, request)
+        return reply if isinstance(reply, LLMResponse) else await self._at_length(request, reply)
 
     async def _at_length(self, request: LLMRequest, first: FirstTry | None = None) -> LLMResponse:
         """With all that policies may do before an attempt and after it."""
@@ -404,8 +402,10 @@ class LLMConnection:
 
     def _time_of(self, asked: float | None, provider: str) -> float:
         """Seconds of a call; inside an agent's handler no more than what remains of its call."""
-        within = asked or self._timeout or self._accounts.settings(provider).timeout or self._settings.timeout
-        return time_for(within, handled.get())
+        return time_for(asked or self._usual_time(provider), handled.get())
+
+    def _usual_time(self, provider: str) -> float:
+        return self._timeout or self._accounts.settings(provider).timeout or self._settings.timeout
 
     async def _targets(self, request: LLMRequest) -> tuple[Sequence[Target], str | None]:
         """Who may answer, in order; and the route that said so."""
@@ -439,7 +439,15 @@ class LLMConnection:
         from three_mode.calls.to_agent import ToAgent
 
         channel: Any = self._dispatcher.channel(CommunicationMode.AI_AI)
-        self._to_agents[name, mode] = ToAgent(target, channel, self._guards, self._accounts, self._book)
+        self._to_agents[name, mode] = ToAgent(
+            target,
+            channel,
+            self._guards,
+            self._accounts,
+            self._book,
+            self._observe.label,
+            self._usual_time(AGENT),
+        )
 
     def _addressed(self, name: str, mode: CommunicationMode) -> Target | None:
         """The target that a name says by itself; None for the model of a provider that is still to be found."""

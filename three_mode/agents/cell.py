@@ -11,6 +11,7 @@ import random
 import time
 from collections import deque
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from three_mode.agents import faults
@@ -193,7 +194,7 @@ class Cell:
         work = function(self.agent, *given, **named) if named else function(self.agent, *given)
         if spec.streams:
             work = run.stream(work)
-        task = home.starter.start(work, context, run.finished)
+        task = home.starter.start(work, context, partial(self.ended, run))
         if task is not None:
             self.suspended(run, task)
 
@@ -236,7 +237,10 @@ class Cell:
             self.time(run.started)
         request = run.request
         if failure is None:
-            self._succeeded(run.spec, request, result)
+            try:
+                request.answer(result)
+            except Exception as error:  # noqa: BLE001  # a result that cannot travel belongs to its caller
+                self._unanswered(run.spec, request, result, error)
         elif run.cancelled and isinstance(failure, asyncio.CancelledError):
             request.abandoned()  # nobody waits for an answer, but the books are closed
         else:
@@ -282,16 +286,13 @@ class Cell:
         return busy is None or len(busy) < spec.options.concurrent
 
     # outcomes ---------------------------------------------------------------------------------------------------------
-    def _succeeded(self, spec: Spec, request: "Incoming", result: Any) -> None:
-        try:
-            request.answer(result)
-        except ThreeModeError as error:
-            self.note(error)
-            request.refuse(error)
-        except (TypeError, ValueError, OverflowError, RecursionError) as error:
-            wrong = faults.of_result(result, error, self.name, spec.name)
-            self.note(wrong)
-            request.refuse(wrong)
+    def _unanswered(self, spec: Spec, request: "Incoming", result: Any, error: Exception) -> None:
+        if isinstance(error, TypeError | ValueError | OverflowError | RecursionError):
+            error = faults.of_result(result, error, self.name, spec.name)
+        if not isinstance(error, ThreeModeError):
+            raise error
+        self.note(error)
+        request.refuse(error)
 
     def _failed(self, spec: Spec, request: "Incoming", failure: BaseException) -> None:
         error = faults.of_handler(failure, self.name, spec.name)

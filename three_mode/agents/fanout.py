@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import Iterator
 from contextvars import Context
+from functools import partial
 from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
@@ -169,7 +170,7 @@ class Fanout:
             run = Run(cell, self.spec, _UNANSWERED, cell.turn, trace, "", 0.0)
             own.run(current.set, run)
             cell.suspended(run, task)
-            return run.finished
+            return partial(cell.ended, run)
 
         def failed(error: BaseException) -> None:
             self._at(order, left).failed_in_fanout(self.spec, error)
@@ -242,7 +243,7 @@ class _Unanswered:
     def arguments(self, agent: str, spec: Spec) -> Any:
         raise AssertionError("it has begun already")
 
-    def open_stream(self) -> Any:
+    def open_parts(self) -> Any:
         raise AssertionError("a broadcast has no reply")
 
 

@@ -168,5 +168,5 @@ class OneOfMany:
     def on_cancel(self, callback: Callable[[str], None]) -> None:
         self._many.wants_cancel(self._place, callback)
 
-    def open_stream(self) -> "Parts":
+    def open_parts(self) -> "Parts":
         raise TypeError("a call to many gives one answer each")

@@ -18,7 +18,7 @@ from three_mode.agents.requests import FromBus, Heard
 from three_mode.agents.settling import Settling
 from three_mode.agents.verbs import Voice
 from three_mode.errors import NoSuchAgent, ThreeModeError
-from transports.bus import Evicted, Gap, Policy, Request, SubscribeOptions, WriterGone
+from transports.bus import Evicted, Gap, Policy, SubscribeOptions, WriterGone
 from transports.bus.topics import matches
 
 if TYPE_CHECKING:
@@ -45,19 +45,18 @@ class Population:
         self.tape: Tape | None = None
 
     # how messages come in ---------------------------------------------------------------------------------------------
-    def on_request(self, request: Request) -> None:
+    def on_request(self, request: FromBus) -> None:
         """The bus calls this for every message to an agent here."""
-        cell = self.cells.get(request.to)
+        wanted = request.envelope
+        cell = self.cells.get(wanted.to) or self._chosen(wanted.to)
         if cell is None:
-            cell = self._chosen(request.to)
-            if cell is None:
-                self.turn_away(request, self.no_such(request.to, request.topic))
-                return
-        spec = cell.specs.get(request.topic)
-        if spec is None:
-            self.turn_away(request, self.no_such(cell.name, request.topic))
+            self.turn_away(request, self.no_such(wanted.to, wanted.topic))
             return
-        cell.accept(spec, FromBus(request))
+        spec = cell.specs.get(wanted.topic)
+        if spec is None:
+            self.turn_away(request, self.no_such(cell.name, wanted.topic))
+            return
+        cell.accept(spec, request)
 
     def _chosen(self, address: str) -> Cell | None:
         """The agent of a role with the least to do; among equals the one that was chosen longest ago."""
@@ -80,13 +79,12 @@ class Population:
         cells.append(cell)
         return cell
 
-    def turn_away(self, request: Request, error: ThreeModeError) -> None:
-        incoming = FromBus(request)
-        if incoming.tells:
+    def turn_away(self, request: FromBus, error: ThreeModeError) -> None:
+        if request.tells:
             self.letters.add(
                 request.to, request.topic, request.sender, "no_such_agent", error.message, request.raw
             )
-        incoming.refuse(error)
+        request.refuse(error)
 
     def no_such(self, name: str, handler: str) -> NoSuchAgent:
         cell = self.cells.get(name)

@@ -8,9 +8,8 @@ from three_mode.agents import faults
 from three_mode.agents.codec import encode
 from three_mode.agents.declare import Spec
 from three_mode.errors import BadResult, ThreeModeError
-from transports.bus import CallCancelled, Encoded, Kind, NotEncodable, ReplyStream, Request, TooLarge
+from transports.bus import CallCancelled, Encoded, NotEncodable, ReplyStream, Request, TooLarge
 
-_SEND, _STREAM = Kind.SEND, Kind.STREAM  # a member of an enum costs ten times what a global does
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 _NOT_NAMED: dict[str, Any] = {}
 
@@ -45,32 +44,20 @@ class Incoming(Protocol):
     def refuse(self, error: ThreeModeError) -> None: ...
     def abandoned(self) -> None: ...
     def on_cancel(self, callback: Callable[[str], None]) -> None: ...
-    def open_stream(self) -> Parts: ...
+    def open_parts(self) -> Parts: ...
 
 
-class FromBus:
-    """A request that came over the bus."""
+class FromBus(Request):
+    """A request that came over the bus: the bus makes it as one of these, so that there is one object a message, not two."""
 
-    __slots__ = ("_out", "_request", "answered", "deadline", "streams", "tells", "trace")
-
-    def __init__(self, request: Request) -> None:
-        self._request = request
-        self._out: ReplyStream | None = None
-        kind = request.kind
-        self.trace, self.deadline = request.trace, request.deadline
-        self.tells, self.streams = kind is _SEND, kind is _STREAM
-        self.answered = False
+    __slots__ = ()
 
     @property
-    def sender(self) -> str:
-        return self._request.sender
-
-    @property
-    def raw(self) -> bytes:
-        return self._request.raw
+    def answered(self) -> bool:
+        return self.done and not self.tells
 
     def arguments(self, agent: str, spec: Spec) -> Arguments:
-        raw, schema = self._request.raw, spec.schema
+        raw, schema = self.message.raw, spec.schema
         if schema.all_by_order and raw[:1] == schema.as_array:
             try:
                 return schema.by_order(raw), _NOT_NAMED
@@ -79,45 +66,39 @@ class FromBus:
         return schema.decode_call(agent, spec.name, raw)
 
     def answer(self, result: Any) -> None:
-        if self.tells or self.answered:
+        if self.done:
             return
         if self.streams:
-            self.answered = True
-            if self._out is not None:
-                self._out.end()
+            if self._stream is not None:
+                self._stream.end()
+            self.done = True
             return
-        raw = encode(result)
         try:
-            self._request.reply(Encoded(raw))
+            self.reply(Encoded(encode(result)))
         except TooLarge as error:
-            raise BadResult(
-                f"the result of {self._request.topic} is too large: {error}", agent=self._request.to
-            ) from None
+            raise BadResult(f"the result of {self.topic} is too large: {error}", agent=self.to) from None
         except CallCancelled:
             pass  # the caller went away in this very moment, and knows
-        self.answered = True
 
     def refuse(self, error: ThreeModeError) -> None:
-        if self.tells or self.answered:
+        if self.done:
             return
-        self.answered = True
         try:
-            (self._out or self._request).fail(*faults.to_wire(error))
+            self.fail(*faults.to_wire(error))
         except CallCancelled:
             pass
         except (NotEncodable, TooLarge) as reason:  # an error with fields that cannot travel
-            self._request.fail(faults.REMOTE, f"{error.message} ({reason})", None)
+            self.fail(faults.REMOTE, f"{error.message} ({reason})", None)
 
     def abandoned(self) -> None:
-        self.answered = True
+        self.done = True
 
     def on_cancel(self, callback: Callable[[str], None]) -> None:
         if not self.tells:
-            self._request.on_cancel(callback)
+            super().on_cancel(callback)
 
-    def open_stream(self) -> Parts:
-        self._out = self._request.open_stream()
-        return _EncodedParts(self._out, self._request)
+    def open_parts(self) -> Parts:
+        return _EncodedParts(self.open_stream(), self)
 
 
 class _EncodedParts:
@@ -170,7 +151,7 @@ class Heard:
     def on_cancel(self, callback: Callable[[str], None]) -> None:
         """Nobody can cancel a broadcast."""
 
-    def open_stream(self) -> Parts:
+    def open_parts(self) -> Parts:
         raise TypeError("a broadcast has no reply")
 
 

@@ -29,9 +29,6 @@ class Run(Call):
         self.cancelled = ""
         self.since = 0.0  # when it first had to wait
 
-    def finished(self, result: Any, failure: BaseException | None) -> None:
-        self.cell.ended(self, result, failure)
-
     def cancel(self, reason: str) -> None:
         """The caller cancelled, died or ran out of time, or the agent is being stopped."""
         if not self.cancelled:
@@ -41,7 +38,7 @@ class Run(Call):
 
     async def stream(self, parts: AsyncGenerator[Any, None]) -> None:
         """Sends each part when the consumer has room for it; a slow one slows only this."""
-        out = self.request.open_stream()
+        out = self.request.open_parts()
         async with aclosing(parts):
             async for part in parts:
                 await out.send(part)

@@ -13,6 +13,7 @@ from three_mode.agents.declare import specs_of
 from three_mode.agents.importing import ClassPath, load
 from three_mode.agents.orders import SpawnOrder
 from three_mode.agents.population import Population
+from three_mode.agents.requests import FromBus
 from three_mode.agents.schema import Schema
 from three_mode.errors import ConfigurationError, ThreeModeError
 from transports.bus import BusError
@@ -63,7 +64,7 @@ async def spawn(order: SpawnOrder, population: Population) -> dict[str, ThreeMod
         cell.state = State.RUNNING
     names = population.add(made, order.roles)
     try:
-        await population.link.bus.register(names, population.on_request)
+        await population.link.bus.register(names, population.on_request, FromBus)
     except BusError as error:
         for cell in made:
             population.remove(cell)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from three_mode.agents import groupcall
-from three_mode.agents.asking import begin
 from three_mode.agents.codec import Decode, decode_any, encode
 from three_mode.agents.declare import Spec, spec_of
 from three_mode.agents.gathering import Gathered
@@ -85,9 +84,9 @@ class Voice:
         ends = time.monotonic() + seconds if spec is not None and spec.idempotent else 0.0
         while True:
             try:
-                arriving, asked = begin(link.bus, to, payload, topic, seconds, trace, self.name)
+                asked = link.bus.asked(to, Encoded(payload), topic, seconds, trace, self.name)
                 try:
-                    reply = await arriving
+                    reply = await asked.future
                 except asyncio.CancelledError:
                     asked.cancel()
                     raise
@@ -192,8 +191,12 @@ def read(decode: Decode, raw: bytes, agent: str, handler: str) -> Any:
     try:
         return decode(raw)
     except (msgspec.MsgspecError, ValueError, TypeError) as error:
-        said = f"{agent}.{handler} answered something else than its hint says: {error}"
-        raise BadResult(said, agent=agent, handler=handler) from None
+        raise unreadable(error, agent, handler) from None
+
+
+def unreadable(error: Exception, agent: str, handler: str) -> BadResult:
+    said = f"{agent}.{handler} answered something else than its hint says: {error}"
+    return BadResult(said, agent=agent, handler=handler)
 
 
 def target(

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from three_mode.dispatcher import mode_of
+from three_mode.dispatcher import HERE, mode_of
 from three_mode.errors import LLMError, ThreeModeError
 from three_mode.messages import LLMRequest, LLMResponse, Usage
 from three_mode.modes import CommunicationMode
@@ -20,7 +20,7 @@ from three_mode.observe.logs import event, logger
 from three_mode.observe.metrics import Metrics
 from three_mode.observe.records import Recorder
 from three_mode.observe.spans import Span, Tracer
-from three_mode.policies import Call, Ledger, PriceList, Target
+from three_mode.policies import Call, Ledger, PriceList, Prices, Target
 from three_mode.providers import Profile
 
 
@@ -83,6 +83,15 @@ class Book:
             return None
         factor = profile.multiplier(target.model)
         return cost if factor == 1.0 else cost * Decimal(str(factor))
+
+    def has_price(self, target: Target) -> bool:
+        """Whether somebody may know what it costs: of a target on this machine, only a price that the user gave says it."""
+        prices = self.prices
+        return (
+            target.provider not in HERE
+            or type(prices) is not Prices
+            or prices.gave(target.provider, target.model)
+        )
 
     def priced(self, target: Target, usage: Usage, profile: Profile) -> Usage:
         cost = usage.cost if usage.cost is not None else self.cost(target, usage, profile)

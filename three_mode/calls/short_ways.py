@@ -1,12 +1,15 @@
 """Which connections have a short way to agents (see to_agent.py), and what becomes of a call that fails on it."""
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from three_mode.calls.accounts import Accounts
 from three_mode.calls.book import Book
 from three_mode.dispatcher import AGENT
 from three_mode.errors import ThreeModeError
 from three_mode.policies import Policies
+
+if TYPE_CHECKING:
+    from transports.bus import Asked
 
 
 def short_ways(policies: Policies, accounts: Accounts, book: Book) -> bool:
@@ -22,6 +25,16 @@ def short_ways(policies: Policies, accounts: Accounts, book: Book) -> bool:
         or accounts.max_tokens(AGENT) is not None
         or accounts.profile(AGENT).safety
     )
+
+
+class Underway:
+    """A call on a short way: what its end needs to know."""
+
+    __slots__ = ("address", "asked", "began", "counted", "within")
+
+    def __init__(self, asked: "Asked", address: str, counted: bool, began: float, within: float) -> None:
+        self.asked, self.address, self.counted = asked, address, counted
+        self.began, self.within = began, within
 
 
 class FirstTry(NamedTuple):

@@ -92,6 +92,10 @@ class Prices:
             return _library_cost(_LIBRARY_NAMES.get(provider) or provider, model, usage)
         return rates.of(usage)
 
+    def gave(self, provider: str, model: str) -> bool:
+        """Whether the user gave a price for it."""
+        return f"{provider}/{model}" in self._own or model in self._own
+
     def _look_up(self, provider: str, model: str, now: float) -> tuple[float, Price | None]:
         """The library takes a while for each call, so that its rates are read once a minute: some change with the hour. Prompts
         above the sizes at which tiers begin are worked out by the library itself."""

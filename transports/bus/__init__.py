@@ -1,7 +1,7 @@
 """The bus: processes of one machine (or a few) that publish, send and ask each other at the speed of memory."""
 
 from transports.bus.bus import Bus
-from transports.bus.calls import Call, StreamReader
+from transports.bus.calls import Asked, Call, StreamReader
 from transports.bus.carrier import ReaderStatus
 from transports.bus.choice import rings_available
 from transports.bus.errors import (
@@ -47,7 +47,7 @@ from transports.bus.topics import matches
 from transports.bus.watching import Watch
 
 __all__ = [
-    "BadAddress", "BadFrame", "Bus", "BusError", "BusOptions", "BusStatus", "Call", "CallCancelled", "Closed", "Curve",
+    "Asked", "BadAddress", "BadFrame", "Bus", "BusError", "BusOptions", "BusStatus", "Call", "CallCancelled", "Closed", "Curve",
     "DeadlineExceeded", "DirectoryChange", "Encoded", "Evicted", "Forked", "Gap", "InBand", "JoinFailed", "Kind",
     "Listener", "MemberInfo", "MemberJoined", "MemberLost", "Message", "NameTaken", "NamesChanged", "NoSuchBus",
     "NoSuchName", "NotEncodable", "Overloaded", "PeerLost", "Policy", "ReaderStatus", "Receipt", "RemoteError",

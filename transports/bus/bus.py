@@ -4,17 +4,16 @@ import asyncio
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import monotonic
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import msgspec
 
-from transports.bus.calls import Call, Calls, StreamReader
+from transports.bus.calls import Asked, Call, Calls, StreamReader
 from transports.bus.carrier import DATA, Carrier, Peer
 from transports.bus.choice import choose
 from transports.bus.delivery import Delivery
 from transports.bus.errors import (
     BadAddress,
-    BadFrame,
     BusError,
     Closed,
     DeadlineExceeded,
@@ -38,12 +37,14 @@ from transports.bus.frames import (
     SEND,
     STREAM,
     UNENCODABLE,
+    UNREADABLE,
     Encoded,
+    decode_envelope,
     encode,
     encode_payload,
     not_encodable,
     pack_envelope,
-    unpack_envelope,
+    unreadable,
 )
 from transports.bus.listening import Listener
 from transports.bus.messages import Message
@@ -51,6 +52,7 @@ from transports.bus.options import BusOptions, SubscribeOptions
 from transports.bus.publications import Publications, Publish
 from transports.bus.receipt import Receipt, Settled, already_placed
 from transports.bus.record import BINARY
+from transports.bus.requests import Request
 from transports.bus.sending import Sending, Sent
 from transports.bus.serving import Handler, Serving
 from transports.bus.status import BusStatus
@@ -59,6 +61,7 @@ from transports.bus.topics import check_name, check_pattern, check_topic
 from transports.bus.waiting import until
 from transports.bus.watching import Watch, Watches
 
+R = TypeVar("R", bound=Request)
 WITHIN = 30.0  # the deadline of a call that names none
 _ANSWERS = frozenset((REPLY, ERROR, PART, END))
 _QUESTIONS = frozenset((SEND, ASK, STREAM))
@@ -152,8 +155,13 @@ class Bus:
         return self._carrier.name
 
     # --- names -----------------------------------------------------------------------------------------------------
-    async def register(self, names: str | Iterable[str], handler: Handler) -> None:
-        """Take requests to these names; all of them or none."""
+    async def register(
+        self,
+        names: str | Iterable[str],
+        handler: Callable[[R], Any],
+        request: type[R] = Request,  # type: ignore[assignment]  # the default of a type variable
+    ) -> None:
+        """Take requests to these names; all of them or none. `request` is what the handler is handed: a subclass knows more."""
         self._check()
         wanted = [names] if isinstance(names, str) else list(names)
         for name in wanted:
@@ -161,7 +169,7 @@ class Bus:
             if name in self._serving.handlers:
                 raise BadAddress(f"the name {name!r} is registered here already")
         for name in wanted:
-            self._serving.handlers[name] = handler
+            self._serving.handlers[name] = handler, request
         try:
             await self._carrier.register(wanted)
         except BaseException:
@@ -376,22 +384,30 @@ class Bus:
         sender: str = "",
     ) -> Message:
         """Ask and wait for the reply. Cancelling it cancels the far side."""
-        future: asyncio.Future[Message] = self._loop.create_future()
-
-        def done(result: Message | BusError) -> None:
-            if future.done():
-                return
-            if isinstance(result, BusError):
-                future.set_exception(result)
-            else:
-                future.set_result(result)
-
-        call = self.call(to, payload, done, topic=topic, within=within, trace=trace, sender=sender)
+        asked = self.asked(to, payload, topic, within, trace, sender)
         try:
-            return await future
+            answer = await asked.future
         except asyncio.CancelledError:
-            call.cancel()
+            asked.cancel()
             raise
+        if isinstance(answer, BusError):
+            raise answer
+        return answer
+
+    def asked(
+        self,
+        to: str,
+        payload: Any,
+        topic: str = "",
+        within: float = WITHIN,
+        trace: str = "",
+        sender: str = "",
+    ) -> Asked:
+        """The same for whoever awaits its future in a coroutine of their own: each level of coroutines costs every call."""
+        member = self._member(to)
+        asked = Asked(self._calls, self._calls.next_id(), to, member, self._loop.create_future())
+        self._ask(asked, ASK, payload, within, topic, trace, sender, 0)
+        return asked
 
     def stream(
         self,
@@ -441,7 +457,7 @@ class Bus:
         if self._ended is not None:
             raise self._ended
         directory = self._carrier.directory
-        member = directory.owner(to)
+        member = directory.names.get(to)
         if member is not None:
             return member
         if to[:1] == "@":
@@ -452,10 +468,13 @@ class Bus:
 
     def _body(self, payload: Any) -> tuple[bytes, int]:
         """What travels, and how it is to be read."""
-        if type(payload) is bytes and len(payload) > self._inline:
+        flags = DATA
+        if type(payload) is Encoded:
+            body = payload.raw
+        elif type(payload) is bytes and len(payload) > self._inline:
             body, flags = payload, DATA | BINARY  # copied once, into shared memory
         else:
-            body, flags = encode_payload(payload), DATA
+            body = encode_payload(payload)
         if len(body) > self.options.payload_limit:
             raise TooLarge(
                 f"a payload of {len(body)} bytes: the limit is {self.options.payload_limit} (BusOptions.payload_limit)"
@@ -486,7 +505,8 @@ class Bus:
                 pass  # the call has ended anyway, or ends at its deadline
 
     def _answer(self, member: str, envelope: bytes, payload: Any) -> None:
-        self._check()
+        if self._ended is not None:
+            raise self._ended
         body, flags = self._body(payload)
         self._sending.send(member, envelope, body, flags)
 
@@ -494,9 +514,9 @@ class Bus:
     def _direct(self, message: Message) -> None:
         peer = message.peer
         try:
-            envelope = unpack_envelope(message.envelope)
-        except BadFrame as error:
-            self.failed(f"frame of member {peer.id}", error)
+            envelope = decode_envelope(message.envelope)
+        except UNREADABLE as error:
+            self.failed(f"frame of member {peer.id}", unreadable(message.envelope, error))
             return
         kind = envelope.kind
         if kind in _ANSWERS:

@@ -58,6 +58,28 @@ class Call:
         return self._calls.cancel(self)
 
 
+class Asked(Call):
+    """A question that somebody waits for: `future` gets the reply, or the error that came in its place, as a value.
+
+    Whoever waits and is cancelled cancels the call, so that the far side ends.
+    """
+
+    __slots__ = ("future",)
+
+    def __init__(
+        self, calls: "Calls", id_: int, to: str, member: str, future: "asyncio.Future[Message | BusError]"
+    ) -> None:
+        self._calls = calls
+        self.id = id_
+        self.to = to
+        self.member = member
+        self.future = future
+
+    def done(self, result: "Message | BusError") -> None:
+        if not self.future.done():
+            self.future.set_result(result)
+
+
 class Calls:
     def __init__(
         self,
@@ -104,8 +126,12 @@ class Calls:
         if kind == PART:
             outcome.part(message)
             return
-        self.forget(outcome)
-        self._finish(outcome, _error(message.body, outcome.to) if kind == ERROR else message)
+        del self._pending[envelope.id]
+        self._deadlines.discard(outcome.id, outcome.tick)
+        try:
+            outcome.done(_error(message.body, outcome.to) if kind == ERROR else message)
+        except Exception as error:  # noqa: BLE001
+            self._failed(f"on_done of a call to {outcome.to!r}", error)
 
     def _finish(self, outcome: Outcome, result: "Message | BusError") -> None:
         try:

@@ -10,7 +10,7 @@ Between machines it is sent as minus the seconds that remain. 0 is no deadline.
 """
 
 import enum
-from typing import Any, NamedTuple
+from typing import Annotated, Any
 
 import msgspec
 
@@ -39,26 +39,29 @@ PUBLISH, SEND, ASK, STREAM, REPLY, ERROR, PART, END, CREDIT, CANCEL, ACK = map(i
 KINDS = {int(kind): kind for kind in Kind}
 
 
+_Text = Annotated[str, msgspec.Meta(max_length=_TEXT_LIMIT)]
+
+
 class Envelope(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    version: int
-    kind: int
-    to: str
-    sender: str
+    version: Annotated[int, msgspec.Meta(ge=VERSION, le=VERSION)]
+    kind: Annotated[int, msgspec.Meta(ge=PUBLISH, le=ACK)]
+    to: _Text
+    sender: _Text
     id: int
     deadline: float
-    trace: str
+    trace: _Text
     topic: str
     count: int
 
 
-class Encoded(NamedTuple):
+class Encoded(msgspec.Struct, frozen=True, gc=False):
     """A payload that is msgpack already: passed through as it is."""
 
     raw: bytes
 
 
 encode = msgspec.msgpack.Encoder().encode
-_decode_envelope = msgspec.msgpack.Decoder(Envelope).decode
+decode_envelope = msgspec.msgpack.Decoder(Envelope).decode
 decode_payload = msgspec.msgpack.Decoder().decode
 
 
@@ -78,20 +81,25 @@ def pack_envelope(
 def unpack_envelope(raw: bytes) -> Envelope:
     """The envelope in `raw`, or BadFrame that says what is wrong with it."""
     try:
-        envelope = _decode_envelope(raw)
-    except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadFrame(f"not an envelope of a bus: {error}") from None
-    if envelope.version != VERSION:
-        raise BadFrame(f"a frame of version {envelope.version}; this build speaks version {VERSION}")
-    if not PUBLISH <= envelope.kind <= ACK:
-        raise BadFrame(f"a frame of unknown kind {envelope.kind}")
-    if (
-        len(envelope.to) > _TEXT_LIMIT
-        or len(envelope.sender) > _TEXT_LIMIT
-        or len(envelope.trace) > _TEXT_LIMIT
-    ):
-        raise BadFrame("an address or trace of more than 1024 characters")
-    return envelope
+        return decode_envelope(raw)
+    except UNREADABLE as error:
+        raise unreadable(raw, error) from None
+
+
+UNREADABLE = (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError)
+
+
+def unreadable(raw: bytes, error: Exception) -> BadFrame:
+    """What is wrong with an envelope that `decode_envelope` refused."""
+    try:
+        version, kind = msgspec.msgpack.decode(raw)[:2]
+    except Exception:  # noqa: BLE001 - whatever it is, it is no envelope
+        return BadFrame(f"not an envelope of a bus: {error}")
+    if type(version) is int and version != VERSION:
+        return BadFrame(f"a frame of version {version}; this build speaks version {VERSION}")
+    if type(kind) is int and not PUBLISH <= kind <= ACK:
+        return BadFrame(f"a frame of unknown kind {kind}")
+    return BadFrame(f"not an envelope of a bus: {error}")
 
 
 UNENCODABLE = (TypeError, ValueError, OverflowError, RecursionError, UnicodeEncodeError)

@@ -31,115 +31,114 @@ class Request:
     """What another agent wants. Reply, fail, or open a stream; at once or later."""
 
     __slots__ = (
-        "_cancelled",
-        "_envelope",
-        "_message",
         "_on_cancel",
         "_serving",
         "_stream",
         "_tick",
+        "cancelled",
         "deadline",
         "done",
+        "envelope",
         "member",
+        "message",
+        "streams",
+        "tells",
     )
 
     def __init__(
         self, serving: "Serving", member: str, envelope: Envelope, message: Message, deadline: float
     ) -> None:
         self._serving = serving
-        self._envelope = envelope
-        self._message = message
+        self.envelope = envelope
+        self.message = message
         self._on_cancel: Callable[[str], None] | None = None
-        self._cancelled = ""
+        self.cancelled = ""  # why nobody waits any more
         self._stream: ReplyStream | None = None
         self._tick = 0  # of the deadline, once the request outlives its handler
         self.member = member  # id of the member that asks
         self.deadline = deadline or math.inf  # absolute, on this process's time.monotonic()
-        self.done = envelope.kind == SEND  # nothing is expected back
+        kind = envelope.kind
+        self.streams = kind == STREAM
+        self.tells = self.done = kind == SEND  # nothing is expected back
 
     @property
     def kind(self) -> Kind:
-        return KINDS[self._envelope.kind]
+        return KINDS[self.envelope.kind]
 
     @property
     def to(self) -> str:
-        return self._envelope.to
+        return self.envelope.to
 
     @property
     def sender(self) -> str:
         """Who asks: a name if it gave one, else its member's id."""
-        return self._envelope.sender or self.member
+        return self.envelope.sender or self.member
 
     @property
     def topic(self) -> str:
-        return self._envelope.topic
+        return self.envelope.topic
 
     @property
     def trace(self) -> str:
-        return self._envelope.trace
+        return self.envelope.trace
 
     @property
     def id(self) -> int:
-        return self._envelope.id
+        return self.envelope.id
 
     @property
     def payload(self) -> Any:
         """Decoded when first looked at."""
-        return self._message.payload
+        return self.message.payload
 
     @property
     def raw(self) -> bytes:
-        return self._message.raw
+        return self.message.raw
 
     @property
     def encoded(self) -> Encoded:
-        return self._message.encoded
+        return self.message.encoded
 
     def remaining(self) -> float:
         return max(0.0, self.deadline - time.monotonic())
 
-    @property
-    def cancelled(self) -> str:
-        """Why nobody waits any more, or ""."""
-        return self._cancelled
-
     def reply(self, payload: Any) -> None:
-        self._finish()
+        if self.done:
+            raise self._too_late()
+        self.done = True
         self._serving.answer(self, REPLY, payload)
 
     def fail(self, code: str, text: str, detail: Any = None) -> None:
-        self._finish()
+        if self.done:
+            raise self._too_late()
+        self.done = True
         self._serving.answer(self, ERROR, [code, text, detail])
 
     def on_cancel(self, callback: Callable[[str], None]) -> None:
         """Call `callback(reason)` when the caller cancels or dies, or its deadline passes. At once if that is so already."""
-        if self._cancelled:
-            callback(self._cancelled)
+        if self.cancelled:
+            callback(self.cancelled)
         else:
             self._on_cancel = callback
 
     def open_stream(self) -> "ReplyStream":
-        if self._envelope.kind != STREAM:
+        if not self.streams:
             raise BusError(f"{self.sender} asked for one reply to {self.to!r}, not for a stream")
         if self._stream is not None or self.done:
             raise BusError("this request is answered already")
-        self._stream = ReplyStream(self, self._envelope.count)
+        self._stream = ReplyStream(self, self.envelope.count)
         return self._stream
 
-    def _finish(self) -> None:
-        if self.done:
-            raise BusError(
-                "nothing is expected back for this request"
-                if self._envelope.kind == SEND
-                else "this request is answered already"
-            )
-        self.done = True
+    def _too_late(self) -> BusError:
+        return BusError(
+            "nothing is expected back for this request" if self.tells else "this request is answered already"
+        )
 
     # --- Serving calls these ---------------------------------------------------------------------------------------
     def cancel(self, reason: str) -> None:
-        if self._cancelled:
+        if self.cancelled:
             return
-        self._cancelled = reason
+        self.cancelled = reason
         if self._stream is not None:
             self._stream.cancelled(reason)
         callback, self._on_cancel = self._on_cancel, None
@@ -151,7 +150,7 @@ class Request:
             self._stream.more(count)
 
     def __repr__(self) -> str:
-        return f"Request({self.kind.name}, to={self.to!r}, sender={self.sender!r}, topic={self.topic!r}, {len(self._message.body)} bytes)"
+        return f"Request({self.kind.name}, to={self.to!r}, sender={self.sender!r}, topic={self.topic!r}, {len(self.message.body)} bytes)"
 
 
 class ReplyStream:
@@ -189,8 +188,11 @@ class ReplyStream:
         return True
 
     def end(self) -> None:
-        self._request._finish()
-        self._request._serving.answer(self._request, END, None)
+        request = self._request
+        if request.done:
+            raise request._too_late()
+        request.done = True
+        request._serving.answer(request, END, None)
 
     def fail(self, code: str, text: str, detail: Any = None) -> None:
         self._request.fail(code, text, detail)

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 from transports.bus.deadlines import Deadlines
-from transports.bus.errors import NoSuchName, NotEncodable, PeerLost
-from transports.bus.frames import SEND, Envelope, pack_envelope
+from transports.bus.errors import NoSuchName, NotEncodable, PeerLost, TooLarge
+from transports.bus.frames import Envelope, pack_envelope
 from transports.bus.messages import Message
 from transports.bus.requests import Request
 
@@ -20,7 +20,7 @@ class Serving:
 
     def __init__(self, send: Send, failed: Callable[[str, BaseException], None]) -> None:
         self._send, self._failed = send, failed
-        self.handlers: dict[str, Handler] = {}
+        self.handlers: dict[str, tuple[Callable[[Any], Any], type[Request]]] = {}
         self.own: Handler | None = None  # for what is addressed to the member itself
         self._open: dict[tuple[str, int], Request] = {}
         self._deadlines = Deadlines(self._expired)
@@ -34,23 +34,19 @@ class Serving:
         deadline = envelope.deadline
         if deadline < 0.0:  # what remains, from another machine's clock
             deadline = time.monotonic() - deadline
-        request = Request(self, member, envelope, message, deadline)
         self.served += 1
         if deadline and time.monotonic() >= deadline:
             self.late += 1  # the caller has given up already
             return
-        handler = self.handlers.get(envelope.to)
-        if handler is None:
-            if envelope.to[:1] == "@" and self.own is not None:
-                handler = self.own
-            else:
-                if envelope.kind != SEND:
-                    request.fail(NoSuchName.code, f"nobody is called {envelope.to!r} at member {member}")
-                else:
-                    self._failed(
-                        f"message to {envelope.to!r}", NoSuchName(f"nobody here is called {envelope.to!r}")
-                    )
-                return
+        found = self.handlers.get(envelope.to)
+        if found is not None:
+            handler, kind = found
+        elif envelope.to[:1] == "@" and self.own is not None:
+            handler, kind = self.own, Request
+        else:
+            self._nobody(Request(self, member, envelope, message, deadline))
+            return
+        request = kind(self, member, envelope, message, deadline)
         try:
             handler(request)
         except Exception as error:  # noqa: BLE001 - whatever a handler raises belongs to its caller
@@ -59,6 +55,12 @@ class Serving:
             self._open[member, envelope.id] = request
             if deadline:
                 request._tick = self._deadlines.add((member, envelope.id), deadline)
+
+    def _nobody(self, request: Request) -> None:
+        if request.tells:
+            self._failed(f"message to {request.to!r}", NoSuchName(f"nobody here is called {request.to!r}"))
+        else:
+            request.fail(NoSuchName.code, f"nobody is called {request.to!r} at member {request.member}")
 
     def handler_failed(self, request: Request, error: BaseException) -> None:
         self._failed(f"handler of {request.to!r}", error)
@@ -79,19 +81,21 @@ class Serving:
             self.late += 1
             self._forget(request)
             return
+        asked = request.envelope
         try:
-            self._send(request.member, pack_envelope(kind, "", request.to, request.id), payload)
+            self._send(request.member, pack_envelope(kind, "", asked.to, asked.id, 0.0, "", "", 0), payload)
         except PeerLost:
             self.late += 1
-        except NotEncodable:
+        except (NotEncodable, TooLarge):
             request.done = False  # it can still be failed, with words that can be encoded
             raise
         if request.done:
             self._forget(request)
 
     def _forget(self, request: Request) -> None:
-        if self._open.pop((request.member, request.id), None) is not None:
-            self._deadlines.discard((request.member, request.id), request._tick)
+        key = request.member, request.envelope.id
+        if self._open.pop(key, None) is not None:
+            self._deadlines.discard(key, request._tick)
 
     def _expired(self, key: tuple[str, int]) -> None:
         request = self._open.pop(key, None)

@@ -89,7 +89,7 @@ class Recorded:
     def on_cancel(self, callback: Callable[[str], None]) -> None:
         """Nobody waits."""
 
-    def open_stream(self) -> Parts:
+    def open_parts(self) -> Parts:
         return _Nowhere()
 
 

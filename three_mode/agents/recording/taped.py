@@ -54,8 +54,8 @@ class TapedRequest:
         self._tape.ended(self._agent, self._turn, "cancelled", b"")
         self._inner.abandoned()
 
-    def open_stream(self) -> Parts:
-        return _TapedParts(self, self._inner.open_stream())
+    def open_parts(self) -> Parts:
+        return _TapedParts(self, self._inner.open_parts())
 
 
 class _TapedParts:
