@@ -26,7 +26,7 @@ from three_mode.calls.engine import Engine
 from three_mode.calls.guards import Guarding
 from three_mode.calls.health import Health, ask
 from three_mode.calls.hooks import EachHook, Hook, hooked
-from three_mode.calls.short_ways import FirstTry, Underway, short_ways
+from three_mode.calls.short_ways import FirstTry, short_ways
 from three_mode.calls.stream import ReplyStream
 from three_mode.calls.streamed import StreamedCall
 from three_mode.channels.human_ai import HumanAI
@@ -190,10 +190,10 @@ class LLMConnection:
         if to_agent is None or self._closed:
             return await self._at_length(request)
         call = to_agent.begin(request)
-        if not isinstance(call, Underway):
+        if call is None or isinstance(call, FirstTry):
             return await self._at_length(request, call)
         try:
-            answer = await call.asked.future
+            answer = await call[0].future
         except asyncio.CancelledError:
             to_agent.cancelled(call)
             raise

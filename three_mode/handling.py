@@ -7,15 +7,15 @@ It travels behind the trace id in the bus's `trace` field: `TRACE|CHAIN`. A `tel
 import math
 import time
 from contextvars import ContextVar
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from three_mode.errors import DeadlineExceeded
 
 DEFAULT_WITHIN = 30.0  # seconds; of every ask, stream and gather for which nobody said one
 
 
-@dataclass(slots=True, eq=False)
-class Call:
+class Call(Struct, eq=False):
     """One message being handled by one agent. `turn` is its number at that agent."""
 
     agent: str = ""

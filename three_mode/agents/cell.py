@@ -182,7 +182,7 @@ class Cell:
             function = traced(home.link.tracer, spec, self.name, trace.partition("|")[0], request.sender)
         self.turn = turn = self.turn + 1
         trace_id, chain = split(trace) if trace else ("", "")
-        run = Run(self, spec, request, turn, trace_id, chain, started)
+        run = Run(self.name, turn, request.deadline, trace_id, chain, self, spec, request, started)
         if spec.plain and not trace and run.deadline == math.inf and home.tape is None:
             self._call(function, run, given, named)  # there is nothing that its own messages could inherit
             return

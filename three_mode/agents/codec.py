@@ -24,6 +24,7 @@ def _hinted(kind: type, value: Any) -> Any:
     raise ValueError(f"`{name}` cannot travel: use a dataclass, an enum, a path or plain data")
 
 
+UNENCODABLE = (TypeError, ValueError, OverflowError, msgspec.MsgspecError, RecursionError)
 encode: Callable[[Any], bytes] = msgspec.msgpack.Encoder(enc_hook=_plain).encode
 
 

@@ -25,18 +25,20 @@ _ALL = object()  # what a row of coroutines ends with when none is left
 class _Slot:
     """What the spare task takes over, once there is something."""
 
-    __slots__ = ("adopted", "gate", "taken")
+    __slots__ = ("adopted", "failure", "gate", "result", "taken")
 
     def __init__(self, gate: "asyncio.Future[None]") -> None:
         self.gate = gate
         self.adopted: tuple[Work, Any, Context, Finished] | None = None
         self.taken = False
+        self.result: Any = None  # of a coroutine that ended at once
+        self.failure: BaseException | None = None
 
 
 class Starter:
     """Starts coroutines on one loop, from its callbacks, or from inside a task, which then steps aside meanwhile."""
 
-    __slots__ = ("_loop", "_slot", "_task", "running")
+    __slots__ = ("_loop", "_row", "_slot", "_task", "running")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -45,32 +47,37 @@ class Starter:
 
     def _renew(self) -> None:
         self._slot = _Slot(self._loop.create_future())
+        self._row: Generator[Any, Any, Any] | None = None
         self._task = asyncio.Task(_spare(self._slot), loop=self._loop, name="agent")
 
     def start(
         self, work: Coroutine[Any, Any, Any], context: Context, finished: Finished
     ) -> "asyncio.Task[None] | None":
         """Runs `work` up to its first wait. None: it ended, and `finished` has been called; else the task that goes on."""
-        loop, task = self._loop, self._task
+        loop, task, slot = self._loop, self._task, self._slot
+        row, self._row = self._row, None  # gone meanwhile: what runs may start others
+        if row is None:
+            row = _whatever_comes(slot)
+            row.send(None)
         outer = None
         try:
             _enter_task(loop, task)
         except RuntimeError:  # some other task is running
             outer = _step_aside(loop, task)
         try:
-            waits_for = context.run(work.send, None)
-        except StopIteration as stop:
-            result, failure = stop.value, None
-        except BaseException as error:  # noqa: BLE001  # whatever it is, it belongs to whoever asked
-            result, failure = None, error
-        else:
-            return self._adopt(work, waits_for, context, finished)
+            waits_for = context.run(row.send, work)
         finally:
             _leave_task(loop, task)
             if outer is not None:
                 _enter_task(loop, outer)
+        if waits_for is not _ALL:
+            return self._adopt(row, waits_for, context, finished)
+        result, failure = slot.result, slot.failure
+        slot.result = slot.failure = None
         if task.cancelling():  # it cancelled itself and then ended: the next must not pay for that
             self._renew()
+        elif slot is self._slot:
+            self._row = row
         finished(result, failure)
         return None
 
@@ -137,6 +144,28 @@ def _step_aside(loop: asyncio.AbstractEventLoop, task: "asyncio.Task[None]") -> 
         _leave_task(loop, outer)
     _enter_task(loop, task)
     return outer
+
+
+@coroutine
+def _whatever_comes(slot: _Slot) -> Generator[Any, Any, Any]:
+    """Runs the coroutines that are sent to it, each to its end, until one has to wait, and goes on as that one.
+
+    To delegate is cheaper than to `send` to each, where every end is an exception.
+    """
+    work = yield
+    while True:
+        try:
+            result = yield from work
+        except BaseException as error:
+            if slot.taken:
+                raise
+            slot.failure = error
+        else:
+            if slot.taken:
+                return result
+            slot.result = result
+        work = result = None  # nobody keeps what has ended
+        work = yield _ALL
 
 
 @coroutine

@@ -6,6 +6,7 @@ get it through their mailboxes. With each message a few agents are timed, others
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Iterator
 from contextvars import Context
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from three_mode.agents.population import Population
     from transports.bus import Message, Subscription
 
+_NEVER = math.inf
 TIMED = 64  # of so many messages an agent is timed with one
 
 
@@ -167,7 +169,7 @@ class Fanout:
             cell = self._at(order, left)
             cell.turn += 1
             trace = own.run(current.get).trace
-            run = Run(cell, self.spec, _UNANSWERED, cell.turn, trace, "", 0.0)
+            run = Run(cell.name, cell.turn, _NEVER, trace, "", cell, self.spec, _UNANSWERED)
             own.run(current.set, run)
             cell.suspended(run, task)
             return partial(cell.ended, run)

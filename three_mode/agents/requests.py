@@ -47,10 +47,8 @@ class Incoming(Protocol):
     def open_parts(self) -> Parts: ...
 
 
-class FromBus(Request):
+class FromBus(Request, eq=False):
     """A request that came over the bus: the bus makes it as one of these, so that there is one object a message, not two."""
-
-    __slots__ = ()
 
     @property
     def answered(self) -> bool:
@@ -69,8 +67,8 @@ class FromBus(Request):
         if self.done:
             return
         if self.streams:
-            if self._stream is not None:
-                self._stream.end()
+            if self.stream is not None:
+                self.stream.end()
             self.done = True
             return
         try:

@@ -13,21 +13,17 @@ if TYPE_CHECKING:
     from three_mode.agents.requests import Incoming
 
 
-class Run(Call):
+class Run(Call, eq=False, weakref=True):
     """The call itself, with what the cell has to know to end it: one object a message, not two."""
 
-    __slots__ = ("__weakref__", "cancelled", "cell", "request", "since", "spec", "started", "task")
-
-    def __init__(
-        self, cell: "Cell", spec: Spec, request: "Incoming", turn: int, trace: str, chain: str, started: float
-    ) -> None:
-        self.agent, self.turn, self.deadline = cell.name, turn, request.deadline
-        self.trace, self.chain = trace, chain
-        self.cell, self.spec, self.request = cell, spec, request
-        self.started = started
-        self.task: asyncio.Task[None] | None = None
-        self.cancelled = ""
-        self.since = 0.0  # when it first had to wait
+    cell: "Cell" = None  # type: ignore[assignment]  # never left out: those of a Call have defaults
+    spec: Spec = None  # type: ignore[assignment]
+    request: "Incoming" = None  # type: ignore[assignment]
+    started: float = 0.0
+    task: "asyncio.Task[None] | None" = None
+    cancelled: str = ""
+    since: float = 0.0
+    """When it first had to wait."""
 
     def cancel(self, reason: str) -> None:
         """The caller cancelled, died or ran out of time, or the agent is being stopped."""

@@ -12,7 +12,7 @@ from typing import Any, get_type_hints
 
 import msgspec
 
-from three_mode.agents.codec import decoder_for, encode
+from three_mode.agents.codec import UNENCODABLE, decoder_for, encode
 from three_mode.errors import BadCall, ConfigurationError
 
 Values = Callable[[bytes | memoryview], tuple[Any, ...]]
@@ -102,7 +102,7 @@ class Schema:
             given, named = self._ordered(Where(agent, handler), given, named)
         try:
             return encode(named or given)
-        except (TypeError, ValueError, OverflowError, msgspec.MsgspecError, RecursionError) as error:
+        except UNENCODABLE as error:
             raise self._not_encodable(Where(agent, handler), given, named, error) from None
 
     def _ordered(
@@ -134,7 +134,7 @@ class Schema:
         for name, value in pairs:
             try:
                 encode(value)
-            except (TypeError, ValueError, OverflowError, msgspec.MsgspecError, RecursionError) as reason:
+            except UNENCODABLE as reason:
                 return _bad(
                     where,
                     name,

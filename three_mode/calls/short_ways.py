@@ -27,14 +27,9 @@ def short_ways(policies: Policies, accounts: Accounts, book: Book) -> bool:
     )
 
 
-class Underway:
-    """A call on a short way: what its end needs to know."""
-
-    __slots__ = ("address", "asked", "began", "counted", "within")
-
-    def __init__(self, asked: "Asked", address: str, counted: bool, began: float, within: float) -> None:
-        self.asked, self.address, self.counted = asked, address, counted
-        self.began, self.within = began, within
+# A call on a short way: the question, its address and whether it counts there as one in flight, when it began, and its time.
+# A plain tuple, because one is made for each call.
+Underway = tuple["Asked", str, bool, float, float]
 
 
 class FirstTry(NamedTuple):

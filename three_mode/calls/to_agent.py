@@ -15,6 +15,7 @@ from typing import Any
 from msgspec import MsgspecError
 from msgspec.structs import force_setattr
 
+from three_mode.agents.codec import UNENCODABLE, encode
 from three_mode.agents.declare import spec_of
 from three_mode.agents.model import Model
 from three_mode.agents.verbs import unreadable
@@ -113,18 +114,24 @@ class ToAgent:
                 if call is NOBODY and self._link.tracer is None
                 else self._voice.outgoing(call, address, topic)
             )
-            payload = Encoded(self._encode(address, topic, (request.addressed(None, within),), _NOT_NAMED))
+            wanted = (request.addressed(None, within),)
+            try:
+                payload = Encoded(encode(wanted))
+            except UNENCODABLE:
+                payload = Encoded(
+                    self._encode(address, topic, wanted, _NOT_NAMED)
+                )  # which says what is wrong with it
             asked = self._bus.asked(address, payload, topic, within, trace)
         except BaseException as error:
             self._leave(address, counted, False)
             if isinstance(error, BusError | ThreeModeError):
                 return self._first_try(error, address, began, within)
             raise
-        return Underway(asked, address, counted, began, within)
+        return asked, address, counted, began, within
 
     def end(self, call: Underway, answer: Message | BusError, request: LLMRequest) -> LLMResponse | FirstTry:
         """What became of it. A reply was just decoded and nobody else has it: what a caller is to see of the call is put into it."""
-        address = call.address
+        _, address, counted, began, within = call
         failed: BusError | ThreeModeError
         if isinstance(answer, BusError):
             failed = answer
@@ -134,14 +141,33 @@ class ToAgent:
             except (MsgspecError, ValueError, TypeError) as error:
                 failed = unreadable(error, address, self._topic)
             else:
-                self._leave(address, call.counted, True)
-                return self._finished(reply, call.began, request)
-        self._leave(address, call.counted, False)
-        return self._first_try(failed, address, call.began, call.within)
+                self._leave(address, counted, True)
+                target, book, key, usage = self.target, self._book, self._key, reply.usage
+                if request.metadata and "label" in request.metadata:
+                    key = (target.provider, target.model, str(request.metadata["label"]))
+                if self._priced and usage.cost is None:
+                    usage = book.priced(target, usage, self._profile)
+                    force_setattr(reply, "usage", usage)
+                book.ledger.add(key, usage)
+                latency = time.monotonic() - began
+                self._record(latency)
+                if reply.request_id:
+                    force_setattr(reply, "extra", {**reply.extra, "provider_request_id": reply.request_id})
+                if not reply.model:
+                    force_setattr(reply, "model", target.model)
+                force_setattr(reply, "provider", target.provider)
+                force_setattr(reply, "mode", AI_AI)
+                force_setattr(reply, "latency", latency)
+                force_setattr(reply, "request_id", new_request_id())
+                force_setattr(reply, "steps", self._steps)
+                return reply
+        self._leave(address, counted, False)
+        return self._first_try(failed, address, began, within)
 
     def cancelled(self, call: Underway) -> None:
-        call.asked.cancel()
-        self._leave(call.address, call.counted, False)
+        asked, address, counted, _, _ = call
+        asked.cancel()
+        self._leave(address, counted, False)
 
     def _leave(self, address: str, counted: bool, well: bool) -> None:
         if counted:
@@ -158,24 +184,3 @@ class ToAgent:
         if isinstance(failure, NoSuchAgent):
             failure = self._channel.explained(self._model)
         return FirstTry(began, began + within, failure)
-
-    def _finished(self, reply: LLMResponse, began: float, request: LLMRequest) -> LLMResponse:
-        target, book, key, usage = self.target, self._book, self._key, reply.usage
-        if request.metadata and "label" in request.metadata:
-            key = (target.provider, target.model, str(request.metadata["label"]))
-        if self._priced and usage.cost is None:
-            usage = book.priced(target, usage, self._profile)
-            force_setattr(reply, "usage", usage)
-        book.ledger.add(key, usage)
-        latency = time.monotonic() - began
-        self._record(latency)
-        if reply.request_id:
-            force_setattr(reply, "extra", {**reply.extra, "provider_request_id": reply.request_id})
-        if not reply.model:
-            force_setattr(reply, "model", target.model)
-        force_setattr(reply, "provider", target.provider)
-        force_setattr(reply, "mode", AI_AI)
-        force_setattr(reply, "latency", latency)
-        force_setattr(reply, "request_id", new_request_id())
-        force_setattr(reply, "steps", self._steps)
-        return reply

@@ -23,14 +23,7 @@ OPTIONS: dict[str, type[Option]] = {
 }
 
 
-def are_messages(value: Any) -> bool:
-    """Whether they have the form already that a request holds. A plain loop: a generator costs more than what it looks at."""
-    if type(value) is not tuple or not value:
-        return False
-    for message in value:  # noqa: SIM110
-        if type(message) is not Message:
-            return False
-    return True
+MESSAGES = {Message}  # the kinds of what a request holds already, when it needs no more looking at
 
 
 def messages(value: Any) -> tuple[Message, ...]:

@@ -1,6 +1,7 @@
 """What a model answered, and what happened on the way."""
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -39,7 +40,7 @@ class LLMResponse(Struct, frozen=True, omit_defaults=True, kw_only=True):
     finish_reason: FinishReason = "stop"
     latency: float = 0.0
     request_id: str = ""
-    created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    created_at: datetime = field(default_factory=partial(datetime.now, UTC))
     steps: tuple[Step, ...] = ()
     extra: dict[str, Any] = {}
 

@@ -7,6 +7,7 @@ from msgspec import Struct
 from msgspec.structs import force_setattr
 
 from three_mode.messages import checks
+from three_mode.messages.checks import MESSAGES
 from three_mode.messages.message import Message
 from three_mode.messages.options import CacheHints, Reasoning, ResponseFormat, Tool
 from three_mode.modes import CommunicationMode
@@ -64,8 +65,9 @@ class LLMRequest(Struct, frozen=True, omit_defaults=True, kw_only=True, forbid_u
 
     def __post_init__(self) -> None:
         """Looks at what is there: most requests leave most fields out, and one is made at every hop between processes."""
-        if not checks.are_messages(self.messages):
-            force_setattr(self, "messages", checks.messages(self.messages))
+        messages = self.messages
+        if type(messages) is not tuple or set(map(type, messages)) != MESSAGES:
+            force_setattr(self, "messages", checks.messages(messages))
         if self.model is not None:
             checks.model(self.model)
         if self.mode is not None and type(self.mode) is not CommunicationMode:

@@ -9,6 +9,7 @@ from three_mode.errors import BudgetExceeded
 from three_mode.messages import Usage
 
 ZERO = Decimal(0)
+_FRESH = 256  # usages that wait to be added up
 
 
 class Budget(Struct, frozen=True, kw_only=True):
@@ -66,7 +67,8 @@ class Ledger:
         self._limits = [Decimal(str(budget.limit)) for budget in budgets]
         self._taken = [ZERO] * len(budgets)
         self._fitting: dict[Key, tuple[int, ...]] = {}
-        self._spent: dict[Key, _Tally] = {}
+        self._tallies: dict[Key, _Tally] = {}
+        self._fresh: list[tuple[Key, Usage]] = []
 
     def reserve(self, provider: str, model: str, label: str | None, most: Decimal | None) -> Decimal:
         """Sets aside the most that the call may cost; BudgetExceeded where a budget has not that much left."""
@@ -115,27 +117,36 @@ class Ledger:
             self.add((provider, model, label), usage)
 
     def add(self, key: Key, usage: Usage) -> None:
-        """What a call used, where no budget set anything aside for it."""
-        spent, cost = self._spent.get(key), usage.cost
-        if spent is None:
-            spent = self._spent[key] = _Tally()
-        spent.calls += 1
-        spent.input += usage.input_tokens
-        spent.output += usage.output_tokens
-        spent.read += usage.cache_read_tokens
-        spent.written += usage.cache_write_tokens
-        spent.reasoning += usage.reasoning_tokens
-        if cost is None:
-            spent.unpriced += 1
-        else:
-            spent.cost += cost
+        """What a call used, where no budget set anything aside for it. Added up later, when somebody asks or many wait: a call
+        is paid for in time, and adding up many in a row takes a fraction of adding each as it comes."""
+        self._fresh.append((key, usage))
+        if len(self._fresh) >= _FRESH:
+            self._add_up()
+
+    def _add_up(self) -> None:
+        fresh, self._fresh = self._fresh, []
+        for key, usage in fresh:
+            spent, cost = self._tallies.get(key), usage.cost
+            if spent is None:
+                spent = self._tallies[key] = _Tally()
+            spent.calls += 1
+            spent.input += usage.input_tokens
+            spent.output += usage.output_tokens
+            spent.read += usage.cache_read_tokens
+            spent.written += usage.cache_write_tokens
+            spent.reasoning += usage.reasoning_tokens
+            if cost is None:
+                spent.unpriced += 1
+            else:
+                spent.cost += cost
 
     def spent(
         self, *, provider: str | None = None, model: str | None = None, label: str | None = None
     ) -> Spent:
         """The sum over whatever is not named."""
+        self._add_up()
         total, sums = Spent(), [0] * 5
-        for (a_provider, a_model, a_label), each in self._spent.items():
+        for (a_provider, a_model, a_label), each in self._tallies.items():
             if provider in (None, a_provider) and model in (None, a_model) and label in (None, a_label):
                 total.calls += each.calls
                 for place, used in enumerate(

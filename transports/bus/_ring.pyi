@@ -26,6 +26,7 @@ class Record:
     envelope: bytes
     body: bytes
     payload: Any
+    raw: bytes
     decode: Callable[[bytes], Any]
     def __init__(
         self, flags: int, peer: object, seq: int, route: object, topic: str, envelope: bytes, body: bytes, /

@@ -4,13 +4,13 @@ from typing import Any
 
 from transports.bus.errors import BadFrame
 from transports.bus.frames import Encoded, decode_payload, encode_payload, unpack_envelope
-from transports.bus.record import BINARY, Record
+from transports.bus.record import Record
 
 
 class Message(Record):
     """A published message, or the reply to an ask, or a part of a stream.
 
-    `payload`, `topic` ("" for what was not published) and `seq` (its number among all that its member published; 0 for
+    `payload`, `raw` (it as msgpack, for `Encoded`, to pass it on), `topic` ("" for what was not published) and `seq` (its number among all that its member published; 0 for
     replies) are plain attributes. All subscribers of a process share one Message and its payload: treat it as read-only.
     """
 
@@ -21,11 +21,6 @@ class Message(Record):
         """Id of the member that published or answered."""
         member: str = self.peer.id
         return member
-
-    @property
-    def raw(self) -> bytes:
-        """The payload as msgpack, as it came; give it to `Encoded` to pass it on."""
-        return encode_payload(self.body) if self.flags & BINARY else self.body
 
     @property
     def encoded(self) -> Encoded:
@@ -41,6 +36,9 @@ class Message(Record):
         return unpack_envelope(self.envelope).trace
 
     decode = staticmethod(decode_payload)
+
+    def _packed(self) -> bytes:
+        return encode_payload(self.body)
 
     def _undecodable(self, error: Exception) -> Any:
         raise undecodable(error) from None

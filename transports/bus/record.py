@@ -37,6 +37,13 @@ class PlainRecord:
 
     decode: Callable[[bytes], Any]  # of the class, without self
 
+    @property
+    def raw(self) -> bytes:
+        return self._packed() if self.flags & BINARY else self.body
+
+    def _packed(self) -> bytes:
+        raise NotImplementedError
+
     def _undecodable(self, error: Exception) -> Any:
         raise error
 

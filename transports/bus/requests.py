@@ -1,11 +1,12 @@
 """The serving side: a request, its reply, and the stream of replies with credit."""
 
 import asyncio
-import math
 import time
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from transports.bus.errors import BusError, CallCancelled
 from transports.bus.frames import (
@@ -14,8 +15,6 @@ from transports.bus.frames import (
     KINDS,
     PART,
     REPLY,
-    SEND,
-    STREAM,
     Encoded,
     Envelope,
     Kind,
@@ -27,39 +26,27 @@ if TYPE_CHECKING:
     from transports.bus.serving import Serving
 
 
-class Request:
+class Request(Struct, eq=False):
     """What another agent wants. Reply, fail, or open a stream; at once or later."""
 
-    __slots__ = (
-        "_on_cancel",
-        "_serving",
-        "_stream",
-        "_tick",
-        "cancelled",
-        "deadline",
-        "done",
-        "envelope",
-        "member",
-        "message",
-        "streams",
-        "tells",
-    )
-
-    def __init__(
-        self, serving: "Serving", member: str, envelope: Envelope, message: Message, deadline: float
-    ) -> None:
-        self._serving = serving
-        self.envelope = envelope
-        self.message = message
-        self._on_cancel: Callable[[str], None] | None = None
-        self.cancelled = ""  # why nobody waits any more
-        self._stream: ReplyStream | None = None
-        self._tick = 0  # of the deadline, once the request outlives its handler
-        self.member = member  # id of the member that asks
-        self.deadline = deadline or math.inf  # absolute, on this process's time.monotonic()
-        kind = envelope.kind
-        self.streams = kind == STREAM
-        self.tells = self.done = kind == SEND  # nothing is expected back
+    serving: "Serving"
+    member: str
+    """Id of the member that asks."""
+    envelope: Envelope
+    message: Message
+    deadline: float
+    """Absolute, on this process's time.monotonic()."""
+    trace: str
+    streams: bool
+    tells: bool
+    done: bool
+    """Nothing is expected back (any more)."""
+    cancelled: str = ""
+    """Why nobody waits any more."""
+    on_cancelled: Callable[[str], None] | None = None
+    stream: "ReplyStream | None" = None
+    tick: int = 0
+    """Of the deadline, once the request outlives its handler."""
 
     @property
     def kind(self) -> Kind:
@@ -77,10 +64,6 @@ class Request:
     @property
     def topic(self) -> str:
         return self.envelope.topic
-
-    @property
-    def trace(self) -> str:
-        return self.envelope.trace
 
     @property
     def id(self) -> int:
@@ -106,28 +89,28 @@ class Request:
         if self.done:
             raise self._too_late()
         self.done = True
-        self._serving.answer(self, REPLY, payload)
+        self.serving.answer(self, REPLY, payload)
 
     def fail(self, code: str, text: str, detail: Any = None) -> None:
         if self.done:
             raise self._too_late()
         self.done = True
-        self._serving.answer(self, ERROR, [code, text, detail])
+        self.serving.answer(self, ERROR, [code, text, detail])
 
     def on_cancel(self, callback: Callable[[str], None]) -> None:
         """Call `callback(reason)` when the caller cancels or dies, or its deadline passes. At once if that is so already."""
         if self.cancelled:
             callback(self.cancelled)
         else:
-            self._on_cancel = callback
+            self.on_cancelled = callback
 
     def open_stream(self) -> "ReplyStream":
         if not self.streams:
             raise BusError(f"{self.sender} asked for one reply to {self.to!r}, not for a stream")
-        if self._stream is not None or self.done:
+        if self.stream is not None or self.done:
             raise BusError("this request is answered already")
-        self._stream = ReplyStream(self, self.envelope.count)
-        return self._stream
+        self.stream = ReplyStream(self, self.envelope.count)
+        return self.stream
 
     def _too_late(self) -> BusError:
         return BusError(
@@ -139,15 +122,15 @@ class Request:
         if self.cancelled:
             return
         self.cancelled = reason
-        if self._stream is not None:
-            self._stream.cancelled(reason)
-        callback, self._on_cancel = self._on_cancel, None
+        if self.stream is not None:
+            self.stream.cancelled(reason)
+        callback, self.on_cancelled = self.on_cancelled, None
         if callback is not None:
             callback(reason)
 
     def credit(self, count: int) -> None:
-        if self._stream is not None:
-            self._stream.more(count)
+        if self.stream is not None:
+            self.stream.more(count)
 
     def __repr__(self) -> str:
         return f"Request({self.kind.name}, to={self.to!r}, sender={self.sender!r}, topic={self.topic!r}, {len(self.message.body)} bytes)"
@@ -183,7 +166,7 @@ class ReplyStream:
             raise BusError("this stream has ended")
         if self._credit <= 0:
             return False
-        request._serving.part(request, self._envelope, payload)
+        request.serving.part(request, self._envelope, payload)
         self._credit -= 1
         return True
 
@@ -192,7 +175,7 @@ class ReplyStream:
         if request.done:
             raise request._too_late()
         request.done = True
-        request._serving.answer(request, END, None)
+        request.serving.answer(request, END, None)
 
     def fail(self, code: str, text: str, detail: Any = None) -> None:
         self._request.fail(code, text, detail)

@@ -1,18 +1,20 @@
 """What other members ask of this one: find the handler, run it inline, keep what is not answered yet."""
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any
 
 from transports.bus.deadlines import Deadlines
 from transports.bus.errors import NoSuchName, NotEncodable, PeerLost, TooLarge
-from transports.bus.frames import Envelope, pack_envelope
+from transports.bus.frames import SEND, STREAM, Envelope, pack_envelope
 from transports.bus.messages import Message
 from transports.bus.requests import Request
 
 Handler = Callable[[Request], Any]
 Send = Callable[[str, bytes, Any], None]
 HANDLER_ERROR = "handler_error"
+_NEVER = math.inf
 
 
 class Serving:
@@ -44,9 +46,12 @@ class Serving:
         elif envelope.to[:1] == "@" and self.own is not None:
             handler, kind = self.own, Request
         else:
-            self._nobody(Request(self, member, envelope, message, deadline))
-            return
-        request = kind(self, member, envelope, message, deadline)
+            handler, kind = self._nobody, Request
+        wire = envelope.kind
+        tells = wire == SEND
+        request = kind(
+            self, member, envelope, message, deadline or _NEVER, envelope.trace, wire == STREAM, tells, tells
+        )
         try:
             handler(request)
         except Exception as error:  # noqa: BLE001 - whatever a handler raises belongs to its caller
@@ -54,7 +59,7 @@ class Serving:
         if not request.done:
             self._open[member, envelope.id] = request
             if deadline:
-                request._tick = self._deadlines.add((member, envelope.id), deadline)
+                request.tick = self._deadlines.add((member, envelope.id), deadline)
 
     def _nobody(self, request: Request) -> None:
         if request.tells:
@@ -95,7 +100,7 @@ class Serving:
     def _forget(self, request: Request) -> None:
         key = request.member, request.envelope.id
         if self._open.pop(key, None) is not None:
-            self._deadlines.discard(key, request._tick)
+            self._deadlines.discard(key, request.tick)
 
     def _expired(self, key: tuple[str, int]) -> None:
         request = self._open.pop(key, None)
@@ -105,7 +110,7 @@ class Serving:
     def cancel(self, member: str, id_: int) -> None:
         request = self._open.pop((member, id_), None)
         if request is not None:
-            self._deadlines.discard((member, id_), request._tick)
+            self._deadlines.discard((member, id_), request.tick)
             self._cancel(request, "the caller cancelled")
 
     def credit(self, member: str, id_: int, count: int) -> None:

@@ -1,7 +1,8 @@
 /* One message as it was read: what the pump makes, and the base of the Message that handlers see.
  *
  * The payload is decoded when it is first looked at, and kept: 256 handlers of a process look at one object. The
- * subclass says by what: `decode(body)`, which belongs to the class and has no self; `_undecodable(error)` says it in words.
+ * subclass says by what: `decode(body)`, which belongs to the class and has no self; `_undecodable(error)` says it in words;
+ * `_packed()` makes msgpack of a body that is plain bytes.
  */
 #include "native.h"
 
@@ -14,7 +15,7 @@ PyTypeObject *bus_record_type;
 static PyTypeObject *spare_type; /* messages of this type are used again; guarded by the GIL, like the rest */
 static Record *spare[SPARES];
 static size_t spares;
-static PyObject *decode_name, *undecodable_name;
+static PyObject *decode_name, *undecodable_name, *packed_name;
 
 PyObject *bus_make_record(PyTypeObject *type, long flags, PyObject *peer, uint64_t seq, PyObject *route, PyObject *topic,
                           PyObject *envelope, PyObject *body) {
@@ -114,6 +115,14 @@ static PyObject *record_get_payload(PyObject *object, void *closure) {
     return self->payload;
 }
 
+static PyObject *record_get_raw(PyObject *object, void *closure) {
+    (void)closure;
+    Record *self = (Record *)object;
+    if (self->flags & BUS_BINARY) return PyObject_CallMethodObjArgs(object, packed_name, NULL);
+    Py_INCREF(self->body);
+    return self->body;
+}
+
 static int record_traverse(PyObject *object, visitproc visit, void *arg) {
     Record *self = (Record *)object;
     Py_VISIT(Py_TYPE(object));
@@ -160,6 +169,7 @@ static PyMemberDef record_members[] = {
 
 static PyGetSetDef record_getset[] = {
     {"payload", record_get_payload, NULL, "decoded when first looked at", NULL},
+    {"raw", record_get_raw, NULL, "the payload as msgpack; give it to `Encoded` to pass it on", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
@@ -183,7 +193,8 @@ static PyType_Spec record_spec = {
 PyTypeObject *bus_make_record_type(PyObject *module) {
     if (decode_name == NULL) decode_name = PyUnicode_InternFromString("decode");
     if (undecodable_name == NULL) undecodable_name = PyUnicode_InternFromString("_undecodable");
-    if (decode_name == NULL || undecodable_name == NULL) return NULL;
+    if (packed_name == NULL) packed_name = PyUnicode_InternFromString("_packed");
+    if (decode_name == NULL || undecodable_name == NULL || packed_name == NULL) return NULL;
     bus_record_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &record_spec, NULL);
     return bus_record_type;
 }
