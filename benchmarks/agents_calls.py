@@ -16,7 +16,7 @@ from three_mode import Orchestrator
 
 AGENTS = 512
 BROADCASTS = 20  # of one sample
-CALLS = 200  # of one sample
+CALLS = 50  # of one sample: short ones in many turns, because a machine may change its pace within a second
 ASK = "ask one agent in another process, and its answer"
 CAST = f"broadcast to {AGENTS} in 2 processes, until all handlers have run"
 GATHER = f"gather from {AGENTS} in 2 processes"
@@ -72,7 +72,7 @@ async def measure(context: Context) -> list[Row]:
             }
             if HAS_RAY:
                 askers[RAY] = await peers.enter_async_context(ray_asker(CALLS))
-            asks = await alternate_async(askers, context.rounds(40), warm_up=2)
+            asks = await alternate_async(askers, context.rounds(160), warm_up=4)
         rows += [
             Row(case=ASK, subject=name, unit="us", samples=[1e6 * s for s in took])
             for name, took in asks.items()
@@ -87,7 +87,7 @@ async def measure(context: Context) -> list[Row]:
         if HAS_AUTOGEN:
             runtime, publish = await autogen_runtime(AGENTS)
             subjects[ONE_PROCESS] = timed(publish, 1)
-        casts = await alternate_async(subjects, context.rounds(30))
+        casts = await alternate_async(subjects, context.rounds(80))
         if runtime is not None:
             await runtime.stop()
         rows += [

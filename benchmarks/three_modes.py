@@ -18,7 +18,7 @@ FIRST = "time to first token that the bus adds to a local model"
 TOKEN = "time per token that the bus adds to a local model"  # noqa: S105  # a token of text
 US, AGENT, BUS = "three-mode", "an agent's ask", "the bus's own ask"
 HERE, THERE = "in the process", "over the bus"
-CALLS = 100  # of one sample
+CALLS = 50  # of one sample: short ones in many turns, because a machine may change its pace within a second
 LEAST = 8  # tokens of an answer, below which nothing can be said of one
 HELLO = [{"role": "user", "content": "Hello!"}]
 COUNT = [{"role": "user", "content": "Count from 1 to 50."}]
@@ -44,8 +44,8 @@ async def asks(context: Context) -> AsyncIterator[Row]:
                 AGENT: timed_async(lambda: echo.ask(Echo.chat_completion, request), CALLS),
                 BUS: timed_async(by_the_bus, CALLS),
             },
-            context.rounds(60),
-            warm_up=3,
+            context.rounds(240),
+            warm_up=6,
         )
     for subject, seconds in taken.items():
         yield Row(case=ASK, subject=subject, unit="us", samples=[1e6 * s for s in seconds])

@@ -48,10 +48,13 @@ class Population:
     def on_request(self, request: FromBus) -> None:
         """The bus calls this for every message to an agent here."""
         wanted = request.envelope
-        cell = self.cells.get(wanted.to) or self._chosen(wanted.to)
+        cell = self.cells.get(wanted.to)
         if cell is None:
-            self.turn_away(request, self.no_such(wanted.to, wanted.topic))
-            return
+            cells = self._by_address.get(wanted.to)
+            cell = cells[0] if cells is not None and len(cells) == 1 else self._chosen(wanted.to)
+            if cell is None:
+                self.turn_away(request, self.no_such(wanted.to, wanted.topic))
+                return
         spec = cell.specs.get(wanted.topic)
         if spec is None:
             self.turn_away(request, self.no_such(cell.name, wanted.topic))
@@ -70,8 +73,6 @@ class Population:
             cells = self._by_address[address] = self.roles[role]
         if not cells:
             return None
-        if len(cells) == 1:
-            return cells[0]
         place = next((place for place, cell in enumerate(cells) if cell.ready), None)
         if place is None:
             place = min(range(len(cells)), key=lambda one: cells[one].load)

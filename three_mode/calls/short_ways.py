@@ -27,9 +27,9 @@ def short_ways(policies: Policies, accounts: Accounts, book: Book) -> bool:
     )
 
 
-# A call on a short way: the question, its address and whether it counts there as one in flight, when it began, and its time.
-# A plain tuple, because one is made for each call.
-Underway = tuple["Asked", str, bool, float, float]
+# A call on a short way: the question, its address and whether it counts there as one in flight, when it began, its time, and
+# its id. A plain tuple, because one is made for each call.
+Underway = tuple["Asked", str, bool, float, float, str]
 
 
 class FirstTry(NamedTuple):

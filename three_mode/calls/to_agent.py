@@ -116,22 +116,27 @@ class ToAgent:
             )
             wanted = (request.addressed(None, within),)
             try:
-                payload = Encoded(encode(wanted))
+                payload = encode(wanted)
             except UNENCODABLE:
-                payload = Encoded(
-                    self._encode(address, topic, wanted, _NOT_NAMED)
-                )  # which says what is wrong with it
-            asked = self._bus.asked(address, payload, topic, within, trace)
+                payload = self._encode(address, topic, wanted, _NOT_NAMED)  # it says what is wrong
+            asked = self._bus.asked(address, Encoded(payload), topic, within, trace)
         except BaseException as error:
-            self._leave(address, counted, False)
+            self._failed(address, counted)
             if isinstance(error, BusError | ThreeModeError):
                 return self._first_try(error, address, began, within)
             raise
-        return asked, address, counted, began, within
+        return (
+            asked,
+            address,
+            counted,
+            began,
+            within,
+            new_request_id(),
+        )  # the id is made while the agent is at work
 
     def end(self, call: Underway, answer: Message | BusError, request: LLMRequest) -> LLMResponse | FirstTry:
         """What became of it. A reply was just decoded and nobody else has it: what a caller is to see of the call is put into it."""
-        _, address, counted, began, within = call
+        _, address, counted, began, within, request_id = call
         failed: BusError | ThreeModeError
         if isinstance(answer, BusError):
             failed = answer
@@ -141,7 +146,12 @@ class ToAgent:
             except (MsgspecError, ValueError, TypeError) as error:
                 failed = unreadable(error, address, self._topic)
             else:
-                self._leave(address, counted, True)
+                if counted:
+                    self._roles.give_back(address)
+                if self._limiter is not None:
+                    self._limiter.left(True)
+                if self._breaker is not None and self._breaker.failures:
+                    self._breaker.success()
                 target, book, key, usage = self.target, self._book, self._key, reply.usage
                 if request.metadata and "label" in request.metadata:
                     key = (target.provider, target.model, str(request.metadata["label"]))
@@ -158,24 +168,22 @@ class ToAgent:
                 force_setattr(reply, "provider", target.provider)
                 force_setattr(reply, "mode", AI_AI)
                 force_setattr(reply, "latency", latency)
-                force_setattr(reply, "request_id", new_request_id())
+                force_setattr(reply, "request_id", request_id)
                 force_setattr(reply, "steps", self._steps)
                 return reply
-        self._leave(address, counted, False)
+        self._failed(address, counted)
         return self._first_try(failed, address, began, within)
 
     def cancelled(self, call: Underway) -> None:
-        asked, address, counted, _, _ = call
+        asked, address, counted, _, _, _ = call
         asked.cancel()
-        self._leave(address, counted, False)
+        self._failed(address, counted)
 
-    def _leave(self, address: str, counted: bool, well: bool) -> None:
+    def _failed(self, address: str, counted: bool) -> None:
         if counted:
             self._roles.give_back(address)
         if self._limiter is not None:
-            self._limiter.left(well)
-        if well and self._breaker is not None and self._breaker.failures:
-            self._breaker.success()
+            self._limiter.left(False)
 
     def _first_try(
         self, error: BusError | ThreeModeError, address: str, began: float, within: float

@@ -446,12 +446,10 @@ class Bus:
         deadline = monotonic() + within
         on_wire = deadline if self._carrier.shares_clock else -within
         envelope = pack_envelope(kind, outcome.to, sender, outcome.id, on_wire, trace, topic, credit)
-        self._calls.add(outcome, deadline)
-        try:
-            self._sending.send(outcome.member, envelope, body, flags)
-        except BaseException:
-            self._calls.forget(outcome)
-            raise
+        self._sending.send(outcome.member, envelope, body, flags)
+        self._calls.add(
+            outcome, deadline
+        )  # while the other side is at work; what it answers is read in a later turn of the loop
 
     def _member(self, to: str) -> str:
         if self._ended is not None:
