@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar
 import msgspec
 
 from transports.bus.calls import Asked, Call, Calls, StreamReader
-from transports.bus.carrier import DATA, Carrier, Peer
+from transports.bus.carrier import DATA, Carrier, Peer, Put
 from transports.bus.choice import choose
 from transports.bus.delivery import Delivery
 from transports.bus.errors import (
@@ -404,6 +404,21 @@ class Bus:
         sender: str = "",
     ) -> Asked:
         """The same for whoever awaits its future in a coroutine of their own: each level of coroutines costs every call."""
+        member = self._carrier.directory.names.get(to)
+        put = self._sending.ways.get(member) if member is not None else None
+        if put is None or member is None or type(payload) is not Encoded or len(payload.raw) > self._small:
+            return self._asked_at_length(to, payload, topic, within, trace, sender)
+        calls, deadline = self._calls, monotonic() + within
+        asked = Asked(calls, calls.next_id(), to, member, self._loop.create_future())
+        envelope = pack_envelope(ASK, to, sender, asked.id, deadline, trace, topic, 0)
+        if not put(b"", envelope, payload.raw, DATA):
+            self._sending.send(member, envelope, payload.raw, DATA)
+        calls.add(asked, deadline)
+        return asked
+
+    def _asked_at_length(
+        self, to: str, payload: Any, topic: str, within: float, trace: str, sender: str
+    ) -> Asked:
         member = self._member(to)
         asked = Asked(self._calls, self._calls.next_id(), to, member, self._loop.create_future())
         self._ask(asked, ASK, payload, within, topic, trace, sender, 0)
@@ -485,6 +500,9 @@ class Bus:
         if error is not None:
             self.unsendable(member, error)
 
+    def way_to(self, member: str, put: Put | None) -> None:
+        self._sending.way_to(member, put)
+
     def unsendable(self, member: str, error: Exception) -> None:
         self._sending.drop(member, error)
         lost = (
@@ -503,7 +521,11 @@ class Bus:
                 pass  # the call has ended anyway, or ends at its deadline
 
     def _answer(self, member: str, envelope: bytes, payload: Any) -> None:
-        if self._ended is not None:
+        put = self._sending.ways.get(member)
+        if put is not None and type(payload) is Encoded and len(payload.raw) <= self._small:
+            if put(b"", envelope, payload.raw, DATA):
+                return
+        elif self._ended is not None:
             raise self._ended
         body, flags = self._body(payload)
         self._sending.send(member, envelope, body, flags)

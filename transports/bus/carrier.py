@@ -38,6 +38,10 @@ class ReaderStatus(msgspec.Struct, frozen=True):
     gaps: int
 
 
+# (topic, envelope, body, flags) -> 0 where there is no room
+Put = Callable[[bytes, bytes, bytes, int], int]
+
+
 class Sink(Protocol):
     """What a carrier tells the bus. Messages go to `delivery`; its `routes` map a topic to whoever wants it here: the carrier
     looks up, the bus fills in; None means that nobody does, and that nothing of the message need be copied."""
@@ -54,8 +58,12 @@ class Sink(Protocol):
 
     def publishable(self) -> None: ...
 
-    def publish_by(self, put: Callable[[bytes, bytes, bytes, int], int]) -> None:
+    def publish_by(self, put: Put) -> None:
         """From now on what is small may go straight to `put`, which is `Carrier.publish` without its surroundings."""
+        ...
+
+    def way_to(self, member: str, put: "Put | None") -> None:
+        """From now on what is small may go straight to `put`, which is `Carrier.send` without its surroundings; None: no more."""
         ...
 
     def unsendable(self, member: str, error: Exception) -> None: ...

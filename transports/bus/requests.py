@@ -45,8 +45,10 @@ class Request(Struct, eq=False):
     """Why nobody waits any more."""
     on_cancelled: Callable[[str], None] | None = None
     stream: "ReplyStream | None" = None
+    kept: bool = False
+    """It outlived its handler."""
     tick: int = 0
-    """Of the deadline, once the request outlives its handler."""
+    """Of its deadline, where it is kept."""
 
     @property
     def kind(self) -> Kind:

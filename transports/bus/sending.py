@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Generator
 from typing import Any
 
-from transports.bus.carrier import Carrier, Peer
+from transports.bus.carrier import Carrier, Peer, Put
 from transports.bus.errors import BusError, Overloaded
 from transports.bus.messages import Message
 from transports.bus.options import BusOptions
@@ -33,6 +33,9 @@ class Sending:
         self._limit, self._drain_records = options.outbox_bytes, options.drain_records
         self._arrived = arrived
         self._outboxes: dict[str, Outbox] = {}
+        self._puts: dict[str, Put] = {}
+        self.ways: dict[str, Put] = {}
+        """Straight into the ring of a member for which nothing waits. What finds no room there, or is large, goes by `send`."""
         self._here: deque[tuple[bytes, bytes, int]] = deque()
         self._here_bytes = 0
         self._carrier: Carrier
@@ -54,6 +57,7 @@ class Sending:
             if self._carrier.send(member, envelope, body, flags):
                 return None
             outbox = self._outboxes[member] = Outbox()
+            self.ways.pop(member, None)  # nothing overtakes what waits
         future: asyncio.Future[None] | None = self._loop.create_future() if wanted else None
         outbox.append(member, self._limit, (envelope, body, flags, future))
         return future
@@ -86,6 +90,7 @@ class Sending:
         try:
             if outbox.flush(lambda envelope, body, flags: self._carrier.send(member, envelope, body, flags)):
                 del self._outboxes[member]
+                self._open_way(member)
         except BusError as error:
             return error
         return None
@@ -95,11 +100,27 @@ class Sending:
         outbox = self._outboxes.pop(member, None)
         if outbox is not None:
             outbox.fail(error)
+            self._open_way(member)
+
+    def way_to(self, member: str, put: Put | None) -> None:
+        if put is None:
+            self._puts.pop(member, None)
+            self.ways.pop(member, None)
+        else:
+            self._puts[member] = put
+            self._open_way(member)
+
+    def _open_way(self, member: str) -> None:
+        put = self._puts.get(member)
+        if put is not None and member not in self._outboxes:
+            self.ways[member] = put
 
     def close(self, error: BusError) -> None:
         for outbox in self._outboxes.values():
             outbox.fail(error)
         self._outboxes.clear()
+        self._puts.clear()
+        self.ways.clear()
 
     @property
     def busy(self) -> bool:

@@ -58,6 +58,7 @@ class Serving:
             self.handler_failed(request, error)
         if not request.done:
             self._open[member, envelope.id] = request
+            request.kept = True
             if deadline:
                 request.tick = self._deadlines.add((member, envelope.id), deadline)
 
@@ -84,7 +85,8 @@ class Serving:
         """Of a reply, an error or an end."""
         if request.cancelled:
             self.late += 1
-            self._forget(request)
+            if request.kept:
+                self._forget(request)
             return
         asked = request.envelope
         try:
@@ -94,7 +96,7 @@ class Serving:
         except (NotEncodable, TooLarge):
             request.done = False  # it can still be failed, with words that can be encoded
             raise
-        if request.done:
+        if request.kept and request.done:
             self._forget(request)
 
     def _forget(self, request: Request) -> None:

@@ -99,6 +99,7 @@ class Pairs:
             writer.gate(0, link.page, self._slot, True)
             writer.member(0, wake, link.page)
             link.writer = writer
+            self._sink.way_to(peer.id, writer.put)
         except BadFrame as error:
             self.drop(peer)
             self._sink.unsendable(peer.id, error)
@@ -110,6 +111,7 @@ class Pairs:
     def drop(self, peer: RingPeer) -> None:
         link, peer.link = peer.link, None
         if link is not None:
+            self._sink.way_to(peer.id, None)
             self.waiting.pop(peer.id, None)
             reclaim(link.leases, link.leases.count, self._pool)
             if link.pidfd >= 0:
