@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from msgspec.msgpack import encode
 
 from tests.support.bus import Members, eventually, members
 from transports.bus import (
@@ -564,6 +565,61 @@ async def test_large_payloads_everywhere(group: Members, size: int) -> None:
         assert (await a.publish("t", payload).settled(within=20)).seen == 1
         assert seen[-1].payload == payload
         assert Encoded(seen[-1].raw) == seen[-1].encoded
+
+
+async def test_what_is_encoded_overtakes_nothing_that_waits(group: Members) -> None:
+    """Small encoded questions go straight into the ring: not while others wait for room there."""
+    a, b = await group.join(pair_bytes=65536), await group.join()
+    seen: list[int] = []
+
+    def hear(request: Request) -> None:
+        seen.append(request.payload[0])
+        if request.kind is Kind.ASK:
+            request.reply(Encoded(b"\xc3"))
+
+    await b.register("x", hear)
+    await a.wait_for("x")
+    asked = []
+    for n in range(0, 1200, 3):  # three times what the ring holds, in one turn of the loop
+        a.send("x", [n, "y" * 200])
+        asked.append(a.asked("x", Encoded(encode([n + 1, "y" * 200]))))
+        a.send("x", Encoded(encode([n + 2, "y" * 20_000 if n % 100 == 0 else ""])))
+    for one in asked:
+        answer = await one.future
+        assert isinstance(answer, Message)
+        assert answer.payload is True
+    await eventually(lambda: len(seen) == 1200)
+    assert seen == list(range(1200))
+
+
+async def test_an_answer_that_is_too_large_can_still_be_failed(group: Members) -> None:
+    a, b = await group.join(), await group.join(payload_limit=1000)
+
+    def too_much(request: Request) -> None:
+        with pytest.raises(TooLarge):
+            request.reply(b"x" * 2000)
+        request.fail("too_large", "more than may travel")
+
+    await b.register("x", too_much)
+    await a.wait_for("x")
+    with pytest.raises(TooLarge, match="more than may travel"):
+        await a.ask("x", 1)
+
+
+async def test_who_is_gone_while_an_encoded_question_is_asked_is_peer_lost(group: Members) -> None:
+    a, b = await group.join(), await group.join()
+    await b.register("x", echo)
+    await a.wait_for("x")
+    await a.ask("x", 1)
+    asked = a.asked("x", Encoded(b"\xc3"))
+    await b.leave()
+    assert isinstance(await asked.future, Message | PeerLost)
+    await eventually(lambda: a.locate("x") is None)
+    with pytest.raises(NoSuchName):
+        a.asked("x", Encoded(b"\xc3"))
+    await a.leave()
+    with pytest.raises(Closed):
+        a.asked("x", Encoded(b"\xc3"))
 
 
 async def test_large_and_small_keep_their_order(group: Members) -> None:

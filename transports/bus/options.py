@@ -50,7 +50,8 @@ class BusOptions:
     curve: Curve | None = None
     ring_bytes: int = 1 * MIB  # broadcast ring of a writer; memory is taken as it is used
     pair_bytes: int = 256 * KIB  # ring of a pair; the same
-    inline_bytes: int = 32 * KIB  # payloads above travel in a segment of their own
+    # Payloads above travel in a segment of their own; never more than an eighth of the smaller ring, so that any record fits.
+    inline_bytes: int = 32 * KIB
     payload_limit: int = 1024 * MIB
     pool_bytes: int = 64 * MIB  # large segments kept for re-use
     outbox_bytes: int = 8 * MIB  # what may wait for a peer or a reliable reader before Overloaded
@@ -65,3 +66,8 @@ class BusOptions:
     on_error: Callable[[str, BaseException], Any] | None = (
         None  # (where, exception) of a callback that raised; default: the loop's handler
     )
+
+    def __post_init__(self) -> None:
+        object.__setattr__(
+            self, "inline_bytes", min(self.inline_bytes, self.ring_bytes // 8, self.pair_bytes // 8)
+        )
