@@ -283,6 +283,18 @@ async def test_any_goes_to_whoever_has_the_least_to_do(orc: Orchestrator) -> Non
         await orc.any("waiter").ask(Slow.wait, 0.0)
 
 
+async def test_any_does_not_go_to_an_agent_that_is_about_to_stop() -> None:
+    async with Orchestrator(hosts=1) as one_host:
+        workers = await one_host.spawn(Slow, 2, name="pool")
+        busy = [asyncio.create_task(one.ask(Slow.wait, 0.5)) for one in workers]
+        await asyncio.sleep(0.1)
+        stopping = asyncio.create_task(one_host.stop(workers[0]))
+        await asyncio.sleep(0.1)
+        assert not stopping.done()  # it still has something in hand, and nothing else to do
+        await workers.any.ask(Slow.wait, 0.0)  # waits for the other
+        await asyncio.gather(stopping, *busy)
+
+
 async def test_a_program_from_outside_joins_by_name(orc: Orchestrator, scouts: AgentGroup) -> None:
     async with join(orc.name) as city:
         assert await city.ref("scout/7").ask(Scout.score, "hello") == 5.5

@@ -94,6 +94,11 @@ class Cell:
         return self.run is None and self.state is RUNNING and not self.waiting
 
     @property
+    def stays(self) -> bool:
+        """Whether what is sent to it will have its turn."""
+        return self.state is not STOPPING and self.state is not STOPPED
+
+    @property
     def load(self) -> int:
         return len(self.waiting or ()) + (self.run is not None) + sum(map(len, (self.side or {}).values()))
 

@@ -47,7 +47,7 @@ class Link:
     def error(self, error: BusError, agent: str, handler: str) -> ThreeModeError:
         """The error for a caller here. An agent that was on the bus and is not now is lost, not unknown: it may come back."""
         ours = faults.from_bus(error, agent, handler)
-        if isinstance(error, NoSuchName) and agent in self._gone:
+        if isinstance(error, NoSuchName) and agent in self._gone and not agent.startswith("any:"):
             return PeerLost(
                 f"{agent} is not there just now: it was stopped, or its process ended",
                 hint="it may be restarting; try again", agent=agent, handler=handler,

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from three_mode.agents.cell import Cell, State
+from three_mode.agents.cell import STOPPING, Cell, State
 from three_mode.agents.declare import Spec, Topic
 from three_mode.agents.eager import Starter
 from three_mode.agents.fanout import Fanout
@@ -51,7 +51,11 @@ class Population:
         cell = self.cells.get(wanted.to)
         if cell is None:
             cells = self._by_address.get(wanted.to)
-            cell = cells[0] if cells is not None and len(cells) == 1 else self._chosen(wanted.to)
+            cell = (
+                cells[0]
+                if cells is not None and len(cells) == 1 and cells[0].stays
+                else self._chosen(wanted.to)
+            )
             if cell is None:
                 self.turn_away(request, self.no_such(wanted.to, wanted.topic))
                 return
@@ -75,7 +79,10 @@ class Population:
             return None
         place = next((place for place, cell in enumerate(cells) if cell.ready), None)
         if place is None:
-            place = min(range(len(cells)), key=lambda one: cells[one].load)
+            staying = (place for place, cell in enumerate(cells) if cell.stays)
+            place = min(staying, key=lambda one: cells[one].load, default=None)
+        if place is None:
+            return None  # all of them are about to go
         cell = cells.pop(place)
         cells.append(cell)
         return cell
