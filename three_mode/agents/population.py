@@ -53,7 +53,7 @@ class Population:
             cells = self._by_address.get(wanted.to)
             cell = (
                 cells[0]
-                if cells is not None and len(cells) == 1 and cells[0].stays
+                if cells is not None and len(cells) == 1 and cells[0].state is not STOPPING
                 else self._chosen(wanted.to)
             )
             if cell is None:
