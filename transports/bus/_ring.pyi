@@ -16,6 +16,7 @@ PAGE_BYTES: int
 STEPS: tuple[str, ...]
 
 def failpoint(step: str, signal: int, after: int = 0, /) -> None: ...
+def unpacker(otherwise: Callable[[bytes], Any], /) -> Callable[[bytes], Any]: ...
 
 class Record:
     flags: int
