@@ -1,13 +1,12 @@
 """The native decoder says what msgspec says, of whatever bytes there are, and refuses nothing itself."""
 
-import re
 import struct
 import threading
 from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as some
 
 from transports.bus._ring import unpacker
@@ -28,9 +27,9 @@ class Behind:
 
 
 def outcome(decode: Any, body: bytes) -> str:
-    """The value with its types (NaN included), or the error in its words. An extension's address is not what it is."""
+    """The value with its types (NaN included), or the error in its words."""
     try:
-        return re.sub(r"(msgspec\.msgpack\.Ext object at) 0x[0-9a-f]+", r"\1", repr(decode(body)))
+        return repr(decode(body))
     except Exception as error:  # noqa: BLE001 - whatever it is: it must be the same
         return f"{type(error).__name__}: {error}"
 
@@ -59,13 +58,11 @@ VALUES = some.recursive(
 )
 
 
-@settings(deadline=None)
 @given(VALUES)
 def test_values_come_back_as_msgspec_has_them(value: Any) -> None:
     both_say(msgspec.msgpack.encode(value))
 
 
-@settings(deadline=None)
 @given(VALUES, some.data())
 def test_a_body_that_is_cut_or_spoiled_is_told_as_msgspec_tells_it(value: Any, data: some.DataObject) -> None:
     body = bytearray(msgspec.msgpack.encode(value))
@@ -76,11 +73,9 @@ def test_a_body_that_is_cut_or_spoiled_is_told_as_msgspec_tells_it(value: Any, d
     both_say(bytes(body) + b"\x00")
 
 
-@settings(deadline=None)
 @given(some.binary(max_size=60))
 @example(b"")
 @example(b"\xc1")
-@example(b"\xd4\x00\x00")
 @example(b"\x91" * 100_000 + b"\xc0")
 @example(b"\x81" * 40 + b"\xc0")
 @example(b"\xdd\xff\xff\xff\xff")
