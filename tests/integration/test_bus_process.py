@@ -161,11 +161,7 @@ async def test_idle_pairs_are_given_back_and_come_again() -> None:
                     await asyncio.sleep(0.02)
 
 
-SANITIZED_TESTS = [
-    "tests/unit/test_ring_native.py",
-    "tests/unit/test_ring_machine.py",
-    "tests/unit/test_ring_unpack.py",
-]
+SANITIZED_TESTS = ["tests/unit/test_ring_native.py", "tests/unit/test_ring_machine.py"]
 
 
 @pytest.mark.timeout(240)

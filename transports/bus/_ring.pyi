@@ -16,7 +16,6 @@ PAGE_BYTES: int
 STEPS: tuple[str, ...]
 
 def failpoint(step: str, signal: int, after: int = 0, /) -> None: ...
-def unpacker(otherwise: Callable[[bytes], Any], /) -> Callable[[bytes], Any]: ...
 
 class Record:
     flags: int

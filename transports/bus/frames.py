@@ -10,7 +10,6 @@ Between machines it is sent as minus the seconds that remain. 0 is no deadline.
 """
 
 import enum
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import msgspec
@@ -60,13 +59,7 @@ class Encoded(NamedTuple):
 
 encode = msgspec.msgpack.Encoder().encode
 _decode_envelope = msgspec.msgpack.Decoder(Envelope).decode
-decode_payload: Callable[[bytes], Any] = msgspec.msgpack.Decoder().decode
-try:
-    from transports.bus._ring import unpacker
-except ImportError:  # not built: the same a little slower
-    pass
-else:
-    decode_payload = unpacker(decode_payload)
+decode_payload = msgspec.msgpack.Decoder().decode
 
 
 def pack_envelope(

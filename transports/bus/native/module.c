@@ -1,4 +1,4 @@
-/* The extension module `transports.bus._ring`: five types, a decoder, a few constants, and the failpoints. */
+/* The extension module `transports.bus._ring`: five types, a few constants, and the failpoints. */
 #include "native.h"
 
 #include <signal.h>
@@ -39,7 +39,6 @@ static PyObject *module_failpoint(PyObject *module, PyObject *args) {
 
 static PyMethodDef module_methods[] = {
     {"failpoint", module_failpoint, METH_VARARGS, "failpoint(step, signal, after=0): for fault tests"},
-    {"unpacker", bus_unpacker, METH_O, "unpacker(otherwise) -> unpack(body): msgpack to Python, what it does not know by `otherwise`"},
     {NULL, NULL, 0, NULL},
 };
 

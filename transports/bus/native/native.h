@@ -62,10 +62,6 @@ PyObject *bus_make_record(PyTypeObject *type, long flags, PyObject *peer, uint64
 /* Messages of `type`, if it adds nothing to a Record, are kept for the next one when they are let go. */
 int bus_keep_spares(PyTypeObject *type);
 
-/* unpacker(otherwise), of the module, and what it gives. */
-PyObject *bus_unpacker(PyObject *module, PyObject *otherwise);
-PyObject *bus_unpack(PyObject *otherwise, PyObject *body);
-
 /* The segment behind `object`, checked to be of `kind` (and writable, if asked); NULL with an exception set. */
 Segment *bus_expect(PyObject *object, uint32_t kind, int writable);
 

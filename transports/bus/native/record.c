@@ -84,9 +84,7 @@ static PyObject *decoder_of(PyTypeObject *type) {
 static PyObject *decode(PyObject *object, PyObject *body) {
     PyObject *decoder = decoder_of(Py_TYPE(object));
     if (decoder == NULL) return NULL;
-    PyObject *decoded = PyCFunction_Check(decoder) && PyCFunction_GetFunction(decoder) == bus_unpack
-                            ? bus_unpack(PyCFunction_GetSelf(decoder), body) /* spares the call */
-                            : PyObject_CallFunctionObjArgs(decoder, body, NULL);
+    PyObject *decoded = PyObject_CallFunctionObjArgs(decoder, body, NULL);
     if (decoded != NULL || !PyErr_ExceptionMatches(PyExc_Exception)) return decoded;
     PyObject *type, *error, *traceback;
     PyErr_Fetch(&type, &error, &traceback);
