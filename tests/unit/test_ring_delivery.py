@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 
 from tests.support.bus_rings import Bench, attend
+from transports.bus.delivery import MANY, Delivery
+from transports.bus.errors import BadFrame
 from transports.bus.messages import Message
+from transports.bus.subscriptions import Subscriptions
 
 
 @pytest.fixture
@@ -53,6 +56,33 @@ def test_what_a_callback_raises_is_told_and_the_others_are_called(bench: Bench) 
     assert [str(error) for _, error in told] == ["bad", "bad"]
     assert told[0][1].__traceback__ is not None
     assert told[0][0].body == b"\x01"
+
+
+def test_many_share_one_open_message_and_each_is_told_of_a_payload_that_is_none(bench: Bench) -> None:
+    seen: list[Message] = []
+    told: list[tuple[str, BaseException]] = []
+    delivery = Delivery(Subscriptions(), seen.append, lambda where, error: told.append((where, error)))
+    payloads: list[object] = []
+
+    def take(message: Message) -> None:
+        payloads.append(message.payload)
+        seen.append(message)
+
+    bench.routes["t"] = (take,) * (MANY + 1)
+    attend(bench.pump, fan_out=delivery.fan_out)
+    bench.put(b"\x92\x01\xa1x")
+    bench.pump.run()
+    assert payloads == [[1, "x"]] * (MANY + 1)
+    assert len(set(map(id, payloads))) == len(set(map(id, seen))) == 1
+    message = seen[0]
+    assert isinstance(message, Message)
+    assert (message.topic, message.seq, message.peer, message.envelope) == ("t", 1, "w", b"e")
+    assert message.raw == b"\x92\x01\xa1x"
+    seen.clear()
+    bench.put(b"\xc1")
+    bench.pump.run()
+    assert seen == []
+    assert [type(error) for _, error in told] == [BadFrame] * (MANY + 1)
 
 
 def test_what_must_not_be_caught_goes_up_and_the_rest_is_looked_at_again(bench: Bench) -> None:

@@ -217,6 +217,20 @@ def test_large_payload_is_copied_or_known_to_be_gone() -> None:
     os.close(fd)
 
 
+def test_a_segment_takes_the_pages_that_its_largest_payload_needs_and_keeps_them() -> None:
+    def taken(fd: int) -> int:
+        return os.fstat(fd).st_blocks * 512 - HEADER
+
+    fd, segment = make(LARGE, 1 << 20)
+    reader = attach(fd, LARGE)
+    assert taken(fd) == 0
+    for size, pages in ((10, 1), (5 * 4096, 5), (4096, 5), (5 * 4096 + 1, 6), (1 << 20, 256), (0, 256)):
+        payload = os.urandom(size)
+        assert reader.copy(segment.fill(payload), size) == payload
+        assert taken(fd) == pages * 4096
+    os.close(fd)
+
+
 @pytest.mark.parametrize(
     ("size", "flags", "topic", "seq", "envelope", "body"),
     [

@@ -8,10 +8,11 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from transports.bus.messages import Message
+from transports.bus.messages import Message, opened
 from transports.bus.subscriptions import Callback, Subscriptions
 
 CAUGHT = (Exception, asyncio.CancelledError)  # what a callback may raise without ending more than itself
+MANY = 16  # callbacks for which it pays to open a message before it is handed to them
 
 
 class Delivery:
@@ -42,6 +43,8 @@ class Delivery:
             self.flush()
 
     def fan_out(self, callbacks: tuple[Callback, ...], message: Message) -> None:
+        if len(callbacks) > MANY:
+            message = opened(message)
         for callback in callbacks:
             try:
                 callback(message)

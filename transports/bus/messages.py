@@ -49,6 +49,31 @@ class Message(Record):
         )
 
 
+class OpenedMessage(Message):
+    """One whose payload is decoded already and lies in a plain slot, which the interpreter reads at a tenth of the cost."""
+
+    __slots__ = ("payload",)
+
+
+def opened(message: Message) -> Message:
+    """What to give to many: the same message, open. One that cannot be decoded says so to each who looks."""
+    try:
+        payload = message.payload
+    except BadFrame:
+        return message
+    other = OpenedMessage(
+        message.flags,
+        message.peer,
+        message.seq,
+        message.route,
+        message.topic,
+        message.envelope,
+        message.body,
+    )
+    other.payload = payload
+    return other
+
+
 def decode_body(body: bytes) -> Any:
     try:
         return decode_payload(body)

@@ -12,7 +12,8 @@ typedef struct {
     unsigned char *base;
     size_t size;
     int writable;
-    int fd; /* kept for fallocate by the owner, else -1 */
+    int fd;          /* kept for fallocate by the owner, else -1 */
+    uint64_t filled; /* bytes of a large payload whose pages exist, the most that was ever filled in */
 } Segment;
 
 /* Steps of the protocol at which a fault test may stop or kill this process. */

@@ -180,7 +180,10 @@ static PyObject *segment_fill(PyObject *object, PyObject *args) {
         PyErr_SetString(PyExc_ValueError, "the payload is larger than the segment");
         goto out;
     }
-    if (bus_allocate(self, BUS_HEADER, (uint64_t)payload.len ? (uint64_t)payload.len : 1) < 0) goto out;
+    if ((uint64_t)payload.len > self->filled) { /* asking again costs as much as the copy: the kernel looks at each page */
+        if (bus_allocate(self, BUS_HEADER, (uint64_t)payload.len) < 0) goto out;
+        self->filled = (uint64_t)payload.len;
+    }
     uint64_t generation = atomic_load_explicit(&large->generation, memory_order_relaxed);
     generation += 1 + (generation & 1);
     atomic_store_explicit(&large->generation, generation, memory_order_relaxed);
