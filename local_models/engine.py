@@ -24,7 +24,7 @@ from local_models.replies import Finish, Piece
 from local_models.scheduler import Call, Copy, Limits, QueueFull, Scheduler, Step
 from local_models.stretch import Stretch
 from local_models.text import Text
-from local_models.tickets import Item, Ticket, Totals
+from local_models.tickets import Ticket, Totals
 
 logger = logging.getLogger("local_models")
 
@@ -390,7 +390,6 @@ class Engine:
         if ticket.sampler is not None:
             ticket.sampler.close()
             ticket.sampler = None
-
 
     # commands of the model, run on the engine's thread
 

@@ -28,6 +28,7 @@ from three_mode.calls.health import Health, ask
 from three_mode.calls.hooks import EachHook, Hook, hooked
 from three_mode.calls.short_ways import FirstTry, short_ways
 from three_mode.calls.stream import ReplyStream
+from three_mode.calls.stream_to_agent import StreamToAgent
 from three_mode.calls.streamed import StreamedCall
 from three_mode.channels.human_ai import HumanAI
 from three_mode.channels.local_names import LocalNames
@@ -193,11 +194,8 @@ class LLMConnection:
         within = self._time_of(request.within, AGENT)
         if not to_agent.enter():
             return await self._at_length(request)
-        label = (
-            request.metadata.get("label", self._observe.label) if request.metadata else self._observe.label
-        )
         try:
-            return await to_agent.complete(request, began, within, str(label) if label is not None else None)
+            return await to_agent.complete(request, began, within, self._label(request))
         except ThreeModeError as error:
             failed = error
         return await self._at_length(request, FirstTry(began, began + within, failed))
@@ -221,8 +219,35 @@ class LLMConnection:
         """Chunks as they come. An error before the first content is raised as such; after it, `StreamInterrupted`."""
         after, each = self._observe.after, self._observe.each
         return ReplyStream(
-            StreamedCall(request, self._begin, self._engine, self._book, self._accounts.profile, after, each)
+            StreamedCall(
+                request,
+                self._begin,
+                self._engine,
+                self._book,
+                self._accounts,
+                self._short_stream,
+                after,
+                each,
+            )
         )
+
+    def _short_stream(self, request: LLMRequest) -> StreamToAgent | None:
+        """The short way of a stream, if it has one just now."""
+        name = request.model or self._model
+        to_agent = self._to_agents.get((name, request.mode)) if name is not None else None
+        if to_agent is None or self._closed:
+            return None
+        within = self._time_of(request.within, AGENT)
+        if not to_agent.enter():
+            return None
+        channel = self._dispatcher.channel(CommunicationMode.AI_AI)
+        return StreamToAgent(request, to_agent.target, within, self._label(request), channel, self._guards)
+
+    def _label(self, request: LLMRequest) -> str | None:
+        label = self._observe.label
+        if request.metadata:
+            label = request.metadata.get("label", label)
+        return None if label is None else str(label)
 
     async def batch(
         self,
@@ -382,7 +407,7 @@ class LLMConnection:
         first = targets[0]
         profile = self._accounts.profile(first.provider)
         within = self._time_of(request.within, first.provider)
-        label = request.metadata.get("label", self._observe.label)
+        label = self._label(request)
         policy = Call(
             deadline=began + within,
             began=began,
@@ -392,9 +417,7 @@ class LLMConnection:
         )
         if routed:
             policy.step("routed", began, first, f"by the route {routed!r}")
-        one = OneCall(
-            request, new_request_id(), policy, label=str(label) if label is not None else None, target=first
-        )
+        one = OneCall(request, new_request_id(), policy, label=label, target=first)
         self._book.began(one, targets)
         return one, targets
 
@@ -416,7 +439,11 @@ class LLMConnection:
                 return self._router.order(name, request), name
             target = self._addressed(name, mode)
             if target is not None:
-                if target.provider == AGENT and self._short_ways:
+                if (
+                    target.provider == AGENT
+                    and self._short_ways
+                    and (name, request.mode) not in self._to_agents
+                ):
                     self._learn_way(name, request.mode, target)
                 return (self._with_fallback(target) if target.provider in HERE else [target]), None
         elif mode not in (CommunicationMode.AUTO, CommunicationMode.HUMAN_AI):

@@ -54,13 +54,13 @@ class AgentChannel:
 
     async def open(self, target: Target, request: LLMRequest, due: float, deadline: float) -> OpenReply:
         ref, within = self._ref(target.model), _within(deadline)
-        stream = ref.stream(Model.stream_completion, request.addressed(None, within), within=within)
         leaving: list[asyncio.Task[None]] = []
 
         def leave() -> None:
             leaving.append(asyncio.ensure_future(stream.aclose()))
 
         try:
+            stream = ref.stream(Model.stream_completion, request.addressed(None, within), within=within)
             # The bus keeps the deadline of the whole call; only an earlier one needs a watch of ours.
             first = due if due < deadline else None
             return await open_batches(stream, leave, first, f"agent:{target.model}")
