@@ -9,7 +9,7 @@ Which provider, model and key, where it is not said here: see config/settings.py
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
@@ -37,7 +37,7 @@ from three_mode.dispatcher import AGENT, HERE, LOCAL, Dispatcher, OwnChannel, ta
 from three_mode.errors import ConfigurationError, InvalidRequest, ThreeModeError, UnsupportedParameter
 from three_mode.handling import current as handled
 from three_mode.handling import time_for
-from three_mode.messages import Chunk, Embedded, EmbedRequest, LLMRequest, LLMResponse
+from three_mode.messages import Embedded, EmbedRequest, LLMRequest, LLMResponse
 from three_mode.modes import CommunicationMode, resolve
 from three_mode.observe.metrics import Metrics
 from three_mode.observe.records import Recorder, RecordOptions
@@ -63,6 +63,7 @@ from transports.http2 import Pool, PoolOptions
 
 if TYPE_CHECKING:
     from three_mode.calls.to_agent import ToAgent
+    from three_mode.channels.local_batches import LocalBatches
 
 __all__ = ["Account", "ConnectionOptions", "Health", "LLMConnection", "Observing", "Progress", "ReplyStream"]
 
@@ -347,9 +348,7 @@ class LLMConnection:
         """Loads a local model now, rather than at the first call; False for any other, where there is nothing to do."""
         return await self.local(model) is not None
 
-    async def local(
-        self, model: str
-    ) -> Callable[[LLMRequest, str, float | None], AsyncGenerator[list[Chunk], None]] | None:
+    async def local(self, model: str) -> "Callable[[LLMRequest, str, float | None], LocalBatches] | None":
         """Loads a local model, and gives its answers without the policies of a connection: for whoever passes them on to callers
         who have policies of their own. None for any other model."""
         target = target_of(resolve(model, local_names=self._local_names))
@@ -359,14 +358,10 @@ class LLMConnection:
         await channel.load(target.model)
         most, name = self._accounts.max_tokens(LOCAL), target.model
 
-        def batches(
-            request: LLMRequest, model: str, within: float | None
-        ) -> AsyncGenerator[list[Chunk], None]:
+        def batches(request: LLMRequest, model: str, within: float | None) -> "LocalBatches":
             if most is not None and request.max_tokens is None:
                 request = replace_field(request, max_tokens=most)
-            answer: AsyncGenerator[list[Chunk], None] = channel.batches(
-                name, request, self._time_of(within, LOCAL)
-            )
+            answer: LocalBatches = channel.batches(name, request, self._time_of(within, LOCAL))
             return answer
 
         return batches
