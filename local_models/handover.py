@@ -10,7 +10,7 @@ from collections.abc import Callable
 from local_models.tickets import Item, Post, Ticket
 
 # Seconds for which a piece may wait for the next ones. A model that takes longer for a token hands each over as it comes.
-TOGETHER = 0.001
+TOGETHER = 0.002
 # A loop that was woken on this core waits until the engine's slice of it ends, which may be milliseconds.
 _offer_core: Callable[[], None] = getattr(os, "sched_yield", lambda: None)
 

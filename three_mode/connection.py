@@ -28,7 +28,6 @@ from three_mode.calls.health import Health, ask
 from three_mode.calls.hooks import EachHook, Hook, hooked
 from three_mode.calls.short_ways import FirstTry, short_ways
 from three_mode.calls.stream import ReplyStream
-from three_mode.calls.stream_to_agent import StreamToAgent
 from three_mode.calls.streamed import StreamedCall
 from three_mode.channels.human_ai import HumanAI
 from three_mode.channels.local_names import LocalNames
@@ -62,6 +61,7 @@ from three_mode.providers.safety import check_provider
 from transports.http2 import Pool, PoolOptions
 
 if TYPE_CHECKING:
+    from three_mode.calls.stream_to_agent import StreamToAgent
     from three_mode.calls.to_agent import ToAgent
     from three_mode.channels.local_batches import LocalBatches
 
@@ -232,7 +232,7 @@ class LLMConnection:
             )
         )
 
-    def _short_stream(self, request: LLMRequest) -> StreamToAgent | None:
+    def _short_stream(self, request: LLMRequest) -> "StreamToAgent | None":
         """The short way of a stream, if it has one just now."""
         name = request.model or self._model
         to_agent = self._to_agents.get((name, request.mode)) if name is not None else None
@@ -241,7 +241,9 @@ class LLMConnection:
         within = self._time_of(request.within, AGENT)
         if not to_agent.enter():
             return None
-        channel = self._dispatcher.channel(CommunicationMode.AI_AI)
+        from three_mode.calls.stream_to_agent import StreamToAgent
+
+        channel: Any = self._dispatcher.channel(CommunicationMode.AI_AI)
         return StreamToAgent(request, to_agent.target, within, self._label(request), channel, self._guards)
 
     def _label(self, request: LLMRequest) -> str | None:

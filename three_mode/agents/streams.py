@@ -81,8 +81,8 @@ class Streaming:
         self._topic, self._encode, self._read = spec.name, spec.schema.encode_call, spec.schema.result
         self._voice = voice
 
-    def of(self, to: str, given: tuple[Any, ...], within: float) -> Stream:
-        """From the agent `to`; `within` is no more than what remains of the call that this is part of."""
+    def begin(self, to: str, given: tuple[Any, ...], within: float) -> Stream:
+        """Asks the agent `to` for one at once. `within` is no more than what remains of the call that this is part of."""
         voice, topic, call = self._voice, self._topic, current.get()
         link = voice.link
         trace = "" if call is NOBODY and link.tracer is None else voice.outgoing(call, to, topic)
@@ -90,4 +90,10 @@ class Streaming:
         parts = link.bus.stream(
             to, payload, topic=topic, within=within, credit=CREDIT, trace=trace, sender=voice.name
         )
-        return Stream(parts, self._read, link, to, topic)
+        try:
+            parts.begin()
+        except BusError as error:
+            raise link.error(error, to, topic) from None
+        stream = Stream(parts, self._read, link, to, topic)
+        stream._parts = parts
+        return stream

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -10,11 +11,13 @@ from three_mode.calls.accounts import Accounts
 from three_mode.calls.book import Book, OneCall
 from three_mode.calls.engine import Engine
 from three_mode.calls.hooks import EachHook, Hook, hooked
-from three_mode.calls.stream_to_agent import StreamToAgent
 from three_mode.channels.channel import OpenReply
 from three_mode.errors import ThreeModeError
 from three_mode.messages import Chunk, Finish, LLMRequest, LLMResponse, Start, UsageUpdate
 from three_mode.policies import Target
+
+if TYPE_CHECKING:
+    from three_mode.calls.stream_to_agent import StreamToAgent
 
 
 class StreamedCall:
@@ -27,7 +30,7 @@ class StreamedCall:
         engine: Engine,
         book: Book,
         accounts: Accounts,
-        short: Callable[[LLMRequest], StreamToAgent | None],
+        short: "Callable[[LLMRequest], StreamToAgent | None]",
         after: Hook | None = None,
         each: EachHook | None = None,
     ) -> None:
@@ -44,14 +47,14 @@ class StreamedCall:
     async def open(self) -> OpenReply:
         short, failed = self._short(self._request), None
         if short is not None:
-            self._one = one = short.one
             try:
-                return await short.open(self._engine, self._accounts)
+                self._one = short.send()
+                return await short.open(self._one, self._engine, self._accounts)
             except ThreeModeError as error:
                 failed = error
         self._one, targets = await self._begin(self._request)
-        if failed is not None:
-            self._one.policy.began, self._one.policy.deadline = one.policy.began, one.policy.deadline
+        if short is not None:
+            self._one.policy.began, self._one.policy.deadline = short.began, short.began + short.within
             self._one.failed = failed
         return await self._engine.open(self._one, targets)
 

@@ -16,7 +16,7 @@ import msgspec
 from three_mode.agents.link import Link
 from three_mode.agents.model import Model
 from three_mode.agents.refs import AgentRef, RoleRef
-from three_mode.agents.streams import Streaming
+from three_mode.agents.streams import Stream, Streaming
 from three_mode.agents.verbs import Voice
 from three_mode.calls.replayed import Replayed
 from three_mode.channels.batches import open_batches
@@ -68,20 +68,23 @@ class AgentChannel:
             raise self.explained(target.model) from None
         return reply
 
-    async def open(self, target: Target, request: LLMRequest, due: float, deadline: float) -> OpenReply:
-        within = _within(deadline)
+    def begin(self, name: str, request: LLMRequest, within: float) -> Stream:
+        """Sends the request now, and gives what `opened` waits for."""
+        return self._streaming.begin(self._address(name), (request.addressed(None, within),), within)
+
+    async def opened(self, stream: Stream, name: str, due: float | None) -> OpenReply:
         leaving: list[asyncio.Task[None]] = []
 
         def leave() -> None:
             leaving.append(asyncio.ensure_future(stream.aclose()))
 
+        return await open_batches(stream, leave, due, f"agent:{name}")
+
+    async def open(self, target: Target, request: LLMRequest, due: float, deadline: float) -> OpenReply:
         try:
-            stream = self._streaming.of(
-                self._address(target.model), (request.addressed(None, within),), within
-            )
+            stream = self.begin(target.model, request, _within(deadline))
             # The bus keeps the deadline of the whole call; only an earlier one needs a watch of ours.
-            first = due if due < deadline else None
-            return await open_batches(stream, leave, first, f"agent:{target.model}")
+            return await self.opened(stream, target.model, due if due < deadline else None)
         except NoSuchAgent:
             if not self._is_there(target.model):
                 raise self.explained(target.model) from None
