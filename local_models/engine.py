@@ -17,13 +17,14 @@ from typing import Any
 
 from local_models.batching import lay_out, score
 from local_models.errors import DeadlineExceeded, EngineFailed, LocalModelError, ModelClosed, Overloaded
+from local_models.handover import Handover
 from local_models.llama import Context, Floats, Sampler, Weights
 from local_models.pace import Pace
 from local_models.replies import Finish, Piece
 from local_models.scheduler import Call, Copy, Limits, QueueFull, Scheduler, Step
 from local_models.stretch import Stretch
 from local_models.text import Text
-from local_models.tickets import Item, Post, Ticket, Totals
+from local_models.tickets import Ticket, Totals
 
 logger = logging.getLogger("local_models")
 
@@ -51,7 +52,7 @@ class Engine:
         self._deadlines: list[tuple[float, int, Ticket]] = []
         self._count = itertools.count()
         self._jobs: deque[Job] = deque()
-        self._out: dict[Post, list[tuple[Ticket, Item]]] = {}
+        self._out = Handover()
         self._closing = self._ended = False
         self._broken: LocalModelError | None = None
         self._lock = threading.Lock()
@@ -145,7 +146,7 @@ class Engine:
         for job in self._jobs:
             job.fail(reason)
         self._jobs.clear()
-        self._flush()
+        self._out.flush(time.perf_counter())
         self.context.close()
         with self._lock:
             self._ended = True
@@ -169,7 +170,7 @@ class Engine:
         self._expire()
         if not self.scheduler.idle:
             self._step()
-        self._flush()
+        self._out.flush(time.perf_counter())
 
     def _submit(self, ticket: Ticket) -> None:
         if ticket.over:
@@ -189,7 +190,7 @@ class Engine:
             self.scheduler.submit(call)
         except QueueFull:
             self._over(ticket)
-            self._emit(
+            self._out.add(
                 ticket,
                 Overloaded(
                     f"{self.scheduler.waiting} calls wait for this model already",
@@ -213,7 +214,7 @@ class Engine:
     def _refuse(self, ticket: Ticket, error: LocalModelError) -> None:
         self._over(ticket)
         self.totals.failed += 1
-        self._emit(ticket, error)
+        self._out.add(ticket, error)
 
     def _cancel(self, ticket: Ticket) -> None:
         if not ticket.over:
@@ -280,7 +281,7 @@ class Engine:
         if not most:
             return
         started = time.perf_counter()
-        self._flush()
+        self._out.flush(started)
         calls = [row.call for row in step.rows]
         tickets = [self._tickets[call] for call in calls]
         stretch = Stretch(self.weights, self.context, step.rows, tickets, most)
@@ -297,7 +298,8 @@ class Engine:
                 raise EngineFailed(f"llama_decode failed with {code}")
             stretch.step(self._show)
             self._pace.learn(count, (), taken)
-            self._flush()
+            now = time.perf_counter()
+            self._out.flush_unless_soon(now, now - before)
         self.scheduler.repeat(step, stretch.steps, stretch.written())
         for at, ticket in enumerate(tickets):
             end = stretch.ends.get(at)
@@ -331,6 +333,7 @@ class Engine:
                 continue
             if not ticket.first:
                 ticket.first = now
+                self._out.begins()
                 self.totals.reused_tokens += call.reused
             if token in ends:
                 self._finish(ticket, "stop")
@@ -351,7 +354,7 @@ class Engine:
         scores = (score(self.weights, token, logits, wanted),) if wanted >= 0 else ()
         stopped = ticket.text.stopped
         if ticket.pieces and not stopped and not last:
-            self._emit(ticket, Piece(text=text, tokens=(token,), scores=scores))
+            self._out.add(ticket, Piece(text=text, tokens=(token,), scores=scores))
             return None
         ticket.kept_text.append(text)
         ticket.kept_tokens.append(token)
@@ -367,13 +370,13 @@ class Engine:
         assert call is not None
         self.totals.finished += 1
         self.totals.completion_tokens += call.written
-        self._emit(ticket, ticket.last(self.weights, finish, time.monotonic()))
+        self._out.add(ticket, ticket.last(self.weights, finish, time.monotonic()))
         self._leave(ticket)
 
     def _fail(self, ticket: Ticket, error: LocalModelError) -> None:
         if not isinstance(error, DeadlineExceeded):
             self.totals.failed += 1
-        self._emit(ticket, error)
+        self._out.add(ticket, error)
         self._leave(ticket)
 
     def _leave(self, ticket: Ticket) -> None:
@@ -387,15 +390,6 @@ class Engine:
         if ticket.sampler is not None:
             ticket.sampler.close()
             ticket.sampler = None
-
-    def _emit(self, ticket: Ticket, item: Item) -> None:
-        self._out.setdefault(ticket.post, []).append((ticket, item))
-
-    def _flush(self) -> None:
-        if self._out:
-            out, self._out = self._out, {}
-            for post, items in out.items():
-                post(items)
 
     # commands of the model, run on the engine's thread
 

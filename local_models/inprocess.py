@@ -5,6 +5,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
+from random import getrandbits
 from typing import TypeVar
 
 import msgspec
@@ -25,11 +26,10 @@ from local_models.widths import measured_width
 
 T = TypeVar("T")
 _LONG_TEXT = 32_768  # characters; longer texts are tokenized beside the loop
-_seeds = np.random.default_rng()
 
 
 def sampling_of(options: Generate, grammar: str) -> Sampling:
-    seed = options.seed if options.seed is not None else int(_seeds.integers(0, 2**32 - 2))
+    seed = options.seed if options.seed is not None else getrandbits(31)
     return Sampling(
         temperature=options.temperature,
         top_k=options.top_k,

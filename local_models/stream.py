@@ -56,6 +56,20 @@ class PieceStream(AsyncIterator[Piece]):
             self.cancel()
             raise
 
+    async def batch(self) -> list[Piece]:
+        """All that is here, and at least one piece; [] at the end. For whoever passes a stream on."""
+        if self._over:
+            return []
+        try:
+            await self._ensure()
+            pieces = [await self._next()]
+            while self.waiting:
+                pieces.append(self._taken())
+        except BaseException:
+            self.cancel()
+            raise
+        return pieces
+
     async def _next(self) -> Piece:
         while not self._items:
             self._news = asyncio.get_running_loop().create_future()
@@ -63,6 +77,9 @@ class PieceStream(AsyncIterator[Piece]):
                 await self._news
             finally:
                 self._news = None
+        return self._taken()
+
+    def _taken(self) -> Piece:
         item = self._items.popleft()
         if isinstance(item, LocalModelError):
             raise item

@@ -9,7 +9,7 @@ Which provider, model and key, where it is not said here: see config/settings.py
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
@@ -36,7 +36,7 @@ from three_mode.dispatcher import AGENT, HERE, LOCAL, Dispatcher, OwnChannel, ta
 from three_mode.errors import ConfigurationError, InvalidRequest, UnsupportedParameter
 from three_mode.handling import current as handled
 from three_mode.handling import time_for
-from three_mode.messages import Chunk, Embedded, EmbedRequest, LLMRequest, LLMResponse
+from three_mode.messages import Embedded, EmbedRequest, LLMRequest, LLMResponse
 from three_mode.modes import CommunicationMode, resolve
 from three_mode.observe.metrics import Metrics
 from three_mode.observe.records import Recorder, RecordOptions
@@ -61,7 +61,9 @@ from three_mode.providers.safety import check_provider
 from transports.http2 import Pool, PoolOptions
 
 if TYPE_CHECKING:
+    from three_mode.calls.stream_to_agent import StreamToAgent
     from three_mode.calls.to_agent import ToAgent
+    from three_mode.channels.local_batches import LocalBatches
 
 __all__ = ["Account", "ConnectionOptions", "Health", "LLMConnection", "Observing", "Progress", "ReplyStream"]
 
@@ -187,10 +189,10 @@ class LLMConnection:
         """The whole reply. Raises one of `three_mode.errors`; see there."""
         name = request.model or self._model
         to_agent = self._to_agents.get((name, request.mode)) if name is not None else None
-        if to_agent is None or self._closed:
+        if to_agent is None or self._closed or not to_agent.enter():
             return await self._at_length(request)
         call = to_agent.begin(request)
-        if call is None or isinstance(call, FirstTry):
+        if isinstance(call, FirstTry):
             return await self._at_length(request, call)
         try:
             answer = await call[0].future
@@ -219,8 +221,37 @@ class LLMConnection:
         """Chunks as they come. An error before the first content is raised as such; after it, `StreamInterrupted`."""
         after, each = self._observe.after, self._observe.each
         return ReplyStream(
-            StreamedCall(request, self._begin, self._engine, self._book, self._accounts.profile, after, each)
+            StreamedCall(
+                request,
+                self._begin,
+                self._engine,
+                self._book,
+                self._accounts,
+                self._short_stream,
+                after,
+                each,
+            )
         )
+
+    def _short_stream(self, request: LLMRequest) -> "StreamToAgent | None":
+        """The short way of a stream, if it has one just now."""
+        name = request.model or self._model
+        to_agent = self._to_agents.get((name, request.mode)) if name is not None else None
+        if to_agent is None or self._closed:
+            return None
+        within = self._time_of(request.within, AGENT)
+        if not to_agent.enter():
+            return None
+        from three_mode.calls.stream_to_agent import StreamToAgent
+
+        channel: Any = self._dispatcher.channel(CommunicationMode.AI_AI)
+        return StreamToAgent(request, to_agent.target, within, self._label(request), channel, self._guards)
+
+    def _label(self, request: LLMRequest) -> str | None:
+        label = self._observe.label
+        if request.metadata:
+            label = request.metadata.get("label", label)
+        return None if label is None else str(label)
 
     async def batch(
         self,
@@ -320,9 +351,7 @@ class LLMConnection:
         """Loads a local model now, rather than at the first call; False for any other, where there is nothing to do."""
         return await self.local(model) is not None
 
-    async def local(
-        self, model: str
-    ) -> Callable[[LLMRequest, str, float | None], AsyncGenerator[list[Chunk], None]] | None:
+    async def local(self, model: str) -> "Callable[[LLMRequest, str, float | None], LocalBatches] | None":
         """Loads a local model, and gives its answers without the policies of a connection: for whoever passes them on to callers
         who have policies of their own. None for any other model."""
         target = target_of(resolve(model, local_names=self._local_names))
@@ -332,14 +361,10 @@ class LLMConnection:
         await channel.load(target.model)
         most, name = self._accounts.max_tokens(LOCAL), target.model
 
-        def batches(
-            request: LLMRequest, model: str, within: float | None
-        ) -> AsyncGenerator[list[Chunk], None]:
+        def batches(request: LLMRequest, model: str, within: float | None) -> "LocalBatches":
             if most is not None and request.max_tokens is None:
                 request = replace_field(request, max_tokens=most)
-            answer: AsyncGenerator[list[Chunk], None] = channel.batches(
-                name, request, self._time_of(within, LOCAL)
-            )
+            answer: LocalBatches = channel.batches(name, request, self._time_of(within, LOCAL))
             return answer
 
         return batches
@@ -380,7 +405,7 @@ class LLMConnection:
         first = targets[0]
         profile = self._accounts.profile(first.provider)
         within = self._time_of(request.within, first.provider)
-        label = request.metadata.get("label", self._observe.label)
+        label = self._label(request)
         policy = Call(
             deadline=began + within,
             began=began,
@@ -390,9 +415,7 @@ class LLMConnection:
         )
         if routed:
             policy.step("routed", began, first, f"by the route {routed!r}")
-        one = OneCall(
-            request, new_request_id(), policy, label=str(label) if label is not None else None, target=first
-        )
+        one = OneCall(request, new_request_id(), policy, label=label, target=first)
         self._book.began(one, targets)
         return one, targets
 
@@ -416,7 +439,11 @@ class LLMConnection:
                 return self._router.order(name, request), name
             target = self._addressed(name, mode)
             if target is not None:
-                if target.provider == AGENT and self._short_ways:
+                if (
+                    target.provider == AGENT
+                    and self._short_ways
+                    and (name, request.mode) not in self._to_agents
+                ):
                     self._learn_way(name, request.mode, target)
                 return (self._with_fallback(target) if target.provider in HERE else [target]), None
         elif mode not in (CommunicationMode.AUTO, CommunicationMode.HUMAN_AI):

@@ -2,14 +2,18 @@
 
 import os
 from collections.abc import AsyncGenerator, Callable
+from typing import TYPE_CHECKING
 
 from three_mode.agents.model import ModelSource
 from three_mode.connection import LLMConnection
 from three_mode.errors import ConfigurationError
 from three_mode.messages import Chunk, LLMRequest
 
+if TYPE_CHECKING:
+    from three_mode.channels.local_batches import LocalBatches
+
 # A request, the model's name and the seconds it has: the answer in batches of chunks. Whoever takes it closes it.
-Batches = Callable[[LLMRequest, str, float | None], AsyncGenerator[list[Chunk], None]]
+Batches = Callable[[LLMRequest, str, float | None], "LocalBatches | AsyncGenerator[list[Chunk], None]"]
 
 
 async def connect(source: ModelSource) -> tuple[LLMConnection, Batches]:

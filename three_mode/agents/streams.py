@@ -1,16 +1,23 @@
 """A streamed reply at its consumer. Parts come as fast as they are taken; leaving early stops the agent's handler."""
 
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
 from three_mode.agents.codec import Decode
+from three_mode.agents.declare import spec_of
 from three_mode.errors import BadResult
-from transports.bus import BusError
+from three_mode.handling import NOBODY, current
+from transports.bus import BusError, Encoded
 
 if TYPE_CHECKING:
     from three_mode.agents.link import Link
+    from three_mode.agents.verbs import Voice
+
+# Parts on their way: asking for more of them, at every half, costs as much as a part.
+CREDIT = 64
 
 
 class Stream:
@@ -62,3 +69,31 @@ class Stream:
         source, self._source = self._source, None
         if source is not None and self._parts is not None:
             await source.__aexit__(None, None, None)
+
+
+class Streaming:
+    """One handler, of whatever agents have it, and whatever of a stream from it is always the same."""
+
+    __slots__ = ("_encode", "_read", "_topic", "_voice")
+
+    def __init__(self, handler: Callable[..., Any], voice: "Voice") -> None:
+        spec = spec_of(handler)
+        self._topic, self._encode, self._read = spec.name, spec.schema.encode_call, spec.schema.result
+        self._voice = voice
+
+    def begin(self, to: str, given: tuple[Any, ...], within: float) -> Stream:
+        """Asks the agent `to` for one at once. `within` is no more than what remains of the call that this is part of."""
+        voice, topic, call = self._voice, self._topic, current.get()
+        link = voice.link
+        trace = "" if call is NOBODY and link.tracer is None else voice.outgoing(call, to, topic)
+        payload = Encoded(self._encode(to, topic, given, {}))
+        parts = link.bus.stream(
+            to, payload, topic=topic, within=within, credit=CREDIT, trace=trace, sender=voice.name
+        )
+        try:
+            parts.begin()
+        except BusError as error:
+            raise link.error(error, to, topic) from None
+        stream = Stream(parts, self._read, link, to, topic)
+        stream._parts = parts
+        return stream

@@ -15,10 +15,10 @@ class Accounted:
         self,
         opened: OpenReply,
         target: Target,
-        asked: int,
+        asked: Callable[[], int],
         ended: Callable[[Usage, BaseException | None], None],
     ) -> None:
-        """`asked` is the estimate of the prompt's tokens."""
+        """`asked` estimates the prompt's tokens."""
         self.target = target
         self._opened = opened
         self._asked = asked
@@ -52,7 +52,7 @@ class Accounted:
         usage = self._usage
         if usage is None or not usage.output_tokens:
             written = estimate_text("".join(self._written))
-            usage = Usage(usage.input_tokens if usage else self._asked, written)
+            usage = Usage(usage.input_tokens if usage else self._asked(), written)
         self._end(usage, error)
 
     def _end(self, usage: Usage, error: BaseException | None) -> None:

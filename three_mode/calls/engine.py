@@ -1,7 +1,7 @@
 """The way of a call: targets, then cache, coalescing, attempts (breaker, limiter, retries, fallback), and the channel."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from functools import partial
 from typing import NamedTuple
@@ -123,18 +123,22 @@ class Engine:
         return opened
 
     async def _opened(self, one: OneCall, targets: Sequence[Target]) -> Accounted:
-        """With an account of its own: it may get more readers than the one who began it, and outlive that one."""
-
         opened = await self._attempts.run(one.policy, targets, partial(self._open, one))
-        target = opened.target
+        return self.accounted(one, opened.target, opened.reply, opened.reserved, lambda: one.policy.tokens)
+
+    def accounted(
+        self, one: OneCall, target: Target, opened: OpenReply, reserved: Decimal, asked: Callable[[], int]
+    ) -> Accounted:
+        """With an account of its own: it may get more readers than the one who began it, and outlive that one. `asked` estimates
+        the prompt's tokens."""
 
         def ended(usage: Usage, error: BaseException | None) -> None:
             if error is not None:
                 self._broke(target, error)
             priced = self._book.priced(target, usage, self._accounts.profile(target.provider))
-            self._book.ledger.settle(target.provider, target.model, one.label, opened.reserved, priced)
+            self._book.ledger.settle(target.provider, target.model, one.label, reserved, priced)
 
-        return Accounted(opened.reply, target, one.policy.tokens, ended)
+        return Accounted(opened, target, asked, ended)
 
     async def keep(self, one: OneCall, target: Target, reply: LLMResponse) -> None:
         """Puts a reply that was streamed into the cache."""
@@ -155,9 +159,7 @@ class Engine:
         """Where the first content has a limit of its own it must be seen, and so the reply is streamed and folded."""
         one.target = target
         try:
-            if one.failed is not None:
-                failed, one.failed = one.failed, None
-                raise failed
+            _raise_what_failed(one)
             request, emulated = self._prepared(one, target)
             reserved = self._reserve(one, request, target)
             usage: Usage | None = None
@@ -181,6 +183,7 @@ class Engine:
     async def _open(self, one: OneCall, target: Target, due: float) -> "_Opened":
         one.target = target
         try:
+            _raise_what_failed(one)
             request, emulated = self._prepared(one, target)
             reserved = self._reserve(one, request, target)
             try:
@@ -256,6 +259,13 @@ class Engine:
         if self._cache is not None and key is not None and keepable(reply):
             hints = one.request.cache
             await self._cache.put(key, reply, hints.ttl if hints is not None else None)
+
+
+def _raise_what_failed(one: OneCall) -> None:
+    """How the first attempt ended, where that was made on a short way."""
+    if one.failed is not None:
+        failed, one.failed = one.failed, None
+        raise failed
 
 
 async def _folded(opened: OpenReply) -> LLMResponse:

@@ -3,16 +3,21 @@
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import msgspec
 
+from three_mode.calls.accounts import Accounts
 from three_mode.calls.book import Book, OneCall
 from three_mode.calls.engine import Engine
 from three_mode.calls.hooks import EachHook, Hook, hooked
 from three_mode.channels.channel import OpenReply
+from three_mode.errors import ThreeModeError
 from three_mode.messages import Chunk, Finish, LLMRequest, LLMResponse, Start, UsageUpdate
 from three_mode.policies import Target
-from three_mode.providers import Profile
+
+if TYPE_CHECKING:
+    from three_mode.calls.stream_to_agent import StreamToAgent
 
 
 class StreamedCall:
@@ -24,7 +29,8 @@ class StreamedCall:
         begin: Callable[[LLMRequest], Awaitable[tuple[OneCall, Sequence[Target]]]],
         engine: Engine,
         book: Book,
-        profile: Callable[[str], Profile],
+        accounts: Accounts,
+        short: "Callable[[LLMRequest], StreamToAgent | None]",
         after: Hook | None = None,
         each: EachHook | None = None,
     ) -> None:
@@ -32,13 +38,24 @@ class StreamedCall:
         self._begin = begin
         self._engine = engine
         self._book = book
-        self._profile = profile
+        self._accounts = accounts
+        self._short = short
         self._after = after
         self.each = each
         self._one: OneCall | None = None
 
     async def open(self) -> OpenReply:
+        short, failed = self._short(self._request), None
+        if short is not None:
+            try:
+                self._one = short.send()
+                return await short.open(self._one, self._engine, self._accounts)
+            except ThreeModeError as error:
+                failed = error
         self._one, targets = await self._begin(self._request)
+        if short is not None:
+            self._one.policy.began, self._one.policy.deadline = short.began, short.began + short.within
+            self._one.failed = failed
         return await self._engine.open(self._one, targets)
 
     def completed(self, chunk: Chunk) -> Chunk:
@@ -49,7 +66,9 @@ class StreamedCall:
             cached = any(step.kind == "cache_hit" for step in one.policy.steps)
             if cached:
                 return chunk
-            return UsageUpdate(self._book.priced(one.target, chunk.usage, self._profile(one.target.provider)))
+            return UsageUpdate(
+                self._book.priced(one.target, chunk.usage, self._accounts.profile(one.target.provider))
+            )
         if type(chunk) is Start:
             return Start(
                 chunk.model or one.target.model,

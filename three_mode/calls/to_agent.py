@@ -88,16 +88,18 @@ class ToAgent:
         self._book, self._within = book, within
         self._steps = (Step("attempt", 0.0, target.provider, target.model),)
 
-    def begin(self, request: LLMRequest) -> Underway | FirstTry | None:
-        """Asks. None: this call does not go this way. A name that the table of models knows has more to be checked."""
+    def enter(self) -> bool:
+        """Whether the next call goes this way, which it then does. A name that the table of models knows has more to be checked."""
         breaker, limiter = self._breaker, self._limiter
-        if (
+        return not (
             (breaker is not None and breaker.failures)
             or capabilities(self._model).known
             or logger.isEnabledFor(logging.INFO)
             or (limiter is not None and (limiter.told or not limiter.try_acquire()))
-        ):
-            return None
+        )
+
+    def begin(self, request: LLMRequest) -> Underway | FirstTry:
+        """Asks, behind an `enter`."""
         began = time.monotonic()
         call, within, counted = current.get(), request.within or self._within, False
         address, hosts, topic = self._model, self._hosts, self._topic

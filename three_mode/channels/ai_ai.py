@@ -6,7 +6,9 @@ One with a handler `embed(request: EmbedRequest) -> Embedded` embeds.
 """
 
 import asyncio
+import time
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -14,6 +16,7 @@ import msgspec
 from three_mode.agents.link import Link
 from three_mode.agents.model import Model
 from three_mode.agents.refs import AgentRef, RoleRef
+from three_mode.agents.streams import Stream, Streaming
 from three_mode.agents.verbs import Voice
 from three_mode.calls.replayed import Replayed
 from three_mode.channels.batches import open_batches
@@ -43,6 +46,19 @@ class AgentChannel:
         self._bus = bus
         self._voice: Voice | None = None
 
+    @cached_property
+    def _streaming(self) -> Streaming:
+        return Streaming(Model.stream_completion, self.voice)
+
+    def _address(self, name: str) -> str:
+        """Of an agent, or of whoever of a role has the least to do. A stream does not count as something to do."""
+        if "/" in name:
+            return name
+        roles = self.voice.roles
+        address = roles.take(name)
+        roles.give_back(address)
+        return address
+
     async def fetch(self, target: Target, request: LLMRequest, due: float, deadline: float) -> LLMResponse:
         ref, within = self._ref(target.model), _within(deadline)
         asked = request.addressed(None, within)
@@ -52,18 +68,23 @@ class AgentChannel:
             raise self.explained(target.model) from None
         return reply
 
-    async def open(self, target: Target, request: LLMRequest, due: float, deadline: float) -> OpenReply:
-        ref, within = self._ref(target.model), _within(deadline)
-        stream = ref.stream(Model.stream_completion, request.addressed(None, within), within=within)
+    def begin(self, name: str, request: LLMRequest, within: float) -> Stream:
+        """Sends the request now, and gives what `opened` waits for."""
+        return self._streaming.begin(self._address(name), (request.addressed(None, within),), within)
+
+    async def opened(self, stream: Stream, name: str, due: float | None) -> OpenReply:
         leaving: list[asyncio.Task[None]] = []
 
         def leave() -> None:
             leaving.append(asyncio.ensure_future(stream.aclose()))
 
+        return await open_batches(stream, leave, due, f"agent:{name}")
+
+    async def open(self, target: Target, request: LLMRequest, due: float, deadline: float) -> OpenReply:
         try:
+            stream = self.begin(target.model, request, _within(deadline))
             # The bus keeps the deadline of the whole call; only an earlier one needs a watch of ours.
-            first = due if due < deadline else None
-            return await open_batches(stream, leave, first, f"agent:{target.model}")
+            return await self.opened(stream, target.model, due if due < deadline else None)
         except NoSuchAgent:
             if not self._is_there(target.model):
                 raise self.explained(target.model) from None
@@ -112,4 +133,4 @@ class AgentChannel:
 
 
 def _within(deadline: float) -> float:
-    return max(0.001, deadline - asyncio.get_running_loop().time())
+    return max(0.001, deadline - time.monotonic())

@@ -2,28 +2,22 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
-from pathlib import Path
 
 import psutil
 
 import local_models
-from local_models import LoadOptions, LocalModelError, ModelPool, Piece, PieceStream
+from local_models import LoadOptions, LocalModelError, ModelPool, PieceStream
 from three_mode.channels import ai_pc_wire as wire
 from three_mode.channels.batches import BatchReply, open_batches
+from three_mode.channels.local_batches import LocalBatches, shown
 from three_mode.errors import DeadlineExceeded, UnsupportedParameter
 from three_mode.messages import (
-    Chunk,
     Embedded,
     EmbedRequest,
     LLMRequest,
     LLMResponse,
-    Start,
-    TextDelta,
     Usage,
 )
-from three_mode.modes import CommunicationMode
 from three_mode.policies import Target
 
 # Of the memory that is free when the first model is loaded; the rest is for everybody else's.
@@ -53,31 +47,17 @@ class LocalChannel:
                 )
         except LocalModelError as error:
             raise wire.error_of(error, target.model) from error
-        return wire.response_of(reply, _name(target.model), time.monotonic() - started, "")
+        return wire.response_of(reply, shown(target.model), time.monotonic() - started, "")
 
     async def open(self, target: Target, request: LLMRequest, due: float, deadline: float) -> BatchReply:
-        stream, lease = await self._begin(target.model, request, _within(deadline))
-
-        def leave() -> None:
-            stream.cancel()
-            lease.release()
-
+        batches = self.batches(target.model, request, _within(deadline))
         # The engine keeps the deadline of the whole call; only an earlier one needs a watch of ours.
         first = due if due < deadline else None
-        return await open_batches(_batches(stream, lease, target.model), leave, first, target.model)
+        return await open_batches(batches, batches.close, first, target.model)
 
-    async def batches(
-        self, name: str, request: LLMRequest, within: float
-    ) -> AsyncGenerator[list[Chunk], None]:
-        """An answer for whoever passes it on. Closing it ends the call."""
-        stream, lease = await self._begin(name, request, within)
-        try:
-            async with aclosing(_batches(stream, lease, name)) as made:
-                async for batch in made:
-                    yield batch
-        finally:
-            stream.cancel()
-            lease.release()
+    def batches(self, name: str, request: LLMRequest, within: float) -> LocalBatches:
+        """An answer that begins when it is first asked for something."""
+        return LocalBatches(lambda: self._begin(name, request, within), name)
 
     async def _begin(
         self, name: str, request: LLMRequest, within: float
@@ -110,45 +90,10 @@ class LocalChannel:
             raise DeadlineExceeded(
                 f"{name}: no vectors came in the time allowed", provider=wire.PROVIDER, model=name
             ) from None
-        return Embedded(tuple(map(tuple, vectors)), _name(name), Usage(input_tokens=used), wire.PROVIDER)
+        return Embedded(tuple(map(tuple, vectors)), shown(name), Usage(input_tokens=used), wire.PROVIDER)
 
     async def close(self) -> None:
         await self._pool.close()
-
-
-async def _batches(
-    stream: PieceStream, lease: local_models.Lease, model: str
-) -> AsyncGenerator[list[Chunk], None]:
-    """What came together goes on together: a batch is a message on the bus, and a write to a socket. The start goes with the
-    first content, which it would only delay."""
-    started = time.monotonic()
-    batch: list[Chunk] = [Start(_name(model), wire.PROVIDER, CommunicationMode.AI_PC)]
-    least = 1  # chunks that say nothing by themselves
-    try:
-        async for piece in stream:
-            _add(batch, piece, started)
-            while stream.waiting:
-                _add(batch, await anext(stream), started)
-            if len(batch) > least:  # else it is text held back, because it may become a tool call
-                yield batch
-                batch, least = [], 0
-    except LocalModelError as error:
-        raise wire.error_of(error, model) from error
-    finally:
-        lease.release()
-
-
-def _add(batch: list[Chunk], piece: Piece, started: float) -> None:
-    if piece.finish is None:  # by far the most of them
-        if piece.text:
-            batch.append(TextDelta(piece.text))
-    else:
-        batch += wire.chunks_of_piece(piece, time.monotonic() - started)
-
-
-def _name(model: str) -> str:
-    """`models/tiny.gguf` is `tiny` in a reply: a path of this machine is nobody else's business."""
-    return Path(model).stem if model.lower().endswith(".gguf") else model
 
 
 def _within(deadline: float) -> float:

@@ -4,7 +4,8 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 from three_mode.errors import ThreeModeError
 from three_mode.serve import cors, guard, wire_in, wire_out
@@ -45,13 +46,12 @@ class App:
             "/metrics": ("GET", self._tell_metrics),
         }
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
         if scope["type"] == "http":
-            await self._answer(Exchange(scope, receive, send, self._watch))
-        elif scope["type"] == "websocket":
-            await watch_events(scope, receive, send, self.events, self.options)
-        elif scope["type"] == "lifespan":
-            await _lifespan(receive, send)
+            return self._answer(Exchange(scope, receive, send, self._watch))
+        if scope["type"] == "websocket":
+            return watch_events(scope, receive, send, self.events, self.options)
+        return _lifespan(receive, send)
 
     async def drain(self) -> bool:
         """True when all that ran has ended within the time it had."""

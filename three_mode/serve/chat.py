@@ -1,7 +1,8 @@
 """`/v1/chat/completions`: one answer, whole or streamed, told to whoever watches."""
 
 import time
-from random import getrandbits
+from itertools import count
+from secrets import token_hex
 
 from three_mode.errors import ThreeModeError
 from three_mode.messages import Chunk, Finish, Usage, UsageUpdate
@@ -81,6 +82,8 @@ class Chat:
     def _complete(
         self, number: str, model: str, started: float, used: Usage, error: BaseException | None = None
     ) -> None:
+        if not self._events:
+            return
         said = {"error": type(error).__name__} if error else {}
         self._events.publish(
             RESPONSE_COMPLETE, request_id=number, model=model, latency=time.perf_counter() - started,
@@ -92,5 +95,9 @@ def _usage(chunk: Chunk, before: Usage) -> Usage:
     return chunk.usage if isinstance(chunk, UsageUpdate) else before
 
 
+# It names a request and guards nothing: a name of this process, and a number.
+_PROCESS, _numbers = f"chatcmpl-{token_hex(12)}", count(1)
+
+
 def _number() -> str:
-    return f"chatcmpl-{getrandbits(128):032x}"  # a system call less than a UUID; it names a request and guards nothing
+    return f"{_PROCESS}{next(_numbers):08x}"

@@ -1,7 +1,7 @@
 """A connection as what the endpoint hands out: providers' models, local ones, and agents by name."""
 
-from collections.abc import Sequence
-from typing import TypeVar
+from collections.abc import Coroutine, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -21,8 +21,8 @@ class Connected:
     def __init__(self, connection: LLMConnection, bus: Bus | None = None) -> None:
         self._connection, self._bus = connection, bus
 
-    async def chat_completion(self, request: LLMRequest) -> LLMResponse:
-        return await self._connection.chat_completion(self._addressed(request))
+    def chat_completion(self, request: LLMRequest) -> Coroutine[Any, Any, LLMResponse]:
+        return self._connection.chat_completion(self._addressed(request))
 
     def stream(self, request: LLMRequest) -> Stream:
         return self._connection.stream(self._addressed(request))

@@ -7,6 +7,7 @@ request that names another origin is refused, and an endpoint without keys answe
 import hmac
 import ipaddress
 from collections.abc import Callable
+from functools import lru_cache
 
 from three_mode.serve.faults import Fault, fault
 from three_mode.serve.options import ServeOptions
@@ -18,7 +19,8 @@ _BEARER_PROTOCOL = "bearer."
 
 def refusal(options: ServeOptions, header: Callable[[bytes], str | None]) -> Fault | None:
     """Why this request is not answered; None if it is."""
-    if not _origin_is_ours(options, header(b"origin"), header(b"host")):
+    origin = header(b"origin")
+    if origin is not None and not _origin_is_ours(options, origin, header(b"host")):
         return fault(403, "web pages of other origins may not use this endpoint", "origin_refused")
     if not options.api_keys:
         if not _names_loopback(header(b"host")):
@@ -26,12 +28,19 @@ def refusal(options: ServeOptions, header: Callable[[bytes], str | None]) -> Fau
                 403, "without API keys this endpoint answers to names of loopback only", "host_refused"
             )
         return None
-    given = _key(header(b"authorization"), header(b"sec-websocket-protocol"))
+    given = _key(header)
     if given is None:
         return fault(401, "this endpoint needs an API key: Authorization: Bearer KEY", "missing_api_key")
     # Each key is compared, and in constant time, so that the time says nothing of how near a guess was.
-    matches = [hmac.compare_digest(given.encode(), key.encode()) for key in options.api_keys]
-    return None if any(matches) else fault(401, "wrong API key", "invalid_api_key")
+    told, matches = given.encode(), False
+    for key in _encoded(options.api_keys):
+        matches |= hmac.compare_digest(told, key)
+    return None if matches else fault(401, "wrong API key", "invalid_api_key")
+
+
+@lru_cache(maxsize=16)
+def _encoded(keys: frozenset[str]) -> tuple[bytes, ...]:
+    return tuple(key.encode() for key in keys)
 
 
 def subprotocol(offered: str | None) -> str | None:
@@ -39,18 +48,19 @@ def subprotocol(offered: str | None) -> str | None:
     return SUBPROTOCOL if offered and SUBPROTOCOL in _words(offered) else None
 
 
-def _key(authorization: str | None, protocols: str | None) -> str | None:
+def _key(header: Callable[[bytes], str | None]) -> str | None:
+    authorization = header(b"authorization")
     if authorization is not None:
         scheme, _, key = authorization.partition(" ")
-        return key.strip() if scheme.lower() == "bearer" and key.strip() else None
-    for word in _words(protocols or ""):
+        return (key.strip() or None) if scheme.lower() == "bearer" else None
+    for word in _words(header(b"sec-websocket-protocol") or ""):
         if word.startswith(_BEARER_PROTOCOL):
             return word.removeprefix(_BEARER_PROTOCOL)
     return None
 
 
-def _origin_is_ours(options: ServeOptions, origin: str | None, host: str | None) -> bool:
-    if origin is None or origin in options.allowed_origins:
+def _origin_is_ours(options: ServeOptions, origin: str, host: str | None) -> bool:
+    if origin in options.allowed_origins:
         return True
     return host is not None and origin in (f"http://{host}", f"https://{host}")
 

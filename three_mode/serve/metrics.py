@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from three_mode.messages import Usage
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+KINDS = ("input", "output", "cached")  # of tokens
 # A label is a time series for ever: models beyond these share one, so that a client cannot make them without end.
 MOST_MODELS = 200
 
@@ -17,22 +18,28 @@ class Metrics:
     def __init__(self) -> None:
         self.in_flight = 0
         self._requests: Counter[tuple[str, str, int]] = Counter()
-        self._tokens: Counter[tuple[str, str]] = Counter()
+        self._tokens: dict[str, list[int]] = {}  # of a model: those of each of KINDS
         self._buckets: dict[str, list[int]] = {}
-        self._seconds: Counter[str] = Counter()
+        self._seconds: dict[str, float] = {}
         self._models: set[str] = set()
 
     def finished(self, route: str, model: str, status: int, seconds: float) -> None:
         self._requests[route, self._label(model, status), status] += 1
-        buckets = self._buckets.setdefault(route, [0] * (len(BUCKETS) + 1))
+        buckets = self._buckets.get(route)
+        if buckets is None:
+            buckets = self._buckets[route] = [0] * (len(BUCKETS) + 1)
+            self._seconds[route] = 0.0
         buckets[bisect_left(BUCKETS, seconds)] += 1
-        self._seconds[route] += seconds  # type: ignore[assignment]  # a Counter adds floats as well
+        self._seconds[route] += seconds
 
     def used(self, model: str, usage: Usage) -> None:
         label = self._label(model, 200)
-        self._tokens[label, "input"] += usage.input_tokens
-        self._tokens[label, "output"] += usage.output_tokens
-        self._tokens[label, "cached"] += usage.cache_read_tokens
+        tokens = self._tokens.get(label)
+        if tokens is None:
+            tokens = self._tokens[label] = [0] * len(KINDS)
+        tokens[0] += usage.input_tokens
+        tokens[1] += usage.output_tokens
+        tokens[2] += usage.cache_read_tokens
 
     def _label(self, model: str, status: int) -> str:
         if model in self._models:
@@ -59,8 +66,9 @@ class Metrics:
             yield f'three_mode_request_seconds_sum{{route="{route}"}} {self._seconds[route]:.6f}'
             yield f'three_mode_request_seconds_count{{route="{route}"}} {total}'
         yield from _head("tokens_total", "counter", "Tokens by model and kind.")
-        for (model, kind), count in sorted(self._tokens.items()):
-            yield f'three_mode_tokens_total{{model="{_escaped(model)}",kind="{kind}"}} {count}'
+        for model, tokens in sorted(self._tokens.items()):
+            for kind, count in zip(KINDS, tokens, strict=True):
+                yield f'three_mode_tokens_total{{model="{_escaped(model)}",kind="{kind}"}} {count}'
         yield from _head("requests_in_flight", "gauge", "Requests being answered.")
         yield f"three_mode_requests_in_flight {self.in_flight}"
         yield from _head("event_readers", "gauge", "WebSockets that read events.")

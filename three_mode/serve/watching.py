@@ -23,12 +23,15 @@ class Disconnected(Exception):
 class Watch:
     """All answers of one endpoint that are being made now."""
 
-    __slots__ = ("_new", "_seen", "_ticking")
+    __slots__ = ("_new", "_seen", "_ticking", "loop")
 
     def __init__(self) -> None:
         self._new: set[Watched] = set()
         self._seen: set[Watched] = set()
         self._ticking = False
+        self.loop: asyncio.AbstractEventLoop | None = (
+            None  # of the first answer; to ask for it is a system call
+        )
 
     def __len__(self) -> int:
         return len(self._new) + len(self._seen)
@@ -37,7 +40,8 @@ class Watch:
         self._new.add(one)
         if not self._ticking:
             self._ticking = True
-            asyncio.get_running_loop().call_later(EVERY, self._look)
+            self.loop = asyncio.get_running_loop()
+            self.loop.call_later(EVERY, self._look)
 
     def discard(self, one: "Watched") -> None:
         self._new.discard(one)
@@ -63,7 +67,7 @@ class Watched:
         self._watching: asyncio.Task[None] | None = None
 
     def __enter__(self) -> None:
-        task = asyncio.current_task()
+        task = asyncio.current_task(self._watch.loop)
         assert task is not None
         self._task = task
         self._watch.add(self)

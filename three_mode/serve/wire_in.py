@@ -42,22 +42,26 @@ def read_chat(body: bytes, within: float) -> Asked:
     if not isinstance(options, Mapping):
         raise InvalidRequest("stream_options is an object", field="stream_options")
     fields: dict[str, Any] = {"within": within}
-    for theirs in data.keys() & _SAME.keys():
-        value = data.pop(theirs)
+    others: dict[str, Any] = {}
+    for theirs, value in data.items():
+        ours = _SAME.get(theirs)
+        if ours is None:
+            others[theirs] = value
         # Two names for one limit: the newer one counts, whichever comes first.
-        if value is not None and (theirs != "max_tokens" or "max_tokens" not in fields):
-            fields[_SAME[theirs]] = value
+        elif value is not None and (theirs != "max_tokens" or "max_tokens" not in fields):
+            fields[ours] = value
     if not isinstance(fields.get("model"), str):
         raise InvalidRequest("the request names no model", field="model", hint="GET /v1/models lists them")
     if "messages" not in fields:
         raise InvalidRequest("the request has no messages", field="messages")
-    choice = data.pop("tool_choice", None)
-    if choice is not None:
-        fields["tool_choice"] = _tool_choice(choice)
-    key = data.pop("prompt_cache_key", None)
-    if key is not None:
-        fields["cache"] = CacheHints(key=str(key))
-    fields["extra"] = _said(data)
+    if others:
+        choice = others.pop("tool_choice", None)
+        if choice is not None:
+            fields["tool_choice"] = _tool_choice(choice)
+        key = others.pop("prompt_cache_key", None)
+        if key is not None:
+            fields["cache"] = CacheHints(key=str(key))
+        fields["extra"] = _said(others)
     return Asked(LLMRequest(**fields), stream, bool(options.get("include_usage")))
 
 
