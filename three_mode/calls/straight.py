@@ -1,0 +1,180 @@
+"""The first attempt of a call, where no policy has anything to do but to look on: sent at once, and one coroutine waits for it.
+
+The loop of `policies/attempts.py` gives each policy a coroutine of its own around the attempt, which is paid for by every call, and needed
+by one that has to wait, is late, or fails. So the first attempt is made here, in the same order and with the same books, where
+its breaker is closed, its limiter lets it go, and its first content has no limit of its own. The loop takes over what comes after
+it: retries, fallback, and the verdict.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from three_mode.calls.accounts import Accounts
+from three_mode.calls.book import Book, OneCall
+from three_mode.calls.guards import Guarding
+from three_mode.calls.prepared import Preparing
+from three_mode.channels.channel import Send, SendingChannel, Sent
+from three_mode.errors import ThreeModeError
+from three_mode.messages import LLMResponse
+from three_mode.policies import Attempts, Clock, Target
+from three_mode.policies.attempts import judge
+from three_mode.policies.budget import ZERO
+from three_mode.policies.coalesce import Shared
+from three_mode.policies.hedge import Late
+from three_mode.providers.emulation import calls_from_text
+
+Answered = tuple[LLMResponse, Target]
+Fetch = Callable[[OneCall, Target, float], Awaitable[Answered]]
+
+
+class Way:
+    """What calls to one target have in common. Without `send` there is no straight one."""
+
+    __slots__ = ("breaker", "limiter", "profile", "send")
+
+    def __init__(self, target: Target, send: Send | None, accounts: Accounts, guards: Guarding) -> None:
+        self.send = send
+        self.profile = accounts.profile(target.provider)
+        self.breaker, self.limiter = guards.breaker(target), guards.limiter(target)
+
+
+class Flight:
+    """An attempt on its way. It has nothing `sent` when it is over."""
+
+    __slots__ = ("emulated", "late", "one", "reserved", "sent", "shared", "target", "way")
+
+    def __init__(self, one: OneCall, target: Target, way: Way, shared: Shared[Answered] | None) -> None:
+        self.one, self.target, self.way, self.shared = one, target, way, shared
+        self.sent: Sent | None = None
+        self.late: Late[Any] | None = None
+        self.reserved: Decimal = ZERO
+        self.emulated = False
+
+    def stays(self) -> bool:
+        """Whether it stays on its way when its task is cancelled: not by a hedge that won, and while others wait for the reply."""
+        shared, late = self.shared, self.late
+        if (
+            shared is None
+            or shared.task is not None
+            or not shared.wanted
+            or (late is not None and late.interrupted)
+        ):
+            return False
+        if late is not None:
+            late.moved(None)
+        return True
+
+
+class Straight:
+    """Makes first attempts; `fetch` is what makes the others."""
+
+    def __init__(
+        self,
+        channel: SendingChannel,
+        accounts: Accounts,
+        guards: Guarding,
+        book: Book,
+        preparing: Preparing,
+        attempts: Attempts,
+        fetch: Fetch,
+        clock: Clock,
+    ) -> None:
+        self._channel, self._accounts, self._guards, self._book = channel, accounts, guards, book
+        self._preparing, self._attempts, self._hedge = preparing, attempts, attempts.hedge
+        self._fetch = fetch
+        self._now = clock.now
+        self._ways: dict[tuple[str, str], Way] = {}
+
+    def begin(
+        self, one: OneCall, target: Target, spare: Target, shared: Shared[Answered] | None
+    ) -> Flight | None:
+        """The attempt, sent; None where there is something to be waited for, or the target takes no such call."""
+        policy = one.policy
+        if one.failed is not None or (
+            policy.first_content is not None and policy.began + policy.first_content < policy.deadline
+        ):
+            return None
+        way = self._ways.get((target.provider, target.model)) or self._way(target)
+        send, breaker, limiter = way.send, way.breaker, way.limiter
+        if send is None or (breaker is not None and not breaker.closed):
+            return None
+        if limiter is not None and not limiter.try_acquire(policy.tokens):
+            return None
+        policy.step("attempt", self._now(), target)
+        one.target = target
+        flight = Flight(one, target, way, shared)
+        try:
+            request, flight.emulated = self._preparing.request(one, target)
+            flight.reserved = self._preparing.reserve(one, request, target)
+            flight.sent = send(request, target.model, policy.deadline, policy.deadline)
+        except BaseException as error:
+            self._failed(flight, error)
+            raise
+        if self._hedge is not None:
+            flight.late = Late(self._second, (one, target, spare))
+            self._hedge.enter(flight.late)
+        return flight
+
+    async def answer(self, flight: Flight) -> Answered:
+        """What comes of it. Where its task is cancelled while others wait for the same reply, it stays on its way; see `alone`."""
+        assert flight.sent is not None
+        one, target, way, late = flight.one, flight.target, flight.way, flight.late
+        try:
+            reply = await flight.sent.reply()
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError) and flight.stays():
+                raise
+            self._failed(flight, error)
+            if self._hedge is not None and late is not None and await self._hedge.rescued(late, error):
+                rescued: Answered = late.result()
+                return rescued
+            raise
+        flight.sent = None
+        usage = self._book.priced(target, reply.usage, way.profile)
+        self._book.ledger.settle(target.provider, target.model, one.label, flight.reserved, usage)
+        if way.limiter is not None:
+            way.limiter.left(True)
+        if way.breaker is not None and way.breaker.failures:
+            way.breaker.success()
+        if self._hedge is not None and late is not None and not self._hedge.leave(late):
+            await self._hedge.end(late)
+        if usage is not reply.usage:
+            reply = msgspec.structs.replace(reply, usage=usage)
+        return (calls_from_text(reply) if flight.emulated else reply), target
+
+    async def alone(self, flight: Flight, rest: Callable[[ThreeModeError], Awaitable[Answered]]) -> Answered:
+        """The same in a task that is nobody's but the call's; and the `rest` of the call where the attempt fails."""
+        if flight.late is not None:
+            flight.late.moved(asyncio.current_task())
+        try:
+            return await self.answer(flight)
+        except ThreeModeError as error:
+            failed = error
+        return await rest(failed)
+
+    def _failed(self, flight: Flight, error: BaseException) -> None:
+        one, target, way = flight.one, flight.target, flight.way
+        if flight.sent is not None:
+            flight.sent.cancel()
+            flight.sent = None
+        self._book.ledger.settle(target.provider, target.model, one.label, flight.reserved, None)
+        if isinstance(error, ThreeModeError):
+            self._book.metrics.failed(target.provider, target.model, error)
+        if way.limiter is not None:
+            way.limiter.release()
+        judge(error, way.breaker, way.limiter)
+
+    def _second(self, one: OneCall, target: Target, spare: Target) -> Awaitable[Answered]:
+        return self._attempts.late(one.policy, target, spare, one.policy.deadline, partial(self._fetch, one))
+
+    def _way(self, target: Target) -> Way:
+        if len(self._ways) > 1000:
+            self._ways.clear()
+        way = Way(target, self._channel.sender(target), self._accounts, self._guards)
+        self._ways[target.provider, target.model] = way
+        return way
