@@ -13,6 +13,7 @@ from three_mode.providers.capabilities import capabilities
 from three_mode.providers.emulation import with_tools_in_prompt
 from three_mode.providers.validate import check
 
+PRICES_LAST = 10.0  # seconds
 UNSAID_OUTPUT = 4096  # what a call may answer where neither it nor the table says how much
 
 
@@ -22,6 +23,9 @@ class Preparing:
     def __init__(self, accounts: Accounts, book: Book) -> None:
         self._accounts = accounts
         self._book = book
+        # What calls may cost at most, by their size; prices may change with the minute.
+        self._most: dict[tuple[str, str, int, int], Decimal] = {}
+        self._forgotten_at = 0.0
         self._most_tokens: dict[str, int | None] = {}
 
     def request(self, one: OneCall, target: Target) -> tuple[LLMRequest, bool]:
@@ -48,6 +52,21 @@ class Preparing:
         if not ledger.has_budgets:
             return ZERO
         most_out = request.max_tokens or capabilities(target.model).max_output or UNSAID_OUTPUT
-        profile = self._accounts.profile(target.provider)
-        most = self._book.cost(target, Usage(one.policy.tokens, most_out), profile)
+        tokens = one.policy.tokens
+        tokens = -(-tokens // (step := grain(tokens))) * step
+        if one.policy.began >= self._forgotten_at or len(self._most) > 1000:
+            self._most.clear()
+            self._forgotten_at = one.policy.began + PRICES_LAST
+        key = (target.provider, target.model, tokens, most_out)
+        most = self._most.get(key)
+        if most is None:
+            profile = self._accounts.profile(target.provider)
+            most = self._book.cost(target, Usage(tokens, most_out), profile)
+            if most is not None:
+                self._most[key] = most
         return ledger.reserve(target.provider, target.model, one.label, most)
+
+
+def grain(tokens: int) -> int:
+    """An estimate is no finer than a sixteenth, so that there are few sizes whose price must be worked out."""
+    return 1 << max(0, tokens.bit_length() - 5)

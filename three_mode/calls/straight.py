@@ -44,29 +44,53 @@ class Way:
 
 
 class Flight:
-    """An attempt on its way. It has nothing `sent` when it is over."""
+    """An attempt on its way. It has nothing `sent` when it is over, and a `late` one beside it when it is that."""
 
-    __slots__ = ("emulated", "late", "one", "reserved", "sent", "shared", "target", "way")
+    __slots__ = (
+        "_hedged",
+        "_task",
+        "emulated",
+        "late",
+        "one",
+        "reserved",
+        "sent",
+        "shared",
+        "spare",
+        "target",
+        "way",
+    )
 
-    def __init__(self, one: OneCall, target: Target, way: Way, shared: Shared[Answered] | None) -> None:
-        self.one, self.target, self.way, self.shared = one, target, way, shared
+    def __init__(
+        self, one: OneCall, target: Target, spare: Target, way: Way, shared: Shared[Answered] | None
+    ) -> None:
+        self.one, self.target, self.spare, self.way, self.shared = one, target, spare, way, shared
         self.sent: Sent | None = None
-        self.late: Late[Any] | None = None
+        self.late: Late[Answered] | None = None
         self.reserved: Decimal = ZERO
         self.emulated = False
 
+    def hedged(self, by: "Callable[[Flight], Awaitable[Answered]]") -> None:
+        """From here on this task can be overtaken."""
+        self._hedged = by
+        self._task: asyncio.Task[Any] | None = asyncio.current_task()
+
+    def start(self) -> None:
+        self.late = Late(self._hedged, (self,), self._task)
+        self.late.start()
+
+    def moved(self, task: asyncio.Task[Any] | None) -> None:
+        self._task = task
+        if self.late is not None:
+            self.late.moved(task)
+
     def stays(self) -> bool:
-        """Whether it stays on its way when its task is cancelled: not by a hedge that won, and while others wait for the reply."""
+        """Whether it stays on its way when its task is cancelled: while others wait for the reply, and not by a hedge that won."""
         shared, late = self.shared, self.late
-        if (
-            shared is None
-            or shared.task is not None
-            or not shared.wanted
-            or (late is not None and late.interrupted)
-        ):
+        if shared is None or shared.task is not None or not shared.wanted:
             return False
-        if late is not None:
-            late.moved(None)
+        if late is not None and late.interrupted:
+            return False
+        self.moved(None)
         return True
 
 
@@ -107,7 +131,7 @@ class Straight:
             return None
         policy.step("attempt", self._now(), target)
         one.target = target
-        flight = Flight(one, target, way, shared)
+        flight = Flight(one, target, spare, way, shared)
         try:
             request, flight.emulated = self._preparing.request(one, target)
             flight.reserved = self._preparing.reserve(one, request, target)
@@ -116,23 +140,26 @@ class Straight:
             self._failed(flight, error)
             raise
         if self._hedge is not None:
-            flight.late = Late(self._second, (one, target, spare))
-            self._hedge.enter(flight.late)
+            flight.hedged(self._second)
+            self._hedge.enter(flight)
         return flight
 
     async def answer(self, flight: Flight) -> Answered:
         """What comes of it. Where its task is cancelled while others wait for the same reply, it stays on its way; see `alone`."""
         assert flight.sent is not None
-        one, target, way, late = flight.one, flight.target, flight.way, flight.late
+        one, target, way = flight.one, flight.target, flight.way
         try:
             reply = await flight.sent.reply()
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError) and flight.stays():
                 raise
             self._failed(flight, error)
-            if self._hedge is not None and late is not None and await self._hedge.rescued(late, error):
-                rescued: Answered = late.result()
-                return rescued
+            if self._hedge is not None:
+                late = flight.late
+                if late is None:
+                    self._hedge.leave(flight)
+                elif await self._hedge.rescued(late, error):
+                    return late.result()
             raise
         flight.sent = None
         usage = self._book.priced(target, reply.usage, way.profile)
@@ -141,16 +168,18 @@ class Straight:
             way.limiter.left(True)
         if way.breaker is not None and way.breaker.failures:
             way.breaker.success()
-        if self._hedge is not None and late is not None and not self._hedge.leave(late):
-            await self._hedge.end(late)
+        if self._hedge is not None:
+            if flight.late is None:
+                self._hedge.leave(flight)
+            else:
+                await self._hedge.end(flight.late)
         if usage is not reply.usage:
             reply = msgspec.structs.replace(reply, usage=usage)
         return (calls_from_text(reply) if flight.emulated else reply), target
 
     async def alone(self, flight: Flight, rest: Callable[[ThreeModeError], Awaitable[Answered]]) -> Answered:
         """The same in a task that is nobody's but the call's; and the `rest` of the call where the attempt fails."""
-        if flight.late is not None:
-            flight.late.moved(asyncio.current_task())
+        flight.moved(asyncio.current_task())
         try:
             return await self.answer(flight)
         except ThreeModeError as error:
@@ -169,8 +198,11 @@ class Straight:
             way.limiter.release()
         judge(error, way.breaker, way.limiter)
 
-    def _second(self, one: OneCall, target: Target, spare: Target) -> Awaitable[Answered]:
-        return self._attempts.late(one.policy, target, spare, one.policy.deadline, partial(self._fetch, one))
+    def _second(self, flight: Flight) -> Awaitable[Answered]:
+        one = flight.one
+        return self._attempts.late(
+            one.policy, flight.target, flight.spare, one.policy.deadline, partial(self._fetch, one)
+        )
 
     def _way(self, target: Target) -> Way:
         if len(self._ways) > 1000:

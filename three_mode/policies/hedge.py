@@ -7,7 +7,7 @@ first is cancelled the way `asyncio.timeout` does it: the task is cancelled, and
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from three_mode.policies.clock import MONOTONIC, Clock, Timer
 
@@ -29,6 +29,12 @@ async def hedged(
         hedge.close()
 
 
+class Starts(Protocol):
+    """One that waits to be late."""
+
+    def start(self) -> None: ...
+
+
 class Hedge(Generic[T]):
     """Races in which the second runner starts after `after` seconds; a result that came too late is given to `discard`."""
 
@@ -38,7 +44,7 @@ class Hedge(Generic[T]):
         self.after = after
         self._discard = discard
         self._clock = clock
-        self._waiting: dict[Late[T], float] = {}  # when each is late, soonest first
+        self._waiting: dict[Starts, float] = {}  # when each is late, soonest first
         self._timer: Timer | None = None
 
     def race(
@@ -59,23 +65,21 @@ class Hedge(Generic[T]):
             if await self.rescued(late, error):
                 return late.result()
             raise
-        if not self.leave(late):
+        if late.task is None:
+            self.leave(late)
+        else:
             await self.end(late)
         return result
 
-    # The same for a first runner that is no coroutine of its own: `enter`, then `leave` or `rescued`.
+    # The same for a first runner that is no coroutine of its own: `enter`, and `leave` unless it was late; then `rescued` or `end`.
 
-    def enter(self, late: "Late[T]") -> None:
-        self._waiting[late] = self._clock.now() + self.after
+    def enter(self, one: Starts) -> None:
+        self._waiting[one] = self._clock.now() + self.after
         if self._timer is None:
             self._timer = self._clock.call_later(self.after, self._look)
 
-    def leave(self, late: "Late[T]") -> bool:
-        """The first runner has a result. False where the second runs, and has to be ended."""
-        if late.task is not None:
-            return False
-        del self._waiting[late]
-        return True
+    def leave(self, one: Starts) -> None:
+        del self._waiting[one]
 
     async def rescued(self, late: "Late[T]", error: BaseException) -> bool:
         """The first runner ended so. Whether the second one has a result instead."""
@@ -86,7 +90,9 @@ class Hedge(Generic[T]):
                 late.used = late.task is not None and await late.succeeds()
             return late.used
         finally:
-            if not self.leave(late):
+            if late.task is None:
+                self.leave(late)
+            else:
                 await self.end(late)
 
     async def end(self, late: "Late[T]") -> None:
@@ -127,10 +133,15 @@ class Late(Generic[T]):
         "used",
     )
 
-    def __init__(self, make: Callable[..., Awaitable[T]], arguments: tuple[Any, ...] = ()) -> None:
+    def __init__(
+        self,
+        make: Callable[..., Awaitable[T]],
+        arguments: tuple[Any, ...] = (),
+        first: asyncio.Task[Any] | None = None,
+    ) -> None:
+        """`first` is the task of the first runner; without it, the one that runs now."""
         self._make, self._arguments = make, arguments
-        self._first: asyncio.Task[Any] | None = asyncio.current_task()
-        self._cancelled_before = self._first.cancelling() if self._first is not None else 0
+        self.moved(first or asyncio.current_task())
         self.interrupted = False
         self._first_failed = False
         self.used = False

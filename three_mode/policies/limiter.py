@@ -94,7 +94,10 @@ class AdaptiveLimiter:
         """The common case, without a task switch: nobody waits and nothing holds the call back."""
         if self._queue.size or self._in_flight >= self._at_once:
             return False
-        if self.told and self.ready_in(tokens) > 0:
+        if not self.told:
+            self._in_flight += 1
+            return True
+        if self.ready_in(tokens) > 0:
             return False
         self._take(tokens)
         return True

