@@ -16,7 +16,7 @@ from three_mode.calls.emulated import Emulated
 from three_mode.calls.guards import Guarding
 from three_mode.calls.prepared import Preparing
 from three_mode.calls.replayed import Replayed
-from three_mode.calls.straight import Answered, Flight, Straight
+from three_mode.calls.straight import Answered, Straight
 from three_mode.channels.channel import OpenReply, SendingChannel
 from three_mode.errors import ThreeModeError
 from three_mode.messages import Chunk, LLMResponse, Usage, chunks_of, fold
@@ -34,7 +34,6 @@ from three_mode.policies import (
 )
 from three_mode.policies.breaker import trips
 from three_mode.policies.cache import keepable
-from three_mode.policies.coalesce import Shared
 from three_mode.providers.emulation import calls_from_text
 
 
@@ -69,7 +68,15 @@ class Engine:
         self._attempts = Attempts(guards, policies.retry, policies.hedge, clock, self._discard)
         self._preparing = Preparing(accounts, book)
         self._straight = Straight(
-            channel, accounts, guards, book, self._preparing, self._attempts, self._fetch, clock
+            channel,
+            accounts,
+            guards,
+            book,
+            self._preparing,
+            self._attempts,
+            self._coalescer,
+            self._fetch,
+            clock,
         )
 
     def close(self) -> None:
@@ -85,14 +92,13 @@ class Engine:
                 return self._from_cache(one, found, targets[0])
 
         coalescer = self._coalescer if key is not None else None
-        shared = coalescer.begin(key) if coalescer is not None else None
-        if coalescer is not None and shared is None:
+        if coalescer is None or coalescer.begin(key):
+            reply, target = await self._answered(one, targets, coalescer, key)
+        else:
             again = partial(self._attempts.run, one.policy, targets, partial(self._fetch, one))
             (reply, target), joined = await coalescer.run(key, again, one.policy.deadline)
             if joined:
                 one.policy.step("coalesced", time.monotonic(), target)
-        else:
-            reply, target = await self._answered(one, targets, shared)
         one.target = target
         reply = self._book.complete(one, reply, target, reply.usage)
         if cache is not None and key is not None and keepable(reply):
@@ -104,46 +110,36 @@ class Engine:
         return reply
 
     async def _answered(
-        self, one: OneCall, targets: Sequence[Target], shared: Shared[Answered] | None
+        self,
+        one: OneCall,
+        targets: Sequence[Target],
+        coalescer: Coalescer[Answered] | None,
+        key: bytes | None,
     ) -> Answered:
-        """Straight, if it can be; else, and after a failure, with all that policies may do. `shared` is what others may join."""
-        coalescer, flight, failed = self._coalescer, None, None
+        """Straight, if it can be; else, and after a failure, with all that policies may do. With a coalescer it was begun there."""
+        flight, failed = None, None
         try:
             spare = targets[1] if len(targets) > 1 else targets[0]
-            flight = self._straight.begin(one, targets[0], spare, shared)
+            flight = self._straight.begin(one, targets[0], spare, key)
             if flight is not None:
                 answered = await self._straight.answer(flight)
-                if coalescer is not None and shared is not None:
-                    coalescer.succeeded(shared, answered)
+                if coalescer is not None:
+                    coalescer.succeeded(key, answered)
                 return answered
         except ThreeModeError as error:
             failed = error
         except BaseException as error:
-            if coalescer is not None and shared is not None:
-                self._left(one, targets, flight, shared, error)
+            if coalescer is not None:
+                rest = partial(self._attempts.run, one.policy, targets, partial(self._fetch, one))
+                if not isinstance(error, asyncio.CancelledError) or not coalescer.wanted(key):
+                    coalescer.failed(key, error)
+                elif flight is None or flight.sent is None:
+                    coalescer.hand_over(key, rest)
+                else:
+                    coalescer.hand_over(key, partial(self._straight.alone, flight, rest))
             raise
         rest = partial(self._attempts.run, one.policy, targets, partial(self._fetch, one), failed)
-        if coalescer is not None and shared is not None:
-            return await coalescer.go_on(shared, rest)
-        return await rest()
-
-    def _left(
-        self,
-        one: OneCall,
-        targets: Sequence[Target],
-        flight: Flight | None,
-        shared: Shared[Answered],
-        error: BaseException,
-    ) -> None:
-        """The caller leaves, or a hook of its program failed. For those who wait for the same reply a task goes on in the first case."""
-        assert self._coalescer is not None
-        if not isinstance(error, asyncio.CancelledError) or not shared.wanted:
-            self._coalescer.failed(shared, error)
-            return
-        rest = partial(self._attempts.run, one.policy, targets, partial(self._fetch, one))
-        if flight is not None and flight.sent is not None:
-            rest = partial(self._straight.alone, flight, rest)
-        self._coalescer.hand_over(shared, rest)
+        return await (rest() if coalescer is None else coalescer.go_on(key, rest))
 
     async def open(self, one: OneCall, targets: Sequence[Target]) -> OpenReply:
         """A streamed reply, with its first content."""

@@ -53,7 +53,11 @@ class Preparing:
             return ZERO
         most_out = request.max_tokens or capabilities(target.model).max_output or UNSAID_OUTPUT
         tokens = one.policy.tokens
-        tokens = -(-tokens // (step := grain(tokens))) * step
+        if (
+            tokens > 31
+        ):  # an estimate is no finer than a sixteenth: so there are few sizes whose price must be worked out
+            grain = 1 << tokens.bit_length() - 5
+            tokens = (tokens + grain - 1) // grain * grain
         if one.policy.began >= self._forgotten_at or len(self._most) > 1000:
             self._most.clear()
             self._forgotten_at = one.policy.began + PRICES_LAST
@@ -65,8 +69,3 @@ class Preparing:
             if most is not None:
                 self._most[key] = most
         return ledger.reserve(target.provider, target.model, one.label, most)
-
-
-def grain(tokens: int) -> int:
-    """An estimate is no finer than a sixteenth, so that there are few sizes whose price must be worked out."""
-    return 1 << max(0, tokens.bit_length() - 5)

@@ -24,7 +24,7 @@ from three_mode.messages import LLMResponse
 from three_mode.policies import Attempts, Clock, Target
 from three_mode.policies.attempts import judge
 from three_mode.policies.budget import ZERO
-from three_mode.policies.coalesce import Shared
+from three_mode.policies.coalesce import Coalescer
 from three_mode.policies.hedge import Late
 from three_mode.providers.emulation import calls_from_text
 
@@ -50,20 +50,18 @@ class Flight:
         "_hedged",
         "_task",
         "emulated",
+        "key",
         "late",
         "one",
         "reserved",
         "sent",
-        "shared",
         "spare",
         "target",
         "way",
     )
 
-    def __init__(
-        self, one: OneCall, target: Target, spare: Target, way: Way, shared: Shared[Answered] | None
-    ) -> None:
-        self.one, self.target, self.spare, self.way, self.shared = one, target, spare, way, shared
+    def __init__(self, one: OneCall, target: Target, spare: Target, way: Way, key: bytes | None) -> None:
+        self.one, self.target, self.spare, self.way, self.key = one, target, spare, way, key
         self.sent: Sent | None = None
         self.late: Late[Answered] | None = None
         self.reserved: Decimal = ZERO
@@ -83,16 +81,6 @@ class Flight:
         if self.late is not None:
             self.late.moved(task)
 
-    def stays(self) -> bool:
-        """Whether it stays on its way when its task is cancelled: while others wait for the reply, and not by a hedge that won."""
-        shared, late = self.shared, self.late
-        if shared is None or shared.task is not None or not shared.wanted:
-            return False
-        if late is not None and late.interrupted:
-            return False
-        self.moved(None)
-        return True
-
 
 class Straight:
     """Makes first attempts; `fetch` is what makes the others."""
@@ -105,18 +93,17 @@ class Straight:
         book: Book,
         preparing: Preparing,
         attempts: Attempts,
+        coalescer: Coalescer[Answered] | None,
         fetch: Fetch,
         clock: Clock,
     ) -> None:
         self._channel, self._accounts, self._guards, self._book = channel, accounts, guards, book
         self._preparing, self._attempts, self._hedge = preparing, attempts, attempts.hedge
-        self._fetch = fetch
+        self._coalescer, self._fetch = coalescer, fetch
         self._now = clock.now
         self._ways: dict[tuple[str, str], Way] = {}
 
-    def begin(
-        self, one: OneCall, target: Target, spare: Target, shared: Shared[Answered] | None
-    ) -> Flight | None:
+    def begin(self, one: OneCall, target: Target, spare: Target, key: bytes | None) -> Flight | None:
         """The attempt, sent; None where there is something to be waited for, or the target takes no such call."""
         policy = one.policy
         if one.failed is not None or (
@@ -131,7 +118,7 @@ class Straight:
             return None
         policy.step("attempt", self._now(), target)
         one.target = target
-        flight = Flight(one, target, spare, way, shared)
+        flight = Flight(one, target, spare, way, key)
         try:
             request, flight.emulated = self._preparing.request(one, target)
             flight.reserved = self._preparing.reserve(one, request, target)
@@ -151,7 +138,7 @@ class Straight:
         try:
             reply = await flight.sent.reply()
         except BaseException as error:
-            if isinstance(error, asyncio.CancelledError) and flight.stays():
+            if isinstance(error, asyncio.CancelledError) and self._stays(flight):
                 raise
             self._failed(flight, error)
             if self._hedge is not None:
@@ -185,6 +172,15 @@ class Straight:
         except ThreeModeError as error:
             failed = error
         return await rest(failed)
+
+    def _stays(self, flight: Flight) -> bool:
+        """Whether it stays on its way when its task is cancelled: while others wait for the reply, and not by a hedge that won."""
+        if flight.key is None or self._coalescer is None or not self._coalescer.wanted(flight.key):
+            return False
+        if flight.late is not None and flight.late.interrupted:
+            return False
+        flight.moved(None)
+        return True
 
     def _failed(self, flight: Flight, error: BaseException) -> None:
         one, target, way = flight.one, flight.target, flight.way

@@ -100,11 +100,15 @@ class MemoryCache:
         if size > options.max_bytes:
             return
         kept[key] = (written, self._clock.now() + (options.ttl if ttl is None else ttl))
-        self.size = size = self.size + size
-        while size > options.max_bytes or len(kept) > options.entries:
-            size -= PER_ENTRY + len(kept.popitem(last=False)[1][0])
-            self.size = size
-            self.evicted += 1
+        self.size += size
+        if len(kept) > options.entries:
+            self._evict()
+        while self.size > options.max_bytes:
+            self._evict()
+
+    def _evict(self) -> None:
+        self.size -= PER_ENTRY + len(self._kept.popitem(last=False)[1][0])
+        self.evicted += 1
 
     def _drop(self, key: bytes) -> None:
         self.size -= PER_ENTRY + len(self._kept.pop(key)[0])

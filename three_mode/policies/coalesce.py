@@ -1,7 +1,7 @@
 """Identical calls in flight share one call. It lives as long as anybody waits for it, and no longer."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
 from three_mode.errors import DeadlineExceeded
@@ -13,7 +13,7 @@ T = TypeVar("T")
 class Shared(Generic[T]):
     """One call and a future for each that waits for it; the future of one that left is cancelled.
 
-    Without a task it is still made by the one who began it, who then is not among those that wait.
+    Without a task it is made by the one who began it, who then is not among those that wait.
     """
 
     __slots__ = ("key", "task", "waiting")
@@ -21,17 +21,29 @@ class Shared(Generic[T]):
     def __init__(self, key: Hashable) -> None:
         self.key = key
         self.task: asyncio.Task[None] | None = None
-        self.waiting: Sequence[asyncio.Future[T]] = ()
+        self.waiting: list[asyncio.Future[T]] = []
 
     def joined(self) -> "asyncio.Future[T]":
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self.waiting = [*self.waiting, future]
+        self.waiting.append(future)
         return future
 
     @property
     def wanted(self) -> bool:
         """By those who wait."""
         return not all(map(asyncio.Future.done, self.waiting))
+
+    def succeeded(self, result: T) -> None:
+        for future in self.waiting:
+            if not future.done():
+                future.set_result(result)
+
+    def failed(self, error: BaseException) -> None:
+        for future in self.waiting:
+            if not isinstance(error, Exception):
+                future.cancel()
+            elif not future.done():
+                future.set_exception(error)
 
 
 class Coalescer(Generic[T]):
@@ -45,17 +57,16 @@ class Coalescer(Generic[T]):
     """
 
     def __init__(self) -> None:
-        self._shared: dict[Hashable, Shared[T]] = {}
+        self._shared: dict[Hashable, Shared[T] | None] = {}  # None: begun, and nobody joined
 
     async def run(
         self, key: Hashable, make: Callable[[], Awaitable[T]], deadline: float = FOREVER
     ) -> tuple[T, bool]:
         """The result, and whether somebody else's call gave it. `make` heeds the deadline of the one who began; who joined has
         one of its own, in the loop's time, and begins anew where only the other one ran out of time."""
-        shared = self.begin(key)
-        if shared is None:
-            return await self._join(self._shared[key], make, deadline)
-        return await self.go_on(shared, make), False
+        if self.begin(key):
+            return await self.go_on(key, make), False
+        return await self._join(self._of(key), make, deadline)
 
     async def _join(
         self, shared: Shared[T], make: Callable[[], Awaitable[T]], deadline: float
@@ -73,38 +84,47 @@ class Coalescer(Generic[T]):
             raise DeadlineExceeded("the reply was not complete in the time allowed", stage="total") from None
         return await self.run(shared.key, make, deadline)
 
-    def begin(self, key: Hashable) -> Shared[T] | None:
-        """None where one is in flight already."""
+    def begin(self, key: Hashable) -> bool:
+        """False where one is in flight already."""
         if key in self._shared:
-            return None
-        shared = self._shared[key] = Shared(key)
-        return shared
+            return False
+        self._shared[key] = None
+        return True
 
-    async def go_on(self, shared: Shared[T], make: Callable[[], Awaitable[T]]) -> T:
-        future = shared.joined()
-        self.hand_over(shared, make)
+    def succeeded(self, key: Hashable, result: T) -> None:
+        shared = self._shared.pop(key)
+        if shared is not None:
+            shared.succeeded(result)
+
+    def failed(self, key: Hashable, error: BaseException) -> None:
+        shared = self._shared.pop(key)
+        if shared is not None:
+            shared.failed(error)
+
+    def wanted(self, key: Hashable) -> bool:
+        """Whether others wait for a call that was begun, and is made by whoever began it."""
+        shared = self._shared.get(key)
+        return shared is not None and shared.task is None and shared.wanted
+
+    async def go_on(self, key: Hashable, make: Callable[[], Awaitable[T]]) -> T:
+        future = self._of(key).joined()
+        shared = self.hand_over(key, make)
         try:
             return await future
         except asyncio.CancelledError:
             await self._left(shared)
             raise
 
-    def hand_over(self, shared: Shared[T], make: Callable[[], Awaitable[T]]) -> None:
+    def hand_over(self, key: Hashable, make: Callable[[], Awaitable[T]]) -> Shared[T]:
+        shared = self._of(key)
         shared.task = asyncio.get_running_loop().create_task(self._call(shared, make))
+        return shared
 
-    def succeeded(self, shared: Shared[T], result: T) -> None:
-        self._forget(shared)
-        for future in shared.waiting:
-            if not future.done():
-                future.set_result(result)
-
-    def failed(self, shared: Shared[T], error: BaseException) -> None:
-        self._forget(shared)
-        for future in shared.waiting:
-            if not isinstance(error, Exception):
-                future.cancel()
-            elif not future.done():
-                future.set_exception(error)
+    def _of(self, key: Hashable) -> Shared[T]:
+        shared = self._shared[key]
+        if shared is None:
+            shared = self._shared[key] = Shared(key)
+        return shared
 
     async def _left(self, shared: Shared[T]) -> None:
         """The last to leave cancels the call, and waits for its end."""
@@ -119,11 +139,13 @@ class Coalescer(Generic[T]):
         try:
             result = await make()
         except BaseException as error:
-            self.failed(shared, error)
+            self._forget(shared)
+            shared.failed(error)
             if not isinstance(error, Exception):  # the others are raised where somebody waits
                 raise
         else:
-            self.succeeded(shared, result)
+            self._forget(shared)
+            shared.succeeded(result)
 
     def _forget(self, shared: Shared[T]) -> None:
         if self._shared.get(shared.key) is shared:
