@@ -185,7 +185,8 @@ class HTTPSent:
         if exchange.status >= 400:
             endpoint._check(exchange.status, headers, body)
         reply = endpoint.codec.decode(body)
-        endpoint._read_limits(headers)
+        if endpoint._learn is not None:
+            endpoint._read_limits(headers)
         return reply
 
     def cancel(self) -> None:

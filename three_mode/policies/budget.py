@@ -99,16 +99,17 @@ class Ledger:
         self, provider: str, model: str, label: str | None, reserved: Decimal, usage: Usage | None
     ) -> None:
         """The call is over. Without a usage nothing was used; without a cost, what was reserved stays taken."""
-        key = (provider, model, label)
-        if self.has_budgets:
-            cost = usage.cost if usage is not None else ZERO
-            if cost is not None:
-                for i in (self._spent.get(key) or self._tally(key)).touched:
-                    self._taken[i] += cost - reserved
-        if usage is not None:
-            self.add(key, usage)
+        if usage is None:
+            if reserved:
+                for i in self._spent[provider, model, label].touched:
+                    self._taken[i] -= reserved
+            return
+        spent = self.add((provider, model, label), usage)
+        if self.has_budgets and usage.cost is not None:
+            for i in spent.touched:
+                self._taken[i] += usage.cost - reserved
 
-    def add(self, key: Key, usage: Usage) -> None:
+    def add(self, key: Key, usage: Usage) -> _Tally:
         """What a call used, where no budget set anything aside for it."""
         spent = self._spent.get(key) or self._tally(key)
         cost = usage.cost
@@ -125,6 +126,7 @@ class Ledger:
             spent.unpriced += 1
         else:
             spent.cost += cost
+        return spent
 
     def _tally(self, key: Key) -> _Tally:
         touched = tuple(i for i, budget in enumerate(self._budgets) if budget.fits(*key))
