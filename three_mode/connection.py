@@ -154,7 +154,7 @@ class LLMConnection:
         self._human = HumanAI(self._accounts.endpoint)
         self._local_names = LocalNames()
         # A target, with those that answer when it does not.
-        self._chains: dict[Target, tuple[Target, ...]] = {}
+        self._chains: dict[tuple[str, str], tuple[Target, ...]] = {}
         # Addresses of agents to which calls go without a word of the policies.
         self._to_agents: dict[tuple[str, CommunicationMode | None], ToAgent] = {}
         self._dispatcher = Dispatcher(self._human, self._agent_channel, self._local_channel)
@@ -488,11 +488,12 @@ class LLMConnection:
         more = self._policies.fallback.targets
         if not more:
             return (first,)
-        found = self._chains.get(first)
+        key = (first.provider, first.model)
+        found = self._chains.get(key)
         if found is None:
             if len(self._chains) > 1000:
                 self._chains.clear()
-            found = self._chains[first] = (first, *(target for target in more if target != first))
+            found = self._chains[key] = (first, *(target for target in more if target != first))
         return found
 
     async def _named_provider(self) -> str:

@@ -7,7 +7,7 @@ across modes is a list of targets like any other: `Fallback(targets=(Target("loc
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
-from three_mode.channels.channel import Channel, OpenReply
+from three_mode.channels.channel import Channel, OpenReply, Send, SendingChannel
 from three_mode.errors import InvalidRequest
 from three_mode.messages import Embedded, EmbedRequest, LLMRequest, LLMResponse
 from three_mode.modes import Address, CommunicationMode
@@ -44,7 +44,7 @@ class Dispatcher:
     """The channels of a connection; the agents' and the local one are made when first used."""
 
     def __init__(
-        self, human: Channel, agents: Callable[[], OwnChannel], local: Callable[[], OwnChannel]
+        self, human: SendingChannel, agents: Callable[[], OwnChannel], local: Callable[[], OwnChannel]
     ) -> None:
         self._human = human
         self._make = {CommunicationMode.AI_AI: agents, CommunicationMode.AI_PC: local}
@@ -59,6 +59,9 @@ class Dispatcher:
         self, target: Target, request: LLMRequest, due: float, deadline: float
     ) -> Coroutine[Any, Any, OpenReply]:
         return self.channel(mode_of(target)).open(target, request, due, deadline)
+
+    def sender(self, target: Target) -> Send | None:
+        return None if target.provider in HERE else self._human.sender(target)
 
     async def embed(self, target: Target, request: EmbedRequest, deadline: float) -> Embedded:
         return await self.channel(mode_of(target)).embed(target, request, deadline)

@@ -34,6 +34,8 @@ class Moody(Agent):
         if word == "limit" and self.failed < int(number):
             self.failed += 1
             raise RateLimit("slow down", status=429, retry_after=0.01)
+        if word == "refuse":
+            raise RateLimit("slow down", status=429, retry_after=float(number))
         if word == "sleep":
             try:
                 await asyncio.sleep(30)
@@ -180,3 +182,17 @@ async def test_whatever_has_a_say_keeps_calls_on_the_long_way(city: Orchestrator
         with caplog.at_level(logging.INFO, logger="three_mode.llm"):
             await llm.chat_completion(asking())
         assert [record.message for record in caplog.records] == ["llm_reply"]
+
+
+async def test_a_429_of_one_agent_holds_back_no_other(city: Orchestrator) -> None:
+    await city.spawn(Moody, name="calm")
+    once = Policies(retry=RetryOptions(attempts=1), limiter=LimiterOptions(pause=60))
+    async with LLMConnection(bus=city.bus, policies=once) as llm:
+        calm = LLMRequest(model="agent:calm", messages=[{"role": "user", "content": "hi"}], within=5)
+        await llm.chat_completion(calm)
+        with pytest.raises(RateLimit) as caught:
+            await llm.chat_completion(asking("refuse 60", within=5))
+        assert caught.value.status == 429
+        assert (await llm.chat_completion(calm)).content.startswith("calm/0")
+        with pytest.raises(RateLimit, match="after its deadline"):
+            await llm.chat_completion(asking(within=5))

@@ -1,5 +1,6 @@
 """The way of a call: targets, then cache, coalescing, attempts (breaker, limiter, retries, fallback), and the channel."""
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from decimal import Decimal
@@ -13,10 +14,12 @@ from three_mode.calls.accounts import Accounts
 from three_mode.calls.book import Book, OneCall
 from three_mode.calls.emulated import Emulated
 from three_mode.calls.guards import Guarding
+from three_mode.calls.prepared import Preparing
 from three_mode.calls.replayed import Replayed
-from three_mode.channels.channel import Channel, OpenReply
+from three_mode.calls.straight import Answered, Straight
+from three_mode.channels.channel import OpenReply, SendingChannel
 from three_mode.errors import ThreeModeError
-from three_mode.messages import Chunk, LLMRequest, LLMResponse, Usage, chunks_of, fold
+from three_mode.messages import Chunk, LLMResponse, Usage, chunks_of, fold
 from three_mode.policies import (
     Attempts,
     Clock,
@@ -30,14 +33,8 @@ from three_mode.policies import (
     cache_key,
 )
 from three_mode.policies.breaker import trips
-from three_mode.policies.budget import ZERO
 from three_mode.policies.cache import keepable
-from three_mode.providers.capabilities import capabilities
-from three_mode.providers.emulation import calls_from_text, with_tools_in_prompt
-from three_mode.providers.validate import check
-
-Answered = tuple[LLMResponse, Target]
-UNSAID_OUTPUT = 4096  # what a call may answer where neither it nor the table says how much
+from three_mode.providers.emulation import calls_from_text
 
 
 class Engine:
@@ -45,7 +42,7 @@ class Engine:
 
     def __init__(
         self,
-        channel: Channel,
+        channel: SendingChannel,
         accounts: Accounts,
         policies: Policies,
         guards: Guarding,
@@ -69,7 +66,18 @@ class Engine:
             if coalesce.streams:
                 self._streams = SharedStreams(coalesce.buffer, weight)
         self._attempts = Attempts(guards, policies.retry, policies.hedge, clock, self._discard)
-        self._most_tokens: dict[str, int | None] = {}
+        self._preparing = Preparing(accounts, book)
+        self._straight = Straight(
+            channel,
+            accounts,
+            guards,
+            book,
+            self._preparing,
+            self._attempts,
+            self._coalescer,
+            self._fetch,
+            clock,
+        )
 
     def close(self) -> None:
         self._attempts.close()
@@ -83,15 +91,14 @@ class Engine:
             if found is not None:
                 return self._from_cache(one, found, targets[0])
 
-        attempts, fetch = self._attempts, partial(self._fetch, one)
-        if self._coalescer is not None and key is not None:
-            (reply, target), joined = await self._coalescer.run(
-                key, partial(attempts.run, one.policy, targets, fetch), one.policy.deadline
-            )
+        coalescer = self._coalescer if key is not None else None
+        if coalescer is None or coalescer.begin(key):
+            reply, target = await self._answered(one, targets, coalescer, key)
+        else:
+            again = partial(self._attempts.run, one.policy, targets, partial(self._fetch, one))
+            (reply, target), joined = await coalescer.run(key, again, one.policy.deadline)
             if joined:
                 one.policy.step("coalesced", time.monotonic(), target)
-        else:
-            reply, target = await attempts.run(one.policy, targets, fetch)
         one.target = target
         reply = self._book.complete(one, reply, target, reply.usage)
         if cache is not None and key is not None and keepable(reply):
@@ -101,6 +108,38 @@ class Engine:
             else:
                 await cache.put(key, reply, ttl)
         return reply
+
+    async def _answered(
+        self,
+        one: OneCall,
+        targets: Sequence[Target],
+        coalescer: Coalescer[Answered] | None,
+        key: bytes | None,
+    ) -> Answered:
+        """Straight, if it can be; else, and after a failure, with all that policies may do. With a coalescer it was begun there."""
+        flight, failed = None, None
+        try:
+            spare = targets[1] if len(targets) > 1 else targets[0]
+            flight = self._straight.begin(one, targets[0], spare, key)
+            if flight is not None:
+                answered = await self._straight.answer(flight)
+                if coalescer is not None:
+                    coalescer.succeeded(key, answered)
+                return answered
+        except ThreeModeError as error:
+            failed = error
+        except BaseException as error:
+            if coalescer is not None:
+                rest = partial(self._attempts.run, one.policy, targets, partial(self._fetch, one))
+                if not isinstance(error, asyncio.CancelledError) or not coalescer.wanted(key):
+                    coalescer.failed(key, error)
+                elif flight is None or flight.sent is None:
+                    coalescer.hand_over(key, rest)
+                else:
+                    coalescer.hand_over(key, partial(self._straight.alone, flight, rest))
+            raise
+        rest = partial(self._attempts.run, one.policy, targets, partial(self._fetch, one), failed)
+        return await (rest() if coalescer is None else coalescer.go_on(key, rest))
 
     async def open(self, one: OneCall, targets: Sequence[Target]) -> OpenReply:
         """A streamed reply, with its first content."""
@@ -160,8 +199,8 @@ class Engine:
         one.target = target
         try:
             _raise_what_failed(one)
-            request, emulated = self._prepared(one, target)
-            reserved = self._reserve(one, request, target)
+            request, emulated = self._preparing.request(one, target)
+            reserved = self._preparing.reserve(one, request, target)
             usage: Usage | None = None
             try:
                 if due < one.policy.deadline:
@@ -184,8 +223,8 @@ class Engine:
         one.target = target
         try:
             _raise_what_failed(one)
-            request, emulated = self._prepared(one, target)
-            reserved = self._reserve(one, request, target)
+            request, emulated = self._preparing.request(one, target)
+            reserved = self._preparing.reserve(one, request, target)
             try:
                 opened = await self._channel.open(target, request, due, one.policy.deadline)
             except BaseException:
@@ -195,34 +234,6 @@ class Engine:
             self._book.metrics.failed(target.provider, target.model, error)
             raise
         return _Opened(Emulated(opened) if emulated else opened, target, one.label, reserved)
-
-    def _prepared(self, one: OneCall, target: Target) -> tuple[LLMRequest, bool]:
-        """The request as this target takes it, checked; and whether its tools are emulated."""
-        request = one.request
-        profile = self._accounts.profile(target.provider)
-        if request.max_tokens is None:
-            most = self._max_tokens(target.provider)
-            if most is not None:
-                request = msgspec.structs.replace(request, max_tokens=most)
-        emulated = bool(request.tools) and not capabilities(target.model).tools
-        if emulated:
-            request = with_tools_in_prompt(request)
-        check(request, target.model, profile, one.policy.tokens)
-        return request, emulated
-
-    def _max_tokens(self, provider: str) -> int | None:
-        if provider not in self._most_tokens:
-            self._most_tokens[provider] = self._accounts.max_tokens(provider)
-        return self._most_tokens[provider]
-
-    def _reserve(self, one: OneCall, request: LLMRequest, target: Target) -> Decimal:
-        ledger = self._book.ledger
-        if not ledger.has_budgets:
-            return ZERO
-        most_out = request.max_tokens or capabilities(target.model).max_output or UNSAID_OUTPUT
-        profile = self._accounts.profile(target.provider)
-        most = self._book.cost(target, Usage(one.policy.tokens, most_out), profile)
-        return ledger.reserve(target.provider, target.model, one.label, most)
 
     def _discard(self, result: "Answered | _Opened") -> None:
         """A reply that came second in a race. A whole one is paid for; of a stream nobody reads on."""

@@ -1,7 +1,11 @@
-"""The breakers and limiters of a connection: a breaker for each model, a limiter for each provider."""
+"""The breakers and limiters of a connection: a breaker for each model, a limiter for each provider.
+
+Agents are no provider: none of them knows of the others' limits, so that each has a limiter of its own, as has each local model.
+"""
 
 from collections.abc import Callable
 
+from three_mode.dispatcher import HERE
 from three_mode.policies import AdaptiveLimiter, CircuitBreaker, Clock, Policies, Target
 from three_mode.providers import LimitReading
 
@@ -23,15 +27,13 @@ class Guarding:
         return found
 
     def limiter(self, target: Target) -> AdaptiveLimiter | None:
-        found = self._limiters.get(target.provider)
-        return found if found is not None else self.limiter_of(target.provider)
+        here = target.provider in HERE
+        return self.limiter_of(f"{target.provider}/{target.model}" if here else target.provider)
 
-    def limiter_of(self, provider: str) -> AdaptiveLimiter | None:
-        if self._policies.limiter is None:
-            return None
-        found = self._limiters.get(provider)
-        if found is None:
-            found = self._limiters[provider] = AdaptiveLimiter(self._policies.limiter, self._clock)
+    def limiter_of(self, whose: str) -> AdaptiveLimiter | None:
+        found = self._limiters.get(whose)
+        if found is None and self._policies.limiter is not None:
+            found = self._limiters[whose] = AdaptiveLimiter(self._policies.limiter, self._clock)
         return found
 
     def learn(self, provider: str) -> Callable[[LimitReading], None] | None:

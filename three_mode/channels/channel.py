@@ -1,5 +1,6 @@
 """What every mode's channel can do. The policies around a call know no more of it than this."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 from three_mode.messages import (
@@ -27,6 +28,22 @@ class OpenReply(Protocol):
         ...
 
 
+class Sent(Protocol):
+    """A request that is out, whose whole reply is wanted. Whoever gets one either has its reply or cancels it."""
+
+    async def reply(self) -> LLMResponse:
+        """Where the task that waits is cancelled the request stays out, and another one may wait."""
+        ...
+
+    def cancel(self) -> None:
+        """Ends it at the far side, at once, if it has not ended. Never waits."""
+        ...
+
+
+Send = Callable[[LLMRequest, str, float, float], Sent]
+"""A request to a model, when its first content must be there, and when all of it."""
+
+
 class Channel(Protocol):
     """`due` is when the first content must be there, `deadline` when all of it; both in the loop's time."""
 
@@ -35,6 +52,14 @@ class Channel(Protocol):
     ) -> LLMResponse: ...
     async def open(self, target: Target, request: LLMRequest, due: float, deadline: float) -> OpenReply: ...
     async def embed(self, target: Target, request: EmbedRequest, deadline: float) -> Embedded: ...
+
+
+class SendingChannel(Channel, Protocol):
+    """A channel with targets that can be called in two halves."""
+
+    def sender(self, target: Target) -> Send | None:
+        """`fetch` in two halves, for that target; None where it has none, or cannot be reached."""
+        ...
 
 
 def is_content(chunk: Chunk) -> bool:

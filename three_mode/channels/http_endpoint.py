@@ -57,13 +57,22 @@ class HTTPEndpoint:
         self._heads: dict[tuple[Header, ...], tuple[Header, ...]] = {}
 
     async def fetch(self, request: LLMRequest, model: str, due: float, deadline: float) -> LLMResponse:
-        outgoing = self.codec.encode(request, model, stream=False)
-        headers, body = await self._send(
-            outgoing, min(due, deadline), model, "first token" if due < deadline else "total"
-        )
-        reply = self.codec.decode(body)
-        self._read_limits(headers)
-        return reply
+        sent = self.send(request, model, due, deadline)
+        try:
+            return await sent.reply()
+        except BaseException:
+            sent.cancel()
+            raise
+
+    def send(self, request: LLMRequest, model: str, due: float, deadline: float) -> "HTTPSent":
+        """The first half of `fetch`."""
+        outgoing = self._request(self.codec.encode(request, model, stream=False))
+        stage = "first token" if due < deadline else "total"
+        try:
+            exchange = self._pool.send(outgoing, timeouts=WHOLE, until=min(due, deadline))
+        except TransportError as error:
+            raise self._explained(error, model, stage) from None
+        return HTTPSent(self, exchange, model, stage)
 
     async def open(self, request: LLMRequest, model: str, due: float, deadline: float) -> "HTTPReply":
         outgoing = self.codec.encode(request, model, stream=True)
@@ -122,13 +131,19 @@ class HTTPEndpoint:
         try:
             reply = await self._pool.fetch(self._request(outgoing), timeouts=WHOLE, until=until)
         except TransportError as error:
-            if isinstance(error, TimedOut) and error.phase == "total":
-                raise self.unseen(model, stage) from None
-            raise translated(error, self.name, model or None) from None
-        if reply.status >= 400:
-            self._read_limits(reply.headers)
-            raise self.codec.error(reply.status, reply.headers, reply.content)
+            raise self._explained(error, model, stage) from None
+        self._check(reply.status, reply.headers, reply.content)
         return reply.headers, reply.content
+
+    def _explained(self, error: TransportError, model: str, stage: str) -> Exception:
+        if isinstance(error, TimedOut) and error.phase == "total":
+            return self.unseen(model, stage)
+        return translated(error, self.name, model or None)
+
+    def _check(self, status: int, headers: Headers, body: bytes) -> None:
+        if status >= 400:
+            self._read_limits(headers)
+            raise self.codec.error(status, headers, body)
 
     def _request(self, outgoing: Outgoing) -> Request:
         """Headers of one shape are one object: the transport keeps their encoded form."""
@@ -150,6 +165,32 @@ class HTTPEndpoint:
             reading = self.codec.limits(headers)
             if reading is not None:
                 self._learn(reading)
+
+
+class HTTPSent:
+    """A request that is out."""
+
+    __slots__ = ("_endpoint", "_exchange", "_model", "_stage")
+
+    def __init__(self, endpoint: HTTPEndpoint, exchange: Exchange, model: str, stage: str) -> None:
+        self._endpoint, self._exchange, self._model, self._stage = endpoint, exchange, model, stage
+
+    async def reply(self) -> LLMResponse:
+        endpoint, exchange = self._endpoint, self._exchange
+        try:
+            body = await exchange.whole()
+        except TransportError as error:
+            raise endpoint._explained(error, self._model, self._stage) from None
+        headers = exchange.headers
+        if exchange.status >= 400:
+            endpoint._check(exchange.status, headers, body)
+        reply = endpoint.codec.decode(body)
+        if endpoint._learn is not None:
+            endpoint._read_limits(headers)
+        return reply
+
+    def cancel(self) -> None:
+        self._exchange.cancel()
 
 
 class HTTPReply(DecodedReply):

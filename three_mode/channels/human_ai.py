@@ -3,7 +3,8 @@
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
-from three_mode.channels.channel import OpenReply
+from three_mode.channels.channel import OpenReply, Send
+from three_mode.errors import ThreeModeError
 from three_mode.messages import Embedded, EmbedRequest, LLMRequest, LLMResponse
 from three_mode.policies import Target
 
@@ -44,6 +45,12 @@ class HumanAI:
         self, target: Target, request: LLMRequest, due: float, deadline: float
     ) -> Coroutine[Any, Any, OpenReply]:
         return self.endpoint(target.provider).open(request, target.model, due, deadline)
+
+    def sender(self, target: Target) -> Send | None:
+        try:
+            return getattr(self.endpoint(target.provider), "send", None)
+        except ThreeModeError:  # no key, for example: the call itself will say so
+            return None
 
     def embed(self, target: Target, request: EmbedRequest, deadline: float) -> Coroutine[Any, Any, Embedded]:
         return self.endpoint(target.provider).embed(request, target.model, deadline)

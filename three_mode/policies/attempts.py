@@ -76,6 +76,14 @@ def moves_on(error: BaseException) -> bool:
     return isinstance(error, ThreeModeError)
 
 
+def judge(error: BaseException, breaker: CircuitBreaker | None, limiter: AdaptiveLimiter | None) -> None:
+    """What an attempt that failed says of its target. One that was cancelled says nothing."""
+    if limiter is not None and isinstance(error, RateLimit) and error.status == 429:
+        limiter.refused(error.retry_after)
+    if breaker is not None:
+        (breaker.failure if trips(error) else breaker.abandoned)()
+
+
 class Attempts:
     """Runs an operation against targets until one answers."""
 
@@ -90,14 +98,21 @@ class Attempts:
         """`discard` is for a result that came second in a race."""
         self._guards = guards
         self._retry = retry
-        self._hedge: Hedge[Any] | None = Hedge(hedge.after, discard, clock) if hedge is not None else None
+        self.hedge: Hedge[Any] | None = Hedge(hedge.after, discard, clock) if hedge is not None else None
         self._clock = clock
 
     def close(self) -> None:
-        if self._hedge is not None:
-            self._hedge.close()
+        if self.hedge is not None:
+            self.hedge.close()
 
-    async def run(self, call: Call, targets: Sequence[Target], operation: Operation[T]) -> T:
+    async def run(
+        self,
+        call: Call,
+        targets: Sequence[Target],
+        operation: Operation[T],
+        first: ThreeModeError | None = None,
+    ) -> T:
+        """`first` is how an attempt on the first target ended, where one was made already."""
         alive, failures = targets, 0
         while True:
             failed: list[ThreeModeError] = []
@@ -106,12 +121,15 @@ class Attempts:
                 due = call.deadline
                 if not last and call.first_content is not None:
                     due = min(due, self._clock.now() + call.first_content)
-                attempt = self._guarded(call, target, due, operation)
                 try:
-                    if self._hedge is None:
+                    if first is not None:
+                        made, first = first, None
+                        raise made
+                    attempt = self._guarded(call, target, due, operation)
+                    if self.hedge is None:
                         return await attempt
                     spare = target if last else alive[number + 1]
-                    won: T = await self._hedge.race(attempt, self._late, call, target, spare, due, operation)
+                    won: T = await self.hedge.race(attempt, self.late, call, target, spare, due, operation)
                     return won
                 except ThreeModeError as error:
                     failed.append(error)
@@ -143,11 +161,12 @@ class Attempts:
         waits.sort(key=lambda each: each[0])
         return [target for _, target in waits], waits[0][0] if waits else 0.0
 
-    def _late(
+    def late(
         self, call: Call, target: Target, spare: Target, due: float, operation: Operation[T]
     ) -> Awaitable[T]:
-        assert self._hedge is not None
-        why = f"nothing from {target} in {self._hedge.after:g} s"
+        """The attempt that a hedge makes."""
+        assert self.hedge is not None
+        why = f"nothing from {target} in {self.hedge.after:g} s"
         call.step("hedged", self._clock.now(), spare, why)
         return self._guarded(call, spare, due, operation)
 
@@ -172,15 +191,8 @@ class Attempts:
             finally:
                 if limiter is not None:
                     limiter.release()
-        except ThreeModeError as error:
-            if limiter is not None and isinstance(error, RateLimit) and error.status == 429:
-                limiter.refused(error.retry_after)
-            if breaker is not None:
-                (breaker.failure if trips(error) else breaker.abandoned)()
-            raise
-        except BaseException:  # cancelled: it says nothing of the target
-            if breaker is not None:
-                breaker.abandoned()
+        except BaseException as error:
+            judge(error, breaker, limiter)
             raise
         if breaker is not None:
             breaker.success()

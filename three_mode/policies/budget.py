@@ -46,11 +46,13 @@ Key = tuple[str, str, str | None]
 
 
 class _Tally:
-    """What `Spent` is made of: plain numbers, because there is something to add at every call."""
+    """What `Spent` is made of: plain numbers, because there is something to add at every call. `touched` are the numbers of the
+    budgets that such a call is part of."""
 
-    __slots__ = ("calls", "cost", "input", "output", "read", "reasoning", "unpriced", "written")
+    __slots__ = ("calls", "cost", "input", "output", "read", "reasoning", "touched", "unpriced", "written")
 
-    def __init__(self) -> None:
+    def __init__(self, touched: tuple[int, ...]) -> None:
+        self.touched = touched
         self.calls = self.input = self.output = self.read = self.written = self.reasoning = self.unpriced = 0
         self.cost = ZERO
 
@@ -66,13 +68,13 @@ class Ledger:
         self.has_budgets = bool(budgets)
         self._limits = [Decimal(str(budget.limit)) for budget in budgets]
         self._taken = [ZERO] * len(budgets)
-        self._fitting: dict[Key, tuple[int, ...]] = {}
-        self._tallies: dict[Key, _Tally] = {}
+        self._spent: dict[Key, _Tally] = {}
         self._fresh: list[tuple[Key, Usage]] = []
 
     def reserve(self, provider: str, model: str, label: str | None, most: Decimal | None) -> Decimal:
         """Sets aside the most that the call may cost; BudgetExceeded where a budget has not that much left."""
-        touched = self._touched(provider, model, label)
+        key = (provider, model, label)
+        touched = (self._spent.get(key) or self._tally(key)).touched
         if not touched:
             return ZERO
         if most is None:
@@ -83,8 +85,7 @@ class Ledger:
                 hint="give its price: Prices({'PROVIDER/MODEL': Price(input=..., output=...)})",
             )
         for i in touched:
-            taken = self._taken[i] + most
-            if taken > self._limits[i]:
+            if self._taken[i] + most > self._limits[i]:
                 left = self._limits[i] - self._taken[i]
                 raise BudgetExceeded(
                     f"the call may cost ${most:.6f}, and {self._budgets[i].name} has ${max(left, ZERO):.6f} left of ${self._limits[i]}",
@@ -96,29 +97,23 @@ class Ledger:
             self._taken[i] += most
         return most
 
-    def _touched(self, provider: str, model: str, label: str | None) -> tuple[int, ...]:
-        """The numbers of the budgets that such a call is part of."""
-        found = self._fitting.get((provider, model, label))
-        if found is None:
-            found = tuple(i for i, budget in enumerate(self._budgets) if budget.fits(provider, model, label))
-            self._fitting[provider, model, label] = found
-        return found
-
     def settle(
         self, provider: str, model: str, label: str | None, reserved: Decimal, usage: Usage | None
     ) -> None:
         """The call is over. Without a usage nothing was used; without a cost, what was reserved stays taken."""
-        cost = usage.cost if usage is not None else ZERO
-        if self.has_budgets and cost is not None:
-            beyond = cost - reserved
-            for i in self._touched(provider, model, label):
-                self._taken[i] += beyond
-        if usage is not None:
-            self.add((provider, model, label), usage)
+        if usage is None:
+            if reserved:
+                for i in self._spent[provider, model, label].touched:
+                    self._taken[i] -= reserved
+            return
+        spent = self._count((provider, model, label), usage)
+        if self.has_budgets and usage.cost is not None:
+            for i in spent.touched:
+                self._taken[i] += usage.cost - reserved
 
     def add(self, key: Key, usage: Usage) -> None:
-        """What a call used, where no budget set anything aside for it. Added up later, when somebody asks or many wait: a call
-        is paid for in time, and adding up many in a row takes a fraction of adding each as it comes."""
+        """What a call used, where no budget set anything aside for it. Added up later, when somebody asks or many wait: adding up
+        many in a row takes a fraction of adding each as it comes."""
         self._fresh.append((key, usage))
         if len(self._fresh) >= _FRESH:
             self._add_up()
@@ -126,19 +121,30 @@ class Ledger:
     def _add_up(self) -> None:
         fresh, self._fresh = self._fresh, []
         for key, usage in fresh:
-            spent, cost = self._tallies.get(key), usage.cost
-            if spent is None:
-                spent = self._tallies[key] = _Tally()
-            spent.calls += 1
-            spent.input += usage.input_tokens
-            spent.output += usage.output_tokens
+            self._count(key, usage)
+
+    def _count(self, key: Key, usage: Usage) -> _Tally:
+        spent = self._spent.get(key) or self._tally(key)
+        cost = usage.cost
+        spent.calls += 1
+        spent.input += usage.input_tokens
+        spent.output += usage.output_tokens
+        if usage.cache_read_tokens:
             spent.read += usage.cache_read_tokens
+        if usage.cache_write_tokens:
             spent.written += usage.cache_write_tokens
+        if usage.reasoning_tokens:
             spent.reasoning += usage.reasoning_tokens
-            if cost is None:
-                spent.unpriced += 1
-            else:
-                spent.cost += cost
+        if cost is None:
+            spent.unpriced += 1
+        else:
+            spent.cost += cost
+        return spent
+
+    def _tally(self, key: Key) -> _Tally:
+        touched = tuple(i for i, budget in enumerate(self._budgets) if budget.fits(*key))
+        tally = self._spent[key] = _Tally(touched)
+        return tally
 
     def spent(
         self, *, provider: str | None = None, model: str | None = None, label: str | None = None
@@ -146,7 +152,7 @@ class Ledger:
         """The sum over whatever is not named."""
         self._add_up()
         total, sums = Spent(), [0] * 5
-        for (a_provider, a_model, a_label), each in self._tallies.items():
+        for (a_provider, a_model, a_label), each in self._spent.items():
             if provider in (None, a_provider) and model in (None, a_model) and label in (None, a_label):
                 total.calls += each.calls
                 for place, used in enumerate(

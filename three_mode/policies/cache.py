@@ -12,9 +12,10 @@ from typing import Protocol
 
 import msgspec
 
-from three_mode.messages import LLMRequest, LLMResponse, Text
+from three_mode.messages import LLMRequest, LLMResponse, from_msgpack
 from three_mode.policies.clock import MONOTONIC, Clock
 
+PER_ENTRY = 100  # bytes, beside the reply's own
 KEEPABLE = frozenset(("stop", "tool_calls"))
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -47,28 +48,20 @@ def cache_key(request: LLMRequest, where: str, model: str, tenant: str = "") -> 
 
 
 def keepable(reply: LLMResponse) -> bool:
-    return reply.finish_reason in KEEPABLE and bool(reply.parts)
-
-
-def weight(reply: LLMResponse) -> int:
-    """About how many bytes a reply takes: working it out exactly would cost more than all else here."""
-    total = 100
-    for part in reply.parts:
-        if type(part) is Text:
-            total += 50 + len(part.text)
-        else:
-            text = getattr(part, "text", None)
-            total += 50 + (len(text) if text is not None else len(_encode(part)))
-    return total + (len(_encode(reply.extra)) if reply.extra else 0)
+    return reply.finish_reason in KEEPABLE and reply.parts != ()
 
 
 class MemoryCache:
-    """The newest replies, up to a number and a size; the least recently used one goes first."""
+    """The newest replies, up to a number and a size; the least recently used one goes first.
+
+    They are kept as bytes. Encoding one costs less than adding up its size did, nothing is shared that a caller could change, and
+    the garbage collector has one object to look at rather than a dozen.
+    """
 
     def __init__(self, options: CacheOptions | None = None, clock: Clock = MONOTONIC) -> None:
         self._options = options or CacheOptions()
         self._clock = clock
-        self._kept: OrderedDict[bytes, tuple[LLMResponse, float, int]] = OrderedDict()
+        self._kept: OrderedDict[bytes, tuple[bytes, float]] = OrderedDict()
         self.size = 0
         self.hits = self.misses = self.evicted = 0
 
@@ -92,24 +85,30 @@ class MemoryCache:
         if found is not None and found[1] > self._clock.now():
             self._kept.move_to_end(key)
             self.hits += 1
-            return found[0]
+            return from_msgpack(LLMResponse, found[0])
         if found is not None:
             self._drop(key)
         self.misses += 1
         return None
 
     def keep(self, key: bytes, reply: LLMResponse, ttl: float | None = None) -> None:
-        size = weight(reply)
-        if key in self._kept:
+        kept, options = self._kept, self._options
+        if key in kept:
             self._drop(key)
-        if size > self._options.max_bytes:
+        written = _encode(reply)
+        size = PER_ENTRY + len(written)
+        if size > options.max_bytes:
             return
-        lasts = self._options.ttl if ttl is None else ttl
-        self._kept[key] = (reply, self._clock.now() + lasts, size)
+        kept[key] = (written, self._clock.now() + (options.ttl if ttl is None else ttl))
         self.size += size
-        while len(self._kept) > self._options.entries or self.size > self._options.max_bytes:
-            self.size -= self._kept.popitem(last=False)[1][2]
-            self.evicted += 1
+        if len(kept) > options.entries:
+            self._evict()
+        while self.size > options.max_bytes:
+            self._evict()
+
+    def _evict(self) -> None:
+        self.size -= PER_ENTRY + len(self._kept.popitem(last=False)[1][0])
+        self.evicted += 1
 
     def _drop(self, key: bytes) -> None:
-        self.size -= self._kept.pop(key)[2]
+        self.size -= PER_ENTRY + len(self._kept.pop(key)[0])

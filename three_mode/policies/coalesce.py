@@ -10,91 +10,143 @@ FOREVER = float("inf")
 T = TypeVar("T")
 
 
-class _Shared(Generic[T]):
-    """One call and a future for each that waits for it; the future of one that left is cancelled."""
+class Shared(Generic[T]):
+    """One call and a future for each that waits for it; the future of one that left is cancelled.
 
-    __slots__ = ("task", "waiting")
+    Without a task it is made by the one who began it, who then is not among those that wait.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("key", "task", "waiting")
+
+    def __init__(self, key: Hashable) -> None:
+        self.key = key
         self.task: asyncio.Task[None] | None = None
         self.waiting: list[asyncio.Future[T]] = []
 
-    def joined(self, loop: asyncio.AbstractEventLoop) -> "asyncio.Future[T]":
-        future: asyncio.Future[T] = loop.create_future()
+    def joined(self) -> "asyncio.Future[T]":
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self.waiting.append(future)
         return future
+
+    @property
+    def wanted(self) -> bool:
+        """By those who wait."""
+        return not all(map(asyncio.Future.done, self.waiting))
+
+    def succeeded(self, result: T) -> None:
+        for future in self.waiting:
+            if not future.done():
+                future.set_result(result)
+
+    def failed(self, error: BaseException) -> None:
+        for future in self.waiting:
+            if not isinstance(error, Exception):
+                future.cancel()
+            elif not future.done():
+                future.set_exception(error)
 
 
 class Coalescer(Generic[T]):
     """`run(key, make)`: the first caller of a key makes the call, the others wait for it.
 
     A waiter that is cancelled, or whose own deadline passes, leaves alone; the last one to leave cancels the call.
+
+    A task for each call is much, where hardly one is ever shared. So a caller may `begin` one in its own task, and say how it
+    `succeeded` or `failed`; or `go_on` with the rest of it in a task of the call's own; or, when it leaves and others wait,
+    `hand_over` the rest to such a task.
     """
 
     def __init__(self) -> None:
-        self._shared: dict[Hashable, _Shared[T]] = {}
+        self._shared: dict[Hashable, Shared[T] | None] = {}  # None: begun, and nobody joined
 
     async def run(
         self, key: Hashable, make: Callable[[], Awaitable[T]], deadline: float = FOREVER
     ) -> tuple[T, bool]:
         """The result, and whether somebody else's call gave it. `make` heeds the deadline of the one who began; who joined has
         one of its own, in the loop's time, and begins anew where only the other one ran out of time."""
-        loop = asyncio.get_running_loop()
-        shared = self._shared.get(key)
-        if shared is not None:
-            return await self._join(key, make, deadline, shared)
-        shared = self._shared[key] = _Shared()
-        shared.task = loop.create_task(self._call(key, shared, make))
-        try:
-            return await shared.joined(loop), False
-        except asyncio.CancelledError:
-            await self._left(key, shared)
-            raise
+        if self.begin(key):
+            return await self.go_on(key, make), False
+        return await self._join(self._of(key), make, deadline)
 
     async def _join(
-        self, key: Hashable, make: Callable[[], Awaitable[T]], deadline: float, shared: "_Shared[T]"
+        self, shared: Shared[T], make: Callable[[], Awaitable[T]], deadline: float
     ) -> tuple[T, bool]:
         try:
             async with asyncio.timeout_at(None if deadline == FOREVER else deadline):
-                return await shared.joined(asyncio.get_running_loop()), True
+                return await shared.joined(), True
         except asyncio.CancelledError:
-            await self._left(key, shared)
+            await self._left(shared)
             raise
         except DeadlineExceeded:
             if asyncio.get_running_loop().time() >= deadline:
                 raise
         except TimeoutError:
             raise DeadlineExceeded("the reply was not complete in the time allowed", stage="total") from None
-        return await self.run(key, make, deadline)
+        return await self.run(shared.key, make, deadline)
 
-    async def _left(self, key: Hashable, shared: "_Shared[T]") -> None:
+    def begin(self, key: Hashable) -> bool:
+        """False where one is in flight already."""
+        if key in self._shared:
+            return False
+        self._shared[key] = None
+        return True
+
+    def succeeded(self, key: Hashable, result: T) -> None:
+        shared = self._shared.pop(key)
+        if shared is not None:
+            shared.succeeded(result)
+
+    def failed(self, key: Hashable, error: BaseException) -> None:
+        shared = self._shared.pop(key)
+        if shared is not None:
+            shared.failed(error)
+
+    def wanted(self, key: Hashable) -> bool:
+        """Whether others wait for a call that was begun, and is made by whoever began it."""
+        shared = self._shared.get(key)
+        return shared is not None and shared.task is None and shared.wanted
+
+    async def go_on(self, key: Hashable, make: Callable[[], Awaitable[T]]) -> T:
+        future = self._of(key).joined()
+        shared = self.hand_over(key, make)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            await self._left(shared)
+            raise
+
+    def hand_over(self, key: Hashable, make: Callable[[], Awaitable[T]]) -> Shared[T]:
+        shared = self._of(key)
+        shared.task = asyncio.get_running_loop().create_task(self._call(shared, make))
+        return shared
+
+    def _of(self, key: Hashable) -> Shared[T]:
+        shared = self._shared[key]
+        if shared is None:
+            shared = self._shared[key] = Shared(key)
+        return shared
+
+    async def _left(self, shared: Shared[T]) -> None:
         """The last to leave cancels the call, and waits for its end."""
         task = shared.task
-        if all(map(asyncio.Future.done, shared.waiting)) and task is not None and not task.done():
-            self._forget(key, shared)
+        if task is not None and not task.done() and not shared.wanted:
+            self._forget(shared)
             task.cancel()
             await asyncio.wait([task])
 
-    async def _call(self, key: Hashable, shared: "_Shared[T]", make: Callable[[], Awaitable[T]]) -> None:
+    async def _call(self, shared: Shared[T], make: Callable[[], Awaitable[T]]) -> None:
         """Whatever comes of the call goes to all that still wait."""
         try:
             result = await make()
-        except asyncio.CancelledError:
-            self._forget(key, shared)
-            for future in shared.waiting:
-                future.cancel()
-            raise
-        except Exception as error:  # noqa: BLE001 - it is raised again where somebody waits
-            self._forget(key, shared)
-            for future in shared.waiting:
-                if not future.done():
-                    future.set_exception(error)
+        except BaseException as error:
+            self._forget(shared)
+            shared.failed(error)
+            if not isinstance(error, Exception):  # the others are raised where somebody waits
+                raise
         else:
-            self._forget(key, shared)
-            for future in shared.waiting:
-                if not future.done():
-                    future.set_result(result)
+            self._forget(shared)
+            shared.succeeded(result)
 
-    def _forget(self, key: Hashable, shared: "_Shared[T]") -> None:
-        if self._shared.get(key) is shared:
-            del self._shared[key]
+    def _forget(self, shared: Shared[T]) -> None:
+        if self._shared.get(shared.key) is shared:
+            del self._shared[shared.key]

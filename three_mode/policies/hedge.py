@@ -7,7 +7,7 @@ first is cancelled the way `asyncio.timeout` does it: the task is cancelled, and
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from three_mode.policies.clock import MONOTONIC, Clock, Timer
 
@@ -22,11 +22,17 @@ async def hedged(
     clock: Clock = MONOTONIC,
 ) -> tuple[T, bool]:
     """One race: the first result, and whether the second runner gave it. See `Hedge.race`."""
-    hedge, late = Hedge(after, discard, clock), _Late(second)
+    hedge, late = Hedge(after, discard, clock), Late(second)
     try:
         return await hedge.run(first(), late), late.used
     finally:
         hedge.close()
+
+
+class Starts(Protocol):
+    """One that waits to be late."""
+
+    def start(self) -> None: ...
 
 
 class Hedge(Generic[T]):
@@ -38,7 +44,7 @@ class Hedge(Generic[T]):
         self.after = after
         self._discard = discard
         self._clock = clock
-        self._waiting: dict[_Late[T], float] = {}  # when each is late, soonest first
+        self._waiting: dict[Starts, float] = {}  # when each is late, soonest first
         self._timer: Timer | None = None
 
     def race(
@@ -49,30 +55,51 @@ class Hedge(Generic[T]):
         The loser is cancelled and waited for, so that nothing runs on unseen. A first runner that fails before it is late
         fails alone: trying again is somebody else's decision.
         """
-        return self.run(first, _Late(second, arguments))
+        return self.run(first, Late(second, arguments))
 
-    async def run(self, first: Awaitable[T], late: "_Late[T]") -> T:
-        self._waiting[late] = self._clock.now() + self.after
-        if self._timer is None:
-            self._timer = self._clock.call_later(self.after, self._look)
+    async def run(self, first: Awaitable[T], late: "Late[T]") -> T:
+        self.enter(late)
         try:
             result = await first
-        except asyncio.CancelledError:
-            if late.won():
+        except BaseException as error:
+            if await self.rescued(late, error):
                 return late.result()
             raise
-        except Exception:
-            if late.task is not None and await late.succeeds():
-                return late.result()
-            raise
+        if late.task is None:
+            self.leave(late)
+        else:
+            await self.end(late)
+        return result
+
+    # The same for a first runner that is no coroutine of its own: `enter`, and `leave` unless it was late; then `rescued` or `end`.
+
+    def enter(self, one: Starts) -> None:
+        self._waiting[one] = self._clock.now() + self.after
+        if self._timer is None:
+            self._timer = self._clock.call_later(self.after, self._look)
+
+    def leave(self, one: Starts) -> None:
+        del self._waiting[one]
+
+    async def rescued(self, late: "Late[T]", error: BaseException) -> bool:
+        """The first runner ended so. Whether the second one has a result instead."""
+        try:
+            if isinstance(error, asyncio.CancelledError):
+                late.used = late.won()
+            elif isinstance(error, Exception):
+                late.used = late.task is not None and await late.succeeds()
+            return late.used
         finally:
             if late.task is None:
-                del self._waiting[late]
+                self.leave(late)
             else:
-                await late.end()
-                if late.has_result and not late.used:
-                    self._discard(late.result())
-        return result
+                await self.end(late)
+
+    async def end(self, late: "Late[T]") -> None:
+        """Ends a second runner that came second."""
+        await late.end()
+        if late.has_result and not late.used:
+            self._discard(late.result())
 
     def _look(self) -> None:
         """Starts the second runner of each race that is late, and sleeps until the next one is."""
@@ -92,7 +119,7 @@ class Hedge(Generic[T]):
             self._timer = None
 
 
-class _Late(Generic[T]):
+class Late(Generic[T]):
     """The second runner, if it ever runs."""
 
     __slots__ = (
@@ -100,17 +127,22 @@ class _Late(Generic[T]):
         "_cancelled_before",
         "_first",
         "_first_failed",
-        "_interrupted",
         "_make",
+        "interrupted",
         "task",
         "used",
     )
 
-    def __init__(self, make: Callable[..., Awaitable[T]], arguments: tuple[Any, ...] = ()) -> None:
+    def __init__(
+        self,
+        make: Callable[..., Awaitable[T]],
+        arguments: tuple[Any, ...] = (),
+        first: asyncio.Task[Any] | None = None,
+    ) -> None:
+        """`first` is the task of the first runner; without it, the one that runs now."""
         self._make, self._arguments = make, arguments
-        self._first: asyncio.Task[Any] | None = asyncio.current_task()
-        self._cancelled_before = self._first.cancelling() if self._first is not None else 0
-        self._interrupted = False
+        self.moved(first or asyncio.current_task())
+        self.interrupted = False
         self._first_failed = False
         self.used = False
         self.task: asyncio.Task[T] | None = None
@@ -121,14 +153,19 @@ class _Late(Generic[T]):
 
     def _finished(self, task: asyncio.Task[T]) -> None:
         if self._first is not None and not self._first_failed and self.has_result:
-            self._interrupted = True
+            self.interrupted = True
             self._first.cancel()
 
     def won(self) -> bool:
         """Whether the cancellation that the first one feels is ours, and nobody else's beside it."""
-        if not self._interrupted or self._first is None:
+        if not self.interrupted or self._first is None:
             return False
         return self._first.uncancel() <= self._cancelled_before
+
+    def moved(self, task: asyncio.Task[Any] | None) -> None:
+        """The first runner goes on in that task; None: in none as yet."""
+        self._first = task
+        self._cancelled_before = task.cancelling() if task is not None else 0
 
     async def succeeds(self) -> bool:
         """The first has failed: it all hangs on the second."""
@@ -144,7 +181,6 @@ class _Late(Generic[T]):
 
     def result(self) -> T:
         assert self.task is not None
-        self.used = True
         return self.task.result()
 
     async def end(self) -> None:

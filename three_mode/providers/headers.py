@@ -8,6 +8,7 @@ from three_mode.providers.codec import Headers, LimitReading
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|us|µs|ns|h|m|s|d)")
 _UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+_FIRST = frozenset((b"x", b"X", b"a", b"A"))  # x-ratelimit-..., anthropic-ratelimit-...
 MOST = (
     24 * 3600.0
 )  # a server that asks for more than a day is not obeyed to the letter; deadlines clamp the rest
@@ -85,7 +86,8 @@ def limits(headers: Headers, now: float | None = None) -> LimitReading | None:
     """
     found: dict[str, str] = {}
     for key, value in headers:
-        if b"ratelimit-" in key:
+        # `in` would try a number first, by an exception, for each header of each reply.
+        if key[:1] in _FIRST and key.find(b"ratelimit-") >= 0:
             found[key.decode("latin-1").lower()] = value.decode("latin-1").strip()
     if not found:
         return None

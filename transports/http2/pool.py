@@ -63,6 +63,24 @@ class Pool:
         trace: Trace | None = None,
     ) -> Reply:
         """The whole response; the caller is woken once, when it is complete. `until` is a limit of it all, in the loop's time."""
+        exchange = self.send(request, timeouts=timeouts, max_bytes=max_bytes, until=until, trace=trace)
+        try:
+            content = await exchange.whole()
+        except BaseException:
+            exchange.cancel()
+            raise
+        return Reply(exchange.status, exchange.headers, content, exchange.http_version, exchange.trailers)
+
+    def send(
+        self,
+        request: Request,
+        *,
+        timeouts: Timeouts | None = None,
+        max_bytes: int = DEFAULT_MAX_BYTES,
+        until: float = NEVER,
+        trace: Trace | None = None,
+    ) -> Exchange:
+        """The first half of `fetch`: the second is `whole()` of what is returned, in whichever task, or `cancel()`."""
         exchange = self._exchange(request, timeouts, trace)
         exchange.whole_body = True
         exchange.max_bytes = max_bytes
@@ -70,12 +88,7 @@ class Pool:
             exchange.until = until
             exchange.source.timer.heed(until)
         exchange.source.submit(exchange)
-        try:
-            content = await exchange.whole()
-        except BaseException:
-            exchange.cancel()
-            raise
-        return Reply(exchange.status, exchange.headers, content, exchange.http_version, exchange.trailers)
+        return exchange
 
     async def warm(self, url: str, *, within: float | None = 10.0) -> None:
         """Opens a connection ahead of the first call."""

@@ -1,0 +1,108 @@
+"""What policies that have nothing to do add to a call: a connection with all of them beside one with none, in small blocks in turn.
+
+The difference is small beside what a shared machine does to either side from one second to the next, so the sides alternate every 256
+calls, and swap who goes first; each pair of blocks is a sample. The garbage collector runs too seldom for blocks of that size, and
+when it does it looks at what both sides left behind. So its time is taken out of the blocks, measured for each side over a long
+stretch of its own, and its difference added to every sample.
+"""
+
+import asyncio
+import gc
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from benchmarks._http2_server import Server
+from benchmarks._llm_subjects import AT_ONCE, connection
+from benchmarks.harness import Context
+from three_mode import LLMConnection, LLMRequest
+from three_mode.policies import (
+    Budget,
+    CacheOptions,
+    FallbackOptions,
+    HedgeOptions,
+    LimiterOptions,
+    Policies,
+    RetryOptions,
+    Route,
+)
+from three_mode.policies import Target as To
+
+NONE = Policies(retry=RetryOptions(attempts=1), breaker=None, limiter=None)
+ALL = Policies(
+    cache=CacheOptions(),
+    coalesce=True,
+    hedge=HedgeOptions(after=1e6),
+    limiter=LimiterOptions(),
+    fallback=FallbackOptions(targets=(To("openai", "gpt-4o-mini"),), first_content=1e9),
+    budgets=(Budget(limit=10**12),),
+    routes=(Route("smart", (To("openai", "gpt-4o"),)),),
+)
+BLOCK, STRETCH = 256, 10_240
+Ask = Callable[[], Awaitable[Any]]
+
+
+async def policies(server: Server, context: Context) -> list[float]:
+    """Microseconds of processor time of this process for each call, of which no two are the same."""
+    number = iter(range(10**9))
+
+    def asking(llm: LLMConnection) -> Ask:
+        return lambda: llm.chat_completion(
+            LLMRequest(model="gpt-4o", messages=[{"role": "user", "content": f"Hello {next(number)}"}])
+        )
+
+    async with connection(server, NONE) as bare, connection(server, ALL) as full:
+        sides = [asking(bare), asking(full)]
+        stretch = 1280 if context.quick else STRETCH
+        collected = [await _collecting(ask, stretch) for ask in sides]
+        pairs = [await _pair(sides, swapped=bool(i % 2)) for i in range(context.rounds(96))]
+    return [1e6 * (pair[1] - pair[0] + collected[1] - collected[0]) for pair in pairs]
+
+
+async def _pair(sides: list[Ask], *, swapped: bool) -> list[float]:
+    """Seconds a call of each side, without what the collector took."""
+    seconds = [0.0, 0.0]
+    for side in (1, 0) if swapped else (0, 1):
+        with _collector() as spent:
+            began = time.process_time()
+            await _calls(sides[side], BLOCK)
+            seconds[side] = (time.process_time() - began - sum(spent)) / BLOCK
+    return seconds
+
+
+async def _collecting(ask: Ask, count: int) -> float:
+    """Seconds a call that the collector takes where a program does nothing but such calls."""
+    await _calls(ask, BLOCK * 5)  # a cache that is full
+    gc.collect()
+    with _collector() as spent:
+        await _calls(ask, count)
+    return sum(spent) / count
+
+
+async def _calls(ask: Ask, count: int) -> None:
+    async def worker() -> None:
+        for _ in range(count // AT_ONCE):
+            await ask()
+
+    await asyncio.gather(*(worker() for _ in range(AT_ONCE)))
+
+
+@contextmanager
+def _collector() -> Iterator[list[float]]:
+    """The processor time of each of its runs."""
+    spent: list[float] = []
+    began = 0.0
+
+    def told(phase: str, _: dict[str, int]) -> None:
+        nonlocal began
+        if phase == "start":
+            began = time.process_time()
+        else:
+            spent.append(time.process_time() - began)
+
+    gc.callbacks.append(told)
+    try:
+        yield spent
+    finally:
+        gc.callbacks.remove(told)

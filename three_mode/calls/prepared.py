@@ -1,0 +1,71 @@
+"""A request as one target takes it, checked; and what is set aside of the budgets for it."""
+
+from decimal import Decimal
+
+import msgspec
+
+from three_mode.calls.accounts import Accounts
+from three_mode.calls.book import Book, OneCall
+from three_mode.messages import LLMRequest, Usage
+from three_mode.policies import Target
+from three_mode.policies.budget import ZERO
+from three_mode.providers.capabilities import capabilities
+from three_mode.providers.emulation import with_tools_in_prompt
+from three_mode.providers.validate import check
+
+PRICES_LAST = 10.0  # seconds
+UNSAID_OUTPUT = 4096  # what a call may answer where neither it nor the table says how much
+
+
+class Preparing:
+    """For the targets of one connection."""
+
+    def __init__(self, accounts: Accounts, book: Book) -> None:
+        self._accounts = accounts
+        self._book = book
+        # What calls may cost at most, by their size; prices may change with the minute.
+        self._most: dict[tuple[str, str, int, int], Decimal] = {}
+        self._forgotten_at = 0.0
+        self._most_tokens: dict[str, int | None] = {}
+
+    def request(self, one: OneCall, target: Target) -> tuple[LLMRequest, bool]:
+        """And whether its tools are emulated."""
+        request = one.request
+        profile = self._accounts.profile(target.provider)
+        if request.max_tokens is None:
+            most = self._max_tokens(target.provider)
+            if most is not None:
+                request = msgspec.structs.replace(request, max_tokens=most)
+        emulated = bool(request.tools) and not capabilities(target.model).tools
+        if emulated:
+            request = with_tools_in_prompt(request)
+        check(request, target.model, profile, one.policy.tokens)
+        return request, emulated
+
+    def _max_tokens(self, provider: str) -> int | None:
+        if provider not in self._most_tokens:
+            self._most_tokens[provider] = self._accounts.max_tokens(provider)
+        return self._most_tokens[provider]
+
+    def reserve(self, one: OneCall, request: LLMRequest, target: Target) -> Decimal:
+        ledger = self._book.ledger
+        if not ledger.has_budgets:
+            return ZERO
+        most_out = request.max_tokens or capabilities(target.model).max_output or UNSAID_OUTPUT
+        tokens = one.policy.tokens
+        if (
+            tokens > 31
+        ):  # an estimate is no finer than a sixteenth: so there are few sizes whose price must be worked out
+            grain = 1 << tokens.bit_length() - 5
+            tokens = (tokens + grain - 1) // grain * grain
+        if one.policy.began >= self._forgotten_at or len(self._most) > 1000:
+            self._most.clear()
+            self._forgotten_at = one.policy.began + PRICES_LAST
+        key = (target.provider, target.model, tokens, most_out)
+        most = self._most.get(key)
+        if most is None:
+            profile = self._accounts.profile(target.provider)
+            most = self._book.cost(target, Usage(tokens, most_out), profile)
+            if most is not None:
+                self._most[key] = most
+        return ledger.reserve(target.provider, target.model, one.label, most)
