@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from transports.bus import Message, Subscription
 
 _NEVER = math.inf
-TIMED = 64  # of so many messages an agent is timed with one
+TIMED = 256  # of so many messages an agent is timed with one
 
 
 def check_listener(spec: Spec) -> None:

@@ -230,7 +230,9 @@ class Bus:
         if trace:
             envelope = pack_envelope(PUBLISH, "", sender or self._carrier.id, 0, 0.0, trace, topic)
         flags, put = DATA, self._put
-        if type(payload) in _OPAQUE:
+        if type(payload) is Encoded and len(payload.raw) <= self._small:
+            body = payload.raw
+        elif type(payload) in _OPAQUE:
             (body, flags), put = self._body(payload), None
         else:
             try:
