@@ -15,7 +15,7 @@ from three_mode.agents.link import Link, group_numbers
 from three_mode.agents.receipts import AgentReceipt
 from three_mode.agents.refs import AgentGroup, AgentRef, Handler, RoleRef
 from three_mode.agents.roles import Roles
-from three_mode.agents.streams import Stream
+from three_mode.agents.streams import CREDIT, Stream
 from three_mode.errors import BadCall, BadResult, CallCycle, PeerLost, ThreeModeError
 from three_mode.handling import NOBODY, Call, current, time_for
 from transports.bus import BusError, Encoded
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from three_mode.agents.cell import Cell
 
 _AGAIN_AFTER = 0.01  # seconds until an idempotent call is made again
-_CREDIT = (
-    64  # parts of a stream on their way: asking for more of them, at every half, costs as much as a part
-)
 _DEEPEST = 900  # characters of a chain of callers: about 60 agents that wait for one another
 
 
@@ -132,7 +129,7 @@ class Voice:
             Encoded(payload),
             topic=topic,
             within=seconds,
-            credit=_CREDIT,
+            credit=CREDIT,
             trace=self.outgoing(call, to, topic),
             sender=self.name,
         )
