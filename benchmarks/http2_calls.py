@@ -48,7 +48,7 @@ async def measure(
                 return await drive(call, calls)
 
             ready[name] = sample
-        return await alternate_async(ready, rounds=context.rounds(6))
+        return await alternate_async(ready, rounds=context.rounds(5))
 
 
 async def ours(stack: AsyncExitStack, url: str, server: Server | None) -> Call:

@@ -43,7 +43,7 @@ async def streams(server: Server, context: Context) -> dict[str, list[float]]:
             subjects["openai SDK"] = theirs
         count = AT_ONCE * (2 if context.quick else 4)
         rounds = {name: _round(work, count) for name, work in subjects.items()}
-        return await alternate_async(rounds, rounds=context.rounds(8))
+        return await alternate_async(rounds, rounds=context.rounds(5))
 
 
 def _round(work: Any, count: int) -> Any:
