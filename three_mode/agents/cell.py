@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from three_mode.agents.requests import Incoming
     from three_mode.agents.verbs import Voice
 
+# What a result that cannot travel raises.
+_UNANSWERABLE = (ThreeModeError, TypeError, ValueError, OverflowError, RecursionError)
 _BATCH = 64  # messages of one mailbox begun before the loop gets a turn
 
 
@@ -244,7 +246,7 @@ class Cell:
         if failure is None:
             try:
                 request.answer(result)
-            except Exception as error:  # noqa: BLE001  # a result that cannot travel belongs to its caller
+            except _UNANSWERABLE as error:
                 self._unanswered(run.spec, request, result, error)
         elif run.cancelled and isinstance(failure, asyncio.CancelledError):
             request.abandoned()  # nobody waits for an answer, but the books are closed
@@ -292,10 +294,8 @@ class Cell:
 
     # outcomes ---------------------------------------------------------------------------------------------------------
     def _unanswered(self, spec: Spec, request: "Incoming", result: Any, error: Exception) -> None:
-        if isinstance(error, TypeError | ValueError | OverflowError | RecursionError):
-            error = faults.of_result(result, error, self.name, spec.name)
         if not isinstance(error, ThreeModeError):
-            raise error
+            error = faults.of_result(result, error, self.name, spec.name)
         self.note(error)
         request.refuse(error)
 

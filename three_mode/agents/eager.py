@@ -19,7 +19,7 @@ from typing import Any
 
 Finished = Callable[[Any, BaseException | None], None]
 Work = Coroutine[Any, Any, Any] | Generator[Any, Any, Any]
-_ALL = object()  # what a row of coroutines ends with when none is left
+_ALL = object()  # in place of what is waited for: all that was given has ended
 
 
 class _Slot:

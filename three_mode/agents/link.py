@@ -36,7 +36,8 @@ class Link:
     def _changed(self, change: Any) -> None:
         if isinstance(change, NamesChanged):
             for name in change.removed:
-                self._gone[name] = change.member
+                if not name.startswith("any:"):  # the name of a role is nobody who may come back
+                    self._gone[name] = change.member
             for name in change.added:
                 self._gone.pop(name, None)
             while len(self._gone) > _REMEMBERED:
@@ -47,7 +48,7 @@ class Link:
     def error(self, error: BusError, agent: str, handler: str) -> ThreeModeError:
         """The error for a caller here. An agent that was on the bus and is not now is lost, not unknown: it may come back."""
         ours = faults.from_bus(error, agent, handler)
-        if isinstance(error, NoSuchName) and agent in self._gone and not agent.startswith("any:"):
+        if isinstance(error, NoSuchName) and agent in self._gone:
             return PeerLost(
                 f"{agent} is not there just now: it was stopped, or its process ended",
                 hint="it may be restarting; try again", agent=agent, handler=handler,

@@ -44,8 +44,7 @@ class Exchange:
         """The whole body. One that is too long is read on for a while and thrown away, so that a client that still
         sends hears why it was refused instead of finding its connection reset."""
         declared = self._headers.get(b"content-length", b"")
-        # Most are too short for any number above what is thrown away.
-        if len(declared) > 6 and declared.isdigit() and int(declared) > limit + MOST_THROWN_AWAY:
+        if declared.isdigit() and int(declared) > limit + MOST_THROWN_AWAY:
             raise Refused(too_large(limit))
         pieces: list[bytes] = []
         size = 0
