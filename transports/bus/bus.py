@@ -406,24 +406,17 @@ class Bus:
         sender: str = "",
     ) -> Asked:
         """The same for whoever awaits its future in a coroutine of their own: each level of coroutines costs every call."""
-        member = self._carrier.directory.names.get(to)
-        put = self._sending.ways.get(member) if member is not None else None
-        if put is None or member is None or type(payload) is not Encoded or len(payload.raw) > self._small:
-            return self._asked_at_length(to, payload, topic, within, trace, sender)
-        calls, deadline = self._calls, monotonic() + within
+        member, calls = self._member(to), self._calls
         asked = Asked(calls, calls.next_id(), to, member, self._loop.create_future())
+        put = self._sending.ways.get(member)
+        if put is None or type(payload) is not Encoded or len(payload.raw) > self._small:
+            self._ask(asked, ASK, payload, within, topic, trace, sender, 0)
+            return asked
+        deadline = monotonic() + within
         envelope = pack_envelope(ASK, to, sender, asked.id, deadline, trace, topic, 0)
         if not put(b"", envelope, payload.raw, DATA):
             self._sending.send(member, envelope, payload.raw, DATA)
         calls.add(asked, deadline)
-        return asked
-
-    def _asked_at_length(
-        self, to: str, payload: Any, topic: str, within: float, trace: str, sender: str
-    ) -> Asked:
-        member = self._member(to)
-        asked = Asked(self._calls, self._calls.next_id(), to, member, self._loop.create_future())
-        self._ask(asked, ASK, payload, within, topic, trace, sender, 0)
         return asked
 
     def stream(

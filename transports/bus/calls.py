@@ -128,10 +128,7 @@ class Calls:
             return
         del self._pending[envelope.id]
         self._deadlines.discard(outcome.id, outcome.tick)
-        try:
-            outcome.done(_error(message.body, outcome.to) if kind == ERROR else message)
-        except Exception as error:  # noqa: BLE001
-            self._failed(f"on_done of a call to {outcome.to!r}", error)
+        self._finish(outcome, _error(message.body, outcome.to) if kind == ERROR else message)
 
     def _finish(self, outcome: Outcome, result: "Message | BusError") -> None:
         try:
