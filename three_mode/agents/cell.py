@@ -241,7 +241,7 @@ class Cell:
             elif self.state is STOPPING:
                 self.home.look_for_end(self)
         if run.started:
-            self.time(run.started)
+            self.add_time(time.perf_counter() - run.started)
         request = run.request
         if failure is None:
             try:
@@ -314,10 +314,10 @@ class Cell:
         self.note(error)
         self.home.handler_failed(self, spec, error)
 
-    def time(self, since: float) -> None:
+    def add_time(self, seconds: float) -> None:
         if self.latency is None:
             self.latency = Histogram()
-        self.latency.add(time.perf_counter() - since)
+        self.latency.add(seconds)
 
     def _wrong_verb(self, spec: Spec, request: "Incoming") -> BadCall:
         verb = "stream" if spec.streams else "ask or tell"

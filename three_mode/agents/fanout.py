@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from contextvars import Context
 from functools import partial
-from itertools import repeat
+from itertools import islice, repeat
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _NEVER = math.inf
 TIMED = 256  # of so many messages an agent is timed with one
+_TOLD = 1024  # times that are kept before they are told to their agents: a cell that is in no cache costs more than its handler
 
 
 def check_listener(spec: Spec) -> None:
@@ -128,43 +129,44 @@ class Fanout:
         first, last = share(
             self.count, len(order), self.spec.plain
         )  # to start coroutines in parts costs more
+        # One iterator for all parts: to cut the tuples would touch each cell, and most are in no cache.
+        left = iter(agents)
         if first:
-            self._each(order[:first], agents[:first], value, context)
+            self._each(order, left, first, value, context)
         if first < last:
-            self._timed(order[first:last], agents[first:last], value, context)
+            self._timed(order, left, last - first, value, context)
         if last < len(order):
-            self._each(order[last:], agents[last:], value, context)
+            self._each(order, left, len(order) - last, value, context)
 
     def _each(
-        self, order: "tuple[Cell, ...]", agents: "tuple[Agent, ...]", value: Any, context: Context
+        self, order: "tuple[Cell, ...]", left: "Iterator[Agent]", count: int, value: Any, context: Context
     ) -> None:
+        """The next `count` agents of `left`, which goes over those of `order`."""
         if not self.spec.plain:
-            self._start_all(order, agents, value, context)
+            self._start_all(order, left, count, value, context)
         elif context is self.home.context:
-            self._call_all(order, agents, value)
+            self._call_all(order, left, count, value)
         else:
-            context.run(self._call_all, order, agents, value)
+            context.run(self._call_all, order, left, count, value)
 
     def _context(self, trace: str) -> Context:
         context = self.home.context.copy()
         context.run(current.set, Call(trace=trace.partition("|")[0]))
         return context
 
-    def _call_all(self, order: "tuple[Cell, ...]", agents: "tuple[Agent, ...]", value: Any) -> None:
-        function, left = self.spec.function, iter(agents)
+    def _call_all(self, order: "tuple[Cell, ...]", left: "Iterator[Agent]", count: int, value: Any) -> None:
+        function, some = self.spec.function, islice(left, count)
         while True:
             try:
-                for agent in left:
+                for agent in some:
                     function(agent, value)
                 return
             except BaseException as error:  # noqa: BLE001  # it harms no other: the loop goes on behind it
                 self._at(order, left).failed_in_fanout(self.spec, error)
 
     def _start_all(
-        self, order: "tuple[Cell, ...]", agents: "tuple[Agent, ...]", value: Any, context: Context
+        self, order: "tuple[Cell, ...]", left: "Iterator[Agent]", count: int, value: Any, context: Context
     ) -> None:
-        left = iter(agents)
-
         def suspended(task: "asyncio.Task[None]", own: Context) -> "Finished":
             cell = self._at(order, left)
             cell.turn += 1
@@ -177,7 +179,8 @@ class Fanout:
         def failed(error: BaseException) -> None:
             self._at(order, left).failed_in_fanout(self.spec, error)
 
-        self.home.starter.start_each(map(self.spec.function, left, repeat(value)), context, suspended, failed)
+        works = map(self.spec.function, islice(left, count), repeat(value))
+        self.home.starter.start_each(works, context, suspended, failed)
 
     @staticmethod
     def _at(order: "tuple[Cell, ...]", left: "Iterator[Agent]") -> "Cell":
@@ -185,12 +188,15 @@ class Fanout:
         return order[len(order) - left.__length_hint__() - 1]  # type: ignore[attr-defined]
 
     def _timed(
-        self, order: "tuple[Cell, ...]", agents: "tuple[Agent, ...]", value: Any, context: Context
+        self, order: "tuple[Cell, ...]", left: "Iterator[Agent]", count: int, value: Any, context: Context
     ) -> None:
-        for cell, agent in zip(order, agents, strict=True):
+        took = self.home.took
+        for _ in range(count):
             started = time.perf_counter()
-            self._each((cell,), (agent,), value, context)
-            cell.time(started)
+            self._each(order, left, 1, value, context)
+            took.append((self._at(order, left), time.perf_counter() - started))
+        if len(took) >= _TOLD:
+            self.home.loop.call_soon(self.home.tell_times)
 
     def _one_by_one(self, value: Any, message: "Message") -> None:
         """What is recorded or traced goes the way of all messages."""

@@ -40,6 +40,8 @@ class Population:
         self.roles: dict[str, list[Cell]] = {}
         # The lists of `roles`, by the whole name that a caller uses; `roles` never lets go of a list.
         self._by_address: dict[str, list[Cell]] = {}
+        self.took: list[tuple[Cell, float]] = []
+        """Seconds of handlers of broadcasts that their cells are still to be told."""
         self._tell_supervisor = tell_supervisor
         self.seed = 0
         self.tape: Tape | None = None
@@ -141,6 +143,12 @@ class Population:
                 cell.agent.missed(event)
             except Exception as error:  # noqa: BLE001  # an agent's own hook
                 cell.failed_in_fanout(fanout.spec, error)
+
+    def tell_times(self) -> None:
+        """Before anybody looks at them, and now and then."""
+        for cell, seconds in self.took:
+            cell.add_time(seconds)
+        self.took.clear()
 
     def listening(self, topic: str) -> int:
         """How many agents here hear a topic."""

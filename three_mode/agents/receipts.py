@@ -38,13 +38,11 @@ class Seen(msgspec.Struct, frozen=True):
         return not (self.lagging or self.lost or self.dead)
 
 
-class AgentReceipt:
+class AgentReceipt(msgspec.Struct, eq=False, gc=False):
     """Of one broadcast. Awaiting it waits until it is in the ring; `settled` asks who has seen it."""
 
-    __slots__ = ("_link", "_receipt")
-
-    def __init__(self, receipt: Receipt, link: "Link") -> None:
-        self._receipt, self._link = receipt, link
+    _receipt: Receipt
+    _link: "Link"
 
     def __await__(self) -> Generator[Any, None, "AgentReceipt"]:
         try:

@@ -46,8 +46,9 @@ async def spawn(order: SpawnOrder, population: Population) -> dict[str, ThreeMod
     """Makes the agents of an order and opens them to messages. Returns those that failed, with their errors."""
     kind = checked(order.target)
     specs, failed, made = specs_of(kind), {}, []
-    for place, number in enumerate(order.numbers):
-        cell = Cell(f"{order.group}/{number}", order.group, specs, population)
+    # All cells first: the agents then lie side by side in memory, and a broadcast touches each of them.
+    cells = [Cell(f"{order.group}/{number}", order.group, specs, population) for number in order.numbers]
+    for place, cell in enumerate(cells):
         cell.options = order
         try:
             cell.agent = make(kind, cell, order)

@@ -140,11 +140,12 @@ class Voice:
             payload = Encoded(encode(item))
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise BadCall(f"what is broadcast on {topic} cannot be sent: {error}", argument="item") from None
+        link = self.link
+        trace = current.get().trace if link.tracer is None else self._trace(topic, "")
         try:
-            receipt = self.link.bus.publish(topic, payload, trace=self._trace(topic, ""), sender=self.name)
+            return AgentReceipt(link.bus.publish(topic, payload, trace=trace, sender=self.name), link)
         except BusError as error:
-            raise self.link.error(error, topic, "broadcast") from None
-        return AgentReceipt(receipt, self.link)
+            raise link.error(error, topic, "broadcast") from None
 
     async def gather(
         self, names: Sequence[str], handler: Handler, given: tuple[Any, ...], named: dict[str, Any],

@@ -84,6 +84,7 @@ class HostService:
 
     async def _on_report(self, raw: bytes) -> list[Any]:
         label = self._population.label
+        self._population.tell_times()
         agents = [agent_report(cell, label) for cell in self._population.cells.values()]
         return [host_report(self._population, self._meter, self._lag()), agents]
 
