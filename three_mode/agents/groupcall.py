@@ -63,16 +63,16 @@ async def gather(link: "Link", names: Sequence[str], plan: Plan, quorum: int | N
 
 def _by_host(link: "Link", names: Sequence[str], plan: Plan, tally: Tally) -> dict[str, list[str]]:
     """Host's name -> its agents among `names`; who is nowhere has failed."""
-    bus = link.bus
-    hosts = {member: name for name, member in bus.names().items() if name.startswith("host:")}
+    owners, hosts = link.bus.names(), link.hosts
     found: dict[str, list[str]] = {}
     for name in names:
-        member = bus.locate(name)
-        host = hosts.get(member) if member else None
+        host = hosts.get(owners.get(name, ""))
         if host is None:
             tally.fail(name, link.error(NoSuchName(name), name, plan.handler))
+        elif host in found:
+            found[host].append(name)
         else:
-            found.setdefault(host, []).append(name)
+            found[host] = [name]
     return found
 
 
@@ -100,13 +100,14 @@ async def _ask_host(link: "Link", host: str, names: list[str], plan: Plan, tally
 
 
 def _take(raw: bytes, names: list[str], plan: Plan, tally: Tally) -> None:
+    answer, decode = tally.answer, plan.decode
     for place, good, content in decode_part(raw):
         name = names[place]
         if not good:
             tally.fail(name, decode_error(_decode_error_data(content)))
             continue
         try:
-            tally.answer(name, plan.decode(content))
+            answer(name, decode(content))
         except msgspec.MsgspecError as error:
             wrong = f"{name}.{plan.handler} answered something else than its hint says: {error}"
             tally.fail(name, BadResult(wrong, agent=name, handler=plan.handler))

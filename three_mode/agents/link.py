@@ -1,11 +1,12 @@
 """What one process shares for talking over one bus: the bus, who is known to have gone, the roles, the dead letters."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from three_mode.agents import faults
 from three_mode.agents.letters import DeadLetters
+from three_mode.agents.orders import HOST
 from three_mode.agents.roles import Roles
 from three_mode.errors import ModeUnavailable, NoSuchAgent, PeerLost, ThreeModeError
 from three_mode.handling import DEFAULT_WITHIN
@@ -25,9 +26,12 @@ class Link:
         self.tracer: Tracer | None = None
         self.blame: Callable[[str], str] = lambda _: ""
         """Member -> what is known to hold it up: put into the errors of calls that were too late."""
+        self.hosts: dict[str, str] = {}
+        """Member -> the name of the host that it is."""
         self._gone: dict[str, str] = {}
         self._llm: Any = None
         self.roles.appeared(bus.names())
+        self._hosts_appeared(bus.names())
         self._watch = bus.watch(self._changed)
 
     def close(self) -> None:
@@ -38,12 +42,18 @@ class Link:
             for name in change.removed:
                 if not name.startswith("any:"):  # the name of a role is nobody who may come back
                     self._gone[name] = change.member
+                if name.startswith(HOST):
+                    self.hosts.pop(change.member, None)
             for name in change.added:
                 self._gone.pop(name, None)
+            self._hosts_appeared(dict.fromkeys(change.added, change.member))
             while len(self._gone) > _REMEMBERED:
                 del self._gone[next(iter(self._gone))]
             self.roles.disappeared(change.removed)
             self.roles.appeared(change.added)
+
+    def _hosts_appeared(self, names: Mapping[str, str]) -> None:
+        self.hosts.update((member, name) for name, member in names.items() if name.startswith(HOST))
 
     def error(self, error: BusError, agent: str, handler: str) -> ThreeModeError:
         """The error for a caller here. An agent that was on the bus and is not now is lost, not unknown: it may come back."""

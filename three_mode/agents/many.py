@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from three_mode.agents.requests import Arguments, Parts
 
 _decode_order = decoder_for(GatherOrder)
+_as_it_is = msgspec.Raw
 _PART_BYTES = 24 * 1024  # answers go back in parts of about this size
 
 
@@ -37,7 +38,7 @@ class Many:
             request.trace,
             request.deadline,
         )
-        self._ready: list[tuple[int, bool, msgspec.Raw]] = []
+        self._ready: list[tuple[int, bool, bytes]] = []
         self._size, self._left = 0, len(order.names)
         self._cancel: dict[int, Callable[[str], None]] = {}
         self._flushing: asyncio.Task[None] | None = None
@@ -49,7 +50,7 @@ class Many:
         self._flush()
 
     def _ask(self, place: int, name: str, handler: str) -> None:
-        one = OneOfMany(self, place)
+        one = OneOfMany(self, place, self.deadline, self.trace)
         cell = self._home.cells.get(name)
         spec = cell.specs.get(handler) if cell is not None else None
         if cell is None or spec is None:
@@ -60,7 +61,7 @@ class Many:
     def answered(self, place: int, good: bool, content: bytes) -> None:
         self._cancel.pop(place, None)
         self._left -= 1
-        self._ready.append((place, good, msgspec.Raw(content)))
+        self._ready.append((place, good, content))
         self._size += len(content)
         if self._started:
             self._flush()
@@ -85,7 +86,7 @@ class Many:
             return
         while self._ready:
             count, size = self._portion()
-            if not self._out.try_send(Encoded(encode(self._ready[:count]))):
+            if not self._out.try_send(self._part(count)):
                 self._flushing = self._home.loop.create_task(self._drain())
                 return
             self._sent(count, size)
@@ -94,12 +95,17 @@ class Many:
 
     def _portion(self) -> tuple[int, int]:
         """How many of the answers that are ready go into one part, and their size."""
+        if self._size < _PART_BYTES:
+            return len(self._ready), self._size
         size = count = 0
         for _, _, content in self._ready:
-            size, count = size + len(bytes(content)), count + 1
+            size, count = size + len(content), count + 1
             if size >= _PART_BYTES:
                 break
         return count, size
+
+    def _part(self, count: int) -> Encoded:
+        return Encoded(encode([(place, good, _as_it_is(raw)) for place, good, raw in self._ready[:count]]))
 
     def _sent(self, count: int, size: int) -> None:
         del self._ready[:count]
@@ -110,7 +116,7 @@ class Many:
             await asyncio.sleep(0)
             while self._ready:
                 count, size = self._portion()
-                part = Encoded(encode(self._ready[:count]))
+                part = self._part(count)
                 self._sent(count, size)
                 await self._out.send(part)
             if not self._left:
@@ -121,52 +127,44 @@ class Many:
             self._flushing = None
 
 
-class OneOfMany:
+class OneOfMany(msgspec.Struct, eq=False):
     """What one of them is handed."""
 
-    __slots__ = ("_many", "_place", "answered")
-    streams = False
-    tells = False
-
-    def __init__(self, many: Many, place: int) -> None:
-        self._many, self._place = many, place
-        self.answered = False
-
-    @property
-    def trace(self) -> str:
-        return self._many.trace
-
-    @property
-    def deadline(self) -> float:
-        return self._many.deadline
+    many: Many
+    place: int
+    deadline: float
+    trace: str
+    answered: bool = False
+    streams: ClassVar[bool] = False
+    tells: ClassVar[bool] = False
 
     @property
     def sender(self) -> str:
-        return self._many.sender
+        return self.many.sender
 
     @property
     def raw(self) -> bytes:
-        return self._many.call
+        return self.many.call
 
     def arguments(self, agent: str, spec: Spec) -> "Arguments":
-        return spec.schema.decode_call(agent, spec.name, self._many.call)
+        return spec.schema.decode_call(agent, spec.name, self.many.call)
 
     def answer(self, result: Any) -> None:
         if not self.answered:
             content = encode(result)
             self.answered = True
-            self._many.answered(self._place, True, content)
+            self.many.answered(self.place, True, content)
 
     def refuse(self, error: ThreeModeError) -> None:
         if not self.answered:
             self.answered = True
-            self._many.answered(self._place, False, encode(encode_error(error)))
+            self.many.answered(self.place, False, encode(encode_error(error)))
 
     def abandoned(self) -> None:
         self.answered = True
 
     def on_cancel(self, callback: Callable[[str], None]) -> None:
-        self._many.wants_cancel(self._place, callback)
+        self.many.wants_cancel(self.place, callback)
 
     def open_parts(self) -> "Parts":
         raise TypeError("a call to many gives one answer each")

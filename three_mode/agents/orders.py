@@ -7,11 +7,12 @@ import msgspec
 from three_mode.agents.importing import ClassPath
 
 ORCHESTRATOR = "orchestrator"  # the name that an orchestrator registers
+HOST = "host:"  # how the names of hosts begin
 
 
 def host_name(label: str) -> str:
     """The name under which a host takes orders."""
-    return f"host:{label}"
+    return f"{HOST}{label}"
 
 
 def role_name(role: str, label: str) -> str:

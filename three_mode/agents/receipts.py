@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from three_mode.agents.codec import decoder_for, encode
-from three_mode.agents.orders import ORCHESTRATOR, HostSettled, SettledOrder
+from three_mode.agents.orders import HOST, ORCHESTRATOR, HostSettled, SettledOrder
 from transports.bus import BusError, Encoded, Receipt, Settled
 
 if TYPE_CHECKING:
@@ -55,8 +55,7 @@ class AgentReceipt(msgspec.Struct, eq=False, gc=False):
         """Waits until every agent that listens saw it, or will not, at most `within` seconds. Never raises for time."""
         ends = time.monotonic() + within
         told: Settled = await self._receipt.settled(within)
-        bus = self._link.bus
-        hosts = {member: name for name, member in bus.names().items() if name.startswith("host:")}
+        hosts = dict(self._link.hosts)
         behind = {*told.lagging_members, *told.lost_members}
         asked = [member for member in hosts if member not in behind]
         answers = await asyncio.gather(*(self._ask(hosts[member], ends) for member in asked))
@@ -71,7 +70,7 @@ class AgentReceipt(msgspec.Struct, eq=False, gc=False):
         silent = sum(known.get(member, 0) for member, one in zip(asked, answers, strict=True) if one is None)
 
         def name(member: str) -> str:
-            return hosts.get(member, member).removeprefix("host:")
+            return hosts.get(member, member).removeprefix(HOST)
 
         return Seen(
             seen=agents - late - lost,
@@ -79,7 +78,7 @@ class AgentReceipt(msgspec.Struct, eq=False, gc=False):
             lost=lost + sum(known.get(member, 0) for member in told.lost_members),
             dead=sum(known.get(member, 0) for member in told.dead_members),
             lagging_hosts=tuple(
-                sorted({*map(name, told.lagging_members), *(one.removeprefix("host:") for one in late_hosts)})
+                sorted({*map(name, told.lagging_members), *(one.removeprefix(HOST) for one in late_hosts)})
             ),
             lost_hosts=tuple(map(name, told.lost_members)),
             dead_hosts=tuple(map(name, told.dead_members)),
