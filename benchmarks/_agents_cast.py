@@ -138,3 +138,8 @@ async def bare_bus(processes: int, handlers: int) -> AsyncIterator[Bus]:
             process.stdin.close()
         await asyncio.gather(*(process.wait() for process in started))
         await bus.leave()
+
+
+def pids_beside(bus: Bus) -> list[int]:
+    """The other processes on a bus."""
+    return [member.pid for member in bus.members().values() if member.id != bus.id]

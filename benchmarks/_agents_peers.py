@@ -12,6 +12,8 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.harness import cores
+
 HAS_RAY = importlib.util.find_spec("ray") is not None
 HAS_AUTOGEN = importlib.util.find_spec("autogen_core") is not None
 
@@ -20,6 +22,9 @@ _AFTERWARDS = 0.1  # seconds; for so long after its calls Ray's processes still 
 
 
 class EchoActor:
+    def sit(self, core: int) -> None:
+        cores.seat(core)
+
     def echo(self, text: str) -> str:
         return text
 
@@ -45,10 +50,10 @@ def spawn_ray(ray: Any, count: int) -> tuple[float, list[Any]]:
 
 
 @asynccontextmanager
-async def ray_asker(calls: int) -> AsyncIterator[Callable[[], Awaitable[float]]]:
+async def ray_asker(calls: int, before: int) -> AsyncIterator[Callable[[], Awaitable[float]]]:
     """Samples of asking a Ray actor, one call after another, from a process of its own: its threads stay out of ours."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "benchmarks._agents_peers", str(calls), stdin=PIPE, stdout=PIPE
+        sys.executable, "-m", "benchmarks._agents_peers", str(calls), str(before), stdin=PIPE, stdout=PIPE
     )
     assert process.stdin is not None
     assert process.stdout is not None
@@ -68,13 +73,17 @@ async def ray_asker(calls: int) -> AsyncIterator[Callable[[], Awaitable[float]]]
         await process.wait()
 
 
-def ask_ray(calls: int) -> None:
+def ask_ray(calls: int, before: int) -> None:
     """The other process: a line of input, a round of calls, a line with the seconds of one."""
     said = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # whatever Ray prints is no figure
     with ray_runtime() as ray:
         _, (actor,) = spawn_ray(ray, 1)
+        cores.seat(0)
+        ray.get(actor.sit.remote(1))
         for _ in sys.stdin:
+            for _ in range(before):
+                ray.get(actor.echo.remote("hello"))
             started = time.perf_counter()
             for _ in range(calls):
                 ray.get(actor.echo.remote("hello"))
@@ -124,4 +133,4 @@ async def autogen_runtime(count: int) -> tuple[Any, Any]:
 
 
 if __name__ == "__main__":
-    ask_ray(int(sys.argv[1]))
+    ask_ray(*map(int, sys.argv[1:3]))

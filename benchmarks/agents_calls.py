@@ -9,14 +9,15 @@ from typing import Any
 
 import uvloop
 
-from benchmarks._agents_cast import ITEM, Eager, Finish, Plain, bare_bus
+from benchmarks._agents_cast import ITEM, Eager, Finish, Plain, bare_bus, pids_beside
 from benchmarks._agents_peers import HAS_AUTOGEN, HAS_RAY, autogen_runtime, ray_asker
-from benchmarks.harness import Benchmark, Context, Missing, Row, Target, alternate_async
+from benchmarks.harness import Benchmark, Context, Missing, Row, Target, alternate_async, cores
 from three_mode import Orchestrator
 
 AGENTS = 512
 BROADCASTS = 20  # of one sample
-CALLS = 50  # of one sample: short ones in many turns, because a machine may change its pace within a second
+CALLS = 200  # of one sample: short ones in many turns, because a machine may change its pace within a second
+FIRST_CALLS = 50  # of each turn, of each subject, not counted
 ASK = "ask one agent in another process, and its answer"
 CAST = f"broadcast to {AGENTS} in 2 processes, until all handlers have run"
 GATHER = f"gather from {AGENTS} in 2 processes"
@@ -29,8 +30,12 @@ US, PLAIN, EAGER, BUS = (
 RAY, ONE_PROCESS = "Ray", "AutoGen core (one process)"
 
 
-def timed(work: Callable[[], Awaitable[Any]], calls: int) -> Callable[[], Awaitable[float]]:
+def timed(work: Callable[[], Awaitable[Any]], calls: int, before: int = 0) -> Callable[[], Awaitable[float]]:
+    """A sample of so many calls, with some `before` them that are not counted: after its turn a subject's caches are others'."""
+
     async def sample() -> float:
+        for _ in range(before):
+            await work()
         started = time.perf_counter()
         for _ in range(calls):
             await work()
@@ -65,19 +70,25 @@ async def measure(context: Context) -> list[Row]:
         plain = await first.spawn(Plain, AGENTS, name="plain")
         await second.spawn(Eager, AGENTS, name="eager")
         context.progress("asking")
+        others = {bus: pids_beside(bus) for bus in (bare, first.bus, second.bus)}
+        for pid in (*others[bare], *others[first.bus]):
+            cores.seat(1, pid)
         async with AsyncExitStack() as peers:
+            peers.enter_context(cores.this_thread_on(0))
             askers = {
-                US: timed(lambda: plain[7].ask(Plain.echo, "hello"), CALLS),
-                BUS: timed(lambda: bare.ask("echo-0", "hello"), CALLS),
+                US: timed(lambda: plain[7].ask(Plain.echo, "hello"), CALLS, FIRST_CALLS),
+                BUS: timed(lambda: bare.ask("echo-0", "hello"), CALLS, FIRST_CALLS),
             }
             if HAS_RAY:
-                askers[RAY] = await peers.enter_async_context(ray_asker(CALLS))
-            asks = await alternate_async(askers, context.rounds(160), warm_up=4)
+                askers[RAY] = await peers.enter_async_context(ray_asker(CALLS, FIRST_CALLS))
+            asks = await alternate_async(askers, context.rounds(50), warm_up=3)
         rows += [
             Row(case=ASK, subject=name, unit="us", samples=[1e6 * s for s in took])
             for name, took in asks.items()
         ]
         context.progress("broadcasting")
+        for pids in others.values():
+            cores.spread(pids)
         subjects = {
             PLAIN: until_all_ran(lambda: first.broadcast("news.eu", ITEM), on_plain),
             EAGER: until_all_ran(lambda: second.broadcast("news.eu", ITEM), on_eager),
@@ -129,6 +140,8 @@ BENCHMARK = Benchmark(
     notes=(
         "A broadcast is over when the last handler of the last process has run; it says so through a pipe, on which the publisher blocks. "
         "AutoGen core has one process and sends no bytes; its publisher waits until all 512 handlers have run. "
+        f"Asks are counted in turns of {CALLS} behind {FIRST_CALLS} that are not, for each subject alike; the main thread of whoever asks is on one core and of "
+        "whoever answers on another (Ray's other threads are where they like). A broadcast's two processes have a core each. "
         "Ray's actor is asked in turn with the others, by a process of its own, and ends before the broadcasts, whose cores it would take."
     ),
 )

@@ -8,9 +8,18 @@ from importlib.util import find_spec
 import msgspec
 import uvloop
 
-from benchmarks._agents_cast import bare_bus
+from benchmarks._agents_cast import bare_bus, pids_beside
 from benchmarks._modes_cast import Echo
-from benchmarks.harness import Benchmark, Context, Missing, Row, Target, alternate_async, timed_async
+from benchmarks.harness import (
+    Benchmark,
+    Context,
+    Missing,
+    Row,
+    Target,
+    alternate_async,
+    cores,
+    timed_async,
+)
 from three_mode import CommunicationMode, LLMConnection, LLMRequest, Orchestrator
 
 ASK = "a request to an agent in another process, and its answer"
@@ -38,6 +47,10 @@ async def asks(context: Context) -> AsyncIterator[Row]:
             return (await bare.ask("echo-0", plain)).payload
 
         context.progress("asking")
+        for bus in (bare, orc.bus):
+            for pid in pids_beside(bus):
+                cores.seat(1, pid)
+        stack.enter_context(cores.this_thread_on(0))
         taken = await alternate_async(
             {
                 US: timed_async(lambda: llm.chat_completion(request), CALLS),
@@ -116,7 +129,7 @@ BENCHMARK = Benchmark(
         Target(case=FIRST, subject=US, at_most=0.3),
         Target(case=TOKEN, subject=US, at_most=20.0),
     ],
-    notes="The bus's own ask carries the same request as plain data, to a plain callback that sends it back. The model is the small one "
+    notes="The bus's own ask carries the same request as plain data, to a plain callback that sends it back; who asks and who answers have a core each. The model is the small one "
     "that comes along, once in this process and once in one of its own, asked in turn for the same answer; what the bus adds is the "
     "difference within a round. It can be below zero: in this process the model's engine and the reader of its answer share an interpreter.",
 )
