@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from three_mode.agents import groupcall
-from three_mode.agents.codec import Decode, decode_any, encode
+from three_mode.agents.codec import UNENCODABLE, Decode, decode_any, encode
 from three_mode.agents.declare import Spec, spec_of
 from three_mode.agents.gathering import Gathered
 from three_mode.agents.link import Link, group_numbers
@@ -72,11 +72,12 @@ class Voice:
         self, to: str, handler: Handler, given: tuple[Any, ...], named: dict[str, Any], within: float | None
     ) -> Any:
         topic, payload, decode, spec = target(to, handler, given, named)
-        link, call = self.link, current.get()
-        seconds = time_for(within, call, link.default_within)
-        if call is NOBODY and self.cell is None and link.tracer is None:
-            trace = ""
+        link, call, trace = self.link, current.get(), ""
+        if call is NOBODY and within is None:
+            seconds = link.default_within
         else:
+            seconds = time_for(within, call, link.default_within)
+        if call is not NOBODY or self.cell is not None or link.tracer is not None:
             trace = self.outgoing(call, to, topic)
         ends = time.monotonic() + seconds if spec is not None and spec.idempotent else 0.0
         while True:
@@ -203,7 +204,13 @@ def target(
     """The handler's name, the encoded call, and how to read what comes back."""
     if not isinstance(handler, str):
         spec = spec_of(handler)
-        return spec.name, spec.schema.encode_call(to, spec.name, given, named), spec.schema.result, spec
+        name, schema = spec.name, spec.schema
+        if not named and schema.least <= len(given) <= schema.most:
+            try:
+                return name, encode(given), schema.result, spec
+            except UNENCODABLE:
+                pass  # what is wrong with it is said below
+        return name, schema.encode_call(to, name, given, named), schema.result, spec
     if given and named:
         raise BadCall(
             f"{to}.{handler}: arguments by order and by name together need the handler itself, not its name",

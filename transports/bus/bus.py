@@ -92,6 +92,7 @@ class Bus:
         self.gaps_told = 0
         self.why = ""
         self._carrier: Carrier
+        self._owners: Mapping[str, str] = {}  # the directory's names, for as long as this is a member
         # The short way of small messages; it says 0 where the long way must be gone.
         self._put: Publish | None = None
         self._calls = Calls(options.pending_calls, self._tell, self.failed)
@@ -106,6 +107,7 @@ class Bus:
         self._serving = Serving(self._answer, self.failed)
         await self._carrier.start()
         self._sending.joined(self._carrier)
+        self._owners = self._carrier.directory.names
         joined.add(self)
         return self
 
@@ -125,7 +127,7 @@ class Bus:
         await self._carrier.close(max(0.0, deadline - monotonic()))
 
     def _end(self, error: BusError) -> None:
-        self._ended = error
+        self._ended, self._owners = error, {}
         self._topics.clear()
         self._put = None
         joined.discard(self)
@@ -137,7 +139,7 @@ class Bus:
     def forked(self, error: Forked) -> None:
         """In the child of a fork: nothing of this is the child's."""
         self._topics.clear()
-        self._ended = error
+        self._ended, self._owners = error, {}
         forked = getattr(self._carrier, "forked", None)
         if forked is not None:
             forked()
@@ -406,7 +408,7 @@ class Bus:
         sender: str = "",
     ) -> Asked:
         """The same for whoever awaits its future in a coroutine of their own: each level of coroutines costs every call."""
-        member, calls = self._member(to), self._calls
+        member, calls = self._owners.get(to) or self._member(to), self._calls
         asked = Asked(calls, calls.next_id(), to, member, self._loop.create_future())
         put = self._sending.ways.get(member)
         if put is None or type(payload) is not Encoded or len(payload.raw) > self._small:
@@ -443,7 +445,7 @@ class Bus:
 
     def _ask(
         self,
-        outcome: Call | StreamReader,
+        outcome: Call | Asked | StreamReader,
         kind: int,
         payload: Any,
         within: float,

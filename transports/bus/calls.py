@@ -5,6 +5,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol, Self
 
+from msgspec import Struct
+
 from transports.bus.carrier import Peer
 from transports.bus.deadlines import Deadlines
 from transports.bus.errors import (
@@ -32,48 +34,41 @@ class Outcome(Protocol):
     def done(self, result: "Message | BusError") -> None: ...
 
 
-class Call:
-    """A question in flight. `cancel()` ends it here and tells the other side."""
-
-    __slots__ = ("_calls", "id", "member", "on_done", "tick", "to")
-
-    def __init__(
-        self, calls: "Calls", id_: int, to: str, member: str, on_done: "Callable[[Message | BusError], Any]"
-    ) -> None:
-        self._calls = calls
-        self.id = id_
-        self.to = to
-        self.member = member
-        self.on_done = on_done
-        self.tick = 0
+class _Question(Struct, eq=False):
+    _calls: "Calls"
+    id: int
+    to: str
+    member: str
 
     def part(self, message: Message) -> None:
         self.done(BadFrame(f"{self.to} answered a plain question with a stream"))
 
     def done(self, result: "Message | BusError") -> None:
-        self.on_done(result)
+        """What each kind does with its answer."""
 
     def cancel(self) -> bool:
-        """False if it had ended already. `on_done` is not called any more."""
-        return self._calls.cancel(self)
+        """Ends it here and tells the other side. False if it had ended already. Nobody is told of an end any more."""
+        return self._calls.cancel(self)  # type: ignore[arg-type]  # those that are asked have a tick
 
 
-class Asked(Call):
+class Call(_Question, eq=False):
+    """A question in flight. `on_done` gets the reply or the error, once."""
+
+    on_done: "Callable[[Message | BusError], Any]"
+    tick: int = 0
+
+    def done(self, result: "Message | BusError") -> None:
+        self.on_done(result)
+
+
+class Asked(_Question, eq=False):
     """A question that somebody waits for: `future` gets the reply, or the error that came in its place, as a value.
 
     Whoever waits and is cancelled cancels the call, so that the far side ends.
     """
 
-    __slots__ = ("future",)
-
-    def __init__(
-        self, calls: "Calls", id_: int, to: str, member: str, future: "asyncio.Future[Message | BusError]"
-    ) -> None:
-        self._calls = calls
-        self.id = id_
-        self.to = to
-        self.member = member
-        self.future = future
+    future: "asyncio.Future[Message | BusError]"
+    tick: int = 0
 
     def done(self, result: "Message | BusError") -> None:
         if not self.future.done():

@@ -9,7 +9,7 @@
 #include "pump.h"
 
 #define CHUNK 32
-#define LOOK 5000 /* nanoseconds in one go: what else this event loop has to do waits no longer */
+#define LOOK 12000 /* nanoseconds in one go: what else this event loop has to do waits no longer; a turn of it takes three thousand */
 
 static int call(PyObject *callback, PyObject *argument) {
     PyObject *done = PyObject_CallFunctionObjArgs(callback, argument, NULL);
