@@ -247,3 +247,44 @@ async def test_inside_a_task_that_task_steps_aside() -> None:
     assert outcomes == [(True, None)]
     starter.close()
     await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("inner_waits", [False, True])
+@pytest.mark.parametrize("outer_waits", [False, True])
+async def test_what_runs_may_start_others(inner_waits: bool, outer_waits: bool) -> None:
+    """Each sees a task of its own, from beginning to end, whichever of them has to wait."""
+    starter = Starter(asyncio.get_running_loop())
+    outcomes: dict[str, Outcome] = {}
+    tasks: dict[str, Any] = {}
+
+    def start(name: str, work: Coroutine[Any, Any, Any]) -> None:
+        def finished(*outcome: Any) -> None:
+            outcomes[name] = outcome
+
+        starter.start(work, contextvars.copy_context(), finished)
+
+    async def inner() -> str:
+        tasks["inner"] = asyncio.current_task()
+        if inner_waits:
+            await asyncio.sleep(0)
+        assert tasks["inner"] is asyncio.current_task()
+        return "in"
+
+    async def outer() -> str:
+        tasks["outer"] = asyncio.current_task()
+        start("inner", inner())
+        assert tasks["outer"] is asyncio.current_task()
+        if outer_waits:
+            await asyncio.sleep(0)
+        assert tasks["outer"] is asyncio.current_task()
+        return "out"
+
+    for _ in range(3):
+        outcomes.clear()
+        start("outer", outer())
+        await asyncio.sleep(0.01)
+        assert outcomes == {"inner": ("in", None), "outer": ("out", None)}
+        assert tasks["inner"] is not tasks["outer"]
+    assert not starter.running
+    starter.close()
+    await asyncio.sleep(0)

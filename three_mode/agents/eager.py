@@ -22,62 +22,57 @@ Work = Coroutine[Any, Any, Any] | Generator[Any, Any, Any]
 _ALL = object()  # in place of what is waited for: all that was given has ended
 
 
-class _Slot:
-    """What the spare task takes over, once there is something."""
+class _Spare:
+    """A task that stands by, and what it takes over, once there is something."""
 
-    __slots__ = ("adopted", "failure", "gate", "result", "taken")
+    __slots__ = ("adopted", "failure", "gate", "result", "row", "taken", "task")
 
-    def __init__(self, gate: "asyncio.Future[None]") -> None:
-        self.gate = gate
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.gate: asyncio.Future[None] = loop.create_future()
         self.adopted: tuple[Work, Any, Context, Finished] | None = None
         self.taken = False
         self.result: Any = None  # of a coroutine that ended at once
         self.failure: BaseException | None = None
+        self.task = asyncio.Task(_stand_by(self), loop=loop, name="agent")
+        self.row = _whatever_comes(self)
+        self.row.send(None)
 
 
 class Starter:
-    """Starts coroutines on one loop, from its callbacks, or from inside a task, which then steps aside meanwhile."""
+    """Starts coroutines on one loop, from its callbacks, or from inside a task, which then steps aside meanwhile.
 
-    __slots__ = ("_loop", "_row", "_slot", "_task", "running")
+    What runs may itself start others: each has a spare to itself until it has ended or waits.
+    """
+
+    __slots__ = ("_loop", "_spares", "running")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self._spares: list[_Spare] = [_Spare(loop)]
         self.running: set[asyncio.Task[None]] = set()
-        self._renew()
-
-    def _renew(self) -> None:
-        self._slot = _Slot(self._loop.create_future())
-        self._row: Generator[Any, Any, Any] | None = None
-        self._task = asyncio.Task(_spare(self._slot), loop=self._loop, name="agent")
 
     def start(
         self, work: Coroutine[Any, Any, Any], context: Context, finished: Finished
     ) -> "asyncio.Task[None] | None":
         """Runs `work` up to its first wait. None: it ended, and `finished` has been called; else the task that goes on."""
-        loop, task, slot = self._loop, self._task, self._slot
-        row, self._row = self._row, None  # gone meanwhile: what runs may start others
-        if row is None:
-            row = _whatever_comes(slot)
-            row.send(None)
-        outer = None
+        loop, spares = self._loop, self._spares
+        spare = spares.pop() if spares else _Spare(loop)
+        task, outer = spare.task, None
         try:
             _enter_task(loop, task)
         except RuntimeError:  # some other task is running
             outer = _step_aside(loop, task)
         try:
-            waits_for = context.run(row.send, work)
+            waits_for = context.run(spare.row.send, work)
         finally:
             _leave_task(loop, task)
             if outer is not None:
                 _enter_task(loop, outer)
         if waits_for is not _ALL:
-            return self._adopt(row, waits_for, context, finished)
-        result, failure = slot.result, slot.failure
-        slot.result = slot.failure = None
-        if task.cancelling():  # it cancelled itself and then ended: the next must not pay for that
-            self._renew()
-        elif slot is self._slot:
-            self._row = row
+            return self._adopt(spare, spare.row, waits_for, context, finished)
+        result, failure = spare.result, spare.failure
+        spare.result = spare.failure = None
+        self._put_back(spare)
         finished(result, failure)
         return None
 
@@ -92,8 +87,9 @@ class Starter:
 
         `suspended(task, context)` is called for each that has to wait, `failed(error)` for each that raised at once.
         """
-        loop, task = self._loop, self._task
-        outer = None
+        loop, spares = self._loop, self._spares
+        spare = spares.pop() if spares else _Spare(loop)
+        task, outer = spare.task, None
         try:
             _enter_task(loop, task)
         except RuntimeError:  # some other task is running
@@ -101,7 +97,7 @@ class Starter:
         try:
             while True:
                 own = context.copy()
-                row = _one_after_another(works, self._slot, own, context, failed)
+                row = _one_after_another(works, spare, own, context, failed)
                 try:
                     waits_for = own.run(row.send, None)
                 except StopIteration as stop:
@@ -109,32 +105,40 @@ class Starter:
                         break
                     continue
                 _leave_task(loop, task)
-                self._adopt(row, waits_for, own, suspended(task, own))
-                task = self._task
+                self._adopt(spare, row, waits_for, own, suspended(task, own))
+                spare = _Spare(loop)
+                task = spare.task
                 _enter_task(loop, task)
         finally:
             _leave_task(loop, task)
             if outer is not None:
                 _enter_task(loop, outer)
-        if task.cancelling():
-            self._renew()
+        self._put_back(spare)
+
+    def _put_back(self, spare: _Spare) -> None:
+        if spare.task.cancelling():  # what ran had cancelled itself: the next must not pay for that
+            spare.row.close()
+        else:
+            self._spares.append(spare)
 
     def _adopt(
-        self, work: Work, waits_for: Any, context: Context, finished: Finished
+        self, spare: _Spare, work: Work, waits_for: Any, context: Context, finished: Finished
     ) -> "asyncio.Task[None]":
-        task, slot = self._task, self._slot
-        slot.adopted, slot.taken = (work, waits_for, context, finished), True
-        if not slot.gate.done():
-            slot.gate.set_result(None)
+        task = spare.task
+        if work is not spare.row:
+            spare.row.close()
+        spare.adopted, spare.taken = (work, waits_for, context, finished), True
+        if not spare.gate.done():
+            spare.gate.set_result(None)
         self.running.add(task)
         task.add_done_callback(self.running.discard)
-        self._renew()
         return task
 
     def close(self) -> None:
-        """Lets the spare go; what runs is the caller's to cancel."""
-        self._slot.gate.cancel()
-        self._task.cancel()
+        """Lets the spares go; what runs is the caller's to cancel."""
+        for spare in self._spares:
+            spare.gate.cancel()
+            spare.task.cancel()
 
 
 def _step_aside(loop: asyncio.AbstractEventLoop, task: "asyncio.Task[None]") -> "asyncio.Task[Any] | None":
@@ -147,7 +151,7 @@ def _step_aside(loop: asyncio.AbstractEventLoop, task: "asyncio.Task[None]") -> 
 
 
 @coroutine
-def _whatever_comes(slot: _Slot) -> Generator[Any, Any, Any]:
+def _whatever_comes(spare: _Spare) -> Generator[Any, Any, Any]:
     """Runs the coroutines that are sent to it, each to its end, until one has to wait, and goes on as that one.
 
     To delegate is cheaper than to `send` to each, where every end is an exception.
@@ -157,13 +161,13 @@ def _whatever_comes(slot: _Slot) -> Generator[Any, Any, Any]:
         try:
             result = yield from work
         except BaseException as error:
-            if slot.taken:
+            if spare.taken:
                 raise
-            slot.failure = error
+            spare.failure = error
         else:
-            if slot.taken:
+            if spare.taken:
                 return result
-            slot.result = result
+            spare.result = result
         work = result = None  # nobody keeps what has ended
         work = yield _ALL
 
@@ -171,7 +175,7 @@ def _whatever_comes(slot: _Slot) -> Generator[Any, Any, Any]:
 @coroutine
 def _one_after_another(
     works: Iterator[Coroutine[Any, Any, Any]],
-    slot: _Slot,
+    spare: _Spare,
     own: Context,
     pristine: Context,
     failed: Callable[[BaseException], None],
@@ -184,11 +188,11 @@ def _one_after_another(
         try:
             result = yield from work
         except BaseException as error:
-            if slot.taken:
+            if spare.taken:
                 raise
             failed(error)
         else:
-            if slot.taken:
+            if spare.taken:
                 return result
         try:
             changed = own != pristine  # one pointer's comparison, while nobody has set a variable
@@ -199,24 +203,24 @@ def _one_after_another(
     return _ALL
 
 
-async def _spare(slot: _Slot) -> None:
-    await _drive(slot)  # from Python 3.12 on, a task takes no generator
+async def _stand_by(spare: _Spare) -> None:
+    await _drive(spare)  # from Python 3.12 on, a task takes no generator
 
 
 @coroutine
-def _drive(slot: _Slot) -> Generator[Any, Any, None]:
+def _drive(spare: _Spare) -> Generator[Any, Any, None]:
     """The body of a spare task: waits for a coroutine that runs already, then takes it to its end."""
     failure: BaseException | None = None
     try:
-        yield from slot.gate
+        yield from spare.gate
     except asyncio.CancelledError as error:
-        if slot.adopted is None:
+        if spare.adopted is None:
             raise
         failure = error
-    if slot.adopted is None:
+    if spare.adopted is None:
         return
-    work, waits_for, context, finished = slot.adopted
-    slot.adopted = None
+    work, waits_for, context, finished = spare.adopted
+    spare.adopted = None
     if failure is not None and asyncio.isfuture(waits_for) and waits_for.cancel():
         failure = (
             None  # as a task does it: what is waited for is cancelled, and that comes back as CancelledError
