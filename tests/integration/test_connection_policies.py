@@ -40,6 +40,7 @@ async def test_a_second_identical_call_comes_from_the_cache() -> None:
         assert [step.kind for step in again.steps] == ["cache_hit"]
         assert (first.usage.cost, again.usage.cost) == (Decimal(42), Decimal(0))
         assert again.request_id != first.request_id
+        assert again.extra == first.extra, "with the id that the provider gave it"
         stream = llm.stream(hello())
         assert await stream.text() == "Hello world!"
         assert [step.kind for step in stream.response().steps] == ["cache_hit"]
