@@ -157,6 +157,7 @@ class LLMConnection:
         self._chains: dict[tuple[str, str], tuple[Target, ...]] = {}
         # Addresses of agents to which calls go without a word of the policies.
         self._to_agents: dict[tuple[str, CommunicationMode | None], ToAgent] = {}
+        self._guards.held_by(self._to_agents.clear)
         self._dispatcher = Dispatcher(self._human, self._agent_channel, self._local_channel)
         self.metrics = Metrics()
         prices = options.prices

@@ -147,6 +147,7 @@ class Engine:
 
     async def open(self, one: OneCall, targets: Sequence[Target]) -> OpenReply:
         """A streamed reply, with its first content."""
+        one.policy.streamed = True
         key = self._key(one, targets[0])
         kept = await self._kept(one, key, targets[0])
         if kept is not None:
@@ -175,9 +176,9 @@ class Engine:
         """With an account of its own: it may get more readers than the one who began it, and outlive that one. `asked` estimates
         the prompt's tokens."""
 
-        def ended(usage: Usage, error: BaseException | None) -> None:
-            if error is not None:
-                self._broke(target, error)
+        def ended(usage: Usage, whole: bool, error: BaseException | None) -> None:
+            if whole or error is not None:
+                self._judge(target, error)
             priced = self._book.priced(target, usage, self._accounts.profile(target.provider))
             self._book.ledger.settle(target.provider, target.model, one.label, reserved, priced)
 
@@ -188,10 +189,12 @@ class Engine:
         if self._cache is not None:
             await self._keep(one, self._key(one, target), reply)
 
-    def _broke(self, target: Target, error: BaseException) -> None:
-        """A stream broke after content, which no attempt saw."""
+    def _judge(self, target: Target, error: BaseException | None) -> None:
+        """How a stream ended, which no attempt saw. One that its reader left says nothing."""
         breaker = self._guards.breaker(target)
-        if breaker is not None and trips(error):
+        if breaker is not None and error is None:
+            breaker.success()
+        elif breaker is not None and error is not None and trips(error):
             breaker.failure()
         if isinstance(error, ThreeModeError):
             self._book.metrics.failed(target.provider, target.model, error)

@@ -97,6 +97,7 @@ class Straight:
         self._coalescer, self._fetch = coalescer, fetch
         self._now = clock.now
         self._ways: dict[tuple[str, str], Way] = {}
+        guards.held_by(self._ways.clear)
 
     def begin(self, one: OneCall, target: Target, spare: Target, key: bytes | None) -> Flight | None:
         """The attempt, sent; None where there is something to be waited for, or the target takes no such call."""

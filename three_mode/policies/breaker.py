@@ -61,6 +61,11 @@ class CircuitBreaker:
             return 0.0
         return max(0.0, self._opened_at + self._options.cool_down - self._clock.now())
 
+    @property
+    def at_rest(self) -> bool:
+        """It knows nothing: a new one would be the same."""
+        return self.closed and not self.failures
+
     def allow(self) -> bool:
         """Whether a call may go. Half-open, one call may: the trial."""
         if self._opened_at is None:

@@ -90,6 +90,13 @@ class AdaptiveLimiter:
     def waiting(self) -> int:
         return len(self._queue)
 
+    @property
+    def at_rest(self) -> bool:
+        """It holds nothing and knows nothing: a new one would be the same."""
+        return (
+            not (self.told or self._in_flight or self._queue.size) and self._at_once >= self.options.at_once
+        )
+
     def try_acquire(self, tokens: int = 0) -> bool:
         """The common case, without a task switch: nobody waits and nothing holds the call back."""
         if self._queue.size or self._in_flight >= self._at_once:
