@@ -10,7 +10,7 @@ import asyncio
 from dataclasses import dataclass
 
 from three_mode.errors import Overloaded, RateLimit
-from three_mode.policies.clock import MONOTONIC, Clock
+from three_mode.policies.clock import FOREVER, MONOTONIC, Clock
 from three_mode.policies.fair_queue import FairQueue
 from three_mode.providers.codec import LimitReading
 
@@ -109,7 +109,7 @@ class AdaptiveLimiter:
         self._take(tokens)
         return True
 
-    async def acquire(self, caller: str = "", tokens: int = 0, within: float = float("inf")) -> float:
+    async def acquire(self, caller: str = "", tokens: int = 0, within: float = FOREVER) -> float:
         """Returns how long the call was held back, in seconds."""
         if self.try_acquire(tokens):
             return 0.0
