@@ -6,15 +6,13 @@ when it does it looks at what both sides left behind. So its time is taken out o
 stretch of its own, and its difference added to every sample.
 """
 
-import asyncio
 import gc
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from benchmarks._http2_server import Server
-from benchmarks._llm_subjects import AT_ONCE, connection
+from benchmarks._llm_subjects import Work, at_once, connection
 from benchmarks.harness import Context
 from three_mode import LLMConnection, LLMRequest
 from three_mode.policies import (
@@ -40,14 +38,13 @@ ALL = Policies(
     routes=(Route("smart", (To("openai", "gpt-4o"),)),),
 )
 BLOCK, STRETCH = 256, 10_240
-Ask = Callable[[], Awaitable[Any]]
 
 
 async def policies(server: Server, context: Context) -> list[float]:
     """Microseconds of processor time of this process for each call, of which no two are the same."""
     number = iter(range(10**9))
 
-    def asking(llm: LLMConnection) -> Ask:
+    def asking(llm: LLMConnection) -> Work:
         return lambda: llm.chat_completion(
             LLMRequest(model="gpt-4o", messages=[{"role": "user", "content": f"Hello {next(number)}"}])
         )
@@ -60,32 +57,24 @@ async def policies(server: Server, context: Context) -> list[float]:
     return [1e6 * (pair[1] - pair[0] + collected[1] - collected[0]) for pair in pairs]
 
 
-async def _pair(sides: list[Ask], *, swapped: bool) -> list[float]:
+async def _pair(sides: list[Work], *, swapped: bool) -> list[float]:
     """Seconds a call of each side, without what the collector took."""
     seconds = [0.0, 0.0]
     for side in (1, 0) if swapped else (0, 1):
         with _collector() as spent:
             began = time.process_time()
-            await _calls(sides[side], BLOCK)
+            await at_once(sides[side], BLOCK)
             seconds[side] = (time.process_time() - began - sum(spent)) / BLOCK
     return seconds
 
 
-async def _collecting(ask: Ask, count: int) -> float:
+async def _collecting(ask: Work, count: int) -> float:
     """Seconds a call that the collector takes where a program does nothing but such calls."""
-    await _calls(ask, BLOCK * 5)  # a cache that is full
+    await at_once(ask, BLOCK * 5)  # a cache that is full
     gc.collect()
     with _collector() as spent:
-        await _calls(ask, count)
+        await at_once(ask, count)
     return sum(spent) / count
-
-
-async def _calls(ask: Ask, count: int) -> None:
-    async def worker() -> None:
-        for _ in range(count // AT_ONCE):
-            await ask()
-
-    await asyncio.gather(*(worker() for _ in range(AT_ONCE)))
 
 
 @contextmanager

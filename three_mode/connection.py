@@ -157,6 +157,7 @@ class LLMConnection:
         self._chains: dict[tuple[str, str], tuple[Target, ...]] = {}
         # Addresses of agents to which calls go without a word of the policies.
         self._to_agents: dict[tuple[str, CommunicationMode | None], ToAgent] = {}
+        self._guards.held_by(self._to_agents.clear)
         self._dispatcher = Dispatcher(self._human, self._agent_channel, self._local_channel)
         self.metrics = Metrics()
         prices = options.prices
@@ -457,7 +458,7 @@ class LLMConnection:
                 provider=provider,
                 hint=f"set model=, a default model on the connection, or {self._accounts.profile(provider).env_name}_MODEL",
             )
-        return self._with_fallback(Target(provider, model)), None
+        return self._chains.get((provider, model)) or self._with_fallback(Target(provider, model)), None
 
     def _learn_way(self, name: str, mode: CommunicationMode | None, target: Target) -> None:
         """From the second call on, this address is known."""
@@ -485,14 +486,12 @@ class LLMConnection:
         return target
 
     def _with_fallback(self, first: Target) -> Sequence[Target]:
-        more = self._policies.fallback.targets
-        if not more:
-            return (first,)
         key = (first.provider, first.model)
         found = self._chains.get(key)
         if found is None:
             if len(self._chains) > 1000:
                 self._chains.clear()
+            more = self._policies.fallback.targets
             found = self._chains[key] = (first, *(target for target in more if target != first))
         return found
 

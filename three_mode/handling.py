@@ -13,6 +13,7 @@ from msgspec import Struct
 from three_mode.errors import DeadlineExceeded
 
 DEFAULT_WITHIN = 30.0  # seconds; of every ask, stream and gather for which nobody said one
+NEVER = math.inf
 
 
 class Call(Struct, eq=False):
@@ -20,7 +21,7 @@ class Call(Struct, eq=False):
 
     agent: str = ""
     turn: int = 0
-    deadline: float = math.inf
+    deadline: float = NEVER
     trace: str = ""
     chain: str = ""
 
@@ -38,7 +39,6 @@ class Call(Struct, eq=False):
         return f"{self.trace}|{self.chain}>{self.link}" if self.chain else f"{self.trace}|{self.link}"
 
 
-_NEVER = math.inf
 NOBODY = Call()
 current: ContextVar[Call] = ContextVar("three_mode_call", default=NOBODY)
 
@@ -59,7 +59,7 @@ def time_for(within: float | None, call: Call, default: float = DEFAULT_WITHIN) 
     wanted = default if within is None else within
     if not wanted > 0:
         raise DeadlineExceeded(f"within is above 0, not {wanted!r}", stage="total")
-    if call is NOBODY or call.deadline == _NEVER:
+    if call is NOBODY or call.deadline == NEVER:
         return wanted
     left = call.remaining()
     if left <= 0:

@@ -12,10 +12,12 @@ import pytest
 
 from tests.support.provider_servers import QUICK, connected, hello, several
 from three_mode import errors
+from three_mode.calls.guards import MOST
 from three_mode.connection import ConnectionOptions, Observing
 from three_mode.messages import LLMRequest, Text
 from three_mode.observe import JSONFormatter, Metrics, RecordOptions
 from three_mode.policies import (
+    BreakerOptions,
     Budget,
     CacheOptions,
     FallbackOptions,
@@ -40,6 +42,7 @@ async def test_a_second_identical_call_comes_from_the_cache() -> None:
         assert [step.kind for step in again.steps] == ["cache_hit"]
         assert (first.usage.cost, again.usage.cost) == (Decimal(42), Decimal(0))
         assert again.request_id != first.request_id
+        assert again.extra == first.extra, "with the id that the provider gave it"
         stream = llm.stream(hello())
         assert await stream.text() == "Hello world!"
         assert [step.kind for step in stream.response().steps] == ["cache_hit"]
@@ -66,6 +69,60 @@ async def test_a_stream_fills_the_cache_and_a_broken_one_does_not() -> None:
         count = len(server.seen)
         assert (await llm.chat_completion(hello())).content == "Hello world!"
         assert len(server.seen) == count
+
+
+async def test_streams_that_break_off_open_the_breaker_and_one_that_ends_well_closes_it() -> None:
+    policies = Policies(breaker=BreakerOptions(failures=2, cool_down=0.2))
+    broken = Fault(cut_after=2)
+    async with connected(policies=policies, max_retries=0) as (llm, server):
+
+        async def breaks_off() -> None:
+            server.next(Turn(text=("Hel", "lo")), fault=broken)
+            with pytest.raises(errors.StreamInterrupted):
+                await llm.stream(hello()).text()
+
+        await breaks_off()
+        assert await llm.stream(hello()).text() == "Hello world!"
+        await breaks_off()
+        server.next(Turn(text=("Hel", "lo")), fault=Fault(stall_after=2))
+        async with llm.stream(hello()) as stream:
+            await anext(stream)  # left early: it says nothing
+        assert llm.states() == {}
+        await breaks_off()
+        assert list(llm.states().values()) == ["open"]
+        with pytest.raises(errors.CircuitOpen):
+            await llm.stream(hello()).text()
+        await asyncio.sleep(0.25)
+        assert await llm.stream(hello()).text() == "Hello world!"
+        assert llm.states() == {}
+
+
+async def test_guards_that_know_nothing_are_forgotten_where_there_are_many() -> None:
+    async with connected(policies=Policies(breaker=BreakerOptions(failures=1)), max_retries=0) as (
+        llm,
+        server,
+    ):
+        guards, target = llm._guards, Target("openai", "m")
+        server.next(Answer(status=500))
+        with pytest.raises(errors.ServerError):
+            await llm.chat_completion(hello())
+        limiter = guards.limiter(target)
+        for number in range(5_000):
+            agent = Target("agent", f"scout/{number}")
+            assert guards.breaker(agent) is guards.breaker(agent)
+            assert guards.limiter(agent) is guards.limiter(agent)
+        busy = guards.limiter(Target("agent", "busy"))
+        assert busy is not None
+        assert busy.try_acquire()
+        for number in range(5_000):
+            guards.limiter(Target("agent", f"other/{number}"))
+        assert len(guards._breakers) <= MOST
+        assert len(guards._limiters) <= MOST
+        assert guards.limiter(target) is limiter, "its endpoint tells it what it hears"
+        assert guards.limiter(Target("agent", "busy")) is busy
+        assert len(guards.states()) == 1
+        with pytest.raises(errors.CircuitOpen):
+            await llm.chat_completion(hello())
 
 
 async def test_errors_and_cut_answers_are_not_kept() -> None:

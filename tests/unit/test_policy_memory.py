@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.support.provider_clock import FakeClock, settle
 from three_mode import errors
@@ -54,6 +56,15 @@ def test_every_field_that_changes_the_answer_changes_the_key() -> None:
 
 def test_what_does_not_change_the_answer_does_not() -> None:
     assert key(within=5, metadata={"label": "x"}, cache={"ttl": 5}) == key()
+
+
+def test_a_long_request_is_a_digest_and_one_more_letter_is_another_key() -> None:
+    long = [
+        cache_key(LLMRequest(messages=[{"role": "user", "content": "a" * n}]), "p", "m")
+        for n in (9_000, 9_001)
+    ]
+    assert [len(each) for each in long] == [16, 16]
+    assert len({*long, key()}) == 3
 
 
 def test_every_field_of_a_request_is_thought_of() -> None:
@@ -105,11 +116,26 @@ async def test_memory_cache() -> None:
     assert small.evicted > 10
 
 
+async def test_a_reply_kept_as_it_came_is_read_anew_each_time() -> None:
+    cache = MemoryCache(CacheOptions(max_bytes=1000))
+    cache.keep_written(b"k", b"Hi", lambda written: LLMResponse(parts=(Text(written.decode()),), extra={}))
+    first, second = await cache.get(b"k"), await cache.get(b"k")
+    assert first is not None
+    assert second is not None
+    assert (first.content, second.content) == ("Hi", "Hi")
+    assert first.extra is not second.extra
+    cache.keep_written(b"k", b"Hi" * 500, lambda written: REPLY)
+    assert await cache.get(b"k") is None, "what replaces it is too large, and it is gone nevertheless"
+    assert cache.size == 0
+
+
 async def test_file_cache_survives_a_restart_and_is_its_owners_alone(tmp_path: Path) -> None:
     path = tmp_path / "cache.db"
     first = FileCache(CacheOptions(path=path))
     await first.put(b"1", REPLY)
+    await first.put(b"the question", REPLY)
     await first.close()
+    assert b"the question" not in path.read_bytes()
     assert os.stat(path).st_mode & 0o777 == 0o600
     again = FileCache(CacheOptions(path=path))
     assert await again.get(b"1") == REPLY
@@ -279,6 +305,58 @@ def test_a_budget_refuses_the_call_that_would_exceed_it_also_side_by_side() -> N
     ledger.reserve("p", "m", "x", Decimal("0.9"))
     with pytest.raises(errors.BudgetExceeded):
         ledger.reserve("p", "m", "x", Decimal("0.01"))
+
+
+def test_a_budget_knows_at_once_of_a_call_that_cost_more_than_was_reserved() -> None:
+    ledger = Ledger((Budget(limit=1),))
+    ledger.settle(
+        "p", "m", None, ledger.reserve("p", "m", None, Decimal("0.1")), Usage(1, 1, cost=Decimal("0.8"))
+    )
+    with pytest.raises(errors.BudgetExceeded, match=r"0\.200000 left"):
+        ledger.reserve("p", "m", None, Decimal("0.3"))
+
+
+def test_what_one_budget_refuses_is_not_taken_from_another() -> None:
+    ledger = Ledger((Budget(limit=10), Budget(limit=1, label="x")))
+    for _ in range(3):
+        with pytest.raises(errors.BudgetExceeded, match="label x"):
+            ledger.reserve("p", "m", "x", Decimal(4))
+    assert list(ledger.left().values()) == [10, 1]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from("xyz"),
+            st.integers(0, 30),
+            st.one_of(st.none(), st.integers(0, 40)),
+            st.booleans(),
+        )
+    )
+)
+def test_budgets_hold_whatever_the_order(calls: list[tuple[str, int, int | None, bool]]) -> None:
+    """Beside a ledger that adds each call up as it comes. A cost of None is one that nobody knows; False: nothing was used."""
+    ledger, limits = (
+        Ledger((Budget(limit=100), Budget(limit=50, label="x"))),
+        {"": Decimal(100), "x": Decimal(50)},
+    )
+    for label, most, cost, used in calls:
+        mine = ["", "x"] if label == "x" else [""]
+        if any(most > limits[each] for each in mine):
+            with pytest.raises(errors.BudgetExceeded):
+                ledger.reserve("p", "m", label, Decimal(most))
+            continue
+        reserved = ledger.reserve("p", "m", label, Decimal(most))
+        ledger.settle(
+            "p",
+            "m",
+            label,
+            reserved,
+            Usage(1, 1, cost=None if cost is None else Decimal(cost)) if used else None,
+        )
+        for each in mine:
+            limits[each] -= most if used and cost is None else (cost or 0) if used else 0
+    assert list(ledger.left().values()) == list(limits.values())
 
 
 def test_a_failed_call_gives_back_what_it_reserved_and_an_unknown_cost_keeps_it() -> None:

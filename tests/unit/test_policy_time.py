@@ -139,6 +139,24 @@ def test_the_breaker_opens_after_failures_in_a_row_and_tries_once() -> None:
     assert breaker.allow()
 
 
+def test_a_stream_that_has_begun_lets_others_go_and_forgets_nothing() -> None:
+    clock = FakeClock()
+    breaker = CircuitBreaker(BreakerOptions(failures=2, cool_down=60), clock)
+    breaker.failure()
+    breaker.began()
+    breaker.failure()
+    assert breaker.state == "open"
+    clock.time += 60
+    assert breaker.allow()
+    breaker.began()
+    assert breaker.closed
+    assert not breaker.at_rest
+    breaker.failure()
+    assert not breaker.closed
+    breaker.success()
+    assert breaker.at_rest
+
+
 def test_what_trips_a_breaker() -> None:
     assert all(
         trips(kind("x")) for kind in (errors.ServerError, errors.ConnectionFailed, errors.DeadlineExceeded)

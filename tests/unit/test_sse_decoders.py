@@ -1,6 +1,7 @@
 """The decoders of event streams: what the specification says, for every way in which the bytes can be split."""
 
 import json
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -173,3 +174,29 @@ def test_time_is_linear_in_the_input(size: int) -> None:
         decoder.feed(Counting(b"x"))
     decoder.feed(Counting(b"\n\n"))
     assert looked_at <= size + 2
+
+
+LINES = st.sampled_from(
+    [
+        b"data: a", b"data: b", b"data:c", b"data", b"data: ", b"event: x", b"event: yy", b"event:z", b": ping", b"id: 7", b"\r", b"", b"",
+    ]
+)  # fmt: skip
+
+
+@given(
+    st.lists(st.tuples(LINES, st.sampled_from([b"\n", b"\n", b"\n", b"\r\n"]))), st.lists(st.integers(0, 400))
+)
+def test_the_data_alone_is_the_data_of_the_events(lines: list[tuple[bytes, bytes]], cuts: list[int]) -> None:
+    stream = b"".join(line + end for line, end in lines)
+    at = sorted({0, len(stream), *(cut % (len(stream) + 1) for cut in cuts)})
+    decoder = SSEDecoder()
+    found = [data for start, stop in pairwise(at) for data in decoder.feed_data(stream[start:stop])]
+    found += [event.data for event in decoder.finish()]
+    assert found == [event.data for event in decode(stream)]
+
+
+def test_the_data_alone_is_bounded_as_well() -> None:
+    decoder = SSEDecoder(100)
+    assert decoder.feed_data(b"data: " + b"a" * 90 + b"\n\n") == [b"a" * 90]
+    with pytest.raises(LimitExceeded):
+        decoder.feed_data(b"data: " + b"a" * 101 + b"\n\n")

@@ -6,7 +6,6 @@ get it through their mailboxes. With each message a few agents are timed, others
 """
 
 import asyncio
-import math
 import time
 from collections.abc import Iterator
 from contextvars import Context
@@ -21,7 +20,7 @@ from three_mode.agents.declare import Spec, Topic
 from three_mode.agents.requests import Heard
 from three_mode.agents.runs import Run
 from three_mode.errors import BadCall, ConfigurationError
-from three_mode.handling import Call, current
+from three_mode.handling import NEVER, Call, current
 
 if TYPE_CHECKING:
     from three_mode.agents.agent import Agent
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from three_mode.agents.population import Population
     from transports.bus import Message, Subscription
 
-_NEVER = math.inf
 TIMED = 256  # of so many messages an agent is timed with one
 _TOLD = 1024  # times that are kept before they are told to their agents: a cell that is in no cache costs more than its handler
 
@@ -171,7 +169,7 @@ class Fanout:
             cell = self._at(order, left)
             cell.turn += 1
             trace = own.run(current.get).trace
-            run = Run(cell.name, cell.turn, _NEVER, trace, "", cell, self.spec, _UNANSWERED)
+            run = Run(cell.name, cell.turn, NEVER, trace, "", cell, self.spec, _UNANSWERED)
             own.run(current.set, run)
             cell.suspended(run, task)
             return partial(cell.ended, run)

@@ -9,20 +9,21 @@ from three_mode.providers.estimate import estimate_text
 
 
 class Accounted:
-    """`ended` is told what was used, as the provider counted it or as an estimate of what came; and the error, if one ended it."""
+    """`ended` is told what was used, as the provider counted it or as an estimate of what came; whether it came to its end; and the
+    error, if one ended it."""
 
     def __init__(
         self,
         opened: OpenReply,
         target: Target,
         asked: Callable[[], int],
-        ended: Callable[[Usage, BaseException | None], None],
+        ended: Callable[[Usage, bool, BaseException | None], None],
     ) -> None:
         """`asked` estimates the prompt's tokens."""
         self.target = target
         self._opened = opened
         self._asked = asked
-        self._ended: Callable[[Usage, BaseException | None], None] | None = ended
+        self._ended: Callable[[Usage, bool, BaseException | None], None] | None = ended
         self._usage: Usage | None = None
         self._written: list[str] = []
 
@@ -40,7 +41,7 @@ class Accounted:
             elif type(chunk) is UsageUpdate:
                 self._usage = chunk.usage
             elif type(chunk) is Finish:
-                self._end(self._usage or Usage(), None)
+                self._end(self._usage or Usage(), True, None)
         return batch
 
     def close(self) -> None:
@@ -53,12 +54,12 @@ class Accounted:
         if usage is None or not usage.output_tokens:
             written = estimate_text("".join(self._written))
             usage = Usage(usage.input_tokens if usage else self._asked(), written)
-        self._end(usage, error)
+        self._end(usage, False, error)
 
-    def _end(self, usage: Usage, error: BaseException | None) -> None:
+    def _end(self, usage: Usage, whole: bool, error: BaseException | None) -> None:
         ended, self._ended = self._ended, None
         if ended is not None:
-            ended(usage, error)
+            ended(usage, whole, error)
 
 
 def weight(chunk: Chunk) -> int:

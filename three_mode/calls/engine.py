@@ -17,7 +17,7 @@ from three_mode.calls.guards import Guarding
 from three_mode.calls.prepared import Preparing
 from three_mode.calls.replayed import Replayed
 from three_mode.calls.straight import Answered, Straight
-from three_mode.channels.channel import OpenReply, SendingChannel
+from three_mode.channels.channel import OpenReply, SendingChannel, Sent
 from three_mode.errors import ThreeModeError
 from three_mode.messages import Chunk, LLMResponse, Usage, chunks_of, fold
 from three_mode.policies import (
@@ -92,22 +92,24 @@ class Engine:
                 return self._from_cache(one, found, targets[0])
 
         coalescer = self._coalescer if key is not None else None
+        came: Sent | None = None
         if coalescer is None or coalescer.begin(key):
-            reply, target = await self._answered(one, targets, coalescer, key)
+            reply, target, came = await self._answered(one, targets, coalescer, key)
         else:
             again = partial(self._attempts.run, one.policy, targets, partial(self._fetch, one))
             (reply, target), joined = await coalescer.run(key, again, one.policy.deadline)
             if joined:
                 one.policy.step("coalesced", time.monotonic(), target)
         one.target = target
-        reply = self._book.complete(one, reply, target, reply.usage)
         if cache is not None and key is not None and keepable(reply):
             ttl = hints.ttl if hints is not None else None
-            if type(cache) is MemoryCache:
+            if type(cache) is not MemoryCache:
+                await cache.put(key, reply, ttl)
+            elif came is None:
                 cache.keep(key, reply, ttl)
             else:
-                await cache.put(key, reply, ttl)
-        return reply
+                cache.keep_written(key, came.written, came.read, ttl)
+        return self._book.complete(one, reply, target, reply.usage)
 
     async def _answered(
         self,
@@ -115,8 +117,9 @@ class Engine:
         targets: Sequence[Target],
         coalescer: Coalescer[Answered] | None,
         key: bytes | None,
-    ) -> Answered:
-        """Straight, if it can be; else, and after a failure, with all that policies may do. With a coalescer it was begun there."""
+    ) -> tuple[LLMResponse, Target, Sent | None]:
+        """Straight, if it can be; else, and after a failure, with all that policies may do. With a coalescer it was begun there. The
+        last of the result still has the reply as it came, where that is known."""
         flight, failed = None, None
         try:
             spare = targets[1] if len(targets) > 1 else targets[0]
@@ -125,7 +128,7 @@ class Engine:
                 answered = await self._straight.answer(flight)
                 if coalescer is not None:
                     coalescer.succeeded(key, answered)
-                return answered
+                return *answered, flight.came
         except ThreeModeError as error:
             failed = error
         except BaseException as error:
@@ -139,10 +142,12 @@ class Engine:
                     coalescer.hand_over(key, partial(self._straight.alone, flight, rest))
             raise
         rest = partial(self._attempts.run, one.policy, targets, partial(self._fetch, one), failed)
-        return await (rest() if coalescer is None else coalescer.go_on(key, rest))
+        answered = await (rest() if coalescer is None else coalescer.go_on(key, rest))
+        return *answered, None
 
     async def open(self, one: OneCall, targets: Sequence[Target]) -> OpenReply:
         """A streamed reply, with its first content."""
+        one.policy.streamed = True
         key = self._key(one, targets[0])
         kept = await self._kept(one, key, targets[0])
         if kept is not None:
@@ -171,9 +176,9 @@ class Engine:
         """With an account of its own: it may get more readers than the one who began it, and outlive that one. `asked` estimates
         the prompt's tokens."""
 
-        def ended(usage: Usage, error: BaseException | None) -> None:
-            if error is not None:
-                self._broke(target, error)
+        def ended(usage: Usage, whole: bool, error: BaseException | None) -> None:
+            if whole or error is not None:
+                self._judge(target, error)
             priced = self._book.priced(target, usage, self._accounts.profile(target.provider))
             self._book.ledger.settle(target.provider, target.model, one.label, reserved, priced)
 
@@ -184,10 +189,12 @@ class Engine:
         if self._cache is not None:
             await self._keep(one, self._key(one, target), reply)
 
-    def _broke(self, target: Target, error: BaseException) -> None:
-        """A stream broke after content, which no attempt saw."""
+    def _judge(self, target: Target, error: BaseException | None) -> None:
+        """How a stream ended, which no attempt saw. One that its reader left says nothing."""
         breaker = self._guards.breaker(target)
-        if breaker is not None and trips(error):
+        if breaker is not None and error is None:
+            breaker.success()
+        elif breaker is not None and error is not None and trips(error):
             breaker.failure()
         if isinstance(error, ThreeModeError):
             self._book.metrics.failed(target.provider, target.model, error)
@@ -263,7 +270,8 @@ class Engine:
     def _from_cache(self, one: OneCall, reply: LLMResponse, target: Target) -> LLMResponse:
         one.policy.step("cache_hit", time.monotonic(), target)
         one.target = target
-        free = msgspec.structs.replace(reply.usage, cost=Decimal(0) if reply.usage.cost is not None else None)
+        priced = self._book.priced(target, reply.usage, self._accounts.profile(target.provider))
+        free = msgspec.structs.replace(priced, cost=Decimal(0) if priced.cost is not None else None)
         return self._book.complete(one, reply, target, free)
 
     async def _keep(self, one: OneCall, key: bytes | None, reply: LLMResponse) -> None:

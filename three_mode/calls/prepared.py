@@ -15,6 +15,9 @@ from three_mode.providers.validate import check
 
 PRICES_LAST = 10.0  # seconds
 UNSAID_OUTPUT = 4096  # what a call may answer where neither it nor the table says how much
+_Size = tuple[
+    str, str, int, int | None
+]  # provider, model, tokens of the prompt, and the most that were asked for
 
 
 class Preparing:
@@ -24,7 +27,7 @@ class Preparing:
         self._accounts = accounts
         self._book = book
         # What calls may cost at most, by their size; prices may change with the minute.
-        self._most: dict[tuple[str, str, int, int], Decimal] = {}
+        self._most: dict[_Size, Decimal] = {}
         self._forgotten_at = 0.0
         self._most_tokens: dict[str, int | None] = {}
 
@@ -51,21 +54,24 @@ class Preparing:
         ledger = self._book.ledger
         if not ledger.has_budgets:
             return ZERO
-        most_out = request.max_tokens or capabilities(target.model).max_output or UNSAID_OUTPUT
-        tokens = one.policy.tokens
-        if (
-            tokens > 31
-        ):  # an estimate is no finer than a sixteenth: so there are few sizes whose price must be worked out
+        asked, tokens = request.max_tokens, one.policy.tokens
+        if tokens > 31:
+            # An estimate is no finer than a sixteenth: so there are few sizes whose price must be worked out.
             grain = 1 << tokens.bit_length() - 5
             tokens = (tokens + grain - 1) // grain * grain
-        if one.policy.began >= self._forgotten_at or len(self._most) > 1000:
-            self._most.clear()
-            self._forgotten_at = one.policy.began + PRICES_LAST
-        key = (target.provider, target.model, tokens, most_out)
-        most = self._most.get(key)
+        key = (target.provider, target.model, tokens, asked)
+        most = self._most.get(key) if one.policy.began < self._forgotten_at else None
         if most is None:
-            profile = self._accounts.profile(target.provider)
-            most = self._book.cost(target, Usage(tokens, most_out), profile)
-            if most is not None:
-                self._most[key] = most
+            most = self._cost(key, target, one.policy.began)
         return ledger.reserve(target.provider, target.model, one.label, most)
+
+    def _cost(self, key: _Size, target: Target, now: float) -> Decimal | None:
+        if now >= self._forgotten_at or len(self._most) > 1000:
+            self._most.clear()
+            self._forgotten_at = now + PRICES_LAST
+        _, _, tokens, asked = key
+        most_out = asked or capabilities(target.model).max_output or UNSAID_OUTPUT
+        most = self._book.cost(target, Usage(tokens, most_out), self._accounts.profile(target.provider))
+        if most is not None:
+            self._most[key] = most
+        return most

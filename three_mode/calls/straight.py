@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from functools import partial
-from typing import Any
 
 import msgspec
 
@@ -33,53 +32,49 @@ Fetch = Callable[[OneCall, Target, float], Awaitable[Answered]]
 
 
 class Way:
-    """What calls to one target have in common. Without `send` there is no straight one."""
+    """What calls to one target have in common. Without `send` there is no straight one; `second` makes the attempt of a hedge."""
 
-    __slots__ = ("breaker", "limiter", "profile", "send")
+    __slots__ = ("breaker", "limiter", "profile", "second", "send")
 
-    def __init__(self, target: Target, send: Send | None, accounts: Accounts, guards: Guarding) -> None:
-        self.send = send
+    def __init__(
+        self,
+        target: Target,
+        send: Send | None,
+        second: "Callable[[Flight], Awaitable[Answered]]",
+        accounts: Accounts,
+        guards: Guarding,
+    ) -> None:
+        self.send, self.second = send, second
         self.profile = accounts.profile(target.provider)
         self.breaker, self.limiter = guards.breaker(target), guards.limiter(target)
 
 
 class Flight:
-    """An attempt on its way. It has nothing `sent` when it is over, and a `late` one beside it when it is that."""
+    """An attempt on its way. It has nothing `sent` when it is over, `came` when it went well and is as it came, and a `late`
+    one beside it when it is that."""
 
-    __slots__ = (
-        "_hedged",
-        "_task",
-        "emulated",
-        "key",
-        "late",
-        "one",
-        "reserved",
-        "sent",
-        "spare",
-        "target",
-        "way",
-    )
+    __slots__ = ("came", "emulated", "key", "late", "one", "reserved", "sent", "spare", "target", "way")
 
     def __init__(self, one: OneCall, target: Target, spare: Target, way: Way, key: bytes | None) -> None:
         self.one, self.target, self.spare, self.way, self.key = one, target, spare, way, key
         self.sent: Sent | None = None
+        self.came: Sent | None = None
         self.late: Late[Answered] | None = None
         self.reserved: Decimal = ZERO
         self.emulated = False
 
-    def hedged(self, by: "Callable[[Flight], Awaitable[Answered]]") -> None:
-        """From here on this task can be overtaken."""
-        self._hedged = by
-        self._task: asyncio.Task[Any] | None = asyncio.current_task()
+    @property
+    def overtaken(self) -> bool:
+        return self.late is not None and self.late.interrupted
 
     def start(self) -> None:
-        self.late = Late(self._hedged, (self,), self._task)
+        self.late = Late(self.way.second, (self,), self._interrupt)
         self.late.start()
 
-    def moved(self, task: asyncio.Task[Any] | None) -> None:
-        self._task = task
-        if self.late is not None:
-            self.late.moved(task)
+    def _interrupt(self) -> None:
+        """Whoever waits for the reply hears that there will be none."""
+        if self.sent is not None:
+            self.sent.cancel()
 
 
 class Straight:
@@ -102,6 +97,7 @@ class Straight:
         self._coalescer, self._fetch = coalescer, fetch
         self._now = clock.now
         self._ways: dict[tuple[str, str], Way] = {}
+        guards.held_by(self._ways.clear)
 
     def begin(self, one: OneCall, target: Target, spare: Target, key: bytes | None) -> Flight | None:
         """The attempt, sent; None where there is something to be waited for, or the target takes no such call."""
@@ -116,7 +112,8 @@ class Straight:
             return None
         if limiter is not None and not limiter.try_acquire(policy.tokens):
             return None
-        policy.step("attempt", self._now(), target)
+        now = self._now()
+        policy.step("attempt", now, target)
         one.target = target
         flight = Flight(one, target, spare, way, key)
         try:
@@ -127,8 +124,7 @@ class Straight:
             self._failed(flight, error)
             raise
         if self._hedge is not None:
-            flight.hedged(self._second)
-            self._hedge.enter(flight)
+            self._hedge.enter(flight, now)
         return flight
 
     async def answer(self, flight: Flight) -> Answered:
@@ -148,7 +144,7 @@ class Straight:
                 elif await self._hedge.rescued(late, error):
                     return late.result()
             raise
-        flight.sent = None
+        flight.came, flight.sent = None if flight.emulated else flight.sent, None
         usage = self._book.priced(target, reply.usage, way.profile)
         self._book.ledger.settle(target.provider, target.model, one.label, flight.reserved, usage)
         if way.limiter is not None:
@@ -166,7 +162,6 @@ class Straight:
 
     async def alone(self, flight: Flight, rest: Callable[[ThreeModeError], Awaitable[Answered]]) -> Answered:
         """The same in a task that is nobody's but the call's; and the `rest` of the call where the attempt fails."""
-        flight.moved(asyncio.current_task())
         try:
             return await self.answer(flight)
         except ThreeModeError as error:
@@ -174,16 +169,13 @@ class Straight:
         return await rest(failed)
 
     def _stays(self, flight: Flight) -> bool:
-        """Whether it stays on its way when its task is cancelled: while others wait for the reply, and not by a hedge that won."""
-        if flight.key is None or self._coalescer is None or not self._coalescer.wanted(flight.key):
-            return False
-        if flight.late is not None and flight.late.interrupted:
-            return False
-        flight.moved(None)
-        return True
+        """Whether it stays on its way when its task is cancelled: while others wait for the reply."""
+        return flight.key is not None and self._coalescer is not None and self._coalescer.wanted(flight.key)
 
     def _failed(self, flight: Flight, error: BaseException) -> None:
         one, target, way = flight.one, flight.target, flight.way
+        if flight.overtaken:
+            error = asyncio.CancelledError()  # that it broke off says nothing of its target
         if flight.sent is not None:
             flight.sent.cancel()
             flight.sent = None
@@ -203,6 +195,6 @@ class Straight:
     def _way(self, target: Target) -> Way:
         if len(self._ways) > 1000:
             self._ways.clear()
-        way = Way(target, self._channel.sender(target), self._accounts, self._guards)
+        way = Way(target, self._channel.sender(target), self._second, self._accounts, self._guards)
         self._ways[target.provider, target.model] = way
         return way

@@ -55,9 +55,6 @@ class StreamToAgent:
             well = True
         finally:
             self._leave(well)
-        breaker = self._guards.breaker(target)
-        if breaker is not None and breaker.failures:
-            breaker.success()
         one.first_content = time.monotonic() - self.began
         multiplier = accounts.profile(target.provider).multiplier(target.model)
         asked = partial(estimate_tokens, self._request, target.model, multiplier)

@@ -31,12 +31,18 @@ class OpenReply(Protocol):
 class Sent(Protocol):
     """A request that is out, whose whole reply is wanted. Whoever gets one either has its reply or cancels it."""
 
+    written: bytes
+    """The reply as it came, once it is here; `read` makes another one of it."""
+
+    @property
+    def read(self) -> Callable[[bytes], LLMResponse]: ...
+
     async def reply(self) -> LLMResponse:
         """Where the task that waits is cancelled the request stays out, and another one may wait."""
         ...
 
     def cancel(self) -> None:
-        """Ends it at the far side, at once, if it has not ended. Never waits."""
+        """Ends it at the far side, at once, if it has not ended: whoever waits for its reply gets an error. Never waits."""
         ...
 
 

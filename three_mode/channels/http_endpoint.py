@@ -47,6 +47,7 @@ class HTTPEndpoint:
             raise translated(error, self.name, None) from None
         self._prefix = prefix[:-1]
         self._learn = learn
+        self._silent: Headers | None = None  # the last that said nothing of limits
         self._streams = Timeouts(connect=CONNECT, pool=None, write=WRITE, first_byte=None, idle=idle)
         more = {**codec.profile.headers, **(headers or {})}
         self._always = (
@@ -76,8 +77,8 @@ class HTTPEndpoint:
 
     async def open(self, request: LLMRequest, model: str, due: float, deadline: float) -> "HTTPReply":
         outgoing = self.codec.encode(request, model, stream=True)
-        exchange = self._pool.request(self._request(outgoing), timeouts=self._streams)
-        reply = HTTPReply(self, model, exchange.exchange, deadline)
+        call = self._pool.request(self._request(outgoing), timeouts=self._streams)
+        reply = HTTPReply(self, model, call.exchange, deadline)
         loop = asyncio.get_running_loop()
         timer = (
             loop.call_at(due, reply.expire, "first token" if due < deadline else "total")
@@ -85,12 +86,9 @@ class HTTPEndpoint:
             else None
         )
         try:
-            response = await exchange.start()
-            if response.status >= 400:
-                body = await response.read(MOST_OF_AN_ERROR)
-                self._read_limits(response.headers)
-                raise self.codec.error(response.status, response.headers, body)
-            self._read_limits(response.headers)
+            response = await call.start()
+            body = await response.read(MOST_OF_AN_ERROR) if response.status >= 400 else b""
+            self._look_at(response.status, call.exchange.headers, body)
             await reply.begin(response)
         except TransportError as error:
             reply.close()
@@ -105,14 +103,11 @@ class HTTPEndpoint:
 
     async def embed(self, request: EmbedRequest, model: str, deadline: float) -> Embedded:
         outgoing = embeddings.encode(self.codec.profile, request, model)
-        headers, body = await self._send(outgoing, deadline, model, "total")
-        embedded = embeddings.decode(self.codec.profile, model, body, len(request.texts))
-        self._read_limits(headers)
-        return embedded
+        body = await self._send(outgoing, deadline, model, "total")
+        return embeddings.decode(self.codec.profile, model, body, len(request.texts))
 
     async def models(self, deadline: float) -> tuple[str, ...]:
-        _, body = await self._send(self.codec.encode_models(), deadline, "", "total")
-        return self.codec.decode_models(body)
+        return self.codec.decode_models(await self._send(self.codec.encode_models(), deadline, "", "total"))
 
     async def warm(self, within: float) -> None:
         """Opens a connection, which also tells whether the provider can be reached at all."""
@@ -127,22 +122,28 @@ class HTTPEndpoint:
             f"{self.name}: {what} in the time allowed", stage=stage, provider=self.name, model=model or None
         )
 
-    async def _send(self, outgoing: Outgoing, until: float, model: str, stage: str) -> tuple[Headers, bytes]:
+    async def _send(self, outgoing: Outgoing, until: float, model: str, stage: str) -> bytes:
         try:
             reply = await self._pool.fetch(self._request(outgoing), timeouts=WHOLE, until=until)
         except TransportError as error:
             raise self._explained(error, model, stage) from None
-        self._check(reply.status, reply.headers, reply.content)
-        return reply.headers, reply.content
+        self._look_at(reply.status, reply.headers, reply.content)
+        return reply.content
 
     def _explained(self, error: TransportError, model: str, stage: str) -> Exception:
         if isinstance(error, TimedOut) and error.phase == "total":
             return self.unseen(model, stage)
         return translated(error, self.name, model or None)
 
-    def _check(self, status: int, headers: Headers, body: bytes) -> None:
+    def _look_at(self, status: int, headers: Headers, body: bytes) -> None:
+        """What the head says of limits, and of failure. The transport gives equal heads as one object, which is looked at once."""
+        if self._learn is not None and headers is not self._silent:
+            reading = self.codec.limits(headers)
+            if reading is not None:
+                self._learn(reading)
+            else:
+                self._silent = headers
         if status >= 400:
-            self._read_limits(headers)
             raise self.codec.error(status, headers, body)
 
     def _request(self, outgoing: Outgoing) -> Request:
@@ -160,34 +161,28 @@ class HTTPEndpoint:
             body=outgoing.body,
         )
 
-    def _read_limits(self, headers: Headers) -> None:
-        if self._learn is not None:
-            reading = self.codec.limits(headers)
-            if reading is not None:
-                self._learn(reading)
-
 
 class HTTPSent:
     """A request that is out."""
 
-    __slots__ = ("_endpoint", "_exchange", "_model", "_stage")
+    __slots__ = ("_endpoint", "_exchange", "_model", "_stage", "written")
 
     def __init__(self, endpoint: HTTPEndpoint, exchange: Exchange, model: str, stage: str) -> None:
         self._endpoint, self._exchange, self._model, self._stage = endpoint, exchange, model, stage
+        self.written = b""
 
     async def reply(self) -> LLMResponse:
         endpoint, exchange = self._endpoint, self._exchange
         try:
-            body = await exchange.whole()
+            body = self.written = await exchange.whole()
         except TransportError as error:
             raise endpoint._explained(error, self._model, self._stage) from None
-        headers = exchange.headers
-        if exchange.status >= 400:
-            endpoint._check(exchange.status, headers, body)
-        reply = endpoint.codec.decode(body)
-        if endpoint._learn is not None:
-            endpoint._read_limits(headers)
-        return reply
+        endpoint._look_at(exchange.status, exchange.headers, body)
+        return endpoint.codec.decode(body)
+
+    @property
+    def read(self) -> Callable[[bytes], LLMResponse]:
+        return self._endpoint.codec.decode
 
     def cancel(self) -> None:
         self._exchange.cancel()

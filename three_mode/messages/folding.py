@@ -43,6 +43,10 @@ class Folding:
         self._blocks: dict[tuple[type[Chunk], int], _Block] = {}
         self._usage = Usage()
         self._finish: Finish | None = None
+        self._text: tuple[int | None, list[str]] = (
+            None,
+            [],
+        )  # the block of text that grew last: most chunks are more of it
 
     @property
     def has_content(self) -> bool:
@@ -56,8 +60,11 @@ class Folding:
     def add(self, chunk: Chunk) -> None:
         match chunk:
             case TextDelta():
-                if chunk.text:
-                    self._block(chunk).pieces.append(chunk.text)
+                index, pieces = self._text
+                if chunk.index != index and chunk.text:
+                    pieces = self._block(chunk).pieces
+                    self._text = (chunk.index, pieces)
+                pieces.append(chunk.text)
             case ThinkingDelta():
                 block = self._block(chunk)
                 block.pieces.append(chunk.thinking)

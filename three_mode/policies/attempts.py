@@ -43,6 +43,8 @@ class Call:
     caller: str = ""
     tokens: int = 0
     first_content: float | None = None
+    streamed: bool = False
+    """What an attempt gives is only the beginning: whoever reads the rest tells the breaker how it ended."""
     steps: list[Step] = field(default_factory=list)
 
     def step(self, kind: str, now: float, target: Target | None = None, why: str | None = None) -> None:
@@ -195,7 +197,7 @@ class Attempts:
             judge(error, breaker, limiter)
             raise
         if breaker is not None:
-            breaker.success()
+            (breaker.began if call.streamed else breaker.success)()
         if limiter is not None:
             limiter.succeeded()
         return result

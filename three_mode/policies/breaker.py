@@ -35,20 +35,19 @@ def trips(error: BaseException) -> bool:
 
 
 class CircuitBreaker:
-    """One target's breaker. `allow()` before a call, then exactly one of `success`, `failure` or `abandoned`."""
+    """One target's breaker. `allow()` before a call, then exactly one of `success`, `failure` or `abandoned`; a stream may say
+    `began` before that.
+    """
 
-    __slots__ = ("_clock", "_opened_at", "_options", "_trial", "failures")
+    __slots__ = ("_clock", "_opened_at", "_options", "_trial", "closed", "failures")
 
     def __init__(self, options: BreakerOptions | None = None, clock: Clock = MONOTONIC) -> None:
         self._options = options or BreakerOptions()
         self._clock = clock
         self.failures = 0
+        self.closed = True
         self._opened_at: float | None = None
         self._trial = False
-
-    @property
-    def closed(self) -> bool:
-        return self._opened_at is None
 
     @property
     def state(self) -> State:
@@ -62,6 +61,11 @@ class CircuitBreaker:
             return 0.0
         return max(0.0, self._opened_at + self._options.cool_down - self._clock.now())
 
+    @property
+    def at_rest(self) -> bool:
+        """It knows nothing: a new one would be the same."""
+        return self.closed and not self.failures
+
     def allow(self) -> bool:
         """Whether a call may go. Half-open, one call may: the trial."""
         if self._opened_at is None:
@@ -73,12 +77,19 @@ class CircuitBreaker:
 
     def success(self) -> None:
         self.failures = 0
+        self.began()
+
+    def began(self) -> None:
+        """It answers, and how that ends is still to be seen. Others may go, because a trial can last for minutes; what failed before
+        is not forgotten, so that one more failure opens it again."""
+        self.closed = True
         self._opened_at = None
         self._trial = False
 
     def failure(self) -> None:
         self.failures += 1
         if self._trial or self.failures >= self._options.failures:
+            self.closed = False
             self._opened_at = self._clock.now()
         self._trial = False
 

@@ -47,14 +47,16 @@ Key = tuple[str, str, str | None]
 
 class _Tally:
     """What `Spent` is made of: plain numbers, because there is something to add at every call. `touched` are the numbers of the
-    budgets that such a call is part of."""
+    budgets that such a call is part of; of its cost, `booked` is in them, and `settled` was reserved for the rest."""
 
-    __slots__ = ("calls", "cost", "input", "output", "read", "reasoning", "touched", "unpriced", "written")
+    __slots__ = (
+        "booked", "calls", "cost", "input", "output", "read", "reasoning", "settled", "touched", "unpriced", "written",
+    )  # fmt: skip
 
     def __init__(self, touched: tuple[int, ...]) -> None:
         self.touched = touched
         self.calls = self.input = self.output = self.read = self.written = self.reasoning = self.unpriced = 0
-        self.cost = ZERO
+        self.cost = self.booked = self.settled = ZERO
 
 
 class Ledger:
@@ -69,7 +71,7 @@ class Ledger:
         self._limits = [Decimal(str(budget.limit)) for budget in budgets]
         self._taken = [ZERO] * len(budgets)
         self._spent: dict[Key, _Tally] = {}
-        self._fresh: list[tuple[Key, Usage]] = []
+        self._fresh: list[tuple[Key, Usage, Decimal]] = []
 
     def reserve(self, provider: str, model: str, label: str | None, most: Decimal | None) -> Decimal:
         """Sets aside the most that the call may cost; BudgetExceeded where a budget has not that much left."""
@@ -85,61 +87,75 @@ class Ledger:
                 hint="give its price: Prices({'PROVIDER/MODEL': Price(input=..., output=...)})",
             )
         for i in touched:
-            if self._taken[i] + most > self._limits[i]:
-                left = self._limits[i] - self._taken[i]
-                raise BudgetExceeded(
-                    f"the call may cost ${most:.6f}, and {self._budgets[i].name} has ${max(left, ZERO):.6f} left of ${self._limits[i]}",
-                    provider=provider,
-                    model=model,
-                    hint="lower max_tokens to lower what it may cost",
-                )
-        for i in touched:
-            self._taken[i] += most
+            taken = self._taken[i] + most
+            if taken > self._limits[i]:
+                self._add_up()
+                taken = self._taken[i] + most
+                if taken > self._limits[i]:
+                    for before in touched[: touched.index(i)]:
+                        self._taken[before] -= most
+                    raise self._exceeded(i, most, provider, model)
+            self._taken[i] = taken
         return most
+
+    def _exceeded(self, i: int, most: Decimal, provider: str, model: str) -> BudgetExceeded:
+        limit, left = self._limits[i], max(self._limits[i] - self._taken[i], ZERO)
+        return BudgetExceeded(
+            f"the call may cost ${most:.6f}, and {self._budgets[i].name} has ${left:.6f} left of ${limit}",
+            provider=provider,
+            model=model,
+            hint="lower max_tokens to lower what it may cost",
+        )
 
     def settle(
         self, provider: str, model: str, label: str | None, reserved: Decimal, usage: Usage | None
     ) -> None:
         """The call is over. Without a usage nothing was used; without a cost, what was reserved stays taken."""
-        if usage is None:
-            if reserved:
-                for i in self._spent[provider, model, label].touched:
-                    self._taken[i] -= reserved
-            return
-        spent = self._count((provider, model, label), usage)
-        if self.has_budgets and usage.cost is not None:
-            for i in spent.touched:
-                self._taken[i] += usage.cost - reserved
+        if usage is not None:
+            self.add((provider, model, label), usage, reserved)
+            if reserved and usage.cost is not None and usage.cost > reserved:
+                self._add_up()  # nobody may reserve what is gone
+        elif reserved:
+            for i in self._spent[provider, model, label].touched:
+                self._taken[i] -= reserved
 
-    def add(self, key: Key, usage: Usage) -> None:
-        """What a call used, where no budget set anything aside for it. Added up later, when somebody asks or many wait: adding up
-        many in a row takes a fraction of adding each as it comes."""
-        self._fresh.append((key, usage))
+    def add(self, key: Key, usage: Usage, reserved: Decimal = ZERO) -> None:
+        """What a call used. Added up later, when somebody asks, many wait, or a budget would refuse a call: adding up many in a row
+        takes a fraction of adding each as it comes. Until then what was reserved stays taken, which is at least as much."""
+        self._fresh.append((key, usage, reserved))
         if len(self._fresh) >= _FRESH:
             self._add_up()
 
     def _add_up(self) -> None:
         fresh, self._fresh = self._fresh, []
-        for key, usage in fresh:
-            self._count(key, usage)
+        for key, usage, reserved in fresh:
+            spent = self._spent.get(key) or self._tally(key)
+            cost = usage.cost
+            spent.calls += 1
+            spent.input += usage.input_tokens
+            spent.output += usage.output_tokens
+            if usage.cache_read_tokens:
+                spent.read += usage.cache_read_tokens
+            if usage.cache_write_tokens:
+                spent.written += usage.cache_write_tokens
+            if usage.reasoning_tokens:
+                spent.reasoning += usage.reasoning_tokens
+            if cost is None:
+                spent.unpriced += 1
+            else:
+                spent.cost += cost
+                if spent.touched:
+                    spent.settled += reserved
+        if self.has_budgets:
+            for spent in {self._spent[key] for key, _, _ in fresh}:
+                self._free(spent)
 
-    def _count(self, key: Key, usage: Usage) -> _Tally:
-        spent = self._spent.get(key) or self._tally(key)
-        cost = usage.cost
-        spent.calls += 1
-        spent.input += usage.input_tokens
-        spent.output += usage.output_tokens
-        if usage.cache_read_tokens:
-            spent.read += usage.cache_read_tokens
-        if usage.cache_write_tokens:
-            spent.written += usage.cache_write_tokens
-        if usage.reasoning_tokens:
-            spent.reasoning += usage.reasoning_tokens
-        if cost is None:
-            spent.unpriced += 1
-        else:
-            spent.cost += cost
-        return spent
+    def _free(self, spent: _Tally) -> None:
+        """In its budgets, what calls did cost takes the place of what was reserved for them."""
+        more = spent.cost - spent.booked - spent.settled
+        spent.booked, spent.settled = spent.cost, ZERO
+        for i in spent.touched:
+            self._taken[i] += more
 
     def _tally(self, key: Key) -> _Tally:
         touched = tuple(i for i, budget in enumerate(self._budgets) if budget.fits(*key))
@@ -166,6 +182,7 @@ class Ledger:
 
     def left(self) -> dict[str, Decimal]:
         """Each budget and what it has left."""
+        self._add_up()
         return {
             budget.name: limit - taken
             for budget, limit, taken in zip(self._budgets, self._limits, self._taken, strict=True)

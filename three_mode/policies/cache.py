@@ -6,18 +6,23 @@ Never kept: errors, replies that are cut off, filtered or paused, and those of r
 
 import hashlib
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
 from three_mode.messages import LLMRequest, LLMResponse, from_msgpack
 from three_mode.policies.clock import MONOTONIC, Clock
 
-PER_ENTRY = 100  # bytes, beside the reply's own
+PER_ENTRY = 100  # bytes, beside the key's and the reply's own
+LONGEST_KEY = 1024
 KEEPABLE = frozenset(("stop", "tool_calls"))
 _encode = msgspec.msgpack.Encoder().encode
+Read = Callable[[bytes], LLMResponse]
+_read: Read = partial(from_msgpack, LLMResponse)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,12 +44,29 @@ class ResponseCache(Protocol):
 
 
 def cache_key(request: LLMRequest, where: str, model: str, tenant: str = "") -> bytes:
-    """`where` is the provider and its address, `tenant` whose key it is: two tenants never share an answer."""
-    meaning = (
-        where, model, tenant, request.messages, request.tools, request.tool_choice, request.response_format,
-        request.temperature, request.top_p, request.max_tokens, request.stop, request.seed, request.reasoning, request.extra,
+    """`where` is the provider and its address, `tenant` whose key it is: two tenants never share an answer.
+
+    A short request is its own key, which costs half of a digest; no digest is as long as that.
+    """
+    rest = _rest(request)
+    meaning = (where, model, tenant, request.messages)
+    written = _encode(meaning if rest == _PLAIN else meaning + rest)
+    return written if len(written) <= LONGEST_KEY else digest(written)
+
+
+def digest(key: bytes) -> bytes:
+    return hashlib.blake2b(key, digest_size=16).digest()
+
+
+def _rest(request: LLMRequest) -> tuple[Any, ...]:
+    """What changes the answer beside the messages, and is left out of most requests."""
+    return (
+        request.tools, request.tool_choice, request.response_format, request.temperature, request.top_p, request.max_tokens,
+        request.stop, request.seed, request.reasoning, request.extra,
     )  # fmt: skip
-    return hashlib.blake2b(_encode(meaning), digest_size=16).digest()
+
+
+_PLAIN = _rest(LLMRequest(messages=[{"role": "user", "content": ""}]))
 
 
 def keepable(reply: LLMResponse) -> bool:
@@ -54,14 +76,14 @@ def keepable(reply: LLMResponse) -> bool:
 class MemoryCache:
     """The newest replies, up to a number and a size; the least recently used one goes first.
 
-    They are kept as bytes. Encoding one costs less than adding up its size did, nothing is shared that a caller could change, and
-    the garbage collector has one object to look at rather than a dozen.
+    They are kept as bytes, so that nothing is shared that a caller could change, and the garbage collector has one object to look at
+    rather than a dozen: as bytes of ours, or as those that came, with what reads them.
     """
 
     def __init__(self, options: CacheOptions | None = None, clock: Clock = MONOTONIC) -> None:
         self._options = options or CacheOptions()
         self._clock = clock
-        self._kept: OrderedDict[bytes, tuple[bytes, float]] = OrderedDict()
+        self._kept: OrderedDict[bytes, tuple[bytes, Read, float]] = OrderedDict()
         self.size = 0
         self.hits = self.misses = self.evicted = 0
 
@@ -82,33 +104,32 @@ class MemoryCache:
 
     def look(self, key: bytes) -> LLMResponse | None:
         found = self._kept.get(key)
-        if found is not None and found[1] > self._clock.now():
+        if found is not None and found[2] > self._clock.now():
             self._kept.move_to_end(key)
             self.hits += 1
-            return from_msgpack(LLMResponse, found[0])
+            return found[1](found[0])
         if found is not None:
             self._drop(key)
         self.misses += 1
         return None
 
     def keep(self, key: bytes, reply: LLMResponse, ttl: float | None = None) -> None:
+        self.keep_written(key, _encode(reply), _read, ttl)
+
+    def keep_written(self, key: bytes, written: bytes, read: Read, ttl: float | None = None) -> None:
+        """A reply as it came: `read` makes one of it each time that it is asked for."""
         kept, options = self._kept, self._options
         if key in kept:
             self._drop(key)
-        written = _encode(reply)
-        size = PER_ENTRY + len(written)
+        size = PER_ENTRY + len(key) + len(written)
         if size > options.max_bytes:
             return
-        kept[key] = (written, self._clock.now() + (options.ttl if ttl is None else ttl))
+        kept[key] = (written, read, self._clock.now() + (options.ttl if ttl is None else ttl))
         self.size += size
-        if len(kept) > options.entries:
-            self._evict()
-        while self.size > options.max_bytes:
-            self._evict()
-
-    def _evict(self) -> None:
-        self.size -= PER_ENTRY + len(self._kept.popitem(last=False)[1][0])
-        self.evicted += 1
+        while len(kept) > options.entries or self.size > options.max_bytes:
+            oldest, (gone, _, _) = kept.popitem(last=False)
+            self.size -= PER_ENTRY + len(oldest) + len(gone)
+            self.evicted += 1
 
     def _drop(self, key: bytes) -> None:
-        self.size -= PER_ENTRY + len(self._kept.pop(key)[0])
+        self.size -= PER_ENTRY + len(key) + len(self._kept.pop(key)[0])

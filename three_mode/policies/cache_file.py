@@ -12,15 +12,16 @@ from typing import TypeVar
 
 from three_mode.errors import ConfigurationError
 from three_mode.messages import LLMResponse, from_msgpack, to_msgpack
-from three_mode.policies.cache import CacheOptions
+from three_mode.policies.cache import CacheOptions, digest
 
 T = TypeVar("T")
-_VERSION = 1  # of what is in the file; another one is emptied
+_VERSION = 2  # of what is in the file; another one is emptied
 _TABLE = "CREATE TABLE IF NOT EXISTS reply (key BLOB PRIMARY KEY, value BLOB, expires REAL, used REAL, size INTEGER) WITHOUT ROWID"
 
 
 class FileCache:
-    """One thread does the file's work, so that no disk ever holds up the event loop. A damaged entry is a miss."""
+    """One thread does the file's work, so that no disk ever holds up the event loop. A damaged entry is a miss. Keys are kept as
+    digests: no request can be read in the file."""
 
     def __init__(self, options: CacheOptions, wall: Callable[[], float] = time.time) -> None:
         if options.path is None:
@@ -34,7 +35,7 @@ class FileCache:
         self.hits = self.misses = 0
 
     async def get(self, key: bytes) -> LLMResponse | None:
-        reply = await self._run(lambda: self._get(key))
+        reply = await self._run(lambda: self._get(digest(key)))
         if reply is None:
             self.misses += 1
         else:
@@ -43,7 +44,7 @@ class FileCache:
 
     async def put(self, key: bytes, reply: LLMResponse, ttl: float | None = None) -> None:
         lasts = self._options.ttl if ttl is None else ttl
-        await self._run(lambda: self._put(key, to_msgpack(reply), lasts))
+        await self._run(lambda: self._put(digest(key), to_msgpack(reply), lasts))
 
     async def close(self) -> None:
         await self._run(self._close)

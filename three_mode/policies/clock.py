@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+FOREVER = float("inf")
+
 
 class Timer(Protocol):
     """Something that will happen."""

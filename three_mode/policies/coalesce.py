@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
 from three_mode.errors import DeadlineExceeded
+from three_mode.policies.clock import FOREVER
 
-FOREVER = float("inf")
 T = TypeVar("T")
 
 

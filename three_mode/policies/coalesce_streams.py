@@ -16,7 +16,7 @@ from itertools import chain, islice
 from typing import Any, Generic, Protocol, TypeVar
 
 from three_mode.errors import DeadlineExceeded, Overloaded
-from three_mode.policies.coalesce import FOREVER
+from three_mode.policies.clock import FOREVER
 
 C = TypeVar("C")
 

@@ -2,7 +2,7 @@
 
 The first runs in the caller's own task, and one timer watches all races of a `Hedge`: all are late after the same time, so
 that those that began first are late first. A race that is not needed costs an entry in a dict. When the second one wins, the
-first is cancelled the way `asyncio.timeout` does it: the task is cancelled, and the cancellation taken back.
+first is interrupted: as it says itself, or the way `asyncio.timeout` does it, by cancelling its task and taking that back.
 """
 
 import asyncio
@@ -58,7 +58,7 @@ class Hedge(Generic[T]):
         return self.run(first, Late(second, arguments))
 
     async def run(self, first: Awaitable[T], late: "Late[T]") -> T:
-        self.enter(late)
+        self.enter(late, self._clock.now())
         try:
             result = await first
         except BaseException as error:
@@ -73,8 +73,8 @@ class Hedge(Generic[T]):
 
     # The same for a first runner that is no coroutine of its own: `enter`, and `leave` unless it was late; then `rescued` or `end`.
 
-    def enter(self, one: Starts) -> None:
-        self._waiting[one] = self._clock.now() + self.after
+    def enter(self, one: Starts, now: float) -> None:
+        self._waiting[one] = now + self.after
         if self._timer is None:
             self._timer = self._clock.call_later(self.after, self._look)
 
@@ -127,6 +127,7 @@ class Late(Generic[T]):
         "_cancelled_before",
         "_first",
         "_first_failed",
+        "_interrupt",
         "_make",
         "interrupted",
         "task",
@@ -137,11 +138,12 @@ class Late(Generic[T]):
         self,
         make: Callable[..., Awaitable[T]],
         arguments: tuple[Any, ...] = (),
-        first: asyncio.Task[Any] | None = None,
+        interrupt: Callable[[], None] | None = None,
     ) -> None:
-        """`first` is the task of the first runner; without it, the one that runs now."""
-        self._make, self._arguments = make, arguments
-        self.moved(first or asyncio.current_task())
+        """`interrupt` makes the first runner fail; without it, the task that runs now is the first runner's, and is cancelled."""
+        self._make, self._arguments, self._interrupt = make, arguments, interrupt
+        self._first = asyncio.current_task() if interrupt is None else None
+        self._cancelled_before = self._first.cancelling() if self._first is not None else 0
         self.interrupted = False
         self._first_failed = False
         self.used = False
@@ -152,8 +154,12 @@ class Late(Generic[T]):
         self.task.add_done_callback(self._finished)
 
     def _finished(self, task: asyncio.Task[T]) -> None:
-        if self._first is not None and not self._first_failed and self.has_result:
-            self.interrupted = True
+        if self._first_failed or not self.has_result:
+            return
+        self.interrupted = True
+        if self._interrupt is not None:
+            self._interrupt()
+        elif self._first is not None:
             self._first.cancel()
 
     def won(self) -> bool:
@@ -161,11 +167,6 @@ class Late(Generic[T]):
         if not self.interrupted or self._first is None:
             return False
         return self._first.uncancel() <= self._cancelled_before
-
-    def moved(self, task: asyncio.Task[Any] | None) -> None:
-        """The first runner goes on in that task; None: in none as yet."""
-        self._first = task
-        self._cancelled_before = task.cancelling() if task is not None else 0
 
     async def succeeds(self) -> bool:
         """The first has failed: it all hangs on the second."""

@@ -10,7 +10,7 @@ import asyncio
 from dataclasses import dataclass
 
 from three_mode.errors import Overloaded, RateLimit
-from three_mode.policies.clock import MONOTONIC, Clock
+from three_mode.policies.clock import FOREVER, MONOTONIC, Clock
 from three_mode.policies.fair_queue import FairQueue
 from three_mode.providers.codec import LimitReading
 
@@ -90,6 +90,13 @@ class AdaptiveLimiter:
     def waiting(self) -> int:
         return len(self._queue)
 
+    @property
+    def at_rest(self) -> bool:
+        """It holds nothing and knows nothing: a new one would be the same."""
+        return (
+            not (self.told or self._in_flight or self._queue.size) and self._at_once >= self.options.at_once
+        )
+
     def try_acquire(self, tokens: int = 0) -> bool:
         """The common case, without a task switch: nobody waits and nothing holds the call back."""
         if self._queue.size or self._in_flight >= self._at_once:
@@ -102,7 +109,7 @@ class AdaptiveLimiter:
         self._take(tokens)
         return True
 
-    async def acquire(self, caller: str = "", tokens: int = 0, within: float = float("inf")) -> float:
+    async def acquire(self, caller: str = "", tokens: int = 0, within: float = FOREVER) -> float:
         """Returns how long the call was held back, in seconds."""
         if self.try_acquire(tokens):
             return 0.0

@@ -28,9 +28,9 @@ from msgspec import Struct
 
 from three_mode.errors import ConfigurationError
 from three_mode.messages import Usage
+from three_mode.policies.clock import FOREVER
 
 MILLION = Decimal(1_000_000)
-FOREVER = float("inf")
 TIERS_BEGIN = 30_000  # no provider charges more for a prompt that is smaller
 # Their names for ours; what is not here is called the same.
 _LIBRARY_NAMES = {

@@ -24,7 +24,6 @@ from three_mode.messages import (
 from three_mode.providers.pieces import count_of, encode_json, gathered, text_of
 from three_mode.providers.profile import Profile
 from three_mode.providers.stream import EventDecoder
-from transports.http2 import ServerSentEvent
 
 FINISH: Final[dict[str, FinishReason]] = {
     "end_turn": "stop", "stop_sequence": "stop", "max_tokens": "length", "tool_use": "tool_calls", "pause_turn": "pause",
@@ -187,16 +186,23 @@ class MessageEvents:
             gathered(self._extra, {"citations": [delta.get("citation")]})
 
 
+def only_text(event: Any) -> TextDelta | None:
+    """The chunk of an event that says a text, which is all that such an event can say."""
+    if event.get("type") != "content_block_delta" or event["delta"]["type"] != "text_delta":
+        return None
+    return TextDelta(event["delta"]["text"], event["index"])
+
+
 class AnthropicDecoder(EventDecoder):
     """The events of one message, server-sent. Only `message_stop` is an end."""
 
     __slots__ = ("_message",)
 
     def __init__(self, profile: Profile) -> None:
-        super().__init__(profile)
+        super().__init__(profile, only_text)
         self._message = MessageEvents(profile)
 
-    def read(self, unit: ServerSentEvent, out: list[Chunk]) -> None:
-        self._message.take(msgspec.json.decode(unit.data), out)
+    def read(self, unit: bytes, out: list[Chunk]) -> None:
+        self._message.take(msgspec.json.decode(unit), out)
         self.error = self._message.error
         self.done = self._message.finished

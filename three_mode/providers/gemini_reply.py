@@ -22,7 +22,6 @@ from three_mode.providers.pieces import count_of, encode_json, gathered, text_of
 from three_mode.providers.profile import Profile
 from three_mode.providers.refusals import bad_reply
 from three_mode.providers.stream import EventDecoder
-from transports.http2 import ServerSentEvent
 
 FINISH: Final[dict[str, FinishReason]] = {
     "STOP": "stop", "MAX_TOKENS": "length", "SAFETY": "content_filter", "RECITATION": "content_filter",
@@ -180,8 +179,8 @@ class GeminiDecoder(EventDecoder):
         super().__init__(profile)
         self._contents = Contents(profile)
 
-    def read(self, unit: ServerSentEvent, out: list[Chunk]) -> None:
-        self._contents.take(msgspec.json.decode(unit.data), out)
+    def read(self, unit: bytes, out: list[Chunk]) -> None:
+        self._contents.take(msgspec.json.decode(unit), out)
         self.error = self._contents.error
 
     def ended(self, out: list[Chunk]) -> None:

@@ -25,7 +25,6 @@ from three_mode.providers.pieces import count_of, gathered, text_of
 from three_mode.providers.profile import Profile
 from three_mode.providers.refusals import bad_reply
 from three_mode.providers.stream import EventDecoder
-from transports.http2 import ServerSentEvent
 
 FINISH: Final[dict[str, FinishReason]] = {
     "stop": "stop", "length": "length", "tool_calls": "tool_calls", "function_call": "tool_calls",
@@ -99,13 +98,32 @@ def _finish(reason: Any, said: Any) -> FinishReason:
     )  # some hosts say "stop" with a call
 
 
+def only_text(value: Any) -> TextDelta | None:
+    """The chunk of an event that says a text and nothing else that is new. What is unknown to us may stand in it, where keeping it once is
+    keeping it often."""
+    choices = value.get("choices")
+    if not choices or value.get("usage") or value.get("error"):
+        return None
+    choice = choices[0]
+    delta = choice.get("delta")
+    if not delta or choice.get("index") or choice.get("finish_reason") is not None:
+        return None
+    said = {key: item for key, item in delta.items() if item and key not in ("role", "function_call")}
+    others = [*(value.keys() - _TOP), *(choice.keys() - _CHOICE)]
+    if said.keys() != {"content"} or type(said["content"]) is not str:
+        return None
+    if any(isinstance(value.get(key, choice.get(key)), dict | list) for key in others):
+        return None
+    return TextDelta(said["content"], 0)
+
+
 class OpenAIDecoder(EventDecoder):
     """Chunks from `chat.completion.chunk` events. Tool calls are keyed on their index; ids and names come once."""
 
     __slots__ = ("_calls", "_extra", "_finish", "_indexes", "_refused", "_started")
 
     def __init__(self, profile: Profile) -> None:
-        super().__init__(profile)
+        super().__init__(profile, only_text)
         self._started = False
         self._finish: FinishReason | None = None
         self._calls = 0
@@ -113,12 +131,11 @@ class OpenAIDecoder(EventDecoder):
         self._refused = False
         self._extra: dict[str, Any] = {}
 
-    def read(self, unit: ServerSentEvent, out: list[Chunk]) -> None:
-        data = unit.data
-        if data == b"[DONE]":
+    def read(self, unit: bytes, out: list[Chunk]) -> None:
+        if unit == b"[DONE]":
             self._end(out)
             return
-        value = msgspec.json.decode(data)
+        value = msgspec.json.decode(unit)
         failure = value.get("error")
         if failure:
             self.error = self.failure(failure)

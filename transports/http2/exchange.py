@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from transports.http2.deadlines import NEVER
 from transports.http2.errors import InvalidRequest, LimitExceeded, Phase, TimedOut, TransportError
-from transports.http2.request import Header, Request, Timeouts
+from transports.http2.request import Header, Headers, Request, Timeouts
 from transports.http2.tracing import Trace
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Exchange:
         # The response.
         self.status = 0
         self.http_version = ""
-        self.headers: list[Header] = []
+        self.headers: Headers = ()
         self.trailers: list[Header] = []
         self.chunks: list[bytes] = []
         self.size = 0  # of what lies in chunks
@@ -198,7 +198,7 @@ class Exchange:
         if not self.status:
             self._set_deadline("write", self.timeouts.write)
 
-    def on_head(self, status: int, headers: list[Header]) -> None:
+    def on_head(self, status: int, headers: Headers) -> None:
         self.status = status
         self.headers = headers
         if self.carrier is not None:

@@ -196,7 +196,7 @@ class H2Connection(Connection):
                 self._reset(exchange, ErrorCodes.PROTOCOL_ERROR)
                 exchange.fail(error)
             else:
-                exchange.on_head(status, list(fields))
+                exchange.on_head(status, fields)
 
     def _on_data(self, event: Event) -> None:
         assert isinstance(event, DataReceived)

@@ -69,7 +69,8 @@ class Pool:
         except BaseException:
             exchange.cancel()
             raise
-        return Reply(exchange.status, exchange.headers, content, exchange.http_version, exchange.trailers)
+        headers = list(exchange.headers)
+        return Reply(exchange.status, headers, content, exchange.http_version, exchange.trailers)
 
     def send(
         self,

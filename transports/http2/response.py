@@ -31,7 +31,7 @@ class Response:
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
         self.status = exchange.status
-        self.headers = exchange.headers
+        self.headers = list(exchange.headers)
         self.http_version = exchange.http_version
 
     def __del__(self) -> None:

@@ -66,6 +66,11 @@ class LineSplitter:
             raise LimitExceeded(f"{self._what} is longer than {self._max} bytes")
         return lines
 
+    @property
+    def empty(self) -> bool:
+        """Nothing waits for its end."""
+        return not self._pending and not self._after_cr
+
     def finish(self) -> bytes:
         """What came after the last line end."""
         rest = b"".join(self._pending)
@@ -112,6 +117,36 @@ class SSEDecoder:
                 self._clear()
         return events
 
+    def feed_data(self, data: bytes) -> list[bytes]:
+        """`feed` for those who want the data of events and nothing else. Events that came whole and begin alike are cut out in one go."""
+        found: list[bytes] = []
+        if not self._between():
+            cut = data.find(b"\n\n") + 2 or len(data)
+            found += [event.data for event in self.feed(data[:cut])]
+            data = data[cut:]
+        if self._between() and len(data) <= self._max:
+            cut = data.rfind(b"\n\n") + 2
+            if cut > 1:
+                found += self._data_of(data[:cut])
+                data = data[cut:]
+        if data:
+            found += [event.data for event in self.feed(data)]
+        return found
+
+    def _data_of(self, events: bytes) -> list[bytes]:
+        """The data of events that are here to the end of the last one."""
+        alike = _data_of_alike(events)
+        if alike is not None:
+            return alike
+        *each, _ = events.split(b"\n\n")
+        if len(each) == 1:
+            return [event.data for event in self.feed(events)]
+        return [data for event in each for data in self._data_of(event + b"\n\n")]
+
+    def _between(self) -> bool:
+        """Nothing is here of an event, nor half a line end."""
+        return not self._data and self._start is None and self._lines.empty
+
     def finish(self) -> list[ServerSentEvent]:
         """The stream has ended. An event whose blank line never came is given too: several servers leave it out.
 
@@ -150,3 +185,14 @@ class SSEDecoder:
                 self._id = value.decode("utf-8", "replace")
         elif name == b"retry" and value.isdigit():
             self._retry = int(value)
+
+
+def _data_of_alike(events: bytes) -> list[bytes] | None:
+    """The data of events that have one line of it each, and the same line before it or none; None of any others."""
+    line = b"" if events.startswith(b"data: ") else events[: events.find(b"\n") + 1]
+    start = line + b"data: "
+    if not events.startswith(start) or (line and not line.startswith(b"event: ")) or events.find(b"\r") >= 0:
+        return None
+    found = events[len(start) : -2].split(b"\n\n" + start)
+    # Each has the two line ends after it, and perhaps one in its start: were there more, one would be within the data.
+    return found if events.count(b"\n") == len(found) * (3 if line else 2) else None
