@@ -10,7 +10,7 @@ from typing import Any, Self, Unpack
 
 import msgspec
 
-from local_models.backend import Ask, Backend, Deliver, Running
+from local_models.backend import Ask, Backend, Deliver, Running, Take
 from local_models.catalogue import find
 from local_models.errors import BadOption, EngineFailed, ModelClosed, foreign
 from local_models.gguf import Summary
@@ -75,6 +75,18 @@ class LocalModel:
         """The answer piece by piece; leaving the stream early, or cancelling the task, ends the call."""
         return self._chat(messages, changed(options, changes), pieces=True)
 
+    def stream_through(
+        self,
+        take: Take,
+        messages: Sequence[Message],
+        options: Generate = DEFAULTS,
+        **changes: Unpack[GenerateChanges],
+    ) -> PieceStream:
+        """The same for whoever can pass pieces on from any thread: `take` is offered them on the engine's own, and must not
+        wait. The stream gives those from the first that it did not take, and the last piece in any case. Where the engine is in
+        another process, or text may become a call of a tool, nothing is offered."""
+        return self._chat(messages, changed(options, changes), pieces=True, take=take)
+
     async def chat(
         self, messages: Sequence[Message], options: Generate = DEFAULTS, **changes: Unpack[GenerateChanges]
     ) -> Reply:
@@ -91,11 +103,13 @@ class LocalModel:
         """Continues a bare text; control tokens in it are plain text."""
         return await whole(self._complete(prompt, changed(options, changes), pieces=False))
 
-    def _chat(self, messages: Sequence[Message], how: Generate, *, pieces: bool) -> PieceStream:
+    def _chat(
+        self, messages: Sequence[Message], how: Generate, *, pieces: bool, take: Take | None = None
+    ) -> PieceStream:
         tools = offered(how)
         parts = self._template.render(messages, tools)
         talk = ToolTalk([name_of(tool) for tool in tools]) if tools else None
-        return self._stream(parts, how, special=True, pieces=pieces, talk=talk)
+        return self._stream(parts, how, special=True, pieces=pieces, talk=talk, take=None if talk else take)
 
     def _complete(self, prompt: str, how: Generate, *, pieces: bool) -> PieceStream:
         if how.tools:
@@ -103,13 +117,20 @@ class LocalModel:
         return self._stream([prompt], how, special=False, pieces=pieces, talk=None)
 
     def _stream(
-        self, parts: Sequence[str], how: Generate, *, special: bool, pieces: bool, talk: ToolTalk | None
+        self,
+        parts: Sequence[str],
+        how: Generate,
+        *,
+        special: bool,
+        pieces: bool,
+        talk: ToolTalk | None,
+        take: Take | None = None,
     ) -> PieceStream:
         ask = Ask(parts=tuple(parts), special=special, options=how, grammar=self._grammar(how), pieces=pieces)
 
         async def begin(deliver: Deliver) -> Running:
             self._open()
-            return await self._backend.start(ask, deliver)
+            return await self._backend.start(ask, deliver, take)
 
         return PieceStream(begin, how.within, talk)
 

@@ -63,7 +63,7 @@ from transports.http2 import Pool, PoolOptions
 if TYPE_CHECKING:
     from three_mode.calls.stream_to_agent import StreamToAgent
     from three_mode.calls.to_agent import ToAgent
-    from three_mode.channels.local_batches import LocalBatches
+    from three_mode.channels.local_batches import AtOnce, LocalBatches
 
 __all__ = ["Account", "ConnectionOptions", "Health", "LLMConnection", "Observing", "Progress", "ReplyStream"]
 
@@ -351,7 +351,7 @@ class LLMConnection:
         """Loads a local model now, rather than at the first call; False for any other, where there is nothing to do."""
         return await self.local(model) is not None
 
-    async def local(self, model: str) -> "Callable[[LLMRequest, str, float | None], LocalBatches] | None":
+    async def local(self, model: str) -> "Callable[..., LocalBatches] | None":
         """Loads a local model, and gives its answers without the policies of a connection: for whoever passes them on to callers
         who have policies of their own. None for any other model."""
         target = target_of(resolve(model, local_names=self._local_names))
@@ -361,10 +361,12 @@ class LLMConnection:
         await channel.load(target.model)
         most, name = self._accounts.max_tokens(LOCAL), target.model
 
-        def batches(request: LLMRequest, model: str, within: float | None) -> "LocalBatches":
+        def batches(
+            request: LLMRequest, model: str, within: float | None, at_once: "AtOnce | None" = None
+        ) -> "LocalBatches":
             if most is not None and request.max_tokens is None:
                 request = replace_field(request, max_tokens=most)
-            answer: LocalBatches = channel.batches(name, request, self._time_of(within, LOCAL))
+            answer: LocalBatches = channel.batches(name, request, self._time_of(within, LOCAL), at_once)
             return answer
 
         return batches

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from local_models.backend import Ask, Deliver, Loaded, Running
+from local_models.backend import Ask, Deliver, Loaded, Running, Take
 from local_models.errors import LocalModelError, ModelClosed, WorkerDied
 from local_models.isolated import wire
 from local_models.options import LoadOptions, Lora
@@ -155,7 +155,7 @@ class Isolated:
             assert self._writer is not None
             return self._writer
 
-    async def start(self, ask: Ask, deliver: Deliver) -> Running:
+    async def start(self, ask: Ask, deliver: Deliver, take: Take | None = None) -> Running:
         writer = await self._live()
         number = next(self._numbers)
         self._calls[number] = deliver

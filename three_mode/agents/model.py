@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from three_mode.agents.agent import Agent
 from three_mode.agents.declare import handler
+from three_mode.agents.runs import parts_of_this_run
 from three_mode.messages import Chunk, Embedded, EmbedRequest, LLMRequest, LLMResponse
 
 # As many calls as one model has at once; the engine, or the provider's limiter, decides which of them run.
@@ -51,9 +52,12 @@ class Model(Agent):
 
     @handler(concurrent=AT_ONCE)
     async def stream_completion(self, request: LLMRequest) -> AsyncIterator[list[Chunk]]:
-        """Chunks as they come, those that came together in one message."""
+        """Chunks as they come, those that came together in one message. Those of a local engine are sent by its own thread, as
+        long as that can be done without waiting, and pass by here after that."""
         within = self._within(request.within)
-        async with aclosing(self._batches(request, self.source.model, within)) as batches:
+        parts = parts_of_this_run()
+        at_once = None if parts is None else parts.at_once
+        async with aclosing(self._batches(request, self.source.model, within, at_once)) as batches:
             async for batch in batches:
                 yield batch
 

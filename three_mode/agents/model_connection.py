@@ -10,10 +10,13 @@ from three_mode.errors import ConfigurationError
 from three_mode.messages import Chunk, LLMRequest
 
 if TYPE_CHECKING:
-    from three_mode.channels.local_batches import LocalBatches
+    from three_mode.channels.local_batches import AtOnce, LocalBatches
 
-# A request, the model's name and the seconds it has: the answer in batches of chunks. Whoever takes it closes it.
-Batches = Callable[[LLMRequest, str, float | None], "LocalBatches | AsyncGenerator[list[Chunk], None]"]
+# A request, the model's name and the seconds it has: the answer in batches of chunks. Whoever takes it closes it. What another
+# thread than the loop's makes may go straight out, and is then none of the batches.
+Batches = Callable[
+    [LLMRequest, str, float | None, "AtOnce | None"], "LocalBatches | AsyncGenerator[list[Chunk], None]"
+]
 
 
 async def connect(source: ModelSource) -> tuple[LLMConnection, Batches]:
@@ -38,7 +41,7 @@ def _streamed_by(connection: LLMConnection) -> Batches:
     """With the policies of a connection: a provider has limits that all callers share."""
 
     async def batches(
-        request: LLMRequest, model: str, within: float | None
+        request: LLMRequest, model: str, within: float | None, at_once: "AtOnce | None"
     ) -> AsyncGenerator[list[Chunk], None]:
         async with connection.stream(request.addressed(model, within)) as chunks:
             while batch := await chunks.batch():

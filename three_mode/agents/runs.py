@@ -6,11 +6,11 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from three_mode.agents.declare import Spec
-from three_mode.handling import Call
+from three_mode.handling import Call, current
 
 if TYPE_CHECKING:
     from three_mode.agents.cell import Cell
-    from three_mode.agents.requests import Incoming
+    from three_mode.agents.requests import Incoming, Parts
 
 
 class Run(Call, eq=False, weakref=True):
@@ -24,6 +24,8 @@ class Run(Call, eq=False, weakref=True):
     cancelled: str = ""
     since: float = 0.0
     """When it first had to wait."""
+    parts: "Parts | None" = None
+    """Of a stream: the way out, for a handler whose parts come from another thread."""
 
     def cancel(self, reason: str) -> None:
         """The caller cancelled, died or ran out of time, or the agent is being stopped."""
@@ -34,7 +36,16 @@ class Run(Call, eq=False, weakref=True):
 
     async def stream(self, parts: AsyncGenerator[Any, None]) -> None:
         """Sends each part when the consumer has room for it; a slow one slows only this."""
-        out = self.request.open_parts()
-        async with aclosing(parts):
-            async for part in parts:
-                await out.send(part)
+        self.parts = out = self.request.open_parts()
+        try:
+            async with aclosing(parts):
+                async for part in parts:
+                    await out.send(part)
+        finally:
+            self.parts = None  # tasks that the handler left behind inherit the run: they need not keep its message
+
+
+def parts_of_this_run() -> "Parts | None":
+    """The way out of the stream that is being handled, if one is."""
+    run = current.get()
+    return run.parts if isinstance(run, Run) else None

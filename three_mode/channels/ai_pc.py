@@ -9,7 +9,7 @@ import local_models
 from local_models import LoadOptions, LocalModelError, ModelPool, PieceStream
 from three_mode.channels import ai_pc_wire as wire
 from three_mode.channels.batches import BatchReply, open_batches
-from three_mode.channels.local_batches import LocalBatches, shown
+from three_mode.channels.local_batches import AtOnce, LocalBatches, Take, shown
 from three_mode.errors import DeadlineExceeded, UnsupportedParameter
 from three_mode.messages import (
     Embedded,
@@ -55,17 +55,23 @@ class LocalChannel:
         first = due if due < deadline else None
         return await open_batches(batches, batches.close, first, target.model)
 
-    def batches(self, name: str, request: LLMRequest, within: float) -> LocalBatches:
+    def batches(
+        self, name: str, request: LLMRequest, within: float, at_once: AtOnce | None = None
+    ) -> LocalBatches:
         """An answer that begins when it is first asked for something."""
-        return LocalBatches(lambda: self._begin(name, request, within), name)
+        return LocalBatches(lambda take: self._begin(name, request, within, take), name, at_once)
 
     async def _begin(
-        self, name: str, request: LLMRequest, within: float
+        self, name: str, request: LLMRequest, within: float, take: Take | None
     ) -> tuple[PieceStream, local_models.Lease]:
         try:
             lease = await self._pool.lease(name)
             try:
-                stream = lease.model.stream(wire.messages_of(request), **wire.options_of(request, within))
+                messages, options = wire.messages_of(request), wire.options_of(request, within)
+                if take is None:
+                    stream = lease.model.stream(messages, **options)
+                else:
+                    stream = lease.model.stream_through(take, messages, **options)
             except BaseException:
                 lease.release()
                 raise

@@ -1,7 +1,7 @@
 """A local model's answer in batches of chunks: what came together goes on together, as a message on the bus or a write to a socket."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -10,15 +10,29 @@ from three_mode.channels import ai_pc_wire as wire
 from three_mode.messages import Chunk, Start, TextDelta
 from three_mode.modes import CommunicationMode
 
+AtOnce = Callable[[list[Chunk]], bool]  # sends a batch from any thread, or says that it cannot
+Take = Callable[[Sequence[Piece]], bool]
+
 
 class LocalBatches:
     """For one reader, who closes it: that ends the call, and lets go of the model. An object and not a generator, since every
-    generator on the way of a token is one more thing to resume."""
+    generator on the way of a token is one more thing to resume.
 
-    __slots__ = ("_begin", "_lease", "_model", "_over", "_started", "_stream")
+    What the engine's thread can send `at_once` the reader does not see, only what comes after the first that it could not.
+    """
 
-    def __init__(self, begin: Callable[[], Awaitable[tuple[PieceStream, Lease]]], model: str) -> None:
-        self._begin, self._model = begin, model
+    __slots__ = ("_at_once", "_begin", "_lease", "_model", "_over", "_sent", "_started", "_stream", "_told")
+
+    def __init__(
+        self,
+        begin: Callable[[Take | None], Awaitable[tuple[PieceStream, Lease]]],
+        model: str,
+        at_once: AtOnce | None = None,
+    ) -> None:
+        self._begin, self._model, self._at_once = begin, model, at_once
+        self._told = self._sent = (
+            False  # its beginning; its end: by the engine's thread, which has let go when we look
+        )
         self._stream: PieceStream | None = None
         self._lease: Lease | None = None
         self._started = 0.0
@@ -30,20 +44,17 @@ class LocalBatches:
     async def __anext__(self) -> list[Chunk]:
         if self._over:
             raise StopAsyncIteration
-        batch: list[Chunk] = []
-        least = 0  # chunks that say nothing by themselves
         try:
             stream = self._stream
             if stream is None:
-                self._stream, self._lease = stream, _ = await self._begin()
+                self._stream, self._lease = stream, _ = await self._begin(
+                    self._take if self._at_once else None
+                )
                 self._started = time.monotonic()
-                # The start goes with the first content, which it would only delay.
-                batch.append(Start(shown(self._model), wire.PROVIDER, CommunicationMode.AI_PC))
-                least = 1
             while pieces := await stream.batch():
-                for piece in pieces:
-                    self._add(batch, piece)
-                if len(batch) > least:  # else it is text held back, because it may become a tool call
+                if self._sent:
+                    break
+                if batch := self._made(pieces):
                     return batch
         except LocalModelError as error:
             self.close()
@@ -54,12 +65,30 @@ class LocalBatches:
         self.close()
         raise StopAsyncIteration
 
-    def _add(self, batch: list[Chunk], piece: Piece) -> None:
-        if piece.finish is None:  # by far the most of them
-            if piece.text:
-                batch.append(TextDelta(piece.text))
-        else:
-            batch += wire.chunks_of_piece(piece, time.monotonic() - self._started)
+    def _made(self, pieces: Sequence[Piece]) -> list[Chunk]:
+        """[] for text held back, because it may become a tool call. The start goes with the first content, which it would only
+        delay."""
+        batch: list[Chunk] = []
+        for piece in pieces:
+            if piece.finish is None:  # by far the most of them
+                if piece.text:
+                    batch.append(TextDelta(piece.text))
+            else:
+                batch += wire.chunks_of_piece(piece, time.monotonic() - self._started)
+        if batch and not self._told:
+            self._told = True
+            batch.insert(0, Start(shown(self._model), wire.PROVIDER, CommunicationMode.AI_PC))
+        return batch
+
+    def _take(self, pieces: Sequence[Piece]) -> bool:
+        """On the engine's thread, up to the first time that it says no."""
+        assert self._at_once is not None
+        told, batch = self._told, self._made(pieces)
+        if batch and not self._at_once(batch):
+            self._told = told
+            return False
+        self._sent = pieces[-1].finish is not None
+        return True
 
     def close(self) -> None:
         self._over = True
