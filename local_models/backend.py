@@ -45,9 +45,10 @@ class Running:
 class Backend(Protocol):
     @property
     def loaded(self) -> Loaded: ...
-    async def start(self, ask: Ask, deliver: Deliver, take: Take | None = None) -> Running:
-        """`take` is offered the pieces first, if the engine is in this process; where it says False, they and all after them
-        are delivered. The last piece is delivered in any case."""
+    async def start(self, ask: Ask, deliver: Deliver) -> Running: ...
+    def start_at_once(self, ask: Ask, deliver: Deliver, take: Take) -> Running | None:
+        """The same, if nothing has to be waited for. `take` is offered the pieces first; where it says False, they and all after
+        them are delivered. The last piece is delivered in any case."""
         ...
 
     async def tokenize(self, parts: Sequence[str], *, start: bool, special: bool) -> list[int]: ...

@@ -128,8 +128,16 @@ class InProcess:
 
     # calls
 
-    async def start(self, ask: Ask, deliver: Deliver, take: Take | None = None) -> Running:
+    async def start(self, ask: Ask, deliver: Deliver) -> Running:
         tokens = await self.tokenize(ask.parts, start=True, special=ask.special)
+        return self._submitted(tokens, ask, deliver, None)
+
+    def start_at_once(self, ask: Ask, deliver: Deliver, take: Take) -> Running | None:
+        if sum(map(len, ask.parts)) > _LONG_TEXT:
+            return None
+        return self._submitted(self._tokens(ask.parts, start=True, special=ask.special), ask, deliver, take)
+
+    def _submitted(self, tokens: list[int], ask: Ask, deliver: Deliver, take: Take | None) -> Running:
         room = self.loaded.context
         if not tokens:
             raise BadOption("the prompt is empty", field="messages")

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self, Unpack
 
@@ -17,7 +17,7 @@ from local_models.gguf import Summary
 from local_models.grammar import from_schema
 from local_models.options import DEFAULTS, Generate, GenerateChanges, LoadOptions, Lora, changed
 from local_models.replies import Reply, Statistics
-from local_models.stream import PieceStream, whole
+from local_models.stream import Begin, PieceStream, whole
 from local_models.templates import ChatTemplate, Message
 from local_models.toolcalls import ToolTalk
 from local_models.toolchoice import forced, is_forced, name_of, offered
@@ -75,17 +75,26 @@ class LocalModel:
         """The answer piece by piece; leaving the stream early, or cancelling the task, ends the call."""
         return self._chat(messages, changed(options, changes), pieces=True)
 
-    def stream_through(
+    def begin(
         self,
-        take: Take,
         messages: Sequence[Message],
+        take: Take,
+        news: Callable[[], None],
         options: Generate = DEFAULTS,
         **changes: Unpack[GenerateChanges],
-    ) -> PieceStream:
-        """The same for whoever can pass pieces on from any thread: `take` is offered them on the engine's own, and must not
-        wait. The stream gives those from the first that it did not take, and the last piece in any case. Where the engine is in
-        another process, or text may become a call of a tool, nothing is offered."""
-        return self._chat(messages, changed(options, changes), pieces=True, take=take)
+    ) -> PieceStream | None:
+        """For whoever can pass pieces on from any thread: the answer begins now, and `take` is offered its pieces on the engine's
+        own thread, where it must not wait. The stream gives those from the first that it did not take, and the last in any case;
+        `news` is called on the loop when the first of them is here. None if it cannot begin without waiting (a long prompt, an
+        engine in another process), or if text may become a call of a tool: then nothing has happened."""
+        how = changed(options, changes)
+        if how.tools:
+            return None
+        self._open()
+        ask = self._ask(self._template.render(messages, ()), how, special=True, pieces=True)
+        stream = PieceStream(self._beginning(ask), how.within, None)
+        begun = stream.begin_at_once(lambda deliver: self._backend.start_at_once(ask, deliver, take), news)
+        return stream if begun else None
 
     async def chat(
         self, messages: Sequence[Message], options: Generate = DEFAULTS, **changes: Unpack[GenerateChanges]
@@ -103,13 +112,11 @@ class LocalModel:
         """Continues a bare text; control tokens in it are plain text."""
         return await whole(self._complete(prompt, changed(options, changes), pieces=False))
 
-    def _chat(
-        self, messages: Sequence[Message], how: Generate, *, pieces: bool, take: Take | None = None
-    ) -> PieceStream:
+    def _chat(self, messages: Sequence[Message], how: Generate, *, pieces: bool) -> PieceStream:
         tools = offered(how)
         parts = self._template.render(messages, tools)
         talk = ToolTalk([name_of(tool) for tool in tools]) if tools else None
-        return self._stream(parts, how, special=True, pieces=pieces, talk=talk, take=None if talk else take)
+        return self._stream(parts, how, special=True, pieces=pieces, talk=talk)
 
     def _complete(self, prompt: str, how: Generate, *, pieces: bool) -> PieceStream:
         if how.tools:
@@ -117,22 +124,22 @@ class LocalModel:
         return self._stream([prompt], how, special=False, pieces=pieces, talk=None)
 
     def _stream(
-        self,
-        parts: Sequence[str],
-        how: Generate,
-        *,
-        special: bool,
-        pieces: bool,
-        talk: ToolTalk | None,
-        take: Take | None = None,
+        self, parts: Sequence[str], how: Generate, *, special: bool, pieces: bool, talk: ToolTalk | None
     ) -> PieceStream:
-        ask = Ask(parts=tuple(parts), special=special, options=how, grammar=self._grammar(how), pieces=pieces)
+        ask = self._ask(parts, how, special=special, pieces=pieces)
+        return PieceStream(self._beginning(ask), how.within, talk)
 
+    def _ask(self, parts: Sequence[str], how: Generate, *, special: bool, pieces: bool) -> Ask:
+        return Ask(
+            parts=tuple(parts), special=special, options=how, grammar=self._grammar(how), pieces=pieces
+        )
+
+    def _beginning(self, ask: Ask) -> Begin:
         async def begin(deliver: Deliver) -> Running:
             self._open()
-            return await self._backend.start(ask, deliver, take)
+            return await self._backend.start(ask, deliver)
 
-        return PieceStream(begin, how.within, talk)
+        return begin
 
     def _grammar(self, how: Generate) -> str:
         if is_forced(how):  # the answer is a call, whatever its text would have to be

@@ -6,7 +6,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from three_mode.agents.declare import Spec
-from three_mode.handling import Call, current
+from three_mode.handling import Call
 
 if TYPE_CHECKING:
     from three_mode.agents.cell import Cell
@@ -20,12 +20,12 @@ class Run(Call, eq=False, weakref=True):
     spec: Spec = None  # type: ignore[assignment]
     request: "Incoming" = None  # type: ignore[assignment]
     started: float = 0.0
-    task: "asyncio.Task[None] | None" = None
+    task: "asyncio.Future[None] | None" = None
     cancelled: str = ""
     since: float = 0.0
     """When it first had to wait."""
     parts: "Parts | None" = None
-    """Of a stream: the way out, for a handler whose parts come from another thread."""
+    """Of a stream, while it runs: the way out."""
 
     def cancel(self, reason: str) -> None:
         """The caller cancelled, died or ran out of time, or the agent is being stopped."""
@@ -34,18 +34,25 @@ class Run(Call, eq=False, weakref=True):
             if self.task is not None:
                 self.task.cancel()
 
+    def flow(self, *given: Any, **named: Any) -> "asyncio.Future[None] | None":
+        """A stream whose parts come from elsewhere, if this one's do: what is done when they have gone."""
+        assert self.spec.begins is not None
+        self.parts = parts = self.request.open_parts()
+        try:
+            flow: asyncio.Future[None] | None = self.spec.begins(self.cell.agent, parts, *given, **named)
+        except Exception as error:  # noqa: BLE001  # it belongs to the caller, as what a coroutine raises
+            flow = asyncio.get_running_loop().create_future()
+            flow.set_exception(error)
+        return flow
+
+    def flowed(self, flow: "asyncio.Future[None]") -> None:
+        self.parts = None
+        failure = asyncio.CancelledError() if flow.cancelled() else flow.exception()
+        self.cell.ended(self, None, failure)
+
     async def stream(self, parts: AsyncGenerator[Any, None]) -> None:
         """Sends each part when the consumer has room for it; a slow one slows only this."""
-        self.parts = out = self.request.open_parts()
-        try:
-            async with aclosing(parts):
-                async for part in parts:
-                    await out.send(part)
-        finally:
-            self.parts = None  # tasks that the handler left behind inherit the run: they need not keep its message
-
-
-def parts_of_this_run() -> "Parts | None":
-    """The way out of the stream that is being handled, if one is."""
-    run = current.get()
-    return run.parts if isinstance(run, Run) else None
+        out, self.parts = self.parts or self.request.open_parts(), None
+        async with aclosing(parts):
+            async for part in parts:
+                await out.send(part)
