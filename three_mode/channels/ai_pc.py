@@ -66,13 +66,12 @@ class LocalChannel:
     ) -> "asyncio.Future[None] | None":
         """An answer that begins now and goes out by `parts`, from the engine's own thread where that needs no waiting. The future
         is done when all of it has gone; cancelling it ends the call. None: it cannot begin without waiting."""
+        messages, options = wire.messages_of(request), wire.options_of(request, within)
         lease = self._pool.lease_at_once(name)
         if lease is None:
             return None
         try:
-            return LocalFlow(lease, name, parts).begin(
-                wire.messages_of(request), wire.options_of(request, within)
-            )
+            return LocalFlow(lease, name, parts).begin(messages, options)
         except LocalModelError as error:
             raise wire.error_of(error, name) from error
 
