@@ -12,6 +12,7 @@ from local_models.options import Generate, Lora
 from local_models.replies import Piece, Statistics
 
 Deliver = Callable[[Piece | LocalModelError], None]  # called on the caller's loop
+Take = Callable[[Sequence[Piece]], bool]  # called on the engine's thread
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +46,11 @@ class Backend(Protocol):
     @property
     def loaded(self) -> Loaded: ...
     async def start(self, ask: Ask, deliver: Deliver) -> Running: ...
+    def start_at_once(self, ask: Ask, deliver: Deliver, take: Take) -> Running | None:
+        """The same, if nothing has to be waited for. `take` is offered the pieces first; where it says False, they and all after
+        them are delivered. The last piece is delivered in any case."""
+        ...
+
     async def tokenize(self, parts: Sequence[str], *, start: bool, special: bool) -> list[int]: ...
     async def detokenize(self, tokens: Sequence[int]) -> str: ...
     async def embed(self, texts: Sequence[str]) -> list[list[float]]: ...

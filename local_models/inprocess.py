@@ -11,12 +11,12 @@ from typing import TypeVar
 import msgspec
 import numpy as np
 
-from local_models.backend import Ask, Deliver, Loaded, Running
+from local_models.backend import Ask, Deliver, Loaded, Running, Take
 from local_models.engine import Engine, Job
 from local_models.errors import BadOption, EngineFailed, LocalModelError, PromptTooLong
 from local_models.gguf import check, summarize
 from local_models.llama import Context, ContextShape, Sampling, Weights, library
-from local_models.loopside import LoopSide
+from local_models.loopside import LoopSide, Offered
 from local_models.options import Generate, LoadOptions, Lora
 from local_models.replies import Statistics
 from local_models.scheduler import Limits
@@ -130,6 +130,14 @@ class InProcess:
 
     async def start(self, ask: Ask, deliver: Deliver) -> Running:
         tokens = await self.tokenize(ask.parts, start=True, special=ask.special)
+        return self._submitted(tokens, ask, deliver, None)
+
+    def start_at_once(self, ask: Ask, deliver: Deliver, take: Take) -> Running | None:
+        if sum(map(len, ask.parts)) > _LONG_TEXT:
+            return None
+        return self._submitted(self._tokens(ask.parts, start=True, special=ask.special), ask, deliver, take)
+
+    def _submitted(self, tokens: list[int], ask: Ask, deliver: Deliver, take: Take | None) -> Running:
         room = self.loaded.context
         if not tokens:
             raise BadOption("the prompt is empty", field="messages")
@@ -141,7 +149,7 @@ class InProcess:
             tokens=tokens,
             options=ask.options,
             sampling=sampling_of(ask.options, ask.grammar),
-            post=side,
+            post=side if take is None else Offered(side, take),
             deliver=deliver,
             pieces=ask.pieces,
             asked=now,

@@ -1,11 +1,16 @@
 """Between one event loop and the engine: calls go in, and pieces come out, many at a time."""
 
 import asyncio
+import logging
 import weakref
 
+from local_models.backend import Take
 from local_models.engine import Engine
 from local_models.errors import LocalModelError
+from local_models.replies import Piece
 from local_models.tickets import Item, Ticket
+
+logger = logging.getLogger("local_models")
 
 
 class LoopSide:
@@ -51,3 +56,33 @@ class LoopSide:
     def _hand_out(items: list[tuple[Ticket, Item]]) -> None:
         for ticket, item in items:
             ticket.deliver(item)
+
+
+class Offered:
+    """Where the pieces of one call go that somebody takes on the engine's own thread, which saves a loop's wake-up and its turn
+    of the interpreter. What is not taken goes to the loop, and so does all that comes after it: the order stays."""
+
+    __slots__ = ("_side", "_take")
+
+    def __init__(self, side: LoopSide, take: Take) -> None:
+        self._side = side
+        self._take: Take | None = take
+
+    def __call__(self, items: list[tuple[Ticket, Item]]) -> None:
+        if self._take is not None:
+            pieces = [item for _, item in items if isinstance(item, Piece)]
+            if len(pieces) < len(items) or not self._taken(self._take, pieces):
+                self._take = None
+            elif pieces[-1].finish is None:
+                return
+            else:  # its reader on the loop waits for the end
+                self._take, items = None, items[-1:]
+        self._side(items)
+
+    @staticmethod
+    def _taken(take: Take, pieces: list[Piece]) -> bool:
+        try:
+            return take(pieces)
+        except Exception:  # the engine must not end over it; the loop's turn finds out what is wrong
+            logger.exception("pieces of a local model could not be passed on")
+            return False

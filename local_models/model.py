@@ -4,20 +4,20 @@ import asyncio
 import hashlib
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self, Unpack
 
 import msgspec
 
-from local_models.backend import Ask, Backend, Deliver, Running
+from local_models.backend import Ask, Backend, Deliver, Running, Take
 from local_models.catalogue import find
 from local_models.errors import BadOption, EngineFailed, ModelClosed, foreign
 from local_models.gguf import Summary
 from local_models.grammar import from_schema
 from local_models.options import DEFAULTS, Generate, GenerateChanges, LoadOptions, Lora, changed
 from local_models.replies import Reply, Statistics
-from local_models.stream import PieceStream, whole
+from local_models.stream import Begin, PieceStream, whole
 from local_models.templates import ChatTemplate, Message
 from local_models.toolcalls import ToolTalk
 from local_models.toolchoice import forced, is_forced, name_of, offered
@@ -75,6 +75,27 @@ class LocalModel:
         """The answer piece by piece; leaving the stream early, or cancelling the task, ends the call."""
         return self._chat(messages, changed(options, changes), pieces=True)
 
+    def begin(
+        self,
+        messages: Sequence[Message],
+        take: Take,
+        news: Callable[[], None],
+        options: Generate = DEFAULTS,
+        **changes: Unpack[GenerateChanges],
+    ) -> PieceStream | None:
+        """For whoever can pass pieces on from any thread: the answer begins now, and `take` is offered its pieces on the engine's
+        own thread, where it must not wait. The stream gives those from the first that it did not take, and the last in any case;
+        `news` is called on the loop when the first of them is here. None if it cannot begin without waiting (a long prompt, an
+        engine in another process), or if text may become a call of a tool: then nothing has happened."""
+        how = changed(options, changes)
+        if how.tools:
+            return None
+        self._open()
+        ask = self._ask(self._template.render(messages, ()), how, special=True, pieces=True)
+        stream = PieceStream(self._beginning(ask), how.within, None)
+        begun = stream.begin_at_once(lambda deliver: self._backend.start_at_once(ask, deliver, take), news)
+        return stream if begun else None
+
     async def chat(
         self, messages: Sequence[Message], options: Generate = DEFAULTS, **changes: Unpack[GenerateChanges]
     ) -> Reply:
@@ -105,13 +126,20 @@ class LocalModel:
     def _stream(
         self, parts: Sequence[str], how: Generate, *, special: bool, pieces: bool, talk: ToolTalk | None
     ) -> PieceStream:
-        ask = Ask(parts=tuple(parts), special=special, options=how, grammar=self._grammar(how), pieces=pieces)
+        ask = self._ask(parts, how, special=special, pieces=pieces)
+        return PieceStream(self._beginning(ask), how.within, talk)
 
+    def _ask(self, parts: Sequence[str], how: Generate, *, special: bool, pieces: bool) -> Ask:
+        return Ask(
+            parts=tuple(parts), special=special, options=how, grammar=self._grammar(how), pieces=pieces
+        )
+
+    def _beginning(self, ask: Ask) -> Begin:
         async def begin(deliver: Deliver) -> Running:
             self._open()
             return await self._backend.start(ask, deliver)
 
-        return PieceStream(begin, how.within, talk)
+        return begin
 
     def _grammar(self, how: Generate) -> str:
         if is_forced(how):  # the answer is a call, whatever its text would have to be

@@ -83,6 +83,15 @@ class ModelPool:
             raise
         return Lease(place.model, lambda: self._left(name, place))
 
+    def lease_at_once(self, name: str) -> "Lease | None":
+        """The same, if it is loaded already."""
+        place = self._places.get(name)
+        if place is None or place.model is None or self._closed:
+            return None
+        self._places.move_to_end(name)
+        place.users += 1
+        return Lease(place.model, lambda: self._left(name, place))
+
     def _left(self, name: str, place: _Place) -> None:
         place.users -= 1
         if place.model is None and not place.users:

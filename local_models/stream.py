@@ -27,19 +27,35 @@ class PieceStream(AsyncIterator[Piece]):
         self._silence: asyncio.TimerHandle | None = None
         self._running: Running | None = None
         self._over = False
+        self._told: Callable[[], None] | None = None
 
     def _deliver(self, item: Piece | LocalModelError) -> None:
         self._items.append(item)
         if self._news is not None and not self._news.done():
             self._news.set_result(None)
+        elif self._told is not None:
+            told, self._told = self._told, None
+            told()
 
     async def _ensure(self) -> None:
         if not self._begun:
-            self._begun = True
-            # The engine keeps the deadline of the call; this is for an engine that keeps nothing any more.
-            loop = asyncio.get_running_loop()
-            self._silence = loop.call_later(self._within + GRACE, _give_up, weakref.ref(self))
+            self._listen()
             self._running = await self._begin(self._deliver)
+
+    def _listen(self) -> None:
+        self._begun = True
+        # The engine keeps the deadline of the call; this is for an engine that keeps nothing any more.
+        loop = asyncio.get_running_loop()
+        self._silence = loop.call_later(self._within + GRACE, _give_up, weakref.ref(self))
+
+    def begin_at_once(self, begin: Callable[[Deliver], Running | None], news: Callable[[], None]) -> bool:
+        """Begins by `begin`, if that says that it could. `news` is called on the loop when the first piece, or an error, is here."""
+        running = begin(self._deliver)
+        if running is None:
+            return False
+        self._listen()
+        self._running, self._told = running, news
+        return True
 
     @property
     def waiting(self) -> bool:
@@ -62,12 +78,16 @@ class PieceStream(AsyncIterator[Piece]):
             return []
         try:
             await self._ensure()
-            pieces = [await self._next()]
-            while self.waiting:
-                pieces.append(self._taken())
+            return [await self._next(), *self.here()]
         except BaseException:
             self.cancel()
             raise
+
+    def here(self) -> list[Piece]:
+        """What has come already."""
+        pieces: list[Piece] = []
+        while self.waiting:
+            pieces.append(self._taken())
         return pieces
 
     async def _next(self) -> Piece:

@@ -15,8 +15,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from msgspec.structs import replace as replace_field
-
 from three_mode.calls.accounts import CUSTOM, Account, Accounts
 from three_mode.calls.batch import Outcome, Progress, run_batch
 from three_mode.calls.book import Book, OneCall, new_request_id
@@ -63,7 +61,7 @@ from transports.http2 import Pool, PoolOptions
 if TYPE_CHECKING:
     from three_mode.calls.stream_to_agent import StreamToAgent
     from three_mode.calls.to_agent import ToAgent
-    from three_mode.channels.local_batches import LocalBatches
+    from three_mode.channels.local_answers import LocalAnswers
 
 __all__ = ["Account", "ConnectionOptions", "Health", "LLMConnection", "Observing", "Progress", "ReplyStream"]
 
@@ -352,7 +350,7 @@ class LLMConnection:
         """Loads a local model now, rather than at the first call; False for any other, where there is nothing to do."""
         return await self.local(model) is not None
 
-    async def local(self, model: str) -> "Callable[[LLMRequest, str, float | None], LocalBatches] | None":
+    async def local(self, model: str) -> "LocalAnswers | None":
         """Loads a local model, and gives its answers without the policies of a connection: for whoever passes them on to callers
         who have policies of their own. None for any other model."""
         target = target_of(resolve(model, local_names=self._local_names))
@@ -360,15 +358,10 @@ class LLMConnection:
             return None
         channel: Any = self._dispatcher.channel(CommunicationMode.AI_PC)
         await channel.load(target.model)
-        most, name = self._accounts.max_tokens(LOCAL), target.model
+        from three_mode.channels.local_answers import LocalAnswers
 
-        def batches(request: LLMRequest, model: str, within: float | None) -> "LocalBatches":
-            if most is not None and request.max_tokens is None:
-                request = replace_field(request, max_tokens=most)
-            answer: LocalBatches = channel.batches(name, request, self._time_of(within, LOCAL))
-            return answer
-
-        return batches
+        most = self._accounts.max_tokens(LOCAL)
+        return LocalAnswers(channel, target.model, most, lambda within: self._time_of(within, LOCAL))
 
     # Its life
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,7 +15,7 @@ from rich.status import Status
 
 from benchmarks.harness import registry, shares, store, timing
 from benchmarks.harness.machine import describe
-from benchmarks.harness.model import Context, Missing, Result
+from benchmarks.harness.model import Context, Missing, Result, Row
 
 
 def run_here(name: str, console: Console, quick: bool) -> Result:
@@ -27,14 +28,21 @@ def run_here(name: str, console: Console, quick: bool) -> Result:
         notes=benchmark.notes,
     )
     started = time.monotonic()
-    with console.status(name) as status, timing.within(shares.share(name)):
+    with console.status(name) as status, timing.within(shares.share(name)) as budget:
         for found in benchmark.run(Context(quick, partial(_say, console, status, name))):
             if isinstance(found, Missing):
                 result.missing.append(found)
             else:
-                result.rows.append(found)
+                result.rows.append(_with_what_was_left_out(found, budget))
     result.seconds = round(time.monotonic() - started, 1)
     return result
+
+
+def _with_what_was_left_out(row: Row, budget: timing.Budget) -> Row:
+    if len(row.samples) not in budget.cut_to:
+        return row
+    note = f"{len(row.samples)} rounds, since its time was over"
+    return replace(row, note=f"{row.note}; {note}" if row.note else note)
 
 
 def _say(console: Console, status: Status, name: str, text: str) -> None:

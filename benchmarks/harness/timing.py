@@ -7,22 +7,35 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-LEAST = 5  # rounds that are taken however long they last
-_until: ContextVar[float] = ContextVar("until", default=math.inf)
+LEAST = 3  # rounds that are taken however long they last
+
+
+class Budget:
+    """The time that a benchmark has; and the numbers of rounds that were taken where it was over before all were."""
+
+    def __init__(self, until: float) -> None:
+        self.until = until
+        self.cut_to: set[int] = set()
+
+    def over(self, taken: int) -> bool:
+        if taken < LEAST or time.monotonic() <= self.until:
+            return False
+        self.cut_to.add(taken)
+        return True
+
+
+_budget: ContextVar[Budget] = ContextVar("budget", default=Budget(math.inf))  # noqa: B039  # it is never over
 
 
 @contextmanager
-def within(seconds: float) -> Iterator[None]:
+def within(seconds: float) -> Iterator[Budget]:
     """Once that time is over, samples are taken in no more rounds than are needed for a median: a slow machine's run ends too."""
-    token = _until.set(time.monotonic() + seconds)
+    budget = Budget(time.monotonic() + seconds)
+    token = _budget.set(budget)
     try:
-        yield
+        yield budget
     finally:
-        _until.reset(token)
-
-
-def _enough(taken: int) -> bool:
-    return taken >= LEAST and time.monotonic() > _until.get()
+        _budget.reset(token)
 
 
 def timed(work: Callable[[], object], calls: int = 1) -> Callable[[], float]:
@@ -55,7 +68,7 @@ def alternate(
     """Each round takes one sample of every subject, in an order that turns; garbage is collected between rounds."""
     samples: dict[str, list[float]] = {name: [] for name in subjects}
     for number in range(warm_up + rounds):
-        if _enough(number - warm_up):
+        if number > warm_up and _budget.get().over(number - warm_up):
             break
         gc.collect()
         for name in _turned(list(subjects), number):
@@ -71,7 +84,7 @@ async def alternate_async(
     """The same for samples that are awaited."""
     samples: dict[str, list[float]] = {name: [] for name in subjects}
     for number in range(warm_up + rounds):
-        if _enough(number - warm_up):
+        if number > warm_up and _budget.get().over(number - warm_up):
             break
         gc.collect()
         for name in _turned(list(subjects), number):

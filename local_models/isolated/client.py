@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from local_models.backend import Ask, Deliver, Loaded, Running
+from local_models.backend import Ask, Deliver, Loaded, Running, Take
 from local_models.errors import LocalModelError, ModelClosed, WorkerDied
 from local_models.isolated import wire
 from local_models.options import LoadOptions, Lora
@@ -173,6 +173,9 @@ class Isolated:
         except ConnectionError:
             pass  # the reader sees it too, and ends the call
         return Running(cancel)
+
+    def start_at_once(self, ask: Ask, deliver: Deliver, take: Take) -> Running | None:
+        return None  # its engine is in another process
 
     def _cancel(self, number: int) -> None:
         if self._calls.pop(number, None) is not None and self._writer is not None:

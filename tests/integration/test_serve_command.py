@@ -39,10 +39,33 @@ async def refused(*arguments: str) -> str:
         (("--certificate", "no.pem", "--key", "no.pem"), "no such file: no.pem"),
         (("--model", "nosuch"), "'nosuch' is no local model"),
         (("--bus", "nosuch"), "cannot join the bus 'nosuch'"),
+        (("--port", "99999"), "a port is between 1 and 65535"),
+        (("--certificate", __file__, "--key", __file__), "are no certificate with its key"),
+        (("--api-key-file", "no.keys"), "no such file: no.keys"),
+        (("--api-key-file", "/dev/null"), "no such file: /dev/null"),
+        (("--base-url", "localhost:11434"), "--base-url is a URL such as"),
+        (("--most-at-once", "0"), "--most-at-once"),
     ],
 )
 async def test_what_cannot_be_is_said(arguments: tuple[str, ...], said: str) -> None:
     assert said in await refused("--port", str(free_port()), *arguments)
+
+
+async def test_a_file_without_keys_does_not_open_the_endpoint_to_all(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("\n \n")
+    assert "no key is in" in await refused(
+        "--port", str(free_port()), "--api-key-file", str(tmp_path / "keys")
+    )
+
+
+async def test_an_unknown_word_is_told_with_the_usage_of_its_command() -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "three_mode.cli", "serve", "--nosuch", stderr=asyncio.subprocess.PIPE
+    )
+    _, said = await asyncio.wait_for(process.communicate(), 30)
+    assert process.returncode == 2
+    assert b"usage: three-mode serve" in said
+    assert b"unrecognized arguments: --nosuch" in said
 
 
 async def test_a_port_that_is_taken_is_not_shared() -> None:

@@ -198,6 +198,12 @@ class Cell:
         if spec.plain:
             context.run(self._call, function, run, given, named)
             return
+        if spec.begins is not None and function is spec.function:
+            flow = context.run(run.flow, *given, **named)
+            if flow is not None:
+                self.suspended(run, flow)
+                flow.add_done_callback(run.flowed)
+                return
         work = function(self.agent, *given, **named) if named else function(self.agent, *given)
         if spec.streams:
             work = run.stream(work)
@@ -214,7 +220,7 @@ class Cell:
         else:
             self.ended(run, result, None)
 
-    def suspended(self, run: Run, task: "asyncio.Task[None]") -> None:
+    def suspended(self, run: Run, task: "asyncio.Future[None]") -> None:
         """A run that has to wait: from now on it holds the turn, and its caller can cancel it."""
         run.task, run.since = task, time.perf_counter()
         if run.spec.takes_turn:
@@ -330,7 +336,7 @@ class Cell:
         return PeerLost(f"{self.name} {why}", agent=self.name)
 
     # life -------------------------------------------------------------------------------------------------------------
-    def drop_work(self, why: str, waiting_too: bool) -> list["asyncio.Task[None]"]:
+    def drop_work(self, why: str, waiting_too: bool) -> list["asyncio.Future[None]"]:
         """Ends what runs, and what waits if that is wanted too: callers get PeerLost at once. Returns the cancelled tasks."""
         waiting = None
         if waiting_too:

@@ -19,6 +19,7 @@ from three_mode.errors import ConfigurationError
 F = TypeVar("F", bound=Callable[..., Any])
 Delivery = Literal["lossy", "latest", "reliable"]
 MARK = "__three_mode_handler__"
+_BEGINS = "__three_mode_begins__"
 
 
 class Kind(Enum):
@@ -59,6 +60,8 @@ class Spec:
     plain: bool = field(init=False)
     streams: bool = field(init=False)
     idempotent: bool = field(init=False)
+    begins: Callable[..., Any] | None = field(init=False)
+    """Of a streamed reply: what is tried first, see `begins`."""
 
     def __post_init__(self) -> None:
         vars(self).update(
@@ -66,6 +69,7 @@ class Spec:
             plain=self.kind is Kind.PLAIN,
             streams=self.kind is Kind.STREAM,
             idempotent=self.options.idempotent,
+            begins=getattr(self.function, _BEGINS, None),
         )
 
     @cached_property
@@ -124,6 +128,20 @@ def _marked(function: F, options: Options) -> F:
         options = Options(options.concurrent, options.idempotent, earlier.topics)
     setattr(function, MARK, options)
     return function
+
+
+def begins(stream: Callable[..., Any]) -> Callable[[F], F]:
+    """Makes a plain method the beginning of a streamed reply whose parts come from elsewhere, so that no coroutine stands between.
+
+    It is given the way out and what the handler is given, and returns a future that is done when all parts have gone, and whose
+    cancellation ends the work; or None if this reply has to be made by the handler itself.
+    """
+
+    def decorate(function: F) -> F:
+        setattr(stream, _BEGINS, function)
+        return function
+
+    return decorate
 
 
 def topic_name(chosen: "Callable[..., Any] | str") -> str:

@@ -1,5 +1,6 @@
 """A model is an agent: one engine or one pool of connections, for every agent in every process."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
@@ -7,7 +8,8 @@ from typing import Any
 from msgspec import Struct
 
 from three_mode.agents.agent import Agent
-from three_mode.agents.declare import handler
+from three_mode.agents.declare import begins, handler
+from three_mode.agents.requests import Parts
 from three_mode.messages import Chunk, Embedded, EmbedRequest, LLMRequest, LLMResponse
 
 # As many calls as one model has at once; the engine, or the provider's limiter, decides which of them run.
@@ -33,12 +35,13 @@ class Model(Agent):
         self.source = source
         self._connection: Any = None
         self._batches: Any = None
+        self._local: Any = None
 
     async def started(self) -> None:
         """Loads the model now, so that a wrong path is an error of the spawn and not of the first call."""
         from three_mode.agents.model_connection import connect
 
-        self._connection, self._batches = await connect(self.source)
+        self._connection, self._batches, self._local = await connect(self.source)
 
     async def stopped(self) -> None:
         if self._connection is not None:
@@ -56,6 +59,14 @@ class Model(Agent):
         async with aclosing(self._batches(request, self.source.model, within)) as batches:
             async for batch in batches:
                 yield batch
+
+    @begins(stream_completion)
+    def _begin_stream(self, parts: Parts, request: LLMRequest) -> "asyncio.Future[None] | None":
+        """A local engine's thread sends its chunks itself."""
+        if self._local is None:
+            return None
+        flow: asyncio.Future[None] | None = self._local.flow(request, self._within(request.within), parts)
+        return flow
 
     @handler(concurrent=AT_ONCE)
     async def embed(self, request: EmbedRequest) -> Embedded:

@@ -10,13 +10,15 @@ from three_mode.errors import ConfigurationError
 from three_mode.messages import Chunk, LLMRequest
 
 if TYPE_CHECKING:
+    from three_mode.channels.local_answers import LocalAnswers
     from three_mode.channels.local_batches import LocalBatches
 
 # A request, the model's name and the seconds it has: the answer in batches of chunks. Whoever takes it closes it.
 Batches = Callable[[LLMRequest, str, float | None], "LocalBatches | AsyncGenerator[list[Chunk], None]"]
 
 
-async def connect(source: ModelSource) -> tuple[LLMConnection, Batches]:
+async def connect(source: ModelSource) -> tuple[LLMConnection, Batches, "LocalAnswers | None"]:
+    """The connection, its streams, and a local model's own."""
     key = None
     if source.api_key_env is not None:
         key = os.environ.get(source.api_key_env)
@@ -31,7 +33,7 @@ async def connect(source: ModelSource) -> tuple[LLMConnection, Batches]:
     except BaseException:
         await connection.close()
         raise
-    return connection, local or _streamed_by(connection)
+    return connection, local or _streamed_by(connection), local
 
 
 def _streamed_by(connection: LLMConnection) -> Batches:

@@ -16,6 +16,9 @@ _NOT_NAMED: dict[str, Any] = {}
 
 class Parts(Protocol):
     async def send(self, part: Any) -> None: ...
+    def at_once(self, part: Any) -> bool:
+        """From another thread than the loop's, which sends none meanwhile. False: not sent; the loop has to do it."""
+        ...
 
 
 class Incoming(Protocol):
@@ -112,6 +115,9 @@ class _EncodedParts:
             raise faults.of_result(part, error, self._request.to, self._request.topic) from None
         if not self._out.try_send(payload):
             await self._out.send(payload)
+
+    def at_once(self, part: Any) -> bool:
+        return self._out.at_once(encode(part))
 
 
 class Heard:

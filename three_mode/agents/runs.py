@@ -10,7 +10,7 @@ from three_mode.handling import Call
 
 if TYPE_CHECKING:
     from three_mode.agents.cell import Cell
-    from three_mode.agents.requests import Incoming
+    from three_mode.agents.requests import Incoming, Parts
 
 
 class Run(Call, eq=False, weakref=True):
@@ -20,10 +20,12 @@ class Run(Call, eq=False, weakref=True):
     spec: Spec = None  # type: ignore[assignment]
     request: "Incoming" = None  # type: ignore[assignment]
     started: float = 0.0
-    task: "asyncio.Task[None] | None" = None
+    task: "asyncio.Future[None] | None" = None
     cancelled: str = ""
     since: float = 0.0
     """When it first had to wait."""
+    parts: "Parts | None" = None
+    """Of a stream, while it runs: the way out."""
 
     def cancel(self, reason: str) -> None:
         """The caller cancelled, died or ran out of time, or the agent is being stopped."""
@@ -32,9 +34,25 @@ class Run(Call, eq=False, weakref=True):
             if self.task is not None:
                 self.task.cancel()
 
+    def flow(self, *given: Any, **named: Any) -> "asyncio.Future[None] | None":
+        """A stream whose parts come from elsewhere, if this one's do: what is done when they have gone."""
+        assert self.spec.begins is not None
+        self.parts = parts = self.request.open_parts()
+        try:
+            flow: asyncio.Future[None] | None = self.spec.begins(self.cell.agent, parts, *given, **named)
+        except Exception as error:  # noqa: BLE001  # it belongs to the caller, as what a coroutine raises
+            flow = asyncio.get_running_loop().create_future()
+            flow.set_exception(error)
+        return flow
+
+    def flowed(self, flow: "asyncio.Future[None]") -> None:
+        self.parts = None
+        failure = asyncio.CancelledError() if flow.cancelled() else flow.exception()
+        self.cell.ended(self, None, failure)
+
     async def stream(self, parts: AsyncGenerator[Any, None]) -> None:
         """Sends each part when the consumer has room for it; a slow one slows only this."""
-        out = self.request.open_parts()
+        out, self.parts = self.parts or self.request.open_parts(), None
         async with aclosing(parts):
             async for part in parts:
                 await out.send(part)

@@ -22,7 +22,7 @@ async def first_available(
         )
         raise ConfigurationError(
             f"no provider is available: none of {', '.join(order)} has what it needs",
-            hint=f"set one of {wanted}, or give provider= and api_key=",
+            hint=f"set one of {wanted}, or give provider= and api_key=; models of this computer need none: three-mode models lists them",
         )
     if len(candidates) == 1:
         return candidates[0]

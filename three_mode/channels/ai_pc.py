@@ -9,7 +9,9 @@ import local_models
 from local_models import LoadOptions, LocalModelError, ModelPool, PieceStream
 from three_mode.channels import ai_pc_wire as wire
 from three_mode.channels.batches import BatchReply, open_batches
-from three_mode.channels.local_batches import LocalBatches, shown
+from three_mode.channels.local_batches import LocalBatches
+from three_mode.channels.local_chunks import shown
+from three_mode.channels.local_flow import LocalFlow, Parts
 from three_mode.errors import DeadlineExceeded, UnsupportedParameter
 from three_mode.messages import (
     Embedded,
@@ -58,6 +60,20 @@ class LocalChannel:
     def batches(self, name: str, request: LLMRequest, within: float) -> LocalBatches:
         """An answer that begins when it is first asked for something."""
         return LocalBatches(lambda: self._begin(name, request, within), name)
+
+    def flow(
+        self, name: str, request: LLMRequest, within: float, parts: Parts
+    ) -> "asyncio.Future[None] | None":
+        """An answer that begins now and goes out by `parts`, from the engine's own thread where that needs no waiting. The future
+        is done when all of it has gone; cancelling it ends the call. None: it cannot begin without waiting."""
+        messages, options = wire.messages_of(request), wire.options_of(request, within)
+        lease = self._pool.lease_at_once(name)
+        if lease is None:
+            return None
+        try:
+            return LocalFlow(lease, name, parts).begin(messages, options)
+        except LocalModelError as error:
+            raise wire.error_of(error, name) from error
 
     async def _begin(
         self, name: str, request: LLMRequest, within: float

@@ -19,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "model", nargs="?", default="tiny", help="a model, agent:NAME or gguf:PATH (default: tiny, offline)"
     )
+    parser.add_argument("--model", dest="named", metavar="NAME", help="the same, as `serve` takes it")
     parser.add_argument(
         "--say", metavar="TEXT", help="say this, print the answer and leave ('-': from standard input)"
     )
@@ -34,14 +35,13 @@ def run(options: argparse.Namespace) -> int:
     try:
         bus = sync.run(join(options.bus, "chat")) if options.bus else None
         with sync.LLMConnection(options.provider, base_url=options.base_url, bus=bus) as connection:
-            conversation = Conversation(options.model, options.system, options.within)
+            model = options.named or options.model
+            conversation = Conversation(model, options.system, options.within)
             if options.say is not None:
                 text = sys.stdin.read() if options.say == "-" else options.say
                 return 0 if Session(connection, conversation, console, _nobody).ask(text) else 1
-            with console.status(
-                f"loading {options.model}"
-            ):  # so that the first answer's time is the model's own
-                connection.prepare(options.model)
+            with console.status(f"loading {model}"):  # so that the first answer's time is the model's own
+                connection.prepare(model)
             Session(connection, conversation, console, _reader()).run()
         if bus is not None:
             sync.run(bus.leave())

@@ -17,11 +17,23 @@ SUBCOMMANDS = {
 }
 
 
+def options_of(words: Sequence[str]) -> argparse.Namespace:
+    """What is wrong with a subcommand's words is said with that one's usage."""
+    name = next((word for word in words if not word.startswith("-")), None)
+    parser = parser_for(name)
+    options, unknown = parser.parse_known_args(words)
+    if unknown:
+        own: argparse.ArgumentParser = options.parser
+        own.error(f"unrecognized arguments: {' '.join(unknown)}")
+    return options
+
+
 def parser_for(name: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="three-mode", description="A runtime for systems of many agents.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command, summary in SUBCOMMANDS.items():
         subparser = commands.add_parser(command, help=summary, description=summary)
+        subparser.set_defaults(parser=subparser)
         if command == name:  # the others are not imported: a command starts as fast as what it needs
             import_module(f"three_mode.cli.{command}").add_arguments(subparser)
     return parser
@@ -29,8 +41,7 @@ def parser_for(name: str | None) -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
-    name = next((word for word in words if not word.startswith("-")), None)
-    options = parser_for(name).parse_args(words)
+    options = options_of(words)
     try:
         return int(import_module(f"three_mode.cli.{options.command}").run(options))
     except KeyboardInterrupt:

@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import gc
 import os
+import ssl
 import sys
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
@@ -26,7 +27,9 @@ COLLECT_EVERY = 10_000
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default=DEFAULTS.host, help="address to listen on (default: loopback)")
-    parser.add_argument("--port", type=int, default=DEFAULTS.port)
+    parser.add_argument(
+        "--port", type=int, default=DEFAULTS.port, help=f"port to listen on (default: {DEFAULTS.port})"
+    )
     parser.add_argument("--certificate", type=Path, metavar="PEM", help="certificate chain: HTTP/2 over TLS")
     parser.add_argument("--key", type=Path, metavar="PEM", help="its private key")
     parser.add_argument(
@@ -41,7 +44,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model", metavar="NAME", help="a local model that is loaded before the first request"
     )
-    parser.add_argument("--most-at-once", type=int, default=DEFAULTS.max_in_flight, metavar="N")
+    parser.add_argument(
+        "--most-at-once",
+        type=int,
+        default=DEFAULTS.max_in_flight,
+        metavar="N",
+        help=f"requests that are answered at once; more are told to come again (default: {DEFAULTS.max_in_flight})",
+    )
     parser.add_argument(
         "--origin", action="append", default=[], metavar="URL", help="a web page that may use it"
     )
@@ -69,9 +78,15 @@ def _run(work: Coroutine[Any, Any, None]) -> None:
 def _settings(options: argparse.Namespace) -> ServeOptions:
     if (options.certificate is None) != (options.key is None):
         raise ConfigurationError("--certificate and --key go together")
-    for path in (options.certificate, options.key):
+    for path in (options.certificate, options.key, options.api_key_file):
         if path is not None and not path.is_file():
             raise ConfigurationError(f"no such file: {path}")
+    if options.certificate is not None:
+        _check_pair(options.certificate, options.key)
+    if options.base_url is not None and not options.base_url.startswith(("http://", "https://")):
+        raise ConfigurationError(
+            f"--base-url is a URL such as http://localhost:11434/v1, not {options.base_url!r}"
+        )
     return ServeOptions(
         host=options.host,
         port=options.port,
@@ -85,7 +100,20 @@ def _settings(options: argparse.Namespace) -> ServeOptions:
 def _keys(path: Path | None) -> frozenset[str]:
     """From a file or the environment: on the command line they would stand in the list of processes."""
     text = path.read_text() if path is not None else os.environ.get(KEYS, "").replace(",", "\n")
-    return frozenset(line.strip() for line in text.splitlines() if line.strip())
+    keys = frozenset(line.strip() for line in text.splitlines() if line.strip())
+    if path is not None and not keys:  # whoever names a file wants keys to be asked for
+        raise ConfigurationError(f"no key is in {path}", hint="one a line")
+    return keys
+
+
+def _check_pair(certificate: Path, key: Path) -> None:
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key, password="")
+    except (ssl.SSLError, OSError) as error:
+        raise ConfigurationError(
+            f"{certificate} and {key} are no certificate with its key: {error}",
+            hint="both are PEM files, the key without a password",
+        ) from None
 
 
 async def _serve(options: argparse.Namespace, settings: ServeOptions, console: Console) -> None:

@@ -44,15 +44,20 @@ _STATUS: tuple[tuple[type[ThreeModeError], int, str], ...] = (
     (errors.LLMError, 502, "provider_failed"),
     (ThreeModeError, 500, "server_error"),
 )
-_KIND = {400: "invalid_request_error", 401: "authentication_error", 403: "permission_error", 404: "not_found_error",
-         413: "invalid_request_error", 429: "rate_limit_error"}  # fmt: skip
+_KIND = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    429: "rate_limit_error",
+}
 
 
 def fault(
     status: int, message: str, code: str, field: str | None = None, retry_after: float | None = None
 ) -> Fault:
     wait = None if retry_after is None else max(1, math.ceil(retry_after))
-    error = {"message": message, "type": _KIND.get(status, "server_error"), "param": field, "code": code}
+    kind = _KIND.get(status, "server_error" if status >= 500 else "invalid_request_error")
+    error = {"message": message, "type": kind, "param": field, "code": code}
     return Fault(status, msgspec.json.encode({"error": error}), wait)
 
 
@@ -62,6 +67,10 @@ def from_error(error: ThreeModeError) -> Fault:
     message = str(error)
     if isinstance(error, errors.AllProvidersFailed) and error.causes:
         message += ": " + "; ".join(str(cause) for cause in error.causes)
+    elif isinstance(
+        error, errors.ConfigurationError
+    ):  # of the endpoint's provider, where the name is none of its own
+        message += "; GET /v1/models lists what answers here"
     wait = (
         error.retry_after
         if error.retry_after is not None

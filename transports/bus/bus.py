@@ -104,7 +104,7 @@ class Bus:
         """Join the bus of that name, or start it."""
         self = cls(name, options or BusOptions())
         self._carrier, self.why = choose(name, self.options, self.label, self)
-        self._serving = Serving(self._answer, self.failed)
+        self._serving = Serving(self._answer, self._sending.at_once, self.failed)
         await self._carrier.start()
         self._sending.joined(self._carrier)
         self._owners = self._carrier.directory.names

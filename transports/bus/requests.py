@@ -138,15 +138,22 @@ class Request(Struct, eq=False):
         return f"Request({self.kind.name}, to={self.to!r}, sender={self.sender!r}, topic={self.topic!r}, {len(self.message.body)} bytes)"
 
 
-class ReplyStream:
-    """Parts of an answer, as many at a time as the caller gave credit for. End it, or the caller waits for its deadline."""
+_MOST_CREDIT = 1 << 20
 
-    __slots__ = ("_credit", "_envelope", "_request", "_waiters")
+
+class ReplyStream:
+    """Parts of an answer, as many at a time as the caller gave credit for. End it, or the caller waits for its deadline.
+
+    Another thread than the loop's may send parts too (`at_once`), as long as the loop sends none meanwhile: what was granted and
+    what was sent are counted apart, each by one thread at a time.
+    """
+
+    __slots__ = ("_envelope", "_granted", "_request", "_sent", "_waiters")
 
     def __init__(self, request: Request, credit: int) -> None:
         self._request = request
         self._envelope = pack_envelope(PART, "", request.to, request.id)  # the same for every part
-        self._credit = max(0, min(credit, 1 << 20))
+        self._granted, self._sent = max(0, min(credit, _MOST_CREDIT)), 0
         self._waiters: deque[asyncio.Future[None]] = deque()
 
     async def send(self, payload: Any) -> None:
@@ -166,10 +173,20 @@ class ReplyStream:
             raise CallCancelled(f"{request.sender} no longer wants the stream: {request.cancelled}")
         if request.done:
             raise BusError("this stream has ended")
-        if self._credit <= 0:
+        if self._sent >= self._granted:
             return False
         request.serving.part(request, self._envelope, payload)
-        self._credit -= 1
+        self._sent += 1
+        return True
+
+    def at_once(self, body: bytes) -> bool:
+        """From another thread. False: nobody wants it any more, there is no credit or no room, or it is large: the loop's to decide."""
+        request = self._request
+        if request.cancelled or request.done or self._sent >= self._granted:
+            return False
+        if not request.serving.at_once(request.member, self._envelope, body):
+            return False
+        self._sent += 1
         return True
 
     def end(self) -> None:
@@ -183,8 +200,8 @@ class ReplyStream:
         self._request.fail(code, text, detail)
 
     def more(self, count: int) -> None:
-        self._credit = min(self._credit + max(0, count), 1 << 20)
-        for _ in range(min(self._credit, len(self._waiters))):
+        self._granted = min(self._granted + max(0, count), self._sent + _MOST_CREDIT)
+        for _ in range(min(self._granted - self._sent, len(self._waiters))):
             waiter = self._waiters.popleft()
             if not waiter.done():
                 waiter.set_result(None)

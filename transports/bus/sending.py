@@ -1,11 +1,12 @@
 """Frames on their way out: to another member now or as soon as there is room, to this one at the next turn of the loop."""
 
 import asyncio
+import threading
 from collections import deque
 from collections.abc import Callable, Generator
 from typing import Any
 
-from transports.bus.carrier import Carrier, Peer, Put
+from transports.bus.carrier import DATA, Carrier, Peer, Put
 from transports.bus.errors import BusError, Overloaded
 from transports.bus.messages import Message
 from transports.bus.options import BusOptions
@@ -31,11 +32,15 @@ class Sending:
     def __init__(self, options: BusOptions, arrived: Callable[[Message], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._limit, self._drain_records = options.outbox_bytes, options.drain_records
+        self._small = min(options.inline_bytes, options.payload_limit)
         self._arrived = arrived
         self._outboxes: dict[str, Outbox] = {}
         self._puts: dict[str, Put] = {}
         self.ways: dict[str, Put] = {}
         """Straight into the ring of a member for which nothing waits. What finds no room there, or is large, goes by `send`."""
+        # Held by another thread from finding a way to the end of its put, and here while a way goes: what a ring is made of is
+        # closed behind it. Our own puts need none: a put keeps the interpreter to itself from its beginning to its end.
+        self._going = threading.Lock()
         self._here: deque[tuple[bytes, bytes, int]] = deque()
         self._here_bytes = 0
         self._carrier: Carrier
@@ -61,6 +66,14 @@ class Sending:
         future: asyncio.Future[None] | None = self._loop.create_future() if wanted else None
         outbox.append(member, self._limit, (envelope, body, flags, future))
         return future
+
+    def at_once(self, member: str, envelope: bytes, body: bytes) -> bool:
+        """From any thread. False: not sent, since that would have to wait, or is large."""
+        if len(body) > self._small:
+            return False
+        with self._going:
+            put = self.ways.get(member)
+            return put is not None and put(b"", envelope, body, DATA) != 0
 
     def _send_here(self, envelope: bytes, body: bytes, flags: int) -> None:
         """To a name of this process: no ring, but the next turn of the loop, as everywhere else."""
@@ -105,7 +118,8 @@ class Sending:
     def way_to(self, member: str, put: Put | None) -> None:
         if put is None:
             self._puts.pop(member, None)
-            self.ways.pop(member, None)
+            with self._going:
+                self.ways.pop(member, None)
         else:
             self._puts[member] = put
             self._open_way(member)
@@ -120,7 +134,8 @@ class Sending:
             outbox.fail(error)
         self._outboxes.clear()
         self._puts.clear()
-        self.ways.clear()
+        with self._going:
+            self.ways.clear()
 
     @property
     def busy(self) -> bool:

@@ -13,15 +13,17 @@ from transports.bus.requests import Request
 
 Handler = Callable[[Request], Any]
 Send = Callable[[str, bytes, Any], None]
+AtOnce = Callable[[str, bytes, bytes], bool]
 HANDLER_ERROR = "handler_error"
 _NEVER = math.inf
 
 
 class Serving:
-    """`send(member, envelope, payload)` encodes and sends; `failed(where, error)` reports what a handler raised."""
+    """`send(member, envelope, payload)` encodes and sends; `at_once(member, envelope, body)` sends from any thread, or says that
+    it cannot; `failed(where, error)` reports what a handler raised."""
 
-    def __init__(self, send: Send, failed: Callable[[str, BaseException], None]) -> None:
-        self._send, self._failed = send, failed
+    def __init__(self, send: Send, at_once: AtOnce, failed: Callable[[str, BaseException], None]) -> None:
+        self._send, self.at_once, self._failed = send, at_once, failed
         self.handlers: dict[str, tuple[Callable[[Any], Any], type[Request]]] = {}
         self.own: Handler | None = None  # for what is addressed to the member itself
         self._open: dict[tuple[str, int], Request] = {}

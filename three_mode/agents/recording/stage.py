@@ -94,5 +94,8 @@ class Recorded:
 
 
 class _Nowhere:
+    def at_once(self, part: Any) -> bool:
+        return False
+
     async def send(self, part: Any) -> None:
         """The tape has it."""

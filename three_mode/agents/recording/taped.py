@@ -66,6 +66,9 @@ class _TapedParts:
         self._request._tape.ended(self._request._agent, self._request._turn, "part", encode(part))
         await self._inner.send(part)
 
+    def at_once(self, part: Any) -> bool:
+        return False  # a tape is written by one thread
+
 
 class TapedVoice(Voice):
     """The verbs of an agent whose doings are on a tape."""

@@ -134,5 +134,7 @@ class Pairs:
             if counters[0] != link.sent or link.leases.out or slowest is None or slowest[1] != counters[1]:
                 link.sent, link.idle_since = counters[0], now
             elif now - link.idle_since > self._options.pair_idle:
+                self.drop(
+                    peer
+                )  # first: what another thread still wrote is there before the reader is told to let go
                 unlinked(peer.id, link.uid)
-                self.drop(peer)
