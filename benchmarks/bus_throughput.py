@@ -14,7 +14,7 @@ from benchmarks.bus_peers.board import PAYLOAD, Board, Children
 from benchmarks.bus_peers.publishers import temporary_folder
 from benchmarks.harness import Benchmark, Context, Missing, Row, Target, alternate
 
-MESSAGES = 50_000
+MESSAGES = 25_000
 LARGE = 400
 MIB = bytes(1 << 20)
 _encode = msgspec.msgpack.Encoder().encode
@@ -172,7 +172,7 @@ def run(context: Context) -> Iterator[Row | Missing]:
             send = write(address, runner)
             small[subject] = _sample(board, send, PAYLOAD, MESSAGES)
             large[subject] = _sample(board, send, MIB, LARGE)
-        for subject, seconds in alternate(small, context.rounds(15)).items():
+        for subject, seconds in alternate(small, context.rounds(40)).items():
             rates = [MESSAGES / s for s in seconds]
             yield Row(case="messages", subject=subject, unit="1/s", samples=rates, higher_is_better=True)
         for subject, seconds in alternate(large, context.rounds(15)).items():

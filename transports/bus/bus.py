@@ -222,7 +222,7 @@ class Bus:
             watch.close()
 
     # --- topics ----------------------------------------------------------------------------------------------------
-    def publish(self, topic: str, payload: Any, *, trace: str = "", sender: str = "") -> Receipt:
+    def publish(self, topic: str, payload: Any, trace: str = "", sender: str = "") -> Receipt:
         """Publish now. The receipt may be awaited (until it is in the ring) or asked how far the message got."""
         known = self._topics.get((topic, sender) if sender else topic)
         if known is None:
