@@ -151,9 +151,9 @@ BENCHMARK = Benchmark(
     " order that turns; every broadcast of a block counts, the first as well. Readers of three-mode that were woken at such a pace stay up"
     " for up to 0.3 ms to see whether more comes (`BusOptions.linger`), on a core that nobody else wants: part of the gain over those that sleep is that."
     " 'One at a time' is the same field and the same readers, one broadcast of each subject in turn, 2 ms (5, 40) apart: what it costs when others"
-    " had the processors and their caches meanwhile. It has no target: everybody is slower there, and our lead is smaller in 64 processes."
-    " 'Beside others' is a field of its own for peers that no target names; zenoh and iceoryx2 may be ahead of us there: native threads carry the message"
-    " to one process each, without an event loop, subscriptions, receipts or an envelope."
+    " had the processors and their caches meanwhile. It has no target: everybody is slower there, three-mode most, because its readers sleep by then, and its lead is smaller."
+    " 'Beside others' is a field of its own for peers that no target names. They may be ahead of us, and pipes are where our readers sleep: one write for each process"
+    " that blocks in a read, without an event loop, subscriptions, receipts or an envelope."
     " The calls one after another are what an agent system without a bus does to reach 512 agents: their number over ours is the"
     " honest form of the factor that such systems claim.",
 )
