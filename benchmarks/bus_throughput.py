@@ -172,7 +172,7 @@ def run(context: Context) -> Iterator[Row | Missing]:
             send = write(address, runner)
             small[subject] = _sample(board, send, PAYLOAD, MESSAGES)
             large[subject] = _sample(board, send, MIB, LARGE)
-        for subject, seconds in alternate(small, context.rounds(40)).items():
+        for subject, seconds in alternate(small, context.rounds(24)).items():
             rates = [MESSAGES / s for s in seconds]
             yield Row(case="messages", subject=subject, unit="1/s", samples=rates, higher_is_better=True)
         for subject, seconds in alternate(large, context.rounds(15)).items():
