@@ -20,6 +20,7 @@ class Board:
         if fd < 0:
             os.ftruncate(self.fd, 8 * slots)
         self._page = mmap.mmap(self.fd, 8 * slots)
+        self._all = struct.Struct(f"<{slots}q")
 
     def clear(self) -> None:
         self._page[:] = bytes(8 * self.slots)
@@ -36,9 +37,10 @@ class Board:
         deadline = time.monotonic() + within
         while True:
             time.sleep(nap)
-            stamps = [self.read(slot) for slot in range(self.slots)]
+            stamps = self._all.unpack_from(self._page)  # a look is short: it takes a core from the readers
             if all(stamps):
-                return max(stamps)
+                newest: int = max(stamps)
+                return newest
             if time.monotonic() > deadline:
                 missing = sum(not stamp for stamp in stamps)
                 raise TimeoutError(f"{missing} of {self.slots} readers saw nothing within {within:g} s")

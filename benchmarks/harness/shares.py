@@ -5,7 +5,7 @@ TOGETHER = 20 * 60.0
 MICRO = "micro"
 SECONDS = {
     "startup": 20.0, "codecs": 10.0,
-    "bus_ask": 20.0, "bus_broadcast": 100.0, "bus_joins": 30.0, "bus_publish": 30.0, "bus_throughput": 30.0,
+    "bus_ask": 20.0, "bus_broadcast": 75.0, "bus_joins": 30.0, "bus_publish": 30.0, "bus_throughput": 30.0,
     "agents_calls": 40.0, "agents_spawn": 40.0,
     "http2_calls": 40.0, "http2_streams": 70.0,
     "llm_calls": 60.0, "llm_detection": 10.0, "llm_failover": 75.0, "llm_streams": 25.0,

@@ -63,18 +63,18 @@ def timed_async(work: Callable[[], Awaitable[object]], calls: int = 1) -> Callab
 
 
 def alternate(
-    subjects: Mapping[str, Callable[[], float]], rounds: int, warm_up: int = 1
+    subjects: Mapping[str, Callable[[], float]], rounds: int, warm_up: int = 1, block: int = 1
 ) -> dict[str, list[float]]:
-    """Each round takes one sample of every subject, in an order that turns; garbage is collected between rounds."""
+    """Each round takes `block` samples of every subject, in an order that turns; garbage is collected between rounds."""
     samples: dict[str, list[float]] = {name: [] for name in subjects}
     for number in range(warm_up + rounds):
         if number > warm_up and _budget.get().over(number - warm_up):
             break
         gc.collect()
         for name in _turned(list(subjects), number):
-            value = subjects[name]()
+            values = [subjects[name]() for _ in range(block)]
             if number >= warm_up:
-                samples[name].append(value)
+                samples[name] += values
     return samples
 
 

@@ -87,6 +87,18 @@ def test_subjects_take_turns() -> None:
     assert [len(values) for values in samples.values()] == [3, 3]
 
 
+def test_subjects_take_turns_block_by_block() -> None:
+    order: list[str] = []
+
+    def subject(name: str) -> float:
+        order.append(name)
+        return float(len(order))
+
+    samples = alternate({"a": lambda: subject("a"), "b": lambda: subject("b")}, rounds=2, warm_up=0, block=3)
+    assert "".join(order) == "aaabbb" + "bbbaaa"
+    assert samples == {"a": [1, 2, 3, 10, 11, 12], "b": [4, 5, 6, 7, 8, 9]}
+
+
 def test_quick_takes_a_tenth() -> None:
     assert (Context(quick=True).rounds(100), Context().rounds(100), Context(quick=True).rounds(5)) == (
         10,

@@ -50,13 +50,21 @@ def test_a_bell_that_rings_while_we_are_up_says_nothing() -> None:
     assert patience.span == before
 
 
-def test_a_crowded_core_and_a_limit_of_nothing_end_it() -> None:
+def test_a_crowded_core_ends_it_at_once_and_makes_it_shorter_each_time() -> None:
     patience = Patience(LIMIT)
-    now = slept(patience, SECOND, 30_000)
-    assert patience.lasts(now, 1)
-    patience.ends()
-    assert patience.span == 0
-    assert not patience.lasts(now, 0)
+    now = SECOND
+    for _ in range(5):
+        now = slept(patience, now, 30_000)
+    spans = []
+    for _ in range(4):
+        assert patience.lasts(now, 1)
+        patience.ends()
+        assert not patience.lasts(now, 0)
+        spans.append(patience.span // 1000)
+    assert spans == [50, 25, 12, 0]
+
+
+def test_a_limit_of_nothing_is_no_patience() -> None:
     never = Patience(0)
     slept(never, SECOND, 1)
     assert never.span == 0

@@ -241,7 +241,10 @@ class Cell:
                 for fanout in self.fanouts:
                     fanout.look(self)
             elif self.side and run in self.side.get(run.spec, ()):
-                self.side[run.spec].discard(run)
+                group = self.side[run.spec]
+                group.discard(run)
+                if not group:
+                    del self.side[run.spec]  # whoever asks whether it has any need not look into each
             if self.waiting:
                 self._schedule()
             elif self.state is STOPPING:

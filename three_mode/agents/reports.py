@@ -16,7 +16,7 @@ def messages_of(cell: Cell) -> int:
 
 def agent_report(cell: Cell, host: str) -> AgentReport:
     run, latency = cell.run, cell.latency
-    busy = run is not None or any((cell.side or {}).values())
+    busy = run is not None or bool(cell.side)
     state = "busy" if busy and cell.state is State.RUNNING else cell.state.value
     if state == "running":
         state = "idle"

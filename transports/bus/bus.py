@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar
 import msgspec
 
 from transports.bus.calls import Asked, Call, Calls, StreamReader
-from transports.bus.carrier import DATA, Carrier, Peer, Put
+from transports.bus.carrier import DATA, Carrier, Peer, Put, ShortWay
 from transports.bus.choice import choose
 from transports.bus.delivery import Delivery
 from transports.bus.errors import (
@@ -36,20 +36,18 @@ from transports.bus.frames import (
     REPLY,
     SEND,
     STREAM,
-    UNENCODABLE,
     UNREADABLE,
     Encoded,
     decode_envelope,
     encode,
     encode_payload,
-    not_encodable,
     pack_envelope,
     unreadable,
 )
 from transports.bus.listening import Listener
 from transports.bus.messages import Message
 from transports.bus.options import BusOptions, SubscribeOptions
-from transports.bus.publications import Publications, Publish
+from transports.bus.publications import Publications
 from transports.bus.receipt import Receipt, Settled, already_placed
 from transports.bus.record import BINARY
 from transports.bus.requests import Request
@@ -65,8 +63,11 @@ R = TypeVar("R", bound=Request)
 WITHIN = 30.0  # the deadline of a call that names none
 _ANSWERS = frozenset((REPLY, ERROR, PART, END))
 _QUESTIONS = frozenset((SEND, ASK, STREAM))
-_OPAQUE = frozenset((bytes, Encoded))  # payloads that are looked at more closely
 _TOPICS = 4096  # envelopes of topics remembered
+
+
+def _not_at_once(*_: object) -> None:
+    """There is no short way: not yet, or not with this carrier."""
 
 
 class Bus:
@@ -93,8 +94,8 @@ class Bus:
         self.why = ""
         self._carrier: Carrier
         self._owners: Mapping[str, str] = {}  # the directory's names, for as long as this is a member
-        # The short way of small messages; it says 0 where the long way must be gone.
-        self._put: Publish | None = None
+        # The short way of small messages.
+        self._at_once: Callable[..., Any] = _not_at_once
         self._calls = Calls(options.pending_calls, self._tell, self.failed)
         self._serving: Serving
 
@@ -129,7 +130,7 @@ class Bus:
     def _end(self, error: BusError) -> None:
         self._ended, self._owners = error, {}
         self._topics.clear()
-        self._put = None
+        self._at_once = _not_at_once
         joined.discard(self)
         self._serving.close()
         self._calls.close()
@@ -223,7 +224,7 @@ class Bus:
             watch.close()
 
     # --- topics ----------------------------------------------------------------------------------------------------
-    def publish(self, topic: str, payload: Any, *, trace: str = "", sender: str = "") -> Receipt:
+    def publish(self, topic: str, payload: Any, trace: str = "", sender: str = "") -> Receipt:
         """Publish now. The receipt may be awaited (until it is in the ring) or asked how far the message got."""
         known = self._topics.get((topic, sender) if sender else topic)
         if known is None:
@@ -231,22 +232,20 @@ class Bus:
         topic_bytes, envelope = known
         if trace:
             envelope = pack_envelope(PUBLISH, "", sender or self._carrier.id, 0, 0.0, trace, topic)
-        flags, put = DATA, self._put
-        if type(payload) is Encoded and len(payload.raw) <= self._small:
-            body = payload.raw
-        elif type(payload) in _OPAQUE:
-            (body, flags), put = self._body(payload), None
-        else:
-            try:
-                body = encode(payload)
-            except UNENCODABLE as error:
-                raise not_encodable(error) from None
-            if len(body) > self._small:
-                (body, flags), put = self._body(Encoded(body)), None
         if not self._waiting:
-            seq = put(topic_bytes, envelope, body, flags) if put is not None else 0
-            if seq := seq or self._carrier.publish(topic_bytes, envelope, body, flags):
-                return Receipt(self, topic, seq, monotonic())
+            done = self._at_once(self, topic, topic_bytes, envelope, payload)
+            if type(done) is Receipt:
+                return done
+            if done is not None:
+                payload = Encoded(done)
+        body, flags = self._body(payload)
+        if not self._waiting and (seq := self._carrier.publish(topic_bytes, envelope, body, flags)):
+            return Receipt(self, topic, seq, monotonic())
+        return self._wait_for_room(topic, topic_bytes, envelope, body, flags)
+
+    def _wait_for_room(
+        self, topic: str, topic_bytes: bytes, envelope: bytes, body: bytes, flags: int
+    ) -> Receipt:
         placed = self._publications.add(topic_bytes, envelope, body, flags)
         receipt = Receipt(self, topic, 0, monotonic(), placed)
         placed.add_done_callback(lambda future: already_placed(future, receipt))
@@ -262,8 +261,9 @@ class Bus:
         self._topics[(topic, sender) if sender else topic] = known
         return known
 
-    def publish_by(self, put: Publish) -> None:
-        self._put = put
+    def publish_by(self, way: ShortWay) -> None:
+        way.publishes(encode, Receipt, Encoded, self._small)
+        self._at_once = way.publish
 
     def publishable(self) -> None:
         """The carrier may have room again."""

@@ -5,7 +5,7 @@ A carrier belongs to one event loop and calls its sink from it. It also keeps th
 """
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -42,6 +42,20 @@ class ReaderStatus(msgspec.Struct, frozen=True):
 Put = Callable[[bytes, bytes, bytes, int], int]
 
 
+class ShortWay(Protocol):
+    """From a payload to its receipt in one step, for what is small and usual; all else is left to the long way."""
+
+    def publishes(
+        self, encode: Callable[[Any], bytes], receipt: type[Any], encoded: type[Any], small: int, /
+    ) -> None:
+        """`encode(payload)`, `receipt(publisher, name, number, when)`; an `encoded` has its msgpack in `raw`."""
+        ...
+
+    def publish(self, publisher: object, name: str, topic: bytes, envelope: bytes, payload: Any, /) -> Any:
+        """A receipt; or nothing was done, and this is the payload's msgpack, or None if it was not encoded either."""
+        ...
+
+
 class Sink(Protocol):
     """What a carrier tells the bus. Messages go to `delivery`; its `routes` map a topic to whoever wants it here: the carrier
     looks up, the bus fills in; None means that nobody does, and that nothing of the message need be copied."""
@@ -58,8 +72,8 @@ class Sink(Protocol):
 
     def publishable(self) -> None: ...
 
-    def publish_by(self, put: Put) -> None:
-        """From now on what is small may go straight to `put`, which is `Carrier.publish` without its surroundings."""
+    def publish_by(self, way: ShortWay) -> None:
+        """From now on what is small may go this way, which is `Carrier.publish` without its surroundings."""
         ...
 
     def way_to(self, member: str, put: "Put | None") -> None:

@@ -19,6 +19,8 @@ typedef struct {
     long long lay_down; /* when; 0 while it is up */
 } bus_patience;
 
+static inline void patience_shrinks(bus_patience *p) { p->span = p->span > PATIENCE_FIRST ? p->span / 2 : 0; }
+
 /* By a doorbell. One that rings while we are up says nothing. */
 static inline void patience_woken(bus_patience *p, long long now) {
     if (!p->lay_down) return;
@@ -26,7 +28,7 @@ static inline void patience_woken(bus_patience *p, long long now) {
         p->span = 2 * p->span < PATIENCE_FIRST ? PATIENCE_FIRST : 2 * p->span;
         if (p->span > p->limit) p->span = p->limit;
     } else {
-        p->span = p->span > PATIENCE_FIRST ? p->span / 2 : 0;
+        patience_shrinks(p);
     }
     p->lay_down = 0;
 }
@@ -37,7 +39,10 @@ static inline int patience_lasts(bus_patience *p, long long now, int drained) {
     return now < p->until;
 }
 
-/* Others want this core. */
-static inline void patience_ends(bus_patience *p) { p->span = p->until = 0; }
+/* Others want this core: not now, and less next time. Not never again, because they may be gone by then. */
+static inline void patience_ends(bus_patience *p) {
+    patience_shrinks(p);
+    p->until = 0;
+}
 
 #endif

@@ -5,7 +5,7 @@
 #include "pump.h"
 
 #define LOOKS 8        /* before the core is offered to others */
-#define CROWDED 20000  /* nanoseconds until we have it back that say that somebody took it */
+#define CROWDED 200000 /* nanoseconds until we have it back that say that somebody took it, and not only he whose message we look for */
 
 void bus_handled(Pump *self) {
     for (size_t i = 0; i < self->count; i++) {

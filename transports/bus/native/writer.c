@@ -3,44 +3,13 @@
  * Put is O(1) in readers. A gate is a reader that must not be lapped (the reader of a pair, a RELIABLE subscriber): its
  * position is read only when the cached minimum says that there may be no room. A bell is whom to wake.
  */
-#include "pump.h"
+#include "writer.h"
 
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
 #define CHUNK (64u * 1024u)
-
-typedef struct {
-    long id;
-    Segment *page;
-    bus_entry *entry;
-    int pair;
-} gate;
-
-typedef struct {
-    long id;
-    Segment *segment;
-    _Atomic uint64_t *asleep; /* a bit mask of a shard, or the parked word of one member */
-    _Atomic uint64_t *parks;  /* changes each time somebody there lies down */
-    uint64_t mask;
-    uint64_t rung_for; /* value of parks that was rung for already; private, so that a killed writer misleads nobody */
-    int fd;
-} bell;
-
-typedef struct {
-    PyObject_HEAD
-    Segment *segment;
-    bus_ring *ring;
-    unsigned char *data;
-    uint64_t capacity, tail, oldest, seq, allocated, room_until;
-    uint64_t rung, bytes, held;
-    gate *gates;
-    size_t gate_count;
-    bell *bells;
-    size_t bell_count;
-    Pump *reader; /* of this process, which no bell wakes: it reads its own ring like any other */
-} Writer;
 
 static PyObject *writer_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     (void)kwargs;
@@ -98,26 +67,19 @@ static void ring_bells(Writer *self) {
     }
 }
 
-static PyObject *writer_put(PyObject *object, PyObject *const *args, Py_ssize_t count) {
-    Writer *self = (Writer *)object;
-    if (count != 4) {
-        PyErr_SetString(PyExc_TypeError, "put(topic, envelope, body, flags)");
-        return NULL;
-    }
+long long bus_put(Writer *self, PyObject *topic_object, PyObject *envelope_object, PyObject *body_object, unsigned long flags) {
     char *topic, *envelope, *body;
     Py_ssize_t topic_size, envelope_size, body_size;
-    if (PyBytes_AsStringAndSize(args[0], &topic, &topic_size) < 0 || PyBytes_AsStringAndSize(args[1], &envelope, &envelope_size) < 0 ||
-        PyBytes_AsStringAndSize(args[2], &body, &body_size) < 0)
-        return NULL;
-    unsigned long flags = PyLong_AsUnsignedLong(args[3]);
-    if (flags == (unsigned long)-1 && PyErr_Occurred()) return NULL;
+    if (PyBytes_AsStringAndSize(topic_object, &topic, &topic_size) < 0 || PyBytes_AsStringAndSize(envelope_object, &envelope, &envelope_size) < 0 ||
+        PyBytes_AsStringAndSize(body_object, &body, &body_size) < 0)
+        return -1;
     uint64_t size = BUS_ALIGN(sizeof(bus_record) + (uint64_t)topic_size + (uint64_t)envelope_size + (uint64_t)body_size);
     if (size > self->capacity / 4 || topic_size > UINT16_MAX) {
         PyErr_Format(PyExc_ValueError, "a record of %llu bytes does not fit a ring of %llu", (unsigned long long)size,
                      (unsigned long long)self->capacity);
-        return NULL;
+        return -1;
     }
-    if (self->reader != NULL && self->reader->listening && bus_soon(self->reader) < 0) return NULL;
+    if (self->reader != NULL && self->reader->listening && bus_soon(self->reader) < 0) return -1;
     bus_reach(STEP_PUT_START);
     uint64_t offset = self->tail & (self->capacity - 1);
     uint64_t to_end = self->capacity - offset;
@@ -125,13 +87,13 @@ static PyObject *writer_put(PyObject *object, PyObject *const *args, Py_ssize_t 
     uint64_t end = self->tail + padding + size;
     if (!has_room(self, end)) {
         self->held++;
-        return PyLong_FromLong(0);
+        return 0;
     }
     uint64_t touched = padding ? self->capacity : offset + size;
     if (touched > self->allocated) {
         uint64_t upto = (touched + CHUNK - 1) / CHUNK * CHUNK;
         if (upto > self->capacity) upto = self->capacity;
-        if (bus_allocate(self->segment, BUS_HEADER + self->allocated, upto - self->allocated) < 0) return NULL;
+        if (bus_allocate(self->segment, BUS_HEADER + self->allocated, upto - self->allocated) < 0) return -1;
         self->allocated = upto;
     }
     if (end - self->oldest > self->capacity) {
@@ -174,7 +136,18 @@ static PyObject *writer_put(PyObject *object, PyObject *const *args, Py_ssize_t 
     bus_reach(STEP_PUT_TAIL_STORED);
     ring_bells(self);
     bus_reach(STEP_PUT_RUNG);
-    return PyLong_FromUnsignedLongLong(self->seq);
+    return (long long)self->seq;
+}
+
+static PyObject *writer_put(PyObject *object, PyObject *const *args, Py_ssize_t count) {
+    if (count != 4) {
+        PyErr_SetString(PyExc_TypeError, "put(topic, envelope, body, flags)");
+        return NULL;
+    }
+    unsigned long flags = PyLong_AsUnsignedLong(args[3]);
+    if (flags == (unsigned long)-1 && PyErr_Occurred()) return NULL;
+    long long seq = bus_put((Writer *)object, args[0], args[1], args[2], flags);
+    return seq < 0 ? NULL : PyLong_FromLongLong(seq);
 }
 
 static PyObject *writer_gate(PyObject *object, PyObject *args) {
@@ -285,6 +258,7 @@ static void writer_dealloc(PyObject *object) {
     PyMem_Free(self->bells);
     Py_XDECREF((PyObject *)self->segment);
     Py_XDECREF((PyObject *)self->reader);
+    bus_let_go_of_publishing(self);
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(object);
     Py_DECREF(type);
 }
@@ -305,6 +279,9 @@ static PyObject *writer_reader(PyObject *object, PyObject *pump) {
 static PyMethodDef writer_methods[] = {
     {"put", (PyCFunction)(void (*)(void))writer_put, METH_FASTCALL,
      "put(topic, envelope, body, flags) -> its number, or 0 if a gate holds it up"},
+    {"publishes", writer_publishes, METH_VARARGS, "publishes(encode, receipt, encoded, small): what publish() goes by"},
+    {"publish", (PyCFunction)(void (*)(void))writer_publish, METH_FASTCALL,
+     "publish(publisher, name, topic, envelope, payload) -> a receipt, or what it found out: the body, or None"},
     {"gate", writer_gate, METH_VARARGS, "gate(id, page, slot, pair): a reader that must not be lapped"},
     {"ungate", writer_ungate, METH_O, "ungate(id)"},
     {"slowest", writer_slowest, METH_NOARGS, "slowest() -> (id, position) or None"},

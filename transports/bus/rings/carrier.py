@@ -273,7 +273,7 @@ class RingsCarrier:
         assert self._pump is not None
         self._pump.writer(own, ring, self._slot, True)
         writer.reader(self._pump)
-        self._sink.publish_by(writer.put)
+        self._sink.publish_by(writer)
         own.ring_uid = uid
         self._membership.send(wire.RingMade(uid), [fd])
 

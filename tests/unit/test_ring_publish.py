@@ -1,0 +1,83 @@
+"""The short way of a payload into the ring: what goes it, and what is left to the long way."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.support.bus_rings import Bench
+from transports.bus.frames import Encoded, encode
+from transports.bus.receipt import Receipt
+from transports.bus.rings.native import Writer
+
+SMALL = 100
+
+
+@pytest.fixture(params=[False, True], ids=["lossy", "gated"])
+def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
+    bench = Bench(gated=request.param)
+    bench.writer.publishes(encode, Receipt, Encoded, SMALL)
+    yield bench
+    bench.close()
+
+
+def publish(bench: Bench, payload: Any) -> Any:
+    return bench.writer.publish("me", "t", b"t", b"e", payload)
+
+
+def test_what_is_small_is_in_the_ring_and_has_a_receipt(bench: Bench) -> None:
+    before = time.monotonic()
+    receipts = [publish(bench, payload) for payload in ({"id": 1}, [1, 2], "text", None, Encoded(b"\x07"))]
+    assert [(r._publisher, r.topic, r.seq) for r in receipts] == [("me", "t", n) for n in range(1, 6)]
+    assert all(before <= receipt.published <= time.monotonic() for receipt in receipts)
+    messages = bench.pump.drain(10)
+    assert [message.payload for message in messages] == [{"id": 1}, [1, 2], "text", None, 7]
+    assert {(message.topic, message.envelope) for message in messages} == {("t", b"e")}
+
+
+def test_what_is_large_comes_back_encoded(bench: Bench) -> None:
+    text = "x" * SMALL
+    assert publish(bench, text) == msgspec.msgpack.encode(text)
+    assert publish(bench, Encoded(b"\xc4\xff" + bytes(255))) == b"\xc4\xff" + bytes(255)
+    assert not bench.pump.pending()
+
+
+@pytest.mark.parametrize(
+    "payload", [b"bytes", object(), 2**70, "\ud800", Encoded(bytearray(b"\x07"))], ids=lambda p: type(p).__name__
+)  # type: ignore[arg-type]  # fmt: skip
+def test_what_is_unusual_or_wrong_is_left_as_it_is(bench: Bench, payload: Any) -> None:
+    assert publish(bench, payload) is None
+    assert not bench.pump.pending()
+
+
+def test_what_a_reader_holds_up_comes_back_encoded() -> None:
+    bench = Bench(gated=True)
+    bench.writer.publishes(encode, Receipt, Encoded, SMALL)
+    placed = 0
+    while type(done := publish(bench, placed)) is Receipt:
+        placed += 1
+    assert done == encode(placed)
+    assert [message.payload for message in bench.pump.drain(1000)] == list(range(placed))
+    assert publish(bench, "more").seq == placed + 1
+    bench.close()
+
+
+def test_an_interruption_is_passed_on(bench: Bench) -> None:
+    def interrupted(payload: Any) -> bytes:
+        raise KeyboardInterrupt
+
+    bench.writer.publishes(interrupted, Receipt, Encoded, SMALL)
+    with pytest.raises(KeyboardInterrupt):
+        publish(bench, 1)
+
+
+def test_wrong_calls_are_refused(bench: Bench) -> None:
+    with_too_little: Any = bench.writer.publish
+    with pytest.raises(TypeError):
+        with_too_little("me")
+    with pytest.raises(TypeError):
+        bench.writer.publish("me", "t", "t", b"e", 1)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="after publishes"):
+        Writer(bench.ring).publish("me", "t", b"t", b"e", 1)
