@@ -13,7 +13,7 @@ import uvloop
 
 from benchmarks.bus_peers.board import PAYLOAD, Board, Children
 from benchmarks.bus_peers.publishers import temporary_folder
-from benchmarks.harness import Benchmark, Context, Missing, Row, Target, alternate_async
+from benchmarks.harness import Benchmark, Context, Missing, Row, Target, alternate_async, cores
 
 CALLS = 300
 _encode = msgspec.msgpack.Encoder().encode
@@ -146,7 +146,8 @@ async def _measure(context: Context, folder: Path, children: Children) -> dict[s
         children.start("benchmarks.bus_ask", [kind, address, board.fd], [board.fd])
         await asyncio.to_thread(board.last, 30.0, 0.02)
         subjects[subject] = _sample(await ASKERS[kind](address))
-    return await alternate_async(subjects, context.rounds(60), warm_up=2)
+    with cores.this_thread_on(0):
+        return await alternate_async(subjects, context.rounds(60), warm_up=2)
 
 
 def _sample(ask: Callable[[], Awaitable[Any]]) -> Callable[[], Awaitable[float]]:
@@ -164,7 +165,7 @@ BENCHMARK = Benchmark(
     run=run,
     targets=[Target(case="ask", subject="three-mode", peer="pyzmq", at_most=0.2)],
     notes="`pyzmq` drives DEALER and ROUTER by hand from the loop's readers; `zmq.asyncio` is what its documentation offers for a loop."
-    " Both without envelope, deadline, cancellation or liveness, which three-mode's figure includes.",
+    " Both without envelope, deadline, cancellation or liveness, which three-mode's figure includes. The main thread of who asks has one core, of who answers another.",
 )
 
 
@@ -172,7 +173,12 @@ def main() -> None:
     kind, address, fd = sys.argv[1:]
     board = Board(1, int(fd))
     os.set_inheritable(int(fd), False)
-    uvloop.run(SERVERS[kind](address, lambda: board.stamp(0)))
+
+    def ready() -> None:
+        cores.seat(1)
+        board.stamp(0)
+
+    uvloop.run(SERVERS[kind](address, ready))
 
 
 if __name__ == "__main__":

@@ -146,7 +146,7 @@ BENCHMARK = Benchmark(
     notes="All readers decode once per process and call the same plain handlers. pyzmq, pipes, zenoh and iceoryx2 readers block in"
     " a plain loop, which is their best case; three-mode, redis and nats readers live in uvloop."
     " How it is counted: the publisher clears a shared page, takes the time, publishes, and sleeps; each process writes into the page when its"
-    " last handler ran; the newest of these times ends the broadcast. The publisher looks at the page every 0.2 ms (64 processes: 1 ms, 512: 10 ms) and"
+    " last handler ran; the newest of these times ends the broadcast. The main thread of each reader has one of the cores, of whatever kind it is. The publisher looks at the page every 0.2 ms (64 processes: 1 ms, 512: 10 ms) and"
     " publishes the next once all are there, so broadcasts follow each other in blocks of 20 (10, 5) of one subject, then as many of the next, in an"
     " order that turns; every broadcast of a block counts, the first as well. Readers of three-mode that were woken at such a pace stay up"
     " for up to 0.3 ms to see whether more comes (`BusOptions.linger`), on a core that nobody else wants: part of the gain over those that sleep is that."
