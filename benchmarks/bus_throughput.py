@@ -21,75 +21,97 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
 
 
-class Count:
-    """The handler: counts, and stamps when a round is complete. One function a message on all sides: `item` takes a payload,
-    `of_message` does the same with what the bus hands to its handlers."""
-
-    def __init__(self, board: Board) -> None:
-        self.board = board
-        self.small = self.large = 0
-
-    def ready(self) -> None:
-        """All is set up. Threads of its own that it has by now may run where they like."""
-        cores.seat(1)
-        self.board.stamp(0)
-
-    def item(self, payload: Any) -> None:
-        if type(payload) is bytes:
-            self.large += len(payload) >> 20
-            if self.large % LARGE == 0:
-                self.board.stamp(0)
-        else:
-            self.small += payload["id"] > 0
-            if self.small % MESSAGES == 0:
-                self.board.stamp(0)
-
-    def of_message(self, message: Any) -> None:
-        payload = message.payload
-        if type(payload) is bytes:
-            self.large += len(payload) >> 20
-            if self.large % LARGE == 0:
-                self.board.stamp(0)
-        else:
-            self.small += payload["id"] > 0
-            if self.small % MESSAGES == 0:
-                self.board.stamp(0)
+Handler = Callable[[Any], None]
 
 
-async def read_bus(address: str, count: Count) -> None:
+def small(board: Board) -> tuple[Handler, Handler]:
+    """The handler of small payloads: it counts, and stamps when a round is complete. Twice, so that it is one plain function a
+    message on every side: for a payload, and for what the bus hands to its handlers."""
+    seen = 0
+
+    def item(payload: Any) -> None:
+        nonlocal seen
+        seen += payload["id"] > 0
+        if seen == MESSAGES:
+            seen = 0
+            board.stamp(0)
+
+    def of_message(message: Any) -> None:
+        nonlocal seen
+        seen += message.payload["id"] > 0
+        if seen == MESSAGES:
+            seen = 0
+            board.stamp(0)
+
+    return item, of_message
+
+
+def large(board: Board) -> Handler:
+    seen = 0
+
+    def item(payload: bytes) -> None:
+        nonlocal seen
+        seen += len(payload) >> 20
+        if seen == LARGE:
+            seen = 0
+            board.stamp(0)
+
+    return item
+
+
+def ready(board: Board) -> None:
+    """All is set up. Threads that this process has by now may run where they like."""
+    cores.seat(1)
+    board.stamp(0)
+
+
+async def read_bus(address: str, board: Board) -> None:
     from transports.bus import Bus, Policy, SubscribeOptions
 
-    bus = await Bus.join(address)
-    await bus.subscribe("items", count.of_message, SubscribeOptions(policy=Policy.RELIABLE))
-    await bus.register("sink", count.of_message)
-    count.ready()
+    bus, whole = await Bus.join(address), large(board)
+    for topic, handler in (
+        ("small", small(board)[1]),
+        ("large", lambda message: whole(message.payload)),
+    ):
+        await bus.subscribe(topic, handler, SubscribeOptions(policy=Policy.RELIABLE))
+        await bus.register(topic, handler)
+    ready(board)
     await asyncio.Event().wait()
 
 
-def read_zmq(address: str, count: Count) -> None:
+def read_zmq(address: str, board: Board) -> None:
     import zmq
 
     socket = zmq.Context().socket(zmq.PULL)
     socket.bind(address)
-    count.ready()
-    while True:
-        raw = socket.recv()
-        count.item(raw if len(raw) == len(MIB) else _decode(raw))
+    take(socket.recv, board)
 
 
-def read_pipe(address: str, count: Count) -> None:
+def read_pipe(address: str, board: Board) -> None:
     from multiprocessing.connection import Listener
 
     listener = Listener(address, "AF_UNIX")
-    count.ready()
-    connection = listener.accept()
+    board.stamp(0)
+    take(listener.accept().recv_bytes, board)
+
+
+def take(receive: Callable[[], bytes], board: Board) -> None:
+    (item, _), whole = small(board), large(board)
+    ready(board)
     while True:
-        raw = connection.recv_bytes()
-        count.item(raw if len(raw) == len(MIB) else _decode(raw))
+        raw = receive()
+        if len(raw) < len(MIB):
+            item(_decode(raw))
+        else:
+            whole(raw)
 
 
-READERS: dict[str, Callable[[str, Count], Any]] = {"bus": read_bus, "zmq": read_zmq, "pipe": read_pipe}
+READERS: dict[str, Callable[[str, Board], Any]] = {"bus": read_bus, "zmq": read_zmq, "pipe": read_pipe}
 Send = Callable[[Any, int], None]
+
+
+def _kind(payload: Any) -> str:
+    return "large" if type(payload) is bytes else "small"
 
 
 def publish_bus(address: str, runner: asyncio.Runner) -> Send:
@@ -97,11 +119,12 @@ def publish_bus(address: str, runner: asyncio.Runner) -> Send:
     from transports.bus import Bus
 
     bus = runner.run(Bus.join(address))
-    runner.run(bus.wait_for("sink", within=30))
+    runner.run(bus.wait_for("large", within=30))
 
     async def publish(payload: Any, count: int) -> None:
+        topic = _kind(payload)
         for _ in range(count):
-            receipt = bus.publish("items", payload)
+            receipt = bus.publish(topic, payload)
             if not receipt.seq:
                 await receipt
 
@@ -112,11 +135,12 @@ def write_bus(address: str, runner: asyncio.Runner) -> Send:
     from transports.bus import Bus
 
     bus = runner.run(Bus.join(address))
-    runner.run(bus.wait_for("sink", within=30))
+    runner.run(bus.wait_for("large", within=30))
 
     async def send(payload: Any, count: int) -> None:
+        name = _kind(payload)
         for _ in range(count):
-            await bus.send("sink", payload)
+            await bus.send(name, payload)
 
     return lambda payload, count: runner.run(send(payload, count))
 
@@ -164,21 +188,21 @@ def run(context: Context) -> Iterator[Row | Missing]:
         temporary_folder() as folder,
         Children() as children,
     ):
-        small: dict[str, Callable[[], float]] = {}
-        large: dict[str, Callable[[], float]] = {}
+        items: dict[str, Callable[[], float]] = {}
+        payloads: dict[str, Callable[[], float]] = {}
         for subject, (kind, write) in SUBJECTS.items():
             path = Path(folder) / kind
-            address = {"bus": f"bench-{path.parent.name}-{len(small)}", "zmq": f"ipc://{path}"}.get(
+            address = {"bus": f"bench-{path.parent.name}-{len(items)}", "zmq": f"ipc://{path}"}.get(
                 kind, str(path)
             )
             board = Board(1)
             children.start("benchmarks.bus_throughput", [kind, address, board.fd], [board.fd])
             board.last(30.0, 0.02)
             send = write(address, runner)
-            small[subject] = _sample(board, send, PAYLOAD, MESSAGES)
-            large[subject] = _sample(board, send, MIB, LARGE)
+            items[subject] = _sample(board, send, PAYLOAD, MESSAGES)
+            payloads[subject] = _sample(board, send, MIB, LARGE)
         with cores.this_thread_on(0):
-            taken = alternate(small, context.rounds(24)), alternate(large, context.rounds(15))
+            taken = alternate(items, context.rounds(24)), alternate(payloads, context.rounds(15))
         for subject, seconds in taken[0].items():
             rates = [MESSAGES / s for s in seconds]
             yield Row(case="messages", subject=subject, unit="1/s", samples=rates, higher_is_better=True)
@@ -213,12 +237,11 @@ BENCHMARK = Benchmark(
 
 def main() -> None:
     kind, address, fd = sys.argv[1:]
-    count = Count(Board(1, int(fd)))
-    read = READERS[kind]
+    board, read = Board(1, int(fd)), READERS[kind]
     if asyncio.iscoroutinefunction(read):
-        uvloop.run(read(address, count))
+        uvloop.run(read(address, board))
     else:
-        read(address, count)
+        read(address, board)
 
 
 if __name__ == "__main__":

@@ -410,14 +410,15 @@ class Bus:
         """The same for whoever awaits its future in a coroutine of their own: each level of coroutines costs every call."""
         member, calls = self._owners.get(to) or self._member(to), self._calls
         asked = Asked(calls, calls.next_id(), to, member, self._loop.create_future())
-        put = self._sending.ways.get(member)
-        if put is None or type(payload) is not Encoded or len(payload.raw) > self._small:
-            self._ask(asked, ASK, payload, within, topic, trace, sender, 0)
-            return asked
-        deadline = monotonic() + within
-        envelope = pack_envelope(ASK, to, sender, asked.id, deadline, trace, topic, 0)
-        if not put(b"", envelope, payload.raw, DATA):
-            self._sending.send(member, envelope, payload.raw, DATA)
+        if type(payload) is Encoded and len(payload.raw) <= self._small:
+            body, flags = payload.raw, DATA
+        else:
+            body, flags = self._body(payload)
+        put, deadline = self._sending.ways.get(member), monotonic() + within
+        on_wire = deadline if put is not None or self._carrier.shares_clock else -within
+        envelope = pack_envelope(ASK, to, sender, asked.id, on_wire, trace, topic, 0)
+        if put is None or len(body) > self._small or not put(b"", envelope, body, flags):
+            self._sending.send(member, envelope, body, flags)
         calls.add(asked, deadline)
         return asked
 
@@ -445,7 +446,7 @@ class Bus:
 
     def _ask(
         self,
-        outcome: Call | Asked | StreamReader,
+        outcome: Call | StreamReader,
         kind: int,
         payload: Any,
         within: float,
@@ -518,13 +519,15 @@ class Bus:
                 pass  # the call has ended anyway, or ends at its deadline
 
     def _answer(self, member: str, envelope: bytes, payload: Any) -> None:
+        if type(payload) is Encoded and len(payload.raw) <= self._small:
+            body, flags = payload.raw, DATA
+        else:
+            body, flags = self._body(payload)
         put = self._sending.ways.get(member)
-        if put is not None and type(payload) is Encoded and len(payload.raw) <= self._small:
-            if put(b"", envelope, payload.raw, DATA):
-                return
-        elif self._ended is not None:
+        if put is not None and len(body) <= self._small and put(b"", envelope, body, flags):
+            return
+        if self._ended is not None:
             raise self._ended
-        body, flags = self._body(payload)
         self._sending.send(member, envelope, body, flags)
 
     # --- what the carrier tells (Sink) ------------------------------------------------------------------------------
