@@ -10,7 +10,7 @@ HEADLINES = (
     ),
     Headline("the bus beneath it", "pyzmq", "bus_broadcast", bus_broadcast.AGENTS, "three-mode", "pyzmq"),
     Headline("a question to an agent in another process", "a Ray actor", "agents_calls", agents_calls.ASK, agents_calls.US, "Ray"),
-    Headline("an `LLMRequest` to an agent in another process", "the bus's own ask", "three_modes", three_modes.ASK, three_modes.US, three_modes.BUS),
+    Headline("what an `LLMRequest` to an agent in another process adds", "the bus's own ask", "three_modes", three_modes.BEYOND, three_modes.US, three_modes.BUS),
     Headline("a call to a model, on this side", "the openai SDK", "llm_calls", llm_calls.CALL, "three-mode", "openai SDK"),
     Headline("a call over HTTP/2 with TLS", "httpx", "http2_calls", http2_calls.TLS, "transport", "httpx"),
     Headline("requests a second of `three-mode serve`", "litellm's proxy", "serve", serve.RATE, serve.AGENT, serve.LITELLM),
