@@ -81,7 +81,7 @@ async def measure(context: Context) -> list[Row]:
             }
             if HAS_RAY:
                 askers[RAY] = await peers.enter_async_context(ray_asker(CALLS, FIRST_CALLS))
-            asks = await alternate_async(askers, context.rounds(50), warm_up=3)
+            asks = await alternate_async(askers, context.rounds(36), warm_up=3)
         rows += [
             Row(case=ASK, subject=name, unit="us", samples=[1e6 * s for s in took])
             for name, took in asks.items()
