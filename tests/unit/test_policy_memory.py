@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.support.provider_clock import FakeClock, settle
@@ -324,6 +324,7 @@ def test_what_one_budget_refuses_is_not_taken_from_another() -> None:
     assert list(ledger.left().values()) == [10, 1]
 
 
+@example(calls=[("x", 0, 21, True), ("x", 30, None, False)])  # it cost something, and nothing was reserved
 @given(
     st.lists(
         st.tuples(

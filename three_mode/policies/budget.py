@@ -112,12 +112,17 @@ class Ledger:
     ) -> None:
         """The call is over. Without a usage nothing was used; without a cost, what was reserved stays taken."""
         if usage is not None:
-            self.add((provider, model, label), usage, reserved)
-            if reserved and usage.cost is not None and usage.cost > reserved:
+            key = (provider, model, label)
+            self.add(key, usage, reserved)
+            if self.has_budgets and usage.cost is not None and usage.cost > reserved and self._touches(key):
                 self._add_up()  # nobody may reserve what is gone
         elif reserved:
             for i in self._spent[provider, model, label].touched:
                 self._taken[i] -= reserved
+
+    def _touches(self, key: Key) -> bool:
+        """Whether such a call is part of a budget."""
+        return bool((self._spent.get(key) or self._tally(key)).touched)
 
     def add(self, key: Key, usage: Usage, reserved: Decimal = ZERO) -> None:
         """What a call used. Added up later, when somebody asks, many wait, or a budget would refuse a call: adding up many in a row
