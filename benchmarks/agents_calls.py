@@ -31,7 +31,7 @@ RAY, ONE_PROCESS = "Ray", "AutoGen core (one process)"
 
 
 def timed(work: Callable[[], Awaitable[Any]], calls: int, before: int = 0) -> Callable[[], Awaitable[float]]:
-    """A sample of so many calls, with some `before` them that are not counted: after its turn a subject's caches are others'."""
+    """A sample of so many calls, behind so many that are not counted (`before`): between two turns of a subject its caches are others'."""
 
     async def sample() -> float:
         for _ in range(before):

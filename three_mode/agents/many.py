@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from three_mode.agents.requests import Arguments, Parts
 
 _decode_order = decoder_for(GatherOrder)
-_as_it_is = msgspec.Raw
 _PART_BYTES = 24 * 1024  # answers go back in parts of about this size
 
 
@@ -105,7 +104,7 @@ class Many:
         return count, size
 
     def _part(self, count: int) -> Encoded:
-        return Encoded(encode([(place, good, _as_it_is(raw)) for place, good, raw in self._ready[:count]]))
+        return Encoded(encode([(place, good, msgspec.Raw(raw)) for place, good, raw in self._ready[:count]]))
 
     def _sent(self, count: int, size: int) -> None:
         del self._ready[:count]

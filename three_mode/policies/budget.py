@@ -76,7 +76,7 @@ class Ledger:
     def reserve(self, provider: str, model: str, label: str | None, most: Decimal | None) -> Decimal:
         """Sets aside the most that the call may cost; BudgetExceeded where a budget has not that much left."""
         key = (provider, model, label)
-        touched = (self._spent.get(key) or self._tally(key)).touched
+        touched = self._touched(key)
         if not touched:
             return ZERO
         if most is None:
@@ -114,15 +114,15 @@ class Ledger:
         if usage is not None:
             key = (provider, model, label)
             self.add(key, usage, reserved)
-            if self.has_budgets and usage.cost is not None and usage.cost > reserved and self._touches(key):
+            if self.has_budgets and usage.cost is not None and usage.cost > reserved and self._touched(key):
                 self._add_up()  # nobody may reserve what is gone
         elif reserved:
             for i in self._spent[provider, model, label].touched:
                 self._taken[i] -= reserved
 
-    def _touches(self, key: Key) -> bool:
-        """Whether such a call is part of a budget."""
-        return bool((self._spent.get(key) or self._tally(key)).touched)
+    def _touched(self, key: Key) -> tuple[int, ...]:
+        """The numbers of the budgets that such a call is part of."""
+        return (self._spent.get(key) or self._tally(key)).touched
 
     def add(self, key: Key, usage: Usage, reserved: Decimal = ZERO) -> None:
         """What a call used. Added up later, when somebody asks, many wait, or a budget would refuse a call: adding up many in a row
