@@ -89,14 +89,16 @@ static int run(Pump *self, PyObject *host) {
     return bus_park(self) ? 0 : bus_soon(self);
 }
 
-static PyObject *run_held(Pump *self, int rung) {
+enum why { BY_LOOP, BY_EDGE, BY_EPOLL };
+
+static PyObject *run_held(Pump *self, enum why why) {
     PyObject *host = self->host;
     if (host == NULL) Py_RETURN_NONE;
     Py_INCREF(host);
     int result = 0;
-    if (rung) {
+    if (why != BY_LOOP) {
         self->wakes++;
-        result = answer(self, host);
+        if (why == BY_EPOLL) result = answer(self, host);
         patience_woken(&self->patience, bus_now());
     }
     if (result == 0 && self->host != NULL) result = run(self, host);
@@ -113,12 +115,17 @@ static PyObject *run_held(Pump *self, int rung) {
 
 PyObject *pump_woken(PyObject *object, PyObject *unused) {
     (void)unused;
-    return run_held((Pump *)object, 1);
+    return run_held((Pump *)object, BY_EPOLL);
+}
+
+PyObject *pump_rung(PyObject *object, PyObject *unused) {
+    (void)unused;
+    return run_held((Pump *)object, BY_EDGE);
 }
 
 PyObject *pump_run(PyObject *object, PyObject *unused) {
     (void)unused;
-    return run_held((Pump *)object, 0);
+    return run_held((Pump *)object, BY_LOOP);
 }
 
 PyObject *pump_soon(PyObject *object, PyObject *unused) {

@@ -101,6 +101,7 @@ long long bus_now(void);
 PyObject *pump_attend(PyObject *object, PyObject *args);
 PyObject *pump_bell(PyObject *object, PyObject *argument);
 PyObject *pump_woken(PyObject *object, PyObject *unused);
+PyObject *pump_rung(PyObject *object, PyObject *unused);
 PyObject *pump_run(PyObject *object, PyObject *unused);
 PyObject *pump_soon(PyObject *object, PyObject *unused);
 PyObject *pump_deliver(PyObject *object, PyObject *records);

@@ -1,6 +1,5 @@
 """The rings carrier: joins reading, broadcast, pairs, doorbell and registry, and is what the bus drives."""
 
-import asyncio
 import os
 import time
 from collections import deque
@@ -45,7 +44,6 @@ class RingsCarrier:
 
     def __init__(self, bus: str, options: BusOptions, sink: Sink) -> None:
         self._options, self._sink = options, sink
-        self._loop = asyncio.get_running_loop()
         self.directory = Directory()
         self.id = ""
         self._slot = -1
@@ -87,7 +85,7 @@ class RingsCarrier:
         self._pairs.closed = True
         self._reading.close()
         await self._membership.leave(within)
-        self._loop.remove_reader(self._bell.fileno())
+        self._bell.stop()
         for peer in self._peers.values():
             self._drop_pair(peer)
             self._pairs.drop(peer)
@@ -138,7 +136,7 @@ class RingsCarrier:
         self._pairs.placed(slot, self._pump)
         self._reading.placed(self._pump)
         self._watch_bell(self._pump)
-        self._loop.add_reader(self._bell.fileno(), self._pump.woken)
+        self._bell.wakes(self._pump)
 
     def add_shard(self, bell_fd: int, event_fd: int) -> None:
         number = len(self._broadcast.shards)
