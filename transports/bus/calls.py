@@ -20,6 +20,7 @@ from transports.bus.errors import (
 )
 from transports.bus.frames import CANCEL, CREDIT, ERROR, PART, Envelope
 from transports.bus.messages import Message, decode_body
+from transports.bus.resuming import resume
 
 
 class Outcome(Protocol):
@@ -62,7 +63,8 @@ class Call(_Question, eq=False):
 
 
 class Asked(_Question, eq=False):
-    """A question that somebody waits for: `future` gets the reply, or the error that came in its place, as a value.
+    """A question that somebody waits for: `future` gets the reply, or the error that came in its place, as a value, and whoever
+    waits goes on at once.
 
     Whoever waits and is cancelled cancels the call, so that the far side ends.
     """
@@ -72,7 +74,7 @@ class Asked(_Question, eq=False):
 
     def done(self, result: "Message | BusError") -> None:
         if not self.future.done():
-            self.future.set_result(result)
+            resume(self.future, result)
 
 
 class Calls:
