@@ -1,5 +1,6 @@
 """The short way of a payload into the ring: what goes it, and what is left to the long way."""
 
+import dataclasses
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -8,7 +9,7 @@ import msgspec
 import pytest
 
 from tests.support.bus_rings import Bench
-from transports.bus.frames import Encoded, encode
+from transports.bus.frames import Encoded, encode, encode_into
 from transports.bus.receipt import Receipt
 from transports.bus.rings.native import Writer
 
@@ -18,7 +19,7 @@ SMALL = 100
 @pytest.fixture(params=[False, True], ids=["lossy", "gated"])
 def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
     bench = Bench(gated=request.param)
-    bench.writer.publishes(encode, Receipt, Encoded, SMALL)
+    bench.writer.publishes(encode_into, Receipt, Encoded, SMALL)
     yield bench
     bench.close()
 
@@ -40,6 +41,9 @@ def test_what_is_small_is_in_the_ring_and_has_a_receipt(bench: Bench) -> None:
 def test_what_is_large_comes_back_encoded(bench: Bench) -> None:
     text = "x" * SMALL
     assert publish(bench, text) == msgspec.msgpack.encode(text)
+    assert publish(bench, text + "x") is None  # known before it is encoded
+    long = list(range(5000))
+    assert publish(bench, long) == msgspec.msgpack.encode(long)
     assert publish(bench, Encoded(b"\xc4\xff" + bytes(255))) == b"\xc4\xff" + bytes(255)
     assert not bench.pump.pending()
 
@@ -52,9 +56,45 @@ def test_what_is_unusual_or_wrong_is_left_as_it_is(bench: Bench, payload: Any) -
     assert not bench.pump.pending()
 
 
+def test_after_a_large_one_a_small_one_is_itself_again(bench: Bench) -> None:
+    for payload in (list(range(5000)), [1], list(range(300)), {"a": "b"}, [object()], [2]):
+        publish(bench, payload)
+    assert [message.payload for message in bench.pump.drain(10)] == [[1], {"a": "b"}, [2]]
+
+
+def test_a_payload_that_publishes_while_it_is_encoded(bench: Bench) -> None:
+    @dataclasses.dataclass
+    class Outer:
+        inner: Any
+
+    class Loud(Outer):
+        def __getattribute__(self, name: str) -> Any:
+            if name == "inner":
+                said.append(publish(bench, ["within"]))
+            return super().__getattribute__(name)
+
+    said: list[Any] = []
+    assert publish(bench, Loud(7)).seq == 1
+    assert said == [None]  # goes the long way
+    assert [message.payload for message in bench.pump.drain(10)] == [{"inner": 7}]
+
+
+def test_told_otherwise_while_it_encodes() -> None:
+    bench = Bench()
+
+    def told(payload: Any, desk: bytearray) -> None:
+        bench.writer.publishes(encode_into, Receipt, Encoded, SMALL)
+        encode_into(payload, desk)
+
+    bench.writer.publishes(told, Receipt, Encoded, SMALL)
+    assert [publish(bench, n).seq for n in (1, 2)] == [1, 2]
+    assert [message.payload for message in bench.pump.drain(10)] == [1, 2]
+    bench.close()
+
+
 def test_what_a_reader_holds_up_comes_back_encoded() -> None:
     bench = Bench(gated=True)
-    bench.writer.publishes(encode, Receipt, Encoded, SMALL)
+    bench.writer.publishes(encode_into, Receipt, Encoded, SMALL)
     placed = 0
     while type(done := publish(bench, placed)) is Receipt:
         placed += 1
@@ -65,7 +105,7 @@ def test_what_a_reader_holds_up_comes_back_encoded() -> None:
 
 
 def test_an_interruption_is_passed_on(bench: Bench) -> None:
-    def interrupted(payload: Any) -> bytes:
+    def interrupted(payload: Any, desk: bytearray) -> None:
         raise KeyboardInterrupt
 
     bench.writer.publishes(interrupted, Receipt, Encoded, SMALL)

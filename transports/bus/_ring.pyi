@@ -50,7 +50,12 @@ class Writer:
     def __init__(self, ring: Segment, /) -> None: ...
     def put(self, topic: bytes, envelope: bytes, body: bytes, flags: int, /) -> int: ...
     def publishes(
-        self, encode: Callable[[Any], bytes], receipt: type[Any], encoded: type[Any], small: int, /
+        self,
+        encode_into: Callable[[Any, bytearray], None],
+        receipt: type[Any],
+        encoded: type[Any],
+        small: int,
+        /,
     ) -> None: ...
     def publish(
         self, publisher: object, name: str, topic: bytes, envelope: bytes, payload: Any, /

@@ -39,7 +39,7 @@ from transports.bus.frames import (
     UNREADABLE,
     Encoded,
     decode_envelope,
-    encode,
+    encode_into,
     encode_payload,
     pack_envelope,
     unreadable,
@@ -262,7 +262,7 @@ class Bus:
         return known
 
     def publish_by(self, way: ShortWay) -> None:
-        way.publishes(encode, Receipt, Encoded, self._small)
+        way.publishes(encode_into, Receipt, Encoded, self._small)
         self._at_once = way.publish
 
     def publishable(self) -> None:

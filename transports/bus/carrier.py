@@ -46,9 +46,14 @@ class ShortWay(Protocol):
     """From a payload to its receipt in one step, for what is small and usual; all else is left to the long way."""
 
     def publishes(
-        self, encode: Callable[[Any], bytes], receipt: type[Any], encoded: type[Any], small: int, /
+        self,
+        encode_into: Callable[[Any, bytearray], None],
+        receipt: type[Any],
+        encoded: type[Any],
+        small: int,
+        /,
     ) -> None:
-        """`encode(payload)`, `receipt(publisher, name, number, when)`; an `encoded` has its msgpack in `raw`."""
+        """`encode_into(payload, bytearray)`, `receipt(publisher, name, number, when)`; an `encoded` has its msgpack in `raw`."""
         ...
 
     def publish(self, publisher: object, name: str, topic: bytes, envelope: bytes, payload: Any, /) -> Any:

@@ -60,7 +60,9 @@ class Encoded(msgspec.Struct, frozen=True, gc=False):
     raw: bytes
 
 
-encode = msgspec.msgpack.Encoder().encode
+_encoder = msgspec.msgpack.Encoder()
+encode = _encoder.encode
+encode_into = _encoder.encode_into
 decode_envelope = msgspec.msgpack.Decoder(Envelope).decode
 decode_payload = msgspec.msgpack.Decoder().decode
 

@@ -5,39 +5,30 @@
  */
 #include "writer.h"
 
+#define DESK 1024 /* bytes: what does not fit has it grow for the moment */
+
 static PyObject *raw_name;
 
-/* publishes(encode, receipt, encoded, small): `encode(payload)` makes msgpack of it; `encoded` is a type whose `raw` is msgpack
- * already; a body of more than `small` bytes goes the long way; `receipt(publisher, name, number, when)`. */
+/* publishes(encode_into, receipt, encoded, small): `encode_into(payload, bytearray)` makes msgpack of it; `encoded` is a type whose
+ * `raw` is msgpack already; a body of more than `small` bytes goes the long way; `receipt(publisher, name, number, when)`. */
 PyObject *writer_publishes(PyObject *object, PyObject *args) {
     Writer *self = (Writer *)object;
-    PyObject *encode, *receipt, *encoded;
+    PyObject *encode_into, *receipt, *encoded;
     Py_ssize_t small;
-    if (!PyArg_ParseTuple(args, "OOOn:publishes", &encode, &receipt, &encoded, &small)) return NULL;
+    if (!PyArg_ParseTuple(args, "OOOn:publishes", &encode_into, &receipt, &encoded, &small)) return NULL;
     if (raw_name == NULL && (raw_name = PyUnicode_InternFromString("raw")) == NULL) return NULL;
-    Py_INCREF(encode);
+    PyObject *desk = PyByteArray_FromStringAndSize(NULL, DESK);
+    if (desk == NULL) return NULL;
+    Py_INCREF(encode_into);
     Py_INCREF(receipt);
     Py_INCREF(encoded);
     bus_let_go_of_publishing(self);
-    self->encode = encode;
+    self->encode_into = encode_into;
     self->receipt = receipt;
     self->encoded = encoded;
+    self->desk = desk;
     self->small = small;
     Py_RETURN_NONE;
-}
-
-/* The msgpack of a payload; NULL without an exception: that is for the long way. */
-static PyObject *body_of(const Writer *self, PyObject *payload) {
-    PyObject *body;
-    if (PyBytes_CheckExact(payload)) return NULL; /* travels as it is */
-    if ((PyObject *)Py_TYPE(payload) == self->encoded) {
-        body = PyObject_GetAttr(payload, raw_name);
-    } else {
-        body = PyObject_CallFunctionObjArgs(self->encode, payload, NULL);
-    }
-    if (body == NULL && PyErr_ExceptionMatches(PyExc_Exception)) PyErr_Clear();
-    if (body != NULL && !PyBytes_CheckExact(body)) Py_CLEAR(body);
-    return body;
 }
 
 static PyObject *receipt_of(const Writer *self, PyObject *publisher, PyObject *name, long long seq) {
@@ -49,26 +40,77 @@ static PyObject *receipt_of(const Writer *self, PyObject *publisher, PyObject *n
     return receipt;
 }
 
+/* NULL, for the long way: with an exception set only if it is none that the long way would raise again. */
+static void *the_long_way(void) {
+    if (PyErr_Occurred() && PyErr_ExceptionMatches(PyExc_Exception)) PyErr_Clear();
+    return NULL;
+}
+
+/* `args` as of publish(). `body`, where it is an object, is given back if it was not put; what lies on the desk as a copy. */
+static PyObject *put(Writer *self, PyObject *const *args, PyObject *body, const char *bytes, Py_ssize_t size) {
+    long long seq = size > self->small ? 0 : bus_put(self, args[2], args[3], bytes, size, BUS_DATA);
+    if (seq > 0) return receipt_of(self, args[0], args[1], seq);
+    if (seq < 0) return NULL;
+    if (body == NULL) return PyBytes_FromStringAndSize(bytes, size);
+    Py_INCREF(body);
+    return body;
+}
+
+static PyObject *put_encoded(Writer *self, PyObject *const *args) {
+    PyObject *body = PyObject_GetAttr(args[4], raw_name), *done = NULL;
+    if (body == NULL) return the_long_way();
+    if (PyBytes_CheckExact(body)) done = put(self, args, body, PyBytes_AsString(body), PyBytes_Size(body));
+    Py_DECREF(body);
+    return done;
+}
+
+/* Encoding may call back: a payload with properties of its own may publish too, and finds the desk taken. */
+static PyObject *encode_and_put(Writer *self, PyObject *const *args) {
+    PyObject *desk = self->desk, *encode_into = self->encode_into, *encoded = NULL, *done = NULL;
+    if (desk == NULL) return NULL;
+    self->desk = NULL;
+    Py_INCREF(encode_into);
+    if (PyByteArray_Resize(desk, DESK) == 0) encoded = PyObject_CallFunctionObjArgs(encode_into, args[4], desk, NULL);
+    Py_DECREF(encode_into);
+    if (encoded != NULL) {
+        Py_DECREF(encoded);
+        done = put(self, args, NULL, PyByteArray_AsString(desk), PyByteArray_Size(desk));
+    } else {
+        the_long_way();
+    }
+    if (self->encode_into == NULL || self->desk != NULL) {
+        Py_DECREF(desk); /* meanwhile it was closed, or told to publish otherwise */
+    } else {
+        self->desk = desk;
+    }
+    return done;
+}
+
+/* Whether it is known before it is encoded. Plain bytes travel as they are, whatever their number. */
+static int is_large(const Writer *self, PyObject *payload) {
+    return PyBytes_CheckExact(payload) || (PyUnicode_CheckExact(payload) && PyUnicode_GetLength(payload) > self->small);
+}
+
 /* publish(publisher, name, topic, envelope, payload) -> a receipt; or, for the long way, its body if it is encoded already, else None. */
 PyObject *writer_publish(PyObject *object, PyObject *const *args, Py_ssize_t count) {
     Writer *self = (Writer *)object;
-    if (count != 5 || self->encode == NULL) {
+    if (count != 5 || self->encode_into == NULL) {
         PyErr_SetString(PyExc_TypeError, "publish(publisher, name, topic, envelope, payload), after publishes()");
         return NULL;
     }
-    PyObject *body = body_of(self, args[4]);
-    if (body == NULL) {
-        if (PyErr_Occurred()) return NULL;
-        Py_RETURN_NONE;
+    PyObject *done = NULL;
+    if ((PyObject *)Py_TYPE(args[4]) == self->encoded) {
+        done = put_encoded(self, args);
+    } else if (!is_large(self, args[4])) {
+        done = encode_and_put(self, args);
     }
-    long long seq = PyBytes_Size(body) > self->small ? 0 : bus_put(self, args[2], args[3], body, BUS_DATA);
-    if (seq == 0) return body;
-    Py_DECREF(body);
-    return seq < 0 ? NULL : receipt_of(self, args[0], args[1], seq);
+    if (done != NULL || PyErr_Occurred()) return done;
+    Py_RETURN_NONE;
 }
 
 void bus_let_go_of_publishing(Writer *self) {
-    Py_CLEAR(self->encode);
+    Py_CLEAR(self->encode_into);
     Py_CLEAR(self->receipt);
     Py_CLEAR(self->encoded);
+    Py_CLEAR(self->desk);
 }

@@ -67,11 +67,10 @@ static void ring_bells(Writer *self) {
     }
 }
 
-long long bus_put(Writer *self, PyObject *topic_object, PyObject *envelope_object, PyObject *body_object, unsigned long flags) {
-    char *topic, *envelope, *body;
-    Py_ssize_t topic_size, envelope_size, body_size;
-    if (PyBytes_AsStringAndSize(topic_object, &topic, &topic_size) < 0 || PyBytes_AsStringAndSize(envelope_object, &envelope, &envelope_size) < 0 ||
-        PyBytes_AsStringAndSize(body_object, &body, &body_size) < 0)
+long long bus_put(Writer *self, PyObject *topic_object, PyObject *envelope_object, const char *body, Py_ssize_t body_size, unsigned long flags) {
+    char *topic, *envelope;
+    Py_ssize_t topic_size, envelope_size;
+    if (PyBytes_AsStringAndSize(topic_object, &topic, &topic_size) < 0 || PyBytes_AsStringAndSize(envelope_object, &envelope, &envelope_size) < 0)
         return -1;
     uint64_t size = BUS_ALIGN(sizeof(bus_record) + (uint64_t)topic_size + (uint64_t)envelope_size + (uint64_t)body_size);
     if (size > self->capacity / 4 || topic_size > UINT16_MAX) {
@@ -146,7 +145,10 @@ static PyObject *writer_put(PyObject *object, PyObject *const *args, Py_ssize_t 
     }
     unsigned long flags = PyLong_AsUnsignedLong(args[3]);
     if (flags == (unsigned long)-1 && PyErr_Occurred()) return NULL;
-    long long seq = bus_put((Writer *)object, args[0], args[1], args[2], flags);
+    char *body;
+    Py_ssize_t size;
+    if (PyBytes_AsStringAndSize(args[2], &body, &size) < 0) return NULL;
+    long long seq = bus_put((Writer *)object, args[0], args[1], body, size, flags);
     return seq < 0 ? NULL : PyLong_FromLongLong(seq);
 }
 
@@ -279,7 +281,7 @@ static PyObject *writer_reader(PyObject *object, PyObject *pump) {
 static PyMethodDef writer_methods[] = {
     {"put", (PyCFunction)(void (*)(void))writer_put, METH_FASTCALL,
      "put(topic, envelope, body, flags) -> its number, or 0 if a gate holds it up"},
-    {"publishes", writer_publishes, METH_VARARGS, "publishes(encode, receipt, encoded, small): what publish() goes by"},
+    {"publishes", writer_publishes, METH_VARARGS, "publishes(encode_into, receipt, encoded, small): what publish() goes by"},
     {"publish", (PyCFunction)(void (*)(void))writer_publish, METH_FASTCALL,
      "publish(publisher, name, topic, envelope, payload) -> a receipt, or what it found out: the body, or None"},
     {"gate", writer_gate, METH_VARARGS, "gate(id, page, slot, pair): a reader that must not be lapped"},

@@ -38,12 +38,13 @@ typedef struct {
     size_t bell_count;
     Pump *reader; /* of this process, which no bell wakes: it reads its own ring like any other */
     /* of publish() */
-    PyObject *encode, *receipt, *encoded;
+    PyObject *encode_into, *receipt, *encoded;
+    PyObject *desk; /* what payloads are encoded into; NULL while one is */
     Py_ssize_t small;
 } Writer;
 
-/* writer.c: the record's number; 0: a gate holds it up; -1: an exception is set. The first three are bytes. */
-long long bus_put(Writer *self, PyObject *topic, PyObject *envelope, PyObject *body, unsigned long flags);
+/* writer.c: the record's number; 0: a gate holds it up; -1: an exception is set. `topic` and `envelope` are bytes. */
+long long bus_put(Writer *self, PyObject *topic, PyObject *envelope, const char *body, Py_ssize_t size, unsigned long flags);
 
 /* publish.c */
 PyObject *writer_publishes(PyObject *object, PyObject *args);
