@@ -14,18 +14,20 @@ from transports.bus.receipt import Receipt
 from transports.bus.rings.native import Writer
 
 SMALL = 100
+TOPICS: dict[Any, tuple[bytes, bytes]] = {"t": (b"t", b"e"), ("t", "scout"): (b"t", b"scout's")}
+WAITING: list[Any] = []
 
 
 @pytest.fixture(params=[False, True], ids=["lossy", "gated"])
 def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
     bench = Bench(gated=request.param)
-    bench.writer.publishes(encode_into, Receipt, Encoded, SMALL)
+    bench.writer.publishes(encode_into, Receipt, Encoded, SMALL, TOPICS, WAITING)
     yield bench
     bench.close()
 
 
 def publish(bench: Bench, payload: Any) -> Any:
-    return bench.writer.publish("me", "t", b"t", b"e", payload)
+    return bench.writer.publish("me", "t", payload, "", None)
 
 
 def test_what_is_small_is_in_the_ring_and_has_a_receipt(bench: Bench) -> None:
@@ -36,6 +38,36 @@ def test_what_is_small_is_in_the_ring_and_has_a_receipt(bench: Bench) -> None:
     messages = bench.pump.drain(10)
     assert [message.payload for message in messages] == [{"id": 1}, [1, 2], "text", None, 7]
     assert {(message.topic, message.envelope) for message in messages} == {("t", b"e")}
+
+
+def test_the_envelope_is_the_senders_or_the_one_that_is_given(bench: Bench) -> None:
+    bench.writer.publish("me", "t", 1, "scout", None)
+    bench.writer.publish("me", "t", 2, "scout", b"traced")
+    assert [(m.topic, m.envelope) for m in bench.pump.drain(10)] == [("t", b"scout's"), ("t", b"traced")]
+
+
+def test_a_topic_that_is_not_known_yet_and_what_would_overtake_go_the_long_way(bench: Bench) -> None:
+    assert bench.writer.publish("me", "other", 1, "", None) is None
+    assert bench.writer.publish("me", "t", 1, "stranger", None) is None
+    WAITING.append("earlier")
+    try:
+        assert publish(bench, 1) is None
+    finally:
+        WAITING.clear()
+    assert publish(bench, 1).seq == 1
+
+
+def test_topics_that_go_while_a_payload_is_encoded() -> None:
+    bench, topics = Bench(), dict(TOPICS)
+
+    def forgetting(payload: Any, desk: bytearray) -> None:
+        topics.clear()
+        encode_into(payload, desk)
+
+    bench.writer.publishes(forgetting, Receipt, Encoded, SMALL, topics, WAITING)
+    assert publish(bench, 1).seq == 1
+    assert publish(bench, 2) is None
+    bench.close()
 
 
 def test_what_is_large_comes_back_encoded(bench: Bench) -> None:
@@ -83,10 +115,10 @@ def test_told_otherwise_while_it_encodes() -> None:
     bench = Bench()
 
     def told(payload: Any, desk: bytearray) -> None:
-        bench.writer.publishes(encode_into, Receipt, Encoded, SMALL)
+        bench.writer.publishes(encode_into, Receipt, Encoded, SMALL, TOPICS, WAITING)
         encode_into(payload, desk)
 
-    bench.writer.publishes(told, Receipt, Encoded, SMALL)
+    bench.writer.publishes(told, Receipt, Encoded, SMALL, TOPICS, WAITING)
     assert [publish(bench, n).seq for n in (1, 2)] == [1, 2]
     assert [message.payload for message in bench.pump.drain(10)] == [1, 2]
     bench.close()
@@ -94,7 +126,7 @@ def test_told_otherwise_while_it_encodes() -> None:
 
 def test_what_a_reader_holds_up_comes_back_encoded() -> None:
     bench = Bench(gated=True)
-    bench.writer.publishes(encode_into, Receipt, Encoded, SMALL)
+    bench.writer.publishes(encode_into, Receipt, Encoded, SMALL, TOPICS, WAITING)
     placed = 0
     while type(done := publish(bench, placed)) is Receipt:
         placed += 1
@@ -108,7 +140,7 @@ def test_an_interruption_is_passed_on(bench: Bench) -> None:
     def interrupted(payload: Any, desk: bytearray) -> None:
         raise KeyboardInterrupt
 
-    bench.writer.publishes(interrupted, Receipt, Encoded, SMALL)
+    bench.writer.publishes(interrupted, Receipt, Encoded, SMALL, TOPICS, WAITING)
     with pytest.raises(KeyboardInterrupt):
         publish(bench, 1)
 
@@ -118,6 +150,8 @@ def test_wrong_calls_are_refused(bench: Bench) -> None:
     with pytest.raises(TypeError):
         with_too_little("me")
     with pytest.raises(TypeError):
-        bench.writer.publish("me", "t", "t", b"e", 1)  # type: ignore[arg-type]
+        bench.writer.publish("me", "t", 1, None, b"e")  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        bench.writer.publish("me", "t", 1, "", "e")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="after publishes"):
-        Writer(bench.ring).publish("me", "t", b"t", b"e", 1)
+        Writer(bench.ring).publish("me", "t", 1, "", b"e")

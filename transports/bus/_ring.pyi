@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from typing import Any
 
 LAYOUT_VERSION: int
@@ -55,10 +55,12 @@ class Writer:
         receipt: type[Any],
         encoded: type[Any],
         small: int,
+        topics: dict[Any, tuple[bytes, bytes]],
+        waiting: Sized,
         /,
     ) -> None: ...
     def publish(
-        self, publisher: object, name: str, topic: bytes, envelope: bytes, payload: Any, /
+        self, publisher: object, name: str, payload: Any, sender: str, envelope: bytes | None, /
     ) -> Any: ...
     def gate(self, key: int, page: Segment, slot: int, pair: bool, /) -> None: ...
     def ungate(self, key: int, /) -> bool: ...

@@ -226,22 +226,23 @@ class Bus:
     # --- topics ----------------------------------------------------------------------------------------------------
     def publish(self, topic: str, payload: Any, trace: str = "", sender: str = "") -> Receipt:
         """Publish now. The receipt may be awaited (until it is in the ring) or asked how far the message got."""
-        known = self._topics.get((topic, sender) if sender else topic)
-        if known is None:
-            known = self._new_topic(topic, sender)
-        topic_bytes, envelope = known
+        envelope = None
         if trace:
             envelope = pack_envelope(PUBLISH, "", sender or self._carrier.id, 0, 0.0, trace, topic)
-        if not self._waiting:
-            done = self._at_once(self, topic, topic_bytes, envelope, payload)
-            if type(done) is Receipt:
-                return done
-            if done is not None:
-                payload = Encoded(done)
+        done = self._at_once(self, topic, payload, sender, envelope)
+        if type(done) is Receipt:
+            return done
+        return self._publish(topic, payload if done is None else Encoded(done), sender, envelope)
+
+    def _publish(self, topic: str, payload: Any, sender: str, envelope: bytes | None) -> Receipt:
+        """What is new, large or has to wait."""
+        topic_bytes, usual = self._topics.get((topic, sender) if sender else topic) or self._new_topic(
+            topic, sender
+        )
         body, flags = self._body(payload)
-        if not self._waiting and (seq := self._carrier.publish(topic_bytes, envelope, body, flags)):
+        if not self._waiting and (seq := self._carrier.publish(topic_bytes, envelope or usual, body, flags)):
             return Receipt(self, topic, seq, monotonic())
-        return self._wait_for_room(topic, topic_bytes, envelope, body, flags)
+        return self._wait_for_room(topic, topic_bytes, envelope or usual, body, flags)
 
     def _wait_for_room(
         self, topic: str, topic_bytes: bytes, envelope: bytes, body: bytes, flags: int
@@ -262,7 +263,7 @@ class Bus:
         return known
 
     def publish_by(self, way: ShortWay) -> None:
-        way.publishes(encode_into, Receipt, Encoded, self._small)
+        way.publishes(encode_into, Receipt, Encoded, self._small, self._topics, self._waiting)
         self._at_once = way.publish
 
     def publishable(self) -> None:

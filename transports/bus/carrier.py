@@ -4,7 +4,7 @@ suite holds them to the same behaviour.
 A carrier belongs to one event loop and calls its sink from it. It also keeps the connection to the registry.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Sized
 from typing import Any, Protocol
 
 import msgspec
@@ -51,12 +51,17 @@ class ShortWay(Protocol):
         receipt: type[Any],
         encoded: type[Any],
         small: int,
+        topics: dict[Any, tuple[bytes, bytes]],
+        waiting: Sized,
         /,
     ) -> None:
-        """`encode_into(payload, bytearray)`, `receipt(publisher, name, number, when)`; an `encoded` has its msgpack in `raw`."""
+        """`encode_into(payload, bytearray)`, `receipt(publisher, name, number, when)`; an `encoded` has its msgpack in `raw`;
+        `topics` has what is known of a name, or of a name and a sender; nothing overtakes what is `waiting`."""
         ...
 
-    def publish(self, publisher: object, name: str, topic: bytes, envelope: bytes, payload: Any, /) -> Any:
+    def publish(
+        self, publisher: object, name: str, payload: Any, sender: str, envelope: bytes | None, /
+    ) -> Any:
         """A receipt; or nothing was done, and this is the payload's msgpack, or None if it was not encoded either."""
         ...
 

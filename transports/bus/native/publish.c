@@ -9,32 +9,42 @@
 
 static PyObject *raw_name;
 
-/* publishes(encode_into, receipt, encoded, small): `encode_into(payload, bytearray)` makes msgpack of it; `encoded` is a type whose
- * `raw` is msgpack already; a body of more than `small` bytes goes the long way; `receipt(publisher, name, number, when)`. */
+/* publishes(encode_into, receipt, encoded, small, topics, waiting): `encode_into(payload, bytearray)` makes msgpack of it; `encoded` is
+ * a type whose `raw` is msgpack already; a body of more than `small` bytes goes the long way; `receipt(publisher, name, number, when)`;
+ * `topics` maps a name, or a name and who sends, to (topic, envelope); while there is something in `waiting`, all goes the long way. */
 PyObject *writer_publishes(PyObject *object, PyObject *args) {
     Writer *self = (Writer *)object;
-    PyObject *encode_into, *receipt, *encoded;
+    PyObject *encode_into, *receipt, *encoded, *topics, *waiting;
     Py_ssize_t small;
-    if (!PyArg_ParseTuple(args, "OOOn:publishes", &encode_into, &receipt, &encoded, &small)) return NULL;
+    if (!PyArg_ParseTuple(args, "OOOnO!O:publishes", &encode_into, &receipt, &encoded, &small, &PyDict_Type, &topics, &waiting)) return NULL;
     if (raw_name == NULL && (raw_name = PyUnicode_InternFromString("raw")) == NULL) return NULL;
     PyObject *desk = PyByteArray_FromStringAndSize(NULL, DESK);
     if (desk == NULL) return NULL;
     Py_INCREF(encode_into);
     Py_INCREF(receipt);
     Py_INCREF(encoded);
+    Py_INCREF(topics);
+    Py_INCREF(waiting);
     bus_let_go_of_publishing(self);
     self->encode_into = encode_into;
     self->receipt = receipt;
     self->encoded = encoded;
+    self->topics = topics;
+    self->waiting = waiting;
     self->desk = desk;
     self->small = small;
     Py_RETURN_NONE;
 }
 
-static PyObject *receipt_of(const Writer *self, PyObject *publisher, PyObject *name, long long seq) {
+/* One message on its way: what it is published as, and for whom its receipt is. */
+typedef struct {
+    PyObject *publisher, *name, *topic, *envelope;
+} errand;
+
+static PyObject *receipt_of(const Writer *self, const errand *what, long long seq) {
     PyObject *number = PyLong_FromLongLong(seq), *when = PyFloat_FromDouble((double)bus_now() / 1e9);
     PyObject *receipt = NULL;
-    if (number != NULL && when != NULL) receipt = PyObject_CallFunctionObjArgs(self->receipt, publisher, name, number, when, NULL);
+    if (number != NULL && when != NULL) receipt = PyObject_CallFunctionObjArgs(self->receipt, what->publisher, what->name, number, when, NULL);
     Py_XDECREF(number);
     Py_XDECREF(when);
     return receipt;
@@ -46,35 +56,35 @@ static void *the_long_way(void) {
     return NULL;
 }
 
-/* `args` as of publish(). `body`, where it is an object, is given back if it was not put; what lies on the desk as a copy. */
-static PyObject *put(Writer *self, PyObject *const *args, PyObject *body, const char *bytes, Py_ssize_t size) {
-    long long seq = size > self->small ? 0 : bus_put(self, args[2], args[3], bytes, size, BUS_DATA);
-    if (seq > 0) return receipt_of(self, args[0], args[1], seq);
+/* `body`, where it is an object, is given back if it was not put; what lies on the desk as a copy. */
+static PyObject *put(Writer *self, const errand *what, PyObject *body, const char *bytes, Py_ssize_t size) {
+    long long seq = size > self->small ? 0 : bus_put(self, what->topic, what->envelope, bytes, size, BUS_DATA);
+    if (seq > 0) return receipt_of(self, what, seq);
     if (seq < 0) return NULL;
     if (body == NULL) return PyBytes_FromStringAndSize(bytes, size);
     Py_INCREF(body);
     return body;
 }
 
-static PyObject *put_encoded(Writer *self, PyObject *const *args) {
-    PyObject *body = PyObject_GetAttr(args[4], raw_name), *done = NULL;
+static PyObject *put_encoded(Writer *self, const errand *what, PyObject *payload) {
+    PyObject *body = PyObject_GetAttr(payload, raw_name), *done = NULL;
     if (body == NULL) return the_long_way();
-    if (PyBytes_CheckExact(body)) done = put(self, args, body, PyBytes_AsString(body), PyBytes_Size(body));
+    if (PyBytes_CheckExact(body)) done = put(self, what, body, PyBytes_AsString(body), PyBytes_Size(body));
     Py_DECREF(body);
     return done;
 }
 
 /* Encoding may call back: a payload with properties of its own may publish too, and finds the desk taken. */
-static PyObject *encode_and_put(Writer *self, PyObject *const *args) {
+static PyObject *encode_and_put(Writer *self, const errand *what, PyObject *payload) {
     PyObject *desk = self->desk, *encode_into = self->encode_into, *encoded = NULL, *done = NULL;
     if (desk == NULL) return NULL;
     self->desk = NULL;
     Py_INCREF(encode_into);
-    if (PyByteArray_Resize(desk, DESK) == 0) encoded = PyObject_CallFunctionObjArgs(encode_into, args[4], desk, NULL);
+    if (PyByteArray_Resize(desk, DESK) == 0) encoded = PyObject_CallFunctionObjArgs(encode_into, payload, desk, NULL);
     Py_DECREF(encode_into);
     if (encoded != NULL) {
         Py_DECREF(encoded);
-        done = put(self, args, NULL, PyByteArray_AsString(desk), PyByteArray_Size(desk));
+        done = put(self, what, NULL, PyByteArray_AsString(desk), PyByteArray_Size(desk));
     } else {
         the_long_way();
     }
@@ -91,18 +101,38 @@ static int is_large(const Writer *self, PyObject *payload) {
     return PyBytes_CheckExact(payload) || (PyUnicode_CheckExact(payload) && PyUnicode_GetLength(payload) > self->small);
 }
 
-/* publish(publisher, name, topic, envelope, payload) -> a receipt; or, for the long way, its body if it is encoded already, else None. */
+/* (topic, envelope) of a name and a sender, a new reference; NULL, for the long way, where they are not known yet. */
+static PyObject *known(const Writer *self, PyObject *name, PyObject *sender) {
+    PyObject *key = name, *found;
+    if (PyUnicode_GetLength(sender) == 0) {
+        Py_INCREF(key);
+    } else if ((key = PyTuple_Pack(2, name, sender)) == NULL) {
+        return the_long_way();
+    }
+    found = PyDict_GetItemWithError(self->topics, key);
+    Py_DECREF(key);
+    if (found == NULL || !PyTuple_Check(found)) return the_long_way();
+    Py_INCREF(found);
+    return found;
+}
+
+/* publish(publisher, name, payload, sender, envelope) -> a receipt; or, for the long way, the payload's msgpack if it was encoded, else
+ * None. Without an envelope it is the name's usual one. */
 PyObject *writer_publish(PyObject *object, PyObject *const *args, Py_ssize_t count) {
     Writer *self = (Writer *)object;
-    if (count != 5 || self->encode_into == NULL) {
-        PyErr_SetString(PyExc_TypeError, "publish(publisher, name, topic, envelope, payload), after publishes()");
+    if (count != 5 || self->encode_into == NULL || !PyUnicode_Check(args[3])) {
+        PyErr_SetString(PyExc_TypeError, "publish(publisher, name, payload, sender, envelope), after publishes()");
         return NULL;
     }
-    PyObject *done = NULL;
-    if ((PyObject *)Py_TYPE(args[4]) == self->encoded) {
-        done = put_encoded(self, args);
-    } else if (!is_large(self, args[4])) {
-        done = encode_and_put(self, args);
+    PyObject *payload = args[2], *done = NULL, *usual = PyObject_Size(self->waiting) == 0 ? known(self, args[1], args[3]) : NULL;
+    if (usual != NULL) {
+        errand what = {args[0], args[1], PyTuple_GetItem(usual, 0), args[4] == Py_None ? PyTuple_GetItem(usual, 1) : args[4]};
+        if ((PyObject *)Py_TYPE(payload) == self->encoded) {
+            done = put_encoded(self, &what, payload);
+        } else if (!is_large(self, payload)) {
+            done = encode_and_put(self, &what, payload);
+        }
+        Py_DECREF(usual);
     }
     if (done != NULL || PyErr_Occurred()) return done;
     Py_RETURN_NONE;
@@ -112,5 +142,7 @@ void bus_let_go_of_publishing(Writer *self) {
     Py_CLEAR(self->encode_into);
     Py_CLEAR(self->receipt);
     Py_CLEAR(self->encoded);
+    Py_CLEAR(self->topics);
+    Py_CLEAR(self->waiting);
     Py_CLEAR(self->desk);
 }

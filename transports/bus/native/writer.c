@@ -281,7 +281,7 @@ static PyObject *writer_reader(PyObject *object, PyObject *pump) {
 static PyMethodDef writer_methods[] = {
     {"put", (PyCFunction)(void (*)(void))writer_put, METH_FASTCALL,
      "put(topic, envelope, body, flags) -> its number, or 0 if a gate holds it up"},
-    {"publishes", writer_publishes, METH_VARARGS, "publishes(encode_into, receipt, encoded, small): what publish() goes by"},
+    {"publishes", writer_publishes, METH_VARARGS, "publishes(encode_into, receipt, encoded, small, topics, waiting): what publish() goes by"},
     {"publish", (PyCFunction)(void (*)(void))writer_publish, METH_FASTCALL,
      "publish(publisher, name, topic, envelope, payload) -> a receipt, or what it found out: the body, or None"},
     {"gate", writer_gate, METH_VARARGS, "gate(id, page, slot, pair): a reader that must not be lapped"},

@@ -38,7 +38,7 @@ typedef struct {
     size_t bell_count;
     Pump *reader; /* of this process, which no bell wakes: it reads its own ring like any other */
     /* of publish() */
-    PyObject *encode_into, *receipt, *encoded;
+    PyObject *encode_into, *receipt, *encoded, *topics, *waiting;
     PyObject *desk; /* what payloads are encoded into; NULL while one is */
     Py_ssize_t small;
 } Writer;
