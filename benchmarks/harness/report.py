@@ -14,6 +14,7 @@ from rich.console import Console
 
 from benchmarks.harness import store
 from benchmarks.harness.model import Result, Target, Verdict
+from benchmarks.harness.pace import Pace
 from benchmarks.harness.picture import draw
 from benchmarks.harness.registry import FOLDER
 from benchmarks.harness.table import number
@@ -58,15 +59,24 @@ def render_details(results: Mapping[str, Result]) -> str:
     )
     if missing:
         parts += ["Not there in this run:", "", *(f"- {gap}" for gap in missing), ""]
-    took = ", ".join(_took(result) for result in results.values())
+    best = min((pace["fastest"] for pace in map(_pace, results.values()) if pace), default=0.0)
+    took = ", ".join(_took(result, best) for result in results.values())
     whole = sum(result.seconds for result in results.values()) / 60
-    parts.append(f"Seconds, and the machine's load before: {took}; {whole:.1f} minutes in all.")
+    parts.append(
+        f"Seconds, the machine's load before, and its pace meanwhile, as a part of the best in this run: {took}; {whole:.1f} minutes in all."
+    )
     return "\n".join(parts)
 
 
-def _took(result: Result) -> str:
-    load = result.machine.get("load")
-    return f"`{result.name}` {result.seconds:.0f}" + (f" ({load})" if load is not None else "")
+def _took(result: Result, best: float) -> str:
+    load, pace = result.machine.get("load"), _pace(result)
+    told = [str(load)] if load is not None else []
+    told += [f"{best / pace['median']:.0%}"] if pace else []
+    return f"`{result.name}` {result.seconds:.0f}" + (f" ({', '.join(told)})" if told else "")
+
+
+def _pace(result: Result) -> Pace | None:
+    return result.machine.get("pace_us")
 
 
 def render_front(results: Mapping[str, Result], headlines: Sequence[Headline]) -> str:

@@ -16,6 +16,7 @@ from rich.status import Status
 from benchmarks.harness import registry, shares, store, timing
 from benchmarks.harness.machine import describe
 from benchmarks.harness.model import Context, Missing, Result, Row
+from benchmarks.harness.pace import pace
 
 
 def run_here(name: str, console: Console, quick: bool) -> Result:
@@ -34,6 +35,8 @@ def run_here(name: str, console: Console, quick: bool) -> Result:
                 result.missing.append(found)
             else:
                 result.rows.append(_with_what_was_left_out(found, budget))
+        if budget.beats:
+            result.machine["pace_us"] = pace(budget.beats)
     result.seconds = round(time.monotonic() - started, 1)
     return result
 

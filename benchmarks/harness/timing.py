@@ -7,15 +7,19 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+from benchmarks.harness.pace import beat
+
 LEAST = 3  # rounds that are taken however long they last
 
 
 class Budget:
-    """The time that a benchmark has; and the numbers of rounds that were taken where it was over before all were."""
+    """The time that a benchmark has; the numbers of rounds that were taken where it was over before all were; and how fast the
+    machine was before each round."""
 
     def __init__(self, until: float) -> None:
         self.until = until
         self.cut_to: set[int] = set()
+        self.beats: list[float] = []
 
     def over(self, taken: int) -> bool:
         if taken < LEAST or time.monotonic() <= self.until:
@@ -70,7 +74,7 @@ def alternate(
     for number in range(warm_up + rounds):
         if number > warm_up and _budget.get().over(number - warm_up):
             break
-        gc.collect()
+        _between_rounds()
         for name in _turned(list(subjects), number):
             values = [subjects[name]() for _ in range(block)]
             if number >= warm_up:
@@ -86,12 +90,17 @@ async def alternate_async(
     for number in range(warm_up + rounds):
         if number > warm_up and _budget.get().over(number - warm_up):
             break
-        gc.collect()
+        _between_rounds()
         for name in _turned(list(subjects), number):
             value = await subjects[name]()
             if number >= warm_up:
                 samples[name].append(value)
     return samples
+
+
+def _between_rounds() -> None:
+    gc.collect()
+    _budget.get().beats.append(beat())
 
 
 def _turned(names: list[str], number: int) -> list[str]:

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -25,6 +26,7 @@ from benchmarks.harness import (
 )
 from benchmarks.harness.headlines import HEADLINES
 from benchmarks.harness.machine import describe
+from benchmarks.harness.pace import pace
 from benchmarks.harness.runner import run_command
 
 CASE = "echo"
@@ -200,6 +202,24 @@ def test_a_report_says_ratios_first_and_misses_too() -> None:
     front = report.render_front({"demo": result()}, [headline])
     assert "| an echo | the peer | **0.100 x** | at most 0.200 x |" in front
     assert "2 of 3 targets were met, 0 missed, 1 not measured" in front
+
+
+def test_the_pace_of_each_benchmark_is_told_beside_the_best_of_the_run() -> None:
+    fast, slow, unknown = result(), result(), result()
+    fast.machine["pace_us"] = pace([60e-6, 50e-6, 80e-6])
+    slow.machine["pace_us"] = pace([100e-6])
+    fast.machine["load"] = slow.machine["load"] = unknown.machine["load"] = 0.5
+    assert fast.machine["pace_us"] == {"median": 60.0, "fastest": 50.0}
+    found = {"fast": fast, "slow": replace(slow, name="slow"), "old": replace(unknown, name="old")}
+    told = report.render_details(found).splitlines()[-1]
+    assert "`demo` 0 (0.5, 83%), `slow` 0 (0.5, 50%), `old` 0 (0.5); " in told
+
+
+def test_the_pace_is_taken_between_rounds() -> None:
+    with timing.within(60.0) as budget:
+        alternate({"a": lambda: 1.0}, rounds=5, warm_up=1)
+    assert len(budget.beats) == 6
+    assert all(0 < beat < 0.1 for beat in budget.beats)
 
 
 def test_a_document_keeps_all_but_what_is_between_its_markers() -> None:
