@@ -344,6 +344,42 @@ async def test_send_needs_no_answer(group: Members) -> None:
     assert got == [(Kind.SEND, n, math.inf) for n in range(101)]
 
 
+async def test_each_message_keeps_who_sent_it_its_topic_and_its_trace(group: Members) -> None:
+    """Envelopes that are the same are made and read once: those that are not, never."""
+    a, b = await group.join(), await group.join()
+    got: list[Any] = []
+    for name in ("one", "two"):
+        await b.register(
+            name, lambda request: got.append((request.to, request.sender, request.topic, request.trace))
+        )
+    await a.wait_for(["one", "two"])
+    wanted = [
+        (to, sender, topic, trace)
+        for trace in ("", "t1", "t2", "")
+        for topic in ("", "x", "y")
+        for sender in ("scout", "", "judge")
+        for to in ("one", "two")
+        for _ in range(2)
+    ]
+    for to, sender, topic, trace in wanted:
+        await a.send(to, None, topic, trace, sender)
+    await eventually(lambda: len(got) == len(wanted))
+    assert got == [(to, sender or a.id, topic, trace) for to, sender, topic, trace in wanted]
+
+
+async def test_a_message_after_those_that_wait_for_room_comes_after_them(group: Members) -> None:
+    a, b = await group.join(), await group.join()
+    got: list[int] = []
+    await b.register("sink", lambda request: got.append(request.payload[0]))
+    await a.wait_for("sink")
+    sent = [a.send("sink", [n, "x" * 1000]) for n in range(2000)]  # more than a pair's ring holds
+    for one in sent:
+        await one
+    await a.send("sink", [2000, ""])
+    await eventually(lambda: len(got) == 2001)
+    assert got == list(range(2001))
+
+
 async def test_member_itself_is_an_address(group: Members) -> None:
     a, b = await group.join(), await group.join()
     b.serve(echo)

@@ -113,7 +113,7 @@ class Voice:
         topic, payload, _, _ = target(to, handler, given, named)
         trace = self._trace(to, topic)
         try:
-            return Sent(self.link.bus.send(to, Encoded(payload), topic=topic, trace=trace, sender=self.name))
+            return Sent(self.link.bus.send(to, Encoded(payload), topic, trace, self.name))
         except BusError as error:
             failure = self.link.error(error, to, topic)
             self.link.letters.add(to, topic, self.name, error.code, failure.message, payload)

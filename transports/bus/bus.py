@@ -30,17 +30,18 @@ from transports.bus.frames import (
     CANCEL,
     CREDIT,
     END,
-    ERROR,
-    PART,
     PUBLISH,
     REPLY,
     SEND,
     STREAM,
+    UNENCODABLE,
     UNREADABLE,
     Encoded,
+    Envelope,
     decode_envelope,
+    encode,
     encode_into,
-    encode_payload,
+    not_encodable,
     pack_envelope,
     unreadable,
 )
@@ -51,7 +52,7 @@ from transports.bus.publications import Publications
 from transports.bus.receipt import Receipt, Settled, already_placed
 from transports.bus.record import BINARY
 from transports.bus.requests import Request
-from transports.bus.sending import Sending, Sent
+from transports.bus.sending import SENT, Sending, Sent
 from transports.bus.serving import Handler, Serving
 from transports.bus.status import BusStatus
 from transports.bus.subscriptions import Callback, Subscription, Subscriptions
@@ -61,9 +62,7 @@ from transports.bus.watching import Watch, Watches
 
 R = TypeVar("R", bound=Request)
 WITHIN = 30.0  # the deadline of a call that names none
-_ANSWERS = frozenset((REPLY, ERROR, PART, END))
-_QUESTIONS = frozenset((SEND, ASK, STREAM))
-_TOPICS = 4096  # envelopes of topics remembered
+_TOPICS = 4096  # envelopes remembered, of what is published and of what is sent
 
 
 def _not_at_once(*_: object) -> None:
@@ -87,6 +86,11 @@ class Bus:
         self._publications = Publications(options.outbox_bytes)
         self._waiting = self._publications.waiting
         self._topics: dict[str | tuple[str, str], tuple[bytes, bytes]] = {}  # by topic, or topic and sender
+        self._letters: dict[
+            tuple[str, str, str], bytes
+        ] = {}  # envelopes of what is sent, by (to, sender, topic)
+        # The last envelope, and what was read in it: parts of a stream, and messages to one name, come in the same again and again.
+        self._read: tuple[bytes, Envelope] = (b"", Envelope(1, SEND, "", "", 0, 0.0, "", "", 0))
         self._holders: set[Listener] = set()
         self._changing = asyncio.Lock()
         self._ended: BusError | None = None
@@ -354,19 +358,30 @@ class Bus:
         self._carrier.hold(bool(self._holders))
 
     # --- messages --------------------------------------------------------------------------------------------------
-    def send(self, to: str, payload: Any, *, topic: str = "", trace: str = "", sender: str = "") -> Sent:
+    def send(self, to: str, payload: Any, topic: str = "", trace: str = "", sender: str = "") -> Sent:
         """One message, no answer. Acts at once."""
-        member = self._member(to)
+        member = self._owners.get(to) or self._member(to)
         body, flags = self._body(payload)
+        envelope = None if trace else self._letters.get((to, sender, topic))
+        if envelope is None:
+            envelope = self._new_letter(to, sender, topic, trace)
+        waits = self._sending.send(member, envelope, body, flags, True)
+        return SENT if waits is None else Sent(waits)
+
+    def _new_letter(self, to: str, sender: str, topic: str, trace: str) -> bytes:
+        """The envelope of a message without an answer. It is the same for the next, unless that has a trace."""
         envelope = pack_envelope(SEND, to, sender, 0, 0.0, trace, topic)
-        return Sent(self._sending.send(member, envelope, body, flags, wanted=True))
+        if not trace:
+            if len(self._letters) >= _TOPICS:
+                self._letters.clear()
+            self._letters[to, sender, topic] = envelope
+        return envelope
 
     def call(
         self,
         to: str,
         payload: Any,
         on_done: Callable[[Message | BusError], Any],
-        *,
         topic: str = "",
         within: float = WITHIN,
         trace: str = "",
@@ -382,7 +397,6 @@ class Bus:
         self,
         to: str,
         payload: Any,
-        *,
         topic: str = "",
         within: float = WITHIN,
         trace: str = "",
@@ -415,11 +429,11 @@ class Bus:
             body, flags = payload.raw, DATA
         else:
             body, flags = self._body(payload)
-        put, deadline = self._sending.ways.get(member), monotonic() + within
-        on_wire = deadline if put is not None or self._carrier.shares_clock else -within
-        envelope = pack_envelope(ASK, to, sender, asked.id, on_wire, trace, topic, 0)
-        if put is None or len(body) > self._small or not put(b"", envelope, body, flags):
-            self._sending.send(member, envelope, body, flags)
+        deadline = monotonic() + within
+        on_wire = deadline if self._carrier.shares_clock else -within
+        self._sending.send(
+            member, pack_envelope(ASK, to, sender, asked.id, on_wire, trace, topic, 0), body, flags
+        )
         calls.add(asked, deadline)
         return asked
 
@@ -427,7 +441,6 @@ class Bus:
         self,
         to: str,
         payload: Any,
-        *,
         topic: str = "",
         within: float = WITHIN,
         credit: int = 16,
@@ -486,7 +499,10 @@ class Bus:
         elif type(payload) is bytes and len(payload) > self._inline:
             body, flags = payload, DATA | BINARY  # copied once, into shared memory
         else:
-            body = encode_payload(payload)
+            try:
+                body = encode(payload)
+            except UNENCODABLE as error:
+                raise not_encodable(error) from None
         if len(body) > self.options.payload_limit:
             raise TooLarge(
                 f"a payload of {len(body)} bytes: the limit is {self.options.payload_limit} (BusOptions.payload_limit)"
@@ -524,25 +540,26 @@ class Bus:
             body, flags = payload.raw, DATA
         else:
             body, flags = self._body(payload)
-        put = self._sending.ways.get(member)
-        if put is not None and len(body) <= self._small and put(b"", envelope, body, flags):
-            return
         if self._ended is not None:
             raise self._ended
         self._sending.send(member, envelope, body, flags)
 
     # --- what the carrier tells (Sink) ------------------------------------------------------------------------------
     def _direct(self, message: Message) -> None:
-        peer = message.peer
-        try:
-            envelope = decode_envelope(message.envelope)
-        except UNREADABLE as error:
-            self.failed(f"frame of member {peer.id}", unreadable(message.envelope, error))
-            return
+        peer, raw = message.peer, message.envelope
+        if raw is self._read[0]:
+            envelope = self._read[1]
+        else:
+            try:
+                envelope = decode_envelope(raw)
+            except UNREADABLE as error:
+                self.failed(f"frame of member {peer.id}", unreadable(raw, error))
+                return
+            self._read = raw, envelope
         kind = envelope.kind
-        if kind in _ANSWERS:
+        if REPLY <= kind <= END:
             self._calls.answered(peer, envelope, message)
-        elif kind in _QUESTIONS:
+        elif SEND <= kind <= STREAM:
             self._serving.serve(peer.id, envelope, message)
         elif kind == CANCEL:
             self._serving.cancel(peer.id, envelope.id)

@@ -4,13 +4,15 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Generator
-from typing import Any
+from typing import Any, cast
 
 from transports.bus.carrier import DATA, Carrier, Peer, Put
 from transports.bus.errors import BusError, Overloaded
 from transports.bus.messages import Message
 from transports.bus.options import BusOptions
 from transports.bus.outbox import Outbox
+
+_AT_ONCE = cast("Generator[Any, None, None]", iter(()))  # what is awaited where there is nothing to wait for
 
 
 class Sent:
@@ -22,8 +24,11 @@ class Sent:
         self._future = future
 
     def __await__(self) -> Generator[Any, None, None]:
-        if self._future is not None:
-            yield from asyncio.shield(self._future).__await__()
+        return _AT_ONCE if self._future is None else asyncio.shield(self._future).__await__()
+
+
+SENT = Sent(None)
+"""One that is there already: the same for all messages."""
 
 
 class Sending:
@@ -37,7 +42,7 @@ class Sending:
         self._outboxes: dict[str, Outbox] = {}
         self._puts: dict[str, Put] = {}
         self.ways: dict[str, Put] = {}
-        """Straight into the ring of a member for which nothing waits. What finds no room there, or is large, goes by `send`."""
+        """Straight into the ring of a member for which nothing waits; what finds no room there, or is large, goes another way."""
         # Held by another thread from finding a way to the end of its put, and here while a way goes: what a ring is made of is
         # closed behind it. Our own puts need none: a put keeps the interpreter to itself from its beginning to its end.
         self._going = threading.Lock()
@@ -54,6 +59,9 @@ class Sending:
         self, member: str, envelope: bytes, body: bytes, flags: int, wanted: bool = False
     ) -> "asyncio.Future[None] | None":
         """Hand a frame over, now or as soon as there is room; a future for the latter, if `wanted`."""
+        put = self.ways.get(member)
+        if put is not None and len(body) <= self._small and put(b"", envelope, body, flags):
+            return None
         if member == self._carrier.id:
             self._send_here(envelope, body, flags)
             return None
