@@ -55,8 +55,9 @@ from transports.bus.requests import Request
 from transports.bus.sending import SENT, Sending, Sent
 from transports.bus.serving import Handler, Serving
 from transports.bus.status import BusStatus
+from transports.bus.subscribing import Subscribing
 from transports.bus.subscriptions import Callback, Subscription, Subscriptions
-from transports.bus.topics import check_name, check_pattern, check_topic
+from transports.bus.topics import check_name, check_topic
 from transports.bus.waiting import until
 from transports.bus.watching import Watch, Watches
 
@@ -91,8 +92,6 @@ class Bus:
         ] = {}  # envelopes of what is sent, by (to, sender, topic)
         # The last envelope, and what was read in it: parts of a stream, and messages to one name, come in the same again and again.
         self._read: tuple[bytes, Envelope] = (b"", Envelope(1, SEND, "", "", 0, 0.0, "", "", 0))
-        self._holders: set[Listener] = set()
-        self._changing = asyncio.Lock()
         self._ended: BusError | None = None
         self.gaps_told = 0
         self.why = ""
@@ -102,6 +101,7 @@ class Bus:
         self._at_once: Callable[..., Any] = _not_at_once
         self._calls = Calls(options.pending_calls, self._tell, self.failed)
         self._serving: Serving
+        self._subscribing: Subscribing
 
     # --- life ------------------------------------------------------------------------------------------------------
     @classmethod
@@ -109,6 +109,7 @@ class Bus:
         """Join the bus of that name, or start it."""
         self = cls(name, options or BusOptions())
         self._carrier, self.why = choose(name, self.options, self.label, self)
+        self._subscribing = Subscribing(self._carrier, self._subscriptions, self.delivery)
         self._serving = Serving(self._answer, self._sending.at_once, self.failed)
         await self._carrier.start()
         self._sending.joined(self._carrier)
@@ -135,6 +136,7 @@ class Bus:
         self._ended, self._owners = error, {}
         self._topics.clear()
         self._at_once = _not_at_once
+        self._subscribing.left()
         joined.discard(self)
         self._serving.close()
         self._calls.close()
@@ -287,75 +289,14 @@ class Bus:
     async def subscribe_many(
         self, wanted: Iterable[tuple[str, Callback, SubscribeOptions]]
     ) -> list[Subscription]:
-        """Many at once: one message to the registry."""
+        """Many at once: one message to the registry. All of them, or none."""
         self._check()
-        new = [Subscription(check_pattern(p), self._plain(c), o, self._unsubscribe) for p, c, o in wanted]
-        async with self._changing:
-            self._carrier.listen(True)
-            await self._carrier.catch_up()
-            replaying = [subscription for subscription in new if subscription.options.replay > 0]
-            buffers: dict[Subscription, list[Message]] = {subscription: [] for subscription in replaying}
-            for subscription, buffer in buffers.items():
-                subscription.deliver = buffer.append
-            changed = self._subscriptions.add(new)
-            try:
-                if replaying:
-                    await self._replay(replaying, buffers)
-                await self._carrier.subscribed(changed, self._subscriptions.reliable)
-            except BaseException:  # all or none
-                for subscription in new:
-                    self._subscriptions.remove(subscription)
-                raise
-        return new
-
-    @staticmethod
-    def _plain(callback: Callback) -> Callback:
-        if asyncio.iscoroutinefunction(callback):
-            raise TypeError(
-                "a subscriber is a plain callable that takes a Message; start tasks from it, or use listen()"
-            )
-        return callback
-
-    async def _replay(
-        self, wanted: Sequence[Subscription], buffers: dict[Subscription, list[Message]]
-    ) -> None:
-        """Earlier messages first, then what arrived meanwhile."""
-        messages = await self._carrier.replay()
-        for subscription in wanted:
-            table = Subscriptions()
-            table.add([subscription])
-            matching = [message for message in messages if table.route(message.topic) is not None]
-            by_writer: dict[str, list[Message]] = {}
-            for message in matching:
-                by_writer.setdefault(message.member, []).append(message)
-            for earlier in by_writer.values():
-                for message in earlier[-subscription.options.replay :]:
-                    self.delivery.call(subscription.callback, message)
-            for message in buffers[subscription]:
-                self.delivery.call(subscription.callback, message)
-            subscription.deliver = subscription.callback
-        self._subscriptions.rerouted()
-
-    async def _unsubscribe(self, subscription: Subscription) -> None:
-        changed = self._subscriptions.remove(subscription)
-        if self._ended is not None or not changed:
-            return
-        if not self._subscriptions.count:
-            self._carrier.listen(False)
-        await self._carrier.subscribed(changed, self._subscriptions.reliable)
+        return await self._subscribing.begin(wanted)
 
     def listen(self, pattern: str, options: SubscribeOptions | None = None, *, depth: int = 1024) -> Listener:
         """Messages and events in band, as an async iterator."""
-        check_pattern(pattern)
-
-        async def subscribe(callback: Callback, wanted: SubscribeOptions) -> Subscription:
-            return await self.subscribe(pattern, callback, wanted)
-
-        return Listener(subscribe, self._hold, options or SubscribeOptions(), depth)
-
-    def _hold(self, listener: Listener, on: bool) -> None:
-        (self._holders.add if on else self._holders.discard)(listener)
-        self._carrier.hold(bool(self._holders))
+        self._check()
+        return self._subscribing.listener(pattern, options or SubscribeOptions(), depth)
 
     # --- messages --------------------------------------------------------------------------------------------------
     def send(self, to: str, payload: Any, topic: str = "", trace: str = "", sender: str = "") -> Sent:

@@ -1,0 +1,96 @@
+"""Beginning and ending subscriptions: earlier messages first, all of a request or none, one change at a time."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+
+from transports.bus.carrier import Carrier
+from transports.bus.delivery import Delivery
+from transports.bus.listening import Listener
+from transports.bus.messages import Message
+from transports.bus.options import SubscribeOptions
+from transports.bus.subscriptions import Callback, Subscription, Subscriptions
+from transports.bus.topics import check_pattern
+
+Wanted = tuple[str, Callback, SubscribeOptions]
+
+
+class Subscribing:
+    def __init__(self, carrier: Carrier, table: Subscriptions, delivery: Delivery) -> None:
+        self._carrier, self._table, self._delivery = carrier, table, delivery
+        self._changing = asyncio.Lock()
+        self._holders: set[Listener] = set()
+        self._left = False
+
+    async def begin(self, wanted: Iterable[Wanted]) -> list[Subscription]:
+        """Many at once: one message to the registry."""
+        new = [Subscription(check_pattern(p), _plain(c), o, self._end) for p, c, o in wanted]
+        async with self._changing:
+            self._carrier.listen(True)
+            await self._carrier.catch_up()
+            replaying = [subscription for subscription in new if subscription.options.replay > 0]
+            buffers: dict[Subscription, list[Message]] = {subscription: [] for subscription in replaying}
+            for subscription, buffer in buffers.items():
+                subscription.deliver = buffer.append
+            changed = self._table.add(new)
+            try:
+                if replaying:
+                    await self._replay(replaying, buffers)
+                await self._carrier.subscribed(changed, self._table.reliable)
+            except BaseException:  # all or none
+                for subscription in new:
+                    self._table.remove(subscription)
+                raise
+        return new
+
+    async def _replay(
+        self, wanted: Sequence[Subscription], buffers: dict[Subscription, list[Message]]
+    ) -> None:
+        """Earlier messages first, then what arrived meanwhile."""
+        messages, call = await self._carrier.replay(), self._delivery.call
+        for subscription in wanted:
+            only = Subscriptions()
+            only.add([subscription])
+            by_writer: dict[str, list[Message]] = {}
+            for message in messages:
+                if only.route(message.topic) is not None:
+                    by_writer.setdefault(message.member, []).append(message)
+            for earlier in by_writer.values():
+                for message in earlier[-subscription.options.replay :]:
+                    call(subscription.callback, message)
+            for message in buffers[subscription]:
+                call(subscription.callback, message)
+            subscription.deliver = subscription.callback
+        self._table.rerouted()
+
+    async def _end(self, subscription: Subscription) -> None:
+        changed = self._table.remove(subscription)
+        if self._left or not changed:
+            return
+        if not self._table.count:
+            self._carrier.listen(False)
+        await self._carrier.subscribed(changed, self._table.reliable)
+
+    def listener(self, pattern: str, options: SubscribeOptions, depth: int) -> Listener:
+        check_pattern(pattern)
+
+        async def subscribe(callback: Callback, wanted: SubscribeOptions) -> Subscription:
+            return (await self.begin([(pattern, callback, wanted)]))[0]
+
+        return Listener(subscribe, self._hold, options, depth)
+
+    def _hold(self, listener: Listener, on: bool) -> None:
+        """A RELIABLE listener is full: broadcasts stay where they are until none is."""
+        (self._holders.add if on else self._holders.discard)(listener)
+        self._carrier.hold(bool(self._holders))
+
+    def left(self) -> None:
+        """The bus: the carrier need not hear of ends any more."""
+        self._left = True
+
+
+def _plain(callback: Callback) -> Callback:
+    if asyncio.iscoroutinefunction(callback):
+        raise TypeError(
+            "a subscriber is a plain callable that takes a Message; start tasks from it, or use listen()"
+        )
+    return callback
