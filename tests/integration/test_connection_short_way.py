@@ -66,9 +66,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 async def ways(llm: LLMConnection, request: LLMRequest) -> tuple[LLMResponse, LLMResponse]:
     """The first call finds the way and the second goes it."""
-    assert not llm._to_agents
+    assert not llm._short_ways.known
     long = await llm.chat_completion(request)
-    assert len(llm._to_agents) == 1
+    assert len(llm._short_ways.known) == 1
     return long, await llm.chat_completion(request)
 
 
@@ -176,7 +176,7 @@ async def test_whatever_has_a_say_keeps_calls_on_the_long_way(city: Orchestrator
     async with LLMConnection(bus=city.bus, policies=Policies(cache=CacheOptions())) as llm:
         for kinds in (["attempt"], ["cache_hit"]):
             assert [step.kind for step in (await llm.chat_completion(asking())).steps] == kinds
-        assert not llm._to_agents
+        assert not llm._short_ways.known
     async with LLMConnection(bus=city.bus) as llm:
         await ways(llm, asking())
         with caplog.at_level(logging.INFO, logger="three_mode.llm"):

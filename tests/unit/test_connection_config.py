@@ -105,7 +105,7 @@ def test_a_config_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: st
     settings = Sources().settings()
     assert (settings.provider, settings.model, settings.timeout, settings.attempts) == ("v98", "m", 30, 4)
     assert settings.mode is CommunicationMode.HUMAN_AI
-    assert LLMConnection()._provider == "v98"
+    assert LLMConnection()._provider.name == "v98"
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_a_base_url_that_is_none() -> None:
 async def detected(**environment: str) -> str:
     llm = LLMConnection(options=ConnectionOptions(detection_order=("anthropic", "openai", "deepseek")))
     async with llm:
-        return await llm._named_provider()
+        return await llm._provider.found()
 
 
 async def test_the_only_one_with_a_key(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,6 +77,11 @@ class Accounts:
             return Profile(name=provider, base_url=url, needs_key=False, max_tokens_field="max_tokens")
         return profile_of(provider)
 
+    @property
+    def with_safety(self) -> frozenset[str]:
+        """Providers whose accounts bring settings of safety."""
+        return frozenset(name for name, account in self._given.items() if account.safety)
+
     def settings(self, provider: str) -> ProviderSettings:
         if provider == CUSTOM or provider in HERE or "://" in provider:
             return _NONE_OF_ITS_OWN
