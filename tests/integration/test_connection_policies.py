@@ -56,6 +56,33 @@ async def test_a_second_identical_call_comes_from_the_cache() -> None:
         assert llm.spent().calls == 3
 
 
+@pytest.mark.parametrize("where", ["memory", "file"])
+async def test_what_comes_from_the_cache_says_who_gave_it(where: str, tmp_path: Path) -> None:
+    path = tmp_path / "cache" if where == "file" else None
+    policies = Policies(cache=CacheOptions(path=path), retry=QUICK)
+    async with several(("openai", "anthropic"), policies=policies) as (llm, servers):
+        servers["openai"].always(Answer(status=500))
+        first = await llm.chat_completion(hello(model="m"))
+        assert (first.provider, first.steps[-1].provider) == ("anthropic", "anthropic")
+        again = await llm.chat_completion(hello(model="m"))
+        async with llm.stream(hello(model="m")) as stream:
+            text = await stream.text()
+        assert (again.content, text) == (first.content, first.content)
+        for reply in (again, stream.response()):
+            assert (reply.provider, reply.model) == (first.provider, first.model)
+            assert [(step.kind, step.provider, step.model) for step in reply.steps] == [
+                ("cache_hit", "anthropic", "model-of-anthropic")
+            ]
+        assert len(servers["anthropic"].seen) == 1
+        assert llm.spent(provider="anthropic").calls == 1
+
+        other = hello(model="m", seed=1)
+        servers["openai"].always(Turn())
+        await llm.chat_completion(other)
+        again = await llm.chat_completion(other)
+        assert (again.provider, [step.provider for step in again.steps]) == ("openai", ["openai"])
+
+
 async def test_a_stream_fills_the_cache_and_a_broken_one_does_not() -> None:
     async with connected(policies=Policies(cache=CacheOptions())) as (llm, server):
         server.next(Turn(text=("Hel", "lo")), fault=Fault(cut_after=2))

@@ -11,7 +11,7 @@ import pytest_asyncio
 from three_mode import Agent, LLMConnection, LLMRequest, LLMResponse, Orchestrator, Usage, handler
 from three_mode.connection import Observing
 from three_mode.errors import CircuitOpen, DeadlineExceeded, NoSuchAgent, RateLimit, ServerError
-from three_mode.messages import Text
+from three_mode.messages import Step, Text
 from three_mode.modes import CommunicationMode
 from three_mode.policies import BreakerOptions, CacheOptions, LimiterOptions, Policies, RetryOptions
 
@@ -42,6 +42,9 @@ class Moody(Agent):
             finally:
                 self.left += 1
         self.failed = 0
+        if word == "pass":
+            steps = (Step("attempt", 0.1, "openai", "gpt-5"), Step("cache_hit", 0.1, "openai", "gpt-5"))
+            return LLMResponse(parts=(Text("theirs"),), provider="openai", model="gpt-5", steps=steps)
         said = Text(f"{self.name} {request.model} {request.mode}")
         return LLMResponse(parts=(said,), usage=Usage(3, 4), request_id="theirs")
 
@@ -182,6 +185,16 @@ async def test_whatever_has_a_say_keeps_calls_on_the_long_way(city: Orchestrator
         with caplog.at_level(logging.INFO, logger="three_mode.llm"):
             await llm.chat_completion(asking())
         assert [record.message for record in caplog.records] == ["llm_reply"]
+
+
+async def test_a_reply_that_an_agent_passed_on_is_the_agents_in_the_cache_too(city: Orchestrator) -> None:
+    async with LLMConnection(bus=city.bus, policies=Policies(cache=CacheOptions())) as llm:
+        for kind in ("attempt", "cache_hit"):
+            reply = await llm.chat_completion(asking("pass"))
+            assert (reply.content, reply.provider, reply.mode) == ("theirs", "agent", CommunicationMode.AI_AI)
+            assert [(step.kind, step.provider, step.model) for step in reply.steps] == [
+                (kind, "agent", "moody")
+            ]
 
 
 async def test_a_429_of_one_agent_holds_back_no_other(city: Orchestrator) -> None:

@@ -19,7 +19,7 @@ from three_mode.calls.replayed import Replayed
 from three_mode.calls.straight import Answered, Straight
 from three_mode.channels.channel import OpenReply, SendingChannel, Sent
 from three_mode.errors import ThreeModeError
-from three_mode.messages import Chunk, LLMResponse, Usage, chunks_of, fold
+from three_mode.messages import Chunk, LLMResponse, Step, Usage, chunks_of, fold
 from three_mode.policies import (
     Attempts,
     Clock,
@@ -103,12 +103,10 @@ class Engine:
         one.target = target
         if cache is not None and key is not None and keepable(reply):
             ttl = hints.ttl if hints is not None else None
-            if type(cache) is not MemoryCache:
-                await cache.put(key, reply, ttl)
-            elif came is None:
-                cache.keep(key, reply, ttl)
-            else:
+            if came is not None and type(cache) is MemoryCache:
                 cache.keep_written(key, came.written, came.read, ttl)
+            else:
+                await cache.put(key, _given_by(reply, target, targets[0]), ttl)
         return self._book.complete(one, reply, target, reply.usage)
 
     async def _answered(
@@ -186,8 +184,11 @@ class Engine:
 
     async def keep(self, one: OneCall, target: Target, reply: LLMResponse) -> None:
         """Puts a reply that was streamed into the cache."""
-        if self._cache is not None:
-            await self._keep(one, self._key(one, target), reply)
+        key = self._key(one, target)
+        if self._cache is not None and key is not None and keepable(reply):
+            hints = one.request.cache
+            ttl = hints.ttl if hints is not None else None
+            await self._cache.put(key, _given_by(reply, target, target), ttl)
 
     def _judge(self, target: Target, error: BaseException | None) -> None:
         """How a stream ended, which no attempt saw. One that its reader left says nothing."""
@@ -267,17 +268,24 @@ class Engine:
         reply = await self._cache.get(key)
         return None if reply is None else self._from_cache(one, reply, target)
 
-    def _from_cache(self, one: OneCall, reply: LLMResponse, target: Target) -> LLMResponse:
+    def _from_cache(self, one: OneCall, reply: LLMResponse, first: Target) -> LLMResponse:
+        target = _giver(reply) if reply.steps else first
         one.policy.step("cache_hit", time.monotonic(), target)
         one.target = target
         priced = self._book.priced(target, reply.usage, self._accounts.profile(target.provider))
         free = msgspec.structs.replace(priced, cost=Decimal(0) if priced.cost is not None else None)
         return self._book.complete(one, reply, target, free)
 
-    async def _keep(self, one: OneCall, key: bytes | None, reply: LLMResponse) -> None:
-        if self._cache is not None and key is not None and keepable(reply):
-            hints = one.request.cache
-            await self._cache.put(key, reply, hints.ttl if hints is not None else None)
+
+def _given_by(reply: LLMResponse, target: Target, first: Target) -> LLMResponse:
+    """A reply to be kept for those who ask `first`: it has one step, which says who gave it, or none where that is the same."""
+    steps = () if target == first else (Step("cache_hit", 0.0, target.provider, target.model),)
+    return reply if reply.steps == steps else msgspec.structs.replace(reply, steps=steps)
+
+
+def _giver(kept: LLMResponse) -> Target:
+    (step,) = kept.steps
+    return Target(step.provider or "", step.model or "")
 
 
 def _raise_what_failed(one: OneCall) -> None:
