@@ -371,6 +371,34 @@ async def test_metrics_and_the_check_of_the_seed() -> None:
         assert seen.tokens_per_second is not None
 
 
+def test_metrics_of_many_agents_are_bounded_and_their_sums_stay() -> None:
+    metrics = Metrics(most=100)
+    forgotten: list[int] = []
+    metrics.held_by(lambda: forgotten.append(1))
+    for number in range(1000):
+        metrics.record("openai", "gpt-5", 0.5)
+        metrics.record("agent", f"a{number}", 0.1, first_content=0.01)
+        metrics.failed("agent", f"a{number}", errors.Overloaded("full"))
+        assert bool(forgotten) == (number >= 100)
+    assert metrics.snapshot().calls == 3000
+    seen = metrics.snapshot("agent")
+    assert (seen.calls, seen.errors, seen.p50, seen.first_content_p50) == (
+        2000,
+        {"Overloaded": 1000},
+        0.1,
+        0.01,
+    )
+    assert metrics.snapshot("openai", "gpt-5").calls == 1000, "what is in use stays"
+    assert metrics.snapshot(model="a0").calls == 0
+    assert metrics.latency("agent", "a999") == 0.1
+    assert 75 <= len(metrics.targets()) <= 101
+    assert {provider for provider, _ in metrics.targets()} == {"openai", "agent"}
+    for number in range(1000):
+        metrics.record(f"http://{number}", "m", 0.1)
+    assert metrics.snapshot().calls == 4000
+    assert len(metrics.targets()) <= 101
+
+
 def test_percentiles_and_the_limits_of_the_check() -> None:
     metrics = Metrics()
     for number in range(1, 101):

@@ -11,6 +11,7 @@ import pytest_asyncio
 from three_mode import Agent, LLMConnection, LLMRequest, LLMResponse, Orchestrator, Usage, handler
 from three_mode.connection import Observing
 from three_mode.errors import CircuitOpen, DeadlineExceeded, NoSuchAgent, RateLimit, ServerError
+from three_mode.least_used import MOST
 from three_mode.messages import Step, Text
 from three_mode.modes import CommunicationMode
 from three_mode.policies import BreakerOptions, CacheOptions, LimiterOptions, Policies, RetryOptions
@@ -185,6 +186,18 @@ async def test_whatever_has_a_say_keeps_calls_on_the_long_way(city: Orchestrator
         with caplog.at_level(logging.INFO, logger="three_mode.llm"):
             await llm.chat_completion(asking())
         assert [record.message for record in caplog.records] == ["llm_reply"]
+
+
+async def test_a_way_goes_with_the_metrics_of_its_agent(city: Orchestrator) -> None:
+    async with LLMConnection(bus=city.bus) as llm:
+        await ways(llm, asking())
+        for number in range(2 * MOST):
+            llm.metrics.record("agent", f"a{number}", 0.1)
+        assert not llm._short_ways.known
+        assert llm.metrics.snapshot(model="moody").calls == 0
+        await ways(llm, asking())
+        assert llm.metrics.snapshot(model="moody").calls == 2
+        assert llm.metrics.snapshot().calls == 4 + 2 * MOST
 
 
 async def test_a_reply_that_an_agent_passed_on_is_the_agents_in_the_cache_too(city: Orchestrator) -> None:

@@ -55,6 +55,7 @@ class ShortWays:
         self._accounts, self._guards, self._book = accounts, guards, book
         self.known: dict[tuple[str | None, CommunicationMode | None], ToAgent] = {}
         guards.held_by(self.known.clear)
+        book.metrics.held_by(self.known.clear)
         # What the connection asks of every call must leave nothing to do for one to an agent.
         self._open = not (
             policies.cache is not None

@@ -16,7 +16,7 @@ from three_mode.channels.channel import OpenReply
 from three_mode.errors import NoSuchAgent
 from three_mode.messages import LLMRequest
 from three_mode.policies import Call, Target
-from three_mode.policies.budget import ZERO
+from three_mode.policies.tallies import ZERO
 from three_mode.providers.estimate import estimate_tokens
 
 
