@@ -158,10 +158,10 @@ class LLMConnection:
 
     def stream(self, request: LLMRequest) -> ReplyStream:
         """Chunks as they come. An error before the first content is raised as such; after it, `StreamInterrupted`."""
-        observe, short = self._observe, self._short_ways.stream
         call = StreamedCall(
-            request, self._begin, self._engine, self._book, self._accounts, short, observe.after, observe.each
-        )
+            request, self._begin, self._engine.streams, self._book, self._accounts, self._short_ways.stream,
+            self._observe.after, self._observe.each,
+        )  # fmt: skip
         return ReplyStream(call)
 
     async def batch(
