@@ -14,7 +14,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from three_mode.calls.accounts import CUSTOM, Account, Accounts
+from three_mode.calls.accounts import CUSTOM, Account, Accounts, with_own
 from three_mode.calls.batch import Outcome, Progress, run_batch
 from three_mode.calls.book import Book, OneCall, new_request_id
 from three_mode.calls.detection import Provider
@@ -82,10 +82,10 @@ class LLMConnection:
         self._guards = guards = Guarding(policies, options.clock)
         if provider is None and base_url is not None:
             provider = CUSTOM
-        given = dict(options.accounts)
-        named = provider or settings.provider
-        if named is not None and (api_key or base_url or options.headers):
-            given[named] = Account(api_key=api_key, base_url=base_url, headers=options.headers)
+        given, named = options.accounts, provider or settings.provider
+        if named is not None:
+            own = Account(api_key=api_key, base_url=base_url, headers=options.headers)
+            given = with_own(given, named, own)
         elif api_key:
             raise ConfigurationError("api_key= without provider= or base_url=", hint="say whose key it is")
         self._accounts = accounts = Accounts(settings, given, options.safety, self._shared_pool, guards.learn)

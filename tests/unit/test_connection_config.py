@@ -172,6 +172,20 @@ def test_safety_settings_of_one_provider_among_others() -> None:
     assert (accounts.profile("gemini").safety, accounts.profile("openai").safety) == (SAFETY, {})
 
 
+@pytest.mark.parametrize("name", ["gemini", "google"])
+def test_what_a_connection_says_of_its_own_provider_leaves_the_rest_of_its_account(name: str) -> None:
+    account = Account(api_key="k", base_url="http://x.test", headers={"a": "1", "b": "1"}, safety=SAFETY)
+    options = ConnectionOptions(accounts={"gemini": account}, headers={"b": "2"})
+    for llm, key in (
+        (LLMConnection(name, options=options), "k"),
+        (LLMConnection(name, "mine", options=options), "mine"),
+    ):
+        accounts = llm._accounts
+        assert (key_of(llm, "gemini"), accounts.base_url("gemini")) == (key, "http://x.test")
+        assert accounts.profile("gemini").safety == SAFETY
+        assert accounts._given["gemini"].headers == {"a": "1", "b": "2"}
+
+
 async def test_safety_settings_and_a_provider_that_is_only_known_at_the_call() -> None:
     async with LLMConnection("gemini", "k", options=ConnectionOptions(safety=SAFETY)) as llm:
         for model in ("tiny", "http://127.0.0.1:9/v1#m"):
