@@ -10,7 +10,14 @@ import pytest_asyncio
 
 from three_mode import Agent, LLMConnection, LLMRequest, LLMResponse, Orchestrator, Usage, handler
 from three_mode.connection import Observing
-from three_mode.errors import CircuitOpen, DeadlineExceeded, NoSuchAgent, RateLimit, ServerError
+from three_mode.errors import (
+    CircuitOpen,
+    ConfigurationError,
+    DeadlineExceeded,
+    NoSuchAgent,
+    RateLimit,
+    ServerError,
+)
 from three_mode.least_used import MOST
 from three_mode.messages import Step, Text
 from three_mode.modes import CommunicationMode
@@ -186,6 +193,15 @@ async def test_whatever_has_a_say_keeps_calls_on_the_long_way(city: Orchestrator
         with caplog.at_level(logging.INFO, logger="three_mode.llm"):
             await llm.chat_completion(asking())
         assert [record.message for record in caplog.records] == ["llm_reply"]
+
+
+async def test_a_closed_connection_has_no_short_ways(city: Orchestrator) -> None:
+    async with LLMConnection(bus=city.bus) as llm:
+        await ways(llm, asking())
+    with pytest.raises(ConfigurationError, match="closed"):
+        await llm.chat_completion(asking())
+    with pytest.raises(ConfigurationError, match="closed"):
+        await llm.stream(asking()).text()
 
 
 async def test_a_way_goes_with_the_metrics_of_its_agent(city: Orchestrator) -> None:
