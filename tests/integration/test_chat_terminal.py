@@ -95,10 +95,13 @@ async def chatting(home: Path, *arguments: str) -> AsyncIterator[Terminal]:
 
 
 def _own_terminal() -> None:
-    """The terminal is the controlling one, so that Ctrl-C typed there is SIGINT."""
+    """The terminal is the controlling one, so that Ctrl-C typed there is SIGINT, also where what is started in the background
+    begins without it."""
     import fcntl
+    import signal
     import termios
 
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 

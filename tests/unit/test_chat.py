@@ -68,6 +68,14 @@ class Echo:
         yield Finish()
 
 
+@pytest.fixture(autouse=True)
+def a_terminal_of_its_own() -> Iterator[None]:
+    """What is started in the background begins without Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 class Interrupted(io.StringIO):
     """A terminal at which Ctrl-C is typed while it shows a text: `before` it is there, or when it is."""
 
