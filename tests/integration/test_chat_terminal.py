@@ -42,6 +42,19 @@ class Terminal:
         """All that was shown, once it has the text that often."""
         return await self._until(lambda: self.shown.count(text) >= times, text)
 
+    async def presses(self, key: bytes, until: str) -> None:
+        """Again and again, as people do: a key that comes while a prompt is just being put there may be lost."""
+        pressing = asyncio.ensure_future(self._pressing(key))
+        try:
+            await self.sees(until)
+        finally:
+            pressing.cancel()
+
+    async def _pressing(self, key: bytes) -> None:
+        while True:
+            self.type(key)
+            await asyncio.sleep(0.5)
+
     async def enters(self, line: bytes) -> None:
         """Types a line, once the prompt is there."""
         await self.prompt()
@@ -82,10 +95,13 @@ async def chatting(home: Path, *arguments: str) -> AsyncIterator[Terminal]:
 
 
 def _own_terminal() -> None:
-    """The terminal is the controlling one, so that Ctrl-C typed there is SIGINT."""
+    """The terminal is the controlling one, so that Ctrl-C typed there is SIGINT, also where what is started in the background
+    begins without it."""
     import fcntl
+    import signal
     import termios
 
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
@@ -118,8 +134,7 @@ async def test_a_conversation_in_a_terminal(tmp_path: Path) -> None:
 
             await terminal.sees("tokens", times=2)
             await terminal.prompt()
-            terminal.type(CTRL_C)
-            await terminal.sees("(Ctrl-D or /quit to leave)")
+            await terminal.presses(CTRL_C, until="(Ctrl-D or /quit to leave)")
             await terminal.prompt()
             terminal.type(CTRL_D)
             assert await asyncio.wait_for(terminal.process.wait(), 10) == 0

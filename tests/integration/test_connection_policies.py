@@ -56,6 +56,33 @@ async def test_a_second_identical_call_comes_from_the_cache() -> None:
         assert llm.spent().calls == 3
 
 
+@pytest.mark.parametrize("where", ["memory", "file"])
+async def test_what_comes_from_the_cache_says_who_gave_it(where: str, tmp_path: Path) -> None:
+    path = tmp_path / "cache" if where == "file" else None
+    policies = Policies(cache=CacheOptions(path=path), retry=QUICK)
+    async with several(("openai", "anthropic"), policies=policies) as (llm, servers):
+        servers["openai"].always(Answer(status=500))
+        first = await llm.chat_completion(hello(model="m"))
+        assert (first.provider, first.steps[-1].provider) == ("anthropic", "anthropic")
+        again = await llm.chat_completion(hello(model="m"))
+        async with llm.stream(hello(model="m")) as stream:
+            text = await stream.text()
+        assert (again.content, text) == (first.content, first.content)
+        for reply in (again, stream.response()):
+            assert (reply.provider, reply.model) == (first.provider, first.model)
+            assert [(step.kind, step.provider, step.model) for step in reply.steps] == [
+                ("cache_hit", "anthropic", "model-of-anthropic")
+            ]
+        assert len(servers["anthropic"].seen) == 1
+        assert llm.spent(provider="anthropic").calls == 1
+
+        other = hello(model="m", seed=1)
+        servers["openai"].always(Turn())
+        await llm.chat_completion(other)
+        again = await llm.chat_completion(other)
+        assert (again.provider, [step.provider for step in again.steps]) == ("openai", ["openai"])
+
+
 async def test_a_stream_fills_the_cache_and_a_broken_one_does_not() -> None:
     async with connected(policies=Policies(cache=CacheOptions())) as (llm, server):
         server.next(Turn(text=("Hel", "lo")), fault=Fault(cut_after=2))
@@ -342,6 +369,34 @@ async def test_metrics_and_the_check_of_the_seed() -> None:
         assert seen.p50 <= seen.p95
         assert seen.first_content_p50 is not None
         assert seen.tokens_per_second is not None
+
+
+def test_metrics_of_many_agents_are_bounded_and_their_sums_stay() -> None:
+    metrics = Metrics(most=100)
+    forgotten: list[int] = []
+    metrics.held_by(lambda: forgotten.append(1))
+    for number in range(1000):
+        metrics.record("openai", "gpt-5", 0.5)
+        metrics.record("agent", f"a{number}", 0.1, first_content=0.01)
+        metrics.failed("agent", f"a{number}", errors.Overloaded("full"))
+        assert bool(forgotten) == (number >= 100)
+    assert metrics.snapshot().calls == 3000
+    seen = metrics.snapshot("agent")
+    assert (seen.calls, seen.errors, seen.p50, seen.first_content_p50) == (
+        2000,
+        {"Overloaded": 1000},
+        0.1,
+        0.01,
+    )
+    assert metrics.snapshot("openai", "gpt-5").calls == 1000, "what is in use stays"
+    assert metrics.snapshot(model="a0").calls == 0
+    assert metrics.latency("agent", "a999") == 0.1
+    assert 75 <= len(metrics.targets()) <= 101
+    assert {provider for provider, _ in metrics.targets()} == {"openai", "agent"}
+    for number in range(1000):
+        metrics.record(f"http://{number}", "m", 0.1)
+    assert metrics.snapshot().calls == 4000
+    assert len(metrics.targets()) <= 101
 
 
 def test_percentiles_and_the_limits_of_the_check() -> None:

@@ -10,8 +10,16 @@ import pytest_asyncio
 
 from three_mode import Agent, LLMConnection, LLMRequest, LLMResponse, Orchestrator, Usage, handler
 from three_mode.connection import Observing
-from three_mode.errors import CircuitOpen, DeadlineExceeded, NoSuchAgent, RateLimit, ServerError
-from three_mode.messages import Text
+from three_mode.errors import (
+    CircuitOpen,
+    ConfigurationError,
+    DeadlineExceeded,
+    NoSuchAgent,
+    RateLimit,
+    ServerError,
+)
+from three_mode.least_used import MOST
+from three_mode.messages import Step, Text
 from three_mode.modes import CommunicationMode
 from three_mode.policies import BreakerOptions, CacheOptions, LimiterOptions, Policies, RetryOptions
 
@@ -42,6 +50,9 @@ class Moody(Agent):
             finally:
                 self.left += 1
         self.failed = 0
+        if word == "pass":
+            steps = (Step("attempt", 0.1, "openai", "gpt-5"), Step("cache_hit", 0.1, "openai", "gpt-5"))
+            return LLMResponse(parts=(Text("theirs"),), provider="openai", model="gpt-5", steps=steps)
         said = Text(f"{self.name} {request.model} {request.mode}")
         return LLMResponse(parts=(said,), usage=Usage(3, 4), request_id="theirs")
 
@@ -66,9 +77,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 async def ways(llm: LLMConnection, request: LLMRequest) -> tuple[LLMResponse, LLMResponse]:
     """The first call finds the way and the second goes it."""
-    assert not llm._to_agents
+    assert not llm._short_ways.known
     long = await llm.chat_completion(request)
-    assert len(llm._to_agents) == 1
+    assert len(llm._short_ways.known) == 1
     return long, await llm.chat_completion(request)
 
 
@@ -176,12 +187,43 @@ async def test_whatever_has_a_say_keeps_calls_on_the_long_way(city: Orchestrator
     async with LLMConnection(bus=city.bus, policies=Policies(cache=CacheOptions())) as llm:
         for kinds in (["attempt"], ["cache_hit"]):
             assert [step.kind for step in (await llm.chat_completion(asking())).steps] == kinds
-        assert not llm._to_agents
+        assert not llm._short_ways.known
     async with LLMConnection(bus=city.bus) as llm:
         await ways(llm, asking())
         with caplog.at_level(logging.INFO, logger="three_mode.llm"):
             await llm.chat_completion(asking())
         assert [record.message for record in caplog.records] == ["llm_reply"]
+
+
+async def test_a_closed_connection_has_no_short_ways(city: Orchestrator) -> None:
+    async with LLMConnection(bus=city.bus) as llm:
+        await ways(llm, asking())
+    with pytest.raises(ConfigurationError, match="closed"):
+        await llm.chat_completion(asking())
+    with pytest.raises(ConfigurationError, match="closed"):
+        await llm.stream(asking()).text()
+
+
+async def test_a_way_goes_with_the_metrics_of_its_agent(city: Orchestrator) -> None:
+    async with LLMConnection(bus=city.bus) as llm:
+        await ways(llm, asking())
+        for number in range(2 * MOST):
+            llm.metrics.record("agent", f"a{number}", 0.1)
+        assert not llm._short_ways.known
+        assert llm.metrics.snapshot(model="moody").calls == 0
+        await ways(llm, asking())
+        assert llm.metrics.snapshot(model="moody").calls == 2
+        assert llm.metrics.snapshot().calls == 4 + 2 * MOST
+
+
+async def test_a_reply_that_an_agent_passed_on_is_the_agents_in_the_cache_too(city: Orchestrator) -> None:
+    async with LLMConnection(bus=city.bus, policies=Policies(cache=CacheOptions())) as llm:
+        for kind in ("attempt", "cache_hit"):
+            reply = await llm.chat_completion(asking("pass"))
+            assert (reply.content, reply.provider, reply.mode) == ("theirs", "agent", CommunicationMode.AI_AI)
+            assert [(step.kind, step.provider, step.model) for step in reply.steps] == [
+                (kind, "agent", "moody")
+            ]
 
 
 async def test_a_429_of_one_agent_holds_back_no_other(city: Orchestrator) -> None:

@@ -1,6 +1,7 @@
 """A chat in the terminal: what is said, kept, taken back and shown, and what Ctrl-C and errors do."""
 
 import io
+import signal
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -67,9 +68,39 @@ class Echo:
         yield Finish()
 
 
-def chat(*lines: str) -> tuple[Echo, Conversation, str]:
+@pytest.fixture(autouse=True)
+def a_terminal_of_its_own() -> Iterator[None]:
+    """What is started in the background begins without Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+class Interrupted(io.StringIO):
+    """A terminal at which Ctrl-C is typed while it shows a text: `before` it is there, or when it is."""
+
+    def __init__(self, text: str, before: bool) -> None:
+        super().__init__()
+        self._text, self._before, self._typed = text, before, False
+
+    def write(self, shown: str) -> int:
+        if self._before and self._text in shown:
+            self._type()
+        return super().write(shown)
+
+    def flush(self) -> None:
+        if self._text in self.getvalue():
+            self._type()
+
+    def _type(self) -> None:
+        if not self._typed:
+            self._typed = True
+            signal.raise_signal(signal.SIGINT)
+
+
+def chat(*lines: str, file: io.StringIO | None = None) -> tuple[Echo, Conversation, str]:
     echo, conversation = Echo(), Conversation("echo", "Be brief.", within=5.0)
-    console = Console(file=io.StringIO(), width=100)
+    console = Console(file=file or io.StringIO(), width=100)
     waiting = iter(lines)
     typed: list[str] = []
 
@@ -104,6 +135,44 @@ def test_ctrl_c_ends_the_answer_and_keeps_what_came() -> None:
     assert "stopped" in shown
     assert "Ctrl-D" in shown
     assert len(conversation) == 2
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_ctrl_c_while_a_piece_is_shown_lets_it_be_shown_once(before: bool) -> None:
+    echo, conversation, shown = chat("one", "two", file=Interrupted("you said [one]", before))
+    assert shown.count("you said [one]") == 1
+    assert shown.count("stopped") == 1
+    assert shown.index("you said [one]") < shown.index("stopped") < shown.index("you said [two]")
+    assert Message("assistant", echo.asked[1].messages[2].parts).text == "you said [one]"
+    assert [said for said, _ in conversation.turns] == ["one", "two"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize("text", ["stopped", "echo · first token", "you>", "(Ctrl-D"])
+def test_ctrl_c_while_something_else_is_shown_does_not_end_the_chat(text: str, before: bool) -> None:
+    lines = ("ctrl-c", "/history", "^C", "two")
+    echo, _, shown = chat(*lines, file=Interrupted(text, before))
+    assert [request.messages[-1].text for request in echo.asked] == ["ctrl-c", "two"]
+    assert shown.count("you said [two]") == 1
+    assert shown.count("you said [ctrl-c]") in (1, 2), "once as it came, and once in the history"
+    assert "(Ctrl-D or /quit to leave)" in shown
+
+
+def test_a_second_ctrl_c_does_not_wait_for_a_terminal_that_takes_nothing() -> None:
+    class Stuck(io.StringIO):
+        stuck = True
+
+        def write(self, shown: str) -> int:
+            if self.stuck and "you said" in shown:
+                for self.stuck in (True, False):
+                    signal.raise_signal(signal.SIGINT)
+                raise AssertionError("it would wait for ever")
+            return super().write(shown)
+
+    _, conversation, shown = chat("one", "/reset", file=Stuck())
+    assert "stopped" in shown
+    assert len(conversation) == 0
 
 
 def test_an_error_is_shown_and_the_chat_goes_on() -> None:

@@ -105,7 +105,7 @@ def test_a_config_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: st
     settings = Sources().settings()
     assert (settings.provider, settings.model, settings.timeout, settings.attempts) == ("v98", "m", 30, 4)
     assert settings.mode is CommunicationMode.HUMAN_AI
-    assert LLMConnection()._provider == "v98"
+    assert LLMConnection()._provider.name == "v98"
 
 
 @pytest.mark.parametrize(
@@ -172,6 +172,20 @@ def test_safety_settings_of_one_provider_among_others() -> None:
     assert (accounts.profile("gemini").safety, accounts.profile("openai").safety) == (SAFETY, {})
 
 
+@pytest.mark.parametrize("name", ["gemini", "google"])
+def test_what_a_connection_says_of_its_own_provider_leaves_the_rest_of_its_account(name: str) -> None:
+    account = Account(api_key="k", base_url="http://x.test", headers={"a": "1", "b": "1"}, safety=SAFETY)
+    options = ConnectionOptions(accounts={"gemini": account}, headers={"b": "2"})
+    for llm, key in (
+        (LLMConnection(name, options=options), "k"),
+        (LLMConnection(name, "mine", options=options), "mine"),
+    ):
+        accounts = llm._accounts
+        assert (key_of(llm, "gemini"), accounts.base_url("gemini")) == (key, "http://x.test")
+        assert accounts.profile("gemini").safety == SAFETY
+        assert accounts._given["gemini"].headers == {"a": "1", "b": "2"}
+
+
 async def test_safety_settings_and_a_provider_that_is_only_known_at_the_call() -> None:
     async with LLMConnection("gemini", "k", options=ConnectionOptions(safety=SAFETY)) as llm:
         for model in ("tiny", "http://127.0.0.1:9/v1#m"):
@@ -218,7 +232,7 @@ def test_a_base_url_that_is_none() -> None:
 async def detected(**environment: str) -> str:
     llm = LLMConnection(options=ConnectionOptions(detection_order=("anthropic", "openai", "deepseek")))
     async with llm:
-        return await llm._named_provider()
+        return await llm._provider.found()
 
 
 async def test_the_only_one_with_a_key(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,6 +27,7 @@ from three_mode.policies import (
     Target,
     cache_key,
 )
+from three_mode.policies.budget import _FRESH
 from three_mode.policies.cache import keepable
 
 ASK = [{"role": "user", "content": "Hello!"}]
@@ -371,6 +372,91 @@ def test_a_failed_call_gives_back_what_it_reserved_and_an_unknown_cost_keeps_it(
 def test_a_budget_cannot_be_kept_where_the_price_is_unknown() -> None:
     with pytest.raises(errors.BudgetExceeded, match="nobody knows"):
         Ledger((Budget(limit=1),)).reserve("p", "m", None, None)
+
+
+def used(cost: str = "0.5") -> Usage:
+    return Usage(10, 5, cost=Decimal(cost))
+
+
+def test_a_ledger_of_many_agents_is_bounded_and_its_sums_stay_exact() -> None:
+    ledger = Ledger(most=1000)
+    for number in range(5000):
+        ledger.add(("openai", "gpt-5", "team a"), used())
+        ledger.add(("agent", f"a{number}", f"team {'ab'[number % 2]}"), used())
+    assert len(ledger._tallies.known) <= 10000 + _FRESH
+    assert (ledger.spent().calls, ledger.spent().cost, ledger.spent().usage) == (
+        10_000, Decimal(5000), Usage(100_000, 50_000)
+    )  # fmt: skip
+    assert ledger.spent(provider="agent").calls == 5000
+    assert (ledger.spent(label="team a").calls, ledger.spent(label="team b").calls) == (7500, 2500)
+    assert ledger.spent(model="gpt-5").calls == 5000, "what is in use stays"
+    assert ledger.spent(model="a4999").calls == 1
+    assert ledger.spent(model="a0").calls == 0, "it counts for its label and its provider by now"
+
+
+def test_a_ledger_of_many_labels_is_bounded_and_its_sums_stay_exact() -> None:
+    ledger = Ledger(most=1000)
+    for number in range(5000):
+        ledger.add(("openai", f"m{number % 2}", f"person {number}"), used())
+    assert len(ledger._tallies.known) <= 10000 + _FRESH
+    assert (ledger.spent(model="m0").calls, ledger.spent(model="m1").cost) == (2500, Decimal(1250))
+    assert (ledger.spent(label="person 4999").calls, ledger.spent(label="person 0").calls) == (1, 0)
+
+
+def test_a_ledger_of_many_of_everything_is_bounded_and_its_sum_stays_exact() -> None:
+    ledger = Ledger(most=1000)
+    for number in range(5000):
+        ledger.add((f"http://{number}", f"m{number}", f"person {number}"), used())
+    assert ledger.spent().calls == 5000
+    assert len(ledger._tallies.known) <= 1000
+
+
+def test_those_that_were_not_used_for_the_longest_time_go_first() -> None:
+    ledger = Ledger(most=100)
+    for _ in range(50):
+        ledger.add(("agent", "busy once", None), used())
+    for number in range(400):
+        ledger.add(("agent", "steady", None), used())
+        ledger.add(("agent", f"a{number}", None), used())
+        ledger.spent()
+    told_apart = {model for _, model, _ in ledger._tallies.known}
+    assert "steady" in told_apart
+    assert "busy once" not in told_apart
+    assert {f"a{number}" for number in range(380, 400)} <= told_apart
+    assert not {f"a{number}" for number in range(250)} & told_apart
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 30), st.sampled_from(["x", "y", None]), st.integers(0, 20), st.booleans())
+    )
+)
+def test_budgets_hold_where_tallies_go(calls: list[tuple[int, str | None, int, bool]]) -> None:
+    """Beside a ledger that never lets one go. What was reserved is still there when many others came meanwhile."""
+    few, all_ = (
+        Ledger((Budget(limit=100), Budget(limit=50, label="x"), Budget(limit=9, model="m1")), most=most)
+        for most in (4, 10_000)
+    )
+    taken: list[tuple[Ledger, str, str | None, Decimal, Usage | None]] = []
+    for model, label, cost, at_once in calls:
+        found = []
+        for ledger in (few, all_):
+            try:
+                reserved = ledger.reserve("p", f"m{model}", label, Decimal(cost))
+            except errors.BudgetExceeded as error:
+                found.append(str(error))
+            else:
+                found.append("")
+                usage = used(str(cost)) if cost % 3 else None
+                taken.append((ledger, f"m{model}", label, reserved, usage))
+        assert found[0] == found[1]
+        while taken and at_once:
+            ledger, name, its, reserved, usage = taken.pop()
+            ledger.settle("p", name, its, reserved, usage)
+    assert few.left() == all_.left()
+    assert few.spent() == all_.spent()
+    assert few.spent(provider="p") == all_.spent(provider="p")
+    assert len(few._tallies.known) <= 5
 
 
 # Routes

@@ -30,6 +30,25 @@ class Account:
     safety: Mapping[str, str] = field(default_factory=dict)
 
 
+def with_own(given: Mapping[str, Account], provider: str, own: Account) -> dict[str, Account]:
+    """With what a connection says of its own provider, which comes before what the account of that says."""
+    accounts = {_name_of(name): account for name, account in given.items()}
+    before = accounts.get(_name_of(provider), Account())
+    accounts[_name_of(provider)] = Account(
+        api_key=own.api_key or before.api_key,
+        base_url=own.base_url or before.base_url,
+        headers={**before.headers, **own.headers},
+        safety={**before.safety, **own.safety},
+    )
+    return accounts
+
+
+def _name_of(provider: str) -> str:
+    """One name for a provider that has several."""
+    own = provider == CUSTOM or provider in HERE or "://" in provider
+    return provider if own else profile_of(provider).name
+
+
 class Accounts:
     """Arguments first, then settings, then the profile."""
 
@@ -42,7 +61,7 @@ class Accounts:
         learn: Callable[[str], Callable[[LimitReading], None] | None],
     ) -> None:
         self._settings = settings
-        self._given = {self._named(name): account for name, account in given.items()}
+        self._given = {_name_of(name): account for name, account in given.items()}
         self._safety = safety
         for settings_ in (safety, *(account.safety for account in given.values())):
             check_settings(settings_)
@@ -51,10 +70,6 @@ class Accounts:
         self._profiles: dict[str, Profile] = {}
         self._identities: dict[str, tuple[str, str]] = {}
         self._read: dict[str, ProviderSettings] = {}
-
-    @staticmethod
-    def _named(name: str) -> str:
-        return name if name == CUSTOM or name in HERE or "://" in name else profile_of(name).name
 
     def profile(self, provider: str) -> Profile:
         """A URL in place of a name is an OpenAI-compatible API that wants no key of ours."""
@@ -76,6 +91,11 @@ class Accounts:
             url = account.base_url if account is not None and account.base_url else provider
             return Profile(name=provider, base_url=url, needs_key=False, max_tokens_field="max_tokens")
         return profile_of(provider)
+
+    @property
+    def with_safety(self) -> frozenset[str]:
+        """Providers whose accounts bring settings of safety."""
+        return frozenset(name for name, account in self._given.items() if account.safety)
 
     def settings(self, provider: str) -> ProviderSettings:
         if provider == CUSTOM or provider in HERE or "://" in provider:

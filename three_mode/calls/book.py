@@ -42,6 +42,12 @@ class OneCall:
     def mode(self) -> CommunicationMode:
         return mode_of(self.target) if self.target is not None else CommunicationMode.HUMAN_AI
 
+    def raise_what_failed(self) -> None:
+        """In the place of the first attempt, where that was made already."""
+        if self.failed is not None:
+            failed, self.failed = self.failed, None
+            raise failed
+
 
 class Book:
     """Keeps the ledger, the metrics and the records of a connection."""

@@ -10,6 +10,36 @@ from three_mode.errors import ConfigurationError, ThreeModeError
 WITHIN = 1.5  # seconds for all of them together: they are asked side by side
 
 
+class Provider:
+    """The provider of a connection: the one that is named, or the one that is found when a call first needs it, once for all calls
+    that wait for it then. `name` is None until it is known."""
+
+    def __init__(
+        self, name: str | None, order: Sequence[str], accounts: Accounts, endpoint: Callable[[str], Endpoint]
+    ) -> None:
+        self.name = name
+        self._order, self._accounts, self._endpoint = order, accounts, endpoint
+        self._finding: asyncio.Task[str] | None = None
+
+    async def found(self) -> str:
+        if self.name is not None:
+            return self.name
+        if self._finding is None or (self._finding.done() and self._finding.cancelled()):
+            self._finding = asyncio.ensure_future(
+                first_available(self._order, self._accounts, self._endpoint)
+            )
+        try:
+            self.name = await asyncio.shield(self._finding)
+        except ConfigurationError:
+            self._finding = None
+            raise
+        return self.name
+
+    def close(self) -> None:
+        if self._finding is not None:
+            self._finding.cancel()
+
+
 async def first_available(
     order: Sequence[str], accounts: Accounts, endpoint: Callable[[str], Endpoint], within: float = WITHIN
 ) -> str:

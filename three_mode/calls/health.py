@@ -2,11 +2,12 @@
 
 import asyncio
 import time
+from collections.abc import Callable, Iterable, Mapping
 
 from msgspec import Struct
 
 from three_mode.channels.human_ai import Endpoint
-from three_mode.errors import ThreeModeError
+from three_mode.errors import ConfigurationError, ThreeModeError
 
 
 class Health(Struct, frozen=True, kw_only=True):
@@ -20,16 +21,34 @@ class Health(Struct, frozen=True, kw_only=True):
     breakers: dict[str, str] = {}
 
 
-async def ask(endpoint: Endpoint, breakers: dict[str, str], within: float) -> Health:
-    began = time.monotonic()
-    mine = {name: state for name, state in breakers.items() if name.startswith(endpoint.name + "/")}
+async def ask_all(
+    providers: Iterable[str],
+    endpoint: Callable[[str], Endpoint],
+    breakers: Mapping[str, str],
+    within: float,
+) -> dict[str, Health]:
+    """Side by side."""
+    found = await asyncio.gather(*(_ask(name, endpoint, breakers, within) for name in sorted(providers)))
+    return {each.provider: each for each in found}
+
+
+async def _ask(
+    name: str, endpoint: Callable[[str], Endpoint], breakers: Mapping[str, str], within: float
+) -> Health:
     try:
-        models = await endpoint.models(asyncio.get_running_loop().time() + within)
+        asked = endpoint(name)
+    except ConfigurationError as error:
+        return Health(provider=name, ok=False, latency=0.0, error=str(error))
+    began, models, said = time.monotonic(), None, None
+    try:
+        models = len(await asked.models(asyncio.get_running_loop().time() + within))
     except ThreeModeError as error:
         said = f"{type(error).__name__}: {error.message}"
-        return Health(
-            provider=endpoint.name, ok=False, latency=time.monotonic() - began, error=said, breakers=mine
-        )
     return Health(
-        provider=endpoint.name, ok=True, latency=time.monotonic() - began, models=len(models), breakers=mine
+        provider=asked.name,
+        ok=said is None,
+        latency=time.monotonic() - began,
+        models=models,
+        error=said,
+        breakers={model: state for model, state in breakers.items() if model.startswith(asked.name + "/")},
     )

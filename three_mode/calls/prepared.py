@@ -8,7 +8,7 @@ from three_mode.calls.accounts import Accounts
 from three_mode.calls.book import Book, OneCall
 from three_mode.messages import LLMRequest, Usage
 from three_mode.policies import Target
-from three_mode.policies.budget import ZERO
+from three_mode.policies.tallies import ZERO
 from three_mode.providers.capabilities import capabilities
 from three_mode.providers.emulation import with_tools_in_prompt
 from three_mode.providers.validate import check

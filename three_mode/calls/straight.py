@@ -22,9 +22,9 @@ from three_mode.errors import ThreeModeError
 from three_mode.messages import LLMResponse
 from three_mode.policies import Attempts, Clock, Target
 from three_mode.policies.attempts import judge
-from three_mode.policies.budget import ZERO
 from three_mode.policies.coalesce import Coalescer
 from three_mode.policies.hedge import Late
+from three_mode.policies.tallies import ZERO
 from three_mode.providers.emulation import calls_from_text
 
 Answered = tuple[LLMResponse, Target]

@@ -9,14 +9,14 @@ from functools import partial
 from three_mode.agents.streams import Stream
 from three_mode.calls.accounts import Accounts
 from three_mode.calls.book import OneCall, new_request_id
-from three_mode.calls.engine import Engine
 from three_mode.calls.guards import Guarding
+from three_mode.calls.opening import Opening
 from three_mode.channels.ai_ai import AgentChannel
 from three_mode.channels.channel import OpenReply
 from three_mode.errors import NoSuchAgent
 from three_mode.messages import LLMRequest
 from three_mode.policies import Call, Target
-from three_mode.policies.budget import ZERO
+from three_mode.policies.tallies import ZERO
 from three_mode.providers.estimate import estimate_tokens
 
 
@@ -47,7 +47,7 @@ class StreamToAgent:
         policy.step("attempt", began, target)
         return OneCall(self._request, new_request_id(), policy, label=self._label, target=target)
 
-    async def open(self, one: OneCall, engine: Engine, accounts: Accounts) -> OpenReply:
+    async def open(self, one: OneCall, opening: Opening, accounts: Accounts) -> OpenReply:
         """With its first content."""
         target, well = self._target, False
         try:
@@ -58,7 +58,7 @@ class StreamToAgent:
         one.first_content = time.monotonic() - self.began
         multiplier = accounts.profile(target.provider).multiplier(target.model)
         asked = partial(estimate_tokens, self._request, target.model, multiplier)
-        return engine.accounted(one, target, opened, ZERO, asked)
+        return opening.accounted(one, target, opened, ZERO, asked)
 
     async def _opened(self, deadline: float) -> OpenReply:
         target = self._target

@@ -9,8 +9,8 @@ import msgspec
 
 from three_mode.calls.accounts import Accounts
 from three_mode.calls.book import Book, OneCall
-from three_mode.calls.engine import Engine
 from three_mode.calls.hooks import EachHook, Hook, hooked
+from three_mode.calls.opening import Opening
 from three_mode.channels.channel import OpenReply
 from three_mode.errors import ThreeModeError
 from three_mode.messages import Chunk, Finish, LLMRequest, LLMResponse, Start, UsageUpdate
@@ -27,7 +27,7 @@ class StreamedCall:
         self,
         request: LLMRequest,
         begin: Callable[[LLMRequest], Awaitable[tuple[OneCall, Sequence[Target]]]],
-        engine: Engine,
+        opening: Opening,
         book: Book,
         accounts: Accounts,
         short: "Callable[[LLMRequest], StreamToAgent | None]",
@@ -36,7 +36,7 @@ class StreamedCall:
     ) -> None:
         self._request = request
         self._begin = begin
-        self._engine = engine
+        self._opening = opening
         self._book = book
         self._accounts = accounts
         self._short = short
@@ -49,14 +49,14 @@ class StreamedCall:
         if short is not None:
             try:
                 self._one = short.send()
-                return await short.open(self._one, self._engine, self._accounts)
+                return await short.open(self._one, self._opening, self._accounts)
             except ThreeModeError as error:
                 failed = error
         self._one, targets = await self._begin(self._request)
         if short is not None:
             self._one.policy.began, self._one.policy.deadline = short.began, short.began + short.within
             self._one.failed = failed
-        return await self._engine.open(self._one, targets)
+        return await self._opening.open(self._one, targets)
 
     def completed(self, chunk: Chunk) -> Chunk:
         one = self._one
@@ -95,7 +95,7 @@ class StreamedCall:
             raise
         self._book.finished(one, given)
         if not any(step.kind == "cache_hit" for step in one.policy.steps):
-            await self._engine.keep(one, one.target, raw)
+            await self._opening.keep(one, one.target, raw)
         return given
 
     def interrupted(self, error: BaseException, reply: Callable[[], LLMResponse]) -> None:

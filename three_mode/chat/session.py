@@ -3,13 +3,14 @@
 import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.markup import escape
 
 from three_mode.chat.commands import COMMANDS, parse
 from three_mode.chat.conversation import Conversation
+from three_mode.chat.interrupts import whole
 from three_mode.errors import ThreeModeError
 from three_mode.messages import Chunk, Folding, LLMRequest, LLMResponse, ThinkingDelta
 
@@ -31,21 +32,23 @@ class Session:
 
     def run(self) -> None:
         """Until the person leaves."""
-        self._console.print(
+        self._print(
             f"[dim]talking to {escape(self._conversation.model)}; /help for commands[/dim]", highlight=False
         )
+        interrupted = False
         while True:
-            prefilled, self._prefilled = self._prefilled, ""
             try:
-                line = self._read("you> ", prefilled)
+                if interrupted:
+                    interrupted = False
+                    self._print("[dim](Ctrl-D or /quit to leave)[/dim]", highlight=False)
+                prefilled, self._prefilled = self._prefilled, ""
+                if not self.take(self._read("you> ", prefilled)):
+                    return
             except EOFError:
-                self._console.print()
+                self._print()
                 return
             except KeyboardInterrupt:
-                self._console.print("[dim](Ctrl-D or /quit to leave)[/dim]", highlight=False)
-                continue
-            if not self.take(line):
-                return
+                interrupted = True
 
     def take(self, line: str) -> bool:
         """What a line says; False when it was the last."""
@@ -57,7 +60,7 @@ class Session:
         if command.name in ("quit", "exit", "q"):
             return False
         if command.name not in COMMANDS:
-            self._console.print(f"no command /{escape(command.name)}; /help lists them")
+            self._print(f"no command /{escape(command.name)}; /help lists them")
         else:
             getattr(self, f"_{command.name}")(command.text)
         return True
@@ -70,24 +73,30 @@ class Session:
         try:
             with self._talker.stream(request) as chunks:
                 for chunk in chunks:
-                    folding.add(chunk)
-                    if first is None and folding.has_content:
-                        first = time.perf_counter() - started
-                    self._show(chunk)
+                    with whole():  # what is kept is what was shown
+                        folding.add(chunk)
+                        if first is None and folding.has_content:
+                            first = time.perf_counter() - started
+                        self._show(chunk)
         except KeyboardInterrupt:
             stopped = "stopped"
         except ThreeModeError as error:
             stopped = f"[red]{type(error).__name__}[/red]: {escape(str(error))}"
-        response = folding.response()
-        if folding.has_content:
-            self._conversation.answered(response)
-            self._console.print()
-        else:
-            self._conversation.undo()
+        with whole():
+            response = folding.response()
+            if folding.has_content:
+                self._conversation.answered(response)
+                self._console.print()
+            else:
+                self._conversation.undo()
         if stopped:
-            self._console.print(stopped, soft_wrap=True, highlight=False)
-        self._console.print(_footer(response, first, time.perf_counter() - started), highlight=False)
+            self._print(stopped, soft_wrap=True, highlight=False)
+        self._print(_footer(response, first, time.perf_counter() - started), highlight=False)
         return folding.has_content
+
+    def _print(self, *what: object, **how: Any) -> None:
+        with whole():
+            self._console.print(*what, **how)
 
     def _show(self, chunk: Chunk) -> None:
         if isinstance(chunk, ThinkingDelta):
@@ -97,43 +106,41 @@ class Session:
 
     def _help(self, _: str) -> None:
         for name, said in COMMANDS.items():
-            self._console.print(f"  [bold]/{name:8}[/bold] {said}")
+            self._print(f"  [bold]/{name:8}[/bold] {said}")
 
     def _model(self, text: str) -> None:
         self._conversation.model = text or self._conversation.model
-        self._console.print(f"[dim]talking to {escape(self._conversation.model)}[/dim]")
+        self._print(f"[dim]talking to {escape(self._conversation.model)}[/dim]")
 
     def _system(self, text: str) -> None:
         self._conversation.system = text or self._conversation.system
-        self._console.print(f"[dim]system: {escape(self._conversation.system) or '(none)'}[/dim]")
+        self._print(f"[dim]system: {escape(self._conversation.system) or '(none)'}[/dim]")
 
     def _edit(self, _: str) -> None:
         self._prefilled = self._conversation.undo() or ""
         if not self._prefilled:
-            self._console.print("[dim]nothing was said yet[/dim]")
+            self._print("[dim]nothing was said yet[/dim]")
 
     def _retry(self, _: str) -> None:
         said = self._conversation.undo()
         if said is None:
-            self._console.print("[dim]nothing was said yet[/dim]")
+            self._print("[dim]nothing was said yet[/dim]")
         else:
             self.ask(said)
 
     def _undo(self, _: str) -> None:
         said = self._conversation.undo()
-        self._console.print(
-            f"[dim]taken back: {escape(said)}[/dim]" if said else "[dim]nothing was said yet[/dim]"
-        )
+        self._print(f"[dim]taken back: {escape(said)}[/dim]" if said else "[dim]nothing was said yet[/dim]")
 
     def _reset(self, _: str) -> None:
         self._conversation.reset()
-        self._console.print("[dim]forgotten[/dim]")
+        self._print("[dim]forgotten[/dim]")
 
     def _history(self, _: str) -> None:
         for said, response in self._conversation.turns:
-            self._console.print(f"[bold]you>[/bold] {escape(said)}", highlight=False)
+            self._print(f"[bold]you>[/bold] {escape(said)}", highlight=False)
             if response is not None:
-                self._console.print(response.content, markup=False, highlight=False)
+                self._print(response.content, markup=False, highlight=False)
 
 
 def _footer(response: LLMResponse, first: float | None, total: float) -> str:

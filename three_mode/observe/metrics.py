@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from msgspec import Struct
 
 from three_mode.errors import ThreeModeError
+from three_mode.least_used import MOST, OTHERS, LeastUsed
 
 KEPT = 2048  # the newest samples of each kind
 
@@ -44,18 +45,35 @@ class _Series:
     first: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT))
     rates: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT))
     mean: float | None = None  # moving, for routing: cheap to read
+    seen: int = 0
+    unused: int = 0
 
     def add(self, latency: float) -> None:
         self.calls += 1
         self.latencies.append(latency)
         self.mean = latency if self.mean is None else 0.8 * self.mean + 0.2 * latency
 
+    def take(self, other: "_Series") -> None:
+        """All that the other one has; of samples, the newest."""
+        self.calls += other.calls
+        self.errors.update(other.errors)
+        self.latencies += other.latencies
+        self.first += other.first
+        self.rates += other.rates
+
 
 class Metrics:
     """`record` after each call. Percentiles are worked out when somebody asks."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MOST) -> None:
+        """`most` are the models that are told apart at a time. Where there are more, the longest unused count for their provider alone."""
         self._series: dict[tuple[str, str], _Series] = {}
+        self._least_used = LeastUsed(self._series, most)
+        self._holders: list[Callable[[], None]] = []
+
+    def held_by(self, forget: Callable[[], None]) -> None:
+        """`forget` lets go of all recorders that somebody holds: called before any are forgotten here."""
+        self._holders.append(forget)
 
     def record(
         self,
@@ -89,7 +107,7 @@ class Metrics:
     def snapshot(self, provider: str | None = None, model: str | None = None) -> Snapshot:
         chosen = [
             series
-            for (a_provider, a_model), series in self._series.items()
+            for (a_provider, a_model), series in list(self._series.items())
             if provider in (None, a_provider) and model in (None, a_model)
         ]
         calls = sum(series.calls for series in chosen)
@@ -111,7 +129,7 @@ class Metrics:
         )
 
     def targets(self) -> list[tuple[str, str]]:
-        return list(self._series)
+        return [key for key in list(self._series) if OTHERS not in key]
 
     def check(self, p95_limit: float = 2.0, tokens_limit: float = 1000.0) -> PerformanceCheck:
         """The seed's demand, as data."""
@@ -132,8 +150,23 @@ class Metrics:
     def _of(self, provider: str, model: str) -> _Series:
         series = self._series.get((provider, model))
         if series is None:
+            self._bound()
             series = self._series[provider, model] = _Series()
         return series
+
+    def _bound(self) -> None:
+        """Where there are too many, the longest unused become one for each provider, or one if those are too many too."""
+        going = self._least_used.going()
+        if not going:
+            return
+        for forget in self._holders:
+            forget()
+        few = len({provider for provider, _ in going}) <= len(going) // 2
+        for key in going:
+            gone, rest = self._series.pop(key), (key[0] if few else OTHERS, OTHERS)
+            if rest not in self._series:
+                self._series[rest] = _Series()
+            self._series[rest].take(gone)
 
 
 def percentile(ordered: list[float], share: float) -> float | None:

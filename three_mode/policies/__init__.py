@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from three_mode.policies.attempts import Attempts, Call
 from three_mode.policies.breaker import BreakerOptions, CircuitBreaker
-from three_mode.policies.budget import Budget, Ledger, Spent
+from three_mode.policies.budget import Budget, Ledger
 from three_mode.policies.cache import CacheOptions, MemoryCache, ResponseCache, cache_key
 from three_mode.policies.clock import Clock, MonotonicClock
 from three_mode.policies.coalesce import Coalescer
@@ -15,6 +15,7 @@ from three_mode.policies.options import CoalesceOptions, FallbackOptions, HedgeO
 from three_mode.policies.prices import Price, PriceList, Prices
 from three_mode.policies.retry import RetryOptions, backoff, wait_before_retry
 from three_mode.policies.routing import Route, Router, Target
+from three_mode.policies.tallies import Spent
 
 if TYPE_CHECKING:
     from three_mode.policies.cache_file import FileCache

@@ -1,14 +1,14 @@
 """What was spent, by provider, model and label, and budgets that refuse the call that would exceed them."""
 
-from dataclasses import dataclass, field
 from decimal import Decimal
 
 from msgspec import Struct
 
 from three_mode.errors import BudgetExceeded
+from three_mode.least_used import MOST
 from three_mode.messages import Usage
+from three_mode.policies.tallies import ZERO, Key, Spent, Tallies, Tally
 
-ZERO = Decimal(0)
 _FRESH = 256  # usages that wait to be added up
 
 
@@ -32,45 +32,21 @@ class Budget(Struct, frozen=True, kw_only=True):
         return "the budget of " + (", ".join(named) if named else "this connection")
 
 
-@dataclass(slots=True)
-class Spent:
-    """What the calls of one provider, model and label used. `unpriced` counts those whose cost nobody knows."""
-
-    calls: int = 0
-    usage: Usage = field(default_factory=Usage)
-    cost: Decimal = ZERO
-    unpriced: int = 0
-
-
-Key = tuple[str, str, str | None]
-
-
-class _Tally:
-    """What `Spent` is made of: plain numbers, because there is something to add at every call. `touched` are the numbers of the
-    budgets that such a call is part of; of its cost, `booked` is in them, and `settled` was reserved for the rest."""
-
-    __slots__ = (
-        "booked", "calls", "cost", "input", "output", "read", "reasoning", "settled", "touched", "unpriced", "written",
-    )  # fmt: skip
-
-    def __init__(self, touched: tuple[int, ...]) -> None:
-        self.touched = touched
-        self.calls = self.input = self.output = self.read = self.written = self.reasoning = self.unpriced = 0
-        self.cost = self.booked = self.settled = ZERO
-
-
 class Ledger:
     """Adds up what was spent. With budgets, `reserve` before a call and `settle` after it, whatever came of it.
 
     What is reserved counts as spent, so that calls side by side cannot exceed together what each of them would not.
     """
 
-    def __init__(self, budgets: tuple[Budget, ...] = ()) -> None:
+    def __init__(self, budgets: tuple[Budget, ...] = (), most: int = MOST) -> None:
+        """`most` are the providers, models and labels that are told apart at a time."""
         self._budgets = budgets
         self.has_budgets = bool(budgets)
         self._limits = [Decimal(str(budget.limit)) for budget in budgets]
         self._taken = [ZERO] * len(budgets)
-        self._spent: dict[Key, _Tally] = {}
+        self._tallies = Tallies(
+            lambda key: tuple(i for i, budget in enumerate(budgets) if budget.fits(*key)), most
+        )
         self._fresh: list[tuple[Key, Usage, Decimal]] = []
 
     def reserve(self, provider: str, model: str, label: str | None, most: Decimal | None) -> Decimal:
@@ -117,12 +93,16 @@ class Ledger:
             if self.has_budgets and usage.cost is not None and usage.cost > reserved and self._touched(key):
                 self._add_up()  # nobody may reserve what is gone
         elif reserved:
-            for i in self._spent[provider, model, label].touched:
+            for i in self._touched((provider, model, label)):
                 self._taken[i] -= reserved
 
     def _touched(self, key: Key) -> tuple[int, ...]:
         """The numbers of the budgets that such a call is part of."""
-        return (self._spent.get(key) or self._tally(key)).touched
+        tally = self._tallies.known.get(key)
+        if tally is None:
+            self._tallies.bound()
+            tally = self._tallies.of(key)
+        return tally.touched
 
     def add(self, key: Key, usage: Usage, reserved: Decimal = ZERO) -> None:
         """What a call used. Added up later, when somebody asks, many wait, or a budget would refuse a call: adding up many in a row
@@ -133,57 +113,24 @@ class Ledger:
 
     def _add_up(self) -> None:
         fresh, self._fresh = self._fresh, []
-        for key, usage, reserved in fresh:
-            spent = self._spent.get(key) or self._tally(key)
-            cost = usage.cost
-            spent.calls += 1
-            spent.input += usage.input_tokens
-            spent.output += usage.output_tokens
-            if usage.cache_read_tokens:
-                spent.read += usage.cache_read_tokens
-            if usage.cache_write_tokens:
-                spent.written += usage.cache_write_tokens
-            if usage.reasoning_tokens:
-                spent.reasoning += usage.reasoning_tokens
-            if cost is None:
-                spent.unpriced += 1
-            else:
-                spent.cost += cost
-                if spent.touched:
-                    spent.settled += reserved
-        if self.has_budgets:
-            for spent in {self._spent[key] for key, _, _ in fresh}:
-                self._free(spent)
+        for spent in self._tallies.add_up(fresh):
+            self._free(spent)
+        self._tallies.bound()
 
-    def _free(self, spent: _Tally) -> None:
+    def _free(self, spent: Tally) -> None:
         """In its budgets, what calls did cost takes the place of what was reserved for them."""
         more = spent.cost - spent.booked - spent.settled
         spent.booked, spent.settled = spent.cost, ZERO
         for i in spent.touched:
             self._taken[i] += more
 
-    def _tally(self, key: Key) -> _Tally:
-        touched = tuple(i for i, budget in enumerate(self._budgets) if budget.fits(*key))
-        tally = self._spent[key] = _Tally(touched)
-        return tally
-
     def spent(
         self, *, provider: str | None = None, model: str | None = None, label: str | None = None
     ) -> Spent:
-        """The sum over whatever is not named."""
+        """The sum over whatever is not named. Where there were too many to be told apart, the longest unused count for no model, or
+        for no label, and for all in any case."""
         self._add_up()
-        total, sums = Spent(), [0] * 5
-        for (a_provider, a_model, a_label), each in self._spent.items():
-            if provider in (None, a_provider) and model in (None, a_model) and label in (None, a_label):
-                total.calls += each.calls
-                for place, used in enumerate(
-                    (each.input, each.output, each.read, each.written, each.reasoning)
-                ):
-                    sums[place] += used
-                total.cost += each.cost
-                total.unpriced += each.unpriced
-        total.usage = Usage(sums[0], sums[1], sums[2], sums[3], sums[4])
-        return total
+        return self._tallies.sum(provider, model, label)
 
     def left(self) -> dict[str, Decimal]:
         """Each budget and what it has left."""

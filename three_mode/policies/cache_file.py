@@ -15,7 +15,7 @@ from three_mode.messages import LLMResponse, from_msgpack, to_msgpack
 from three_mode.policies.cache import CacheOptions, digest
 
 T = TypeVar("T")
-_VERSION = 2  # of what is in the file; another one is emptied
+_VERSION = 3  # of what is in the file; another one is emptied
 _TABLE = "CREATE TABLE IF NOT EXISTS reply (key BLOB PRIMARY KEY, value BLOB, expires REAL, used REAL, size INTEGER) WITHOUT ROWID"
 
 
