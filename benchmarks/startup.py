@@ -21,9 +21,8 @@ STATEMENTS = {
 
 
 def start(statement: str) -> Callable[[], float]:
-    environment = os.environ | {
-        "PYTHONDONTWRITEBYTECODE": ""
-    }  # compiled once, by the round that warms up, as installed packages are
+    # Compiled once, by the round that warms up, as installed packages are.
+    environment = os.environ | {"PYTHONDONTWRITEBYTECODE": ""}
 
     def sample() -> float:
         started = time.perf_counter()

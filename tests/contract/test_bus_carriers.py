@@ -689,6 +689,7 @@ async def test_leaving_ends_calls_on_both_sides(group: Members) -> None:
     reasons: list[str] = []
     await b.register("slow", lambda request: request.on_cancel(reasons.append))
     await a.register("slow2", lambda request: None)
+    listener, subscription = b.listen("t"), await b.subscribe("t", print)
     await a.wait_for("slow")
     await b.wait_for("slow2")
     to_b = asyncio.create_task(a.ask("slow", 1))
@@ -704,6 +705,11 @@ async def test_leaving_ends_calls_on_both_sides(group: Members) -> None:
         await b.ask("slow2", 1)
     with pytest.raises(Closed):
         b.publish("t", 1)
+    with pytest.raises(Closed):
+        await listener.__aenter__()
+    with pytest.raises(Closed):
+        await b.subscribe("t", print)
+    await subscription.close()
     await b.leave()
 
 

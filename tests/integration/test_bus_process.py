@@ -13,7 +13,7 @@ import psutil
 import pytest
 import uvloop
 
-from tests.support.bus import bus_name, members, process
+from tests.support.bus import bus_name, eventually, members, process
 from tests.support.bus_rings import Bench, attend
 from transports.bus import Bus, BusOptions, Forked, rings_available
 from transports.bus.rings import ear
@@ -128,6 +128,8 @@ async def test_fork_is_refused_and_harms_nobody() -> None:
         a, b = await group.join(), await group.join()
         await b.register("x", lambda request: request.reply(request.payload))
         await a.wait_for("x")
+        heard: list[int] = []
+        subscription = await a.subscribe("t", lambda message: heard.append(message.payload))
         read, write = os.pipe()
         pid = os.fork()  # the child touches nothing but the bus, and ends
         if pid == 0:
@@ -137,12 +139,25 @@ async def test_fork_is_refused_and_harms_nobody() -> None:
                     attempt()
                 except Forked as error:
                     said += str(error)
+            try:
+                subscription.close().__await__().send(
+                    None
+                )  # the loop is the parent's, and what hears for it too
+            except StopIteration:
+                said += "closed"
+            try:
+                a.subscribe("t", print).__await__().send(None)
+            except Forked as error:
+                said += str(error)
             os.write(write, said.encode())
             os._exit(0)
         os.close(write)
         with os.fdopen(read) as pipe:
-            assert pipe.read().count("spawn") == 3
+            said = pipe.read()
+        assert (said.count("spawn"), said.count("closed")) == (4, 1)
         os.waitpid(pid, 0)  # noqa: ASYNC222 - it has ended
+        b.publish("t", 7)
+        await eventually(lambda: heard == [7])
         assert (await a.ask("x", 5)).payload == 5
         assert a.status().counters["missed_wakes"] == 0
 

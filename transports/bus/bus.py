@@ -87,9 +87,8 @@ class Bus:
         self._publications = Publications(options.outbox_bytes)
         self._waiting = self._publications.waiting
         self._topics: dict[str | tuple[str, str], tuple[bytes, bytes]] = {}  # by topic, or topic and sender
-        self._letters: dict[
-            tuple[str, str, str], bytes
-        ] = {}  # envelopes of what is sent, by (to, sender, topic)
+        # Envelopes of what is sent, by (to, sender, topic).
+        self._letters: dict[tuple[str, str, str], bytes] = {}
         # The last envelope, and what was read in it: parts of a stream, and messages to one name, come in the same again and again.
         self._read: tuple[bytes, Envelope] = (b"", Envelope(1, SEND, "", "", 0, 0.0, "", "", 0))
         self._ended: BusError | None = None
@@ -109,7 +108,9 @@ class Bus:
         """Join the bus of that name, or start it."""
         self = cls(name, options or BusOptions())
         self._carrier, self.why = choose(name, self.options, self.label, self)
-        self._subscribing = Subscribing(self._carrier, self._subscriptions, self.delivery)
+        self._subscribing = Subscribing(
+            self._carrier, self._subscriptions, self.delivery, lambda: self._ended
+        )
         self._serving = Serving(self._answer, self._sending.at_once, self.failed)
         await self._carrier.start()
         self._sending.joined(self._carrier)
@@ -136,7 +137,6 @@ class Bus:
         self._ended, self._owners = error, {}
         self._topics.clear()
         self._at_once = _not_at_once
-        self._subscribing.left()
         joined.discard(self)
         self._serving.close()
         self._calls.close()
@@ -290,12 +290,10 @@ class Bus:
         self, wanted: Iterable[tuple[str, Callback, SubscribeOptions]]
     ) -> list[Subscription]:
         """Many at once: one message to the registry. All of them, or none."""
-        self._check()
         return await self._subscribing.begin(wanted)
 
     def listen(self, pattern: str, options: SubscribeOptions | None = None, *, depth: int = 1024) -> Listener:
         """Messages and events in band, as an async iterator."""
-        self._check()
         return self._subscribing.listener(pattern, options or SubscribeOptions(), depth)
 
     # --- messages --------------------------------------------------------------------------------------------------

@@ -1,10 +1,11 @@
 """Beginning and ending subscriptions: earlier messages first, all of a request or none, one change at a time."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from transports.bus.carrier import Carrier
 from transports.bus.delivery import Delivery
+from transports.bus.errors import BusError
 from transports.bus.listening import Listener
 from transports.bus.messages import Message
 from transports.bus.options import SubscribeOptions
@@ -15,14 +16,24 @@ Wanted = tuple[str, Callback, SubscribeOptions]
 
 
 class Subscribing:
-    def __init__(self, carrier: Carrier, table: Subscriptions, delivery: Delivery) -> None:
-        self._carrier, self._table, self._delivery = carrier, table, delivery
+    """`ended()` is why the bus has ended, or None: then nothing begins, and the carrier need not hear of what ends."""
+
+    def __init__(
+        self,
+        carrier: Carrier,
+        table: Subscriptions,
+        delivery: Delivery,
+        ended: Callable[[], BusError | None],
+    ) -> None:
+        self._carrier, self._table, self._delivery, self._ended = carrier, table, delivery, ended
         self._changing = asyncio.Lock()
         self._holders: set[Listener] = set()
-        self._left = False
 
     async def begin(self, wanted: Iterable[Wanted]) -> list[Subscription]:
         """Many at once: one message to the registry."""
+        error = self._ended()
+        if error is not None:
+            raise error
         new = [Subscription(check_pattern(p), _plain(c), o, self._end) for p, c, o in wanted]
         async with self._changing:
             self._carrier.listen(True)
@@ -64,7 +75,7 @@ class Subscribing:
 
     async def _end(self, subscription: Subscription) -> None:
         changed = self._table.remove(subscription)
-        if self._left or not changed:
+        if self._ended() is not None or not changed:
             return
         if not self._table.count:
             self._carrier.listen(False)
@@ -82,10 +93,6 @@ class Subscribing:
         """A RELIABLE listener is full: broadcasts stay where they are until none is."""
         (self._holders.add if on else self._holders.discard)(listener)
         self._carrier.hold(bool(self._holders))
-
-    def left(self) -> None:
-        """The bus: the carrier need not hear of ends any more."""
-        self._left = True
 
 
 def _plain(callback: Callback) -> Callback:

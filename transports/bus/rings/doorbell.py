@@ -12,16 +12,9 @@ import asyncio
 import os
 import select
 from collections.abc import Callable, Iterable
-from typing import Protocol
 
 from transports.bus.rings.ear import Ear, can_hear
-
-
-class Rung(Protocol):
-    """Who is woken: a Pump."""
-
-    def woken(self) -> None: ...
-    def rung(self) -> None: ...
+from transports.bus.rings.native import Pump
 
 
 class Doorbell:
@@ -39,7 +32,7 @@ class Doorbell:
     def fileno(self) -> int:
         return self._fd
 
-    def wakes(self, pump: Rung) -> None:
+    def wakes(self, pump: Pump) -> None:
         """From now on, whenever it rings."""
         self._loop, self._rung = asyncio.get_running_loop(), pump.rung
         self._loop.add_reader(self._fd, pump.woken)
