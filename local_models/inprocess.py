@@ -17,6 +17,7 @@ from local_models.errors import BadOption, EngineFailed, LocalModelError, Prompt
 from local_models.gguf import check, summarize
 from local_models.llama import Context, ContextShape, Sampling, Weights, library
 from local_models.loopside import LoopSide, Offered
+from local_models.memory import give_back
 from local_models.options import Generate, LoadOptions, Lora
 from local_models.replies import Statistics
 from local_models.scheduler import Limits
@@ -327,6 +328,7 @@ class InProcess:
             if embedder is not None:
                 embedder.close()
             self._weights.close()
+            give_back()
             self._closed.set()
 
     def abandon(self) -> None:
