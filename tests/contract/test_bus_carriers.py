@@ -298,6 +298,32 @@ async def test_listening_reliably_holds_the_writer_and_loses_nothing(group: Memb
     assert got == list(range(1000))
 
 
+async def test_subscribing_while_a_full_listener_holds_our_own_messages_back(group: Members) -> None:
+    a = await group.join(hold_within=30.0)
+    seen: list[int] = []
+    async with a.listen("t", SubscribeOptions(policy=Policy.RELIABLE), depth=8) as items:
+        for n in range(100):
+            a.publish("t", n)
+        await asyncio.sleep(0.05)  # nobody takes any: the listener is full
+        for n in range(100, 110):
+            a.publish("t", n)
+        async with asyncio.timeout(10):
+            await a.subscribe("u", lambda m: seen.append(m.payload))
+        a.publish("u", 1)
+        got = [item.payload async for item in _first(items, 110)]
+    assert got == list(range(110))
+    await eventually(lambda: seen == [1])
+
+
+async def _first(items: Any, count: int) -> AsyncIterator[Message]:
+    async for item in items:
+        if isinstance(item, Message):
+            yield item
+            count -= 1
+            if not count:
+                return
+
+
 @pytest.mark.parametrize("topic", ["", "a..b", "a.*", "a.>", "a b", "x" * 300])
 async def test_bad_topics_are_refused(group: Members, topic: str) -> None:
     bus = await group.join()
