@@ -82,6 +82,13 @@ async def test_reader_killed_at_each_step(step: str, policy: str) -> None:
                 await writer.publish("t", n)
                 if n % 50 == 0:
                     await asyncio.sleep(0.001)
+
+            def killed() -> bool:
+                """By then it has slept often enough; where others keep the cores, not before."""
+                writer.publish("more", None)
+                return reader.process.returncode is not None
+
+            await eventually(killed, 15)
             receipt = await writer.publish("dead", {"data": b"", "crc": 0}).settled(within=0.2)
             assert await reader.ended() == -signal.SIGKILL
             assert receipt.seen == 0
