@@ -281,6 +281,42 @@ async def test_listening_in_band(group: Members) -> None:
     assert len(got) <= 11
 
 
+async def test_a_listener_that_does_not_look_holds_no_more_than_its_depth(group: Members) -> None:
+    """Of however many writers: each message that had no room is in the one gap of its writer."""
+    a, b, c = await group.join(), await group.join(), await group.join()
+    async with c.listen("t.>", depth=10) as items:
+        for n in range(200):
+            await a.publish("t.x", n)
+            await b.publish("t.x", n)
+            await asyncio.sleep(0)
+        for writer in (a, b):
+            assert (await writer.publish("t.end", None).settled(within=5)).seen == 1
+        got: list[Any] = []
+        async with asyncio.timeout(5):
+            async for item in items:
+                got.append(item)
+                if sum(isinstance(one, Message) and one.topic == "t.end" for one in got) == 2:
+                    break
+    gaps = [item for item in got if isinstance(item, Gap)]
+    assert len(got) - len(gaps) == 10
+    assert sorted(gap.writer for gap in gaps) == sorted({a.id, b.id})
+    assert 10 + sum(gap.count for gap in gaps) == 402
+
+
+async def test_a_listener_is_for_one_task(group: Members) -> None:
+    a = await group.join()
+    async with a.listen("t") as items:
+        first = asyncio.create_task(anext(items))
+        await asyncio.sleep(0)
+        with pytest.raises(RuntimeError, match="another task"):
+            await anext(items)
+        a.publish("t", 1)
+        async with asyncio.timeout(5):
+            message = await first
+    assert isinstance(message, Message)
+    assert message.payload == 1
+
+
 async def test_listening_reliably_holds_the_writer_and_loses_nothing(group: Members) -> None:
     a = await group.join(ring_bytes=65536, hold_within=30.0)
     b = await group.join()
@@ -595,6 +631,21 @@ async def test_leaving_a_stream_cancels_the_far_side(group: Members) -> None:
             break
     await eventually(lambda: ended)
     await asyncio.gather(*tasks)
+
+
+async def test_a_stream_that_another_task_leaves_keeps_nobody_waiting(group: Members) -> None:
+    a, b = await group.join(), await group.join()
+    await b.register("x", lambda request: request.open_stream())  # and no part
+    await a.wait_for("x")
+    stream = a.stream("x", None)
+    waiting = asyncio.create_task(anext(stream))
+    await asyncio.sleep(0.01)
+    with pytest.raises(RuntimeError, match="another task"):
+        await anext(stream)
+    await stream.aclose()
+    async with asyncio.timeout(5):
+        with pytest.raises(StopAsyncIteration):
+            await waiting
 
 
 async def test_stream_that_fails_midway(group: Members) -> None:

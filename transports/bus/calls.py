@@ -171,7 +171,7 @@ def _error(body: bytes, by: str) -> BusError:
 
 
 class StreamReader:
-    """Parts of an answer, in order. Leaving it (`async with`, `aclose`) cancels the far side."""
+    """Parts of an answer, in order, for one task at a time. Leaving it (`async with`, `aclose`) cancels the far side."""
 
     def __init__(self, calls: Calls, to: str, credit: int, start: "Callable[[StreamReader], None]") -> None:
         self._calls = calls
@@ -230,6 +230,8 @@ class StreamReader:
                 if error is not None:
                     raise error
                 raise StopAsyncIteration
+            if self._waiter is not None:
+                raise RuntimeError(f"another task reads this answer of {self.to} already")
             self._waiter = asyncio.get_running_loop().create_future()
             try:
                 await self._waiter
@@ -250,3 +252,4 @@ class StreamReader:
             self._calls.cancel(self)
             self._ended = True
         self._parts.clear()
+        self._wake()  # somebody else may be waiting for a part

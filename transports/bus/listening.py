@@ -14,10 +14,10 @@ Item = Message | InBand
 
 
 class Listener:
-    """`async with bus.listen(...) as items: async for item in items`.
+    """`async with bus.listen(...) as items: async for item in items`, by one task at a time.
 
-    Full: LOSSY drops the oldest message and says so with a Gap; LATEST keeps the newest of each topic; RELIABLE holds the
-    writers up (and everything else that this process subscribes to) until there is room.
+    Full: LOSSY drops the oldest message and says so with a Gap, one for each writer; LATEST keeps the newest of each topic;
+    RELIABLE holds the writers up (and everything else that this process subscribes to) until there is room.
     """
 
     def __init__(
@@ -32,6 +32,9 @@ class Listener:
         self._subscribe, self._hold = subscribe, hold
         self._options, self._depth = options, depth
         self._items: deque[Item] = deque()
+        # What comes before them: the gaps that had no room, one for each writer, and then the writers that have gone.
+        self._gaps: dict[str, Gap] = {}
+        self._gone: deque[Item] = deque()
         self._newest: dict[str, Message] = {}  # LATEST: by topic, in order of first arrival
         self._subscription: Subscription | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -63,42 +66,39 @@ class Listener:
             self._newest[message.topic] = message
         else:
             self._items.append(message)
-            if len(self._items) > self._depth:
-                self._overflow()
+            self._make_room()
         self._wake()
-
-    def _overflow(self) -> None:
-        if self._options.policy is Policy.RELIABLE:
-            if not self._holding:
-                self._holding = True
-                self._hold(self, True)
-            return
-        oldest = self._items.popleft()
-        if isinstance(oldest, Gap):  # grow the gap at the head by the message behind it
-            behind = self._items.popleft()
-            if isinstance(behind, Message) and behind.member == oldest.writer:
-                self._items.appendleft(Gap(oldest.writer, oldest.first, behind.seq, oldest.count + 1))
-                self.dropped += 1
-            else:
-                self._items.appendleft(behind)
-                self._items.appendleft(oldest)
-                self._drop_at(1)
-        elif isinstance(oldest, Message):
-            self.dropped += 1
-            self._items.appendleft(Gap(oldest.member, oldest.seq, oldest.seq, 1))
-            if len(self._items) > self._depth:
-                self._overflow()
-
-    def _drop_at(self, place: int) -> None:
-        """Turn the message at `place` into a gap; events themselves are never dropped."""
-        item = self._items[place]
-        if isinstance(item, Message):
-            self.dropped += 1
-            self._items[place] = Gap(item.member, item.seq, item.seq, 1)
 
     def _event(self, event: InBand) -> None:
-        self._items.append(event)
+        if isinstance(event, Gap) and self._options.policy is Policy.LATEST:
+            self._widen(event)
+        else:
+            self._items.append(event)
+            self._make_room()
         self._wake()
+
+    def _make_room(self) -> None:
+        while len(self._items) > self._depth:
+            if self._options.policy is Policy.RELIABLE:
+                if not self._holding:
+                    self._holding = True
+                    self._hold(self, True)
+                return
+            oldest = self._items.popleft()
+            if isinstance(oldest, Message):
+                self.dropped += 1
+                self._widen(Gap(oldest.member, oldest.seq, oldest.seq, 1))
+            elif isinstance(oldest, Gap):
+                self._widen(oldest)
+            else:
+                self._gone.append(oldest)
+
+    def _widen(self, gap: Gap) -> None:
+        """What a writer's readers miss here is told by one gap, however often more is missed before it is looked at."""
+        known = self._gaps.get(gap.writer)
+        if known is not None:
+            gap = Gap(gap.writer, known.first, gap.last, known.count + gap.count)
+        self._gaps[gap.writer] = gap
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -113,14 +113,20 @@ class Listener:
         return self
 
     async def __anext__(self) -> Item:
-        while not self._items and not self._newest:
+        while not (self._gaps or self._gone or self._items or self._newest):
             if self._closed:
                 raise StopAsyncIteration
+            if self._waiter is not None:
+                raise RuntimeError("another task waits for this listener already: give each task its own")
             self._waiter = asyncio.get_running_loop().create_future()
             try:
                 await self._waiter
             finally:
                 self._waiter = None
+        if self._gaps:
+            return self._gaps.pop(next(iter(self._gaps)))
+        if self._gone:
+            return self._gone.popleft()
         if not self._items:
             return self._newest.pop(next(iter(self._newest)))
         item = self._items.popleft()
