@@ -121,6 +121,7 @@ class LocalModel:
     def _complete(self, prompt: str, how: Generate, *, pieces: bool) -> PieceStream:
         if how.tools:
             raise BadOption("tools need messages; `complete` takes a bare text", field="tools")
+        _check_text(prompt, "prompt")
         return self._stream([prompt], how, special=False, pieces=pieces, talk=None)
 
     def _stream(
@@ -155,10 +156,13 @@ class LocalModel:
     async def tokenize(self, text: str) -> list[int]:
         """The tokens of a text, without a beginning mark; control tokens in it are plain text."""
         self._open()
+        _check_text(text, "text")
         return await self._backend.tokenize([text], start=False, special=False)
 
     async def detokenize(self, tokens: Sequence[int]) -> str:
         self._open()
+        if not all(isinstance(token, int) for token in tokens):
+            raise BadOption("tokens are whole numbers", field="tokens")
         return await self._backend.detokenize(tokens)
 
     async def count(
@@ -174,7 +178,10 @@ class LocalModel:
     async def embed(self, texts: str | Sequence[str]) -> list[list[float]]:
         """Vectors of length 1, one a text. Models that do not say how they pool are averaged over tokens."""
         self._open()
-        return await self._backend.embed([texts] if isinstance(texts, str) else list(texts))
+        wanted = [texts] if isinstance(texts, str) else list(texts)
+        for text in wanted:
+            _check_text(text, "texts")
+        return await self._backend.embed(wanted)
 
     # a conversation's state
 
@@ -241,6 +248,11 @@ class LocalModel:
     def __del__(self) -> None:
         if not getattr(self, "_closed", True):
             self._backend.abandon()
+
+
+def _check_text(text: object, field: str) -> None:
+    if not isinstance(text, str):
+        raise BadOption(f"a text is a string, not {type(text).__name__}", field=field)
 
 
 def _discard(making: "asyncio.Future[Any]") -> None:

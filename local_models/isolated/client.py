@@ -158,6 +158,7 @@ class Isolated:
     async def start(self, ask: Ask, deliver: Deliver) -> Running:
         writer = await self._live()
         number = next(self._numbers)
+        asked = wire.frame(wire.Start(number, ask))
         self._calls[number] = deliver
         loop = asyncio.get_running_loop()
 
@@ -167,11 +168,14 @@ class Isolated:
             except RuntimeError:
                 pass  # the loop is closed: the worker ends with it
 
-        writer.write(wire.frame(wire.Start(number, ask)))
+        writer.write(asked)
         try:
             await writer.drain()
         except ConnectionError:
             pass  # the reader sees it too, and ends the call
+        except BaseException:  # the caller gave up while the worker was not reading
+            self._cancel(number)
+            raise
         return Running(cancel)
 
     def start_at_once(self, ask: Ask, deliver: Deliver, take: Take) -> Running | None:

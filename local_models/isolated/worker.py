@@ -79,8 +79,8 @@ class _Worker:
         number = message.number
         try:
             running = await model.start(message.ask, self._deliverer(number))
-        except LocalModelError as error:
-            self._send(wire.News([(number, wire.Problem.of(error))]))
+        except Exception as error:  # noqa: BLE001  # whatever it is, its caller waits for it
+            self._send(wire.News([(number, _problem(error))]))
         else:
             if self._starting[number]:
                 self._running[number] = running
@@ -103,8 +103,14 @@ class _Worker:
             else:
                 raise EngineFailed(f"the worker has no method `{message.method}`")
             self._send(wire.Done(message.number, value, None))
-        except LocalModelError as error:
-            self._send(wire.Done(message.number, None, wire.Problem.of(error)))
+        except Exception as error:  # noqa: BLE001  # whatever it is, its caller waits for it
+            self._send(wire.Done(message.number, None, _problem(error)))
+
+
+def _problem(error: Exception) -> wire.Problem:
+    if not isinstance(error, LocalModelError):
+        error = EngineFailed(f"the worker failed over this call: {error!r}")
+    return wire.Problem.of(error)
 
 
 async def _main(number: int) -> None:

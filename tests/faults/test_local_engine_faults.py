@@ -114,6 +114,13 @@ async def test_a_killed_worker_ends_its_calls_and_is_replaced() -> None:
     assert not psutil.pid_exists(pid)
 
 
+async def test_what_a_worker_did_not_expect_is_told_to_whoever_asked() -> None:
+    async with opened(isolated=True) as model:
+        with pytest.raises(EngineFailed, match="TypeError"):
+            await model._backend.detokenize(["x"])  # type: ignore[list-item]  # what the model itself would refuse
+        assert (await model.chat(user("Repeat: abc"), temperature=0)).text == "abc"
+
+
 async def test_a_worker_streams_and_cancels_like_the_engine() -> None:
     async with opened(isolated=True) as model:
         pieces = [piece.text async for piece in model.stream(user("Count from 1 to 5."), temperature=0)]

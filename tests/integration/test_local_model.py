@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -312,3 +313,19 @@ async def test_messages_that_cannot_be_right_are_refused_by_field(model: LocalMo
         await model.chat(user("x"), temperature=-1)
     with pytest.raises(BadOption):
         await model.chat([{"role": "user", "content": [{"type": "image_url"}]}])
+
+
+@pytest.mark.parametrize("isolated", [False, True])
+async def test_what_is_no_text_and_no_token_is_refused_by_field(isolated: bool) -> None:
+    async with opened(isolated=isolated) as model:
+        wrong: dict[str, Any] = {
+            "text": lambda: model.tokenize(5),  # type: ignore[arg-type]
+            "texts": lambda: model.embed(["a", b"b"]),  # type: ignore[list-item]
+            "tokens": lambda: model.detokenize(["x"]),  # type: ignore[list-item]
+            "prompt": lambda: model.complete(None),  # type: ignore[arg-type]
+        }
+        for field, call in wrong.items():
+            with pytest.raises(BadOption) as error:
+                await call()
+            assert error.value.field == field
+        assert (await model.chat(user("Repeat: abc"), temperature=0)).text == "abc"
