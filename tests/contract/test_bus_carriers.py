@@ -190,6 +190,19 @@ async def test_closed_subscriptions_hear_nothing(group: Members) -> None:
     assert not seen
 
 
+async def test_subscribing_while_the_last_subscription_ends(group: Members) -> None:
+    """Whoever ends it must not make the member deaf to what another is about to subscribe to."""
+    a, b = await group.join(), await group.join()
+    last = await a.subscribe("old", lambda message: None)
+    seen: list[Any] = []
+    begins = asyncio.create_task(a.subscribe("new", lambda message: seen.append(message.payload)))
+    await asyncio.sleep(0)  # it asks the registry
+    await last.close()
+    await begins
+    b.publish("new", 1)
+    await eventually(lambda: seen == [1])
+
+
 async def test_late_joiner_may_ask_for_earlier_messages(group: Members) -> None:
     a = await group.join()
     for n in range(20):

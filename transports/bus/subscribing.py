@@ -37,21 +37,27 @@ class Subscribing:
         new = [Subscription(check_pattern(p), _plain(c), o, self._end) for p, c, o in wanted]
         async with self._changing:
             self._carrier.listen(True)
-            await self._carrier.catch_up()
-            replaying = [subscription for subscription in new if subscription.options.replay > 0]
-            buffers: dict[Subscription, list[Message]] = {subscription: [] for subscription in replaying}
-            for subscription, buffer in buffers.items():
-                subscription.deliver = buffer.append
-            changed = self._table.add(new)
             try:
-                if replaying:
-                    await self._replay(replaying, buffers)
-                await self._carrier.subscribed(changed, self._table.reliable)
-            except BaseException:  # all or none
-                for subscription in new:
-                    self._table.remove(subscription)
-                raise
+                await self._begin(new)
+            finally:
+                self._listen_no_longer()
         return new
+
+    async def _begin(self, new: Sequence[Subscription]) -> None:
+        await self._carrier.catch_up()
+        replaying = [subscription for subscription in new if subscription.options.replay > 0]
+        buffers: dict[Subscription, list[Message]] = {subscription: [] for subscription in replaying}
+        for subscription, buffer in buffers.items():
+            subscription.deliver = buffer.append
+        changed = self._table.add(new)
+        try:
+            if replaying:
+                await self._replay(replaying, buffers)
+            await self._carrier.subscribed(changed, self._table.reliable)
+        except BaseException:  # all or none
+            for subscription in new:
+                self._table.remove(subscription)
+            raise
 
     async def _replay(
         self, wanted: Sequence[Subscription], buffers: dict[Subscription, list[Message]]
@@ -77,9 +83,16 @@ class Subscribing:
         changed = self._table.remove(subscription)
         if self._ended() is not None or not changed:
             return
-        if not self._table.count:
-            self._carrier.listen(False)
+        if (
+            not self._changing.locked()
+        ):  # else somebody is about to subscribe, and has to hear what comes meanwhile
+            self._listen_no_longer()
         await self._carrier.subscribed(changed, self._table.reliable)
+
+    def _listen_no_longer(self) -> None:
+        """Where nobody subscribes any more."""
+        if not self._table.count and self._ended() is None:
+            self._carrier.listen(False)
 
     def listener(self, pattern: str, options: SubscribeOptions, depth: int) -> Listener:
         check_pattern(pattern)
