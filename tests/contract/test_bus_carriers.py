@@ -337,6 +337,26 @@ async def _first(items: Any, count: int) -> AsyncIterator[Message]:
                 return
 
 
+async def test_subscribing_beside_a_callback_that_publishes_what_it_hears(group: Members) -> None:
+    """There is always one more message: whoever subscribes waits for those that are there, not for the last of them."""
+    bus = await group.join()
+    ended = False
+    heard = 0
+
+    def again(message: Message) -> None:
+        nonlocal heard
+        heard += 1
+        if not ended and heard < 500_000:
+            bus.publish("round", heard)
+
+    await bus.subscribe("round", again)
+    bus.publish("round", 0)
+    await eventually(lambda: heard)
+    await bus.subscribe("other", lambda message: None)
+    assert heard < 500_000
+    ended = True
+
+
 @pytest.mark.parametrize("topic", ["", "a..b", "a.*", "a.>", "a b", "x" * 300])
 async def test_bad_topics_are_refused(group: Members, topic: str) -> None:
     bus = await group.join()
