@@ -337,6 +337,25 @@ async def _first(items: Any, count: int) -> AsyncIterator[Message]:
                 return
 
 
+async def test_a_full_listener_holds_up_who_publishes_for_the_first_time(group: Members) -> None:
+    """And whoever asks for receipts: neither way leads around a queue that is full."""
+    a, b = await group.join(), await group.join()
+    reliable = SubscribeOptions(policy=Policy.RELIABLE)
+    async with a.listen("x", reliable, depth=4) as items:
+        for n in range(20):
+            b.publish("x", n)
+        await eventually(lambda: items._holding)
+        held = len(items._items)
+        c = await group.join()
+        for n in range(300):
+            for bus in (b, c, a):
+                bus.publish("x", n)
+            if n % 10 == 0:
+                await b.publish("x", n).settled(within=0.001)
+        assert len(items._items) <= held + 20
+        _ = [item async for item in _first(items, 20 + 930)]
+
+
 async def test_subscribing_beside_a_callback_that_publishes_what_it_hears(group: Members) -> None:
     """There is always one more message: whoever subscribes waits for those that are there, not for the last of them."""
     bus = await group.join()

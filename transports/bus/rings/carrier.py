@@ -197,6 +197,7 @@ class RingsCarrier:
             self._pump.detach(peer.info.slot, False)
         self._pump.writer(peer, segment, peer.info.slot, fresh)
         peer.ring_uid = uid
+        self._reading.begins(peer)
         self._reading.soon()
 
     def read_pair(self, member: str, uid: int, fds: list[int]) -> None:
@@ -273,6 +274,7 @@ class RingsCarrier:
         writer.reader(self._pump)
         self._sink.publish_by(writer)
         own.ring_uid = uid
+        self._reading.begins(own)
         self._membership.send(wire.RingMade(uid), [fd])
 
     def _evicted(self, member: str, held: float) -> None:

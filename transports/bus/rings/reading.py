@@ -133,6 +133,11 @@ class Reading:
                     self._pump.pause(peer.info.slot, False, on)
             self.soon()
 
+    def begins(self, peer: RingPeer) -> None:
+        """A member's first message, or its first after its ring was made anew: nobody hears it while a listener is full."""
+        if self._pump is not None and self._held:
+            self._pump.pause(peer.info.slot, False, True)
+
     def drain_all(self) -> None:
         """Everything that is there now, and no more: a callback may publish for each message that it is handed."""
         now = [
@@ -234,7 +239,7 @@ class Reading:
             waiting = waiting[1:]
         self._deliver_special(pump, waiting)
         if pair not in peer.stalled:
-            pump.pause(peer.info.slot, pair, False)
+            pump.pause(peer.info.slot, pair, self._held and not pair)
             pump.handled()
         self.soon()
 

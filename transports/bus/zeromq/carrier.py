@@ -305,6 +305,7 @@ class ZmqCarrier:
         self._sockets.pause(on)
         if not on:
             self._broadcast.resume()
+            self._reading.resume()
 
     async def catch_up(self) -> None:
         await self._membership.sync()
