@@ -337,6 +337,51 @@ async def _first(items: Any, count: int) -> AsyncIterator[Message]:
                 return
 
 
+@pytest.mark.parametrize("policy", [Policy.LOSSY, Policy.LATEST])
+async def test_a_listener_that_nobody_reads_is_bounded_and_loses_nothing_in_silence(
+    group: Members, policy: Policy
+) -> None:
+    a, b = await group.join(), await group.join()
+    async with a.listen("x", SubscribeOptions(policy=policy), depth=4) as items:
+        for n in range(200):
+            for bus in (a, b):
+                await bus.publish("x", n).settled(within=1)
+        for n in range(50):  # laps, as the carrier tells them
+            for bus in (a, b):
+                items._event(Gap(bus.id, 201 + n, 201 + n, 1))
+        assert len(items._items) + len(items._newest) + len(items._before) <= 4 + 4 + 2
+        got = [item async for item in _all_there(items)]
+    assert all(isinstance(item, Gap | Message) for item in got)
+    if policy is Policy.LOSSY:
+        for bus in (a, b):
+            lost = sum(item.count for item in got if isinstance(item, Gap) and item.writer == bus.id)
+            assert lost + sum(isinstance(item, Message) and item.member == bus.id for item in got) == 250
+
+
+async def _all_there(items: Any) -> AsyncIterator[Any]:
+    while items._items or items._newest or items._before:
+        yield await anext(items)
+
+
+async def test_leaving_ends_listening(group: Members) -> None:
+    """Also for whoever waits for the next message then, and for more than one who do."""
+    a, b = await group.join(), await group.join()
+    items = a.listen("x")
+    await items.__aenter__()
+
+    async def read() -> list[Any]:
+        return [item.payload async for item in items if isinstance(item, Message)]
+
+    readers = [asyncio.create_task(read()) for _ in range(2)]
+    await b.publish("x", 1).settled(within=1)
+    await b.publish("x", 2).settled(within=1)
+    await a.leave()
+    async with asyncio.timeout(5):
+        read_by = await asyncio.gather(*readers)
+    assert sorted(read_by[0] + read_by[1]) == [1, 2]
+    await items.aclose()
+
+
 async def test_a_full_listener_holds_up_who_publishes_for_the_first_time(group: Members) -> None:
     """And whoever asks for receipts: neither way leads around a queue that is full."""
     a, b = await group.join(), await group.join()

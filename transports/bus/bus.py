@@ -138,6 +138,7 @@ class Bus:
         self._topics.clear()
         self._at_once = _not_at_once
         joined.discard(self)
+        self._subscribing.close()
         self._serving.close()
         self._calls.close()
         self._sending.close(error)

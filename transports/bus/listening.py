@@ -34,7 +34,8 @@ class Listener:
         self._items: deque[Item] = deque()
         self._newest: dict[str, Message] = {}  # LATEST: by topic, in order of first arrival
         self._subscription: Subscription | None = None
-        self._waiter: asyncio.Future[None] | None = None
+        self._before: dict[tuple[type[InBand], str], InBand] = {}  # what gave way: by kind and writer
+        self._waiters: deque[asyncio.Future[None]] = deque()
         self._holding = self._closed = False
         self.dropped = 0
 
@@ -49,11 +50,15 @@ class Listener:
         await self.aclose()
 
     async def aclose(self) -> None:
-        self._closed = True
         self._release()
-        self._wake()
+        self.end()
         if self._subscription is not None:
             await self._subscription.close()
+
+    def end(self) -> None:
+        """Nothing more comes in; what is here may still be read."""
+        self._closed = True
+        self._wake()
 
     def _message(self, message: Message) -> None:
         if self._options.policy is Policy.LATEST:
@@ -62,47 +67,43 @@ class Listener:
                 self.dropped += 1
             self._newest[message.topic] = message
         else:
-            self._items.append(message)
-            if len(self._items) > self._depth:
-                self._overflow()
+            self._append(message)
         self._wake()
 
-    def _overflow(self) -> None:
-        if self._options.policy is Policy.RELIABLE:
-            if not self._holding:
-                self._holding = True
-                self._hold(self, True)
-            return
-        oldest = self._items.popleft()
-        if isinstance(oldest, Gap):  # grow the gap at the head by the message behind it
-            behind = self._items.popleft()
-            if isinstance(behind, Message) and behind.member == oldest.writer:
-                self._items.appendleft(Gap(oldest.writer, oldest.first, behind.seq, oldest.count + 1))
-                self.dropped += 1
-            else:
-                self._items.appendleft(behind)
-                self._items.appendleft(oldest)
-                self._drop_at(1)
-        elif isinstance(oldest, Message):
-            self.dropped += 1
-            self._items.appendleft(Gap(oldest.member, oldest.seq, oldest.seq, 1))
-            if len(self._items) > self._depth:
-                self._overflow()
+    def _append(self, item: Item) -> None:
+        self._items.append(item)
+        if len(self._items) > self._depth:
+            self._overflow()
 
-    def _drop_at(self, place: int) -> None:
-        """Turn the message at `place` into a gap; events themselves are never dropped."""
-        item = self._items[place]
-        if isinstance(item, Message):
+    def _overflow(self) -> None:
+        if self._options.policy is not Policy.RELIABLE:
+            self._drop_oldest()
+        elif not self._holding:
+            self._holding = True
+            self._hold(self, True)
+
+    def _drop_oldest(self) -> None:
+        """A message becomes part of its writer's gap. Events are not dropped, but a writer has one gap here, not many."""
+        oldest = self._items.popleft()
+        if isinstance(oldest, Message):
             self.dropped += 1
-            self._items[place] = Gap(item.member, item.seq, item.seq, 1)
+            oldest = Gap(oldest.member, oldest.seq, oldest.seq, 1)
+        key = type(oldest), oldest.writer
+        before = self._before.get(key)
+        if isinstance(oldest, Gap) and isinstance(before, Gap):
+            oldest = Gap(oldest.writer, before.first, oldest.last, before.count + oldest.count)
+        self._before[key] = oldest
 
     def _event(self, event: InBand) -> None:
-        self._items.append(event)
+        self._append(event)
         self._wake()
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        """All who wait: there is one of them, as a rule."""
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
 
     def _release(self) -> None:
         if self._holding:
@@ -113,14 +114,18 @@ class Listener:
         return self
 
     async def __anext__(self) -> Item:
-        while not self._items and not self._newest:
+        while not (self._items or self._newest or self._before):
             if self._closed:
                 raise StopAsyncIteration
-            self._waiter = asyncio.get_running_loop().create_future()
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
             try:
-                await self._waiter
+                await waiter
             finally:
-                self._waiter = None
+                if waiter in self._waiters:
+                    self._waiters.remove(waiter)
+        if self._before:
+            return self._before.pop(next(iter(self._before)))
         if not self._items:
             return self._newest.pop(next(iter(self._newest)))
         item = self._items.popleft()

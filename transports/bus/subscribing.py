@@ -1,6 +1,7 @@
 """Beginning and ending subscriptions: earlier messages first, all of a request or none, one change at a time."""
 
 import asyncio
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 
 from transports.bus.carrier import Carrier
@@ -28,6 +29,7 @@ class Subscribing:
         self._carrier, self._table, self._delivery, self._ended = carrier, table, delivery, ended
         self._changing = asyncio.Lock()
         self._holders: set[Listener] = set()
+        self._listeners: weakref.WeakSet[Listener] = weakref.WeakSet()
 
     async def begin(self, wanted: Iterable[Wanted]) -> list[Subscription]:
         """Many at once: one message to the registry."""
@@ -100,7 +102,14 @@ class Subscribing:
         async def subscribe(callback: Callback, wanted: SubscribeOptions) -> Subscription:
             return (await self.begin([(pattern, callback, wanted)]))[0]
 
-        return Listener(subscribe, self._hold, options, depth)
+        listener = Listener(subscribe, self._hold, options, depth)
+        self._listeners.add(listener)
+        return listener
+
+    def close(self) -> None:
+        """Whoever listens has heard all there is."""
+        for listener in list(self._listeners):
+            listener.end()
 
     def _hold(self, listener: Listener, on: bool) -> None:
         """A RELIABLE listener is full: broadcasts stay where they are until none is."""
