@@ -694,6 +694,34 @@ async def test_leaving_a_stream_cancels_the_far_side(group: Members) -> None:
     await asyncio.gather(*tasks)
 
 
+async def test_closing_a_stream_ends_whoever_waits_for_its_parts(group: Members) -> None:
+    a, b = await group.join(), await group.join()
+    await b.register("silent", Request.open_stream)
+    await a.wait_for("silent")
+    parts = a.stream("silent", 1)
+
+    async def read() -> list[Any]:
+        return [part.payload async for part in parts]
+
+    readers = [asyncio.create_task(read()) for _ in range(2)]
+    await eventually(lambda: b.status().open_requests)
+    await parts.aclose()
+    async with asyncio.timeout(5):
+        assert await asyncio.gather(*readers) == [[], []]
+
+
+async def test_a_stream_that_could_not_begin_says_so_each_time(group: Members) -> None:
+    bus = await group.join()
+    parts = bus.stream("nobody", 1)
+    async with asyncio.timeout(5):
+        for _ in range(2):
+            with pytest.raises(NoSuchName):
+                await anext(parts)
+        await parts.aclose()
+        with pytest.raises(StopAsyncIteration):
+            await anext(parts)
+
+
 async def test_stream_that_fails_midway(group: Members) -> None:
     a, b = await group.join(), await group.join()
 

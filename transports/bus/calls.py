@@ -181,7 +181,7 @@ class StreamReader:
         self._parts: deque[Message] = deque()
         self._end: BusError | None = None
         self._ended = self._started = False
-        self._waiter: asyncio.Future[None] | None = None
+        self._waiters: deque[asyncio.Future[None]] = deque()
         self.id = 0
         self.to = to
         self.member = ""
@@ -203,13 +203,15 @@ class StreamReader:
         self._wake()
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
 
     def begin(self) -> None:
-        if not self._started:
-            self._started = True
+        if not self._started and not self._ended:
             self._start(self)
+            self._started = True  # what could not be asked may be asked again
 
     async def __aenter__(self) -> Self:
         self.begin()
@@ -230,14 +232,13 @@ class StreamReader:
                 if error is not None:
                     raise error
                 raise StopAsyncIteration
-            self._waiter = asyncio.get_running_loop().create_future()
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
             try:
-                await self._waiter
+                await waiter
             except asyncio.CancelledError:
                 await self.aclose()
                 raise
-            finally:
-                self._waiter = None
         message = self._parts.popleft()
         self._owed += 1
         if not self._ended and 2 * self._owed >= self._credit:
@@ -248,5 +249,6 @@ class StreamReader:
     async def aclose(self) -> None:
         if self._started and not self._ended:
             self._calls.cancel(self)
-            self._ended = True
+        self._ended = True
         self._parts.clear()
+        self._wake()
