@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from msgspec.msgpack import encode
 
-from tests.support.bus import Members, eventually, members
+from tests.support.bus import Members, bus_name, eventually, members
 from transports.bus import (
     BadAddress,
     Bus,
     BusError,
+    BusOptions,
     CallCancelled,
     Closed,
     DeadlineExceeded,
@@ -335,6 +336,41 @@ async def _first(items: Any, count: int) -> AsyncIterator[Message]:
             count -= 1
             if not count:
                 return
+
+
+@pytest.mark.parametrize("hosts", [True, False])
+async def test_who_is_cancelled_while_it_leaves_has_left(group: Members, carrier: str, hosts: bool) -> None:
+    """Its names go with it, and another may host the bus."""
+    members = [await group.join(), await group.join()]
+    leaving, staying = members if hosts else reversed(members)
+    await leaving.register("x", echo)
+    await staying.subscribe("t", lambda message: None)
+    await eventually(lambda: leaving.id in staying.members())
+    leaving.publish("t", 1)
+    leave = asyncio.create_task(leaving.leave())
+    await asyncio.sleep(0)
+    leave.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leave
+    await leaving.leave()
+    await eventually(lambda: leaving.id not in staying.members())
+    assert (await group.join()).locate("x") is None
+
+
+def test_a_loop_that_ends_while_a_member_leaves_keeps_no_bus(carrier: str) -> None:
+    name, options = bus_name(), BusOptions(carrier=carrier)  # type: ignore[arg-type]
+
+    async def cancelled() -> None:
+        bus = await Bus.join(name, options)
+        leave = asyncio.create_task(bus.leave())
+        await asyncio.sleep(0)
+        leave.cancel()
+
+    async def again() -> None:
+        await (await Bus.join(name, options)).leave()
+
+    asyncio.run(cancelled())
+    asyncio.run(again())
 
 
 @pytest.mark.parametrize("policy", [Policy.LOSSY, Policy.LATEST])

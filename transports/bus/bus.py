@@ -92,6 +92,7 @@ class Bus:
         # The last envelope, and what was read in it: parts of a stream, and messages to one name, come in the same again and again.
         self._read: tuple[bytes, Envelope] = (b"", Envelope(1, SEND, "", "", 0, 0.0, "", "", 0))
         self._ended: BusError | None = None
+        self._closing: asyncio.Task[None] | None = None
         self.gaps_told = 0
         self.why = ""
         self._carrier: Carrier
@@ -126,12 +127,14 @@ class Bus:
 
     async def leave(self, within: float = 2.0) -> None:
         """Send what is queued, then go. What still waits for an answer ends with Closed."""
-        if self._ended is not None:
-            return
         deadline = monotonic() + within
-        await until(lambda: not (self._sending.busy or self._publications.waiting), within)
-        self._end(Closed(f"this member has left the bus {self.name!r}"))
-        await self._carrier.close(max(0.0, deadline - monotonic()))
+        if self._ended is None:
+            await until(lambda: not (self._sending.busy or self._publications.waiting), within)
+        if self._ended is None:  # nobody else left meanwhile
+            self._end(Closed(f"this member has left the bus {self.name!r}"))
+            self._closing = self._loop.create_task(self._carrier.close(max(0.0, deadline - monotonic())))
+        if self._closing is not None:
+            await asyncio.shield(self._closing)  # who is cancelled here has left all the same
 
     def _end(self, error: BusError) -> None:
         self._ended, self._owners = error, {}

@@ -190,8 +190,10 @@ class Membership:
         if self._server is not None:
             server, self._server = self._server, None
             alone = server.state.members <= 1
-            await asyncio.to_thread(server.stop)
-            self._door.give_up(self._right, alone)
+            try:
+                await asyncio.to_thread(server.stop)
+            finally:  # or nobody could host the bus while this process lives
+                self._door.give_up(self._right, alone)
 
     def forked(self) -> None:
         self._leaving = True

@@ -84,7 +84,12 @@ class RingsCarrier:
         self._closed = True
         self._pairs.closed = True
         self._reading.close()
-        await self._membership.leave(within)
+        try:
+            await self._membership.leave(within)
+        finally:  # also if the loop ends meanwhile and cancels what is left
+            self._let_go()
+
+    def _let_go(self) -> None:
         self._bell.stop()
         for peer in self._peers.values():
             self._drop_pair(peer)

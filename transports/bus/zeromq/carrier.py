@@ -93,16 +93,20 @@ class ZmqCarrier:
     async def close(self, within: float) -> None:
         if self._closed:
             return
-        if self._joined:
-            await self._last_words(within)
-        self._closed = True
-        self._broadcast.close()
-        self._reading.close()
-        for task in self._tasks:
-            task.cancel()
-        await self._membership.leave(within)
-        self._sockets.close()
-        await asyncio.to_thread(self._sockets.term)
+        try:
+            if self._joined:
+                await self._last_words(within)
+        finally:  # also if the loop ends meanwhile and cancels what is left
+            self._closed = True
+            self._broadcast.close()
+            self._reading.close()
+            for task in self._tasks:
+                task.cancel()
+            try:
+                await self._membership.leave(within)
+            finally:
+                self._sockets.close()
+                await asyncio.to_thread(self._sockets.term)
 
     async def _last_words(self, within: float) -> None:
         """Wait until whoever listens has handled what was published, and our messages have arrived."""
