@@ -1,6 +1,7 @@
 """One suite for every carrier of the bus: what any of them does, all of them do."""
 
 import asyncio
+import contextlib
 import math
 import time
 from collections.abc import AsyncIterator
@@ -179,6 +180,26 @@ async def test_a_subscriber_that_raises_is_reported_and_harms_no_other(group: Me
     await a.publish("t", 1).settled(within=5)
     assert len(seen) == 1
     assert [str(error) for _, error in group.errors] == ["broken on purpose"]
+
+
+async def test_an_error_in_on_error_harms_nobody(carrier: str) -> None:
+    def broken(where: str, error: BaseException) -> None:
+        raise RuntimeError("the program's own log is full")
+
+    told: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    async with members(carrier=carrier) as group:
+        bus = await group.join(on_error=broken)
+        seen: list[Any] = []
+        await bus.subscribe("x", lambda message: 1 / 0)
+        await bus.subscribe("x", lambda message: seen.append(message.payload))
+        for n in range(1500):
+            bus.publish("x", n)
+        await eventually(lambda: seen == list(range(1500)))
+    assert len(told) == 1500
+    assert "own log is full" in told[0]["message"]
+    assert "subscriber of 'x'" in told[0]["message"]
+    assert isinstance(told[0]["exception"], ZeroDivisionError)
 
 
 async def test_closed_subscriptions_hear_nothing(group: Members) -> None:
@@ -582,6 +603,55 @@ async def test_errors_of_the_other_side(group: Members) -> None:
     )
 
 
+@pytest.mark.parametrize("here", [True, False])
+async def test_a_handler_that_raises_a_cancellation_is_answered_for(group: Members, here: bool) -> None:
+    """As the result of a future that was cancelled does; it ends nothing but that request."""
+    server = await group.join()
+    caller = server if here else await group.join()
+
+    def handler(request: Request) -> None:
+        if request.payload == 0:
+            raise asyncio.CancelledError
+        request.reply(request.payload)
+
+    await server.register("x", handler)
+    await caller.wait_for("x")
+    answers = await asyncio.gather(*(caller.ask("x", n, within=5) for n in range(3)), return_exceptions=True)
+    assert isinstance(answers[0], RemoteError)
+    assert [answer.payload for answer in answers[1:] if isinstance(answer, Message)] == [1, 2]
+    ended: list[Any] = []
+
+    def raises(result: Any) -> None:
+        ended.append(result)
+        raise asyncio.CancelledError
+
+    await server.register("silent", lambda request: None)
+    await caller.wait_for("silent")
+    for _ in range(3):
+        caller.call("silent", 1, raises, within=0.05)
+    await eventually(lambda: len(ended) == 3)
+
+
+async def test_answers_that_find_no_room_do_not_stop_a_member_from_hearing_itself(carrier: str) -> None:
+    async with members(carrier=carrier, outbox_bytes=100_000) as group:
+        bus = await group.join()
+
+        def handler(request: Request) -> None:
+            if request.payload == "fill":
+                for size in (20_000, 0):  # until its own queue is full, to the last byte
+                    with contextlib.suppress(Overloaded):
+                        while True:
+                            bus.send("x", "\0" * size)
+                raise ValueError
+
+        await bus.register("x", handler)
+        with pytest.raises(DeadlineExceeded):
+            await bus.ask("x", "fill", within=0.2)
+        assert any(isinstance(error, Overloaded) for _, error in group.errors)
+        await bus.register("y", echo)
+        assert (await bus.ask("y", 1)).payload[-1] == 1
+
+
 async def test_what_cannot_be_sent_is_an_error_at_the_caller(group: Members) -> None:
     bus = await group.join(payload_limit=1000)
     await bus.register("x", echo)
@@ -827,6 +897,38 @@ async def test_an_answer_that_is_too_large_can_still_be_failed(group: Members) -
     await a.wait_for("x")
     with pytest.raises(TooLarge, match="more than may travel"):
         await a.ask("x", 1)
+
+
+async def test_the_end_of_one_call_may_end_the_others(group: Members) -> None:
+    """On both sides: whoever hears that one caller is gone fails all its requests, or cancels the other calls to a member."""
+    a, b = await group.join(), await group.join()
+    requests: list[Request] = []
+    lost: list[Any] = []
+
+    def handler(request: Request) -> None:
+        requests.append(request)
+        request.on_cancel(lambda reason: [one.fail("enough", reason) for one in requests if not one.done][:0])
+
+    for bus in (a, b):
+        await bus.register(f"silent/{bus.id}", handler)
+    for bus, other in ((a, b), (b, a)):
+        await bus.wait_for(f"silent/{other.id}")
+    a.watch(lambda change: lost.append(change) if isinstance(change, MemberLost) else None)
+    told: list[Any] = []
+
+    def done(result: Any) -> None:
+        told.append(result)
+        for call in calls:
+            call.cancel()
+
+    calls = [a.call(f"silent/{b.id}", n, done) for n in range(3)]
+    more = [b.call(f"silent/{a.id}", n, lambda result: None) for n in range(3)]
+    await eventually(lambda: len(requests) == len(calls) + len(more))
+    await b.leave()
+    await eventually(lambda: lost)
+    assert b.id not in a.members()
+    assert a.status().open_requests == a.status().pending_calls == 0
+    assert len(told) == 1
 
 
 async def test_who_is_gone_while_an_encoded_question_is_asked_is_peer_lost(group: Members) -> None:

@@ -11,7 +11,7 @@ import msgspec
 from transports.bus.calls import Asked, Call, Calls, StreamReader
 from transports.bus.carrier import DATA, Carrier, Peer, Put, ShortWay
 from transports.bus.choice import choose
-from transports.bus.delivery import Delivery
+from transports.bus.delivery import CAUGHT, Delivery
 from transports.bus.errors import (
     BadAddress,
     BusError,
@@ -523,7 +523,7 @@ class Bus:
         for on_event, told in self._subscriptions.tell(event, reliable_only):
             try:
                 on_event(told)
-            except Exception as error:  # noqa: BLE001 - a callback's error is reported, never passed to the pump
+            except CAUGHT as error:  # reported, never passed to the pump
                 self.failed("on_event of a subscriber", error)
 
     def directory_changed(self, changes: Sequence[DirectoryChange]) -> None:
@@ -541,11 +541,14 @@ class Bus:
 
     def failed(self, where: str, error: BaseException) -> None:
         """What a callback raised, or what came in broken: told, never swallowed."""
+        context = {"message": f"bus {self.name}: {where}: {error}", "exception": error}
         if self.options.on_error is not None:
-            self.options.on_error(where, error)
-        else:
-            context = {"message": f"bus {self.name}: {where}: {error}", "exception": error}
-            self._loop.call_exception_handler(context)
+            try:
+                self.options.on_error(where, error)
+                return
+            except CAUGHT as another:  # whoever tells us of an error has others to call
+                context["message"] = f"on_error raised {another!r} when it was told: {context['message']}"
+        self._loop.call_exception_handler(context)
 
     # --- status ----------------------------------------------------------------------------------------------------
     def status(self) -> BusStatus:

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol, Self
 
 from msgspec import Struct
 
 from transports.bus.carrier import Peer
 from transports.bus.deadlines import Deadlines
+from transports.bus.delivery import CAUGHT
 from transports.bus.errors import (
     BadFrame,
     BusError,
@@ -130,7 +131,7 @@ class Calls:
     def _finish(self, outcome: Outcome, result: "Message | BusError") -> None:
         try:
             outcome.done(result)
-        except Exception as error:  # noqa: BLE001
+        except CAUGHT as error:
             self._failed(f"on_done of a call to {outcome.to!r}", error)
 
     def cancel(self, outcome: Outcome) -> bool:
@@ -148,14 +149,15 @@ class Calls:
             self._finish(outcome, DeadlineExceeded(f"{outcome.to} did not answer in time"))
 
     def member_lost(self, member: str, error: PeerLost) -> None:
-        for outcome in [outcome for outcome in self._pending.values() if outcome.member == member]:
-            self.forget(outcome)
-            self._finish(outcome, error)
+        self._fail([outcome for outcome in self._pending.values() if outcome.member == member], error)
 
     def fail_all(self, error: BusError) -> None:
-        pending, self._pending = self._pending, {}
-        for outcome in pending.values():
-            self._finish(outcome, error)
+        self._fail(list(self._pending.values()), error)
+
+    def _fail(self, outcomes: Iterable[Outcome], error: BusError) -> None:
+        for outcome in outcomes:
+            if self.forget(outcome):  # else whoever heard of one before it cancelled it
+                self._finish(outcome, error)
 
     def close(self) -> None:
         self.fail_all(Closed("this member has left the bus"))

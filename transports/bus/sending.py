@@ -96,12 +96,14 @@ class Sending:
         self._here_bytes += size
 
     def _deliver_here(self) -> None:
-        for _ in range(min(len(self._here), self._drain_records)):
-            envelope, body, flags = self._here.popleft()
-            self._here_bytes -= len(envelope) + len(body)
-            self._arrived(Message(flags, self._me, 0, None, "", envelope, body))
-        if self._here:
-            self._loop.call_soon(self._deliver_here)
+        try:
+            for _ in range(min(len(self._here), self._drain_records)):
+                envelope, body, flags = self._here.popleft()
+                self._here_bytes -= len(envelope) + len(body)
+                self._arrived(Message(flags, self._me, 0, None, "", envelope, body))
+        finally:  # whatever one of them raised, the others are delivered
+            if self._here:
+                self._loop.call_soon(self._deliver_here)
 
     def flush(self, member: str) -> BusError | None:
         """There is room for this member again. The error, if what waited cannot be sent at all."""
