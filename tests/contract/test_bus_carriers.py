@@ -664,6 +664,42 @@ async def test_what_cannot_be_sent_is_an_error_at_the_caller(group: Members) -> 
         bus.publish("t", b"x" * 2000)
 
 
+@pytest.mark.parametrize("text", ["x" * 1025, "x" * 300_000, "\ud800"])
+@pytest.mark.parametrize("what", ["sender", "topic", "trace"])
+async def test_words_that_cannot_travel_are_an_error_at_the_caller(
+    group: Members, what: str, text: str
+) -> None:
+    a, b = await group.join(), await group.join()
+    await b.register("x", echo)
+    await a.wait_for("x")
+    words: dict[str, Any] = {what: text}
+    with pytest.raises(BadAddress):
+        await a.ask("x", 1, **words)
+    with pytest.raises(BadAddress):
+        a.call("x", 1, print, **words)
+    with pytest.raises(BadAddress):
+        a.send("x", 1, **words)
+    if what != "topic":
+        with pytest.raises(BadAddress):
+            a.publish("x", 1, **words)
+    assert (await a.ask("x", 1, within=5)).payload[-1] == 1
+    assert a.status().pending_calls == 0
+
+
+@pytest.mark.parametrize("within", [math.inf, math.nan, 1e300])
+async def test_a_call_without_a_deadline_is_refused(group: Members, within: float) -> None:
+    bus = await group.join()
+    served: list[Request] = []
+    await bus.register("x", served.append)
+    with pytest.raises(ValueError, match="every call has a deadline"):
+        await bus.ask("x", 1, within=within)
+    with pytest.raises(ValueError, match="every call has a deadline"):
+        await anext(bus.stream("x", 1, within=within))
+    await asyncio.sleep(0)
+    assert bus.status().pending_calls == 0
+    assert served == []
+
+
 async def test_deadline_ends_both_sides(group: Members) -> None:
     a, b = await group.join(), await group.join()
     reasons: list[str] = []

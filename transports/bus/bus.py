@@ -63,7 +63,12 @@ from transports.bus.watching import Watch, Watches
 
 R = TypeVar("R", bound=Request)
 WITHIN = 30.0  # the deadline of a call that names none
+LONGEST = 1e9  # seconds
 _TOPICS = 4096  # envelopes remembered, of what is published and of what is sent
+
+
+def _no_time(within: float) -> ValueError:
+    return ValueError(f"every call has a deadline: `within` is less than {LONGEST:g} seconds, not {within}")
 
 
 def _not_at_once(*_: object) -> None:
@@ -367,6 +372,8 @@ class Bus:
     ) -> Asked:
         """The same for whoever awaits its future in a coroutine of their own: each level of coroutines costs every call."""
         member, calls = self._owners.get(to) or self._member(to), self._calls
+        if not within < LONGEST:
+            raise _no_time(within)
         asked = Asked(calls, calls.next_id(), to, member, self._loop.create_future())
         if type(payload) is Encoded and len(payload.raw) <= self._small:
             body, flags = payload.raw, DATA
@@ -412,6 +419,8 @@ class Bus:
         sender: str,
         credit: int,
     ) -> None:
+        if not within < LONGEST:
+            raise _no_time(within)
         body, flags = self._body(payload)
         deadline = monotonic() + within
         on_wire = deadline if self._carrier.shares_clock else -within
