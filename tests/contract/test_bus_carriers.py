@@ -94,6 +94,21 @@ async def test_a_taken_name_is_refused_and_nothing_is_registered(group: Members)
     assert a.locate("other") is None
 
 
+async def test_a_registration_that_is_cancelled_registers_nothing(group: Members) -> None:
+    a, b = await group.join(), await group.join()
+    registers = asyncio.create_task(b.register(["x", "y"], echo))
+    await asyncio.sleep(0)  # the registry has been asked
+    registers.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await registers
+    await b.register("then", echo)
+    await a.wait_for("then")
+    assert a.locate("x") is a.locate("y") is None
+    await a.register("x", echo)
+    await b.wait_for("x")
+    assert (await b.ask("x", 1)).payload[-1] == 1
+
+
 @pytest.mark.parametrize("name", ["", "@x", "with space", "a" * 300, "nul\0"])
 async def test_bad_names_are_refused(group: Members, name: str) -> None:
     bus = await group.join()
@@ -223,6 +238,26 @@ async def test_subscribing_while_the_last_subscription_ends(group: Members) -> N
     await begins
     b.publish("new", 1)
     await eventually(lambda: seen == [1])
+
+
+@pytest.mark.parametrize("policy", [Policy.LOSSY, Policy.RELIABLE])
+async def test_a_subscription_that_is_cancelled_counts_nowhere(group: Members, policy: Policy) -> None:
+    """Whoever publishes neither waits for it nor hears that it has seen anything."""
+    a, b = await group.join(), await group.join()
+    begins = asyncio.create_task(b.subscribe("x", lambda message: None, SubscribeOptions(policy=policy)))
+    while not b.status().subscriptions:  # noqa: ASYNC110 - the registry is asked in that moment
+        await asyncio.sleep(0)
+    begins.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await begins
+    await b.register("then", echo)
+    await a.wait_for("then")
+    assert await a.publish("x", 1).settled(within=1) == Settled()
+    for n in range(3000):
+        await a.publish("x", "x" * 1000)
+        if n % 100 == 0:
+            await asyncio.sleep(0)
+    assert a.status().counters["held_up"] == a.status().counters["evictions"] == 0
 
 
 async def test_late_joiner_may_ask_for_earlier_messages(group: Members) -> None:

@@ -18,6 +18,7 @@ from transports.bus.errors import (
     Closed,
     DeadlineExceeded,
     Forked,
+    NameTaken,
     NoSuchName,
     Overloaded,
     PeerLost,
@@ -190,9 +191,13 @@ class Bus:
             self._serving.handlers[name] = handler, request
         try:
             await self._carrier.register(wanted)
-        except BaseException:
+        except BaseException as error:
             for name in wanted:
                 self._serving.handlers.pop(name, None)
+            if self._ended is None and not isinstance(
+                error, NameTaken
+            ):  # the registry may be about to say yes
+                self._carrier.withdraw(wanted)
             raise
 
     async def unregister(self, names: str | Iterable[str]) -> None:

@@ -57,8 +57,11 @@ class Subscribing:
                 await self._replay(replaying, buffers)
             await self._carrier.subscribed(changed, self._table.reliable)
         except BaseException:  # all or none
+            undone: dict[str, int] = {}
             for subscription in new:
-                self._table.remove(subscription)
+                undone |= self._table.remove(subscription)
+            if self._ended() is None:  # the others may have been told already
+                self._carrier.unsubscribed(undone, self._table.reliable)
             raise
 
     async def _replay(

@@ -333,10 +333,22 @@ class Membership:
     async def unregister(self, names: Sequence[str]) -> None:
         await self._ask(lambda token: wire.Unregister(token, tuple(names)))
 
+    def withdraw(self, names: Sequence[str]) -> None:
+        self._member.changed(self._member.directory.remove_names(self._member.id, names))
+        self.send(wire.Unregister(0, tuple(names)))
+
     async def subscribed(self, patterns: dict[str, int], reliable: bool) -> None:
+        self._note(patterns, reliable)
+        await self._ask(lambda token: wire.Subscribed(token, patterns, reliable))
+
+    def unsubscribed(self, patterns: dict[str, int], reliable: bool) -> None:
+        self._note(patterns, reliable)
+        self.send(wire.Subscribed(0, patterns, reliable))
+
+    def _note(self, patterns: dict[str, int], reliable: bool) -> None:
+        """What a new registry is told."""
         self._reliable = reliable
         self._member.directory.set_patterns(self._member.id, patterns)
-        await self._ask(lambda token: wire.Subscribed(token, patterns, reliable))
 
     def evict(self, member: str, held: float) -> None:
         """Tell a RELIABLE reader that we no longer wait for it."""

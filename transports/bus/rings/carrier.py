@@ -322,6 +322,9 @@ class RingsCarrier:
     async def unregister(self, names: Sequence[str]) -> None:
         await self._membership.unregister(names)
 
+    def withdraw(self, names: Sequence[str]) -> None:
+        self._membership.withdraw(names)
+
     def listen(self, on: bool) -> None:
         if on != self._reading.listening:
             self._bell.watch_shard(self._broadcast.shards[self._slot // SHARD][1] if on else -1)
@@ -330,11 +333,18 @@ class RingsCarrier:
             self._reading.listen(on)
 
     async def subscribed(self, patterns: dict[str, int], reliable: bool) -> None:
+        self._gate_own(reliable)
+        await self._membership.subscribed(patterns, reliable)
+
+    def unsubscribed(self, patterns: dict[str, int], reliable: bool) -> None:
+        self._gate_own(reliable)
+        self._membership.unsubscribed(patterns, reliable)
+
+    def _gate_own(self, reliable: bool) -> None:
         if reliable:
             self._broadcast.gate(self.id, self._slot, self._page)
         else:
             self._broadcast.ungate(self.id)
-        await self._membership.subscribed(patterns, reliable)
 
     async def settled(self, seq: int, topic: str, published: float, within: float) -> Settled:
         return await self._settling.settled(seq, topic, published, within)

@@ -299,6 +299,9 @@ class ZmqCarrier:
     async def unregister(self, names: Sequence[str]) -> None:
         await self._membership.unregister(names)
 
+    def withdraw(self, names: Sequence[str]) -> None:
+        self._membership.withdraw(names)
+
     def listen(self, on: bool) -> None:
         if on != self._reading.listening:
             self._sockets.listen(on)
@@ -320,13 +323,20 @@ class ZmqCarrier:
         self._reading.deliver_batch()
 
     async def subscribed(self, patterns: dict[str, int], reliable: bool) -> None:
+        self._gate_own(reliable)
+        await self._membership.subscribed(patterns, reliable)
+        self._reading.deliver_batch()
+
+    def unsubscribed(self, patterns: dict[str, int], reliable: bool) -> None:
+        self._gate_own(reliable)
+        self._membership.unsubscribed(patterns, reliable)
+
+    def _gate_own(self, reliable: bool) -> None:
         self._reading.reliable = reliable
         if reliable:
             self._broadcast.gate(self.id)
         else:
             self._broadcast.ungate(self.id)
-        await self._membership.subscribed(patterns, reliable)
-        self._reading.deliver_batch()
 
     async def replay(self) -> list[Message]:
         own = self._broadcast.own_past()
