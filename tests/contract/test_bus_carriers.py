@@ -1,6 +1,7 @@
 """One suite for every carrier of the bus: what any of them does, all of them do."""
 
 import asyncio
+import contextlib
 import math
 import time
 from collections.abc import AsyncIterator
@@ -9,11 +10,12 @@ from typing import Any
 import pytest
 from msgspec.msgpack import encode
 
-from tests.support.bus import Members, eventually, members
+from tests.support.bus import Members, bus_name, eventually, members
 from transports.bus import (
     BadAddress,
     Bus,
     BusError,
+    BusOptions,
     CallCancelled,
     Closed,
     DeadlineExceeded,
@@ -90,6 +92,21 @@ async def test_a_taken_name_is_refused_and_nothing_is_registered(group: Members)
     assert (await a.ask("planner", 1)).payload[4] == 1
     await asyncio.sleep(0.05)
     assert a.locate("other") is None
+
+
+async def test_a_registration_that_is_cancelled_registers_nothing(group: Members) -> None:
+    a, b = await group.join(), await group.join()
+    registers = asyncio.create_task(b.register(["x", "y"], echo))
+    await asyncio.sleep(0)  # the registry has been asked
+    registers.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await registers
+    await b.register("then", echo)
+    await a.wait_for("then")
+    assert a.locate("x") is a.locate("y") is None
+    await a.register("x", echo)
+    await b.wait_for("x")
+    assert (await b.ask("x", 1)).payload[-1] == 1
 
 
 @pytest.mark.parametrize("name", ["", "@x", "with space", "a" * 300, "nul\0"])
@@ -180,6 +197,26 @@ async def test_a_subscriber_that_raises_is_reported_and_harms_no_other(group: Me
     assert [str(error) for _, error in group.errors] == ["broken on purpose"]
 
 
+async def test_an_error_in_on_error_harms_nobody(carrier: str) -> None:
+    def broken(where: str, error: BaseException) -> None:
+        raise RuntimeError("the program's own log is full")
+
+    told: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    async with members(carrier=carrier) as group:
+        bus = await group.join(on_error=broken)
+        seen: list[Any] = []
+        await bus.subscribe("x", lambda message: 1 / 0)
+        await bus.subscribe("x", lambda message: seen.append(message.payload))
+        for n in range(1500):
+            bus.publish("x", n)
+        await eventually(lambda: seen == list(range(1500)))
+    assert len(told) == 1500
+    assert "own log is full" in told[0]["message"]
+    assert "subscriber of 'x'" in told[0]["message"]
+    assert isinstance(told[0]["exception"], ZeroDivisionError)
+
+
 async def test_closed_subscriptions_hear_nothing(group: Members) -> None:
     a, b = await group.join(), await group.join()
     seen: list[Any] = []
@@ -188,6 +225,39 @@ async def test_closed_subscriptions_hear_nothing(group: Members) -> None:
     await first.close()
     assert (await a.publish("t", 1).settled(within=5)).seen == 1
     assert not seen
+
+
+async def test_subscribing_while_the_last_subscription_ends(group: Members) -> None:
+    """Whoever ends it must not make the member deaf to what another is about to subscribe to."""
+    a, b = await group.join(), await group.join()
+    last = await a.subscribe("old", lambda message: None)
+    seen: list[Any] = []
+    begins = asyncio.create_task(a.subscribe("new", lambda message: seen.append(message.payload)))
+    await asyncio.sleep(0)  # it asks the registry
+    await last.close()
+    await begins
+    b.publish("new", 1)
+    await eventually(lambda: seen == [1])
+
+
+@pytest.mark.parametrize("policy", [Policy.LOSSY, Policy.RELIABLE])
+async def test_a_subscription_that_is_cancelled_counts_nowhere(group: Members, policy: Policy) -> None:
+    """Whoever publishes neither waits for it nor hears that it has seen anything."""
+    a, b = await group.join(), await group.join()
+    begins = asyncio.create_task(b.subscribe("x", lambda message: None, SubscribeOptions(policy=policy)))
+    while not b.status().subscriptions:  # noqa: ASYNC110 - the registry is asked in that moment
+        await asyncio.sleep(0)
+    begins.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await begins
+    await b.register("then", echo)
+    await a.wait_for("then")
+    assert await a.publish("x", 1).settled(within=1) == Settled()
+    for n in range(3000):
+        await a.publish("x", "x" * 1000)
+        if n % 100 == 0:
+            await asyncio.sleep(0)
+    assert a.status().counters["held_up"] == a.status().counters["evictions"] == 0
 
 
 async def test_late_joiner_may_ask_for_earlier_messages(group: Members) -> None:
@@ -303,20 +373,6 @@ async def test_a_listener_that_does_not_look_holds_no_more_than_its_depth(group:
     assert 10 + sum(gap.count for gap in gaps) == 402
 
 
-async def test_a_listener_is_for_one_task(group: Members) -> None:
-    a = await group.join()
-    async with a.listen("t") as items:
-        first = asyncio.create_task(anext(items))
-        await asyncio.sleep(0)
-        with pytest.raises(RuntimeError, match="another task"):
-            await anext(items)
-        a.publish("t", 1)
-        async with asyncio.timeout(5):
-            message = await first
-    assert isinstance(message, Message)
-    assert message.payload == 1
-
-
 async def test_listening_reliably_holds_the_writer_and_loses_nothing(group: Members) -> None:
     a = await group.join(ring_bytes=65536, hold_within=30.0)
     b = await group.join()
@@ -358,6 +414,125 @@ async def _first(items: Any, count: int) -> AsyncIterator[Message]:
             count -= 1
             if not count:
                 return
+
+
+@pytest.mark.parametrize("hosts", [True, False])
+async def test_who_is_cancelled_while_it_leaves_has_left(group: Members, carrier: str, hosts: bool) -> None:
+    """Its names go with it, and another may host the bus."""
+    members = [await group.join(), await group.join()]
+    leaving, staying = members if hosts else reversed(members)
+    await leaving.register("x", echo)
+    await staying.subscribe("t", lambda message: None)
+    await eventually(lambda: leaving.id in staying.members())
+    leaving.publish("t", 1)
+    leave = asyncio.create_task(leaving.leave())
+    await asyncio.sleep(0)
+    leave.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leave
+    await leaving.leave()
+    await eventually(lambda: leaving.id not in staying.members())
+    assert (await group.join()).locate("x") is None
+
+
+def test_a_loop_that_ends_while_a_member_leaves_keeps_no_bus(carrier: str) -> None:
+    name, options = bus_name(), BusOptions(carrier=carrier)  # type: ignore[arg-type]
+
+    async def cancelled() -> None:
+        bus = await Bus.join(name, options)
+        leave = asyncio.create_task(bus.leave())
+        await asyncio.sleep(0)
+        leave.cancel()
+
+    async def again() -> None:
+        await (await Bus.join(name, options)).leave()
+
+    asyncio.run(cancelled())
+    asyncio.run(again())
+
+
+@pytest.mark.parametrize("policy", [Policy.LOSSY, Policy.LATEST])
+async def test_a_listener_that_nobody_reads_is_bounded_and_loses_nothing_in_silence(
+    group: Members, policy: Policy
+) -> None:
+    a, b = await group.join(), await group.join()
+    async with a.listen("x", SubscribeOptions(policy=policy), depth=4) as items:
+        for n in range(200):
+            for bus in (a, b):
+                await bus.publish("x", n).settled(within=1)
+        for n in range(50):  # laps, as the carrier tells them
+            for bus in (a, b):
+                items._event(Gap(bus.id, 201 + n, 201 + n, 1))
+        assert len(items._items) + len(items._newest) + len(items._before) <= 4 + 4 + 2
+        got = [item async for item in _all_there(items)]
+    assert all(isinstance(item, Gap | Message) for item in got)
+    if policy is Policy.LOSSY:
+        for bus in (a, b):
+            lost = sum(item.count for item in got if isinstance(item, Gap) and item.writer == bus.id)
+            assert lost + sum(isinstance(item, Message) and item.member == bus.id for item in got) == 250
+
+
+async def _all_there(items: Any) -> AsyncIterator[Any]:
+    while items._items or items._newest or items._before:
+        yield await anext(items)
+
+
+async def test_leaving_ends_listening(group: Members) -> None:
+    """Also for whoever waits for the next message then, and for more than one who do."""
+    a, b = await group.join(), await group.join()
+    items = a.listen("x")
+    await items.__aenter__()
+
+    async def read() -> list[Any]:
+        return [item.payload async for item in items if isinstance(item, Message)]
+
+    readers = [asyncio.create_task(read()) for _ in range(2)]
+    await b.publish("x", 1).settled(within=1)
+    await b.publish("x", 2).settled(within=1)
+    await a.leave()
+    async with asyncio.timeout(5):
+        read_by = await asyncio.gather(*readers)
+    assert sorted(read_by[0] + read_by[1]) == [1, 2]
+    await items.aclose()
+
+
+async def test_a_full_listener_holds_up_who_publishes_for_the_first_time(group: Members) -> None:
+    """And whoever asks for receipts: neither way leads around a queue that is full."""
+    a, b = await group.join(), await group.join()
+    reliable = SubscribeOptions(policy=Policy.RELIABLE)
+    async with a.listen("x", reliable, depth=4) as items:
+        for n in range(20):
+            b.publish("x", n)
+        await eventually(lambda: items._holding)
+        held = len(items._items)
+        c = await group.join()
+        for n in range(300):
+            for bus in (b, c, a):
+                bus.publish("x", n)
+            if n % 10 == 0:
+                await b.publish("x", n).settled(within=0.001)
+        assert len(items._items) <= held + 20
+        _ = [item async for item in _first(items, 20 + 930)]
+
+
+async def test_subscribing_beside_a_callback_that_publishes_what_it_hears(group: Members) -> None:
+    """There is always one more message: whoever subscribes waits for those that are there, not for the last of them."""
+    bus = await group.join()
+    ended = False
+    heard = 0
+
+    def again(message: Message) -> None:
+        nonlocal heard
+        heard += 1
+        if not ended and heard < 500_000:
+            bus.publish("round", heard)
+
+    await bus.subscribe("round", again)
+    bus.publish("round", 0)
+    await eventually(lambda: heard)
+    await bus.subscribe("other", lambda message: None)
+    assert heard < 500_000
+    ended = True
 
 
 @pytest.mark.parametrize("topic", ["", "a..b", "a.*", "a.>", "a b", "x" * 300])
@@ -485,6 +660,55 @@ async def test_errors_of_the_other_side(group: Members) -> None:
     )
 
 
+@pytest.mark.parametrize("here", [True, False])
+async def test_a_handler_that_raises_a_cancellation_is_answered_for(group: Members, here: bool) -> None:
+    """As the result of a future that was cancelled does; it ends nothing but that request."""
+    server = await group.join()
+    caller = server if here else await group.join()
+
+    def handler(request: Request) -> None:
+        if request.payload == 0:
+            raise asyncio.CancelledError
+        request.reply(request.payload)
+
+    await server.register("x", handler)
+    await caller.wait_for("x")
+    answers = await asyncio.gather(*(caller.ask("x", n, within=5) for n in range(3)), return_exceptions=True)
+    assert isinstance(answers[0], RemoteError)
+    assert [answer.payload for answer in answers[1:] if isinstance(answer, Message)] == [1, 2]
+    ended: list[Any] = []
+
+    def raises(result: Any) -> None:
+        ended.append(result)
+        raise asyncio.CancelledError
+
+    await server.register("silent", lambda request: None)
+    await caller.wait_for("silent")
+    for _ in range(3):
+        caller.call("silent", 1, raises, within=0.05)
+    await eventually(lambda: len(ended) == 3)
+
+
+async def test_answers_that_find_no_room_do_not_stop_a_member_from_hearing_itself(carrier: str) -> None:
+    async with members(carrier=carrier, outbox_bytes=100_000) as group:
+        bus = await group.join()
+
+        def handler(request: Request) -> None:
+            if request.payload == "fill":
+                for size in (20_000, 0):  # until its own queue is full, to the last byte
+                    with contextlib.suppress(Overloaded):
+                        while True:
+                            bus.send("x", "\0" * size)
+                raise ValueError
+
+        await bus.register("x", handler)
+        with pytest.raises(DeadlineExceeded):
+            await bus.ask("x", "fill", within=0.2)
+        assert any(isinstance(error, Overloaded) for _, error in group.errors)
+        await bus.register("y", echo)
+        assert (await bus.ask("y", 1)).payload[-1] == 1
+
+
 async def test_what_cannot_be_sent_is_an_error_at_the_caller(group: Members) -> None:
     bus = await group.join(payload_limit=1000)
     await bus.register("x", echo)
@@ -495,6 +719,42 @@ async def test_what_cannot_be_sent_is_an_error_at_the_caller(group: Members) -> 
             bus.publish("t", bad)
     with pytest.raises(TooLarge):
         bus.publish("t", b"x" * 2000)
+
+
+@pytest.mark.parametrize("text", ["x" * 1025, "x" * 300_000, "\ud800"])
+@pytest.mark.parametrize("what", ["sender", "topic", "trace"])
+async def test_words_that_cannot_travel_are_an_error_at_the_caller(
+    group: Members, what: str, text: str
+) -> None:
+    a, b = await group.join(), await group.join()
+    await b.register("x", echo)
+    await a.wait_for("x")
+    words: dict[str, Any] = {what: text}
+    with pytest.raises(BadAddress):
+        await a.ask("x", 1, **words)
+    with pytest.raises(BadAddress):
+        a.call("x", 1, print, **words)
+    with pytest.raises(BadAddress):
+        a.send("x", 1, **words)
+    if what != "topic":
+        with pytest.raises(BadAddress):
+            a.publish("x", 1, **words)
+    assert (await a.ask("x", 1, within=5)).payload[-1] == 1
+    assert a.status().pending_calls == 0
+
+
+@pytest.mark.parametrize("within", [math.inf, math.nan, 1e300])
+async def test_a_call_without_a_deadline_is_refused(group: Members, within: float) -> None:
+    bus = await group.join()
+    served: list[Request] = []
+    await bus.register("x", served.append)
+    with pytest.raises(ValueError, match="every call has a deadline"):
+        await bus.ask("x", 1, within=within)
+    with pytest.raises(ValueError, match="every call has a deadline"):
+        await anext(bus.stream("x", 1, within=within))
+    await asyncio.sleep(0)
+    assert bus.status().pending_calls == 0
+    assert served == []
 
 
 async def test_deadline_ends_both_sides(group: Members) -> None:
@@ -633,19 +893,32 @@ async def test_leaving_a_stream_cancels_the_far_side(group: Members) -> None:
     await asyncio.gather(*tasks)
 
 
-async def test_a_stream_that_another_task_leaves_keeps_nobody_waiting(group: Members) -> None:
+async def test_closing_a_stream_ends_whoever_waits_for_its_parts(group: Members) -> None:
     a, b = await group.join(), await group.join()
-    await b.register("x", lambda request: request.open_stream())  # and no part
-    await a.wait_for("x")
-    stream = a.stream("x", None)
-    waiting = asyncio.create_task(anext(stream))
-    await asyncio.sleep(0.01)
-    with pytest.raises(RuntimeError, match="another task"):
-        await anext(stream)
-    await stream.aclose()
+    await b.register("silent", Request.open_stream)
+    await a.wait_for("silent")
+    parts = a.stream("silent", 1)
+
+    async def read() -> list[Any]:
+        return [part.payload async for part in parts]
+
+    readers = [asyncio.create_task(read()) for _ in range(2)]
+    await eventually(lambda: b.status().open_requests)
+    await parts.aclose()
     async with asyncio.timeout(5):
+        assert await asyncio.gather(*readers) == [[], []]
+
+
+async def test_a_stream_that_could_not_begin_says_so_each_time(group: Members) -> None:
+    bus = await group.join()
+    parts = bus.stream("nobody", 1)
+    async with asyncio.timeout(5):
+        for _ in range(2):
+            with pytest.raises(NoSuchName):
+                await anext(parts)
+        await parts.aclose()
         with pytest.raises(StopAsyncIteration):
-            await waiting
+            await anext(parts)
 
 
 async def test_stream_that_fails_midway(group: Members) -> None:
@@ -717,6 +990,38 @@ async def test_an_answer_that_is_too_large_can_still_be_failed(group: Members) -
     await a.wait_for("x")
     with pytest.raises(TooLarge, match="more than may travel"):
         await a.ask("x", 1)
+
+
+async def test_the_end_of_one_call_may_end_the_others(group: Members) -> None:
+    """On both sides: whoever hears that one caller is gone fails all its requests, or cancels the other calls to a member."""
+    a, b = await group.join(), await group.join()
+    requests: list[Request] = []
+    lost: list[Any] = []
+
+    def handler(request: Request) -> None:
+        requests.append(request)
+        request.on_cancel(lambda reason: [one.fail("enough", reason) for one in requests if not one.done][:0])
+
+    for bus in (a, b):
+        await bus.register(f"silent/{bus.id}", handler)
+    for bus, other in ((a, b), (b, a)):
+        await bus.wait_for(f"silent/{other.id}")
+    a.watch(lambda change: lost.append(change) if isinstance(change, MemberLost) else None)
+    told: list[Any] = []
+
+    def done(result: Any) -> None:
+        told.append(result)
+        for call in calls:
+            call.cancel()
+
+    calls = [a.call(f"silent/{b.id}", n, done) for n in range(3)]
+    more = [b.call(f"silent/{a.id}", n, lambda result: None) for n in range(3)]
+    await eventually(lambda: len(requests) == len(calls) + len(more))
+    await b.leave()
+    await eventually(lambda: lost)
+    assert b.id not in a.members()
+    assert a.status().open_requests == a.status().pending_calls == 0
+    assert len(told) == 1
 
 
 async def test_who_is_gone_while_an_encoded_question_is_asked_is_peer_lost(group: Members) -> None:

@@ -247,5 +247,7 @@ def test_a_share_that_is_over_leaves_enough_rounds_for_a_median() -> None:
     with timing.within(-1.0):
         assert len(alternate({"a": lambda: 1.0}, rounds=100)["a"]) == timing.LEAST
         assert len(alternate({"a": lambda: 1.0}, rounds=3)["a"]) == 3
-    with timing.within(3600.0):  # more than a test may take at all: each round collects garbage, also of a whole suite
+    with timing.within(
+        3600.0
+    ):  # more than a test may take at all: each round collects garbage, also of a whole suite
         assert len(alternate({"a": lambda: 1.0}, rounds=100)["a"]) == 100

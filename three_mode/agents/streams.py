@@ -54,8 +54,6 @@ class Stream:
         except BusError as error:
             await self.aclose()
             raise self._link.error(error, self._agent, self._handler) from None
-        except RuntimeError:
-            raise  # another task is reading this stream, and goes on
         except BaseException:
             await self.aclose()
             raise

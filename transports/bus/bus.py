@@ -11,13 +11,14 @@ import msgspec
 from transports.bus.calls import Asked, Call, Calls, StreamReader
 from transports.bus.carrier import DATA, Carrier, Peer, Put, ShortWay
 from transports.bus.choice import choose
-from transports.bus.delivery import Delivery
+from transports.bus.delivery import CAUGHT, Delivery
 from transports.bus.errors import (
     BadAddress,
     BusError,
     Closed,
     DeadlineExceeded,
     Forked,
+    NameTaken,
     NoSuchName,
     Overloaded,
     PeerLost,
@@ -63,7 +64,12 @@ from transports.bus.watching import Watch, Watches
 
 R = TypeVar("R", bound=Request)
 WITHIN = 30.0  # the deadline of a call that names none
+LONGEST = 1e9  # seconds
 _TOPICS = 4096  # envelopes remembered, of what is published and of what is sent
+
+
+def _no_time(within: float) -> ValueError:
+    return ValueError(f"every call has a deadline: `within` is less than {LONGEST:g} seconds, not {within}")
 
 
 def _not_at_once(*_: object) -> None:
@@ -92,6 +98,7 @@ class Bus:
         # The last envelope, and what was read in it: parts of a stream, and messages to one name, come in the same again and again.
         self._read: tuple[bytes, Envelope] = (b"", Envelope(1, SEND, "", "", 0, 0.0, "", "", 0))
         self._ended: BusError | None = None
+        self._closing: asyncio.Task[None] | None = None
         self.gaps_told = 0
         self.why = ""
         self._carrier: Carrier
@@ -126,18 +133,21 @@ class Bus:
 
     async def leave(self, within: float = 2.0) -> None:
         """Send what is queued, then go. What still waits for an answer ends with Closed."""
-        if self._ended is not None:
-            return
         deadline = monotonic() + within
-        await until(lambda: not (self._sending.busy or self._publications.waiting), within)
-        self._end(Closed(f"this member has left the bus {self.name!r}"))
-        await self._carrier.close(max(0.0, deadline - monotonic()))
+        if self._ended is None:
+            await until(lambda: not (self._sending.busy or self._publications.waiting), within)
+        if self._ended is None:  # nobody else left meanwhile
+            self._end(Closed(f"this member has left the bus {self.name!r}"))
+            self._closing = self._loop.create_task(self._carrier.close(max(0.0, deadline - monotonic())))
+        if self._closing is not None:
+            await asyncio.shield(self._closing)  # who is cancelled here has left all the same
 
     def _end(self, error: BusError) -> None:
         self._ended, self._owners = error, {}
         self._topics.clear()
         self._at_once = _not_at_once
         joined.discard(self)
+        self._subscribing.close()
         self._serving.close()
         self._calls.close()
         self._sending.close(error)
@@ -181,9 +191,13 @@ class Bus:
             self._serving.handlers[name] = handler, request
         try:
             await self._carrier.register(wanted)
-        except BaseException:
+        except BaseException as error:
             for name in wanted:
                 self._serving.handlers.pop(name, None)
+            if self._ended is None and not isinstance(
+                error, NameTaken
+            ):  # the registry may be about to say yes
+                self._carrier.withdraw(wanted)
             raise
 
     async def unregister(self, names: str | Iterable[str]) -> None:
@@ -363,6 +377,8 @@ class Bus:
     ) -> Asked:
         """The same for whoever awaits its future in a coroutine of their own: each level of coroutines costs every call."""
         member, calls = self._owners.get(to) or self._member(to), self._calls
+        if not within < LONGEST:
+            raise _no_time(within)
         asked = Asked(calls, calls.next_id(), to, member, self._loop.create_future())
         if type(payload) is Encoded and len(payload.raw) <= self._small:
             body, flags = payload.raw, DATA
@@ -408,6 +424,8 @@ class Bus:
         sender: str,
         credit: int,
     ) -> None:
+        if not within < LONGEST:
+            raise _no_time(within)
         body, flags = self._body(payload)
         deadline = monotonic() + within
         on_wire = deadline if self._carrier.shares_clock else -within
@@ -519,7 +537,7 @@ class Bus:
         for on_event, told in self._subscriptions.tell(event, reliable_only):
             try:
                 on_event(told)
-            except Exception as error:  # noqa: BLE001 - a callback's error is reported, never passed to the pump
+            except CAUGHT as error:  # reported, never passed to the pump
                 self.failed("on_event of a subscriber", error)
 
     def directory_changed(self, changes: Sequence[DirectoryChange]) -> None:
@@ -537,11 +555,14 @@ class Bus:
 
     def failed(self, where: str, error: BaseException) -> None:
         """What a callback raised, or what came in broken: told, never swallowed."""
+        context = {"message": f"bus {self.name}: {where}: {error}", "exception": error}
         if self.options.on_error is not None:
-            self.options.on_error(where, error)
-        else:
-            context = {"message": f"bus {self.name}: {where}: {error}", "exception": error}
-            self._loop.call_exception_handler(context)
+            try:
+                self.options.on_error(where, error)
+                return
+            except CAUGHT as another:  # whoever tells us of an error has others to call
+                context["message"] = f"on_error raised {another!r} when it was told: {context['message']}"
+        self._loop.call_exception_handler(context)
 
     # --- status ----------------------------------------------------------------------------------------------------
     def status(self) -> BusStatus:

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol, Self
 
 from msgspec import Struct
 
 from transports.bus.carrier import Peer
 from transports.bus.deadlines import Deadlines
+from transports.bus.delivery import CAUGHT
 from transports.bus.errors import (
     BadFrame,
     BusError,
@@ -130,7 +131,7 @@ class Calls:
     def _finish(self, outcome: Outcome, result: "Message | BusError") -> None:
         try:
             outcome.done(result)
-        except Exception as error:  # noqa: BLE001
+        except CAUGHT as error:
             self._failed(f"on_done of a call to {outcome.to!r}", error)
 
     def cancel(self, outcome: Outcome) -> bool:
@@ -148,14 +149,15 @@ class Calls:
             self._finish(outcome, DeadlineExceeded(f"{outcome.to} did not answer in time"))
 
     def member_lost(self, member: str, error: PeerLost) -> None:
-        for outcome in [outcome for outcome in self._pending.values() if outcome.member == member]:
-            self.forget(outcome)
-            self._finish(outcome, error)
+        self._fail([outcome for outcome in self._pending.values() if outcome.member == member], error)
 
     def fail_all(self, error: BusError) -> None:
-        pending, self._pending = self._pending, {}
-        for outcome in pending.values():
-            self._finish(outcome, error)
+        self._fail(list(self._pending.values()), error)
+
+    def _fail(self, outcomes: Iterable[Outcome], error: BusError) -> None:
+        for outcome in outcomes:
+            if self.forget(outcome):  # else whoever heard of one before it cancelled it
+                self._finish(outcome, error)
 
     def close(self) -> None:
         self.fail_all(Closed("this member has left the bus"))
@@ -171,7 +173,7 @@ def _error(body: bytes, by: str) -> BusError:
 
 
 class StreamReader:
-    """Parts of an answer, in order, for one task at a time. Leaving it (`async with`, `aclose`) cancels the far side."""
+    """Parts of an answer, in order. Leaving it (`async with`, `aclose`) cancels the far side."""
 
     def __init__(self, calls: Calls, to: str, credit: int, start: "Callable[[StreamReader], None]") -> None:
         self._calls = calls
@@ -181,7 +183,7 @@ class StreamReader:
         self._parts: deque[Message] = deque()
         self._end: BusError | None = None
         self._ended = self._started = False
-        self._waiter: asyncio.Future[None] | None = None
+        self._waiters: deque[asyncio.Future[None]] = deque()
         self.id = 0
         self.to = to
         self.member = ""
@@ -203,13 +205,15 @@ class StreamReader:
         self._wake()
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
 
     def begin(self) -> None:
-        if not self._started:
-            self._started = True
+        if not self._started and not self._ended:
             self._start(self)
+            self._started = True  # what could not be asked may be asked again
 
     async def __aenter__(self) -> Self:
         self.begin()
@@ -230,16 +234,13 @@ class StreamReader:
                 if error is not None:
                     raise error
                 raise StopAsyncIteration
-            if self._waiter is not None:
-                raise RuntimeError(f"another task reads this answer of {self.to} already")
-            self._waiter = asyncio.get_running_loop().create_future()
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
             try:
-                await self._waiter
+                await waiter
             except asyncio.CancelledError:
                 await self.aclose()
                 raise
-            finally:
-                self._waiter = None
         message = self._parts.popleft()
         self._owed += 1
         if not self._ended and 2 * self._owed >= self._credit:
@@ -250,6 +251,6 @@ class StreamReader:
     async def aclose(self) -> None:
         if self._started and not self._ended:
             self._calls.cancel(self)
-            self._ended = True
+        self._ended = True
         self._parts.clear()
-        self._wake()  # somebody else may be waiting for a part
+        self._wake()

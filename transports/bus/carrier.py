@@ -119,6 +119,10 @@ class Carrier(Protocol):
 
     async def unregister(self, names: Sequence[str]) -> None: ...
 
+    def withdraw(self, names: Sequence[str]) -> None:
+        """They may have been registered, though nobody waited until they were: take them back, without waiting."""
+        ...
+
     def listen(self, on: bool) -> None:
         """Whether anybody here subscribes at all."""
         ...
@@ -134,6 +138,10 @@ class Carrier(Protocol):
     async def subscribed(self, patterns: dict[str, int], reliable: bool) -> None:
         """Tell everybody how many subscriptions there are for each pattern (changes only). With `reliable`, returns when
         all writers wait for this member."""
+        ...
+
+    def unsubscribed(self, patterns: dict[str, int], reliable: bool) -> None:
+        """The same without waiting, for what could not be begun."""
         ...
 
     async def replay(self) -> list[Message]:

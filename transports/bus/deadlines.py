@@ -44,7 +44,7 @@ class Deadlines:
         self._timer = None
         now = int(time.monotonic() / TICK)
         for tick in sorted(t for t in self._ticks if t <= now):
-            for key in self._ticks.pop(tick):
+            for key in self._ticks.pop(tick, ()):  # gone, if whoever heard of one closed it all
                 self._expired(key)
         for tick in [t for t, keys in self._ticks.items() if not keys]:
             del self._ticks[tick]

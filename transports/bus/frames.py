@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from transports.bus.errors import BadFrame, NotEncodable
+from transports.bus.errors import BadAddress, BadFrame, NotEncodable
 
 VERSION = 1
 _TEXT_LIMIT = 1024
@@ -77,7 +77,15 @@ def pack_envelope(
     topic: str = "",
     count: int = 0,
 ) -> bytes:
-    return encode((VERSION, kind, to, sender, id, deadline, trace, topic, count))
+    try:
+        packed = encode((VERSION, kind, to, sender, id, deadline, trace, topic, count))
+    except UnicodeEncodeError as error:
+        raise BadAddress(f"a sender, topic or trace that is not valid Unicode: {error}") from None
+    if len(packed) > _TEXT_LIMIT:  # or none of them can be too long
+        for what, text in (("sender", sender), ("topic", topic), ("trace", trace)):
+            if len(text) > _TEXT_LIMIT:
+                raise BadAddress(f"a {what} has at most {_TEXT_LIMIT} characters; {text[:40]!r}... has more")
+    return packed
 
 
 def unpack_envelope(raw: bytes) -> Envelope:

@@ -14,10 +14,10 @@ Item = Message | InBand
 
 
 class Listener:
-    """`async with bus.listen(...) as items: async for item in items`, by one task at a time.
+    """`async with bus.listen(...) as items: async for item in items`.
 
-    Full: LOSSY drops the oldest message and says so with a Gap, one for each writer; LATEST keeps the newest of each topic;
-    RELIABLE holds the writers up (and everything else that this process subscribes to) until there is room.
+    Full: LOSSY drops the oldest message and says so with a Gap; LATEST keeps the newest of each topic; RELIABLE holds the
+    writers up (and everything else that this process subscribes to) until there is room.
     """
 
     def __init__(
@@ -32,12 +32,10 @@ class Listener:
         self._subscribe, self._hold = subscribe, hold
         self._options, self._depth = options, depth
         self._items: deque[Item] = deque()
-        # What comes before them: the gaps that had no room, one for each writer, and then the writers that have gone.
-        self._gaps: dict[str, Gap] = {}
-        self._gone: deque[Item] = deque()
         self._newest: dict[str, Message] = {}  # LATEST: by topic, in order of first arrival
         self._subscription: Subscription | None = None
-        self._waiter: asyncio.Future[None] | None = None
+        self._before: dict[tuple[type[InBand], str], InBand] = {}  # what gave way: by kind and writer
+        self._waiters: deque[asyncio.Future[None]] = deque()
         self._holding = self._closed = False
         self.dropped = 0
 
@@ -52,11 +50,15 @@ class Listener:
         await self.aclose()
 
     async def aclose(self) -> None:
-        self._closed = True
         self._release()
-        self._wake()
+        self.end()
         if self._subscription is not None:
             await self._subscription.close()
+
+    def end(self) -> None:
+        """Nothing more comes in; what is here may still be read."""
+        self._closed = True
+        self._wake()
 
     def _message(self, message: Message) -> None:
         if self._options.policy is Policy.LATEST:
@@ -65,44 +67,43 @@ class Listener:
                 self.dropped += 1
             self._newest[message.topic] = message
         else:
-            self._items.append(message)
-            self._make_room()
+            self._append(message)
         self._wake()
+
+    def _append(self, item: Item) -> None:
+        self._items.append(item)
+        if len(self._items) > self._depth:
+            self._overflow()
+
+    def _overflow(self) -> None:
+        if self._options.policy is not Policy.RELIABLE:
+            self._drop_oldest()
+        elif not self._holding:
+            self._holding = True
+            self._hold(self, True)
+
+    def _drop_oldest(self) -> None:
+        """A message becomes part of its writer's gap. Events are not dropped, but a writer has one gap here, not many."""
+        oldest = self._items.popleft()
+        if isinstance(oldest, Message):
+            self.dropped += 1
+            oldest = Gap(oldest.member, oldest.seq, oldest.seq, 1)
+        key = type(oldest), oldest.writer
+        before = self._before.get(key)
+        if isinstance(oldest, Gap) and isinstance(before, Gap):
+            oldest = Gap(oldest.writer, before.first, oldest.last, before.count + oldest.count)
+        self._before[key] = oldest
 
     def _event(self, event: InBand) -> None:
-        if isinstance(event, Gap) and self._options.policy is Policy.LATEST:
-            self._widen(event)
-        else:
-            self._items.append(event)
-            self._make_room()
+        self._append(event)
         self._wake()
 
-    def _make_room(self) -> None:
-        while len(self._items) > self._depth:
-            if self._options.policy is Policy.RELIABLE:
-                if not self._holding:
-                    self._holding = True
-                    self._hold(self, True)
-                return
-            oldest = self._items.popleft()
-            if isinstance(oldest, Message):
-                self.dropped += 1
-                self._widen(Gap(oldest.member, oldest.seq, oldest.seq, 1))
-            elif isinstance(oldest, Gap):
-                self._widen(oldest)
-            else:
-                self._gone.append(oldest)
-
-    def _widen(self, gap: Gap) -> None:
-        """What a writer's readers miss here is told by one gap, however often more is missed before it is looked at."""
-        known = self._gaps.get(gap.writer)
-        if known is not None:
-            gap = Gap(gap.writer, known.first, gap.last, known.count + gap.count)
-        self._gaps[gap.writer] = gap
-
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        """All who wait: there is one of them, as a rule."""
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
 
     def _release(self) -> None:
         if self._holding:
@@ -113,20 +114,18 @@ class Listener:
         return self
 
     async def __anext__(self) -> Item:
-        while not (self._gaps or self._gone or self._items or self._newest):
+        while not (self._items or self._newest or self._before):
             if self._closed:
                 raise StopAsyncIteration
-            if self._waiter is not None:
-                raise RuntimeError("another task waits for this listener already: give each task its own")
-            self._waiter = asyncio.get_running_loop().create_future()
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
             try:
-                await self._waiter
+                await waiter
             finally:
-                self._waiter = None
-        if self._gaps:
-            return self._gaps.pop(next(iter(self._gaps)))
-        if self._gone:
-            return self._gone.popleft()
+                if waiter in self._waiters:
+                    self._waiters.remove(waiter)
+        if self._before:
+            return self._before.pop(next(iter(self._before)))
         if not self._items:
             return self._newest.pop(next(iter(self._newest)))
         item = self._items.popleft()

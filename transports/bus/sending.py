@@ -96,14 +96,16 @@ class Sending:
         self._here_bytes += size
 
     def _deliver_here(self) -> None:
-        for _ in range(min(len(self._here), self._drain_records)):
-            envelope, body, flags = self._here.popleft()
-            self._here_bytes -= len(envelope) + len(body)
-            self._arrived(Message(flags, self._me, 0, None, "", envelope, body))
-        if self._here:
-            self._loop.call_soon(self._deliver_here)
+        try:
+            for _ in range(min(len(self._here), self._drain_records)):
+                envelope, body, flags = self._here.popleft()
+                self._here_bytes -= len(envelope) + len(body)
+                self._arrived(Message(flags, self._me, 0, None, "", envelope, body))
+        finally:  # whatever one of them raised, the others are delivered
+            if self._here:
+                self._loop.call_soon(self._deliver_here)
 
-    def flush(self, member: str) -> BusError | None:
+    def flush(self, member: str) -> Exception | None:
         """There is room for this member again. The error, if what waited cannot be sent at all."""
         outbox = self._outboxes.get(member)
         if outbox is None:
@@ -112,7 +114,11 @@ class Sending:
             if outbox.flush(lambda envelope, body, flags: self._carrier.send(member, envelope, body, flags)):
                 del self._outboxes[member]
                 self._open_way(member)
-        except BusError as error:
+        except (
+            BusError,
+            OSError,
+            ValueError,
+        ) as error:  # also where it is this process that lacks what it takes
             return error
         return None
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from transports.bus.deadlines import Deadlines
-from transports.bus.errors import NoSuchName, NotEncodable, PeerLost, TooLarge
+from transports.bus.delivery import CAUGHT
+from transports.bus.errors import NoSuchName, NotEncodable, Overloaded, PeerLost, TooLarge
 from transports.bus.frames import SEND, STREAM, Envelope, pack_envelope
 from transports.bus.messages import Message
 from transports.bus.requests import Request
@@ -56,7 +57,7 @@ class Serving:
         )
         try:
             handler(request)
-        except Exception as error:  # noqa: BLE001 - whatever a handler raises belongs to its caller
+        except CAUGHT as error:  # whatever a handler raises belongs to its caller
             self.handler_failed(request, error)
         if not request.done:
             self._open[member, envelope.id] = request
@@ -74,7 +75,10 @@ class Serving:
         self._failed(f"handler of {request.to!r}", error)
         if not request.done:
             code = error.code if isinstance(error, NotEncodable) else HANDLER_ERROR
-            request.fail(code, f"{type(error).__name__}: {error}")
+            try:
+                request.fail(code, f"{type(error).__name__}: {error}")
+            except Overloaded as full:
+                self._failed(f"answer to {request.sender!r}", full)
 
     def part(self, request: Request, envelope: bytes, payload: Any) -> None:
         """Of a stream that somebody still wants."""
@@ -95,8 +99,8 @@ class Serving:
             self._send(request.member, pack_envelope(kind, "", asked.to, asked.id, 0.0, "", "", 0), payload)
         except PeerLost:
             self.late += 1
-        except (NotEncodable, TooLarge):
-            request.done = False  # it can still be failed, with words that can be encoded
+        except (NotEncodable, TooLarge, Overloaded):
+            request.done = False  # it can still be failed, with words that can be encoded; or answered when there is room
             raise
         if request.kept and request.done:
             self._forget(request)
@@ -107,15 +111,16 @@ class Serving:
             self._deadlines.discard(key, request.tick)
 
     def _expired(self, key: tuple[str, int]) -> None:
-        request = self._open.pop(key, None)
-        if request is not None:
-            self._cancel(request, "its deadline passed")
+        self._end(key, "its deadline passed")
 
     def cancel(self, member: str, id_: int) -> None:
-        request = self._open.pop((member, id_), None)
-        if request is not None:
-            self._deadlines.discard((member, id_), request.tick)
-            self._cancel(request, "the caller cancelled")
+        self._end((member, id_), "the caller cancelled")
+
+    def _end(self, key: tuple[str, int], reason: str) -> None:
+        request = self._open.pop(key, None)
+        if request is not None:  # else it was answered, perhaps by whoever heard of the end of another
+            self._deadlines.discard(key, request.tick)
+            self._cancel(request, reason)
 
     def credit(self, member: str, id_: int, count: int) -> None:
         request = self._open.get((member, id_))
@@ -124,16 +129,15 @@ class Serving:
 
     def member_lost(self, member: str) -> None:
         for key in [key for key in self._open if key[0] == member]:
-            self._cancel(self._open.pop(key), "the caller's process is gone")
+            self._end(key, "the caller's process is gone")
 
     def _cancel(self, request: Request, reason: str) -> None:
         try:
             request.cancel(reason)
-        except Exception as error:  # noqa: BLE001
+        except CAUGHT as error:
             self._failed(f"on_cancel of {request.to!r}", error)
 
     def close(self) -> None:
-        for request in list(self._open.values()):
-            self._cancel(request, "this member leaves the bus")
-        self._open.clear()
+        for key in list(self._open):
+            self._end(key, "this member leaves the bus")
         self._deadlines.close()

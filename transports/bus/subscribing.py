@@ -1,6 +1,7 @@
 """Beginning and ending subscriptions: earlier messages first, all of a request or none, one change at a time."""
 
 import asyncio
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 
 from transports.bus.carrier import Carrier
@@ -28,6 +29,7 @@ class Subscribing:
         self._carrier, self._table, self._delivery, self._ended = carrier, table, delivery, ended
         self._changing = asyncio.Lock()
         self._holders: set[Listener] = set()
+        self._listeners: weakref.WeakSet[Listener] = weakref.WeakSet()
 
     async def begin(self, wanted: Iterable[Wanted]) -> list[Subscription]:
         """Many at once: one message to the registry."""
@@ -37,21 +39,30 @@ class Subscribing:
         new = [Subscription(check_pattern(p), _plain(c), o, self._end) for p, c, o in wanted]
         async with self._changing:
             self._carrier.listen(True)
-            await self._carrier.catch_up()
-            replaying = [subscription for subscription in new if subscription.options.replay > 0]
-            buffers: dict[Subscription, list[Message]] = {subscription: [] for subscription in replaying}
-            for subscription, buffer in buffers.items():
-                subscription.deliver = buffer.append
-            changed = self._table.add(new)
             try:
-                if replaying:
-                    await self._replay(replaying, buffers)
-                await self._carrier.subscribed(changed, self._table.reliable)
-            except BaseException:  # all or none
-                for subscription in new:
-                    self._table.remove(subscription)
-                raise
+                await self._begin(new)
+            finally:
+                self._listen_no_longer()
         return new
+
+    async def _begin(self, new: Sequence[Subscription]) -> None:
+        await self._carrier.catch_up()
+        replaying = [subscription for subscription in new if subscription.options.replay > 0]
+        buffers: dict[Subscription, list[Message]] = {subscription: [] for subscription in replaying}
+        for subscription, buffer in buffers.items():
+            subscription.deliver = buffer.append
+        changed = self._table.add(new)
+        try:
+            if replaying:
+                await self._replay(replaying, buffers)
+            await self._carrier.subscribed(changed, self._table.reliable)
+        except BaseException:  # all or none
+            undone: dict[str, int] = {}
+            for subscription in new:
+                undone |= self._table.remove(subscription)
+            if self._ended() is None:  # the others may have been told already
+                self._carrier.unsubscribed(undone, self._table.reliable)
+            raise
 
     async def _replay(
         self, wanted: Sequence[Subscription], buffers: dict[Subscription, list[Message]]
@@ -77,9 +88,16 @@ class Subscribing:
         changed = self._table.remove(subscription)
         if self._ended() is not None or not changed:
             return
-        if not self._table.count:
-            self._carrier.listen(False)
+        if (
+            not self._changing.locked()
+        ):  # else somebody is about to subscribe, and has to hear what comes meanwhile
+            self._listen_no_longer()
         await self._carrier.subscribed(changed, self._table.reliable)
+
+    def _listen_no_longer(self) -> None:
+        """Where nobody subscribes any more."""
+        if not self._table.count and self._ended() is None:
+            self._carrier.listen(False)
 
     def listener(self, pattern: str, options: SubscribeOptions, depth: int) -> Listener:
         check_pattern(pattern)
@@ -87,7 +105,14 @@ class Subscribing:
         async def subscribe(callback: Callback, wanted: SubscribeOptions) -> Subscription:
             return (await self.begin([(pattern, callback, wanted)]))[0]
 
-        return Listener(subscribe, self._hold, options, depth)
+        listener = Listener(subscribe, self._hold, options, depth)
+        self._listeners.add(listener)
+        return listener
+
+    def close(self) -> None:
+        """Whoever listens has heard all there is."""
+        for listener in list(self._listeners):
+            listener.end()
 
     def _hold(self, listener: Listener, on: bool) -> None:
         """A RELIABLE listener is full: broadcasts stay where they are until none is."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from transports.bus.delivery import CAUGHT
 from transports.bus.events import DirectoryChange
 
 
@@ -32,5 +33,5 @@ class Watches:
         for watch in list(self._watches):
             try:
                 watch.callback(change)
-            except Exception as error:  # noqa: BLE001 - a callback's error is reported, never passed on
+            except CAUGHT as error:  # reported, never passed on
                 self._failed("watch of the directory", error)

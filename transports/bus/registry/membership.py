@@ -190,8 +190,10 @@ class Membership:
         if self._server is not None:
             server, self._server = self._server, None
             alone = server.state.members <= 1
-            await asyncio.to_thread(server.stop)
-            self._door.give_up(self._right, alone)
+            try:
+                await asyncio.to_thread(server.stop)
+            finally:  # or nobody could host the bus while this process lives
+                self._door.give_up(self._right, alone)
 
     def forked(self) -> None:
         self._leaving = True
@@ -331,10 +333,22 @@ class Membership:
     async def unregister(self, names: Sequence[str]) -> None:
         await self._ask(lambda token: wire.Unregister(token, tuple(names)))
 
+    def withdraw(self, names: Sequence[str]) -> None:
+        self._member.changed(self._member.directory.remove_names(self._member.id, names))
+        self.send(wire.Unregister(0, tuple(names)))
+
     async def subscribed(self, patterns: dict[str, int], reliable: bool) -> None:
+        self._note(patterns, reliable)
+        await self._ask(lambda token: wire.Subscribed(token, patterns, reliable))
+
+    def unsubscribed(self, patterns: dict[str, int], reliable: bool) -> None:
+        self._note(patterns, reliable)
+        self.send(wire.Subscribed(0, patterns, reliable))
+
+    def _note(self, patterns: dict[str, int], reliable: bool) -> None:
+        """What a new registry is told."""
         self._reliable = reliable
         self._member.directory.set_patterns(self._member.id, patterns)
-        await self._ask(lambda token: wire.Subscribed(token, patterns, reliable))
 
     def evict(self, member: str, held: float) -> None:
         """Tell a RELIABLE reader that we no longer wait for it."""

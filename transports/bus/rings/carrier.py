@@ -84,7 +84,12 @@ class RingsCarrier:
         self._closed = True
         self._pairs.closed = True
         self._reading.close()
-        await self._membership.leave(within)
+        try:
+            await self._membership.leave(within)
+        finally:  # also if the loop ends meanwhile and cancels what is left
+            self._let_go()
+
+    def _let_go(self) -> None:
         self._bell.stop()
         for peer in self._peers.values():
             self._drop_pair(peer)
@@ -197,6 +202,7 @@ class RingsCarrier:
             self._pump.detach(peer.info.slot, False)
         self._pump.writer(peer, segment, peer.info.slot, fresh)
         peer.ring_uid = uid
+        self._reading.begins(peer)
         self._reading.soon()
 
     def read_pair(self, member: str, uid: int, fds: list[int]) -> None:
@@ -273,6 +279,7 @@ class RingsCarrier:
         writer.reader(self._pump)
         self._sink.publish_by(writer)
         own.ring_uid = uid
+        self._reading.begins(own)
         self._membership.send(wire.RingMade(uid), [fd])
 
     def _evicted(self, member: str, held: float) -> None:
@@ -315,6 +322,9 @@ class RingsCarrier:
     async def unregister(self, names: Sequence[str]) -> None:
         await self._membership.unregister(names)
 
+    def withdraw(self, names: Sequence[str]) -> None:
+        self._membership.withdraw(names)
+
     def listen(self, on: bool) -> None:
         if on != self._reading.listening:
             self._bell.watch_shard(self._broadcast.shards[self._slot // SHARD][1] if on else -1)
@@ -323,11 +333,18 @@ class RingsCarrier:
             self._reading.listen(on)
 
     async def subscribed(self, patterns: dict[str, int], reliable: bool) -> None:
+        self._gate_own(reliable)
+        await self._membership.subscribed(patterns, reliable)
+
+    def unsubscribed(self, patterns: dict[str, int], reliable: bool) -> None:
+        self._gate_own(reliable)
+        self._membership.unsubscribed(patterns, reliable)
+
+    def _gate_own(self, reliable: bool) -> None:
         if reliable:
             self._broadcast.gate(self.id, self._slot, self._page)
         else:
             self._broadcast.ungate(self.id)
-        await self._membership.subscribed(patterns, reliable)
 
     async def settled(self, seq: int, topic: str, published: float, within: float) -> Settled:
         return await self._settling.settled(seq, topic, published, within)

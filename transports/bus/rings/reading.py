@@ -43,6 +43,7 @@ class Reading:
         self._tasks: set[asyncio.Task[None]] = set()
         self._recheck_timer: asyncio.TimerHandle | None = None
         self.closed = self.listening = False
+        self._held = False  # a RELIABLE listener is full
         self.missed = 0
 
     def placed(self, pump: Pump) -> None:
@@ -125,16 +126,36 @@ class Reading:
 
     def hold(self, on: bool) -> None:
         """Leave broadcasts in their rings for now: a RELIABLE listener is full."""
+        self._held = on
         if self._pump is not None and self.listening:
             for peer in self._peers.values():
                 if peer.ring_uid and False not in peer.stalled:
                     self._pump.pause(peer.info.slot, False, on)
             self.soon()
 
+    def begins(self, peer: RingPeer) -> None:
+        """A member's first message, or its first after its ring was made anew: nobody hears it while a listener is full."""
+        if self._pump is not None and self._held:
+            self._pump.pause(peer.info.slot, False, True)
+
     def drain_all(self) -> None:
-        """Everything that is there now."""
-        while self._pump is not None and self._drain(self._pump):
-            pass
+        """Everything that is there now, and no more: a callback may publish for each message that it is handed."""
+        now = [
+            (peer, pair, self._ends(peer, pair)) for peer in self._peers.values() for pair in (False, True)
+        ]
+        while any(self._is_before(*ring) for ring in now):
+            if self._pump is None or not self._drain(self._pump):
+                break
+
+    def _ends(self, peer: RingPeer, pair: bool) -> int:
+        state = self._pump.state(peer.info.slot, pair) if self._pump is not None else None
+        return state[1] if state is not None else 0
+
+    def _is_before(self, peer: RingPeer, pair: bool, end: int) -> bool:
+        """Whether a ring has yet to be read up to `end`, and can be."""
+        state = self._pump.state(peer.info.slot, pair) if self._pump is not None else None
+        held = pair in peer.stalled or (self._held and not pair)
+        return state is not None and state[0] < end and not state[3] and not held
 
     def _special(self, records: Sequence[Any]) -> None:
         if self._pump is not None:
@@ -218,7 +239,7 @@ class Reading:
             waiting = waiting[1:]
         self._deliver_special(pump, waiting)
         if pair not in peer.stalled:
-            pump.pause(peer.info.slot, pair, False)
+            pump.pause(peer.info.slot, pair, self._held and not pair)
             pump.handled()
         self.soon()
 

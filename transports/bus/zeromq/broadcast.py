@@ -108,7 +108,9 @@ class Broadcast:
         self.resume()
 
     def deliver_all(self) -> None:
-        while self._own and not (self._closed or self._sockets.paused):
+        """What has been published until now, and no more: a callback may publish for each message that it is handed."""
+        last = self.seq
+        while self._own and self._own[0].seq <= last and not (self._closed or self._sockets.paused):
             self._deliver_own()
 
     def _has_handled(self, seq: int) -> None:

@@ -93,16 +93,20 @@ class ZmqCarrier:
     async def close(self, within: float) -> None:
         if self._closed:
             return
-        if self._joined:
-            await self._last_words(within)
-        self._closed = True
-        self._broadcast.close()
-        self._reading.close()
-        for task in self._tasks:
-            task.cancel()
-        await self._membership.leave(within)
-        self._sockets.close()
-        await asyncio.to_thread(self._sockets.term)
+        try:
+            if self._joined:
+                await self._last_words(within)
+        finally:  # also if the loop ends meanwhile and cancels what is left
+            self._closed = True
+            self._broadcast.close()
+            self._reading.close()
+            for task in self._tasks:
+                task.cancel()
+            try:
+                await self._membership.leave(within)
+            finally:
+                self._sockets.close()
+                await asyncio.to_thread(self._sockets.term)
 
     async def _last_words(self, within: float) -> None:
         """Wait until whoever listens has handled what was published, and our messages have arrived."""
@@ -295,6 +299,9 @@ class ZmqCarrier:
     async def unregister(self, names: Sequence[str]) -> None:
         await self._membership.unregister(names)
 
+    def withdraw(self, names: Sequence[str]) -> None:
+        self._membership.withdraw(names)
+
     def listen(self, on: bool) -> None:
         if on != self._reading.listening:
             self._sockets.listen(on)
@@ -305,6 +312,7 @@ class ZmqCarrier:
         self._sockets.pause(on)
         if not on:
             self._broadcast.resume()
+            self._reading.resume()
 
     async def catch_up(self) -> None:
         await self._membership.sync()
@@ -315,13 +323,20 @@ class ZmqCarrier:
         self._reading.deliver_batch()
 
     async def subscribed(self, patterns: dict[str, int], reliable: bool) -> None:
+        self._gate_own(reliable)
+        await self._membership.subscribed(patterns, reliable)
+        self._reading.deliver_batch()
+
+    def unsubscribed(self, patterns: dict[str, int], reliable: bool) -> None:
+        self._gate_own(reliable)
+        self._membership.unsubscribed(patterns, reliable)
+
+    def _gate_own(self, reliable: bool) -> None:
         self._reading.reliable = reliable
         if reliable:
             self._broadcast.gate(self.id)
         else:
             self._broadcast.ungate(self.id)
-        await self._membership.subscribed(patterns, reliable)
-        self._reading.deliver_batch()
 
     async def replay(self) -> list[Message]:
         own = self._broadcast.own_past()

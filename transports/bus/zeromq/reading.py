@@ -143,7 +143,7 @@ class Reading:
 
     def _want_missing(self, peer: ZmqPeer, inbound: Inbound[Published]) -> None:
         missing = inbound.missing()
-        if missing is not None:
+        if missing is not None and not self._sockets.paused:  # a full listener wants no repairs either
             self._tell(peer, wire.Want(self._id, *missing))
             if self._wanting is None:
                 self._wanting = self._loop.call_later(_WANT_AGAIN, self._want_again)
@@ -154,6 +154,11 @@ class Reading:
         for peer in self._peers.values():
             if peer.inbound is not None:
                 self._want_missing(peer, peer.inbound)
+
+    def resume(self) -> None:
+        """What was left where it is may be heard now; what is missing then is asked for."""
+        if self._wanting is None and not self._closed:
+            self._wanting = self._loop.call_later(_WANT_AGAIN, self._want_again)
 
     def gone(self, peer: ZmqPeer, last: int) -> None:
         """Its writer no longer has what is missing up to `last`."""
