@@ -20,6 +20,7 @@ from three_mode.policies import (
     BreakerOptions,
     Budget,
     CacheOptions,
+    CoalesceOptions,
     FallbackOptions,
     LimiterOptions,
     Policies,
@@ -81,6 +82,21 @@ async def test_what_comes_from_the_cache_says_who_gave_it(where: str, tmp_path: 
         await llm.chat_completion(other)
         again = await llm.chat_completion(other)
         assert (again.provider, [step.provider for step in again.steps]) == ("openai", ["openai"])
+
+
+@pytest.mark.parametrize("shared", [False, True])
+async def test_a_stream_that_a_fallback_answered_is_found_again(shared: bool) -> None:
+    policies = Policies(cache=CacheOptions(), coalesce=CoalesceOptions(streams=shared), retry=QUICK)
+    async with several(("openai", "anthropic"), policies=policies) as (llm, servers):
+        servers["openai"].always(Answer(status=500))
+        assert await llm.stream(hello()).text() == "Hello world!"
+        async with llm.stream(hello()) as stream:
+            await stream.text()
+        for again in (stream.response(), await llm.chat_completion(hello())):
+            assert again.content == "Hello world!"
+            assert (again.provider, again.model) == ("anthropic", "model-of-anthropic")
+            assert [(step.kind, step.provider) for step in again.steps] == [("cache_hit", "anthropic")]
+        assert [len(server.seen) for server in servers.values()] == [1, 1]
 
 
 async def test_a_stream_fills_the_cache_and_a_broken_one_does_not() -> None:

@@ -43,6 +43,7 @@ class StreamedCall:
         self._after = after
         self.each = each
         self._one: OneCall | None = None
+        self._first: Target | None = None  # who is asked first, where it goes at length
 
     async def open(self) -> OpenReply:
         short, failed = self._short(self._request), None
@@ -56,6 +57,7 @@ class StreamedCall:
         if short is not None:
             self._one.policy.began, self._one.policy.deadline = short.began, short.began + short.within
             self._one.failed = failed
+        self._first = targets[0]
         return await self._opening.open(self._one, targets)
 
     def completed(self, chunk: Chunk) -> Chunk:
@@ -94,8 +96,8 @@ class StreamedCall:
             self._book.failed(one, error, given)
             raise
         self._book.finished(one, given)
-        if not any(step.kind == "cache_hit" for step in one.policy.steps):
-            await self._opening.keep(one, one.target, raw)
+        if self._first is not None and not any(step.kind == "cache_hit" for step in one.policy.steps):
+            await self._opening.keep(one, raw, one.target, self._first)
         return given
 
     def interrupted(self, error: BaseException, reply: Callable[[], LLMResponse]) -> None:
