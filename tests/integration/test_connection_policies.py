@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.provider_clock import settle
 from tests.support.provider_servers import QUICK, connected, hello, several
 from three_mode import errors
 from three_mode.calls.guards import MOST
@@ -26,10 +27,12 @@ from three_mode.policies import (
     Policies,
     Price,
     Prices,
+    RetryOptions,
     Route,
     Target,
 )
 from three_mode.testing import Answer, Fault, Turn
+from three_mode.testing.script import FOREVER
 
 # A dollar for each token of the prompt (12 of them), ten for each of the answer (3): $42 a call.
 PRICED = ConnectionOptions(prices=Prices({"m": Price(input=Decimal(10**6), output=Decimal(10**7))}))
@@ -300,6 +303,39 @@ async def test_a_limit_of_calls_at_once_holds() -> None:
             most = max(most, sum(not seen.finished for seen in server.seen))
             await asyncio.sleep(0.003)
         assert most == 3
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_who_waits_for_a_place_waits_no_longer_than_its_deadline(streamed: bool) -> None:
+    policies = Policies(limiter=LimiterOptions(at_once=1), breaker=BreakerOptions(failures=1), retry=QUICK)
+    async with connected(policies=policies) as (llm, server):
+        server.always(Turn(), fault=Fault(stall_before_head=FOREVER))
+        slow = asyncio.ensure_future(llm.chat_completion(hello()))
+        await server.until(lambda seen: len(seen.seen) == 1)
+        request = hello(within=0.1)
+        call = llm.stream(request).text() if streamed else llm.chat_completion(request)
+        with pytest.raises(errors.DeadlineExceeded) as caught:
+            await asyncio.wait_for(call, 20)
+        assert caught.value.stage == "queue"
+        assert llm.states() == {}, "the provider was not asked"
+        slow.cancel()
+        server.always(Turn())
+        assert (await llm.chat_completion(hello())).content == "Hello world!"
+
+
+async def test_who_waits_for_the_rate_limit_hears_that_the_connection_is_closed() -> None:
+    async with connected(policies=Policies(retry=RetryOptions(attempts=1))) as (llm, server):
+        server.always(Answer(status=429, headers=((b"retry-after", b"3000"),)))
+        with pytest.raises(errors.RateLimit):
+            await llm.chat_completion(hello())
+        waiting = asyncio.ensure_future(llm.chat_completion(hello(within=5000)))
+        await settle()
+        limiter = llm._guards.limiter_of("openai")
+        assert limiter is not None
+        assert limiter.waiting == 1
+        await llm.close()
+        with pytest.raises(errors.ConfigurationError, match="closed"):
+            await asyncio.wait_for(waiting, 20)
 
 
 async def test_routes_choose_among_models_and_fall_back_along_them() -> None:

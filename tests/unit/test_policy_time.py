@@ -237,6 +237,40 @@ async def test_a_wait_beyond_the_deadline_is_refused_now() -> None:
     assert caught.value.retry_after == 30
 
 
+@pytest.mark.parametrize("refused", [False, True])
+async def test_a_wait_ends_at_the_deadline_whatever_lengthens_it(refused: bool) -> None:
+    clock = FakeClock()
+    limiter = AdaptiveLimiter(LimiterOptions(at_once=1), clock)
+    assert limiter.try_acquire()
+    waiting = asyncio.ensure_future(limiter.acquire("x", within=5))
+    behind = asyncio.ensure_future(limiter.acquire("x"))
+    await clock.advance(4.9)
+    assert not waiting.done()
+    if refused:
+        limiter.refused(60)
+        limiter.release()
+    await clock.advance(0.1)
+    with pytest.raises(errors.DeadlineExceeded) as caught:
+        await waiting
+    assert caught.value.stage == "queue"
+    if not refused:
+        limiter.release()
+    await clock.advance(60)
+    await asyncio.wait_for(behind, 1)
+    assert (limiter.in_flight, limiter.waiting) == (1, 0)
+
+
+async def test_those_who_wait_are_told_when_it_is_closed() -> None:
+    limiter = AdaptiveLimiter(clock=FakeClock())
+    limiter.refused(30)
+    waiting = asyncio.ensure_future(limiter.acquire("x"))
+    await settle()
+    limiter.close()
+    with pytest.raises(errors.ConfigurationError, match="closed"):
+        await asyncio.wait_for(waiting, 1)
+    assert (limiter.in_flight, limiter.waiting) == (0, 0)
+
+
 async def test_the_budget_is_shared_fairly() -> None:
     clock = FakeClock()
     limiter = AdaptiveLimiter(LimiterOptions(at_once=1), clock)

@@ -183,10 +183,9 @@ class Attempts:
                 hint="it is tried again when its cool-down is over",
             )
         limiter = self._guards.limiter(target)
+        if limiter is not None and not limiter.try_acquire(call.tokens):
+            await self._wait(call, target, due, limiter, breaker)
         try:
-            if limiter is not None and not limiter.try_acquire(call.tokens):
-                waited = await limiter.acquire(call.caller, call.tokens, due - self._clock.now())
-                call.step("wait", self._clock.now(), target, f"{waited:.3f} s for the rate limit")
             try:
                 call.step("attempt", self._clock.now(), target)
                 result = await operation(target, due)
@@ -201,6 +200,18 @@ class Attempts:
         if limiter is not None:
             limiter.succeeded()
         return result
+
+    async def _wait(
+        self, call: Call, target: Target, due: float, limiter: AdaptiveLimiter, breaker: CircuitBreaker | None
+    ) -> None:
+        """For its turn. That it does not come says nothing of the target, which was not asked."""
+        try:
+            waited = await limiter.acquire(call.caller, call.tokens, due - self._clock.now())
+        except BaseException:
+            if breaker is not None:
+                breaker.abandoned()
+            raise
+        call.step("wait", self._clock.now(), target, f"{waited:.3f} s for the rate limit")
 
 
 def _why(error: ThreeModeError) -> str:
