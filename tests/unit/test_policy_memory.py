@@ -1,6 +1,7 @@
 """Cache, coalescing, prices, budgets and routes."""
 
 import asyncio
+import math
 import os
 from decimal import Decimal
 from pathlib import Path
@@ -188,7 +189,8 @@ async def test_identical_calls_are_one_and_a_cancelled_waiter_leaves_alone() -> 
     assert tasks[0].cancelled()
 
 
-async def test_the_last_waiter_to_leave_cancels_the_call() -> None:
+@pytest.mark.parametrize("late", [False, True])
+async def test_the_last_waiter_to_leave_cancels_the_call(late: bool) -> None:
     coalescer: Coalescer[int] = Coalescer()
     ended: list[str] = []
 
@@ -200,13 +202,19 @@ async def test_the_last_waiter_to_leave_cancels_the_call() -> None:
             raise
         return 1
 
-    tasks = [asyncio.ensure_future(coalescer.run("k", make)) for _ in range(2)]
+    deadline = asyncio.get_running_loop().time() + 0.05 if late else math.inf
+    tasks = [
+        asyncio.ensure_future(coalescer.run("k", make)),
+        asyncio.ensure_future(coalescer.run("k", make, deadline)),
+    ]
     await settle()
     tasks[0].cancel()
     await settle()
     assert ended == []
-    tasks[1].cancel()
-    await settle()
+    if not late:
+        tasks[1].cancel()
+    with pytest.raises(errors.DeadlineExceeded if late else asyncio.CancelledError):
+        await tasks[1]
     assert ended == ["cancelled"]
     assert await coalescer.run("k", _seven) == (7, False)
 
