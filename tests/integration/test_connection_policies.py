@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.provider_clock import settle
-from tests.support.provider_servers import QUICK, connected, hello, several
-from three_mode import errors
+from tests.support.provider_servers import PATHS, QUICK, connected, hello, several, transport
+from three_mode import LLMConnection, errors
 from three_mode.calls.guards import MOST
-from three_mode.connection import ConnectionOptions, Observing
+from three_mode.connection import Account, ConnectionOptions, Observing
 from three_mode.messages import LLMRequest, Text
 from three_mode.observe import JSONFormatter, Metrics, RecordOptions
 from three_mode.policies import (
@@ -31,7 +31,7 @@ from three_mode.policies import (
     Route,
     Target,
 )
-from three_mode.testing import Answer, Fault, Turn
+from three_mode.testing import Answer, Fault, ScriptedProvider, Turn
 from three_mode.testing.script import FOREVER
 
 # A dollar for each token of the prompt (12 of them), ten for each of the answer (3): $42 a call.
@@ -194,6 +194,25 @@ async def test_a_cache_in_a_file(tmp_path: Path) -> None:
         assert [step.kind for step in reply.steps] == ["cache_hit"]
         assert server.seen == []
     assert b"sk-secret" not in (tmp_path / "cache").read_bytes()
+
+
+async def test_a_file_of_the_cache_tells_accounts_with_one_key_apart(tmp_path: Path) -> None:
+    policies = Policies(cache=CacheOptions(path=tmp_path / "cache"))
+    accounts = (
+        {"headers": {"X-Team": "red"}},
+        {"headers": {"X-Team": "blue"}},
+        {"headers": {"X-Team": "blue"}, "safety": {"HARM_CATEGORY_HARASSMENT": "BLOCK_NONE"}},
+        {},
+    )
+    async with ScriptedProvider("http/1.1") as server:
+        for number, what in enumerate((*accounts, accounts[1])):
+            whose = Account(api_key="k", base_url=server.url + PATHS["gemini"], **what)  # type: ignore[arg-type]
+            options = ConnectionOptions(accounts={"gemini": whose}, transport=transport("http/1.1"))
+            async with LLMConnection("gemini", policies=policies, options=options) as llm:
+                reply = await llm.chat_completion(hello())
+                assert [step.kind for step in reply.steps] == ["attempt" if number < 4 else "cache_hit"]
+        assert len(server.seen) == 4
+    assert b"blue" not in (tmp_path / "cache").read_bytes()
 
 
 async def test_identical_calls_in_flight_are_one() -> None:
