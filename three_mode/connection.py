@@ -88,6 +88,11 @@ class LLMConnection:
             given = with_own(given, named, own)
         elif api_key:
             raise ConfigurationError("api_key= without provider= or base_url=", hint="say whose key it is")
+        elif options.headers:  # they may hold a key too, and whichever provider is found would be told it
+            raise ConfigurationError(
+                "ConnectionOptions(headers=...) without provider= or base_url=",
+                hint="say whose headers they are, or give them to one: accounts={'openai': Account(headers=...)}",
+            )
         self._accounts = accounts = Accounts(settings, given, options.safety, self._shared_pool, guards.learn)
         self._terms = terms = Terms(accounts, settings, timeout, observe.label)
         self._human = HumanAI(accounts.endpoint)

@@ -16,6 +16,7 @@ from three_mode.policies import FallbackOptions, Policies, Target
 from three_mode.providers import Profile, capabilities, codec_of, describe, profile_of, providers, register
 from three_mode.providers.capabilities import Capabilities
 from three_mode.providers.estimate import estimate_tokens
+from three_mode.testing import ScriptedProvider
 
 
 @pytest.fixture(autouse=True)
@@ -184,6 +185,24 @@ def test_what_a_connection_says_of_its_own_provider_leaves_the_rest_of_its_accou
         assert (key_of(llm, "gemini"), accounts.base_url("gemini")) == (key, "http://x.test")
         assert accounts.profile("gemini").safety == SAFETY
         assert accounts._given["gemini"].headers == {"a": "1", "b": "2"}
+
+
+async def test_headers_without_a_provider_are_an_error_and_those_of_an_account_go_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(errors.ConfigurationError, match="headers=") as caught:
+        LLMConnection(options=ConnectionOptions(headers={"x-team": "blue"}))
+    assert "Account(headers=...)" in (caught.value.hint or "")
+    monkeypatch.setenv("LLM_PROVIDER", "openai")
+    llm = LLMConnection(options=ConnectionOptions(headers={"x-team": "blue"}))
+    assert llm._accounts._given["openai"].headers == {"x-team": "blue"}
+    monkeypatch.delenv("LLM_PROVIDER")
+    async with ScriptedProvider("http/1.1") as server:
+        account = Account(api_key="k", base_url=server.url + "/v1", headers={"x-team": "blue"})
+        options = ConnectionOptions(accounts={"openai": account}, detection_order=("openai",))
+        async with LLMConnection(options=options) as llm:
+            await llm.ask("Hello!", model="m")
+        assert server.seen[0].headers["x-team"] == "blue"
 
 
 async def test_safety_settings_and_a_provider_that_is_only_known_at_the_call() -> None:
