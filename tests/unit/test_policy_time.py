@@ -394,6 +394,30 @@ async def test_a_late_result_is_discarded_and_cancelling_the_race_cancels_both()
     assert len(asyncio.all_tasks()) == 1
 
 
+async def test_a_first_result_is_discarded_where_its_caller_leaves_while_the_second_ends() -> None:
+    clock, discarded, begun, may_end = FakeClock(), list[str](), asyncio.Event(), asyncio.Event()
+
+    async def first() -> str:
+        await begun.wait()
+        return "first"
+
+    async def second() -> str:
+        begun.set()
+        try:
+            await asyncio.sleep(1000)
+        finally:
+            await may_end.wait()
+        return "second"
+
+    race = asyncio.ensure_future(hedged(first, second, 1.0, discarded.append, clock))
+    await clock.advance(1.0)
+    race.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await race
+    assert discarded == ["first"]
+    may_end.set()
+
+
 async def test_the_callers_own_cancellation_is_not_taken_for_ours() -> None:
     clock = FakeClock()
     discarded: list[str] = []
