@@ -3,6 +3,7 @@
 import asyncio
 import math
 import os
+import sqlite3
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -168,6 +169,29 @@ async def test_file_cache_bounds_time_and_damage(tmp_path: Path) -> None:
     with pytest.raises(errors.ConfigurationError, match="cannot be used"):
         await broken.get(b"x")
     await broken.close()
+
+
+async def test_a_file_that_fails_ends_no_call(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "cache"
+    cache = FileCache(CacheOptions(path=path))
+
+    def lose() -> None:
+        file = sqlite3.connect(path)
+        file.execute("DROP TABLE reply")
+        file.close()
+
+    await cache.put(b"a", REPLY)
+    lose()
+    assert await cache.get(b"a") is None
+    await cache.put(b"a", REPLY)
+    assert await cache.get(b"a") == REPLY, "it was opened anew"
+    lose()
+    await cache.put(b"b", REPLY)
+    path.unlink()
+    path.mkdir()
+    await cache.put(b"c", REPLY)
+    assert (cache.failed, [record.message for record in caplog.records]) == (3, ["cache_failed"] * 3)
+    await cache.close()
 
 
 async def test_identical_calls_are_one_and_a_cancelled_waiter_leaves_alone() -> None:
