@@ -44,6 +44,7 @@ class StreamedCall:
         self.each = each
         self._one: OneCall | None = None
         self._first: Target | None = None  # who is asked first, where it goes at length
+        self._theirs = ""  # the provider's own id of the reply
 
     async def open(self) -> OpenReply:
         short, failed = self._short(self._request), None
@@ -72,6 +73,8 @@ class StreamedCall:
                 self._book.priced(one.target, chunk.usage, self._accounts.profile(one.target.provider))
             )
         if type(chunk) is Start:
+            if chunk.request_id != one.request_id:
+                self._theirs = chunk.request_id
             return Start(
                 chunk.model or one.target.model,
                 one.target.provider,
@@ -81,7 +84,10 @@ class StreamedCall:
             )
         if type(chunk) is Finish:
             return msgspec.structs.replace(
-                chunk, latency=time.monotonic() - one.policy.began, steps=tuple(one.policy.steps)
+                chunk,
+                latency=time.monotonic() - one.policy.began,
+                steps=tuple(one.policy.steps),
+                extra={**chunk.extra, "provider_request_id": self._theirs} if self._theirs else chunk.extra,
             )
         return chunk
 
@@ -97,6 +103,7 @@ class StreamedCall:
             raise
         self._book.finished(one, given)
         if self._first is not None and not any(step.kind == "cache_hit" for step in one.policy.steps):
+            raw = msgspec.structs.replace(raw, request_id=self._theirs)
             await self._opening.keep(one, raw, one.target, self._first)
         return given
 
