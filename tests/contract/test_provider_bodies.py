@@ -17,7 +17,7 @@ pytest.importorskip("google.genai")
 from tests.support.provider_sdks import sent_by
 from three_mode import errors
 from three_mode.messages import Image, LLMRequest, Text, Thinking, ToolCall, ToolResult
-from three_mode.providers import Profile, codec_of, profile_of
+from three_mode.providers import Profile, codec_of, profile_of, validate
 
 Body = dict[str, Any]
 Call = Callable[[Any], object]
@@ -704,6 +704,16 @@ def test_what_a_provider_cannot_do_is_an_error_before_anything_is_sent(
     with pytest.raises(errors.InvalidRequest) as caught:
         body(provider, **request_)
     assert caught.value.field == field
+
+
+def test_what_a_profile_says_is_unsupported_is_so_at_0_too() -> None:
+    profile = Profile(
+        name="acme", base_url="http://acme.test", unsupported=frozenset(("seed", "stop", "extra"))
+    )
+    validate.check(LLMRequest(messages=[ASK], temperature=0), "m", profile, 1)
+    for asked in ({"seed": 0}, {"stop": ["x"]}, {"extra": {"a": 0}}):
+        with pytest.raises(errors.UnsupportedParameter):
+            validate.check(LLMRequest(messages=[ASK], **asked), "m", profile, 1)  # type: ignore[arg-type]
 
 
 def test_headers_of_a_request() -> None:

@@ -220,7 +220,17 @@ async def test_it_is_not_on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(
-    "option", [{"temperature": 0.5}, {"seed": 1}, {"stop": ["x"]}, {"max_tokens": 5}, {"extra": {"top_k": 1}}]
+    "option",
+    [
+        {"temperature": 0.5},
+        {"temperature": 0},
+        {"seed": 1},
+        {"seed": 0},
+        {"stop": ["x"]},
+        {"max_tokens": 5},
+        {"reasoning": {"budget_tokens": 5}},
+        {"extra": {"top_k": 1}},
+    ],
 )
 async def test_what_it_cannot_do_is_an_error(claude: Claude, option: dict[str, Any]) -> None:
     async with claude.behave("good") as llm:
