@@ -498,6 +498,31 @@ async def test_all_fail_then_the_soonest_is_tried_first() -> None:
     assert tried == [("a", 0), ("b", 0), ("b", 4)]
 
 
+@pytest.mark.parametrize(("within", "second"), [(60, ("a", 9)), (8, None)])
+async def test_whoever_asked_for_a_longer_wait_is_not_asked_before_it(
+    within: float, second: tuple[str, float] | None
+) -> None:
+    clock = FakeClock()
+    tried: list[tuple[str, float]] = []
+
+    async def operation(target: Target, due: float) -> str:
+        tried.append((target.provider, clock.now() - 1000))
+        if tried[-1] == ("a", 9):
+            return "a"
+        raise errors.ProviderOverloaded("x", retry_after=9.0 if target is A else 3.0)
+
+    attempts = Attempts(NoGuards(), RetryOptions(first=1, jitter=0), clock=clock)
+    task = asyncio.ensure_future(attempts.run(a_call(clock, within), [A, B], operation))
+    await clock.advance(9)
+    if second is not None:
+        assert await task == "a"
+        assert tried == [("a", 0), ("b", 0), ("b", 3), ("a", 9)]
+    else:
+        with pytest.raises(errors.ProviderOverloaded):
+            await task
+        assert tried == [("a", 0), ("b", 0), ("b", 3), ("b", 6)]
+
+
 async def test_all_but_the_last_have_a_limit_to_their_first_content() -> None:
     clock = FakeClock()
     due: list[float] = []
