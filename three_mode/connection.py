@@ -201,7 +201,7 @@ class LLMConnection:
         request = EmbedRequest(
             texts=texts, model=model, dimensions=dimensions, within=within, extra=extra or {}
         )
-        target = await self._targets.embedder(model)
+        target = await self._targets.embedder(model, within)
         time_left = self._terms.within(within, target.provider)
         return await self._embedding.run(request, target, time_left, self._terms.label)
 

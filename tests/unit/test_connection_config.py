@@ -1,6 +1,8 @@
 """Where settings come from, in which order, and what is said of one that is wrong."""
 
+import asyncio
 import pickle
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -267,10 +269,6 @@ async def test_none_has_a_key() -> None:
 
 
 async def test_the_first_in_order_that_can_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
-    import socket
-
-    from three_mode.testing import ScriptedProvider
-
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         refused = f"http://127.0.0.1:{unused.getsockname()[1]}"
@@ -279,6 +277,24 @@ async def test_the_first_in_order_that_can_be_reached(monkeypatch: pytest.Monkey
                 monkeypatch.setenv(f"{name}_API_KEY", "k")
                 monkeypatch.setenv(f"{name}_BASE_URL", url)
             assert await detected() == "openai"
+
+
+async def test_looking_for_a_provider_takes_no_longer_than_the_call_may(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # no handshake ever ends there
+        for name in ("ANTHROPIC", "OPENAI"):
+            monkeypatch.setenv(f"{name}_API_KEY", "k")
+            monkeypatch.setenv(f"{name}_BASE_URL", f"https://127.0.0.1:{silent.getsockname()[1]}")
+        async with LLMConnection() as llm:
+            request = LLMRequest(messages=[{"role": "user", "content": "x"}], model="m", within=0.05)
+            for call in (
+                llm.chat_completion(request),
+                llm.stream(request).text(),
+                llm.embed("m", "x", within=0.05),
+            ):
+                with pytest.raises(errors.DeadlineExceeded, match="no provider"):
+                    await asyncio.wait_for(call, 20)
 
 
 # Secrets
