@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.provider_clock import settle
 from three_mode import LLMConnection, errors
 from three_mode.config import Secret, Sources, masked
 from three_mode.config.dotenv import read_dotenv
@@ -295,6 +296,14 @@ async def test_looking_for_a_provider_takes_no_longer_than_the_call_may(
             ):
                 with pytest.raises(errors.DeadlineExceeded, match="no provider"):
                     await asyncio.wait_for(call, 20)
+            looking, leaving = (asyncio.ensure_future(llm.ask("x", model="m")) for _ in range(2))
+            await settle()
+            leaving.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await leaving
+            await llm.close()
+            with pytest.raises(errors.ConfigurationError, match="closed"):
+                await asyncio.wait_for(looking, 20)
 
 
 # Secrets

@@ -35,6 +35,13 @@ class Provider:
         except ConfigurationError:
             self._finding = None
             raise
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if not self._finding.cancelled() or (task is not None and task.cancelling()):
+                raise
+            raise ConfigurationError(  # the search was ended, and nobody cancelled this caller
+                "this connection is closed", hint="make a new LLMConnection"
+            ) from None
         except TimeoutError:
             raise DeadlineExceeded(
                 "no provider was reached in the time allowed",
