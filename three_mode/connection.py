@@ -281,6 +281,7 @@ class LLMConnection:
         self._engine.close()
         self._guards.close()
         self._provider.close()
+        await self._human.close()
         await self._dispatcher.close()
         if self._pool is not None:
             await self._pool.aclose()

@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.support.provider_clock import settle
 from tests.support.provider_servers import HELLO, QUICK, hello
 from three_mode import LLMConnection, LLMRequest, errors
 from three_mode.connection import ConnectionOptions
@@ -188,6 +189,21 @@ async def test_a_cancelled_call_ends_the_process(claude: Claude, how: str) -> No
             await task
     await no_children()
     assert claude.logged("signal") == ["TERM"]
+
+
+@pytest.mark.parametrize("started", [False, True])
+async def test_closing_the_connection_ends_the_process(claude: Claude, started: bool) -> None:
+    async with claude.behave("stalls") as llm:
+        whole, streamed = llm.chat_completion(hello(None)), llm.stream(hello(None)).text()
+        tasks = [asyncio.ensure_future(work) for work in (whole, streamed)]
+        await settle()
+        if started:
+            await claude.until_logged("stdin")
+        await llm.close()
+        for task in tasks:
+            with pytest.raises(errors.ConfigurationError, match="closed"):
+                await asyncio.wait_for(task, 20)
+    await no_children()
 
 
 async def test_leaving_a_stream_ends_the_process_without_waiting(claude: Claude) -> None:
