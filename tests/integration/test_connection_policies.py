@@ -408,6 +408,23 @@ async def test_records(tmp_path: Path) -> None:
     assert os.stat(path).st_mode & 0o777 == 0o600
 
 
+async def test_a_call_that_ends_after_its_connection_is_recorded_too(tmp_path: Path) -> None:
+    path = tmp_path / "records"
+    retry = RetryOptions(attempts=2, first=0.2, jitter=0)
+    observe = Observing(records=RecordOptions(path=path))
+    async with connected(policies=Policies(retry=retry), observe=observe) as (llm, server):
+        await llm.chat_completion(hello())
+        server.always(Answer(status=500))
+        waiting = asyncio.ensure_future(llm.chat_completion(hello(seed=1)))
+        await server.until(lambda seen: len(seen.seen) == 2)
+        await settle()
+        await llm.close()
+        with pytest.raises(errors.ConfigurationError):
+            await waiting
+    first, second = map(json.loads, path.read_text().splitlines())
+    assert (first["reply"]["provider"], second["error"]["kind"][0]) == ("openai", "ConfigurationError")
+
+
 async def test_records_that_nobody_writes_down_are_counted(tmp_path: Path) -> None:
     from three_mode.observe import Recorder
 
