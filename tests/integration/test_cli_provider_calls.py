@@ -17,7 +17,7 @@ import pytest
 from tests.support.provider_clock import settle
 from tests.support.provider_servers import HELLO, QUICK, hello
 from three_mode import LLMConnection, LLMRequest, errors
-from three_mode.connection import ConnectionOptions
+from three_mode.connection import Account, ConnectionOptions
 from three_mode.messages import Image, Text, Thinking, Usage
 from three_mode.policies import FallbackOptions, Policies
 
@@ -252,6 +252,16 @@ async def test_what_it_cannot_do_is_an_error(claude: Claude, option: dict[str, A
     async with claude.behave("good") as llm:
         with pytest.raises(errors.UnsupportedParameter):
             await llm.chat_completion(hello(None, **option))
+    assert claude.logged("arguments") == []
+
+
+@pytest.mark.parametrize("given", [{"api_key": "k"}, {"base_url": "http://x.test"}, {"headers": {"x": "1"}}])
+async def test_an_account_that_it_would_not_use_is_an_error(claude: Claude, given: dict[str, Any]) -> None:
+    options = ConnectionOptions(accounts={"claude-cli": Account(**given)})
+    async with LLMConnection("claude-cli", options=options) as llm:
+        for call in (llm.chat_completion(hello(None)), llm.stream(hello(None)).text()):
+            with pytest.raises(errors.ConfigurationError, match="login of its own"):
+                await call
     assert claude.logged("arguments") == []
 
 

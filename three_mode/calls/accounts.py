@@ -160,6 +160,11 @@ class Accounts:
         if profile.wire == "claude-cli":
             from three_mode.channels.cli_endpoint import CLIEndpoint
 
+            if account.api_key or account.base_url or account.headers:
+                raise ConfigurationError(
+                    f"{provider} takes no key, address or headers: the command has a login of its own",
+                    hint="leave them out, or use provider='anthropic'",
+                )
             return CLIEndpoint(profile)
         key, base_url = self.key(provider), self.base_url(provider)
         if key is None and profile.needs_key and base_url == profile.base_url:
