@@ -88,6 +88,11 @@ class LLMConnection:
             given = with_own(given, named, own)
         elif api_key:
             raise ConfigurationError("api_key= without provider= or base_url=", hint="say whose key it is")
+        elif options.headers:  # they may hold a key too, and whichever provider is found would be told it
+            raise ConfigurationError(
+                "ConnectionOptions(headers=...) without provider= or base_url=",
+                hint="say whose headers they are, or give them to one: accounts={'openai': Account(headers=...)}",
+            )
         self._accounts = accounts = Accounts(settings, given, options.safety, self._shared_pool, guards.learn)
         self._terms = terms = Terms(accounts, settings, timeout, observe.label)
         self._human = HumanAI(accounts.endpoint)
@@ -196,7 +201,7 @@ class LLMConnection:
         request = EmbedRequest(
             texts=texts, model=model, dimensions=dimensions, within=within, extra=extra or {}
         )
-        target = await self._targets.embedder(model)
+        target = await self._targets.embedder(model, within)
         time_left = self._terms.within(within, target.provider)
         return await self._embedding.run(request, target, time_left, self._terms.label)
 
@@ -276,6 +281,7 @@ class LLMConnection:
         self._engine.close()
         self._guards.close()
         self._provider.close()
+        await self._human.close()
         await self._dispatcher.close()
         if self._pool is not None:
             await self._pool.aclose()

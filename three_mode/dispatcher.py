@@ -76,6 +76,6 @@ class Dispatcher:
         return found
 
     async def close(self) -> None:
-        """Closes the channels that were made here; the remote one has no more than the pool, which its owner closes."""
+        """Closes the channels that were made here; the remote one is closed by whoever made it."""
         for channel in self._made.values():
             await channel.close()

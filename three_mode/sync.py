@@ -14,6 +14,7 @@ import os
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
+from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -23,7 +24,7 @@ from three_mode.calls.health import Health
 from three_mode.calls.stream import ReplyStream as AsyncReplyStream
 from three_mode.errors import ConfigurationError
 from three_mode.messages import Chunk, Embedded, LLMRequest, LLMResponse
-from three_mode.observe.metrics import Metrics
+from three_mode.observe.metrics import Metrics, Snapshot
 from three_mode.policies import Spent
 from three_mode.providers.capabilities import Capabilities
 
@@ -40,7 +41,7 @@ class _Loop:
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Waits for it here; whatever interrupts the wait cancels the work, and its end is waited for."""
-        if _running_here():
+        if _loop_here() is not None:
             work.close()
             raise ConfigurationError(
                 "three_mode.sync would block the event loop that runs here",
@@ -55,6 +56,17 @@ class _Loop:
             _cancel(future)
             raise
 
+    def look(self, read: Callable[[], T]) -> T:
+        """What `read` gives in the loop's thread: what is counted there does not change meanwhile."""
+        loop = self._loop
+        if loop is None or self._process != os.getpid() or loop is _loop_here():
+            return read()
+
+        async def there() -> T:
+            return read()
+
+        return asyncio.run_coroutine_threadsafe(there(), loop).result()
+
     def _running(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._loop is None or self._process != os.getpid():
@@ -64,12 +76,11 @@ class _Loop:
             return self._loop
 
 
-def _running_here() -> bool:
+def _loop_here() -> asyncio.AbstractEventLoop | None:
     try:
-        asyncio.get_running_loop()
+        return asyncio.get_running_loop()
     except RuntimeError:
-        return False
-    return True
+        return None
 
 
 def _cancel(future: "Future[Any]") -> None:
@@ -123,11 +134,22 @@ async def _next(stream: AsyncReplyStream) -> Chunk | None:
     return await anext(stream, None)
 
 
+class _Looked(Metrics):
+    """The metrics of a connection, looked at in the loop's thread."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        vars(self).update(vars(metrics))
+
+    def snapshot(self, provider: str | None = None, model: str | None = None) -> Snapshot:
+        return _LOOP.look(partial(super().snapshot, provider, model))
+
+
 class LLMConnection:
     """`three_mode.LLMConnection` without await; see there for its arguments."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         self._async = connection.LLMConnection(*args, **options)
+        self._metrics = _Looked(self._async.metrics)
 
     def __repr__(self) -> str:
         return f"<sync {self._async!r}>"
@@ -170,14 +192,14 @@ class LLMConnection:
         return self._async.estimate(request)
 
     def spent(self, **named: str) -> Spent:
-        return self._async.spent(**named)
+        return _LOOP.look(partial(self._async.spent, **named))
 
     def budgets(self) -> dict[str, Any]:
-        return self._async.budgets()
+        return _LOOP.look(self._async.budgets)
 
     @property
     def metrics(self) -> Metrics:
-        return self._async.metrics
+        return self._metrics
 
     def __enter__(self) -> Self:
         return self

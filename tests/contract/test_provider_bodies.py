@@ -17,7 +17,7 @@ pytest.importorskip("google.genai")
 from tests.support.provider_sdks import sent_by
 from three_mode import errors
 from three_mode.messages import Image, LLMRequest, Text, Thinking, ToolCall, ToolResult
-from three_mode.providers import Profile, codec_of, profile_of
+from three_mode.providers import Profile, codec_of, profile_of, validate
 
 Body = dict[str, Any]
 Call = Callable[[Any], object]
@@ -556,7 +556,7 @@ def test_ollama_stream() -> None:
 
 def body(provider: str | Profile, **request: Any) -> Body:
     profile = profile_of(provider) if isinstance(provider, str) else provider
-    encoded = codec_of(profile).encode(LLMRequest(messages=[ASK], **request), "m", stream=False).body
+    encoded = codec_of(profile).encode(LLMRequest(**{"messages": [ASK], **request}), "m", stream=False).body
     found: Body = json.loads(encoded)
     return found
 
@@ -692,6 +692,11 @@ def test_alibaba_and_openai_mean_different_things_by_insufficient_quota() -> Non
         ("anthropic", {"response_format": "json"}, "response_format"),
         ("openai", {"reasoning": {"budget_tokens": 5}}, "reasoning.budget_tokens"),
         ("ollama", {"tools": [TOOL], "tool_choice": "required"}, "tool_choice"),
+        (
+            "ollama",
+            {"messages": [ASK, {"role": "assistant", "content": [ToolCall("1", "f", raw="{")]}]},
+            "messages",
+        ),
         ("openai", {"extra": {"n": 2}}, "extra.n"),
         ("openai", {"temperature": 0.1, "extra": {"temperature": 0.2}}, "extra.temperature"),
         ("openai", {"extra": {"model": "other"}}, "extra.model"),
@@ -704,6 +709,38 @@ def test_what_a_provider_cannot_do_is_an_error_before_anything_is_sent(
     with pytest.raises(errors.InvalidRequest) as caught:
         body(provider, **request_)
     assert caught.value.field == field
+
+
+def test_what_a_profile_says_is_unsupported_is_so_at_0_too() -> None:
+    profile = Profile(
+        name="acme", base_url="http://acme.test", unsupported=frozenset(("seed", "stop", "extra"))
+    )
+    validate.check(LLMRequest(messages=[ASK], temperature=0), "m", profile, 1)
+    for asked in ({"seed": 0}, {"stop": ["x"]}, {"extra": {"a": 0}}):
+        with pytest.raises(errors.UnsupportedParameter):
+            validate.check(LLMRequest(messages=[ASK], **asked), "m", profile, 1)  # type: ignore[arg-type]
+
+
+def test_a_name_that_has_no_field_begins_the_text() -> None:
+    named: list[Body] = [
+        {"role": "user", "name": "ann", "content": "Hi!"},
+        {"role": "user", "name": "bob", "content": [Text("Ho!")]},
+    ]
+    assert [each["content"] for each in body("ollama", messages=named)["messages"]] == [
+        "ann: Hi!",
+        "bob: Ho!",
+    ]
+
+
+def test_an_empty_text_in_the_answer_of_a_tool_is_left_out() -> None:
+    result = ToolResult("1", (Text(""), Text("rain")))
+    turns = [
+        ASK,
+        {"role": "assistant", "content": [ToolCall("1", "f")]},
+        {"role": "tool", "content": [result]},
+    ]
+    (sent,) = body("anthropic", messages=turns)["messages"][-1]["content"]
+    assert sent["content"] == [{"type": "text", "text": "rain"}]
 
 
 def test_headers_of_a_request() -> None:

@@ -14,9 +14,10 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.support.provider_clock import settle
 from tests.support.provider_servers import HELLO, QUICK, hello
 from three_mode import LLMConnection, LLMRequest, errors
-from three_mode.connection import ConnectionOptions
+from three_mode.connection import Account, ConnectionOptions
 from three_mode.messages import Image, Text, Thinking, Usage
 from three_mode.policies import FallbackOptions, Policies
 
@@ -190,6 +191,21 @@ async def test_a_cancelled_call_ends_the_process(claude: Claude, how: str) -> No
     assert claude.logged("signal") == ["TERM"]
 
 
+@pytest.mark.parametrize("started", [False, True])
+async def test_closing_the_connection_ends_the_process(claude: Claude, started: bool) -> None:
+    async with claude.behave("stalls") as llm:
+        whole, streamed = llm.chat_completion(hello(None)), llm.stream(hello(None)).text()
+        tasks = [asyncio.ensure_future(work) for work in (whole, streamed)]
+        await settle()
+        if started:
+            await claude.until_logged("stdin")
+        await llm.close()
+        for task in tasks:
+            with pytest.raises(errors.ConfigurationError, match="closed"):
+                await asyncio.wait_for(task, 20)
+    await no_children()
+
+
 async def test_leaving_a_stream_ends_the_process_without_waiting(claude: Claude) -> None:
     async with claude.behave("stalls-after") as llm:
         async with llm.stream(hello(None)) as stream:
@@ -220,12 +236,32 @@ async def test_it_is_not_on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(
-    "option", [{"temperature": 0.5}, {"seed": 1}, {"stop": ["x"]}, {"max_tokens": 5}, {"extra": {"top_k": 1}}]
+    "option",
+    [
+        {"temperature": 0.5},
+        {"temperature": 0},
+        {"seed": 1},
+        {"seed": 0},
+        {"stop": ["x"]},
+        {"max_tokens": 5},
+        {"reasoning": {"budget_tokens": 5}},
+        {"extra": {"top_k": 1}},
+    ],
 )
 async def test_what_it_cannot_do_is_an_error(claude: Claude, option: dict[str, Any]) -> None:
     async with claude.behave("good") as llm:
         with pytest.raises(errors.UnsupportedParameter):
             await llm.chat_completion(hello(None, **option))
+    assert claude.logged("arguments") == []
+
+
+@pytest.mark.parametrize("given", [{"api_key": "k"}, {"base_url": "http://x.test"}, {"headers": {"x": "1"}}])
+async def test_an_account_that_it_would_not_use_is_an_error(claude: Claude, given: dict[str, Any]) -> None:
+    options = ConnectionOptions(accounts={"claude-cli": Account(**given)})
+    async with LLMConnection("claude-cli", options=options) as llm:
+        for call in (llm.chat_completion(hello(None)), llm.stream(hello(None)).text()):
+            with pytest.raises(errors.ConfigurationError, match="login of its own"):
+                await call
     assert claude.logged("arguments") == []
 
 

@@ -3,12 +3,14 @@
 import asyncio
 import logging
 
+import msgspec
 import pytest
 
 from tests.support.provider_servers import PATHS, connected, hello
 from three_mode import LLMRequest, errors
 from three_mode.messages import Finish, LLMResponse, Start, Text, TextDelta, ToolCall, UsageUpdate
 from three_mode.modes import CommunicationMode
+from three_mode.policies import CacheOptions, Policies
 from three_mode.testing import Answer, Fault, Turn
 from three_mode.testing import ToolCall as Asked
 
@@ -49,6 +51,26 @@ async def test_a_stream(provider: str, speaks: str) -> None:
         assert await stream.text() == "Hello world!"
         assert stream.response().thinking == "hm"
         assert not server.cancelled_requests
+
+
+@pytest.mark.parametrize("provider", WIRES)
+async def test_a_stream_is_the_same_reply_as_a_whole_one(provider: str) -> None:
+    """Also the provider's own id, and in the cache."""
+    policies = Policies(cache=CacheOptions())
+    async with connected(provider, policies=policies) as (llm, server):
+        server.always(
+            Turn(thinking=("hm",), tool_calls=(Asked("weather", {"city": "Oslo"}),), finish="tool_calls")
+        )
+        whole = await llm.chat_completion(hello(tools=[TOOL]))
+        assert whole.extra, "all of them say something that has no name here"
+        stream = llm.stream(hello(tools=[TOOL], cache={"response": "refresh"}))
+        await stream.text()
+        kept = await llm.chat_completion(hello(tools=[TOOL]))
+        assert len(server.seen) == 2
+        assert [step.kind for step in kept.steps] == ["cache_hit"]
+        for reply in (stream.response(), kept):
+            same = {"latency": whole.latency, "request_id": whole.request_id, "created_at": whole.created_at}
+            assert msgspec.structs.replace(reply, steps=whole.steps, **same) == whole
 
 
 @pytest.mark.parametrize("provider", WIRES)

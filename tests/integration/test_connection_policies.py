@@ -10,25 +10,29 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.provider_servers import QUICK, connected, hello, several
-from three_mode import errors
+from tests.support.provider_clock import settle
+from tests.support.provider_servers import PATHS, QUICK, connected, hello, several, transport
+from three_mode import LLMConnection, errors
 from three_mode.calls.guards import MOST
-from three_mode.connection import ConnectionOptions, Observing
+from three_mode.connection import Account, ConnectionOptions, Observing
 from three_mode.messages import LLMRequest, Text
 from three_mode.observe import JSONFormatter, Metrics, RecordOptions
 from three_mode.policies import (
     BreakerOptions,
     Budget,
     CacheOptions,
+    CoalesceOptions,
     FallbackOptions,
     LimiterOptions,
     Policies,
     Price,
     Prices,
+    RetryOptions,
     Route,
     Target,
 )
-from three_mode.testing import Answer, Fault, Turn
+from three_mode.testing import Answer, Fault, ScriptedProvider, Turn
+from three_mode.testing.script import FOREVER
 
 # A dollar for each token of the prompt (12 of them), ten for each of the answer (3): $42 a call.
 PRICED = ConnectionOptions(prices=Prices({"m": Price(input=Decimal(10**6), output=Decimal(10**7))}))
@@ -81,6 +85,21 @@ async def test_what_comes_from_the_cache_says_who_gave_it(where: str, tmp_path: 
         await llm.chat_completion(other)
         again = await llm.chat_completion(other)
         assert (again.provider, [step.provider for step in again.steps]) == ("openai", ["openai"])
+
+
+@pytest.mark.parametrize("shared", [False, True])
+async def test_a_stream_that_a_fallback_answered_is_found_again(shared: bool) -> None:
+    policies = Policies(cache=CacheOptions(), coalesce=CoalesceOptions(streams=shared), retry=QUICK)
+    async with several(("openai", "anthropic"), policies=policies) as (llm, servers):
+        servers["openai"].always(Answer(status=500))
+        assert await llm.stream(hello()).text() == "Hello world!"
+        async with llm.stream(hello()) as stream:
+            await stream.text()
+        for again in (stream.response(), await llm.chat_completion(hello())):
+            assert again.content == "Hello world!"
+            assert (again.provider, again.model) == ("anthropic", "model-of-anthropic")
+            assert [(step.kind, step.provider) for step in again.steps] == [("cache_hit", "anthropic")]
+        assert [len(server.seen) for server in servers.values()] == [1, 1]
 
 
 async def test_a_stream_fills_the_cache_and_a_broken_one_does_not() -> None:
@@ -175,6 +194,25 @@ async def test_a_cache_in_a_file(tmp_path: Path) -> None:
         assert [step.kind for step in reply.steps] == ["cache_hit"]
         assert server.seen == []
     assert b"sk-secret" not in (tmp_path / "cache").read_bytes()
+
+
+async def test_a_file_of_the_cache_tells_accounts_with_one_key_apart(tmp_path: Path) -> None:
+    policies = Policies(cache=CacheOptions(path=tmp_path / "cache"))
+    accounts = (
+        {"headers": {"X-Team": "red"}},
+        {"headers": {"X-Team": "blue"}},
+        {"headers": {"X-Team": "blue"}, "safety": {"HARM_CATEGORY_HARASSMENT": "BLOCK_NONE"}},
+        {},
+    )
+    async with ScriptedProvider("http/1.1") as server:
+        for number, what in enumerate((*accounts, accounts[1])):
+            whose = Account(api_key="k", base_url=server.url + PATHS["gemini"], **what)  # type: ignore[arg-type]
+            options = ConnectionOptions(accounts={"gemini": whose}, transport=transport("http/1.1"))
+            async with LLMConnection("gemini", policies=policies, options=options) as llm:
+                reply = await llm.chat_completion(hello())
+                assert [step.kind for step in reply.steps] == ["attempt" if number < 4 else "cache_hit"]
+        assert len(server.seen) == 4
+    assert b"blue" not in (tmp_path / "cache").read_bytes()
 
 
 async def test_identical_calls_in_flight_are_one() -> None:
@@ -286,6 +324,39 @@ async def test_a_limit_of_calls_at_once_holds() -> None:
         assert most == 3
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_who_waits_for_a_place_waits_no_longer_than_its_deadline(streamed: bool) -> None:
+    policies = Policies(limiter=LimiterOptions(at_once=1), breaker=BreakerOptions(failures=1), retry=QUICK)
+    async with connected(policies=policies) as (llm, server):
+        server.always(Turn(), fault=Fault(stall_before_head=FOREVER))
+        slow = asyncio.ensure_future(llm.chat_completion(hello()))
+        await server.until(lambda seen: len(seen.seen) == 1)
+        request = hello(within=0.1)
+        call = llm.stream(request).text() if streamed else llm.chat_completion(request)
+        with pytest.raises(errors.DeadlineExceeded) as caught:
+            await asyncio.wait_for(call, 20)
+        assert caught.value.stage == "queue"
+        assert llm.states() == {}, "the provider was not asked"
+        slow.cancel()
+        server.always(Turn())
+        assert (await llm.chat_completion(hello())).content == "Hello world!"
+
+
+async def test_who_waits_for_the_rate_limit_hears_that_the_connection_is_closed() -> None:
+    async with connected(policies=Policies(retry=RetryOptions(attempts=1))) as (llm, server):
+        server.always(Answer(status=429, headers=((b"retry-after", b"3000"),)))
+        with pytest.raises(errors.RateLimit):
+            await llm.chat_completion(hello())
+        waiting = asyncio.ensure_future(llm.chat_completion(hello(within=5000)))
+        await settle()
+        limiter = llm._guards.limiter_of("openai")
+        assert limiter is not None
+        assert limiter.waiting == 1
+        await llm.close()
+        with pytest.raises(errors.ConfigurationError, match="closed"):
+            await asyncio.wait_for(waiting, 20)
+
+
 async def test_routes_choose_among_models_and_fall_back_along_them() -> None:
     route = Route(
         "smart",
@@ -335,6 +406,23 @@ async def test_records(tmp_path: Path) -> None:
     assert all(line["latency"] > 0 for line in lines)
     assert "sk-other" not in path.read_text()
     assert os.stat(path).st_mode & 0o777 == 0o600
+
+
+async def test_a_call_that_ends_after_its_connection_is_recorded_too(tmp_path: Path) -> None:
+    path = tmp_path / "records"
+    retry = RetryOptions(attempts=2, first=0.2, jitter=0)
+    observe = Observing(records=RecordOptions(path=path))
+    async with connected(policies=Policies(retry=retry), observe=observe) as (llm, server):
+        await llm.chat_completion(hello())
+        server.always(Answer(status=500))
+        waiting = asyncio.ensure_future(llm.chat_completion(hello(seed=1)))
+        await server.until(lambda seen: len(seen.seen) == 2)
+        await settle()
+        await llm.close()
+        with pytest.raises(errors.ConfigurationError):
+            await waiting
+    first, second = map(json.loads, path.read_text().splitlines())
+    assert (first["reply"]["provider"], second["error"]["kind"][0]) == ("openai", "ConfigurationError")
 
 
 async def test_records_that_nobody_writes_down_are_counted(tmp_path: Path) -> None:

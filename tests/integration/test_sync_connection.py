@@ -1,5 +1,6 @@
 """The front for code without a loop: the same server, another process, because here nothing else may run."""
 
+import asyncio
 import subprocess
 import sys
 import threading
@@ -12,8 +13,8 @@ import pytest
 from tests.support.provider_servers import hello
 from three_mode import errors
 from three_mode.connection import Account, ConnectionOptions
-from three_mode.messages import LLMResponse
-from three_mode.sync import LLMConnection
+from three_mode.messages import LLMResponse, Usage
+from three_mode.sync import LLMConnection, run
 from transports.http2 import PoolOptions
 
 SERVER = """
@@ -125,3 +126,36 @@ async def test_it_refuses_to_block_a_loop() -> None:
     llm = LLMConnection("openai", api_key="k")
     with pytest.raises(errors.ConfigurationError, match="block"):
         llm.chat_completion(hello())
+
+
+def test_what_was_counted_is_read_while_more_is_counted() -> None:
+    with LLMConnection("openai", api_key="k") as llm:
+        book, many = llm._async._book, 4000
+
+        async def count() -> None:
+            for number in range(many):
+                model = f"m{number % 500}"
+                book.ledger.add(("openai", model, None), Usage(1, 1))
+                book.metrics.record("openai", model, 0.1)
+                book.metrics.failed(
+                    "openai", "broken", type(f"Error{number}", (errors.ServerError,), {})("no")
+                )
+                if number % 10 == 0:
+                    await asyncio.sleep(0)
+
+        counting = threading.Thread(target=run, args=(count(),))
+        counting.start()
+        while counting.is_alive():
+            spent, seen = llm.spent(), llm.metrics.snapshot()
+            assert spent.calls == spent.usage.input_tokens == spent.unpriced
+            assert sum(seen.errors.values()) * 2 == seen.calls
+            assert llm.budgets() == {}
+        counting.join()
+        assert llm.spent().calls == many
+
+
+def test_a_hook_in_the_background_may_read_what_was_spent(server: Server) -> None:
+    with server.connect() as llm:
+        told: list[int] = []
+        llm.batch([hello()] * 2, at_once=1, progress=lambda _: told.append(llm.spent().calls))
+        assert told == [1, 2]

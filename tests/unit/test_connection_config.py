@@ -1,11 +1,14 @@
 """Where settings come from, in which order, and what is said of one that is wrong."""
 
+import asyncio
 import pickle
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.provider_clock import settle
 from three_mode import LLMConnection, errors
 from three_mode.config import Secret, Sources, masked
 from three_mode.config.dotenv import read_dotenv
@@ -16,6 +19,7 @@ from three_mode.policies import FallbackOptions, Policies, Target
 from three_mode.providers import Profile, capabilities, codec_of, describe, profile_of, providers, register
 from three_mode.providers.capabilities import Capabilities
 from three_mode.providers.estimate import estimate_tokens
+from three_mode.testing import ScriptedProvider
 
 
 @pytest.fixture(autouse=True)
@@ -186,6 +190,24 @@ def test_what_a_connection_says_of_its_own_provider_leaves_the_rest_of_its_accou
         assert accounts._given["gemini"].headers == {"a": "1", "b": "2"}
 
 
+async def test_headers_without_a_provider_are_an_error_and_those_of_an_account_go_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(errors.ConfigurationError, match="headers=") as caught:
+        LLMConnection(options=ConnectionOptions(headers={"x-team": "blue"}))
+    assert "Account(headers=...)" in (caught.value.hint or "")
+    monkeypatch.setenv("LLM_PROVIDER", "openai")
+    llm = LLMConnection(options=ConnectionOptions(headers={"x-team": "blue"}))
+    assert llm._accounts._given["openai"].headers == {"x-team": "blue"}
+    monkeypatch.delenv("LLM_PROVIDER")
+    async with ScriptedProvider("http/1.1") as server:
+        account = Account(api_key="k", base_url=server.url + "/v1", headers={"x-team": "blue"})
+        options = ConnectionOptions(accounts={"openai": account}, detection_order=("openai",))
+        async with LLMConnection(options=options) as llm:
+            await llm.ask("Hello!", model="m")
+        assert server.seen[0].headers["x-team"] == "blue"
+
+
 async def test_safety_settings_and_a_provider_that_is_only_known_at_the_call() -> None:
     async with LLMConnection("gemini", "k", options=ConnectionOptions(safety=SAFETY)) as llm:
         for model in ("tiny", "http://127.0.0.1:9/v1#m"):
@@ -248,10 +270,6 @@ async def test_none_has_a_key() -> None:
 
 
 async def test_the_first_in_order_that_can_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
-    import socket
-
-    from three_mode.testing import ScriptedProvider
-
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         refused = f"http://127.0.0.1:{unused.getsockname()[1]}"
@@ -260,6 +278,32 @@ async def test_the_first_in_order_that_can_be_reached(monkeypatch: pytest.Monkey
                 monkeypatch.setenv(f"{name}_API_KEY", "k")
                 monkeypatch.setenv(f"{name}_BASE_URL", url)
             assert await detected() == "openai"
+
+
+async def test_looking_for_a_provider_takes_no_longer_than_the_call_may(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # no handshake ever ends there
+        for name in ("ANTHROPIC", "OPENAI"):
+            monkeypatch.setenv(f"{name}_API_KEY", "k")
+            monkeypatch.setenv(f"{name}_BASE_URL", f"https://127.0.0.1:{silent.getsockname()[1]}")
+        async with LLMConnection() as llm:
+            request = LLMRequest(messages=[{"role": "user", "content": "x"}], model="m", within=0.05)
+            for call in (
+                llm.chat_completion(request),
+                llm.stream(request).text(),
+                llm.embed("m", "x", within=0.05),
+            ):
+                with pytest.raises(errors.DeadlineExceeded, match="no provider"):
+                    await asyncio.wait_for(call, 20)
+            looking, leaving = (asyncio.ensure_future(llm.ask("x", model="m")) for _ in range(2))
+            await settle()
+            leaving.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await leaving
+            await llm.close()
+            with pytest.raises(errors.ConfigurationError, match="closed"):
+                await asyncio.wait_for(looking, 20)
 
 
 # Secrets

@@ -1,7 +1,9 @@
 """Cache, coalescing, prices, budgets and routes."""
 
 import asyncio
+import math
 import os
+import sqlite3
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -169,6 +171,29 @@ async def test_file_cache_bounds_time_and_damage(tmp_path: Path) -> None:
     await broken.close()
 
 
+async def test_a_file_that_fails_ends_no_call(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "cache"
+    cache = FileCache(CacheOptions(path=path))
+
+    def lose() -> None:
+        file = sqlite3.connect(path)
+        file.execute("DROP TABLE reply")
+        file.close()
+
+    await cache.put(b"a", REPLY)
+    lose()
+    assert await cache.get(b"a") is None
+    await cache.put(b"a", REPLY)
+    assert await cache.get(b"a") == REPLY, "it was opened anew"
+    lose()
+    await cache.put(b"b", REPLY)
+    path.unlink()
+    path.mkdir()
+    await cache.put(b"c", REPLY)
+    assert (cache.failed, [record.message for record in caplog.records]) == (3, ["cache_failed"] * 3)
+    await cache.close()
+
+
 async def test_identical_calls_are_one_and_a_cancelled_waiter_leaves_alone() -> None:
     coalescer: Coalescer[int] = Coalescer()
     gate, made = asyncio.Event(), []
@@ -188,7 +213,8 @@ async def test_identical_calls_are_one_and_a_cancelled_waiter_leaves_alone() -> 
     assert tasks[0].cancelled()
 
 
-async def test_the_last_waiter_to_leave_cancels_the_call() -> None:
+@pytest.mark.parametrize("late", [False, True])
+async def test_the_last_waiter_to_leave_cancels_the_call(late: bool) -> None:
     coalescer: Coalescer[int] = Coalescer()
     ended: list[str] = []
 
@@ -200,13 +226,19 @@ async def test_the_last_waiter_to_leave_cancels_the_call() -> None:
             raise
         return 1
 
-    tasks = [asyncio.ensure_future(coalescer.run("k", make)) for _ in range(2)]
+    deadline = asyncio.get_running_loop().time() + 0.05 if late else math.inf
+    tasks = [
+        asyncio.ensure_future(coalescer.run("k", make)),
+        asyncio.ensure_future(coalescer.run("k", make, deadline)),
+    ]
     await settle()
     tasks[0].cancel()
     await settle()
     assert ended == []
-    tasks[1].cancel()
-    await settle()
+    if not late:
+        tasks[1].cancel()
+    with pytest.raises(errors.DeadlineExceeded if late else asyncio.CancelledError):
+        await tasks[1]
     assert ended == ["cancelled"]
     assert await coalescer.run("k", _seven) == (7, False)
 

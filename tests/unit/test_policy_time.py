@@ -237,6 +237,40 @@ async def test_a_wait_beyond_the_deadline_is_refused_now() -> None:
     assert caught.value.retry_after == 30
 
 
+@pytest.mark.parametrize("refused", [False, True])
+async def test_a_wait_ends_at_the_deadline_whatever_lengthens_it(refused: bool) -> None:
+    clock = FakeClock()
+    limiter = AdaptiveLimiter(LimiterOptions(at_once=1), clock)
+    assert limiter.try_acquire()
+    waiting = asyncio.ensure_future(limiter.acquire("x", within=5))
+    behind = asyncio.ensure_future(limiter.acquire("x"))
+    await clock.advance(4.9)
+    assert not waiting.done()
+    if refused:
+        limiter.refused(60)
+        limiter.release()
+    await clock.advance(0.1)
+    with pytest.raises(errors.DeadlineExceeded) as caught:
+        await waiting
+    assert caught.value.stage == "queue"
+    if not refused:
+        limiter.release()
+    await clock.advance(60)
+    await asyncio.wait_for(behind, 1)
+    assert (limiter.in_flight, limiter.waiting) == (1, 0)
+
+
+async def test_those_who_wait_are_told_when_it_is_closed() -> None:
+    limiter = AdaptiveLimiter(clock=FakeClock())
+    limiter.refused(30)
+    waiting = asyncio.ensure_future(limiter.acquire("x"))
+    await settle()
+    limiter.close()
+    with pytest.raises(errors.ConfigurationError, match="closed"):
+        await asyncio.wait_for(waiting, 1)
+    assert (limiter.in_flight, limiter.waiting) == (0, 0)
+
+
 async def test_the_budget_is_shared_fairly() -> None:
     clock = FakeClock()
     limiter = AdaptiveLimiter(LimiterOptions(at_once=1), clock)
@@ -360,6 +394,30 @@ async def test_a_late_result_is_discarded_and_cancelling_the_race_cancels_both()
     assert len(asyncio.all_tasks()) == 1
 
 
+async def test_a_first_result_is_discarded_where_its_caller_leaves_while_the_second_ends() -> None:
+    clock, discarded, begun, may_end = FakeClock(), list[str](), asyncio.Event(), asyncio.Event()
+
+    async def first() -> str:
+        await begun.wait()
+        return "first"
+
+    async def second() -> str:
+        begun.set()
+        try:
+            await asyncio.sleep(1000)
+        finally:
+            await may_end.wait()
+        return "second"
+
+    race = asyncio.ensure_future(hedged(first, second, 1.0, discarded.append, clock))
+    await clock.advance(1.0)
+    race.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await race
+    assert discarded == ["first"]
+    may_end.set()
+
+
 async def test_the_callers_own_cancellation_is_not_taken_for_ours() -> None:
     clock = FakeClock()
     discarded: list[str] = []
@@ -438,6 +496,31 @@ async def test_all_fail_then_the_soonest_is_tried_first() -> None:
     await clock.advance(4)
     assert await task == "b"
     assert tried == [("a", 0), ("b", 0), ("b", 4)]
+
+
+@pytest.mark.parametrize(("within", "second"), [(60, ("a", 9)), (8, None)])
+async def test_whoever_asked_for_a_longer_wait_is_not_asked_before_it(
+    within: float, second: tuple[str, float] | None
+) -> None:
+    clock = FakeClock()
+    tried: list[tuple[str, float]] = []
+
+    async def operation(target: Target, due: float) -> str:
+        tried.append((target.provider, clock.now() - 1000))
+        if tried[-1] == ("a", 9):
+            return "a"
+        raise errors.ProviderOverloaded("x", retry_after=9.0 if target is A else 3.0)
+
+    attempts = Attempts(NoGuards(), RetryOptions(first=1, jitter=0), clock=clock)
+    task = asyncio.ensure_future(attempts.run(a_call(clock, within), [A, B], operation))
+    await clock.advance(9)
+    if second is not None:
+        assert await task == "a"
+        assert tried == [("a", 0), ("b", 0), ("b", 3), ("a", 9)]
+    else:
+        with pytest.raises(errors.ProviderOverloaded):
+            await task
+        assert tried == [("a", 0), ("b", 0), ("b", 3), ("b", 6)]
 
 
 async def test_all_but_the_last_have_a_limit_to_their_first_content() -> None:

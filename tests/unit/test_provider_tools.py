@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from three_mode import errors
-from three_mode.messages import LLMRequest, LLMResponse, Text, ToolCall
+from three_mode.messages import Image, LLMRequest, LLMResponse, Text, ToolCall, ToolResult
 from three_mode.providers.emulation import CallsInText, calls_from_text, with_tools_in_prompt
 from three_mode.providers.schema import inlined, rooted, strict
 from three_mode.providers.tools import call_tool, tool_from
@@ -153,6 +153,21 @@ def test_tools_by_prompt() -> None:
     assert "You must call" in plain.messages[0].text
     assert plain.messages[2].text == '<tool_call>{"name":"weather","arguments":{"city":"Oslo"}}</tool_call>'
     assert plain.messages[3].text == "<tool_result>rain</tool_result>"
+
+
+def test_what_went_wrong_with_a_tool_is_told_by_prompt_too() -> None:
+    picture = Image(url="https://x.test/map.png")
+    request = LLMRequest(
+        messages=[
+            {"role": "user", "content": "Weather?"},
+            {"role": "assistant", "content": [ToolCall("1", "weather", raw="{city")]},
+            {"role": "tool", "content": [ToolResult("1", (Text("no JSON"), picture), is_error=True)]},
+        ],
+        tools=[TOOL],
+    )
+    _, _, asked, result = with_tools_in_prompt(request).messages
+    assert asked.text == '<tool_call>{"name":"weather","arguments":"{city"}</tool_call>'
+    assert result.parts == (Text("<tool_result>Error: no JSON</tool_result>"), picture)
 
 
 @pytest.mark.parametrize(

@@ -127,13 +127,22 @@ class Accounts:
         return self.settings(provider).model or self.profile(provider).default_model
 
     def identity(self, provider: str) -> tuple[str, str]:
-        """Where calls go and whose key they carry, without the key: what tells the caches of two accounts apart."""
+        """Where calls go, and whose key, headers and safety settings they carry, without showing them: what tells the caches of two
+        accounts apart."""
         found = self._identities.get(provider)
         if found is None:
-            key = self.key(provider)
-            found = (f"{provider} {self.base_url(provider)}", key.fingerprint() if key is not None else "")
+            found = (f"{provider} {self.base_url(provider)}", self._tenant(provider))
             self._identities[provider] = found
         return found
+
+    def _tenant(self, provider: str) -> str:
+        key, account, safety = self.key(provider), self._given.get(provider), self.profile(provider).safety
+        tenant = key.fingerprint() if key is not None else ""
+        headers = account.headers if account is not None else {}
+        if headers or safety:  # an organization, another key, what is blocked
+            named = sorted((name.lower(), value) for name, value in headers.items())
+            tenant += Secret(repr((named, sorted(safety.items())))).fingerprint()
+        return tenant
 
     def available(self, provider: str) -> bool:
         """Whether it can be tried at all: a key, or a program, or a provider that wants neither."""
@@ -151,6 +160,11 @@ class Accounts:
         if profile.wire == "claude-cli":
             from three_mode.channels.cli_endpoint import CLIEndpoint
 
+            if account.api_key or account.base_url or account.headers:
+                raise ConfigurationError(
+                    f"{provider} takes no key, address or headers: the command has a login of its own",
+                    hint="leave them out, or use provider='anthropic'",
+                )
             return CLIEndpoint(profile)
         key, base_url = self.key(provider), self.base_url(provider)
         if key is None and profile.needs_key and base_url == profile.base_url:

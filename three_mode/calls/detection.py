@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from three_mode.calls.accounts import Accounts
 from three_mode.channels.human_ai import Endpoint
-from three_mode.errors import ConfigurationError, ThreeModeError
+from three_mode.errors import ConfigurationError, DeadlineExceeded, ThreeModeError
 
 WITHIN = 1.5  # seconds for all of them together: they are asked side by side
 
@@ -21,7 +21,8 @@ class Provider:
         self._order, self._accounts, self._endpoint = order, accounts, endpoint
         self._finding: asyncio.Task[str] | None = None
 
-    async def found(self) -> str:
+    async def found(self, within: float | None = None) -> str:
+        """`within` is how long this caller waits for it; the search goes on for the others."""
         if self.name is not None:
             return self.name
         if self._finding is None or (self._finding.done() and self._finding.cancelled()):
@@ -29,10 +30,24 @@ class Provider:
                 first_available(self._order, self._accounts, self._endpoint)
             )
         try:
-            self.name = await asyncio.shield(self._finding)
+            async with asyncio.timeout(within):
+                self.name = await asyncio.shield(self._finding)
         except ConfigurationError:
             self._finding = None
             raise
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if not self._finding.cancelled() or (task is not None and task.cancelling()):
+                raise
+            raise ConfigurationError(  # the search was ended, and nobody cancelled this caller
+                "this connection is closed", hint="make a new LLMConnection"
+            ) from None
+        except TimeoutError:
+            raise DeadlineExceeded(
+                "no provider was reached in the time allowed",
+                stage="connect",
+                hint="give provider=, and none is looked for",
+            ) from None
         return self.name
 
     def close(self) -> None:

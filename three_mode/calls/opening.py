@@ -102,11 +102,11 @@ class Opening:
             raise
         return _Opened(Emulated(opened) if emulated else opened, target, one.label, reserved)
 
-    async def keep(self, one: OneCall, target: Target, reply: LLMResponse) -> None:
-        """Puts a reply that was streamed into the cache."""
-        key = self._kept.key(one, target) if self._kept.cache is not None else None
+    async def keep(self, one: OneCall, reply: LLMResponse, target: Target, first: Target) -> None:
+        """Puts a reply that was streamed into the cache: of a call that asked `first`, under which the next one looks for it."""
+        key = self._kept.key(one, first) if self._kept.cache is not None else None
         if key is not None and keepable(reply):
-            await self._kept.keep(one, key, reply, target, target)
+            await self._kept.keep(one, key, reply, target, first)
 
     def _judge(self, target: Target, error: BaseException | None) -> None:
         """How a stream ended, which no attempt saw. One that its reader left says nothing."""

@@ -33,7 +33,8 @@ class Observing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionOptions:
-    """What is rarely set. `accounts` holds keys and addresses of other providers, for fallback and routes. `safety` is for all
+    """What is rarely set. `accounts` holds keys and addresses of other providers, for fallback and routes. `headers` go to the
+    connection's own provider, which must be named (`Account(headers=...)` is for any other). `safety` is for all
     providers that are called: one that has no such settings is an error (`Account(safety=...)` is for one of them)."""
 
     accounts: Mapping[str, Account] = field(default_factory=dict)

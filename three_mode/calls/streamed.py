@@ -43,6 +43,8 @@ class StreamedCall:
         self._after = after
         self.each = each
         self._one: OneCall | None = None
+        self._first: Target | None = None  # who is asked first, where it goes at length
+        self._theirs = ""  # the provider's own id of the reply
 
     async def open(self) -> OpenReply:
         short, failed = self._short(self._request), None
@@ -56,6 +58,7 @@ class StreamedCall:
         if short is not None:
             self._one.policy.began, self._one.policy.deadline = short.began, short.began + short.within
             self._one.failed = failed
+        self._first = targets[0]
         return await self._opening.open(self._one, targets)
 
     def completed(self, chunk: Chunk) -> Chunk:
@@ -70,6 +73,8 @@ class StreamedCall:
                 self._book.priced(one.target, chunk.usage, self._accounts.profile(one.target.provider))
             )
         if type(chunk) is Start:
+            if chunk.request_id != one.request_id:
+                self._theirs = chunk.request_id
             return Start(
                 chunk.model or one.target.model,
                 one.target.provider,
@@ -79,7 +84,10 @@ class StreamedCall:
             )
         if type(chunk) is Finish:
             return msgspec.structs.replace(
-                chunk, latency=time.monotonic() - one.policy.began, steps=tuple(one.policy.steps)
+                chunk,
+                latency=time.monotonic() - one.policy.began,
+                steps=tuple(one.policy.steps),
+                extra={**chunk.extra, "provider_request_id": self._theirs} if self._theirs else chunk.extra,
             )
         return chunk
 
@@ -94,8 +102,9 @@ class StreamedCall:
             self._book.failed(one, error, given)
             raise
         self._book.finished(one, given)
-        if not any(step.kind == "cache_hit" for step in one.policy.steps):
-            await self._opening.keep(one, one.target, raw)
+        if self._first is not None and not any(step.kind == "cache_hit" for step in one.policy.steps):
+            raw = msgspec.structs.replace(raw, request_id=self._theirs)
+            await self._opening.keep(one, raw, one.target, self._first)
         return given
 
     def interrupted(self, error: BaseException, reply: Callable[[], LLMResponse]) -> None:

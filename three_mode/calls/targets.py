@@ -51,7 +51,7 @@ class Targets:
                 return (self._with_fallback(target) if target.provider in HERE else [target]), None
         elif mode not in (CommunicationMode.AUTO, CommunicationMode.HUMAN_AI):
             raise unnamed(mode)
-        provider = await self._provider.found()
+        provider = self._provider.name or await self._provider.found(request.within)
         model = request.model or self._model or self._accounts.model(provider) or self._settings.model
         if model is None:
             raise InvalidRequest(
@@ -62,13 +62,13 @@ class Targets:
             )
         return self._chains.get((provider, model)) or self._with_fallback(Target(provider, model)), None
 
-    async def embedder(self, model: str | None) -> Target:
+    async def embedder(self, model: str | None, within: float | None) -> Target:
         """Who embeds. Nobody else does where that one does not; see embedding.py."""
         name = model or self._model
         target = self._addressed(name, self._mode) if name is not None else None
         if target is not None:
             return target
-        provider = await self._provider.found()
+        provider = await self._provider.found(within)
         if name is None:
             raise InvalidRequest("embed names no model", field="model", provider=provider)
         return Target(provider, name)

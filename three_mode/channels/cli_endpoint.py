@@ -31,6 +31,13 @@ class CLIEndpoint:
         environment = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
         self._options = options or ChildOptions(environment=environment)
         self._places = asyncio.Semaphore(AT_ONCE)
+        self._open: set[CLIReply] = set()
+        self._over = False
+
+    async def close(self) -> None:
+        """Stops what runs, and waits until it is gone."""
+        self._over = True
+        await asyncio.gather(*(reply.aclose() for reply in list(self._open)))
 
     async def fetch(self, request: LLMRequest, model: str, due: float, deadline: float) -> LLMResponse:
         reply = await self.open(request, model, due, deadline)
@@ -55,6 +62,9 @@ class CLIEndpoint:
                 await self._places.acquire()
                 child = ChildLines([program, *self._command[1:], *call.arguments], call.stdin, self._options)
                 reply = CLIReply(self, child, model, deadline)
+                self._open.add(reply)
+                if self._over:
+                    raise self.closed()
                 await reply.begin()
         except TimeoutError:
             await _closed(reply)
@@ -95,7 +105,11 @@ class CLIEndpoint:
             model=model or None,
         )
 
-    def left(self) -> None:
+    def closed(self) -> ConfigurationError:
+        return ConfigurationError(f"{self.name}: this connection is closed", hint="make a new LLMConnection")
+
+    def left(self, reply: "CLIReply") -> None:
+        self._open.discard(reply)
         self._places.release()
 
     def _program(self) -> str:
@@ -124,6 +138,8 @@ class CLIReply(DecodedReply):
             await self._child.start()
         except ChildFailed as error:
             raise failed(self._endpoint.profile, str(error)) from None
+        if self._closed:  # while it started
+            raise self._endpoint.closed()
         await self._until_content()
 
     async def _read(self) -> list[Chunk]:
@@ -136,6 +152,8 @@ class CLIReply(DecodedReply):
                 if line is not None:
                     return self._decoder.feed(line + b"\n")
                 self._ended = True
+                if self._closed:
+                    raise self._endpoint.closed()
                 batch = self._decoder.finish()
                 if isinstance(self._decoder.error, BadReply):
                     self._decoder.error = await self._why()
@@ -154,7 +172,7 @@ class CLIReply(DecodedReply):
     def close(self) -> None:
         if not self._closed:
             self._closed = True
-            self._endpoint.left()
+            self._endpoint.left(self)
             self._child.stop()
 
     async def aclose(self) -> None:

@@ -34,6 +34,13 @@ class HumanAI:
             found = self._endpoints[provider] = self._make(provider)
         return found
 
+    async def close(self) -> None:
+        """Ends programs that run for calls; connections are the pool's, which its owner closes."""
+        for endpoint in self._endpoints.values():
+            close = getattr(endpoint, "close", None)
+            if close is not None:
+                await close()
+
     # These only pass on: a coroutine of their own would be one more for every call and every wait in it.
 
     def fetch(

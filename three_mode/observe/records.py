@@ -10,7 +10,7 @@ import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 
@@ -41,12 +41,11 @@ class Recorder:
         self._thread: threading.Thread | None = None
         self.written = self.dropped = 0
         try:
-            descriptor = os.open(options.path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
+            self._file = _opened(options.path)
         except OSError as error:
             raise ConfigurationError(
                 f"records cannot be written to {Path(options.path).name}: {error.strerror}"
             ) from None
-        self._file = os.fdopen(descriptor, "ab", buffering=256 * 1024)
 
     def record(
         self,
@@ -83,6 +82,9 @@ class Recorder:
         self._file.close()
 
     def _put(self, line: bytes) -> None:
+        if self._file.closed:
+            self._put_late(line)
+            return
         if self._thread is None:
             self._thread = threading.Thread(target=self._write, name="three-mode-records", daemon=True)
             self._thread.start()
@@ -92,6 +94,15 @@ class Recorder:
             self.dropped += 1
             if self.dropped == 1 or self.dropped % 1000 == 0:
                 logger.warning("records_dropped", extra={"event": "records_dropped", "dropped": self.dropped})
+
+    def _put_late(self, line: bytes) -> None:
+        """A call may end after its connection was closed: one that waits before it is tried again."""
+        try:
+            with _opened(self._options.path) as file:
+                file.write(line)
+            self.written += 1
+        except OSError as error:
+            logger.error("records_failed", extra={"event": "records_failed", "error": str(error)})
 
     def _write(self) -> None:
         while True:
@@ -116,6 +127,11 @@ class Recorder:
                 logger.error("records_failed", extra={"event": "records_failed", "error": str(error)})
             if line is None:
                 return
+
+
+def _opened(path: str | Path) -> BinaryIO:
+    descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
+    return os.fdopen(descriptor, "ab", buffering=256 * 1024)
 
 
 def masked_request(request: LLMRequest) -> LLMRequest:

@@ -116,6 +116,7 @@ class Attempts:
     ) -> T:
         """`first` is how an attempt on the first target ended, where one was made already."""
         alive, failures = targets, 0
+        asked: dict[Target, tuple[float, ThreeModeError]] = {}  # who asked us to wait, until when, and how
         while True:
             failed: list[ThreeModeError] = []
             for number, target in enumerate(alive):
@@ -127,6 +128,8 @@ class Attempts:
                     if first is not None:
                         made, first = first, None
                         raise made
+                    if target in asked:
+                        await self._until(*asked[target], due)
                     attempt = self._guarded(call, target, due, operation)
                     if self.hedge is None:
                         return await attempt
@@ -135,6 +138,10 @@ class Attempts:
                     return won
                 except ThreeModeError as error:
                     failed.append(error)
+                    if error.retry_after is not None and (
+                        target not in asked or asked[target][1] is not error
+                    ):
+                        asked[target] = (self._clock.now() + error.retry_after, error)
                     if not moves_on(error) or self._clock.now() >= call.deadline:
                         raise _verdict(failed) from error.__cause__
                     if not last:
@@ -146,6 +153,14 @@ class Attempts:
             if not alive:
                 raise _verdict(failed)
             call.step("retry", self._clock.now(), alive[0], f"in {wait:.2f} s: {_why(failed[-1])}")
+            await self._clock.sleep(wait)
+
+    async def _until(self, ready: float, error: ThreeModeError, due: float) -> None:
+        """Waits until a target is ready that said when; where that is too late it stays at what it said."""
+        wait = ready - self._clock.now()
+        if wait > 0:
+            if ready >= due:
+                raise error
             await self._clock.sleep(wait)
 
     def _again(
@@ -183,10 +198,9 @@ class Attempts:
                 hint="it is tried again when its cool-down is over",
             )
         limiter = self._guards.limiter(target)
+        if limiter is not None and not limiter.try_acquire(call.tokens):
+            await self._wait(call, target, due, limiter, breaker)
         try:
-            if limiter is not None and not limiter.try_acquire(call.tokens):
-                waited = await limiter.acquire(call.caller, call.tokens, due - self._clock.now())
-                call.step("wait", self._clock.now(), target, f"{waited:.3f} s for the rate limit")
             try:
                 call.step("attempt", self._clock.now(), target)
                 result = await operation(target, due)
@@ -201,6 +215,18 @@ class Attempts:
         if limiter is not None:
             limiter.succeeded()
         return result
+
+    async def _wait(
+        self, call: Call, target: Target, due: float, limiter: AdaptiveLimiter, breaker: CircuitBreaker | None
+    ) -> None:
+        """For its turn. That it does not come says nothing of the target, which was not asked."""
+        try:
+            waited = await limiter.acquire(call.caller, call.tokens, due - self._clock.now())
+        except BaseException:
+            if breaker is not None:
+                breaker.abandoned()
+            raise
+        call.step("wait", self._clock.now(), target, f"{waited:.3f} s for the rate limit")
 
 
 def _why(error: ThreeModeError) -> str:

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from three_mode.errors import ConfigurationError
 from three_mode.messages import LLMResponse, from_msgpack, to_msgpack
+from three_mode.observe.logs import logger
 from three_mode.policies.cache import CacheOptions, digest
 
 T = TypeVar("T")
@@ -20,8 +21,8 @@ _TABLE = "CREATE TABLE IF NOT EXISTS reply (key BLOB PRIMARY KEY, value BLOB, ex
 
 
 class FileCache:
-    """One thread does the file's work, so that no disk ever holds up the event loop. A damaged entry is a miss. Keys are kept as
-    digests: no request can be read in the file."""
+    """One thread does the file's work, so that no disk ever holds up the event loop. A damaged entry is a miss, and so is a file
+    that fails: `failed` counts those. Keys are kept as digests: no request can be read in the file."""
 
     def __init__(self, options: CacheOptions, wall: Callable[[], float] = time.time) -> None:
         if options.path is None:
@@ -32,10 +33,10 @@ class FileCache:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="three-mode-cache")
         self._file: sqlite3.Connection | None = None
         self._opening = threading.Lock()
-        self.hits = self.misses = 0
+        self.hits = self.misses = self.failed = 0
 
     async def get(self, key: bytes) -> LLMResponse | None:
-        reply = await self._run(lambda: self._get(digest(key)))
+        reply = await self._run(lambda: self._tried(lambda: self._get(digest(key))))
         if reply is None:
             self.misses += 1
         else:
@@ -44,7 +45,10 @@ class FileCache:
 
     async def put(self, key: bytes, reply: LLMResponse, ttl: float | None = None) -> None:
         lasts = self._options.ttl if ttl is None else ttl
-        await self._run(lambda: self._put(digest(key), to_msgpack(reply), lasts))
+        try:
+            await self._run(lambda: self._tried(lambda: self._put(digest(key), to_msgpack(reply), lasts)))
+        except ConfigurationError as error:  # it is there no more, and the reply is
+            self._say(error)
 
     async def close(self) -> None:
         await self._run(self._close)
@@ -52,6 +56,19 @@ class FileCache:
 
     async def _run(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    def _tried(self, work: Callable[[], T]) -> T | None:
+        """None where the file fails: a full disk, or somebody who holds it for long, ends no call. The next one opens it anew."""
+        try:
+            return work()
+        except sqlite3.Error as error:
+            self._say(error)
+            self._close()
+            return None
+
+    def _say(self, error: Exception) -> None:
+        self.failed += 1
+        logger.warning("cache_failed", extra={"event": "cache_failed", "error": str(error)})
 
     def _open(self) -> sqlite3.Connection:
         if self._file is None:

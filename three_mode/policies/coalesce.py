@@ -81,6 +81,7 @@ class Coalescer(Generic[T]):
             if asyncio.get_running_loop().time() >= deadline:
                 raise
         except TimeoutError:
+            await self._left(shared)
             raise DeadlineExceeded("the reply was not complete in the time allowed", stage="total") from None
         return await self.run(shared.key, make, deadline)
 

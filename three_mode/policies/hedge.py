@@ -67,8 +67,12 @@ class Hedge(Generic[T]):
             raise
         if late.task is None:
             self.leave(late)
-        else:
+            return result
+        try:
             await self.end(late)
+        except BaseException:  # whoever wanted the result has left
+            self._discard(result)
+            raise
         return result
 
     # The same for a first runner that is no coroutine of its own: `enter`, and `leave` unless it was late; then `rescued` or `end`.

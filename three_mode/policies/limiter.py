@@ -3,13 +3,14 @@ the provider must refuse them.
 
 Three things bound a call: the requests and tokens that the last headers said remain until their reset; a pause that a 429
 asked for; and a number of calls at once, halved by each 429 and raised by one per round of successes. Calls that must wait
-stand in a fair queue. One that could not go before its deadline is refused at once, so that another provider can be tried.
+stand in a fair queue. One that could not go before its deadline is refused at once, so that another provider can be tried; one
+whose turn has not come by then leaves the queue.
 """
 
 import asyncio
 from dataclasses import dataclass
 
-from three_mode.errors import Overloaded, RateLimit
+from three_mode.errors import ConfigurationError, DeadlineExceeded, Overloaded, RateLimit
 from three_mode.policies.clock import FOREVER, MONOTONIC, Clock
 from three_mode.policies.fair_queue import FairQueue
 from three_mode.providers.codec import LimitReading
@@ -61,6 +62,18 @@ class _Waiting:
     tokens: int
     future: asyncio.Future[None]
 
+    @property
+    def granted(self) -> bool:
+        future = self.future
+        return future.done() and not future.cancelled() and future.exception() is None
+
+    def give_up(self) -> None:
+        """A wait that was thought short became longer, or calls before it take their time."""
+        if not self.future.done():
+            self.future.set_exception(
+                DeadlineExceeded("the rate limit did not let this call go in the time allowed", stage="queue")
+            )
+
 
 class AdaptiveLimiter:
     """One provider and key. `await acquire(...)` before a call, `release(...)` after it, whatever came of it."""
@@ -110,7 +123,7 @@ class AdaptiveLimiter:
         return True
 
     async def acquire(self, caller: str = "", tokens: int = 0, within: float = FOREVER) -> float:
-        """Returns how long the call was held back, in seconds."""
+        """Returns how long the call was held back, in seconds: `within` at most."""
         if self.try_acquire(tokens):
             return 0.0
         wait = self.ready_in(tokens)
@@ -127,15 +140,19 @@ class AdaptiveLimiter:
         self.held_back += 1
         began = self._clock.now()
         self._move()
+        late = None if within == FOREVER else self._clock.call_later(within, waiting.give_up)
         try:
             await waiting.future
-        except asyncio.CancelledError:
-            if waiting.future.done() and not waiting.future.cancelled():
+        except BaseException:
+            if waiting.granted:
                 self.release()  # its turn came in the same moment
             else:
                 self._queue.remove(caller, waiting)
             self._move()
             raise
+        finally:
+            if late is not None:
+                late.cancel()
         return self._clock.now() - began
 
     def release(self) -> None:
@@ -209,5 +226,12 @@ class AdaptiveLimiter:
         self._move()
 
     def close(self) -> None:
+        """Nobody wakes those who wait any more."""
         if self._waker is not None:
             self._waker.cancel()
+        while self._queue.size:
+            waiting = self._queue.pop()
+            if not waiting.future.done():
+                waiting.future.set_exception(
+                    ConfigurationError("this connection is closed", hint="make a new LLMConnection")
+                )

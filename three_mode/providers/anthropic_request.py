@@ -143,7 +143,8 @@ def _result(part: ToolResult, profile: Profile) -> Body:
     if isinstance(part.content, str):
         found["content"] = part.content
     else:
-        found["content"] = [_block(each, profile) for each in part.content]
+        blocks = (_block(each, profile) for each in part.content)
+        found["content"] = [block for block in blocks if block is not None]
     if part.is_error:
         found["is_error"] = True
     return _marked(found, part.cache)

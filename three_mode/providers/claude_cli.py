@@ -44,8 +44,15 @@ class Invocation(Struct, frozen=True):
 def invocation(request: LLMRequest, model: str, profile: Profile) -> Invocation:
     """`extra={"resume": ID}` continues a session; `extra={"args": [...]}` adds arguments, for what has no name here."""
     for name in _CANNOT:
-        if getattr(request, name):
+        if getattr(request, name) not in (None, ()):  # 0 asks for something too
             raise refuse(profile, name, f"takes no {name}", "use provider='anthropic' for it")
+    if request.reasoning is not None and request.reasoning.budget_tokens is not None:
+        raise refuse(
+            profile,
+            "reasoning.budget_tokens",
+            "counts no thinking budget",
+            'use reasoning="low", "medium"...',
+        )
     if request.response_format is not None and request.response_format.json_schema is None:
         raise refuse(
             profile, "response_format", "answers in JSON only with a schema", "response_format=SomeType"

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from three_mode.messages import LLMRequest, LLMResponse, Message, Part, Text, ToolCall, ToolResult
+from three_mode.messages import Image, LLMRequest, LLMResponse, Message, Part, Text, ToolCall, ToolResult
 from three_mode.providers.pieces import encode_json
 from three_mode.providers.schema import inlined
 
@@ -152,13 +152,15 @@ def _plain(message: Message) -> Iterator[Message]:
     parts: list[Part] = []
     for part in message.content:
         if isinstance(part, ToolCall):
-            call = encode_json({"name": part.name, "arguments": part.arguments}).decode()
+            given = part.arguments if part.raw is None else part.raw
+            call = encode_json({"name": part.name, "arguments": given}).decode()
             parts.append(Text(f"{OPEN}{call}{CLOSE}"))
         elif isinstance(part, ToolResult):
-            said = part.content if isinstance(part.content, str) else "".join(
-                each.text for each in part.content if isinstance(each, Text)
-            )  # fmt: skip
-            parts.append(Text(f"<tool_result>{said}</tool_result>"))
+            held = (Text(part.content),) if isinstance(part.content, str) else part.content
+            said = "".join(each.text for each in held if isinstance(each, Text))
+            failed = "Error: " if part.is_error else ""
+            parts.append(Text(f"<tool_result>{failed}{said}</tool_result>"))
+            parts += [each for each in held if isinstance(each, Image)]
         else:
             parts.append(part)
     yield Message("user" if message.role == "tool" else message.role, tuple(parts), message.name)

@@ -160,16 +160,18 @@ def messages(request: LLMRequest, profile: Profile) -> list[Body]:
     names = called_names(request)
     found: list[Body] = []
     for message in request.messages:
+        # There is no field for a name.
+        prefix = f"{message.name}: " if message.name and message.role == "user" else ""
         if isinstance(message.content, str):
-            found.append({"role": message.role, "content": message.content})
+            found.append({"role": message.role, "content": prefix + message.content})
         else:
-            found.extend(_message(message, names, profile))
+            found.extend(_message(message, prefix, names, profile))
     return found
 
 
-def _message(message: Message, names: dict[str, str], profile: Profile) -> list[Body]:
+def _message(message: Message, prefix: str, names: dict[str, str], profile: Profile) -> list[Body]:
     results: list[Body] = []
-    said: Body = {"role": message.role, "content": ""}
+    said: Body = {"role": message.role, "content": prefix}
     for part in message.parts:
         if isinstance(part, Text):
             said["content"] += part.text
@@ -181,6 +183,13 @@ def _message(message: Message, names: dict[str, str], profile: Profile) -> list[
                 )
             said.setdefault("images", []).append(inline[1])
         elif isinstance(part, ToolCall):
+            if part.raw is not None:
+                raise refuse(
+                    profile,
+                    "messages",
+                    f"takes only JSON as the arguments of {part.name!r}",
+                    "drop that call",
+                )
             said.setdefault("tool_calls", []).append(
                 {"function": {"name": part.name, "arguments": part.arguments}}
             )

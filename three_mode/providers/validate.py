@@ -27,7 +27,7 @@ def check(request: LLMRequest, model: str, profile: Profile, tokens: int) -> Non
             hint="choose another model; or describe(...) this one, if the table is wrong",
         )
     for name in profile.unsupported:
-        if getattr(request, name, None):
+        if getattr(request, name, None) not in (None, (), {}):  # 0 asks for something too
             raise UnsupportedParameter(
                 f"{profile.name} has no {name}", field=name, provider=profile.name, model=model
             )
