@@ -28,7 +28,7 @@ async def three(llm: LLMConnection, server: ScriptedProvider) -> list["asyncio.T
     tasks: list[asyncio.Task[object]] = [
         asyncio.ensure_future(llm.chat_completion(hello(max_tokens=3))) for _ in range(3)
     ]
-    await server.until(lambda seen: len(seen.seen) == 1)
+    await server.until(lambda seen: len(seen.seen) >= 1)  # a hedge may have been quicker than this look
     return tasks
 
 
