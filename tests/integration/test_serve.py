@@ -1,6 +1,7 @@
 """The endpoint on real sockets, asked by the official SDK, curl and a WebSocket client."""
 
 import asyncio
+import contextlib
 import json
 import ssl
 import subprocess
@@ -200,6 +201,18 @@ async def test_headers_have_a_limit(running: Endpoint) -> None:
         assert (await pool.fetch(Request.to("GET", url, [(b"x", b"y" * 8000)], b""))).status == 200
         assert (await pool.fetch(Request.to("GET", url, [(b"x", b"y" * 70_000)], b""))).status == 431
     assert b" 200 " in await raw(running, start + b"\r\n"), "it goes on for everybody else"
+
+
+async def test_idle_connections_keep_nobody_out(running: Endpoint) -> None:
+    """A client's pool keeps what it may need again, and some clients send nothing at all."""
+    head = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n"
+    async with contextlib.AsyncExitStack() as idle:
+        for number in range(200):
+            _, writer = await asyncio.open_connection("127.0.0.1", running.app.options.port)
+            idle.callback(writer.close)
+            if number % 2:
+                writer.write(head)
+        assert b" 200 " in await raw(running, head)
 
 
 async def test_readers_of_events_have_a_limit() -> None:
