@@ -122,6 +122,31 @@ async def in_a_thread(url: str, model: str) -> dict[str, Any]:
     return await asyncio.to_thread(ask_sync, url, model)
 
 
+@pytest.mark.parametrize("model", ["tiny", "agent:brain"])
+async def test_what_tokens_scored_comes_whole_and_streamed(running: Running, model: str) -> None:
+    asked: Any = {"model": model, "messages": TEXT, "temperature": 0, "logprobs": True, "top_logprobs": 2}
+    async with openai.AsyncOpenAI(base_url=running.url, api_key="unused", max_retries=0) as sdk:
+        choice = (await sdk.chat.completions.create(**asked)).choices[0]
+        async with sdk.chat.completions.stream(**asked) as events:
+            streamed = (await events.get_final_completion()).choices[0]
+    for found in (choice, streamed):
+        assert found.logprobs is not None
+        assert found.logprobs.content is not None
+        assert "".join(one.token for one in found.logprobs.content).strip() == "apple"
+        assert all(len(one.top_logprobs) == 2 for one in found.logprobs.content)
+
+
+async def test_an_option_of_a_wrong_type_is_told_and_harms_nobody_else(running: Running) -> None:
+    async with openai.AsyncOpenAI(base_url=running.url, api_key="unused", max_retries=0) as sdk:
+        for name, wrong in (("frequency_penalty", "x"), ("priority", "x"), ("logprobs", "x"), ("top_k", 1.5)):
+            with pytest.raises(openai.BadRequestError) as told:
+                await sdk.chat.completions.create(model="tiny", messages=TEXT, extra_body={name: wrong})
+            assert told.value.param is not None
+            assert told.value.param.endswith(name)
+        whole = await sdk.chat.completions.create(model="tiny", messages=TEXT, temperature=0)
+    assert whole.choices[0].message.content == "apple"
+
+
 @pytest.mark.parametrize("ask", [ask_async, in_a_thread])
 @pytest.mark.parametrize("model", MODELS)
 async def test_chat_stream_tools_and_embeddings(

@@ -72,7 +72,7 @@ def located(error: InvalidRequest, field: str) -> InvalidRequest:
     return type(error)(error.message, field=inner, hint=error.hint)
 
 
-def converted(value: Any, kind: type[Struct], field: str) -> Any:
+def converted(value: Any, kind: type[Any], field: str) -> Any:
     """msgspec's conversion, with its complaint turned into ours."""
     try:
         return msgspec.convert(value, kind)
