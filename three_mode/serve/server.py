@@ -34,6 +34,7 @@ async def serve(app: App) -> AsyncIterator[None]:
                 "requests still ran after %s s of draining and were cut off", app.options.drain_within
             )
     finally:
+        app.cut_off()
         server.stop()
         await asyncio.gather(listening, return_exceptions=True)
 
