@@ -150,6 +150,12 @@ async def test_the_callers_deadline_is_the_requests(running: Endpoint) -> None:
             assert reply.status_code == 400
 
 
+async def test_a_body_that_does_not_come_whole_has_a_deadline_too(running: Endpoint) -> None:
+    for path in (b"/v1/chat/completions", b"/v1/embeddings"):
+        head = b"POST %b HTTP/1.1\r\nhost: localhost\r\nthree-mode-within: 0.05\r\ncontent-length: 99\r\n\r\n"
+        assert b" 504 " in await raw(running, head % path + b'{"model"')
+
+
 async def test_limits() -> None:
     async with (
         endpoint(max_body=1000, max_in_flight=2) as found,

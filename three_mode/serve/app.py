@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from three_mode.errors import ThreeModeError
+from three_mode.errors import DeadlineExceeded, ThreeModeError
 from three_mode.serve import cors, guard, wire_in, wire_out
 from three_mode.serve.asgi import Exchange, Refused, Scope, Send
 from three_mode.serve.backend import Backend
@@ -157,17 +157,25 @@ class App:
             raise Refused(fault(400, f"{WITHIN.decode()} is a number of seconds above 0", "bad_deadline"))
         return min(seconds, self.options.longest_within)
 
+    async def _body(self, exchange: Exchange, within: float) -> bytes:
+        """A client that stops half-way holds its place no longer than it may wait for the answer."""
+        try:
+            async with asyncio.timeout(within):
+                return await exchange.body(self.options.max_body)
+        except TimeoutError:
+            raise DeadlineExceeded(f"the body did not come whole within {within:g} s") from None
+
     async def _complete(self, exchange: Exchange) -> str:
         self._admit()
         within = self._within(exchange)
-        asked = wire_in.read_chat(await exchange.body(self.options.max_body), within)
+        asked = wire_in.read_chat(await self._body(exchange, within), within)
         await (self._chat.stream if asked.stream else self._chat.complete)(exchange, asked)
         return asked.request.model or ""
 
     async def _embed(self, exchange: Exchange) -> str:
         self._admit()
         within = self._within(exchange)
-        asked, as_base64 = wire_in.read_embeddings(await exchange.body(self.options.max_body), within)
+        asked, as_base64 = wire_in.read_embeddings(await self._body(exchange, within), within)
         model = asked.model or ""
         with exchange.while_connected():
             embedded = await self._backend.embed(asked)
