@@ -160,6 +160,8 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"seed": True}, "seed", "whole number"),
     ({"within": 0}, "within", "above 0"),
     ({"stop": [""]}, "stop", "not empty"),
+    ({"stop": 3}, "stop", "not int"),
+    ({"stop": {"word": "END"}}, "stop", "not dict"),
     ({"tools": "look"}, "tools", "a list"),
     ({"tools": [{"nam": "look"}]}, "tools[0]", "it has name, description"),
     ({"tools": [{"name": "look", "parameters": 3}]}, "tools[0].parameters", "int"),
