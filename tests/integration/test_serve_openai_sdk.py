@@ -136,6 +136,19 @@ async def test_what_tokens_scored_comes_whole_and_streamed(running: Running, mod
         assert all(len(one.top_logprobs) == 2 for one in found.logprobs.content)
 
 
+async def test_an_answer_goes_back_as_a_client_wrote_it_down(running: Running) -> None:
+    """With every field that the SDK knows, null or empty, and what it thought; and with defaults that are said."""
+    async with openai.AsyncOpenAI(base_url=running.url, api_key="unused", max_retries=0) as sdk:
+        first = await sdk.chat.completions.create(model="tiny", messages=TEXT, temperature=0)
+        said = first.choices[0].message.model_dump() | {"annotations": [], "reasoning_content": "A fruit."}
+        assert None in said.values()
+        again = await sdk.chat.completions.create(
+            model="tiny", messages=[*TEXT, said, *TEXT], temperature=0, parallel_tool_calls=True,
+            response_format={"type": "text"}, logit_bias={}, modalities=["text"], service_tier="auto",
+        )  # fmt: skip
+    assert again.choices[0].message.content == "apple"
+
+
 async def test_an_option_of_a_wrong_type_is_told_and_harms_nobody_else(running: Running) -> None:
     async with openai.AsyncOpenAI(base_url=running.url, api_key="unused", max_retries=0) as sdk:
         for name, wrong in (("frequency_penalty", "x"), ("priority", "x"), ("logprobs", "x"), ("top_k", 1.5)):
