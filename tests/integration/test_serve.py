@@ -1,6 +1,7 @@
 """The endpoint on real sockets, asked by the official SDK, curl and a WebSocket client."""
 
 import asyncio
+import contextlib
 import json
 import ssl
 import subprocess
@@ -149,6 +150,12 @@ async def test_the_callers_deadline_is_the_requests(running: Endpoint) -> None:
             assert reply.status_code == 400
 
 
+async def test_a_body_that_does_not_come_whole_has_a_deadline_too(running: Endpoint) -> None:
+    for path in (b"/v1/chat/completions", b"/v1/embeddings"):
+        head = b"POST %b HTTP/1.1\r\nhost: localhost\r\nthree-mode-within: 0.05\r\ncontent-length: 99\r\n\r\n"
+        assert b" 504 " in await raw(running, head % path + b'{"model"')
+
+
 async def test_limits() -> None:
     async with (
         endpoint(max_body=1000, max_in_flight=2) as found,
@@ -202,6 +209,18 @@ async def test_headers_have_a_limit(running: Endpoint) -> None:
     assert b" 200 " in await raw(running, start + b"\r\n"), "it goes on for everybody else"
 
 
+async def test_idle_connections_keep_nobody_out(running: Endpoint) -> None:
+    """A client's pool keeps what it may need again, and some clients send nothing at all."""
+    head = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n"
+    async with contextlib.AsyncExitStack() as idle:
+        for number in range(200):
+            _, writer = await asyncio.open_connection("127.0.0.1", running.app.options.port)
+            idle.callback(writer.close)
+            if number % 2:
+                writer.write(head)
+        assert b" 200 " in await raw(running, head)
+
+
 async def test_readers_of_events_have_a_limit() -> None:
     async with endpoint(max_event_readers=1) as found:
         url = found.url.replace("http", "ws") + "/events"
@@ -221,6 +240,40 @@ async def test_keys_are_asked_for() -> None:
         assert (await http.get("/metrics")).status_code == 401
         assert (await http.get("/healthz")).status_code == 200
         assert (await http.get("/v1/models", headers={"authorization": "Bearer k1"})).status_code == 200
+
+
+async def test_a_program_that_fails_does_not_wait_for_streams() -> None:
+    async with asyncio.timeout(20), contextlib.AsyncExitStack() as clients:
+        with contextlib.suppress(KeyError):
+            async with endpoint() as found:
+                http = await clients.enter_async_context(httpx.AsyncClient(base_url=found.url))
+                body = {"model": "forever", "messages": USER, "stream": True}
+                streamed = http.stream("POST", "/v1/chat/completions", json=body)
+                await anext((await clients.enter_async_context(streamed)).aiter_lines())
+                raise KeyError("of the program around it")
+    assert found.backend.running == 0
+
+
+async def test_what_outlives_draining_is_ended_and_the_endpoint_too() -> None:
+    """A stream without end, one that nobody reads, and a body that never comes whole."""
+    body = b'{"model":"forever","stream":true,"messages":[{"role":"user","content":"x"}]}'
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: "
+    async with asyncio.timeout(20):
+        async with endpoint(drain_within=0.1) as found:
+            ends = [
+                await asyncio.open_connection("127.0.0.1", found.app.options.port, limit=1000)
+                for _ in range(3)
+            ]
+            for (_, writer), length in zip(ends, (len(body), len(body), 600), strict=True):
+                writer.write(head + b"%d\r\n\r\n" % length + body)
+            ends[1][1].transport.pause_reading()  # type: ignore[attr-defined]  # of what is read from
+            while found.app.metrics.in_flight < 3 or found.backend.running < 2:  # noqa: ASYNC110  (no hook to wait on)
+                await asyncio.sleep(0.01)
+        assert b"[DONE]" not in await ends[0][0].read()
+        assert b" 503 " in await ends[2][0].readline(), "an answer that had not begun still can say why"
+    assert (found.app.metrics.in_flight, found.backend.running) == (0, 0)
+    for _, writer in ends:
+        writer.close()
 
 
 async def test_draining_finishes_what_runs_and_refuses_what_is_new() -> None:

@@ -38,6 +38,7 @@ async def refused(*arguments: str) -> str:
         (("--certificate", "cert.pem"), "--certificate and --key go together"),
         (("--certificate", "no.pem", "--key", "no.pem"), "no such file: no.pem"),
         (("--model", "nosuch"), "'nosuch' is no local model"),
+        (("--model", "[/no][serve]"), "'[/no][serve]' is no local model"),
         (("--bus", "nosuch"), "cannot join the bus 'nosuch'"),
         (("--port", "99999"), "a port is between 1 and 65535"),
         (("--certificate", __file__, "--key", __file__), "are no certificate with its key"),
@@ -49,6 +50,16 @@ async def refused(*arguments: str) -> str:
 )
 async def test_what_cannot_be_is_said(arguments: tuple[str, ...], said: str) -> None:
     assert said in await refused("--port", str(free_port()), *arguments)
+
+
+async def test_an_advice_is_said_whole_also_where_it_has_brackets() -> None:
+    """As `pip install 'three-mode[serve]'` has."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "three_mode.cli", "chat", "--provider", "no[serve]", "--say", "x",
+        stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    _, said = await asyncio.wait_for(process.communicate(), 30)
+    assert "unknown provider 'no[serve]'" in said.decode()
 
 
 async def test_a_file_without_keys_does_not_open_the_endpoint_to_all(tmp_path: Path) -> None:

@@ -122,6 +122,46 @@ async def in_a_thread(url: str, model: str) -> dict[str, Any]:
     return await asyncio.to_thread(ask_sync, url, model)
 
 
+@pytest.mark.parametrize("model", ["tiny", "agent:brain"])
+async def test_what_tokens_scored_comes_whole_and_streamed(running: Running, model: str) -> None:
+    asked: Any = {"model": model, "messages": TEXT, "temperature": 0, "logprobs": True, "top_logprobs": 2}
+    async with openai.AsyncOpenAI(base_url=running.url, api_key="unused", max_retries=0) as sdk:
+        choice = (await sdk.chat.completions.create(**asked)).choices[0]
+        async with sdk.chat.completions.stream(**asked) as events:
+            streamed = (await events.get_final_completion()).choices[0]
+    for found in (choice, streamed):
+        assert found.logprobs is not None
+        assert found.logprobs.content is not None
+        assert "".join(one.token for one in found.logprobs.content).strip() == "apple"
+        assert all(len(one.top_logprobs) == 2 for one in found.logprobs.content)
+
+
+async def test_an_answer_goes_back_as_a_client_wrote_it_down(running: Running) -> None:
+    """With every field that the SDK knows, null or empty, and what it thought; and with defaults that are said."""
+    async with openai.AsyncOpenAI(base_url=running.url, api_key="unused", max_retries=0) as sdk:
+        first = await sdk.chat.completions.create(model="tiny", messages=TEXT, temperature=0)
+        said = first.choices[0].message.model_dump() | {"annotations": [], "reasoning_content": "A fruit."}
+        assert None in said.values()
+        again = await sdk.chat.completions.create(
+            model="tiny", messages=[*TEXT, said, *TEXT], temperature=0, parallel_tool_calls=True,
+            response_format={"type": "text"}, logit_bias={}, modalities=["text"], service_tier="auto",
+        )  # fmt: skip
+    assert again.choices[0].message.content == "apple"
+
+
+async def test_an_option_of_a_wrong_type_is_told_and_harms_nobody_else(running: Running) -> None:
+    async with openai.AsyncOpenAI(base_url=running.url, api_key="unused", max_retries=0) as sdk:
+        for name, wrong in (("frequency_penalty", "x"), ("priority", "x"), ("logprobs", "x"), ("top_k", 1.5)):
+            with pytest.raises(openai.BadRequestError) as told:
+                await sdk.chat.completions.create(model="tiny", messages=TEXT, extra_body={name: wrong})
+            assert told.value.param == name
+        with pytest.raises(openai.BadRequestError, match="embeds without user") as told:
+            await sdk.embeddings.create(model="tiny", input="a text", user="someone")
+        assert told.value.param == "user"
+        whole = await sdk.chat.completions.create(model="tiny", messages=TEXT, temperature=0)
+    assert whole.choices[0].message.content == "apple"
+
+
 @pytest.mark.parametrize("ask", [ask_async, in_a_thread])
 @pytest.mark.parametrize("model", MODELS)
 async def test_chat_stream_tools_and_embeddings(

@@ -138,6 +138,11 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
         "needs a url",
     ),
     ({"messages": [{"role": "user", "content": "x", "nam": "y"}]}, "messages[0].nam", "unknown field"),
+    (
+        {"messages": [{"role": "assistant", "content": "x", "reasoning_content": 3}]},
+        "messages[0].reasoning_content",
+        "a string",
+    ),
     ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].tool_call_id", "the id of the call"),
     (
         {"messages": [{"role": "system", "content": [{"type": "image", "url": "https://x"}]}]},
@@ -160,6 +165,8 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"seed": True}, "seed", "whole number"),
     ({"within": 0}, "within", "above 0"),
     ({"stop": [""]}, "stop", "not empty"),
+    ({"stop": 3}, "stop", "not int"),
+    ({"stop": {"word": "END"}}, "stop", "not dict"),
     ({"tools": "look"}, "tools", "a list"),
     ({"tools": [{"nam": "look"}]}, "tools[0]", "it has name, description"),
     ({"tools": [{"name": "look", "parameters": 3}]}, "tools[0].parameters", "int"),

@@ -51,6 +51,7 @@ def test_what_means_the_same_is_translated_and_the_rest_passed_on() -> None:
         ({"stream_options": 3}, "stream_options"),
         ({"tool_choice": {"type": "function"}}, "tool_choice"),
         ({"temperature": "hot"}, "temperature"),
+        ({"stop": 3}, "stop"),
         ({"messages": [{"role": "user", "content": [{"type": "audio"}]}]}, "messages[0].content[0].type"),
     ],
 )

@@ -91,11 +91,12 @@ class LocalChannel:
 
     async def embed(self, target: Target, request: EmbedRequest, deadline: float) -> Embedded:
         name = target.model
-        for field in ("dimensions", "extra"):
-            if getattr(request, field):
-                raise UnsupportedParameter(
-                    f"a local model embeds without {field}", field=field, provider=wire.PROVIDER, model=name
-                )
+        given = ["dimensions"] if request.dimensions else [f"extra.{field}" for field in request.extra]
+        if given:
+            said = given[0].removeprefix("extra.")
+            raise UnsupportedParameter(
+                f"a local model embeds without {said}", field=given[0], provider=wire.PROVIDER, model=name
+            )
         try:
             async with asyncio.timeout_at(deadline), self._pool.use(name) as model:
                 vectors = await model.embed(request.texts)

@@ -5,11 +5,12 @@ A local model takes a few fields that no provider has (`top_k`, `min_p`, `gramma
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import local_models
 from local_models import Generate, Piece, Reply
+from local_models.options import GenerateChanges
 from three_mode import errors
 from three_mode.errors import InvalidRequest, ThreeModeError, UnsupportedParameter
 from three_mode.messages import (
@@ -28,6 +29,7 @@ from three_mode.messages import (
     Usage,
     UsageUpdate,
 )
+from three_mode.messages.plain import converted
 from three_mode.modes import CommunicationMode
 
 PROVIDER = "local"
@@ -55,14 +57,24 @@ def options_of(request: LLMRequest, within: float | None) -> dict[str, Any]:
     if request.tools:
         options["tools"] = tuple(_tool(tool) for tool in request.tools)
         options["tool_choice"] = request.tool_choice or "auto"
-    for name, value in request.extra.items():
+    if request.extra:
+        options |= _extra_options(request.extra)
+    return options
+
+
+def _extra_options(extra: Mapping[str, Any]) -> dict[str, Any]:
+    """Nobody has looked at their types before, and a wrong one that came as far as the engine would end it for all callers."""
+    given = dict(extra)
+    if given.get("logprobs") is True:  # OpenAI's two words for what is one number here
+        given["logprobs"] = given.pop("top_logprobs", 0)
+    for name in given:
         if name not in _KNOWN - _OURS:
             known = ", ".join(sorted(_KNOWN - _OURS))
             raise UnsupportedParameter(
                 f"a local model has no {name!r}", field=f"extra.{name}", hint=f"it has {known}"
             )
-        options[name] = value
-    return options
+    checked: dict[str, Any] = converted(given, GenerateChanges, "extra")
+    return checked
 
 
 def _tool(tool: Tool) -> dict[str, Any]:
@@ -140,8 +152,10 @@ def response_of(reply: Reply, model: str, latency: float, request_id: str) -> LL
     )
 
 
-def chunks_of_piece(piece: Piece, latency: float) -> Iterator[Chunk]:
-    """A piece of text, or the last piece with all that a stream ends with."""
+def chunks_of_piece(
+    piece: Piece, latency: float, before: tuple[local_models.TokenScore, ...] = ()
+) -> Iterator[Chunk]:
+    """A piece of text, or the last piece with all that a stream ends with; `before` are the scores of the pieces before."""
     if piece.text:
         yield TextDelta(piece.text)
     for index, call in enumerate(piece.tool_calls):
@@ -149,7 +163,7 @@ def chunks_of_piece(piece: Piece, latency: float) -> Iterator[Chunk]:
     if piece.usage is not None:
         yield UsageUpdate(usage_of(piece.usage))
     if piece.finish is not None:
-        yield Finish(piece.finish, latency, extra=_extra(piece.scores))
+        yield Finish(piece.finish, latency, extra=_extra(before + piece.scores))
 
 
 def _extra(scores: tuple[local_models.TokenScore, ...]) -> dict[str, Any]:

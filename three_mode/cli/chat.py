@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from three_mode import sync
 from three_mode.chat import Conversation, Session
@@ -40,13 +41,15 @@ def run(options: argparse.Namespace) -> int:
             if options.say is not None:
                 text = sys.stdin.read() if options.say == "-" else options.say
                 return 0 if Session(connection, conversation, console, _nobody).ask(text) else 1
-            with console.status(f"loading {model}"):  # so that the first answer's time is the model's own
+            with console.status(
+                f"loading {escape(model)}"
+            ):  # so that the first answer's time is the model's own
                 connection.prepare(model)
             Session(connection, conversation, console, _reader()).run()
         if bus is not None:
             sync.run(bus.leave())
     except ThreeModeError as error:
-        Console(stderr=True).print(f"[red]three-mode chat:[/red] {error}", soft_wrap=True)
+        Console(stderr=True).print(f"[red]three-mode chat:[/red] {escape(str(error))}", soft_wrap=True)
         return 1
     return 0
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 
 from three_mode.cli.joining import join
 from three_mode.errors import ConfigurationError, ThreeModeError
@@ -61,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         _run(_serve(options, _settings(options), console))
     except (ThreeModeError, OSError) as error:
-        console.print(f"[red]three-mode serve:[/red] {error}", soft_wrap=True)
+        console.print(f"[red]three-mode serve:[/red] {escape(str(error))}", soft_wrap=True)
         return 1
     return 0
 
@@ -127,7 +128,7 @@ async def _serve(options: argparse.Namespace, settings: ServeOptions, console: C
         connection = LLMConnection(options.provider, base_url=options.base_url, bus=bus)
         stack.push_async_callback(connection.close)
         if options.model:
-            with console.status(f"loading {options.model}"):
+            with console.status(f"loading {escape(options.model)}"):
                 found = await connection.prepare(options.model)
             if not found:
                 raise ConfigurationError(

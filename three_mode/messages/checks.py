@@ -48,6 +48,8 @@ def tools(value: Any) -> tuple[Tool, ...]:
 
 def stop(value: Any) -> tuple[str, ...]:
     """One word or several."""
+    if not isinstance(value, str | Sequence):
+        raise InvalidRequest(f"stop is a string or a list of them, not {type(value).__name__}", field="stop")
     words: tuple[Any, ...] = (value,) if isinstance(value, str) else tuple(value)
     if not all(isinstance(word, str) and word for word in words):
         raise InvalidRequest("a stop sequence is a string that is not empty", field="stop")

@@ -3,6 +3,7 @@
     {"role": "user", "content": "Hello!"}
     {"role": "user", "content": [{"type": "text", "text": "What is this?"}, {"type": "image_url", "image_url": {"url": ...}}]}
     {"role": "assistant", "content": None, "tool_calls": [{"id": ..., "function": {"name": ..., "arguments": "{...}"}}]}
+    {"role": "assistant", "content": "Hello!", "reasoning_content": "They greet me.", "refusal": None, "annotations": []}
     {"role": "tool", "tool_call_id": ..., "content": ...}
 
 What does not fit is an error that names the field.
@@ -54,8 +55,10 @@ def message_from(value: Any, field: str) -> Message:
         parts = _tool_result(parts, rest, field)
     parts = _spoken(rest, parts, field)
     name = rest.pop("name", None)
-    if rest:
-        raise InvalidRequest(f"unknown field {next(iter(rest))!r}", field=f"{field}.{next(iter(rest))}")
+    # An answer that a client sends back has fields that say nothing: `refusal`, `audio`, `annotations`...
+    unknown = next((key for key, said in rest.items() if said is not None and said != []), None)
+    if unknown is not None:
+        raise InvalidRequest(f"unknown field {unknown!r}", field=f"{field}.{unknown}")
     if parts is None:
         raise InvalidRequest("the message has no content", field=f"{field}.content")
     if name is not None and not isinstance(name, str):
@@ -72,7 +75,7 @@ def located(error: InvalidRequest, field: str) -> InvalidRequest:
     return type(error)(error.message, field=inner, hint=error.hint)
 
 
-def converted(value: Any, kind: type[Struct], field: str) -> Any:
+def converted(value: Any, kind: type[Any], field: str) -> Any:
     """msgspec's conversion, with its complaint turned into ours."""
     try:
         return msgspec.convert(value, kind)
@@ -130,8 +133,12 @@ def _image_url(value: Any, field: str) -> Image:
 def _spoken(
     rest: dict[str, Any], parts: str | tuple[Part, ...] | None, field: str
 ) -> str | tuple[Part, ...] | None:
-    """Adds an assistant's `tool_calls`, taken out of `rest`, to its parts."""
-    calls = rest.pop("tool_calls", None)
+    """Adds an assistant's `tool_calls` and what it thought, taken out of `rest`, to its parts."""
+    calls, thought = rest.pop("tool_calls", None), rest.pop("reasoning_content", None)
+    if thought is not None and not isinstance(thought, str):
+        raise InvalidRequest("reasoning_content is a string", field=f"{field}.reasoning_content")
+    if thought:
+        parts = (Thinking(thought), *((Text(parts),) if isinstance(parts, str) and parts else parts or ()))
     if not calls:
         return parts
     if not isinstance(calls, Sequence) or isinstance(calls, str):

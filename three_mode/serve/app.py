@@ -7,13 +7,13 @@ import uuid
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from three_mode.errors import ThreeModeError
+from three_mode.errors import DeadlineExceeded, ThreeModeError
 from three_mode.serve import cors, guard, wire_in, wire_out
 from three_mode.serve.asgi import Exchange, Refused, Scope, Send
 from three_mode.serve.backend import Backend
 from three_mode.serve.chat import Chat
 from three_mode.serve.events import EventHub
-from three_mode.serve.faults import fault, from_error
+from three_mode.serve.faults import Fault, fault, from_error
 from three_mode.serve.metrics import Metrics
 from three_mode.serve.options import ServeOptions
 from three_mode.serve.watching import Disconnected, Receive, Watch
@@ -37,6 +37,8 @@ class App:
         self._chat = Chat(backend, self.events, self.metrics)
         self._watch = Watch()
         self._idle = asyncio.Event()  # of use while draining only
+        self._running: set[asyncio.Task[Any]] = set()
+        self._cut = False
         self._started = int(time.time())
         self._routes: dict[str, tuple[str, Callable[[Exchange], Awaitable[str]]]] = {
             "/v1/chat/completions": ("POST", self._complete),
@@ -65,10 +67,19 @@ class App:
             return False
         return True
 
+    def cut_off(self) -> None:
+        """Ends what still runs: the server below waits for it, however long that takes."""
+        self._cut = True
+        for task in self._running:
+            task.cancel()
+
     async def _answer(self, exchange: Exchange) -> None:
         started = time.perf_counter()
         model = ""
         self.metrics.in_flight += 1
+        task = asyncio.current_task(self._watch.loop)
+        assert task is not None
+        self._running.add(task)
         if self.options.allowed_origins:
             exchange.always = cors.named(self.options, exchange.header(b"origin"))
         try:
@@ -79,6 +90,10 @@ class App:
             await exchange.refuse(from_error(error))
         except Disconnected:
             exchange.status = 499
+        except asyncio.CancelledError:
+            if not self._cut or exchange.status:
+                raise  # an answer that had begun: the server closes the stream, which the client sees
+            await exchange.refuse(_draining())
         except Exception:
             number = uuid.uuid4().hex[:12]
             log.exception("request %s failed", number)
@@ -90,6 +105,7 @@ class App:
                 raise  # the answer had begun: the server closes the stream, which the client sees
         finally:
             self.metrics.in_flight -= 1
+            self._running.discard(task)
             if self.draining and self.metrics.in_flight == 0:
                 self._idle.set()
             route = exchange.path if exchange.path in self._routes else "other"
@@ -117,7 +133,7 @@ class App:
 
     def _admit(self) -> None:
         if self.draining:
-            raise Refused(fault(503, "the endpoint is shutting down", "draining", retry_after=1))
+            raise Refused(_draining())
         if self.metrics.in_flight > self.options.max_in_flight:
             raise Refused(
                 fault(
@@ -141,17 +157,25 @@ class App:
             raise Refused(fault(400, f"{WITHIN.decode()} is a number of seconds above 0", "bad_deadline"))
         return min(seconds, self.options.longest_within)
 
+    async def _body(self, exchange: Exchange, within: float) -> bytes:
+        """A client that stops half-way holds its place no longer than it may wait for the answer."""
+        try:
+            async with asyncio.timeout(within):
+                return await exchange.body(self.options.max_body)
+        except TimeoutError:
+            raise DeadlineExceeded(f"the body did not come whole within {within:g} s") from None
+
     async def _complete(self, exchange: Exchange) -> str:
         self._admit()
         within = self._within(exchange)
-        asked = wire_in.read_chat(await exchange.body(self.options.max_body), within)
+        asked = wire_in.read_chat(await self._body(exchange, within), within)
         await (self._chat.stream if asked.stream else self._chat.complete)(exchange, asked)
         return asked.request.model or ""
 
     async def _embed(self, exchange: Exchange) -> str:
         self._admit()
         within = self._within(exchange)
-        asked, as_base64 = wire_in.read_embeddings(await exchange.body(self.options.max_body), within)
+        asked, as_base64 = wire_in.read_embeddings(await self._body(exchange, within), within)
         model = asked.model or ""
         with exchange.while_connected():
             embedded = await self._backend.embed(asked)
@@ -172,6 +196,10 @@ class App:
         text = self.metrics.text(len(self.events), self.events.dropped)
         await exchange.answer(200, text, ((b"content-type", b"text/plain; version=0.0.4; charset=utf-8"),))
         return ""
+
+
+def _draining() -> Fault:
+    return fault(503, "the endpoint is shutting down", "draining", retry_after=1)
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

@@ -78,7 +78,9 @@ def from_error(error: ThreeModeError) -> Fault:
         if status == 503 and error.retryable
         else None
     )
-    return fault(status, message, code, getattr(error, "field", None), wait)
+    field = getattr(error, "field", None)
+    # A client knows the fields that it sent, and none of ours that they travelled in.
+    return fault(status, message, code, field.removeprefix("extra.") if field else None, wait)
 
 
 def event(error: ThreeModeError) -> bytes:

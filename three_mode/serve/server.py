@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import resource
 import signal
 import socket
 from collections.abc import AsyncIterator
@@ -13,6 +14,10 @@ from three_mode.serve.app import App
 from three_mode.serve.options import ServeOptions
 
 log = logging.getLogger("three_mode.serve")
+
+WAITING_CONNECTIONS = 1024  # that the kernel holds until they are taken
+# Connections for each request that may run: a client keeps some that are idle, and they count too.
+CONNECTIONS_A_REQUEST = 4
 
 
 @asynccontextmanager
@@ -29,6 +34,7 @@ async def serve(app: App) -> AsyncIterator[None]:
                 "requests still ran after %s s of draining and were cut off", app.options.drain_within
             )
     finally:
+        app.cut_off()
         server.stop()
         await asyncio.gather(listening, return_exceptions=True)
 
@@ -74,12 +80,22 @@ def _granian(app: App) -> Any:
         port=options.port,
         interface=Interfaces.ASGI,
         http=HTTPModes.auto,
+        backlog=WAITING_CONNECTIONS,
+        backpressure=_most_connections(options),
         log_enabled=False,
         http1_settings=HTTP1Settings(max_buffer_size=1 << 16, header_read_timeout=10_000),
         http2_settings=HTTP2Settings(max_headers_size=1 << 16, max_concurrent_streams=256),
         ssl_cert=options.tls.certificate if options.tls else None,
         ssl_key=options.tls.key if options.tls else None,
     )
+
+
+def _most_connections(options: ServeOptions) -> int:
+    """Beyond them the server takes none until one closes, and says nothing: so requests must reach their own limit, which does, first.
+    Half of the files that this process may have open are left for everything else."""
+    wanted = CONNECTIONS_A_REQUEST * options.max_in_flight + options.max_event_readers
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return wanted if files == resource.RLIM_INFINITY else min(wanted, max(1, files // 2))
 
 
 async def _answers(app: App, listening: "asyncio.Task[None]") -> None:

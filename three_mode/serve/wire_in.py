@@ -19,7 +19,10 @@ _SAME = {
     "reasoning_effort": "reasoning", "max_tokens": "max_tokens", "max_completion_tokens": "max_tokens",
 }  # fmt: skip
 # Fields whose default says nothing new.
-_DEFAULTS: dict[str, Any] = {"n": 1, "stream": False, "logprobs": False}
+_DEFAULTS: dict[str, Any] = {
+    "n": 1, "stream": False, "logprobs": False, "response_format": {"type": "text"}, "parallel_tool_calls": True,
+    "logit_bias": {}, "modalities": ["text"], "service_tier": "auto",
+}  # fmt: skip
 
 
 class Asked(Struct, frozen=True):
@@ -48,7 +51,11 @@ def read_chat(body: bytes, within: float) -> Asked:
         if ours is None:
             others[theirs] = value
         # Two names for one limit: the newer one counts, whichever comes first.
-        elif value is not None and (theirs != "max_tokens" or "max_tokens" not in fields):
+        elif (
+            value is not None
+            and _DEFAULTS.get(theirs, data) != value
+            and (theirs != "max_tokens" or "max_tokens" not in fields)
+        ):
             fields[ours] = value
     if not isinstance(fields.get("model"), str):
         raise InvalidRequest("the request names no model", field="model", hint="GET /v1/models lists them")

@@ -2,7 +2,7 @@
 
 import base64
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -47,7 +47,7 @@ class _Choice(Struct, gc=False):
     message: dict[str, Any]
     finish_reason: str
     index: int = 0
-    logprobs: None = None
+    logprobs: Any = None
 
 
 class _Ours(Struct, gc=False):
@@ -78,7 +78,13 @@ def completion(response: LLMResponse, request_id: str) -> bytes:
             request_id,
             int(response.created_at.timestamp()),
             response.model,
-            (_Choice(message, _FINISH.get(response.finish_reason, "stop")),),
+            (
+                _Choice(
+                    message,
+                    _FINISH.get(response.finish_reason, "stop"),
+                    logprobs=_logprobs(response.extra) if response.extra else None,
+                ),
+            ),
             usage(response.usage),
             _Ours(
                 response.provider,
@@ -89,6 +95,20 @@ def completion(response: LLMResponse, request_id: str) -> bytes:
             ),
         )
     )
+
+
+def _logprobs(extra: Mapping[str, Any]) -> Any:
+    """A provider's as they came, a local model's in the same shape."""
+    found = extra.get("logprobs")
+    if not isinstance(found, list):
+        return found
+    return {"content": [_token(one["token"], one["logprob"], one["top"]) for one in found], "refusal": None}
+
+
+def _token(text: str, logprob: float, top: Sequence[Any]) -> dict[str, Any]:
+    said = {"token": text, "logprob": logprob, "bytes": list(text.encode())}
+    others = [{"token": t, "logprob": p, "bytes": list(t.encode())} for t, p in top]
+    return said | {"top_logprobs": others}
 
 
 def _message(response: LLMResponse) -> dict[str, Any]:
@@ -176,13 +196,17 @@ class ChunkWriter:
         return delta
 
     def _finish(self, chunk: Finish) -> bytes:
-        said = self._delta({}, _FINISH.get(chunk.reason, "stop"))
+        scores = _logprobs(chunk.extra) if chunk.extra else None
+        said = self._delta({}, _FINISH.get(chunk.reason, "stop"), scores)
         if self._include_usage:
             said += self._head + b'],"usage":' + encode(usage(self._usage)) + b"}\n\n"
         return said + DONE
 
-    def _delta(self, delta: dict[str, Any], finish: str | None = None) -> bytes:
-        return self._head + encode({"index": 0, "delta": delta, "finish_reason": finish}) + b"]}\n\n"
+    def _delta(self, delta: dict[str, Any], finish: str | None = None, scores: Any = None) -> bytes:
+        choice = {"index": 0, "delta": delta, "finish_reason": finish}
+        if scores is not None:
+            choice["logprobs"] = scores
+        return self._head + encode(choice) + b"]}\n\n"
 
 
 def models(known: Sequence[ModelInfo], created: int) -> bytes:
