@@ -248,7 +248,7 @@ class ZmqCarrier:
             case wire.Query():
                 self._reading.queried(peer, head)
             case wire.WantPast():
-                self._broadcast.send_past(peer, head)
+                self._spawn(self._broadcast.send_past(peer, head))
             case wire.Past():
                 self._reading.past(peer, head, parts)
             case wire.State():
