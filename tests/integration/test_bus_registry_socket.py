@@ -107,6 +107,15 @@ async def test_registry_leaks_no_descriptors() -> None:
         await eventually(lambda: len(os.listdir("/proc/self/fd")) <= before)
 
 
+async def test_a_name_that_is_refused_leaks_no_descriptors() -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(5):
+        with pytest.raises(JoinFailed):
+            await Bus.join("no name of a bus")
+    gc.collect()
+    assert len(os.listdir("/proc/self/fd")) <= before
+
+
 async def test_hostile_ring_of_a_member_is_told_and_dropped() -> None:
     """A member that announces segments that are none: its messages are refused, the others go on."""
     async with members() as group:

@@ -44,6 +44,7 @@ class RingsCarrier:
 
     def __init__(self, bus: str, options: BusOptions, sink: Sink) -> None:
         self._options, self._sink = options, sink
+        door = UnixDoor(bus)  # first: it refuses names, and nothing is held yet
         self.directory = Directory()
         self.id = ""
         self._slot = -1
@@ -60,7 +61,7 @@ class RingsCarrier:
             lambda uid, fd: self._membership.send(wire.SegmentMade(uid), [fd]),
             lambda uid: self._membership.send(wire.SegmentGone(uid)),
         )
-        self._membership = Membership(bus, options, self, UnixDoor(bus))
+        self._membership = Membership(bus, options, self, door)
         self._broadcast = Broadcast(options, self._pool, self._ring_made, sink.publishable, self._evicted)
         self._pairs = Pairs(options, sink, self._pool, self._bell, self._membership.link)
         self._reading = Reading(
