@@ -17,6 +17,7 @@ from transports.bus import Bus, BusOptions, JoinFailed, VersionMismatch
 from transports.bus.errors import BadFrame
 from transports.bus.registry import wire
 from transports.bus.registry.election import Place, check_bus_name, running_buses, runtime_directory
+from transports.bus.rings.carrier import RingsCarrier
 
 
 def connect(bus: str) -> socket.socket:
@@ -41,6 +42,11 @@ NONSENSE = {
     "a message before Hello": wire.pack(wire.Sync(1)),
     "no descriptors": wire.pack(hello()),
     "a message of the registry": wire.pack(wire.Done(1)),
+    "a message nested beyond all measure": struct.pack("<IB", 5009, 0)
+    + b"\x93\xa4Sync\x01"
+    + b"\x91" * 5000
+    + b"\xc0" * 2,
+    "a label of megabytes": wire.pack(hello(label="x" * 3_000_000)),
     "half a frame": wire.pack(hello())[:7],
     "http": b"GET / HTTP/1.1\r\n\r\n",
 }
@@ -105,6 +111,31 @@ async def test_registry_leaks_no_descriptors() -> None:
         del bus
         gc.collect()
         await eventually(lambda: len(os.listdir("/proc/self/fd")) <= before)
+
+
+async def test_who_says_hello_again_and_again_is_no_member() -> None:
+    """Also while those who were here before choose their places first."""
+    async with members() as group:
+        Place.of(group.name).socket.touch()  # as a registry that died leaves it
+        joins = asyncio.create_task(group.join())
+        await eventually(lambda: group.name in running_buses())
+        sock = connect(group.name)
+        layout = RingsCarrier.layout
+        for _ in range(4):
+            fds = [os.memfd_create("junk") for _ in range(3)]
+            message = wire.pack(hello(bus=group.name, layout=layout), 3)
+            sock.sendmsg([message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))])
+            for fd in fds:
+                os.close(fd)
+        bus = await joins
+        sock.close()
+        other = await group.join()
+        await eventually(lambda: set(bus.members()) == set(other.members()) == {bus.id, other.id})
+
+
+async def test_a_label_that_is_too_long_is_refused() -> None:
+    with pytest.raises(JoinFailed, match="at most 255"):
+        await Bus.join("x", BusOptions(label="x" * 256))
 
 
 async def test_a_name_that_is_refused_leaks_no_descriptors() -> None:

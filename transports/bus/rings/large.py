@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from transports.bus.errors import BadFrame
+from transports.bus.frames import UNREADABLE
 from transports.bus.rings.native import LARGE, Segment
 from transports.bus.rings.segments import attach, make
 
@@ -35,7 +36,7 @@ _decode = msgspec.msgpack.Decoder(Reference).decode
 def read_reference(body: bytes) -> Reference:
     try:
         return _decode(body)
-    except (msgspec.ValidationError, msgspec.DecodeError) as error:
+    except UNREADABLE as error:
         raise BadFrame(f"no reference to a large payload: {error}") from None
 
 
