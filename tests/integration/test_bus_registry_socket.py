@@ -13,11 +13,13 @@ from typing import Any
 import pytest
 
 from tests.support.bus import eventually, members
-from transports.bus import Bus, BusOptions, JoinFailed, VersionMismatch
+from transports.bus import Bus, BusOptions, JoinFailed, PeerLost, VersionMismatch
 from transports.bus.errors import BadFrame
 from transports.bus.registry import wire
 from transports.bus.registry.election import Place, check_bus_name, running_buses, runtime_directory
 from transports.bus.rings.carrier import RingsCarrier
+from transports.bus.rings.native import PAGE, PAGE_BYTES, RING
+from transports.bus.rings.segments import make
 
 
 def connect(bus: str) -> socket.socket:
@@ -131,6 +133,51 @@ async def test_who_says_hello_again_and_again_is_no_member() -> None:
         sock.close()
         other = await group.join()
         await eventually(lambda: set(bus.members()) == set(other.members()) == {bus.id, other.id})
+
+
+class Stranger:
+    """Somebody who speaks with the registry as a member of the rings, and whose descriptors are what we like."""
+
+    def __init__(self, bus: str, *fds: int) -> None:
+        self.sock = connect(bus)
+        self.say(hello(bus=bus, layout=RingsCarrier.layout), *fds)
+
+    def say(self, message: wire.FromMember, *fds: int) -> None:
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+        self.sock.sendmsg([wire.pack(message, len(fds))], rights)
+
+
+@pytest.mark.parametrize("bad", ["ring", "page", "pidfd"])
+async def test_a_stranger_with_bad_descriptors_comes_and_goes(bad: str) -> None:
+    """What it hands over is refused, is closed once, and keeps nobody from hearing that it has gone."""
+    async with members(carrier="rings") as group:
+        bus = await group.join()
+        await bus.register("x", lambda request: request.reply(1))
+        page, _page = make(PAGE, PAGE_BYTES)
+        ring, _ring = make(RING, 1 << 16)
+        bell, pidfd, junk = os.eventfd(0), os.pidfd_open(os.getpid()), os.memfd_create("junk")
+        stranger = Stranger(
+            group.name, junk if bad == "page" else page, bell, junk if bad == "pidfd" else pidfd
+        )
+        await eventually(lambda: len(bus.members()) == 2)
+        before = set(os.listdir("/proc/self/fd"))
+        (evil,) = set(bus.members()) - {bus.id}
+        stranger.say(wire.LinkTo(1, bus.id, 77), junk if bad == "ring" else ring)
+        await eventually(lambda: group.errors)
+        assert isinstance(group.errors[0][1], BadFrame)
+        if bad != "ring":
+            with pytest.raises(PeerLost):
+                await bus.ask(evil, 1, within=5)
+        others = [os.memfd_create("other") for _ in range(8)]
+        stranger.sock.close()
+        await eventually(lambda: evil not in bus.members())
+        for fd in others:
+            os.close(fd)  # is still open
+        assert set(os.listdir("/proc/self/fd")) <= before
+        for fd in (page, ring, bell, pidfd, junk):
+            os.close(fd)
+        other = await group.join()
+        assert (await other.ask("x", 1)).payload == 1
 
 
 async def test_a_label_that_is_too_long_is_refused() -> None:

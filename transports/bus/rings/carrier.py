@@ -207,17 +207,22 @@ class RingsCarrier:
         self._reading.soon()
 
     def read_pair(self, member: str, uid: int, fds: list[int]) -> None:
-        """fds: ring, page, doorbell, pidfd. We own all but the first two, which the caller closes."""
+        """fds: ring, page, doorbell, pidfd. We own all but the first two, which the caller closes; none of them if this raises."""
         ring_fd, page_fd, wake, pidfd = fds
         peer = self.peer(member)
         if peer is None or self._pump is None:
             os.close(wake)
             os.close(pidfd)
             return
+        ring, page = attach(ring_fd, RING), attach(page_fd, PAGE)
         self._drop_pair(peer)
-        peer.pair_wake, peer.pair_pidfd, peer.pair_uid = wake, pidfd, uid
-        self._pump.pair(peer, attach(ring_fd, RING), peer.info.slot, attach(page_fd, PAGE), wake)
         self._bell.watch_death(pidfd, member)
+        peer.pair_wake, peer.pair_pidfd, peer.pair_uid = (
+            wake,
+            pidfd,
+            uid,
+        )  # ours, now that nothing is wrong with them
+        self._pump.pair(peer, ring, peer.info.slot, page, wake)
         self._reading.soon()
 
     def pair_given_back(self, member: str, uid: int) -> None:

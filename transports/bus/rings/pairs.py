@@ -92,8 +92,13 @@ class Pairs:
                 os.close(wake)
                 os.close(pidfd)
                 return
-            link.wake, link.pidfd = wake, pidfd
-            self._bell.watch_death(pidfd, peer.id)
+            link.wake = wake
+            try:
+                self._bell.watch_death(pidfd, peer.id)
+            except BadFrame:
+                os.close(pidfd)
+                raise
+            link.pidfd = pidfd
             link.page = attach(page_fd, PAGE)
             writer = Writer(link.segment)
             writer.gate(0, link.page, self._slot, True)
