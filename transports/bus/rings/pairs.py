@@ -49,7 +49,7 @@ class Pairs:
         reclaim(link.leases, link.page.entry(self._slot)[7], self._pool)
         if link.leases.full(len(body)):
             return False
-        segment = self._pool.take(len(body))
+        segment = self._pool.take(len(body), bool(link.leases.out))
         if segment is None:
             return False
         if not writer.put(b"", envelope, refer(link.leases, segment, body), flags & ~DATA | REFERENCE):
