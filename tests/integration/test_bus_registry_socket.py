@@ -180,6 +180,30 @@ async def test_a_stranger_with_bad_descriptors_comes_and_goes(bad: str) -> None:
         assert (await other.ask("x", 1)).payload == 1
 
 
+@pytest.mark.parametrize("bad", ["pub", "pull"])
+async def test_a_stranger_whom_nobody_can_reach_keeps_nobody_from_the_others(bad: str) -> None:
+    async with members(carrier="zmq") as group:
+        a = await group.join()
+        sock = connect(group.name)
+        endpoints = {"pub": "ipc:///tmp/nobody-p", "pull": "ipc:///tmp/nobody-d", bad: "nowhere at all"}
+        sock.sendall(wire.pack(hello(bus=group.name, layout=0, carrier="zmq", endpoints=endpoints)))
+        await eventually(lambda: len(a.members()) == 2)
+        (evil,) = set(a.members()) - {a.id}
+        b = await group.join()
+        await b.register("x", lambda request: request.reply(1))
+        await a.wait_for("x")
+        assert (await a.ask("x", 1, within=5)).payload == 1
+        assert any(isinstance(error, BadFrame) for _, error in group.errors)
+        with pytest.raises(PeerLost):
+            a.send(evil, 1)
+        seen: list[Any] = []
+        await b.subscribe("t", lambda message: seen.append(message.payload))
+        a.publish("t", 1)
+        await eventually(lambda: seen == [1])
+        sock.close()
+        await eventually(lambda: set(a.members()) == set(b.members()) == {a.id, b.id})
+
+
 async def test_a_label_that_is_too_long_is_refused() -> None:
     with pytest.raises(JoinFailed, match="at most 255"):
         await Bus.join("x", BusOptions(label="x" * 256))
