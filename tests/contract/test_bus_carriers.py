@@ -275,6 +275,26 @@ async def test_late_joiner_may_ask_for_earlier_messages(group: Members) -> None:
     assert fresh == [23]
 
 
+async def test_what_was_published_before_is_not_heard_however_much_it_was(group: Members) -> None:
+    a, b = await group.join(), await group.join()
+    seen: list[Any] = []
+    for n in range(4000):
+        a.publish("x", n)
+    await b.subscribe("x", lambda message: seen.append(message.payload))
+    await a.publish("x", "new").settled(within=1)
+    assert seen == ["new"]
+
+
+async def test_all_that_is_still_held_is_replayed(group: Members) -> None:
+    """More than the queues between two members hold."""
+    a, b = await group.join(), await group.join()
+    for n in range(5000):
+        a.publish("x", n)
+    seen: list[Any] = []
+    await b.subscribe("x", lambda message: seen.append(message.payload), SubscribeOptions(replay=5000))
+    assert seen == list(range(5000))
+
+
 async def test_latest_is_conflated_per_topic(group: Members) -> None:
     a, b = await group.join(), await group.join()
     seen: list[tuple[str, int]] = []

@@ -1,5 +1,7 @@
 """The largest payload from process to process: whole, with one copy on each side; above it a clear error."""
 
+import asyncio
+import signal
 from typing import Any
 
 import pytest
@@ -64,3 +66,25 @@ async def test_large_broadcasts_beyond_the_pool_go_out_one_after_another() -> No
         await eventually(lambda: items[-1].seq == 12 if isinstance(items[-1], Message) else False)
         lost = sum(item.count for item in items if isinstance(item, Gap))
         assert sum(isinstance(item, Message) for item in items) + lost == 12
+
+
+async def test_large_payloads_that_a_stopped_member_does_not_read_hold_nobody_else_up() -> None:
+    """What waits for it may fill the pool; the others' payloads travel all the same, one at a time."""
+    async with members(carrier="rings", pool_bytes=1 << 20) as group:
+        a, b = await group.join(), await group.join()
+        seen: list[int] = []
+        await b.subscribe("t", lambda message: seen.append(len(message.payload)))
+        await b.register("x", lambda request: request.reply(len(request.payload)))
+        await a.wait_for("x")
+        async with process(group.name) as slow:
+            slow.signal(signal.SIGSTOP)
+            await slow.stopped()
+            for _ in range(4):
+                a.send(slow.id, bytes(600_000))
+            async with asyncio.timeout(10):
+                await eventually(lambda: a.status().counters["large_memory"] >= 1 << 20)
+                for _ in range(5):
+                    assert (await a.ask("x", bytes(600_000), within=5)).payload == 600_000
+                    await a.publish("t", bytes(600_000))
+                await eventually(lambda: len(seen) == 5)
+            slow.signal(signal.SIGCONT)

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import os
+import signal
 import threading
 from typing import Any
 
@@ -13,6 +15,7 @@ from transports.bus import (
     CallCancelled,
     Closed,
     DeadlineExceeded,
+    Forked,
     Kind,
     Message,
     NoSuchBus,
@@ -83,6 +86,53 @@ def test_a_callback_that_waits_for_the_bus_is_told_so() -> None:
         with pytest.raises(Exception, match="may not wait"):
             bus.ask("x", 1)
         assert isinstance(errors[0], RuntimeError)
+
+
+def test_leaving_ends_what_other_threads_wait_for() -> None:
+    bus = BlockingBus.join(bus_name())
+    ended: list[Any] = []
+    begun = threading.Barrier(3)
+
+    def wait() -> None:
+        begun.wait()
+        try:
+            bus.wait_for("nobody", within=1e6)
+        except Closed as error:
+            ended.append(error)
+
+    def listen() -> None:
+        with bus.listen("t") as items:
+            begun.wait()
+            ended.append(list(items))
+
+    threads = [threading.Thread(target=work, daemon=True) for work in (wait, listen)]
+    for thread in threads:
+        thread.start()
+    begun.wait()
+    bus.leave()
+    for thread in threads:
+        thread.join(10)
+    assert [thread.is_alive() for thread in threads] == [False, False]
+    assert len(ended) == 2
+
+
+def test_after_a_fork_nobody_waits_for_the_parents_thread() -> None:
+    with BlockingBus.join(bus_name()) as bus:
+        bus.register("x", echo)
+        child = os.fork()
+        if not child:
+            signal.alarm(10)  # a child that hangs is killed
+            told = False
+            with contextlib.suppress(BaseException):
+                try:
+                    bus.ask("x", 1)
+                except Forked:
+                    told = True
+                bus.leave()
+                os._exit(0 if told else 1)
+            os._exit(2)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert bus.ask("x", 1).payload == 1
 
 
 def test_a_bus_that_is_not_there() -> None:

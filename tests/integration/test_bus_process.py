@@ -15,7 +15,7 @@ import uvloop
 
 from tests.support.bus import bus_name, eventually, members, process
 from tests.support.bus_rings import Bench, attend
-from transports.bus import Bus, BusOptions, Forked, rings_available
+from transports.bus import Bus, BusOptions, Forked, SubscribeOptions, rings_available
 from transports.bus.rings import ear
 from transports.bus.rings.doorbell import Doorbell
 from transports.bus.rings.native import Pump
@@ -160,6 +160,22 @@ async def test_fork_is_refused_and_harms_nobody() -> None:
         await eventually(lambda: heard == [7])
         assert (await a.ask("x", 5)).payload == 5
         assert a.status().counters["missed_wakes"] == 0
+
+
+async def test_the_last_words_are_heard_behind_much_that_nobody_wants() -> None:
+    async with members(carrier="rings") as group:
+        a, b = await group.join(), await group.join()
+        seen: list[Any] = []
+        gone: list[Any] = []
+        options = SubscribeOptions(on_event=gone.append)
+        await b.subscribe("wanted", lambda message: seen.append(message.payload), options)
+        await a.publish("wanted", 0).settled(within=5)
+        for n in range(4000):
+            a.publish("unwanted", n)
+        a.publish("wanted", 1)
+        b._carrier.member_lost(a.id, "as if the registry said so before the doorbell rings")  # type: ignore[attr-defined]
+        await eventually(lambda: gone)
+        assert seen == [0, 1]
 
 
 async def test_a_quiet_bus_costs_next_to_nothing() -> None:

@@ -13,10 +13,13 @@ from typing import Any
 import pytest
 
 from tests.support.bus import eventually, members
-from transports.bus import Bus, BusOptions, JoinFailed, VersionMismatch
+from transports.bus import Bus, BusOptions, JoinFailed, PeerLost, VersionMismatch
 from transports.bus.errors import BadFrame
 from transports.bus.registry import wire
 from transports.bus.registry.election import Place, check_bus_name, running_buses, runtime_directory
+from transports.bus.rings.carrier import RingsCarrier
+from transports.bus.rings.native import PAGE, PAGE_BYTES, RING
+from transports.bus.rings.segments import make
 
 
 def connect(bus: str) -> socket.socket:
@@ -41,6 +44,11 @@ NONSENSE = {
     "a message before Hello": wire.pack(wire.Sync(1)),
     "no descriptors": wire.pack(hello()),
     "a message of the registry": wire.pack(wire.Done(1)),
+    "a message nested beyond all measure": struct.pack("<IB", 5009, 0)
+    + b"\x93\xa4Sync\x01"
+    + b"\x91" * 5000
+    + b"\xc0" * 2,
+    "a label of megabytes": wire.pack(hello(label="x" * 3_000_000)),
     "half a frame": wire.pack(hello())[:7],
     "http": b"GET / HTTP/1.1\r\n\r\n",
 }
@@ -105,6 +113,109 @@ async def test_registry_leaks_no_descriptors() -> None:
         del bus
         gc.collect()
         await eventually(lambda: len(os.listdir("/proc/self/fd")) <= before)
+
+
+async def test_who_says_hello_again_and_again_is_no_member() -> None:
+    """Also while those who were here before choose their places first."""
+    async with members() as group:
+        Place.of(group.name).socket.touch()  # as a registry that died leaves it
+        joins = asyncio.create_task(group.join())
+        await eventually(lambda: group.name in running_buses())
+        sock = connect(group.name)
+        layout = RingsCarrier.layout
+        for _ in range(4):
+            fds = [os.memfd_create("junk") for _ in range(3)]
+            message = wire.pack(hello(bus=group.name, layout=layout), 3)
+            sock.sendmsg([message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))])
+            for fd in fds:
+                os.close(fd)
+        bus = await joins
+        sock.close()
+        other = await group.join()
+        await eventually(lambda: set(bus.members()) == set(other.members()) == {bus.id, other.id})
+
+
+class Stranger:
+    """Somebody who speaks with the registry as a member of the rings, and whose descriptors are what we like."""
+
+    def __init__(self, bus: str, *fds: int) -> None:
+        self.sock = connect(bus)
+        self.say(hello(bus=bus, layout=RingsCarrier.layout), *fds)
+
+    def say(self, message: wire.FromMember, *fds: int) -> None:
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+        self.sock.sendmsg([wire.pack(message, len(fds))], rights)
+
+
+@pytest.mark.parametrize("bad", ["ring", "page", "pidfd"])
+async def test_a_stranger_with_bad_descriptors_comes_and_goes(bad: str) -> None:
+    """What it hands over is refused, is closed once, and keeps nobody from hearing that it has gone."""
+    async with members(carrier="rings") as group:
+        bus = await group.join()
+        await bus.register("x", lambda request: request.reply(1))
+        page, _page = make(PAGE, PAGE_BYTES)
+        ring, _ring = make(RING, 1 << 16)
+        bell, pidfd, junk = os.eventfd(0), os.pidfd_open(os.getpid()), os.memfd_create("junk")
+        stranger = Stranger(
+            group.name, junk if bad == "page" else page, bell, junk if bad == "pidfd" else pidfd
+        )
+        await eventually(lambda: len(bus.members()) == 2)
+        before = set(os.listdir("/proc/self/fd"))
+        (evil,) = set(bus.members()) - {bus.id}
+        stranger.say(wire.LinkTo(1, bus.id, 77), junk if bad == "ring" else ring)
+        await eventually(lambda: group.errors)
+        assert isinstance(group.errors[0][1], BadFrame)
+        if bad != "ring":
+            with pytest.raises(PeerLost):
+                await bus.ask(evil, 1, within=5)
+        others = [os.memfd_create("other") for _ in range(8)]
+        stranger.sock.close()
+        await eventually(lambda: evil not in bus.members())
+        for fd in others:
+            os.close(fd)  # is still open
+        assert set(os.listdir("/proc/self/fd")) <= before
+        for fd in (page, ring, bell, pidfd, junk):
+            os.close(fd)
+        other = await group.join()
+        assert (await other.ask("x", 1)).payload == 1
+
+
+@pytest.mark.parametrize("bad", ["pub", "pull"])
+async def test_a_stranger_whom_nobody_can_reach_keeps_nobody_from_the_others(bad: str) -> None:
+    async with members(carrier="zmq") as group:
+        a = await group.join()
+        sock = connect(group.name)
+        endpoints = {"pub": "ipc:///tmp/nobody-p", "pull": "ipc:///tmp/nobody-d", bad: "nowhere at all"}
+        sock.sendall(wire.pack(hello(bus=group.name, layout=0, carrier="zmq", endpoints=endpoints)))
+        await eventually(lambda: len(a.members()) == 2)
+        (evil,) = set(a.members()) - {a.id}
+        b = await group.join()
+        await b.register("x", lambda request: request.reply(1))
+        await a.wait_for("x")
+        assert (await a.ask("x", 1, within=5)).payload == 1
+        assert any(isinstance(error, BadFrame) for _, error in group.errors)
+        with pytest.raises(PeerLost):
+            a.send(evil, 1)
+        seen: list[Any] = []
+        await b.subscribe("t", lambda message: seen.append(message.payload))
+        a.publish("t", 1)
+        await eventually(lambda: seen == [1])
+        sock.close()
+        await eventually(lambda: set(a.members()) == set(b.members()) == {a.id, b.id})
+
+
+async def test_a_label_that_is_too_long_is_refused() -> None:
+    with pytest.raises(JoinFailed, match="at most 255"):
+        await Bus.join("x", BusOptions(label="x" * 256))
+
+
+async def test_a_name_that_is_refused_leaks_no_descriptors() -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(5):
+        with pytest.raises(JoinFailed):
+            await Bus.join("no name of a bus")
+    gc.collect()
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 async def test_hostile_ring_of_a_member_is_told_and_dropped() -> None:

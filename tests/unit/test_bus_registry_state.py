@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from transports.bus.directory import Directory
+from transports.bus.errors import BadAddress
 from transports.bus.events import MemberInfo
 from transports.bus.registry import wire
 from transports.bus.registry.pace import FEW, LONGEST, SHORTEST, Pace
@@ -202,6 +203,24 @@ def test_a_burst_in_messages_of_bounded_size() -> None:
     again = directory_of(list(snapshot(known, [(info, {})])))
     assert again.owned(info.id) == tuple(names)
     assert again.patterns(info.id) == dict.fromkeys(names, 1)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"patterns": {"a..b": 1}}, {"names": ("@x",)}, {"shards": -1}, {"shards": 1}]
+)
+def test_a_hello_that_is_refused_closes_its_descriptors_once(changes: dict[str, Any]) -> None:
+    """Numbers are used again at once, by whoever opens something next."""
+    registry = Registry("rings")
+    fds = [os.memfd_create("x") for _ in range(3)]
+    said = wire.Hello(wire.PROTOCOL, 0, "b", "rings", "m", 1, {}, **changes)
+    seat = Seat()
+    with pytest.raises(BadAddress):
+        registry.state.handle(seat, said, list(fds))
+    others = [os.memfd_create("y") for _ in range(3)]
+    registry.state.gone(seat, "it sent what it must not")
+    for fd in others:
+        os.close(fd)  # is still open
+    assert registry.state.members == 0
 
 
 def test_what_is_undone_before_it_is_told() -> None:

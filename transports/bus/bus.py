@@ -18,6 +18,7 @@ from transports.bus.errors import (
     Closed,
     DeadlineExceeded,
     Forked,
+    JoinFailed,
     NameTaken,
     NoSuchName,
     Overloaded,
@@ -52,6 +53,7 @@ from transports.bus.options import BusOptions, SubscribeOptions
 from transports.bus.publications import Publications
 from transports.bus.receipt import Receipt, Settled, already_placed
 from transports.bus.record import BINARY
+from transports.bus.registry.wire import LABEL_LIMIT
 from transports.bus.requests import Request
 from transports.bus.sending import SENT, Sending, Sent
 from transports.bus.serving import Handler, Serving
@@ -84,6 +86,8 @@ class Bus:
         self.name = name
         self.options = options
         self.label = options.label or f"process-{os.getpid()}"
+        if len(self.label) > LABEL_LIMIT:
+            raise JoinFailed(f"a label has at most {LABEL_LIMIT} characters; {self.label[:40]!r}... has more")
         self._inline = self.options.inline_bytes
         self._small = min(self._inline, self.options.payload_limit)
         self._subscriptions = Subscriptions()

@@ -96,7 +96,7 @@ def unpack_envelope(raw: bytes) -> Envelope:
         raise unreadable(raw, error) from None
 
 
-UNREADABLE = (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError)
+UNREADABLE = (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def unreadable(raw: bytes, error: Exception) -> BadFrame:

@@ -5,13 +5,14 @@ Callbacks and handlers run in that thread; iterators are read in yours.
 
 import asyncio
 import concurrent.futures
+import os
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Self, TypeVar
 
 from transports.bus.bus import WITHIN, Bus
-from transports.bus.errors import Closed
+from transports.bus.errors import Closed, Forked
 from transports.bus.events import MemberInfo
 from transports.bus.listening import Item
 from transports.bus.messages import Message
@@ -31,6 +32,10 @@ class BlockingBus:
     def __init__(self, loop: asyncio.AbstractEventLoop, thread: threading.Thread, bus: Bus) -> None:
         self._loop, self._thread, self._bus = loop, thread, bus
         self._left = False
+        self._pid = os.getpid()
+        self._going = (
+            threading.Lock()
+        )  # while work is handed to the loop: what is handed to one that has ended is never done
 
     @classmethod
     def join(cls, name: str, options: BusOptions | None = None) -> Self:
@@ -45,20 +50,37 @@ class BlockingBus:
         return cls(loop, thread, bus)
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        if self._left:
+        try:
+            future = self._begin(work)
+        except BaseException:
             work.close()
-            raise Closed("this member has left the bus")
+            raise
+        try:
+            return future.result()
+        except (KeyboardInterrupt, concurrent.futures.CancelledError) as error:
+            future.cancel()
+            if self._left and isinstance(error, concurrent.futures.CancelledError):
+                raise Closed("this member has left the bus") from None
+            raise
+
+    def _begin(self, work: Coroutine[Any, Any, T]) -> "concurrent.futures.Future[T]":
+        if os.getpid() != self._pid:
+            raise Forked(
+                "this process was forked after it joined the bus, whose thread is its parent's: join in the child"
+            )
         if threading.current_thread() is self._thread:
-            work.close()
             raise RuntimeError(
                 "a callback of the bus may not wait for the bus: it runs in the thread that would answer"
             )
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        try:
-            return future.result()
-        except (KeyboardInterrupt, concurrent.futures.CancelledError):
-            future.cancel()
-            raise
+        with self._going:
+            if self._left:
+                raise Closed("this member has left the bus")
+            return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def _end(self, work: Coroutine[Any, Any, None]) -> None:
+        """The same for what has ended anyway where the member has left, or is the parent's."""
+        with suppress(Closed):
+            self._run(work)
 
     def _do(self, work: Callable[[], T]) -> T:
         async def run() -> T:
@@ -73,9 +95,13 @@ class BlockingBus:
         self.leave()
 
     def leave(self, within: float = 2.0) -> None:
-        if not self._left:
-            self._run(self._bus.leave(within))
-            self._left = True
+        """Whoever still waits in another thread hears that it is Closed."""
+        if self._left or os.getpid() != self._pid:
+            return
+        self._end(self._bus.leave(within))
+        with self._going:
+            left, self._left = self._left, True
+        if not left:
             _end(self._loop, self._thread)
 
     @property
@@ -127,7 +153,7 @@ class BlockingBus:
         try:
             yield self._each(listener.__anext__)
         finally:
-            self._run(listener.aclose())
+            self._end(listener.aclose())
 
     def send(self, to: str, payload: Any, *, topic: str = "", trace: str = "", sender: str = "") -> None:
         """Returns once the message is in the other side's ring."""
@@ -166,7 +192,7 @@ class BlockingBus:
         try:
             yield self._each(reader.__anext__)
         finally:
-            self._run(reader.aclose())
+            self._end(reader.aclose())
 
     def _each(self, following: Callable[[], Coroutine[Any, Any, T]]) -> Iterator[T]:
         async def one() -> T:
@@ -188,8 +214,17 @@ def _serve(loop: asyncio.AbstractEventLoop) -> None:
     loop.run_forever()
 
 
+async def _finish(loop: asyncio.AbstractEventLoop) -> None:
+    others = asyncio.all_tasks(loop) - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    if others:
+        await asyncio.wait(others, timeout=1.0)
+    await loop.shutdown_default_executor()
+
+
 def _end(loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
-    asyncio.run_coroutine_threadsafe(loop.shutdown_default_executor(), loop).result()
+    asyncio.run_coroutine_threadsafe(_finish(loop), loop).result()
     loop.call_soon_threadsafe(loop.stop)
     thread.join(5.0)
     loop.close()

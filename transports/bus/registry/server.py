@@ -107,7 +107,11 @@ class RegistryServer:
             self.state.forget_expected()
             deferred, self._deferred = self._deferred, []
             for seat, hello, fds in deferred:
-                self._handle(seat, hello, fds)
+                if seat in self._channels:
+                    self._handle(seat, hello, fds)
+                else:  # it said Hello more than once
+                    for fd in fds:
+                        os.close(fd)
         while self._silent:
             seat, since = next(iter(self._silent.items()))  # the oldest
             if now - since <= HELLO_WITHIN:
@@ -187,6 +191,8 @@ class RegistryServer:
         except BusError as error:
             self.state.answer()
             self._drop(seat, f"it sent what it must not: {error}")
+        except OSError as error:  # ours: out of descriptors, for one
+            self._drop(seat, f"it cannot be served: {error}", garbage=False)
 
     def _send(self, seat: Seat, data: bytes, fds: Sequence[int]) -> None:
         channel = self._channels.get(seat)

@@ -301,6 +301,10 @@ class RegistryState:
         wanted = 3 if self._carrier == "rings" else 0
         if len(fds) != wanted + 2 * hello.shards:
             raise BadAddress(f"Hello comes with {wanted} file descriptors and two a shard")
+        for name in hello.names:
+            check_name(name)
+        for pattern in hello.patterns:
+            check_pattern(pattern)
         slot, id_ = hello.slot, hello.id
         if id_ and id_ not in self._seats and 0 <= slot < SLOTS and self._slots.get(slot, id_) == id_:
             seat.returning = True
@@ -314,11 +318,11 @@ class RegistryState:
                 text = f"the bus is full: {SLOTS} members"
                 self._send(seat, wire.pack(wire.Refused(0, "overloaded", text)), ())
                 raise BadAddress(text)
+        self._shards.ensure(slot // SHARD + 1)  # from here on nothing fails: the descriptors are the seat's
         self._expected.pop(id_, None)
         seat.fds, seat.reliable, seat.endpoints = fds[:wanted], hello.reliable, hello.endpoints
         seat.info = MemberInfo(id_, hello.label, hello.pid, slot)
         self._slots[slot] = id_
-        self._shards.ensure(slot // SHARD + 1)
         self._seats[id_] = seat
         self._joining.append(seat)
         self.directory.join(seat.info)

@@ -6,16 +6,21 @@ travel beside the bytes as SCM_RIGHTS. Requests carry a token that `Done` or `Re
 
 import struct
 from collections.abc import Iterator
+from typing import Annotated
 
 import msgspec
 
 from transports.bus.errors import BadFrame
 from transports.bus.events import MemberInfo
+from transports.bus.frames import UNREADABLE
 
 PROTOCOL = 2
 HEADER = struct.Struct("<IB")
 MESSAGE_LIMIT = 4 * 1024 * 1024
 FDS_LIMIT = 64
+LABEL_LIMIT = 255  # characters: what is told of all members fits a message
+
+_Short = Annotated[str, msgspec.Meta(max_length=LABEL_LIMIT)]
 
 
 class _Message(msgspec.Struct, array_like=True, tag=True):
@@ -31,10 +36,10 @@ class Hello(_Message):
     layout: int
     bus: str
     carrier: str
-    label: str
+    label: _Short
     pid: int
-    endpoints: dict[str, str]
-    id: str = ""
+    endpoints: Annotated[dict[_Short, _Short], msgspec.Meta(max_length=8)]
+    id: _Short = ""
     slot: int = -1
     names: tuple[str, ...] = ()
     patterns: dict[str, int] = {}
@@ -244,7 +249,7 @@ def bodies(packed: bytes) -> Iterator[bytes]:
 def from_member(body: bytes) -> FromMember:
     try:
         message: FromMember = _from_member(body)
-    except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise BadFrame(f"not a message of a member: {error}") from None
     return message
 
@@ -252,6 +257,6 @@ def from_member(body: bytes) -> FromMember:
 def from_registry(body: bytes) -> FromRegistry:
     try:
         message: FromRegistry = _from_registry(body)
-    except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise BadFrame(f"not a message of a registry: {error}") from None
     return message

@@ -87,11 +87,11 @@ class Broadcast:
         reclaim(self._leases, self._released(), self._pool)
         if self._gates and self._leases.full(len(body)):
             return 0
-        segment = self._pool.take(len(body))
+        segment = self._pool.take(len(body), bool(self._leases.out))
         while segment is None and self._leases.out and not self._gates:
             # Nobody is waited for, so the oldest makes room; whoever has not read it yet is told a gap.
             reclaim(self._leases, self._leases.out[0].number, self._pool)
-            segment = self._pool.take(len(body))
+            segment = self._pool.take(len(body), bool(self._leases.out))
         if segment is None:
             return 0
         reference = refer(self._leases, segment, body)

@@ -44,6 +44,7 @@ class RingsCarrier:
 
     def __init__(self, bus: str, options: BusOptions, sink: Sink) -> None:
         self._options, self._sink = options, sink
+        door = UnixDoor(bus)  # first: it refuses names, and nothing is held yet
         self.directory = Directory()
         self.id = ""
         self._slot = -1
@@ -60,7 +61,7 @@ class RingsCarrier:
             lambda uid, fd: self._membership.send(wire.SegmentMade(uid), [fd]),
             lambda uid: self._membership.send(wire.SegmentGone(uid)),
         )
-        self._membership = Membership(bus, options, self, UnixDoor(bus))
+        self._membership = Membership(bus, options, self, door)
         self._broadcast = Broadcast(options, self._pool, self._ring_made, sink.publishable, self._evicted)
         self._pairs = Pairs(options, sink, self._pool, self._bell, self._membership.link)
         self._reading = Reading(
@@ -206,17 +207,22 @@ class RingsCarrier:
         self._reading.soon()
 
     def read_pair(self, member: str, uid: int, fds: list[int]) -> None:
-        """fds: ring, page, doorbell, pidfd. We own all but the first two, which the caller closes."""
+        """fds: ring, page, doorbell, pidfd. We own all but the first two, which the caller closes; none of them if this raises."""
         ring_fd, page_fd, wake, pidfd = fds
         peer = self.peer(member)
         if peer is None or self._pump is None:
             os.close(wake)
             os.close(pidfd)
             return
+        ring, page = attach(ring_fd, RING), attach(page_fd, PAGE)
         self._drop_pair(peer)
-        peer.pair_wake, peer.pair_pidfd, peer.pair_uid = wake, pidfd, uid
-        self._pump.pair(peer, attach(ring_fd, RING), peer.info.slot, attach(page_fd, PAGE), wake)
         self._bell.watch_death(pidfd, member)
+        peer.pair_wake, peer.pair_pidfd, peer.pair_uid = (
+            wake,
+            pidfd,
+            uid,
+        )  # ours, now that nothing is wrong with them
+        self._pump.pair(peer, ring, peer.info.slot, page, wake)
         self._reading.soon()
 
     def pair_given_back(self, member: str, uid: int) -> None:

@@ -13,6 +13,7 @@ import os
 import select
 from collections.abc import Callable, Iterable
 
+from transports.bus.errors import BadFrame
 from transports.bus.rings.ear import Ear, can_hear
 from transports.bus.rings.native import Pump
 
@@ -66,9 +67,12 @@ class Doorbell:
             pass  # the loop heard it itself
 
     def watch_death(self, pidfd: int, member: str) -> None:
-        """Own `pidfd` and tell of the death of its process."""
+        """Own `pidfd` and tell of the death of its process. BadFrame for what cannot tell."""
+        try:
+            self._watch(pidfd)
+        except OSError as error:
+            raise BadFrame(f"no pidfd of member {member}: {error}") from None
         self._deaths[pidfd] = member
-        self._watch(pidfd)
 
     def forget_death(self, pidfd: int) -> None:
         if self._deaths.pop(pidfd, None) is not None:

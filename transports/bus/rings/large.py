@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from transports.bus.errors import BadFrame
+from transports.bus.frames import UNREADABLE
 from transports.bus.rings.native import LARGE, Segment
 from transports.bus.rings.segments import attach, make
 
@@ -35,7 +36,7 @@ _decode = msgspec.msgpack.Decoder(Reference).decode
 def read_reference(body: bytes) -> Reference:
     try:
         return _decode(body)
-    except (msgspec.ValidationError, msgspec.DecodeError) as error:
+    except UNREADABLE as error:
         raise BadFrame(f"no reference to a large payload: {error}") from None
 
 
@@ -82,14 +83,15 @@ class SegmentPool:
     def bytes(self) -> int:
         return self._bytes
 
-    def take(self, size: int) -> Segment | None:
-        """A free segment that holds `size` bytes, or a new one; None if that would exceed the limit."""
+    def take(self, size: int, waits: bool) -> Segment | None:
+        """A free segment that holds `size` bytes, or a new one; None if that would exceed the limit, for a ring that `waits`: one
+        that has others out, which its own readers will give back. One that has none would wait for readers of other rings."""
         capacity = max(_SMALLEST, 1 << (size - 1).bit_length())
         if self._free.get(capacity):
             return self._free[capacity].pop()
         if self._bytes and self._bytes + capacity > self._limit:
             self._trim(capacity)
-            if self._bytes and self._bytes + capacity > self._limit:
+            if waits and self._bytes + capacity > self._limit:
                 return None
         fd, segment = make(LARGE, capacity)
         self._fds[segment.uid] = fd

@@ -49,7 +49,7 @@ class Pairs:
         reclaim(link.leases, link.page.entry(self._slot)[7], self._pool)
         if link.leases.full(len(body)):
             return False
-        segment = self._pool.take(len(body))
+        segment = self._pool.take(len(body), bool(link.leases.out))
         if segment is None:
             return False
         if not writer.put(b"", envelope, refer(link.leases, segment, body), flags & ~DATA | REFERENCE):
@@ -92,8 +92,13 @@ class Pairs:
                 os.close(wake)
                 os.close(pidfd)
                 return
-            link.wake, link.pidfd = wake, pidfd
-            self._bell.watch_death(pidfd, peer.id)
+            link.wake = wake
+            try:
+                self._bell.watch_death(pidfd, peer.id)
+            except BadFrame:
+                os.close(pidfd)
+                raise
+            link.pidfd = pidfd
             link.page = attach(page_fd, PAGE)
             writer = Writer(link.segment)
             writer.gate(0, link.page, self._slot, True)

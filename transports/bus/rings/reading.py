@@ -103,6 +103,11 @@ class Reading:
             pump.handled()
         return len(records)
 
+    def _advance(self, pump: Pump) -> bool:
+        """Drain; whether anything was there, be it only what nobody here wants."""
+        before = pump.counters()
+        return self._drain(pump) > 0 or pump.counters() != before
+
     def lie_down(self) -> None:
         if self._pump is not None and not self.closed and not self._pump.park():
             self.soon()
@@ -121,7 +126,7 @@ class Reading:
                 state = pump.state(peer.info.slot, pair)
                 if state is None or state[0] == state[1] or state[3] or pair in peer.stalled:
                     break
-                if not self._drain(pump):
+                if not self._advance(pump):
                     break
 
     def hold(self, on: bool) -> None:
@@ -144,7 +149,7 @@ class Reading:
             (peer, pair, self._ends(peer, pair)) for peer in self._peers.values() for pair in (False, True)
         ]
         while any(self._is_before(*ring) for ring in now):
-            if self._pump is None or not self._drain(self._pump):
+            if self._pump is None or not self._advance(self._pump):
                 break
 
     def _ends(self, peer: RingPeer, pair: bool) -> int:

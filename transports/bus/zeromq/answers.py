@@ -1,13 +1,15 @@
 """Questions between carriers: a token goes out with each, and whatever comes back with it goes to who asked."""
 
 import itertools
+import secrets
 from collections.abc import Callable
 from typing import Any
 
 
 class Answers:
     def __init__(self) -> None:
-        self._tokens = itertools.count(1)
+        # Another member's: what a writer says to whoever asked for its way (`Tick`) is heard by all who listen to it.
+        self._tokens = itertools.count(secrets.randbits(62))
         self._asking: dict[int, Callable[[str, Any], None]] = {}
 
     def expect(self, answer: Callable[[str, Any], None]) -> int:

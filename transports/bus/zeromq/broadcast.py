@@ -13,11 +13,13 @@ from transports.bus.failpoints import reach
 from transports.bus.holding import Holding
 from transports.bus.messages import Message
 from transports.bus.options import BusOptions
+from transports.bus.waiting import until
 from transports.bus.zeromq import wire
 from transports.bus.zeromq.history import History, Published
 from transports.bus.zeromq.peer import Tell, ZmqPeer, message
 from transports.bus.zeromq.sockets import Sockets
 
+_ROOM_WITHIN = 5.0  # for a reader to take what it asked for
 _TICK_AFTER = 0.02  # after the last message: how a reader learns that the last ones were dropped
 
 
@@ -154,11 +156,18 @@ class Broadcast:
             self._tell(peer, head, item.topic, item.envelope, item.body)
             reach("zmq_repaired")
 
-    def send_past(self, peer: ZmqPeer, want: wire.WantPast) -> None:
+    async def send_past(self, peer: ZmqPeer, want: wire.WantPast) -> None:
         for item in self._history.between(1, want.before - 1 if want.before else self.seq):
             head = wire.Past(self._id, want.token, item.seq, item.flags)
-            self._tell(peer, head, item.topic, item.envelope, item.body)
-        self._tell(peer, wire.Answer(self._id, want.token, "all"))
+            if not await self._tell_in_turn(peer, head, item.topic, item.envelope, item.body):
+                return
+        await self._tell_in_turn(peer, wire.Answer(self._id, want.token, "all"))
+
+    async def _tell_in_turn(self, peer: ZmqPeer, head: wire.Head, /, *more: bytes) -> bool:
+        """More than a queue holds may be held: wait until there is room in it."""
+        return await until(
+            lambda: self._peers.get(peer.id) is not peer or self._tell(peer, head, *more), _ROOM_WITHIN
+        )
 
     def own_past(self) -> list[Message]:
         """What is still held of what this member has handled itself."""

@@ -39,7 +39,7 @@ from transports.bus.zeromq.inbound import Inbound
 from transports.bus.zeromq.peer import ZmqPeer
 from transports.bus.zeromq.reading import WITHIN, Reading
 from transports.bus.zeromq.settling import Settling
-from transports.bus.zeromq.sockets import Sockets
+from transports.bus.zeromq.sockets import Sockets, check_reachable
 from transports.bus.zeromq.tcp_door import TcpDoor
 
 _RETRY_SEND = 0.001
@@ -149,10 +149,16 @@ class ZmqCarrier:
         info = self.directory.members.get(member)
         if info is None or member in self._peers or not {"pub", "pull"} <= endpoints.keys():
             return
+        if member != self.id:
+            try:
+                check_reachable(endpoints["pull"])
+                self._sockets.follow(member, endpoints["pub"], endpoints.get("key", ""))
+            except BadFrame as error:  # nobody can speak with it; the others are none the worse for that
+                self._sink.failed(f"endpoints of member {member} ({info.label})", error)
+                return
         peer = self._peers[member] = ZmqPeer(info, endpoints)
         if member == self.id:
             return
-        self._sockets.follow(member, endpoints["pub"], endpoints.get("key", ""))
         if self._joined and self._reading.listening:
             peer.inbound = Inbound()  # it joined after us: we hear it from its first message on
             self._spawn(self._reading.open_way(peer, self._loop.time() + WITHIN))
@@ -248,7 +254,7 @@ class ZmqCarrier:
             case wire.Query():
                 self._reading.queried(peer, head)
             case wire.WantPast():
-                self._broadcast.send_past(peer, head)
+                self._spawn(self._broadcast.send_past(peer, head))
             case wire.Past():
                 self._reading.past(peer, head, parts)
             case wire.State():

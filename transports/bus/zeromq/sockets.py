@@ -6,25 +6,33 @@ back by himself. Nothing is sent on the sockets that are read, so no edge is eat
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import zmq
 
-from transports.bus.errors import JoinFailed
+from transports.bus.errors import BadFrame, JoinFailed
 from transports.bus.options import Curve
 from transports.bus.zeromq.security import authenticate
 
 HIGH_WATER = 1000  # messages that a socket queues; beyond, PUB drops (and repairs) and PUSH says no
 LINGER_MS = 500
 _ZERO_COPY_FROM = 65536
+_ENDPOINT = re.compile(r"tcp://[^\s/]+:[0-9]{1,5}|ipc://[^\0]{1,107}")
 
 
 def _descriptor(socket: "zmq.Socket[bytes]") -> int:
     descriptor = socket.getsockopt(zmq.FD)
     assert isinstance(descriptor, int)
     return descriptor
+
+
+def check_reachable(endpoint: str) -> None:
+    """Another member says where it is reached: it may say anything."""
+    if not _ENDPOINT.fullmatch(endpoint):
+        raise BadFrame(f"{endpoint!r} is no endpoint of a bus: tcp://HOST:PORT or ipc://PATH")
 
 
 class Sockets:
@@ -116,8 +124,12 @@ class Sockets:
     def follow(self, member: str, endpoint: str, key: str) -> None:
         """Hear what that member publishes."""
         if self._connected.get(member) != endpoint:
-            self._secure(self._sub, key)
-            self._sub.connect(endpoint)
+            check_reachable(endpoint)
+            try:
+                self._secure(self._sub, key)
+                self._sub.connect(endpoint)
+            except (zmq.ZMQError, ValueError) as error:
+                raise BadFrame(f"{endpoint!r} cannot be connected to: {error}") from None
             self._connected[member] = endpoint
             self.look_again(self._sub)
 
@@ -144,8 +156,12 @@ class Sockets:
         push = self._pushes.get(member)
         if push is None:
             push = self._socket(zmq.PUSH)
-            self._secure(push, key)
-            push.connect(endpoint)
+            try:
+                self._secure(push, key)
+                push.connect(endpoint)
+            except (zmq.ZMQError, ValueError):
+                push.close(0)
+                return False
             self._pushes[member] = push
         return self._send(push, parts)
 

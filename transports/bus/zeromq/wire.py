@@ -3,6 +3,7 @@
 import msgspec
 
 from transports.bus.errors import BadFrame
+from transports.bus.frames import UNREADABLE
 
 
 class _Head(msgspec.Struct, array_like=True, tag=True, gc=False):
@@ -122,6 +123,6 @@ pack = msgspec.msgpack.Encoder().encode
 def unpack(raw: bytes) -> Head:
     try:
         head: Head = _decode(raw)
-    except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise BadFrame(f"not a message of a member: {error}") from None
     return head
