@@ -16,7 +16,7 @@ from tests.support.agent_until import until
 from three_mode import Orchestrator
 from three_mode.agents import HostOptions, OrchestratorOptions, Restart
 from three_mode.agents.happenings import AgentGivenUp, HostBack, HostBlocked, HostGivenUp, HostLost
-from three_mode.errors import PeerLost, ThreeModeError
+from three_mode.errors import HandlerFailed, PeerLost, ThreeModeError
 
 
 def fearless(**changes: object) -> OrchestratorOptions:
@@ -170,6 +170,23 @@ async def test_a_killed_host_comes_back_or_not_as_its_strategy_says(strategy: st
         assert (await scouts.gather(Scout.score, "x", within=10)).complete
         where = {one.host for one in (await orc.table()).agents}
         assert where == ({"host-2"} if strategy == "temporary" else {"host-1", "host-2"})
+
+
+async def test_a_listener_that_fails_hinders_nobody_from_coming_back() -> None:
+    def fails(event: object) -> None:
+        raise ZeroDivisionError(event)
+
+    async with Orchestrator(hosts=1, options=fearless()) as orc:
+        orc.on_event(fails)
+        faulty = await orc.spawn(Faulty, name="faulty", restart=Restart(on_error=True))
+        with pytest.raises(HandlerFailed):
+            await faulty.ask(Faulty.boom, "x")
+        assert await faulty.ask(Faulty.bump) == 1
+        process = orc.care.hosts.all["host-1"].process
+        assert process is not None
+        process.kill()
+        await back(orc, 1)
+        assert await faulty.ask(Faulty.bump) == 1
 
 
 async def test_a_host_that_says_nothing_is_named() -> None:
