@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from tests.support.agent_cast import Faulty, Hooked, Scout
+from tests.support.agent_cast import Faulty, Hooked, Late, Scout
 from tests.support.agent_until import until
 from three_mode import Orchestrator
 from three_mode.agents import AgentGroup, HostOptions, OrchestratorOptions, Restart
@@ -208,6 +208,53 @@ async def test_hooks_run_around_an_agents_life(orc: Orchestrator, tmp_path: Path
     assert words == ["init", "started", "stopped", "init", "started", "stopped"]
     with pytest.raises(PeerLost):
         await one.ask(Hooked.hello)
+
+
+@pytest.mark.parametrize("where", ["init", "started"])
+async def test_one_that_leaves_its_process_while_it_is_made_fails_alone(
+    orc: Orchestrator, where: str
+) -> None:
+    before = len(orc.events)
+    with pytest.raises(HandlerFailed, match=rf"leaver/0\..*{where}.* raised SystemExit: 3"):
+        await orc.spawn(Late, 1, name="leaver", leaves=where)
+    one = await orc.spawn(Late, name="leaver", leaves="stopped")
+    await orc.restart(one)
+    await orc.stop(one)
+    assert not [event for event in orc.events[before:] if isinstance(event, HostLost)]
+
+
+@pytest.mark.parametrize("how", ["time", "cancel"])
+async def test_a_spawn_that_did_not_come_to_its_end_leaves_nothing(orc: Orchestrator, how: str) -> None:
+    spawning = asyncio.create_task(
+        orc.spawn(Late, 4, name="never", seconds=0.5, within=0.2 if how == "time" else 30)
+    )
+    await asyncio.sleep(0.3)
+    spawning.cancel()
+    with pytest.raises((DeadlineExceeded, asyncio.CancelledError)):
+        await spawning
+    await asyncio.sleep(0.5)  # they would be ready by now
+    assert not [name for name in orc.bus.names() if "never" in name]
+    await orc.stop(await orc.spawn(Faulty, 2, name="never"))  # the name is free, for another class too
+
+
+async def test_restarts_at_once_are_made_one_after_another(orc: Orchestrator) -> None:
+    one = await orc.spawn(Late, name="twice", seconds=0.2)
+    restarts = [asyncio.create_task(orc.restart(one)) for _ in range(2)]
+    await asyncio.sleep(0.1)
+    asked = [asyncio.create_task(one.ask(Late.hello)) for _ in range(4)]
+    assert await asyncio.gather(*restarts, *asked) == [None] * 2 + [True] * 4
+    await orc.stop(one)
+
+
+async def test_an_agent_that_is_stopped_while_it_is_made_anew_stays_away(orc: Orchestrator) -> None:
+    one = await orc.spawn(Late, name="unwanted", seconds=0.5)
+    restarting = asyncio.create_task(orc.restart(one))
+    await asyncio.sleep(0.1)
+    await orc.stop(one)
+    with pytest.raises(PeerLost, match="stopped while it was made"):
+        await restarting
+    with pytest.raises(PeerLost):
+        await one.ask(Late.hello)
 
 
 async def test_the_others_were_not_harmed_by_all_this(orc: Orchestrator) -> None:

@@ -311,3 +311,40 @@ class Publisher(Agent):
             await self.broadcast(f"flow.{self.name.replace('/', '-')}", number)
             if number % 64 == 0:
                 await asyncio.sleep(0)
+
+
+class Late(Agent):
+    """Takes its time to start, and leaves its process at some point of its life."""
+
+    def __init__(self, seconds: float = 0.0, leaves: str = "") -> None:
+        self.seconds, self.leaves, self.heard = seconds, leaves, 0
+        self.leave("init")
+
+    def leave(self, where: str) -> None:
+        if where == self.leaves:
+            raise SystemExit(3)
+
+    async def started(self) -> None:
+        self.ready = False
+        await asyncio.sleep(self.seconds)
+        self.ready = True
+        self.leave("started")
+
+    async def stopped(self) -> None:
+        self.leave("stopped")
+
+    @handler
+    def hello(self) -> bool:
+        return self.ready
+
+    @handler
+    async def boom(self) -> None:
+        raise ValueError("boom")
+
+    @on("late.*")
+    def hear(self, item: int) -> None:
+        self.heard += 1
+
+    @handler
+    def count(self) -> int:
+        return self.heard

@@ -24,6 +24,7 @@ from transports.bus.topics import matches
 if TYPE_CHECKING:
     from three_mode.agents.recording.tape import Tape
     from three_mode.agents.requests import Incoming
+    from three_mode.agents.spawning import Making
 
 log = logging.getLogger("three_mode.agents")
 
@@ -36,6 +37,8 @@ class Population:
         self.context = contextvars.copy_context()
         self.settling = Settling()
         self.cells: dict[str, Cell] = {}
+        self.making: dict[str, Making] = {}
+        """Those that are being made, or made anew."""
         self.fanouts: dict[tuple[Spec, Topic], Fanout] = {}
         self.roles: dict[str, list[Cell]] = {}
         # The lists of `roles`, by the whole name that a caller uses; `roles` never lets go of a list.
@@ -141,7 +144,7 @@ class Population:
                 cell.gaps += event.count
             try:
                 cell.agent.missed(event)
-            except Exception as error:  # noqa: BLE001  # an agent's own hook
+            except BaseException as error:  # noqa: BLE001  # an agent's own hook
                 cell.failed_in_fanout(fanout.spec, error)
 
     def tell_times(self) -> None:
