@@ -237,6 +237,22 @@ async def test_a_spawn_that_did_not_come_to_its_end_leaves_nothing(orc: Orchestr
     await orc.stop(await orc.spawn(Faulty, 2, name="never"))  # the name is free, for another class too
 
 
+async def test_a_broadcast_while_an_agent_is_made_anew_is_for_the_new_one(orc: Orchestrator) -> None:
+    one = await orc.spawn(Late, name="renewed", seconds=0.3)
+    restarting = asyncio.create_task(orc.restart(one))
+
+    async def starting() -> bool:
+        return any(row.state == "starting" for row in (await orc.table()).agents if row.name == "renewed/0")
+
+    await until(starting)
+    receipt = orc.broadcast("late.news", 1)
+    assert (await receipt.settled(0.01)).lagging == 1
+    await restarting
+    assert (await receipt.settled(2.0)).seen == 1
+    assert await one.ask(Late.count) == 1
+    await orc.stop(one)
+
+
 async def test_restarts_at_once_are_made_one_after_another(orc: Orchestrator) -> None:
     one = await orc.spawn(Late, name="twice", seconds=0.2)
     restarts = [asyncio.create_task(orc.restart(one)) for _ in range(2)]

@@ -156,6 +156,8 @@ def _over(name: str, one: Making, population: Population) -> None:
 
 async def _made_anew(cell: Cell, population: Population, why: str) -> ThreeModeError | None:
     cell.state = State.STARTING
+    for fanout in cell.fanouts:
+        fanout.look(cell)  # a broadcast waits for the new one, as everything else does
     order: SpawnOrder = cell.options
     await _settle(cell, f"is being restarted: {why}" if why else "is being restarted", waiting_too=False)
     await _each([cell], "stopped")
