@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from tests.support.agent_cast import Faulty, Hooked, Late, Scout
+from tests.support.agent_cast import Faulty, Hooked, Late, Once, Scout
 from tests.support.agent_until import until
 from three_mode import Orchestrator
 from three_mode.agents import AgentGroup, HostOptions, OrchestratorOptions, Restart
@@ -271,6 +271,30 @@ async def test_an_agent_that_is_stopped_while_it_is_made_anew_stays_away(orc: Or
         await restarting
     with pytest.raises(PeerLost):
         await one.ask(Late.hello)
+
+
+async def test_each_message_that_fails_has_its_own_restart(orc: Orchestrator) -> None:
+    """Also one that waited and fails as soon as the agent is back."""
+    one = await orc.spawn(Faulty, name="again", restart=Restart(limit=10, on_error=True))
+    asked = [one.ask(Faulty.boom, str(number)) for number in range(4)]
+    failures = await asyncio.gather(*asked, one.ask(Faulty.bump), return_exceptions=True)
+    assert [type(failure) for failure in failures[:4]] == [HandlerFailed] * 4
+    assert failures[4] == 1
+    await orc.stop(one)
+
+
+async def test_a_restart_by_hand_that_fails_is_for_the_strategy_to_decide(
+    orc: Orchestrator, tmp_path: Path
+) -> None:
+    one = await orc.spawn(
+        Once, name="once", path=tmp_path / "born", restart=Restart("transient", limit=1, wait=0.01)
+    )
+    with pytest.raises(HandlerFailed, match="FileExistsError"):
+        await orc.restart(one)
+    with pytest.raises(PeerLost):  # it is given up, and nobody waits for it
+        await one.ask(Once.hello, within=20)
+    assert any(isinstance(event, AgentGivenUp) and event.agent == "once/0" for event in orc.events)
+    await orc.stop(one)
 
 
 async def test_the_others_were_not_harmed_by_all_this(orc: Orchestrator) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.agent_cast import Faulty, Scout, Slow, Steady
+from tests.support.agent_cast import Faulty, Late, Once, Scout, Slow, Steady
 from tests.support.agent_until import until
 from three_mode import Orchestrator
 from three_mode.agents import HostOptions, OrchestratorOptions, Restart
@@ -187,6 +187,56 @@ async def test_a_listener_that_fails_hinders_nobody_from_coming_back() -> None:
         process.kill()
         await back(orc, 1)
         assert await faulty.ask(Faulty.bump) == 1
+
+
+async def test_an_agent_whose_host_ends_while_it_is_made_anew_comes_back_with_it() -> None:
+    async with Orchestrator(hosts=1, options=fearless()) as orc:
+        one = await orc.spawn(Late, name="late", seconds=0.4, restart=Restart(on_error=True, limit=2))
+        with pytest.raises(HandlerFailed):
+            await one.ask(Late.boom)
+        await until(lambda: orc.ledger.agents["late/0"].state == "restarting")
+        process = orc.care.hosts.all["host-1"].process
+        assert process is not None
+        process.kill()
+        await back(orc, 1)
+        assert await one.ask(Late.hello)
+        assert not [event for event in orc.events if isinstance(event, AgentGivenUp)]
+
+
+async def test_a_spawn_waits_for_the_only_host_to_come_back() -> None:
+    async with Orchestrator(hosts=1, options=fearless()) as orc:
+        spawning = asyncio.create_task(orc.spawn(Late, name="late", seconds=0.4))
+        await until(lambda: "late/0" in orc.ledger.agents)
+        process = orc.care.hosts.all["host-1"].process
+        assert process is not None
+        process.kill()
+        assert await (await spawning).ask(Late.hello)
+
+
+async def test_a_spawn_that_fails_at_a_silent_host_leaves_nothing_at_the_others() -> None:
+    async with Orchestrator(hosts=2, options=fearless()) as orc:
+        silent = orc.care.hosts.all["host-1"].process
+        assert silent is not None
+        os.kill(silent.pid, signal.SIGSTOP)
+        with pytest.raises(ThreeModeError):
+            await orc.spawn(Scout, 2, name="half", within=0.3)
+        await until(lambda: not [name for name in orc.bus.names() if name.startswith("half/")])
+        silent.kill()
+
+
+async def test_an_agent_that_is_stopped_before_it_could_be_brought_back_stays_away(tmp_path: Path) -> None:
+    async with Orchestrator(hosts=1, options=fearless()) as orc:
+        born = tmp_path / "born"
+        one = await orc.spawn(Once, name="once", path=born, restart=Restart(limit=100, wait=0.3))
+        process = orc.care.hosts.all["host-1"].process
+        assert process is not None
+        process.kill()
+        await back(orc, 1)
+        await until(lambda: orc.ledger.agents["once/0"].history.total >= 2)  # it cannot be made, and waits
+        await orc.stop(one)
+        born.unlink()
+        await asyncio.sleep(0.6)  # it would have been made by now
+        assert not born.exists()
 
 
 async def test_a_host_that_says_nothing_is_named() -> None:

@@ -348,3 +348,14 @@ class Late(Agent):
     @handler
     def count(self) -> int:
         return self.heard
+
+
+class Once(Agent):
+    """Can be made only while there is no such file, which it makes."""
+
+    def __init__(self, path: Path) -> None:
+        path.touch(exist_ok=False)
+
+    @handler
+    def hello(self) -> str:
+        return "hello"

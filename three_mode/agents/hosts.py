@@ -66,8 +66,16 @@ class Hosts:
 
     def open_to(self, group: str) -> list[str]:
         """The running hosts where agents of that group may live: its own if it has any, else those that are nobody's."""
-        own = any(host.reserved == group for host in self.all.values())
-        return [host.label for host in self.running if host.reserved == (group if own else "")]
+        return [host.label for host in self._meant_for(group) if host.state == "running"]
+
+    def awaited(self, group: str) -> bool:
+        """Whether agents of that group have no host now, and will have one again."""
+        states = {host.state for host in self._meant_for(group)}
+        return "running" not in states and "restarting" in states
+
+    def _meant_for(self, group: str) -> list[Host]:
+        own = [host for host in self.all.values() if host.reserved == group]
+        return own or [host for host in self.all.values() if not host.reserved]
 
     @property
     def members(self) -> dict[str, str]:

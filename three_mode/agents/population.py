@@ -228,6 +228,8 @@ class Population:
             self._tell_supervisor(Failed(cell.name, f"{type(error).__name__}: {error.message}", False))
 
     def ends_itself(self, cell: Cell) -> None:
+        if cell.state is State.STOPPING:
+            return
         cell.state = State.STOPPING
         for fanout in cell.fanouts:
             fanout.look(cell)
