@@ -312,6 +312,26 @@ def test_when_the_orchestrator_is_killed_its_hosts_end_within_a_second(tmp_path:
     assert not any(map(alive, pids))
 
 
+WATCHED = """
+import asyncio, socket, time
+from three_mode.agents.host.watchdog import Watchdog
+
+async def main():
+    ours, theirs = socket.socketpair()
+    theirs.send(b"not read by anybody")
+    Watchdog(theirs.fileno(), asyncio.get_running_loop(), 1.0, print).start()
+    ours.close()
+    time.sleep(5)
+
+asyncio.run(main())
+"""
+
+
+def test_a_blocked_host_ends_also_if_its_orchestrator_died_with_words_unread() -> None:
+    done = subprocess.run([sys.executable, "-c", WATCHED], capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stderr) == (3, "")
+
+
 def test_a_program_that_ends_leaves_nothing(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
