@@ -4,11 +4,12 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from tests.support.agent_cast import Faulty, Hooked, Late, Once, Scout
+from tests.support.agent_cast import Brief, Faulty, Hooked, Late, Once, Scout, Slow
 from tests.support.agent_until import until
 from three_mode import Orchestrator
 from three_mode.agents import AgentGroup, HostOptions, OrchestratorOptions, Restart
@@ -196,6 +197,34 @@ async def test_one_that_ends_itself_comes_back_if_its_strategy_says_so(
             break
     else:
         pytest.fail("it neither came back nor stayed away")
+
+
+async def test_one_that_ends_itself_while_others_wait_leaves_nobody_waiting(orc: Orchestrator) -> None:
+    one = await orc.spawn(Faulty, name="leaving")
+    last = asyncio.create_task(one.ask(Faulty.end_slowly, 0.2, within=20))
+    waiting = asyncio.create_task(one.ask(Faulty.bump, within=20))
+    assert await last == "ended"
+    with pytest.raises(PeerLost):
+        await waiting
+    await until(lambda: "leaving/0" not in orc.bus.names())
+
+
+@pytest.mark.parametrize("handler", [Slow.wait, Slow.beside])
+async def test_what_is_in_hand_may_finish_when_an_agent_is_stopped(orc: Orchestrator, handler: Any) -> None:
+    one = await orc.spawn(Slow, name="finishing")
+    asked = asyncio.create_task(one.ask(handler, 0.3))
+    await asyncio.sleep(0.1)
+    await orc.stop(one)
+    assert await asked in ("done", 1)
+    ended = [event for event in orc.events if getattr(event, "agent", "") == "finishing/0"]
+    assert not ended  # it was stopped: it did not end itself
+
+
+async def test_one_that_ends_itself_while_it_starts_has_ended(orc: Orchestrator) -> None:
+    await orc.spawn(Brief, 2, name="brief")
+    await until(lambda: not [name for name in orc.bus.names() if name.startswith("brief/")])
+    given_up = [event.agent for event in orc.events if isinstance(event, AgentGivenUp) and not event.failed]
+    assert {"brief/0", "brief/1"} <= set(given_up)
 
 
 async def test_hooks_run_around_an_agents_life(orc: Orchestrator, tmp_path: Path) -> None:

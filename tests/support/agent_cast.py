@@ -190,6 +190,13 @@ class Faulty(Agent):
     def end(self) -> None:
         self.stop()
 
+    @handler
+    async def end_slowly(self, seconds: float) -> str:
+        await asyncio.sleep(seconds)
+        self.stop()
+        await asyncio.sleep(seconds)
+        return "ended"
+
     @on("bad.*")
     def on_bad(self, item: dict[str, int]) -> None:
         if item["n"] == self.state:
@@ -359,3 +366,10 @@ class Once(Agent):
     @handler
     def hello(self) -> str:
         return "hello"
+
+
+class Brief(Agent):
+    """Does what it is there for while it starts."""
+
+    async def started(self) -> None:
+        self.stop()

@@ -25,13 +25,14 @@ from three_mode.agents.placement import place
 from three_mode.agents.supervision import GivenUp, Restart
 from three_mode.errors import ModeUnavailable, NoSuchAgent, PeerLost, ThreeModeError
 from three_mode.messages import decode_error
-from transports.bus import BusError, Encoded
+from transports.bus import BusError, DeadlineExceeded, Encoded
 
 _spawned = decoder_for(Spawned)
 _report = decoder_for(tuple[HostReport, tuple[AgentReport, ...]])
 _letters = decoder_for(tuple[int, tuple[DeadLetter, ...]])
 _RESPAWN_WITHIN = 30.0
 _AGAIN_AFTER = 0.05  # seconds until agents whose host ended while they were made are placed again
+_LOOK_AGAIN = 0.5  # seconds until it is looked whether agents that are not visible yet are still wanted
 
 
 class Care:
@@ -82,10 +83,18 @@ class Care:
 
     async def _visible(self, group: Group, numbers: Iterable[int], within: float) -> None:
         """Returns when this process's directory has them, so that the next call finds them."""
-        try:
-            await self.link.bus.wait_for([f"{group.name}/{number}" for number in numbers], within=within)
-        except BusError as error:
-            raise self.link.error(error, group.name, "spawn") from None
+        ends, agents = time.monotonic() + within, self.ledger.agents
+        names = [f"{group.name}/{number}" for number in numbers]
+        while True:  # one that ends itself at once may have come and gone
+            names = [name for name in names if name in agents and agents[name].state != "given up"]
+            left = ends - time.monotonic()
+            try:
+                await self.link.bus.wait_for(names, within=min(left, _LOOK_AGAIN))
+            except BusError as error:
+                if left <= _LOOK_AGAIN or not isinstance(error, DeadlineExceeded):
+                    raise self.link.error(error, group.name, "spawn") from None
+            else:
+                return
 
     async def _undo(self, group: Group, numbers: Iterable[int]) -> None:
         names = [f"{group.name}/{number}" for number in numbers]

@@ -37,6 +37,8 @@ class Population:
         self.context = contextvars.copy_context()
         self.settling = Settling()
         self.cells: dict[str, Cell] = {}
+        self.leaving: set[Cell] = set()
+        """Those that have ended themselves, until their supervisor is told."""
         self.making: dict[str, Making] = {}
         """Those that are being made, or made anew."""
         self.fanouts: dict[tuple[Spec, Topic], Fanout] = {}
@@ -175,6 +177,7 @@ class Population:
     def remove(self, cell: Cell) -> list[str]:
         """The names that go with it."""
         cell.state = State.STOPPED
+        self.leaving.discard(cell)
         names = [cell.name] if self.cells.pop(cell.name, None) else []
         for fanout in cell.fanouts:
             fanout.remove(cell)
@@ -228,13 +231,19 @@ class Population:
             self._tell_supervisor(Failed(cell.name, f"{type(error).__name__}: {error.message}", False))
 
     def ends_itself(self, cell: Cell) -> None:
-        if cell.state is State.STOPPING:
+        if cell in self.leaving or cell.state in (State.STOPPING, State.STOPPED):
             return
+        self.leaving.add(cell)
+        if cell.state is not State.STARTING:
+            self.leaves(cell)
+
+    def leaves(self, cell: Cell) -> None:
         cell.state = State.STOPPING
         for fanout in cell.fanouts:
             fanout.look(cell)
         self.loop.call_soon(self.look_for_end, cell)
 
     def look_for_end(self, cell: Cell) -> None:
-        if cell.run is None and cell.state is State.STOPPING:
+        if cell in self.leaving and cell.run is None and not cell.side and cell.state is State.STOPPING:
+            self.leaving.discard(cell)
             self._tell_supervisor(Failed(cell.name, "ended itself", True))

@@ -78,6 +78,9 @@ async def spawn(order: SpawnOrder, population: Population) -> dict[str, ThreeMod
         await _each(made, "stopped")
         raise ConfigurationError(f"{order.group}: {error}", hint="choose another name=") from None
     await population.listen([cell for cell in made if cell.state is not State.STOPPED])
+    for cell in made:
+        if cell in population.leaving and cell.state is State.RUNNING:  # it ended itself while it started
+            population.leaves(cell)
     return failed
 
 
@@ -156,6 +159,7 @@ def _over(name: str, one: Making, population: Population) -> None:
 
 async def _made_anew(cell: Cell, population: Population, why: str) -> ThreeModeError | None:
     cell.state = State.STARTING
+    population.leaving.discard(cell)
     for fanout in cell.fanouts:
         fanout.look(cell)  # a broadcast waits for the new one, as everything else does
     order: SpawnOrder = cell.options
@@ -174,6 +178,8 @@ async def _made_anew(cell: Cell, population: Population, why: str) -> ThreeModeE
         fanout.changed()
     cell.restarts += 1
     cell.resume()
+    if cell in population.leaving:  # it ended itself while it started
+        population.leaves(cell)
     return None
 
 
@@ -189,9 +195,10 @@ async def stop(names: Iterable[str], population: Population, why: str) -> list[s
     unknown = [name for name in names if name not in population.cells]
     for cell in cells:
         cell.state = State.STOPPING
+        population.leaving.discard(cell)
         for fanout in cell.fanouts:
             fanout.look(cell)
-    await _wait_for_turns(cells)
+    await _wait_for_what_runs(cells)
     gone = [name for cell in cells for name in population.remove(cell)]
     await asyncio.gather(*(_settle(cell, why or "was stopped", waiting_too=True) for cell in cells))
     await _each(cells, "stopped")
@@ -214,8 +221,8 @@ async def _interrupt(making: list[Making]) -> None:
         await asyncio.wait(tasks, timeout=_GRACE)
 
 
-async def _wait_for_turns(cells: list[Cell]) -> None:
-    tasks = [cell.run.task for cell in cells if cell.run is not None and cell.run.task is not None]
+async def _wait_for_what_runs(cells: list[Cell]) -> None:
+    tasks = [run.task for cell in cells for run in cell.runs if run.task is not None]
     if tasks:
         await asyncio.wait(tasks, timeout=_GRACE)
 
