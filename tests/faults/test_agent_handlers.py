@@ -62,6 +62,15 @@ async def test_what_cannot_be_sent_or_is_not_what_was_promised(faulty: AgentGrou
     assert await faulty[0].ask(Faulty.bump) == 1
 
 
+async def test_a_gathered_value_that_its_own_hint_refuses_is_an_error_of_that_agent_alone(
+    faulty: AgentGroup,
+) -> None:
+    votes = await faulty.gather(Faulty.picky)
+    assert not votes.missing
+    assert (list(votes.errors), len(votes)) == (["faulty/0"], 3)
+    assert isinstance(votes.errors["faulty/0"], BadResult)
+
+
 async def test_a_stream_that_breaks_gives_what_came_then_the_error(faulty: AgentGroup) -> None:
     parts = []
     stream = faulty[0].stream(Faulty.stream_then_boom)

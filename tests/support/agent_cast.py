@@ -127,6 +127,16 @@ class Slow(Agent):
         await asyncio.sleep(item.get("seconds", 0))
 
 
+@dataclass
+class Picky:
+    """Cannot be made of any other number, and says so in its own way."""
+
+    number: int
+
+    def __post_init__(self) -> None:
+        {1: "one"}[self.number]
+
+
 class Faulty(Agent):
     """Fails in every way."""
 
@@ -155,6 +165,14 @@ class Faulty(Agent):
     @handler
     async def unsendable(self) -> Any:
         return object()
+
+    @handler
+    async def picky(self) -> Picky:
+        return {"number": 2 if self.name.endswith("/0") else 1}  # type: ignore[return-value]
+
+    @handler
+    def sized(self, size: int) -> bytes:
+        return bytes(size if self.name.endswith("/0") else 1)
 
     @handler
     async def wrong_type(self) -> int:
