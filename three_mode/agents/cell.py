@@ -354,8 +354,8 @@ class Cell:
             self.home.refuse(self, spec, request, self._lost(why))
         runs = self.runs
         for run in runs:
-            run.request.refuse(self._lost(why))
             run.cancel(why)
+            run.request.refuse(self._lost(why))
         return [run.task for run in runs if run.task]
 
     def resume(self) -> None:
