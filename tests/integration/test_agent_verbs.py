@@ -219,6 +219,11 @@ async def test_bad_calls_name_agent_handler_and_argument(scouts: AgentGroup) -> 
         await AgentRef("nobody/1", scouts._voice).ask("fly")
 
 
+async def test_a_topic_that_is_none_is_said(orc: Orchestrator) -> None:
+    with pytest.raises(BadCall, match=r"'news\.\*' is no topic"):
+        orc.broadcast("news.*", {})
+
+
 async def test_a_bad_broadcast_is_lost_by_name(orc: Orchestrator, scouts: AgentGroup) -> None:
     seen = await orc.broadcast("news.eu", "not a dict").settled(1.0)
     assert (seen.seen, seen.lost) == (0, 20)

@@ -131,7 +131,13 @@ class Population:
                 fanout.add(cells)
         if made:
             wanted = [(one.topic.pattern, one.deliver, self._options(one)) for one in made]
-            for fanout, subscription in zip(made, await self.link.bus.subscribe_many(wanted), strict=True):
+            try:
+                subscriptions = await self.link.bus.subscribe_many(wanted)
+            except BaseException:
+                for fanout in made:  # the next to come try again, instead of listening to nothing
+                    self.fanouts.pop((fanout.spec, fanout.topic), None)
+                raise
+            for fanout, subscription in zip(made, subscriptions, strict=True):
                 fanout.subscription = subscription
 
     def _options(self, fanout: Fanout) -> SubscribeOptions:
