@@ -239,6 +239,14 @@ async def test_an_agent_that_is_stopped_before_it_could_be_brought_back_stays_aw
         assert not born.exists()
 
 
+async def test_a_model_that_cannot_be_loaded_leaves_no_host() -> None:
+    async with Orchestrator(hosts=1, options=fearless()) as orc:
+        with pytest.raises(ThreeModeError, match="no-such"):
+            await orc.model("gguf:/no-such.gguf", name="brain")
+        assert [host.label for host in (await orc.table()).hosts] == ["host-1"]
+        assert not [event for event in orc.events if isinstance(event, HostLost)]
+
+
 async def test_a_host_that_says_nothing_is_named() -> None:
     async with Orchestrator(hosts=1, options=fearless(silent_after=0.8, kill_blocked_after=2.0)) as orc:
         scout = await orc.spawn(Scout, name="scout")

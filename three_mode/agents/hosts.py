@@ -59,6 +59,7 @@ class Hosts:
         self.all: dict[str, Host] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closing = False
+        self._count = 0  # labels given
 
     @property
     def running(self) -> list[Host]:
@@ -86,15 +87,30 @@ class Hosts:
             label = f"host-{number}"
             self.all[label] = Host(label, History(self._options.restart))
             self._launch(self.all[label])
+        self._count = count
         await asyncio.gather(*(self._ready(host) for host in self.all.values()))
         self.in_background(self._look_for_silence())
 
-    async def reserve(self, group: str) -> None:
+    async def reserve(self, group: str) -> Host:
         """One more host, for agents of that group alone."""
-        label = f"host-{len(self.all) + 1}"
-        self.all[label] = Host(label, History(self._options.restart), group)
-        self._launch(self.all[label])
-        await self._ready(self.all[label])
+        self._count += 1
+        label = f"host-{self._count}"
+        host = self.all[label] = Host(label, History(self._options.restart), group)
+        try:
+            self._launch(host)
+            await self._ready(host)
+        except BaseException:
+            await self.release(host, 0.0)
+            raise
+        return host
+
+    async def release(self, host: Host, within: float) -> None:
+        """Ends a host that nobody needs any more."""
+        host.state = "stopping"
+        self.all.pop(host.label, None)
+        if host.process is not None:
+            host.process.tell_to_stop()
+            await host.process.gone(within)
 
     def _launch(self, host: Host) -> None:
         host.kill_reason, host.blocked, host.heard = "", None, time.monotonic()
@@ -168,7 +184,7 @@ class Hosts:
             await self._gone(host)
             return
         await asyncio.sleep(verdict.wait)
-        if self._closing:
+        if self._closing or self.all.get(host.label) is not host:
             return
         try:
             self._launch(host)

@@ -186,8 +186,13 @@ class Orchestrator(Talking):
         """
         name = check_name(name)
         source = ModelSource(model, provider, base_url, api_key_env)
-        await self.care.hosts.reserve(name)
-        await self.spawn(Model, 1, name=name, restart="permanent", within=within, source=source)
+        hosts = self.care.hosts
+        host = await hosts.reserve(name)
+        try:
+            await self.spawn(Model, 1, name=name, restart="permanent", within=within, source=source)
+        except BaseException:
+            await hosts.release(host, self.options.stop_within)
+            raise
         return self.any(name)
 
     async def stop(self, whom: Whom, within: float = 10.0) -> None:
