@@ -16,7 +16,8 @@ from tests.support.agent_until import until
 from three_mode import Orchestrator
 from three_mode.agents import HostOptions, OrchestratorOptions, Restart
 from three_mode.agents.happenings import AgentGivenUp, HostBack, HostBlocked, HostGivenUp, HostLost
-from three_mode.errors import HandlerFailed, PeerLost, ThreeModeError
+from three_mode.agents.here import bus_here
+from three_mode.errors import HandlerFailed, ModeUnavailable, PeerLost, ThreeModeError
 
 
 def fearless(**changes: object) -> OrchestratorOptions:
@@ -245,6 +246,27 @@ async def test_a_model_that_cannot_be_loaded_leaves_no_host() -> None:
             await orc.model("gguf:/no-such.gguf", name="brain")
         assert [host.label for host in (await orc.table()).hosts] == ["host-1"]
         assert not [event for event in orc.events if isinstance(event, HostLost)]
+
+
+async def test_an_end_that_is_cancelled_is_an_end() -> None:
+    orc = Orchestrator(hosts=1)
+    await orc.__aenter__()
+    one = await orc.spawn(Faulty, name="faulty")
+    process = orc.care.hosts.all["host-1"].process
+    assert process is not None
+    asked = asyncio.create_task(one.ask(Faulty.stubborn))
+    await asyncio.sleep(0.1)
+    ending = asyncio.create_task(orc.aclose())
+    await asyncio.sleep(0.2)
+    ending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await ending
+    with pytest.raises(ThreeModeError):
+        await asked
+    with pytest.raises(ModeUnavailable, match="no bus here"):
+        bus_here()
+    await process.gone(5.0)
+    assert not alive(process.pid)
 
 
 async def test_a_host_that_says_nothing_is_named() -> None:

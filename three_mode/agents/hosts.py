@@ -207,7 +207,12 @@ class Hosts:
         processes = [host.process for host in self.all.values() if host.process is not None]
         for process in processes:
             process.tell_to_stop()
-        await asyncio.gather(*(process.gone(within) for process in processes))
+        try:
+            await asyncio.gather(*(process.gone(within) for process in processes))
+        except asyncio.CancelledError:
+            for process in processes:
+                process.kill()
+            raise
 
 
 def new_bus_name() -> str:

@@ -104,10 +104,12 @@ class Orchestrator(Talking):
         if link is None:
             return
         assert self._care is not None
-        await self._care.hosts.close(self.options.stop_within)
-        link.close()
-        here.left(link.bus)
-        await link.bus.leave()
+        try:
+            await self._care.hosts.close(self.options.stop_within)
+        finally:
+            link.close()
+            here.left(link.bus)
+            await link.bus.leave()
 
     def _config(self, label: str) -> HostConfig:
         return HostConfig(
