@@ -99,6 +99,14 @@ async def test_streams_come_in_order_and_may_be_left(scouts: AgentGroup, slow: A
     assert await slow[0].ask(Slow.wait, 0.0) == "done"  # and the agent is free again
 
 
+async def test_a_stream_that_was_left_has_nothing_more(scouts: AgentGroup) -> None:
+    begun, never = scouts[1].stream(Scout.explain, "a b c"), scouts[1].stream(Scout.explain, "a b c")
+    assert await anext(begun) == "a"
+    for stream in (begun, never):
+        await stream.aclose()
+        assert [word async for word in stream] == []
+
+
 async def test_a_slow_consumer_slows_its_producer_and_nobody_else(slow: AgentGroup) -> None:
     async with slow[0].stream(Slow.numbers, 1000) as numbers:
         assert await anext(numbers) == 0
