@@ -331,6 +331,8 @@ async def test_a_second_spawn_goes_on_counting_and_names_are_checked(orc: Orches
         await orc.spawn(Caller, 1, name="more")
     with pytest.raises(ConfigurationError, match="no name"):
         await orc.spawn(Scout, 1, name="a/b")
+    with pytest.raises(ConfigurationError, match=r"roles=\['waiter'\]"):
+        await orc.spawn(Scout, 1, name="one-role", roles="waiter")
     one = await orc.spawn(Scout, name="single")
     assert await one.ask(Scout.score, "a") == 1.0
     with pytest.raises(BadCall, match="colour"):

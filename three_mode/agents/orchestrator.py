@@ -165,6 +165,8 @@ class Orchestrator(Talking):
         given: Any = kind
         if not (isinstance(given, type) and issubclass(given, Agent)):
             raise ConfigurationError(f"{kind!r} is no Agent", hint="class Scout(Agent): ...")
+        if isinstance(roles, str):
+            raise ConfigurationError(f"roles are several names, not {roles!r}", hint=f"roles=[{roles!r}]")
         specs = specs_of(kind)
         for spec in specs.values():
             check_listener(spec)
