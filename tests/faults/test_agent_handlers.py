@@ -4,11 +4,12 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from tests.support.agent_cast import Faulty, Hooked, Scout
+from tests.support.agent_cast import Brief, Faulty, Hooked, Late, Once, Scout, Slow
 from tests.support.agent_until import until
 from three_mode import Orchestrator
 from three_mode.agents import AgentGroup, HostOptions, OrchestratorOptions, Restart
@@ -59,6 +60,15 @@ async def test_what_cannot_be_sent_or_is_not_what_was_promised(faulty: AgentGrou
     with pytest.raises(BadResult):
         _ = [part async for part in faulty[0].stream(Faulty.stream_unsendable)]
     assert await faulty[0].ask(Faulty.bump) == 1
+
+
+async def test_a_gathered_value_that_its_own_hint_refuses_is_an_error_of_that_agent_alone(
+    faulty: AgentGroup,
+) -> None:
+    votes = await faulty.gather(Faulty.picky)
+    assert not votes.missing
+    assert (list(votes.errors), len(votes)) == (["faulty/0"], 3)
+    assert isinstance(votes.errors["faulty/0"], BadResult)
 
 
 async def test_a_stream_that_breaks_gives_what_came_then_the_error(faulty: AgentGroup) -> None:
@@ -198,6 +208,34 @@ async def test_one_that_ends_itself_comes_back_if_its_strategy_says_so(
         pytest.fail("it neither came back nor stayed away")
 
 
+async def test_one_that_ends_itself_while_others_wait_leaves_nobody_waiting(orc: Orchestrator) -> None:
+    one = await orc.spawn(Faulty, name="leaving")
+    last = asyncio.create_task(one.ask(Faulty.end_slowly, 0.2, within=20))
+    waiting = asyncio.create_task(one.ask(Faulty.bump, within=20))
+    assert await last == "ended"
+    with pytest.raises(PeerLost):
+        await waiting
+    await until(lambda: "leaving/0" not in orc.bus.names())
+
+
+@pytest.mark.parametrize("handler", [Slow.wait, Slow.beside])
+async def test_what_is_in_hand_may_finish_when_an_agent_is_stopped(orc: Orchestrator, handler: Any) -> None:
+    one = await orc.spawn(Slow, name="finishing")
+    asked = asyncio.create_task(one.ask(handler, 0.3))
+    await asyncio.sleep(0.1)
+    await orc.stop(one)
+    assert await asked in ("done", 1)
+    ended = [event for event in orc.events if getattr(event, "agent", "") == "finishing/0"]
+    assert not ended  # it was stopped: it did not end itself
+
+
+async def test_one_that_ends_itself_while_it_starts_has_ended(orc: Orchestrator) -> None:
+    await orc.spawn(Brief, 2, name="brief")
+    await until(lambda: not [name for name in orc.bus.names() if name.startswith("brief/")])
+    given_up = [event.agent for event in orc.events if isinstance(event, AgentGivenUp) and not event.failed]
+    assert {"brief/0", "brief/1"} <= set(given_up)
+
+
 async def test_hooks_run_around_an_agents_life(orc: Orchestrator, tmp_path: Path) -> None:
     log = tmp_path / "log"
     one = await orc.spawn(Hooked, name="hooked", log=log)
@@ -208,6 +246,93 @@ async def test_hooks_run_around_an_agents_life(orc: Orchestrator, tmp_path: Path
     assert words == ["init", "started", "stopped", "init", "started", "stopped"]
     with pytest.raises(PeerLost):
         await one.ask(Hooked.hello)
+
+
+@pytest.mark.parametrize("where", ["init", "started"])
+async def test_one_that_leaves_its_process_while_it_is_made_fails_alone(
+    orc: Orchestrator, where: str
+) -> None:
+    before = len(orc.events)
+    with pytest.raises(HandlerFailed, match=rf"leaver/0\..*{where}.* raised SystemExit: 3"):
+        await orc.spawn(Late, 1, name="leaver", leaves=where)
+    one = await orc.spawn(Late, name="leaver", leaves="stopped")
+    await orc.restart(one)
+    await orc.stop(one)
+    assert not [event for event in orc.events[before:] if isinstance(event, HostLost)]
+
+
+@pytest.mark.parametrize("how", ["time", "cancel"])
+async def test_a_spawn_that_did_not_come_to_its_end_leaves_nothing(orc: Orchestrator, how: str) -> None:
+    spawning = asyncio.create_task(
+        orc.spawn(Late, 4, name="never", seconds=0.5, within=0.2 if how == "time" else 30)
+    )
+    await asyncio.sleep(0.3)
+    spawning.cancel()
+    with pytest.raises((DeadlineExceeded, asyncio.CancelledError)):
+        await spawning
+    await asyncio.sleep(0.5)  # they would be ready by now
+    assert not [name for name in orc.bus.names() if "never" in name]
+    await orc.stop(await orc.spawn(Faulty, 2, name="never"))  # the name is free, for another class too
+
+
+async def test_a_broadcast_while_an_agent_is_made_anew_is_for_the_new_one(orc: Orchestrator) -> None:
+    one = await orc.spawn(Late, name="renewed", seconds=0.3)
+    restarting = asyncio.create_task(orc.restart(one))
+
+    async def starting() -> bool:
+        return any(row.state == "starting" for row in (await orc.table()).agents if row.name == "renewed/0")
+
+    await until(starting)
+    receipt = orc.broadcast("late.news", 1)
+    assert (await receipt.settled(0.01)).lagging == 1
+    await restarting
+    assert (await receipt.settled(2.0)).seen == 1
+    assert await one.ask(Late.count) == 1
+    await orc.stop(one)
+
+
+async def test_restarts_at_once_are_made_one_after_another(orc: Orchestrator) -> None:
+    one = await orc.spawn(Late, name="twice", seconds=0.2)
+    restarts = [asyncio.create_task(orc.restart(one)) for _ in range(2)]
+    await asyncio.sleep(0.1)
+    asked = [asyncio.create_task(one.ask(Late.hello)) for _ in range(4)]
+    assert await asyncio.gather(*restarts, *asked) == [None] * 2 + [True] * 4
+    await orc.stop(one)
+
+
+async def test_an_agent_that_is_stopped_while_it_is_made_anew_stays_away(orc: Orchestrator) -> None:
+    one = await orc.spawn(Late, name="unwanted", seconds=0.5)
+    restarting = asyncio.create_task(orc.restart(one))
+    await asyncio.sleep(0.1)
+    await orc.stop(one)
+    with pytest.raises(PeerLost, match="stopped while it was made"):
+        await restarting
+    with pytest.raises(PeerLost):
+        await one.ask(Late.hello)
+
+
+async def test_each_message_that_fails_has_its_own_restart(orc: Orchestrator) -> None:
+    """Also one that waited and fails as soon as the agent is back."""
+    one = await orc.spawn(Faulty, name="again", restart=Restart(limit=10, on_error=True))
+    asked = [one.ask(Faulty.boom, str(number)) for number in range(4)]
+    failures = await asyncio.gather(*asked, one.ask(Faulty.bump), return_exceptions=True)
+    assert [type(failure) for failure in failures[:4]] == [HandlerFailed] * 4
+    assert failures[4] == 1
+    await orc.stop(one)
+
+
+async def test_a_restart_by_hand_that_fails_is_for_the_strategy_to_decide(
+    orc: Orchestrator, tmp_path: Path
+) -> None:
+    one = await orc.spawn(
+        Once, name="once", path=tmp_path / "born", restart=Restart("transient", limit=1, wait=0.01)
+    )
+    with pytest.raises(HandlerFailed, match="FileExistsError"):
+        await orc.restart(one)
+    with pytest.raises(PeerLost):  # it is given up, and nobody waits for it
+        await one.ask(Once.hello, within=20)
+    assert any(isinstance(event, AgentGivenUp) and event.agent == "once/0" for event in orc.events)
+    await orc.stop(one)
 
 
 async def test_the_others_were_not_harmed_by_all_this(orc: Orchestrator) -> None:

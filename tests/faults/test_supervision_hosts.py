@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.agent_cast import Faulty, Scout, Slow, Steady
+from tests.support.agent_cast import Faulty, Late, Once, Scout, Slow, Steady
 from tests.support.agent_until import until
 from three_mode import Orchestrator
 from three_mode.agents import HostOptions, OrchestratorOptions, Restart
 from three_mode.agents.happenings import AgentGivenUp, HostBack, HostBlocked, HostGivenUp, HostLost
-from three_mode.errors import PeerLost, ThreeModeError
+from three_mode.agents.here import bus_here
+from three_mode.errors import HandlerFailed, ModeUnavailable, PeerLost, ThreeModeError
 
 
 def fearless(**changes: object) -> OrchestratorOptions:
@@ -172,6 +173,102 @@ async def test_a_killed_host_comes_back_or_not_as_its_strategy_says(strategy: st
         assert where == ({"host-2"} if strategy == "temporary" else {"host-1", "host-2"})
 
 
+async def test_a_listener_that_fails_hinders_nobody_from_coming_back() -> None:
+    def fails(event: object) -> None:
+        raise ZeroDivisionError(event)
+
+    async with Orchestrator(hosts=1, options=fearless()) as orc:
+        orc.on_event(fails)
+        faulty = await orc.spawn(Faulty, name="faulty", restart=Restart(on_error=True))
+        with pytest.raises(HandlerFailed):
+            await faulty.ask(Faulty.boom, "x")
+        assert await faulty.ask(Faulty.bump) == 1
+        process = orc.care.hosts.all["host-1"].process
+        assert process is not None
+        process.kill()
+        await back(orc, 1)
+        assert await faulty.ask(Faulty.bump) == 1
+
+
+async def test_an_agent_whose_host_ends_while_it_is_made_anew_comes_back_with_it() -> None:
+    async with Orchestrator(hosts=1, options=fearless()) as orc:
+        one = await orc.spawn(Late, name="late", seconds=0.4, restart=Restart(on_error=True, limit=2))
+        with pytest.raises(HandlerFailed):
+            await one.ask(Late.boom)
+        await until(lambda: orc.ledger.agents["late/0"].state == "restarting")
+        process = orc.care.hosts.all["host-1"].process
+        assert process is not None
+        process.kill()
+        await back(orc, 1)
+        assert await one.ask(Late.hello)
+        assert not [event for event in orc.events if isinstance(event, AgentGivenUp)]
+
+
+async def test_a_spawn_waits_for_the_only_host_to_come_back() -> None:
+    async with Orchestrator(hosts=1, options=fearless()) as orc:
+        spawning = asyncio.create_task(orc.spawn(Late, name="late", seconds=0.4))
+        await until(lambda: "late/0" in orc.ledger.agents)
+        process = orc.care.hosts.all["host-1"].process
+        assert process is not None
+        process.kill()
+        assert await (await spawning).ask(Late.hello)
+
+
+async def test_a_spawn_that_fails_at_a_silent_host_leaves_nothing_at_the_others() -> None:
+    async with Orchestrator(hosts=2, options=fearless()) as orc:
+        silent = orc.care.hosts.all["host-1"].process
+        assert silent is not None
+        os.kill(silent.pid, signal.SIGSTOP)
+        with pytest.raises(ThreeModeError):
+            await orc.spawn(Scout, 2, name="half", within=0.3)
+        await until(lambda: not [name for name in orc.bus.names() if name.startswith("half/")])
+        silent.kill()
+
+
+async def test_an_agent_that_is_stopped_before_it_could_be_brought_back_stays_away(tmp_path: Path) -> None:
+    async with Orchestrator(hosts=1, options=fearless()) as orc:
+        born = tmp_path / "born"
+        one = await orc.spawn(Once, name="once", path=born, restart=Restart(limit=100, wait=0.3))
+        process = orc.care.hosts.all["host-1"].process
+        assert process is not None
+        process.kill()
+        await back(orc, 1)
+        await until(lambda: orc.ledger.agents["once/0"].history.total >= 2)  # it cannot be made, and waits
+        await orc.stop(one)
+        born.unlink()
+        await asyncio.sleep(0.6)  # it would have been made by now
+        assert not born.exists()
+
+
+async def test_a_model_that_cannot_be_loaded_leaves_no_host() -> None:
+    async with Orchestrator(hosts=1, options=fearless()) as orc:
+        with pytest.raises(ThreeModeError, match="no-such"):
+            await orc.model("gguf:/no-such.gguf", name="brain")
+        assert [host.label for host in (await orc.table()).hosts] == ["host-1"]
+        assert not [event for event in orc.events if isinstance(event, HostLost)]
+
+
+async def test_an_end_that_is_cancelled_is_an_end() -> None:
+    orc = Orchestrator(hosts=1)
+    await orc.__aenter__()
+    one = await orc.spawn(Faulty, name="faulty")
+    process = orc.care.hosts.all["host-1"].process
+    assert process is not None
+    asked = asyncio.create_task(one.ask(Faulty.stubborn))
+    await asyncio.sleep(0.1)
+    ending = asyncio.create_task(orc.aclose())
+    await asyncio.sleep(0.2)
+    ending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await ending
+    with pytest.raises(ThreeModeError):
+        await asked
+    with pytest.raises(ModeUnavailable, match="no bus here"):
+        bus_here()
+    await process.gone(5.0)
+    assert not alive(process.pid)
+
+
 async def test_a_host_that_says_nothing_is_named() -> None:
     async with Orchestrator(hosts=1, options=fearless(silent_after=0.8, kill_blocked_after=2.0)) as orc:
         scout = await orc.spawn(Scout, name="scout")
@@ -243,6 +340,26 @@ def test_when_the_orchestrator_is_killed_its_hosts_end_within_a_second(tmp_path:
     while any(map(alive, pids)) and time.monotonic() < ends:
         time.sleep(0.01)
     assert not any(map(alive, pids))
+
+
+WATCHED = """
+import asyncio, socket, time
+from three_mode.agents.host.watchdog import Watchdog
+
+async def main():
+    ours, theirs = socket.socketpair()
+    theirs.send(b"not read by anybody")
+    Watchdog(theirs.fileno(), asyncio.get_running_loop(), 1.0, print).start()
+    ours.close()
+    time.sleep(5)
+
+asyncio.run(main())
+"""
+
+
+def test_a_blocked_host_ends_also_if_its_orchestrator_died_with_words_unread() -> None:
+    done = subprocess.run([sys.executable, "-c", WATCHED], capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stderr) == (3, "")
 
 
 def test_a_program_that_ends_leaves_nothing(tmp_path: Path) -> None:

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from tests.support.agent_cast import Lagging, Scout, Slow
+from tests.support.agent_cast import Faulty, Lagging, Scout, Slow
 from tests.support.agent_until import until
 from three_mode import Orchestrator
 from three_mode.agents import OrchestratorOptions
+from three_mode.errors import BadResult
 from transports.bus import BusOptions
 
 
@@ -32,6 +33,18 @@ async def test_all_verbs_over_each_carrier(carrier: Any) -> None:
             return "left" in await slow.ask(Slow.said)
 
         await until(left)
+
+
+async def test_an_answer_that_is_too_large_to_gather_is_an_error_of_that_agent_alone() -> None:
+    options = OrchestratorOptions(host_bus={"payload_limit": 256 * 1024})
+    async with Orchestrator(hosts=1, options=options) as orc:
+        faulty = await orc.spawn(Faulty, 3, name="faulty")
+        for size in (256 * 1024, 1024 * 1024):
+            votes = await faulty.gather(Faulty.sized, size)
+            assert isinstance(votes.errors["faulty/0"], BadResult)
+            assert votes.values == {"faulty/1": b"\0", "faulty/2": b"\0"}
+        votes = await faulty.gather(Faulty.sized, 200 * 1024)
+        assert votes.complete
 
 
 async def test_an_agent_is_told_what_its_process_missed() -> None:

@@ -65,6 +65,18 @@ async def test_an_unknown_bus_is_an_error_in_words() -> None:
     assert "no-such-bus" in text
 
 
+@pytest.mark.parametrize("words", [["agents"], ["agents", "--json"], ["top"], ["top", "--json"]])
+async def test_an_error_is_one_line_as_it_is_and_apart_from_what_is_printed(words: list[str]) -> None:
+    bus = "no[/bus] with a name that has [brackets] and is longer than a terminal is wide"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "three_mode.cli", words[0], bus, *words[1:],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "COLUMNS": "40"},
+    )  # fmt: skip
+    out, error = await asyncio.wait_for(process.communicate(), 30)
+    assert (process.returncode, out, error.count(b"\n")) == (1, b"", 1)
+    assert bus in error.decode()
+
+
 async def test_a_narrow_terminal_cuts_the_last_error_and_nothing_else(orc: Orchestrator) -> None:
     with pytest.raises(HandlerFailed):
         await orc.ref("scout/2").ask(Scout.fail, "because of this and that and a hundred things more")

@@ -99,6 +99,14 @@ async def test_streams_come_in_order_and_may_be_left(scouts: AgentGroup, slow: A
     assert await slow[0].ask(Slow.wait, 0.0) == "done"  # and the agent is free again
 
 
+async def test_a_stream_that_was_left_has_nothing_more(scouts: AgentGroup) -> None:
+    begun, never = scouts[1].stream(Scout.explain, "a b c"), scouts[1].stream(Scout.explain, "a b c")
+    assert await anext(begun) == "a"
+    for stream in (begun, never):
+        await stream.aclose()
+        assert [word async for word in stream] == []
+
+
 async def test_a_slow_consumer_slows_its_producer_and_nobody_else(slow: AgentGroup) -> None:
     async with slow[0].stream(Slow.numbers, 1000) as numbers:
         assert await anext(numbers) == 0
@@ -219,6 +227,11 @@ async def test_bad_calls_name_agent_handler_and_argument(scouts: AgentGroup) -> 
         await AgentRef("nobody/1", scouts._voice).ask("fly")
 
 
+async def test_a_topic_that_is_none_is_said(orc: Orchestrator) -> None:
+    with pytest.raises(BadCall, match=r"'news\.\*' is no topic"):
+        orc.broadcast("news.*", {})
+
+
 async def test_a_bad_broadcast_is_lost_by_name(orc: Orchestrator, scouts: AgentGroup) -> None:
     seen = await orc.broadcast("news.eu", "not a dict").settled(1.0)
     assert (seen.seen, seen.lost) == (0, 20)
@@ -318,6 +331,8 @@ async def test_a_second_spawn_goes_on_counting_and_names_are_checked(orc: Orches
         await orc.spawn(Caller, 1, name="more")
     with pytest.raises(ConfigurationError, match="no name"):
         await orc.spawn(Scout, 1, name="a/b")
+    with pytest.raises(ConfigurationError, match=r"roles=\['waiter'\]"):
+        await orc.spawn(Scout, 1, name="one-role", roles="waiter")
     one = await orc.spawn(Scout, name="single")
     assert await one.ask(Scout.score, "a") == 1.0
     with pytest.raises(BadCall, match="colour"):

@@ -2,17 +2,18 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from tests.support import agent_recorded
-from tests.support.agent_recorded import Market, Thinker, Trader
+from tests.support.agent_recorded import Busy, Market, Thinker, Trader
 from three_mode import Orchestrator
-from three_mode.agents import OrchestratorOptions
+from three_mode.agents import AgentGroup, OrchestratorOptions
 from three_mode.agents.recording.events import Did, Ended, Got, Made
 from three_mode.agents.recording.replay import load, replay
-from three_mode.errors import ConfigurationError
+from three_mode.errors import ConfigurationError, DeadlineExceeded, PeerLost
 
 
 async def record(path: Path) -> None:
@@ -115,3 +116,41 @@ async def test_the_answers_of_models_are_those_recorded(tmp_path: Path) -> None:
     replayed = await asyncio.to_thread(replay, path)
     assert replayed.divergence is None
     assert replayed.messages == 2
+
+
+async def several_at_once(orc: Orchestrator, busy: AgentGroup) -> None:
+    assert await busy[0].ask(Busy.both) == ["slow", "fast"]
+    assert await busy[0].ask(Busy.merged) == 6
+
+
+async def given_up_by_itself(orc: Orchestrator, busy: AgentGroup) -> None:
+    assert await busy[0].ask(Busy.impatient) == "too late"
+    assert await busy[0].ask(Busy.first, 3) == [0, 1, 2]
+
+
+async def left_by_callers(orc: Orchestrator, busy: AgentGroup) -> None:
+    with pytest.raises(DeadlineExceeded):
+        await busy[0].ask(Busy.asks, 60.0, within=0.1)
+    with pytest.raises(DeadlineExceeded):
+        await busy[0].ask(Busy.sleeps, 0.3, within=0.1)
+    async with busy[1].stream(Busy.numbers) as numbers:
+        assert [await anext(numbers) for _ in range(3)] == [0, 1, 2]
+    await asyncio.sleep(0.3)
+
+
+async def restarted_while_busy(orc: Orchestrator, busy: AgentGroup) -> None:
+    asked = asyncio.create_task(busy[0].ask(Busy.asks, 60.0))
+    await asyncio.sleep(0.1)
+    await orc.restart(busy[0])
+    with pytest.raises(PeerLost):
+        await asked
+
+
+@pytest.mark.parametrize("what", [several_at_once, given_up_by_itself, left_by_callers, restarted_while_busy])
+async def test_what_happens_at_once_or_is_left_halfway_is_replayed(tmp_path: Path, what: Any) -> None:
+    path = tmp_path / "busy.rec"
+    async with Orchestrator(hosts=2, options=OrchestratorOptions(record=str(path))) as orc:
+        busy = await orc.spawn(Busy, 3, name="busy")
+        await what(orc, busy)
+        assert await busy[0].ask(Busy.echo, "end", 0.0) == "end"
+    assert (await asyncio.to_thread(replay, path)).divergence is None

@@ -127,6 +127,16 @@ class Slow(Agent):
         await asyncio.sleep(item.get("seconds", 0))
 
 
+@dataclass
+class Picky:
+    """Cannot be made of any other number, and says so in its own way."""
+
+    number: int
+
+    def __post_init__(self) -> None:
+        {1: "one"}[self.number]
+
+
 class Faulty(Agent):
     """Fails in every way."""
 
@@ -155,6 +165,14 @@ class Faulty(Agent):
     @handler
     async def unsendable(self) -> Any:
         return object()
+
+    @handler
+    async def picky(self) -> Picky:
+        return {"number": 2 if self.name.endswith("/0") else 1}  # type: ignore[return-value]
+
+    @handler
+    def sized(self, size: int) -> bytes:
+        return bytes(size if self.name.endswith("/0") else 1)
 
     @handler
     async def wrong_type(self) -> int:
@@ -189,6 +207,13 @@ class Faulty(Agent):
     @handler
     def end(self) -> None:
         self.stop()
+
+    @handler
+    async def end_slowly(self, seconds: float) -> str:
+        await asyncio.sleep(seconds)
+        self.stop()
+        await asyncio.sleep(seconds)
+        return "ended"
 
     @on("bad.*")
     def on_bad(self, item: dict[str, int]) -> None:
@@ -311,3 +336,58 @@ class Publisher(Agent):
             await self.broadcast(f"flow.{self.name.replace('/', '-')}", number)
             if number % 64 == 0:
                 await asyncio.sleep(0)
+
+
+class Late(Agent):
+    """Takes its time to start, and leaves its process at some point of its life."""
+
+    def __init__(self, seconds: float = 0.0, leaves: str = "") -> None:
+        self.seconds, self.leaves, self.heard = seconds, leaves, 0
+        self.leave("init")
+
+    def leave(self, where: str) -> None:
+        if where == self.leaves:
+            raise SystemExit(3)
+
+    async def started(self) -> None:
+        self.ready = False
+        await asyncio.sleep(self.seconds)
+        self.ready = True
+        self.leave("started")
+
+    async def stopped(self) -> None:
+        self.leave("stopped")
+
+    @handler
+    def hello(self) -> bool:
+        return self.ready
+
+    @handler
+    async def boom(self) -> None:
+        raise ValueError("boom")
+
+    @on("late.*")
+    def hear(self, item: int) -> None:
+        self.heard += 1
+
+    @handler
+    def count(self) -> int:
+        return self.heard
+
+
+class Once(Agent):
+    """Can be made only while there is no such file, which it makes."""
+
+    def __init__(self, path: Path) -> None:
+        path.touch(exist_ok=False)
+
+    @handler
+    def hello(self) -> str:
+        return "hello"
+
+
+class Brief(Agent):
+    """Does what it is there for while it starts."""
+
+    async def started(self) -> None:
+        self.stop()

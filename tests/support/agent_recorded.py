@@ -101,3 +101,79 @@ class Trader(Agent):
     @handler
     def total(self) -> tuple[int, int]:
         return self.heard, len(self.notes)
+
+
+class Busy(Agent):
+    """Has several things on the way at once, and is left in the middle of them."""
+
+    @handler
+    async def echo(self, text: str, seconds: float) -> str:
+        await asyncio.sleep(seconds)
+        return text
+
+    @handler
+    async def both(self) -> list[str]:
+        other = self.ref("busy/1")
+        return list(
+            await asyncio.gather(
+                other.ask(Busy.echo_beside, "slow", 0.1), other.ask(Busy.echo_beside, "fast", 0.0)
+            )
+        )
+
+    @handler(concurrent=8)
+    async def echo_beside(self, text: str, seconds: float) -> str:
+        await asyncio.sleep(seconds)
+        return text
+
+    @handler
+    async def impatient(self) -> str:
+        try:
+            async with asyncio.timeout(0.1):
+                return await self.ref("busy/1").ask(Busy.echo_beside, "late", 60.0)
+        except TimeoutError:
+            return "too late"
+
+    @handler
+    async def asks(self, seconds: float) -> str:
+        try:
+            return await self.ref("busy/1").ask(Busy.echo_beside, "late", seconds)
+        finally:
+            self.ref("busy/2").tell(Busy.note, "left")
+
+    @handler
+    async def sleeps(self, seconds: float) -> float:
+        await asyncio.sleep(seconds)
+        return self.now()
+
+    @handler
+    async def numbers(self) -> AsyncIterator[int]:
+        number = 0
+        while True:
+            yield number
+            number += 1
+
+    @handler
+    async def first(self, count: int) -> list[int]:
+        found: list[int] = []
+        async for number in self.ref("busy/1").stream(Busy.numbers):
+            found.append(number)
+            if len(found) == count:
+                break
+        return found
+
+    @handler
+    async def merged(self) -> int:
+        async def read() -> list[str]:
+            return [part async for part in self.ref("busy/1").stream(Busy.words)]
+
+        return sum(map(len, await asyncio.gather(read(), read())))
+
+    @handler(concurrent=2)
+    async def words(self) -> AsyncIterator[str]:
+        for word in ("a", "b", "c"):
+            await asyncio.sleep(0.01)
+            yield word
+
+    @handler
+    def note(self, text: str) -> None:
+        self.noted = text

@@ -184,3 +184,14 @@ def test_a_hint_that_is_no_data_is_an_error_at_the_call() -> None:
 def test_an_agent_made_by_hand_says_that_it_is_on_no_bus() -> None:
     with pytest.raises(ConfigurationError, match=r"Orchestrator\.spawn"):
         _ = Worker().name
+
+
+@pytest.mark.parametrize("pattern", ["", "a..b", "a.>.b", "a b"])
+def test_a_pattern_that_is_none_is_said_at_the_spawn(pattern: str) -> None:
+    class Wrong(Agent):
+        @on("fine.*")
+        @on(pattern)
+        def hear(self, item: int) -> None: ...
+
+    with pytest.raises(ConfigurationError, match=r"hear: .*pattern|hear: .*topic"):
+        check_listener(specs_of(Wrong)["hear"])

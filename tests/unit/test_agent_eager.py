@@ -288,3 +288,32 @@ async def test_what_runs_may_start_others(inner_waits: bool, outer_waits: bool) 
     assert not starter.running
     starter.close()
     await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("by", ["its caller", "itself"])
+async def test_one_that_is_cancelled_in_the_turn_that_began_it_ends(by: str) -> None:
+    """Also when no task stood by, and the one that was made for it has not had a step yet."""
+    starter = Starter(asyncio.get_running_loop())
+    outcomes: list[Outcome] = []
+
+    async def work() -> None:
+        task = asyncio.current_task()
+        if by == "itself" and task is not None:
+            task.cancel()
+        await asyncio.sleep(5)
+
+    def begin() -> None:
+        for _ in range(3):
+            task = starter.start(
+                work(), contextvars.copy_context(), lambda *outcome: outcomes.append(outcome)
+            )
+            assert task is not None
+            if by == "its caller":
+                task.cancel()
+
+    asyncio.get_running_loop().call_soon(begin)
+    await asyncio.sleep(0.01)
+    assert [type(failure) for _, failure in outcomes] == [asyncio.CancelledError] * 3
+    assert not starter.running
+    starter.close()
+    await asyncio.sleep(0)

@@ -23,15 +23,16 @@ from three_mode.agents.orders import (
 )
 from three_mode.agents.placement import place
 from three_mode.agents.supervision import GivenUp, Restart
-from three_mode.errors import ModeUnavailable, PeerLost, ThreeModeError
+from three_mode.errors import ModeUnavailable, NoSuchAgent, PeerLost, ThreeModeError
 from three_mode.messages import decode_error
-from transports.bus import BusError, Encoded
+from transports.bus import BusError, DeadlineExceeded, Encoded
 
 _spawned = decoder_for(Spawned)
 _report = decoder_for(tuple[HostReport, tuple[AgentReport, ...]])
 _letters = decoder_for(tuple[int, tuple[DeadLetter, ...]])
 _RESPAWN_WITHIN = 30.0
 _AGAIN_AFTER = 0.05  # seconds until agents whose host ended while they were made are placed again
+_LOOK_AGAIN = 0.5  # seconds until it is looked whether agents that are not visible yet are still wanted
 
 
 class Care:
@@ -57,6 +58,9 @@ class Care:
         """Makes them on the hosts. Those of a host that ends meanwhile are placed again, as long as there is time."""
         left: Sequence[int] = numbers
         while left:
+            if self.hosts.awaited(group.name) and time.monotonic() < ends:
+                await asyncio.sleep(_AGAIN_AFTER)
+                continue
             placed = place(left, self.ledger.loads(self.hosts.open_to(group.name)))
             for host, chosen in placed.items():
                 self.ledger.enter(group, chosen, host)
@@ -79,18 +83,29 @@ class Care:
 
     async def _visible(self, group: Group, numbers: Iterable[int], within: float) -> None:
         """Returns when this process's directory has them, so that the next call finds them."""
-        try:
-            await self.link.bus.wait_for([f"{group.name}/{number}" for number in numbers], within=within)
-        except BusError as error:
-            raise self.link.error(error, group.name, "spawn") from None
+        ends, agents = time.monotonic() + within, self.ledger.agents
+        names = [f"{group.name}/{number}" for number in numbers]
+        while True:  # one that ends itself at once may have come and gone
+            names = [name for name in names if name in agents and agents[name].state != "given up"]
+            left = ends - time.monotonic()
+            try:
+                await self.link.bus.wait_for(names, within=min(left, _LOOK_AGAIN))
+            except BusError as error:
+                if left <= _LOOK_AGAIN or not isinstance(error, DeadlineExceeded):
+                    raise self.link.error(error, group.name, "spawn") from None
+            else:
+                return
 
     async def _undo(self, group: Group, numbers: Iterable[int]) -> None:
         names = [f"{group.name}/{number}" for number in numbers]
-        try:
-            await self.order("stop", names, 5.0)
-        except ThreeModeError:
-            pass  # what failed is being reported; a host that has gone has no agents to stop
-        self.ledger.remove(names)
+        by_host = self._by_host(name for name in names if name in self.ledger.agents)
+        stops = [
+            self._ask(host, "stop", NamesOrder(tuple(chosen)), 5.0, None) for host, chosen in by_host.items()
+        ]
+        try:  # what failed is being reported; a host that has gone, or does not answer, is no reason to spare the others
+            await asyncio.gather(*stops, return_exceptions=True)
+        finally:
+            self.ledger.remove(names)
 
     async def _spawn_on(
         self, host: str, group: Group, numbers: list[int], within: float
@@ -104,7 +119,8 @@ class Care:
         for number in numbers:
             entry = self.ledger.agents.get(f"{group.name}/{number}")
             if entry is not None and entry.name not in done.failed:
-                entry.host, entry.state = host, "running"
+                entry.host = host
+                self._runs(entry)
         return {name: decode_error(data) for name, data in done.failed.items()}
 
     async def stop(self, names: list[str], within: float) -> None:
@@ -115,11 +131,24 @@ class Care:
 
     async def restart(self, names: list[str], why: str, within: float) -> None:
         for host, chosen in self._by_host(names).items():
-            done: Spawned = await self._ask(host, "restart", NamesOrder(tuple(chosen), why), within, _spawned)
-            for data in done.failed.values():
-                raise decode_error(data)
-            for name in chosen:
+            failed = await self._restart_on(host, chosen, why, within)
+            for name, error in failed.items():
+                if not _unknown(
+                    error, name
+                ):  # it is neither the old one nor a new one: its strategy says what becomes of it
+                    self.agent_failed(Failed(name, _reason(error), False))
+            for error in failed.values():
+                raise error
+
+    async def _restart_on(
+        self, host: str, names: list[str], why: str, within: float
+    ) -> dict[str, ThreeModeError]:
+        """Has a host make these anew; returns those that failed."""
+        done: Spawned = await self._ask(host, "restart", NamesOrder(tuple(names), why), within, _spawned)
+        for name in names:
+            if name not in done.failed:
                 self.happenings.add(AgentRestarted(name, host, why))
+        return {name: decode_error(data) for name, data in done.failed.items()}
 
     async def order(self, topic: str, names: Iterable[str], within: float) -> None:
         for host, chosen in self._by_host(names).items():
@@ -144,9 +173,23 @@ class Care:
     def agent_failed(self, told: Failed) -> None:
         """A host says that an agent of it ended itself, or wants to be made anew."""
         entry = self.ledger.agents.get(told.name)
-        if entry is not None and entry.state == "running":
-            entry.state, entry.reason = "restarting", told.reason
-            self.hosts.in_background(self._agent_again(entry, told.reason, failed=not told.normal))
+        if entry is None or entry.state == "given up":
+            return
+        if entry.state != "running":
+            entry.told = told  # the answer that it was made is still on its way
+            return
+        entry.state, entry.reason = "restarting", told.reason
+        self.hosts.in_background(self._agent_again(entry, told.reason, failed=not told.normal))
+
+    def _runs(self, entry: Entry) -> None:
+        entry.state = "running"
+        told, entry.told = entry.told, None
+        if told is not None:
+            self.agent_failed(told)
+
+    def _away(self, entry: Entry) -> bool:
+        """Whether it is still to be brought back: it was not stopped, nor came back with its host."""
+        return self.ledger.agents.get(entry.name) is entry and entry.state == "restarting"
 
     async def _agent_again(self, entry: Entry, reason: str, failed: bool) -> None:
         while True:
@@ -155,15 +198,21 @@ class Care:
                 await self._give_up(entry, verdict)
                 return
             await asyncio.sleep(verdict.wait)
+            if not self._away(entry):
+                return
             try:
-                await self.restart([entry.name], reason, _RESPAWN_WITHIN)
+                errors = await self._restart_on(entry.host, [entry.name], reason, _RESPAWN_WITHIN)
+            except PeerLost:
+                return  # its host has ended, and brings it back
             except ThreeModeError as error:
-                reason, failed = f"{type(error).__name__}: {error.message}", True
-                if entry.state != "restarting":
-                    return  # its host has gone meanwhile, and brings it back
-                continue
-            entry.state = "running"
-            return
+                errors = {entry.name: error}
+            problem = errors.get(entry.name)
+            if not self._away(entry) or (problem is not None and _unknown(problem, entry.name)):
+                return  # as before: a new host has it, or is about to make it
+            if problem is None:
+                self._runs(entry)
+                return
+            reason, failed = _reason(problem), True
 
     async def _give_up(self, entry: Entry, verdict: GivenUp) -> None:
         entry.state, entry.reason = "given up", verdict.reason
@@ -181,7 +230,7 @@ class Care:
         self.ledger.member_ended(member, host.label)
         self._fell[host.label] = time.monotonic()
         for entry in entries:
-            entry.state, entry.reason = "restarting", reason
+            entry.state, entry.reason, entry.told = "restarting", reason, None
         self.happenings.add(HostLost(host.label, reason, len(entries)))
         blamed = host.blocked.agent if host.blocked is not None else ""
         if blamed in self.ledger.agents:  # whoever blocked the loop has failed; the others only fell with it
@@ -230,9 +279,8 @@ class Care:
             except ThreeModeError:
                 continue  # this host has ended too, and its exit brings them back
             for name, error in failed.items():
-                entry = self.ledger.agents[name]
-                reason = f"{type(error).__name__}: {error.message}"
-                self.hosts.in_background(self._respawn(entry, reason))
+                if name in self.ledger.agents:
+                    self.hosts.in_background(self._respawn(self.ledger.agents[name], _reason(error)))
 
     async def _respawn(self, entry: Entry, reason: str) -> None:
         """One agent could not be made on a host that came back: again, within its limits."""
@@ -243,6 +291,8 @@ class Care:
                 self.happenings.add(AgentGivenUp(entry.name, verdict.reason, True))
                 return
             await asyncio.sleep(verdict.wait)
+            if not self._away(entry):
+                return
             try:
                 failed = await self._spawn_on(entry.host, entry.group, [entry.number], _RESPAWN_WITHIN)
             except ThreeModeError:
@@ -308,6 +358,15 @@ class Care:
             if not isinstance(answer, BaseException):
                 found.extend(answer[1])
         return sorted(found, key=lambda letter: letter.when)
+
+
+def _reason(error: ThreeModeError) -> str:
+    return f"{type(error).__name__}: {error.message}"
+
+
+def _unknown(error: ThreeModeError, name: str) -> bool:
+    """Whether a host says that it has no such agent."""
+    return isinstance(error, NoSuchAgent) and error.agent == name
 
 
 def _with(report: Any, **changes: Any) -> Any:

@@ -104,6 +104,12 @@ class Cell:
     def load(self) -> int:
         return len(self.waiting or ()) + (self.run is not None) + sum(map(len, (self.side or {}).values()))
 
+    @property
+    def runs(self) -> list[Run]:
+        """What it is doing that has to wait."""
+        runs = [self.run] if self.run else []
+        return runs + [run for group in (self.side or {}).values() for run in group]
+
     # messages ---------------------------------------------------------------------------------------------------------
     def accept(self, spec: Spec, request: "Incoming") -> None:
         """Begins or queues one message, or refuses it."""
@@ -245,10 +251,10 @@ class Cell:
                 group.discard(run)
                 if not group:
                     del self.side[run.spec]  # whoever asks whether it has any need not look into each
-            if self.waiting:
+            if self.state is STOPPING:
+                self.home.look_for_end(self)  # what waits is not begun any more
+            elif self.waiting:
                 self._schedule()
-            elif self.state is STOPPING:
-                self.home.look_for_end(self)
         if run.started:
             self.add_time(time.perf_counter() - run.started)
         request = run.request
@@ -346,11 +352,10 @@ class Cell:
             waiting, self.waiting = self.waiting, None
         for spec, request, _ in waiting or ():
             self.home.refuse(self, spec, request, self._lost(why))
-        runs = [self.run] if self.run else []
-        runs += [run for group in (self.side or {}).values() for run in group]
+        runs = self.runs
         for run in runs:
-            run.request.refuse(self._lost(why))
             run.cancel(why)
+            run.request.refuse(self._lost(why))
         return [run.task for run in runs if run.task]
 
     def resume(self) -> None:

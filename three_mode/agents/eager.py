@@ -33,7 +33,11 @@ class _Spare:
         self.taken = False
         self.result: Any = None  # of a coroutine that ended at once
         self.failure: BaseException | None = None
-        self.task = asyncio.Task(_stand_by(self), loop=loop, name="agent")
+        standing = _stand_by(self)
+        standing.send(
+            None
+        )  # begun: a task that is cancelled before its first step would drop what it took over
+        self.task = asyncio.Task(standing, loop=loop, name="agent")
         self.row = _whatever_comes(self)
         self.row.send(None)
 
@@ -212,6 +216,7 @@ def _drive(spare: _Spare) -> Generator[Any, Any, None]:
     """The body of a spare task: waits for a coroutine that runs already, then takes it to its end."""
     failure: BaseException | None = None
     try:
+        yield  # to whoever makes it a task
         yield from spare.gate
     except asyncio.CancelledError as error:
         if spare.adopted is None:

@@ -21,6 +21,8 @@ from three_mode.agents.requests import Heard
 from three_mode.agents.runs import Run
 from three_mode.errors import BadCall, ConfigurationError
 from three_mode.handling import NEVER, Call, current
+from transports.bus import BadAddress
+from transports.bus.topics import check_pattern
 
 if TYPE_CHECKING:
     from three_mode.agents.agent import Agent
@@ -37,6 +39,11 @@ def check_listener(spec: Spec) -> None:
     """Says at spawn what would be wrong with every message."""
     if not spec.options.topics:
         return
+    for topic in spec.options.topics:
+        try:
+            check_pattern(topic.pattern)
+        except BadAddress as error:
+            raise ConfigurationError(f"{spec.function.__qualname__}: {error}") from None
     pattern = spec.options.topics[0].pattern
     if spec.streams:
         raise ConfigurationError(

@@ -1,10 +1,13 @@
 """What happened to hosts and agents: values for programs, kept for reading, bounded."""
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable
 
 import msgspec
+
+log = logging.getLogger("three_mode.agents")
 
 
 class HostLost(msgspec.Struct, frozen=True, tag=True):
@@ -93,7 +96,12 @@ class Happenings:
     def add(self, what: Happening) -> None:
         self._kept.append(what)
         for listener in tuple(self.listeners):
-            listener(what)
+            try:
+                listener(what)
+            except Exception:
+                log.exception(
+                    "a listener to events failed with: %s", what
+                )  # what is told of goes on all the same
 
     def read(self) -> list[Happening]:
         return list(self._kept)

@@ -59,6 +59,7 @@ class Hosts:
         self.all: dict[str, Host] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closing = False
+        self._count = 0  # labels given
 
     @property
     def running(self) -> list[Host]:
@@ -66,8 +67,16 @@ class Hosts:
 
     def open_to(self, group: str) -> list[str]:
         """The running hosts where agents of that group may live: its own if it has any, else those that are nobody's."""
-        own = any(host.reserved == group for host in self.all.values())
-        return [host.label for host in self.running if host.reserved == (group if own else "")]
+        return [host.label for host in self._meant_for(group) if host.state == "running"]
+
+    def awaited(self, group: str) -> bool:
+        """Whether agents of that group have no host now, and will have one again."""
+        states = {host.state for host in self._meant_for(group)}
+        return "running" not in states and "restarting" in states
+
+    def _meant_for(self, group: str) -> list[Host]:
+        own = [host for host in self.all.values() if host.reserved == group]
+        return own or [host for host in self.all.values() if not host.reserved]
 
     @property
     def members(self) -> dict[str, str]:
@@ -78,15 +87,30 @@ class Hosts:
             label = f"host-{number}"
             self.all[label] = Host(label, History(self._options.restart))
             self._launch(self.all[label])
+        self._count = count
         await asyncio.gather(*(self._ready(host) for host in self.all.values()))
         self.in_background(self._look_for_silence())
 
-    async def reserve(self, group: str) -> None:
+    async def reserve(self, group: str) -> Host:
         """One more host, for agents of that group alone."""
-        label = f"host-{len(self.all) + 1}"
-        self.all[label] = Host(label, History(self._options.restart), group)
-        self._launch(self.all[label])
-        await self._ready(self.all[label])
+        self._count += 1
+        label = f"host-{self._count}"
+        host = self.all[label] = Host(label, History(self._options.restart), group)
+        try:
+            self._launch(host)
+            await self._ready(host)
+        except BaseException:
+            await self.release(host, 0.0)
+            raise
+        return host
+
+    async def release(self, host: Host, within: float) -> None:
+        """Ends a host that nobody needs any more."""
+        host.state = "stopping"
+        self.all.pop(host.label, None)
+        if host.process is not None:
+            host.process.tell_to_stop()
+            await host.process.gone(within)
 
     def _launch(self, host: Host) -> None:
         host.kill_reason, host.blocked, host.heard = "", None, time.monotonic()
@@ -160,7 +184,7 @@ class Hosts:
             await self._gone(host)
             return
         await asyncio.sleep(verdict.wait)
-        if self._closing:
+        if self._closing or self.all.get(host.label) is not host:
             return
         try:
             self._launch(host)
@@ -183,7 +207,12 @@ class Hosts:
         processes = [host.process for host in self.all.values() if host.process is not None]
         for process in processes:
             process.tell_to_stop()
-        await asyncio.gather(*(process.gone(within) for process in processes))
+        try:
+            await asyncio.gather(*(process.gone(within) for process in processes))
+        except asyncio.CancelledError:
+            for process in processes:
+                process.kill()
+            raise
 
 
 def new_bus_name() -> str:

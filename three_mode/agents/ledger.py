@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from three_mode.agents.declare import specs_of
-from three_mode.agents.orders import SpawnOrder
+from three_mode.agents.orders import Failed, SpawnOrder
 from three_mode.agents.supervision import History, Restart
 from three_mode.errors import ConfigurationError, NoSuchAgent
 from transports.bus.topics import matches
@@ -33,6 +33,8 @@ class Entry:
     history: History
     state: str = "starting"  # running, restarting, given up
     reason: str = ""
+    told: Failed | None = None
+    """What its host said of it before it was known to run."""
 
 
 @dataclass

@@ -9,7 +9,7 @@ import msgspec
 from three_mode.agents.codec import decoder_for, encode
 from three_mode.agents.declare import Spec
 from three_mode.agents.orders import GatherOrder
-from three_mode.errors import ThreeModeError
+from three_mode.errors import BadResult, ThreeModeError
 from three_mode.messages import encode_error
 from transports.bus import BusError, Encoded, Request
 
@@ -25,7 +25,7 @@ class Many:
     """One call to many agents of this process."""
 
     __slots__ = (
-        "_cancel", "_flushing", "_home", "_left", "_out", "_ready", "_size", "_started", "call", "deadline", "sender", "trace"
+        "_cancel", "_flushing", "_home", "_left", "_out", "_ready", "_size", "_started", "call", "deadline", "most", "sender", "trace"
     )  # fmt: skip
 
     def __init__(self, request: Request, home: "Population") -> None:
@@ -37,6 +37,8 @@ class Many:
             request.trace,
             request.deadline,
         )
+        limit = home.link.bus.options.payload_limit
+        self.most = max(limit // 2, limit - 2 * _PART_BYTES)  # bytes of one answer: it travels with others
         self._ready: list[tuple[int, bool, bytes]] = []
         self._size, self._left = 0, len(order.names)
         self._cancel: dict[int, Callable[[str], None]] = {}
@@ -151,6 +153,10 @@ class OneOfMany(msgspec.Struct, eq=False):
     def answer(self, result: Any) -> None:
         if not self.answered:
             content = encode(result)
+            if len(content) > self.many.most:
+                raise BadResult(
+                    f"a result of {len(content)} bytes is too large: {self.many.most} can be gathered"
+                )
             self.answered = True
             self.many.answered(self.place, True, content)
 

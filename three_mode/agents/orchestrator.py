@@ -104,10 +104,12 @@ class Orchestrator(Talking):
         if link is None:
             return
         assert self._care is not None
-        await self._care.hosts.close(self.options.stop_within)
-        link.close()
-        here.left(link.bus)
-        await link.bus.leave()
+        try:
+            await self._care.hosts.close(self.options.stop_within)
+        finally:
+            link.close()
+            here.left(link.bus)
+            await link.bus.leave()
 
     def _config(self, label: str) -> HostConfig:
         return HostConfig(
@@ -163,6 +165,8 @@ class Orchestrator(Talking):
         given: Any = kind
         if not (isinstance(given, type) and issubclass(given, Agent)):
             raise ConfigurationError(f"{kind!r} is no Agent", hint="class Scout(Agent): ...")
+        if isinstance(roles, str):
+            raise ConfigurationError(f"roles are several names, not {roles!r}", hint=f"roles=[{roles!r}]")
         specs = specs_of(kind)
         for spec in specs.values():
             check_listener(spec)
@@ -186,8 +190,13 @@ class Orchestrator(Talking):
         """
         name = check_name(name)
         source = ModelSource(model, provider, base_url, api_key_env)
-        await self.care.hosts.reserve(name)
-        await self.spawn(Model, 1, name=name, restart="permanent", within=within, source=source)
+        hosts = self.care.hosts
+        host = await hosts.reserve(name)
+        try:
+            await self.spawn(Model, 1, name=name, restart="permanent", within=within, source=source)
+        except BaseException:
+            await hosts.release(host, self.options.stop_within)
+            raise
         return self.any(name)
 
     async def stop(self, whom: Whom, within: float = 10.0) -> None:

@@ -24,6 +24,7 @@ from transports.bus.topics import matches
 if TYPE_CHECKING:
     from three_mode.agents.recording.tape import Tape
     from three_mode.agents.requests import Incoming
+    from three_mode.agents.spawning import Making
 
 log = logging.getLogger("three_mode.agents")
 
@@ -36,6 +37,10 @@ class Population:
         self.context = contextvars.copy_context()
         self.settling = Settling()
         self.cells: dict[str, Cell] = {}
+        self.leaving: set[Cell] = set()
+        """Those that have ended themselves, until their supervisor is told."""
+        self.making: dict[str, Making] = {}
+        """Those that are being made, or made anew."""
         self.fanouts: dict[tuple[Spec, Topic], Fanout] = {}
         self.roles: dict[str, list[Cell]] = {}
         # The lists of `roles`, by the whole name that a caller uses; `roles` never lets go of a list.
@@ -126,7 +131,13 @@ class Population:
                 fanout.add(cells)
         if made:
             wanted = [(one.topic.pattern, one.deliver, self._options(one)) for one in made]
-            for fanout, subscription in zip(made, await self.link.bus.subscribe_many(wanted), strict=True):
+            try:
+                subscriptions = await self.link.bus.subscribe_many(wanted)
+            except BaseException:
+                for fanout in made:  # the next to come try again, instead of listening to nothing
+                    self.fanouts.pop((fanout.spec, fanout.topic), None)
+                raise
+            for fanout, subscription in zip(made, subscriptions, strict=True):
                 fanout.subscription = subscription
 
     def _options(self, fanout: Fanout) -> SubscribeOptions:
@@ -141,7 +152,7 @@ class Population:
                 cell.gaps += event.count
             try:
                 cell.agent.missed(event)
-            except Exception as error:  # noqa: BLE001  # an agent's own hook
+            except BaseException as error:  # noqa: BLE001  # an agent's own hook
                 cell.failed_in_fanout(fanout.spec, error)
 
     def tell_times(self) -> None:
@@ -172,6 +183,7 @@ class Population:
     def remove(self, cell: Cell) -> list[str]:
         """The names that go with it."""
         cell.state = State.STOPPED
+        self.leaving.discard(cell)
         names = [cell.name] if self.cells.pop(cell.name, None) else []
         for fanout in cell.fanouts:
             fanout.remove(cell)
@@ -225,11 +237,19 @@ class Population:
             self._tell_supervisor(Failed(cell.name, f"{type(error).__name__}: {error.message}", False))
 
     def ends_itself(self, cell: Cell) -> None:
+        if cell in self.leaving or cell.state in (State.STOPPING, State.STOPPED):
+            return
+        self.leaving.add(cell)
+        if cell.state is not State.STARTING:
+            self.leaves(cell)
+
+    def leaves(self, cell: Cell) -> None:
         cell.state = State.STOPPING
         for fanout in cell.fanouts:
             fanout.look(cell)
         self.loop.call_soon(self.look_for_end, cell)
 
     def look_for_end(self, cell: Cell) -> None:
-        if cell.run is None and cell.state is State.STOPPING:
+        if cell in self.leaving and cell.run is None and not cell.side and cell.state is State.STOPPING:
+            self.leaving.discard(cell)
             self._tell_supervisor(Failed(cell.name, "ended itself", True))

@@ -31,6 +31,9 @@ class Run(Call, eq=False, weakref=True):
         """The caller cancelled, died or ran out of time, or the agent is being stopped."""
         if not self.cancelled:
             self.cancelled = reason or "cancelled"
+            tape = self.cell.home.tape
+            if tape is not None:
+                tape.ended(self.agent, self.turn, "cancel", self.cancelled.encode())
             if self.task is not None:
                 self.task.cancel()
 

@@ -45,6 +45,8 @@ class Stream:
 
     async def __anext__(self) -> Any:
         if self._parts is None:
+            if self._source is None:
+                raise StopAsyncIteration  # it was left before it began
             await self.__aenter__()
         try:
             part = await self._parts.__anext__()

@@ -18,7 +18,7 @@ from three_mode.agents.roles import Roles
 from three_mode.agents.streams import CREDIT, Stream
 from three_mode.errors import BadCall, BadResult, CallCycle, PeerLost, ThreeModeError
 from three_mode.handling import NOBODY, Call, current, time_for
-from transports.bus import BusError, Encoded
+from transports.bus import BadAddress, BusError, Encoded
 
 if TYPE_CHECKING:
     from three_mode.agents.cell import Cell
@@ -145,6 +145,8 @@ class Voice:
         trace = current.get().trace if link.tracer is None else self._trace(topic, "")
         try:
             return AgentReceipt(link.bus.publish(topic, payload, trace=trace, sender=self.name), link)
+        except BadAddress as error:
+            raise BadCall(str(error), argument="topic") from None
         except BusError as error:
             raise link.error(error, topic, "broadcast") from None
 

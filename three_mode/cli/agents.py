@@ -26,7 +26,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         return asyncio.run(_show(options, console))
     except ThreeModeError as error:
-        console.print(f"[red]{error}[/red]")
+        Console(stderr=True).print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
         return 1
 
 

@@ -58,7 +58,10 @@ class Watchdog:
         poll.register(self._fd, select.POLLIN | select.POLLHUP)
         while not self._ending:
             for _, event in poll.poll(_INTERVAL * 1000):
-                data = os.read(self._fd, 65536) if event & select.POLLIN else b""
+                try:
+                    data = os.read(self._fd, 65536) if event & select.POLLIN else b""
+                except ConnectionError:  # it died before it had read all that was said to it
+                    data = b""
                 if not data:
                     self._orphaned()
                     return

@@ -52,11 +52,13 @@ class Did(msgspec.Struct, frozen=True, tag="did", array_like=True):
     what: bytes
     result: bytes
     good: bool
-    """False: `result` is an encoded error."""
+    """False: `result` is an encoded error, or empty: whoever waited for it was cancelled."""
 
 
 class Ended(msgspec.Struct, frozen=True, tag="ended", array_like=True):
-    """It was done with a message. `outcome` is one of result, part, error, cancelled."""
+    """It was done with a message. `outcome` is one of result, part, error, cancel, cancelled.
+
+    A cancel is the caller's, or of whoever stopped the agent: what it does from then on is to end."""
 
     agent: str
     when: float

@@ -1,5 +1,6 @@
 """Writing a recording: every record by one append, so that the processes of a run share one file."""
 
+import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -49,6 +50,9 @@ class Recorder:
             result = await perform()
         except ThreeModeError as error:
             self._did(agent, turn, kind, what, encode(encode_error(error)), False)
+            raise
+        except asyncio.CancelledError:
+            self._did(agent, turn, kind, what, b"", False)
             raise
         self._did(agent, turn, kind, what, result, True)
         return result

@@ -101,7 +101,8 @@ class AgentReplay:
         self._expected: dict[int, deque[Did]] = {}
         self._ends: dict[int, deque[Ended]] = {}
         self._handlers: dict[int, str] = {}
-        self._open: dict[int, deque[tuple[Did, asyncio.Future[bytes]]]] = {}
+        self._open: dict[int, asyncio.Future[bytes]] = {}  # by the event that ends the waiting
+        self._cancelled: set[int] = set()
         self._left: _Left | None = None
         for event in events:
             if isinstance(event, Did):
@@ -112,7 +113,7 @@ class AgentReplay:
 
     async def run(self) -> None:
         self._loop.when_stuck(self._moved.set)
-        stage = Stage(self, self._loop)
+        stage = self._stage = Stage(self, self._loop)
         first = self._events[0].when
         for event in self._events:
             self._loop.let_pass(event.when - first)
@@ -124,12 +125,14 @@ class AgentReplay:
                 stage.give(event)
             elif isinstance(event, Did):
                 self._release(event)
+            elif event.outcome == "cancel":
+                self._cancel(event)
             await self._settle()
         self._loop.let_pass(self._events[-1].when - first + _SLACK)
         await self._settle()
         for turn, ends in self._ends.items():
             for end in ends:
-                if end.outcome != "cancelled":
+                if end.outcome != "cancelled" and turn not in self._cancelled:
                     self._leave(turn, _end(end), "nothing: it still waits")
         if self._left is not None:
             raise self._left
@@ -142,21 +145,31 @@ class AgentReplay:
             raise self._left
 
     def _release(self, event: Did) -> None:
-        waiting = self._open.get(event.turn)
-        if waiting and waiting[0][0] is event:
-            _, future = waiting.popleft()
-            if not future.done():
-                future.set_result(b"")
-        elif event in self._expected.get(event.turn, ()):
+        future = self._open.pop(id(event), None)
+        if future is not None:
+            if not future.done() and (event.good or event.result):
+                future.set_result(b"")  # else it never came: what cancelled it in the run does so here
+        elif any(one is event for one in self._expected.get(event.turn, ())):
             self._leave(event.turn, _shown(event), "something else, or nothing")
 
-    def _take(self, turn: int, kind: str, what: bytes) -> Did:
+    def _cancel(self, event: Ended) -> None:
+        """The caller left, or the agent was being stopped."""
+        sent = self._ends[event.turn]
+        if sent[0].outcome != "cancel":
+            self._leave(event.turn, _end(sent[0]), "nothing: it still waits")
+        self._cancelled.add(event.turn)
+        self._stage.cancel(event.turn, event.content.decode())
+
+    def _take(self, turn: int, kind: str, what: bytes, ahead: bool = False) -> Did:
+        """The next thing that it did. What is waited for was written down when it came: others may have come before (`ahead`)."""
         expected = self._expected.get(turn)
         if not expected:
             self._leave(turn, "nothing more", f"{kind} {_readable(what)}")
-        event = expected.popleft()
-        if (event.kind, event.what) != (kind, what):
-            self._leave(turn, _shown(event), f"{kind} {_readable(what)}")
+        among = expected if ahead else (expected[0],)
+        event = next((one for one in among if (one.kind, one.what) == (kind, what)), None)
+        if event is None:
+            self._leave(turn, _shown(expected[0]), f"{kind} {_readable(what)}")
+        expected.remove(event)
         return event
 
     def _leave(self, turn: int, recorded: str, replayed: str) -> NoReturn:
@@ -168,9 +181,9 @@ class AgentReplay:
     async def waited(
         self, agent: str, turn: int, kind: str, what: bytes, perform: Callable[[], Awaitable[bytes]]
     ) -> bytes:
-        event = self._take(turn, kind, what)
+        event = self._take(turn, kind, what, ahead=True)
         future: asyncio.Future[bytes] = self._loop.create_future()
-        self._open.setdefault(turn, deque()).append((event, future))
+        self._open[id(event)] = future
         await future
         return _given(event)
 
@@ -181,12 +194,15 @@ class AgentReplay:
         self, agent: str, turn: int, kind: str, what: bytes, perform: Callable[[], Any]
     ) -> AsyncIterator[bytes]:
         self._take(turn, kind, what)
-        while (
-            (expected := self._expected.get(turn)) and expected[0].kind == "part" and expected[0].what == what
-        ):
-            yield await self.waited(agent, turn, "part", what, _never)
-        if expected and expected[0].kind == "end":
-            expected.popleft()
+        while True:
+            coming = (one.kind for one in self._expected.get(turn, ()) if one.what == what)
+            kind = next((kind for kind in coming if kind in ("part", "end")), "")
+            if not kind:
+                await self._loop.create_future()  # nobody took more of it: it was left, or cancelled
+            part = await self.waited(agent, turn, kind, what, _never)
+            if kind == "end":
+                return
+            yield part
 
     def made(self, agent: str, order: SpawnOrder, seed: int) -> None:
         """The recording says it itself."""
@@ -197,9 +213,12 @@ class AgentReplay:
         """The recording says it itself."""
 
     def ended(self, agent: str, turn: int, outcome: str, content: bytes) -> None:
-        if self._left is not None or outcome == "cancelled":
+        if self._left is not None or outcome in ("cancel", "cancelled") or turn in self._cancelled:
             return
         expected = self._ends.get(turn)
+        if outcome == "part" and expected and expected[0].outcome == "cancel":
+            self._stage.beyond.add(turn)  # nothing holds it up here, as a consumer did
+            return
         end = expected.popleft() if expected else None
         if end is None or (end.outcome, end.content) != (outcome, content):
             recorded = _end(end) if end is not None else "nothing more"

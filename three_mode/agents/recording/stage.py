@@ -37,6 +37,9 @@ class Stage:
     def __init__(self, tape: "Tape", loop: asyncio.AbstractEventLoop) -> None:
         self._population = Population(cast("Link", _NoLink()), "replay", lambda _: None)
         self._population.tape = tape
+        self._given: dict[int, Recorded] = {}
+        self.beyond: set[int] = set()
+        """Turns that stream more than was recorded before they were cancelled: they wait for that."""
 
     def make(self, event: Made) -> None:
         """A fresh agent in place of any that was there."""
@@ -57,7 +60,12 @@ class Stage:
         if cell is None or spec is None:
             raise ConfigurationError(f"{event.agent} has no handler {event.handler!r} any more")
         cell.turn = event.turn - 1
-        asyncio.get_running_loop().call_soon(cell.begin, spec, Recorded(event), 0.0)
+        request = self._given[event.turn] = Recorded(event, self.beyond)
+        asyncio.get_running_loop().call_soon(cell.begin, spec, request, 0.0)
+
+    def cancel(self, turn: int, reason: str) -> None:
+        if turn in self._given:
+            self._given[turn].cancel(reason)
 
 
 class Recorded:
@@ -66,8 +74,9 @@ class Recorded:
     trace = ""
     deadline = float("inf")
 
-    def __init__(self, event: Got) -> None:
-        self._event = event
+    def __init__(self, event: Got, beyond: set[int]) -> None:
+        self._event, self._beyond = event, beyond
+        self.cancel: Callable[[str], None] = lambda _: None
         self.streams, self.tells, self.sender, self.raw = event.streams, False, event.sender, event.call
         self.heard = event.heard
         self.answered = False
@@ -87,15 +96,20 @@ class Recorded:
         self.answered = True
 
     def on_cancel(self, callback: Callable[[str], None]) -> None:
-        """Nobody waits."""
+        self.cancel = callback
 
     def open_parts(self) -> Parts:
-        return _Nowhere()
+        return _Nowhere(self._event.turn, self._beyond)
 
 
 class _Nowhere:
+    def __init__(self, turn: int, beyond: set[int]) -> None:
+        self._turn, self._beyond = turn, beyond
+
     def at_once(self, part: Any) -> bool:
         return False
 
     async def send(self, part: Any) -> None:
         """The tape has it."""
+        if self._turn in self._beyond:
+            await asyncio.get_running_loop().create_future()
