@@ -10,7 +10,7 @@ LocalModelError             message, hint
 │   ├── BadTemplate         the chat template failed, or the model has none
 │   └── PromptTooLong       prompt tokens, and what fits
 ├── Overloaded              the queue is full; nothing was begun
-├── DeadlineExceeded        `stage`: queue, prefill or decode (also a TimeoutError)
+├── DeadlineExceeded        `stage`: load, queue, prefill or decode (also a TimeoutError)
 ├── ModelClosed             the model was unloaded before or during the call
 ├── EngineFailed            llama.cpp reported a failure that only this call, or all of them, cannot survive
 │   └── WorkerDied          the isolated worker process ended; it is being started again
@@ -86,7 +86,7 @@ class Overloaded(LocalModelError):
 
 
 class DeadlineExceeded(LocalModelError, TimeoutError):
-    """Time ran out while waiting, while reading the prompt, or while answering."""
+    """Time ran out while the model was loaded, while waiting, while reading the prompt, or while answering."""
 
     def __init__(self, stage: str, within: float) -> None:
         super().__init__(f"no answer within {within:g} s; time ran out in: {stage}")

@@ -4,12 +4,13 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Self
 
 from local_models.catalogue import find
-from local_models.errors import ModelClosed, OutOfMemory, foreign
+from local_models.errors import DeadlineExceeded, ModelClosed, OutOfMemory, foreign
 from local_models.gguf import check, summarize
 from local_models.model import LocalModel
 from local_models.options import LoadOptions
@@ -19,8 +20,8 @@ from local_models.options import LoadOptions
 class _Place:
     size: int
     model: LocalModel | None = None
-    users: int = 0
-    ready: asyncio.Lock = field(default_factory=asyncio.Lock)
+    users: int = 0  # its loading is one
+    loading: asyncio.Task[LocalModel] | None = None
 
 
 class Lease:
@@ -64,24 +65,50 @@ class ModelPool:
         return summary.file_bytes + how.kv_bytes
 
     @asynccontextmanager
-    async def use(self, name: str) -> AsyncIterator[LocalModel]:
-        lease = await self.lease(name)
+    async def use(self, name: str, within: float | None = None) -> AsyncIterator[LocalModel]:
+        lease = await self.lease(name, within)
         try:
             yield lease.model
         finally:
             lease.release()
 
-    async def lease(self, name: str) -> "Lease":
-        """The model, which stays loaded until the lease is released: for a user who leaves where it cannot wait."""
-        place = await self._place(name)
+    async def lease(self, name: str, within: float | None = None) -> "Lease":
+        """The model, which stays loaded until the lease is released: for a user who leaves where it cannot wait. Who does not
+        wait longer than `within` seconds, or leaves, stops no loading: the next one finds it further on."""
         try:
-            async with place.ready:  # others who want it wait while it loads
-                if place.model is None:
-                    place.model = await LocalModel.load(name, self._options)
-        except BaseException:
-            self._left(name, place)
-            raise
-        return Lease(place.model, lambda: self._left(name, place))
+            async with asyncio.timeout(within):
+                place = await self._place(name)
+                try:
+                    model = place.model or await self._loaded(name, place)
+                except BaseException:
+                    self._left(name, place)
+                    raise
+        except TimeoutError as error:
+            if within is None or isinstance(error, DeadlineExceeded):
+                raise
+            raise DeadlineExceeded("load", within) from None
+        return Lease(model, lambda: self._left(name, place))
+
+    async def _loaded(self, name: str, place: _Place) -> LocalModel:
+        """One loading for all who want it."""
+        loading = place.loading
+        if loading is None:
+            place.users += 1
+            loading = place.loading = asyncio.ensure_future(LocalModel.load(name, self._options))
+            loading.add_done_callback(partial(self._has_loaded, name, place))
+        try:
+            return await asyncio.shield(loading)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if not loading.cancelled() or (task is not None and task.cancelling()):
+                raise
+            raise ModelClosed("the pool was closed while this model was loaded") from None
+
+    def _has_loaded(self, name: str, place: _Place, loading: "asyncio.Task[LocalModel]") -> None:
+        place.loading = None
+        if not loading.cancelled() and loading.exception() is None:
+            place.model = loading.result()
+        self._left(name, place)
 
     def lease_at_once(self, name: str) -> "Lease | None":
         """The same, if it is loaded already."""
@@ -130,6 +157,9 @@ class ModelPool:
         self._closed = True
         places, self._places = self._places, OrderedDict()
         for place in places.values():
+            if place.loading is not None:
+                place.loading.cancel()
+                await asyncio.wait([place.loading])
             if place.model is not None:
                 await place.model.close()
 

@@ -43,7 +43,7 @@ class LocalChannel:
     async def fetch(self, target: Target, request: LLMRequest, due: float, deadline: float) -> LLMResponse:
         started = time.monotonic()
         try:
-            async with self._pool.use(target.model) as model:
+            async with self._pool.use(target.model, _within(deadline)) as model:
                 reply = await model.chat(
                     wire.messages_of(request), **wire.options_of(request, _within(deadline))
                 )
@@ -78,10 +78,12 @@ class LocalChannel:
     async def _begin(
         self, name: str, request: LLMRequest, within: float
     ) -> tuple[PieceStream, local_models.Lease]:
+        deadline = asyncio.get_running_loop().time() + within
         try:
-            lease = await self._pool.lease(name)
+            lease = await self._pool.lease(name, within)
             try:
-                stream = lease.model.stream(wire.messages_of(request), **wire.options_of(request, within))
+                options = wire.options_of(request, _within(deadline))
+                stream = lease.model.stream(wire.messages_of(request), **options)
             except BaseException:
                 lease.release()
                 raise
