@@ -276,6 +276,20 @@ async def test_what_outlives_draining_is_ended_and_the_endpoint_too() -> None:
         writer.close()
 
 
+async def test_a_stream_that_nobody_reads_holds_its_place_no_longer_than_its_deadline() -> None:
+    body = b'{"model":"flood","stream":true,"messages":[{"role":"user","content":"x"}]}'
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nthree-mode-within: 1\r\ncontent-length: %d\r\n\r\n"
+    async with asyncio.timeout(20), endpoint() as found:
+        _, writer = await asyncio.open_connection("127.0.0.1", found.app.options.port, limit=1000)
+        writer.transport.pause_reading()  # type: ignore[attr-defined]  # of what is read from
+        writer.write(head % len(body) + body)
+        while not found.backend.running:  # noqa: ASYNC110  (no hook to wait on)
+            await asyncio.sleep(0.01)
+        while found.app.metrics.in_flight or found.backend.running:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        writer.close()
+
+
 async def test_draining_finishes_what_runs_and_refuses_what_is_new() -> None:
     async with endpoint() as found, httpx.AsyncClient(base_url=found.url) as http:
         body = {"model": "forever", "messages": USER, "stream": True}

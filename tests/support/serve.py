@@ -39,7 +39,8 @@ ERRORS: dict[str, ThreeModeError] = {
 
 @dataclass
 class Scripted:
-    """`echo` answers the user's words; `forever` never ends; `broken` breaks after one word; `tool` calls one."""
+    """`echo` answers the user's words; `forever` never ends, nor does `flood`, which fills every buffer; `broken` breaks after one
+    word; `tool` calls one."""
 
     seen: list[LLMRequest] = field(default_factory=list)
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
@@ -71,6 +72,14 @@ class Scripted:
         if model == "unforeseen":
             raise KeyError("a bug that holds sk-secret in its text")
         yield Start(model=model, provider="scripted")
+        if model == "flood":
+            self.running += 1
+            try:
+                while True:
+                    yield TextDelta("on " * 30_000)
+                    await asyncio.sleep(0.005)
+            finally:
+                self.running -= 1
         if model == "forever":
             self.running += 1
             try:

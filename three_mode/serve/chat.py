@@ -1,5 +1,6 @@
 """`/v1/chat/completions`: one answer, whole or streamed, told to whoever watches."""
 
+import asyncio
 import time
 from itertools import count
 from secrets import token_hex
@@ -13,6 +14,8 @@ from three_mode.serve.events import RESPONSE_CHUNK, RESPONSE_COMPLETE, RESPONSE_
 from three_mode.serve.metrics import Metrics
 from three_mode.serve.watching import Disconnected
 from three_mode.serve.wire_in import Asked
+
+UNREAD = 1.0  # seconds after its deadline for which a stream keeps its place where its client does not read
 
 
 class Chat:
@@ -45,20 +48,29 @@ class Chat:
         self._events.publish(RESPONSE_START, request_id=number, model=model)
         used = Usage()
         try:
-            with exchange.while_connected():
-                async with self._backend.stream(asked.request) as chunks:
-                    used = await self._pass_on(exchange, chunks, writer, number)
-        except ThreeModeError as error:
-            self._complete(number, model, started, used, error)
-            if exchange.status == 0:
-                raise
-            await exchange.end(faults.event(error))
-            return
+            assert asked.request.within is not None  # the caller's deadline, or the endpoint's
+            async with asyncio.timeout(asked.request.within + UNREAD):
+                try:
+                    with exchange.while_connected():
+                        async with self._backend.stream(asked.request) as chunks:
+                            used = await self._pass_on(exchange, chunks, writer, number)
+                except ThreeModeError as error:
+                    self._complete(number, model, started, used, error)
+                    if exchange.status == 0:
+                        raise
+                    await exchange.end(faults.event(error))
+                    return
+                self._metrics.used(model, used)
+                await exchange.end()
         except Disconnected as error:
             self._complete(number, model, started, used, error)
             raise
-        self._metrics.used(model, used)
-        await exchange.end()
+        except TimeoutError as error:
+            if isinstance(error, ThreeModeError):
+                raise
+            unread = Disconnected("the client did not read its answer")
+            self._complete(number, model, started, used, unread)
+            raise unread from None
         self._complete(number, model, started, used)
 
     async def _pass_on(
