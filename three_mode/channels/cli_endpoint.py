@@ -3,7 +3,7 @@
 import asyncio
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from three_mode.channels.reading import DecodedReply
 from three_mode.errors import BadReply, ConfigurationError, DeadlineExceeded, LLMError
@@ -109,8 +109,8 @@ class CLIEndpoint:
         return ConfigurationError(f"{self.name}: this connection is closed", hint="make a new LLMConnection")
 
     def left(self, reply: "CLIReply") -> None:
-        self._open.discard(reply)
         self._places.release()
+        reply.when_gone(lambda: self._open.discard(reply))
 
     def _program(self) -> str:
         found = shutil.which(self._command[0], path=(self._options.environment or os.environ).get("PATH"))
@@ -172,8 +172,12 @@ class CLIReply(DecodedReply):
     def close(self) -> None:
         if not self._closed:
             self._closed = True
-            self._endpoint.left(self)
             self._child.stop()
+            self._endpoint.left(self)
+
+    def when_gone(self, call: Callable[[], None]) -> None:
+        """Of a reply that is closed: when the program behind it has ended, if one was started."""
+        self._child.when_gone(call)
 
     async def aclose(self) -> None:
         self.close()

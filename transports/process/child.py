@@ -11,7 +11,7 @@ import asyncio
 import os
 import signal
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -142,6 +142,13 @@ class ChildLines:
         """Begins to stop it. Never waits; `aclose()` waits until it is gone."""
         if self._process is not None and self._stopping is None:
             self._stopping = asyncio.get_running_loop().create_task(self._stop(self._process))
+
+    def when_gone(self, call: Callable[[], None]) -> None:
+        """After `stop()`: calls it once the program is gone, which is now if there is none."""
+        if self._stopping is None:
+            call()
+        else:
+            self._stopping.add_done_callback(lambda _: call())
 
     async def aclose(self) -> None:
         self.stop()
