@@ -104,12 +104,13 @@ class RoleRef(AgentRef):
 class AgentGroup(Sequence[AgentRef]):
     """Agents `NAME/0` to `NAME/n-1`, or some of them."""
 
-    __slots__ = ("_numbers", "_voice", "name")
+    __slots__ = ("_numbers", "_refs", "_voice", "name")
 
     def __init__(self, name: str, numbers: Iterable[int], voice: "Voice") -> None:
         self.name = name
         self._numbers = numbers if isinstance(numbers, range) else tuple(numbers)
         self._voice = voice
+        self._refs: dict[int, AgentRef] = {}  # those that were asked for: `scouts[7].ask(...)` makes one once
 
     @overload
     def __getitem__(self, index: int) -> AgentRef: ...
@@ -118,7 +119,10 @@ class AgentGroup(Sequence[AgentRef]):
     def __getitem__(self, index: int | slice) -> "AgentRef | AgentGroup":
         if isinstance(index, slice):
             return AgentGroup(self.name, self._numbers[index], self._voice)
-        return AgentRef(f"{self.name}/{self._numbers[index]}", self._voice)
+        ref = self._refs.get(index)
+        if ref is None:
+            ref = self._refs[index] = AgentRef(f"{self.name}/{self._numbers[index]}", self._voice)
+        return ref
 
     def __len__(self) -> int:
         return len(self._numbers)
