@@ -160,7 +160,7 @@ class App:
     async def _body(self, exchange: Exchange, within: float) -> bytes:
         """A client that stops half-way holds its place no longer than it may wait for the answer."""
         try:
-            async with asyncio.timeout(within):
+            with exchange.limited(within):
                 return await exchange.body(self.options.max_body)
         except TimeoutError:
             raise DeadlineExceeded(f"the body did not come whole within {within:g} s") from None

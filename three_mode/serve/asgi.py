@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
 from three_mode.serve.faults import Fault, fault
-from three_mode.serve.watching import Disconnected, Receive, Watch, Watched
+from three_mode.serve.watching import Disconnected, Limited, Receive, Watch, Watched
 
 Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -67,6 +67,10 @@ class Exchange:
     def while_connected(self) -> Watched:
         """Cancels the block when the client goes away, so that nothing works for nobody."""
         return Watched(self._watch, self._receive)
+
+    def limited(self, within: float) -> Limited:
+        """Ends the block with `TimeoutError` when it takes longer."""
+        return Limited(self._watch, within)
 
     async def answer(self, status: int, body: bytes, headers: Headers = (JSON,)) -> None:
         self.status = status

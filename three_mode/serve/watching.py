@@ -6,6 +6,7 @@ second time gets a task that watches its client.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from types import TracebackType
 from typing import Any
@@ -26,8 +27,8 @@ class Watch:
     __slots__ = ("_new", "_seen", "_ticking", "loop")
 
     def __init__(self) -> None:
-        self._new: set[Watched] = set()
-        self._seen: set[Watched] = set()
+        self._new: set[Watched | Limited] = set()
+        self._seen: set[Watched | Limited] = set()
         self._ticking = False
         self.loop: asyncio.AbstractEventLoop | None = (
             None  # of the first answer; to ask for it is a system call
@@ -36,14 +37,14 @@ class Watch:
     def __len__(self) -> int:
         return len(self._new) + len(self._seen)
 
-    def add(self, one: "Watched") -> None:
+    def add(self, one: "Watched | Limited") -> None:
         self._new.add(one)
         if not self._ticking:
             self._ticking = True
             self.loop = asyncio.get_running_loop()
             self.loop.call_later(EVERY, self._look)
 
-    def discard(self, one: "Watched") -> None:
+    def discard(self, one: "Watched | Limited") -> None:
         self._new.discard(one)
         self._seen.discard(one)
 
@@ -89,3 +90,32 @@ class Watched:
             self._watching.cancel()
         if kind is asyncio.CancelledError and self._left and not self._task.uncancel():
             raise Disconnected from None
+
+
+class Limited:
+    """A block of the current task that ends with `TimeoutError` at the first look after its time."""
+
+    __slots__ = ("_late", "_task", "_until", "_watch")
+
+    def __init__(self, watch: Watch, within: float) -> None:
+        self._watch, self._until, self._late = watch, time.monotonic() + within, False
+
+    def __enter__(self) -> None:
+        task = asyncio.current_task(self._watch.loop)
+        assert task is not None
+        self._task = task
+        self._watch.add(self)
+
+    def begin(self) -> None:
+        if time.monotonic() < self._until:
+            self._watch.add(self)  # for the next look
+        else:
+            self._late = True
+            self._task.cancel()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._watch.discard(self)
+        if kind is asyncio.CancelledError and self._late and not self._task.uncancel():
+            raise TimeoutError from None
