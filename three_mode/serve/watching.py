@@ -27,8 +27,8 @@ class Watch:
     __slots__ = ("_new", "_seen", "_ticking", "loop")
 
     def __init__(self) -> None:
-        self._new: set[Watched | Limited] = set()
-        self._seen: set[Watched | Limited] = set()
+        self._new: set[_Block] = set()
+        self._seen: set[_Block] = set()
         self._ticking = False
         self.loop: asyncio.AbstractEventLoop | None = (
             None  # of the first answer; to ask for it is a system call
@@ -37,14 +37,14 @@ class Watch:
     def __len__(self) -> int:
         return len(self._new) + len(self._seen)
 
-    def add(self, one: "Watched | Limited") -> None:
+    def add(self, one: "_Block") -> None:
         self._new.add(one)
         if not self._ticking:
             self._ticking = True
             self.loop = asyncio.get_running_loop()
             self.loop.call_later(EVERY, self._look)
 
-    def discard(self, one: "Watched | Limited") -> None:
+    def discard(self, one: "_Block") -> None:
         self._new.discard(one)
         self._seen.discard(one)
 
@@ -57,21 +57,42 @@ class Watch:
             asyncio.get_running_loop().call_later(EVERY, self._look)
 
 
-class Watched:
-    """A block of the current task that ends with `Disconnected` when the client has gone."""
+class _Block:
+    """A block of the current task that may be ended from outside, with an error of its own."""
 
-    __slots__ = ("_left", "_receive", "_task", "_watch", "_watching")
+    __slots__ = ("_ended", "_task", "_watch")
 
-    def __init__(self, watch: Watch, receive: Receive) -> None:
-        self._watch, self._receive = watch, receive
-        self._left = False
-        self._watching: asyncio.Task[None] | None = None
+    def __init__(self, watch: Watch) -> None:
+        self._watch, self._ended = watch, False
 
     def __enter__(self) -> None:
         task = asyncio.current_task(self._watch.loop)
         assert task is not None
         self._task = task
         self._watch.add(self)
+
+    def begin(self) -> None:
+        """It has lasted from one look to another."""
+        raise NotImplementedError
+
+    def _end(self) -> None:
+        self._ended = True
+        self._task.cancel()
+
+    def _was_ended(self, kind: type[BaseException] | None) -> bool:
+        """By us, and by nobody else."""
+        return kind is asyncio.CancelledError and self._ended and not self._task.uncancel()
+
+
+class Watched(_Block):
+    """Ends with `Disconnected` when the client has gone."""
+
+    __slots__ = ("_receive", "_watching")
+
+    def __init__(self, watch: Watch, receive: Receive) -> None:
+        super().__init__(watch)
+        self._receive = receive
+        self._watching: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
         self._watching = asyncio.create_task(self._look_on())
@@ -79,8 +100,7 @@ class Watched:
     async def _look_on(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
-        self._left = True
-        self._task.cancel()
+        self._end()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -88,34 +108,28 @@ class Watched:
         self._watch.discard(self)
         if self._watching is not None:
             self._watching.cancel()
-        if kind is asyncio.CancelledError and self._left and not self._task.uncancel():
+        if self._was_ended(kind):
             raise Disconnected from None
 
 
-class Limited:
-    """A block of the current task that ends with `TimeoutError` at the first look after its time."""
+class Limited(_Block):
+    """Ends with `TimeoutError` at the first look after its time."""
 
-    __slots__ = ("_late", "_task", "_until", "_watch")
+    __slots__ = ("_until",)
 
     def __init__(self, watch: Watch, within: float) -> None:
-        self._watch, self._until, self._late = watch, time.monotonic() + within, False
-
-    def __enter__(self) -> None:
-        task = asyncio.current_task(self._watch.loop)
-        assert task is not None
-        self._task = task
-        self._watch.add(self)
+        super().__init__(watch)
+        self._until = time.monotonic() + within
 
     def begin(self) -> None:
         if time.monotonic() < self._until:
             self._watch.add(self)  # for the next look
         else:
-            self._late = True
-            self._task.cancel()
+            self._end()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._watch.discard(self)
-        if kind is asyncio.CancelledError and self._late and not self._task.uncancel():
+        if self._was_ended(kind):
             raise TimeoutError from None
