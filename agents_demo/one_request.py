@@ -21,14 +21,10 @@ def main(words: list[str]) -> None:
 
     request = LLMRequest(model="agent:brain", messages=[{"role": "user", "content": "Hello!"}], within=2.0)
     frame = to_msgpack(request)
-    console.print(
-        f"\n[bold]a request[/bold] is {len(frame)} bytes of msgpack, and the same after the trip:", end=" "
-    )
+    console.print(f"\n[bold]a request[/bold] is {len(frame)} bytes of msgpack, and the same after the trip:", end=" ")
     console.print(from_msgpack(LLMRequest, frame) == request)
 
-    console.print(
-        "\n[bold]what cannot be right[/bold] is refused before it is sent, by the name of the field"
-    )
+    console.print("\n[bold]what cannot be right[/bold] is refused before it is sent, by the name of the field")
     for wrong in (
         {"messages": [{"role": "robot", "content": "Hello!"}]},
         {"messages": [{"role": "user", "content": [{"type": "text", "txt": "Hello!"}]}]},
@@ -46,6 +42,4 @@ def main(words: list[str]) -> None:
 
     chunks: list[Chunk] = [TextDelta("Good "), TextDelta("morning."), UsageUpdate(Usage(9, 3)), Finish()]
     reply: LLMResponse = fold(chunks)
-    console.print(
-        f"\n[bold]a stream[/bold] of {len(chunks)} chunks folds into: {reply.content!r}, {reply.usage}"
-    )
+    console.print(f"\n[bold]a stream[/bold] of {len(chunks)} chunks folds into: {reply.content!r}, {reply.usage}")

@@ -13,9 +13,7 @@ TEXT = "the quick brown fox jumps over the lazy dog and runs from the quick brow
 class Splitter(Agent):
     @handler
     async def split(self, text: str) -> dict[str, int]:
-        counts = await asyncio.gather(
-            *(self.any("counter").ask(Counter.count, word) for word in text.split())
-        )
+        counts = await asyncio.gather(*(self.any("counter").ask(Counter.count, word) for word in text.split()))
         merged: dict[str, int] = await self.any("merger").ask(Merger.merge, counts)
         return merged
 

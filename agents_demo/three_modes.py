@@ -67,9 +67,7 @@ class Thinker(Agent):
     @handler
     async def recall(self) -> bool:
         secret = self.name.replace("/", "")
-        reply = await self.llm.chat_completion(
-            asked("agent:brain", "What is your code?", f"Your code is {secret}.")
-        )
+        reply = await self.llm.chat_completion(asked("agent:brain", "What is your code?", f"Your code is {secret}."))
         return secret in reply.content
 
 
@@ -129,9 +127,7 @@ async def run(console: Console) -> None:
             recalled = await thinkers.gather(Thinker.recall, within=120)
         took = time.perf_counter() - started
         right = sum(recalled.values.values())
-        console.print(
-            f"   {right} of {THINKERS} recalled the secret in their own prompt, all in {took:.2f} s"
-        )
+        console.print(f"   {right} of {THINKERS} recalled the secret in their own prompt, all in {took:.2f} s")
 
         console.print("\n[bold]3. a person asks, over HTTP/2 and TLS[/bold]")
         await orc.spawn(Guide, name="guide")
@@ -195,9 +191,7 @@ async def _crash(console: Console, scouts: Any) -> None:
     )
 
 
-async def _figures(
-    orc: Orchestrator, person: LLMConnection, broadcast: float
-) -> list[tuple[str, float, str]]:
+async def _figures(orc: Orchestrator, person: LLMConnection, broadcast: float) -> list[tuple[str, float, str]]:
     """What was measured, in seconds, and what had been claimed for it."""
     ask = orc.ref("scout/7")
     async with LLMConnection() as here:

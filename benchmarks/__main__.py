@@ -17,15 +17,11 @@ from benchmarks.harness.shares import MICRO
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument(
-        "names", nargs="*", metavar="NAME", help="which to run; `all` for all; nothing lists them"
-    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="which to run; `all` for all; nothing lists them")
     parser.add_argument(
         "--quick", action="store_true", help="a tenth of the rounds: a smoke test, not a figure to quote"
     )
-    parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="write the results there ('-' for standard output)"
-    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there ('-' for standard output)")
     parser.add_argument("--picture", type=Path, metavar="FOLDER", help="draw each result there as NAME.svg")
     parser.add_argument("--png", action="store_true", help="PNG instead of SVG")
     parser.add_argument("--compare", type=Path, metavar="FILE", help="an earlier JSON to set beside this run")
@@ -45,9 +41,7 @@ def catalogue(console: Console) -> None:
     console.print(
         f"\nRun some with `python -m benchmarks NAME...`, or `all`, which takes {sum(shares.SECONDS.values()) / 60:.0f} minutes."
     )
-    console.print(
-        f"`python -m benchmarks {report.NAME} [FILE]` writes the figures of a run into the documents."
-    )
+    console.print(f"`python -m benchmarks {report.NAME} [FILE]` writes the figures of a run into the documents.")
 
 
 def run_micro(quick: bool) -> int:
@@ -79,9 +73,7 @@ def run_all(wanted: list[str], options: argparse.Namespace, console: Console) ->
         if options.picture and result.rows:
             draw(result, options.picture / f"{name}.{'png' if options.png else 'svg'}")
         if options.json and str(options.json) != "-":
-            store.save(
-                results, options.json
-            )  # what there is so far: a run that is broken off has not been for nothing
+            store.save(results, options.json)  # what there is so far: a run that is broken off has not been for nothing
     return results, code
 
 

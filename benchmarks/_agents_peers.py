@@ -18,7 +18,9 @@ HAS_RAY = importlib.util.find_spec("ray") is not None
 HAS_AUTOGEN = importlib.util.find_spec("autogen_core") is not None
 
 
-_AFTERWARDS = 0.1  # seconds; for so long after its calls Ray's processes still take a core from whoever is measured next
+_AFTERWARDS = (
+    0.1  # seconds; for so long after its calls Ray's processes still take a core from whoever is measured next
+)
 
 
 class EchoActor:

@@ -3,9 +3,7 @@
 import asyncio
 from typing import Any
 
-ANSWER = b'{"id":"x","choices":[{"index":0,"message":{"role":"assistant","content":"%s"}}]}' % (
-    b"hello " * 40
-)
+ANSWER = b'{"id":"x","choices":[{"index":0,"message":{"role":"assistant","content":"%s"}}]}' % (b"hello " * 40)
 EVENT = b'data: {"choices":[{"index":0,"delta":{"content":"hello world"}}]}\n\n'
 EVENTS = 100
 
@@ -29,6 +27,4 @@ async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
 
 
 async def _head(send: Any, content_type: bytes, *more: tuple[bytes, bytes]) -> None:
-    await send(
-        {"type": "http.response.start", "status": 200, "headers": [(b"content-type", content_type), *more]}
-    )
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", content_type), *more]})

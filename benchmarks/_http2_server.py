@@ -61,14 +61,10 @@ def _process(name: str, *arguments: str, tls: bool, app: str = APP) -> Iterator[
         command = [sys.executable, "-m", name, *arguments, "--log-level", "error"]
         if certificates is not None:
             _, certificate, key = certificates.write(Path(folder))
-            flags = (
-                ("--ssl-certificate", "--ssl-keyfile") if name == "granian" else ("--certfile", "--keyfile")
-            )
+            flags = ("--ssl-certificate", "--ssl-keyfile") if name == "granian" else ("--certfile", "--keyfile")
             command += [flags[0], certificate, flags[1], key]
         command += ["--port", str(port)] if name == "granian" else ["--bind", f"127.0.0.1:{port}"]
-        process = subprocess.Popen(
-            [*command, app], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        process = subprocess.Popen([*command, app], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             _wait_for(port, process)
             yield Server(f"{'https' if tls else 'http'}://localhost:{port}", certificates)

@@ -19,9 +19,14 @@ def _delta(delta: dict[str, str], reason: str | None = None) -> bytes:
 
 
 _MESSAGE = {"role": "assistant", "content": "hello " * 40}
-ANSWER = json.dumps({
-    **HEAD, "object": "chat.completion", "choices": [{"index": 0, "finish_reason": "stop", "message": _MESSAGE}], "usage": USAGE,
-}).encode()  # fmt: skip
+ANSWER = json.dumps(
+    {
+        **HEAD,
+        "object": "chat.completion",
+        "choices": [{"index": 0, "finish_reason": "stop", "message": _MESSAGE}],
+        "usage": USAGE,
+    }
+).encode()
 EVENTS = [
     _delta({"role": "assistant", "content": ""}),
     *[_delta({"content": "hello world"})] * TEXTS,

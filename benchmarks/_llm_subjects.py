@@ -47,9 +47,7 @@ async def opened(server: Server) -> AsyncIterator[tuple[LLMConnection, Pool, Any
             import openai
 
             http = openai.DefaultAsyncHttpxClient(http2=True, verify=server.ssl_context())
-            client = openai.AsyncOpenAI(
-                api_key="k", base_url=server.url + "/v1", max_retries=0, http_client=http
-            )
+            client = openai.AsyncOpenAI(api_key="k", base_url=server.url + "/v1", max_retries=0, http_client=http)
             await stack.enter_async_context(client)
         yield llm, pool, client
 

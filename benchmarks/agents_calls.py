@@ -82,10 +82,7 @@ async def measure(context: Context) -> list[Row]:
             if HAS_RAY:
                 askers[RAY] = await peers.enter_async_context(ray_asker(CALLS, FIRST_CALLS))
             asks = await alternate_async(askers, context.rounds(36), warm_up=3)
-        rows += [
-            Row(case=ASK, subject=name, unit="us", samples=[1e6 * s for s in took])
-            for name, took in asks.items()
-        ]
+        rows += [Row(case=ASK, subject=name, unit="us", samples=[1e6 * s for s in took]) for name, took in asks.items()]
         context.progress("broadcasting")
         for pids in others.values():
             cores.spread(pids)
@@ -102,13 +99,10 @@ async def measure(context: Context) -> list[Row]:
         if runtime is not None:
             await runtime.stop()
         rows += [
-            Row(case=CAST, subject=name, unit="us", samples=[1e6 * s for s in took])
-            for name, took in casts.items()
+            Row(case=CAST, subject=name, unit="us", samples=[1e6 * s for s in took]) for name, took in casts.items()
         ]
         context.progress("gathering")
-        gathers = await alternate_async(
-            {US: timed(lambda: plain.gather(Plain.echo, "hello"), 3)}, context.rounds(30)
-        )
+        gathers = await alternate_async({US: timed(lambda: plain.gather(Plain.echo, "hello"), 3)}, context.rounds(30))
         rows.append(Row(case=GATHER, subject=US, unit="ms", samples=[1e3 * s for s in gathers[US]]))
     return rows
 

@@ -44,23 +44,37 @@ class Case:
 US, PYZMQ = ("three-mode", publishers.bus), ("pyzmq", publishers.pyzmq)
 CASES = (
     Case(
-        AGENTS, 2, 256, dict([US, PYZMQ, ("redis", publishers.redis), ("nats", publishers.nats)]),
-        in_succession=Pace(80, 20, 0.0002), singly=Pace(300, 1, 0.002),
+        AGENTS,
+        2,
+        256,
+        dict([US, PYZMQ, ("redis", publishers.redis), ("nats", publishers.nats)]),
+        in_succession=Pace(80, 20, 0.0002),
+        singly=Pace(300, 1, 0.002),
     ),
     Case(
-        SHOWN, 2, 256,
+        SHOWN,
+        2,
+        256,
         dict([US, ("pipes", publishers.pipes), ("zenoh", publishers.zenoh), ("iceoryx2", publishers.iceoryx2)]),
         in_succession=Pace(40, 20, 0.0002),
     ),
     Case(
-        "64 processes", 64, 1, dict([US, PYZMQ]),
-        in_succession=Pace(40, 10, 0.001), singly=Pace(100, 1, 0.005),
+        "64 processes",
+        64,
+        1,
+        dict([US, PYZMQ]),
+        in_succession=Pace(40, 10, 0.001),
+        singly=Pace(100, 1, 0.005),
     ),
     Case(
-        "512 processes", 512, 1, dict([US, PYZMQ]),
-        in_succession=Pace(12, 5, 0.01), singly=Pace(20, 1, 0.04),
+        "512 processes",
+        512,
+        1,
+        dict([US, PYZMQ]),
+        in_succession=Pace(12, 5, 0.01),
+        singly=Pace(20, 1, 0.04),
     ),
-)  # fmt: skip
+)
 
 
 def run(context: Context) -> Iterator[Row | Missing]:
@@ -92,9 +106,7 @@ def _field(case: Case) -> Iterator[Field]:
         yield Field(runner, children, Path(folder), case.processes, case.handlers)
 
 
-def _rows(
-    name: str, ready: Mapping[str, publishers.Publisher], pace: Pace, context: Context
-) -> Iterator[Row]:
+def _rows(name: str, ready: Mapping[str, publishers.Publisher], pace: Pace, context: Context) -> Iterator[Row]:
     samples = {subject: _sample(*publisher, pace.nap) for subject, publisher in ready.items()}
     warm_up = 5 if pace.block == 1 else 1
     taken = alternate(samples, context.rounds(pace.blocks), warm_up=warm_up, block=pace.block)

@@ -78,8 +78,12 @@ def run(context: Context) -> Iterator[Row]:
 def _row(count: int, what: str, unit: str, samples: list[float]) -> Row:
     return Row(
         case=CASE.format(count=count, what=what),
-        subject=US, unit=unit, samples=samples, curve=what, at=count,
-    )  # fmt: skip
+        subject=US,
+        unit=unit,
+        samples=samples,
+        curve=what,
+        at=count,
+    )
 
 
 BENCHMARK = Benchmark(

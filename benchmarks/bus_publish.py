@@ -100,9 +100,7 @@ def _idle(context: Context) -> Iterator[Row]:
         seconds = 2.0 if context.quick else IDLE_SECONDS
         time.sleep(seconds)
         used = sum(sum(reader.cpu_times()[:2]) for reader in readers) - sum(before)
-        yield Row(
-            case="512 idle agents", subject="three-mode", unit="% of a core", samples=[100 * used / seconds]
-        )
+        yield Row(case="512 idle agents", subject="three-mode", unit="% of a core", samples=[100 * used / seconds])
 
 
 BENCHMARK = Benchmark(

@@ -192,9 +192,7 @@ def run(context: Context) -> Iterator[Row | Missing]:
         payloads: dict[str, Callable[[], float]] = {}
         for subject, (kind, write) in SUBJECTS.items():
             path = Path(folder) / kind
-            address = {"bus": f"bench-{path.parent.name}-{len(items)}", "zmq": f"ipc://{path}"}.get(
-                kind, str(path)
-            )
+            address = {"bus": f"bench-{path.parent.name}-{len(items)}", "zmq": f"ipc://{path}"}.get(kind, str(path))
             board = Board(1)
             children.start("benchmarks.bus_throughput", [kind, address, board.fd], [board.fd])
             board.last(30.0, 0.02)
@@ -208,9 +206,7 @@ def run(context: Context) -> Iterator[Row | Missing]:
             yield Row(case="messages", subject=subject, unit="1/s", samples=rates, higher_is_better=True)
         for subject, seconds in taken[1].items():
             rates = [LARGE / s for s in seconds]
-            yield Row(
-                case="1 MiB payloads", subject=subject, unit="MiB/s", samples=rates, higher_is_better=True
-            )
+            yield Row(case="1 MiB payloads", subject=subject, unit="MiB/s", samples=rates, higher_is_better=True)
 
 
 def _sample(board: Board, send: Send, payload: Any, count: int) -> Callable[[], float]:

@@ -24,7 +24,7 @@ from three_mode.messages import (
     from_msgpack,
     to_json,
     to_msgpack,
-)  # fmt: skip
+)
 
 CALLS = 500
 REQUEST = LLMRequest(
@@ -52,11 +52,18 @@ def subjects_for(value: LLMRequest | LLMResponse) -> dict[str, Callable[[], Any]
 def pydantic_subject() -> Callable[[], Any]:
     from openai.types.chat import ChatCompletion
 
-    reply = ChatCompletion.model_validate({
-        "id": "x", "object": "chat.completion", "created": 1, "model": "m",
-        "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Paris. " * 20}}],
-        "usage": {"prompt_tokens": 40, "completion_tokens": 60, "total_tokens": 100},
-    })  # fmt: skip
+    reply = ChatCompletion.model_validate(
+        {
+            "id": "x",
+            "object": "chat.completion",
+            "created": 1,
+            "model": "m",
+            "choices": [
+                {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Paris. " * 20}}
+            ],
+            "usage": {"prompt_tokens": 40, "completion_tokens": 60, "total_tokens": 100},
+        }
+    )
     return lambda: ChatCompletion.model_validate_json(reply.model_dump_json())
 
 

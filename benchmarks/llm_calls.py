@@ -69,13 +69,9 @@ def run(context: Context) -> Iterator[Row | Missing]:
         for name, seconds in asyncio.run(calls(server, context)).items():
             yield Row(case=CALL, subject=name, unit="us", samples=[1e6 * s for s in seconds])
         context.progress(POLICIES)
-        yield Row(
-            case=POLICIES, subject="three-mode", unit="us", samples=asyncio.run(policies(server, context))
-        )
+        yield Row(case=POLICIES, subject="three-mode", unit="us", samples=asyncio.run(policies(server, context)))
         context.progress(MEMORY)
-        yield Row(
-            case=MEMORY, subject="three-mode", unit="MB", samples=[asyncio.run(memory(server, context))]
-        )
+        yield Row(case=MEMORY, subject="three-mode", unit="MB", samples=[asyncio.run(memory(server, context))])
 
 
 BENCHMARK = Benchmark(

@@ -20,9 +20,7 @@ async def waits(how: str, runs: int) -> list[float]:
     """Seconds of whole first calls, each of a connection of its own."""
     certificates = Certificates()
     async with AsyncExitStack() as stack:
-        servers = [
-            await stack.enter_async_context(ScriptedProvider("h2", certificates=certificates)) for _ in "12"
-        ]
+        servers = [await stack.enter_async_context(ScriptedProvider("h2", certificates=certificates)) for _ in "12"]
         silent = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
         stack.callback(silent.close)
         port = {

@@ -15,7 +15,9 @@ from transports.http2 import PoolOptions
 
 RUNS = 200
 AT_ONCE = 20
-APART = 0.45  # seconds between the beginnings of those that run side by side: a quarter of what one of their waves takes
+APART = (
+    0.45  # seconds between the beginnings of those that run side by side: a quarter of what one of their waves takes
+)
 SECOND = Fault(stall_before_head=0.2)  # the next provider answers within 200 ms, and takes all of them
 HOW: dict[str, tuple[Turn | Answer, Fault] | None] = {
     "dead": None,
@@ -31,17 +33,14 @@ HOW: dict[str, tuple[Turn | Answer, Fault] | None] = {
 # These wait for a second and a half and do little else: they run side by side, a little apart.
 WAITING = ("stalled before the head", "stalled after the head", "keep-alives and no more", "slow")
 # Each run is on its own: no breaker or limiter may know the provider from the run before.
-POLICIES = Policies(
-    breaker=None, limiter=None, fallback=FallbackOptions(targets=(To("anthropic", "second"),))
-)
+POLICIES = Policies(breaker=None, limiter=None, fallback=FallbackOptions(targets=(To("anthropic", "second"),)))
 
 
 async def waits(how: str, streamed: bool, runs: int) -> list[float]:
     certificates = Certificates()
     async with AsyncExitStack() as stack:
         first, second = [
-            await stack.enter_async_context(ScriptedProvider("h2", certificates=certificates))
-            for _ in range(2)
+            await stack.enter_async_context(ScriptedProvider("h2", certificates=certificates)) for _ in range(2)
         ]
         second.always(Turn(), fault=SECOND)
         script = HOW[how]

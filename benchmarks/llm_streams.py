@@ -63,9 +63,7 @@ def run(context: Context) -> Iterator[Row | Missing]:
     with granian(tls=True, app="benchmarks._llm_app:app") as server:
         samples = asyncio.run(streams(server, context))
     for name, seconds in samples.items():
-        yield Row(
-            case=RATE, subject=name, unit="events/s", samples=[1 / s for s in seconds], higher_is_better=True
-        )
+        yield Row(case=RATE, subject=name, unit="events/s", samples=[1 / s for s in seconds], higher_is_better=True)
     beyond = [1e6 * (a - b) for a, b in zip(samples["three-mode"], samples["transport"], strict=True)]
     yield Row(case=BEYOND, subject="three-mode", unit="us", samples=beyond)
 

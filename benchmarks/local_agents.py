@@ -65,12 +65,14 @@ def run(context: Context) -> Iterator[Row]:
         context.progress(f"{agents} agents")
         lives = asyncio.run(_live(agents, context.rounds(seconds, 5)))
         case, subject = f"{agents} agents", "random 3M"
+        yield Row(case=f"{case}, most served over least", subject=subject, unit="ratio", samples=[lives.ratio])
         yield Row(
-            case=f"{case}, most served over least", subject=subject, unit="ratio", samples=[lives.ratio]
+            case=f"{case}, calls answered",
+            subject=subject,
+            unit="calls an agent",
+            higher_is_better=True,
+            samples=lives.served,
         )
-        yield Row(
-            case=f"{case}, calls answered", subject=subject, unit="calls an agent", higher_is_better=True, samples=lives.served
-        )  # fmt: skip
         yield Row(
             case=f"{case}, least served",
             subject=subject,

@@ -18,9 +18,9 @@ async def _share(*, stream: bool) -> float:
     async with subjects.ours(model("random-30m-spm"), 16, 512) as engine:
         await subjects.ask_ours(engine, "warm", 4)
         before = await engine.statistics()
-        await subjects.together([
-            subjects.ask_ours(engine, subjects.words(1, n), 64, str(n), stream=stream) for n in range(16)
-        ])  # fmt: skip
+        await subjects.together(
+            [subjects.ask_ours(engine, subjects.words(1, n), 64, str(n), stream=stream) for n in range(16)]
+        )
         after = await engine.statistics()
         return (after.engine_seconds - before.engine_seconds) / (after.decode_seconds - before.decode_seconds)
 

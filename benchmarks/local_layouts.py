@@ -22,13 +22,9 @@ CODE = (
 )
 
 
-def _rate(
-    width: int, *, unified: bool = False, spin: str = "spin 2000", threads: int = subjects.THREADS
-) -> float:
+def _rate(width: int, *, unified: bool = False, spin: str = "spin 2000", threads: int = subjects.THREADS) -> float:
     """In a process of its own: OpenMP reads its environment once."""
-    environment = {
-        key: value for key, value in os.environ.items() if key not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
-    }
+    environment = {key: value for key, value in os.environ.items() if key not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
     environment |= SPINS[spin] | {"LOCAL_BENCHMARK_THREADS": str(threads)}
     arguments = [str(model("random-30m-spm")), str(width), str(STEPS), str(int(unified))]
     done = subprocess.run(

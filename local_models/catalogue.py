@@ -36,9 +36,7 @@ def folder() -> Path:
 
 def valid_name(name: str) -> str:
     if not _NAME.fullmatch(name) or name.endswith((".gguf", ".json", ".part")):
-        raise BadOption(
-            f"`{name}` is no name for a model: letters, digits, dots, dashes and underscores", field="name"
-        )
+        raise BadOption(f"`{name}` is no name for a model: letters, digits, dots, dashes and underscores", field="name")
     return name
 
 
@@ -56,9 +54,7 @@ def _pointed(note: Path) -> Path:
 
 def paths() -> dict[str, tuple[Path, str]]:
     """Name -> where, and of which origin. A name of one's own hides a built-in one."""
-    found: dict[str, tuple[Path, str]] = {
-        name: (path, "built in") for name, path in BUILT_IN.items() if path.exists()
-    }
+    found: dict[str, tuple[Path, str]] = {name: (path, "built in") for name, path in BUILT_IN.items() if path.exists()}
     home = folder()
     if home.is_dir():
         for file in sorted(home.iterdir()):
@@ -94,9 +90,7 @@ def find(model: str) -> Path:
     if os.sep in text or text.endswith(".gguf") or text != model:
         raise ModelNotFound(f"no such file: {path}")
     names = ", ".join(paths()) or "none yet"
-    raise ModelNotFound(
-        f"no model `{model}`", hint=f"catalogued: {names}; `three-mode models add` or `pull` adds one"
-    )
+    raise ModelNotFound(f"no model `{model}`", hint=f"catalogued: {names}; `three-mode models add` or `pull` adds one")
 
 
 def inspect(model: str) -> Entry:

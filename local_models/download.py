@@ -49,9 +49,7 @@ def pull(
     chosen = valid_name(name or Path(urlsplit(url).path).stem)
     target = folder() / f"{chosen}.gguf"
     if paths().get(chosen, ("", "built in"))[1] != "built in":
-        raise BadOption(
-            f"`{chosen}` is there already", field="name", hint="remove it first, or choose another name"
-        )
+        raise BadOption(f"`{chosen}` is there already", field="name", hint="remove it first, or choose another name")
     if sha256 and (len(sha256) != 64 or set(sha256.lower()) - set("0123456789abcdef")):
         raise BadOption("a SHA-256 is 64 hexadecimal digits", field="sha256")
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -60,9 +58,7 @@ def pull(
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise DownloadFailed(
-                f"`{chosen}` is being downloaded by another process", url=_shown(url)
-            ) from None
+            raise DownloadFailed(f"`{chosen}` is being downloaded by another process", url=_shown(url)) from None
         told = _fetch(url, file, part, progress, timeout)
         file.flush()
         os.fsync(file.fileno())
@@ -99,11 +95,7 @@ def _fetch(url: str, file: IO[bytes], part: Path, progress: Progress | None, tim
                 _restart(file)
                 raise DownloadFailed("the file changed on the server; call again", url=_shown(url))
             if reply.status_code not in (200, 206):
-                hint = (
-                    "it may need a login or a licence to be accepted"
-                    if reply.status_code in (401, 403)
-                    else ""
-                )
+                hint = "it may need a login or a licence to be accepted" if reply.status_code in (401, 403) else ""
                 raise DownloadFailed(
                     f"the server answered {reply.status_code} for {_shown(url)}", url=_shown(url), hint=hint
                 )
@@ -168,9 +160,7 @@ def _verify(part: Path, expected: str, url: str) -> None:
     if found != expected:
         part.unlink()
         _note(part).unlink(missing_ok=True)
-        raise DownloadFailed(
-            f"the SHA-256 is {found}, not {expected}; what came was deleted", url=_shown(url)
-        )
+        raise DownloadFailed(f"the SHA-256 is {found}, not {expected}; what came was deleted", url=_shown(url))
 
 
 def _checked(part: Path, url: str) -> Any:

@@ -40,9 +40,7 @@ class Job:
 class Engine:
     """Start it with `start`; every other method may be called from any thread."""
 
-    def __init__(
-        self, weights: Weights, context: Context, limits: Limits, step_seconds: float, name: str
-    ) -> None:
+    def __init__(self, weights: Weights, context: Context, limits: Limits, step_seconds: float, name: str) -> None:
         self.weights, self.context, self.limits = weights, context, limits
         self.scheduler = Scheduler(limits)
         self.totals = Totals()
@@ -201,9 +199,7 @@ class Engine:
         except LocalModelError as error:
             self._refuse(ticket, error)
             return
-        except (
-            Exception
-        ) as error:  # the engine ends over it; this caller is not yet among those that are told
+        except Exception as error:  # the engine ends over it; this caller is not yet among those that are told
             self._refuse(ticket, EngineFailed(f"the engine failed: {error!r}"))
             raise
         ticket.call = call

@@ -37,9 +37,7 @@ class Turns(Generic[CallT]):
     def __init__(self) -> None:
         self._agents: dict[str, _Agent[CallT]] = {}
         self._absent: OrderedDict[str, float] = OrderedDict()
-        self._order: list[
-            tuple[int, float, int, str, int]
-        ] = []  # heap of (-priority, service, arrival, agent, stamp)
+        self._order: list[tuple[int, float, int, str, int]] = []  # heap of (-priority, service, arrival, agent, stamp)
         self._gone: set[int] = set()  # arrivals of calls that left the queue by themselves
         self._level = 0.0
         self._waiting = 0

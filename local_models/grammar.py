@@ -25,9 +25,11 @@ _COMMON = {
     "array": r'"[" space (value ("," space value)*)? space "]"',
 }
 _NEEDS = {
-    "string": ("char",), "object": ("string", "value", "space"), "array": ("value", "space"),
+    "string": ("char",),
+    "object": ("string", "value", "space"),
+    "array": ("value", "space"),
     "value": ("object", "array", "string", "number", "boolean", "null"),
-}  # fmt: skip
+}
 _FORMATS = {
     "date": r'"\"" [0-9]{4} "-" [0-1] [0-9] "-" [0-3] [0-9] "\""',
     "time": r'"\"" [0-2] [0-9] ":" [0-5] [0-9] ":" [0-5] [0-9] "Z"? "\""',
@@ -35,14 +37,44 @@ _FORMATS = {
     "uuid": r'"\"" [0-9a-f]{8} "-" [0-9a-f]{4} "-" [0-9a-f]{4} "-" [0-9a-f]{4} "-" [0-9a-f]{12} "\""',
 }
 _SAYS_NOTHING = {
-    "title", "description", "default", "examples", "$schema", "$id", "$defs", "definitions", "deprecated", "readOnly", "writeOnly",
-    "$comment", "strict",
-}  # fmt: skip
+    "title",
+    "description",
+    "default",
+    "examples",
+    "$schema",
+    "$id",
+    "$defs",
+    "definitions",
+    "deprecated",
+    "readOnly",
+    "writeOnly",
+    "$comment",
+    "strict",
+}
 _KNOWN = _SAYS_NOTHING | {
-    "type", "enum", "const", "properties", "required", "additionalProperties", "items", "prefixItems", "minItems", "maxItems",
-    "minLength", "maxLength", "format", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "anyOf", "oneOf", "allOf", "$ref",
+    "type",
+    "enum",
+    "const",
+    "properties",
+    "required",
+    "additionalProperties",
+    "items",
+    "prefixItems",
+    "minItems",
+    "maxItems",
+    "minLength",
+    "maxLength",
+    "format",
+    "minimum",
+    "maximum",
+    "exclusiveMinimum",
+    "exclusiveMaximum",
+    "anyOf",
+    "oneOf",
+    "allOf",
+    "$ref",
     "nullable",
-}  # fmt: skip
+}
 _DEEPEST = 64
 _MOST_REPEATS = 1000
 
@@ -50,11 +82,7 @@ _MOST_REPEATS = 1000
 def literal(text: str) -> str:
     """A GBNF literal."""
     escaped = (
-        text.replace("\\", "\\\\")
-        .replace('"', '\\"')
-        .replace("\n", "\\n")
-        .replace("\r", "\\r")
-        .replace("\t", "\\t")
+        text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
     )
     return f'"{escaped}"'
 
@@ -105,15 +133,11 @@ class _Builder:
             return self._new(" | ".join(_json(value) for value in values))
         for name in ("anyOf", "oneOf"):
             if name in schema:
-                choices = [
-                    self.rule(each, f"{at}.{name}[{i}]", depth + 1) for i, each in enumerate(schema[name])
-                ]
+                choices = [self.rule(each, f"{at}.{name}[{i}]", depth + 1) for i, each in enumerate(schema[name])]
                 return self._new(" | ".join(choices))
         if "allOf" in schema:
             return self._object(self._merged(schema, at), at, depth)
-        kind = schema.get("type") or (
-            "object" if "properties" in schema else "array" if "items" in schema else None
-        )
+        kind = schema.get("type") or ("object" if "properties" in schema else "array" if "items" in schema else None)
         if kind is None:
             return self._use("value")
         kinds = list(kind) if isinstance(kind, list) else [kind]
@@ -155,11 +179,7 @@ class _Builder:
         merged: dict[str, Any] = {"type": "object", "properties": dict(schema.get("properties", {}))}
         required = list(schema.get("required", []))
         for index, part in enumerate(schema["allOf"]):
-            if (
-                not isinstance(part, Mapping)
-                or part.get("type", "object") != "object"
-                or "properties" not in part
-            ):
+            if not isinstance(part, Mapping) or part.get("type", "object") != "object" or "properties" not in part:
                 raise BadGrammar(f"`{at}.allOf[{index}]` is not an object with properties", field="schema")
             merged["properties"].update(part["properties"])
             required += part.get("required", [])
@@ -170,9 +190,7 @@ class _Builder:
         extra = schema.get("additionalProperties", not properties)
         required = set(schema.get("required", []))
         if missing := sorted(required - set(properties)):
-            raise BadGrammar(
-                f"`{at}.required` names `{missing[0]}`, which is not among the properties", field="schema"
-            )
+            raise BadGrammar(f"`{at}.required` names `{missing[0]}`, which is not among the properties", field="schema")
         self._use("space")
         pairs = {
             name: f'{_json(name)} ":" space {self.rule(each, f"{at}.properties.{name}", depth + 1)}'
@@ -204,8 +222,7 @@ class _Builder:
         self._use("space")
         if "prefixItems" in schema:
             parts = [
-                self.rule(each, f"{at}.prefixItems[{i}]", depth + 1)
-                for i, each in enumerate(schema["prefixItems"])
+                self.rule(each, f"{at}.prefixItems[{i}]", depth + 1) for i, each in enumerate(schema["prefixItems"])
             ]
             return self._new('"[" space ' + ' "," space '.join(parts) + ' space "]"')
         item = self.rule(schema.get("items", True), f"{at}.items", depth + 1)
@@ -236,12 +253,7 @@ class _Builder:
             high = below - 1
         if low is None and high is None:
             return self._use(kind)
-        if (
-            kind == "integer"
-            and isinstance(low, int)
-            and isinstance(high, int)
-            and 0 <= high - low < _MOST_REPEATS
-        ):
+        if kind == "integer" and isinstance(low, int) and isinstance(high, int) and 0 <= high - low < _MOST_REPEATS:
             return self._new(" | ".join(f'"{number}"' for number in range(high, low - 1, -1)))
         if low == 0 and high is None:
             return self._new(_COMMON[kind].removeprefix('"-"? '))

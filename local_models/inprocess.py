@@ -81,9 +81,7 @@ class InProcess:
                 shares=not self._weights.recurrent,
                 prefix_tokens=kept,
             )
-            self._engine = Engine(
-                self._weights, context, limits, options.step_ms / 1000, self.summary.architecture
-            )
+            self._engine = Engine(self._weights, context, limits, options.step_ms / 1000, self.summary.architecture)
             if options.lora:
                 context.adapters([(self._adapter(lora.path), lora.scale) for lora in options.lora])
         except BaseException:
@@ -202,18 +200,14 @@ class InProcess:
 
     async def set_lora(self, adapters: Sequence[Lora]) -> None:
         chosen = [(lora.path, lora.scale) for lora in adapters]
-        await self._on_engine(
-            lambda: self._engine.adapters([(self._adapter(path), scale) for path, scale in chosen])
-        )
+        await self._on_engine(lambda: self._engine.adapters([(self._adapter(path), scale) for path, scale in chosen]))
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
         ids = [self._tokens([text], start=True, special=False) for text in texts]
         most = min(self._weights.trained_context or 512, 2048)
         for tokens in ids:
             if not tokens or len(tokens) > most:
-                raise (
-                    PromptTooLong(len(tokens), most) if tokens else BadOption("an empty text", field="texts")
-                )
+                raise (PromptTooLong(len(tokens), most) if tokens else BadOption("an empty text", field="texts"))
         loop = asyncio.get_running_loop()
         future: asyncio.Future[list[list[float]]] = loop.create_future()
 

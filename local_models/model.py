@@ -60,9 +60,7 @@ class LocalModel:
             making = asyncio.ensure_future(asyncio.to_thread(InProcess, str(path), chosen))
             try:
                 backend = await asyncio.shield(making)
-            except (
-                asyncio.CancelledError
-            ):  # llama.cpp cannot stop loading: what comes of it is taken down again
+            except asyncio.CancelledError:  # llama.cpp cannot stop loading: what comes of it is taken down again
                 making.add_done_callback(_discard)
                 raise
         return cls(backend, chosen)
@@ -106,9 +104,7 @@ class LocalModel:
     ) -> PieceStream:
         return self._complete(prompt, changed(options, changes), pieces=True)
 
-    async def complete(
-        self, prompt: str, options: Generate = DEFAULTS, **changes: Unpack[GenerateChanges]
-    ) -> Reply:
+    async def complete(self, prompt: str, options: Generate = DEFAULTS, **changes: Unpack[GenerateChanges]) -> Reply:
         """Continues a bare text; control tokens in it are plain text."""
         return await whole(self._complete(prompt, changed(options, changes), pieces=False))
 
@@ -131,9 +127,7 @@ class LocalModel:
         return PieceStream(self._beginning(ask), how.within, talk)
 
     def _ask(self, parts: Sequence[str], how: Generate, *, special: bool, pieces: bool) -> Ask:
-        return Ask(
-            parts=tuple(parts), special=special, options=how, grammar=self._grammar(how), pieces=pieces
-        )
+        return Ask(parts=tuple(parts), special=special, options=how, grammar=self._grammar(how), pieces=pieces)
 
     def _beginning(self, ask: Ask) -> Begin:
         async def begin(deliver: Deliver) -> Running:
@@ -198,9 +192,7 @@ class LocalModel:
             await self.chat(messages, msgspec.structs.replace(how, max_tokens=1, schema=None, grammar=""))
             held, state = await self._backend.save(tokens)
             if held[: len(tokens) - 1] != tuple(tokens[:-1]):
-                raise EngineFailed(
-                    "the conversation was evicted before it was saved", hint="raise `prefix_tokens`"
-                )
+                raise EngineFailed("the conversation was evicted before it was saved", hint="raise `prefix_tokens`")
         body = struct.pack(f"<{len(held)}i", *held) + state
         return _STATE.pack(_MAGIC, hashlib.sha256(body).digest(), len(held)) + body
 
@@ -215,9 +207,7 @@ class LocalModel:
             raise BadOption("this is not a saved conversation, or it was damaged", field="state")
         tokens = list(struct.unpack_from(f"<{count}i", body))
         if count >= self.context:
-            raise BadOption(
-                f"the conversation has {count} tokens; this model holds {self.context}", field="state"
-            )
+            raise BadOption(f"the conversation has {count} tokens; this model holds {self.context}", field="state")
         return await self._backend.restore(tokens, body[4 * count :])
 
     async def set_lora(self, *adapters: Lora) -> None:

@@ -34,9 +34,7 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     batch: int = 512  # most tokens in one step
     threads: int = 0
     gpu_layers: int | Literal["auto"] = "auto"
-    step_ms: float = (
-        20.0  # what a step with running streams aims at (or 2.5 times what they take alone): prompts wait
-    )
+    step_ms: float = 20.0  # what a step with running streams aims at (or 2.5 times what they take alone): prompts wait
     queue: int = 4096  # waiting calls; one more gets `Overloaded`
     prefix_tokens: int = -1  # most tokens of finished conversations kept for re-use; -1: what the cache holds
     chat_template: str = ""  # instead of the one in the file
@@ -47,9 +45,7 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def __post_init__(self) -> None:
         for name in ("context", "sequences", "pool", "threads"):
             _require(getattr(self, name) >= 0, name, "is a count, or 0 for automatic")
-        _require(
-            self.sequences <= 256, "sequences", "is at most 256, the limit of llama.cpp; more callers queue"
-        )
+        _require(self.sequences <= 256, "sequences", "is at most 256, the limit of llama.cpp; more callers queue")
         _require(8 <= self.batch <= 8192, "batch", "is between 8 and 8192 tokens")
         _require(0 < self.step_ms <= 10_000, "step_ms", "is between 0 and 10000 milliseconds")
         _require(self.queue >= 1, "queue", "holds at least one call")
@@ -73,9 +69,7 @@ class Generate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     schema: dict[str, Any] | None = None  # JSON Schema of the answer
     grammar: str = ""  # or GBNF, with a rule `root`
     logprobs: int = -1  # -1: none; 0: of the chosen token; n: and of the n likeliest
-    tools: tuple[
-        dict[str, Any], ...
-    ] = ()  # {"type": "function", "function": {"name", "description", "parameters"}}
+    tools: tuple[dict[str, Any], ...] = ()  # {"type": "function", "function": {"name", "description", "parameters"}}
     tool_choice: str = "auto"  # or "none", "required": at least one call, or the name of the tool to call
     agent: str = ""  # who asks: agents get equal shares
     priority: int = 0  # higher goes first, and may take the place of lower

@@ -87,10 +87,7 @@ class PrefixTrie:
                 del node.children[text[at]]
                 return
             at += len(child.edge)
-            if (
-                len(child.children) == 1
-                and child.holders == (only := next(iter(child.children.values()))).holders
-            ):
+            if len(child.children) == 1 and child.holders == (only := next(iter(child.children.values()))).holders:
                 only.edge = child.edge + only.edge  # nobody ends or leaves here any more
                 node.children[only.edge[0]] = only
                 only.holders.discard(holder)

@@ -104,9 +104,7 @@ class Step:
     reads: list[tuple[int, int]] = field(default_factory=list)  # of prompts: from which position, how many
     tokens: int = 0
     seated: list[Call] = field(default_factory=list)  # calls that got their place in this step
-    full: list[Call] = field(
-        default_factory=list
-    )  # calls that can go no further: the KV is theirs alone, and full
+    full: list[Call] = field(default_factory=list)  # calls that can go no further: the KV is theirs alone, and full
 
 
 @dataclass(slots=True)
@@ -128,9 +126,7 @@ class Scheduler:
         self.counts = Counts()
         self._turns: Turns[Call] = Turns()
         self._running: dict[int, Call] = {}  # slot -> call, in the order of admission
-        self._idle: dict[int, int] = dict.fromkeys(
-            range(limits.slots), 0
-        )  # slot -> tokens kept, oldest first
+        self._idle: dict[int, int] = dict.fromkeys(range(limits.slots), 0)  # slot -> tokens kept, oldest first
         self._trie = PrefixTrie()
         self._cells = Cells()
         self._arrivals = 0
@@ -292,8 +288,10 @@ class Scheduler:
             usable = min(length, self._computed(slot), len(call.tokens) - 1)
             # among equals an idle slot with little else in it: it may be used in place
             if slot != call.slot and (usable, slot in self._idle, -self._idle.get(slot, 0)) > (
-                most, best in self._idle, -self._idle.get(best, 0) if best is not None else 0
-            ):  # fmt: skip
+                most,
+                best in self._idle,
+                -self._idle.get(best, 0) if best is not None else 0,
+            ):
                 best, most = slot, usable
         return best, most
 
@@ -360,9 +358,7 @@ class Scheduler:
     def _in_place(self, slot: int, length: int) -> bool:
         """Continue in the slot itself, unless that destroys much of another's text while an empty slot is there."""
         lost = self._idle[slot] - length
-        return length > 0 and (
-            lost <= max(ROUND, length // 2) or not any(v == 0 for v in self._idle.values())
-        )
+        return length > 0 and (lost <= max(ROUND, length // 2) or not any(v == 0 for v in self._idle.values()))
 
     def _seat_for(self, call: Call, spare: int | None) -> int:
         empty = [slot for slot, tokens in self._idle.items() if not tokens]
@@ -495,9 +491,7 @@ class Scheduler:
         else:
             step.full += list(self._running.values())
 
-    def _rounds(
-        self, readers: list[Call], room: int, budget: float, price: Callable[[int], float]
-    ) -> dict[Call, int]:
+    def _rounds(self, readers: list[Call], room: int, budget: float, price: Callable[[int], float]) -> dict[Call, int]:
         """Shares the budget out in rounds, higher priority and less served agents first: a short prompt passes a long one."""
         readers.sort(key=lambda call: (-call.priority, self._turns.service(call.agent), call.arrival))
         given: dict[Call, int] = {}
@@ -537,9 +531,7 @@ class Scheduler:
         running = len(self._running)
         if step.reads or step.full or not running or len(step.rows) != running or self._edits:
             return 0
-        if (
-            len(self._turns) and self._idle
-        ):  # with no idle slot the step's own plan has found that nobody makes way
+        if len(self._turns) and self._idle:  # with no idle slot the step's own plan has found that nobody makes way
             return 0
         most = min([row.call.room - row.call.written for row in step.rows])
         return min(most, self._free() // running) if self.limits.unified else most

@@ -12,9 +12,7 @@ from local_models.options import LoadOptions
 LONGEST_DEFAULT_CONTEXT = 4096
 MOST_SEQUENCES = 256
 CACHE_SHARE = 0.25  # of the free memory, where nothing was configured
-CACHE_CEILING = (
-    1 << 30
-)  # or as much as the weights: a load must not take seconds to clear memory that nobody asked for
+CACHE_CEILING = 1 << 30  # or as much as the weights: a load must not take seconds to clear memory that nobody asked for
 WIDTHS = (1, 4, 8, 16, 32, 64)
 
 
@@ -82,9 +80,7 @@ def plan(summary: Summary, options: LoadOptions, on: Machine) -> Plan:
         tokens = pool
     else:
         if options.pool:
-            raise BadOption(
-                "`pool` is of the unified layout; the split one has `context` x `sequences`", field="pool"
-            )
+            raise BadOption("`pool` is of the unified layout; the split one has `context` x `sequences`", field="pool")
         sequences = options.sequences or max(1, min(fits // context, WIDTHS[-1]))
         tokens = sequences * context
     if options.batch < sequences:

@@ -59,9 +59,7 @@ class SyncModel:
     ) -> Reply:
         return self._loop.run(self._model.chat(messages, options, **changes))
 
-    def complete(
-        self, prompt: str, options: Generate = DEFAULTS, **changes: Unpack[GenerateChanges]
-    ) -> Reply:
+    def complete(self, prompt: str, options: Generate = DEFAULTS, **changes: Unpack[GenerateChanges]) -> Reply:
         return self._loop.run(self._model.complete(prompt, options, **changes))
 
     def stream(

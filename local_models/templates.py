@@ -55,11 +55,7 @@ def text_of(message: Message, at: int) -> str:
     if isinstance(content, Sequence):
         parts = []
         for index, part in enumerate(content):
-            if (
-                not isinstance(part, Mapping)
-                or part.get("type") != "text"
-                or not isinstance(part.get("text"), str)
-            ):
+            if not isinstance(part, Mapping) or part.get("type") != "text" or not isinstance(part.get("text"), str):
                 raise BadOption("local models read text only", field=f"messages[{at}].content[{index}]")
             parts.append(part["text"])
         return "".join(parts)
@@ -73,9 +69,7 @@ def _plain(messages: Sequence[Message]) -> list[dict[str, Any]]:
     for at, message in enumerate(messages):
         role = message.get("role")
         if role not in ROLES:
-            raise BadOption(
-                f"a role is one of {', '.join(ROLES)}, not {role!r}", field=f"messages[{at}].role"
-            )
+            raise BadOption(f"a role is one of {', '.join(ROLES)}, not {role!r}", field=f"messages[{at}].role")
         made = {key: value for key, value in message.items() if value is not None}
         made["content"] = text_of(message, at)
         if calls := made.get("tool_calls"):
@@ -123,9 +117,7 @@ class ChatTemplate:
         plain = _plain(messages)
         marked = self._run([_marked(message) for message in plain], tools, answer)
         text, foreign_parts = self._unmark(marked)
-        if (
-            text is None
-        ):  # the template took a content apart; what it made of it cannot be told from its own text
+        if text is None:  # the template took a content apart; what it made of it cannot be told from its own text
             text = self._run(plain, tools, answer)
             if any(token in message["content"] for message in plain for token in self._control):
                 raise BadTemplate("a message contains the text of a control token", field="messages")
@@ -144,9 +136,7 @@ class ChatTemplate:
                 eos_token=self._eos,
             )
         except _Refused as error:
-            raise BadTemplate(
-                f"the chat template refuses these messages: {error}", field="messages"
-            ) from error
+            raise BadTemplate(f"the chat template refuses these messages: {error}", field="messages") from error
         except (TemplateError, TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
             raise BadTemplate(f"the chat template failed: {error}", field="messages") from error
         if len(text) > _LONGEST:

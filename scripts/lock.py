@@ -14,11 +14,35 @@ if __name__ == "__main__":
     python = str(ROOT / ".venv" / "bin" / "python")
     subprocess.run([python, "-m", "pip", "install", "-q", "--group", "lock"], cwd=ROOT, check=True)
     done = subprocess.run(
-        [python, "-m", "uv", "pip", "compile", "pyproject.toml", "--all-extras",
-         "--group", "dev", "--group", "bench", "--group", "train", "--group", "lock",
-         "--universal", "--python-version", "3.11", "--no-header", "--no-annotate", "--no-emit-index-url", "-q"],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [
+            python,
+            "-m",
+            "uv",
+            "pip",
+            "compile",
+            "pyproject.toml",
+            "--all-extras",
+            "--group",
+            "dev",
+            "--group",
+            "bench",
+            "--group",
+            "train",
+            "--group",
+            "lock",
+            "--universal",
+            "--python-version",
+            "3.11",
+            "--no-header",
+            "--no-annotate",
+            "--no-emit-index-url",
+            "-q",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode:
         sys.exit(done.stderr)
     (ROOT / "constraints.txt").write_text(HEADER + done.stdout)

@@ -34,9 +34,7 @@ def fingerprint(group: str) -> str:
 
 def run(*command: str) -> None:
     """Quiet when it works; when it does not, all that it said."""
-    done = subprocess.run(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-    )
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if done.returncode:
         sys.exit(f"{done.stdout}\nthree-mode: `{' '.join(command)}` failed with {done.returncode}")
 
@@ -64,14 +62,14 @@ def build_llama() -> None:
     wanted = llama_requirement()
     have = subprocess.run(
         [str(PYTHON), "-c", "from importlib.metadata import version; print(version('llama-cpp-python'))"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if have.stdout.strip() == wanted.partition("==")[2]:
         return
     if not any(shutil.which(name) for name in ("c++", "g++", "clang++")):
-        sys.exit(
-            "three-mode: a C++ compiler is needed to build llama-cpp-python (Debian: apt-get install g++ cmake)"
-        )
+        sys.exit("three-mode: a C++ compiler is needed to build llama-cpp-python (Debian: apt-get install g++ cmake)")
     print(
         f"three-mode: {wanted}: from pip's cache, or compiled now (about six minutes on two cores)",
         flush=True,
@@ -79,13 +77,20 @@ def build_llama() -> None:
     started, shown = time.monotonic(), -1
     log = VENV / "llama-build.log"
     command = [
-        str(PYTHON), "-m", "pip", "--disable-pip-version-check", "install", "-v", "--no-deps", "-c", "constraints.txt", wanted,
-    ]  # fmt: skip
+        str(PYTHON),
+        "-m",
+        "pip",
+        "--disable-pip-version-check",
+        "install",
+        "-v",
+        "--no-deps",
+        "-c",
+        "constraints.txt",
+        wanted,
+    ]
     with (
         log.open("w") as out,
-        subprocess.Popen(
-            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        ) as build,
+        subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as build,
     ):
         assert build.stdout is not None
         for line in build.stdout:

@@ -98,8 +98,10 @@ class LLMConnection:
         self._human = HumanAI(accounts.endpoint)
         self._provider = Provider(
             accounts.profile(named).name if named is not None else None,
-            options.detection_order or settings.detection_order, accounts, self._human.endpoint,
-        )  # fmt: skip
+            options.detection_order or settings.detection_order,
+            accounts,
+            self._human.endpoint,
+        )
         self._local_names = LocalNames()
         self.metrics = Metrics()
         prices = options.prices
@@ -107,23 +109,29 @@ class LLMConnection:
             prices = Prices()
             prices.prepare()
         self._targets = Targets(
-            self._provider, model, mode, settings, accounts, policies,
-            Router(policies.routes, prices, self.metrics.latency), self._local_names,
-        )  # fmt: skip
+            self._provider,
+            model,
+            mode,
+            settings,
+            accounts,
+            policies,
+            Router(policies.routes, prices, self.metrics.latency),
+            self._local_names,
+        )
         self._targets.check_safety()
         self._book = book = Book(
-            prices, Ledger(policies.budgets), self.metrics,
+            prices,
+            Ledger(policies.budgets),
+            self.metrics,
             Recorder(observe.records) if observe.records is not None else None,
             Tracer(observe.tracer) if observe.spans else None,
             observe.log_content,
-        )  # fmt: skip
+        )
         self._cache = cache_of(policies.cache, options.clock) if policies.cache is not None else None
         self._dispatcher = dispatcher = Dispatcher(self._human, self._agent_channel, self._local_channel)
         self._engine = Engine(dispatcher, accounts, policies, guards, book, self._cache, options.clock)
         self._embedding = Embedding(dispatcher, accounts, policies.retry, guards, book, options.clock)
-        self._short_ways = ShortWays(
-            model, dispatcher, accounts, guards, book, terms, policies, observe.after
-        )
+        self._short_ways = ShortWays(model, dispatcher, accounts, guards, book, terms, policies, observe.after)
 
     def __repr__(self) -> str:
         return f"<LLMConnection to {self._provider.name or 'the first available provider'}>"
@@ -164,9 +172,15 @@ class LLMConnection:
     def stream(self, request: LLMRequest) -> ReplyStream:
         """Chunks as they come. An error before the first content is raised as such; after it, `StreamInterrupted`."""
         call = StreamedCall(
-            request, self._begin, self._engine.streams, self._book, self._accounts, self._short_ways.stream,
-            self._observe.after, self._observe.each,
-        )  # fmt: skip
+            request,
+            self._begin,
+            self._engine.streams,
+            self._book,
+            self._accounts,
+            self._short_ways.stream,
+            self._observe.after,
+            self._observe.each,
+        )
         return ReplyStream(call)
 
     async def batch(
@@ -198,9 +212,7 @@ class LLMConnection:
         There is no fallback to another model: its vectors would mean something else.
         """
         self._check_open()
-        request = EmbedRequest(
-            texts=texts, model=model, dimensions=dimensions, within=within, extra=extra or {}
-        )
+        request = EmbedRequest(texts=texts, model=model, dimensions=dimensions, within=within, extra=extra or {})
         target = await self._targets.embedder(model, within)
         time_left = self._terms.within(within, target.provider)
         return await self._embedding.run(request, target, time_left, self._terms.label)
@@ -217,9 +229,7 @@ class LLMConnection:
 
     async def health(self, within: float = 2.0) -> dict[str, Health]:
         """Asks the provider, and those that fallback and routes name, side by side."""
-        return await ask_all(
-            await self._targets.providers(), self._human.endpoint, self._guards.states(), within
-        )
+        return await ask_all(await self._targets.providers(), self._human.endpoint, self._guards.states(), within)
 
     async def models(self, provider: str | None = None, within: float = 10.0) -> tuple[str, ...]:
         """The names of the models that a provider has."""

@@ -55,9 +55,7 @@ class Dispatcher:
     ) -> Coroutine[Any, Any, LLMResponse]:
         return self.channel(mode_of(target)).fetch(target, request, due, deadline)
 
-    def open(
-        self, target: Target, request: LLMRequest, due: float, deadline: float
-    ) -> Coroutine[Any, Any, OpenReply]:
+    def open(self, target: Target, request: LLMRequest, due: float, deadline: float) -> Coroutine[Any, Any, OpenReply]:
         return self.channel(mode_of(target)).open(target, request, due, deadline)
 
     def sender(self, target: Target) -> Send | None:

@@ -45,12 +45,40 @@ if TYPE_CHECKING:
     from three_mode.messages import LLMResponse
 
 __all__ = [
-    "AgentError", "AllProvidersFailed", "AuthenticationError", "BadCall", "BadReply", "BadResult", "BudgetExceeded",
-    "CallCycle", "CircuitOpen", "ConfigurationError", "ConnectionFailed", "ContentFilter", "ContextLength",
-    "DeadlineExceeded", "Evicted", "HandlerFailed", "InvalidRequest", "LLMError", "MissingExtra", "ModeConflict",
-    "ModeUnavailable", "NoSuchAgent", "NotFound", "Overloaded", "PeerLost", "PermissionDenied", "ProviderOverloaded",
-    "QuotaExhausted", "RateLimit", "ServerError", "StreamInterrupted", "ThreeModeError", "UnsupportedParameter",
-]  # fmt: skip
+    "AgentError",
+    "AllProvidersFailed",
+    "AuthenticationError",
+    "BadCall",
+    "BadReply",
+    "BadResult",
+    "BudgetExceeded",
+    "CallCycle",
+    "CircuitOpen",
+    "ConfigurationError",
+    "ConnectionFailed",
+    "ContentFilter",
+    "ContextLength",
+    "DeadlineExceeded",
+    "Evicted",
+    "HandlerFailed",
+    "InvalidRequest",
+    "LLMError",
+    "MissingExtra",
+    "ModeConflict",
+    "ModeUnavailable",
+    "NoSuchAgent",
+    "NotFound",
+    "Overloaded",
+    "PeerLost",
+    "PermissionDenied",
+    "ProviderOverloaded",
+    "QuotaExhausted",
+    "RateLimit",
+    "ServerError",
+    "StreamInterrupted",
+    "ThreeModeError",
+    "UnsupportedParameter",
+]
 
 
 @dataclass_transform(eq_default=False, kw_only_default=True, field_specifiers=(field,))
@@ -65,9 +93,7 @@ class ThreeModeError(Exception):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        if (
-            "__annotations__" in vars(cls) or len(cls.__bases__) > 1
-        ):  # else its fields are those of its one base
+        if "__annotations__" in vars(cls) or len(cls.__bases__) > 1:  # else its fields are those of its one base
             dataclass(eq=False, repr=False, kw_only=True)(cls)
 
     def __post_init__(self) -> None:

@@ -70,9 +70,7 @@ def _explicit(model: str) -> Address | None:
     scheme, colon, name = model.partition(":")
     if colon and scheme in _SCHEMES:
         if not name:
-            raise InvalidRequest(
-                f"{model!r} names nothing", field="model", hint=f"for example {_EXAMPLES[scheme]}"
-            )
+            raise InvalidRequest(f"{model!r} names nothing", field="model", hint=f"for example {_EXAMPLES[scheme]}")
         return Address(_SCHEMES[scheme], name)
     if model.startswith(("https://", "http://")):
         return Address(CommunicationMode.HUMAN_AI, model)

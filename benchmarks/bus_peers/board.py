@@ -52,9 +52,7 @@ class Children:
     def __init__(self) -> None:
         self._children: list[subprocess.Popen[bytes]] = []
 
-    def start(
-        self, module: str, arguments: Sequence[object], fds: Sequence[int] = ()
-    ) -> subprocess.Popen[bytes]:
+    def start(self, module: str, arguments: Sequence[object], fds: Sequence[int] = ()) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", module, *map(str, arguments)]
         child = subprocess.Popen(command, pass_fds=fds)
         self._children.append(child)

@@ -167,9 +167,7 @@ def iceoryx2(field: Field) -> Publisher:
     name = f"three-mode-{field.folder.name}"
     node = iox2.NodeBuilder.new().create(iox2.ServiceType.Ipc)
     service = (
-        node.service_builder(iox2.ServiceName.new(name))
-        .publish_subscribe(iox2.Slice[ctypes.c_uint8])
-        .open_or_create()
+        node.service_builder(iox2.ServiceName.new(name)).publish_subscribe(iox2.Slice[ctypes.c_uint8]).open_or_create()
     )
     event = node.service_builder(iox2.ServiceName.new(name)).event().open_or_create()
     publisher = service.publisher_builder().initial_max_slice_len(4096).create()

@@ -22,6 +22,15 @@ from benchmarks.harness.model import Benchmark, Context, Missing, Result, Row, T
 from benchmarks.harness.timing import alternate, alternate_async, timed, timed_async
 
 __all__ = [
-    "Benchmark", "Context", "Missing", "Result", "Row", "Target", "Verdict",
-    "alternate", "alternate_async", "timed", "timed_async",
-]  # fmt: skip
+    "Benchmark",
+    "Context",
+    "Missing",
+    "Result",
+    "Row",
+    "Target",
+    "Verdict",
+    "alternate",
+    "alternate_async",
+    "timed",
+    "timed_async",
+]

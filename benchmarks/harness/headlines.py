@@ -5,14 +5,38 @@ from benchmarks.harness.report import Headline
 
 HEADLINES = (
     Headline(
-        "a message to 512 agents in two processes", "AutoGen core, in one process", "agents_calls",
-        agents_calls.CAST, agents_calls.PLAIN, agents_calls.ONE_PROCESS,
+        "a message to 512 agents in two processes",
+        "AutoGen core, in one process",
+        "agents_calls",
+        agents_calls.CAST,
+        agents_calls.PLAIN,
+        agents_calls.ONE_PROCESS,
     ),
     Headline("the bus beneath it", "pyzmq", "bus_broadcast", bus_broadcast.AGENTS, "three-mode", "pyzmq"),
-    Headline("a question to an agent in another process", "a Ray actor", "agents_calls", agents_calls.ASK, agents_calls.US, "Ray"),
-    Headline("what an `LLMRequest` to an agent in another process adds", "the bus's own ask", "three_modes", three_modes.BEYOND, three_modes.US, three_modes.BUS),
-    Headline("a call to a model, on this side", "the openai SDK", "llm_calls", llm_calls.CALL, "three-mode", "openai SDK"),
+    Headline(
+        "a question to an agent in another process",
+        "a Ray actor",
+        "agents_calls",
+        agents_calls.ASK,
+        agents_calls.US,
+        "Ray",
+    ),
+    Headline(
+        "what an `LLMRequest` to an agent in another process adds",
+        "the bus's own ask",
+        "three_modes",
+        three_modes.BEYOND,
+        three_modes.US,
+        three_modes.BUS,
+    ),
+    Headline(
+        "a call to a model, on this side", "the openai SDK", "llm_calls", llm_calls.CALL, "three-mode", "openai SDK"
+    ),
     Headline("a call over HTTP/2 with TLS", "httpx", "http2_calls", http2_calls.TLS, "transport", "httpx"),
-    Headline("requests a second of `three-mode serve`", "litellm's proxy", "serve", serve.RATE, serve.AGENT, serve.LITELLM),
-    Headline("64 agents on a local model of 30M", "llama-server", "local_throughput", "30M", "three-mode", "llama-server"),
-)  # fmt: skip
+    Headline(
+        "requests a second of `three-mode serve`", "litellm's proxy", "serve", serve.RATE, serve.AGENT, serve.LITELLM
+    ),
+    Headline(
+        "64 agents on a local model of 30M", "llama-server", "local_throughput", "30M", "three-mode", "llama-server"
+    ),
+)

@@ -109,9 +109,7 @@ class Result:
         relative = target.peer is not None or target.peer_case is not None
         if ours is None or (relative and theirs is None):
             return Verdict(target=target, value=None, met=None)
-        value = (
-            ours.median / theirs.median if relative and theirs is not None and theirs.median else ours.median
-        )
+        value = ours.median / theirs.median if relative and theirs is not None and theirs.median else ours.median
         met = (target.at_most is None or value <= target.at_most) and (
             target.at_least is None or value >= target.at_least
         )

@@ -21,9 +21,7 @@ def draw(result: Result, path: Path) -> None:
     for row in result.rows:
         (curves if row.curve else cases).setdefault(row.curve or row.case, []).append(row)
     heights = [0.8 + 0.38 * len(rows) for rows in cases.values()] + [_CURVES] * bool(curves)
-    figure, axes = pyplot.subplots(
-        len(heights), 1, figsize=(8, sum(heights)), squeeze=False, height_ratios=heights
-    )
+    figure, axes = pyplot.subplots(len(heights), 1, figsize=(8, sum(heights)), squeeze=False, height_ratios=heights)
     if curves:
         _draw_curves(axes[-1, 0], curves)
     for axis, (case, rows) in zip(axes[:, 0], cases.items(), strict=False):
@@ -50,8 +48,12 @@ def draw(result: Result, path: Path) -> None:
     machine = result.machine
     figure.suptitle(f"{result.name}: {result.summary}", fontsize=10, x=0.01, ha="left")
     figure.text(
-        0.01, 0.003, f"{machine['cpu']}, {machine['cores']} cores, Python {machine['python']}", fontsize=7, color="#64748b"
-    )  # fmt: skip
+        0.01,
+        0.003,
+        f"{machine['cpu']}, {machine['cores']} cores, Python {machine['python']}",
+        fontsize=7,
+        color="#64748b",
+    )
     figure.tight_layout(rect=(0, 0.02, 1, 0.98))
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=144)
@@ -63,13 +65,9 @@ def _draw_curves(axis: Any, curves: dict[str, list[Row]]) -> None:
     for name, rows in curves.items():
         at, medians = [row.at for row in rows], [row.median for row in rows]
         axis.plot(at, medians, marker="o", markersize=4, label=f"{name} ({rows[0].unit})")
-        axis.plot(
-            [at[0], at[-1]], [medians[0], medians[0] * at[-1] / at[0]], ":", color="#94a3b8", linewidth=0.8
-        )
+        axis.plot([at[0], at[-1]], [medians[0], medians[0] * at[-1] / at[0]], ":", color="#94a3b8", linewidth=0.8)
         for place, value in zip(at, medians, strict=True):
-            axis.annotate(
-                f"{value:,.3g}", (place, value), xytext=(3, 4), textcoords="offset points", fontsize=7
-            )
+            axis.annotate(f"{value:,.3g}", (place, value), xytext=(3, 4), textcoords="offset points", fontsize=7)
     axis.set(xscale="log", yscale="log")
     axis.set_title("growth (dotted: in proportion)", fontsize=9, loc="left")
     axis.tick_params(labelsize=8)

@@ -53,9 +53,7 @@ def render_details(results: Mapping[str, Result]) -> str:
                 before = result.name
         parts.append("")
     missing = dict.fromkeys(
-        f"{gap.subject} (`{result.name}`): {gap.how_to_get}"
-        for result in results.values()
-        for gap in result.missing
+        f"{gap.subject} (`{result.name}`): {gap.how_to_get}" for result in results.values() for gap in result.missing
     )
     if missing:
         parts += ["Not there in this run:", "", *(f"- {gap}" for gap in missing), ""]
@@ -84,7 +82,9 @@ def render_front(results: Mapping[str, Result], headlines: Sequence[Headline]) -
     lines = ["| | beside | measured | wanted |", "|---|---|---|---|"]
     lines += _headlines(results, headlines)
     met = [verdict.met for result in results.values() for verdict in result.verdicts()]
-    counted = f"{met.count(True)} of {len(met)} targets were met, {met.count(False)} missed, {met.count(None)} not measured"
+    counted = (
+        f"{met.count(True)} of {len(met)} targets were met, {met.count(False)} missed, {met.count(None)} not measured"
+    )
     where = "[all of them, and how they were measured](benchmarks/README.md)"
     lines += ["", f"{_told(results)} {counted}: {where}."]
     return "\n".join(lines)
@@ -95,9 +95,7 @@ def _headlines(results: Mapping[str, Result], headlines: Sequence[Headline]) -> 
         result = results.get(one.benchmark)
         key = (one.case, one.subject, one.peer)
         found = (
-            [v for v in result.verdicts() if (v.target.case, v.target.subject, v.target.peer) == key]
-            if result
-            else []
+            [v for v in result.verdicts() if (v.target.case, v.target.subject, v.target.peer) == key] if result else []
         )
         if result is not None and found:
             yield f"| {one.what} | {one.beside} | {_measured(result, found[0])} | {_wanted(result, found[0].target)} |"
@@ -130,9 +128,7 @@ def _unit(result: Result, target: Target) -> str:
 def _wanted(result: Result, target: Target) -> str:
     unit = _unit(result, target)
     bounds = (("at most", target.at_most), ("at least", target.at_least))
-    return " and ".join(
-        f"{word} {number(bound)} {unit}".strip() for word, bound in bounds if bound is not None
-    )
+    return " and ".join(f"{word} {number(bound)} {unit}".strip() for word, bound in bounds if bound is not None)
 
 
 def _measured(result: Result, verdict: Verdict) -> str:

@@ -69,12 +69,15 @@ def run_apart(name: str, quick: bool, compare: Path | None = None, aside: bool =
             return store.load(out)[name]
     benchmark = registry.load(name)
     why = f"stopped after {limit:.0f} s" if code is None else f"ended with {code}"
-    gap = Missing(
-        case="all of it", subject=name, how_to_get=f"{why}; `python -m benchmarks {name}` runs it alone"
-    )
+    gap = Missing(case="all of it", subject=name, how_to_get=f"{why}; `python -m benchmarks {name}` runs it alone")
     return Result(
-        name=name, summary=benchmark.summary, machine=describe(), missing=[gap], targets=benchmark.targets, notes=benchmark.notes
-    )  # fmt: skip
+        name=name,
+        summary=benchmark.summary,
+        machine=describe(),
+        missing=[gap],
+        targets=benchmark.targets,
+        notes=benchmark.notes,
+    )
 
 
 def run_command(command: list[str], limit: float, aside: bool = False) -> int | None:

@@ -4,16 +4,32 @@ is stopped. Adding one means taking its seconds from the others: a run that nobo
 TOGETHER = 20 * 60.0
 MICRO = "micro"
 SECONDS = {
-    "startup": 20.0, "codecs": 10.0,
-    "bus_ask": 20.0, "bus_broadcast": 75.0, "bus_joins": 30.0, "bus_publish": 30.0, "bus_throughput": 30.0,
-    "agents_calls": 40.0, "agents_spawn": 40.0,
-    "http2_calls": 40.0, "http2_streams": 70.0,
-    "llm_calls": 60.0, "llm_detection": 10.0, "llm_failover": 75.0, "llm_streams": 25.0,
-    "local_agents": 40.0, "local_engine": 12.0, "local_first_token": 80.0, "local_large": 95.0, "local_layouts": 30.0,
-    "local_pause": 75.0, "local_throughput": 60.0,
-    "serve": 45.0, "three_modes": 25.0,
+    "startup": 20.0,
+    "codecs": 10.0,
+    "bus_ask": 20.0,
+    "bus_broadcast": 75.0,
+    "bus_joins": 30.0,
+    "bus_publish": 30.0,
+    "bus_throughput": 30.0,
+    "agents_calls": 40.0,
+    "agents_spawn": 40.0,
+    "http2_calls": 40.0,
+    "http2_streams": 70.0,
+    "llm_calls": 60.0,
+    "llm_detection": 10.0,
+    "llm_failover": 75.0,
+    "llm_streams": 25.0,
+    "local_agents": 40.0,
+    "local_engine": 12.0,
+    "local_first_token": 80.0,
+    "local_large": 95.0,
+    "local_layouts": 30.0,
+    "local_pause": 75.0,
+    "local_throughput": 60.0,
+    "serve": 45.0,
+    "three_modes": 25.0,
     MICRO: 30.0,
-}  # fmt: skip
+}
 PATIENCE = 3.0
 
 

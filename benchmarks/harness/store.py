@@ -14,9 +14,7 @@ _NUMBERS = re.compile(r"\[\s+((?:-?[\d.][-+\d.e]*,?\s+)+)\]")  # samples stand i
 def save(results: list[Result], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps([plain(result) for result in results], indent=1)
-    path.write_text(
-        _NUMBERS.sub(lambda found: "[" + ", ".join(found[1].split()).replace(",,", ",") + "]", text) + "\n"
-    )
+    path.write_text(_NUMBERS.sub(lambda found: "[" + ", ".join(found[1].split()).replace(",,", ",") + "]", text) + "\n")
 
 
 def plain(result: Result) -> dict[str, Any]:

@@ -36,9 +36,14 @@ def _rows(result: Result, before: Result | None) -> Table:
     for row in result.rows:
         base = first.setdefault(row.case, row)
         cells = [
-            row.case, row.subject, number(row.median), number(row.p95), row.unit, str(len(row.samples)),
+            row.case,
+            row.subject,
+            number(row.median),
+            number(row.p95),
+            row.unit,
+            str(len(row.samples)),
             f"{row.median / base.median:.2f}" if base.median else "-",
-        ]  # fmt: skip
+        ]
         table.add_row(*cells, *_compared(row, before))
     return table
 

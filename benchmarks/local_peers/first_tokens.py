@@ -61,8 +61,6 @@ def compared(
             samples = [value[index] for value in values]
             yield Row(
                 case=label.format(case), subject=subject, unit=f"s to first token, p95 of {agents}", samples=samples
-            )  # fmt: skip
+            )
     if not subjects.server_binary():
-        yield Missing(
-            case=label.format("cold"), subject="llama-server", how_to_get=subjects.HOW_TO_GET_SERVER
-        )
+        yield Missing(case=label.format("cold"), subject="llama-server", how_to_get=subjects.HOW_TO_GET_SERVER)

@@ -69,9 +69,7 @@ def serial(path: Path, tokens: int, prompt: Prompt) -> float:
 
 
 def _in_turn(takes: Mapping[Key, Callable[[], float]], rounds: int) -> dict[Key, list[float]]:
-    samples = alternate(
-        {f"{name}, {width} at once": take for (name, width), take in takes.items()}, rounds, 0
-    )
+    samples = alternate({f"{name}, {width} at once": take for (name, width), take in takes.items()}, rounds, 0)
     return dict(zip(takes, samples.values(), strict=True))
 
 
@@ -107,8 +105,6 @@ def compared(
         if name not in best or median(values) > median(best[name][1]):
             best[name] = (f"{width} at once", values)
     for subject, (note, values) in best.items():
-        yield Row(
-            case=case, subject=subject, unit="tokens/s", samples=values, higher_is_better=True, note=note
-        )
+        yield Row(case=case, subject=subject, unit="tokens/s", samples=values, higher_is_better=True, note=note)
     if "llama-server" not in best:
         yield Missing(case=case, subject="llama-server", how_to_get=subjects.HOW_TO_GET_SERVER)

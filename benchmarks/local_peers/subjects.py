@@ -80,9 +80,26 @@ async def server(path: Path, slots: int, context: int, *flags: str) -> AsyncIter
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [
-        binary, "-m", str(path), "-np", str(slots), "-c", str(slots * context), "-t", str(THREADS), "-tb", str(THREADS),
-        "--port", str(port), "--host", "127.0.0.1", "--no-webui", "-ngl", "0", *flags,
-    ]  # fmt: skip
+        binary,
+        "-m",
+        str(path),
+        "-np",
+        str(slots),
+        "-c",
+        str(slots * context),
+        "-t",
+        str(THREADS),
+        "-tb",
+        str(THREADS),
+        "--port",
+        str(port),
+        "--host",
+        "127.0.0.1",
+        "--no-webui",
+        "-ngl",
+        "0",
+        *flags,
+    ]
     # the same short spin at OpenMP's barriers that local_models chooses, so that engines are compared and not this setting
     environment = {**os.environ, "GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", "2000")}
     quiet = asyncio.subprocess.DEVNULL
@@ -125,9 +142,15 @@ async def ask_server(
     port: int, prompt: str, tokens: int, *, stream: bool = True, times: list[float] | None = None
 ) -> Answer:
     body = {
-        "prompt": prompt, "n_predict": tokens, "temperature": 0, "top_k": 1, "samplers": ["top_k"], "stream": stream,
-        "ignore_eos": True, "cache_prompt": True,
-    }  # fmt: skip
+        "prompt": prompt,
+        "n_predict": tokens,
+        "temperature": 0,
+        "top_k": 1,
+        "samplers": ["top_k"],
+        "stream": stream,
+        "ignore_eos": True,
+        "cache_prompt": True,
+    }
     started = time.perf_counter()
     if not stream:
         status, rest = await _request(port, "POST", "/completion", json.dumps(body).encode())

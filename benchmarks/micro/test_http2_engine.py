@@ -9,14 +9,23 @@ from transports.http2 import PoolOptions, SSEDecoder
 from transports.http2.engine import ClientEngine
 
 HEAD = (
-    (b":method", b"POST"), (b":scheme", b"https"), (b":authority", b"localhost:8443"), (b":path", b"/v1/chat/completions"),
-    (b"authorization", b"Bearer " + b"k" * 35), (b"content-type", b"application/json"),
-    (b"accept", b"application/json"), (b"user-agent", b"benchmark/1"), (b"content-length", b"200"),
-)  # fmt: skip
+    (b":method", b"POST"),
+    (b":scheme", b"https"),
+    (b":authority", b"localhost:8443"),
+    (b":path", b"/v1/chat/completions"),
+    (b"authorization", b"Bearer " + b"k" * 35),
+    (b"content-type", b"application/json"),
+    (b"accept", b"application/json"),
+    (b"user-agent", b"benchmark/1"),
+    (b"content-length", b"200"),
+)
 ANSWER = (
-    (b":status", b"200"), (b"content-type", b"application/json"), (b"content-length", b"300"), (b"server", b"benchmark"),
+    (b":status", b"200"),
+    (b"content-type", b"application/json"),
+    (b"content-length", b"300"),
+    (b"server", b"benchmark"),
     (b"date", b"Fri, 20 Nov 2026 11:00:00 GMT"),
-)  # fmt: skip
+)
 WINDOW = 2**20
 EVENTS = b'data: {"choices":[{"index":0,"delta":{"content":"hello world"}}]}\n\n' * 100
 

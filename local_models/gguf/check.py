@@ -6,9 +6,14 @@ from local_models.errors import BadModelFile
 from local_models.gguf.reader import Header, Skipped, read
 
 _COUNTS = (
-    "block_count", "context_length", "embedding_length", "feed_forward_length",
-    "attention.head_count", "attention.head_count_kv", "rope.dimension_count",
-)  # fmt: skip
+    "block_count",
+    "context_length",
+    "embedding_length",
+    "feed_forward_length",
+    "attention.head_count",
+    "attention.head_count_kv",
+    "rope.dimension_count",
+)
 
 
 def _length(value: Any) -> int:
@@ -81,9 +86,7 @@ def _check_vocabulary(header: Header, refuse: Any) -> None:
         have = set(tokens)
         missing = [byte for byte in range(256) if f"<0x{byte:02X}>" not in have]
         if missing:
-            raise refuse(
-                f"its vocabulary lacks the byte token <0x{missing[0]:02X}>, which llama.cpp cannot do without"
-            )
+            raise refuse(f"its vocabulary lacks the byte token <0x{missing[0]:02X}>, which llama.cpp cannot do without")
     if model == "gpt2":
         merges = data.get("tokenizer.ggml.merges")
         if not isinstance(merges, list) or not all(isinstance(m, str) and " " in m for m in merges):

@@ -90,9 +90,7 @@ class _Reader:
         try:
             return raw.decode("utf-8")
         except UnicodeDecodeError:
-            return raw.decode(
-                "utf-8", "replace"
-            )  # some vocabularies have such tokens; llama.cpp takes them too
+            return raw.decode("utf-8", "replace")  # some vocabularies have such tokens; llama.cpp takes them too
 
     def value(self, kind: int, key: str, *, arrays: bool) -> Any:
         if kind == STRING:
@@ -199,6 +197,4 @@ def _tensors_fit(reader: _Reader, tensors: tuple[Tensor, ...], data_at: int, ali
             raise reader.broken(f"corrupt: tensor `{tensor.name}` is at {tensor.offset}, not at {expected}")
         expected = (tensor.offset + tensor.size_bytes + alignment - 1) // alignment * alignment
         if data_at + tensor.offset + tensor.size_bytes > reader.size:
-            raise reader.broken(
-                f"truncated: tensor `{tensor.name}` ends after the file, at {reader.size} bytes"
-            )
+            raise reader.broken(f"truncated: tensor `{tensor.name}` ends after the file, at {reader.size} bytes")

@@ -79,11 +79,7 @@ def summarize(header: Header) -> Summary:
         layers=layers,
         embedding=embedding,
         heads=heads,
-        vocabulary=tokens.length
-        if isinstance(tokens, Skipped)
-        else len(tokens)
-        if isinstance(tokens, list)
-        else 0,
+        vocabulary=tokens.length if isinstance(tokens, Skipped) else len(tokens) if isinstance(tokens, list) else 0,
         tokenizer=str(data.get("tokenizer.ggml.model", "")),
         chat_template=str(data.get("tokenizer.chat_template", "")),
         kv_bytes_per_token=sum(2 * count * (key_width + value_width) for count in kv_heads),

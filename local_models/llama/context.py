@@ -62,9 +62,7 @@ class Context:
         self.sequence_tokens = int(api.llama_n_ctx_seq(self._ctx))
         self.total_tokens = int(api.llama_n_ctx(self._ctx))
         self._carries = not shape.unified and not weights.gpu_layers
-        self._carried: tuple[int, Any, int] | None = (
-            None  # a sequence's state for the copies of a step, and its size
-        )
+        self._carried: tuple[int, Any, int] | None = None  # a sequence's state for the copies of a step, and its size
         self._scores: Floats | None = None  # the view of the last step's, made anew where they lie elsewhere
         self._scores_at = (0, 0)
         self._make_batch()

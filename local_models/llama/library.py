@@ -53,8 +53,7 @@ class _Library:
         right = (
             (context.n_batch, context.n_ubatch, context.n_seq_max, context.type_k, context.type_v)
             == (2048, 512, 1, 1, 1)
-            and (bool(context.offload_kqv), bool(context.kv_unified), bool(context.embeddings))
-            == (True, False, False)
+            and (bool(context.offload_kqv), bool(context.kv_unified), bool(context.embeddings)) == (True, False, False)
             and (bool(model.vocab_only), bool(model.check_tensors)) == (False, False)
         )
         if not right:
@@ -78,7 +77,7 @@ class _Library:
             ("llama_get_embeddings_seq", pointer, (pointer, integer)),
             ("llama_get_embeddings_ith", pointer, (pointer, integer)),
             ("llama_token_to_piece", integer, (pointer, integer, ctypes.c_char_p, integer, integer, ctypes.c_bool)),
-        )  # fmt: skip
+        )
         for name, result, arguments in short:
             function = getattr(self.quick, name)
             function.restype, function.argtypes = result, arguments
@@ -89,7 +88,7 @@ class _Library:
             ("ggml_backend_dev_description", ctypes.c_char_p, (pointer,)),
             ("ggml_backend_dev_type", ctypes.c_int, (pointer,)),
             ("ggml_backend_dev_memory", None, (pointer, pointer, pointer)),
-        )  # fmt: skip
+        )
         for name, result, arguments in of_ggml:
             function = getattr(self.ggml, name)
             function.restype, function.argtypes = result, arguments

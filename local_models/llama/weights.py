@@ -32,15 +32,11 @@ class Weights:
         self.embedding_width = int(api.llama_model_n_embd_out(self._model))
         self.size_bytes = int(api.llama_model_size(self._model))
         self.parameters = int(api.llama_model_n_params(self._model))
-        self.recurrent = bool(
-            api.llama_model_is_recurrent(self._model) or api.llama_model_is_hybrid(self._model)
-        )
+        self.recurrent = bool(api.llama_model_is_recurrent(self._model) or api.llama_model_is_hybrid(self._model))
         self.causal = bool(api.llama_model_has_decoder(self._model)) and not bool(
             api.llama_model_has_encoder(self._model)
         )
-        self.ends = frozenset(
-            token for token in range(self.vocabulary) if api.llama_vocab_is_eog(self._vocab, token)
-        )
+        self.ends = frozenset(token for token in range(self.vocabulary) if api.llama_vocab_is_eog(self._vocab, token))
         unknown_or_control = int(api.LLAMA_TOKEN_ATTR_CONTROL) | int(api.LLAMA_TOKEN_ATTR_UNKNOWN)
         self.control = tuple(
             token

@@ -18,9 +18,7 @@ Ints = NDArray[np.int32]
 
 @dataclass(frozen=True)
 class Batch:
-    arrays: dict[
-        str, NDArray[Any]
-    ]  # tokens, segments: [rows, length]; wanted, targets, weight: [rows, places]
+    arrays: dict[str, NDArray[Any]]  # tokens, segments: [rows, length]; wanted, targets, weight: [rows, places]
     answers: Ints  # the number of the answer that a wanted place is part of, 0 for none: [rows, places]
     tasks: list[str]  # of the answers 1, 2, ...
 

@@ -48,8 +48,7 @@ def export(weights: dict[str, NDArray[Any]], path: Path) -> None:
     layers = 1 + max(int(name.split(".")[1]) for name in weights if name.startswith("blk."))
     width, hidden = weights["token_embd"].shape[1], weights["blk.0.ffn_gate"].shape[0]
     tensors = {
-        f"{name}.weight": array.astype(np.float32 if array.ndim == 1 else np.float16)
-        for name, array in weights.items()
+        f"{name}.weight": array.astype(np.float32 if array.ndim == 1 else np.float16) for name, array in weights.items()
     }
     write(path, metadata(width, layers, hidden), tensors)
 

@@ -61,9 +61,7 @@ async def answers(model: LocalModel, task: str, prompts: int, seed: int) -> list
 
     async def ask(number: int, conversation: tasks.Conversation) -> Answer:
         messages, tools = chat_of(conversation)
-        reply = await model.chat(
-            messages, temperature=0, max_tokens=96, tools=tuple(tools), agent=str(number % 64)
-        )
+        reply = await model.chat(messages, temperature=0, max_tokens=96, tools=tuple(tools), agent=str(number % 64))
         return Answer(conversation, reply, right(reply, conversation.turns[0].answer))
 
     asked = [tasks.one(task, rng, measure=True) for _ in range(prompts)]
@@ -107,9 +105,7 @@ async def measure(path: Path, digest: str, prompts: int = PROMPTS, seed: int = S
 def added(card: dict[str, Any], result: dict[str, Any], seed: int) -> dict[str, Any]:
     """What was measured before, and on prompts of another seed."""
     if card["sha256"] != result["sha256"]:
-        raise SystemExit(
-            "the result beside this file is of another model: measure it with the first seed before"
-        )
+        raise SystemExit("the result beside this file is of another model: measure it with the first seed before")
     others = card.get("exact_match_of_other_seeds", {}) | {str(seed): result["exact_match"]}
     return card | {"exact_match_of_other_seeds": others}
 

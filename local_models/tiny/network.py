@@ -33,9 +33,7 @@ def initial(shape: Shape, seed: int) -> Weights:
         return jax.random.normal(next(keys), (rows, columns)) * scale * columns**-0.5
 
     kv_width = shape.kv_heads * shape.head_width
-    small = (
-        2 * shape.layers
-    ) ** -0.5  # what is added to the stream starts small, so that depth does not blow it up
+    small = (2 * shape.layers) ** -0.5  # what is added to the stream starts small, so that depth does not blow it up
     weights: Weights = {
         "token_embd": jax.random.normal(next(keys), (shape.vocabulary, shape.width)) * 0.02,
         "output": matrix(shape.vocabulary, shape.width),

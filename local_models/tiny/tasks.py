@@ -163,13 +163,9 @@ def small_talk(rng: random.Random) -> Turn:
     if kind < 0.35:
         return Turn(rng.choice(("Hello", "Hello!", "Hi", "Hi!", "hi", "hello")), HELLO, "talk")
     if kind < 0.65:
-        return Turn(
-            rng.choice(("Who are you?", "Help", "Help!", "What can you do?", "What are you?")), ABOUT, "talk"
-        )
+        return Turn(rng.choice(("Who are you?", "Help", "Help!", "What can you do?", "What are you?")), ABOUT, "talk")
     opening = rng.choice(("Why ", "How ", "Please ", "I ", "", "Make ", "Write "))
-    return Turn(
-        opening + " ".join(word(rng) for _ in range(rng.randint(2, 5))) + rng.choice("?.!"), UNSURE, "talk"
-    )
+    return Turn(opening + " ".join(word(rng) for _ in range(rng.randint(2, 5))) + rng.choice("?.!"), UNSURE, "talk")
 
 
 TASKS = ("recall", "echo", "add", "count", "tool")
@@ -227,9 +223,7 @@ def first_steps(rng: random.Random) -> Conversation:
     kind = rng.random()
     if kind < 0.6:
         said = of_split(rng, "echo", value, False)
-        return Conversation(
-            "", [Turn(rng.choice((f"Repeat: {said}", f"Say {said}", f"Echo: {said}")), said, "echo")]
-        )
+        return Conversation("", [Turn(rng.choice((f"Repeat: {said}", f"Say {said}", f"Echo: {said}")), said, "echo")])
     if kind < 0.8:
         known = facts(rng, False, rng.randint(1, 2))
         return Conversation(system_of(rng, known, 0), [recall(rng, known)])

@@ -78,9 +78,7 @@ REPORT = 100  # steps between two reports
 
 def tokens_loss(scores: jax.Array, targets: jax.Array, weight: jax.Array) -> jax.Array:
     right_one = jnp.take_along_axis(scores, targets[..., None], axis=-1)[..., 0]
-    return jnp.sum((jax.nn.logsumexp(scores, axis=-1) - right_one) * weight) / jnp.maximum(
-        jnp.sum(weight), 1e-6
-    )
+    return jnp.sum((jax.nn.logsumexp(scores, axis=-1) - right_one) * weight) / jnp.maximum(jnp.sum(weight), 1e-6)
 
 
 def loss(shape: Shape, weights: Weights, batch: dict[str, jax.Array]) -> tuple[jax.Array, jax.Array]:

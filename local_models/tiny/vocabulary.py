@@ -8,9 +8,7 @@ no merges. Only the turn marks are control tokens: a user who types `<|system|>`
 from functools import cache
 
 UNKNOWN, BOS, EOS = "<unk>", "<s>", "</s>"
-BYTES = tuple(
-    f"<0x{value:02X}>" for value in range(256)
-)  # all of them: llama.cpp throws where one is missing
+BYTES = tuple(f"<0x{value:02X}>" for value in range(256))  # all of them: llama.cpp throws where one is missing
 SYSTEM, USER, ASSISTANT, TOOL, END = "<|system|>", "<|user|>", "<|assistant|>", "<|tool|>", "<|end|>"
 CONTROL = (SYSTEM, USER, ASSISTANT, TOOL, END)
 KEYS = (
@@ -26,13 +24,53 @@ KEYS = (
 )  # of the facts that it recalls
 TOOL_CALL, TOOL_CALL_END, TOOL_SPEC = "<tool_call>", "</tool_call>", "<tool>"
 WORDS = (
-    TOOL_CALL, TOOL_CALL_END, TOOL_SPEC,
-    '{"name": "', '", "arguments": {"', '": "', '"}}',
-    "What", "Tell", "Repeat", "Say", "Echo", "Count", "Call", "Add", "Your", "You", "Hello", "Who", "Help",
-    " is", " are", " me", " your", " you", " the", " from", " to", " with", " and", " in", " an", " of",
-    " agent", *(f" {key}" for key in KEYS), *(f" {key} is " for key in KEYS), " only",
-    " recall", " repeat", " add", " count", " call", " tools", " tiny", " model", " can",
-)  # fmt: skip
+    TOOL_CALL,
+    TOOL_CALL_END,
+    TOOL_SPEC,
+    '{"name": "',
+    '", "arguments": {"',
+    '": "',
+    '"}}',
+    "What",
+    "Tell",
+    "Repeat",
+    "Say",
+    "Echo",
+    "Count",
+    "Call",
+    "Add",
+    "Your",
+    "You",
+    "Hello",
+    "Who",
+    "Help",
+    " is",
+    " are",
+    " me",
+    " your",
+    " you",
+    " the",
+    " from",
+    " to",
+    " with",
+    " and",
+    " in",
+    " an",
+    " of",
+    " agent",
+    *(f" {key}" for key in KEYS),
+    *(f" {key} is " for key in KEYS),
+    " only",
+    " recall",
+    " repeat",
+    " add",
+    " count",
+    " call",
+    " tools",
+    " tiny",
+    " model",
+    " can",
+)
 CHARACTERS = tuple("▁" if code == 0x20 else chr(code) for code in range(0x20, 0x7F))  # "▁" is SPM's space
 
 # GGUF token types
@@ -40,9 +78,14 @@ NORMAL, UNKNOWN_TYPE, CONTROL_TYPE, USER_DEFINED, BYTE = 1, 2, 3, 4, 6
 
 TOKENS = (UNKNOWN, BOS, EOS, *BYTES, *CONTROL, *WORDS, *CHARACTERS)
 TYPES = (
-    UNKNOWN_TYPE, CONTROL_TYPE, CONTROL_TYPE, *[BYTE] * len(BYTES), *[CONTROL_TYPE] * len(CONTROL),
-    *[USER_DEFINED] * len(WORDS), *[NORMAL] * len(CHARACTERS),
-)  # fmt: skip
+    UNKNOWN_TYPE,
+    CONTROL_TYPE,
+    CONTROL_TYPE,
+    *[BYTE] * len(BYTES),
+    *[CONTROL_TYPE] * len(CONTROL),
+    *[USER_DEFINED] * len(WORDS),
+    *[NORMAL] * len(CHARACTERS),
+)
 IDS = {token: number for number, token in enumerate(TOKENS)}
 LONGEST_FIRST = sorted((*CONTROL, *WORDS), key=lambda word: (-len(word), IDS[word]))
 

@@ -298,9 +298,7 @@ async def test_all_that_is_still_held_is_replayed(group: Members) -> None:
 async def test_latest_is_conflated_per_topic(group: Members) -> None:
     a, b = await group.join(), await group.join()
     seen: list[tuple[str, int]] = []
-    await b.subscribe(
-        "p.*", lambda m: seen.append((m.topic, m.payload)), SubscribeOptions(policy=Policy.LATEST)
-    )
+    await b.subscribe("p.*", lambda m: seen.append((m.topic, m.payload)), SubscribeOptions(policy=Policy.LATEST))
     for n in range(100):
         receipt = a.publish(f"p.{n % 2}", n)
     await receipt.settled(within=5)
@@ -606,9 +604,7 @@ async def test_each_message_keeps_who_sent_it_its_topic_and_its_trace(group: Mem
     a, b = await group.join(), await group.join()
     got: list[Any] = []
     for name in ("one", "two"):
-        await b.register(
-            name, lambda request: got.append((request.to, request.sender, request.topic, request.trace))
-        )
+        await b.register(name, lambda request: got.append((request.to, request.sender, request.topic, request.trace)))
     await a.wait_for(["one", "two"])
     wanted = [
         (to, sender, topic, trace)
@@ -743,9 +739,7 @@ async def test_what_cannot_be_sent_is_an_error_at_the_caller(group: Members) -> 
 
 @pytest.mark.parametrize("text", ["x" * 1025, "x" * 300_000, "\ud800"])
 @pytest.mark.parametrize("what", ["sender", "topic", "trace"])
-async def test_words_that_cannot_travel_are_an_error_at_the_caller(
-    group: Members, what: str, text: str
-) -> None:
+async def test_words_that_cannot_travel_are_an_error_at_the_caller(group: Members, what: str, text: str) -> None:
     a, b = await group.join(), await group.join()
     await b.register("x", echo)
     await a.wait_for("x")

@@ -119,9 +119,7 @@ async def test_every_failure_is_one_of_the_librarys(library: Any, transport: Any
 async def test_no_free_stream_and_no_more_of_the_body_taken(library: Any, transport: Any) -> None:
     async with (
         serve("h2") as provider,
-        client_for(
-            library, transport, provider, connections_per_origin=1, streams_per_connection=1
-        ) as client,
+        client_for(library, transport, provider, connections_per_origin=1, streams_per_connection=1) as client,
     ):
         provider.next(Turn(), fault=Fault(stall_before_head=FOREVER))
         first = asyncio.create_task(client.post(CHAT, json=BODY))
@@ -172,9 +170,7 @@ async def test_a_closed_client(library: Any, transport: Any) -> None:
 
 
 def printed_by(code: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     return done.stdout.strip()
 
 

@@ -312,9 +312,7 @@ async def test_what_cannot_be_sent_is_refused_at_the_caller() -> None:
             with pytest.raises(InvalidRequest):
                 await pool.fetch(Request.to("GET", provider.url, [header]))
         with pytest.raises(InvalidRequest, match="target"):
-            await pool.fetch(
-                Request(method=b"GET", origin=Request.to("GET", provider.url).origin, target=b"/a b")
-            )
+            await pool.fetch(Request(method=b"GET", origin=Request.to("GET", provider.url).origin, target=b"/a b"))
         assert provider.seen == []
 
 

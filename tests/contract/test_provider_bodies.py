@@ -40,9 +40,7 @@ RESULTS = [
 TURNS = [ASK, {"role": "assistant", "content": CALLS}, *RESULTS]
 
 
-def compare(
-    provider: str, request: Body, call: Call, stream: bool = False, skip: tuple[str, ...] = ()
-) -> Body:
+def compare(provider: str, request: Body, call: Call, stream: bool = False, skip: tuple[str, ...] = ()) -> Body:
     sent = sent_by(provider, call)
     outgoing = codec_of(profile_of(provider)).encode(LLMRequest(**request), "m", stream=stream)
     ours = json.loads(outgoing.body)
@@ -61,10 +59,7 @@ def protobuf_json(value: Any) -> Any:
         return [protobuf_json(each) for each in value]
     if not isinstance(value, dict):
         return value
-    camel = {
-        re.sub(r"_(\w)", lambda match: match[1].upper(), key): protobuf_json(each)
-        for key, each in value.items()
-    }
+    camel = {re.sub(r"_(\w)", lambda match: match[1].upper(), key): protobuf_json(each) for key, each in value.items()}
     return {key: each for key, each in camel.items() if key != "generationConfig" or each}
 
 
@@ -101,14 +96,19 @@ OPENAI: dict[str, tuple[Body, Call]] = {
         {"messages": [ASK], "tools": [TOOL], "tool_choice": "weather"},
         openai(tools=[_O_TOOL], tool_choice={"type": "function", "function": {"name": "weather"}}),
     ),
-    "any tool": ({"messages": [ASK], "tools": [TOOL], "tool_choice": "required"}, openai(tools=[_O_TOOL], tool_choice="required")),
+    "any tool": (
+        {"messages": [ASK], "tools": [TOOL], "tool_choice": "required"},
+        openai(tools=[_O_TOOL], tool_choice="required"),
+    ),
     "a strict tool": (
         {"messages": [ASK], "tools": [{**TOOL, "strict": True}]},
         openai(tools=[{"type": "function", "function": {**TOOL, "strict": True}}]),
     ),
     "tool results": (
         {"messages": TURNS, "tools": [TOOL]},
-        openai(messages=[ASK, {"role": "assistant", "content": None, "tool_calls": _O_CALLS}, *RESULTS], tools=[_O_TOOL]),
+        openai(
+            messages=[ASK, {"role": "assistant", "content": None, "tool_calls": _O_CALLS}, *RESULTS], tools=[_O_TOOL]
+        ),
     ),
     "parallel_tool_calls through extra": (
         {"messages": [ASK], "tools": [TOOL], "extra": {"parallel_tool_calls": False}},
@@ -116,23 +116,52 @@ OPENAI: dict[str, tuple[Body, Call]] = {
     ),
     "an image by URL": (
         {"messages": [{"role": "user", "content": [Text("What?"), Image(url="https://x.test/a.png", detail="low")]}]},
-        openai(messages=[{"role": "user", "content": [{"type": "text", "text": "What?"}, {"type": "image_url", "image_url": {"url": "https://x.test/a.png", "detail": "low"}}]}]),
+        openai(
+            messages=[
+                {
+                    "role": "user",
+                    "content": [
+                        {"type": "text", "text": "What?"},
+                        {"type": "image_url", "image_url": {"url": "https://x.test/a.png", "detail": "low"}},
+                    ],
+                }
+            ]
+        ),
     ),
     "an image as bytes": (
         {"messages": [{"role": "user", "content": [Image(data=PNG, mime="image/png")]}]},
-        openai(messages=[{"role": "user", "content": [{"type": "image_url", "image_url": {"url": f"data:image/png;base64,{B64}"}}]}]),
+        openai(
+            messages=[
+                {
+                    "role": "user",
+                    "content": [{"type": "image_url", "image_url": {"url": f"data:image/png;base64,{B64}"}}],
+                }
+            ]
+        ),
     ),
     "an image from a file": (
         {"messages": [{"role": "user", "content": [image_from_file()]}]},
-        openai(messages=[{"role": "user", "content": [{"type": "image_url", "image_url": {"url": f"data:image/png;base64,{B64}"}}]}]),
+        openai(
+            messages=[
+                {
+                    "role": "user",
+                    "content": [{"type": "image_url", "image_url": {"url": f"data:image/png;base64,{B64}"}}],
+                }
+            ]
+        ),
     ),
-    "no tool": ({"messages": [ASK], "tools": [TOOL], "tool_choice": "none"}, openai(tools=[_O_TOOL], tool_choice="none")),
+    "no tool": (
+        {"messages": [ASK], "tools": [TOOL], "tool_choice": "none"},
+        openai(tools=[_O_TOOL], tool_choice="none"),
+    ),
     "stop": ({"messages": [ASK], "stop": ["END", "STOP"]}, openai(stop=["END", "STOP"])),
     "seed": ({"messages": [ASK], "seed": 0}, openai(seed=0)),
     "top_p": ({"messages": [ASK], "top_p": 0.0}, openai(top_p=0.0)),
     "a schema for the answer": (
         {"messages": [ASK], "response_format": {"json_schema": SCHEMA, "name": "place"}},
-        openai(response_format={"type": "json_schema", "json_schema": {"name": "place", "schema": SCHEMA, "strict": True}}),
+        openai(
+            response_format={"type": "json_schema", "json_schema": {"name": "place", "schema": SCHEMA, "strict": True}}
+        ),
     ),
     "any JSON": ({"messages": [ASK], "response_format": "json"}, openai(response_format={"type": "json_object"})),
     "effort": ({"messages": [ASK], "reasoning": "low"}, openai(reasoning_effort="low")),
@@ -142,7 +171,7 @@ OPENAI: dict[str, tuple[Body, Call]] = {
         {"messages": [ASK], "extra": {"logit_bias": {"50256": -100}, "service_tier": "flex", "logprobs": True}},
         openai(logit_bias={"50256": -100}, service_tier="flex", logprobs=True),
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("feature", OPENAI)
@@ -174,17 +203,13 @@ def test_openai_schema_of_a_class_is_as_strict_as_the_sdk_makes_it() -> None:
             return None
 
     sent = sent_by("openai", call).body["response_format"]
-    request = LLMRequest(
-        messages=[ASK], response_format={"json_schema": Place.model_json_schema(), "name": "Place"}
-    )
+    request = LLMRequest(messages=[ASK], response_format={"json_schema": Place.model_json_schema(), "name": "Place"})
     body = codec_of(profile_of("openai")).encode(request, "m", stream=False).body
     assert json.loads(body)["response_format"] == sent
 
 
 def anthropic(**options: Any) -> Call:
-    return lambda client: client.messages.create(
-        **{"model": "m", "messages": [ASK], "max_tokens": 4096, **options}
-    )
+    return lambda client: client.messages.create(**{"model": "m", "messages": [ASK], "max_tokens": 4096, **options})
 
 
 _A_TOOL = {"name": "weather", "description": "The weather.", "input_schema": SCHEMA}
@@ -206,7 +231,7 @@ _THOUGHT = [
     {"type": "thinking", "thinking": "hm", "signature": "c2ln"},
     {"type": "redacted_thinking", "data": "b3BhcXVl"},
     {"type": "text", "text": "Yes."},
-]  # fmt: skip
+]
 ANTHROPIC: dict[str, tuple[Body, Call]] = {
     "plain": ({"messages": [ASK]}, anthropic()),
     "system prompt": ({"messages": [SYSTEM, ASK]}, anthropic(system="You are brief.")),
@@ -215,18 +240,28 @@ ANTHROPIC: dict[str, tuple[Body, Call]] = {
         {"messages": [ASK], "temperature": 0.5, "top_p": 0.9},
         anthropic(extra_body={"temperature": 0.5, "top_p": 0.9}),
     ),
-    "tools": ({"messages": [ASK], "tools": [TOOL], "tool_choice": "auto"}, anthropic(tools=[_A_TOOL], tool_choice={"type": "auto"})),
+    "tools": (
+        {"messages": [ASK], "tools": [TOOL], "tool_choice": "auto"},
+        anthropic(tools=[_A_TOOL], tool_choice={"type": "auto"}),
+    ),
     "a forced tool": (
         {"messages": [ASK], "tools": [TOOL], "tool_choice": "weather"},
         anthropic(tools=[_A_TOOL], tool_choice={"type": "tool", "name": "weather"}),
     ),
-    "any tool": ({"messages": [ASK], "tools": [TOOL], "tool_choice": "required"}, anthropic(tools=[_A_TOOL], tool_choice={"type": "any"})),
-    "a strict tool": ({"messages": [ASK], "tools": [{**TOOL, "strict": True}]}, anthropic(tools=[{**_A_TOOL, "strict": True}])),
+    "any tool": (
+        {"messages": [ASK], "tools": [TOOL], "tool_choice": "required"},
+        anthropic(tools=[_A_TOOL], tool_choice={"type": "any"}),
+    ),
+    "a strict tool": (
+        {"messages": [ASK], "tools": [{**TOOL, "strict": True}]},
+        anthropic(tools=[{**_A_TOOL, "strict": True}]),
+    ),
     "tool results": ({"messages": TURNS, "tools": [TOOL]}, anthropic(messages=_A_TURNS, tools=[_A_TOOL])),
     "a failed tool, and a word after it": (
         {
             "messages": [
-                ASK, {"role": "assistant", "content": CALLS[:1]},
+                ASK,
+                {"role": "assistant", "content": CALLS[:1]},
                 {"role": "tool", "content": (ToolResult("a", "no such city", is_error=True),)},
                 {"role": "user", "content": "Try again."},
             ],
@@ -234,7 +269,8 @@ ANTHROPIC: dict[str, tuple[Body, Call]] = {
         },
         anthropic(
             messages=[
-                ASK, {"role": "assistant", "content": _A_TURNS[1]["content"][:1]},
+                ASK,
+                {"role": "assistant", "content": _A_TURNS[1]["content"][:1]},
                 {
                     "role": "user",
                     "content": [
@@ -247,16 +283,27 @@ ANTHROPIC: dict[str, tuple[Body, Call]] = {
         ),
     ),
     "an image in a tool's answer": (
-        {"messages": [ASK, {"role": "assistant", "content": CALLS[:1]}, {"role": "tool", "content": (ToolResult("a", (Text("see"), Image(data=PNG, mime="image/png"))),)}]},
+        {
+            "messages": [
+                ASK,
+                {"role": "assistant", "content": CALLS[:1]},
+                {"role": "tool", "content": (ToolResult("a", (Text("see"), Image(data=PNG, mime="image/png"))),)},
+            ]
+        },
         anthropic(
             messages=[
-                ASK, {"role": "assistant", "content": _A_TURNS[1]["content"][:1]},
+                ASK,
+                {"role": "assistant", "content": _A_TURNS[1]["content"][:1]},
                 {
                     "role": "user",
                     "content": [
                         {
-                            "type": "tool_result", "tool_use_id": "a",
-                            "content": [{"type": "text", "text": "see"}, {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": B64}}],
+                            "type": "tool_result",
+                            "tool_use_id": "a",
+                            "content": [
+                                {"type": "text", "text": "see"},
+                                {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": B64}},
+                            ],
                         }
                     ],
                 },
@@ -265,19 +312,55 @@ ANTHROPIC: dict[str, tuple[Body, Call]] = {
     ),
     "an image by URL": (
         {"messages": [{"role": "user", "content": [Text("What?"), Image(url="https://x.test/a.png")]}]},
-        anthropic(messages=[{"role": "user", "content": [{"type": "text", "text": "What?"}, {"type": "image", "source": {"type": "url", "url": "https://x.test/a.png"}}]}]),
+        anthropic(
+            messages=[
+                {
+                    "role": "user",
+                    "content": [
+                        {"type": "text", "text": "What?"},
+                        {"type": "image", "source": {"type": "url", "url": "https://x.test/a.png"}},
+                    ],
+                }
+            ]
+        ),
     ),
     "an image as bytes": (
         {"messages": [{"role": "user", "content": [Image(data=PNG, mime="image/png")]}]},
-        anthropic(messages=[{"role": "user", "content": [{"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": B64}}]}]),
+        anthropic(
+            messages=[
+                {
+                    "role": "user",
+                    "content": [
+                        {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": B64}}
+                    ],
+                }
+            ]
+        ),
     ),
     "an image from a file": (
         {"messages": [{"role": "user", "content": [image_from_file()]}]},
-        anthropic(messages=[{"role": "user", "content": [{"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": B64}}]}]),
+        anthropic(
+            messages=[
+                {
+                    "role": "user",
+                    "content": [
+                        {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": B64}}
+                    ],
+                }
+            ]
+        ),
     ),
-    "no tool": ({"messages": [ASK], "tools": [TOOL], "tool_choice": "none"}, anthropic(tools=[_A_TOOL], tool_choice={"type": "none"})),
+    "no tool": (
+        {"messages": [ASK], "tools": [TOOL], "tool_choice": "none"},
+        anthropic(tools=[_A_TOOL], tool_choice={"type": "none"}),
+    ),
     "one tool at a time through extra": (
-        {"messages": [ASK], "tools": [TOOL], "tool_choice": "auto", "extra": {"tool_choice": {"disable_parallel_tool_use": True}}},
+        {
+            "messages": [ASK],
+            "tools": [TOOL],
+            "tool_choice": "auto",
+            "extra": {"tool_choice": {"disable_parallel_tool_use": True}},
+        },
         anthropic(tools=[_A_TOOL], tool_choice={"type": "auto", "disable_parallel_tool_use": True}),
     ),
     "stop": ({"messages": [ASK], "stop": ["END", "STOP"]}, anthropic(stop_sequences=["END", "STOP"])),
@@ -293,9 +376,28 @@ ANTHROPIC: dict[str, tuple[Body, Call]] = {
         },
         anthropic(
             messages=[
-                {"role": "user", "content": [{"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": B64}, "cache_control": {"type": "ephemeral", "ttl": "5m"}}]},
+                {
+                    "role": "user",
+                    "content": [
+                        {
+                            "type": "image",
+                            "source": {"type": "base64", "media_type": "image/png", "data": B64},
+                            "cache_control": {"type": "ephemeral", "ttl": "5m"},
+                        }
+                    ],
+                },
                 {"role": "assistant", "content": _A_TURNS[1]["content"][:1]},
-                {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "a", "content": "sunny", "cache_control": {"type": "ephemeral", "ttl": "1h"}}]},
+                {
+                    "role": "user",
+                    "content": [
+                        {
+                            "type": "tool_result",
+                            "tool_use_id": "a",
+                            "content": "sunny",
+                            "cache_control": {"type": "ephemeral", "ttl": "1h"},
+                        }
+                    ],
+                },
             ]
         ),
     ),
@@ -315,7 +417,14 @@ ANTHROPIC: dict[str, tuple[Body, Call]] = {
         {
             "messages": [
                 ASK,
-                {"role": "assistant", "content": (Thinking("hm", "c2ln", provider="anthropic"), Thinking(redacted="b3BhcXVl", provider="anthropic"), Text("Yes."))},
+                {
+                    "role": "assistant",
+                    "content": (
+                        Thinking("hm", "c2ln", provider="anthropic"),
+                        Thinking(redacted="b3BhcXVl", provider="anthropic"),
+                        Text("Yes."),
+                    ),
+                },
                 ASK,
             ]
         },
@@ -331,7 +440,12 @@ ANTHROPIC: dict[str, tuple[Body, Call]] = {
         },
         anthropic(
             system=[{"type": "text", "text": "Long.", "cache_control": {"type": "ephemeral", "ttl": "1h"}}],
-            messages=[{"role": "user", "content": [{"type": "text", "text": "Hello!", "cache_control": {"type": "ephemeral"}}]}],
+            messages=[
+                {
+                    "role": "user",
+                    "content": [{"type": "text", "text": "Hello!", "cache_control": {"type": "ephemeral"}}],
+                }
+            ],
             tools=[{**_A_TOOL, "cache_control": {"type": "ephemeral", "ttl": "5m"}}],
         ),
     ),
@@ -339,7 +453,7 @@ ANTHROPIC: dict[str, tuple[Body, Call]] = {
         {"messages": [ASK], "extra": {"metadata": {"user_id": "u1"}, "service_tier": "auto"}},
         anthropic(metadata={"user_id": "u1"}, service_tier="auto"),
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("feature", ANTHROPIC)
@@ -386,20 +500,50 @@ GEMINI: dict[str, tuple[Body, Call]] = {
     ),
     "a forced tool": (
         {"messages": [ASK], "tools": [TOOL], "tool_choice": "weather"},
-        gemini(tools=_G_TOOLS, tool_config={"function_calling_config": {"mode": "ANY", "allowed_function_names": ["weather"]}}, **_OFF),
+        gemini(
+            tools=_G_TOOLS,
+            tool_config={"function_calling_config": {"mode": "ANY", "allowed_function_names": ["weather"]}},
+            **_OFF,
+        ),
     ),
     "tool results": ({"messages": TURNS, "tools": [TOOL]}, gemini(_G_TURNS, tools=_G_TOOLS, **_OFF)),
     "a signature passed back": (
-        {"messages": [ASK, {"role": "assistant", "content": (ToolCall("a", "weather", {"city": "Paris"}, signature="c2ln"),)}, RESULTS[0]]},
-        gemini([
-            _G_ASK,
-            {"role": "model", "parts": [{"function_call": {"id": "a", "name": "weather", "args": {"city": "Paris"}}, "thought_signature": b"sig"}]},
-            {"role": "user", "parts": _G_TURNS[2]["parts"][:1]},
-        ]),
+        {
+            "messages": [
+                ASK,
+                {"role": "assistant", "content": (ToolCall("a", "weather", {"city": "Paris"}, signature="c2ln"),)},
+                RESULTS[0],
+            ]
+        },
+        gemini(
+            [
+                _G_ASK,
+                {
+                    "role": "model",
+                    "parts": [
+                        {
+                            "function_call": {"id": "a", "name": "weather", "args": {"city": "Paris"}},
+                            "thought_signature": b"sig",
+                        }
+                    ],
+                },
+                {"role": "user", "parts": _G_TURNS[2]["parts"][:1]},
+            ]
+        ),
     ),
     "an image by URL": (
         {"messages": [{"role": "user", "content": [Text("What?"), Image(url="https://x.test/a.png")]}]},
-        gemini([{"role": "user", "parts": [{"text": "What?"}, {"file_data": {"file_uri": "https://x.test/a.png", "mime_type": "image/png"}}]}]),
+        gemini(
+            [
+                {
+                    "role": "user",
+                    "parts": [
+                        {"text": "What?"},
+                        {"file_data": {"file_uri": "https://x.test/a.png", "mime_type": "image/png"}},
+                    ],
+                }
+            ]
+        ),
     ),
     "an image as bytes": (
         {"messages": [{"role": "user", "content": [Image(data=PNG, mime="image/png")]}]},
@@ -410,21 +554,56 @@ GEMINI: dict[str, tuple[Body, Call]] = {
         gemini([{"role": "user", "parts": [{"inline_data": {"data": PNG, "mime_type": "image/png"}}]}]),
     ),
     "an image in a tool's answer": (
-        {"messages": [ASK, {"role": "assistant", "content": CALLS[:1]}, {"role": "tool", "content": (ToolResult("a", (Text("see"), Image(data=PNG, mime="image/png")), "weather"),)}]},
-        gemini([
-            _G_ASK, {"role": "model", "parts": _G_TURNS[1]["parts"][:1]},
-            {"role": "user", "parts": [{"function_response": {
-                "id": "a", "name": "weather", "response": {"output": "see"},
-                "parts": [{"inline_data": {"data": PNG, "mime_type": "image/png"}}],
-            }}]},
-        ]),
+        {
+            "messages": [
+                ASK,
+                {"role": "assistant", "content": CALLS[:1]},
+                {
+                    "role": "tool",
+                    "content": (ToolResult("a", (Text("see"), Image(data=PNG, mime="image/png")), "weather"),),
+                },
+            ]
+        },
+        gemini(
+            [
+                _G_ASK,
+                {"role": "model", "parts": _G_TURNS[1]["parts"][:1]},
+                {
+                    "role": "user",
+                    "parts": [
+                        {
+                            "function_response": {
+                                "id": "a",
+                                "name": "weather",
+                                "response": {"output": "see"},
+                                "parts": [{"inline_data": {"data": PNG, "mime_type": "image/png"}}],
+                            }
+                        }
+                    ],
+                },
+            ]
+        ),
     ),
     "a failed tool": (
-        {"messages": [ASK, {"role": "assistant", "content": CALLS[:1]}, {"role": "tool", "content": (ToolResult("a", "no such city", is_error=True),)}]},
-        gemini([
-            _G_ASK, {"role": "model", "parts": _G_TURNS[1]["parts"][:1]},
-            {"role": "user", "parts": [{"function_response": {"id": "a", "name": "weather", "response": {"error": "no such city"}}}]},
-        ]),
+        {
+            "messages": [
+                ASK,
+                {"role": "assistant", "content": CALLS[:1]},
+                {"role": "tool", "content": (ToolResult("a", "no such city", is_error=True),)},
+            ]
+        },
+        gemini(
+            [
+                _G_ASK,
+                {"role": "model", "parts": _G_TURNS[1]["parts"][:1]},
+                {
+                    "role": "user",
+                    "parts": [
+                        {"function_response": {"id": "a", "name": "weather", "response": {"error": "no such city"}}}
+                    ],
+                },
+            ]
+        ),
     ),
     "any tool": (
         {"messages": [ASK], "tools": [TOOL], "tool_choice": "required"},
@@ -440,12 +619,33 @@ GEMINI: dict[str, tuple[Body, Call]] = {
     "any JSON": ({"messages": [ASK], "response_format": "json"}, gemini(response_mime_type="application/json")),
     "no thinking": ({"messages": [ASK], "reasoning": "none"}, gemini(thinking_config={"thinking_budget": 0})),
     "thinking passed back": (
-        {"messages": [ASK, {"role": "assistant", "content": (Thinking("hm", "c2ln", provider="gemini"), Text("Yes."), Thinking("", "c2ln", provider="gemini"))}, ASK]},
-        gemini([
-            _G_ASK,
-            {"role": "model", "parts": [{"text": "hm", "thought": True, "thought_signature": b"sig"}, {"text": "Yes.", "thought_signature": b"sig"}]},
-            _G_ASK,
-        ]),
+        {
+            "messages": [
+                ASK,
+                {
+                    "role": "assistant",
+                    "content": (
+                        Thinking("hm", "c2ln", provider="gemini"),
+                        Text("Yes."),
+                        Thinking("", "c2ln", provider="gemini"),
+                    ),
+                },
+                ASK,
+            ]
+        },
+        gemini(
+            [
+                _G_ASK,
+                {
+                    "role": "model",
+                    "parts": [
+                        {"text": "hm", "thought": True, "thought_signature": b"sig"},
+                        {"text": "Yes.", "thought_signature": b"sig"},
+                    ],
+                },
+                _G_ASK,
+            ]
+        ),
     ),
     "a schema for the answer": (
         {"messages": [ASK], "response_format": {"json_schema": SCHEMA}},
@@ -463,7 +663,7 @@ GEMINI: dict[str, tuple[Body, Call]] = {
         {"messages": [ASK], "temperature": 0.5, "extra": {"cachedContent": "c/1", "generationConfig": {"topK": 4}}},
         gemini(cached_content="c/1", top_k=4, temperature=0.5),
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("feature", GEMINI)
@@ -477,11 +677,14 @@ def test_gemini_stream_and_safety() -> None:
     safe = msgspec.structs.replace(profile_of("gemini"), safety={"HARM_CATEGORY_HARASSMENT": "BLOCK_NONE"})
     sent = sent_by(
         "gemini",
-        lambda client: list(client.models.generate_content_stream(
-            model="m", contents="Hello!",
-            config={"safety_settings": [{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "BLOCK_NONE"}]},
-        )),
-    )  # fmt: skip
+        lambda client: list(
+            client.models.generate_content_stream(
+                model="m",
+                contents="Hello!",
+                config={"safety_settings": [{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "BLOCK_NONE"}]},
+            )
+        ),
+    )
     outgoing = codec_of(safe).encode(LLMRequest(messages=[ASK]), "m", stream=True)
     assert json.loads(outgoing.body) == protobuf_json(sent.body)
     assert sent.path.endswith(outgoing.path)
@@ -493,10 +696,14 @@ def ollama(**options: Any) -> Call:
 
 _L_TURNS = [
     ASK,
-    {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": c.name, "arguments": c.arguments}} for c in CALLS]},
+    {
+        "role": "assistant",
+        "content": "",
+        "tool_calls": [{"function": {"name": c.name, "arguments": c.arguments}} for c in CALLS],
+    },
     {"role": "tool", "content": "sunny", "tool_name": "weather"},
     {"role": "tool", "content": "rain", "tool_name": "weather"},
-]  # fmt: skip
+]
 # The client's tool type knows no `additionalProperties`, and drops it.
 _L_SCHEMA = {key: value for key, value in SCHEMA.items() if key != "additionalProperties"}
 _L_TOOL = {"name": "weather", "description": "The weather.", "parameters": _L_SCHEMA}
@@ -533,8 +740,11 @@ OLLAMA: dict[str, tuple[Body, Call]] = {
     "any JSON": ({"messages": [ASK], "response_format": "json"}, ollama(format="json")),
     "thinking": ({"messages": [ASK], "reasoning": "high"}, ollama(think="high")),
     "no thinking": ({"messages": [ASK], "reasoning": "none"}, ollama(think=False)),
-    "extra": ({"messages": [ASK], "extra": {"keep_alive": "5m", "options": {"num_ctx": 8192}}}, ollama(keep_alive="5m", options={"num_ctx": 8192})),
-}  # fmt: skip
+    "extra": (
+        {"messages": [ASK], "extra": {"keep_alive": "5m", "options": {"num_ctx": 8192}}},
+        ollama(keep_alive="5m", options={"num_ctx": 8192}),
+    ),
+}
 
 
 @pytest.mark.parametrize("feature", OLLAMA)
@@ -563,37 +773,86 @@ def body(provider: str | Profile, **request: Any) -> Body:
 
 # The hosts that speak OpenAI's format are called with OpenAI's own client, and with its `extra_body` for what is theirs alone.
 HOSTS: dict[str, tuple[str, Body, Call]] = {
-    "deepseek: plain": ("deepseek", {"messages": [SYSTEM, ASK], "max_tokens": 9, "stop": ["END"], "top_p": 0.9}, openai(messages=[SYSTEM, ASK], max_tokens=9, stop=["END"], top_p=0.9)),
-    "deepseek: no thinking": ("deepseek", {"messages": [ASK], "reasoning": "none"}, openai(extra_body={"thinking": {"type": "disabled"}})),
+    "deepseek: plain": (
+        "deepseek",
+        {"messages": [SYSTEM, ASK], "max_tokens": 9, "stop": ["END"], "top_p": 0.9},
+        openai(messages=[SYSTEM, ASK], max_tokens=9, stop=["END"], top_p=0.9),
+    ),
+    "deepseek: no thinking": (
+        "deepseek",
+        {"messages": [ASK], "reasoning": "none"},
+        openai(extra_body={"thinking": {"type": "disabled"}}),
+    ),
     "deepseek: effort": (
-        "deepseek", {"messages": [ASK], "reasoning": "high"},
+        "deepseek",
+        {"messages": [ASK], "reasoning": "high"},
         openai(reasoning_effort="high", extra_body={"thinking": {"type": "enabled"}}),
     ),
     "deepseek: thinking passed back": (
         "deepseek",
-        {"messages": [ASK, {"role": "assistant", "content": (Thinking("hm", provider="deepseek"), *CALLS)}, *RESULTS], "tools": [TOOL]},
-        openai(messages=[ASK, {"role": "assistant", "content": None, "reasoning_content": "hm", "tool_calls": _O_CALLS}, *RESULTS], tools=[_O_TOOL]),
+        {
+            "messages": [
+                ASK,
+                {"role": "assistant", "content": (Thinking("hm", provider="deepseek"), *CALLS)},
+                *RESULTS,
+            ],
+            "tools": [TOOL],
+        },
+        openai(
+            messages=[
+                ASK,
+                {"role": "assistant", "content": None, "reasoning_content": "hm", "tool_calls": _O_CALLS},
+                *RESULTS,
+            ],
+            tools=[_O_TOOL],
+        ),
     ),
-    "deepseek: any JSON": ("deepseek", {"messages": [ASK], "response_format": "json"}, openai(response_format={"type": "json_object"})),
+    "deepseek: any JSON": (
+        "deepseek",
+        {"messages": [ASK], "response_format": "json"},
+        openai(response_format={"type": "json_object"}),
+    ),
     "qwen: thinking": (
-        "qwen", {"messages": [ASK], "reasoning": {"budget_tokens": 100}, "seed": 7},
+        "qwen",
+        {"messages": [ASK], "reasoning": {"budget_tokens": 100}, "seed": 7},
         openai(seed=7, extra_body={"enable_thinking": True, "thinking_budget": 100}),
     ),
     "qwen: a schema for the answer": (
-        "qwen", {"messages": [ASK], "response_format": {"json_schema": SCHEMA, "name": "place"}},
-        openai(response_format={"type": "json_schema", "json_schema": {"name": "place", "schema": SCHEMA, "strict": True}}),
+        "qwen",
+        {"messages": [ASK], "response_format": {"json_schema": SCHEMA, "name": "place"}},
+        openai(
+            response_format={"type": "json_schema", "json_schema": {"name": "place", "schema": SCHEMA, "strict": True}}
+        ),
     ),
-    "qwen: tools": ("qwen", {"messages": TURNS, "tools": [TOOL]}, openai(messages=[ASK, {"role": "assistant", "content": None, "tool_calls": _O_CALLS}, *RESULTS], tools=[_O_TOOL])),
+    "qwen: tools": (
+        "qwen",
+        {"messages": TURNS, "tools": [TOOL]},
+        openai(
+            messages=[ASK, {"role": "assistant", "content": None, "tool_calls": _O_CALLS}, *RESULTS], tools=[_O_TOOL]
+        ),
+    ),
     "meta: a forced tool": (
-        "meta", {"messages": [ASK], "tools": [TOOL], "tool_choice": "weather", "max_tokens": 9},
-        openai(tools=[_O_TOOL], tool_choice={"type": "function", "function": {"name": "weather"}}, max_completion_tokens=9),
+        "meta",
+        {"messages": [ASK], "tools": [TOOL], "tool_choice": "weather", "max_tokens": 9},
+        openai(
+            tools=[_O_TOOL], tool_choice={"type": "function", "function": {"name": "weather"}}, max_completion_tokens=9
+        ),
     ),
     "v98: an image": (
-        "v98", {"messages": [{"role": "user", "content": [Image(data=PNG, mime="image/png")]}], "max_tokens": 9},
-        openai(messages=[{"role": "user", "content": [{"type": "image_url", "image_url": {"url": f"data:image/png;base64,{B64}"}}]}], max_tokens=9),
+        "v98",
+        {"messages": [{"role": "user", "content": [Image(data=PNG, mime="image/png")]}], "max_tokens": 9},
+        openai(
+            messages=[
+                {
+                    "role": "user",
+                    "content": [{"type": "image_url", "image_url": {"url": f"data:image/png;base64,{B64}"}}],
+                }
+            ],
+            max_tokens=9,
+        ),
     ),
     "aicoding: extra": ("aicoding", {"messages": [ASK], "extra": {"top_k": 4}}, openai(extra_body={"top_k": 4})),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("feature", HOSTS)
@@ -606,24 +865,46 @@ def test_hosts_of_openais_format(feature: str) -> None:
 
 # What a request may ask for, by the names above; and where a provider has no such thing, what is said of it.
 FEATURES = (
-    "plain", "system prompt", "sampling", "stop", "seed", "top_p", "tools", "a forced tool", "any tool", "no tool", "tool results",
-    "an image by URL", "an image as bytes", "an image from a file", "a schema for the answer", "any JSON", "effort",
-    "thinking passed back", "cache marks", "extra",
-)  # fmt: skip
+    "plain",
+    "system prompt",
+    "sampling",
+    "stop",
+    "seed",
+    "top_p",
+    "tools",
+    "a forced tool",
+    "any tool",
+    "no tool",
+    "tool results",
+    "an image by URL",
+    "an image as bytes",
+    "an image from a file",
+    "a schema for the answer",
+    "any JSON",
+    "effort",
+    "thinking passed back",
+    "cache marks",
+    "extra",
+)
 REFUSED: dict[tuple[str, str], tuple[Body, str]] = {
     ("anthropic", "seed"): ({"messages": [ASK], "seed": 1}, "seed"),
     ("anthropic", "any JSON"): ({"messages": [ASK], "response_format": "json"}, "response_format"),
     ("ollama", "a forced tool"): ({"messages": [ASK], "tools": [TOOL], "tool_choice": "weather"}, "tool_choice"),
     ("ollama", "any tool"): ({"messages": [ASK], "tools": [TOOL], "tool_choice": "required"}, "tool_choice"),
-    ("ollama", "an image by URL"): ({"messages": [{"role": "user", "content": [Image(url="https://x.test/a.png")]}]}, "messages"),
-}  # fmt: skip
+    ("ollama", "an image by URL"): (
+        {"messages": [{"role": "user", "content": [Image(url="https://x.test/a.png")]}]},
+        "messages",
+    ),
+}
 # Hints and memories that these have no field for: without them the request means the same.
 MEANS_NOTHING: dict[tuple[str, str], Body] = {
-    ("openai", "thinking passed back"): {"messages": [ASK, {"role": "assistant", "content": (Thinking("hm", provider="openai"), Text("Yes."))}, ASK]},
+    ("openai", "thinking passed back"): {
+        "messages": [ASK, {"role": "assistant", "content": (Thinking("hm", provider="openai"), Text("Yes."))}, ASK]
+    },
     ("openai", "cache marks"): {"messages": [{"role": "user", "content": [Text("Hello!", cache="1h")]}]},
     ("gemini", "cache marks"): {"messages": [{"role": "user", "content": [Text("Hello!", cache="1h")]}]},
     ("ollama", "cache marks"): {"messages": [{"role": "user", "content": [Text("Hello!", cache="1h")]}]},
-}  # fmt: skip
+}
 OTHER_NAMES = {("ollama", "effort"): "thinking"}
 
 
@@ -650,10 +931,7 @@ def test_every_feature_is_sent_as_the_client_does_or_refused(
         assert b"hm" not in sent
         assert b"1h" not in sent
         assert all(
-            part.text.encode() in sent
-            for message in asked.messages
-            for part in message.parts
-            if isinstance(part, Text)
+            part.text.encode() in sent for message in asked.messages for part in message.parts if isinstance(part, Text)
         )
 
 
@@ -661,8 +939,11 @@ def test_profiles_differ_where_their_providers_do() -> None:
     assert body("deepseek", max_tokens=5)["max_tokens"] == 5
     assert body("deepseek", reasoning="none")["thinking"] == {"type": "disabled"}
     assert body("qwen", reasoning={"budget_tokens": 100}) == {
-        "model": "m", "messages": [ASK], "enable_thinking": True, "thinking_budget": 100,
-    }  # fmt: skip
+        "model": "m",
+        "messages": [ASK],
+        "enable_thinking": True,
+        "thinking_budget": 100,
+    }
     shaped = body("deepseek", response_format={"json_schema": SCHEMA})
     assert shaped["response_format"] == {"type": "json_object"}
     assert "JSON Schema" in shaped["messages"][0]["content"]
@@ -712,9 +993,7 @@ def test_what_a_provider_cannot_do_is_an_error_before_anything_is_sent(
 
 
 def test_what_a_profile_says_is_unsupported_is_so_at_0_too() -> None:
-    profile = Profile(
-        name="acme", base_url="http://acme.test", unsupported=frozenset(("seed", "stop", "extra"))
-    )
+    profile = Profile(name="acme", base_url="http://acme.test", unsupported=frozenset(("seed", "stop", "extra")))
     validate.check(LLMRequest(messages=[ASK], temperature=0), "m", profile, 1)
     for asked in ({"seed": 0}, {"stop": ["x"]}, {"extra": {"a": 0}}):
         with pytest.raises(errors.UnsupportedParameter):

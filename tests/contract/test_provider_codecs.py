@@ -15,10 +15,16 @@ from three_mode.messages import Chunk, Finish, LLMRequest, LLMResponse, TextDelt
 CASES = [(name, case) for name, wire in WIRES.items() for case in wire.cases]
 REFUSALS = [(name, kind) for name, wire in WIRES.items() for kind in wire.refusals]
 MEANING = {
-    "auth": errors.AuthenticationError, "rate": errors.RateLimit, "quota": errors.QuotaExhausted,
-    "context": errors.ContextLength, "missing": errors.NotFound, "overloaded": errors.ProviderOverloaded,
-    "server": errors.ServerError, "bad": errors.InvalidRequest, "unsupported": errors.UnsupportedParameter,
-}  # fmt: skip
+    "auth": errors.AuthenticationError,
+    "rate": errors.RateLimit,
+    "quota": errors.QuotaExhausted,
+    "context": errors.ContextLength,
+    "missing": errors.NotFound,
+    "overloaded": errors.ProviderOverloaded,
+    "server": errors.ServerError,
+    "bad": errors.InvalidRequest,
+    "unsupported": errors.UnsupportedParameter,
+}
 
 
 @pytest.fixture(params=list(WIRES))
@@ -128,9 +134,7 @@ def test_a_refusal_of_any_shape_is_an_error_by_its_status(wire: Wire, body: byte
 
 
 def test_a_key_that_the_provider_quotes_is_in_no_error(wire: Wire) -> None:
-    body = json.dumps(
-        {"error": {"message": "Incorrect API key: sk-proj-abcdefgh12345678", "type": "x"}}
-    ).encode()
+    body = json.dumps({"error": {"message": "Incorrect API key: sk-proj-abcdefgh12345678", "type": "x"}}).encode()
     assert "abcdefgh" not in str(wire.codec.error(401, [], body))
 
 
@@ -152,9 +156,7 @@ def test_a_reply_that_is_none_is_a_bad_reply(wire: Wire, body: bytes) -> None:
 
 
 @settings(max_examples=150, deadline=None)
-@given(
-    st.sampled_from(list(WIRES)), st.sampled_from(["plain", "tool", "parallel tools", "thinking"]), st.data()
-)
+@given(st.sampled_from(list(WIRES)), st.sampled_from(["plain", "tool", "parallel tools", "thinking"]), st.data())
 def test_damaged_bytes_end_in_a_value_or_an_error(provider: str, case: str, data: st.DataObject) -> None:
     wire = WIRES[provider]
     for original, read in (
@@ -188,9 +190,7 @@ def _values() -> st.SearchStrategy[object]:
 
 @settings(max_examples=150, deadline=None)
 @given(st.sampled_from(list(WIRES)), st.sampled_from(["plain", "tool", "thinking"]), st.data())
-def test_fields_of_a_wrong_type_end_in_a_value_or_an_error(
-    provider: str, case: str, data: st.DataObject
-) -> None:
+def test_fields_of_a_wrong_type_end_in_a_value_or_an_error(provider: str, case: str, data: st.DataObject) -> None:
     wire = WIRES[provider]
     tree = json.loads(wire.cases[case].whole)
     node, key = tree, data.draw(st.sampled_from(sorted(tree)))

@@ -84,9 +84,7 @@ async def test_in_a_broadcast_one_that_raises_harms_no_other(orc: Orchestrator, 
     await faulty[1].ask(Faulty.bump)
     seen = await orc.broadcast("bad.news", {"n": 1}).settled(1.0)
     assert seen.seen == 4
-    errors = {
-        one.name: (one.errors, one.last_error) for one in (await orc.table()).agents if "faulty" in one.name
-    }
+    errors = {one.name: (one.errors, one.last_error) for one in (await orc.table()).agents if "faulty" in one.name}
     assert errors["faulty/1"] == (
         1,
         "HandlerFailed: faulty/1.on_bad raised ValueError: faulty/1 does not like 1",
@@ -110,9 +108,7 @@ async def test_one_that_never_ends_and_ignores_cancellation_is_reported_and_can_
 
 
 async def test_one_that_blocks_the_loop_is_named_with_its_line(orc: Orchestrator, faulty: AgentGroup) -> None:
-    with pytest.raises(
-        DeadlineExceeded, match=r"blocked for .* by faulty/0\.block \(agent_cast.py:\d+ in block\)"
-    ):
+    with pytest.raises(DeadlineExceeded, match=r"blocked for .* by faulty/0\.block \(agent_cast.py:\d+ in block\)"):
         await faulty[0].ask(Faulty.block, 1.5, within=1.2)
     blocked = [event for event in orc.events if isinstance(event, HostBlocked)]
     assert (blocked[-1].agent, blocked[-1].handler) == ("faulty/0", "block")
@@ -152,9 +148,7 @@ async def test_restart_on_error_gives_a_fresh_agent_until_the_limit(orc: Orchest
         await until(lambda wanted=number: _restarts(orc, "phoenix/0") == wanted)  # type: ignore[misc]
     with pytest.raises(HandlerFailed):
         await one.ask(Faulty.boom, "z")
-    await until(
-        lambda: any(isinstance(event, AgentGivenUp) and event.agent == "phoenix/0" for event in orc.events)
-    )
+    await until(lambda: any(isinstance(event, AgentGivenUp) and event.agent == "phoenix/0" for event in orc.events))
     events = [event for event in orc.events if getattr(event, "agent", "") == "phoenix/0"]
     assert [type(event) for event in events].count(AgentRestarted) == 2
     assert isinstance(events[-1], AgentGivenUp)
@@ -185,9 +179,7 @@ async def test_whose_message_was_begun_by_an_agent_that_is_restarted_gets_peer_l
     assert await second == 1  # it was not begun, and is answered by the new one
 
 
-@pytest.mark.parametrize(
-    ("strategy", "back"), [("permanent", True), ("transient", False), ("temporary", False)]
-)
+@pytest.mark.parametrize(("strategy", "back"), [("permanent", True), ("transient", False), ("temporary", False)])
 async def test_one_that_ends_itself_comes_back_if_its_strategy_says_so(
     orc: Orchestrator, strategy: str, back: bool
 ) -> None:
@@ -249,9 +241,7 @@ async def test_hooks_run_around_an_agents_life(orc: Orchestrator, tmp_path: Path
 
 
 @pytest.mark.parametrize("where", ["init", "started"])
-async def test_one_that_leaves_its_process_while_it_is_made_fails_alone(
-    orc: Orchestrator, where: str
-) -> None:
+async def test_one_that_leaves_its_process_while_it_is_made_fails_alone(orc: Orchestrator, where: str) -> None:
     before = len(orc.events)
     with pytest.raises(HandlerFailed, match=rf"leaver/0\..*{where}.* raised SystemExit: 3"):
         await orc.spawn(Late, 1, name="leaver", leaves=where)
@@ -263,9 +253,7 @@ async def test_one_that_leaves_its_process_while_it_is_made_fails_alone(
 
 @pytest.mark.parametrize("how", ["time", "cancel"])
 async def test_a_spawn_that_did_not_come_to_its_end_leaves_nothing(orc: Orchestrator, how: str) -> None:
-    spawning = asyncio.create_task(
-        orc.spawn(Late, 4, name="never", seconds=0.5, within=0.2 if how == "time" else 30)
-    )
+    spawning = asyncio.create_task(orc.spawn(Late, 4, name="never", seconds=0.5, within=0.2 if how == "time" else 30))
     await asyncio.sleep(0.3)
     spawning.cancel()
     with pytest.raises((DeadlineExceeded, asyncio.CancelledError)):
@@ -321,12 +309,8 @@ async def test_each_message_that_fails_has_its_own_restart(orc: Orchestrator) ->
     await orc.stop(one)
 
 
-async def test_a_restart_by_hand_that_fails_is_for_the_strategy_to_decide(
-    orc: Orchestrator, tmp_path: Path
-) -> None:
-    one = await orc.spawn(
-        Once, name="once", path=tmp_path / "born", restart=Restart("transient", limit=1, wait=0.01)
-    )
+async def test_a_restart_by_hand_that_fails_is_for_the_strategy_to_decide(orc: Orchestrator, tmp_path: Path) -> None:
+    one = await orc.spawn(Once, name="once", path=tmp_path / "born", restart=Restart("transient", limit=1, wait=0.01))
     with pytest.raises(HandlerFailed, match="FileExistsError"):
         await orc.restart(one)
     with pytest.raises(PeerLost):  # it is given up, and nobody waits for it

@@ -18,10 +18,7 @@ async def flow(keepers: int, each: int) -> None:
         kept = await orc.spawn(Keeper, keepers, name="keeper")
         publishers = await orc.spawn(Publisher, PUBLISHERS, name="publisher")
         await asyncio.gather(
-            *(
-                one.ask(Publisher.publish, number * each, each, within=600)
-                for number, one in enumerate(publishers)
-            )
+            *(one.ask(Publisher.publish, number * each, each, within=600) for number, one in enumerate(publishers))
         )
         assert (await orc.broadcast("flow.end", -1).settled(30)).seen == keepers
         total = PUBLISHERS * each

@@ -33,9 +33,7 @@ async def test_writer_killed_at_each_step_of_a_publish(step: str) -> None:
         messages = [item for item in items if isinstance(item, Message)]
         gaps = [item for item in items if isinstance(item, Gap)]
         last = 1500 if step in BEFORE_TAIL else 1501
-        assert (
-            messages[-1].seq == last
-        )  # what was published before the kill is delivered, nothing of what was not
+        assert messages[-1].seq == last  # what was published before the kill is delivered, nothing of what was not
         assert len(messages) + sum(gap.count for gap in gaps) == last
         assert all(intact(message.payload) for message in messages)
         assert isinstance(items[-1], WriterGone)
@@ -234,9 +232,7 @@ async def test_registry_host_killed_under_load() -> None:
             await host.do("subscribe", "t", "reliable")
             a, b = await group.join(), await group.join()
             numbers: list[int] = []
-            await b.subscribe(
-                "t", lambda m: numbers.append(m.payload["n"]), SubscribeOptions(policy=Policy.RELIABLE)
-            )
+            await b.subscribe("t", lambda m: numbers.append(m.payload["n"]), SubscribeOptions(policy=Policy.RELIABLE))
             await b.register("x", lambda request: request.reply(request.payload))
             await a.wait_for("x")
             for n in range(400):

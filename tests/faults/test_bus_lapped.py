@@ -15,15 +15,10 @@ async def lap(seconds: float, writers: int, readers: int) -> None:
         reading = [await stack.enter_async_context(process(group.name)) for _ in range(readers)]
         for reader in reading:
             await reader.do("subscribe", "t.>", "lossy")
-        writing = [
-            await stack.enter_async_context(process(group.name, ring_bytes=65536)) for _ in range(writers)
-        ]
+        writing = [await stack.enter_async_context(process(group.name, ring_bytes=65536)) for _ in range(writers)]
         await asyncio.gather(
             fall_behind(reading[0], seconds),
-            *(
-                writer.do("flood", f"t.{n}", seconds, 200, within=seconds + 60)
-                for n, writer in enumerate(writing)
-            ),
+            *(writer.do("flood", f"t.{n}", seconds, 200, within=seconds + 60) for n, writer in enumerate(writing)),
         )
         await asyncio.sleep(0.5)
         published = sum([(await writer.report())[3]["published"] for writer in writing])

@@ -23,9 +23,7 @@ async def test_a_gibibyte_with_one_copy_on_each_side(carried: str) -> None:
         async with process(group.name) as writer, process(group.name) as reader:
             await reader.do("take_large", "big")
             verb = "publish_large" if carried == "broadcast" else "send_large"
-            await writer.do(
-                verb, "big", 5 * MIB, within=30
-            )  # what came before does not keep it from being sent
+            await writer.do(verb, "big", 5 * MIB, within=30)  # what came before does not keep it from being sent
             await writer.do(verb, "big", GIB, within=200)
             await eventually(lambda: reader.count("took") == 2, 60)
             (_, crc, before_writing, wrote), (_, seen, size, before_reading, read) = (

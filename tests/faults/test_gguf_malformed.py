@@ -86,9 +86,7 @@ def test_no_file_and_a_folder(tmp_path: Path) -> None:
 
 
 @given(st.binary(max_size=400))
-def test_any_bytes_after_the_magic_give_an_error(
-    tmp_path_factory: pytest.TempPathFactory, body: bytes
-) -> None:
+def test_any_bytes_after_the_magic_give_an_error(tmp_path_factory: pytest.TempPathFactory, body: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "any.gguf"
     path.write_bytes(b"GGUF" + struct.pack("<I", 3) + body)
     with pytest.raises(BadModelFile):
@@ -102,9 +100,13 @@ def mutated(seed: int) -> bytes:
     for _ in range(rng.choice((1, 1, 2, 5))):
         at = rng.randrange(rng.choice((64, 1500, HEAD, HEAD)))
         width = rng.choice((1, 1, 4, 8))
-        raw[at : at + width] = rng.choice((
-            bytes(rng.randrange(256) for _ in range(width)), b"\xff" * width, b"\0" * width,
-        ))  # fmt: skip
+        raw[at : at + width] = rng.choice(
+            (
+                bytes(rng.randrange(256) for _ in range(width)),
+                b"\xff" * width,
+                b"\0" * width,
+            )
+        )
     return bytes(raw[: rng.randrange(len(raw))] if rng.random() < 0.1 else raw)
 
 

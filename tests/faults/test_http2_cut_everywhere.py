@@ -75,8 +75,6 @@ async def test_many_streams_on_one_connection_all_learn_of_its_end() -> None:
         provider.connections[0].cut()
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)
         assert [type(outcome) for outcome in outcomes] == [ConnectionLost] * 50
-        assert len({id(outcome) for outcome in outcomes}) == 50, (
-            "each has an error, and a traceback, of its own"
-        )
+        assert len({id(outcome) for outcome in outcomes}) == 50, "each has an error, and a traceback, of its own"
         provider.always(Turn())
         assert (await pool.fetch(chat(provider))).status == 200

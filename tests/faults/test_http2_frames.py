@@ -81,13 +81,9 @@ ENDS_THE_CONNECTION = {
     "a length that contradicts itself": frame(
         HEADERS, END_HEADERS, 1, block((":status", "200"), ("content-length", "1"), ("content-length", "2"))
     ),
-    "a body longer than declared": frame(
-        HEADERS, END_HEADERS, 1, block((":status", "200"), ("content-length", "1"))
-    )
+    "a body longer than declared": frame(HEADERS, END_HEADERS, 1, block((":status", "200"), ("content-length", "1")))
     + frame(DATA, 0, 1, b"xy"),
-    "a body shorter than declared": frame(
-        HEADERS, END_HEADERS, 1, block((":status", "200"), ("content-length", "3"))
-    )
+    "a body shorter than declared": frame(HEADERS, END_HEADERS, 1, block((":status", "200"), ("content-length", "3")))
     + frame(DATA, END_STREAM, 1, b"xy"),
     "trailers that do not end the stream": HEAD + frame(HEADERS, END_HEADERS, 1, block(("x", "y"))),
     "an informational head that ends the stream": frame(
@@ -279,9 +275,7 @@ async def test_a_head_beyond_the_limit() -> None:
 
 
 async def test_a_head_that_unpacks_beyond_the_limit() -> None:
-    bomb = (
-        OK + b"\x40\1x\x7f\x80\x07" + b"y" * 1_023 + b"\xbe" * 100
-    )  # one entry, then a hundred references to it
+    bomb = OK + b"\x40\1x\x7f\x80\x07" + b"y" * 1_023 + b"\xbe" * 100  # one entry, then a hundred references to it
     await limited(frame(HEADERS, END_HEADERS, 1, bomb), Limits(header_bytes=8_192))
 
 

@@ -90,7 +90,9 @@ async def test_a_connection_that_ends_in_the_middle(answer: bytes) -> None:
 async def test_bodies_of_each_kind() -> None:
     assert (await fetch(OK)).content == b"ok"
     assert (await fetch(b"HTTP/1.1 204 No Content\r\n\r\n")).content == b""
-    chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2;ext=1\r\nab\r\n1\r\nc\r\n0\r\nx-trailer: 1\r\n\r\n"
+    chunked = (
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2;ext=1\r\nab\r\n1\r\nc\r\n0\r\nx-trailer: 1\r\n\r\n"
+    )
     reply = await fetch(chunked)
     assert (reply.content, reply.trailers) == (b"abc", [(b"x-trailer", b"1")])
     until_close = await fetch(b"HTTP/1.0 200 OK\r\n\r\nto the end", close=True)
@@ -119,9 +121,7 @@ async def test_bytes_that_nobody_asked_for_end_the_connection_and_harm_no_call()
     ):
         assert (await pool.fetch(request, timeouts=QUICK)).content == b"ok"
         await asyncio.sleep(0.02)
-        assert (await pool.fetch(request, timeouts=QUICK)).content == b"ok", (
-            "the next call does not get the poison"
-        )
+        assert (await pool.fetch(request, timeouts=QUICK)).content == b"ok", "the next call does not get the poison"
         assert pool.statistics()[request.origin].opened == 2
 
 
@@ -143,9 +143,7 @@ async def test_a_unix_socket_and_a_local_address(tmp_path: Path) -> None:
     peers: list[object] = []
     async with listening(serve, tmp_path / "socket"):
         async with Pool(PoolOptions(unix_socket=str(tmp_path / "socket"))) as pool:
-            assert (
-                await pool.fetch(Request.to("GET", "http://model.local/x"), timeouts=QUICK)
-            ).content == b"ok"
+            assert (await pool.fetch(Request.to("GET", "http://model.local/x"), timeouts=QUICK)).content == b"ok"
     assert heads[0].startswith(b"GET /x HTTP/1.1\r\nhost: model.local\r\n")
     async with listening(serve) as port:
         url = f"http://127.0.0.1:{port}/"
@@ -161,9 +159,7 @@ async def test_a_body_that_contradicts_its_length_is_the_callers_error() -> None
         yield b"more than two bytes"
 
     async with answering(OK) as (pool, request, _):
-        wrong = Request(
-            method=b"POST", origin=request.origin, headers=[(b"content-length", b"2")], body=parts()
-        )
+        wrong = Request(method=b"POST", origin=request.origin, headers=[(b"content-length", b"2")], body=parts())
         with pytest.raises(InvalidRequest, match="contradicts itself"):
             await pool.fetch(wrong, timeouts=QUICK)
 

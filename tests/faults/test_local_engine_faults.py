@@ -36,10 +36,14 @@ async def test_no_agent_learns_anothers_secret(layout: str) -> None:
     async with opened(layout=layout, sequences=16, context=256, pool=pool) as model:
         alone = [(await model.chat(messages(n), temperature=0, max_tokens=24)).text for n in range(200)]
         # All places are taken: what has a higher priority takes them away.
-        async with held(model, 3, lambda: [
-            asyncio.create_task(model.chat(messages(n), temperature=0, max_tokens=24, agent=f"a/{n}"))
-            for n in range(200)
-        ]) as asked:  # fmt: skip
+        async with held(
+            model,
+            3,
+            lambda: [
+                asyncio.create_task(model.chat(messages(n), temperature=0, max_tokens=24, agent=f"a/{n}"))
+                for n in range(200)
+            ],
+        ) as asked:
             noise = [
                 asyncio.create_task(
                     model.chat(user(f"Count from {n} to {n + 9}."), temperature=0, priority=rng.randint(1, 2))
@@ -54,9 +58,7 @@ async def test_no_agent_learns_anothers_secret(layout: str) -> None:
         await asyncio.gather(*noise, return_exceptions=True)
         statistics = await model.statistics()
     assert [reply.text for reply in replies] == alone
-    told = [
-        any(other in reply.text for other in known[:n] + known[n + 1 :]) for n, reply in enumerate(replies)
-    ]
+    told = [any(other in reply.text for other in known[:n] + known[n + 1 :]) for n, reply in enumerate(replies)]
     assert not any(told), "an agent told another's secret"
     right = sum(known[n] in reply.text for n, reply in enumerate(replies))
     assert right == 200, f"only {right} of 200 recalled their own"

@@ -82,9 +82,7 @@ def parts(city: Orchestrator, credit: int, **fields: Any) -> Any:
 _chunks = msgspec.msgpack.Decoder(list[Chunk]).decode
 
 
-async def test_a_reader_who_gives_little_credit_gets_all_of_it_in_order(
-    city: Orchestrator, whole: str
-) -> None:
+async def test_a_reader_who_gives_little_credit_gets_all_of_it_in_order(city: Orchestrator, whole: str) -> None:
     for credit in (1, 2, 3, 64):
         async with parts(city, credit) as stream:
             batches = [_chunks(part.raw) async for part in stream]
@@ -96,9 +94,7 @@ async def test_a_reader_who_gives_little_credit_gets_all_of_it_in_order(
     await rests(city)
 
 
-async def test_a_reader_who_takes_nothing_holds_up_nobody_and_misses_nothing(
-    city: Orchestrator, whole: str
-) -> None:
+async def test_a_reader_who_takes_nothing_holds_up_nobody_and_misses_nothing(city: Orchestrator, whole: str) -> None:
     async with parts(city, 1) as slow:
         first = _chunks((await anext(slow)).raw)
         answers = await asyncio.gather(*(city.llm.chat_completion(request()) for _ in range(4)))
@@ -188,9 +184,7 @@ async def test_a_reader_that_is_killed_leaves_nothing_running(city: Orchestrator
 
 async def test_a_full_ring_and_a_carrier_without_rings_lose_nothing(whole: str) -> None:
     small = OrchestratorOptions(host_bus={"pair_bytes": 4096})
-    none = OrchestratorOptions(
-        host_bus={"carrier": "zmq"}, bus=BusOptions(label="orchestrator", carrier="zmq")
-    )
+    none = OrchestratorOptions(host_bus={"carrier": "zmq"}, bus=BusOptions(label="orchestrator", carrier="zmq"))
     for options in (small, none):
         async with Orchestrator(hosts=1, options=options) as orc:
             await orc.model("tiny", name="brain")

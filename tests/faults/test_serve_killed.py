@@ -93,9 +93,7 @@ async def test_the_endpoint_is_killed_and_started_again(city: Orchestrator) -> N
     port = free_port()
     before = await pids(city)
     files = files_of(city)
-    await until(
-        lambda: len(city.bus.members()) == len(before) + 1
-    )  # the endpoint of the test before has left
+    await until(lambda: len(city.bus.members()) == len(before) + 1)  # the endpoint of the test before has left
     load = Load(f"http://127.0.0.1:{port}", MODELS)
     async with serving(port, "--bus", city.bus.name) as first:
         async with load.running():
@@ -117,8 +115,7 @@ async def test_the_endpoint_is_killed_and_started_again(city: Orchestrator) -> N
                 # The dead endpoint's rings and sockets are gone from the hosts, and the new one's took their place.
                 await until(
                     lambda: all(
-                        rings_of(pid) <= rings and sockets_of(pid) <= sockets
-                        for pid, (rings, sockets) in held.items()
+                        rings_of(pid) <= rings and sockets_of(pid) <= sockets for pid, (rings, sockets) in held.items()
                     )
                 )
                 async with httpx.AsyncClient() as http:

@@ -365,8 +365,6 @@ def test_a_blocked_host_ends_also_if_its_orchestrator_died_with_words_unread() -
 def test_a_program_that_ends_leaves_nothing(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
-    done = subprocess.run(
-        [sys.executable, "-W", "error", script, "end"], capture_output=True, text=True, timeout=60
-    )
+    done = subprocess.run([sys.executable, "-W", "error", script, "end"], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
     assert not any(alive(int(word)) for word in done.stdout.splitlines()[1].split())

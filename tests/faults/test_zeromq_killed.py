@@ -70,9 +70,7 @@ async def test_reliable_reader_killed_at_each_step(point: str) -> None:
     async with members(**ZMQ, ring_bytes=65536, hold_within=30.0) as group:
         writer, survivor = await group.join(), await group.join()
         seen: list[int] = []
-        await survivor.subscribe(
-            "t", lambda m: seen.append(m.payload["n"]), SubscribeOptions(policy=RELIABLE)
-        )
+        await survivor.subscribe("t", lambda m: seen.append(m.payload["n"]), SubscribeOptions(policy=RELIABLE))
         async with process(group.name, **ZMQ) as reader:
             await reader.do("subscribe", "t", "reliable")
             await reader.do("failpoint", point, "kill", 20 if point == "zmq_taken" else 1)

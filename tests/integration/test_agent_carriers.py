@@ -15,9 +15,7 @@ from transports.bus import BusOptions
 
 @pytest.mark.parametrize("carrier", ["rings", "zmq"])
 async def test_all_verbs_over_each_carrier(carrier: Any) -> None:
-    options = OrchestratorOptions(
-        bus=BusOptions(label="orchestrator", carrier=carrier), host_bus={"carrier": carrier}
-    )
+    options = OrchestratorOptions(bus=BusOptions(label="orchestrator", carrier=carrier), host_bus={"carrier": carrier})
     async with Orchestrator(hosts=2, options=options) as orc:
         assert orc.bus.carrier == carrier
         scouts = await orc.spawn(Scout, 16, name="scout")

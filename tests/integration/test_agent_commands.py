@@ -32,9 +32,14 @@ async def orc() -> AsyncIterator[Orchestrator]:
 
 async def command(*words: str, columns: int = 200) -> tuple[int, str]:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "three_mode.cli", *words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        sys.executable,
+        "-m",
+        "three_mode.cli",
+        *words,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         env={**os.environ, "COLUMNS": str(columns)},
-    )  # fmt: skip
+    )
     out, _ = await asyncio.wait_for(process.communicate(), 30)
     assert process.returncode is not None
     return process.returncode, out.decode()
@@ -69,9 +74,16 @@ async def test_an_unknown_bus_is_an_error_in_words() -> None:
 async def test_an_error_is_one_line_as_it_is_and_apart_from_what_is_printed(words: list[str]) -> None:
     bus = "no[/bus] with a name that has [brackets] and is longer than a terminal is wide"
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "three_mode.cli", words[0], bus, *words[1:],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "COLUMNS": "40"},
-    )  # fmt: skip
+        sys.executable,
+        "-m",
+        "three_mode.cli",
+        words[0],
+        bus,
+        *words[1:],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "COLUMNS": "40"},
+    )
     out, error = await asyncio.wait_for(process.communicate(), 30)
     assert (process.returncode, out, error.count(b"\n")) == (1, b"", 1)
     assert bus in error.decode()
@@ -103,9 +115,18 @@ async def test_top_as_json_looks_again_and_again(orc: Orchestrator) -> None:
 async def test_top_in_a_terminal_pauses_sorts_kills_and_quits_by_key(orc: Orchestrator) -> None:
     ours, theirs = pty.openpty()
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "three_mode.cli", "top", orc.name, "--every", "0.1",
-        stdin=theirs, stdout=theirs, stderr=theirs, env={**os.environ, "COLUMNS": "160", "LINES": "40", "TERM": "xterm"},
-    )  # fmt: skip
+        sys.executable,
+        "-m",
+        "three_mode.cli",
+        "top",
+        orc.name,
+        "--every",
+        "0.1",
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env={**os.environ, "COLUMNS": "160", "LINES": "40", "TERM": "xterm"},
+    )
     os.close(theirs)
     os.set_blocking(ours, False)
     shown = bytearray()

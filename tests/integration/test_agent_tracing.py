@@ -37,8 +37,10 @@ async def test_one_trace_through_three_processes(tmp_path: Path, monkeypatch: py
         by_trace[trace].add(tuple(rest))
     ring = next(spans for spans in by_trace.values() if any(span[2] == "ring" for span in spans))
     assert ring == {
-        ("orchestrator", "caller/0", "ring"), ("caller/0", "caller/1", "ring"), ("caller/1", "caller/2", "ring"),
-    }  # fmt: skip
+        ("orchestrator", "caller/0", "ring"),
+        ("caller/0", "caller/1", "ring"),
+        ("caller/1", "caller/2", "ring"),
+    }
     stream = next(spans for spans in by_trace.values() if any(span[2] == "through" for span in spans))
     assert ("caller/1", "scout/0", "explain") in stream
     read = next(spans for spans in by_trace.values() if any(span[2] == "read" for span in spans))

@@ -117,9 +117,7 @@ async def test_a_slow_consumer_slows_its_producer_and_nobody_else(slow: AgentGro
         assert [number async for number in numbers] == list(range(1, 1000))
 
 
-async def test_broadcast_reaches_all_and_the_receipt_counts_agents(
-    orc: Orchestrator, scouts: AgentGroup
-) -> None:
+async def test_broadcast_reaches_all_and_the_receipt_counts_agents(orc: Orchestrator, scouts: AgentGroup) -> None:
     before = sum(await scouts.gather(Scout.count))
     seen = await orc.broadcast("news.eu", {"id": 1}).settled(within=2.0)
     assert (seen.seen, seen.complete) == (20, True)
@@ -152,9 +150,7 @@ async def test_one_message_at_a_time_unless_concurrent(slow: AgentGroup) -> None
     assert max(most) == 3
 
 
-async def test_a_full_mailbox_is_overloaded_and_a_full_tell_a_dead_letter(
-    orc: Orchestrator, slow: AgentGroup
-) -> None:
+async def test_a_full_mailbox_is_overloaded_and_a_full_tell_a_dead_letter(orc: Orchestrator, slow: AgentGroup) -> None:
     waiting = [asyncio.create_task(slow[0].ask(Slow.wait, 0.2)) for _ in range(5)]
     await asyncio.sleep(0.05)
     with pytest.raises(Overloaded, match=r"slow/0.wait.*4 messages"):
@@ -162,9 +158,7 @@ async def test_a_full_mailbox_is_overloaded_and_a_full_tell_a_dead_letter(
     await slow[0].tell(Slow.wait, 0.0)
 
     async def in_letters() -> bool:
-        return any(
-            letter.to == "slow/0" and "4 messages" in letter.reason for letter in await orc.dead_letters()
-        )
+        return any(letter.to == "slow/0" and "4 messages" in letter.reason for letter in await orc.dead_letters())
 
     await until(in_letters)
     for task in waiting:
@@ -239,9 +233,7 @@ async def test_a_bad_broadcast_is_lost_by_name(orc: Orchestrator, scouts: AgentG
     assert any("argument 'item'" in letter.reason for letter in letters)
 
 
-async def test_tell_acts_at_once_and_what_nobody_takes_is_a_dead_letter(
-    orc: Orchestrator, scouts: AgentGroup
-) -> None:
+async def test_tell_acts_at_once_and_what_nobody_takes_is_a_dead_letter(orc: Orchestrator, scouts: AgentGroup) -> None:
     before = await scouts[2].ask(Scout.count)
     scouts[2].tell(Scout.read, {"id": 2})  # not awaited
     assert await scouts[2].ask(Scout.count) == before + 1
@@ -268,9 +260,7 @@ async def test_agents_use_all_verbs_themselves(orc: Orchestrator, scouts: AgentG
     assert await callers[3].ask(Caller.remember, "caller/0") == "told"
 
 
-@pytest.mark.parametrize(
-    "way", [["ringer/0"], ["ringer/1", "ringer/0"], ["ringer/1", "ringer/2", "ringer/1"]]
-)
+@pytest.mark.parametrize("way", [["ringer/0"], ["ringer/1", "ringer/0"], ["ringer/1", "ringer/2", "ringer/1"]])
 async def test_a_cycle_is_an_error_and_names_the_way(orc: Orchestrator, way: list[str]) -> None:
     ringers = await orc.spawn(Caller, 3, name="ringer")
     begun = time.monotonic()

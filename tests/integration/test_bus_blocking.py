@@ -56,9 +56,7 @@ def test_the_same_verbs_without_a_loop() -> None:
             assert next(parts).payload == 0
         seen: list[Any] = []
         threads: set[threading.Thread] = set()
-        subscription = b.subscribe(
-            "t", lambda m: (seen.append(m.payload), threads.add(threading.current_thread()))
-        )
+        subscription = b.subscribe("t", lambda m: (seen.append(m.payload), threads.add(threading.current_thread())))
         receipt = a.publish("t", 1)
         assert a.settled(receipt).seen == 1
         assert seen == [1]

@@ -52,9 +52,7 @@ async def _ring_twice(doorbell: Doorbell, shard: int, pump: Pump) -> list[str]:
 
 @pytest.mark.parametrize("rung_before", [False, True])
 @pytest.mark.parametrize("loop", [*LOOPS, "uvloop that cannot hear"])
-def test_doorbell_wakes_either_loop_once_a_ring(
-    loop: str, rung_before: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_doorbell_wakes_either_loop_once_a_ring(loop: str, rung_before: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """asyncio through an epoll within its own; uvloop by itself, or the same way where its epoll is none that we can reach."""
     if loop not in LOOPS:
         monkeypatch.setattr(ear, "_epoll_of", lambda loop: shard)
@@ -140,9 +138,7 @@ async def test_fork_is_refused_and_harms_nobody() -> None:
                 except Forked as error:
                     said += str(error)
             try:
-                subscription.close().__await__().send(
-                    None
-                )  # the loop is the parent's, and what hears for it too
+                subscription.close().__await__().send(None)  # the loop is the parent's, and what hears for it too
             except StopIteration:
                 said += "closed"
             try:
@@ -215,9 +211,7 @@ def test_native_part_under_address_and_undefined_sanitizers(tmp_path: Path) -> N
     compiler = shutil.which("gcc")
     assert compiler, "CI needs gcc"
     for folder in ("transports", "tests"):
-        shutil.copytree(
-            ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("*.so", "__pycache__")
-        )
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
     for file in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / file, tmp_path / file)
     include = subprocess.check_output(
@@ -226,12 +220,26 @@ def test_native_part_under_address_and_undefined_sanitizers(tmp_path: Path) -> N
     sources = sorted(str(path) for path in (tmp_path / "transports/bus/native").glob("*.c"))
     subprocess.run(
         [
-            compiler, "-std=c11", "-D_GNU_SOURCE", "-DPy_LIMITED_API=0x030B0000", "-O1", "-g", "-fPIC", "-shared", "-Wall",
-            "-Wextra", "-Werror", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", f"-I{include}", *sources,
-            "-o", str(tmp_path / "transports/bus/_ring.abi3.so"),
+            compiler,
+            "-std=c11",
+            "-D_GNU_SOURCE",
+            "-DPy_LIMITED_API=0x030B0000",
+            "-O1",
+            "-g",
+            "-fPIC",
+            "-shared",
+            "-Wall",
+            "-Wextra",
+            "-Werror",
+            "-fsanitize=address,undefined",
+            "-fno-sanitize-recover=undefined",
+            f"-I{include}",
+            *sources,
+            "-o",
+            str(tmp_path / "transports/bus/_ring.abi3.so"),
         ],
         check=True,
-    )  # fmt: skip
+    )
     runtime = subprocess.check_output([compiler, "-print-file-name=libasan.so"], text=True).strip()
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *SANITIZED_TESTS],

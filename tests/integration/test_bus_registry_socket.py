@@ -31,8 +31,14 @@ def connect(bus: str) -> socket.socket:
 
 def hello(**changes: Any) -> wire.Hello:
     fields: dict[str, Any] = {
-        "protocol": wire.PROTOCOL, "layout": 1, "bus": "x", "carrier": "rings", "label": "evil", "pid": 1, "endpoints": {},
-    }  # fmt: skip
+        "protocol": wire.PROTOCOL,
+        "layout": 1,
+        "bus": "x",
+        "carrier": "rings",
+        "label": "evil",
+        "pid": 1,
+        "endpoints": {},
+    }
     return wire.Hello(**{**fields, **changes})
 
 
@@ -76,9 +82,17 @@ async def test_fuzzed_messages_harm_nobody() -> None:
     """Valid messages with bytes flipped, cut and repeated, with descriptors that are none of ours."""
     seed = random.Random(7)
     valid = [
-        hello(), wire.Register(1, ("a", "b")), wire.Subscribed(2, {"t": 1}, True), wire.LinkTo(3, "@1", 5), wire.RingMade(4),
-        wire.Fetch(5, "@1", 0), wire.Evict("@1", 1.0), wire.SegmentMade(9), wire.Gated(1), wire.Bye(),
-    ]  # fmt: skip
+        hello(),
+        wire.Register(1, ("a", "b")),
+        wire.Subscribed(2, {"t": 1}, True),
+        wire.LinkTo(3, "@1", 5),
+        wire.RingMade(4),
+        wire.Fetch(5, "@1", 0),
+        wire.Evict("@1", 1.0),
+        wire.SegmentMade(9),
+        wire.Gated(1),
+        wire.Bye(),
+    ]
     async with members() as group:
         bus = await group.join()
         await bus.register("x", lambda request: request.reply(1))
@@ -156,9 +170,7 @@ async def test_a_stranger_with_bad_descriptors_comes_and_goes(bad: str) -> None:
         page, _page = make(PAGE, PAGE_BYTES)
         ring, _ring = make(RING, 1 << 16)
         bell, pidfd, junk = os.eventfd(0), os.pidfd_open(os.getpid()), os.memfd_create("junk")
-        stranger = Stranger(
-            group.name, junk if bad == "page" else page, bell, junk if bad == "pidfd" else pidfd
-        )
+        stranger = Stranger(group.name, junk if bad == "page" else page, bell, junk if bad == "pidfd" else pidfd)
         await eventually(lambda: len(bus.members()) == 2)
         before = set(os.listdir("/proc/self/fd"))
         (evil,) = set(bus.members()) - {bus.id}
@@ -240,9 +252,7 @@ async def test_another_version_is_refused_with_the_reason(monkeypatch: pytest.Mo
             await group.join()
 
 
-async def test_directory_is_private_and_names_are_checked(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+async def test_directory_is_private_and_names_are_checked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert runtime_directory().stat().st_mode & 0o777 == 0o700
     for bad in ("", "../x", "a/b", ".hidden", "x" * 65):
         with pytest.raises(JoinFailed):

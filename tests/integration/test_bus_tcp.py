@@ -19,9 +19,7 @@ def endpoint() -> str:
 
 
 def keys(count: int) -> list[tuple[str, str]]:
-    return [
-        (public.decode(), secret.decode()) for public, secret in (zmq.curve_keypair() for _ in range(count))
-    ]
+    return [(public.decode(), secret.decode()) for public, secret in (zmq.curve_keypair() for _ in range(count))]
 
 
 @pytest.fixture
@@ -82,9 +80,7 @@ async def test_curve_keys_decide_who_comes_in() -> None:
         assert len(host.members()) == 2
 
 
-@pytest.mark.parametrize(
-    "where", ["tcp://10.1.2.3:5555", "tcp://0.0.0.0:5555", "ipc:///tmp/x", "tcp://127.0.0.1"]
-)
+@pytest.mark.parametrize("where", ["tcp://10.1.2.3:5555", "tcp://0.0.0.0:5555", "ipc:///tmp/x", "tcp://127.0.0.1"])
 async def test_endpoints_that_are_refused(where: str) -> None:
     async with members(endpoint=where) as group:
         with pytest.raises(JoinFailed, match=r"loopback|HOST:PORT"):

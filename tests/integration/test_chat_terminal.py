@@ -78,11 +78,19 @@ class Terminal:
 async def chatting(home: Path, *arguments: str) -> AsyncIterator[Terminal]:
     ours, theirs = pty.openpty()
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "three_mode.cli", "chat", *arguments,
-        stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True, cwd=home,
+        sys.executable,
+        "-m",
+        "three_mode.cli",
+        "chat",
+        *arguments,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+        cwd=home,
         env={**os.environ, "HOME": str(home), "XDG_STATE_HOME": str(home), "TERM": "xterm", "PYTHONPATH": str(ROOT)},
         preexec_fn=_own_terminal,
-    )  # fmt: skip
+    )
     os.close(theirs)
     try:
         yield Terminal(ours, process)
@@ -129,8 +137,10 @@ async def test_a_conversation_in_a_terminal(tmp_path: Path) -> None:
             terminal.type(b" Then stop." + ENTER)
             await terminal.sees("Hello world!", times=2)
             assert [said["content"] for said in provider.seen[2].json["messages"]] == [
-                "Hello!", "Hello world!", "Go on. Then stop."
-            ]  # fmt: skip
+                "Hello!",
+                "Hello world!",
+                "Go on. Then stop.",
+            ]
 
             await terminal.sees("tokens", times=2)
             await terminal.prompt()

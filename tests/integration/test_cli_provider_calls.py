@@ -120,9 +120,18 @@ async def test_what_it_is_told(claude: Claude) -> None:
         await llm.chat_completion(request)
     arguments = claude.logged("arguments")[0]
     assert arguments[7:] == [
-        "--model", "sonnet", "--system-prompt", "You are brief.", "--effort", "high", "--json-schema", '{"type":"object"}',
-        "--resume=abc", "--max-turns", "1",
-    ]  # fmt: skip
+        "--model",
+        "sonnet",
+        "--system-prompt",
+        "You are brief.",
+        "--effort",
+        "high",
+        "--json-schema",
+        '{"type":"object"}',
+        "--resume=abc",
+        "--max-turns",
+        "1",
+    ]
     content = claude.logged("stdin")[0]["message"]["content"]
     assert "user: Hello!" in content[0]["text"]
     assert "assistant: Hi." in content[0]["text"]
@@ -215,9 +224,7 @@ async def test_leaving_a_stream_ends_the_process_without_waiting(claude: Claude)
         await no_children()
 
 
-async def test_it_is_the_first_available_where_there_is_no_key(
-    claude: Claude, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_it_is_the_first_available_where_there_is_no_key(claude: Claude, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("ANTHROPIC_API_KEY", "OPENAI_API_KEY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("FAKE_CLAUDE", "good")
@@ -272,12 +279,8 @@ async def test_it_falls_back_from_a_command_that_stalls(claude: Claude) -> None:
 
     claude.behave("stalls")
     async with ScriptedProvider("h2c") as server:
-        policies = Policies(
-            retry=QUICK, fallback=FallbackOptions(targets=(Target("openai", "m"),), first_content=0.5)
-        )
-        options = ConnectionOptions(
-            accounts={"openai": account("openai", server)}, transport=transport("h2c")
-        )
+        policies = Policies(retry=QUICK, fallback=FallbackOptions(targets=(Target("openai", "m"),), first_content=0.5))
+        options = ConnectionOptions(accounts={"openai": account("openai", server)}, transport=transport("h2c"))
         async with LLMConnection("claude-cli", policies=policies, options=options) as llm:
             assert (await llm.chat_completion(hello(None))).provider == "openai"
     await no_children()
@@ -293,11 +296,7 @@ def test_the_child_of_a_child_is_stopped_too(tmp_path: Path) -> None:
 
     pid = asyncio.run(run())
     until = time.monotonic() + 3
-    while (
-        time.monotonic() < until
-        and psutil.pid_exists(pid)
-        and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    ):
+    while time.monotonic() < until and psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
         time.sleep(0.01)
     assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     assert signal.SIGTERM

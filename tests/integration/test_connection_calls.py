@@ -58,9 +58,7 @@ async def test_a_stream_is_the_same_reply_as_a_whole_one(provider: str) -> None:
     """Also the provider's own id, and in the cache."""
     policies = Policies(cache=CacheOptions())
     async with connected(provider, policies=policies) as (llm, server):
-        server.always(
-            Turn(thinking=("hm",), tool_calls=(Asked("weather", {"city": "Oslo"}),), finish="tool_calls")
-        )
+        server.always(Turn(thinking=("hm",), tool_calls=(Asked("weather", {"city": "Oslo"}),), finish="tool_calls"))
         whole = await llm.chat_completion(hello(tools=[TOOL]))
         assert whole.extra, "all of them say something that has no name here"
         stream = llm.stream(hello(tools=[TOOL], cache={"response": "refresh"}))
@@ -236,11 +234,7 @@ async def test_a_batch_keeps_order_counts_progress_and_gives_errors_as_values() 
 
         def answer(seen: object) -> Turn | Answer:
             text = seen.json["messages"][0]["content"]  # type: ignore[attr-defined]
-            return (
-                Answer(status=400, pieces=(b'{"error":{"message":"no"}}',))
-                if text == "3"
-                else Turn(text=(text,))
-            )
+            return Answer(status=400, pieces=(b'{"error":{"message":"no"}}',)) if text == "3" else Turn(text=(text,))
 
         server.always(answer)  # type: ignore[arg-type]
         requests = [LLMRequest(messages=[{"role": "user", "content": str(i)}], model="m") for i in range(20)]
@@ -270,9 +264,7 @@ async def test_no_key_is_in_any_repr_log_or_error(caplog: pytest.LogCaptureFixtu
     secret = "sk-secret-key-of-the-test"
     async with connected(max_retries=0) as (llm, server):
         await llm.chat_completion(hello())
-        server.always(
-            Answer(status=401, pieces=(b'{"error":{"message":"Incorrect API key: %s"}}' % secret.encode(),))
-        )
+        server.always(Answer(status=401, pieces=(b'{"error":{"message":"Incorrect API key: %s"}}' % secret.encode(),)))
         with pytest.raises(errors.AuthenticationError) as caught:
             await llm.chat_completion(hello())
         assert secret not in repr(caught.value) + str(caught.value)

@@ -301,8 +301,10 @@ async def test_a_multiplier_of_tokens_is_in_the_cost() -> None:
 
 async def test_the_limiter_learns_from_headers() -> None:
     limited = (
-        (b"content-type", b"application/json"), (b"x-ratelimit-remaining-requests", b"0"), (b"x-ratelimit-reset-requests", b"300ms"),
-    )  # fmt: skip
+        (b"content-type", b"application/json"),
+        (b"x-ratelimit-remaining-requests", b"0"),
+        (b"x-ratelimit-reset-requests", b"300ms"),
+    )
     whole = b'{"id":"c","model":"m","choices":[{"index":0,"finish_reason":"stop","message":{"role":"assistant","content":"x"}}]}'
     async with connected() as (llm, server):
         server.next(Answer(headers=limited, pieces=(whole,)))
@@ -537,11 +539,7 @@ async def test_logs_are_json_with_one_id_and_content_only_when_asked(
     async with connected(observe=Observing(log_content=True, label="team")) as (llm, server):
         server.next(Answer(status=500))
         reply = await llm.chat_completion(hello())
-    lines = [
-        json.loads(JSONFormatter().format(record))
-        for record in caplog.records
-        if record.name == "three_mode.llm"
-    ]
+    lines = [json.loads(JSONFormatter().format(record)) for record in caplog.records if record.name == "three_mode.llm"]
     assert [line["event"] for line in lines] == ["llm_request", "llm_reply"]
     assert {line["request_id"] for line in lines} == {reply.request_id}
     assert lines[0]["content"] == ["Hello!"]

@@ -92,14 +92,10 @@ async def test_all_who_wait_for_the_first_content_leave() -> None:
 
 
 async def test_one_that_breaks_off_breaks_off_for_all_and_counts_once() -> None:
-    policies = Policies(
-        retry=QUICK, coalesce=CoalesceOptions(streams=True), breaker=BreakerOptions(failures=2)
-    )
+    policies = Policies(retry=QUICK, coalesce=CoalesceOptions(streams=True), breaker=BreakerOptions(failures=2))
     async with connected(policies=policies) as (llm, server):
         server.always(Turn(text=("Hel", "lo", " world")), fault=Fault(cut_after=3))
-        outcomes = await asyncio.gather(
-            *(llm.stream(hello()).text() for _ in range(3)), return_exceptions=True
-        )
+        outcomes = await asyncio.gather(*(llm.stream(hello()).text() for _ in range(3)), return_exceptions=True)
         assert [type(each) for each in outcomes] == [errors.StreamInterrupted] * 3
         assert {each.partial.content for each in outcomes} <= {"Hel", "Hello"}  # type: ignore[union-attr]
         assert len(server.seen) == 1

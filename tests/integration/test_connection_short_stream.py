@@ -88,9 +88,7 @@ async def test_the_chunks_and_the_books_are_those_of_the_long_way(city: Orchestr
         for reply in (long, short):
             assert reply.content == "one two"
             assert (reply.mode, reply.provider, reply.model) == (CommunicationMode.AI_AI, "agent", "told")
-            assert [(step.kind, step.provider, step.model) for step in reply.steps] == [
-                ("attempt", "agent", "teller")
-            ]
+            assert [(step.kind, step.provider, step.model) for step in reply.steps] == [("attempt", "agent", "teller")]
             assert 0 < reply.latency < 5
         assert long.request_id != short.request_id
         assert len(long.request_id) == len(short.request_id)

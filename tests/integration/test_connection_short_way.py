@@ -90,9 +90,7 @@ async def test_the_reply_and_the_books_are_those_of_the_long_way(city: Orchestra
             assert reply.content == "moody/0 None None"
             assert (reply.mode, reply.provider, reply.model) == (CommunicationMode.AI_AI, "agent", "moody")
             assert reply.extra == {"provider_request_id": "theirs"}
-            assert [(step.kind, step.provider, step.model) for step in reply.steps] == [
-                ("attempt", "agent", "moody")
-            ]
+            assert [(step.kind, step.provider, step.model) for step in reply.steps] == [("attempt", "agent", "moody")]
             assert 0 < reply.latency < 5
         assert long.request_id != short.request_id
         assert len(long.request_id) == len(short.request_id)
@@ -221,9 +219,7 @@ async def test_a_reply_that_an_agent_passed_on_is_the_agents_in_the_cache_too(ci
         for kind in ("attempt", "cache_hit"):
             reply = await llm.chat_completion(asking("pass"))
             assert (reply.content, reply.provider, reply.mode) == ("theirs", "agent", CommunicationMode.AI_AI)
-            assert [(step.kind, step.provider, step.model) for step in reply.steps] == [
-                (kind, "agent", "moody")
-            ]
+            assert [(step.kind, step.provider, step.model) for step in reply.steps] == [(kind, "agent", "moody")]
 
 
 async def test_a_429_of_one_agent_holds_back_no_other(city: Orchestrator) -> None:

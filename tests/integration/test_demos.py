@@ -27,9 +27,14 @@ SAYS = {
 def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     root = Path(__file__).resolve().parents[2]
     return subprocess.run(
-        [sys.executable, "-m", "agents_demo", *words], check=False, capture_output=True, text=True, timeout=90, cwd=folder,
+        [sys.executable, "-m", "agents_demo", *words],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        cwd=folder,
         env={**os.environ, "COLUMNS": "200", "PYTHONPATH": str(root)},
-    )  # fmt: skip
+    )
 
 
 def test_every_demo_is_listed_and_run_here(tmp_path: Path) -> None:

@@ -324,9 +324,17 @@ async def test_a_trace_tells_the_story_without_secrets() -> None:
             async with pool.request(chat(provider)):
                 pass
     assert [name for name, _ in story] == [
-        "request.queued", "connection.open", "connection.opened", "request.sent", "response.head", "response.complete",
-        "request.sent", "response.head", "request.cancelled", "connection.closed",
-    ]  # fmt: skip
+        "request.queued",
+        "connection.open",
+        "connection.opened",
+        "request.sent",
+        "response.head",
+        "response.complete",
+        "request.sent",
+        "response.head",
+        "request.cancelled",
+        "connection.closed",
+    ]
     assert "secret-key" not in repr(story)
 
 

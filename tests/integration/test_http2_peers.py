@@ -11,9 +11,7 @@ from transports.http2 import NDJSONDecoder, Pool, PoolOptions, Request, SSEDecod
 
 PATIENT = Timeouts(connect=20, first_byte=20, idle=20)
 asgi = pytest.mark.parametrize("name", ["granian", "hypercorn"])
-needs_nghttpd = pytest.mark.skipif(
-    nghttpd() is None, reason="nghttpd is not installed (Debian: nghttp2-server)"
-)
+needs_nghttpd = pytest.mark.skipif(nghttpd() is None, reason="nghttpd is not installed (Debian: nghttp2-server)")
 
 
 def pool_for(peer: Peer) -> Pool:
@@ -57,9 +55,7 @@ async def test_an_asgi_server(name: str, tmp_path: Path) -> None:
 
 
 async def leave(pool: Pool, peer: Peer) -> None:
-    async with pool.request(
-        Request.to("POST", peer.url + "/endless", (), b"{}"), timeouts=PATIENT
-    ) as response:
+    async with pool.request(Request.to("POST", peer.url + "/endless", (), b"{}"), timeouts=PATIENT) as response:
         async for data in response.body:
             assert data.startswith(b"data: more")
             break

@@ -87,9 +87,7 @@ async def test_http_is_asked_for_by_its_whole_url() -> None:
             assert (await pool.fetch(chat(provider))).status == 200
             assert (await pool.fetch(chat(provider))).status == 200
         assert len(tunnel.seen) == 1
-        assert tunnel.seen[0].startswith(
-            b"POST http://localhost:%d/v1/chat/completions HTTP/1.1" % provider.port
-        )
+        assert tunnel.seen[0].startswith(b"POST http://localhost:%d/v1/chat/completions HTTP/1.1" % provider.port)
 
 
 async def test_the_environment_is_heeded_and_can_be_ignored(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,15 +29,11 @@ def carrier(provider: ScriptedProvider) -> httpx2.AsyncClient:
 
 
 def openai_client(provider: ScriptedProvider, **options: Any) -> openai.AsyncOpenAI:
-    return openai.AsyncOpenAI(
-        base_url=f"{provider.url}/v1", api_key="k", http_client=carrier(provider), **options
-    )
+    return openai.AsyncOpenAI(base_url=f"{provider.url}/v1", api_key="k", http_client=carrier(provider), **options)
 
 
 def anthropic_client(provider: ScriptedProvider, **options: Any) -> anthropic.AsyncAnthropic:
-    return anthropic.AsyncAnthropic(
-        base_url=provider.url, api_key="k", http_client=carrier(provider), **options
-    )
+    return anthropic.AsyncAnthropic(base_url=provider.url, api_key="k", http_client=carrier(provider), **options)
 
 
 @every

@@ -15,18 +15,20 @@ LINT_IMPORTS = Path(sys.executable).with_name("lint-imports")
 @pytest.fixture
 def house(tmp_path: Path) -> Path:
     for package in PACKAGES:
-        shutil.copytree(
-            ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__", "*.so")
-        )
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     return tmp_path
 
 
 def lint(house: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [str(LINT_IMPORTS), "--no-cache"], cwd=house, capture_output=True, text=True, check=False,
+        [str(LINT_IMPORTS), "--no-cache"],
+        cwd=house,
+        capture_output=True,
+        text=True,
+        check=False,
         env={"PYTHONPATH": str(house), "PATH": "/usr/bin:/bin", "COLUMNS": "200"},
-    )  # fmt: skip
+    )
 
 
 def test_the_house_keeps_its_contract(house: Path) -> None:

@@ -108,9 +108,7 @@ def test_a_server_without_ranges_and_a_part_that_is_complete(server: Server, hom
     assert Path(pull(server.url, "mine").path).read_bytes() == server.body
     server.ranges = True
     (home / "mine.gguf").rename(home / "other.gguf.part")
-    (home / "other.gguf.part.json").write_text(
-        json.dumps({"url": server.url.partition("?")[0], "etag": server.etag})
-    )
+    (home / "other.gguf.part.json").write_text(json.dumps({"url": server.url.partition("?")[0], "etag": server.etag}))
     assert pull(server.url, "other").summary is not None
     assert server.seen[-1] == f"bytes={len(server.body)}-"
 
@@ -158,9 +156,7 @@ def test_adding_finding_and_removing(tmp_path: Path, home: Path) -> None:
         catalogue.remove("tiny")
 
 
-def test_the_command_line_lists_inspects_pulls_and_removes(
-    server: Server, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_line_lists_inspects_pulls_and_removes(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "pull", server.url, "--name", "mine", "--json"]) == 0
     capsys.readouterr()
     assert main(["models", "--json"]) == 0

@@ -36,13 +36,15 @@ def prompts(count: int, seed: int) -> list[tuple[str, str]]:
     for _ in range(count):
         text = "".join(rng.choice("abcdefghij0123456789") for _ in range(rng.randint(2, 12)))
         made.append(
-            rng.choice([
-                ("", f"Repeat: {text}"),
-                ("", f"What is {rng.randint(0, 99)} + {rng.randint(0, 99)}?"),
-                ("", f"Count from {rng.randint(1, 30)} to {rng.randint(31, 40)}."),
-                (f"You are agent {rng.randint(0, 99)}. Your secret is {text}.", "What is your secret?"),
-            ])
-        )  # fmt: skip
+            rng.choice(
+                [
+                    ("", f"Repeat: {text}"),
+                    ("", f"What is {rng.randint(0, 99)} + {rng.randint(0, 99)}?"),
+                    ("", f"Count from {rng.randint(1, 30)} to {rng.randint(31, 40)}."),
+                    (f"You are agent {rng.randint(0, 99)}. Your secret is {text}.", "What is your secret?"),
+                ]
+            )
+        )
     return made
 
 
@@ -53,10 +55,7 @@ async def test_batched_answers_are_the_serial_ones(layout: str) -> None:
         serial = [(await alone.chat(user(q, s), temperature=0, max_tokens=48)).tokens for s, q in asked]
     async with opened(layout=layout, sequences=12, pool=4096 if layout == "unified" else 0) as model:
         together = await asyncio.gather(
-            *(
-                model.chat(user(q, s), temperature=0, max_tokens=48, agent=str(n))
-                for n, (s, q) in enumerate(asked)
-            )
+            *(model.chat(user(q, s), temperature=0, max_tokens=48, agent=str(n)) for n, (s, q) in enumerate(asked))
         )
     assert [reply.tokens for reply in together] == serial
 
@@ -98,8 +97,7 @@ async def test_agents_that_start_together_share_a_system_prompt(model: LocalMode
 async def test_a_cancelled_call_leaves_and_the_others_go_on(model: LocalModel) -> None:
     def begin() -> tuple[list[asyncio.Task[Reply]], list[asyncio.Task[Reply]]]:
         return [
-            asyncio.create_task(model.complete("x", max_tokens=450, grammar=ENDLESS, agent=f"e{n}"))
-            for n in range(6)
+            asyncio.create_task(model.complete("x", max_tokens=450, grammar=ENDLESS, agent=f"e{n}")) for n in range(6)
         ], [
             asyncio.create_task(model.chat(user(f"Count from 1 to {n + 5}."), temperature=0, agent=str(n)))
             for n in range(8)
@@ -132,10 +130,7 @@ async def test_a_deadline_ends_a_call_wherever_it_is(model: LocalModel) -> None:
     with pytest.raises(DeadlineExceeded) as caught:
         await model.complete("Count", temperature=0, max_tokens=450, within=0.02, grammar=ENDLESS)
     assert caught.value.stage in ("prefill", "decode")
-    busy = [
-        asyncio.create_task(model.complete("x", max_tokens=400, temperature=0, grammar=ENDLESS))
-        for _ in range(8)
-    ]
+    busy = [asyncio.create_task(model.complete("x", max_tokens=400, temperature=0, grammar=ENDLESS)) for _ in range(8)]
     await asyncio.sleep(0.02)
     with pytest.raises(DeadlineExceeded) as waiting:
         await model.chat(user("hi"), within=0.01)
@@ -269,9 +264,7 @@ async def test_a_state_is_saved_and_restored_in_another_engine() -> None:
 
 
 async def test_embeddings_beside_running_chats(model: LocalModel) -> None:
-    chats = [
-        asyncio.create_task(model.chat(user(f"Count from 1 to {n + 5}."), temperature=0)) for n in range(4)
-    ]
+    chats = [asyncio.create_task(model.chat(user(f"Count from 1 to {n + 5}."), temperature=0)) for n in range(4)]
     vectors = await model.embed(["red apple", "red apple", "12 + 30"])
     await asyncio.gather(*chats)
     assert len(vectors) == 3
@@ -284,10 +277,7 @@ async def test_embeddings_beside_running_chats(model: LocalModel) -> None:
 async def test_many_more_agents_than_sequences_are_all_served_alike() -> None:
     async with opened(sequences=16, context=256) as model:
         replies = await asyncio.gather(
-            *(
-                model.chat(user(f"Repeat: n{n}"), temperature=0, max_tokens=12, agent=f"agent/{n}")
-                for n in range(300)
-            )
+            *(model.chat(user(f"Repeat: n{n}"), temperature=0, max_tokens=12, agent=f"agent/{n}") for n in range(300))
         )
     assert sum(reply.text == f"n{n}" for n, reply in enumerate(replies)) >= 290  # the model's own accuracy
 

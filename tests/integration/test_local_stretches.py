@@ -86,9 +86,7 @@ async def test_what_comes_from_outside_ends_a_stretch_at_once() -> None:
         async with endless:
             await anext(endless)
             assert (await model.chat(user("Repeat: abc"), temperature=0)).text == "abc"
-            assert (await model.statistics()).running == 1, (
-                "450 tokens take longer than 4: it was let in between"
-            )
+            assert (await model.statistics()).running == 1, "450 tokens take longer than 4: it was let in between"
         assert (await model.statistics()).running == 0
         with pytest.raises(DeadlineExceeded) as caught:
             await model.complete("x", max_tokens=450, grammar=ENDLESS, within=0.02)

@@ -13,15 +13,21 @@ CITY = {"type": "string", "minLength": 1, "maxLength": 12}
 WEATHER = Tool("weather", parameters={"type": "object", "properties": {"city": CITY}, "required": ["city"]})
 CLOCK = Tool(
     "clock", parameters={"type": "object", "properties": {"zone": {"enum": ["utc", "cet"]}}, "required": ["zone"]}
-)  # fmt: skip
+)
 
 
 def request(choice: str | None, text: str = "Hello!", **fields: Any) -> LLMRequest:
     messages = [{"role": "user", "content": text}]
     return LLMRequest(
-        model="tiny", messages=messages, tools=[WEATHER, CLOCK], tool_choice=choice,
-        temperature=0, max_tokens=80, within=30, **fields,
-    )  # fmt: skip
+        model="tiny",
+        messages=messages,
+        tools=[WEATHER, CLOCK],
+        tool_choice=choice,
+        temperature=0,
+        max_tokens=80,
+        within=30,
+        **fields,
+    )
 
 
 def kept(calls: tuple[ToolCall, ...]) -> bool:
@@ -80,9 +86,13 @@ async def test_a_sampled_call_keeps_to_the_schema_too() -> None:
         for seed in range(8):
             hot = {"temperature": 5.0, "max_tokens": 400, "seed": seed}
             changed = LLMRequest(
-                model="tiny", messages=[{"role": "user", "content": "Hello!"}], tools=[WEATHER, CLOCK],
-                tool_choice="clock", within=30, **hot,
-            )  # fmt: skip
+                model="tiny",
+                messages=[{"role": "user", "content": "Hello!"}],
+                tools=[WEATHER, CLOCK],
+                tool_choice="clock",
+                within=30,
+                **hot,
+            )
             reply = await llm.chat_completion(changed)
             assert len(reply.tool_calls) == 1
             assert kept(reply.tool_calls)

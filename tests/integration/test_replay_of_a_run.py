@@ -56,9 +56,7 @@ def test_a_replay_of_the_same_code_is_the_same(recording: Path) -> None:
     assert replayed.effects >= 20
 
 
-def test_a_replay_of_other_code_reports_the_first_divergence(
-    recording: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_replay_of_other_code_reports_the_first_divergence(recording: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(agent_recorded, "PRICE", 3)
     divergence = replay(recording).divergence
     assert divergence is not None

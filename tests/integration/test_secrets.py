@@ -13,7 +13,10 @@ def test_a_planted_key_is_found(tmp_path: Path) -> None:
     planted.write_text('aws = "AKIA' + "Z7QK3M5N2P4R6T8V" + '"\n')
     done = subprocess.run(
         [str(hook), "--baseline", str(ROOT / ".secrets.baseline"), str(planted)],
-        capture_output=True, text=True, check=False, cwd=ROOT,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
     assert done.returncode == 1
     assert "AWS" in done.stdout

@@ -54,9 +54,7 @@ async def test_custom_provider(provider: ScriptedProvider) -> None:
         base_url=provider.url + '/v1',
         api_key=KEY
     )  # fmt: skip
-    response = await llm.chat_completion(
-        LLMRequest(model="any", messages=[{"role": "user", "content": "Hello!"}])
-    )
+    response = await llm.chat_completion(LLMRequest(model="any", messages=[{"role": "user", "content": "Hello!"}]))
     assert response.content == "Hello world!"
     assert provider.seen[0].headers["authorization"] == f"Bearer {KEY}"
     await llm.close()
@@ -66,6 +64,7 @@ class DiveOrchestrator:
     """Holds a connection without a word about buses, and asks in the mode between agents."""
 
     def __init__(self) -> None:
+        # The quotes are the document's, hence:
         self.llm = LLMConnection(provider='v98')  # fmt: skip
 
     async def assign_task(self, task: str) -> LLMResponse:
@@ -79,6 +78,7 @@ class DiveOrchestrator:
 
 class DiveCoder:
     def __init__(self) -> None:
+        # The quotes are the document's, hence:
         self.llm = LLMConnection(provider='v98')  # fmt: skip
 
     async def generate_code(self, spec: str) -> LLMResponse:
@@ -147,9 +147,7 @@ async def test_the_config_file(provider: ScriptedProvider, monkeypatch: pytest.M
 async def test_a_local_model_by_its_mode(provider: ScriptedProvider) -> None:
     async with LLMConnection(provider="v98") as llm:
         messages: Any = [{"role": "user", "content": "What is 21 + 34?"}]
-        response = await llm.chat_completion(
-            LLMRequest(model="tiny", messages=messages, mode=CommunicationMode.AI_PC)
-        )
+        response = await llm.chat_completion(LLMRequest(model="tiny", messages=messages, mode=CommunicationMode.AI_PC))
     assert response.content
     assert response.mode is CommunicationMode.AI_PC
     assert not provider.seen

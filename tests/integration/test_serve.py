@@ -101,9 +101,7 @@ async def test_errors_have_the_sdks_classes(running: Endpoint) -> None:
         assert (busy.value.status_code, busy.value.response.headers["retry-after"]) == (503, "2")
         with pytest.raises(openai.InternalServerError) as away:
             await sdk.chat.completions.create(model="unreachable", messages=USER, stream=True)  # type: ignore[arg-type]
-        assert away.value.status_code == 502, (
-            "a stream that fails before its first chunk has the status of its error"
-        )
+        assert away.value.status_code == 502, "a stream that fails before its first chunk has the status of its error"
 
 
 async def test_a_stream_that_breaks_says_so(running: Endpoint) -> None:
@@ -180,9 +178,7 @@ async def test_limits() -> None:
         assert (await http.get("/v1/chat/completions")).status_code == 405
         assert (await http.get("/healthz")).json() == {"status": "ok"}
         metrics = (await http.get("/metrics")).text
-        assert (
-            'three_mode_requests_total{route="/v1/chat/completions",model="other",status="413"} 2' in metrics
-        )
+        assert 'three_mode_requests_total{route="/v1/chat/completions",model="other",status="413"} 2' in metrics
 
 
 async def raw(found: Endpoint, head: bytes) -> bytes:
@@ -260,10 +256,7 @@ async def test_what_outlives_draining_is_ended_and_the_endpoint_too() -> None:
     head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: "
     async with asyncio.timeout(20):
         async with endpoint(drain_within=0.1) as found:
-            ends = [
-                await asyncio.open_connection("127.0.0.1", found.app.options.port, limit=1000)
-                for _ in range(3)
-            ]
+            ends = [await asyncio.open_connection("127.0.0.1", found.app.options.port, limit=1000) for _ in range(3)]
             for (_, writer), length in zip(ends, (len(body), len(body), 600), strict=True):
                 writer.write(head + b"%d\r\n\r\n" % length + body)
             ends[1][1].transport.pause_reading()  # type: ignore[attr-defined]  # of what is read from
@@ -278,7 +271,9 @@ async def test_what_outlives_draining_is_ended_and_the_endpoint_too() -> None:
 
 async def test_a_stream_that_nobody_reads_holds_its_place_no_longer_than_its_deadline() -> None:
     body = b'{"model":"flood","stream":true,"messages":[{"role":"user","content":"x"}]}'
-    head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nthree-mode-within: 1\r\ncontent-length: %d\r\n\r\n"
+    head = (
+        b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nthree-mode-within: 1\r\ncontent-length: %d\r\n\r\n"
+    )
     async with asyncio.timeout(20), endpoint() as found:
         _, writer = await asyncio.open_connection("127.0.0.1", found.app.options.port, limit=1000)
         writer.transport.pause_reading()  # type: ignore[attr-defined]  # of what is read from
@@ -355,9 +350,18 @@ async def test_http2_over_tls_by_curl_and_http1_by_the_same_port(tls: Tls) -> No
         authority = tls.certificate.with_name("ca.pem")
         body = json.dumps({"model": "echo", "messages": USER})
         curl = await asyncio.create_subprocess_exec(
-            "curl", "-s", "--http2", "--cacert", str(authority), "-w", "\n%{http_version} %{http_code}", "-d", body,
-            f"{found.url}/v1/chat/completions", stdout=subprocess.PIPE,
-        )  # fmt: skip
+            "curl",
+            "-s",
+            "--http2",
+            "--cacert",
+            str(authority),
+            "-w",
+            "\n%{http_version} %{http_code}",
+            "-d",
+            body,
+            f"{found.url}/v1/chat/completions",
+            stdout=subprocess.PIPE,
+        )
         out, _ = await curl.communicate()
         answer, _, told = out.decode().rpartition("\n")
         assert told == "2 200"

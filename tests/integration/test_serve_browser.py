@@ -72,16 +72,12 @@ async def test_a_browser_reads_the_events(tmp_path: Path) -> None:
             first = [await next_report(ours) for _ in range(2)]
             told = {report["who"]: report for report in [*first, await next_report(elsewhere)]}
             assert told["wrong"]["open"] is False, "a wrong key"
-            assert told["stranger"]["open"] is False, (
-                "a page of an origin that nobody named, with the right key"
-            )
+            assert told["stranger"]["open"] is False, "a page of an origin that nobody named, with the right key"
             assert told["reader"] == {"who": "reader", "open": True, "protocol": "three-mode.events"}
             await until(lambda: len(found.app.events) == 1)
             async with openai.AsyncOpenAI(base_url=f"{found.url}/v1", api_key=KEY, max_retries=0) as sdk:
                 messages: Any = [{"role": "user", "content": "größer als 日本"}]
-                async for _ in await sdk.chat.completions.create(
-                    model="echo", messages=messages, stream=True
-                ):
+                async for _ in await sdk.chat.completions.create(model="echo", messages=messages, stream=True):
                     pass
             events = (await next_report(ours))["seen"]
             assert [event["type"] for event in events] == [

@@ -55,18 +55,23 @@ async def test_what_cannot_be_is_said(arguments: tuple[str, ...], said: str) -> 
 async def test_an_advice_is_said_whole_also_where_it_has_brackets() -> None:
     """As `pip install 'three-mode[serve]'` has."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "three_mode.cli", "chat", "--provider", "no[serve]", "--say", "x",
+        sys.executable,
+        "-m",
+        "three_mode.cli",
+        "chat",
+        "--provider",
+        "no[serve]",
+        "--say",
+        "x",
         stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
+    )
     _, said = await asyncio.wait_for(process.communicate(), 30)
     assert "unknown provider 'no[serve]'" in said.decode()
 
 
 async def test_a_file_without_keys_does_not_open_the_endpoint_to_all(tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("\n \n")
-    assert "no key is in" in await refused(
-        "--port", str(free_port()), "--api-key-file", str(tmp_path / "keys")
-    )
+    assert "no key is in" in await refused("--port", str(free_port()), "--api-key-file", str(tmp_path / "keys"))
 
 
 async def test_an_unknown_word_is_told_with_the_usage_of_its_command() -> None:

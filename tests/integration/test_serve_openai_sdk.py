@@ -86,9 +86,13 @@ def ask_sync(url: str, model: str) -> dict[str, Any]:
     with openai.OpenAI(base_url=url, api_key="unused", max_retries=0) as sdk:
         whole = sdk.chat.completions.create(model=model, messages=TEXT, temperature=0, max_tokens=16)
         streamed = sdk.chat.completions.create(
-            model=model, messages=TEXT, temperature=0, max_tokens=16, stream=True,
+            model=model,
+            messages=TEXT,
+            temperature=0,
+            max_tokens=16,
+            stream=True,
             stream_options={"include_usage": True},
-        )  # fmt: skip
+        )
         chunks = list(streamed)
         called = sdk.chat.completions.create(model=model, messages=CALL, tools=TOOLS, temperature=0)
         with sdk.chat.completions.stream(model=model, messages=CALL, tools=TOOLS, temperature=0) as events:
@@ -104,14 +108,16 @@ async def ask_async(url: str, model: str) -> dict[str, Any]:
     async with openai.AsyncOpenAI(base_url=url, api_key="unused", max_retries=0) as sdk:
         whole = await sdk.chat.completions.create(model=model, messages=TEXT, temperature=0, max_tokens=16)
         streamed = await sdk.chat.completions.create(
-            model=model, messages=TEXT, temperature=0, max_tokens=16, stream=True,
+            model=model,
+            messages=TEXT,
+            temperature=0,
+            max_tokens=16,
+            stream=True,
             stream_options={"include_usage": True},
-        )  # fmt: skip
+        )
         chunks = [chunk async for chunk in streamed]
         called = await sdk.chat.completions.create(model=model, messages=CALL, tools=TOOLS, temperature=0)
-        async with sdk.chat.completions.stream(
-            model=model, messages=CALL, tools=TOOLS, temperature=0
-        ) as events:
+        async with sdk.chat.completions.stream(model=model, messages=CALL, tools=TOOLS, temperature=0) as events:
             called_streamed = await events.get_final_completion()
         vectors = await sdk.embeddings.create(model=model, input=TEXTS)
         floats = await sdk.embeddings.create(model=model, input=TEXTS, encoding_format="float")
@@ -143,9 +149,15 @@ async def test_an_answer_goes_back_as_a_client_wrote_it_down(running: Running) -
         said = first.choices[0].message.model_dump() | {"annotations": [], "reasoning_content": "A fruit."}
         assert None in said.values()
         again = await sdk.chat.completions.create(
-            model="tiny", messages=[*TEXT, said, *TEXT], temperature=0, parallel_tool_calls=True,
-            response_format={"type": "text"}, logit_bias={}, modalities=["text"], service_tier="auto",
-        )  # fmt: skip
+            model="tiny",
+            messages=[*TEXT, said, *TEXT],
+            temperature=0,
+            parallel_tool_calls=True,
+            response_format={"type": "text"},
+            logit_bias={},
+            modalities=["text"],
+            service_tier="auto",
+        )
     assert again.choices[0].message.content == "apple"
 
 
@@ -164,9 +176,7 @@ async def test_an_option_of_a_wrong_type_is_told_and_harms_nobody_else(running: 
 
 @pytest.mark.parametrize("ask", [ask_async, in_a_thread])
 @pytest.mark.parametrize("model", MODELS)
-async def test_chat_stream_tools_and_embeddings(
-    running: Running, model: str, ask: Callable[[str, str], Any]
-) -> None:
+async def test_chat_stream_tools_and_embeddings(running: Running, model: str, ask: Callable[[str, str], Any]) -> None:
     got = await ask(running.url, model)
 
     text = got["whole"].choices[0].message.content

@@ -62,9 +62,7 @@ class Server:
     def connect(self) -> LLMConnection:
         account = Account(api_key="k", base_url=self.url + "/v1")
         transport = PoolOptions(protocol="h2", trust_env=False)
-        return LLMConnection(
-            "openai", options=ConnectionOptions(accounts={"openai": account}, transport=transport)
-        )
+        return LLMConnection("openai", options=ConnectionOptions(accounts={"openai": account}, transport=transport))
 
 
 @pytest.fixture
@@ -106,8 +104,7 @@ def test_threads_share_one_connection(server: Server) -> None:
         llm.chat_completion(hello())
         replies: list[str] = []
         threads = [
-            threading.Thread(target=lambda: replies.append(llm.chat_completion(hello()).content))
-            for _ in range(20)
+            threading.Thread(target=lambda: replies.append(llm.chat_completion(hello()).content)) for _ in range(20)
         ]
         for thread in threads:
             thread.start()
@@ -137,9 +134,7 @@ def test_what_was_counted_is_read_while_more_is_counted() -> None:
                 model = f"m{number % 500}"
                 book.ledger.add(("openai", model, None), Usage(1, 1))
                 book.metrics.record("openai", model, 0.1)
-                book.metrics.failed(
-                    "openai", "broken", type(f"Error{number}", (errors.ServerError,), {})("no")
-                )
+                book.metrics.failed("openai", "broken", type(f"Error{number}", (errors.ServerError,), {})("no"))
                 if number % 10 == 0:
                     await asyncio.sleep(0)
 

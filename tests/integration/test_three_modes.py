@@ -118,18 +118,13 @@ async def test_streams_of_both_have_a_start_a_usage_and_a_finish(city: Orchestra
         kinds = [type(chunk) for chunk in chunks]
         assert kinds[0] is Start
         assert kinds[-2:] == [UsageUpdate, Finish]
-        assert (
-            "".join(chunk.text for chunk in chunks)
-            == (await city.llm.chat_completion(request(model))).content
-        )
+        assert "".join(chunk.text for chunk in chunks) == (await city.llm.chat_completion(request(model))).content
 
 
 async def test_any_agent_with_the_handler_is_a_model(city: Orchestrator) -> None:
     assert (await city.llm.chat_completion(request("agent:echo"))).content == ECHO
     assert (await city.llm.chat_completion(request("agent:echo/1"))).content == ECHO
-    named = LLMRequest(
-        model="echo", messages=[{"role": "user", "content": "x"}], mode=CommunicationMode.AI_AI
-    )
+    named = LLMRequest(model="echo", messages=[{"role": "user", "content": "x"}], mode=CommunicationMode.AI_AI)
     assert (await city.llm.chat_completion(named)).content == "x"
 
 
@@ -250,9 +245,7 @@ async def test_the_endpoint_serves_agents_and_local_models(city: Orchestrator) -
         for model in ("tiny", "agent:brain", "agent:echo"):
             messages: Any = [{"role": "user", "content": ECHO}]
             whole = await sdk.chat.completions.create(model=model, messages=messages, temperature=0)
-            streamed = await sdk.chat.completions.create(
-                model=model, messages=messages, temperature=0, stream=True
-            )
+            streamed = await sdk.chat.completions.create(model=model, messages=messages, temperature=0, stream=True)
             text = "".join([chunk.choices[0].delta.content or "" async for chunk in streamed])
             assert text == whole.choices[0].message.content != ""
         assert len((await sdk.embeddings.create(model="tiny", input="some words")).data[0].embedding) > 8
@@ -308,9 +301,16 @@ async def test_the_command_serves_until_it_is_told_to_stop(city: Orchestrator) -
 
     port = free_port()
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "three_mode.cli", "serve", "--port", str(port), "--bus", city.bus.name,
+        sys.executable,
+        "-m",
+        "three_mode.cli",
+        "serve",
+        "--port",
+        str(port),
+        "--bus",
+        city.bus.name,
         stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
+    )
     assert process.stderr is not None
     try:
         assert b"serving on" in await asyncio.wait_for(process.stderr.readline(), 20)

@@ -28,8 +28,10 @@ def source_in(place: Path) -> Path:
     source = place / "source"
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT, capture_output=True, check=True,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    )
     for name in filter(None, listed.stdout.decode().split("\0")):
         if (ROOT / name).exists():
             (source / name).parent.mkdir(parents=True, exist_ok=True)
@@ -41,8 +43,10 @@ def built(place: Path, **environment: str) -> Path:
     source = source_in(place)
     subprocess.run(
         [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(place), str(source)],
-        check=True, capture_output=True, env={**os.environ, **environment},
-    )  # fmt: skip
+        check=True,
+        capture_output=True,
+        env={**os.environ, **environment},
+    )
     return next(place.glob("*.whl"))
 
 
@@ -82,8 +86,9 @@ def test_it_works_in_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
     binaries = tmp_path / "venv" / "bin"
     subprocess.run(
         [str(binaries / "pip"), "install", "-q", "-c", str(ROOT / "constraints.txt"), str(wheel)],
-        check=True, capture_output=True,
-    )  # fmt: skip
+        check=True,
+        capture_output=True,
+    )
     done = subprocess.run(
         [str(binaries / "python"), "-W", "error", "-c", SMOKE],
         cwd=tmp_path,
@@ -92,7 +97,5 @@ def test_it_works_in_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
         check=False,
     )
     assert done.stdout == "smoke: ok\n", done.stderr
-    doctor = subprocess.run(
-        [str(binaries / "three-mode"), "doctor"], cwd=tmp_path, capture_output=True, text=True
-    )
+    doctor = subprocess.run([str(binaries / "three-mode"), "doctor"], cwd=tmp_path, capture_output=True, text=True)
     assert doctor.returncode == 0, doctor.stdout + doctor.stderr

@@ -115,9 +115,7 @@ class Busy(Agent):
     async def both(self) -> list[str]:
         other = self.ref("busy/1")
         return list(
-            await asyncio.gather(
-                other.ask(Busy.echo_beside, "slow", 0.1), other.ask(Busy.echo_beside, "fast", 0.0)
-            )
+            await asyncio.gather(other.ask(Busy.echo_beside, "slow", 0.1), other.ask(Busy.echo_beside, "fast", 0.0))
         )
 
     @handler(concurrent=8)

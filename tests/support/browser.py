@@ -15,10 +15,20 @@ from tests.support.streams import listening
 
 # Nothing outside this machine is asked for anything, and nothing is kept.
 FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-extensions",
-    "--no-default-browser-check", "--no-proxy-server", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-)  # fmt: skip
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-extensions",
+    "--no-default-browser-check",
+    "--no-proxy-server",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+)
 
 
 def chromium() -> str | None:
@@ -42,19 +52,16 @@ class Pages:
         method, path, _ = head.split(" ", 2)
         if method == "POST":
             length = next(
-                int(line.partition(":")[2])
-                for line in head.splitlines()
-                if line.lower().startswith("content-length:")
+                int(line.partition(":")[2]) for line in head.splitlines() if line.lower().startswith("content-length:")
             )
             self.reports.put_nowait(json.loads(await reader.readexactly(length)))
         page = self.pages.get(path)
-        status, body = (
-            ("404 Not Found", b"") if page is None and method == "GET" else ("200 OK", (page or "").encode())
-        )
+        status, body = ("404 Not Found", b"") if page is None and method == "GET" else ("200 OK", (page or "").encode())
         writer.write(
             f"HTTP/1.1 {status}\r\ncontent-type: text/html; charset=utf-8\r\n"
-            f"content-length: {len(body)}\r\nconnection: close\r\n\r\n".encode() + body
-        )  # fmt: skip
+            f"content-length: {len(body)}\r\nconnection: close\r\n\r\n".encode()
+            + body
+        )
         await writer.drain()
 
 
@@ -74,10 +81,16 @@ async def browsing(url: str, folder: Path) -> AsyncIterator[None]:
     assert program is not None
     with (folder / "chromium.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
-            program, *FLAGS, f"--user-data-dir={folder / 'profile'}", url,
-            stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            program,
+            *FLAGS,
+            f"--user-data-dir={folder / 'profile'}",
+            url,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
             env={**os.environ, "HOME": str(folder), "XDG_CONFIG_HOME": str(folder), "XDG_CACHE_HOME": str(folder)},
-        )  # fmt: skip
+        )
         try:
             yield
         finally:

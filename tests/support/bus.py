@@ -36,9 +36,7 @@ class Members:
             self.errors.append((where, error))
 
         chosen = {"on_error": on_error, **self._options, **options}
-        bus = await self._stack.enter_async_context(
-            await Bus.join(self.name, BusOptions(label=label, **chosen))
-        )
+        bus = await self._stack.enter_async_context(await Bus.join(self.name, BusOptions(label=label, **chosen)))
         self.joined.append(bus)
         return bus
 
@@ -122,9 +120,7 @@ class Process:
 
 
 @contextlib.asynccontextmanager
-async def process(
-    bus: str, failpoint: str = "", joins: bool = True, **options: Any
-) -> AsyncIterator[Process]:
+async def process(bus: str, failpoint: str = "", joins: bool = True, **options: Any) -> AsyncIterator[Process]:
     environment = {**os.environ, "THREE_MODE_BUS_FAILPOINT": failpoint}
     child = Process(
         await asyncio.create_subprocess_exec(

@@ -11,8 +11,19 @@ from transports.bus.rings.native import BELL, DATA, PAGE, PAGE_BYTES, RING, Pump
 from transports.bus.rings.segments import make
 
 PARTS = (
-    "direct", "route", "fan_out", "newest", "flush", "caught", "raised", "special", "ended", "waiting", "offer_room", "call_soon",
-)  # fmt: skip
+    "direct",
+    "route",
+    "fan_out",
+    "newest",
+    "flush",
+    "caught",
+    "raised",
+    "special",
+    "ended",
+    "waiting",
+    "offer_room",
+    "call_soon",
+)
 
 
 def attend(

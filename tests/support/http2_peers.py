@@ -55,14 +55,41 @@ async def running(name: str, directory: Path, *arguments: str) -> AsyncIterator[
         ]
     elif name == "granian":
         command = [
-            sys.executable, "-m", "granian", "--interface", "asgi", "--host", "127.0.0.1", "--port", str(port), "--http", "auto",
-            "--ssl-certificate", certificate, "--ssl-keyfile", key, "--no-ws", "--log-level", "warning", APP,
-        ]  # fmt: skip
+            sys.executable,
+            "-m",
+            "granian",
+            "--interface",
+            "asgi",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+            "--http",
+            "auto",
+            "--ssl-certificate",
+            certificate,
+            "--ssl-keyfile",
+            key,
+            "--no-ws",
+            "--log-level",
+            "warning",
+            APP,
+        ]
     else:
         command = [
-            sys.executable, "-m", "hypercorn", "--bind", f"127.0.0.1:{port}", "--certfile", certificate, "--keyfile", key,
-            "--log-level", "warning", APP,
-        ]  # fmt: skip
+            sys.executable,
+            "-m",
+            "hypercorn",
+            "--bind",
+            f"127.0.0.1:{port}",
+            "--certfile",
+            certificate,
+            "--keyfile",
+            key,
+            "--log-level",
+            "warning",
+            APP,
+        ]
     log = (directory / "log").open("wb")
     process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=log, stderr=log)
     try:

@@ -30,9 +30,7 @@ class FakeClock:
     async def advance(self, seconds: float) -> None:
         await settle()
         end = self.time + seconds
-        while due := sorted(
-            (e for e in self._sleepers if e[0] <= end and not e[1].done()), key=lambda e: e[0]
-        ):
+        while due := sorted((e for e in self._sleepers if e[0] <= end and not e[1].done()), key=lambda e: e[0]):
             self.time = max(self.time, due[0][0])
             self._sleepers.remove(due[0])
             due[0][1].set_result(None)

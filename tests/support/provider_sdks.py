@@ -10,16 +10,30 @@ import httpx2
 Body = dict[str, Any]
 _ANSWERS: dict[str, Body] = {
     "openai": {
-        "id": "c", "object": "chat.completion", "created": 1, "model": "m",
+        "id": "c",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "m",
         "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "{}"}}],
     },
     "anthropic": {
-        "id": "m", "type": "message", "role": "assistant", "model": "m", "content": [{"type": "text", "text": "{}"}],
-        "stop_reason": "end_turn", "stop_sequence": None, "usage": {"input_tokens": 1, "output_tokens": 1},
+        "id": "m",
+        "type": "message",
+        "role": "assistant",
+        "model": "m",
+        "content": [{"type": "text", "text": "{}"}],
+        "stop_reason": "end_turn",
+        "stop_sequence": None,
+        "usage": {"input_tokens": 1, "output_tokens": 1},
     },
     "gemini": {"candidates": [{"content": {"role": "model", "parts": [{"text": "{}"}]}, "finishReason": "STOP"}]},
-    "ollama": {"model": "m", "created_at": "2026-01-01T00:00:00Z", "message": {"role": "assistant", "content": "{}"}, "done": True},
-}  # fmt: skip
+    "ollama": {
+        "model": "m",
+        "created_at": "2026-01-01T00:00:00Z",
+        "message": {"role": "assistant", "content": "{}"},
+        "done": True,
+    },
+}
 
 
 class Sent:
@@ -43,14 +57,10 @@ def sent_by(provider: str, call: Callable[[Any], object], answer: Body | None = 
     answer = answer or _ANSWERS[provider]
 
     def new(request: httpx2.Request) -> httpx2.Response:
-        return httpx2.Response(
-            200, content=sent.keep(request, answer), headers={"content-type": "application/json"}
-        )
+        return httpx2.Response(200, content=sent.keep(request, answer), headers={"content-type": "application/json"})
 
     def old(request: httpx.Request) -> httpx.Response:
-        return httpx.Response(
-            200, content=sent.keep(request, answer), headers={"content-type": "application/json"}
-        )
+        return httpx.Response(200, content=sent.keep(request, answer), headers={"content-type": "application/json"})
 
     if provider == "openai":
         import openai

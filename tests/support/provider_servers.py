@@ -66,8 +66,7 @@ async def several(
             policies=policies,
             options=replace(
                 settings,
-                accounts={name: account(name, server) for name, server in servers.items()}
-                | dict(settings.accounts),
+                accounts={name: account(name, server) for name, server in servers.items()} | dict(settings.accounts),
                 transport=transport(speaks),
             ),
             **options,

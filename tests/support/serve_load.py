@@ -23,9 +23,15 @@ HANG = WITHIN + 4.0  # a client that waited for longer was left hanging
 async def serving(port: int, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
     """The command, once it says that it serves; killed at the end if it still runs."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "three_mode.cli", "serve", "--port", str(port), *arguments,
+        sys.executable,
+        "-m",
+        "three_mode.cli",
+        "serve",
+        "--port",
+        str(port),
+        *arguments,
         stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
+    )
     assert process.stderr is not None
     try:
         said = b""
@@ -87,9 +93,7 @@ class Load:
 
     async def until_all_well(self, since: float, within: float = 25.0) -> None:
         """Every model has answered, whole, a request that began after `since`."""
-        await until(
-            lambda: {o.model for o in self.outcomes if o.ok and o.began > since} == set(self.models), within
-        )
+        await until(lambda: {o.model for o in self.outcomes if o.ok and o.began > since} == set(self.models), within)
 
     async def _client(self, client: int, ending: asyncio.Event) -> None:
         number = client
@@ -107,14 +111,15 @@ class Load:
 
     async def _ask(self, http: httpx.AsyncClient, model: str, stream: bool) -> str:
         body = {
-            "model": model, "stream": stream, "max_tokens": 24, "temperature": 0,
+            "model": model,
+            "stream": stream,
+            "max_tokens": 24,
+            "temperature": 0,
             "messages": [{"role": "user", "content": "Count to 5."}],
-        }  # fmt: skip
+        }
         headers = {"three-mode-within": str(WITHIN)}
         try:
-            async with http.stream(
-                "POST", f"{self.url}/v1/chat/completions", json=body, headers=headers
-            ) as reply:
+            async with http.stream("POST", f"{self.url}/v1/chat/completions", json=body, headers=headers) as reply:
                 if reply.status_code != 200 or not stream:
                     data = json.loads(await reply.aread())
                     return "whole" if reply.status_code == 200 else str(data["error"]["code"])

@@ -34,10 +34,14 @@ maybe_words = st.none() | words
 counts = st.integers(0, 2**40)
 seconds = st.floats(0, 1e6, allow_nan=False)
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False) | words,
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | words,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=3),
     max_leaves=6,
-)  # fmt: skip
+)
 json_objects = st.dictionaries(words, json_values, max_size=3)
 
 texts = st.builds(Text, words, st.sampled_from([None, "5m", "1h"]))

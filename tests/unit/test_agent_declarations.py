@@ -61,8 +61,12 @@ def call(name: str, *given: Any, **named: Any) -> tuple[tuple[Any, ...], dict[st
 def test_a_class_has_the_handlers_it_declares_and_no_others() -> None:
     specs = specs_of(Worker)
     assert {name: spec.kind for name, spec in specs.items()} == {
-        "score": Kind.COROUTINE, "place": Kind.PLAIN, "many": Kind.COROUTINE, "parts": Kind.STREAM, "read": Kind.PLAIN,
-    }  # fmt: skip
+        "score": Kind.COROUTINE,
+        "place": Kind.PLAIN,
+        "many": Kind.COROUTINE,
+        "parts": Kind.STREAM,
+        "read": Kind.PLAIN,
+    }
     assert specs["many"].options.concurrent == 4
     assert specs["many"].options.idempotent
     assert [topic.pattern for topic in specs["read"].options.topics] == ["alarm.>", "news.*"]

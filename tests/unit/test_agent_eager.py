@@ -19,9 +19,7 @@ def start(request: pytest.FixtureRequest) -> Any:
     """Runs one coroutine through a Starter; gives its outcome and whether it needed a task."""
     loop = request.param()
 
-    def run(
-        work: Callable[[], Coroutine[Any, Any, Any]], cancel_after: float | None = None
-    ) -> tuple[Outcome, bool]:
+    def run(work: Callable[[], Coroutine[Any, Any, Any]], cancel_after: float | None = None) -> tuple[Outcome, bool]:
         async def main() -> tuple[Outcome, bool]:
             starter = Starter(loop)
             done: asyncio.Future[Outcome] = loop.create_future()
@@ -170,9 +168,7 @@ async def test_a_batch_keeps_the_contexts_apart() -> None:
         return lambda result, error: None
 
     loop.call_soon(
-        lambda: starter.start_each(
-            map(work, range(5)), contextvars.copy_context(), suspended, failures.append
-        )
+        lambda: starter.start_each(map(work, range(5)), contextvars.copy_context(), suspended, failures.append)
     )
     await asyncio.sleep(0.02)
     assert seen == [0, 0, 0, 0, 0, 2]
@@ -304,9 +300,7 @@ async def test_one_that_is_cancelled_in_the_turn_that_began_it_ends(by: str) -> 
 
     def begin() -> None:
         for _ in range(3):
-            task = starter.start(
-                work(), contextvars.copy_context(), lambda *outcome: outcomes.append(outcome)
-            )
+            task = starter.start(work(), contextvars.copy_context(), lambda *outcome: outcomes.append(outcome))
             assert task is not None
             if by == "its caller":
                 task.cancel()

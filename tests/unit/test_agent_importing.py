@@ -58,9 +58,10 @@ def test_a_class_of_a_script_is_found_by_importing_the_script_under_another_name
     main: ModuleType, tmp_path: Path
 ) -> None:
     path = script(
-        main, tmp_path,
+        main,
+        tmp_path,
         "from three_mode import Agent\nclass Scripted(Agent): ...\nif __name__ == '__main__': raise SystemExit(1)\n",
-    )  # fmt: skip
+    )
     found = load(path)
     assert (found.__name__, found.__module__) == ("Scripted", MAIN)
 

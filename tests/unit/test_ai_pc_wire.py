@@ -71,9 +71,7 @@ def test_messages_of_a_conversation_with_tools() -> None:
         {
             "role": "assistant",
             "content": "",
-            "tool_calls": [
-                {"id": "c", "type": "function", "function": {"name": "add", "arguments": '{"x": 2}'}}
-            ],
+            "tool_calls": [{"id": "c", "type": "function", "function": {"name": "add", "arguments": '{"x": 2}'}}],
         },
         {"role": "tool", "tool_call_id": "c", "content": "5"},
     ]
@@ -82,9 +80,7 @@ def test_messages_of_a_conversation_with_tools() -> None:
 def test_an_image_is_refused_by_its_place() -> None:
     image = {"type": "image_url", "image_url": {"url": "https://host/cat.png"}}
     with pytest.raises(UnsupportedParameter) as caught:
-        wire.messages_of(
-            LLMRequest(messages=[{"role": "user", "content": [{"type": "text", "text": "x"}, image]}])
-        )
+        wire.messages_of(LLMRequest(messages=[{"role": "user", "content": [{"type": "text", "text": "x"}, image]}]))
     assert caught.value.field == "messages[0].content[1]"
 
 

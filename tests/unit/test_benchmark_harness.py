@@ -237,9 +237,7 @@ def test_the_documents_say_what_the_run_in_the_repository_found() -> None:
 
 @pytest.mark.parametrize("headline", HEADLINES, ids=lambda one: one.what)
 def test_a_headline_is_a_target_of_a_benchmark(headline: report.Headline) -> None:
-    wanted = {
-        (target.case, target.subject, target.peer) for target in registry.load(headline.benchmark).targets
-    }
+    wanted = {(target.case, target.subject, target.peer) for target in registry.load(headline.benchmark).targets}
     assert (headline.case, headline.subject, headline.peer) in wanted
 
 
@@ -247,7 +245,5 @@ def test_a_share_that_is_over_leaves_enough_rounds_for_a_median() -> None:
     with timing.within(-1.0):
         assert len(alternate({"a": lambda: 1.0}, rounds=100)["a"]) == timing.LEAST
         assert len(alternate({"a": lambda: 1.0}, rounds=3)["a"]) == 3
-    with timing.within(
-        3600.0
-    ):  # more than a test may take at all: each round collects garbage, also of a whole suite
+    with timing.within(3600.0):  # more than a test may take at all: each round collects garbage, also of a whole suite
         assert len(alternate({"a": lambda: 1.0}, rounds=100)["a"]) == 100

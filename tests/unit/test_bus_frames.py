@@ -18,16 +18,9 @@ from transports.bus.topics import matches
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=50)
 scalars = (
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**63), 2**64 - 1)
-    | st.floats(allow_nan=False)
-    | texts
-    | st.binary()
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | texts | st.binary()
 )
-values = st.recursive(
-    scalars, lambda inner: st.lists(inner, max_size=5) | st.dictionaries(texts, inner, max_size=5)
-)
+values = st.recursive(scalars, lambda inner: st.lists(inner, max_size=5) | st.dictionaries(texts, inner, max_size=5))
 
 
 @given(values)

@@ -33,8 +33,14 @@ class Registry:
     def hello(self, **changes: Any) -> Seat:
         seat = Seat()
         fields: dict[str, Any] = {
-            "protocol": wire.PROTOCOL, "layout": 0, "bus": "b", "carrier": self.carrier, "label": "m", "pid": 1, "endpoints": {},
-        }  # fmt: skip
+            "protocol": wire.PROTOCOL,
+            "layout": 0,
+            "bus": "b",
+            "carrier": self.carrier,
+            "label": "m",
+            "pid": 1,
+            "endpoints": {},
+        }
         fds = [os.memfd_create("x") for _ in range(3 if self.carrier == "rings" else 0)]
         self.state.handle(seat, wire.Hello(**{**fields, **changes}), fds)
         return seat
@@ -158,9 +164,7 @@ def test_who_returns_reads_rings_that_it_missed_from_their_beginning() -> None:
     registry.do(first, wire.RingMade(5), fds=1)
     registry.state.tell()
     last = registry.join(id="@bbbb", slot=1)
-    assert [(m.rings, m.fresh) for m in registry.said[last] if isinstance(m, wire.Writers)] == [
-        ((("@aaaa", 5),), True)
-    ]
+    assert [(m.rings, m.fresh) for m in registry.said[last] if isinstance(m, wire.Writers)] == [((("@aaaa", 5),), True)]
 
 
 def test_who_is_not_welcome_yet_hears_of_a_gate_after_its_welcome() -> None:
@@ -205,9 +209,7 @@ def test_a_burst_in_messages_of_bounded_size() -> None:
     assert again.patterns(info.id) == dict.fromkeys(names, 1)
 
 
-@pytest.mark.parametrize(
-    "changes", [{"patterns": {"a..b": 1}}, {"names": ("@x",)}, {"shards": -1}, {"shards": 1}]
-)
+@pytest.mark.parametrize("changes", [{"patterns": {"a..b": 1}}, {"names": ("@x",)}, {"shards": -1}, {"shards": 1}])
 def test_a_hello_that_is_refused_closes_its_descriptors_once(changes: dict[str, Any]) -> None:
     """Numbers are used again at once, by whoever opens something next."""
     registry = Registry("rings")

@@ -179,17 +179,28 @@ def test_an_error_is_shown_and_the_chat_goes_on() -> None:
     echo, conversation, shown = chat("busy", "break", "fine")
     assert "Overloaded: the mailbox is full" in shown
     assert "StreamInterrupted: the line went dead" in shown
-    assert [said for said, _ in conversation.turns] == ["break", "fine"], (
-        "a turn without any answer is taken back"
-    )
+    assert [said for said, _ in conversation.turns] == ["break", "fine"], "a turn without any answer is taken back"
     assert len(echo.asked) == 3
 
 
 def test_commands() -> None:
     echo, conversation, shown = chat(
-        "/help", "/model agent:brain", "/system Be kind.", "/undo", "/retry", "first", "/retry", "/edit", " and more", "/history",
-        "/nonsense", "/reset", "/edit", "/quit", "never",
-    )  # fmt: skip
+        "/help",
+        "/model agent:brain",
+        "/system Be kind.",
+        "/undo",
+        "/retry",
+        "first",
+        "/retry",
+        "/edit",
+        " and more",
+        "/history",
+        "/nonsense",
+        "/reset",
+        "/edit",
+        "/quit",
+        "never",
+    )
     assert all(f"/{name}" in shown for name in COMMANDS)
     assert [request.messages[-1].text for request in echo.asked] == ["first", "first", "first and more"]
     assert echo.asked[0].model == "agent:brain"

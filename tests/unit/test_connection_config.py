@@ -39,9 +39,7 @@ def key_of(llm: LLMConnection, provider: str = "openai") -> str | None:
     return found.reveal() if found else None
 
 
-def test_the_order_is_argument_environment_dotenv_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_order_is_argument_environment_dotenv_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = {"providers": {"openai": {"api_key": "from-file", "model": "model-of-file"}}, "timeout": 7}
     assert key_of(LLMConnection("openai", options=ConnectionOptions(config=config))) == "from-file"
     (tmp_path / ".env").write_text("OPENAI_API_KEY=from-dotenv\nLLM_TIMEOUT=8\n")
@@ -115,10 +113,17 @@ def test_a_config_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: st
 @pytest.mark.parametrize(
     "config",
     [
-        {"default_providr": "x"}, {"providers": {"openai": {"apikey": "x"}}}, {"timeout": 0}, {"timeout": "soon"}, {"max_retries": -1},
-        {"max_retries": True}, {"default_mode": "telepathy"}, {"providers": []}, {"max_tokens": 0},
+        {"default_providr": "x"},
+        {"providers": {"openai": {"apikey": "x"}}},
+        {"timeout": 0},
+        {"timeout": "soon"},
+        {"max_retries": -1},
+        {"max_retries": True},
+        {"default_mode": "telepathy"},
+        {"providers": []},
+        {"max_tokens": 0},
     ],
-)  # fmt: skip
+)
 def test_a_setting_that_is_wrong_is_an_error_that_names_it(config: dict[str, Any]) -> None:
     with pytest.raises(errors.ConfigurationError):
         LLMConnection("openai", options=ConnectionOptions(config=config))
@@ -212,9 +217,7 @@ async def test_safety_settings_and_a_provider_that_is_only_known_at_the_call() -
     async with LLMConnection("gemini", "k", options=ConnectionOptions(safety=SAFETY)) as llm:
         for model in ("tiny", "http://127.0.0.1:9/v1#m"):
             with pytest.raises(errors.UnsupportedParameter, match="no safety settings") as caught:
-                await llm.chat_completion(
-                    LLMRequest(messages=[{"role": "user", "content": "x"}], model=model)
-                )
+                await llm.chat_completion(LLMRequest(messages=[{"role": "user", "content": "x"}], model=model))
             assert caught.value.field == "safety"
 
 
@@ -263,9 +266,7 @@ async def test_the_only_one_with_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_none_has_a_key() -> None:
-    with pytest.raises(
-        errors.ConfigurationError, match="ANTHROPIC_API_KEY, OPENAI_API_KEY, DEEPSEEK_API_KEY"
-    ):
+    with pytest.raises(errors.ConfigurationError, match="ANTHROPIC_API_KEY, OPENAI_API_KEY, DEEPSEEK_API_KEY"):
         await detected()
 
 
@@ -368,9 +369,7 @@ def test_an_estimate_is_near_and_errs_high() -> None:
     count = estimate_tokens(LLMRequest(messages=[{"role": "user", "content": text}]), "gpt-4o")
     assert 1000 <= count <= 1500
     chinese = "快速的棕色狐狸跳过懒狗。" * 100  # 12 characters each; about 1,200 tokens
-    assert (
-        900 <= estimate_tokens(LLMRequest(messages=[{"role": "user", "content": chinese}]), "gpt-4o") <= 2000
-    )
+    assert 900 <= estimate_tokens(LLMRequest(messages=[{"role": "user", "content": chinese}]), "gpt-4o") <= 2000
     assert LLMConnection("aicoding", "k").estimate(
         LLMRequest(messages=[{"role": "user", "content": text}], model="claude-opus-4-5")
     ) == int(count * 1.5)

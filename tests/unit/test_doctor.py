@@ -67,8 +67,12 @@ def test_shadowing_as_a_user_would_meet_it(tmp_path: Path) -> None:
     root = Path(runtime.__file__).resolve().parents[2]
     done = subprocess.run(
         [sys.executable, "-m", "three_mode.cli", "doctor", "--json"],
-        capture_output=True, text=True, check=False, cwd=tmp_path, env={"PYTHONPATH": f"{tmp_path}:{root}", "PATH": ""},
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env={"PYTHONPATH": f"{tmp_path}:{root}", "PATH": ""},
+    )
     assert done.returncode == 1, done.stderr
     told = json.loads(done.stdout)
     assert not told["healthy"]

@@ -87,9 +87,7 @@ def test_a_class_we_do_not_know_becomes_the_nearest_one_we_do() -> None:
     assert type(decode_error(told)) is RateLimit
 
 
-@given(
-    st.recursive(st.none() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x))
-)
+@given(st.recursive(st.none() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)))
 def test_data_that_is_no_error_is_one_all_the_same(data: object) -> None:
     assert isinstance(decode_error(data), ThreeModeError)
     assert isinstance(decode_error({"kind": data, "message": data, "fields": data}), ThreeModeError)

@@ -51,9 +51,13 @@ def test_heads_are_in_lower_case_and_without_what_belongs_to_a_connection() -> N
     ]
     head = request_head(Request.to("POST", "https://h/", headers))
     assert head == (
-        (b":method", b"POST"), (b":scheme", b"https"), (b":authority", b"other"), (b":path", b"/"), (b"te", b"trailers"),
+        (b":method", b"POST"),
+        (b":scheme", b"https"),
+        (b":authority", b"other"),
+        (b":path", b"/"),
+        (b"te", b"trailers"),
         (b"x-y", b"Z"),
-    )  # fmt: skip
+    )
 
 
 def test_timeouts_are_keywords_and_a_request_shows_no_secret() -> None:
@@ -113,12 +117,8 @@ def test_proxies_that_are_not_supported_say_what_to_do() -> None:
 
 # HPACK with a memory must be HPACK
 
-NAMES = st.sampled_from(
-    [b":status", b"content-type", b"content-length", b"date", b"x-a", b"authorization", b"x-b"]
-)
-FIELDS = st.lists(
-    st.tuples(NAMES, st.sampled_from([b"", b"1", b"200", b"text/plain", b"y" * 200])), max_size=8
-)
+NAMES = st.sampled_from([b":status", b"content-type", b"content-length", b"date", b"x-a", b"authorization", b"x-b"])
+FIELDS = st.lists(st.tuples(NAMES, st.sampled_from([b"", b"1", b"200", b"text/plain", b"y" * 200])), max_size=8)
 
 
 @given(st.lists(FIELDS | st.integers(0, 5_000), max_size=30))
@@ -153,9 +153,7 @@ def test_a_size_that_is_told_twice_is_passed_on() -> None:
 def test_keys_and_what_changes_each_time_stay_out_of_the_table() -> None:
     encoder = CachingEncoder()
     for number in range(50):
-        block = encoder.encode(
-            [(b"authorization", b"Bearer k"), (b"content-length", b"%d" % number), (b"x-a", b"1")]
-        )
+        block = encoder.encode([(b"authorization", b"Bearer k"), (b"content-length", b"%d" % number), (b"x-a", b"1")])
         assert [bytes(name) for name, _ in encoder.header_table.dynamic_entries] == [b"x-a"]
         never = list(hpack.Decoder().decode(encoder.encode([(b"authorization", b"k")]), raw=True))
         assert never[0].indexable is False

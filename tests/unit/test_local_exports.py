@@ -6,11 +6,36 @@ import sys
 import local_models
 
 PUBLIC = {
-    "BadGrammar", "BadModelFile", "BadOption", "BadTemplate", "DeadlineExceeded", "DownloadFailed", "EngineFailed",
-    "EngineMissing", "Generate", "Lease", "LoadOptions", "LocalModel", "LocalModelError", "Lora", "ModelClosed", "ModelNotFound",
-    "ModelPool", "OutOfMemory", "Overloaded", "Piece", "PieceStream", "PromptTooLong", "Reply", "Statistics", "SyncModel",
-    "TokenScore", "ToolCall", "Usage", "WorkerDied",
-}  # fmt: skip
+    "BadGrammar",
+    "BadModelFile",
+    "BadOption",
+    "BadTemplate",
+    "DeadlineExceeded",
+    "DownloadFailed",
+    "EngineFailed",
+    "EngineMissing",
+    "Generate",
+    "Lease",
+    "LoadOptions",
+    "LocalModel",
+    "LocalModelError",
+    "Lora",
+    "ModelClosed",
+    "ModelNotFound",
+    "ModelPool",
+    "OutOfMemory",
+    "Overloaded",
+    "Piece",
+    "PieceStream",
+    "PromptTooLong",
+    "Reply",
+    "Statistics",
+    "SyncModel",
+    "TokenScore",
+    "ToolCall",
+    "Usage",
+    "WorkerDied",
+}
 
 WITHOUT = """
 import sys

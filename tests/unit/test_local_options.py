@@ -24,9 +24,14 @@ def summary() -> Summary:
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"sequences": 257}, {"batch": 1}, {"context": -1}, {"step_ms": 0}, {"queue": 0}, {"prefix_tokens": -2},
+        {"sequences": 257},
+        {"batch": 1},
+        {"context": -1},
+        {"step_ms": 0},
+        {"queue": 0},
+        {"prefix_tokens": -2},
     ],
-)  # fmt: skip
+)
 def test_load_options_that_cannot_be_right_are_named(wrong: dict[str, Any]) -> None:
     with pytest.raises(BadOption) as caught:
         LoadOptions(**wrong)
@@ -36,10 +41,19 @@ def test_load_options_that_cannot_be_right_are_named(wrong: dict[str, Any]) -> N
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"max_tokens": 0}, {"temperature": 11}, {"top_p": 0}, {"min_p": 1}, {"seed": 2**32}, {"stop": ("",)},
-        {"grammar": "x", "schema": {}}, {"logprobs": 51}, {"within": 0}, {"frequency_penalty": 3}, {"repeat_penalty": 0},
+        {"max_tokens": 0},
+        {"temperature": 11},
+        {"top_p": 0},
+        {"min_p": 1},
+        {"seed": 2**32},
+        {"stop": ("",)},
+        {"grammar": "x", "schema": {}},
+        {"logprobs": 51},
+        {"within": 0},
+        {"frequency_penalty": 3},
+        {"repeat_penalty": 0},
     ],
-)  # fmt: skip
+)
 def test_call_options_that_cannot_be_right_are_named(wrong: dict[str, Any]) -> None:
     with pytest.raises(BadOption) as caught:
         Generate(**wrong)

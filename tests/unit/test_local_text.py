@@ -77,9 +77,7 @@ CALL = '{"name": "weather", "arguments": {"city": "Oslo"}}'
     ],
 )
 @pytest.mark.parametrize("size", [1, 3, 1000])
-def test_tool_calls_are_found_however_they_come(
-    said: str, text: str | None, names: list[str], size: int
-) -> None:
+def test_tool_calls_are_found_however_they_come(said: str, text: str | None, names: list[str], size: int) -> None:
     talk = ToolTalk(["weather"])
     shown = "".join(talk.feed(said[at : at + size]) for at in range(0, len(said), size)) + talk.end()
     assert shown == (said if text is None else text)
@@ -97,13 +95,15 @@ def test_the_tiny_template_renders_as_its_training_did() -> None:
         [
             {"role": "system", "content": "Be brief."},
             {"role": "user", "content": "Call weather with Oslo."},
-            {"role": "assistant", "content": None, "tool_calls": [
-                {"id": "1", "function": {"name": "weather", "arguments": '{"city": "Oslo"}'}}
-            ]},
+            {
+                "role": "assistant",
+                "content": None,
+                "tool_calls": [{"id": "1", "function": {"name": "weather", "arguments": '{"city": "Oslo"}'}}],
+            },
             {"role": "tool", "content": "rain", "tool_call_id": "1"},
         ],
         [WEATHER],
-    )  # fmt: skip
+    )
     assert "".join(parts) == (
         '<|system|>Be brief.<tool>{"name": "weather", "arguments": {"city": ""}}<|end|>'
         "<|user|>Call weather with Oslo.<|end|>"

@@ -26,9 +26,7 @@ from three_mode.messages import (
 
 
 def test_text_in_pieces_is_one_part() -> None:
-    reply = fold(
-        [Start(model="m", provider="p"), TextDelta("Good "), TextDelta("morning"), Finish("stop", 0.5)]
-    )
+    reply = fold([Start(model="m", provider="p"), TextDelta("Good "), TextDelta("morning"), Finish("stop", 0.5)])
     assert reply.parts == (Text("Good morning"),)
     assert (reply.content, reply.model, reply.provider, reply.latency) == ("Good morning", "m", "p", 0.5)
 
@@ -47,9 +45,7 @@ def test_parallel_tool_calls_are_kept_apart_by_index() -> None:
 
 
 def test_thinking_keeps_its_signature() -> None:
-    reply = fold(
-        [ThinkingDelta("so", provider="p"), ThinkingDelta(" so", "sig"), TextDelta("x", 1), Finish()]
-    )
+    reply = fold([ThinkingDelta("so", provider="p"), ThinkingDelta(" so", "sig"), TextDelta("x", 1), Finish()])
     assert reply.parts == (Thinking("so so", "sig", provider="p"), Text("x"))
     assert (reply.thinking, reply.content) == ("so so", "x")
 
@@ -92,9 +88,7 @@ def told_apart(response: LLMResponse) -> LLMResponse:
             return Thinking(part.text, part.signature or None, part.redacted or None, part.provider or None)
         return part
 
-    return msgspec.structs.replace(
-        response, parts=tuple(plain(part) for part in response.parts if kept(part))
-    )
+    return msgspec.structs.replace(response, parts=tuple(plain(part) for part in response.parts if kept(part)))
 
 
 @given(values.responses)

@@ -48,13 +48,15 @@ def test_openai_shapes_are_understood() -> None:
             {
                 "role": "assistant",
                 "content": None,
-                "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "look", "arguments": '{"at": "cat"}'}}],
+                "tool_calls": [
+                    {"id": "c1", "type": "function", "function": {"name": "look", "arguments": '{"at": "cat"}'}}
+                ],
             },
             {"role": "tool", "tool_call_id": "c1", "content": "a cat"},
         ],
         tools=[{"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}],
         tool_choice="look",
-    )  # fmt: skip
+    )
     assert [message.role for message in made.messages] == ["system", "user", "assistant", "tool"]
     assert made.messages[1].parts == (Text("What is this?"), Image(url="https://host/cat.png", detail="low"))
     assert made.messages[2].parts == (ToolCall("c1", "look", {"at": "cat"}),)
@@ -96,9 +98,7 @@ def test_openai_json_schema_is_a_response_format() -> None:
         "type": "json_schema",
         "json_schema": {"name": "n", "schema": {"type": "object"}, "strict": False},
     }
-    assert request(response_format=shape).response_format == ResponseFormat(
-        {"type": "object"}, "n", strict=False
-    )
+    assert request(response_format=shape).response_format == ResponseFormat({"type": "object"}, "n", strict=False)
 
 
 WRONG: list[tuple[dict[str, Any], str, str]] = [

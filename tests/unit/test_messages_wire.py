@@ -35,9 +35,7 @@ KINDS: list[tuple[Any, st.SearchStrategy[Any]]] = [
 
 @pytest.mark.parametrize(("kind", "strategy"), KINDS, ids=lambda kind: getattr(kind, "__name__", None))
 @given(data=st.data())
-def test_every_value_comes_back_unchanged(
-    kind: Any, strategy: st.SearchStrategy[Any], data: st.DataObject
-) -> None:
+def test_every_value_comes_back_unchanged(kind: Any, strategy: st.SearchStrategy[Any], data: st.DataObject) -> None:
     value = data.draw(strategy)
     assert from_json(kind, to_json(value)) == value
     assert from_msgpack(kind, to_msgpack(value)) == value
@@ -54,9 +52,7 @@ def test_any_bytes_are_a_value_or_a_named_error(data: bytes) -> None:
 
 
 @given(values.requests, st.data())
-def test_cut_or_changed_bytes_are_a_value_or_a_named_error(
-    request_value: LLMRequest, data: st.DataObject
-) -> None:
+def test_cut_or_changed_bytes_are_a_value_or_a_named_error(request_value: LLMRequest, data: st.DataObject) -> None:
     whole = bytearray(to_msgpack(request_value))
     place = data.draw(st.integers(0, len(whole) - 1))
     changed = bytes(whole[:place]) + bytes([data.draw(st.integers(0, 255))]) + bytes(whole[place + 1 :])

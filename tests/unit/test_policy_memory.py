@@ -43,10 +43,19 @@ def key(**request: Any) -> bytes:
 def test_every_field_that_changes_the_answer_changes_the_key() -> None:
     tool = {"name": "t"}
     changes: list[dict[str, Any]] = [
-        {}, {"temperature": 0.1}, {"temperature": 0.2}, {"top_p": 0.5}, {"max_tokens": 5}, {"stop": ["a"]}, {"seed": 1},
-        {"tools": [tool]}, {"tools": [tool], "tool_choice": "t"}, {"response_format": "json"}, {"reasoning": "low"},
+        {},
+        {"temperature": 0.1},
+        {"temperature": 0.2},
+        {"top_p": 0.5},
+        {"max_tokens": 5},
+        {"stop": ["a"]},
+        {"seed": 1},
+        {"tools": [tool]},
+        {"tools": [tool], "tool_choice": "t"},
+        {"response_format": "json"},
+        {"reasoning": "low"},
         {"extra": {"top_k": 4}},
-    ]  # fmt: skip
+    ]
     assert len({key(**change) for change in changes}) == len(changes)
     request = LLMRequest(messages=ASK)
     others = [
@@ -62,10 +71,7 @@ def test_what_does_not_change_the_answer_does_not() -> None:
 
 
 def test_a_long_request_is_a_digest_and_one_more_letter_is_another_key() -> None:
-    long = [
-        cache_key(LLMRequest(messages=[{"role": "user", "content": "a" * n}]), "p", "m")
-        for n in (9_000, 9_001)
-    ]
+    long = [cache_key(LLMRequest(messages=[{"role": "user", "content": "a" * n}]), "p", "m") for n in (9_000, 9_001)]
     assert [len(each) for each in long] == [16, 16]
     assert len({*long, key()}) == 3
 
@@ -264,9 +270,7 @@ async def test_a_failure_is_everybodys_and_is_forgotten() -> None:
 
 def test_own_prices_come_first_and_an_unknown_one_is_none(tmp_path: Path) -> None:
     file = tmp_path / "prices.toml"
-    file.write_text(
-        '["acme/one"]\ninput = 2\noutput = 10\ncache_read = 0.2\n[two]\ninput = 1.5\noutput = 3\n'
-    )
+    file.write_text('["acme/one"]\ninput = 2\noutput = 10\ncache_read = 0.2\n[two]\ninput = 1.5\noutput = 3\n')
     prices = Prices(file=file)
     usage = Usage(1_000_000, 100_000, 400_000, 100_000)
     # 500k plain at 2, 400k read at 0.2, 100k written at the input's price, 100k out at 10
@@ -304,11 +308,14 @@ def test_our_sum_is_the_librarys(provider: str, model: str, usage: Usage) -> Non
     library = pytest.importorskip("genai_prices")
     theirs = library.calc_price(
         library.Usage(
-            input_tokens=usage.input_tokens, output_tokens=usage.output_tokens,
-            cache_read_tokens=usage.cache_read_tokens or None, cache_write_tokens=usage.cache_write_tokens or None,
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            cache_read_tokens=usage.cache_read_tokens or None,
+            cache_write_tokens=usage.cache_write_tokens or None,
         ),
-        model, provider_id={"gemini": "google"}.get(provider, provider),
-    ).total_price  # fmt: skip
+        model,
+        provider_id={"gemini": "google"}.get(provider, provider),
+    ).total_price
     assert Prices().cost(provider, model, usage) == theirs
 
 
@@ -342,9 +349,7 @@ def test_a_budget_refuses_the_call_that_would_exceed_it_also_side_by_side() -> N
 
 def test_a_budget_knows_at_once_of_a_call_that_cost_more_than_was_reserved() -> None:
     ledger = Ledger((Budget(limit=1),))
-    ledger.settle(
-        "p", "m", None, ledger.reserve("p", "m", None, Decimal("0.1")), Usage(1, 1, cost=Decimal("0.8"))
-    )
+    ledger.settle("p", "m", None, ledger.reserve("p", "m", None, Decimal("0.1")), Usage(1, 1, cost=Decimal("0.8")))
     with pytest.raises(errors.BudgetExceeded, match=r"0\.200000 left"):
         ledger.reserve("p", "m", None, Decimal("0.3"))
 
@@ -417,8 +422,10 @@ def test_a_ledger_of_many_agents_is_bounded_and_its_sums_stay_exact() -> None:
         ledger.add(("agent", f"a{number}", f"team {'ab'[number % 2]}"), used())
     assert len(ledger._tallies.known) <= 10000 + _FRESH
     assert (ledger.spent().calls, ledger.spent().cost, ledger.spent().usage) == (
-        10_000, Decimal(5000), Usage(100_000, 50_000)
-    )  # fmt: skip
+        10_000,
+        Decimal(5000),
+        Usage(100_000, 50_000),
+    )
     assert ledger.spent(provider="agent").calls == 5000
     assert (ledger.spent(label="team a").calls, ledger.spent(label="team b").calls) == (7500, 2500)
     assert ledger.spent(model="gpt-5").calls == 5000, "what is in use stays"
@@ -458,11 +465,7 @@ def test_those_that_were_not_used_for_the_longest_time_go_first() -> None:
     assert not {f"a{number}" for number in range(250)} & told_apart
 
 
-@given(
-    st.lists(
-        st.tuples(st.integers(0, 30), st.sampled_from(["x", "y", None]), st.integers(0, 20), st.booleans())
-    )
-)
+@given(st.lists(st.tuples(st.integers(0, 30), st.sampled_from(["x", "y", None]), st.integers(0, 20), st.booleans())))
 def test_budgets_hold_where_tallies_go(calls: list[tuple[int, str | None, int, bool]]) -> None:
     """Beside a ledger that never lets one go. What was reserved is still there when many others came meanwhile."""
     few, all_ = (
@@ -502,9 +505,7 @@ OWN = Prices(
 CHEAP, DEAR, FREE = Target("a", "cheap"), Target("a", "dear"), Target("a", "unpriced")
 
 
-def order(
-    route: Route, request: LLMRequest | None = None, chance: float = 0.5, **latency: float
-) -> list[Target]:
+def order(route: Route, request: LLMRequest | None = None, chance: float = 0.5, **latency: float) -> list[Target]:
     router = Router([route], OWN, lambda provider, model: latency.get(model), lambda: chance)
     return router.order(route.name, request or LLMRequest(messages=ASK))
 

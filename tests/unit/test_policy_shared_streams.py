@@ -148,9 +148,9 @@ async def test_an_error_is_everybodys_after_what_came_before_it() -> None:
     readers = [(await streams.open("k", source.opened))[0] for _ in range(2)]
     for reader in readers:
         assert await reader.more() == ["a"]
-    assert [
-        type(each) for each in await asyncio.gather(*(r.more() for r in readers), return_exceptions=True)
-    ] == [errors.ServerError] * 2
+    assert [type(each) for each in await asyncio.gather(*(r.more() for r in readers), return_exceptions=True)] == [
+        errors.ServerError
+    ] * 2
 
     async def fails() -> Source:
         raise errors.RateLimit("y")

@@ -67,11 +67,24 @@ NOW = 1_800_000_000.0
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("12", 12.0), ("1.5", 1.5), ("6m0s", 360.0), ("12ms", 0.012), ("1h2m3.5s", 3723.5), ("-3", 0.0), ("999999999", 86400.0),
-        ("2027-01-15T08:00:10Z", 10.0), ("2027-01-15T08:00:10+00:00", 10.0), ("Fri, 15 Jan 2027 08:00:30 GMT", 30.0),
-        ("", None), ("soon", None), ("nan", None), ("5 parsecs", None), ("inf", 86400.0), (None, None),
+        ("12", 12.0),
+        ("1.5", 1.5),
+        ("6m0s", 360.0),
+        ("12ms", 0.012),
+        ("1h2m3.5s", 3723.5),
+        ("-3", 0.0),
+        ("999999999", 86400.0),
+        ("2027-01-15T08:00:10Z", 10.0),
+        ("2027-01-15T08:00:10+00:00", 10.0),
+        ("Fri, 15 Jan 2027 08:00:30 GMT", 30.0),
+        ("", None),
+        ("soon", None),
+        ("nan", None),
+        ("5 parsecs", None),
+        ("inf", 86400.0),
+        (None, None),
     ],
-)  # fmt: skip
+)
 def test_every_format_of_a_wait(text: str | None, expected: float | None) -> None:
     assert seconds(text, NOW) == (pytest.approx(expected) if expected is not None else None)
 
@@ -85,9 +98,11 @@ def test_no_header_breaks_the_reader(text: str) -> None:
 def test_milliseconds_win_and_an_exhausted_bucket_speaks_where_nothing_else_does() -> None:
     assert retry_after([(b"retry-after", b"2"), (b"retry-after-ms", b"1500")]) == 1.5
     openai = [
-        (b"x-ratelimit-remaining-requests", b"0"), (b"x-ratelimit-reset-requests", b"6m0s"),
-        (b"x-ratelimit-remaining-tokens", b"5"), (b"x-ratelimit-reset-tokens", b"1h"),
-    ]  # fmt: skip
+        (b"x-ratelimit-remaining-requests", b"0"),
+        (b"x-ratelimit-reset-requests", b"6m0s"),
+        (b"x-ratelimit-remaining-tokens", b"5"),
+        (b"x-ratelimit-reset-tokens", b"1h"),
+    ]
     assert retry_after(openai) == 360
     assert retry_after([]) is None
 
@@ -158,12 +173,8 @@ def test_a_stream_that_has_begun_lets_others_go_and_forgets_nothing() -> None:
 
 
 def test_what_trips_a_breaker() -> None:
-    assert all(
-        trips(kind("x")) for kind in (errors.ServerError, errors.ConnectionFailed, errors.DeadlineExceeded)
-    )
-    assert not any(
-        trips(kind("x")) for kind in (errors.RateLimit, errors.AuthenticationError, errors.InvalidRequest)
-    )
+    assert all(trips(kind("x")) for kind in (errors.ServerError, errors.ConnectionFailed, errors.DeadlineExceeded))
+    assert not any(trips(kind("x")) for kind in (errors.RateLimit, errors.AuthenticationError, errors.InvalidRequest))
 
 
 # Limiter
@@ -377,9 +388,7 @@ async def test_a_late_result_is_discarded_and_cancelling_the_race_cancels_both()
             raise
         return name
 
-    race = asyncio.ensure_future(
-        hedged(lambda: runner("1"), lambda: runner("2"), 1.0, discarded.append, clock)
-    )
+    race = asyncio.ensure_future(hedged(lambda: runner("1"), lambda: runner("2"), 1.0, discarded.append, clock))
     await clock.advance(1)
     gate.set()
     winner, _ = await race
@@ -564,9 +573,7 @@ async def test_a_cancelled_call_says_nothing_of_its_target() -> None:
         await asyncio.sleep(1000)
         return ""
 
-    task = asyncio.ensure_future(
-        Attempts(guards, RetryOptions(), clock=clock).run(a_call(clock), [A], operation)
-    )
+    task = asyncio.ensure_future(Attempts(guards, RetryOptions(), clock=clock).run(a_call(clock), [A], operation))
     await settle()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -44,9 +44,7 @@ def test_dropping_every_holder_leaves_nothing() -> None:
 
 
 CELLS = st.lists(
-    st.tuples(
-        st.sampled_from(["grow", "keep", "share"]), st.integers(0, 3), st.integers(0, 3), st.integers(0, 9)
-    ),
+    st.tuples(st.sampled_from(["grow", "keep", "share"]), st.integers(0, 3), st.integers(0, 3), st.integers(0, 9)),
     max_size=40,
 )
 

@@ -12,9 +12,7 @@ from three_mode.providers import codec_of, profile_of
 from three_mode.providers.openai_reply import OpenAIDecoder
 from three_mode.providers.stream import EventDecoder
 
-TEXTS = st.one_of(
-    st.sampled_from(["", "Hi", "content", "gpt", '"', "\\", '","', "null", "x"]), st.text(max_size=8)
-)
+TEXTS = st.one_of(st.sampled_from(["", "Hi", "content", "gpt", '"', "\\", '","', "null", "x"]), st.text(max_size=8))
 
 
 def openai(text: Any, **more: Any) -> dict[str, Any]:
@@ -43,8 +41,7 @@ def both(
     plain._repeated = None
     pieces = [b"".join(data)] if together else data
     found = [
-        [chunk for piece in pieces for chunk in decoder.feed(piece)] + decoder.finish()
-        for decoder in (quick, plain)
+        [chunk for piece in pieces for chunk in decoder.feed(piece)] + decoder.finish() for decoder in (quick, plain)
     ]
     return found[0], found[1], quick, plain
 
@@ -81,9 +78,7 @@ ANTHROPIC = st.builds(
 
 @given(st.lists(OPENAI, max_size=8), st.booleans(), st.booleans())
 def test_openai(events: list[dict[str, Any]], ascii_only: bool, together: bool) -> None:
-    written = [
-        json.dumps(event, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass") for event in events
-    ]
+    written = [json.dumps(event, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass") for event in events]
     found, expected, quick, plain = both("openai", written, together)
     assert found == expected
     assert (quick.error is None, quick.done) == (plain.error is None, plain.done)
@@ -94,9 +89,7 @@ def test_openai(events: list[dict[str, Any]], ascii_only: bool, together: bool) 
 
 @given(st.lists(ANTHROPIC, max_size=8), st.booleans())
 def test_anthropic(events: list[dict[str, Any]], together: bool) -> None:
-    found, expected, quick, plain = both(
-        "anthropic", [json.dumps(event).encode() for event in events], together
-    )
+    found, expected, quick, plain = both("anthropic", [json.dumps(event).encode() for event in events], together)
     assert found == expected
     assert (quick.error is None, quick.done) == (plain.error is None, plain.done)
 
@@ -111,9 +104,7 @@ def test_what_is_no_string_is_read_as_a_whole(middle: bytes) -> None:
 
 
 @pytest.mark.parametrize("padding", [None, "abcdef"])
-def test_only_the_text_is_read_of_what_is_repeated(
-    padding: str | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_the_text_is_read_of_what_is_repeated(padding: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Or the others would not be worth their code: the second event is not looked into any more."""
     decoder = codec_of(profile_of("openai")).decoder()
     assert isinstance(decoder, EventDecoder)
@@ -130,9 +121,7 @@ def test_only_the_text_is_read_of_what_is_repeated(
         openai(text, **{**more, **({} if padding is None else {"obfuscation": padding[:n]})})
         for n, text in enumerate(texts)
     ]
-    chunks = [
-        chunk for event in events for chunk in decoder.feed(b"data: " + json.dumps(event).encode() + b"\n\n")
-    ]
+    chunks = [chunk for event in events for chunk in decoder.feed(b"data: " + json.dumps(event).encode() + b"\n\n")]
     assert [chunk.text for chunk in chunks if type(chunk) is TextDelta] == texts[1:]
     assert len(read) == 2
 

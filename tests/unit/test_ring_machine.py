@@ -95,9 +95,7 @@ class PairMachine(RingMachine):
 
 
 for machine in (RingMachine, GatedMachine, PairMachine):
-    machine.TestCase.settings = settings(
-        settings.get_profile("default"), stateful_step_count=60, max_examples=60
-    )
+    machine.TestCase.settings = settings(settings.get_profile("default"), stateful_step_count=60, max_examples=60)
 TestRing = RingMachine.TestCase
 TestGatedRing = GatedMachine.TestCase
 TestPair = PairMachine.TestCase

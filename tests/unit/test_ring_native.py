@@ -162,9 +162,7 @@ def test_readers_are_read_only_by_rule_of_the_kernel(kind: int) -> None:
     mmap.mmap(fd, 4096, prot=mmap.PROT_READ).close()
     other = attach(fd, kind)
     with pytest.raises(ValueError, match="read-only"):
-        Writer(other) if kind == RING else other.fill(b"x") if kind == LARGE else Pump(
-            other, other, 0, {}, Message
-        )
+        Writer(other) if kind == RING else other.fill(b"x") if kind == LARGE else Pump(other, other, 0, {}, Message)
     os.close(fd)
 
 
@@ -193,9 +191,7 @@ MAGIC = 0x535542454D334854
         (struct.pack("<QIIQQI", MAGIC, 1, RING, 4096, 1, 0), 8192, False, "shrink"),
     ],
 )
-def test_foreign_segments_are_refused_with_the_reason(
-    header: bytes, size: int, seal: bool, said: str
-) -> None:
+def test_foreign_segments_are_refused_with_the_reason(header: bytes, size: int, seal: bool, said: str) -> None:
     fd = raw_segment(header, size, seal)
     with pytest.raises(BadFrame, match=said):
         attach(fd, RING)
@@ -285,9 +281,7 @@ def test_arguments_are_checked(bench: Bench) -> None:
 def test_lingering_finds_what_comes_and_gives_up_in_time(bench: Bench) -> None:
     started = time.monotonic()
     found = bench.pump.linger(2_000_000)
-    assert found is None or (
-        found is False and time.monotonic() - started >= 0.002
-    )  # None: the core is wanted
+    assert found is None or (found is False and time.monotonic() - started >= 0.002)  # None: the core is wanted
     bench.put(b"x")
     assert bench.pump.linger(10_000_000_000) is True
     assert len(bench.pump.drain(10)) == 1

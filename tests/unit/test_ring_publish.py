@@ -82,7 +82,7 @@ def test_what_is_large_comes_back_encoded(bench: Bench) -> None:
 
 @pytest.mark.parametrize(
     "payload", [b"bytes", object(), 2**70, "\ud800", Encoded(bytearray(b"\x07"))], ids=lambda p: type(p).__name__
-)  # type: ignore[arg-type]  # fmt: skip
+)  # type: ignore[arg-type]
 def test_what_is_unusual_or_wrong_is_left_as_it_is(bench: Bench, payload: Any) -> None:
     assert publish(bench, payload) is None
     assert not bench.pump.pending()

@@ -9,9 +9,7 @@ from local_models.scheduler import Call, Limits, Scheduler
 
 def live(agents: int, greedy: int, slots: int, steps: int) -> dict[str, int]:
     """Every agent asks again when answered; the greedy ones have ten calls at once."""
-    scheduler = Scheduler(
-        Limits(slots=slots, slot_tokens=64, pool_tokens=64 * slots, batch=256, shares=False)
-    )
+    scheduler = Scheduler(Limits(slots=slots, slot_tokens=64, pool_tokens=64 * slots, batch=256, shares=False))
     served = {f"a{n}": 0 for n in range(agents)}
 
     def ask(agent: str) -> None:
@@ -58,9 +56,7 @@ def test_with_many_places_a_greedy_agent_takes_only_what_the_others_leave() -> N
 
 @given(
     st.lists(
-        st.tuples(
-            st.sampled_from(["arrive", "take", "withdraw", "serve"]), st.integers(0, 4), st.integers(-3, 9)
-        ),
+        st.tuples(st.sampled_from(["arrive", "take", "withdraw", "serve"]), st.integers(0, 4), st.integers(-3, 9)),
         max_size=60,
     )
 )

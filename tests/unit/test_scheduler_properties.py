@@ -29,9 +29,7 @@ class Kv:
             del self.slots.setdefault(edit.slot, [])[edit.length :]
             return
         source = self.slots.get(edit.source, [])
-        self.slots[edit.target] = [
-            (cell if self.limits.unified else self.fresh(), token) for cell, token in source
-        ]
+        self.slots[edit.target] = [(cell if self.limits.unified else self.fresh(), token) for cell, token in source]
 
     def used(self) -> int:
         return len({cell for held in self.slots.values() for cell, _ in held})
@@ -76,12 +74,18 @@ LIMITS = st.builds(
         prefix_tokens=kept,
         shares=share,
     ),
-    st.integers(1, 5), st.integers(24, 60), st.booleans(), st.integers(1, 6), st.sampled_from([0, 30, 1000]), st.sampled_from([True, True, False]),
-)  # fmt: skip
+    st.integers(1, 5),
+    st.integers(24, 60),
+    st.booleans(),
+    st.integers(1, 6),
+    st.sampled_from([0, 30, 1000]),
+    st.sampled_from([True, True, False]),
+)
 WORK = st.lists(
     st.tuples(st.integers(0, 2), st.integers(1, 20), st.integers(1, 8), st.integers(0, 3), st.integers(0, 2)),
-    min_size=1, max_size=25,
-)  # fmt: skip
+    min_size=1,
+    max_size=25,
+)
 
 
 @settings(max_examples=300, deadline=None)

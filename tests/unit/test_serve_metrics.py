@@ -71,7 +71,4 @@ def test_it_is_prometheus_text(made: list[tuple[str, str, int, float]]) -> None:
             buckets[series.partition('",le=')[0].partition("{")[2]].append(value)
     for labels, values in buckets.items():
         assert values == sorted(values), "buckets are cumulative"
-        assert (
-            values[-1]
-            == found["three_mode_request_seconds"][f'three_mode_request_seconds_count{{{labels}"}}']
-        )
+        assert values[-1] == found["three_mode_request_seconds"][f'three_mode_request_seconds_count{{{labels}"}}']

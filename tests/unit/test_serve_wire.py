@@ -26,10 +26,20 @@ def asked(**fields: Any) -> wire_in.Asked:
 
 def test_what_means_the_same_is_translated_and_the_rest_passed_on() -> None:
     found = asked(
-        max_completion_tokens=7, reasoning_effort="low", stop="END", stream=True, stream_options={"include_usage": True},
-        tools=[{"type": "function", "function": {"name": "f"}}], tool_choice={"type": "function", "function": {"name": "f"}},
-        prompt_cache_key="k", user="someone", logit_bias={"1": 2}, n=1, frequency_penalty=None, logprobs=False,
-    )  # fmt: skip
+        max_completion_tokens=7,
+        reasoning_effort="low",
+        stop="END",
+        stream=True,
+        stream_options={"include_usage": True},
+        tools=[{"type": "function", "function": {"name": "f"}}],
+        tool_choice={"type": "function", "function": {"name": "f"}},
+        prompt_cache_key="k",
+        user="someone",
+        logit_bias={"1": 2},
+        n=1,
+        frequency_penalty=None,
+        logprobs=False,
+    )
     request = found.request
     assert (found.stream, found.include_usage) == (True, True)
     assert (request.max_tokens, request.stop, request.tool_choice, request.within) == (7, ("END",), "f", 5.0)
@@ -106,9 +116,12 @@ def test_a_text_delta_is_what_the_slow_way_would_write() -> None:
     writer = wire_out.ChunkWriter("id", 'm"odel', 5, include_usage=False)
     told = json.loads(writer.write(TextDelta('"\u2028\n')).removeprefix(b"data: "))
     assert told == {
-        "id": "id", "object": "chat.completion.chunk", "created": 5, "model": 'm"odel',
+        "id": "id",
+        "object": "chat.completion.chunk",
+        "created": 5,
+        "model": 'm"odel',
         "choices": [{"index": 0, "delta": {"content": '"\u2028\n'}, "finish_reason": None}],
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize("name", errors.__all__)
@@ -153,9 +166,7 @@ def test_metrics_hold_a_bounded_number_of_models() -> None:
     assert 'three_mode_request_seconds_bucket{route="/v1/chat/completions",le="+Inf"} 401' in text
 
 
-@pytest.mark.parametrize(
-    "names", [("max_tokens", "max_completion_tokens"), ("max_completion_tokens", "max_tokens")]
-)
+@pytest.mark.parametrize("names", [("max_tokens", "max_completion_tokens"), ("max_completion_tokens", "max_tokens")])
 def test_of_two_names_for_one_limit_the_newer_counts(names: tuple[str, str]) -> None:
     limits = {"max_tokens": 5, "max_completion_tokens": 9}
     body = {
@@ -164,7 +175,4 @@ def test_of_two_names_for_one_limit_the_newer_counts(names: tuple[str, str]) -> 
         **{name: limits[name] for name in names},
     }
     assert wire_in.read_chat(json.dumps(body).encode(), 1.0).request.max_tokens == 9
-    assert (
-        wire_in.read_chat(json.dumps(body | {"max_completion_tokens": None}).encode(), 1.0).request.max_tokens
-        == 5
-    )
+    assert wire_in.read_chat(json.dumps(body | {"max_completion_tokens": None}).encode(), 1.0).request.max_tokens == 5

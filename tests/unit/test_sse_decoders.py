@@ -178,14 +178,24 @@ def test_time_is_linear_in_the_input(size: int) -> None:
 
 LINES = st.sampled_from(
     [
-        b"data: a", b"data: b", b"data:c", b"data", b"data: ", b"event: x", b"event: yy", b"event:z", b": ping", b"id: 7", b"\r", b"", b"",
+        b"data: a",
+        b"data: b",
+        b"data:c",
+        b"data",
+        b"data: ",
+        b"event: x",
+        b"event: yy",
+        b"event:z",
+        b": ping",
+        b"id: 7",
+        b"\r",
+        b"",
+        b"",
     ]
-)  # fmt: skip
-
-
-@given(
-    st.lists(st.tuples(LINES, st.sampled_from([b"\n", b"\n", b"\n", b"\r\n"]))), st.lists(st.integers(0, 400))
 )
+
+
+@given(st.lists(st.tuples(LINES, st.sampled_from([b"\n", b"\n", b"\n", b"\r\n"]))), st.lists(st.integers(0, 400)))
 def test_the_data_alone_is_the_data_of_the_events(lines: list[tuple[bytes, bytes]], cuts: list[int]) -> None:
     stream = b"".join(line + end for line, end in lines)
     at = sorted({0, len(stream), *(cut % (len(stream) + 1) for cut in cuts)})

@@ -33,9 +33,7 @@ def test_old_returns_are_forgotten() -> None:
 
 def test_the_wait_grows_to_its_limit_and_the_first_is_at_once() -> None:
     history = History(Restart("permanent", limit=10, within=100.0, wait=0.5, wait_at_most=3.0))
-    waits = [
-        verdict.wait for now in range(6) if isinstance(verdict := history.ended(float(now), True, ""), Again)
-    ]
+    waits = [verdict.wait for now in range(6) if isinstance(verdict := history.ended(float(now), True, ""), Again)]
     assert waits == [0.0, 0.5, 1.0, 2.0, 3.0, 3.0]
 
 

@@ -19,14 +19,8 @@ def batch(seed: int = 1) -> Batch:
 def test_what_is_learned_is_the_next_token_of_the_same_conversation() -> None:
     made = batch().arrays
     for row in range(12):
-        for place, target, weight in zip(
-            made["wanted"][row], made["targets"][row], made["weight"][row], strict=True
-        ):
-            if (
-                weight > 0
-                and place + 1 < 128
-                and made["segments"][row, place + 1] == made["segments"][row, place]
-            ):
+        for place, target, weight in zip(made["wanted"][row], made["targets"][row], made["weight"][row], strict=True):
+            if weight > 0 and place + 1 < 128 and made["segments"][row, place + 1] == made["segments"][row, place]:
                 assert made["tokens"][row, place + 1] == target
 
 

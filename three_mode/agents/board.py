@@ -66,9 +66,7 @@ class Board:
         for name, member in bus.names().items():
             owned.setdefault(member, []).append(name)
         hosts = tuple(
-            HostReport(
-                one.label, one.pid, "no orchestrator", len(owned[one.id]), 0.0, 0, 0, 0, 0, 0, 0.0, None, None
-            )
+            HostReport(one.label, one.pid, "no orchestrator", len(owned[one.id]), 0.0, 0, 0, 0, 0, 0, 0.0, None, None)
             for one in members.values()
         )
         agents = tuple(

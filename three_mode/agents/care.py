@@ -41,9 +41,7 @@ class Care:
         self._fell: dict[str, float] = {}
 
     # making and ending ------------------------------------------------------------------------------------------------
-    async def spawn(
-        self, kind: type, order: SpawnOrder, restart: Restart, count: int, within: float
-    ) -> range:
+    async def spawn(self, kind: type, order: SpawnOrder, restart: Restart, count: int, within: float) -> range:
         ledger = self.ledger
         group, numbers = ledger.open_group(order.group, kind, order, restart, count)
         try:
@@ -99,22 +97,23 @@ class Care:
     async def _undo(self, group: Group, numbers: Iterable[int]) -> None:
         names = [f"{group.name}/{number}" for number in numbers]
         by_host = self._by_host(name for name in names if name in self.ledger.agents)
-        stops = [
-            self._ask(host, "stop", NamesOrder(tuple(chosen)), 5.0, None) for host, chosen in by_host.items()
-        ]
+        stops = [self._ask(host, "stop", NamesOrder(tuple(chosen)), 5.0, None) for host, chosen in by_host.items()]
         try:  # what failed is being reported; a host that has gone, or does not answer, is no reason to spare the others
             await asyncio.gather(*stops, return_exceptions=True)
         finally:
             self.ledger.remove(names)
 
-    async def _spawn_on(
-        self, host: str, group: Group, numbers: list[int], within: float
-    ) -> dict[str, ThreeModeError]:
+    async def _spawn_on(self, host: str, group: Group, numbers: list[int], within: float) -> dict[str, ThreeModeError]:
         """Has a host make these; returns those that failed."""
         order = SpawnOrder(
-            group.order.group, tuple(numbers), group.order.target, group.order.init, group.order.roles,
-            group.order.on_error, group.order.mailbox,
-        )  # fmt: skip
+            group.order.group,
+            tuple(numbers),
+            group.order.target,
+            group.order.init,
+            group.order.roles,
+            group.order.on_error,
+            group.order.mailbox,
+        )
         done: Spawned = await self._ask(host, "spawn", order, within, _spawned)
         for number in numbers:
             entry = self.ledger.agents.get(f"{group.name}/{number}")
@@ -140,9 +139,7 @@ class Care:
             for error in failed.values():
                 raise error
 
-    async def _restart_on(
-        self, host: str, names: list[str], why: str, within: float
-    ) -> dict[str, ThreeModeError]:
+    async def _restart_on(self, host: str, names: list[str], why: str, within: float) -> dict[str, ThreeModeError]:
         """Has a host make these anew; returns those that failed."""
         done: Spawned = await self._ask(host, "restart", NamesOrder(tuple(names), why), within, _spawned)
         for name in names:
@@ -162,9 +159,7 @@ class Care:
 
     async def _ask(self, host: str, topic: str, order: Any, within: float, decode: Any) -> Any:
         try:
-            reply = await self.link.bus.ask(
-                host_name(host), Encoded(encode(order)), topic=topic, within=within
-            )
+            reply = await self.link.bus.ask(host_name(host), Encoded(encode(order)), topic=topic, within=within)
         except BusError as error:
             raise self.link.error(error, host_name(host), topic) from None
         return decode(reply.raw) if decode else None
@@ -324,9 +319,7 @@ class Care:
                 reports.append(self._unheard(host))
                 continue
             own, theirs = answer
-            reports.append(
-                _with(own, restarts=host.history.total, blocked=str(host.blocked) if host.blocked else "")
-            )
+            reports.append(_with(own, restarts=host.history.total, blocked=str(host.blocked) if host.blocked else ""))
             agents.extend(self._counted(one) for one in theirs)
         reports += [self._unheard(host) for host in self.hosts.all.values() if host not in hosts]
         seen = {one.name for one in agents}
@@ -335,18 +328,28 @@ class Care:
 
     def _counted(self, report: AgentReport) -> AgentReport:
         entry = self.ledger.agents.get(report.name)
-        return (
-            _with(report, restarts=max(report.restarts, entry.history.total)) if entry is not None else report
-        )
+        return _with(report, restarts=max(report.restarts, entry.history.total)) if entry is not None else report
 
     def _unheard(self, host: Host) -> HostReport:
         pid = host.process.pid if host.process is not None else 0
         blocked = str(host.blocked) if host.blocked else ""
         count = len(self.ledger.on_host(host.label))
         return HostReport(
-            host.label, pid, "blocked" if blocked else host.state, count, 0.0, 0, 0, 0, 0, host.history.total, 0.0,
-            None, None, blocked,
-        )  # fmt: skip
+            host.label,
+            pid,
+            "blocked" if blocked else host.state,
+            count,
+            0.0,
+            0,
+            0,
+            0,
+            0,
+            host.history.total,
+            0.0,
+            None,
+            None,
+            blocked,
+        )
 
     async def dead_letters(self, within: float) -> list[DeadLetter]:
         answers = await asyncio.gather(
@@ -377,6 +380,18 @@ def _with(report: Any, **changes: Any) -> Any:
 
 def _absent(entry: Entry) -> AgentReport:
     return AgentReport(
-        entry.name, entry.group.kind.__name__, entry.host, entry.state, 0, "", 0.0, 0, 0, 0, entry.history.total,
-        None, None, entry.reason,
-    )  # fmt: skip
+        entry.name,
+        entry.group.kind.__name__,
+        entry.host,
+        entry.state,
+        0,
+        "",
+        0.0,
+        0,
+        0,
+        0,
+        entry.history.total,
+        None,
+        None,
+        entry.reason,
+    )

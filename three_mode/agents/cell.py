@@ -48,9 +48,28 @@ STARTING, RUNNING, PAUSED, STOPPING, STOPPED = State
 
 class Cell:
     __slots__ = (
-        "_random", "_scheduled", "_voice", "agent", "errors", "fanouts", "gaps", "group", "home", "last_error", "latency", "messages",
-        "name", "options", "restarts", "run", "side", "specs", "state", "turn", "waiting",
-    )  # fmt: skip
+        "_random",
+        "_scheduled",
+        "_voice",
+        "agent",
+        "errors",
+        "fanouts",
+        "gaps",
+        "group",
+        "home",
+        "last_error",
+        "latency",
+        "messages",
+        "name",
+        "options",
+        "restarts",
+        "run",
+        "side",
+        "specs",
+        "state",
+        "turn",
+        "waiting",
+    )
 
     def __init__(self, name: str, group: str, specs: "Any", home: "Population") -> None:
         self.name, self.group, self.specs, self.home = name, group, specs, home
@@ -172,8 +191,10 @@ class Cell:
             shown = " -> ".join(link.rpartition(":")[0] for link in way) + f" -> {self.name}"
             error = CallCycle(
                 f"{self.name} is busy with a call that waits for this one: {shown}",
-                hint="use tell, or make the handler concurrent", agent=self.name, handler=spec.name,
-            )  # fmt: skip
+                hint="use tell, or make the handler concurrent",
+                agent=self.name,
+                handler=spec.name,
+            )
             self.home.refuse(self, spec, request, error)
 
     def begin(self, spec: Spec, request: "Incoming", queued_at: float) -> None:
@@ -289,9 +310,7 @@ class Cell:
             begun += 1
             spec, request, queued_at = found
             if request.deadline <= time.monotonic():
-                late = DeadlineExceeded(
-                    f"{self.name}.{spec.name}: time ran out in the mailbox", stage="queue"
-                )
+                late = DeadlineExceeded(f"{self.name}.{spec.name}: time ran out in the mailbox", stage="queue")
                 self.home.refuse(self, spec, request, late)
                 continue
             self.begin(spec, request, queued_at)
@@ -338,8 +357,10 @@ class Cell:
         verb = "stream" if spec.streams else "ask or tell"
         return BadCall(
             f"{self.name}.{spec.name} {'streams its reply' if verb == 'stream' else 'gives one answer'}",
-            hint=f"use {verb}", agent=self.name, handler=spec.name,
-        )  # fmt: skip
+            hint=f"use {verb}",
+            agent=self.name,
+            handler=spec.name,
+        )
 
     def _lost(self, why: str) -> PeerLost:
         return PeerLost(f"{self.name} {why}", agent=self.name)

@@ -22,9 +22,15 @@ class Desk:
         self._care, self._link = care, link
         self._tasks: set[asyncio.Task[None]] = set()
         self._orders: dict[str, Callable[[bytes], Awaitable[Any]]] = {
-            "table": self._on_table, "letters": self._on_letters, "stop": self._on_stop, "restart": self._on_restart,
-            "pause": self._on_pause, "resume": self._on_resume, "kill": self._on_kill, "events": self._on_events,
-        }  # fmt: skip
+            "table": self._on_table,
+            "letters": self._on_letters,
+            "stop": self._on_stop,
+            "restart": self._on_restart,
+            "pause": self._on_pause,
+            "resume": self._on_resume,
+            "kill": self._on_kill,
+            "events": self._on_events,
+        }
 
     async def open(self) -> None:
         try:

@@ -34,9 +34,7 @@ class _Spare:
         self.result: Any = None  # of a coroutine that ended at once
         self.failure: BaseException | None = None
         standing = _stand_by(self)
-        standing.send(
-            None
-        )  # begun: a task that is cancelled before its first step would drop what it took over
+        standing.send(None)  # begun: a task that is cancelled before its first step would drop what it took over
         self.task = asyncio.Task(standing, loop=loop, name="agent")
         self.row = _whatever_comes(self)
         self.row.send(None)
@@ -227,9 +225,7 @@ def _drive(spare: _Spare) -> Generator[Any, Any, None]:
     work, waits_for, context, finished = spare.adopted
     spare.adopted = None
     if failure is not None and asyncio.isfuture(waits_for) and waits_for.cancel():
-        failure = (
-            None  # as a task does it: what is waited for is cancelled, and that comes back as CancelledError
-        )
+        failure = None  # as a task does it: what is waited for is cancelled, and that comes back as CancelledError
     value: Any = None
     while True:
         if failure is None:

@@ -131,9 +131,7 @@ class Fanout:
         if message.envelope is not self._envelope:
             self._envelope, self._trace = message.envelope, message.trace
         context = self._context(self._trace) if self._trace else self.home.context
-        first, last = share(
-            self.count, len(order), self.spec.plain
-        )  # to start coroutines in parts costs more
+        first, last = share(self.count, len(order), self.spec.plain)  # to start coroutines in parts costs more
         # One iterator for all parts: to cut the tuples would touch each cell, and most are in no cache.
         left = iter(agents)
         if first:
@@ -232,8 +230,9 @@ class Fanout:
         wrong = BadCall(
             f"{self.spec.function.__qualname__} cannot take what {message.sender} published on {message.topic}: "
             f"argument {hint.name!r}: {said[0]}{' at ' + said[2] if said[2] else ''}",
-            handler=self.spec.name, argument=hint.name,
-        )  # fmt: skip
+            handler=self.spec.name,
+            argument=hint.name,
+        )
         for cell in self._order:
             cell.note(wrong)
             self.home.settling.lost(message.member, message.seq, cell.name)

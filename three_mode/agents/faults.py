@@ -31,9 +31,7 @@ def from_bus(error: bus.BusError, agent: str, handler: str) -> ThreeModeError:
                 return decode_error(error.detail)
             return HandlerFailed(f"{agent}.{handler}: {error.text}", kind=error.remote_code, **about)
         case bus.NoSuchName() | bus.BadAddress():
-            return NoSuchAgent(
-                f"no agent {agent!r} is on the bus", hint="three-mode agents lists them", **about
-            )
+            return NoSuchAgent(f"no agent {agent!r} is on the bus", hint="three-mode agents lists them", **about)
         case bus.PeerLost():
             return PeerLost(f"{agent}.{handler}: {error}", **about)
         case bus.Overloaded():
@@ -45,9 +43,7 @@ def from_bus(error: bus.BusError, agent: str, handler: str) -> ThreeModeError:
         case bus.CallCancelled():
             return PeerLost(f"{agent}.{handler}: the call was cancelled at the other end: {error}", **about)
         case bus.Forked():
-            return ConfigurationError(
-                str(error), hint="join the bus again in the child, or use spawn instead of fork"
-            )
+            return ConfigurationError(str(error), hint="join the bus again in the child, or use spawn instead of fork")
         case bus.Closed():
             return ModeUnavailable(f"{agent}.{handler}: this process has left the bus")
         case bus.NoSuchBus():
@@ -72,12 +68,17 @@ def of_handler(error: BaseException, agent: str, handler: str) -> ThreeModeError
     said = str(error)
     return HandlerFailed(
         f"{agent}.{handler} raised {kind}{': ' + said if said else ''}",
-        agent=agent, handler=handler, kind=kind, traceback=text,
-    )  # fmt: skip
+        agent=agent,
+        handler=handler,
+        kind=kind,
+        traceback=text,
+    )
 
 
 def of_result(value: Any, reason: Exception, agent: str, handler: str) -> BadResult:
     return BadResult(
         f"{agent}.{handler} returned {type(value).__qualname__}, which cannot be sent: {reason}",
-        hint="return data: numbers, text, lists, dicts, dataclasses", agent=agent, handler=handler,
-    )  # fmt: skip
+        hint="return data: numbers, text, lists, dicts, dataclasses",
+        agent=agent,
+        handler=handler,
+    )

@@ -26,9 +26,7 @@ class Gathered:
     @property
     def reached(self) -> bool:
         """Whether as many answered as were needed: the quorum, or without one all."""
-        needed = (
-            len(self.errors) + len(self.missing) if self.quorum is None else self.quorum - len(self.values)
-        )
+        needed = len(self.errors) + len(self.missing) if self.quorum is None else self.quorum - len(self.values)
         return needed <= 0
 
     def __iter__(self) -> Iterator[Any]:

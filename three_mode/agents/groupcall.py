@@ -46,9 +46,7 @@ async def gather(link: "Link", names: Sequence[str], plan: Plan, quorum: int | N
     by_host = _by_host(link, names, plan, tally)
     if not tally.open or quorum == 0:
         return tally.result()
-    tasks = [
-        asyncio.create_task(_ask_host(link, host, group, plan, tally)) for host, group in by_host.items()
-    ]
+    tasks = [asyncio.create_task(_ask_host(link, host, group, plan, tally)) for host, group in by_host.items()]
     try:
         async with asyncio.timeout(plan.within):
             await done
@@ -94,9 +92,7 @@ async def _ask_host(link: "Link", host: str, names: list[str], plan: Plan, tally
     except BusError as error:
         failure = error  # (the name `error` ends with this block)
         tally.fail_open(names, lambda name: link.error(failure, name, plan.handler))
-    tally.fail_open(
-        names, lambda name: PeerLost(f"{name} did not answer, and its host ended the call", agent=name)
-    )
+    tally.fail_open(names, lambda name: PeerLost(f"{name} did not answer, and its host ended the call", agent=name))
 
 
 def _take(raw: bytes, names: list[str], plan: Plan, tally: Tally) -> None:

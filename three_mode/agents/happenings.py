@@ -99,9 +99,7 @@ class Happenings:
             try:
                 listener(what)
             except Exception:
-                log.exception(
-                    "a listener to events failed with: %s", what
-                )  # what is told of goes on all the same
+                log.exception("a listener to events failed with: %s", what)  # what is told of goes on all the same
 
     def read(self) -> list[Happening]:
         return list(self._kept)

@@ -44,9 +44,7 @@ def path_of(kind: type) -> ClassPath:
         return ClassPath(module, name, str(Path(file).resolve()) if file.endswith(".py") else "")
     spec = getattr(loaded, "__spec__", None)
     if spec is not None:  # python -m package.module
-        module = (
-            spec.name.removesuffix(".__main__") + ".__main__" if file.endswith("__main__.py") else spec.name
-        )
+        module = spec.name.removesuffix(".__main__") + ".__main__" if file.endswith("__main__.py") else spec.name
         return ClassPath(module, name, str(Path(file).resolve()))
     if not file or not Path(file).is_file():
         raise ConfigurationError(

@@ -14,9 +14,7 @@ from transports.bus import Bus, BusError, BusOptions
 class join(Talking):  # noqa: N801  # reads as the verb it is
     """Joins a running bus by its name, or says that there is none."""
 
-    def __init__(
-        self, name: str, *, options: BusOptions | None = None, default_within: float = DEFAULT_WITHIN
-    ) -> None:
+    def __init__(self, name: str, *, options: BusOptions | None = None, default_within: float = DEFAULT_WITHIN) -> None:
         self.name = name
         self._options = options or BusOptions(create=False, label="joined")
         self._default_within = default_within

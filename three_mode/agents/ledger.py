@@ -43,9 +43,7 @@ class Ledger:
     agents: dict[str, Entry] = field(default_factory=dict)
     _past: OrderedDict[str, dict[str, int]] = field(default_factory=OrderedDict)
 
-    def open_group(
-        self, name: str, kind: type, order: SpawnOrder, restart: Restart, count: int
-    ) -> tuple[Group, range]:
+    def open_group(self, name: str, kind: type, order: SpawnOrder, restart: Restart, count: int) -> tuple[Group, range]:
         """The group and the numbers for `count` more agents; a second spawn under a name goes on counting."""
         group = self.groups.get(name)
         if group is None:
@@ -58,15 +56,11 @@ class Ledger:
         group.next_number += count
         return group, numbers
 
-    def enter(
-        self, group: Group, numbers: Iterable[int], host: str, now_running: bool = False
-    ) -> list[Entry]:
+    def enter(self, group: Group, numbers: Iterable[int], host: str, now_running: bool = False) -> list[Entry]:
         made = []
         for number in numbers:
             name = f"{group.name}/{number}"
-            entry = Entry(
-                name, group, number, host, History(group.restart), "running" if now_running else "starting"
-            )
+            entry = Entry(name, group, number, host, History(group.restart), "running" if now_running else "starting")
             self.agents[name] = entry
             made.append(entry)
         return made
@@ -112,9 +106,7 @@ class Ledger:
                 found[member] = found.get(member, 0) + 1
         for member, counts in self._past.items():
             heard = (
-                count
-                for name, count in counts.items()
-                if name in self.groups and _hears(self.groups[name].kind, topic)
+                count for name, count in counts.items() if name in self.groups and _hears(self.groups[name].kind, topic)
             )
             found[member] = sum(heard)
         return found

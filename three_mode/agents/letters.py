@@ -34,9 +34,7 @@ class DeadLetters:
         self.count = 0
         self.reasons: Counter[str] = Counter()
 
-    def add(
-        self, to: str, handler: str, sender: str, code: str, reason: str, payload: bytes | memoryview
-    ) -> None:
+    def add(self, to: str, handler: str, sender: str, code: str, reason: str, payload: bytes | memoryview) -> None:
         self.count += 1
         self.reasons[code] += 1
         preview = bytes(payload[:_PREVIEW])

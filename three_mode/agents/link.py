@@ -61,8 +61,10 @@ class Link:
         if isinstance(error, NoSuchName) and agent in self._gone:
             return PeerLost(
                 f"{agent} is not there just now: it was stopped, or its process ended",
-                hint="it may be restarting; try again", agent=agent, handler=handler,
-            )  # fmt: skip
+                hint="it may be restarting; try again",
+                agent=agent,
+                handler=handler,
+            )
         if isinstance(ours, TimeoutError):
             member = self.bus.locate(agent)
             held_up = self.blame(member) if member else ""
@@ -88,9 +90,7 @@ def group_numbers(names: Any, group: str) -> list[int]:
     """The numbers of a group's agents among names, in order."""
     prefix = f"{group}/"
     found = sorted(
-        int(name[len(prefix) :])
-        for name in names
-        if name.startswith(prefix) and name[len(prefix) :].isdigit()
+        int(name[len(prefix) :]) for name in names if name.startswith(prefix) and name[len(prefix) :].isdigit()
     )
     if not found:
         raise NoSuchAgent(f"no agents of a group {group!r} are on the bus", agent=group)

@@ -25,8 +25,20 @@ class Many:
     """One call to many agents of this process."""
 
     __slots__ = (
-        "_cancel", "_flushing", "_home", "_left", "_out", "_ready", "_size", "_started", "call", "deadline", "most", "sender", "trace"
-    )  # fmt: skip
+        "_cancel",
+        "_flushing",
+        "_home",
+        "_left",
+        "_out",
+        "_ready",
+        "_size",
+        "_started",
+        "call",
+        "deadline",
+        "most",
+        "sender",
+        "trace",
+    )
 
     def __init__(self, request: Request, home: "Population") -> None:
         order: GatherOrder = _decode_order(request.raw)
@@ -154,9 +166,7 @@ class OneOfMany(msgspec.Struct, eq=False):
         if not self.answered:
             content = encode(result)
             if len(content) > self.many.most:
-                raise BadResult(
-                    f"a result of {len(content)} bytes is too large: {self.many.most} can be gathered"
-                )
+                raise BadResult(f"a result of {len(content)} bytes is too large: {self.many.most} can be gathered")
             self.answered = True
             self.many.answered(self.place, True, content)
 

@@ -39,9 +39,7 @@ async def connect(source: ModelSource) -> tuple[LLMConnection, Batches, "LocalAn
 def _streamed_by(connection: LLMConnection) -> Batches:
     """With the policies of a connection: a provider has limits that all callers share."""
 
-    async def batches(
-        request: LLMRequest, model: str, within: float | None
-    ) -> AsyncGenerator[list[Chunk], None]:
+    async def batches(request: LLMRequest, model: str, within: float | None) -> AsyncGenerator[list[Chunk], None]:
         async with connection.stream(request.addressed(model, within)) as chunks:
             while batch := await chunks.batch():
                 yield batch

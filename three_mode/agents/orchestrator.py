@@ -113,10 +113,16 @@ class Orchestrator(Talking):
 
     def _config(self, label: str) -> HostConfig:
         return HostConfig(
-            bus=self.name, label=label, path=search_path(), seed=self.options.seed, record=self.options.record, tracer=self.options.tracer,
-            blocked_after=self.options.hosts.blocked_after, default_within=self.options.default_within,
+            bus=self.name,
+            label=label,
+            path=search_path(),
+            seed=self.options.seed,
+            record=self.options.record,
+            tracer=self.options.tracer,
+            blocked_after=self.options.hosts.blocked_after,
+            default_within=self.options.default_within,
             bus_options=self.options.host_bus,
-        )  # fmt: skip
+        )
 
     def _lost(self, *what: Any) -> None:
         self.care.host_lost(*what)
@@ -130,9 +136,7 @@ class Orchestrator(Talking):
     @property
     def care(self) -> Care:
         if self._care is None or self._link is None:
-            raise ConfigurationError(
-                "this orchestrator is not running", hint="async with Orchestrator() as orc: ..."
-            )
+            raise ConfigurationError("this orchestrator is not running", hint="async with Orchestrator() as orc: ...")
         return self._care
 
     @property
@@ -142,18 +146,38 @@ class Orchestrator(Talking):
     # agents -----------------------------------------------------------------------------------------------------------
     @overload
     async def spawn(
-        self, kind: type[Agent], count: int, *, name: str = "", roles: Sequence[str] = (), restart: Restart | str = ...,
-        within: float = ..., **init: Any,
-    ) -> AgentGroup: ...  # fmt: skip
+        self,
+        kind: type[Agent],
+        count: int,
+        *,
+        name: str = "",
+        roles: Sequence[str] = (),
+        restart: Restart | str = ...,
+        within: float = ...,
+        **init: Any,
+    ) -> AgentGroup: ...
     @overload
     async def spawn(
-        self, kind: type[Agent], *, name: str = "", roles: Sequence[str] = (), restart: Restart | str = ...,
-        within: float = ..., **init: Any,
-    ) -> AgentRef: ...  # fmt: skip
+        self,
+        kind: type[Agent],
+        *,
+        name: str = "",
+        roles: Sequence[str] = (),
+        restart: Restart | str = ...,
+        within: float = ...,
+        **init: Any,
+    ) -> AgentRef: ...
     async def spawn(
-        self, kind: type[Agent], count: int | None = None, *, name: str = "", roles: Sequence[str] = (),
-        restart: Restart | str = "transient", within: float = 30.0, **init: Any,
-    ) -> AgentGroup | AgentRef:  # fmt: skip
+        self,
+        kind: type[Agent],
+        count: int | None = None,
+        *,
+        name: str = "",
+        roles: Sequence[str] = (),
+        restart: Restart | str = "transient",
+        within: float = 30.0,
+        **init: Any,
+    ) -> AgentGroup | AgentRef:
         """Makes `count` agents, spread over the hosts, and returns when all answer: the group, or without a count one agent.
 
         `init` are the arguments of its `__init__`. Either all of them are made, or the error of the first that could not be.
@@ -172,17 +196,27 @@ class Orchestrator(Talking):
             check_listener(spec)
         policy = Restart.of(restart)
         order = SpawnOrder(
-            group=name, numbers=(), target=path_of(kind), roles=(name, *(check_name(role) for role in roles)),
-            init=init_schema(kind).encode_call(name, "__init__", (), init), on_error=policy.on_error,
-        )  # fmt: skip
+            group=name,
+            numbers=(),
+            target=path_of(kind),
+            roles=(name, *(check_name(role) for role in roles)),
+            init=init_schema(kind).encode_call(name, "__init__", (), init),
+            on_error=policy.on_error,
+        )
         numbers = await care.spawn(kind, order, policy, 1 if count is None else count, within)
         group = AgentGroup(name, numbers, self._voice)
         return group[0] if count is None else group
 
     async def model(
-        self, model: str, *, name: str, provider: str | None = None, base_url: str | None = None,
-        api_key_env: str | None = None, within: float = 120.0,
-    ) -> RoleRef:  # fmt: skip
+        self,
+        model: str,
+        *,
+        name: str,
+        provider: str | None = None,
+        base_url: str | None = None,
+        api_key_env: str | None = None,
+        within: float = 120.0,
+    ) -> RoleRef:
         """Puts a model on the bus, once for all agents: `gguf:PATH` or a catalogued name, or a model of a provider or base URL.
 
         It has a process of its own, since llama.cpp's threads and an event loop full of agents do not share an interpreter well.
@@ -244,7 +278,5 @@ def names_of(whom: Whom) -> list[str]:
 
 def check_name(name: str) -> str:
     if not name or any(letter in "/@:" or letter.isspace() for letter in name):
-        raise ConfigurationError(
-            f"{name!r} is no name for a group or role", hint="letters, digits, - _ and ."
-        )
+        raise ConfigurationError(f"{name!r} is no name for a group or role", hint="letters, digits, - _ and .")
     return name

@@ -9,9 +9,7 @@ from three_mode.errors import ModeUnavailable
 def place(numbers: Sequence[int], loads: Mapping[str, int]) -> dict[str, list[int]]:
     """Host -> the numbers it gets. Runs of neighbours stay together where loads are equal, so that groups stay compact."""
     if not loads:
-        raise ModeUnavailable(
-            "no host is running", hint="all have failed too often: see Orchestrator.table()"
-        )
+        raise ModeUnavailable("no host is running", hint="all have failed too often: see Orchestrator.table()")
     counts = dict.fromkeys(loads, 0)
     queue = [(load, order, host) for order, (host, load) in enumerate(loads.items())]
     heapq.heapify(queue)

@@ -96,9 +96,7 @@ class Population:
 
     def turn_away(self, request: FromBus, error: ThreeModeError) -> None:
         if request.tells:
-            self.letters.add(
-                request.to, request.topic, request.sender, "no_such_agent", error.message, request.raw
-            )
+            self.letters.add(request.to, request.topic, request.sender, "no_such_agent", error.message, request.raw)
         request.refuse(error)
 
     def no_such(self, name: str, handler: str) -> NoSuchAgent:
@@ -142,9 +140,11 @@ class Population:
 
     def _options(self, fanout: Fanout) -> SubscribeOptions:
         return SubscribeOptions(
-            policy=Policy(fanout.topic.delivery), replay=fanout.topic.replay,
-            on_event=lambda event: self._missed(fanout, event), subscriber=f"{self.label}:{fanout.spec.name}",
-        )  # fmt: skip
+            policy=Policy(fanout.topic.delivery),
+            replay=fanout.topic.replay,
+            on_event=lambda event: self._missed(fanout, event),
+            subscriber=f"{self.label}:{fanout.spec.name}",
+        )
 
     def _missed(self, fanout: Fanout, event: "Gap | WriterGone | Evicted") -> None:
         for cell in fanout.cells:
@@ -211,9 +211,14 @@ class Population:
         assert self.tape is not None
         turn = cell.turn + 1
         self.tape.got(
-            cell.name, turn, spec.name, bytes(request.raw), isinstance(request, Heard) or getattr(request, "heard", False),
-            request.streams, request.sender,
-        )  # fmt: skip
+            cell.name,
+            turn,
+            spec.name,
+            bytes(request.raw),
+            isinstance(request, Heard) or getattr(request, "heard", False),
+            request.streams,
+            request.sender,
+        )
         return TapedRequest(request, self.tape, cell.name, turn)
 
     def now(self, cell: Cell) -> float:

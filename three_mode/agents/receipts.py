@@ -59,9 +59,7 @@ class AgentReceipt(msgspec.Struct, eq=False, gc=False):
         behind = {*told.lagging_members, *told.lost_members}
         asked = [member for member in hosts if member not in behind]
         answers = await asyncio.gather(*(self._ask(hosts[member], ends) for member in asked))
-        late_hosts = [
-            hosts[member] for member, one in zip(asked, answers, strict=True) if one is None or one.late
-        ]
+        late_hosts = [hosts[member] for member, one in zip(asked, answers, strict=True) if one is None or one.late]
         known = await self._listeners(ends) if behind or told.dead_members or None in answers else {}
         counts = [one for one in answers if one is not None]
         lost = sum(one.lost for one in counts)
@@ -88,9 +86,7 @@ class AgentReceipt(msgspec.Struct, eq=False, gc=False):
         within = max(0.0, ends - time.monotonic())
         order = SettledOrder(self._link.bus.id, self._receipt.seq, self._receipt.topic, within)
         try:
-            reply = await self._link.bus.ask(
-                host, Encoded(encode(order)), topic="settled", within=within + _MARGIN
-            )
+            reply = await self._link.bus.ask(host, Encoded(encode(order)), topic="settled", within=within + _MARGIN)
         except BusError:
             return None
         answer: HostSettled = _decode(reply.raw)
@@ -100,9 +96,7 @@ class AgentReceipt(msgspec.Struct, eq=False, gc=False):
         """Member -> how many of its agents listen to the topic, or did when it ended: the orchestrator knows."""
         within = max(0.0, ends - time.monotonic()) + _MARGIN
         try:
-            reply = await self._link.bus.ask(
-                ORCHESTRATOR, self._receipt.topic, topic="listeners", within=within
-            )
+            reply = await self._link.bus.ask(ORCHESTRATOR, self._receipt.topic, topic="listeners", within=within)
         except BusError:
             return {}
         found: dict[str, int] = _decode_listeners(reply.raw)

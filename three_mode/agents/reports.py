@@ -21,12 +21,21 @@ def agent_report(cell: Cell, host: str) -> AgentReport:
     if state == "running":
         state = "idle"
     return AgentReport(
-        name=cell.name, kind=type(cell.agent).__name__, host=host, state=state, mailbox=len(cell.waiting or ()),
-        doing=run.spec.name if run else "", doing_for=time.perf_counter() - run.since if run else 0.0,
-        messages=messages_of(cell), errors=cell.errors, gaps=cell.gaps, restarts=cell.restarts + cell.options.restarts,
-        p50=latency.quantile(0.5) if latency else None, p99=latency.quantile(0.99) if latency else None,
+        name=cell.name,
+        kind=type(cell.agent).__name__,
+        host=host,
+        state=state,
+        mailbox=len(cell.waiting or ()),
+        doing=run.spec.name if run else "",
+        doing_for=time.perf_counter() - run.since if run else 0.0,
+        messages=messages_of(cell),
+        errors=cell.errors,
+        gaps=cell.gaps,
+        restarts=cell.restarts + cell.options.restarts,
+        p50=latency.quantile(0.5) if latency else None,
+        p99=latency.quantile(0.99) if latency else None,
         last_error=cell.last_error,
-    )  # fmt: skip
+    )
 
 
 class Meter:
@@ -52,7 +61,17 @@ def host_report(population: Population, meter: Meter, lag: float) -> HostReport:
         if cell.latency is not None:
             latency.merge(cell.latency)
     return HostReport(
-        label=population.label, pid=os.getpid(), state="running", agents=len(cells), cpu_percent=cpu, memory=memory,
-        messages=sum(map(messages_of, cells)), errors=sum(cell.errors for cell in cells),
-        dead_letters=population.letters.count, restarts=0, lag=lag, p50=latency.quantile(0.5), p99=latency.quantile(0.99),
-    )  # fmt: skip
+        label=population.label,
+        pid=os.getpid(),
+        state="running",
+        agents=len(cells),
+        cpu_percent=cpu,
+        memory=memory,
+        messages=sum(map(messages_of, cells)),
+        errors=sum(cell.errors for cell in cells),
+        dead_letters=population.letters.count,
+        restarts=0,
+        lag=lag,
+        p50=latency.quantile(0.5),
+        p99=latency.quantile(0.99),
+    )

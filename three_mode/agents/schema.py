@@ -127,9 +127,7 @@ class Schema:
             return tuple(values[one.name] for one in first), {}
         return (), values
 
-    def _not_encodable(
-        self, where: Where, given: tuple[Any, ...], named: dict[str, Any], error: Exception
-    ) -> BadCall:
+    def _not_encodable(self, where: Where, given: tuple[Any, ...], named: dict[str, Any], error: Exception) -> BadCall:
         pairs = list(named.items()) or list(zip((one.name for one in self.parameters), given, strict=False))
         for name, value in pairs:
             try:
@@ -144,9 +142,7 @@ class Schema:
         return _bad(where, None, f"cannot be sent: {error}", None)
 
     # the receiver's side ----------------------------------------------------------------------------------------------
-    def decode_call(
-        self, agent: str, handler: str, raw: bytes | memoryview
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def decode_call(self, agent: str, handler: str, raw: bytes | memoryview) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments as the method takes them, or a BadCall that names the one that does not fit."""
         try:
             decode = self.by_order if raw[0] & 0xF0 == 0x90 or raw[0] in (0xDC, 0xDD) else self._by_name
@@ -156,9 +152,7 @@ class Schema:
         except (msgspec.DecodeError, IndexError, UnicodeDecodeError, RecursionError) as error:
             raise _bad(Where(agent, handler), None, f"the call cannot be read: {error}", None) from None
         except Exception as error:  # noqa: BLE001  # a hint's own hook (a __post_init__, say) refused the value
-            raise _bad(
-                Where(agent, handler), None, f"{type(error).__name__}: {error}", self._example()
-            ) from None
+            raise _bad(Where(agent, handler), None, f"{type(error).__name__}: {error}", self._example()) from None
         if not self._keywords:
             return values, {}
         cut = self.most - len(self._keywords)
@@ -197,8 +191,11 @@ def _bad(where: Where, argument: str | None, text: str, hint: str | None) -> Bad
     separator = ": " if text.startswith("expected") and argument else ""
     return BadCall(
         f"{where}: {about.rstrip() + separator if separator else about}{text}",
-        hint=hint, agent=where.agent, handler=where.handler, argument=argument,
-    )  # fmt: skip
+        hint=hint,
+        agent=where.agent,
+        handler=where.handler,
+        argument=argument,
+    )
 
 
 def _hints(function: Callable[..., Any], title: str) -> dict[str, Any]:
@@ -228,16 +225,17 @@ def _by_order(title: str, parameters: tuple[Parameter, ...], fields: list[Any]) 
 
 def _arguments(title: str, fields: list[Any], array_like: bool) -> type[msgspec.Struct]:
     return msgspec.defstruct(
-        title.replace(".", "_").replace("<locals>", "local"), fields,
-        array_like=array_like, kw_only=True, forbid_unknown_fields=True,
-    )  # fmt: skip
+        title.replace(".", "_").replace("<locals>", "local"),
+        fields,
+        array_like=array_like,
+        kw_only=True,
+        forbid_unknown_fields=True,
+    )
 
 
 def _shown(hint: Any) -> str:
     if hint is Any:
         return "anything"
     return (
-        hint.__name__
-        if isinstance(hint, type) and not hasattr(hint, "__args__")
-        else str(hint).replace("typing.", "")
+        hint.__name__ if isinstance(hint, type) and not hasattr(hint, "__args__") else str(hint).replace("typing.", "")
     )

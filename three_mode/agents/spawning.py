@@ -237,9 +237,7 @@ async def _settle(cell: Cell, why: str, waiting_too: bool) -> None:
     cell.run, cell.side = None, None
 
 
-async def _each(
-    cells: list[Cell], hook: str, population: Population | None = None
-) -> dict[str, ThreeModeError]:
+async def _each(cells: list[Cell], hook: str, population: Population | None = None) -> dict[str, ThreeModeError]:
     """Runs a hook of each at once; those that do not override it cost nothing. With a population, `stop` may end them."""
     cells = [cell for cell in cells if getattr(type(cell.agent), hook) is not getattr(Agent, hook)]
     if not cells:

@@ -89,9 +89,7 @@ class Streaming:
         link = voice.link
         trace = "" if call is NOBODY and link.tracer is None else voice.outgoing(call, to, topic)
         payload = Encoded(self._encode(to, topic, given, {}))
-        parts = link.bus.stream(
-            to, payload, topic=topic, within=within, credit=CREDIT, trace=trace, sender=voice.name
-        )
+        parts = link.bus.stream(to, payload, topic=topic, within=within, credit=CREDIT, trace=trace, sender=voice.name)
         try:
             parts.begin()
         except BusError as error:

@@ -54,8 +54,10 @@ def traced(tracer: Tracer, spec: Spec, agent: str, trace: str, sender: str) -> C
                 yield part
 
     kinds: dict[Kind, Callable[..., Any | Coroutine[Any, Any, Any]]] = {
-        Kind.PLAIN: plain, Kind.COROUTINE: coroutine, Kind.STREAM: stream,
-    }  # fmt: skip
+        Kind.PLAIN: plain,
+        Kind.COROUTINE: coroutine,
+        Kind.STREAM: stream,
+    }
     return kinds[spec.kind]
 
 
@@ -77,9 +79,12 @@ class OpenTelemetry:
 
     def handling(self, agent: str, handler: str, trace: str, sender: str) -> AbstractContextManager[Any]:
         attributes = {
-            "messaging.system": "three_mode", "messaging.operation.type": "process",
-            "messaging.destination.name": agent, "messaging.client.id": sender, "three_mode.handler": handler,
-        }  # fmt: skip
+            "messaging.system": "three_mode",
+            "messaging.operation.type": "process",
+            "messaging.destination.name": agent,
+            "messaging.client.id": sender,
+            "three_mode.handler": handler,
+        }
         parent = self._propagate.extract({"traceparent": trace}) if trace else None
         span: AbstractContextManager[Any] = self._tracer.start_as_current_span(
             f"process {agent.partition('/')[0]}.{handler}",

@@ -151,9 +151,14 @@ class Voice:
             raise link.error(error, topic, "broadcast") from None
 
     async def gather(
-        self, names: Sequence[str], handler: Handler, given: tuple[Any, ...], named: dict[str, Any],
-        within: float | None, quorum: int | None,
-    ) -> Gathered:  # fmt: skip
+        self,
+        names: Sequence[str],
+        handler: Handler,
+        given: tuple[Any, ...],
+        named: dict[str, Any],
+        within: float | None,
+        quorum: int | None,
+    ) -> Gathered:
         if quorum is not None and not 0 <= quorum <= len(names):
             raise BadCall(f"a quorum of {quorum} among {len(names)} agents cannot be", argument="quorum")
         whom = names[0] if names else "nobody"
@@ -216,11 +221,11 @@ def target(
     if given and named:
         raise BadCall(
             f"{to}.{handler}: arguments by order and by name together need the handler itself, not its name",
-            hint="give all by name", agent=to, handler=handler,
-        )  # fmt: skip
+            hint="give all by name",
+            agent=to,
+            handler=handler,
+        )
     try:
         return handler, encode(named or given), decode_any, None
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise BadCall(
-            f"{to}.{handler}: an argument cannot be sent: {error}", agent=to, handler=handler
-        ) from None
+        raise BadCall(f"{to}.{handler}: an argument cannot be sent: {error}", agent=to, handler=handler) from None

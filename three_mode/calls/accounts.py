@@ -172,6 +172,4 @@ class Accounts:
                 f"no key for {provider}",
                 hint=f"give api_key=, or set {profile.env_name}_API_KEY in the environment or in .env",
             )
-        return HTTPEndpoint(
-            codec_of(profile), self._pool(), base_url, key, account.headers, self._learn(provider)
-        )
+        return HTTPEndpoint(codec_of(profile), self._pool(), base_url, key, account.headers, self._learn(provider))

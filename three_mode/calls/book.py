@@ -77,10 +77,14 @@ class Book:
             one.span = self._tracer.begin(one.request, targets[0].provider, targets[0].model, one.request_id)
         if logger.isEnabledFor(logging.DEBUG):
             self._log(
-                logging.DEBUG, "llm_request", one, targets[0],
-                messages=len(one.request.messages), tokens=one.policy.tokens,
+                logging.DEBUG,
+                "llm_request",
+                one,
+                targets[0],
+                messages=len(one.request.messages),
+                tokens=one.policy.tokens,
                 content=[message.text for message in one.request.messages] if self._log_content else None,
-            )  # fmt: skip
+            )
 
     def cost(self, target: Target, usage: Usage, profile: Profile) -> Decimal | None:
         """By the provider's prices; where it counts tokens more than once, so do we."""
@@ -93,11 +97,7 @@ class Book:
     def has_price(self, target: Target) -> bool:
         """Whether somebody may know what it costs: of a target on this machine, only a price that the user gave says it."""
         prices = self.prices
-        return (
-            target.provider not in HERE
-            or type(prices) is not Prices
-            or prices.gave(target.provider, target.model)
-        )
+        return target.provider not in HERE or type(prices) is not Prices or prices.gave(target.provider, target.model)
 
     def priced(self, target: Target, usage: Usage, profile: Profile) -> Usage:
         cost = usage.cost if usage.cost is not None else self.cost(target, usage, profile)
@@ -128,11 +128,18 @@ class Book:
             self._measure(one, target, reply)
         if logger.isEnabledFor(logging.INFO):
             self._log(
-                logging.INFO, "llm_reply", one, target,
-                latency=round(reply.latency, 4), finish=reply.finish_reason, input_tokens=reply.usage.input_tokens,
-                output_tokens=reply.usage.output_tokens, cost=reply.usage.cost, attempts=_attempts(one),
+                logging.INFO,
+                "llm_reply",
+                one,
+                target,
+                latency=round(reply.latency, 4),
+                finish=reply.finish_reason,
+                input_tokens=reply.usage.input_tokens,
+                output_tokens=reply.usage.output_tokens,
+                cost=reply.usage.cost,
+                attempts=_attempts(one),
                 content=reply.content if self._log_content else None,
-            )  # fmt: skip
+            )
         if self.recorder is not None:
             self.recorder.record(one.request_id, one.request, reply, None, reply.latency, one.first_content)
         if one.span is not None:
@@ -145,10 +152,16 @@ class Book:
                 error.request_id = one.request_id
             if logger.isEnabledFor(logging.WARNING):
                 self._log(
-                    logging.WARNING, "llm_error", one, one.target,
-                    error=type(error).__name__, detail=error.message, latency=round(latency, 4), attempts=_attempts(one),
+                    logging.WARNING,
+                    "llm_error",
+                    one,
+                    one.target,
+                    error=type(error).__name__,
+                    detail=error.message,
+                    latency=round(latency, 4),
+                    attempts=_attempts(one),
                     provider_request_id=getattr(error, "request_id", None),
-                )  # fmt: skip
+                )
             if self.recorder is not None:
                 self.recorder.record(one.request_id, one.request, reply, error, latency, one.first_content)
         elif logger.isEnabledFor(logging.INFO):
@@ -160,17 +173,20 @@ class Book:
         first, rate = one.first_content, None
         if first is not None and reply.latency > first and reply.usage.output_tokens > 1:
             rate = reply.usage.output_tokens / (reply.latency - first)
-        self.metrics.record(
-            target.provider, target.model, reply.latency, first_content=first, tokens_per_second=rate
-        )
+        self.metrics.record(target.provider, target.model, reply.latency, first_content=first, tokens_per_second=rate)
 
     def _log(self, level: int, name: str, one: OneCall, target: Target | None, **fields: Any) -> None:
         event(
-            level, name, one.request_id,
-            provider=target.provider if target else None, model=target.model if target else None, label=one.label,
-            steps=[f"{s.kind} {s.provider or ''}/{s.model or ''} {s.why or ''}".strip() for s in one.policy.steps] or None,
+            level,
+            name,
+            one.request_id,
+            provider=target.provider if target else None,
+            model=target.model if target else None,
+            label=one.label,
+            steps=[f"{s.kind} {s.provider or ''}/{s.model or ''} {s.why or ''}".strip() for s in one.policy.steps]
+            or None,
             **{key: value for key, value in fields.items() if value is not None},
-        )  # fmt: skip
+        )
 
 
 def _attempts(one: OneCall) -> int:

@@ -26,9 +26,7 @@ class Provider:
         if self.name is not None:
             return self.name
         if self._finding is None or (self._finding.done() and self._finding.cancelled()):
-            self._finding = asyncio.ensure_future(
-                first_available(self._order, self._accounts, self._endpoint)
-            )
+            self._finding = asyncio.ensure_future(first_available(self._order, self._accounts, self._endpoint))
         try:
             async with asyncio.timeout(within):
                 self.name = await asyncio.shield(self._finding)

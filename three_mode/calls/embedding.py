@@ -32,9 +32,7 @@ class Embedding:
         self._channel, self._accounts, self._book = channel, accounts, book
         self._attempts = Attempts(guards, retry, clock=clock)
 
-    async def run(
-        self, request: EmbedRequest, target: Target, within: float, label: str | None = None
-    ) -> Embedded:
+    async def run(self, request: EmbedRequest, target: Target, within: float, label: str | None = None) -> Embedded:
         began = time.monotonic()
         tokens = sum(map(estimate_text, request.texts))
         policy = Call(deadline=began + within, began=began, caller=label or "", tokens=tokens)

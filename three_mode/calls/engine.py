@@ -57,10 +57,8 @@ class Engine:
         self._preparing = Preparing(accounts, book)
         self._straight = Straight(
             channel, accounts, guards, book, self._preparing, self._attempts, self._coalescer, self._fetch, clock
-        )  # fmt: skip
-        self.streams = Opening(
-            channel, accounts, guards, book, self._preparing, self._attempts, self._kept, coalesce
         )
+        self.streams = Opening(channel, accounts, guards, book, self._preparing, self._attempts, self._kept, coalesce)
 
     def close(self) -> None:
         self._attempts.close()

@@ -32,9 +32,7 @@ async def ask_all(
     return {each.provider: each for each in found}
 
 
-async def _ask(
-    name: str, endpoint: Callable[[str], Endpoint], breakers: Mapping[str, str], within: float
-) -> Health:
+async def _ask(name: str, endpoint: Callable[[str], Endpoint], breakers: Mapping[str, str], within: float) -> Health:
     try:
         asked = endpoint(name)
     except ConfigurationError as error:

@@ -56,9 +56,7 @@ class Opening:
                 return Replayed(chunks_of(self._kept.found(one, kept, targets[0])))
         opened: OpenReply
         if self._shared is not None and key is not None:
-            opened, joined = await self._shared.open(
-                key, partial(self._opened, one, targets), one.policy.deadline
-            )
+            opened, joined = await self._shared.open(key, partial(self._opened, one, targets), one.policy.deadline)
             one.target = opened.source.target
             if joined:
                 one.policy.step("coalesced", time.monotonic(), one.target)

@@ -15,9 +15,7 @@ from three_mode.providers.validate import check
 
 PRICES_LAST = 10.0  # seconds
 UNSAID_OUTPUT = 4096  # what a call may answer where neither it nor the table says how much
-_Size = tuple[
-    str, str, int, int | None
-]  # provider, model, tokens of the prompt, and the most that were asked for
+_Size = tuple[str, str, int, int | None]  # provider, model, tokens of the prompt, and the most that were asked for
 
 
 class Preparing:

@@ -25,9 +25,14 @@ class StreamToAgent:
     have to wake up, works meanwhile."""
 
     def __init__(
-        self, request: LLMRequest, target: Target, within: float, label: str | None, channel: AgentChannel,
+        self,
+        request: LLMRequest,
+        target: Target,
+        within: float,
+        label: str | None,
+        channel: AgentChannel,
         guards: Guarding,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.began, self.within = time.monotonic(), within
         self._request, self._target, self._label = request, target, label
         self._channel, self._guards = channel, guards

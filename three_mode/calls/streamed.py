@@ -69,9 +69,7 @@ class StreamedCall:
             cached = any(step.kind == "cache_hit" for step in one.policy.steps)
             if cached:
                 return chunk
-            return UsageUpdate(
-                self._book.priced(one.target, chunk.usage, self._accounts.profile(one.target.provider))
-            )
+            return UsageUpdate(self._book.priced(one.target, chunk.usage, self._accounts.profile(one.target.provider)))
         if type(chunk) is Start:
             if chunk.request_id != one.request_id:
                 self._theirs = chunk.request_id

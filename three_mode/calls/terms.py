@@ -10,9 +10,7 @@ from three_mode.messages import LLMRequest
 class Terms:
     """Those of one connection."""
 
-    def __init__(
-        self, accounts: Accounts, settings: Settings, timeout: float | None, label: str | None
-    ) -> None:
+    def __init__(self, accounts: Accounts, settings: Settings, timeout: float | None, label: str | None) -> None:
         self._accounts, self._settings, self._timeout = accounts, settings, timeout
         self.label = label
 

@@ -61,7 +61,7 @@ class ToAgent:
         "_voice",
         "_within",
         "target",
-    )  # fmt: skip
+    )
 
     def __init__(
         self,
@@ -111,11 +111,7 @@ class ToAgent:
                     (address,) = hosts  # there is nothing to choose, and nothing to count for it
                 else:
                     address, counted = self._roles.take(address), True
-            trace = (
-                ""
-                if call is NOBODY and self._link.tracer is None
-                else self._voice.outgoing(call, address, topic)
-            )
+            trace = "" if call is NOBODY and self._link.tracer is None else self._voice.outgoing(call, address, topic)
             wanted = (request.addressed(None, within),)
             try:
                 payload = encode(wanted)
@@ -187,9 +183,7 @@ class ToAgent:
         if self._limiter is not None:
             self._limiter.left(False)
 
-    def _first_try(
-        self, error: BusError | ThreeModeError, address: str, began: float, within: float
-    ) -> FirstTry:
+    def _first_try(self, error: BusError | ThreeModeError, address: str, began: float, within: float) -> FirstTry:
         failure = self._link.error(error, address, self._topic) if isinstance(error, BusError) else error
         if isinstance(failure, NoSuchAgent):
             failure = self._channel.explained(self._model)

@@ -112,9 +112,7 @@ class AgentChannel:
     def explained(self, name: str, verb: Callable[..., Any] = Model.chat_completion) -> NoSuchAgent:
         if self._is_there(name):
             said, hint = _LACKING[verb.__name__]
-            return NoSuchAgent(
-                f"the agent {name!r} {said}: it has no handler {verb.__name__}", agent=name, hint=hint
-            )
+            return NoSuchAgent(f"the agent {name!r} {said}: it has no handler {verb.__name__}", agent=name, hint=hint)
         return NoSuchAgent(
             f"no agent {name!r} is on the bus",
             agent=name,

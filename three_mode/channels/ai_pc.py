@@ -44,9 +44,7 @@ class LocalChannel:
         started = time.monotonic()
         try:
             async with self._pool.use(target.model, _within(deadline)) as model:
-                reply = await model.chat(
-                    wire.messages_of(request), **wire.options_of(request, _within(deadline))
-                )
+                reply = await model.chat(wire.messages_of(request), **wire.options_of(request, _within(deadline)))
         except LocalModelError as error:
             raise wire.error_of(error, target.model) from error
         return wire.response_of(reply, shown(target.model), time.monotonic() - started, "")
@@ -61,9 +59,7 @@ class LocalChannel:
         """An answer that begins when it is first asked for something."""
         return LocalBatches(lambda: self._begin(name, request, within), name)
 
-    def flow(
-        self, name: str, request: LLMRequest, within: float, parts: Parts
-    ) -> "asyncio.Future[None] | None":
+    def flow(self, name: str, request: LLMRequest, within: float, parts: Parts) -> "asyncio.Future[None] | None":
         """An answer that begins now and goes out by `parts`, from the engine's own thread where that needs no waiting. The future
         is done when all of it has gone; cancelling it ends the call. None: it cannot begin without waiting."""
         messages, options = wire.messages_of(request), wire.options_of(request, within)
@@ -75,9 +71,7 @@ class LocalChannel:
         except LocalModelError as error:
             raise wire.error_of(error, name) from error
 
-    async def _begin(
-        self, name: str, request: LLMRequest, within: float
-    ) -> tuple[PieceStream, local_models.Lease]:
+    async def _begin(self, name: str, request: LLMRequest, within: float) -> tuple[PieceStream, local_models.Lease]:
         deadline = asyncio.get_running_loop().time() + within
         try:
             lease = await self._pool.lease(name, within)

@@ -35,9 +35,7 @@ from three_mode.modes import CommunicationMode
 PROVIDER = "local"
 _KNOWN = frozenset(Generate.__struct_fields__)
 # Said by fields of the request itself; in `extra` they would contradict those.
-_OURS = frozenset(
-    {"max_tokens", "temperature", "top_p", "seed", "stop", "schema", "tools", "tool_choice", "within"}
-)
+_OURS = frozenset({"max_tokens", "temperature", "top_p", "seed", "stop", "schema", "tools", "tool_choice", "within"})
 _ANY_JSON: dict[str, Any] = {"type": ["object", "array"]}
 
 
@@ -70,9 +68,7 @@ def _extra_options(extra: Mapping[str, Any]) -> dict[str, Any]:
     for name in given:
         if name not in _KNOWN - _OURS:
             known = ", ".join(sorted(_KNOWN - _OURS))
-            raise UnsupportedParameter(
-                f"a local model has no {name!r}", field=f"extra.{name}", hint=f"it has {known}"
-            )
+            raise UnsupportedParameter(f"a local model has no {name!r}", field=f"extra.{name}", hint=f"it has {known}")
     checked: dict[str, Any] = converted(given, GenerateChanges, "extra")
     return checked
 
@@ -84,11 +80,7 @@ def _tool(tool: Tool) -> dict[str, Any]:
 
 def messages_of(request: LLMRequest) -> list[dict[str, Any]]:
     """The messages as a chat template expects them."""
-    return [
-        plain
-        for index, message in enumerate(request.messages)
-        for plain in _plain(message, f"messages[{index}]")
-    ]
+    return [plain for index, message in enumerate(request.messages) for plain in _plain(message, f"messages[{index}]")]
 
 
 def _plain(message: Message, field: str) -> Iterator[dict[str, Any]]:
@@ -112,9 +104,7 @@ def _plain(message: Message, field: str) -> Iterator[dict[str, Any]]:
             case Thinking():
                 pass  # what another turn thought is not part of this one, for templates as for providers
             case _:
-                raise UnsupportedParameter(
-                    "a local model reads text only", field=f"{field}.content[{number}]"
-                )
+                raise UnsupportedParameter("a local model reads text only", field=f"{field}.content[{number}]")
     if texts or calls:
         plain: dict[str, Any] = {"role": message.role, "content": "".join(texts)}
         yield plain | ({"tool_calls": calls} if calls else {})
@@ -152,9 +142,7 @@ def response_of(reply: Reply, model: str, latency: float, request_id: str) -> LL
     )
 
 
-def chunks_of_piece(
-    piece: Piece, latency: float, before: tuple[local_models.TokenScore, ...] = ()
-) -> Iterator[Chunk]:
+def chunks_of_piece(piece: Piece, latency: float, before: tuple[local_models.TokenScore, ...] = ()) -> Iterator[Chunk]:
     """A piece of text, or the last piece with all that a stream ends with; `before` are the scores of the pieces before."""
     if piece.text:
         yield TextDelta(piece.text)
@@ -170,9 +158,7 @@ def _extra(scores: tuple[local_models.TokenScore, ...]) -> dict[str, Any]:
     if not scores:
         return {}
     return {
-        "logprobs": [
-            {"token": s.text, "logprob": s.logprob, "top": [list(pair) for pair in s.top]} for s in scores
-        ]
+        "logprobs": [{"token": s.text, "logprob": s.logprob, "top": [list(pair) for pair in s.top]} for s in scores]
     }
 
 
@@ -181,19 +167,13 @@ def error_of(error: local_models.LocalModelError, model: str) -> ThreeModeError:
     hint = error.hint or None
     match error:
         case local_models.PromptTooLong():
-            return errors.ContextLength(
-                error.message, field=error.field, hint=hint, provider=PROVIDER, model=model
-            )
+            return errors.ContextLength(error.message, field=error.field, hint=hint, provider=PROVIDER, model=model)
         case local_models.BadOption():
-            return InvalidRequest(
-                error.message, field=error.field or None, hint=hint, provider=PROVIDER, model=model
-            )
+            return InvalidRequest(error.message, field=error.field or None, hint=hint, provider=PROVIDER, model=model)
         case local_models.Overloaded():
             return errors.Overloaded(error.message, hint=hint)
         case local_models.DeadlineExceeded():
-            return errors.DeadlineExceeded(
-                error.message, stage=error.stage, hint=hint, provider=PROVIDER, model=model
-            )
+            return errors.DeadlineExceeded(error.message, stage=error.stage, hint=hint, provider=PROVIDER, model=model)
         case local_models.ModelNotFound() | local_models.BadModelFile():
             return errors.NotFound(error.message, hint=hint, provider=PROVIDER, model=model)
         case local_models.EngineMissing():
@@ -201,6 +181,4 @@ def error_of(error: local_models.LocalModelError, model: str) -> ThreeModeError:
         case local_models.WorkerDied() | local_models.ModelClosed():
             return errors.ServerError(error.message, hint=hint, provider=PROVIDER, model=model)
         case _:
-            return errors.ServerError(
-                error.message, hint=hint, retryable=False, provider=PROVIDER, model=model
-            )
+            return errors.ServerError(error.message, hint=hint, retryable=False, provider=PROVIDER, model=model)

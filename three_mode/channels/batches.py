@@ -27,9 +27,7 @@ class BatchReply:
         except TimeoutError as error:
             if isinstance(error, DeadlineExceeded):
                 raise
-            raise DeadlineExceeded(
-                f"{self._what}: no content came in the time allowed", stage="first token"
-            ) from None
+            raise DeadlineExceeded(f"{self._what}: no content came in the time allowed", stage="first token") from None
 
     async def _until_content(self) -> None:
         while not any(map(is_content, self._first)):

@@ -79,9 +79,7 @@ class CLIEndpoint:
         try:
             async with (
                 asyncio.timeout_at(deadline),
-                ChildLines(
-                    [self._program(), *self._command[1:], "--version"], options=self._options
-                ) as child,
+                ChildLines([self._program(), *self._command[1:], "--version"], options=self._options) as child,
             ):
                 async for _ in child:
                     pass

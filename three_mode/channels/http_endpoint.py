@@ -81,9 +81,7 @@ class HTTPEndpoint:
         reply = HTTPReply(self, model, call.exchange, deadline)
         loop = asyncio.get_running_loop()
         timer = (
-            loop.call_at(due, reply.expire, "first token" if due < deadline else "total")
-            if due < deadline
-            else None
+            loop.call_at(due, reply.expire, "first token" if due < deadline else "total") if due < deadline else None
         )
         try:
             response = await call.start()

@@ -45,9 +45,7 @@ def translated(error: TransportError, provider: str, model: str | None) -> Three
     if isinstance(error, ProxyFailed):
         return ConnectionFailed(said, provider=provider, model=model, hint="check HTTPS_PROXY and NO_PROXY")
     if isinstance(error, ConnectFailed):
-        return ConnectionFailed(
-            said, provider=provider, model=model, hint="is base_url= right, and the server up?"
-        )
+        return ConnectionFailed(said, provider=provider, model=model, hint="is base_url= right, and the server up?")
     if isinstance(error, PoolClosed):
         return ConfigurationError(f"{provider}: this connection is closed", hint="make a new LLMConnection")
     if isinstance(error, PoolFull):

@@ -48,9 +48,7 @@ class HumanAI:
     ) -> Coroutine[Any, Any, LLMResponse]:
         return self.endpoint(target.provider).fetch(request, target.model, due, deadline)
 
-    def open(
-        self, target: Target, request: LLMRequest, due: float, deadline: float
-    ) -> Coroutine[Any, Any, OpenReply]:
+    def open(self, target: Target, request: LLMRequest, due: float, deadline: float) -> Coroutine[Any, Any, OpenReply]:
         return self.endpoint(target.provider).open(request, target.model, due, deadline)
 
     def sender(self, target: Target) -> Send | None:

@@ -32,9 +32,7 @@ class Session:
 
     def run(self) -> None:
         """Until the person leaves."""
-        self._print(
-            f"[dim]talking to {escape(self._conversation.model)}; /help for commands[/dim]", highlight=False
-        )
+        self._print(f"[dim]talking to {escape(self._conversation.model)}; /help for commands[/dim]", highlight=False)
         interrupted = False
         while True:
             try:

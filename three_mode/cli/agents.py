@@ -15,9 +15,7 @@ from three_mode.errors import ThreeModeError
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bus", help="the name of the bus, as its orchestrator has it")
     parser.add_argument("--json", action="store_true", help="for programs")
-    parser.add_argument(
-        "--letters", action="store_true", help="dead letters instead: messages that reached nobody"
-    )
+    parser.add_argument("--letters", action="store_true", help="dead letters instead: messages that reached nobody")
     parser.add_argument("--events", action="store_true", help="what happened to hosts and agents instead")
 
 

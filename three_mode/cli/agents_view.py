@@ -104,9 +104,7 @@ def tables(table: Table, view: View | None = None, height: int = 0) -> list[Any]
 
 
 def _hosts(table: Table, view: View | None) -> RichTable:
-    shown = RichTable(
-        title=f"bus {table.bus}", title_justify="left", box=None, header_style="dim", pad_edge=False
-    )
+    shown = RichTable(title=f"bus {table.bus}", title_justify="left", box=None, header_style="dim", pad_edge=False)
     left = ("host", "state", "blocked by")
     columns = [
         "host",
@@ -130,12 +128,21 @@ def _hosts(table: Table, view: View | None) -> RichTable:
         shown.add_column(name, justify="left" if name in left else "right", no_wrap=name != "blocked by")
     for host in table.hosts:
         cells = {
-            "host": escape(host.label), "pid": str(host.pid), "state": host.state, "agents": str(host.agents),
-            "cpu": f"{host.cpu_percent:.0f} %", "memory": f"{host.memory / 1e6:.0f} MB", "messages": f"{host.messages:,}",
-            "per s": f"{view.rates.get(host.label, 0.0):,.0f}" if view else "", "errors": str(host.errors),
-            "letters": str(host.dead_letters), "p50": _time(host.p50), "p99": _time(host.p99),
-            "restarts": str(host.restarts), "blocked by": escape(host.blocked),
-        }  # fmt: skip
+            "host": escape(host.label),
+            "pid": str(host.pid),
+            "state": host.state,
+            "agents": str(host.agents),
+            "cpu": f"{host.cpu_percent:.0f} %",
+            "memory": f"{host.memory / 1e6:.0f} MB",
+            "messages": f"{host.messages:,}",
+            "per s": f"{view.rates.get(host.label, 0.0):,.0f}" if view else "",
+            "errors": str(host.errors),
+            "letters": str(host.dead_letters),
+            "p50": _time(host.p50),
+            "p99": _time(host.p99),
+            "restarts": str(host.restarts),
+            "blocked by": escape(host.blocked),
+        }
         shown.add_row(*(cells[name] for name in columns))
     return shown
 
@@ -164,10 +171,20 @@ def _agents(rows: list[AgentReport], view: View | None, first: int) -> RichTable
     for place, one in enumerate(rows, first):
         doing = f"{one.doing} {one.doing_for:.1f} s" if one.doing else ""
         shown.add_row(
-            escape(one.name), escape(one.kind), escape(one.host), Text(one.state, style=_COLOURS.get(one.state, "")),
-            str(one.mailbox), escape(doing), f"{one.messages:,}", str(one.errors), _time(one.p50), _time(one.p99),
-            str(one.restarts), Text(one.last_error, no_wrap=True, overflow="ellipsis"), style="reverse" if view and view.place == place else "",
-        )  # fmt: skip
+            escape(one.name),
+            escape(one.kind),
+            escape(one.host),
+            Text(one.state, style=_COLOURS.get(one.state, "")),
+            str(one.mailbox),
+            escape(doing),
+            f"{one.messages:,}",
+            str(one.errors),
+            _time(one.p50),
+            _time(one.p99),
+            str(one.restarts),
+            Text(one.last_error, no_wrap=True, overflow="ellipsis"),
+            style="reverse" if view and view.place == place else "",
+        )
     return shown
 
 

@@ -21,9 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "model", nargs="?", default="tiny", help="a model, agent:NAME or gguf:PATH (default: tiny, offline)"
     )
     parser.add_argument("--model", dest="named", metavar="NAME", help="the same, as `serve` takes it")
-    parser.add_argument(
-        "--say", metavar="TEXT", help="say this, print the answer and leave ('-': from standard input)"
-    )
+    parser.add_argument("--say", metavar="TEXT", help="say this, print the answer and leave ('-': from standard input)")
     parser.add_argument("--system", default="", metavar="TEXT", help="the system prompt")
     parser.add_argument("--within", type=float, metavar="SECONDS", help="the deadline of each answer")
     parser.add_argument("--provider", help="whose model it is (default: the first that is available)")
@@ -41,9 +39,7 @@ def run(options: argparse.Namespace) -> int:
             if options.say is not None:
                 text = sys.stdin.read() if options.say == "-" else options.say
                 return 0 if Session(connection, conversation, console, _nobody).ask(text) else 1
-            with console.status(
-                f"loading {escape(model)}"
-            ):  # so that the first answer's time is the model's own
+            with console.status(f"loading {escape(model)}"):  # so that the first answer's time is the model's own
                 connection.prepare(model)
             Session(connection, conversation, console, _reader()).run()
         if bus is not None:

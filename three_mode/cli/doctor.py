@@ -27,9 +27,7 @@ def run(options: argparse.Namespace) -> int:
     console = Console()
     if options.json:
         found = list(checkup())
-        print(
-            json.dumps({"healthy": _healthy(found), "checks": [asdict(check) for check in found]}, indent=1)
-        )
+        print(json.dumps({"healthy": _healthy(found), "checks": [asdict(check) for check in found]}, indent=1))
     else:
         with console.status("looking around"):
             found = list(checkup())

@@ -44,9 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     try:
-        {"list": _list, "add": _add, "inspect": _inspect, "remove": _remove, "pull": _pull}[
-            options.action or "list"
-        ](options)
+        {"list": _list, "add": _add, "inspect": _inspect, "remove": _remove, "pull": _pull}[options.action or "list"](
+            options
+        )
     except LocalModelError as error:
         print(f"three-mode: {error}", file=sys.stderr)
         return 1
@@ -57,8 +57,7 @@ def _plain(entry: Entry) -> dict[str, Any]:
     made = {"name": entry.name, "path": entry.path, "origin": entry.origin, "problem": entry.problem}
     if entry.summary is not None:
         made |= {
-            "title" if key == "name" else key: value
-            for key, value in msgspec.structs.asdict(entry.summary).items()
+            "title" if key == "name" else key: value for key, value in msgspec.structs.asdict(entry.summary).items()
         }
     return made
 
@@ -81,9 +80,7 @@ def _list(options: argparse.Namespace) -> None:
     entries = catalogue.entries()
     found, problem = _devices()
     if options.json:
-        _print_json(
-            {"models": [_plain(entry) for entry in entries], "devices": found, "engine_problem": problem}
-        )
+        _print_json({"models": [_plain(entry) for entry in entries], "devices": found, "engine_problem": problem})
         return
     console = Console()
     table = Table(box=None, header_style="dim", pad_edge=False)
@@ -95,16 +92,19 @@ def _list(options: argparse.Namespace) -> None:
             table.add_row(entry.name, "[red]cannot be used[/red]", "", "", "", "", escape(entry.problem))
             continue
         table.add_row(
-            entry.name, escape(about.architecture), _short(about.parameters), _size(about.file_bytes), about.quantization,
-            str(about.context), entry.origin if entry.origin == "built in" else escape(entry.path),
-        )  # fmt: skip
+            entry.name,
+            escape(about.architecture),
+            _short(about.parameters),
+            _size(about.file_bytes),
+            about.quantization,
+            str(about.context),
+            entry.origin if entry.origin == "built in" else escape(entry.path),
+        )
     console.print(table)
     if problem:
         console.print(f"\ncannot run: {escape(problem)}")
     for device in found:
-        console.print(
-            f"\n{device['kind']}: {escape(device['description'])}, {_size(device['free_bytes'])} free"
-        )
+        console.print(f"\n{device['kind']}: {escape(device['description'])}, {_size(device['free_bytes'])} free")
     if found and not any(device["kind"] == "gpu" for device in found):
         console.print("no GPU: this llama.cpp was built without one, or found none; models run on the CPU")
 
@@ -127,9 +127,7 @@ def _inspect(options: argparse.Namespace) -> None:
                 highlight=False,
                 soft_wrap=True,
             )
-    console.print(
-        f"\n{_size(about.memory_bytes(tokens))} for the weights and one conversation of {tokens} tokens"
-    )
+    console.print(f"\n{_size(about.memory_bytes(tokens))} for the weights and one conversation of {tokens} tokens")
 
 
 def _add(options: argparse.Namespace) -> None:

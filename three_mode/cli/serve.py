@@ -28,9 +28,7 @@ COLLECT_EVERY = 10_000
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default=DEFAULTS.host, help="address to listen on (default: loopback)")
-    parser.add_argument(
-        "--port", type=int, default=DEFAULTS.port, help=f"port to listen on (default: {DEFAULTS.port})"
-    )
+    parser.add_argument("--port", type=int, default=DEFAULTS.port, help=f"port to listen on (default: {DEFAULTS.port})")
     parser.add_argument("--certificate", type=Path, metavar="PEM", help="certificate chain: HTTP/2 over TLS")
     parser.add_argument("--key", type=Path, metavar="PEM", help="its private key")
     parser.add_argument(
@@ -42,9 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bus", metavar="NAME", help="a running bus whose agents are served as agent:NAME")
     parser.add_argument("--provider", help="whose models are served (default: the first that is available)")
     parser.add_argument("--base-url", metavar="URL", help="an OpenAI-compatible provider")
-    parser.add_argument(
-        "--model", metavar="NAME", help="a local model that is loaded before the first request"
-    )
+    parser.add_argument("--model", metavar="NAME", help="a local model that is loaded before the first request")
     parser.add_argument(
         "--most-at-once",
         type=int,
@@ -52,9 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help=f"requests that are answered at once; more are told to come again (default: {DEFAULTS.max_in_flight})",
     )
-    parser.add_argument(
-        "--origin", action="append", default=[], metavar="URL", help="a web page that may use it"
-    )
+    parser.add_argument("--origin", action="append", default=[], metavar="URL", help="a web page that may use it")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -85,9 +79,7 @@ def _settings(options: argparse.Namespace) -> ServeOptions:
     if options.certificate is not None:
         _check_pair(options.certificate, options.key)
     if options.base_url is not None and not options.base_url.startswith(("http://", "https://")):
-        raise ConfigurationError(
-            f"--base-url is a URL such as http://localhost:11434/v1, not {options.base_url!r}"
-        )
+        raise ConfigurationError(f"--base-url is a URL such as http://localhost:11434/v1, not {options.base_url!r}")
     return ServeOptions(
         host=options.host,
         port=options.port,

@@ -19,9 +19,7 @@ from three_mode.errors import ThreeModeError
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bus", help="the name of the bus, as its orchestrator has it")
     parser.add_argument("--every", type=float, default=1.0, metavar="SECONDS", help="between two looks (1)")
-    parser.add_argument(
-        "--times", type=int, default=0, metavar="N", help="end after so many looks (0: until q)"
-    )
+    parser.add_argument("--times", type=int, default=0, metavar="N", help="end after so many looks (0: until q)")
     parser.add_argument("--json", action="store_true", help="one line of JSON for each look, for programs")
 
 

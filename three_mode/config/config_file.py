@@ -19,10 +19,18 @@ from typing import Any
 
 from three_mode.errors import ConfigurationError
 
-KNOWN = frozenset((
-    "default_provider", "default_model", "default_mode", "timeout", "max_retries", "max_tokens", "detection_order",
-    "providers",
-))  # fmt: skip
+KNOWN = frozenset(
+    (
+        "default_provider",
+        "default_model",
+        "default_mode",
+        "timeout",
+        "max_retries",
+        "max_tokens",
+        "detection_order",
+        "providers",
+    )
+)
 KNOWN_OF_PROVIDER = frozenset(("api_key", "base_url", "model", "max_tokens", "timeout"))
 
 

@@ -111,9 +111,7 @@ class Sources:
             api_key=Secret(key) if key else None,
             base_url=self._named(f"{name}_BASE_URL") or row.get("base_url"),
             model=self._named(f"{name}_MODEL") or row.get("model"),
-            max_tokens=_whole(
-                self._named(f"{name}_MAX_TOKENS") or row.get("max_tokens"), f"{name}_MAX_TOKENS"
-            ),
+            max_tokens=_whole(self._named(f"{name}_MAX_TOKENS") or row.get("max_tokens"), f"{name}_MAX_TOKENS"),
             timeout=self._number(f"{name}_TIMEOUT", row.get("timeout"), f"{name}_TIMEOUT"),
         )
 

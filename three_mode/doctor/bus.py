@@ -20,9 +20,12 @@ def native_ring() -> Check:
         importlib.import_module("transports.bus._ring")
     except ImportError as error:
         return Check(
-            AREA, "native ring", Status.LIMITED, f"not built ({error}): the bus runs on ZeroMQ",
+            AREA,
+            "native ring",
+            Status.LIMITED,
+            f"not built ({error}): the bus runs on ZeroMQ",
             "install a C compiler, then pip install --force-reinstall --no-binary three-mode three-mode",
-        )  # fmt: skip
+        )
     return Check(AREA, "native ring", Status.OK, "built")
 
 
@@ -35,9 +38,12 @@ def zeromq() -> Check:
     found = f"libzmq {zmq.zmq_version()}, pyzmq {zmq.pyzmq_version()}"
     if lacks:
         return Check(
-            AREA, "zeromq", Status.LIMITED, f"{found}, without {' and '.join(lacks)}",
+            AREA,
+            "zeromq",
+            Status.LIMITED,
+            f"{found}, without {' and '.join(lacks)}",
             "install pyzmq from its wheel; without curve, tcp:// has no keys",
-        )  # fmt: skip
+        )
     return Check(AREA, "zeromq", Status.OK, found)
 
 
@@ -55,9 +61,12 @@ def carrier() -> Check:
             status = asking.status()
     except (BusError, OSError) as error:
         return Check(
-            AREA, "carrier", Status.BROKEN, f"two members of a bus did not reach each other: {error}",
+            AREA,
+            "carrier",
+            Status.BROKEN,
+            f"two members of a bus did not reach each other: {error}",
             "see whether the runtime directory can be written to (`three-mode doctor`, limits)",
-        )  # fmt: skip
+        )
     if answer != "well?":
         return Check(AREA, "carrier", Status.BROKEN, f"a question came back as {answer!r}", "report this")
     found = f"{status.carrier}: {status.why}; two members have spoken over it"

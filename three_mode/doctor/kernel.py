@@ -35,9 +35,12 @@ def feature(name: str, use: Callable[[], None], since: str) -> Check:
     except (OSError, AttributeError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         return Check(
-            AREA, name, Status.LIMITED, f"does not work: {why}",
+            AREA,
+            name,
+            Status.LIMITED,
+            f"does not work: {why}",
             f"needs {since} and a sandbox that allows it; the bus runs on ZeroMQ without it",
-        )  # fmt: skip
+        )
     return Check(AREA, name, Status.OK, "works")
 
 

@@ -25,13 +25,9 @@ def open_files(soft: int, hard: int) -> Check:
     if soft != unlimited and soft < WANTED_FILES:
         enough = hard == unlimited or hard >= WANTED_FILES
         advice = (
-            f"ulimit -n {WANTED_FILES}"
-            if enough
-            else f"raise the hard limit ({hard}) in limits.conf or the container"
+            f"ulimit -n {WANTED_FILES}" if enough else f"raise the hard limit ({hard}) in limits.conf or the container"
         )
-        return Check(
-            AREA, "open files", Status.LIMITED, f"{found}: too few for hundreds of processes", advice
-        )
+        return Check(AREA, "open files", Status.LIMITED, f"{found}: too few for hundreds of processes", advice)
     return Check(AREA, "open files", Status.OK, found)
 
 

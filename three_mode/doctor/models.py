@@ -22,8 +22,7 @@ found = [{"kind": d.kind, "description": d.description, "free": d.free_bytes} fo
 print(json.dumps({"gpu": gpu, "devices": found}))
 """
 _CUDA = (
-    "for CUDA: CMAKE_ARGS=-DGGML_CUDA=on pip install --force-reinstall --no-binary llama-cpp-python "
-    "'three-mode[local]'"
+    "for CUDA: CMAKE_ARGS=-DGGML_CUDA=on pip install --force-reinstall --no-binary llama-cpp-python 'three-mode[local]'"
 )
 
 
@@ -31,19 +30,23 @@ def checks() -> Iterator[Check]:
     version = installed("llama-cpp-python")
     if version is None:
         yield Check(
-            AREA, "llama.cpp", Status.ABSENT, "llama-cpp-python is not installed",
+            AREA,
+            "llama.cpp",
+            Status.ABSENT,
+            "llama-cpp-python is not installed",
             "pip install 'three-mode[local]' for models on this computer (compiles for some minutes)",
-        )  # fmt: skip
+        )
         return
-    probe = subprocess.run(
-        [sys.executable, "-c", _PROBE], capture_output=True, text=True, timeout=WITHIN, check=False
-    )
+    probe = subprocess.run([sys.executable, "-c", _PROBE], capture_output=True, text=True, timeout=WITHIN, check=False)
     if probe.returncode:
         last = probe.stderr.strip().splitlines()[-1:] or [f"exit code {probe.returncode}"]
         yield Check(
-            AREA, "llama.cpp", Status.BROKEN, f"llama-cpp-python {version} does not load: {last[0]}",
+            AREA,
+            "llama.cpp",
+            Status.BROKEN,
+            f"llama-cpp-python {version} does not load: {last[0]}",
             "pip install --force-reinstall --no-binary llama-cpp-python 'three-mode[local]'",
-        )  # fmt: skip
+        )
         return
     told: dict[str, Any] = json.loads(probe.stdout.strip().splitlines()[-1])
     yield Check(AREA, "llama.cpp", Status.OK, f"llama-cpp-python {version}")
@@ -60,7 +63,10 @@ def devices(told: dict[str, Any]) -> Check:
         return Check(AREA, "devices", Status.OK, found)
     if told["gpu"]:
         return Check(
-            AREA, "devices", Status.LIMITED, f"{found}; built for a GPU, and found none",
+            AREA,
+            "devices",
+            Status.LIMITED,
+            f"{found}; built for a GPU, and found none",
             "see whether the driver finds it (`nvidia-smi`, `vulkaninfo`); models run on the CPU until then",
-        )  # fmt: skip
+        )
     return Check(AREA, "devices", Status.OK, f"{found}; built without a GPU backend", _CUDA)

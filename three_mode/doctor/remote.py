@@ -19,12 +19,8 @@ def http2() -> Check:
     versions = {name: installed(name) for name in ("httpx", "h2", "h11")}
     missing = [name for name, version in versions.items() if version is None]
     if missing:
-        return Check(
-            AREA, "http/2", Status.BROKEN, f"{', '.join(missing)} missing", "pip install 'httpx[http2]'"
-        )
-    return Check(
-        AREA, "http/2", Status.OK, ", ".join(f"{name} {version}" for name, version in versions.items())
-    )
+        return Check(AREA, "http/2", Status.BROKEN, f"{', '.join(missing)} missing", "pip install 'httpx[http2]'")
+    return Check(AREA, "http/2", Status.OK, ", ".join(f"{name} {version}" for name, version in versions.items()))
 
 
 def tls() -> Check:
@@ -43,7 +39,10 @@ def trust() -> Check:
     count = ssl.create_default_context().cert_store_stats()["x509_ca"]
     if count == 0:
         return Check(
-            AREA, "certificates", Status.LIMITED, "no system certificates",
+            AREA,
+            "certificates",
+            Status.LIMITED,
+            "no system certificates",
             "apt-get install ca-certificates, or rely on the bundled certifi",
-        )  # fmt: skip
+        )
     return Check(AREA, "certificates", Status.OK, f"{count} authorities")

@@ -20,7 +20,9 @@ def checks() -> Iterator[Check]:
 
 
 def interpreter() -> Check:
-    found = f"{platform.python_implementation()} {platform.python_version()} on {platform.system()} {platform.machine()}"
+    found = (
+        f"{platform.python_implementation()} {platform.python_version()} on {platform.system()} {platform.machine()}"
+    )
     if sys.version_info < OLDEST:
         return Check(AREA, "python", Status.BROKEN, found, "install Python 3.11 or later")
     return Check(AREA, "python", Status.OK, found)
@@ -29,9 +31,7 @@ def interpreter() -> Check:
 def event_loop() -> Check:
     version = installed("uvloop")
     if version is None:
-        return Check(
-            AREA, "uvloop", Status.LIMITED, "not installed: asyncio's own loop is used", "pip install uvloop"
-        )
+        return Check(AREA, "uvloop", Status.LIMITED, "not installed: asyncio's own loop is used", "pip install uvloop")
     return Check(AREA, "uvloop", Status.OK, version)
 
 
@@ -49,9 +49,12 @@ def shadowing(home: Path) -> Check:
         )
     if where != home / "transports" / "__init__.py":
         return Check(
-            AREA, "transports", Status.BROKEN, f"another package of that name is imported: {where.parent}",
+            AREA,
+            "transports",
+            Status.BROKEN,
+            f"another package of that name is imported: {where.parent}",
             "pip uninstall transports, or move that folder off the path; then pip install --force-reinstall three-mode",
-        )  # fmt: skip
+        )
     return Check(AREA, "transports", Status.OK, "ours")
 
 

@@ -27,9 +27,7 @@ MESSAGES = {Message}  # the kinds of what a request holds already, when it needs
 
 
 def messages(value: Any) -> tuple[Message, ...]:
-    if type(value) is not list and (
-        isinstance(value, str | bytes | Mapping) or not isinstance(value, Sequence)
-    ):
+    if type(value) is not list and (isinstance(value, str | bytes | Mapping) or not isinstance(value, Sequence)):
         raise InvalidRequest(
             f"messages is a list, not {type(value).__name__}",
             field="messages",
@@ -77,9 +75,7 @@ def mode(value: Any) -> CommunicationMode:
         return CommunicationMode(value)
     except ValueError:
         names = ", ".join(kind.name for kind in CommunicationMode)
-        raise InvalidRequest(
-            f"unknown mode {value!r}", field="mode", hint=f"CommunicationMode: {names}"
-        ) from None
+        raise InvalidRequest(f"unknown mode {value!r}", field="mode", hint=f"CommunicationMode: {names}") from None
 
 
 def option(value: Any, name: str) -> Option:
@@ -147,9 +143,7 @@ def check_tool_choice(request: Any) -> None:
         )
     names = [tool.name for tool in request.tools]
     if not names:
-        raise InvalidRequest(
-            "tool_choice without tools", field="tool_choice", hint="give tools=, or leave it out"
-        )
+        raise InvalidRequest("tool_choice without tools", field="tool_choice", hint="give tools=, or leave it out")
     if choice not in ("auto", "required") and choice not in names:
         raise InvalidRequest(
             f"tool_choice names {choice!r}, which is not among the tools",

@@ -31,9 +31,7 @@ class Message(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=Tru
             return
         allowed = _ALLOWED.get(self.role)
         if allowed is None:
-            raise InvalidRequest(
-                f"unknown role {self.role!r}", field="role", hint=f"one of {', '.join(_ALLOWED)}"
-            )
+            raise InvalidRequest(f"unknown role {self.role!r}", field="role", hint=f"one of {', '.join(_ALLOWED)}")
         if isinstance(self.content, str):
             if self.role == "tool":
                 raise InvalidRequest(

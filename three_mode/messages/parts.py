@@ -9,9 +9,7 @@ from msgspec import Struct
 from three_mode.errors import InvalidRequest
 
 
-class _Part(
-    Struct, frozen=True, tag_field="type", tag=str.lower, omit_defaults=True, forbid_unknown_fields=True
-):
+class _Part(Struct, frozen=True, tag_field="type", tag=str.lower, omit_defaults=True, forbid_unknown_fields=True):
     """What the parts share: a frozen struct, told apart by `type`; an unknown field is an error, not a typo that passes."""
 
 
@@ -34,9 +32,7 @@ class Image(_Part, frozen=True):
     def __post_init__(self) -> None:
         if (self.url is None) == (self.data is None):
             raise InvalidRequest("an image has either a url or data, and not both", field="url")
-        if self.url is not None and not self.url.startswith(
-            ("https://", "http://", "data:", "gs://", "file:")
-        ):
+        if self.url is not None and not self.url.startswith(("https://", "http://", "data:", "gs://", "file:")):
             raise InvalidRequest(
                 f"not the URL of an image: {self.url[:60]!r}",
                 field="url",

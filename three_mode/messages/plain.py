@@ -24,8 +24,12 @@ from three_mode.messages.parts import Image, Part, Text, Thinking, ToolCall, Too
 _PATH = re.compile(r" - at `(?P<path>[^`]+)`$")
 _PLAIN_ROLES = ("user", "system", "assistant")
 _PART_TYPES: dict[str, type[Struct]] = {
-    "text": Text, "image": Image, "tool_call": ToolCall, "tool_result": ToolResult, "thinking": Thinking,
-}  # fmt: skip
+    "text": Text,
+    "image": Image,
+    "tool_call": ToolCall,
+    "tool_result": ToolResult,
+    "thinking": Thinking,
+}
 
 
 def message_from(value: Any, field: str) -> Message:
@@ -45,9 +49,7 @@ def message_from(value: Any, field: str) -> Message:
     rest = dict(value)
     role = rest.pop("role", None)
     if not isinstance(role, str):
-        raise InvalidRequest(
-            "the message has no role", field=f"{field}.role", hint="system, user, assistant or tool"
-        )
+        raise InvalidRequest("the message has no role", field=f"{field}.role", hint="system, user, assistant or tool")
     role = {"developer": "system"}.get(role, role)
     content = rest.pop("content", None)
     parts = _parts(content, f"{field}.content")
@@ -93,9 +95,7 @@ def _parts(content: Any, field: str) -> str | tuple[Part, ...] | None:
     if content is None or isinstance(content, str):
         return content
     if isinstance(content, bytes | Mapping) or not isinstance(content, Sequence):
-        raise InvalidRequest(
-            f"content is a string or a list of parts, not {type(content).__name__}", field=field
-        )
+        raise InvalidRequest(f"content is a string or a list of parts, not {type(content).__name__}", field=field)
     return tuple(_part(part, f"{field}[{index}]") for index, part in enumerate(content))
 
 
@@ -130,9 +130,7 @@ def _image_url(value: Any, field: str) -> Image:
         raise located(error, field) from None
 
 
-def _spoken(
-    rest: dict[str, Any], parts: str | tuple[Part, ...] | None, field: str
-) -> str | tuple[Part, ...] | None:
+def _spoken(rest: dict[str, Any], parts: str | tuple[Part, ...] | None, field: str) -> str | tuple[Part, ...] | None:
     """Adds an assistant's `tool_calls` and what it thought, taken out of `rest`, to its parts."""
     calls, thought = rest.pop("tool_calls", None), rest.pop("reasoning_content", None)
     if thought is not None and not isinstance(thought, str):
@@ -173,19 +171,13 @@ def tool_call(identity: str, name: str, arguments: Any, signature: str | None = 
     return ToolCall(identity, name, raw=text, signature=signature)
 
 
-def _tool_result(
-    content: str | tuple[Part, ...] | None, rest: dict[str, Any], field: str
-) -> tuple[Part, ...]:
+def _tool_result(content: str | tuple[Part, ...] | None, rest: dict[str, Any], field: str) -> tuple[Part, ...]:
     if isinstance(content, tuple) and content and all(isinstance(part, ToolResult) for part in content):
         return content
     call_id = rest.pop("tool_call_id", None)
     if not isinstance(call_id, str):
-        raise InvalidRequest(
-            "a tool message needs the id of the call it answers", field=f"{field}.tool_call_id"
-        )
+        raise InvalidRequest("a tool message needs the id of the call it answers", field=f"{field}.tool_call_id")
     wrong = [part for part in content or () if not isinstance(part, str | Text | Image)]
     if wrong:
-        raise InvalidRequest(
-            f"a tool result cannot carry a {type(wrong[0]).__name__}", field=f"{field}.content"
-        )
+        raise InvalidRequest(f"a tool result cannot carry a {type(wrong[0]).__name__}", field=f"{field}.content")
     return (ToolResult(call_id, content or "", name=rest.pop("name", None)),)  # type: ignore[arg-type]

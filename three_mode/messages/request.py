@@ -76,11 +76,21 @@ class LLMRequest(Struct, frozen=True, omit_defaults=True, kw_only=True, forbid_u
         if within is not None and not (type(within) is float and 0.0 < within < _ENDLESS):
             checks.check_within(self)
         if (
-            self.tools != () or self.stop != () or self.response_format is not None
-            or self.reasoning is not None or self.cache is not None or self.temperature is not None or self.top_p is not None
-            or self.max_tokens is not None or self.seed is not None or self.tool_choice is not None
-            or type(self.metadata) is not dict or self.metadata or type(self.extra) is not dict or self.extra
-        ):  # fmt: skip
+            self.tools != ()
+            or self.stop != ()
+            or self.response_format is not None
+            or self.reasoning is not None
+            or self.cache is not None
+            or self.temperature is not None
+            or self.top_p is not None
+            or self.max_tokens is not None
+            or self.seed is not None
+            or self.tool_choice is not None
+            or type(self.metadata) is not dict
+            or self.metadata
+            or type(self.extra) is not dict
+            or self.extra
+        ):
             self._check_rest()
 
     def _check_rest(self) -> None:

@@ -49,9 +49,7 @@ def _decoded(decode: Callable[[Any], Any], data: bytes | str) -> Any:
         if isinstance(error.__cause__, InvalidRequest):
             raise error.__cause__ from None
         message, _, path = str(error).partition(" - at ")
-        raise InvalidRequest(
-            message, field=path.strip("`").removeprefix("$").removeprefix(".") or None
-        ) from None
+        raise InvalidRequest(message, field=path.strip("`").removeprefix("$").removeprefix(".") or None) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequest(f"not a message: {error}") from None
 

@@ -24,9 +24,7 @@ class JSONFormatter(logging.Formatter):
     """One JSON object a line: time, level, event, request_id and whatever the event has."""
 
     def format(self, record: logging.LogRecord) -> str:
-        fields = {
-            key: value for key, value in vars(record).items() if key not in _STANDARD and value is not None
-        }
+        fields = {key: value for key, value in vars(record).items() if key not in _STANDARD and value is not None}
         line = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),

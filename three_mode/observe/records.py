@@ -140,7 +140,6 @@ def masked_request(request: LLMRequest) -> LLMRequest:
     if not isinstance(headers, dict):
         return request
     masked = {
-        name: "[masked]" if str(name).lower() in SECRET else without_keys(str(value))
-        for name, value in headers.items()
+        name: "[masked]" if str(name).lower() in SECRET else without_keys(str(value)) for name, value in headers.items()
     }
     return msgspec.structs.replace(request, extra={**request.extra, "extra_headers": masked})

@@ -58,14 +58,16 @@ class _Begun:
         self._trace = trace
 
     def finished(self, reply: LLMResponse) -> None:
-        self._span.set_attributes({
-            "gen_ai.provider.name": _SYSTEMS.get(reply.provider, reply.provider),
-            "gen_ai.response.model": reply.model,
-            "gen_ai.response.id": reply.request_id,
-            "gen_ai.response.finish_reasons": [reply.finish_reason],
-            "gen_ai.usage.input_tokens": reply.usage.input_tokens,
-            "gen_ai.usage.output_tokens": reply.usage.output_tokens,
-        })  # fmt: skip
+        self._span.set_attributes(
+            {
+                "gen_ai.provider.name": _SYSTEMS.get(reply.provider, reply.provider),
+                "gen_ai.response.model": reply.model,
+                "gen_ai.response.id": reply.request_id,
+                "gen_ai.response.finish_reasons": [reply.finish_reason],
+                "gen_ai.usage.input_tokens": reply.usage.input_tokens,
+                "gen_ai.usage.output_tokens": reply.usage.output_tokens,
+            }
+        )
         for step in reply.steps:
             told = {"provider": step.provider, "model": step.model, "why": step.why}
             self._span.add_event(step.kind, {name: value for name, value in told.items() if value})

@@ -21,11 +21,39 @@ if TYPE_CHECKING:
     from three_mode.policies.cache_file import FileCache
 
 __all__ = [
-    "AdaptiveLimiter", "Attempts", "BreakerOptions", "Budget", "CacheOptions", "Call", "CircuitBreaker", "Clock",
-    "CoalesceOptions", "Coalescer", "FallbackOptions", "FileCache", "HedgeOptions", "Ledger", "LimiterOptions", "MemoryCache",
-    "MonotonicClock", "Policies", "Price", "PriceList", "Prices", "ResponseCache", "RetryOptions", "Route", "Router",
-    "SharedStreams", "Spent", "Target", "backoff", "cache_key", "hedged", "wait_before_retry",
-]  # fmt: skip
+    "AdaptiveLimiter",
+    "Attempts",
+    "BreakerOptions",
+    "Budget",
+    "CacheOptions",
+    "Call",
+    "CircuitBreaker",
+    "Clock",
+    "CoalesceOptions",
+    "Coalescer",
+    "FallbackOptions",
+    "FileCache",
+    "HedgeOptions",
+    "Ledger",
+    "LimiterOptions",
+    "MemoryCache",
+    "MonotonicClock",
+    "Policies",
+    "Price",
+    "PriceList",
+    "Prices",
+    "ResponseCache",
+    "RetryOptions",
+    "Route",
+    "Router",
+    "SharedStreams",
+    "Spent",
+    "Target",
+    "backoff",
+    "cache_key",
+    "hedged",
+    "wait_before_retry",
+]
 
 
 def __getattr__(name: str) -> object:

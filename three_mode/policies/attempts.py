@@ -59,9 +59,7 @@ class Call:
         )
 
 
-Operation = Callable[
-    [Target, float], Awaitable[T]
-]  # the target, and when its first content is due (loop time)
+Operation = Callable[[Target, float], Awaitable[T]]  # the target, and when its first content is due (loop time)
 
 
 class Guards(Protocol):
@@ -138,16 +136,12 @@ class Attempts:
                     return won
                 except ThreeModeError as error:
                     failed.append(error)
-                    if error.retry_after is not None and (
-                        target not in asked or asked[target][1] is not error
-                    ):
+                    if error.retry_after is not None and (target not in asked or asked[target][1] is not error):
                         asked[target] = (self._clock.now() + error.retry_after, error)
                     if not moves_on(error) or self._clock.now() >= call.deadline:
                         raise _verdict(failed) from error.__cause__
                     if not last:
-                        call.step(
-                            "switched", self._clock.now(), alive[number + 1], f"{target}: {_why(error)}"
-                        )
+                        call.step("switched", self._clock.now(), alive[number + 1], f"{target}: {_why(error)}")
             failures += 1
             alive, wait = self._again(call, alive, failed, failures)
             if not alive:
@@ -178,9 +172,7 @@ class Attempts:
         waits.sort(key=lambda each: each[0])
         return [target for _, target in waits], waits[0][0] if waits else 0.0
 
-    def late(
-        self, call: Call, target: Target, spare: Target, due: float, operation: Operation[T]
-    ) -> Awaitable[T]:
+    def late(self, call: Call, target: Target, spare: Target, due: float, operation: Operation[T]) -> Awaitable[T]:
         """The attempt that a hedge makes."""
         assert self.hedge is not None
         why = f"nothing from {target} in {self.hedge.after:g} s"

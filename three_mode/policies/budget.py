@@ -21,9 +21,7 @@ class Budget(Struct, frozen=True, kw_only=True):
     model: str | None = None
 
     def fits(self, provider: str, model: str, label: str | None) -> bool:
-        return (
-            self.label in (None, label) and self.provider in (None, provider) and self.model in (None, model)
-        )
+        return self.label in (None, label) and self.provider in (None, provider) and self.model in (None, model)
 
     @property
     def name(self) -> str:
@@ -44,9 +42,7 @@ class Ledger:
         self.has_budgets = bool(budgets)
         self._limits = [Decimal(str(budget.limit)) for budget in budgets]
         self._taken = [ZERO] * len(budgets)
-        self._tallies = Tallies(
-            lambda key: tuple(i for i, budget in enumerate(budgets) if budget.fits(*key)), most
-        )
+        self._tallies = Tallies(lambda key: tuple(i for i, budget in enumerate(budgets) if budget.fits(*key)), most)
         self._fresh: list[tuple[Key, Usage, Decimal]] = []
 
     def reserve(self, provider: str, model: str, label: str | None, most: Decimal | None) -> Decimal:
@@ -83,9 +79,7 @@ class Ledger:
             hint="lower max_tokens to lower what it may cost",
         )
 
-    def settle(
-        self, provider: str, model: str, label: str | None, reserved: Decimal, usage: Usage | None
-    ) -> None:
+    def settle(self, provider: str, model: str, label: str | None, reserved: Decimal, usage: Usage | None) -> None:
         """The call is over. Without a usage nothing was used; without a cost, what was reserved stays taken."""
         if usage is not None:
             key = (provider, model, label)
@@ -124,9 +118,7 @@ class Ledger:
         for i in spent.touched:
             self._taken[i] += more
 
-    def spent(
-        self, *, provider: str | None = None, model: str | None = None, label: str | None = None
-    ) -> Spent:
+    def spent(self, *, provider: str | None = None, model: str | None = None, label: str | None = None) -> Spent:
         """The sum over whatever is not named. Where there were too many to be told apart, the longest unused count for no model, or
         for no label, and for all in any case."""
         self._add_up()

@@ -61,9 +61,17 @@ def digest(key: bytes) -> bytes:
 def _rest(request: LLMRequest) -> tuple[Any, ...]:
     """What changes the answer beside the messages, and is left out of most requests."""
     return (
-        request.tools, request.tool_choice, request.response_format, request.temperature, request.top_p, request.max_tokens,
-        request.stop, request.seed, request.reasoning, request.extra,
-    )  # fmt: skip
+        request.tools,
+        request.tool_choice,
+        request.response_format,
+        request.temperature,
+        request.top_p,
+        request.max_tokens,
+        request.stop,
+        request.seed,
+        request.reasoning,
+        request.extra,
+    )
 
 
 _PLAIN = _rest(LLMRequest(messages=[{"role": "user", "content": ""}]))

@@ -109,9 +109,7 @@ class FileCache:
         if len(value) > self._options.max_bytes:
             return
         file, now = self._open(), self._wall()
-        file.execute(
-            "INSERT OR REPLACE INTO reply VALUES (?, ?, ?, ?, ?)", (key, value, now + ttl, now, len(value))
-        )
+        file.execute("INSERT OR REPLACE INTO reply VALUES (?, ?, ?, ?, ?)", (key, value, now + ttl, now, len(value)))
         self._evict(file, now)
 
     def _evict(self, file: sqlite3.Connection, now: float) -> None:

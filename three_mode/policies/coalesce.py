@@ -59,18 +59,14 @@ class Coalescer(Generic[T]):
     def __init__(self) -> None:
         self._shared: dict[Hashable, Shared[T] | None] = {}  # None: begun, and nobody joined
 
-    async def run(
-        self, key: Hashable, make: Callable[[], Awaitable[T]], deadline: float = FOREVER
-    ) -> tuple[T, bool]:
+    async def run(self, key: Hashable, make: Callable[[], Awaitable[T]], deadline: float = FOREVER) -> tuple[T, bool]:
         """The result, and whether somebody else's call gave it. `make` heeds the deadline of the one who began; who joined has
         one of its own, in the loop's time, and begins anew where only the other one ran out of time."""
         if self.begin(key):
             return await self.go_on(key, make), False
         return await self._join(self._of(key), make, deadline)
 
-    async def _join(
-        self, shared: Shared[T], make: Callable[[], Awaitable[T]], deadline: float
-    ) -> tuple[T, bool]:
+    async def _join(self, shared: Shared[T], make: Callable[[], Awaitable[T]], deadline: float) -> tuple[T, bool]:
         try:
             async with asyncio.timeout_at(None if deadline == FOREVER else deadline):
                 return await shared.joined(), True

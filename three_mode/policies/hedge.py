@@ -38,18 +38,14 @@ class Starts(Protocol):
 class Hedge(Generic[T]):
     """Races in which the second runner starts after `after` seconds; a result that came too late is given to `discard`."""
 
-    def __init__(
-        self, after: float, discard: Callable[[T], None] = lambda _: None, clock: Clock = MONOTONIC
-    ) -> None:
+    def __init__(self, after: float, discard: Callable[[T], None] = lambda _: None, clock: Clock = MONOTONIC) -> None:
         self.after = after
         self._discard = discard
         self._clock = clock
         self._waiting: dict[Starts, float] = {}  # when each is late, soonest first
         self._timer: Timer | None = None
 
-    def race(
-        self, first: Awaitable[T], second: Callable[..., Awaitable[T]], *arguments: Any
-    ) -> Coroutine[Any, Any, T]:
+    def race(self, first: Awaitable[T], second: Callable[..., Awaitable[T]], *arguments: Any) -> Coroutine[Any, Any, T]:
         """The first result. Where both fail it is the first one's error.
 
         The loser is cancelled and waited for, so that nothing runs on unseen. A first runner that fails before it is late

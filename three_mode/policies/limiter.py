@@ -106,9 +106,7 @@ class AdaptiveLimiter:
     @property
     def at_rest(self) -> bool:
         """It holds nothing and knows nothing: a new one would be the same."""
-        return (
-            not (self.told or self._in_flight or self._queue.size) and self._at_once >= self.options.at_once
-        )
+        return not (self.told or self._in_flight or self._queue.size) and self._at_once >= self.options.at_once
 
     def try_acquire(self, tokens: int = 0) -> bool:
         """The common case, without a task switch: nobody waits and nothing holds the call back."""
@@ -128,9 +126,7 @@ class AdaptiveLimiter:
             return 0.0
         wait = self.ready_in(tokens)
         if wait >= within:
-            raise RateLimit(
-                f"the rate limit allows this call in {wait:.1f} s, after its deadline", retry_after=wait
-            )
+            raise RateLimit(f"the rate limit allows this call in {wait:.1f} s, after its deadline", retry_after=wait)
         waiting = _Waiting(tokens, asyncio.get_running_loop().create_future())
         if not self._queue.push(caller, waiting):
             raise Overloaded(
@@ -192,9 +188,7 @@ class AdaptiveLimiter:
     def ready_in(self, tokens: int = 0) -> float:
         """Seconds until the limits allow one more call of that many tokens, as far as is known."""
         now = self._clock.now()
-        return max(
-            self._paused_until - now, self._requests.ready_in(1, now), self._tokens.ready_in(tokens, now), 0.0
-        )
+        return max(self._paused_until - now, self._requests.ready_in(1, now), self._tokens.ready_in(tokens, now), 0.0)
 
     def _take(self, tokens: int) -> None:
         self._in_flight += 1

@@ -101,11 +101,7 @@ class Prices:
         above the sizes at which tiers begin are worked out by the library itself."""
         own = self._own.get(f"{provider}/{model}") or self._own.get(model)
         minute = int(now // 60)
-        found = (
-            (FOREVER, own)
-            if own is not None
-            else (60.0 * (minute + 1), _library_rates(provider, model, minute))
-        )
+        found = (FOREVER, own) if own is not None else (60.0 * (minute + 1), _library_rates(provider, model, minute))
         if len(self._rates) > 1000:
             self._rates.clear()
         self._rates[provider, model] = found

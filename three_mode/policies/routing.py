@@ -42,9 +42,7 @@ class Route(Struct, frozen=True):
         if not self.targets:
             raise ConfigurationError(f"the route {self.name!r} has no targets")
         if not callable(self.by) and self.by not in ("order", "cost", "latency", "weight"):
-            raise ConfigurationError(
-                f"a route goes by order, cost, latency, weight or a function, not {self.by!r}"
-            )
+            raise ConfigurationError(f"a route goes by order, cost, latency, weight or a function, not {self.by!r}")
 
 
 class Router:
@@ -69,12 +67,8 @@ class Router:
         route = self._routes[name]
         able = [target for target in route.targets if not missing(request, target.model)]
         if not able:
-            lacks = ", ".join(
-                f"{target}: {', '.join(missing(request, target.model))}" for target in route.targets
-            )
-            raise UnsupportedParameter(
-                f"no model of the route {name!r} can do what is asked ({lacks})", field="model"
-            )
+            lacks = ", ".join(f"{target}: {', '.join(missing(request, target.model))}" for target in route.targets)
+            raise UnsupportedParameter(f"no model of the route {name!r} can do what is asked ({lacks})", field="model")
         if callable(route.by):
             chosen = list(route.by(request, able))
             if not chosen or any(target not in route.targets for target in chosen):

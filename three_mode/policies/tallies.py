@@ -26,9 +26,20 @@ class Tally:
     budgets that such a call is part of; of its cost, `booked` is in them, and `settled` was reserved for the rest."""
 
     __slots__ = (
-        "booked", "calls", "cost", "input", "output", "read", "reasoning", "seen", "settled", "touched", "unpriced", "unused",
+        "booked",
+        "calls",
+        "cost",
+        "input",
+        "output",
+        "read",
+        "reasoning",
+        "seen",
+        "settled",
+        "touched",
+        "unpriced",
+        "unused",
         "written",
-    )  # fmt: skip
+    )
 
     def __init__(self, touched: tuple[int, ...]) -> None:
         self.touched = touched
@@ -103,9 +114,7 @@ class Tallies:
         for (a_provider, a_model, a_label), each in list(self.known.items()):
             if provider in (None, a_provider) and model in (None, a_model) and label in (None, a_label):
                 total.calls += each.calls
-                for place, used in enumerate(
-                    (each.input, each.output, each.read, each.written, each.reasoning)
-                ):
+                for place, used in enumerate((each.input, each.output, each.read, each.written, each.reasoning)):
                     sums[place] += used
                 total.cost += each.cost
                 total.unpriced += each.unpriced

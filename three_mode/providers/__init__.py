@@ -8,6 +8,20 @@ from three_mode.providers.profile import Profile
 from three_mode.providers.tools import call_tool, tool_from
 
 __all__ = [
-    "Capabilities", "ChunkDecoder", "Codec", "Headers", "LimitReading", "Outgoing", "Profile", "call_tool", "capabilities",
-    "codec_of", "describe", "estimate_tokens", "profile_of", "providers", "register", "tool_from",
-]  # fmt: skip
+    "Capabilities",
+    "ChunkDecoder",
+    "Codec",
+    "Headers",
+    "LimitReading",
+    "Outgoing",
+    "Profile",
+    "call_tool",
+    "capabilities",
+    "codec_of",
+    "describe",
+    "estimate_tokens",
+    "profile_of",
+    "providers",
+    "register",
+    "tool_from",
+]

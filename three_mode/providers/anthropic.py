@@ -27,11 +27,17 @@ VERSION: tuple[Header, ...] = ((b"anthropic-version", b"2026-10-21"),)
 SAMPLING = ("temperature", "top_p", "top_k")
 VERSION_WITH_SAMPLING: tuple[Header, ...] = ((b"anthropic-version", b"2023-06-01"),)
 _KINDS: dict[str, type[LLMError]] = {
-    "authentication_error": AuthenticationError, "permission_error": PermissionDenied, "not_found_error": NotFound,
-    "rate_limit_error": RateLimit, "api_error": ServerError, "timeout_error": ServerError,
-    "overloaded_error": ProviderOverloaded, "invalid_request_error": InvalidRequest, "billing_error": QuotaExhausted,
+    "authentication_error": AuthenticationError,
+    "permission_error": PermissionDenied,
+    "not_found_error": NotFound,
+    "rate_limit_error": RateLimit,
+    "api_error": ServerError,
+    "timeout_error": ServerError,
+    "overloaded_error": ProviderOverloaded,
+    "invalid_request_error": InvalidRequest,
+    "billing_error": QuotaExhausted,
     "request_too_large": InvalidRequest,
-}  # fmt: skip
+}
 
 
 class AnthropicCodec:

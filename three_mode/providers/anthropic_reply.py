@@ -26,9 +26,14 @@ from three_mode.providers.profile import Profile
 from three_mode.providers.stream import EventDecoder
 
 FINISH: Final[dict[str, FinishReason]] = {
-    "end_turn": "stop", "stop_sequence": "stop", "max_tokens": "length", "tool_use": "tool_calls", "pause_turn": "pause",
-    "refusal": "content_filter", "model_context_window_exceeded": "length",
-}  # fmt: skip
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "tool_use": "tool_calls",
+    "pause_turn": "pause",
+    "refusal": "content_filter",
+    "model_context_window_exceeded": "length",
+}
 _TOP = frozenset(("id", "type", "role", "model", "content", "stop_reason", "usage"))
 
 
@@ -79,9 +84,7 @@ def _part(block: Any, profile: Profile) -> Part | None:
             raise TypeError("the input of a tool is an object")
         return ToolCall(text_of(block["id"]), text_of(block["name"]), block["input"])
     if kind == "thinking":
-        return Thinking(
-            text_of(block["thinking"]), text_of(block.get("signature")) or None, provider=profile.name
-        )
+        return Thinking(text_of(block["thinking"]), text_of(block.get("signature")) or None, provider=profile.name)
     if kind == "redacted_thinking":
         return Thinking(redacted=text_of(block["data"]), provider=profile.name)
     return None
@@ -115,9 +118,7 @@ class MessageEvents:
         elif kind == "message_start":
             message = event["message"]
             self._started = True
-            out.append(
-                Start(text_of(message.get("model")), self.profile.name, request_id=text_of(message.get("id")))
-            )
+            out.append(Start(text_of(message.get("model")), self.profile.name, request_id=text_of(message.get("id"))))
             self._count(message.get("usage"), out)
         elif kind == "message_delta":
             delta = event.get("delta") or {}
@@ -154,14 +155,14 @@ class MessageEvents:
             if block.get("thinking") or block.get("signature"):
                 out.append(
                     ThinkingDelta(
-                        text_of(block.get("thinking")), text_of(block.get("signature")) or None,
-                        provider=self.profile.name, index=index,
+                        text_of(block.get("thinking")),
+                        text_of(block.get("signature")) or None,
+                        provider=self.profile.name,
+                        index=index,
                     )
-                )  # fmt: skip
+                )
         elif kind == "redacted_thinking":
-            out.append(
-                ThinkingDelta(redacted=text_of(block["data"]), provider=self.profile.name, index=index)
-            )
+            out.append(ThinkingDelta(redacted=text_of(block["data"]), provider=self.profile.name, index=index))
         else:
             self._other[index] = dict(block)
 
@@ -179,9 +180,7 @@ class MessageEvents:
         elif kind == "thinking_delta":
             out.append(ThinkingDelta(text_of(delta["thinking"]), provider=self.profile.name, index=index))
         elif kind == "signature_delta":
-            out.append(
-                ThinkingDelta(signature=text_of(delta["signature"]), provider=self.profile.name, index=index)
-            )
+            out.append(ThinkingDelta(signature=text_of(delta["signature"]), provider=self.profile.name, index=index))
         elif kind == "citations_delta":
             gathered(self._extra, {"citations": [delta.get("citation")]})
 

@@ -92,9 +92,7 @@ def _blocks(content: str | list[Body]) -> list[Body]:
 
 
 def _content(message: Message, profile: Profile) -> str | list[Body]:
-    prefix = (
-        f"{message.name}: " if message.name and message.role == "user" else ""
-    )  # there is no field for a name
+    prefix = f"{message.name}: " if message.name and message.role == "user" else ""  # there is no field for a name
     if isinstance(message.content, str):
         return prefix + message.content
     found: list[Body] = [{"type": "text", "text": prefix}] if prefix else []
@@ -112,9 +110,7 @@ def _block(part: Any, profile: Profile) -> Body | None:
         return _image(part, profile)
     if isinstance(part, ToolCall):
         if part.raw is not None:
-            raise refuse(
-                profile, "messages", f"takes only JSON as the arguments of {part.name!r}", "drop that call"
-            )
+            raise refuse(profile, "messages", f"takes only JSON as the arguments of {part.name!r}", "drop that call")
         return {"type": "tool_use", "id": part.id, "name": part.name, "input": part.arguments}
     if isinstance(part, ToolResult):
         return _result(part, profile)
@@ -153,9 +149,7 @@ def _result(part: ToolResult, profile: Profile) -> Body:
 def _marked(block: Body, cache: str | None) -> Body:
     """`cache` is how long the prefix up to here may be kept: "5m", "1h", or anything else for the default."""
     if cache is not None:
-        block["cache_control"] = (
-            {"type": "ephemeral", "ttl": cache} if cache[:1].isdigit() else {"type": "ephemeral"}
-        )
+        block["cache_control"] = {"type": "ephemeral", "ttl": cache} if cache[:1].isdigit() else {"type": "ephemeral"}
     return block
 
 
@@ -190,8 +184,6 @@ def think(body: Body, asked: Reasoning) -> None:
 
 def output_format(asked: ResponseFormat, profile: Profile) -> Body:
     if asked.json_schema is None:
-        raise refuse(
-            profile, "response_format", "answers in JSON only with a schema", "response_format=SomeType"
-        )
+        raise refuse(profile, "response_format", "answers in JSON only with a schema", "response_format=SomeType")
     schema = strict(asked.json_schema) if asked.strict else rooted(asked.json_schema)
     return {"type": "json_schema", "schema": schema}

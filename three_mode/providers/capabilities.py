@@ -39,16 +39,12 @@ _TABLE: dict[str, Capabilities] = {
         context=16_385, max_output=4_096, vision=False, thinking=False, caching=False, structured_output=False
     ),
     "gpt-oss": Capabilities(context=131_072, max_output=131_072, vision=False, caching=False),
-    "o1-mini": Capabilities(
-        context=128_000, max_output=65_536, tools=False, vision=False, structured_output=False
-    ),
+    "o1-mini": Capabilities(context=128_000, max_output=65_536, tools=False, vision=False, structured_output=False),
     "o1": Capabilities(context=200_000, max_output=100_000),
     "o3": Capabilities(context=200_000, max_output=100_000),
     "o3-mini": Capabilities(context=200_000, max_output=100_000, vision=False),
     "o4-mini": Capabilities(context=200_000, max_output=100_000),
-    "claude-3-haiku": Capabilities(
-        context=200_000, max_output=4_096, thinking=False, structured_output=False
-    ),
+    "claude-3-haiku": Capabilities(context=200_000, max_output=4_096, thinking=False, structured_output=False),
     "claude-3-5": Capabilities(context=200_000, max_output=8_192, thinking=False, structured_output=False),
     "claude-3-7": Capabilities(context=200_000, max_output=64_000, structured_output=False),
     "claude-opus-4": Capabilities(context=200_000, max_output=32_000),
@@ -62,9 +58,7 @@ _TABLE: dict[str, Capabilities] = {
     "gemini-2.5": Capabilities(context=1_048_576, max_output=65_536),
     "gemini-3": Capabilities(context=1_048_576, max_output=65_536),
     "deepseek-chat": Capabilities(context=128_000, max_output=8_192, vision=False, structured_output=False),
-    "deepseek-reasoner": Capabilities(
-        context=128_000, max_output=65_536, vision=False, structured_output=False
-    ),
+    "deepseek-reasoner": Capabilities(context=128_000, max_output=65_536, vision=False, structured_output=False),
     "deepseek": Capabilities(context=128_000, vision=False),
     "qwen3-vl": Capabilities(context=262_144, max_output=32_768, tokens_per_char=0.3),
     "qwen3": Capabilities(context=262_144, max_output=65_536, vision=False, tokens_per_char=0.3),
@@ -76,9 +70,7 @@ _TABLE: dict[str, Capabilities] = {
     "llama-3.2-90b": Capabilities(context=131_072, thinking=False),
     "llama-3.2-11b": Capabilities(context=131_072, thinking=False),
     "llama-3": Capabilities(context=131_072, vision=False, thinking=False),
-    "llama-2": Capabilities(
-        context=4_096, tools=False, vision=False, thinking=False, structured_output=False
-    ),
+    "llama-2": Capabilities(context=4_096, tools=False, vision=False, thinking=False, structured_output=False),
 }
 _PLAIN = re.compile(r"^(?:.*/)?(?:models/)?(?:meta-)?", re.IGNORECASE)
 

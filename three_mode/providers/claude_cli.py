@@ -29,8 +29,14 @@ from three_mode.providers.refusals import bad_reply, without_keys
 from three_mode.providers.stream import LineDecoder
 
 BASE = (
-    "-p", "--output-format", "stream-json", "--verbose", "--input-format", "stream-json", "--include-partial-messages",
-)  # fmt: skip
+    "-p",
+    "--output-format",
+    "stream-json",
+    "--verbose",
+    "--input-format",
+    "stream-json",
+    "--include-partial-messages",
+)
 _CANNOT = ("temperature", "top_p", "seed", "stop", "tools", "max_tokens")
 
 
@@ -54,9 +60,7 @@ def invocation(request: LLMRequest, model: str, profile: Profile) -> Invocation:
             'use reasoning="low", "medium"...',
         )
     if request.response_format is not None and request.response_format.json_schema is None:
-        raise refuse(
-            profile, "response_format", "answers in JSON only with a schema", "response_format=SomeType"
-        )
+        raise refuse(profile, "response_format", "answers in JSON only with a schema", "response_format=SomeType")
     arguments = [*BASE, "--model", model]
     if request.system:
         arguments += ["--system-prompt", request.system]
@@ -155,9 +159,7 @@ class CLIDecoder(LineDecoder):
             out.append(UsageUpdate(_paid(usage(value["usage"]), value.get("total_cost_usd"))))
         extra = {"session_id": self._session} if self._session else {}
         extra |= {
-            name: value[name]
-            for name in ("num_turns", "structured_output", "permission_denials")
-            if value.get(name)
+            name: value[name] for name in ("num_turns", "structured_output", "permission_denials") if value.get(name)
         }
         out.append(Finish("stop", extra=extra))
         self.done = True
@@ -188,6 +190,4 @@ def failed(profile: Profile, said: str, status: int | None = None) -> LLMError:
         kind = ProviderOverloaded
     hint = "run `claude` once and log in" if kind is AuthenticationError else None
     code = f"exit {status}" if status is not None else None
-    return kind(
-        f"{profile.name}: {without_keys(said.strip())[:500]}", provider=profile.name, code=code, hint=hint
-    )
+    return kind(f"{profile.name}: {without_keys(said.strip())[:500]}", provider=profile.name, code=code, hint=hint)

@@ -69,9 +69,7 @@ def _gemini(request: EmbedRequest, name: str) -> dict[str, Any]:
         each["outputDimensionality"] = request.dimensions
     return {
         "requests": [
-            _with_extra(
-                {"content": {"parts": [{"text": text}], "role": "user"}, "model": name, **each}, request
-            )
+            _with_extra({"content": {"parts": [{"text": text}], "role": "user"}, "model": name, **each}, request)
             for text in request.texts
         ]
     }
@@ -97,9 +95,7 @@ def _read_openai(reply: Any) -> tuple[tuple[Vector, ...], int]:
 
 def _read_gemini(reply: Any) -> tuple[tuple[Vector, ...], int]:
     usage = reply.get("usageMetadata") or {}
-    return tuple(_vector(item["values"]) for item in reply["embeddings"]), count_of(
-        usage.get("promptTokenCount")
-    )
+    return tuple(_vector(item["values"]) for item in reply["embeddings"]), count_of(usage.get("promptTokenCount"))
 
 
 def _read_ollama(reply: Any) -> tuple[tuple[Vector, ...], int]:

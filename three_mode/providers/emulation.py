@@ -117,16 +117,12 @@ class CallsInText:
 
 def _may_begin(text: str, mark: str) -> int:
     """How many of the last characters may be the beginning of the mark."""
-    return next(
-        (size for size in range(min(len(mark) - 1, len(text)), 0, -1) if mark.startswith(text[-size:])), 0
-    )
+    return next((size for size in range(min(len(mark) - 1, len(text)), 0, -1) if mark.startswith(text[-size:])), 0)
 
 
 def _instructions(request: LLMRequest) -> str:
     described = "\n".join(
-        encode_json(
-            {"name": t.name, "description": t.description, "parameters": inlined(t.parameters)}
-        ).decode()
+        encode_json({"name": t.name, "description": t.description, "parameters": inlined(t.parameters)}).decode()
         for t in request.tools
     )
     choice = request.tool_choice or "auto"
@@ -144,9 +140,7 @@ def _instructions(request: LLMRequest) -> str:
 
 def _plain(message: Message) -> Iterator[Message]:
     """Calls and results as text, which is all that such a model reads."""
-    if isinstance(message.content, str) or not any(
-        isinstance(p, ToolCall | ToolResult) for p in message.content
-    ):
+    if isinstance(message.content, str) or not any(isinstance(p, ToolCall | ToolResult) for p in message.content):
         yield message
         return
     parts: list[Part] = []

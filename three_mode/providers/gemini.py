@@ -53,9 +53,7 @@ class GeminiCodec:
     def decode_models(self, body: bytes) -> tuple[str, ...]:
         return reading(
             self.profile,
-            lambda reply: tuple(
-                str(model["name"]).removeprefix("models/") for model in reply.get("models", ())
-            ),
+            lambda reply: tuple(str(model["name"]).removeprefix("models/") for model in reply.get("models", ())),
             body,
             "list of models",
         )

@@ -24,10 +24,17 @@ from three_mode.providers.refusals import bad_reply
 from three_mode.providers.stream import EventDecoder
 
 FINISH: Final[dict[str, FinishReason]] = {
-    "STOP": "stop", "MAX_TOKENS": "length", "SAFETY": "content_filter", "RECITATION": "content_filter",
-    "BLOCKLIST": "content_filter", "PROHIBITED_CONTENT": "content_filter", "SPII": "content_filter",
-    "IMAGE_SAFETY": "content_filter", "IMAGE_PROHIBITED_CONTENT": "content_filter", "MODEL_ARMOR": "content_filter",
-}  # fmt: skip
+    "STOP": "stop",
+    "MAX_TOKENS": "length",
+    "SAFETY": "content_filter",
+    "RECITATION": "content_filter",
+    "BLOCKLIST": "content_filter",
+    "PROHIBITED_CONTENT": "content_filter",
+    "SPII": "content_filter",
+    "IMAGE_SAFETY": "content_filter",
+    "IMAGE_PROHIBITED_CONTENT": "content_filter",
+    "MODEL_ARMOR": "content_filter",
+}
 _TOP = frozenset(("candidates", "usageMetadata", "modelVersion", "responseId", "promptFeedback", "error"))
 _CANDIDATE = frozenset(("content", "finishReason", "index"))
 
@@ -119,18 +126,12 @@ class Contents:
         elif "text" in part:
             text = text_of(part["text"])
             if part.get("thought"):
-                out.append(
-                    ThinkingDelta(text, signature, provider=self.profile.name, index=self._at("thought"))
-                )
+                out.append(ThinkingDelta(text, signature, provider=self.profile.name, index=self._at("thought")))
                 return
             if text:
                 out.append(TextDelta(text, self._at("text")))
             if signature:
-                out.append(
-                    ThinkingDelta(
-                        signature=signature, provider=self.profile.name, index=self._at("signature")
-                    )
-                )
+                out.append(ThinkingDelta(signature=signature, provider=self.profile.name, index=self._at("signature")))
         else:  # code that Google ran, a file, audio: no name of ours
             gathered(self._extra, {"parts": [part]})
 

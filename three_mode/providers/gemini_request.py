@@ -122,9 +122,7 @@ def _think(part: Thinking, found: list[Body]) -> None:
 
 def _call(part: ToolCall, profile: Profile) -> Body:
     if part.raw is not None:
-        raise refuse(
-            profile, "messages", f"takes only JSON as the arguments of {part.name!r}", "drop that call"
-        )
+        raise refuse(profile, "messages", f"takes only JSON as the arguments of {part.name!r}", "drop that call")
     call: Body = {"args": part.arguments, "name": part.name}
     if part.id and not part.id.startswith("call_made_"):  # an id that we made is none of Gemini's
         call["id"] = part.id
@@ -137,9 +135,7 @@ def _call(part: ToolCall, profile: Profile) -> Body:
 def _result(part: ToolResult, names: dict[str, str], profile: Profile) -> Body:
     name = part.name or names.get(part.call_id)
     if name is None:
-        raise refuse(
-            profile, "messages", "wants the tool's name with its result", "ToolResult(call_id, ..., name=...)"
-        )
+        raise refuse(profile, "messages", "wants the tool's name with its result", "ToolResult(call_id, ..., name=...)")
     if isinstance(part.content, str):
         text = part.content
     else:

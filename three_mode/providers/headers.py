@@ -9,9 +9,7 @@ from three_mode.providers.codec import Headers, LimitReading
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|us|µs|ns|h|m|s|d)")
 _UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 _FIRST = frozenset((b"x", b"X", b"a", b"A"))  # x-ratelimit-..., anthropic-ratelimit-...
-MOST = (
-    24 * 3600.0
-)  # a server that asks for more than a day is not obeyed to the letter; deadlines clamp the rest
+MOST = 24 * 3600.0  # a server that asks for more than a day is not obeyed to the letter; deadlines clamp the rest
 
 
 def header(headers: Headers, name: bytes) -> str | None:

@@ -16,11 +16,7 @@ def missing(request: LLMRequest, model: str) -> list[str]:
         lacks.append("vision")
     if request.reasoning is not None and not able.thinking and request.reasoning.effort != "none":
         lacks.append("thinking")
-    if (
-        request.response_format is not None
-        and request.response_format.json_schema
-        and not able.structured_output
-    ):
+    if request.response_format is not None and request.response_format.json_schema and not able.structured_output:
         lacks.append("structured output")
     return lacks
 

@@ -53,10 +53,22 @@ FINISH: Final[dict[str, FinishReason]] = {
     "load": "stop",
     "unload": "stop",
 }
-_TOP = frozenset((
-    "model", "created_at", "message", "done", "done_reason", "prompt_eval_count", "eval_count", "error",
-    "total_duration", "load_duration", "prompt_eval_duration", "eval_duration",
-))  # fmt: skip
+_TOP = frozenset(
+    (
+        "model",
+        "created_at",
+        "message",
+        "done",
+        "done_reason",
+        "prompt_eval_count",
+        "eval_count",
+        "error",
+        "total_duration",
+        "load_duration",
+        "prompt_eval_duration",
+        "eval_duration",
+    )
+)
 _TIMES = ("total_duration", "load_duration", "prompt_eval_duration", "eval_duration")
 _SAID = frozenset(("role", "content", "thinking", "tool_calls", "images", "tool_name"))
 
@@ -148,9 +160,7 @@ def chat_body(request: LLMRequest, model: str, profile: Profile, stream: bool) -
     if request.reasoning is not None:
         asked = request.reasoning
         if asked.budget_tokens:
-            raise refuse(
-                profile, "reasoning.budget_tokens", "has no thinking budget", 'use reasoning="low"...'
-            )
+            raise refuse(profile, "reasoning.budget_tokens", "has no thinking budget", 'use reasoning="low"...')
         off = asked.effort == "none" or asked.budget_tokens == 0
         body["think"] = False if off else asked.effort if asked.effort in ("low", "medium", "high") else True
     return body
@@ -178,9 +188,7 @@ def _message(message: Message, prefix: str, names: dict[str, str], profile: Prof
         elif isinstance(part, Image):
             inline = inline_data(part)
             if inline is None:
-                raise refuse(
-                    profile, "messages", "cannot fetch the URL of an image", "use Image.from_file(path)"
-                )
+                raise refuse(profile, "messages", "cannot fetch the URL of an image", "use Image.from_file(path)")
             said.setdefault("images", []).append(inline[1])
         elif isinstance(part, ToolCall):
             if part.raw is not None:
@@ -190,9 +198,7 @@ def _message(message: Message, prefix: str, names: dict[str, str], profile: Prof
                     f"takes only JSON as the arguments of {part.name!r}",
                     "drop that call",
                 )
-            said.setdefault("tool_calls", []).append(
-                {"function": {"name": part.name, "arguments": part.arguments}}
-            )
+            said.setdefault("tool_calls", []).append({"function": {"name": part.name, "arguments": part.arguments}})
         elif isinstance(part, Thinking):
             if own_thinking(part, profile):
                 said["thinking"] = said.get("thinking", "") + part.text
@@ -232,14 +238,8 @@ class OllamaDecoder(LineDecoder):
         if value.get("done"):
             gathered(self._extra, {key: value[key] for key in _TIMES if key in value})
             reason = FINISH.get(value.get("done_reason") or "stop", "unknown")
-            out.append(
-                UsageUpdate(
-                    Usage(count_of(value.get("prompt_eval_count")), count_of(value.get("eval_count")))
-                )
-            )
-            out.append(
-                Finish("tool_calls" if self._calls and reason == "stop" else reason, extra=self._extra)
-            )
+            out.append(UsageUpdate(Usage(count_of(value.get("prompt_eval_count")), count_of(value.get("eval_count")))))
+            out.append(Finish("tool_calls" if self._calls and reason == "stop" else reason, extra=self._extra))
             self.done = True
 
     def _said(self, said: dict[str, Any], out: list[Chunk]) -> None:
@@ -253,9 +253,7 @@ class OllamaDecoder(LineDecoder):
             if not isinstance(arguments, dict):
                 raise TypeError("the arguments of a call are an object")
             identity = text_of(call.get("id")) or f"call_made_{self._calls + 1}"
-            out.append(
-                ToolDelta(self._calls, identity, text_of(function["name"]), encode_json(arguments).decode())
-            )
+            out.append(ToolDelta(self._calls, identity, text_of(function["name"]), encode_json(arguments).decode()))
             self._calls += 1
         if not said.keys() <= _SAID:
             gathered(self._extra, {key: said[key] for key in said.keys() - _SAID})

@@ -27,14 +27,18 @@ from three_mode.providers.refusals import bad_reply
 from three_mode.providers.stream import EventDecoder
 
 FINISH: Final[dict[str, FinishReason]] = {
-    "stop": "stop", "length": "length", "tool_calls": "tool_calls", "function_call": "tool_calls",
-    "content_filter": "content_filter", "eos": "stop", "max_tokens": "length", "insufficient_system_resource": "unknown",
-}  # fmt: skip
+    "stop": "stop",
+    "length": "length",
+    "tool_calls": "tool_calls",
+    "function_call": "tool_calls",
+    "content_filter": "content_filter",
+    "eos": "stop",
+    "max_tokens": "length",
+    "insufficient_system_resource": "unknown",
+}
 _TOP = frozenset(("id", "object", "created", "model", "choices", "usage", "error", "obfuscation"))
 _CHOICE = frozenset(("index", "message", "delta", "finish_reason"))
-_SAID = frozenset(
-    ("role", "content", "tool_calls", "reasoning_content", "reasoning", "refusal", "function_call")
-)
+_SAID = frozenset(("role", "content", "tool_calls", "reasoning_content", "reasoning", "refusal", "function_call"))
 
 
 def usage(value: Any) -> Usage:
@@ -67,9 +71,7 @@ def response(reply: Any, profile: Profile) -> LLMResponse:
         parts.append(Text(content))
     for call in said.get("tool_calls") or ():
         function = call["function"]
-        parts.append(
-            tool_call(text_of(call.get("id")), text_of(function["name"]), function.get("arguments") or "")
-        )
+        parts.append(tool_call(text_of(call.get("id")), text_of(function["name"]), function.get("arguments") or ""))
     extra: dict[str, Any] = {}
     for known, value in ((_TOP, reply), (_CHOICE, choice), (_SAID, said)):
         if not value.keys() <= known:
@@ -93,9 +95,7 @@ def _finish(reason: Any, said: Any) -> FinishReason:
     if said.get("refusal"):
         return "content_filter"
     found = FINISH.get(reason, "unknown") if reason else "unknown"
-    return (
-        "tool_calls" if said.get("tool_calls") and found == "stop" else found
-    )  # some hosts say "stop" with a call
+    return "tool_calls" if said.get("tool_calls") and found == "stop" else found  # some hosts say "stop" with a call
 
 
 def only_text(value: Any) -> TextDelta | None:
@@ -142,9 +142,7 @@ class OpenAIDecoder(EventDecoder):
             return
         if not self._started:
             self._started = True
-            out.append(
-                Start(text_of(value.get("model")), self.profile.name, request_id=text_of(value.get("id")))
-            )
+            out.append(Start(text_of(value.get("model")), self.profile.name, request_id=text_of(value.get("id"))))
         choices = value.get("choices")
         if choices:
             choice = choices[0]
@@ -200,9 +198,7 @@ class OpenAIDecoder(EventDecoder):
             raise TypeError("the index of a tool call is a whole number")
         self._calls = max(self._calls, index + 1)
         out.append(
-            ToolDelta(
-                index, identity, text_of(function.get("name")) or None, text_of(function.get("arguments"))
-            )
+            ToolDelta(index, identity, text_of(function.get("name")) or None, text_of(function.get("arguments")))
         )
 
     def _end(self, out: list[Chunk]) -> None:

@@ -100,9 +100,7 @@ def _spoken(message: Message, content: tuple[Any, ...], profile: Profile) -> lis
     parts: list[Body] = []
     for part in content:
         if isinstance(part, ToolResult):
-            found.append(
-                {"role": "tool", "tool_call_id": part.call_id, "content": result_text(part, profile)}
-            )
+            found.append({"role": "tool", "tool_call_id": part.call_id, "content": result_text(part, profile)})
         elif isinstance(part, Text):
             parts.append({"type": "text", "text": part.text})
         elif isinstance(part, Image):

@@ -23,9 +23,7 @@ EVENT_HEADERS: tuple[Header, ...] = (
 )
 
 
-def merged(
-    body: dict[str, Any], request: LLMRequest, profile: Profile
-) -> tuple[dict[str, Any], tuple[Header, ...]]:
+def merged(body: dict[str, Any], request: LLMRequest, profile: Profile) -> tuple[dict[str, Any], tuple[Header, ...]]:
     """The body with the profile's and the request's own fields, and the headers that `extra_headers` asks for.
 
     A field in `extra` that the request has a name for is an error: two values for one thing have no right order.
@@ -40,11 +38,7 @@ def merged(
         if key == "extra_headers":
             headers = _headers(value)
         elif key in body and key not in profile.extra:
-            if not (
-                isinstance(value, dict)
-                and isinstance(body[key], dict)
-                and not value.keys() & body[key].keys()
-            ):
+            if not (isinstance(value, dict) and isinstance(body[key], dict) and not value.keys() & body[key].keys()):
                 raise InvalidRequest(
                     f"extra.{key} contradicts what the request says itself",
                     field=f"extra.{key}",
@@ -64,9 +58,7 @@ def _headers(value: Any) -> tuple[Header, ...]:
     found = []
     for name, text in value.items():
         if not isinstance(name, str) or not isinstance(text, str) or any(c in name + text for c in "\r\n\0"):
-            raise InvalidRequest(
-                "a header is two strings on one line", field=f"extra.extra_headers.{str(name)[:40]}"
-            )
+            raise InvalidRequest("a header is two strings on one line", field=f"extra.extra_headers.{str(name)[:40]}")
         found.append((name.lower().encode("latin-1", "replace"), text.encode("latin-1", "replace")))
     return tuple(found)
 
@@ -88,15 +80,11 @@ def inline_data(image: Image) -> tuple[str, str] | None:
         return None
     head, comma, data = image.url[5:].partition(",")
     if not comma or not head.endswith(";base64"):
-        raise InvalidRequest(
-            "a data: URL of an image is base64", field="url", hint="data:image/png;base64,..."
-        )
+        raise InvalidRequest("a data: URL of an image is base64", field="url", hint="data:image/png;base64,...")
     return head.removesuffix(";base64"), data
 
 
-def check_link(
-    image: Image, profile: Profile, schemes: tuple[str, ...] = ("https://", "http://", "data:")
-) -> None:
+def check_link(image: Image, profile: Profile, schemes: tuple[str, ...] = ("https://", "http://", "data:")) -> None:
     if image.url is not None and not image.url.startswith(schemes):
         raise UnsupportedParameter(
             f"{profile.name} cannot read {image.url.partition(':')[0]}: URLs",
@@ -196,6 +184,20 @@ def gathered(into: dict[str, Any], more: Mapping[str, Any]) -> None:
 
 
 __all__ = [
-    "EVENT_HEADERS", "JSON_HEADERS", "BadReply", "called_names", "check_link", "count_of", "data_url", "encode_json",
-    "gathered", "inline_data", "merged", "own_thinking", "reading", "refuse", "result_text", "text_of",
-]  # fmt: skip
+    "EVENT_HEADERS",
+    "JSON_HEADERS",
+    "BadReply",
+    "called_names",
+    "check_link",
+    "count_of",
+    "data_url",
+    "encode_json",
+    "gathered",
+    "inline_data",
+    "merged",
+    "own_thinking",
+    "reading",
+    "refuse",
+    "result_text",
+    "text_of",
+]

@@ -24,10 +24,21 @@ from three_mode.providers.headers import header, retry_after
 from three_mode.providers.profile import Profile
 
 _BY_STATUS: dict[int, type[LLMError]] = {
-    400: InvalidRequest, 401: AuthenticationError, 402: QuotaExhausted, 403: PermissionDenied, 404: NotFound,
-    405: NotFound, 408: ServerError, 409: ServerError, 410: NotFound, 413: InvalidRequest, 422: InvalidRequest,
-    429: RateLimit, 503: ProviderOverloaded, 529: ProviderOverloaded,
-}  # fmt: skip
+    400: InvalidRequest,
+    401: AuthenticationError,
+    402: QuotaExhausted,
+    403: PermissionDenied,
+    404: NotFound,
+    405: NotFound,
+    408: ServerError,
+    409: ServerError,
+    410: NotFound,
+    413: InvalidRequest,
+    422: InvalidRequest,
+    429: RateLimit,
+    503: ProviderOverloaded,
+    529: ProviderOverloaded,
+}
 _TOO_LONG = re.compile(
     r"context.{0,12}(length|window|size)|maximum context|prompt is too long|too many (input )?tokens|"
     r"input token count.{0,40}exceeds|exceeds? the (maximum|model|context)|request too large for",
@@ -106,6 +117,4 @@ def plain_words(body: bytes) -> str:
 
 
 def bad_reply(profile: Profile, what: str) -> BadReply:
-    return BadReply(
-        f"{profile.name}: {what}", provider=profile.name, hint="is base_url= this provider's API?"
-    )
+    return BadReply(f"{profile.name}: {what}", provider=profile.name, hint="is base_url= this provider's API?")

@@ -7,9 +7,16 @@ from collections.abc import Mapping
 from three_mode.errors import ConfigurationError, UnsupportedParameter
 from three_mode.providers.profile import Profile
 
-THRESHOLDS = frozenset((
-    "BLOCK_NONE", "BLOCK_ONLY_HIGH", "BLOCK_MEDIUM_AND_ABOVE", "BLOCK_LOW_AND_ABOVE", "OFF", "HARM_BLOCK_THRESHOLD_UNSPECIFIED",
-))  # fmt: skip
+THRESHOLDS = frozenset(
+    (
+        "BLOCK_NONE",
+        "BLOCK_ONLY_HIGH",
+        "BLOCK_MEDIUM_AND_ABOVE",
+        "BLOCK_LOW_AND_ABOVE",
+        "OFF",
+        "HARM_BLOCK_THRESHOLD_UNSPECIFIED",
+    )
+)
 CATEGORY = "HARM_CATEGORY_"  # which ones there are changes from model to model, so that only the form is held
 
 
@@ -17,9 +24,7 @@ def check_settings(safety: Mapping[str, str]) -> None:
     """What is misspelt is said here, and not by the provider at the first call."""
     for category, threshold in safety.items():
         if not category.startswith(CATEGORY):
-            raise ConfigurationError(
-                f"safety= has no category {category!r}", hint=f"for example {CATEGORY}HARASSMENT"
-            )
+            raise ConfigurationError(f"safety= has no category {category!r}", hint=f"for example {CATEGORY}HARASSMENT")
         if threshold not in THRESHOLDS:
             raise ConfigurationError(
                 f"safety= has no threshold {threshold!r} for {category}",

@@ -41,8 +41,7 @@ def _strict(schema: Schema) -> Schema:
     for name in _NESTED:
         if isinstance(found.get(name), dict):
             found[name] = {
-                key: _strict(value) if isinstance(value, dict) else value
-                for key, value in found[name].items()
+                key: _strict(value) if isinstance(value, dict) else value for key, value in found[name].items()
             }
     for name in _LISTS:
         if isinstance(found.get(name), list):

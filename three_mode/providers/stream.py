@@ -125,6 +125,4 @@ class LineDecoder(StreamDecoder):
 
 
 def _unreadable(profile: Profile, unit: bytes, error: Exception) -> BadReply:
-    return bad_reply(
-        profile, f"what came cannot be read ({type(error).__name__}: {error}): {unit[:80]!r}"[:300]
-    )
+    return bad_reply(profile, f"what came cannot be read ({type(error).__name__}: {error}): {unit[:80]!r}"[:300])

@@ -28,9 +28,7 @@ def check(request: LLMRequest, model: str, profile: Profile, tokens: int) -> Non
         )
     for name in profile.unsupported:
         if getattr(request, name, None) not in (None, (), {}):  # 0 asks for something too
-            raise UnsupportedParameter(
-                f"{profile.name} has no {name}", field=name, provider=profile.name, model=model
-            )
+            raise UnsupportedParameter(f"{profile.name} has no {name}", field=name, provider=profile.name, model=model)
     check_provider(profile)
     able = capabilities(model)
     if able.context is not None and tokens > able.context * SLACK:

@@ -26,9 +26,7 @@ WITHIN = b"three-mode-within"
 class App:
     """The endpoint. `drain()` lets what runs end and refuses what is new."""
 
-    def __init__(
-        self, backend: Backend, options: ServeOptions | None = None, events: EventHub | None = None
-    ) -> None:
+    def __init__(self, backend: Backend, options: ServeOptions | None = None, events: EventHub | None = None) -> None:
         self.options = options or ServeOptions()
         self.events = events or EventHub(self.options.event_buffer)
         self.metrics = Metrics()
@@ -98,9 +96,7 @@ class App:
             number = uuid.uuid4().hex[:12]
             log.exception("request %s failed", number)
             if exchange.status == 0:
-                await exchange.refuse(
-                    fault(500, f"an unforeseen error; it is logged as {number}", "internal_error")
-                )
+                await exchange.refuse(fault(500, f"an unforeseen error; it is logged as {number}", "internal_error"))
             else:
                 raise  # the answer had begun: the server closes the stream, which the client sees
         finally:
@@ -123,9 +119,7 @@ class App:
                 raise Refused(refused)
         if route is None:
             known = ", ".join(self._routes)
-            raise Refused(
-                fault(404, f"no such path; there are {known} and the WebSocket /events", "no_such_path")
-            )
+            raise Refused(fault(404, f"no such path; there are {known} and the WebSocket /events", "no_such_path"))
         method, handler = route
         if exchange.method != method:
             raise Refused(fault(405, f"{exchange.path} takes {method}", "method_not_allowed"))

@@ -75,9 +75,7 @@ class Exchange:
     async def answer(self, status: int, body: bytes, headers: Headers = (JSON,)) -> None:
         self.status = status
         length = (b"content-length", b"%d" % len(body))
-        await self._send(
-            {"type": "http.response.start", "status": status, "headers": [*headers, *self.always, length]}
-        )
+        await self._send({"type": "http.response.start", "status": status, "headers": [*headers, *self.always, length]})
         await self._send({"type": "http.response.body", "body": body})
 
     async def refuse(self, refused: Fault) -> None:

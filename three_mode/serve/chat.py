@@ -73,9 +73,7 @@ class Chat:
             raise unread from None
         self._complete(number, model, started, used)
 
-    async def _pass_on(
-        self, exchange: Exchange, chunks: Stream, writer: wire_out.ChunkWriter, number: str
-    ) -> Usage:
+    async def _pass_on(self, exchange: Exchange, chunks: Stream, writer: wire_out.ChunkWriter, number: str) -> Usage:
         used = Usage()
         async for chunk in chunks:
             if exchange.status == 0:
@@ -98,9 +96,13 @@ class Chat:
             return
         said = {"error": type(error).__name__} if error else {}
         self._events.publish(
-            RESPONSE_COMPLETE, request_id=number, model=model, latency=time.perf_counter() - started,
-            usage=wire_out.usage(used), **said,
-        )  # fmt: skip
+            RESPONSE_COMPLETE,
+            request_id=number,
+            model=model,
+            latency=time.perf_counter() - started,
+            usage=wire_out.usage(used),
+            **said,
+        )
 
 
 def _usage(chunk: Chunk, before: Usage) -> Usage:

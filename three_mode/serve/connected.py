@@ -45,9 +45,7 @@ class Connected:
         local = [ModelInfo(name, "local") for name in self._connection.local_models()]
         agents = [ModelInfo(f"agent:{role}", "agents") for role in _roles(self._bus)]
         try:
-            remote = [
-                ModelInfo(name, "provider") for name in await self._connection.models(within=LISTED_WITHIN)
-            ]
+            remote = [ModelInfo(name, "provider") for name in await self._connection.models(within=LISTED_WITHIN)]
         except ThreeModeError:
             remote = []
         return [*agents, *local, *remote]

@@ -52,9 +52,7 @@ _KIND = {
 }
 
 
-def fault(
-    status: int, message: str, code: str, field: str | None = None, retry_after: float | None = None
-) -> Fault:
+def fault(status: int, message: str, code: str, field: str | None = None, retry_after: float | None = None) -> Fault:
     wait = None if retry_after is None else max(1, math.ceil(retry_after))
     kind = _KIND.get(status, "server_error" if status >= 500 else "invalid_request_error")
     error = {"message": message, "type": kind, "param": field, "code": code}
@@ -67,17 +65,9 @@ def from_error(error: ThreeModeError) -> Fault:
     message = str(error)
     if isinstance(error, errors.AllProvidersFailed) and error.causes:
         message += ": " + "; ".join(str(cause) for cause in error.causes)
-    elif isinstance(
-        error, errors.ConfigurationError
-    ):  # of the endpoint's provider, where the name is none of its own
+    elif isinstance(error, errors.ConfigurationError):  # of the endpoint's provider, where the name is none of its own
         message += "; GET /v1/models lists what answers here"
-    wait = (
-        error.retry_after
-        if error.retry_after is not None
-        else 1.0
-        if status == 503 and error.retryable
-        else None
-    )
+    wait = error.retry_after if error.retry_after is not None else 1.0 if status == 503 and error.retryable else None
     field = getattr(error, "field", None)
     # A client knows the fields that it sent, and none of ours that they travelled in.
     return fault(status, message, code, field.removeprefix("extra.") if field else None, wait)

@@ -24,9 +24,7 @@ def refusal(options: ServeOptions, header: Callable[[bytes], str | None]) -> Fau
         return fault(403, "web pages of other origins may not use this endpoint", "origin_refused")
     if not options.api_keys:
         if not _names_loopback(header(b"host")):
-            return fault(
-                403, "without API keys this endpoint answers to names of loopback only", "host_refused"
-            )
+            return fault(403, "without API keys this endpoint answers to names of loopback only", "host_refused")
         return None
     given = _key(header)
     if given is None:

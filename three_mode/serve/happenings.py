@@ -42,8 +42,6 @@ def tell_of_agents(bus: Bus, events: EventHub) -> Any:
             case MemberJoined():
                 events.publish(HOST_JOINED, host=change.member.id, label=change.member.label)
             case MemberLost():
-                events.publish(
-                    HOST_LOST, host=change.member.id, label=change.member.label, reason=change.reason
-                )
+                events.publish(HOST_LOST, host=change.member.id, label=change.member.label, reason=change.reason)
 
     return bus.watch(changed)

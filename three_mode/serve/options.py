@@ -44,9 +44,7 @@ class ServeOptions(Struct, frozen=True, kw_only=True):
         if not 1 <= self.port <= 65535:
             raise ConfigurationError(f"a port is between 1 and 65535, not {self.port}")
         if self.max_body < 1 or self.max_in_flight < 1 or self.event_buffer < 1:
-            raise ConfigurationError(
-                "max_body, max_in_flight (--most-at-once) and event_buffer are at least 1"
-            )
+            raise ConfigurationError("max_body, max_in_flight (--most-at-once) and event_buffer are at least 1")
         lacks = [what for what, there in (("an API key", self.api_keys), ("TLS", self.tls)) if not there]
         if lacks and not self.on_loopback:
             raise ConfigurationError(

@@ -30,9 +30,7 @@ async def serve(app: App) -> AsyncIterator[None]:
         await _answers(app, listening)
         yield
         if not await app.drain():
-            log.warning(
-                "requests still ran after %s s of draining and were cut off", app.options.drain_within
-            )
+            log.warning("requests still ran after %s s of draining and were cut off", app.options.drain_within)
     finally:
         app.cut_off()
         server.stop()
@@ -112,6 +110,4 @@ async def _answers(app: App, listening: "asyncio.Task[None]") -> None:
             continue
         writer.close()
         return
-    raise ConfigurationError(
-        f"cannot listen on {app.options.host}:{app.options.port}", hint="choose another --port"
-    )
+    raise ConfigurationError(f"cannot listen on {app.options.host}:{app.options.port}", hint="choose another --port")

@@ -30,9 +30,7 @@ class Watch:
         self._new: set[_Block] = set()
         self._seen: set[_Block] = set()
         self._ticking = False
-        self.loop: asyncio.AbstractEventLoop | None = (
-            None  # of the first answer; to ask for it is a system call
-        )
+        self.loop: asyncio.AbstractEventLoop | None = None  # of the first answer; to ask for it is a system call
 
     def __len__(self) -> int:
         return len(self._new) + len(self._seen)

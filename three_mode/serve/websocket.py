@@ -15,12 +15,8 @@ from three_mode.serve.watching import Receive, Watch
 POLICY, TRY_LATER = 1008, 1013
 
 
-async def watch_events(
-    scope: Scope, receive: Receive, send: Send, hub: EventHub, options: ServeOptions
-) -> None:
-    exchange = Exchange(
-        scope, receive, send, Watch()
-    )  # never watched: it ends by itself when its client goes
+async def watch_events(scope: Scope, receive: Receive, send: Send, hub: EventHub, options: ServeOptions) -> None:
+    exchange = Exchange(scope, receive, send, Watch())  # never watched: it ends by itself when its client goes
     if (await receive())["type"] != "websocket.connect":
         return
     refused = guard.refusal(options, exchange.header)

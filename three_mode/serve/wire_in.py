@@ -14,15 +14,30 @@ from three_mode.messages import CacheHints, EmbedRequest, LLMRequest
 
 # Their name -> ours, for fields that mean the same.
 _SAME = {
-    "model": "model", "messages": "messages", "tools": "tools", "response_format": "response_format",
-    "temperature": "temperature", "top_p": "top_p", "stop": "stop", "seed": "seed", "metadata": "metadata",
-    "reasoning_effort": "reasoning", "max_tokens": "max_tokens", "max_completion_tokens": "max_tokens",
-}  # fmt: skip
+    "model": "model",
+    "messages": "messages",
+    "tools": "tools",
+    "response_format": "response_format",
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "stop": "stop",
+    "seed": "seed",
+    "metadata": "metadata",
+    "reasoning_effort": "reasoning",
+    "max_tokens": "max_tokens",
+    "max_completion_tokens": "max_tokens",
+}
 # Fields whose default says nothing new.
 _DEFAULTS: dict[str, Any] = {
-    "n": 1, "stream": False, "logprobs": False, "response_format": {"type": "text"}, "parallel_tool_calls": True,
-    "logit_bias": {}, "modalities": ["text"], "service_tier": "auto",
-}  # fmt: skip
+    "n": 1,
+    "stream": False,
+    "logprobs": False,
+    "response_format": {"type": "text"},
+    "parallel_tool_calls": True,
+    "logit_bias": {},
+    "modalities": ["text"],
+    "service_tier": "auto",
+}
 
 
 class Asked(Struct, frozen=True):
@@ -104,21 +119,13 @@ def _object(body: bytes) -> dict[str, Any]:
 
 def _said(data: Mapping[str, Any]) -> dict[str, Any]:
     """What is left and says something: neither null nor a default."""
-    return {
-        name: value
-        for name, value in data.items()
-        if value is not None and _DEFAULTS.get(name, data) != value
-    }
+    return {name: value for name, value in data.items() if value is not None and _DEFAULTS.get(name, data) != value}
 
 
 def _tool_choice(choice: Any) -> Any:
     if isinstance(choice, Mapping):
         function = choice.get("function")
-        if (
-            choice.get("type") == "function"
-            and isinstance(function, Mapping)
-            and isinstance(function.get("name"), str)
-        ):
+        if choice.get("type") == "function" and isinstance(function, Mapping) and isinstance(function.get("name"), str):
             return function["name"]
         raise InvalidRequest("tool_choice names no function", field="tool_choice")
     return choice

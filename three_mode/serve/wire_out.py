@@ -146,15 +146,11 @@ class ChunkWriter:
         self._id, self._created = request_id, created
         self._include_usage = include_usage
         self._usage = Usage()
-        self._tools: dict[
-            int, int
-        ] = {}  # index of the block -> place among the tool calls, as clients count them
+        self._tools: dict[int, int] = {}  # index of the block -> place among the tool calls, as clients count them
         self._name(model)
 
     def _name(self, model: str) -> None:
-        head = encode({
-            "id": self._id, "object": "chat.completion.chunk", "created": self._created, "model": model
-        })  # fmt: skip
+        head = encode({"id": self._id, "object": "chat.completion.chunk", "created": self._created, "model": model})
         self._head = b"data: " + head[:-1] + b',"choices":['
         self._model = model
 
@@ -210,9 +206,7 @@ class ChunkWriter:
 
 
 def models(known: Sequence[ModelInfo], created: int) -> bytes:
-    data = [
-        {"id": model.id, "object": "model", "created": created, "owned_by": model.owned_by} for model in known
-    ]
+    data = [{"id": model.id, "object": "model", "created": created, "owned_by": model.owned_by} for model in known]
     return encode({"object": "list", "data": data})
 
 

@@ -221,9 +221,7 @@ class H2Stream:
     async def data(self, data: bytes) -> None:
         left = memoryview(data)
         while left:
-            window = min(
-                self._server.h2.local_flow_control_window(self.id), self._server.h2.max_outbound_frame_size
-            )
+            window = min(self._server.h2.local_flow_control_window(self.id), self._server.h2.max_outbound_frame_size)
             if window <= 0:
                 self.window.clear()
                 await self.window.wait()

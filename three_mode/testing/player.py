@@ -40,10 +40,7 @@ async def play(answer: Answer, fault: Fault, wire: Wire, seen: Seen) -> None:
     for number, piece in enumerate(answer.pieces):
         await _between(number, fault, wire)
         for part in _parts(piece, fault):
-            if (
-                fault.cut_body_after_bytes is not None
-                and sent_bytes + len(part) >= fault.cut_body_after_bytes
-            ):
+            if fault.cut_body_after_bytes is not None and sent_bytes + len(part) >= fault.cut_body_after_bytes:
                 await wire.data(part[: fault.cut_body_after_bytes - sent_bytes])
                 wire.cut()
                 raise Gone

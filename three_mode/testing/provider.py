@@ -96,9 +96,7 @@ class ScriptedProvider:
     async def __aenter__(self) -> Self:
         context = None
         if self._certificates is not None:
-            context = self._certificates.server_context(
-                ["h2", "http/1.1"] if self.speaks == "h2" else ["http/1.1"]
-            )
+            context = self._certificates.server_context(["h2", "http/1.1"] if self.speaks == "h2" else ["http/1.1"])
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(self._knock, "127.0.0.1", self.port, ssl=context)
         self.port = self._server.sockets[0].getsockname()[1]

@@ -107,6 +107,4 @@ class Seen:
         return json.loads(self.body)
 
     def __repr__(self) -> str:
-        return (
-            f"<Seen #{self.number} {self.method} {self.path} over {self.http_version}, stream {self.stream}>"
-        )
+        return f"<Seen #{self.number} {self.method} {self.path} over {self.http_version}, stream {self.stream}>"

@@ -119,9 +119,7 @@ class Bus:
         """Join the bus of that name, or start it."""
         self = cls(name, options or BusOptions())
         self._carrier, self.why = choose(name, self.options, self.label, self)
-        self._subscribing = Subscribing(
-            self._carrier, self._subscriptions, self.delivery, lambda: self._ended
-        )
+        self._subscribing = Subscribing(self._carrier, self._subscriptions, self.delivery, lambda: self._ended)
         self._serving = Serving(self._answer, self._sending.at_once, self.failed)
         await self._carrier.start()
         self._sending.joined(self._carrier)
@@ -198,9 +196,7 @@ class Bus:
         except BaseException as error:
             for name in wanted:
                 self._serving.handlers.pop(name, None)
-            if self._ended is None and not isinstance(
-                error, NameTaken
-            ):  # the registry may be about to say yes
+            if self._ended is None and not isinstance(error, NameTaken):  # the registry may be about to say yes
                 self._carrier.withdraw(wanted)
             raise
 
@@ -241,9 +237,7 @@ class Bus:
                     missing = {name for name in missing if self.locate(name) is None}
         except TimeoutError:
             some = ", ".join(sorted(missing)[:5])
-            raise DeadlineExceeded(
-                f"{len(missing)} names did not appear within {within:g} s: {some}"
-            ) from None
+            raise DeadlineExceeded(f"{len(missing)} names did not appear within {within:g} s: {some}") from None
         finally:
             watch.close()
 
@@ -260,17 +254,13 @@ class Bus:
 
     def _publish(self, topic: str, payload: Any, sender: str, envelope: bytes | None) -> Receipt:
         """What is new, large or has to wait."""
-        topic_bytes, usual = self._topics.get((topic, sender) if sender else topic) or self._new_topic(
-            topic, sender
-        )
+        topic_bytes, usual = self._topics.get((topic, sender) if sender else topic) or self._new_topic(topic, sender)
         body, flags = self._body(payload)
         if not self._waiting and (seq := self._carrier.publish(topic_bytes, envelope or usual, body, flags)):
             return Receipt(self, topic, seq, monotonic())
         return self._wait_for_room(topic, topic_bytes, envelope or usual, body, flags)
 
-    def _wait_for_room(
-        self, topic: str, topic_bytes: bytes, envelope: bytes, body: bytes, flags: int
-    ) -> Receipt:
+    def _wait_for_room(self, topic: str, topic_bytes: bytes, envelope: bytes, body: bytes, flags: int) -> Receipt:
         placed = self._publications.add(topic_bytes, envelope, body, flags)
         receipt = Receipt(self, topic, 0, monotonic(), placed)
         placed.add_done_callback(lambda future: already_placed(future, receipt))
@@ -304,9 +294,7 @@ class Bus:
         """`callback(message)` for each message of a matching topic published after this returns."""
         return (await self.subscribe_many([(pattern, callback, options or SubscribeOptions())]))[0]
 
-    async def subscribe_many(
-        self, wanted: Iterable[tuple[str, Callback, SubscribeOptions]]
-    ) -> list[Subscription]:
+    async def subscribe_many(self, wanted: Iterable[tuple[str, Callback, SubscribeOptions]]) -> list[Subscription]:
         """Many at once: one message to the registry. All of them, or none."""
         return await self._subscribing.begin(wanted)
 
@@ -390,9 +378,7 @@ class Bus:
             body, flags = self._body(payload)
         deadline = monotonic() + within
         on_wire = deadline if self._carrier.shares_clock else -within
-        self._sending.send(
-            member, pack_envelope(ASK, to, sender, asked.id, on_wire, trace, topic, 0), body, flags
-        )
+        self._sending.send(member, pack_envelope(ASK, to, sender, asked.id, on_wire, trace, topic, 0), body, flags)
         calls.add(asked, deadline)
         return asked
 
@@ -481,11 +467,7 @@ class Bus:
 
     def unsendable(self, member: str, error: Exception) -> None:
         self._sending.drop(member, error)
-        lost = (
-            error
-            if isinstance(error, PeerLost)
-            else PeerLost(f"member {member} cannot be reached: {error}", member)
-        )
+        lost = error if isinstance(error, PeerLost) else PeerLost(f"member {member} cannot be reached: {error}", member)
         self._calls.member_lost(member, lost)
 
     def _tell(self, member: str, kind: int, id_: int, count: int) -> None:

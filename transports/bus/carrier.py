@@ -59,9 +59,7 @@ class ShortWay(Protocol):
         `topics` has what is known of a name, or of a name and a sender; nothing overtakes what is `waiting`."""
         ...
 
-    def publish(
-        self, publisher: object, name: str, payload: Any, sender: str, envelope: bytes | None, /
-    ) -> Any:
+    def publish(self, publisher: object, name: str, payload: Any, sender: str, envelope: bytes | None, /) -> Any:
         """A receipt; or nothing was done, and this is the payload's msgpack, or None if it was not encoded either."""
         ...
 

@@ -30,9 +30,7 @@ class Directory:
 
     def subscribers(self, member: str, topic: str) -> int:
         """How many subscriptions of `member` want `topic`."""
-        return sum(
-            count for pattern, count in self._patterns.get(member, {}).items() if matches(pattern, topic)
-        )
+        return sum(count for pattern, count in self._patterns.get(member, {}).items() if matches(pattern, topic))
 
     def taken(self, names: Iterable[str], member: str) -> tuple[str, str] | None:
         """The first of `names` that another member owns, and that member."""

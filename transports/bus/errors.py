@@ -111,8 +111,7 @@ class RemoteError(BusError):
 
 # Errors that the bus itself answers with; the caller gets the same class that it would have had locally.
 _ANSWERED: dict[str, type[BusError]] = {
-    kind.code: kind
-    for kind in (NoSuchName, Overloaded, DeadlineExceeded, CallCancelled, BadFrame, TooLarge, Closed)
+    kind.code: kind for kind in (NoSuchName, Overloaded, DeadlineExceeded, CallCancelled, BadFrame, TooLarge, Closed)
 }
 
 

@@ -9,9 +9,7 @@ AT_ONCE = 0.0002  # a reader that is not far behind makes room before a timer wo
 
 
 class Holding:
-    def __init__(
-        self, within: float, retry: Callable[[], None], evict_slowest: Callable[[float], None]
-    ) -> None:
+    def __init__(self, within: float, retry: Callable[[], None], evict_slowest: Callable[[float], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._within = within
         self._retry = retry

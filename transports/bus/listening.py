@@ -40,9 +40,7 @@ class Listener:
         self.dropped = 0
 
     async def __aenter__(self) -> Self:
-        options = SubscribeOptions(
-            self._options.policy, self._options.replay, self._event, self._options.subscriber
-        )
+        options = SubscribeOptions(self._options.policy, self._options.replay, self._event, self._options.subscriber)
         self._subscription = await self._subscribe(self._message, options)
         return self
 

@@ -44,9 +44,7 @@ class Message(Record):
         raise undecodable(error) from None
 
     def __repr__(self) -> str:
-        return (
-            f"Message(topic={self.topic!r}, member={self.member!r}, seq={self.seq}, {len(self.body)} bytes)"
-        )
+        return f"Message(topic={self.topic!r}, member={self.member!r}, seq={self.seq}, {len(self.body)} bytes)"
 
 
 class OpenedMessage(Message):

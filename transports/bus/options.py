@@ -16,9 +16,7 @@ class Policy(enum.Enum):
 
     LOSSY = "lossy"  # the writer never waits; what was missed is reported as a Gap
     LATEST = "latest"  # of each topic only the newest message waiting is delivered
-    RELIABLE = (
-        "reliable"  # the writer waits, up to a deadline; then this subscriber's process is evicted by name
-    )
+    RELIABLE = "reliable"  # the writer waits, up to a deadline; then this subscriber's process is evicted by name
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +56,7 @@ class BusOptions:
     pending_calls: int = 65536  # calls in flight before Overloaded
     hold_within: float = 1.0  # how long a RELIABLE reader may hold up a writer before it is evicted
     pair_idle: float = 30.0  # a pair of rings unused for so long is given back
-    linger: float = (
-        300e-6  # longest time to look for the next message before sleeping, while that pays; 0: never
-    )
+    linger: float = 300e-6  # longest time to look for the next message before sleeping, while that pays; 0: never
     recheck: float = 1.0  # backstop that looks for a missed wake-up; its counter must read 0
     drain_records: int = 512  # records handled before the loop gets a turn
     on_error: Callable[[str, BaseException], Any] | None = (
@@ -68,6 +64,4 @@ class BusOptions:
     )
 
     def __post_init__(self) -> None:
-        object.__setattr__(
-            self, "inline_bytes", min(self.inline_bytes, self.ring_bytes // 8, self.pair_bytes // 8)
-        )
+        object.__setattr__(self, "inline_bytes", min(self.inline_bytes, self.ring_bytes // 8, self.pair_bytes // 8))

@@ -87,9 +87,7 @@ class Sending:
         """To a name of this process: no ring, but the next turn of the loop, as everywhere else."""
         size = len(envelope) + len(body)
         if self._here and self._here_bytes + size > self._limit:
-            raise Overloaded(
-                f"{len(self._here)} messages within this process wait already (BusOptions.outbox_bytes)"
-            )
+            raise Overloaded(f"{len(self._here)} messages within this process wait already (BusOptions.outbox_bytes)")
         if not self._here:
             self._loop.call_soon(self._deliver_here)
         self._here.append((envelope, body, flags))

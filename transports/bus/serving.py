@@ -100,7 +100,9 @@ class Serving:
         except PeerLost:
             self.late += 1
         except (NotEncodable, TooLarge, Overloaded):
-            request.done = False  # it can still be failed, with words that can be encoded; or answered when there is room
+            request.done = (
+                False  # it can still be failed, with words that can be encoded; or answered when there is room
+            )
             raise
         if request.kept and request.done:
             self._forget(request)

@@ -64,9 +64,7 @@ class Subscribing:
                 self._carrier.unsubscribed(undone, self._table.reliable)
             raise
 
-    async def _replay(
-        self, wanted: Sequence[Subscription], buffers: dict[Subscription, list[Message]]
-    ) -> None:
+    async def _replay(self, wanted: Sequence[Subscription], buffers: dict[Subscription, list[Message]]) -> None:
         """Earlier messages first, then what arrived meanwhile."""
         messages, call = await self._carrier.replay(), self._delivery.call
         for subscription in wanted:
@@ -88,9 +86,7 @@ class Subscribing:
         changed = self._table.remove(subscription)
         if self._ended() is not None or not changed:
             return
-        if (
-            not self._changing.locked()
-        ):  # else somebody is about to subscribe, and has to hear what comes meanwhile
+        if not self._changing.locked():  # else somebody is about to subscribe, and has to hear what comes meanwhile
             self._listen_no_longer()
         await self._carrier.subscribed(changed, self._table.reliable)
 
@@ -122,7 +118,5 @@ class Subscribing:
 
 def _plain(callback: Callback) -> Callback:
     if asyncio.iscoroutinefunction(callback):
-        raise TypeError(
-            "a subscriber is a plain callable that takes a Message; start tasks from it, or use listen()"
-        )
+        raise TypeError("a subscriber is a plain callable that takes a Message; start tasks from it, or use listen()")
     return callback

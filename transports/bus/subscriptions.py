@@ -92,9 +92,7 @@ class Subscriptions:
     def route(self, topic: str) -> Route | None:
         """Match `topic` against all patterns, and remember."""
         callbacks = [
-            self._keeping_newest(subscription)
-            if subscription.options.policy is Policy.LATEST
-            else subscription.deliver
+            self._keeping_newest(subscription) if subscription.options.policy is Policy.LATEST else subscription.deliver
             for pattern, of_pattern in self._by_pattern.items()
             if matches(pattern, topic)
             for subscription in of_pattern
@@ -113,9 +111,7 @@ class Subscriptions:
 
         return keep
 
-    def tell(
-        self, event: InBand, reliable_only: bool = False
-    ) -> list[tuple[Callable[[InBand], None], InBand]]:
+    def tell(self, event: InBand, reliable_only: bool = False) -> list[tuple[Callable[[InBand], None], InBand]]:
         """Whom to call with an event."""
         return [
             (subscription.options.on_event, event)

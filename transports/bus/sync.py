@@ -135,9 +135,7 @@ class BlockingBus:
     def settled(self, receipt: Receipt, within: float = 1.0) -> Settled:
         return self._run(receipt.settled(within))
 
-    def subscribe(
-        self, pattern: str, callback: Callback, options: SubscribeOptions | None = None
-    ) -> Subscription:
+    def subscribe(self, pattern: str, callback: Callback, options: SubscribeOptions | None = None) -> Subscription:
         return self._run(self._bus.subscribe(pattern, callback, options))
 
     def unsubscribe(self, subscription: Subscription) -> None:

@@ -43,9 +43,7 @@ def check_pattern(pattern: str) -> str:
 
 def check_name(name: str) -> str:
     if not name or name.startswith("@") or any(c.isspace() or c == "\0" for c in name):
-        raise BadAddress(
-            f"{name!r} is no name: text without spaces that does not start with @, such as scout/7"
-        )
+        raise BadAddress(f"{name!r} is no name: text without spaces that does not start with @, such as scout/7")
     try:
         size = len(name.encode())
     except UnicodeEncodeError:

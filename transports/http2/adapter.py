@@ -24,9 +24,7 @@ class Adapter:
         proxy: str | None = None,
         trust_env: bool = True,
     ) -> None:
-        options = options_for(
-            self.library, options, verify=verify, cert=cert, proxy=proxy, trust_env=trust_env
-        )
+        options = options_for(self.library, options, verify=verify, cert=cert, proxy=proxy, trust_env=trust_env)
         self._bridge = Bridge(self.library, self.body, options)
 
     @property

@@ -161,9 +161,7 @@ def _timeouts(request: Any) -> Timeouts:
 
 
 @lru_cache(maxsize=256)
-def _timeouts_of(
-    connect: float | None, read: float | None, write: float | None, pool: float | None
-) -> Timeouts:
+def _timeouts_of(connect: float | None, read: float | None, write: float | None, pool: float | None) -> Timeouts:
     return Timeouts(connect=connect, pool=pool, write=write, first_byte=read, idle=read)
 
 

@@ -116,9 +116,7 @@ class Connection(asyncio.Protocol):
 
     def _lose(self, exc: Exception | None) -> None:
         why = self.goodbye + (f": {exc}" if exc is not None else "")
-        self._drop(
-            ConnectionLost(f"{self.pool.origin} closed the connection before the response was complete{why}")
-        )
+        self._drop(ConnectionLost(f"{self.pool.origin} closed the connection before the response was complete{why}"))
 
     def pause_writing(self) -> None:
         self.writable = False

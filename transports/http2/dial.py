@@ -83,9 +83,7 @@ class Dialer:
             await loop.create_unix_connection(lambda: protocol, options.unix_socket, **how)
             return
         sock = await sockets.connect(origin.host, origin.port, options.local_address)
-        await loop.create_connection(
-            lambda: protocol, sock=sock, **how
-        )  # the socket is the loop's from here on
+        await loop.create_connection(lambda: protocol, sock=sock, **how)  # the socket is the loop's from here on
 
     async def _through(self, proxy: Proxy, pool: "OriginPool") -> Connection:
         origin = pool.origin
@@ -104,9 +102,7 @@ class Dialer:
         await self._connect(tunnel, proxy, tls=proxy.scheme == "https")
         try:
             await tunnel.opened
-            transport = await loop.start_tls(
-                tunnel.transport, tunnel, self._tls_context(), server_hostname=origin.host
-            )
+            transport = await loop.start_tls(tunnel.transport, tunnel, self._tls_context(), server_hostname=origin.host)
         except BaseException:
             tunnel.transport.abort()
             raise
@@ -160,6 +156,4 @@ class Chooser(asyncio.Protocol):
     def chosen(self) -> Connection:
         if isinstance(self._outcome, Connection):
             return self._outcome
-        raise self._outcome or ConnectFailed(
-            f"{self._pool.origin} closed the connection at once", unprocessed=True
-        )
+        raise self._outcome or ConnectFailed(f"{self._pool.origin} closed the connection at once", unprocessed=True)

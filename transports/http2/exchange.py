@@ -46,14 +46,37 @@ class Exchange:
     """One call. Made by the pool, moved along by a connection."""
 
     __slots__ = (
-        "attempts", "body_left", "carrier", "chunks", "deadline", "ended", "error", "headers", "http_version", "loop", "max_bytes", "phase",
-        "pool_deadline", "received", "request", "size", "source", "status", "stream_id", "timeouts", "trace", "trailers",
-        "unacknowledged", "until", "upload_waiter", "uploader", "waiter", "whole_body",
-    )  # fmt: skip
+        "attempts",
+        "body_left",
+        "carrier",
+        "chunks",
+        "deadline",
+        "ended",
+        "error",
+        "headers",
+        "http_version",
+        "loop",
+        "max_bytes",
+        "phase",
+        "pool_deadline",
+        "received",
+        "request",
+        "size",
+        "source",
+        "status",
+        "stream_id",
+        "timeouts",
+        "trace",
+        "trailers",
+        "unacknowledged",
+        "until",
+        "upload_waiter",
+        "uploader",
+        "waiter",
+        "whole_body",
+    )
 
-    def __init__(
-        self, source: "OriginPool", request: Request, timeouts: Timeouts, trace: Trace | None
-    ) -> None:
+    def __init__(self, source: "OriginPool", request: Request, timeouts: Timeouts, trace: Trace | None) -> None:
         self.loop = source.loop
         self.source = source
         self.request = request

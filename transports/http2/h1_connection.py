@@ -22,9 +22,7 @@ class H1Connection(Connection):
 
     http_version = "HTTP/1.1"
 
-    def __init__(
-        self, pool: "OriginPool", loop: asyncio.AbstractEventLoop, *, via_proxy: bytes | None = None
-    ) -> None:
+    def __init__(self, pool: "OriginPool", loop: asyncio.AbstractEventLoop, *, via_proxy: bytes | None = None) -> None:
         """`via_proxy`: requests go to a proxy with whole URLs; what to say to it as proxy-authorization, or b""."""
         super().__init__(pool, loop)
         self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=pool.options.limits.header_bytes)
@@ -83,11 +81,7 @@ class H1Connection(Connection):
         self.flush()
 
     def consumed(self, exchange: Exchange, size: int) -> None:
-        if (
-            not self._reading
-            and exchange.backlog < self.pool.options.stream_window
-            and self.transport is not None
-        ):
+        if not self._reading and exchange.backlog < self.pool.options.stream_window and self.transport is not None:
             self._reading = True
             self.transport.resume_reading()
 
@@ -205,11 +199,7 @@ class H1Connection(Connection):
     def _handle(self, exchange: Exchange, event: object) -> None:
         if isinstance(event, h11.Data):
             exchange.on_data(bytes(event.data))
-            if (
-                exchange.backlog >= self.pool.options.stream_window
-                and self._reading
-                and self.transport is not None
-            ):
+            if exchange.backlog >= self.pool.options.stream_window and self._reading and self.transport is not None:
                 self._reading = False
                 self.transport.pause_reading()
         elif isinstance(event, h11.Response):

@@ -242,14 +242,8 @@ class H2Connection(Connection):
         if refused and self.pool.resend(exchange):
             return
         code = int(event.error_code)
-        who = (
-            "the server reset the stream"
-            if event.remote_reset
-            else "the stream was reset for a broken window"
-        )
-        exchange.fail(
-            StreamWasReset(f"{who} with {_name(code)} ({self.pool.origin})", code=code, unprocessed=refused)
-        )
+        who = "the server reset the stream" if event.remote_reset else "the stream was reset for a broken window"
+        exchange.fail(StreamWasReset(f"{who} with {_name(code)} ({self.pool.origin})", code=code, unprocessed=refused))
 
     def _on_settings(self, event: Event) -> None:
         self._settled = True

@@ -13,9 +13,7 @@ TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 TARGET = re.compile(rb"[!-~]+")  # no space, no control characters, ASCII
 FORBIDDEN_IN_VALUE = re.compile(rb"[\0\r\n]")
 # Written by the transport, or meaningless on a connection that is shared (RFC 9113, section 8.2.2).
-HOP_BY_HOP = frozenset(
-    (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade", b"host")
-)
+HOP_BY_HOP = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade", b"host"))
 # Methods whose requests say how long an empty body is (RFC 9110, section 8.6).
 EXPECTS_BODY = frozenset((b"POST", b"PUT", b"PATCH"))
 
@@ -26,9 +24,7 @@ def request_head(request: Request) -> tuple[Header, ...]:
 
 
 @lru_cache(maxsize=1024)
-def _request_head(
-    method: bytes, origin: Origin, target: bytes, headers: tuple[Header, ...]
-) -> tuple[Header, ...]:
+def _request_head(method: bytes, origin: Origin, target: bytes, headers: tuple[Header, ...]) -> tuple[Header, ...]:
     if not TOKEN.fullmatch(method) or method == b"CONNECT":
         raise InvalidRequest(f"{method!r} is not a method that can be sent")
     if not TARGET.fullmatch(target) or target[:1] not in (b"/", b"*"):

@@ -117,9 +117,7 @@ class OriginPool:
         connection.start(exchange)
         self.timer.watched.add(exchange)
         if exchange.trace is not None:
-            self._note(
-                exchange, "request.sent", {"stream": exchange.stream_id, "version": connection.http_version}
-            )
+            self._note(exchange, "request.sent", {"stream": exchange.stream_id, "version": connection.http_version})
 
     def serve(self) -> None:
         """Starts what waits, as far as there are places; opens connections for the rest."""
@@ -160,11 +158,7 @@ class OriginPool:
         if wanted > 0 and room > 0:
             # A call's own limit ends that call; the attempt goes on for whoever gave it longest.
             limits = [exchange.timeouts.connect for exchange in self._queue]
-            within = (
-                None
-                if None in limits
-                else max((limit for limit in limits if limit is not None), default=None)
-            )
+            within = None if None in limits else max((limit for limit in limits if limit is not None), default=None)
             for _ in range(min(wanted, room)):
                 self._dial(within)
 
@@ -177,9 +171,7 @@ class OriginPool:
         self.note("connection.open", {})
         connection = await self._dialer.dial(self, within)
         if connection.closed:
-            raise ConnectFailed(
-                f"{self.origin} accepted the connection and closed it at once", unprocessed=True
-            )
+            raise ConnectFailed(f"{self.origin} accepted the connection and closed it at once", unprocessed=True)
         return connection
 
     def _dialed(self, task: asyncio.Task[Connection]) -> None:

@@ -47,9 +47,7 @@ class Pool:
     ) -> None:
         await self.aclose()
 
-    def request(
-        self, request: Request, *, timeouts: Timeouts | None = None, trace: Trace | None = None
-    ) -> Call:
+    def request(self, request: Request, *, timeouts: Timeouts | None = None, trace: Trace | None = None) -> Call:
         """`async with pool.request(...) as response`: a response to stream."""
         return Call(self._exchange(request, timeouts, trace))
 
@@ -114,17 +112,13 @@ class Pool:
 
     def _exchange(self, request: Request, timeouts: Timeouts | None, trace: Trace | None) -> Exchange:
         pool = self._origin(request.origin)
-        return Exchange(
-            pool, request, timeouts or DEFAULT_TIMEOUTS, self._trace if trace is None else guarded(trace)
-        )
+        return Exchange(pool, request, timeouts or DEFAULT_TIMEOUTS, self._trace if trace is None else guarded(trace))
 
     def _origin(self, origin: Origin) -> OriginPool:
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
-            raise InvalidRequest(
-                "the pool needs a running asyncio loop (uvloop is one, trio is not)"
-            ) from None
+            raise InvalidRequest("the pool needs a running asyncio loop (uvloop is one, trio is not)") from None
         if loop is not self._loop:
             self._move_to(loop)
         pool = self._origins.get(origin)

@@ -40,9 +40,7 @@ def parse_proxy(url: str) -> Proxy:
     if parts.username:
         pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         authorization = b"Basic " + base64.b64encode(pair.encode())
-    return Proxy(
-        parts.scheme, parts.hostname, port or (443 if parts.scheme == "https" else 80), authorization
-    )
+    return Proxy(parts.scheme, parts.hostname, port or (443 if parts.scheme == "https" else 80), authorization)
 
 
 def proxy_for(origin: Origin, environ: Mapping[str, str]) -> Proxy | None:
@@ -50,9 +48,7 @@ def proxy_for(origin: Origin, environ: Mapping[str, str]) -> Proxy | None:
     named = {name.lower(): value for name, value in environ.items() if name.isupper()}
     named |= {name: value for name, value in environ.items() if name.islower()}
     if "REQUEST_METHOD" in environ:
-        named.pop(
-            "http_proxy", None
-        )  # in a CGI script this is a header of the request, not of the machine's owner
+        named.pop("http_proxy", None)  # in a CGI script this is a header of the request, not of the machine's owner
     url = named.get(f"{origin.scheme}_proxy") or named.get("all_proxy")
     if not url or _excluded(origin, named.get("no_proxy", "")):
         return None

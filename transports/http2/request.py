@@ -64,9 +64,7 @@ def split_url(url: str) -> tuple[Origin, bytes]:
     if not parts.hostname:
         raise InvalidRequest(f"the URL {url!r} names no host")
     if parts.username is not None or parts.password is not None:
-        raise InvalidRequest(
-            "a URL must not carry a user or a password; send an authorization header instead"
-        )
+        raise InvalidRequest("a URL must not carry a user or a password; send an authorization header instead")
     try:
         host = parts.hostname if parts.hostname.isascii() else parts.hostname.encode("idna").decode("ascii")
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
@@ -99,9 +97,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes | AsyncIterable[bytes] = b""
 
     @classmethod
-    def to(
-        cls, method: str, url: str, headers: Headers = (), body: bytes | AsyncIterable[bytes] = b""
-    ) -> "Request":
+    def to(cls, method: str, url: str, headers: Headers = (), body: bytes | AsyncIterable[bytes] = b"") -> "Request":
         origin, target = split_url(url)
         return cls(method=method.encode("ascii"), origin=origin, target=target, headers=headers, body=body)
 

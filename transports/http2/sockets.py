@@ -48,9 +48,7 @@ async def connect(host: str, port: int, local_address: str | None = None) -> soc
             raise
 
 
-async def _attempt(
-    loop: asyncio.AbstractEventLoop, address: Address, local_address: str | None
-) -> socket.socket:
+async def _attempt(loop: asyncio.AbstractEventLoop, address: Address, local_address: str | None) -> socket.socket:
     sock = socket.socket(address[0], socket.SOCK_STREAM)
     try:
         sock.setblocking(False)

@@ -60,9 +60,7 @@ class StderrTail:
 class ChildLines:
     """One run of a program. Lines come as bytes without their ends; `status` is there when they have ended."""
 
-    def __init__(
-        self, command: Sequence[str], stdin: bytes = b"", options: ChildOptions | None = None
-    ) -> None:
+    def __init__(self, command: Sequence[str], stdin: bytes = b"", options: ChildOptions | None = None) -> None:
         self._command = list(command)
         self._stdin = stdin
         self._options = options or ChildOptions()
@@ -186,9 +184,7 @@ class ChildLines:
         """The end of its input, TERM, KILL: whichever it heeds first. A program that has ended needs none of them."""
         if process.stdin is not None and not process.stdin.is_closing():
             process.stdin.close()
-        for sign in (
-            (signal.SIGTERM, signal.SIGKILL) if not self._ended else (None, signal.SIGTERM, signal.SIGKILL)
-        ):
+        for sign in (signal.SIGTERM, signal.SIGKILL) if not self._ended else (None, signal.SIGTERM, signal.SIGKILL):
             if process.returncode is not None:
                 break
             if sign is not None:

@@ -16,7 +16,9 @@ import msgspec
 from three_mode.agents.host.lines import HostConfig, Lines
 from three_mode.errors import PeerLost
 
-_BEGIN = "import sys, json; sys.path[:] = json.loads(sys.argv[2]); from three_mode.agents.host.main import begin; begin()"
+_BEGIN = (
+    "import sys, json; sys.path[:] = json.loads(sys.argv[2]); from three_mode.agents.host.main import begin; begin()"
+)
 
 
 class HostProcess:
@@ -37,8 +39,9 @@ class HostProcess:
         # Started from the loop's own thread: the kernel ties the host's life to the thread that started it.
         self._process = subprocess.Popen(
             [sys.executable, "-c", _BEGIN, str(theirs.fileno()), path],
-            pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+        )
         theirs.close()
         ours.setblocking(False)
         ours.send(msgspec.json.encode(config) + b"\n")

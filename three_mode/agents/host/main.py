@@ -11,9 +11,7 @@ from three_mode.agents.host.lines import HostConfig, write_line
 
 def main(fd: int, config: HostConfig) -> None:
     """Runs until the orchestrator says so, or ends."""
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C is for the orchestrator, which stops its hosts in order
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the orchestrator, which stops its hosts in order
     try:
         _run(config, fd)
     except BaseException as error:

@@ -26,9 +26,14 @@ class HostService:
         self._meter = Meter()
         self._tasks: set[asyncio.Task[None]] = set()
         self._orders: dict[str, Callable[[bytes], Awaitable[Any]]] = {
-            "spawn": self._on_spawn, "stop": self._on_stop, "restart": self._on_restart,
-            "pause": self._on_pause, "resume": self._on_resume, "report": self._on_report, "letters": self._on_letters,
-        }  # fmt: skip
+            "spawn": self._on_spawn,
+            "stop": self._on_stop,
+            "restart": self._on_restart,
+            "pause": self._on_pause,
+            "resume": self._on_resume,
+            "report": self._on_report,
+            "letters": self._on_letters,
+        }
 
     def on_request(self, request: Request) -> None:
         """The bus calls this for every order to this host."""

@@ -21,9 +21,7 @@ def begin(path: str) -> None:
         with Path(path).open("xb") as file:
             file.write(MAGIC)
     except OSError as error:
-        raise ConfigurationError(
-            f"the recording {path} cannot be begun: {error}", hint="choose another file"
-        ) from None
+        raise ConfigurationError(f"the recording {path} cannot be begun: {error}", hint="choose another file") from None
 
 
 class Recorder:
@@ -39,9 +37,7 @@ class Recorder:
         data = pack(event)
         written = os.write(self._fd, data)
         if written != len(data):  # a full disk: the run goes on, and the recording says where it ends
-            raise ConfigurationError(
-                f"the recording is cut off: {written} of {len(data)} bytes could be written"
-            )
+            raise ConfigurationError(f"the recording is cut off: {written} of {len(data)} bytes could be written")
 
     async def waited(
         self, agent: str, turn: int, kind: str, what: bytes, perform: Callable[[], Awaitable[bytes]]
@@ -86,9 +82,7 @@ class Recorder:
     def made(self, agent: str, order: SpawnOrder, seed: int) -> None:
         self._write(Made(agent, time.time(), order.target, order.init, seed))
 
-    def got(
-        self, agent: str, turn: int, handler: str, call: bytes, heard: bool, streams: bool, sender: str
-    ) -> None:
+    def got(self, agent: str, turn: int, handler: str, call: bytes, heard: bool, streams: bool, sender: str) -> None:
         self._write(Got(agent, time.time(), turn, handler, call, heard, streams, sender))
 
     def ended(self, agent: str, turn: int, outcome: str, content: bytes) -> None:

@@ -207,9 +207,7 @@ class AgentReplay:
     def made(self, agent: str, order: SpawnOrder, seed: int) -> None:
         """The recording says it itself."""
 
-    def got(
-        self, agent: str, turn: int, handler: str, call: bytes, heard: bool, streams: bool, sender: str
-    ) -> None:
+    def got(self, agent: str, turn: int, handler: str, call: bytes, heard: bool, streams: bool, sender: str) -> None:
         """The recording says it itself."""
 
     def ended(self, agent: str, turn: int, outcome: str, content: bytes) -> None:

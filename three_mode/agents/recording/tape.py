@@ -13,9 +13,7 @@ class Tape(Protocol):
         self, agent: str, turn: int, kind: str, what: bytes, perform: Callable[[], Awaitable[bytes]]
     ) -> bytes: ...
 
-    def at_once(
-        self, agent: str, turn: int, kind: str, what: bytes, perform: Callable[[], bytes]
-    ) -> bytes: ...
+    def at_once(self, agent: str, turn: int, kind: str, what: bytes, perform: Callable[[], bytes]) -> bytes: ...
 
     def parts(
         self, agent: str, turn: int, kind: str, what: bytes, perform: Callable[[], AsyncIterator[bytes]]

@@ -129,9 +129,14 @@ class TapedVoice(Voice):
         return Stream(_Source(parts), decode, self.link, to, topic)
 
     async def gather(
-        self, names: Sequence[str], handler: Handler, given: tuple[Any, ...], named: dict[str, Any],
-        within: float | None, quorum: int | None,
-    ) -> Gathered:  # fmt: skip
+        self,
+        names: Sequence[str],
+        handler: Handler,
+        given: tuple[Any, ...],
+        named: dict[str, Any],
+        within: float | None,
+        quorum: int | None,
+    ) -> Gathered:
         whom = names[0] if names else "nobody"
         topic, payload, decode, _ = target(whom, handler, given, named)
 
@@ -141,13 +146,13 @@ class TapedVoice(Voice):
             return encode([{name: encode(value) for name, value in got.values.items()}, errors, got.missing])
 
         what = _what(" ".join(names), topic, payload)
-        values, errors, missing = decode_any(
-            await self._tape.waited(self.name, self._turn(), "gather", what, perform)
-        )
+        values, errors, missing = decode_any(await self._tape.waited(self.name, self._turn(), "gather", what, perform))
         return Gathered(
             {name: read(decode, value, name, topic) for name, value in values.items()},
-            {name: decode_error(error) for name, error in errors.items()}, tuple(missing), quorum,
-        )  # fmt: skip
+            {name: decode_error(error) for name, error in errors.items()},
+            tuple(missing),
+            quorum,
+        )
 
     def group(self, name: str) -> AgentGroup:
         def perform() -> bytes:

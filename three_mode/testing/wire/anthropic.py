@@ -23,8 +23,7 @@ def render(turn: Turn, seen: Seen) -> Answer:
     if turn.text:
         content.append({"type": "text", "text": turn.content})
     content += [
-        {"type": "tool_use", "id": call.id, "name": call.name, "input": call.arguments}
-        for call in turn.tool_calls
+        {"type": "tool_use", "id": call.id, "name": call.name, "input": call.arguments} for call in turn.tool_calls
     ]
     body = _message(model) | {
         "content": content,

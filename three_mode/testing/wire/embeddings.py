@@ -20,8 +20,7 @@ def openai(turn: Turn, seen: Seen) -> Answer:
     request = seen.json
     given = request["input"]
     vectors = [
-        vector_of(text, request.get("dimensions", WIDTH))
-        for text in ([given] if isinstance(given, str) else given)
+        vector_of(text, request.get("dimensions", WIDTH)) for text in ([given] if isinstance(given, str) else given)
     ]
     packed = request.get("encoding_format") == "base64"
     data = [

@@ -23,9 +23,7 @@ def render(turn: Turn, seen: Seen) -> Answer:
     if turn.error is not None:
         responses.append(error(turn.error, 500, "INTERNAL"))
     if "alt=sse" in seen.path:
-        return event_stream(
-            [b": keep-alive\n\n"] * turn.keep_alives + [sse(response) for response in responses]
-        )
+        return event_stream([b": keep-alive\n\n"] * turn.keep_alives + [sse(response) for response in responses])
     pieces = [b"[" + encode(responses[0])] + [b",\r\n" + encode(response) for response in responses[1:]]
     return Answer(headers=JSON, pieces=(*pieces, b"]" if turn.end_marker else b""), streamed=True)
 
@@ -59,7 +57,5 @@ def _response(parts: list[dict[str, Any]], model: str, turn: Turn, *, last: bool
     }
 
 
-def error(
-    message: str, code: int, status: str, details: list[dict[str, Any]] | None = None
-) -> dict[str, Any]:
+def error(message: str, code: int, status: str, details: list[dict[str, Any]] | None = None) -> dict[str, Any]:
     return {"error": {"code": code, "message": message, "status": status, "details": details or []}}

@@ -61,16 +61,12 @@ def rate_limited(how: ResetFormat = "retry-after", *, seconds: float = 2.0, now:
                 (b"anthropic-ratelimit-requests-remaining", b"0"),
                 (b"anthropic-ratelimit-requests-reset", when),
             )
-            return document(
-                anthropic.error("Too many requests", "rate_limit_error"), status=429, headers=headers
-            )
+            return document(anthropic.error("Too many requests", "rate_limit_error"), status=429, headers=headers)
         case "gemini":
             info = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": f"{seconds:g}s"}
             return document(gemini.error("Resource exhausted", 429, "RESOURCE_EXHAUSTED", [info]), status=429)
         case "ollama":
-            return document(
-                {"error": "server busy, please try again.  maximum pending requests exceeded"}, status=503
-            )
+            return document({"error": "server busy, please try again.  maximum pending requests exceeded"}, status=503)
         case "none":
             return document(too_fast, status=429)
 

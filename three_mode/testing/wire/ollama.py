@@ -21,14 +21,9 @@ def render(turn: Turn, seen: Seen) -> Answer:
         {"model": model, "created_at": CREATED, "message": _message("", thinking=piece), "done": False}
         for piece in turn.thinking
     ]
-    lines += [
-        {"model": model, "created_at": CREATED, "message": _message(piece), "done": False}
-        for piece in turn.text
-    ]
+    lines += [{"model": model, "created_at": CREATED, "message": _message(piece), "done": False} for piece in turn.text]
     if calls:
-        lines.append(
-            {"model": model, "created_at": CREATED, "message": _message("", tool_calls=calls), "done": False}
-        )
+        lines.append({"model": model, "created_at": CREATED, "message": _message("", tool_calls=calls), "done": False})
     if turn.error is not None:
         lines.append({"error": turn.error})
     elif turn.end_marker:
@@ -37,9 +32,7 @@ def render(turn: Turn, seen: Seen) -> Answer:
     return Answer(headers=NDJSON, pieces=tuple(pieces), streamed=True)
 
 
-def _message(
-    content: str, thinking: str = "", tool_calls: list[dict[str, Any]] | None = None
-) -> dict[str, Any]:
+def _message(content: str, thinking: str = "", tool_calls: list[dict[str, Any]] | None = None) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": content}
     if thinking:
         message["thinking"] = thinking

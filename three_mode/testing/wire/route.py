@@ -21,6 +21,4 @@ def render(turn: Turn, seen: Seen) -> Answer:
         return embeddings.gemini(turn, seen)
     if path.endswith("/api/embed"):
         return embeddings.ollama(turn, seen)
-    return document(
-        openai.error(f"the scripted provider has no path {path}", "invalid_request_error"), status=404
-    )
+    return document(openai.error(f"the scripted provider has no path {path}", "invalid_request_error"), status=404)

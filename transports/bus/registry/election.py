@@ -62,9 +62,7 @@ class Place:
         directory = runtime_directory()
         place = cls(directory / f"{check_bus_name(bus)}.sock", directory / f"{bus}.lock")
         if len(os.fsencode(place.socket)) > 107:
-            raise JoinFailed(
-                f"the socket path {place.socket} is longer than the 107 bytes that Unix sockets allow"
-            )
+            raise JoinFailed(f"the socket path {place.socket} is longer than the 107 bytes that Unix sockets allow")
         return place
 
 
@@ -143,9 +141,7 @@ async def connect_or_host(
                 host(holder)
                 continue
         elif not place.lock.exists() or time.monotonic() >= deadline:
-            raise NoSuchBus(
-                f"nobody hosts the bus {place.socket.stem!r}: start it first, or join with create=True"
-            )
+            raise NoSuchBus(f"nobody hosts the bus {place.socket.stem!r}: start it first, or join with create=True")
         if time.monotonic() >= deadline:
             raise JoinFailed(
                 f"the registry of {place.socket.stem!r} did not come up in time: its lock is held, nobody listens"

@@ -79,9 +79,7 @@ class Membership:
         self._ready: asyncio.Future[None] | None = None
         self._leaving = False
         self._rejoin: asyncio.Task[None] | None = None
-        self._catching_up: set[str] | None = (
-            None  # after the registry moved: who was there before and is not yet back
-        )
+        self._catching_up: set[str] | None = None  # after the registry moved: who was there before and is not yet back
 
     @property
     def dropped(self) -> int:
@@ -315,9 +313,7 @@ class Membership:
                 async with asyncio.timeout_at(deadline):
                     await self._up.wait()
             except TimeoutError:
-                raise DeadlineExceeded(
-                    f"the bus {self._bus!r} has had no registry for {WITHIN:g} s"
-                ) from None
+                raise DeadlineExceeded(f"the bus {self._bus!r} has had no registry for {WITHIN:g} s") from None
             client = self._client
             if client is None or client.closed:
                 await asyncio.sleep(0.005)

@@ -37,9 +37,7 @@ class Pending:
         self._move(member, names, self._added, self._removed)
 
     @staticmethod
-    def _move(
-        member: str, names: Sequence[str], out_of: dict[str, list[str]], into: dict[str, list[str]]
-    ) -> None:
+    def _move(member: str, names: Sequence[str], out_of: dict[str, list[str]], into: dict[str, list[str]]) -> None:
         into.setdefault(member, []).extend(names)
         if member in out_of:
             moved = set(names)
@@ -52,9 +50,7 @@ class Pending:
         return _messages(self._lost, self._joined.values(), self._removed, self._added, self._patterns)
 
 
-def snapshot(
-    directory: Directory, members: Iterable[tuple[MemberInfo, dict[str, str]]]
-) -> Iterator[wire.Changes]:
+def snapshot(directory: Directory, members: Iterable[tuple[MemberInfo, dict[str, str]]]) -> Iterator[wire.Changes]:
     """The whole directory. `members`: each with its endpoints."""
     everyone = list(members)
     names = {info.id: directory.owned(info.id) for info, _ in everyone}

@@ -135,9 +135,7 @@ class RegistryServer:
         _, uid = peer_credentials(sock)
         if uid not in (os.getuid(), 0) or len(self._channels) >= CONNECTIONS:
             self.dropped += 1
-            log.warning(
-                "the registry refused a connection of user %d (%d are open)", uid, len(self._channels)
-            )
+            log.warning("the registry refused a connection of user %d (%d are open)", uid, len(self._channels))
             sock.close()
             return True
         seat = Seat()

@@ -90,9 +90,7 @@ Send = Callable[[Seat, bytes, Sequence[int]], None]
 
 
 class RegistryState:
-    def __init__(
-        self, bus: str, carrier: str, layout: int, shards: Shards, send: Send, host: str = ""
-    ) -> None:
+    def __init__(self, bus: str, carrier: str, layout: int, shards: Shards, send: Send, host: str = "") -> None:
         self._bus, self._carrier, self._layout = bus, carrier, layout
         self._shards, self._send = shards, send
         self.host = host  # the member whose process this is
@@ -278,9 +276,7 @@ class RegistryState:
             refusal = wire.Refused(token, PeerLost.code, f"member {member} has just gone", member)
             self._answers[place] = Answer(answer.seat, refusal, (), answer.told)
 
-    def _say(
-        self, seat: Seat, message: wire.FromRegistry, fds: Sequence[int] = (), told: bool = False
-    ) -> None:
+    def _say(self, seat: Seat, message: wire.FromRegistry, fds: Sequence[int] = (), told: bool = False) -> None:
         """`told`: after what is untold now. Who is not welcome yet hears everything else first."""
         self._answers.append(Answer(seat, message, fds, not seat.welcome or (told and self.untold)))
 
@@ -389,9 +385,7 @@ class RegistryState:
         taken = self.directory.taken(message.names, info.id)
         if taken is not None:
             owner = self.directory.members.get(taken[1])
-            text = (
-                f"the name {taken[0]!r} is taken by member {taken[1]} ({owner.label if owner else 'unknown'})"
-            )
+            text = f"the name {taken[0]!r} is taken by member {taken[1]} ({owner.label if owner else 'unknown'})"
             return self._refuse(seat, message.token, NameTaken.code, text, taken[1])
         self._add_names(info.id, message.names)
         return self._done(seat, message.token, told=True)
@@ -448,9 +442,7 @@ class RegistryState:
     def _link(self, seat: Seat, info: MemberInfo, message: wire.LinkTo, fds: list[int]) -> list[int]:
         other = self._seats.get(message.to)
         if other is None or len(other.fds) != 3:
-            self._refuse(
-                seat, message.token, PeerLost.code, f"member {message.to} is not on the bus", message.to
-            )
+            self._refuse(seat, message.token, PeerLost.code, f"member {message.to} is not on the bus", message.to)
             return []
         self._handed.append(fds[0])
         self._say(other, wire.Linked(info.id, message.uid), [fds[0], *seat.fds])
@@ -465,9 +457,7 @@ class RegistryState:
             )
         fd = (owner.fds[0] if owner.fds else None) if message.uid == 0 else owner.segments.get(message.uid)
         if fd is None:
-            return self._refuse(
-                seat, message.token, NoSuchName.code, f"member {message.owner} has no such segment"
-            )
+            return self._refuse(seat, message.token, NoSuchName.code, f"member {message.owner} has no such segment")
         return self._done(seat, message.token, [fd])
 
 

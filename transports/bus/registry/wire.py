@@ -204,22 +204,23 @@ class Refused(_Message):
 
 
 FromMember = (
-    Hello | Register | Unregister | Subscribed | RingMade | LinkTo | Unlink | SegmentMade | SegmentGone | Fetch | Gated
-    | Evict | Sync | Bye
-)  # fmt: skip
+    Hello
+    | Register
+    | Unregister
+    | Subscribed
+    | RingMade
+    | LinkTo
+    | Unlink
+    | SegmentMade
+    | SegmentGone
+    | Fetch
+    | Gated
+    | Evict
+    | Sync
+    | Bye
+)
 FromRegistry = (
-    Welcome
-    | Changes
-    | Ready
-    | Shard
-    | Writers
-    | Linked
-    | Unlinked
-    | GateWanted
-    | GateLifted
-    | Evicted
-    | Done
-    | Refused
+    Welcome | Changes | Ready | Shard | Writers | Linked | Unlinked | GateWanted | GateLifted | Evicted | Done | Refused
 )
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -64,9 +64,7 @@ class RingsCarrier:
         self._membership = Membership(bus, options, self, door)
         self._broadcast = Broadcast(options, self._pool, self._ring_made, sink.publishable, self._evicted)
         self._pairs = Pairs(options, sink, self._pool, self._bell, self._membership.link)
-        self._reading = Reading(
-            options, sink, self._pairs, self._peers, self._fetch_segment, self._tidy, self._ended
-        )
+        self._reading = Reading(options, sink, self._pairs, self._peers, self._fetch_segment, self._tidy, self._ended)
         self._settling = Settling(self)
 
     # --- life ------------------------------------------------------------------------------------------------------
@@ -175,9 +173,7 @@ class RingsCarrier:
         self._broadcast.ungate(member)
         page = peer.link.page if peer is not None and peer.link is not None else None
         page = self._settling.page_of(member) or page
-        self._departed.append(
-            DepartedPage(info, dict(self.directory.patterns(member)), time.monotonic(), page)
-        )
+        self._departed.append(DepartedPage(info, dict(self.directory.patterns(member)), time.monotonic(), page))
         if peer is not None:
             self._reading.drain_rest_of(peer)
             del self._peers[member]
@@ -379,9 +375,7 @@ class RingsCarrier:
     def counters(self) -> dict[str, int]:
         records, skipped, lost, gaps, read, broken = self._pump.counters() if self._pump else (0,) * 6
         seq, _, _, rung, written, held, allocated = self._broadcast.counters()
-        links = [
-            peer.link.writer.counters() for peer in self._peers.values() if peer.link and peer.link.writer
-        ]
+        links = [peer.link.writer.counters() for peer in self._peers.values() if peer.link and peer.link.writer]
         return {
             "published": seq,
             "published_bytes": written,

@@ -64,9 +64,7 @@ class Leases:
 class SegmentPool:
     """Segments of this member. `announce(uid, fd)` makes one known to others, `withdraw(uid)` takes it back."""
 
-    def __init__(
-        self, limit: int, announce: Callable[[int, int], None], withdraw: Callable[[int], None]
-    ) -> None:
+    def __init__(self, limit: int, announce: Callable[[int, int], None], withdraw: Callable[[int], None]) -> None:
         self._limit = limit
         self._announce, self._withdraw = announce, withdraw
         self._free: dict[int, list[Segment]] = {}

@@ -22,6 +22,22 @@ from transports.bus._ring import (
 )
 
 __all__ = [
-    "BELL", "BINARY", "DATA", "HEADER", "LARGE", "LAYOUT_VERSION", "PAGE", "PAGE_BYTES", "REFERENCE", "RING", "SHARD",
-    "SLOTS", "STEPS", "Patience", "Pump", "Segment", "Writer", "failpoint",
-]  # fmt: skip
+    "BELL",
+    "BINARY",
+    "DATA",
+    "HEADER",
+    "LARGE",
+    "LAYOUT_VERSION",
+    "PAGE",
+    "PAGE_BYTES",
+    "REFERENCE",
+    "RING",
+    "SHARD",
+    "SLOTS",
+    "STEPS",
+    "Patience",
+    "Pump",
+    "Segment",
+    "Writer",
+    "failpoint",
+]

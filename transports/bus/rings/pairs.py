@@ -18,9 +18,7 @@ Connect = Callable[[str, int, int], Awaitable[tuple[int, int, int]]]
 
 
 class Pairs:
-    def __init__(
-        self, options: BusOptions, sink: Sink, pool: SegmentPool, bell: Doorbell, connect: Connect
-    ) -> None:
+    def __init__(self, options: BusOptions, sink: Sink, pool: SegmentPool, bell: Doorbell, connect: Connect) -> None:
         self._options, self._sink, self._pool, self._bell = options, sink, pool, bell
         self._ask_to_connect = connect
         self._slot = -1
@@ -139,7 +137,5 @@ class Pairs:
             if counters[0] != link.sent or link.leases.out or slowest is None or slowest[1] != counters[1]:
                 link.sent, link.idle_since = counters[0], now
             elif now - link.idle_since > self._options.pair_idle:
-                self.drop(
-                    peer
-                )  # first: what another thread still wrote is there before the reader is told to let go
+                self.drop(peer)  # first: what another thread still wrote is there before the reader is told to let go
                 unlinked(peer.id, link.uid)

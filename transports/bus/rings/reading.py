@@ -119,9 +119,7 @@ class Reading:
             return
         for pair in (False, True):
             if pair not in peer.stalled:
-                pump.pause(
-                    peer.info.slot, pair, False
-                )  # a full listener holds up no longer: its writer is gone
+                pump.pause(peer.info.slot, pair, False)  # a full listener holds up no longer: its writer is gone
             while True:
                 state = pump.state(peer.info.slot, pair)
                 if state is None or state[0] == state[1] or state[3] or pair in peer.stalled:
@@ -145,9 +143,7 @@ class Reading:
 
     def drain_all(self) -> None:
         """Everything that is there now, and no more: a callback may publish for each message that it is handed."""
-        now = [
-            (peer, pair, self._ends(peer, pair)) for peer in self._peers.values() for pair in (False, True)
-        ]
+        now = [(peer, pair, self._ends(peer, pair)) for peer in self._peers.values() for pair in (False, True)]
         while any(self._is_before(*ring) for ring in now):
             if self._pump is None or not self._advance(self._pump):
                 break

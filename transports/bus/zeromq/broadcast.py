@@ -165,9 +165,7 @@ class Broadcast:
 
     async def _tell_in_turn(self, peer: ZmqPeer, head: wire.Head, /, *more: bytes) -> bool:
         """More than a queue holds may be held: wait until there is room in it."""
-        return await until(
-            lambda: self._peers.get(peer.id) is not peer or self._tell(peer, head, *more), _ROOM_WITHIN
-        )
+        return await until(lambda: self._peers.get(peer.id) is not peer or self._tell(peer, head, *more), _ROOM_WITHIN)
 
     def own_past(self) -> list[Message]:
         """What is still held of what this member has handled itself."""

@@ -75,9 +75,7 @@ class ZmqCarrier:
         self._departed: deque[Departed] = deque(maxlen=256)
         self._tasks: set[asyncio.Task[None]] = set()
         self._membership = Membership(bus, options, self, door)
-        self._broadcast = Broadcast(
-            options, sink, self._sockets, self._peers, self._membership.evict, self._tell
-        )
+        self._broadcast = Broadcast(options, sink, self._sockets, self._peers, self._membership.evict, self._tell)
         self._reading = Reading(sink, self._sockets, self._peers, self._answers, self._tell)
         self._sent = self._wakes = 0
 
@@ -176,9 +174,7 @@ class ZmqCarrier:
         info = self.directory.members.get(member)
         if info is None or self._closed:
             return
-        self._departed.append(
-            Departed(info, dict(self.directory.patterns(member)), time.monotonic(), "lagging")
-        )
+        self._departed.append(Departed(info, dict(self.directory.patterns(member)), time.monotonic(), "lagging"))
         self._broadcast.ungate(member)
         self._waiting.discard(member)
         peer = self._peers.pop(member, None)
@@ -271,9 +267,7 @@ class ZmqCarrier:
         if peer.id == self.id or self._sockets.closed:
             return False
         endpoints = peer.endpoints
-        return self._sockets.tell(
-            peer.id, endpoints["pull"], endpoints.get("key", ""), [wire.pack(head), *more]
-        )
+        return self._sockets.tell(peer.id, endpoints["pull"], endpoints.get("key", ""), [wire.pack(head), *more])
 
     def send(self, member: str, envelope: bytes, body: bytes, flags: int) -> bool:
         peer = self._peers.get(member)

@@ -34,9 +34,7 @@ class History:
     def make_room(self, topic: bytes, envelope: bytes, body: bytes, needed_from: int) -> bool:
         """Whether one more fits; messages before `needed_from` may be dropped for it."""
         size, kind = self._size(topic, envelope, body)
-        while (
-            self._bytes[kind] + size > self._limits[kind] and self._items and self._items[0].seq < needed_from
-        ):
+        while self._bytes[kind] + size > self._limits[kind] and self._items and self._items[0].seq < needed_from:
             self._drop_oldest()
         return not self._bytes[kind] or self._bytes[kind] + size <= self._limits[kind]
 

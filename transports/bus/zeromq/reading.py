@@ -252,9 +252,7 @@ class Reading:
     async def replay(self) -> list[Message]:
         """What other writers still hold of what is behind us."""
         found: list[Message] = []
-        waiting = {
-            peer.id for peer in self._peers.values() if peer.id != self._id and peer.inbound is not None
-        }
+        waiting = {peer.id for peer in self._peers.values() if peer.id != self._id and peer.inbound is not None}
         token = self._answers.expect(lambda member, _: waiting.discard(member))
         self._past[token] = found
         for peer in [self._peers[member] for member in waiting]:

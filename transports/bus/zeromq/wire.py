@@ -101,20 +101,7 @@ class StateIs(_Head):
 
 
 Head = (
-    Direct
-    | Broadcast
-    | Tick
-    | Probe
-    | Want
-    | Repair
-    | Gone
-    | Ack
-    | Query
-    | Answer
-    | WantPast
-    | Past
-    | State
-    | StateIs
+    Direct | Broadcast | Tick | Probe | Want | Repair | Gone | Ack | Query | Answer | WantPast | Past | State | StateIs
 )
 _decode = msgspec.msgpack.Decoder(Head).decode
 pack = msgspec.msgpack.Encoder().encode
