@@ -14,39 +14,36 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from three_mode.calls.accounts import CUSTOM, Account, Accounts, with_own
 from three_mode.calls.batch import Outcome, Progress, run_batch
-from three_mode.calls.book import Book, OneCall, new_request_id
-from three_mode.calls.detection import Provider
-from three_mode.calls.embedding import Embedding
-from three_mode.calls.engine import Engine
-from three_mode.calls.guards import Guarding
-from three_mode.calls.health import Health, ask_all
-from three_mode.calls.hooks import hooked
-from three_mode.calls.options import ConnectionOptions, Observing
-from three_mode.calls.short_ways import FirstTry, ShortWays
-from three_mode.calls.stream import ReplyStream
-from three_mode.calls.streamed import StreamedCall
-from three_mode.calls.targets import Targets
-from three_mode.calls.terms import Terms
-from three_mode.channels.human_ai import HumanAI
-from three_mode.channels.local_names import LocalNames
+from three_mode.calls.call_log import ActiveCall, CallLog, FailedFirstAttempt, new_request_id
+from three_mode.calls.embedding import EmbeddingPipeline
+from three_mode.calls.gates import Gates
+from three_mode.calls.health import Health, check_health
+from three_mode.calls.options import ConnectionOptions, Observing, apply_after
+from three_mode.calls.pipeline import Pipeline
+from three_mode.calls.provider_accounts import CUSTOM, Account, ProviderAccounts, with_own
+from three_mode.calls.request_prep import CallDefaults
+from three_mode.calls.stream import ReplyStream, StreamedCall
+from three_mode.calls.targets import ProviderChoice, Targets
+from three_mode.channels.channel import RemoteChannel
+from three_mode.channels.local.names import LocalNames
 from three_mode.config import Settings, Sources
 from three_mode.dispatcher import AGENT, LOCAL, Dispatcher, OwnChannel, target_of
 from three_mode.errors import ConfigurationError
 from three_mode.messages import Embedded, EmbedRequest, LLMRequest, LLMResponse
 from three_mode.modes import CommunicationMode, resolve
 from three_mode.observe.metrics import Metrics
-from three_mode.observe.records import Recorder
-from three_mode.observe.spans import Tracer
-from three_mode.policies import Call, Ledger, Policies, Prices, Router, Spent, Target
+from three_mode.observe.records import RecordWriter
+from three_mode.observe.spans import CallTracer
+from three_mode.policies import CallContext, Policies, Prices, Router, SpendingLedger, Spent, Target
 from three_mode.policies.cache import cache_of
 from three_mode.providers.capabilities import Capabilities, capabilities
 from three_mode.providers.estimate import estimate_tokens
 from transports.http2 import Pool
 
 if TYPE_CHECKING:
-    from three_mode.channels.local_answers import LocalAnswers
+    from three_mode.calls.agent_fast_path import AgentFastPath, AgentFastPaths, AgentFastStream
+    from three_mode.channels.local.channel import LocalAnswers
 
 __all__ = ["Account", "ConnectionOptions", "Health", "LLMConnection", "Observing", "Progress", "ReplyStream"]
 
@@ -79,7 +76,7 @@ class LLMConnection:
         mode = CommunicationMode(mode) if mode is not None else settings.mode
         self._pool: Pool | None = None
         self._closed = False
-        self._guards = guards = Guarding(policies, options.clock)
+        self._guards = guards = Gates(policies, options.clock)
         if provider is None and base_url is not None:
             provider = CUSTOM
         given, named = options.accounts, provider or settings.provider
@@ -93,10 +90,10 @@ class LLMConnection:
                 "ConnectionOptions(headers=...) without provider= or base_url=",
                 hint="say whose headers they are, or give them to one: accounts={'openai': Account(headers=...)}",
             )
-        self._accounts = accounts = Accounts(settings, given, options.safety, self._shared_pool, guards.learn)
-        self._terms = terms = Terms(accounts, settings, timeout, observe.label)
-        self._human = HumanAI(accounts.endpoint)
-        self._provider = Provider(
+        self._accounts = accounts = ProviderAccounts(settings, given, options.safety, self._shared_pool, guards.learn)
+        self._terms = CallDefaults(accounts, settings, timeout, observe.label)
+        self._human = RemoteChannel(accounts.endpoint)
+        self._provider = ProviderChoice(
             accounts.profile(named).name if named is not None else None,
             options.detection_order or settings.detection_order,
             accounts,
@@ -119,19 +116,21 @@ class LLMConnection:
             self._local_names,
         )
         self._targets.check_safety()
-        self._book = book = Book(
+        self._book = book = CallLog(
             prices,
-            Ledger(policies.budgets),
+            SpendingLedger(policies.budgets),
             self.metrics,
-            Recorder(observe.records) if observe.records is not None else None,
-            Tracer(observe.tracer) if observe.spans else None,
+            RecordWriter(observe.records) if observe.records is not None else None,
+            CallTracer(observe.tracer) if observe.spans else None,
             observe.log_content,
         )
         self._cache = cache_of(policies.cache, options.clock) if policies.cache is not None else None
         self._dispatcher = dispatcher = Dispatcher(self._human, self._agent_channel, self._local_channel)
-        self._engine = Engine(dispatcher, accounts, policies, guards, book, self._cache, options.clock)
-        self._embedding = Embedding(dispatcher, accounts, policies.retry, guards, book, options.clock)
-        self._short_ways = ShortWays(model, dispatcher, accounts, guards, book, terms, policies, observe.after)
+        self._engine = Pipeline(dispatcher, accounts, policies, guards, book, self._cache, options.clock)
+        self._embedding = EmbeddingPipeline(dispatcher, accounts, policies.retry, guards, book, options.clock)
+        # Paths of calls to agents, by what requests say: a model's name (or the connection's) and a mode.
+        self._fast_paths: dict[tuple[str | None, CommunicationMode | None], AgentFastPath] = {}
+        self._fast_path_rules: AgentFastPaths | None = None
 
     def __repr__(self) -> str:
         return f"<LLMConnection to {self._provider.name or 'the first available provider'}>"
@@ -140,11 +139,11 @@ class LLMConnection:
 
     async def chat_completion(self, request: LLMRequest) -> LLMResponse:
         """The whole reply. Raises one of `three_mode.errors`; see there."""
-        to_agent = self._short_ways.known.get((request.model or self._model, request.mode))
+        to_agent = self._fast_paths.get((request.model or self._model, request.mode))
         if to_agent is None or not to_agent.enter():
             return await self._at_length(request)
         call = to_agent.begin(request)
-        if isinstance(call, FirstTry):
+        if isinstance(call, FailedFirstAttempt):
             return await self._at_length(request, call)
         try:
             answer = await call[0].future
@@ -154,7 +153,7 @@ class LLMConnection:
         reply = to_agent.end(call, answer, request)
         return reply if isinstance(reply, LLMResponse) else await self._at_length(request, reply)
 
-    async def _at_length(self, request: LLMRequest, first: FirstTry | None = None) -> LLMResponse:
+    async def _at_length(self, request: LLMRequest, first: FailedFirstAttempt | None = None) -> LLMResponse:
         """With all that policies may do before an attempt and after it."""
         one, targets = await self._begin(request)
         if first is not None:
@@ -162,7 +161,7 @@ class LLMConnection:
         try:
             reply = await self._engine.complete(one, targets)
             if self._observe.after is not None:
-                reply = await hooked(self._observe.after, reply)
+                reply = await apply_after(self._observe.after, reply)
         except BaseException as error:
             self._book.failed(one, error)
             raise
@@ -177,7 +176,7 @@ class LLMConnection:
             self._engine.streams,
             self._book,
             self._accounts,
-            self._short_ways.stream,
+            self._fast_stream,
             self._observe.after,
             self._observe.each,
         )
@@ -229,7 +228,7 @@ class LLMConnection:
 
     async def health(self, within: float = 2.0) -> dict[str, Health]:
         """Asks the provider, and those that fallback and routes name, side by side."""
-        return await ask_all(await self._targets.providers(), self._human.endpoint, self._guards.states(), within)
+        return await check_health(await self._targets.providers(), self._human.endpoint, self._guards.states(), within)
 
     async def models(self, provider: str | None = None, within: float = 10.0) -> tuple[str, ...]:
         """The names of the models that a provider has."""
@@ -267,7 +266,7 @@ class LLMConnection:
             return None
         channel: Any = self._dispatcher.channel(CommunicationMode.AI_PC)
         await channel.load(target.model)
-        from three_mode.channels.local_answers import LocalAnswers
+        from three_mode.channels.local.channel import LocalAnswers
 
         most = self._accounts.max_tokens(LOCAL)
         return LocalAnswers(channel, target.model, most, lambda within: self._terms.within(within, LOCAL))
@@ -287,7 +286,7 @@ class LLMConnection:
         if self._closed:
             return
         self._closed = True
-        self._short_ways.close()
+        self._fast_paths.clear()
         self._engine.close()
         self._guards.close()
         self._provider.close()
@@ -302,17 +301,17 @@ class LLMConnection:
 
     # Before a call
 
-    async def _begin(self, request: LLMRequest) -> tuple[OneCall, Sequence[Target]]:
+    async def _begin(self, request: LLMRequest) -> tuple[ActiveCall, Sequence[Target]]:
         self._check_open()
         began = time.monotonic()
         targets, route = await self._targets.of(request)
         first = targets[0]
-        if first.provider == AGENT and route is None:
-            self._short_ways.learn(request, first)
+        if first.provider == AGENT and route is None and not self._closed:
+            self._learn_fast_path(request, first)
         profile = self._accounts.profile(first.provider)
         within = self._terms.within(request.within, first.provider)
         label = self._terms.label_of(request)
-        policy = Call(
+        policy = CallContext(
             deadline=began + within,
             began=began,
             caller=str(request.metadata.get("caller") or label or ""),
@@ -321,9 +320,32 @@ class LLMConnection:
         )
         if route is not None:
             policy.step("routed", began, first, f"by the route {route!r}")
-        one = OneCall(request, new_request_id(), policy, label=label, target=first)
+        one = ActiveCall(request, new_request_id(), policy, label=label, target=first)
         self._book.began(one, targets)
         return one, targets
+
+    def _learn_fast_path(self, request: LLMRequest, target: Target) -> None:
+        """Where such a request goes: the next one may go there at once."""
+        if self._fast_path_rules is None:
+            from three_mode.calls.agent_fast_path import AgentFastPaths
+
+            channel: Any = self._dispatcher.channel(CommunicationMode.AI_AI)
+            self._fast_path_rules = AgentFastPaths(
+                self._fast_paths,
+                self._model,
+                channel,
+                self._accounts,
+                self._guards,
+                self._book,
+                self._terms,
+                self._policies,
+                self._observe.after,
+            )
+        self._fast_path_rules.learn(request, target)
+
+    def _fast_stream(self, request: LLMRequest) -> "AgentFastStream | None":
+        fast = self._fast_paths.get((request.model or self._model, request.mode))
+        return None if fast is None else fast.begin_stream(request)
 
     def _check_open(self) -> None:
         if self._closed:
@@ -331,12 +353,12 @@ class LLMConnection:
 
     def _agent_channel(self) -> OwnChannel:
         from three_mode.agents.here import bus_here
-        from three_mode.channels.ai_ai import AgentChannel
+        from three_mode.channels.agents import AgentChannel
 
         return AgentChannel(self._bus if self._bus is not None else bus_here())
 
     def _local_channel(self) -> OwnChannel:
-        from three_mode.channels.ai_pc import LocalChannel
+        from three_mode.channels.local.channel import LocalChannel
 
         return LocalChannel()
 

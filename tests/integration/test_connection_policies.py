@@ -13,7 +13,7 @@ import pytest
 from tests.support.provider_clock import settle
 from tests.support.provider_servers import PATHS, QUICK, connected, hello, several, transport
 from three_mode import LLMConnection, errors
-from three_mode.calls.guards import MOST
+from three_mode.calls.gates import MOST
 from three_mode.connection import Account, ConnectionOptions, Observing
 from three_mode.messages import LLMRequest, Text
 from three_mode.observe import JSONFormatter, Metrics, RecordOptions
@@ -428,9 +428,9 @@ async def test_a_call_that_ends_after_its_connection_is_recorded_too(tmp_path: P
 
 
 async def test_records_that_nobody_writes_down_are_counted(tmp_path: Path) -> None:
-    from three_mode.observe import Recorder
+    from three_mode.observe import RecordWriter
 
-    recorder = Recorder(RecordOptions(path=tmp_path / "r", waiting=2))
+    recorder = RecordWriter(RecordOptions(path=tmp_path / "r", waiting=2))
     recorder._thread = type("Stuck", (), {"join": lambda self, timeout: None})()  # type: ignore[assignment]
     for _ in range(5):
         recorder._put(b"x\n")
@@ -438,7 +438,7 @@ async def test_records_that_nobody_writes_down_are_counted(tmp_path: Path) -> No
     recorder._thread = None
     recorder.close()
     with pytest.raises(errors.ConfigurationError):
-        Recorder(RecordOptions(path=tmp_path / "none" / "r"))
+        RecordWriter(RecordOptions(path=tmp_path / "none" / "r"))
 
 
 async def test_metrics_and_the_check_of_the_seed() -> None:

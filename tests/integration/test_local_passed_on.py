@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.agent_until import until
 from three_mode import LLMConnection, LLMRequest
-from three_mode.channels.ai_pc import LocalChannel
+from three_mode.channels.local.channel import LocalChannel
 from three_mode.connection import ConnectionOptions
 from three_mode.errors import DeadlineExceeded, UnsupportedParameter
 from three_mode.messages import Chunk, Finish, Start, TextDelta, fold

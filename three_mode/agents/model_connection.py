@@ -10,8 +10,8 @@ from three_mode.errors import ConfigurationError
 from three_mode.messages import Chunk, LLMRequest
 
 if TYPE_CHECKING:
-    from three_mode.channels.local_answers import LocalAnswers
-    from three_mode.channels.local_batches import LocalBatches
+    from three_mode.channels.local.channel import LocalAnswers
+    from three_mode.channels.local.streams import LocalBatches
 
 # A request, the model's name and the seconds it has: the answer in batches of chunks. Whoever takes it closes it.
 Batches = Callable[[LLMRequest, str, float | None], "LocalBatches | AsyncGenerator[list[Chunk], None]"]

@@ -7,26 +7,26 @@ import time
 
 import msgspec
 
-from three_mode.calls.accounts import Accounts
-from three_mode.calls.book import Book
-from three_mode.calls.guards import Guarding
+from three_mode.calls.call_log import CallLog
+from three_mode.calls.gates import Gates
+from three_mode.calls.provider_accounts import ProviderAccounts
 from three_mode.dispatcher import Dispatcher
 from three_mode.errors import ThreeModeError
 from three_mode.messages import Embedded, EmbedRequest, Usage
-from three_mode.policies import Attempts, Call, Clock, RetryOptions, Target
+from three_mode.policies import Attempts, CallContext, Clock, RetryOptions, Target
 from three_mode.providers.estimate import estimate_text
 
 
-class Embedding:
+class EmbeddingPipeline:
     """Runs such calls with the policies of a connection."""
 
     def __init__(
         self,
         channel: Dispatcher,
-        accounts: Accounts,
+        accounts: ProviderAccounts,
         retry: RetryOptions,
-        guards: Guarding,
-        book: Book,
+        guards: Gates,
+        book: CallLog,
         clock: Clock,
     ) -> None:
         self._channel, self._accounts, self._book = channel, accounts, book
@@ -35,7 +35,7 @@ class Embedding:
     async def run(self, request: EmbedRequest, target: Target, within: float, label: str | None = None) -> Embedded:
         began = time.monotonic()
         tokens = sum(map(estimate_text, request.texts))
-        policy = Call(deadline=began + within, began=began, caller=label or "", tokens=tokens)
+        policy = CallContext(deadline=began + within, began=began, caller=label or "", tokens=tokens)
 
         async def attempt(target: Target, due: float) -> Embedded:
             return await self._once(request, target, due, tokens, label)

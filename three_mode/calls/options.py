@@ -1,16 +1,34 @@
-"""What is rarely said of a connection: who is told of its calls, and what it is made of."""
+"""What is rarely said of a connection: who is told of its calls, what may change their replies, and what it is made of."""
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from three_mode.calls.accounts import Account
-from three_mode.calls.hooks import EachHook, Hook
+from three_mode.calls.provider_accounts import Account
+from three_mode.channels.channel import is_content
+from three_mode.messages import Chunk, LLMResponse
 from three_mode.observe.records import RecordOptions
 from three_mode.policies import PriceList
 from three_mode.policies.clock import MONOTONIC, Clock
 from transports.http2 import PoolOptions
+
+Hook = Callable[[LLMResponse], LLMResponse | Awaitable[LLMResponse]]
+EachHook = Callable[[Chunk], Chunk | None]
+
+
+async def apply_after(after: Hook | None, reply: LLMResponse) -> LLMResponse:
+    if after is None:
+        return reply
+    changed = after(reply)
+    return await changed if inspect.isawaitable(changed) else changed
+
+
+def apply_each(each: EachHook, batch: list[Chunk]) -> list[Chunk]:
+    """The batch as the hook leaves it, which gets to see only what the model made."""
+    changed = (each(chunk) if is_content(chunk) else chunk for chunk in batch)
+    return [chunk for chunk in changed if chunk is not None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

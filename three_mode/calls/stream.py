@@ -1,4 +1,4 @@
-"""What `stream()` gives: chunks as they come, and the reply so far.
+"""What `stream()` gives: chunks as they come, and the reply so far; and the call behind it.
 
 async for chunk in llm.stream(request): print(chunk.text, end="")
 
@@ -8,18 +8,29 @@ async with llm.stream(request) as stream:          # leaving the block ends the 
 """
 
 import asyncio
+import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
 from types import TracebackType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
-from three_mode.calls.hooks import EachHook, each_of
+import msgspec
+
+from three_mode.calls.call_log import ActiveCall, CallLog
+from three_mode.calls.options import EachHook, Hook, apply_after, apply_each
+from three_mode.calls.pipeline import StreamOpener
+from three_mode.calls.provider_accounts import ProviderAccounts
 from three_mode.channels.channel import OpenReply
 from three_mode.errors import StreamInterrupted, ThreeModeError
-from three_mode.messages import Chunk, Finish, LLMResponse, TextDelta, fold
+from three_mode.messages import Chunk, Finish, LLMRequest, LLMResponse, Start, TextDelta, UsageUpdate, fold
+from three_mode.policies import Target
+
+if TYPE_CHECKING:
+    from three_mode.calls.agent_fast_path import AgentFastStream
 
 
-class Owner(Protocol):
+class StreamOwner(Protocol):
     """Who makes the call: opens it, completes chunks that only it can complete, and hears how it ended. `each` may change what
     the reader is given."""
 
@@ -34,7 +45,7 @@ class Owner(Protocol):
 class ReplyStream:
     """Begins when it is first asked for a chunk, or entered. One reader at a time."""
 
-    def __init__(self, owner: Owner) -> None:
+    def __init__(self, owner: StreamOwner) -> None:
         self._owner = owner
         self._open: OpenReply | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -132,7 +143,7 @@ class ReplyStream:
         self._seen += batch
         try:
             if self._owner.each is not None:
-                batch = each_of(self._owner.each, batch)
+                batch = apply_each(self._owner.each, batch)
                 self._given += batch
             if type(last) is Finish:
                 await self._finish()
@@ -176,3 +187,94 @@ class ReplyStream:
             return
         self._over = True
         self._loop.call_soon_threadsafe(self._open.close)
+
+
+class StreamedCall:
+    """The owner of a `ReplyStream`."""
+
+    def __init__(
+        self,
+        request: LLMRequest,
+        begin: Callable[[LLMRequest], Awaitable[tuple[ActiveCall, Sequence[Target]]]],
+        opening: StreamOpener,
+        book: CallLog,
+        accounts: ProviderAccounts,
+        short: "Callable[[LLMRequest], AgentFastStream | None]",
+        after: Hook | None = None,
+        each: EachHook | None = None,
+    ) -> None:
+        self._request = request
+        self._begin = begin
+        self._opening = opening
+        self._book = book
+        self._accounts = accounts
+        self._short = short
+        self._after = after
+        self.each = each
+        self._one: ActiveCall | None = None
+        self._first: Target | None = None  # who is asked first, where it goes at length
+        self._theirs = ""  # the provider's own id of the reply
+
+    async def open(self) -> OpenReply:
+        short, failed = self._short(self._request), None
+        if short is not None:
+            try:
+                self._one = short.send()
+                return await short.open(self._one, self._opening, self._accounts)
+            except ThreeModeError as error:
+                failed = error
+        self._one, targets = await self._begin(self._request)
+        if short is not None:
+            self._one.policy.began, self._one.policy.deadline = short.began, short.began + short.within
+            self._one.failed = failed
+        self._first = targets[0]
+        return await self._opening.open(self._one, targets)
+
+    def completed(self, chunk: Chunk) -> Chunk:
+        one = self._one
+        assert one is not None
+        assert one.target is not None
+        if type(chunk) is UsageUpdate:
+            cached = any(step.kind == "cache_hit" for step in one.policy.steps)
+            if cached:
+                return chunk
+            return UsageUpdate(self._book.priced(one.target, chunk.usage, self._accounts.profile(one.target.provider)))
+        if type(chunk) is Start:
+            if chunk.request_id != one.request_id:
+                self._theirs = chunk.request_id
+            return Start(
+                chunk.model or one.target.model,
+                one.target.provider,
+                one.mode,
+                one.request_id,
+                datetime.now(UTC),
+            )
+        if type(chunk) is Finish:
+            return msgspec.structs.replace(
+                chunk,
+                latency=time.monotonic() - one.policy.began,
+                steps=tuple(one.policy.steps),
+                extra={**chunk.extra, "provider_request_id": self._theirs} if self._theirs else chunk.extra,
+            )
+        return chunk
+
+    async def finished(self, raw: LLMResponse, given: LLMResponse) -> LLMResponse:
+        """`raw` is what the provider said, `given` what the reader got. The reply that the hook makes of that."""
+        one = self._one
+        assert one is not None
+        assert one.target is not None
+        try:
+            given = await apply_after(self._after, given)
+        except BaseException as error:
+            self._book.failed(one, error, given)
+            raise
+        self._book.finished(one, given)
+        if self._first is not None and not any(step.kind == "cache_hit" for step in one.policy.steps):
+            raw = msgspec.structs.replace(raw, request_id=self._theirs)
+            await self._opening.keep(one, raw, one.target, self._first)
+        return given
+
+    def interrupted(self, error: BaseException, reply: Callable[[], LLMResponse]) -> None:
+        one = self._one
+        if one is not None:  # else it never began
+            self._book.failed(one, error, reply() if one.first_content is not None else None)

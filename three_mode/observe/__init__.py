@@ -2,6 +2,6 @@
 
 from three_mode.observe.logs import JSONFormatter
 from three_mode.observe.metrics import Metrics, PerformanceCheck, Snapshot
-from three_mode.observe.records import Recorder, RecordOptions
+from three_mode.observe.records import RecordOptions, RecordWriter
 
-__all__ = ["JSONFormatter", "Metrics", "PerformanceCheck", "RecordOptions", "Recorder", "Snapshot"]
+__all__ = ["JSONFormatter", "Metrics", "PerformanceCheck", "RecordOptions", "RecordWriter", "Snapshot"]

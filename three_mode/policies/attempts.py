@@ -35,7 +35,7 @@ _FINAL = (ModeConflict, ContentFilter)
 
 
 @dataclass(slots=True)
-class Call:
+class CallContext:
     """One call of the user's, as the policies see it. `steps` is what happened to it, and ends up in the reply."""
 
     deadline: float
@@ -107,7 +107,7 @@ class Attempts:
 
     async def run(
         self,
-        call: Call,
+        call: CallContext,
         targets: Sequence[Target],
         operation: Operation[T],
         first: ThreeModeError | None = None,
@@ -158,7 +158,7 @@ class Attempts:
             await self._clock.sleep(wait)
 
     def _again(
-        self, call: Call, alive: Sequence[Target], failed: list[ThreeModeError], failures: int
+        self, call: CallContext, alive: Sequence[Target], failed: list[ThreeModeError], failures: int
     ) -> tuple[list[Target], float]:
         """Those worth another try, the soonest first, and how long to wait for it."""
         remaining = call.deadline - self._clock.now()
@@ -172,14 +172,16 @@ class Attempts:
         waits.sort(key=lambda each: each[0])
         return [target for _, target in waits], waits[0][0] if waits else 0.0
 
-    def late(self, call: Call, target: Target, spare: Target, due: float, operation: Operation[T]) -> Awaitable[T]:
+    def late(
+        self, call: CallContext, target: Target, spare: Target, due: float, operation: Operation[T]
+    ) -> Awaitable[T]:
         """The attempt that a hedge makes."""
         assert self.hedge is not None
         why = f"nothing from {target} in {self.hedge.after:g} s"
         call.step("hedged", self._clock.now(), spare, why)
         return self._guarded(call, spare, due, operation)
 
-    async def _guarded(self, call: Call, target: Target, due: float, operation: Operation[T]) -> T:
+    async def _guarded(self, call: CallContext, target: Target, due: float, operation: Operation[T]) -> T:
         breaker = self._guards.breaker(target)
         if breaker is not None and not breaker.allow():
             raise CircuitOpen(
@@ -209,7 +211,7 @@ class Attempts:
         return result
 
     async def _wait(
-        self, call: Call, target: Target, due: float, limiter: AdaptiveLimiter, breaker: CircuitBreaker | None
+        self, call: CallContext, target: Target, due: float, limiter: AdaptiveLimiter, breaker: CircuitBreaker | None
     ) -> None:
         """For its turn. That it does not come says nothing of the target, which was not asked."""
         try:

@@ -1,11 +1,14 @@
-"""A request as one target takes it, checked; and what is set aside of the budgets for it."""
+"""A request as one target takes it: its time and label, checked fields, emulated tools, and the budget that is reserved for it."""
 
 from decimal import Decimal
 
 import msgspec
 
-from three_mode.calls.accounts import Accounts
-from three_mode.calls.book import Book, OneCall
+from three_mode.calls.call_log import ActiveCall, CallLog
+from three_mode.calls.provider_accounts import ProviderAccounts
+from three_mode.config import Settings
+from three_mode.handling import current as handled
+from three_mode.handling import time_for
 from three_mode.messages import LLMRequest, Usage
 from three_mode.policies import Target
 from three_mode.policies.tallies import ZERO
@@ -18,10 +21,10 @@ UNSAID_OUTPUT = 4096  # what a call may answer where neither it nor the table sa
 _Size = tuple[str, str, int, int | None]  # provider, model, tokens of the prompt, and the most that were asked for
 
 
-class Preparing:
+class RequestPrep:
     """For the targets of one connection."""
 
-    def __init__(self, accounts: Accounts, book: Book) -> None:
+    def __init__(self, accounts: ProviderAccounts, book: CallLog) -> None:
         self._accounts = accounts
         self._book = book
         # What calls may cost at most, by their size; prices may change with the minute.
@@ -29,7 +32,7 @@ class Preparing:
         self._forgotten_at = 0.0
         self._most_tokens: dict[str, int | None] = {}
 
-    def request(self, one: OneCall, target: Target) -> tuple[LLMRequest, bool]:
+    def request(self, one: ActiveCall, target: Target) -> tuple[LLMRequest, bool]:
         """And whether its tools are emulated."""
         request = one.request
         profile = self._accounts.profile(target.provider)
@@ -48,7 +51,7 @@ class Preparing:
             self._most_tokens[provider] = self._accounts.max_tokens(provider)
         return self._most_tokens[provider]
 
-    def reserve(self, one: OneCall, request: LLMRequest, target: Target) -> Decimal:
+    def reserve(self, one: ActiveCall, request: LLMRequest, target: Target) -> Decimal:
         ledger = self._book.ledger
         if not ledger.has_budgets:
             return ZERO
@@ -73,3 +76,27 @@ class Preparing:
         if most is not None:
             self._most[key] = most
         return most
+
+
+class CallDefaults:
+    """Those of one connection."""
+
+    def __init__(
+        self, accounts: ProviderAccounts, settings: Settings, timeout: float | None, label: str | None
+    ) -> None:
+        self._accounts, self._settings, self._timeout = accounts, settings, timeout
+        self.label = label
+
+    def label_of(self, request: LLMRequest) -> str | None:
+        label = self.label
+        if request.metadata:
+            label = request.metadata.get("label", label)
+        return None if label is None else str(label)
+
+    def within(self, asked: float | None, provider: str) -> float:
+        """Seconds of a call; inside an agent's handler no more than what remains of its call."""
+        return time_for(asked or self.usual(provider), handled.get())
+
+    def usual(self, provider: str) -> float:
+        """Seconds of a call that asks for no number of its own."""
+        return self._timeout or self._accounts.settings(provider).timeout or self._settings.timeout

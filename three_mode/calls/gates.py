@@ -12,7 +12,7 @@ from three_mode.providers import LimitReading
 MOST = 1000
 
 
-class Guarding:
+class Gates:
     """Made when first needed. Where there are many, those that know nothing are forgotten: agents come and go."""
 
     def __init__(self, policies: Policies, clock: Clock) -> None:

@@ -13,11 +13,11 @@ from functools import partial
 
 import msgspec
 
-from three_mode.calls.accounts import Accounts
-from three_mode.calls.book import Book, OneCall
-from three_mode.calls.guards import Guarding
-from three_mode.calls.prepared import Preparing
-from three_mode.channels.channel import Send, SendingChannel, Sent
+from three_mode.calls.call_log import ActiveCall, CallLog
+from three_mode.calls.gates import Gates
+from three_mode.calls.provider_accounts import ProviderAccounts
+from three_mode.calls.request_prep import RequestPrep
+from three_mode.channels.channel import Send, SendingChannel, SentRequest
 from three_mode.errors import ThreeModeError
 from three_mode.messages import LLMResponse
 from three_mode.policies import Attempts, Clock, Target
@@ -28,10 +28,10 @@ from three_mode.policies.tallies import ZERO
 from three_mode.providers.emulation import calls_from_text
 
 Answered = tuple[LLMResponse, Target]
-Fetch = Callable[[OneCall, Target, float], Awaitable[Answered]]
+Fetch = Callable[[ActiveCall, Target, float], Awaitable[Answered]]
 
 
-class Way:
+class TargetPlan:
     """What calls to one target have in common. Without `send` there is no straight one; `second` makes the attempt of a hedge."""
 
     __slots__ = ("breaker", "limiter", "profile", "second", "send")
@@ -40,25 +40,25 @@ class Way:
         self,
         target: Target,
         send: Send | None,
-        second: "Callable[[Flight], Awaitable[Answered]]",
-        accounts: Accounts,
-        guards: Guarding,
+        second: "Callable[[InFlight], Awaitable[Answered]]",
+        accounts: ProviderAccounts,
+        guards: Gates,
     ) -> None:
         self.send, self.second = send, second
         self.profile = accounts.profile(target.provider)
         self.breaker, self.limiter = guards.breaker(target), guards.limiter(target)
 
 
-class Flight:
+class InFlight:
     """An attempt on its way. It has nothing `sent` when it is over, `came` when it went well and is as it came, and a `late`
     one beside it when it is that."""
 
     __slots__ = ("came", "emulated", "key", "late", "one", "reserved", "sent", "spare", "target", "way")
 
-    def __init__(self, one: OneCall, target: Target, spare: Target, way: Way, key: bytes | None) -> None:
+    def __init__(self, one: ActiveCall, target: Target, spare: Target, way: TargetPlan, key: bytes | None) -> None:
         self.one, self.target, self.spare, self.way, self.key = one, target, spare, way, key
-        self.sent: Sent | None = None
-        self.came: Sent | None = None
+        self.sent: SentRequest | None = None
+        self.came: SentRequest | None = None
         self.late: Late[Answered] | None = None
         self.reserved: Decimal = ZERO
         self.emulated = False
@@ -77,16 +77,16 @@ class Flight:
             self.sent.cancel()
 
 
-class Straight:
+class FirstAttempt:
     """Makes first attempts; `fetch` is what makes the others."""
 
     def __init__(
         self,
         channel: SendingChannel,
-        accounts: Accounts,
-        guards: Guarding,
-        book: Book,
-        preparing: Preparing,
+        accounts: ProviderAccounts,
+        guards: Gates,
+        book: CallLog,
+        preparing: RequestPrep,
         attempts: Attempts,
         coalescer: Coalescer[Answered] | None,
         fetch: Fetch,
@@ -96,10 +96,10 @@ class Straight:
         self._preparing, self._attempts, self._hedge = preparing, attempts, attempts.hedge
         self._coalescer, self._fetch = coalescer, fetch
         self._now = clock.now
-        self._ways: dict[tuple[str, str], Way] = {}
+        self._ways: dict[tuple[str, str], TargetPlan] = {}
         guards.held_by(self._ways.clear)
 
-    def begin(self, one: OneCall, target: Target, spare: Target, key: bytes | None) -> Flight | None:
+    def begin(self, one: ActiveCall, target: Target, spare: Target, key: bytes | None) -> InFlight | None:
         """The attempt, sent; None where there is something to be waited for, or the target takes no such call."""
         policy = one.policy
         if one.failed is not None or (
@@ -115,7 +115,7 @@ class Straight:
         now = self._now()
         policy.step("attempt", now, target)
         one.target = target
-        flight = Flight(one, target, spare, way, key)
+        flight = InFlight(one, target, spare, way, key)
         try:
             request, flight.emulated = self._preparing.request(one, target)
             flight.reserved = self._preparing.reserve(one, request, target)
@@ -127,7 +127,7 @@ class Straight:
             self._hedge.enter(flight, now)
         return flight
 
-    async def answer(self, flight: Flight) -> Answered:
+    async def answer(self, flight: InFlight) -> Answered:
         """What comes of it. Where its task is cancelled while others wait for the same reply, it stays on its way; see `alone`."""
         assert flight.sent is not None
         one, target, way = flight.one, flight.target, flight.way
@@ -160,7 +160,7 @@ class Straight:
             reply = msgspec.structs.replace(reply, usage=usage)
         return (calls_from_text(reply) if flight.emulated else reply), target
 
-    async def alone(self, flight: Flight, rest: Callable[[ThreeModeError], Awaitable[Answered]]) -> Answered:
+    async def alone(self, flight: InFlight, rest: Callable[[ThreeModeError], Awaitable[Answered]]) -> Answered:
         """The same in a task that is nobody's but the call's; and the `rest` of the call where the attempt fails."""
         try:
             return await self.answer(flight)
@@ -168,11 +168,11 @@ class Straight:
             failed = error
         return await rest(failed)
 
-    def _stays(self, flight: Flight) -> bool:
+    def _stays(self, flight: InFlight) -> bool:
         """Whether it stays on its way when its task is cancelled: while others wait for the reply."""
         return flight.key is not None and self._coalescer is not None and self._coalescer.wanted(flight.key)
 
-    def _failed(self, flight: Flight, error: BaseException) -> None:
+    def _failed(self, flight: InFlight, error: BaseException) -> None:
         one, target, way = flight.one, flight.target, flight.way
         if flight.overtaken:
             error = asyncio.CancelledError()  # that it broke off says nothing of its target
@@ -186,15 +186,15 @@ class Straight:
             way.limiter.release()
         judge(error, way.breaker, way.limiter)
 
-    def _second(self, flight: Flight) -> Awaitable[Answered]:
+    def _second(self, flight: InFlight) -> Awaitable[Answered]:
         one = flight.one
         return self._attempts.late(
             one.policy, flight.target, flight.spare, one.policy.deadline, partial(self._fetch, one)
         )
 
-    def _way(self, target: Target) -> Way:
+    def _way(self, target: Target) -> TargetPlan:
         if len(self._ways) > 1000:
             self._ways.clear()
-        way = Way(target, self._channel.sender(target), self._second, self._accounts, self._guards)
+        way = TargetPlan(target, self._channel.sender(target), self._second, self._accounts, self._guards)
         self._ways[target.provider, target.model] = way
         return way

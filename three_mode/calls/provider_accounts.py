@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from three_mode.channels.http_endpoint import HTTPEndpoint
-from three_mode.channels.human_ai import Endpoint
+from three_mode.channels.channel import Endpoint
+from three_mode.channels.http import HTTPEndpoint
 from three_mode.config import ProviderSettings, Secret, Settings
 from three_mode.dispatcher import HERE
 from three_mode.errors import ConfigurationError
@@ -49,7 +49,7 @@ def _name_of(provider: str) -> str:
     return provider if own else profile_of(provider).name
 
 
-class Accounts:
+class ProviderAccounts:
     """Arguments first, then settings, then the profile."""
 
     def __init__(
@@ -158,7 +158,7 @@ class Accounts:
         profile = self.profile(provider)
         account = self._given.get(provider, Account())
         if profile.wire == "claude-cli":
-            from three_mode.channels.cli_endpoint import CLIEndpoint
+            from three_mode.channels.claude_cli import CLIEndpoint
 
             if account.api_key or account.base_url or account.headers:
                 raise ConfigurationError(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -18,19 +18,19 @@ from three_mode.messages import LLMRequest, LLMResponse, Usage
 from three_mode.modes import CommunicationMode
 from three_mode.observe.logs import event, logger
 from three_mode.observe.metrics import Metrics
-from three_mode.observe.records import Recorder
-from three_mode.observe.spans import Span, Tracer
-from three_mode.policies import Call, Ledger, PriceList, Prices, Target
+from three_mode.observe.records import RecordWriter
+from three_mode.observe.spans import CallTracer, Span
+from three_mode.policies import CallContext, PriceList, Prices, SpendingLedger, Target
 from three_mode.providers import Profile
 
 
 @dataclass(slots=True, eq=False)
-class OneCall:
+class ActiveCall:
     """A call of the user's from beginning to end. `target` is who answers, once that is known."""
 
     request: LLMRequest
     request_id: str
-    policy: Call
+    policy: CallContext
     label: str | None = None
     target: Target | None = None
     first_content: float | None = None
@@ -49,16 +49,24 @@ class OneCall:
             raise failed
 
 
-class Book:
+class FailedFirstAttempt(NamedTuple):
+    """A first attempt that failed on the agents' fast path: what the pipeline goes on from."""
+
+    began: float
+    deadline: float
+    error: ThreeModeError
+
+
+class CallLog:
     """Keeps the ledger, the metrics and the records of a connection."""
 
     def __init__(
         self,
         prices: PriceList,
-        ledger: Ledger,
+        ledger: SpendingLedger,
         metrics: Metrics,
-        recorder: Recorder | None,
-        tracer: Tracer | None,
+        recorder: RecordWriter | None,
+        tracer: CallTracer | None,
         log_content: bool,
     ) -> None:
         self.prices = prices
@@ -72,7 +80,7 @@ class Book:
     def traces(self) -> bool:
         return self._tracer is not None
 
-    def began(self, one: OneCall, targets: Sequence[Target]) -> None:
+    def began(self, one: ActiveCall, targets: Sequence[Target]) -> None:
         if self._tracer is not None and one.span is None:
             one.span = self._tracer.begin(one.request, targets[0].provider, targets[0].model, one.request_id)
         if logger.isEnabledFor(logging.DEBUG):
@@ -103,7 +111,7 @@ class Book:
         cost = usage.cost if usage.cost is not None else self.cost(target, usage, profile)
         return usage if cost is None else msgspec.structs.replace(usage, cost=cost)
 
-    def complete(self, one: OneCall, reply: LLMResponse, target: Target, usage: Usage) -> LLMResponse:
+    def complete(self, one: ActiveCall, reply: LLMResponse, target: Target, usage: Usage) -> LLMResponse:
         """The reply with all that the codec could not know. Its id is ours; the provider's own goes into `extra`."""
         extra = reply.extra
         if reply.request_id and reply.request_id != one.request_id:
@@ -121,7 +129,7 @@ class Book:
             extra=extra,
         )
 
-    def finished(self, one: OneCall, reply: LLMResponse) -> None:
+    def finished(self, one: ActiveCall, reply: LLMResponse) -> None:
         target = one.target
         cached = any(step.kind in ("cache_hit", "coalesced") for step in one.policy.steps)
         if target is not None and not cached:
@@ -145,7 +153,7 @@ class Book:
         if one.span is not None:
             one.span.finished(reply)
 
-    def failed(self, one: OneCall, error: BaseException, reply: LLMResponse | None = None) -> None:
+    def failed(self, one: ActiveCall, error: BaseException, reply: LLMResponse | None = None) -> None:
         latency = time.monotonic() - one.policy.began
         if isinstance(error, ThreeModeError):
             if isinstance(error, LLMError) and error.request_id is None:
@@ -169,13 +177,13 @@ class Book:
         if one.span is not None:
             one.span.failed(error)
 
-    def _measure(self, one: OneCall, target: Target, reply: LLMResponse) -> None:
+    def _measure(self, one: ActiveCall, target: Target, reply: LLMResponse) -> None:
         first, rate = one.first_content, None
         if first is not None and reply.latency > first and reply.usage.output_tokens > 1:
             rate = reply.usage.output_tokens / (reply.latency - first)
         self.metrics.record(target.provider, target.model, reply.latency, first_content=first, tokens_per_second=rate)
 
-    def _log(self, level: int, name: str, one: OneCall, target: Target | None, **fields: Any) -> None:
+    def _log(self, level: int, name: str, one: ActiveCall, target: Target | None, **fields: Any) -> None:
         event(
             level,
             name,
@@ -189,7 +197,7 @@ class Book:
         )
 
 
-def _attempts(one: OneCall) -> int:
+def _attempts(one: ActiveCall) -> int:
     return sum(step.kind == "attempt" for step in one.policy.steps)
 
 
