@@ -126,9 +126,9 @@ async def test_failures_on_the_short_way_open_the_breaker(city: Orchestrator) ->
         with pytest.raises(CircuitOpen):
             await llm.chat_completion(asking())
         await asyncio.sleep(0.06)
-        assert llm.states() == {"agent/moody": "half-open"}
+        assert llm.breaker_states() == {"agent/moody": "half-open"}
         await llm.chat_completion(asking())
-        assert llm.states() == {}
+        assert llm.breaker_states() == {}
 
 
 async def test_a_success_on_the_short_way_ends_a_row_of_failures(city: Orchestrator) -> None:
@@ -139,7 +139,7 @@ async def test_a_success_on_the_short_way_ends_a_row_of_failures(city: Orchestra
             with pytest.raises(ServerError):
                 await llm.chat_completion(asking("fail 1"))
             await llm.chat_completion(asking())
-        assert llm.states() == {}
+        assert llm.breaker_states() == {}
 
 
 async def test_the_limiter_counts_it_and_after_a_429_has_its_say(city: Orchestrator) -> None:

@@ -14,11 +14,11 @@ from three_mode.agents.fanout import check_listener
 from three_mode.agents.happenings import Happening, Happenings
 from three_mode.agents.host.lines import HostConfig
 from three_mode.agents.hosts import HostOptions, Hosts, new_bus_name, search_path
-from three_mode.agents.importing import path_of, refuse_while_importing_main
+from three_mode.agents.importing import ClassPath, load, path_of, refuse_while_importing_main
 from three_mode.agents.ledger import Ledger
 from three_mode.agents.letters import DeadLetter
 from three_mode.agents.link import Link
-from three_mode.agents.model import Model, ModelSource
+from three_mode.agents.model import ModelSource
 from three_mode.agents.orders import SpawnOrder, Table
 from three_mode.agents.recording import recorder
 from three_mode.agents.refs import AgentGroup, AgentRef, RoleRef
@@ -30,6 +30,9 @@ from three_mode.agents.verbs import Voice
 from three_mode.errors import ConfigurationError
 from three_mode.handling import DEFAULT_WITHIN
 from transports.bus import Bus, BusError, BusOptions
+
+# The agent that `Orchestrator.model` starts. It stands above the connection, which knows agents: so it is found by name.
+HOSTED_MODEL = ClassPath("three_mode.hosted_model", "HostedModel")
 
 Whom = AgentRef | AgentGroup | str | Iterable[AgentRef | str]
 
@@ -227,7 +230,7 @@ class Orchestrator(Talking):
         hosts = self.care.hosts
         host = await hosts.reserve(name)
         try:
-            await self.spawn(Model, 1, name=name, restart="permanent", within=within, source=source)
+            await self.spawn(load(HOSTED_MODEL), 1, name=name, restart="permanent", within=within, source=source)
         except BaseException:
             await hosts.release(host, self.options.stop_within)
             raise

@@ -1,31 +1,30 @@
-"""Fast path of a call to an agent, where no policy has anything to do before it. The pipeline is the normal way: see connection.py.
+"""Agents' fast path: a call to an agent goes there at once, where no policy has anything to do before it. connection.py has the normal way.
 
 On this machine an answer takes a few dozen microseconds, and asking each policy whether it has something to say took three
-times as long. What a policy could say is known beforehand: a path is made once for each address, and a call goes this way as long as
-nothing has failed there and its limiter has learnt nothing. It keeps the same books. A call that fails goes through the pipeline from
-there, with this as its first attempt: retries, the breaker and the error are decided there. A streamed call does the same up to its
-first content.
+times as long. What a policy could say is known beforehand: a path is made once for each address, and a call takes it as long as
+nothing has failed there and its limiter has learnt nothing. It keeps the same books. A call that fails goes on in the pipeline, with
+this as its first attempt: retries, the breaker and the error are decided there. A streamed call does the same up to its first content.
 
-Which connections have fast paths: those without a cache, coalescing, hedge, fallback, budget, record, span or hook. The first call to
-an agent goes through the pipeline, and from then on its path is known.
+A connection has fast paths if it has no cache, coalescing, hedge, fallback, budget, record, span or hook. The first call to an agent
+goes through the pipeline, and from then on its path is known.
 """
 
-import logging
 import time
+from collections.abc import Awaitable, Callable
 from functools import partial
+from logging import INFO
 from typing import Any
 
 from msgspec import MsgspecError
-from msgspec.structs import force_setattr
 
 from three_mode.agents.codec import UNENCODABLE, encode
 from three_mode.agents.declare import spec_of
 from three_mode.agents.model import Model
 from three_mode.agents.streams import Stream
 from three_mode.agents.verbs import unreadable
-from three_mode.calls.call_log import ActiveCall, CallLog, FailedFirstAttempt, new_request_id
+from three_mode.calls.call_log import ActiveCall, CallLog, FailedFirstAttempt, completed_reply, new_request_id
 from three_mode.calls.gates import Gates
-from three_mode.calls.options import Hook
+from three_mode.calls.options import Observing
 from three_mode.calls.pipeline import StreamOpener
 from three_mode.calls.provider_accounts import ProviderAccounts
 from three_mode.calls.request_prep import CallDefaults
@@ -37,87 +36,80 @@ from three_mode.handling import NOBODY, current, time_for
 from three_mode.messages import LLMRequest, LLMResponse, Step
 from three_mode.modes import CommunicationMode
 from three_mode.observe.logs import logger
-from three_mode.policies import CallContext, Policies, Target
+from three_mode.policies import CallContext, Gate, Policies, Target
 from three_mode.policies.tallies import ZERO
 from three_mode.providers.capabilities import capabilities
 from three_mode.providers.estimate import estimate_tokens
-from transports.bus import Asked, BusError, Encoded, Message
+from transports.bus import BusError, Encoded
 
-MOST = 1000  # ways that are known at a time
+MOST = 1000  # paths that are known at a time
+AI_AI = CommunicationMode.AI_AI
+_NOT_NAMED: dict[str, Any] = {}
 
-# A call on a short way: the question, its address and whether it counts there as one in flight, when it began, its time, and
-# its id. A plain tuple, because one is made for each call.
-Underway = tuple[Asked, str, bool, float, float, str]
+# What requests say, the model's name (or the connection's) and a mode, and the path that they take.
+KnownPaths = dict[tuple[str | None, CommunicationMode | None], "AgentFastPath"]
+# The normal way of a call; a first attempt may have failed already.
+NormalWay = Callable[[LLMRequest, FailedFirstAttempt | None], Awaitable[LLMResponse]]
 
 
 class AgentFastPaths:
-    """Those of one connection. They are `known` by what requests say: a model's name (or the connection's) and a mode."""
+    """Finds the fast paths of one connection, and puts them into `known`."""
 
     def __init__(
         self,
-        known: dict[tuple[str | None, CommunicationMode | None], "AgentFastPath"],
+        known: KnownPaths,
         model: str | None,
         channel: AgentChannel,
         accounts: ProviderAccounts,
-        guards: Gates,
-        book: CallLog,
-        terms: CallDefaults,
+        gates: Gates,
+        log: CallLog,
+        defaults: CallDefaults,
         policies: Policies,
-        after: Hook | None,
+        observe: Observing,
     ) -> None:
-        self.known, self._model, self._channel, self._terms = known, model, channel, terms
-        self._accounts, self._guards, self._book = accounts, guards, book
-        guards.held_by(self.known.clear)
-        book.metrics.held_by(self.known.clear)
+        self._known, self._model, self._channel, self._defaults = known, model, channel, defaults
+        self._accounts, self._gates, self._log = accounts, gates, log
+        gates.on_forget(known.clear)
+        log.metrics.held_by(known.clear)
         # What the connection asks of every call must leave nothing to do for one to an agent.
-        self._open = not (
+        self._allowed = not (
             policies.cache is not None
             or policies.coalesce
             or policies.hedge is not None
             or policies.fallback.targets
             or policies.budgets
-            or book.recorder is not None
-            or book.traces
+            or log.recorder is not None
+            or log.traces
             or accounts.max_tokens(AGENT) is not None
             or accounts.profile(AGENT).safety
-            or after is not None
+            or observe.after is not None
         )
 
     def learn(self, request: LLMRequest, target: Target) -> None:
-        """Where such a request goes: the next one may go there at once."""
-        known, key = self.known, (request.model or self._model, request.mode)
-        if not self._open or key in known:
+        """Note where such a request goes: the next one may go there at once."""
+        known, key = self._known, (request.model or self._model, request.mode)
+        if not self._allowed or key in known:
             return
         if len(known) > MOST:
             known.clear()
-        known[key] = AgentFastPath(
-            target,
-            self._channel,
-            self._guards,
-            self._accounts,
-            self._book,
-            self._terms,
-        )
-
-
-AI_AI = CommunicationMode.AI_AI
-_NOT_NAMED: dict[str, Any] = {}
+        known[key] = AgentFastPath(target, self._channel, self._gates, self._accounts, self._log, self._defaults)
 
 
 class AgentFastPath:
-    """One agent or role, and whatever of a call to it is always the same."""
+    """One agent or role, and all that is the same for every call to it."""
 
     __slots__ = (
-        "_book",
-        "_breaker",
+        "_accounts",
         "_bus",
         "_channel",
+        "_closed",
+        "_defaults",
         "_encode",
-        "_guards",
+        "_gate",
         "_hosts",
         "_key",
-        "_limiter",
         "_link",
+        "_log",
         "_model",
         "_priced",
         "_profile",
@@ -125,151 +117,128 @@ class AgentFastPath:
         "_record",
         "_roles",
         "_steps",
-        "_terms",
+        "_target",
         "_topic",
         "_voice",
         "_within",
-        "target",
     )
 
     def __init__(
         self,
         target: Target,
         channel: AgentChannel,
-        guards: Gates,
+        gates: Gates,
         accounts: ProviderAccounts,
-        book: CallLog,
-        terms: CallDefaults,
+        log: CallLog,
+        defaults: CallDefaults,
     ) -> None:
-        self.target, self._model = target, target.model
+        self._target, self._model = target, target.model
         self._channel, self._voice = channel, channel.voice
         self._link = link = channel.voice.link
         self._bus, self._roles = link.bus, link.roles
-        self._guards, self._terms = guards, terms
         spec = spec_of(Model.chat_completion)
         self._topic, self._encode, self._read = spec.name, spec.schema.encode_call, spec.schema.result
         self._hosts = None if "/" in target.model else self._roles.hosts(target.model)
-        self._record = book.metrics.recorder(target.provider, target.model)
-        self._key = (target.provider, target.model, terms.label)
-        self._priced = book.has_price(target)
-        self._breaker, self._limiter = guards.breaker(target), guards.limiter(target)
-        self._profile = accounts.profile(target.provider)
-        self._book, self._within = book, terms.usual(AGENT)
+        self._record = log.metrics.recorder(target.provider, target.model)
+        self._key = (target.provider, target.model, defaults.label)
+        self._priced = log.has_price(target)
+        self._gate, self._closed = gates.gate(target), False
+        self._accounts, self._profile = accounts, accounts.profile(target.provider)
+        self._log, self._defaults, self._within = log, defaults, defaults.default_time_limit(AGENT)
         self._steps = (Step("attempt", 0.0, target.provider, target.model),)
 
-    def enter(self) -> bool:
-        """Whether the next call goes this way, which it then does. A name that the table of models knows has more to be checked."""
-        breaker, limiter = self._breaker, self._limiter
-        return not (
-            (breaker is not None and breaker.failures)
+    async def complete(self, request: LLMRequest, normal: NormalWay) -> LLMResponse:
+        """The whole reply; `normal` gives it where this path cannot, and after a failure."""
+        # A name that the table of models knows has more to be checked.
+        if (
+            self._closed
             or capabilities(self._model).known
-            or logger.isEnabledFor(logging.INFO)
-            or (limiter is not None and (limiter.told or not limiter.try_acquire()))
-        )
-
-    def begin(self, request: LLMRequest) -> Underway | FailedFirstAttempt:
-        """Asks, behind an `enter`."""
+            or logger.isEnabledFor(INFO)
+            or not self._gate.try_enter_unhindered()
+        ):
+            return await normal(request, None)
         began = time.monotonic()
-        call, within, counted = current.get(), request.within or self._within, False
+        handled, within, counted = current.get(), request.within or self._within, False
         address, hosts, topic = self._model, self._hosts, self._topic
+        failed: BusError | ThreeModeError
         try:
-            if call is not NOBODY:
-                within = time_for(within, call)
+            if handled is not NOBODY:
+                within = time_for(within, handled)
             if hosts is not None:
                 if len(hosts) == 1:
                     (address,) = hosts  # there is nothing to choose, and nothing to count for it
                 else:
                     address, counted = self._roles.take(address), True
-            trace = "" if call is NOBODY and self._link.tracer is None else self._voice.outgoing(call, address, topic)
+            untraced = handled is NOBODY and self._link.tracer is None
+            trace = "" if untraced else self._voice.outgoing(handled, address, topic)
             wanted = (request.addressed(None, within),)
             try:
                 payload = encode(wanted)
             except UNENCODABLE:
                 payload = self._encode(address, topic, wanted, _NOT_NAMED)  # it says what is wrong
             asked = self._bus.asked(address, Encoded(payload), topic, within, trace)
-        except BaseException as error:
-            self._failed(address, counted)
-            if isinstance(error, BusError | ThreeModeError):
-                return self._first_try(error, address, began, within)
+        except (BusError, ThreeModeError) as error:
+            failed = error
+        except BaseException:
+            self._leave(address, counted)
             raise
-        return (
-            asked,
-            address,
-            counted,
-            began,
-            within,
-            new_request_id(),
-        )  # the id is made while the agent is at work
-
-    def end(self, call: Underway, answer: Message | BusError, request: LLMRequest) -> LLMResponse | FailedFirstAttempt:
-        """What became of it. A reply was just decoded and nobody else has it: what a caller is to see of the call is put into it."""
-        _, address, counted, began, within, request_id = call
-        failed: BusError | ThreeModeError
-        if isinstance(answer, BusError):
-            failed = answer
         else:
+            request_id = new_request_id()  # made while the agent is at work
             try:
-                reply: LLMResponse = self._read(answer.raw)
-            except (MsgspecError, ValueError, TypeError) as error:
-                failed = unreadable(error, address, self._topic)
+                answer = await asked.future
+            except BaseException:
+                asked.cancel()
+                self._leave(address, counted)
+                raise
+            if isinstance(answer, BusError):
+                failed = answer
             else:
-                if counted:
-                    self._roles.give_back(address)
-                if self._limiter is not None:
-                    self._limiter.left(True)
-                if self._breaker is not None and self._breaker.failures:
-                    self._breaker.success()
-                target, book, key, usage = self.target, self._book, self._key, reply.usage
-                if request.metadata and "label" in request.metadata:
-                    key = (target.provider, target.model, str(request.metadata["label"]))
-                if self._priced and usage.cost is None:
-                    usage = book.priced(target, usage, self._profile)
-                    force_setattr(reply, "usage", usage)
-                book.ledger.add(key, usage)
-                latency = time.monotonic() - began
-                self._record(latency)
-                if reply.request_id:
-                    force_setattr(reply, "extra", {**reply.extra, "provider_request_id": reply.request_id})
-                if not reply.model:
-                    force_setattr(reply, "model", target.model)
-                force_setattr(reply, "provider", target.provider)
-                force_setattr(reply, "mode", AI_AI)
-                force_setattr(reply, "latency", latency)
-                force_setattr(reply, "request_id", request_id)
-                force_setattr(reply, "steps", self._steps)
-                return reply
-        self._failed(address, counted)
-        return self._first_try(failed, address, began, within)
+                try:
+                    reply: LLMResponse = self._read(answer.raw)
+                except (MsgspecError, ValueError, TypeError) as error:
+                    failed = unreadable(error, address, topic)
+                else:
+                    if counted:
+                        self._roles.give_back(address)
+                    self._gate.succeeded()
+                    target, log, key, usage = self._target, self._log, self._key, reply.usage
+                    if request.metadata and "label" in request.metadata:
+                        key = (target.provider, target.model, str(request.metadata["label"]))
+                    if self._priced and usage.cost is None:
+                        usage = log.with_cost(target, usage, self._profile)
+                    log.ledger.add(key, usage)
+                    reply = completed_reply(
+                        reply, target, AI_AI, usage, began, request_id, reply.created_at, self._steps
+                    )
+                    self._record(reply.latency)
+                    return reply
+        self._leave(address, counted)
+        return await normal(request, FailedFirstAttempt(began, began + within, self._explained(failed, address)))
 
-    def cancelled(self, call: Underway) -> None:
-        asked, address, counted, _, _, _ = call
-        asked.cancel()
-        self._failed(address, counted)
+    def close(self) -> None:
+        """Take no more calls: those that come go the normal way, which says that the connection is closed."""
+        self._closed = True
 
-    def begin_stream(self, request: LLMRequest) -> "AgentFastStream | None":
+    def try_stream(self, request: LLMRequest) -> "AgentFastStream | None":
         """A streamed call on this path; None where it cannot take it just now."""
-        within = self._terms.within(request.within, AGENT)
-        if not self.enter():
+        within = self._defaults.time_limit(request.within, AGENT)
+        if capabilities(self._model).known or logger.isEnabledFor(INFO) or not self._gate.try_enter_unhindered():
             return None
-        return AgentFastStream(request, self.target, within, self._terms.label_of(request), self._channel, self._guards)
+        label = self._defaults.label_of(request)
+        return AgentFastStream(request, self._target, within, label, self._channel, self._gate, self._accounts)
 
-    def _failed(self, address: str, counted: bool) -> None:
+    def _leave(self, address: str, counted: bool) -> None:
         if counted:
             self._roles.give_back(address)
-        if self._limiter is not None:
-            self._limiter.left(False)
+        self._gate.left()
 
-    def _first_try(
-        self, error: BusError | ThreeModeError, address: str, began: float, within: float
-    ) -> FailedFirstAttempt:
+    def _explained(self, error: BusError | ThreeModeError, address: str) -> ThreeModeError:
         failure = self._link.error(error, address, self._topic) if isinstance(error, BusError) else error
-        if isinstance(failure, NoSuchAgent):
-            failure = self._channel.explained(self._model)
-        return FailedFirstAttempt(began, began + within, failure)
+        return self._channel.explained(self._model) if isinstance(failure, NoSuchAgent) else failure
 
 
 class AgentFastStream:
-    """One call, behind the `enter` of its way. It is sent before anything is written down of it: the agent's process, which may
+    """One streamed call that has entered the gate. It is sent before anything is written down of it: the agent's process, which may
     have to wake up, works meanwhile."""
 
     def __init__(
@@ -279,39 +248,40 @@ class AgentFastStream:
         within: float,
         label: str | None,
         channel: AgentChannel,
-        guards: Gates,
+        gate: Gate,
+        accounts: ProviderAccounts,
     ) -> None:
         self.began, self.within = time.monotonic(), within
         self._request, self._target, self._label = request, target, label
-        self._channel, self._guards = channel, guards
+        self._channel, self._gate, self._accounts = channel, gate, accounts
         self._stream: Stream | None = None
 
     def send(self) -> ActiveCall:
-        """What is told of the call, which is on its way now."""
+        """Send the request; the call that it is of."""
         target, began = self._target, self.began
         try:
             self._stream = self._channel.begin(target.model, self._request, self.within)
         except NoSuchAgent:
             pass  # `open` finds out why
         except BaseException:
-            self._leave(False)
+            self._gate.left()
             raise
-        policy = CallContext(deadline=began + self.within, began=began)
-        policy.step("attempt", began, target)
-        return ActiveCall(self._request, new_request_id(), policy, label=self._label, target=target)
+        context = CallContext(deadline=began + self.within, began=began)
+        context.add_step("attempt", began, target)
+        return ActiveCall(self._request, new_request_id(), context, label=self._label, target=target)
 
-    async def open(self, one: ActiveCall, opening: StreamOpener, accounts: ProviderAccounts) -> OpenReply:
-        """With its first content."""
-        target, well = self._target, False
+    async def open(self, call: ActiveCall, opener: StreamOpener) -> OpenReply:
+        """The reply, with its first content."""
+        target, answered = self._target, False
         try:
-            opened = await self._opened(one.policy.deadline)
-            well = True
+            opened = await self._opened(call.context.deadline)
+            answered = True
         finally:
-            self._leave(well)
-        one.first_content = time.monotonic() - self.began
-        multiplier = accounts.profile(target.provider).multiplier(target.model)
+            self._gate.left(answered=answered)  # its end is judged by the account
+        call.first_content = time.monotonic() - self.began
+        multiplier = self._accounts.profile(target.provider).multiplier(target.model)
         asked = partial(estimate_tokens, self._request, target.model, multiplier)
-        return opening.accounted(one, target, opened, ZERO, asked)
+        return opener.accounted(call, target, opened, ZERO, asked)
 
     async def _opened(self, deadline: float) -> OpenReply:
         target = self._target
@@ -321,8 +291,3 @@ class AgentFastStream:
             except NoSuchAgent:
                 pass
         return await self._channel.open(target, self._request, deadline, deadline)
-
-    def _leave(self, well: bool) -> None:
-        limiter = self._guards.limiter(self._target)
-        if limiter is not None:
-            limiter.left(well)

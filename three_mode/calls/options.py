@@ -2,15 +2,16 @@
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from three_mode.calls.provider_accounts import Account
 from three_mode.channels.channel import is_content
+from three_mode.errors import ConfigurationError
 from three_mode.messages import Chunk, LLMResponse
 from three_mode.observe.records import RecordOptions
-from three_mode.policies import PriceList
+from three_mode.policies import Policies, PriceList
 from three_mode.policies.clock import MONOTONIC, Clock
 from transports.http2 import PoolOptions
 
@@ -19,6 +20,7 @@ EachHook = Callable[[Chunk], Chunk | None]
 
 
 async def apply_after(after: Hook | None, reply: LLMResponse) -> LLMResponse:
+    """The reply that the hook makes of a whole one."""
     if after is None:
         return reply
     changed = after(reply)
@@ -63,3 +65,13 @@ class ConnectionOptions:
     transport: PoolOptions = field(default_factory=PoolOptions)
     prices: PriceList | None = None
     clock: Clock = MONOTONIC
+
+
+def with_retries(policies: Policies, max_retries: int | None, attempts: int | None) -> Policies:
+    """The policies with as many attempts as the argument or the settings say, where one of them says it."""
+    attempts = max_retries + 1 if max_retries is not None else attempts
+    if attempts is None:
+        return policies
+    if attempts < 1:
+        raise ConfigurationError(f"max_retries is at least 0, not {max_retries}")
+    return replace(policies, retry=replace(policies.retry, attempts=attempts))

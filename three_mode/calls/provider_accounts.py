@@ -1,4 +1,4 @@
-"""Whose keys, and which addresses: makes the endpoint of a provider when it is first called."""
+"""Accounts of providers: their keys and addresses, and the endpoint of each, made when it is first called."""
 
 import shutil
 from collections.abc import Callable, Mapping
@@ -30,8 +30,18 @@ class Account:
     safety: Mapping[str, str] = field(default_factory=dict)
 
 
-def with_own(given: Mapping[str, Account], provider: str, own: Account) -> dict[str, Account]:
-    """With what a connection says of its own provider, which comes before what the account of that says."""
+def given_accounts(given: Mapping[str, Account], provider: str | None, own: Account) -> Mapping[str, Account]:
+    """The accounts that a connection was given, with what its arguments say of its own provider. Those come before what the
+    provider's own account says."""
+    if provider is None:
+        if own.api_key:
+            raise ConfigurationError("api_key= without provider= or base_url=", hint="say whose key it is")
+        if own.headers:  # they may hold a key too, and whichever provider is found would be told it
+            raise ConfigurationError(
+                "ConnectionOptions(headers=...) without provider= or base_url=",
+                hint="say whose headers they are, or give them to one: accounts={'openai': Account(headers=...)}",
+            )
+        return given
     accounts = {_name_of(name): account for name, account in given.items()}
     before = accounts.get(_name_of(provider), Account())
     accounts[_name_of(provider)] = Account(
@@ -50,7 +60,7 @@ def _name_of(provider: str) -> str:
 
 
 class ProviderAccounts:
-    """Arguments first, then settings, then the profile."""
+    """What a connection knows of each provider: from arguments first, then settings, then the profile."""
 
     def __init__(
         self,

@@ -103,7 +103,7 @@ async def _reached(endpoint: Callable[[str], Endpoint], name: str, within: float
 
 
 class Targets:
-    """Those of one connection. `model` and `mode` are for requests that say none."""
+    """Finds the targets of requests of one connection. `model` and `mode` are for requests that say none."""
 
     def __init__(
         self,
@@ -128,8 +128,8 @@ class Targets:
         # A target, with those that answer when it does not.
         self._chains: dict[tuple[str, str], tuple[Target, ...]] = {}
 
-    async def of(self, request: LLMRequest) -> tuple[Sequence[Target], str | None]:
-        """Who may answer, in order; and the route that said so."""
+    async def for_request(self, request: LLMRequest) -> tuple[Sequence[Target], str | None]:
+        """The targets of a request, in order; and the name of the route that said so."""
         name = request.model or self._model or self._settings.model
         mode = request.mode if request.mode is not None else self._mode
         if name is not None:
@@ -151,8 +151,8 @@ class Targets:
             )
         return self._chains.get((provider, model)) or self._with_fallback(Target(provider, model)), None
 
-    async def embedder(self, model: str | None, within: float | None) -> Target:
-        """Who embeds. Nobody else does where that one does not; see embedding.py."""
+    async def for_embedding(self, model: str | None, within: float | None) -> Target:
+        """The one target that embeds: there is no fallback, see embedding.py."""
         name = model or self._model
         target = self._addressed(name, self._mode) if name is not None else None
         if target is not None:
@@ -163,12 +163,12 @@ class Targets:
         return Target(provider, name)
 
     async def providers(self) -> set[str]:
-        """All that may be called."""
+        """The providers that may be called."""
         return {await self._provider.found(), *self._elsewhere}
 
     def check_safety(self) -> None:
-        """That all providers that are known by now have settings of safety, where some are wanted. One that is found later is
-        checked at its first call."""
+        """Raise ConfigurationError where a provider that is known by now has no settings of safety, and some are wanted. A provider
+        that is found later is checked at its first call."""
         names = self._elsewhere | self._accounts.with_safety
         if self._provider.name is not None:
             names |= {self._provider.name}

@@ -10,6 +10,7 @@ from three_mode.errors import DeadlineExceeded, ThreeModeError
 from three_mode.messages import (
     Chunk,
     Finish,
+    LLMResponse,
     Text,
     TextDelta,
     ThinkingDelta,
@@ -17,6 +18,7 @@ from three_mode.messages import (
     ToolDelta,
     Usage,
     UsageUpdate,
+    fold,
 )
 from three_mode.policies import Target
 from three_mode.providers.codec import ChunkDecoder
@@ -236,10 +238,21 @@ class AccountedReply:
             ended(usage, whole, error)
 
 
-def weight(chunk: Chunk) -> int:
+def chunk_weight(chunk: Chunk) -> int:
     """About how many bytes a piece takes in memory."""
     if type(chunk) is TextDelta:
         return 100 + len(chunk.text)
     if type(chunk) is ThinkingDelta:
         return 100 + len(chunk.thinking) + len(chunk.redacted or "")
     return 100 + (len(chunk.arguments) if type(chunk) is ToolDelta else 200)
+
+
+async def folded(opened: OpenReply) -> LLMResponse:
+    """A streamed reply as a whole one. Closes it."""
+    chunks: list[Chunk] = []
+    try:
+        while batch := await opened.more():
+            chunks += batch
+    finally:
+        opened.close()
+    return fold(chunks)

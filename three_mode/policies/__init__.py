@@ -10,6 +10,7 @@ from three_mode.policies.cache import CacheOptions, MemoryCache, ResponseCache, 
 from three_mode.policies.clock import Clock, MonotonicClock
 from three_mode.policies.coalesce import Coalescer
 from three_mode.policies.coalesce_streams import SharedStreams
+from three_mode.policies.gate import Gate
 from three_mode.policies.hedge import hedged
 from three_mode.policies.limiter import AdaptiveLimiter, LimiterOptions
 from three_mode.policies.options import CoalesceOptions, FallbackOptions, HedgeOptions, Policies
@@ -34,6 +35,7 @@ __all__ = [
     "Coalescer",
     "FallbackOptions",
     "FileCache",
+    "Gate",
     "HedgeOptions",
     "LimiterOptions",
     "MemoryCache",
