@@ -12,9 +12,10 @@ import asyncio
 import time
 import warnings
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
+
+from msgspec import Struct
 
 from three_mode.calls.batch import Outcome, Progress, run_batch
 from three_mode.calls.call_log import ActiveCall, CallLog, FailedFirstAttempt, new_request_id
@@ -35,23 +36,22 @@ from three_mode.errors import ConfigurationError
 from three_mode.messages import Embedded, EmbedRequest, LLMRequest, LLMResponse
 from three_mode.modes import CommunicationMode, resolve
 from three_mode.observe.metrics import Metrics
-from three_mode.observe.records import RecordWriter
-from three_mode.observe.spans import CallTracer
 from three_mode.policies import CallContext, Policies, Prices, ResponseCache, Router, SpendingLedger, Spent, Target
 from three_mode.policies.cache import cache_of
 from three_mode.providers.capabilities import Capabilities, capabilities
 from three_mode.providers.estimate import estimate_tokens
-from transports.http2 import Pool
 
 if TYPE_CHECKING:
     from three_mode.calls.agent_fast_path import AgentFastPath, AgentFastPaths, AgentFastStream
     from three_mode.channels.local.channel import LocalAnswers
+    from three_mode.observe.records import RecordWriter
+    from three_mode.observe.spans import CallTracer
+    from transports.http2 import Pool
 
 __all__ = ["Account", "ConnectionOptions", "Health", "LLMConnection", "Observing", "Progress", "ReplyStream"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Services:
+class Services(Struct, frozen=True, kw_only=True):
     """What all calls of one connection share."""
 
     policies: Policies
@@ -126,8 +126,8 @@ class LLMConnection:
             prices,
             SpendingLedger(policies.budgets),
             self.metrics,
-            RecordWriter(observe.records) if observe.records is not None else None,
-            CallTracer(observe.tracer) if observe.spans else None,
+            _record_writer(observe),
+            _call_tracer(observe),
             observe.log_content,
         )
         cache = cache_of(policies.cache, options.clock) if policies.cache is not None else None
@@ -400,7 +400,28 @@ class LLMConnection:
 
         return LocalChannel()
 
-    def _shared_pool(self) -> Pool:
+    def _shared_pool(self) -> "Pool":
         if self._pool is None:
+            from transports.http2 import Pool
+
             self._pool = Pool(self._options.transport)
         return self._pool
+
+
+# Parts that few connections have are imported by those.
+
+
+def _record_writer(observe: Observing) -> "RecordWriter | None":
+    if observe.records is None:
+        return None
+    from three_mode.observe.records import RecordWriter
+
+    return RecordWriter(observe.records)
+
+
+def _call_tracer(observe: Observing) -> "CallTracer | None":
+    if not observe.spans:
+        return None
+    from three_mode.observe.spans import CallTracer
+
+    return CallTracer(observe.tracer)

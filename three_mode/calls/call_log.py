@@ -7,12 +7,12 @@ import logging
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import count
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from three_mode.dispatcher import HERE, mode_of
@@ -21,10 +21,12 @@ from three_mode.messages import Chunk, Finish, LLMRequest, LLMResponse, Start, S
 from three_mode.modes import CommunicationMode
 from three_mode.observe.logs import event, logger
 from three_mode.observe.metrics import Metrics
-from three_mode.observe.records import RecordWriter
-from three_mode.observe.spans import CallTracer, Span
 from three_mode.policies import CallContext, PriceList, Prices, SpendingLedger, Target
-from three_mode.providers import Profile
+from three_mode.providers.profile import Profile
+
+if TYPE_CHECKING:
+    from three_mode.observe.records import RecordWriter
+    from three_mode.observe.spans import CallTracer, Span
 
 
 class FailedFirstAttempt(NamedTuple):
@@ -35,8 +37,7 @@ class FailedFirstAttempt(NamedTuple):
     error: ThreeModeError
 
 
-@dataclass(slots=True, eq=False)
-class ActiveCall:
+class ActiveCall(Struct, eq=False):
     """A call of the user's from beginning to end."""
 
     request: LLMRequest
@@ -51,7 +52,7 @@ class ActiveCall:
     """The reply is not of an attempt of this call."""
     provider_id: str = ""
     """The provider's own id of a streamed reply."""
-    span: Span | None = None
+    span: "Span | None" = None
     failed: ThreeModeError | None = None
     """How its first attempt ended, where that was made already: see agent_fast_path.py."""
 
@@ -98,8 +99,8 @@ class CallLog:
         prices: PriceList,
         ledger: SpendingLedger,
         metrics: Metrics,
-        recorder: RecordWriter | None,
-        tracer: CallTracer | None,
+        recorder: "RecordWriter | None",
+        tracer: "CallTracer | None",
         log_content: bool,
     ) -> None:
         self.prices = prices

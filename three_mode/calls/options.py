@@ -2,18 +2,22 @@
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from three_mode.calls.provider_accounts import Account
 from three_mode.channels.channel import is_content
 from three_mode.errors import ConfigurationError
 from three_mode.messages import Chunk, LLMResponse
-from three_mode.observe.records import RecordOptions
 from three_mode.policies import Policies, PriceList
 from three_mode.policies.clock import MONOTONIC, Clock
-from transports.http2 import PoolOptions
+
+if TYPE_CHECKING:
+    from three_mode.observe.records import RecordOptions
+    from transports.http2 import PoolOptions
 
 Hook = Callable[[LLMResponse], LLMResponse | Awaitable[LLMResponse]]
 EachHook = Callable[[Chunk], Chunk | None]
@@ -33,8 +37,7 @@ def apply_each(each: EachHook, batch: list[Chunk]) -> list[Chunk]:
     return [chunk for chunk in changed if chunk is not None]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observing:
+class Observing(Struct, frozen=True, kw_only=True):
     """What is told of calls, and what may be changed in replies. `label` names who pays, where a request's metadata does not.
 
     `after` gets each reply when it is whole, and gives the one that the caller sees: of a stream that is `response()`, because the
@@ -42,7 +45,7 @@ class Observing:
     gives the one to pass on, or None for nothing. The cache keeps what the provider said, so that both run on what comes out of it too.
     """
 
-    records: RecordOptions | None = None
+    records: "RecordOptions | None" = None
     spans: bool = False
     tracer: Any = None
     log_content: bool = False
@@ -51,18 +54,24 @@ class Observing:
     each: EachHook | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConnectionOptions:
+def _pool_options() -> "PoolOptions":
+    """The defaults of the HTTP transport, which a program of agents alone never loads."""
+    from transports.http2 import PoolOptions
+
+    return PoolOptions()
+
+
+class ConnectionOptions(Struct, frozen=True, kw_only=True):
     """What is rarely set. `accounts` holds keys and addresses of other providers, for fallback and routes. `headers` go to the
     connection's own provider, which must be named (`Account(headers=...)` is for any other). `safety` is for all
     providers that are called: one that has no such settings is an error (`Account(safety=...)` is for one of them)."""
 
-    accounts: Mapping[str, Account] = field(default_factory=dict)
-    headers: Mapping[str, str] = field(default_factory=dict)
-    safety: Mapping[str, str] = field(default_factory=dict)
+    accounts: Mapping[str, Account] = {}
+    headers: Mapping[str, str] = {}
+    safety: Mapping[str, str] = {}
     config: str | Path | Mapping[str, Any] | None = None
     detection_order: tuple[str, ...] | None = None
-    transport: PoolOptions = field(default_factory=PoolOptions)
+    transport: "PoolOptions" = field(default_factory=_pool_options)
     prices: PriceList | None = None
     clock: Clock = MONOTONIC
 

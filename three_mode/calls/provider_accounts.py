@@ -1,19 +1,20 @@
 """Accounts of providers: their keys and addresses, and the endpoint of each, made when it is first called."""
 
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from three_mode.channels.channel import Endpoint
-from three_mode.channels.http import HTTPEndpoint
 from three_mode.config import ProviderSettings, Secret, Settings
 from three_mode.dispatcher import HERE
 from three_mode.errors import ConfigurationError
 from three_mode.providers import LimitReading, Profile, codec_of, profile_of
 from three_mode.providers.safety import check_settings
-from transports.http2 import Pool
+
+if TYPE_CHECKING:
+    from transports.http2 import Pool
 
 CUSTOM = "custom"
 _NONE_OF_ITS_OWN = ProviderSettings()
@@ -67,7 +68,7 @@ class ProviderAccounts:
         settings: Settings,
         given: Mapping[str, Account],
         safety: Mapping[str, str],
-        pool: Callable[[], Pool],
+        pool: "Callable[[], Pool]",
         learn: Callable[[str], Callable[[LimitReading], None] | None],
     ) -> None:
         self._settings = settings
@@ -158,6 +159,8 @@ class ProviderAccounts:
         """Whether it can be tried at all: a key, or a program, or a provider that wants neither."""
         profile = self.profile(provider)
         if profile.wire == "claude-cli":
+            import shutil
+
             return shutil.which("claude") is not None
         if not profile.needs_key:
             return True
@@ -182,4 +185,6 @@ class ProviderAccounts:
                 f"no key for {provider}",
                 hint=f"give api_key=, or set {profile.env_name}_API_KEY in the environment or in .env",
             )
+        from three_mode.channels.http import HTTPEndpoint
+
         return HTTPEndpoint(codec_of(profile), self._pool(), base_url, key, account.headers, self._learn(provider))

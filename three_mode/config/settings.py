@@ -11,9 +11,10 @@ Nothing is read at import, and the environment is never changed.
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from three_mode.config.config_file import checked, read_config
 from three_mode.config.dotenv import read_dotenv
@@ -26,8 +27,7 @@ DETECTION_ORDER = ("anthropic", "openai", "claude-cli")
 DEFAULT_TIMEOUT = 120.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProviderSettings:
+class ProviderSettings(Struct, frozen=True, kw_only=True):
     """What is set for one provider."""
 
     api_key: Secret | None = None
@@ -37,8 +37,7 @@ class ProviderSettings:
     timeout: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(Struct, frozen=True, kw_only=True):
     """What is set for all."""
 
     provider: str | None = None
@@ -48,7 +47,7 @@ class Settings:
     attempts: int | None = None
     max_tokens: int | None = None
     detection_order: tuple[str, ...] = DETECTION_ORDER
-    sources: "Sources" = field(repr=False)
+    sources: "Sources"
 
     def of(self, profile: Profile) -> ProviderSettings:
         return self.sources.of(profile)

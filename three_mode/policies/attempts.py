@@ -6,8 +6,9 @@ target that may answer soonest. All but the last have `first_content` seconds to
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
+
+from msgspec import Struct
 
 from three_mode.errors import (
     AllProvidersFailed,
@@ -34,8 +35,7 @@ T = TypeVar("T")
 _FINAL = (ModeConflict, ContentFilter)
 
 
-@dataclass(slots=True)
-class CallContext:
+class CallContext(Struct, eq=False):
     """One call of the user's, as the policies see it: its times, its caller and size. `steps` is what happened to it, and ends up
     in the reply."""
 
@@ -46,7 +46,7 @@ class CallContext:
     first_content: float | None = None
     streamed: bool = False
     """What an attempt gives is only the beginning: whoever reads the rest tells the breaker how it ended."""
-    steps: list[Step] = field(default_factory=list)
+    steps: list[Step] = []
 
     def add_step(self, kind: str, now: float, target: Target | None = None, why: str | None = None) -> None:
         self.steps.append(

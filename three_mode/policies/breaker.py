@@ -4,8 +4,9 @@ closed ──(failures in a row)──> open ──(cool-down over)──> half-
                                  ^                            └──(failure)──> open
 """
 
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from three_mode.errors import (
     BadReply,
@@ -21,8 +22,7 @@ State = Literal["closed", "open", "half-open"]
 _TRIPS = (ServerError, ProviderOverloaded, ConnectionFailed, BadReply, DeadlineExceeded, StreamInterrupted)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BreakerOptions:
+class BreakerOptions(Struct, frozen=True, kw_only=True):
     """How many failures in a row open it, and for how many seconds."""
 
     failures: int = 5

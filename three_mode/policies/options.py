@@ -1,6 +1,6 @@
 """All policies around a call, as one frozen value. What is None is off."""
 
-from dataclasses import dataclass, field
+from msgspec import Struct
 
 from three_mode.policies.breaker import BreakerOptions
 from three_mode.policies.budget import Budget
@@ -10,8 +10,7 @@ from three_mode.policies.retry import RetryOptions
 from three_mode.policies.routing import Route, Target
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FallbackOptions:
+class FallbackOptions(Struct, frozen=True, kw_only=True):
     """Who answers when the first provider does not: `targets` in order, as `Target(provider, model)`.
 
     `first_content` is how long each but the last may take to its first content, in seconds; thinking is content.
@@ -21,16 +20,14 @@ class FallbackOptions:
     first_content: float = 1.5
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HedgeOptions:
+class HedgeOptions(Struct, frozen=True, kw_only=True):
     """Where nothing has come after that many seconds, the same call goes out once more, to the next target if there is
     one; the first to give content wins, and the other is cancelled at its provider. Both may be billed."""
 
     after: float = 1.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CoalesceOptions:
+class CoalesceOptions(Struct, frozen=True, kw_only=True):
     """Identical whole calls in flight are one. With `streams`, identical streams are one too: `buffer` is how many bytes of what
     came are kept for those who read more slowly or join later; a reader that falls further behind is given up."""
 
@@ -38,14 +35,13 @@ class CoalesceOptions:
     buffer: int = 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policies:
+class Policies(Struct, frozen=True, kw_only=True):
     """`Policies(cache=CacheOptions(), retry=RetryOptions(attempts=5))`; the defaults retry, break and limit, and no more."""
 
-    retry: RetryOptions = field(default_factory=RetryOptions)
-    breaker: BreakerOptions | None = field(default_factory=BreakerOptions)
-    limiter: LimiterOptions | None = field(default_factory=LimiterOptions)
-    fallback: FallbackOptions = field(default_factory=FallbackOptions)
+    retry: RetryOptions = RetryOptions()
+    breaker: BreakerOptions | None = BreakerOptions()
+    limiter: LimiterOptions | None = LimiterOptions()
+    fallback: FallbackOptions = FallbackOptions()
     hedge: HedgeOptions | None = None
     cache: CacheOptions | None = None
     coalesce: CoalesceOptions | bool = False

@@ -2,13 +2,13 @@
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from three_mode.errors import ThreeModeError
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetryOptions:
+class RetryOptions(Struct, frozen=True, kw_only=True):
     """`attempts` counts the first one. The wait grows from `first` by `factor` up to `most`; `jitter` is the part left to chance."""
 
     attempts: int = 3

@@ -1,8 +1,9 @@
 """What was spent, by provider, model and label, in bounded memory: agents come and go, and labels may be as many as people."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from decimal import Decimal
+
+from msgspec import Struct
 
 from three_mode.least_used import MOST, OTHERS, LeastUsed
 from three_mode.messages import Usage
@@ -11,12 +12,11 @@ ZERO = Decimal(0)
 Key = tuple[str, str, str | None]  # provider, model, label
 
 
-@dataclass(slots=True)
-class Spent:
+class Spent(Struct):
     """What the calls of one provider, model and label used. `unpriced` counts those whose cost nobody knows."""
 
     calls: int = 0
-    usage: Usage = field(default_factory=Usage)
+    usage: Usage = Usage()
     cost: Decimal = ZERO
     unpriced: int = 0
 
