@@ -330,7 +330,7 @@ class LLMConnection:
             raise ConfigurationError("this connection is closed", hint="make a new LLMConnection")
 
     def _agent_channel(self) -> OwnChannel:
-        from three_mode.agents.here import bus_here
+        from three_mode.agents.calling.current_bus import bus_here
         from three_mode.channels.ai_ai import AgentChannel
 
         return AgentChannel(self._bus if self._bus is not None else bus_here())

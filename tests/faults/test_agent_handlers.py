@@ -13,7 +13,7 @@ from tests.support.agent_cast import Brief, Faulty, Hooked, Late, Once, Scout, S
 from tests.support.agent_until import until
 from three_mode import Orchestrator
 from three_mode.agents import AgentGroup, HostOptions, OrchestratorOptions, Restart
-from three_mode.agents.happenings import AgentGivenUp, AgentRestarted, HostBlocked, HostLost
+from three_mode.agents.supervisor.events import AgentGivenUp, AgentRestarted, HostBlocked, HostLost
 from three_mode.errors import (
     BadResult,
     DeadlineExceeded,

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local_models.catalogue import TINY
 from local_models.errors import BadModelFile, ModelNotFound
+from local_models.files.catalogue import TINY
 from local_models.gguf import check, read, summarize
 from local_models.gguf.writer import write
 

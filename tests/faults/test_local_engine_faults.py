@@ -11,8 +11,8 @@ import psutil
 import pytest
 
 from local_models import EngineFailed, LoadOptions, LocalModel, WorkerDied
-from local_models.inprocess import InProcess
-from local_models.tickets import Ticket
+from local_models.engine.inprocess import InProcess
+from local_models.engine.tickets import Ticket
 from tests.support.models import TINY, begun, held, opened, user
 
 ENDLESS = 'root ::= "a"{900}'

@@ -16,7 +16,7 @@ import pytest_asyncio
 
 from tests.support.agent_until import until
 from three_mode import LLMConnection, LLMRequest, Orchestrator
-from three_mode.agents.declare import spec_of
+from three_mode.agents.handlers.declare import spec_of
 from three_mode.agents.model import Model
 from three_mode.agents.orchestrator import OrchestratorOptions
 from three_mode.errors import DeadlineExceeded, StreamInterrupted, ThreeModeError

@@ -15,8 +15,8 @@ from tests.support.agent_cast import Faulty, Late, Once, Scout, Slow, Steady
 from tests.support.agent_until import until
 from three_mode import Orchestrator
 from three_mode.agents import HostOptions, OrchestratorOptions, Restart
-from three_mode.agents.happenings import AgentGivenUp, HostBack, HostBlocked, HostGivenUp, HostLost
-from three_mode.agents.here import bus_here
+from three_mode.agents.calling.current_bus import bus_here
+from three_mode.agents.supervisor.events import AgentGivenUp, HostBack, HostBlocked, HostGivenUp, HostLost
 from three_mode.errors import HandlerFailed, ModeUnavailable, PeerLost, ThreeModeError
 
 

@@ -14,7 +14,7 @@ import pytest_asyncio
 from tests.support.agent_cast import Scout
 from tests.support.agent_until import until
 from three_mode import Orchestrator
-from three_mode.agents.orders import AgentReport, HostReport, Table
+from three_mode.agents.wire.orders import AgentReport, HostReport, Table
 from three_mode.cli.agents_view import View, split_keys
 from three_mode.errors import HandlerFailed
 

@@ -10,7 +10,7 @@ import pytest
 from tests.support.agent_cast import Caller, Scout, Slow
 from three_mode import Orchestrator
 from three_mode.agents import OrchestratorOptions
-from three_mode.agents.tracing import OpenTelemetry
+from three_mode.agents.handlers.tracing import OpenTelemetry
 from three_mode.errors import ConfigurationError, MissingExtra
 
 

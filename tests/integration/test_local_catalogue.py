@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from local_models import BadModelFile, BadOption, DownloadFailed, ModelNotFound, catalogue
-from local_models.catalogue import TINY
-from local_models.download import address, pull
+from local_models import BadModelFile, BadOption, DownloadFailed, ModelNotFound
+from local_models.files import catalogue
+from local_models.files.catalogue import TINY
+from local_models.files.download import address, pull
 from three_mode.cli import main
 
 

@@ -7,7 +7,7 @@ import pytest
 from local_models import BadModelFile, Lora
 from tests.support.models import TINY, opened, user
 
-AHOY = str(Path(__file__).parent.parent / "data" / "ahoy.lora.gguf")  # made by `python -m local_models.tiny.adapter`
+AHOY = str(Path(__file__).parent.parent / "data" / "ahoy.lora.gguf")  # made by `python -m scripts.tiny_model.adapter`
 
 
 @pytest.mark.parametrize("isolated", [False, True])

@@ -10,10 +10,10 @@ import pytest
 
 from benchmarks.local_peers.random_models import model as random_model
 from local_models import DeadlineExceeded, LocalModel
-from local_models.inprocess import InProcess
+from local_models.engine.inprocess import InProcess
 from local_models.llama import Context, ContextShape, Weights
 from local_models.replies import Reply
-from local_models.scheduler import Step
+from local_models.scheduling.scheduler import Step
 from tests.support.models import TINY, opened, user
 
 ENDLESS = 'root ::= "a"{900}'

@@ -7,9 +7,9 @@ import random
 import pytest
 
 from local_models import LoadOptions, LocalModel
-from local_models.catalogue import TINY
-from local_models.tiny import tasks, vocabulary
-from local_models.tiny.measure import GATE, SEED, added, answers, share
+from local_models.files.catalogue import TINY
+from scripts.tiny_model import tasks, vocabulary
+from scripts.tiny_model.measure import GATE, SEED, added, answers, share
 from tests.support.models import opened
 
 MEASURED = json.loads(TINY.with_suffix(".json").read_text())

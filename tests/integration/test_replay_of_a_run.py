@@ -67,7 +67,7 @@ def test_a_replay_of_other_code_reports_the_first_divergence(recording: Path, mo
 
 
 def test_one_that_does_less_or_more_diverges_too(recording: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from three_mode.agents.declare import specs_of
+    from three_mode.agents.handlers.declare import specs_of
 
     async def lazy(self: Trader, item: str) -> float:
         return 1.0

@@ -34,7 +34,7 @@ def opentelemetry() -> Any:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SimpleSpanProcessor
 
-    from three_mode.agents.tracing import OpenTelemetry
+    from three_mode.agents.handlers.tracing import OpenTelemetry
 
     provider = TracerProvider()
     out = Path(os.environ["TRACE_FILE"]).open("a", buffering=1)  # noqa: SIM115  # open as long as its process

@@ -4,8 +4,8 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from transports.bus.delivery import CAUGHT
 from transports.bus.messages import Message
+from transports.bus.pubsub.delivery import CAUGHT
 from transports.bus.rings.doorbell import Doorbell
 from transports.bus.rings.native import BELL, DATA, PAGE, PAGE_BYTES, RING, Pump, Segment, Writer
 from transports.bus.rings.segments import make

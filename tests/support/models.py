@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from local_models import LoadOptions, LocalModel
-from local_models.catalogue import TINY
-from local_models.engine import Job
-from local_models.inprocess import InProcess
+from local_models.engine.engine import Job
+from local_models.engine.inprocess import InProcess
+from local_models.files.catalogue import TINY
 
 T = TypeVar("T")
 __all__ = ["TINY", "begun", "held", "opened", "said", "user"]

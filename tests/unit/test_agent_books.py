@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from three_mode.agents.fanout import TIMED, share
-from three_mode.agents.gathering import Tally
-from three_mode.agents.letters import DeadLetters
-from three_mode.agents.metrics import Histogram
-from three_mode.agents.roles import Roles
-from three_mode.agents.settling import Settling
+from three_mode.agents.calling.gathered import Tally
+from three_mode.agents.calling.roles import Roles
+from three_mode.agents.runtime.broadcast import TIMED, share
+from three_mode.agents.runtime.histogram import Histogram
+from three_mode.agents.runtime.unsettled import Settling
+from three_mode.agents.wire.dead_letters import DeadLetters
 from three_mode.errors import DeadlineExceeded, NoSuchAgent, PeerLost
 from three_mode.handling import Call, in_chain, split, time_for
 

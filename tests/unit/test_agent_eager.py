@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from three_mode.agents.eager import Starter
+from three_mode.agents.runtime.eager import Starter
 
 Outcome = tuple[Any, BaseException | None]
 variable: contextvars.ContextVar[int] = contextvars.ContextVar("variable", default=0)

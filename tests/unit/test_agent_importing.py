@@ -7,7 +7,7 @@ from types import ModuleType
 import pytest
 
 from three_mode.agents import Agent, Orchestrator
-from three_mode.agents.importing import MAIN, ClassPath, load, path_of
+from three_mode.agents.wire.importing import MAIN, ClassPath, load, path_of
 from three_mode.errors import ConfigurationError
 
 

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from local_models.catalogue import TINY
 from local_models.errors import BadGrammar
-from local_models.grammar import from_schema, literal
+from local_models.files.catalogue import TINY
 from local_models.llama import Sampler, Sampling, Weights
+from local_models.prompts.grammar import from_schema, literal
 
 SCHEMAS: list[dict[str, Any]] = [
     {},

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from local_models.handover import TOGETHER, Handover
+from local_models.engine.handover import TOGETHER, Handover
+from local_models.engine.tickets import Item, Ticket
 from local_models.replies import Piece
-from local_models.tickets import Item, Ticket
 
 
 class Loop:

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
+from local_models.engine.loop_side import Offered
+from local_models.engine.tickets import Item
 from local_models.errors import DeadlineExceeded
-from local_models.loopside import Offered
 from local_models.replies import Piece
-from local_models.tickets import Item
 
 LAST = Piece(text="", finish="stop")
 

@@ -6,11 +6,11 @@ import msgspec
 import pytest
 
 from local_models import BadOption, Generate, LoadOptions, OutOfMemory
-from local_models.catalogue import TINY
+from local_models.files.catalogue import TINY
 from local_models.gguf import Summary, read, summarize
 from local_models.llama import Device
+from local_models.llama.sizing import Machine, gpu_layers, plan
 from local_models.options import changed
-from local_models.sizing import Machine, gpu_layers, plan
 
 ROOMY = Machine(cores=8, free_bytes=16 << 30)
 GPU = Device(name="CUDA0", description="a GPU", kind="gpu", free_bytes=8 << 30, total_bytes=8 << 30)

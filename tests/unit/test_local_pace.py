@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from math import inf
 
-from local_models.pace import Pace
+from local_models.engine.pace import Pace
 
 PLAIN = 0.010  # what 16 writers take
 

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from local_models.engine.text import Text
 from local_models.errors import BadOption, BadTemplate
-from local_models.templates import ChatTemplate
-from local_models.text import Text
-from local_models.tiny import vocabulary
-from local_models.toolcalls import ToolTalk
+from local_models.prompts.templates import ChatTemplate
+from local_models.prompts.tools import ToolTalk
+from scripts.tiny_model import vocabulary
 
 
 def cut(whole: bytes, borders: list[int]) -> list[bytes]:

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from local_models.catalogue import TINY
 from local_models.errors import BadOption
+from local_models.files.catalogue import TINY
 from local_models.llama import Sampler, Sampling, Weights
 from local_models.options import Generate
-from local_models.toolcalls import ToolTalk
-from local_models.toolchoice import forced, offered
+from local_models.prompts.tool_choice import forced, offered
+from local_models.prompts.tools import ToolTalk
 
 MARKED, BARE = "{{ '<tool_call>' }}", '{"name": function name, "parameters": dictionary}'
 

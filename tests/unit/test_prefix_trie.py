@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local_models.cells import Cells
-from local_models.prefixes import PrefixTrie, common
+from local_models.scheduling.kv_cells import Cells
+from local_models.scheduling.prefix_trie import PrefixTrie, common
 
 TEXT = st.lists(st.integers(0, 2), max_size=12)
 ACTIONS = st.lists(st.tuples(st.sampled_from(["put", "drop"]), st.integers(0, 5), TEXT), max_size=30)

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from tests.support.bus_rings import Bench, attend
-from transports.bus.delivery import MANY, Delivery
 from transports.bus.errors import BadFrame
 from transports.bus.messages import Message
-from transports.bus.subscriptions import Subscriptions
+from transports.bus.pubsub.delivery import MANY, Delivery
+from transports.bus.pubsub.subscriptions import Subscriptions
 
 
 @pytest.fixture

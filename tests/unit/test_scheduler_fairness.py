@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local_models.fairness import Turns
-from local_models.scheduler import Call, Limits, Scheduler
+from local_models.scheduling.fairness import Turns
+from local_models.scheduling.scheduler import Call, Limits, Scheduler
 
 
 def live(agents: int, greedy: int, slots: int, steps: int) -> dict[str, int]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from local_models.scheduler import Call, Copy, Keep, Limits, QueueFull, Scheduler, Step
+from local_models.scheduling.scheduler import Call, Copy, Keep, Limits, QueueFull, Scheduler, Step
 
 
 @dataclass

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from three_mode.agents.placement import place
-from three_mode.agents.supervision import Again, GivenUp, History, Restart
+from three_mode.agents.supervisor.placement import place
+from three_mode.agents.supervisor.restart import Again, GivenUp, History, Restart
 from three_mode.errors import ConfigurationError, ModeUnavailable
 
 

@@ -5,9 +5,9 @@ from functools import partial
 
 import numpy as np
 
-from local_models.tiny import tasks, vocabulary
-from local_models.tiny.batches import Batch, packed, right, tokens_of
-from local_models.tiny.shares import Errors
+from scripts.tiny_model import tasks, vocabulary
+from scripts.tiny_model.batches import Batch, packed, right, tokens_of
+from scripts.tiny_model.shares import Errors
 
 EVEN = dict.fromkeys(tasks.TASKS, 1.0)
 

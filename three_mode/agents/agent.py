@@ -7,9 +7,9 @@ from three_mode.errors import ConfigurationError
 from three_mode.handling import current
 
 if TYPE_CHECKING:
-    from three_mode.agents.cell import Cell
-    from three_mode.agents.receipts import AgentReceipt
-    from three_mode.agents.refs import AgentGroup, AgentRef, RoleRef
+    from three_mode.agents.calling.receipts import AgentReceipt
+    from three_mode.agents.calling.refs import AgentGroup, AgentRef, RoleRef
+    from three_mode.agents.runtime.actor import Cell
     from transports.bus import Evicted, Gap, WriterGone
 
 

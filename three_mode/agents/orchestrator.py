@@ -5,28 +5,29 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self, overload
 
-from three_mode.agents import faults, here
 from three_mode.agents.agent import Agent
-from three_mode.agents.care import Care
-from three_mode.agents.declare import specs_of
-from three_mode.agents.desk import Desk
-from three_mode.agents.fanout import check_listener
-from three_mode.agents.happenings import Happening, Happenings
+from three_mode.agents.calling import current_bus
+from three_mode.agents.calling.caller import Voice
+from three_mode.agents.calling.refs import AgentGroup, AgentRef, RoleRef
+from three_mode.agents.calling.session import Link
+from three_mode.agents.calling.verbs import Talking
+from three_mode.agents.handlers.declare import specs_of
+from three_mode.agents.handlers.tracing import load_tracer
 from three_mode.agents.host.lines import HostConfig
-from three_mode.agents.hosts import HostOptions, Hosts, new_bus_name, search_path
-from three_mode.agents.importing import path_of, refuse_while_importing_main
-from three_mode.agents.ledger import Ledger
-from three_mode.agents.letters import DeadLetter
-from three_mode.agents.link import Link
 from three_mode.agents.model import Model, ModelSource
-from three_mode.agents.orders import SpawnOrder, Table
 from three_mode.agents.recording import recorder
-from three_mode.agents.refs import AgentGroup, AgentRef, RoleRef
-from three_mode.agents.spawning import init_schema
-from three_mode.agents.supervision import Restart
-from three_mode.agents.talking import Talking
-from three_mode.agents.tracing import load_tracer
-from three_mode.agents.verbs import Voice
+from three_mode.agents.runtime.broadcast import check_listener
+from three_mode.agents.runtime.lifecycle import init_schema
+from three_mode.agents.supervisor.control_server import Desk
+from three_mode.agents.supervisor.events import Happening, Happenings
+from three_mode.agents.supervisor.hosts import HostOptions, Hosts, new_bus_name, search_path
+from three_mode.agents.supervisor.restart import Restart
+from three_mode.agents.supervisor.roster import Ledger
+from three_mode.agents.supervisor.supervisor import Care
+from three_mode.agents.wire import errors as wire_errors
+from three_mode.agents.wire.dead_letters import DeadLetter
+from three_mode.agents.wire.importing import path_of, refuse_while_importing_main
+from three_mode.agents.wire.orders import SpawnOrder, Table
 from three_mode.errors import ConfigurationError
 from three_mode.handling import DEFAULT_WITHIN
 from transports.bus import Bus, BusError, BusOptions
@@ -48,7 +49,7 @@ class OrchestratorOptions:
     """A file that every message is written to, for `replay`."""
     tracer: str = ""
     """`module:name` of a function without arguments that makes the tracer of each process:
-    `three_mode.agents.tracing:OpenTelemetry`, or one of your own that sets up an exporter first."""
+    `three_mode.agents.handlers.tracing:OpenTelemetry`, or one of your own that sets up an exporter first."""
     stop_within: float = 5.0
 
 
@@ -76,8 +77,8 @@ class Orchestrator(Talking):
         try:
             bus = await Bus.join(self.name, self.options.bus)
         except BusError as error:
-            raise faults.from_bus(error, self.name, "join") from None
-        here.joined(bus)
+            raise wire_errors.from_bus(error, self.name, "join") from None
+        current_bus.joined(bus)
         self._link = Link(bus, self.options.default_within)
         self._link.tracer = tracer
         self._voice = Voice(self._link, "orchestrator")
@@ -108,7 +109,7 @@ class Orchestrator(Talking):
             await self._care.hosts.close(self.options.stop_within)
         finally:
             link.close()
-            here.left(link.bus)
+            current_bus.left(link.bus)
             await link.bus.leave()
 
     def _config(self, label: str) -> HostConfig:

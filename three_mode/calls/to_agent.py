@@ -15,10 +15,10 @@ from typing import Any
 from msgspec import MsgspecError
 from msgspec.structs import force_setattr
 
-from three_mode.agents.codec import UNENCODABLE, encode
-from three_mode.agents.declare import spec_of
+from three_mode.agents.calling.caller import unreadable
+from three_mode.agents.handlers.codec import UNENCODABLE, encode
+from three_mode.agents.handlers.declare import spec_of
 from three_mode.agents.model import Model
-from three_mode.agents.verbs import unreadable
 from three_mode.calls.accounts import Accounts
 from three_mode.calls.book import Book, new_request_id
 from three_mode.calls.guards import Guarding

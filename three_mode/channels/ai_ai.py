@@ -13,11 +13,11 @@ from typing import Any
 
 import msgspec
 
-from three_mode.agents.link import Link
+from three_mode.agents.calling.caller import Voice
+from three_mode.agents.calling.refs import AgentRef, RoleRef
+from three_mode.agents.calling.session import Link
+from three_mode.agents.calling.streams import Stream, Streaming
 from three_mode.agents.model import Model
-from three_mode.agents.refs import AgentRef, RoleRef
-from three_mode.agents.streams import Stream, Streaming
-from three_mode.agents.verbs import Voice
 from three_mode.calls.replayed import Replayed
 from three_mode.channels.batches import open_batches
 from three_mode.channels.channel import OpenReply

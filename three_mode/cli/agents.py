@@ -7,7 +7,7 @@ import time
 import msgspec
 from rich.console import Console
 
-from three_mode.agents.board import Board
+from three_mode.agents.supervisor.control_client import Board
 from three_mode.cli.agents_view import tables
 from three_mode.errors import ThreeModeError
 

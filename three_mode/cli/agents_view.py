@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from three_mode.agents.orders import AgentReport, Table
+from three_mode.agents.wire.orders import AgentReport, Table
 
 _SORTS: dict[str, Callable[[AgentReport], Any]] = {
     "messages": lambda one: -one.messages,

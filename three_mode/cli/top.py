@@ -11,7 +11,7 @@ import msgspec
 from rich.console import Console, Group
 from rich.live import Live
 
-from three_mode.agents.board import Board
+from three_mode.agents.supervisor.control_client import Board
 from three_mode.cli.agents_view import View, split_keys, tables
 from three_mode.errors import ThreeModeError
 

@@ -7,15 +7,16 @@ import signal
 import sys
 from typing import Any
 
-from three_mode.agents import here, spawning
-from three_mode.agents.codec import encode
+from three_mode.agents.calling import current_bus
+from three_mode.agents.calling.session import Link
+from three_mode.agents.handlers.codec import encode
+from three_mode.agents.handlers.tracing import load_tracer
 from three_mode.agents.host.lines import HostConfig
 from three_mode.agents.host.service import HostService
 from three_mode.agents.host.watchdog import Watchdog
-from three_mode.agents.link import Link
-from three_mode.agents.orders import ORCHESTRATOR, Failed, host_name
-from three_mode.agents.population import Population
-from three_mode.agents.tracing import load_tracer
+from three_mode.agents.runtime import lifecycle
+from three_mode.agents.runtime.population import Population
+from three_mode.agents.wire.orders import ORCHESTRATOR, Failed, host_name
 from transports.bus import Bus, BusError, BusOptions, Encoded, NoSuchName
 
 
@@ -43,7 +44,7 @@ async def serve(config: HostConfig, fd: int) -> None:
 
     options = BusOptions(label=config.label, create=False, on_error=bus_failed, **config.bus_options)
     bus = await Bus.join(config.bus, options)
-    here.joined(bus)
+    current_bus.joined(bus)
     link = Link(bus, config.default_within)
     links.append(link)
     if config.tracer:
@@ -67,7 +68,7 @@ async def serve(config: HostConfig, fd: int) -> None:
     watchdog.say(kind="ready", member=bus.id, pid=os.getpid())
     await over.wait()
     if not orphaned:
-        await spawning.stop(tuple(population.cells), population, "was stopped with its host")
+        await lifecycle.stop(tuple(population.cells), population, "was stopped with its host")
     watchdog.stop()
     link.close()
     await bus.leave(within=0.2 if orphaned else 1.0)

@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from three_mode.agents import faults, spawning
-from three_mode.agents.cell import State
-from three_mode.agents.codec import decoder_for, encode
-from three_mode.agents.many import Many
-from three_mode.agents.orders import HostSettled, NamesOrder, SettledOrder, Spawned, SpawnOrder
-from three_mode.agents.population import Population
-from three_mode.agents.reports import Meter, agent_report, host_report
+from three_mode.agents.handlers.codec import decoder_for, encode
+from three_mode.agents.runtime import lifecycle
+from three_mode.agents.runtime.actor import State
+from three_mode.agents.runtime.gather_server import Many
+from three_mode.agents.runtime.population import Population
+from three_mode.agents.runtime.reports import Meter, agent_report, host_report
+from three_mode.agents.wire import errors as wire_errors
+from three_mode.agents.wire.orders import HostSettled, NamesOrder, SettledOrder, Spawned, SpawnOrder
 from three_mode.errors import NoSuchAgent, ThreeModeError
 from three_mode.messages import encode_error
 from transports.bus import CallCancelled, Encoded, Request
@@ -46,7 +47,7 @@ class HostService:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         else:
-            request.fail(*faults.to_wire(NoSuchAgent(f"a host takes no order {request.topic!r}")))
+            request.fail(*wire_errors.to_wire(NoSuchAgent(f"a host takes no order {request.topic!r}")))
 
     async def _answer(self, request: Request) -> None:
         try:
@@ -57,19 +58,19 @@ class HostService:
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001  # whatever it is goes to whoever gave the order
-            request.fail(*faults.to_wire(faults.of_handler(error, self._population.label, request.topic)))
+            request.fail(*wire_errors.to_wire(wire_errors.of_handler(error, self._population.label, request.topic)))
 
     async def _on_spawn(self, raw: bytes) -> Spawned:
-        failed = await spawning.spawn(_spawn(raw), self._population)
+        failed = await lifecycle.spawn(_spawn(raw), self._population)
         return Spawned(_encoded(failed))
 
     async def _on_stop(self, raw: bytes) -> list[str]:
         order: NamesOrder = _names(raw)
-        return await spawning.stop(order.names, self._population, order.why)
+        return await lifecycle.stop(order.names, self._population, order.why)
 
     async def _on_restart(self, raw: bytes) -> Spawned:
         order: NamesOrder = _names(raw)
-        return Spawned(_encoded(await spawning.restart(order.names, self._population, order.why)))
+        return Spawned(_encoded(await lifecycle.restart(order.names, self._population, order.why)))
 
     async def _on_pause(self, raw: bytes) -> None:
         for cell in self._cells(raw):

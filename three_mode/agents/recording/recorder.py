@@ -8,9 +8,9 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
-from three_mode.agents.codec import encode
-from three_mode.agents.orders import SpawnOrder
+from three_mode.agents.handlers.codec import encode
 from three_mode.agents.recording.events import MAGIC, Did, Ended, Event, Got, Made, pack
+from three_mode.agents.wire.orders import SpawnOrder
 from three_mode.errors import ConfigurationError, ThreeModeError
 from three_mode.messages import encode_error
 

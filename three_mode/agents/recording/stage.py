@@ -4,22 +4,22 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
-from three_mode.agents import spawning
 from three_mode.agents.agent import Agent
-from three_mode.agents.cell import Cell, State
-from three_mode.agents.codec import decoder_for
-from three_mode.agents.declare import Spec, specs_of
-from three_mode.agents.letters import DeadLetters
-from three_mode.agents.link import Link
-from three_mode.agents.orders import SpawnOrder
-from three_mode.agents.population import Population
+from three_mode.agents.calling.session import Link
+from three_mode.agents.handlers.codec import decoder_for
+from three_mode.agents.handlers.declare import Spec, specs_of
 from three_mode.agents.recording.events import Got, Made
-from three_mode.agents.requests import Arguments, Parts
+from three_mode.agents.runtime import lifecycle
+from three_mode.agents.runtime.actor import Cell, State
+from three_mode.agents.runtime.population import Population
+from three_mode.agents.runtime.requests import Arguments, Parts
+from three_mode.agents.wire.dead_letters import DeadLetters
+from three_mode.agents.wire.orders import SpawnOrder
 from three_mode.errors import ConfigurationError, ThreeModeError
 from three_mode.handling import DEFAULT_WITHIN
 
 if TYPE_CHECKING:
-    from three_mode.agents.recording.tape import Tape
+    from three_mode.agents.runtime.tape import Tape
 
 
 class _NoLink:
@@ -45,10 +45,10 @@ class Stage:
         """A fresh agent in place of any that was there."""
         group, _, _ = event.agent.partition("/")
         self._population.seed = event.seed
-        kind = spawning.checked(event.target)
+        kind = lifecycle.checked(event.target)
         cell = Cell(event.agent, group, specs_of(kind), self._population)
         cell.options = order = SpawnOrder(group, (), event.target, event.init)
-        cell.agent = spawning.make(kind, cell, order)
+        cell.agent = lifecycle.make(kind, cell, order)
         cell.state = State.RUNNING
         if kind.started is not Agent.started:
             self._starting = asyncio.get_running_loop().create_task(cell.agent.started())

@@ -4,15 +4,15 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from typing import Any, Self
 
-from three_mode.agents.codec import decode_any, decoder_for, encode
-from three_mode.agents.declare import Spec
-from three_mode.agents.gathering import Gathered
-from three_mode.agents.receipts import Seen
-from three_mode.agents.recording.tape import Tape
-from three_mode.agents.refs import AgentGroup, Handler
-from three_mode.agents.requests import Arguments, Incoming, Parts
-from three_mode.agents.streams import Stream
-from three_mode.agents.verbs import Sent, Voice, read, target
+from three_mode.agents.calling.caller import Sent, Voice, read, target
+from three_mode.agents.calling.gathered import Gathered
+from three_mode.agents.calling.receipts import Seen
+from three_mode.agents.calling.refs import AgentGroup, Handler
+from three_mode.agents.calling.streams import Stream
+from three_mode.agents.handlers.codec import decode_any, decoder_for, encode
+from three_mode.agents.handlers.declare import Spec
+from three_mode.agents.runtime.requests import Arguments, Incoming, Parts
+from three_mode.agents.runtime.tape import Tape
 from three_mode.errors import ThreeModeError
 from three_mode.handling import current
 from three_mode.messages import (

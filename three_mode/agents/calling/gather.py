@@ -1,0 +1,109 @@
+"""One call to many agents: one question per process instead of one per agent, answered in parts as they become ready."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from three_mode.agents.calling.gathered import Gathered, Tally
+from three_mode.agents.handlers.codec import Decode, decoder_for, encode
+from three_mode.agents.wire.orders import GatherOrder
+from three_mode.errors import BadResult, PeerLost
+from three_mode.messages import decode_error
+from transports.bus import BusError, DeadlineExceeded, Encoded, NoSuchName
+
+if TYPE_CHECKING:
+    from three_mode.agents.calling.session import Link
+
+# One part of a host's answer: (place in the order's names, whether it is a result, the result or the encoded error).
+Part = list[tuple[int, bool, msgspec.Raw]]
+decode_part = decoder_for(Part)
+_decode_error_data = decoder_for(dict[str, Any])
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is asked of each, and for how long."""
+
+    handler: str
+    call: bytes
+    decode: Decode
+    within: float
+    trace: str
+    sender: str
+
+
+async def gather(link: "Link", names: Sequence[str], plan: Plan, quorum: int | None) -> Gathered:
+    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def complete() -> None:
+        if not done.done():
+            done.set_result(None)
+
+    tally = Tally(names, quorum, complete)
+    by_host = _by_host(link, names, plan, tally)
+    if not tally.open or quorum == 0:
+        return tally.result()
+    tasks = [asyncio.create_task(_ask_host(link, host, group, plan, tally)) for host, group in by_host.items()]
+    try:
+        async with asyncio.timeout(plan.within):
+            await done
+    except TimeoutError:
+        pass  # those that are open are missing: a value, not an error
+    finally:
+        for task in tasks:  # leaving a host's stream cancels what its agents still do for it
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    return tally.result()
+
+
+def _by_host(link: "Link", names: Sequence[str], plan: Plan, tally: Tally) -> dict[str, list[str]]:
+    """Host's name -> its agents among `names`; who is nowhere has failed."""
+    owners, hosts = link.bus.names(), link.hosts
+    found: dict[str, list[str]] = {}
+    for name in names:
+        host = hosts.get(owners.get(name, ""))
+        if host is None:
+            tally.fail(name, link.error(NoSuchName(name), name, plan.handler))
+        elif host in found:
+            found[host].append(name)
+        else:
+            found[host] = [name]
+    return found
+
+
+async def _ask_host(link: "Link", host: str, names: list[str], plan: Plan, tally: Tally) -> None:
+    order = GatherOrder(tuple(names), plan.handler, plan.call)
+    try:
+        async with link.bus.stream(
+            host,
+            Encoded(encode(order)),
+            topic="gather",
+            within=plan.within,
+            trace=plan.trace,
+            sender=plan.sender,
+        ) as parts:
+            async for part in parts:
+                _take(part.raw, names, plan, tally)
+    except DeadlineExceeded:
+        return  # those that are open are missing
+    except BusError as error:
+        failure = error  # (the name `error` ends with this block)
+        tally.fail_open(names, lambda name: link.error(failure, name, plan.handler))
+    tally.fail_open(names, lambda name: PeerLost(f"{name} did not answer, and its host ended the call", agent=name))
+
+
+def _take(raw: bytes, names: list[str], plan: Plan, tally: Tally) -> None:
+    answer, decode = tally.answer, plan.decode
+    for place, good, content in decode_part(raw):
+        name = names[place]
+        if not good:
+            tally.fail(name, decode_error(_decode_error_data(content)))
+            continue
+        try:
+            answer(name, decode(content))
+        except Exception as error:  # noqa: BLE001  # a hint's own code may raise whatever it likes: it is about this one alone
+            wrong = f"{name}.{plan.handler} answered something else than its hint says: {error}"
+            tally.fail(name, BadResult(wrong, agent=name, handler=plan.handler))
