@@ -63,7 +63,7 @@ async def test_gather_gives_values_errors_and_missing(orc: Orchestrator, scouts:
     votes = await scouts.gather(Scout.score, "hello", within=5)
     assert votes.complete
     assert votes.values == dict.fromkeys(scouts.names, 5.5)
-    some = AgentGroup("scout", [0, 1, 99], orc._voice)
+    some = AgentGroup("scout", [0, 1, 99], orc._caller)
     votes = await some.gather(Scout.score, "x", within=5)
     assert isinstance(votes.errors["scout/99"], NoSuchAgent)
     assert len(votes) == 2
@@ -218,7 +218,7 @@ async def test_bad_calls_name_agent_handler_and_argument(scouts: AgentGroup) -> 
     with pytest.raises(NoSuchAgent, match=r"no handler 'fly'.*Scout has: .*score"):
         await scouts[7].ask("fly")
     with pytest.raises(NoSuchAgent, match="nobody/1"):
-        await AgentRef("nobody/1", scouts._voice).ask("fly")
+        await AgentRef("nobody/1", scouts._caller).ask("fly")
 
 
 async def test_a_topic_that_is_none_is_said(orc: Orchestrator) -> None:
@@ -229,8 +229,8 @@ async def test_a_topic_that_is_none_is_said(orc: Orchestrator) -> None:
 async def test_a_bad_broadcast_is_lost_by_name(orc: Orchestrator, scouts: AgentGroup) -> None:
     seen = await orc.broadcast("news.eu", "not a dict").settled(1.0)
     assert (seen.seen, seen.lost) == (0, 20)
-    letters = [letter for letter in await orc.dead_letters() if "news.eu" in letter.reason]
-    assert any("argument 'item'" in letter.reason for letter in letters)
+    dead_letters = [letter for letter in await orc.dead_letters() if "news.eu" in letter.reason]
+    assert any("argument 'item'" in letter.reason for letter in dead_letters)
 
 
 async def test_tell_acts_at_once_and_what_nobody_takes_is_a_dead_letter(orc: Orchestrator, scouts: AgentGroup) -> None:
@@ -244,8 +244,8 @@ async def test_tell_acts_at_once_and_what_nobody_takes_is_a_dead_letter(orc: Orc
     scouts[2].tell("fly", 5)
 
     async def in_letters() -> bool:
-        letters = await orc.dead_letters()
-        found = {(letter.to, letter.handler) for letter in letters}
+        dead_letters = await orc.dead_letters()
+        found = {(letter.to, letter.handler) for letter in dead_letters}
         return {("scout/1000", "score"), ("scout/2", "score"), ("scout/2", "fly")} <= found
 
     await until(in_letters)

@@ -281,7 +281,7 @@ async def test_a_models_process_that_is_killed_comes_back(city: Orchestrator) ->
 
 async def test_events_of_agents_reach_the_endpoint(city: Orchestrator) -> None:
     from three_mode.serve.events import EventHub
-    from three_mode.serve.happenings import tell_of_agents
+    from three_mode.serve.system_events import tell_of_agents
 
     hub = EventHub()
     reader = hub.open()

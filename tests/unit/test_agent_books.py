@@ -11,7 +11,7 @@ from three_mode.agents.calling.gathered import Tally
 from three_mode.agents.calling.roles import Roles
 from three_mode.agents.runtime.broadcast import TIMED, share
 from three_mode.agents.runtime.histogram import Histogram
-from three_mode.agents.runtime.unsettled import Settling
+from three_mode.agents.runtime.unsettled import Unsettled
 from three_mode.agents.wire.dead_letters import DeadLetters
 from three_mode.errors import DeadlineExceeded, NoSuchAgent, PeerLost
 from three_mode.handling import Call, in_chain, split, time_for
@@ -57,16 +57,16 @@ def test_a_quorum_out_of_reach_ends_when_nobody_is_left() -> None:
 
 
 def test_settling_knows_who_is_late_and_who_lost_it() -> None:
-    settling, told = Settling(), []
-    first, second = settling.put_aside("@m", 5, "a"), settling.put_aside("@m", 5, "b")
-    assert settling.count("@m", 5) == (2, 0)
-    settling.when_settled("@m", 5, lambda: told.append("settled"))
+    unsettled, told = Unsettled(), []
+    first, second = unsettled.put_aside("@m", 5, "a"), unsettled.put_aside("@m", 5, "b")
+    assert unsettled.count("@m", 5) == (2, 0)
+    unsettled.when_settled("@m", 5, lambda: told.append("settled"))
     first(True)
     assert not told
     second(False)
     assert told == ["settled"]
-    assert settling.count("@m", 5) == (0, 1)
-    settling.when_settled("@m", 6, lambda: told.append("at once"))
+    assert unsettled.count("@m", 5) == (0, 1)
+    unsettled.when_settled("@m", 6, lambda: told.append("at once"))
     assert told[-1] == "at once"
 
 
@@ -108,12 +108,12 @@ def test_a_quantile_is_at_most_a_quarter_too_much(samples: list[float], share: f
 
 
 def test_dead_letters_are_bounded_and_counted() -> None:
-    letters = DeadLetters(kept=2)
+    dead_letters = DeadLetters(kept=2)
     for number in range(5):
-        letters.add(f"a/{number}", "f", "me", "overloaded", "full", b"x" * 5000)
-    assert (letters.count, [letter.to for letter in letters.read()]) == (5, ["a/3", "a/4"])
-    assert letters.reasons["overloaded"] == 5
-    assert (letters.read()[0].size, len(letters.read()[0].payload)) == (5000, 2048)
+        dead_letters.add(f"a/{number}", "f", "me", "overloaded", "full", b"x" * 5000)
+    assert (dead_letters.count, [letter.to for letter in dead_letters.read()]) == (5, ["a/3", "a/4"])
+    assert dead_letters.reasons["overloaded"] == 5
+    assert (dead_letters.read()[0].size, len(dead_letters.read()[0].payload)) == (5000, 2048)
 
 
 def test_a_role_goes_to_the_host_with_the_least_in_flight_and_in_turn() -> None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 from rich.console import Console
 
-from three_mode.chat import COMMANDS, Command, Conversation, Session, parse
+from three_mode.chat import COMMANDS, ChatSession, Command, Conversation, parse
 from three_mode.errors import Overloaded, StreamInterrupted
 from three_mode.messages import (
     Chunk,
@@ -113,7 +113,7 @@ def chat(*lines: str, file: io.StringIO | None = None) -> tuple[Echo, Conversati
         typed.append(prefilled + line)
         return prefilled + line
 
-    Session(echo, conversation, console, read).run()
+    ChatSession(echo, conversation, console, read).run()
     assert isinstance(console.file, io.StringIO)
     return echo, conversation, console.file.getvalue()
 

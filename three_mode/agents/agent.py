@@ -9,7 +9,7 @@ from three_mode.handling import current
 if TYPE_CHECKING:
     from three_mode.agents.calling.receipts import AgentReceipt
     from three_mode.agents.calling.refs import AgentGroup, AgentRef, RoleRef
-    from three_mode.agents.runtime.actor import Cell
+    from three_mode.agents.runtime.actor import Actor
     from transports.bus import Evicted, Gap, WriterGone
 
 
@@ -23,51 +23,51 @@ class Agent:
     mailbox: int = 1000
     """How many messages may wait while it is busy. One more is answered with Overloaded; a broadcast becomes a dead letter."""
 
-    _three_mode_cell: "Cell | None" = None
+    _three_mode_actor: "Actor | None" = None
 
     @property
     def name(self) -> str:
         """`scout/7`: its group and number."""
-        return self._cell.name
+        return self._actor.name
 
     @property
-    def _cell(self) -> "Cell":
-        cell = self._three_mode_cell
-        if cell is None:
+    def _actor(self) -> "Actor":
+        actor = self._three_mode_actor
+        if actor is None:
             raise ConfigurationError(
                 f"this {type(self).__name__} was made by hand and is on no bus", hint="use Orchestrator.spawn"
             )
-        return cell
+        return actor
 
     def ref(self, name: str) -> "AgentRef":
         """Another agent, by name."""
-        return self._cell.voice.ref(name)
+        return self._actor.caller.ref(name)
 
     def group(self, name: str) -> "AgentGroup":
         """All agents of a group that are on the bus now."""
-        return self._cell.voice.group(name)
+        return self._actor.caller.group(name)
 
     def any(self, role: str) -> "RoleRef":
         """Whichever agent of that role or group has the least to do."""
-        return self._cell.voice.any(role)
+        return self._actor.caller.any(role)
 
     def broadcast(self, topic: str, item: Any) -> "AgentReceipt":
         """Publishes at once. The receipt may be awaited, or asked who has seen it."""
-        return self._cell.voice.broadcast(topic, item)
+        return self._actor.caller.broadcast(topic, item)
 
     @property
     def llm(self) -> Any:
         """A connection that knows the bus and every provider; its calls inherit the deadline of the one being handled."""
-        return self._cell.voice.llm
+        return self._actor.caller.llm
 
     def now(self) -> float:
         """Seconds since the epoch; in a replay, what they were."""
-        return self._cell.home.now(self._cell)
+        return self._actor.home.now(self._actor)
 
     @property
     def random(self) -> random.Random:
         """Chance of its own; in a replay, the same."""
-        return self._cell.random
+        return self._actor.random
 
     def remaining(self) -> float:
         """Seconds left of the call being handled; infinite where nobody waits."""
@@ -75,7 +75,7 @@ class Agent:
 
     def stop(self) -> None:
         """Ends this agent once the message in hand is done."""
-        self._cell.end()
+        self._actor.end()
 
     async def started(self) -> None:
         """Runs before the first message. What it raises makes the spawn fail."""

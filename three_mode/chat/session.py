@@ -21,7 +21,7 @@ class Talker(Protocol):
     def stream(self, request: LLMRequest) -> AbstractContextManager[Iterable[Chunk]]: ...
 
 
-class Session:
+class ChatSession:
     """One chat. `read(prompt, prefilled)` gives a line and raises EOFError at its end."""
 
     def __init__(

@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> int:
 async def _show(options: argparse.Namespace, console: Console) -> int:
     async with Board(options.bus) as board:
         if options.letters or options.events:
-            found = await (board.letters() if options.letters else board.events())
+            found = await (board.dead_letters() if options.letters else board.events())
             if options.json:
                 print(msgspec.json.encode(found).decode())
             else:

@@ -12,7 +12,7 @@ from three_mode.agents.calling.gathered import Gathered
 from three_mode.agents.calling.receipts import AgentReceipt
 from three_mode.agents.calling.refs import AgentGroup, AgentRef, Handler, RoleRef
 from three_mode.agents.calling.roles import Roles
-from three_mode.agents.calling.session import Link, group_numbers
+from three_mode.agents.calling.session import Session, group_numbers
 from three_mode.agents.calling.streams import CREDIT, Stream
 from three_mode.agents.handlers.codec import UNENCODABLE, Decode, decode_any, encode
 from three_mode.agents.handlers.declare import Spec, spec_of
@@ -21,7 +21,7 @@ from three_mode.handling import NOBODY, Call, current, time_for
 from transports.bus import BadAddress, BusError, Encoded
 
 if TYPE_CHECKING:
-    from three_mode.agents.runtime.actor import Cell
+    from three_mode.agents.runtime.actor import Actor
 
 _AGAIN_AFTER = 0.01  # seconds until an idempotent call is made again
 _DEEPEST = 900  # characters of a chain of callers: about 60 agents that wait for one another
@@ -42,21 +42,21 @@ class Sent:
             yield from self._sent.__await__()
 
 
-class Voice:
+class Caller:
     """Speaks for one agent, or for a process that is none."""
 
-    __slots__ = ("cell", "link", "name")
+    __slots__ = ("actor", "name", "session")
 
-    def __init__(self, link: Link, name: str, cell: "Cell | None" = None) -> None:
-        self.link, self.name, self.cell = link, name, cell
+    def __init__(self, session: Session, name: str, actor: "Actor | None" = None) -> None:
+        self.session, self.name, self.actor = session, name, actor
 
     @property
     def roles(self) -> Roles:
-        return self.link.roles
+        return self.session.roles
 
     @property
     def llm(self) -> Any:
-        return self.link.llm
+        return self.session.llm
 
     def ref(self, name: str) -> AgentRef:
         return AgentRef(name, self)
@@ -65,24 +65,24 @@ class Voice:
         return RoleRef(role, self)
 
     def group(self, name: str) -> AgentGroup:
-        return AgentGroup(name, group_numbers(self.link.bus.names(), name), self)
+        return AgentGroup(name, group_numbers(self.session.bus.names(), name), self)
 
     # verbs ------------------------------------------------------------------------------------------------------------
     async def ask(
         self, to: str, handler: Handler, given: tuple[Any, ...], named: dict[str, Any], within: float | None
     ) -> Any:
         topic, payload, decode, spec = target(to, handler, given, named)
-        link, call, trace = self.link, current.get(), ""
+        session, call, trace = self.session, current.get(), ""
         if call is NOBODY and within is None:
-            seconds = link.default_within
+            seconds = session.default_within
         else:
-            seconds = time_for(within, call, link.default_within)
-        if call is not NOBODY or self.cell is not None or link.tracer is not None:
+            seconds = time_for(within, call, session.default_within)
+        if call is not NOBODY or self.actor is not None or session.tracer is not None:
             trace = self.outgoing(call, to, topic)
         ends = time.monotonic() + seconds if spec is not None and spec.idempotent else 0.0
         while True:
             try:
-                asked = link.bus.asked(to, Encoded(payload), topic, seconds, trace, self.name)
+                asked = session.bus.asked(to, Encoded(payload), topic, seconds, trace, self.name)
                 try:
                     reply = await asked.future
                 except asyncio.CancelledError:
@@ -91,7 +91,7 @@ class Voice:
                 if isinstance(reply, BusError):
                     raise reply
             except BusError as error:
-                failure = link.error(error, to, topic)
+                failure = session.error(error, to, topic)
                 if not (ends and isinstance(failure, PeerLost)):
                     raise failure from None
             else:
@@ -101,7 +101,7 @@ class Voice:
 
     async def _back(self, to: str, ends: float, failure: ThreeModeError) -> float:
         try:
-            await self.link.bus.wait_for([to], within=max(0.001, ends - time.monotonic()))
+            await self.session.bus.wait_for([to], within=max(0.001, ends - time.monotonic()))
         except BusError:
             raise failure from None
         if ends - time.monotonic() <= _AGAIN_AFTER:
@@ -113,10 +113,10 @@ class Voice:
         topic, payload, _, _ = target(to, handler, given, named)
         trace = self._trace(to, topic)
         try:
-            return Sent(self.link.bus.send(to, Encoded(payload), topic, trace, self.name))
+            return Sent(self.session.bus.send(to, Encoded(payload), topic, trace, self.name))
         except BusError as error:
-            failure = self.link.error(error, to, topic)
-            self.link.letters.add(to, topic, self.name, error.code, failure.message, payload)
+            failure = self.session.error(error, to, topic)
+            self.session.dead_letters.add(to, topic, self.name, error.code, failure.message, payload)
             return Sent(None, failure)
 
     def stream(
@@ -124,8 +124,8 @@ class Voice:
     ) -> Stream:
         topic, payload, decode, _ = target(to, handler, given, named)
         call = current.get()
-        seconds = time_for(within, call, self.link.default_within)
-        parts = self.link.bus.stream(
+        seconds = time_for(within, call, self.session.default_within)
+        parts = self.session.bus.stream(
             to,
             Encoded(payload),
             topic=topic,
@@ -134,21 +134,21 @@ class Voice:
             trace=self.outgoing(call, to, topic),
             sender=self.name,
         )
-        return Stream(parts, decode, self.link, to, topic)
+        return Stream(parts, decode, self.session, to, topic)
 
     def broadcast(self, topic: str, item: Any) -> AgentReceipt:
         try:
             payload = Encoded(encode(item))
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise BadCall(f"what is broadcast on {topic} cannot be sent: {error}", argument="item") from None
-        link = self.link
-        trace = current.get().trace if link.tracer is None else self._trace(topic, "")
+        session = self.session
+        trace = current.get().trace if session.tracer is None else self._trace(topic, "")
         try:
-            return AgentReceipt(link.bus.publish(topic, payload, trace=trace, sender=self.name), link)
+            return AgentReceipt(session.bus.publish(topic, payload, trace=trace, sender=self.name), session)
         except BadAddress as error:
             raise BadCall(str(error), argument="topic") from None
         except BusError as error:
-            raise link.error(error, topic, "broadcast") from None
+            raise session.error(error, topic, "broadcast") from None
 
     async def gather(
         self,
@@ -164,26 +164,26 @@ class Voice:
         whom = names[0] if names else "nobody"
         topic, payload, decode, _ = target(whom, handler, given, named)
         call = current.get()
-        seconds = time_for(within, call, self.link.default_within)
+        seconds = time_for(within, call, self.session.default_within)
         plan = gather.Plan(topic, payload, decode, seconds, self.outgoing(call, whom, topic), self.name)
-        return await gather.gather(self.link, names, plan, quorum)
+        return await gather.gather(self.session, names, plan, quorum)
 
     def _trace(self, to: str, topic: str) -> str:
         """The trace id of a message that nobody waits for."""
-        tracer = self.link.tracer
+        tracer = self.session.tracer
         return current.get().trace if tracer is None else tracer.outgoing(to, topic)
 
     def outgoing(self, call: Call, to: str, topic: str) -> str:
         """The `trace` field: the trace id, and the chain of those who wait, so that a cycle is seen where it closes."""
         if not call.agent:
-            if self.cell is not None and self.cell.run is not None:
-                call = self.cell.run
-            elif self.link.tracer is None:
+            if self.actor is not None and self.actor.run is not None:
+                call = self.actor.run
+            elif self.session.tracer is None:
                 return call.trace
         field = call.outgoing()
-        if self.link.tracer is not None:
+        if self.session.tracer is not None:
             _, _, chain = field.partition("|")
-            field = f"{self.link.tracer.outgoing(to, topic)}|{chain}"
+            field = f"{self.session.tracer.outgoing(to, topic)}|{chain}"
         if len(field) > _DEEPEST:
             raise CallCycle(
                 f"{to}.{topic} would be the end of a chain of {field.count('>') + 2} calls that wait for one another",

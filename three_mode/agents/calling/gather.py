@@ -15,7 +15,7 @@ from three_mode.messages import decode_error
 from transports.bus import BusError, DeadlineExceeded, Encoded, NoSuchName
 
 if TYPE_CHECKING:
-    from three_mode.agents.calling.session import Link
+    from three_mode.agents.calling.session import Session
 
 # One part of a host's answer: (place in the order's names, whether it is a result, the result or the encoded error).
 Part = list[tuple[int, bool, msgspec.Raw]]
@@ -35,7 +35,7 @@ class Plan:
     sender: str
 
 
-async def gather(link: "Link", names: Sequence[str], plan: Plan, quorum: int | None) -> Gathered:
+async def gather(session: "Session", names: Sequence[str], plan: Plan, quorum: int | None) -> Gathered:
     done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def complete() -> None:
@@ -43,10 +43,10 @@ async def gather(link: "Link", names: Sequence[str], plan: Plan, quorum: int | N
             done.set_result(None)
 
     tally = Tally(names, quorum, complete)
-    by_host = _by_host(link, names, plan, tally)
+    by_host = _by_host(session, names, plan, tally)
     if not tally.open or quorum == 0:
         return tally.result()
-    tasks = [asyncio.create_task(_ask_host(link, host, group, plan, tally)) for host, group in by_host.items()]
+    tasks = [asyncio.create_task(_ask_host(session, host, group, plan, tally)) for host, group in by_host.items()]
     try:
         async with asyncio.timeout(plan.within):
             await done
@@ -59,14 +59,14 @@ async def gather(link: "Link", names: Sequence[str], plan: Plan, quorum: int | N
     return tally.result()
 
 
-def _by_host(link: "Link", names: Sequence[str], plan: Plan, tally: Tally) -> dict[str, list[str]]:
+def _by_host(session: "Session", names: Sequence[str], plan: Plan, tally: Tally) -> dict[str, list[str]]:
     """Host's name -> its agents among `names`; who is nowhere has failed."""
-    owners, hosts = link.bus.names(), link.hosts
+    owners, hosts = session.bus.names(), session.hosts
     found: dict[str, list[str]] = {}
     for name in names:
         host = hosts.get(owners.get(name, ""))
         if host is None:
-            tally.fail(name, link.error(NoSuchName(name), name, plan.handler))
+            tally.fail(name, session.error(NoSuchName(name), name, plan.handler))
         elif host in found:
             found[host].append(name)
         else:
@@ -74,10 +74,10 @@ def _by_host(link: "Link", names: Sequence[str], plan: Plan, tally: Tally) -> di
     return found
 
 
-async def _ask_host(link: "Link", host: str, names: list[str], plan: Plan, tally: Tally) -> None:
+async def _ask_host(session: "Session", host: str, names: list[str], plan: Plan, tally: Tally) -> None:
     order = GatherOrder(tuple(names), plan.handler, plan.call)
     try:
-        async with link.bus.stream(
+        async with session.bus.stream(
             host,
             Encoded(encode(order)),
             topic="gather",
@@ -91,7 +91,7 @@ async def _ask_host(link: "Link", host: str, names: list[str], plan: Plan, tally
         return  # those that are open are missing
     except BusError as error:
         failure = error  # (the name `error` ends with this block)
-        tally.fail_open(names, lambda name: link.error(failure, name, plan.handler))
+        tally.fail_open(names, lambda name: session.error(failure, name, plan.handler))
     tally.fail_open(names, lambda name: PeerLost(f"{name} did not answer, and its host ended the call", agent=name))
 
 

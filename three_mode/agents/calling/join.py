@@ -4,22 +4,22 @@ from types import TracebackType
 from typing import Self
 
 from three_mode.agents.calling import current_bus
-from three_mode.agents.calling.caller import Voice
-from three_mode.agents.calling.session import Link
-from three_mode.agents.calling.verbs import Talking
+from three_mode.agents.calling.caller import Caller
+from three_mode.agents.calling.session import Session
+from three_mode.agents.calling.verbs import Verbs
 from three_mode.agents.wire import errors as wire_errors
 from three_mode.handling import DEFAULT_WITHIN
 from transports.bus import Bus, BusError, BusOptions
 
 
-class join(Talking):  # noqa: N801  # reads as the verb it is
+class join(Verbs):  # noqa: N801  # reads as the verb it is
     """Joins a running bus by its name, or says that there is none."""
 
     def __init__(self, name: str, *, options: BusOptions | None = None, default_within: float = DEFAULT_WITHIN) -> None:
         self.name = name
         self._options = options or BusOptions(create=False, label="joined")
         self._default_within = default_within
-        self._link: Link | None = None
+        self._session: Session | None = None
 
     async def __aenter__(self) -> Self:
         try:
@@ -27,19 +27,19 @@ class join(Talking):  # noqa: N801  # reads as the verb it is
         except BusError as error:
             raise wire_errors.from_bus(error, self.name, "join") from None
         current_bus.joined(bus)
-        self._link = Link(bus, self._default_within)
-        self._voice = Voice(self._link, "")
+        self._session = Session(bus, self._default_within)
+        self._caller = Caller(self._session, "")
         return self
 
     @property
     def bus(self) -> Bus:
-        return self._voice.link.bus
+        return self._caller.session.bus
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        link, self._link = self._link, None
-        if link is not None:
-            link.close()
-            current_bus.left(link.bus)
-            await link.bus.leave()
+        session, self._session = self._session, None
+        if session is not None:
+            session.close()
+            current_bus.left(session.bus)
+            await session.bus.leave()

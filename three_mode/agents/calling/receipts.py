@@ -12,7 +12,7 @@ from three_mode.agents.wire.orders import HOST, ORCHESTRATOR, HostSettled, Settl
 from transports.bus import BusError, Encoded, Receipt, Settled
 
 if TYPE_CHECKING:
-    from three_mode.agents.calling.session import Link
+    from three_mode.agents.calling.session import Session
 
 _decode = decoder_for(HostSettled)
 _decode_listeners = decoder_for(dict[str, int])
@@ -42,20 +42,20 @@ class AgentReceipt(msgspec.Struct, eq=False, gc=False):
     """Of one broadcast. Awaiting it waits until it is in the ring; `settled` asks who has seen it."""
 
     _receipt: Receipt
-    _link: "Link"
+    _session: "Session"
 
     def __await__(self) -> Generator[Any, None, "AgentReceipt"]:
         try:
             yield from self._receipt.__await__()
         except BusError as error:
-            raise self._link.error(error, self._receipt.topic, "broadcast") from None
+            raise self._session.error(error, self._receipt.topic, "broadcast") from None
         return self
 
     async def settled(self, within: float = 1.0) -> Seen:
         """Waits until every agent that listens saw it, or will not, at most `within` seconds. Never raises for time."""
         ends = time.monotonic() + within
         told: Settled = await self._receipt.settled(within)
-        hosts = dict(self._link.hosts)
+        hosts = dict(self._session.hosts)
         behind = {*told.lagging_members, *told.lost_members}
         asked = [member for member in hosts if member not in behind]
         answers = await asyncio.gather(*(self._ask(hosts[member], ends) for member in asked))
@@ -84,9 +84,9 @@ class AgentReceipt(msgspec.Struct, eq=False, gc=False):
 
     async def _ask(self, host: str, ends: float) -> HostSettled | None:
         within = max(0.0, ends - time.monotonic())
-        order = SettledOrder(self._link.bus.id, self._receipt.seq, self._receipt.topic, within)
+        order = SettledOrder(self._session.bus.id, self._receipt.seq, self._receipt.topic, within)
         try:
-            reply = await self._link.bus.ask(host, Encoded(encode(order)), topic="settled", within=within + _MARGIN)
+            reply = await self._session.bus.ask(host, Encoded(encode(order)), topic="settled", within=within + _MARGIN)
         except BusError:
             return None
         answer: HostSettled = _decode(reply.raw)
@@ -96,7 +96,7 @@ class AgentReceipt(msgspec.Struct, eq=False, gc=False):
         """Member -> how many of its agents listen to the topic, or did when it ended: the orchestrator knows."""
         within = max(0.0, ends - time.monotonic()) + _MARGIN
         try:
-            reply = await self._link.bus.ask(ORCHESTRATOR, self._receipt.topic, topic="listeners", within=within)
+            reply = await self._session.bus.ask(ORCHESTRATOR, self._receipt.topic, topic="listeners", within=within)
         except BusError:
             return {}
         found: dict[str, int] = _decode_listeners(reply.raw)

@@ -7,7 +7,7 @@ from three_mode.agents.calling.gathered import Gathered
 from three_mode.agents.calling.streams import Stream
 
 if TYPE_CHECKING:
-    from three_mode.agents.calling.caller import Sent, Voice
+    from three_mode.agents.calling.caller import Caller, Sent
 
 R = TypeVar("R")
 Handler = Callable[..., Any] | str
@@ -16,11 +16,11 @@ Handler = Callable[..., Any] | str
 class AgentRef:
     """One agent, by name. It stays good across restarts: it names the agent, not the process that it lives in."""
 
-    __slots__ = ("_voice", "name")
+    __slots__ = ("_caller", "name")
 
-    def __init__(self, name: str, voice: "Voice") -> None:
+    def __init__(self, name: str, caller: "Caller") -> None:
         self.name = name
-        self._voice = voice
+        self._caller = caller
 
     @property
     def address(self) -> str:
@@ -48,15 +48,15 @@ class AgentRef:
         self, handler: Handler, /, *given: Any, within: float | None = None, **named: Any
     ) -> Coroutine[Any, Any, Any]:
         """The handler's result, or the error that says why there is none."""
-        return self._voice.ask(self.name, handler, given, named, within)  # one coroutine less than `await`
+        return self._caller.ask(self.name, handler, given, named, within)  # one coroutine less than `await`
 
     def tell(self, handler: Handler, /, *given: Any, **named: Any) -> "Sent":
         """Sends at once; awaiting what comes back waits until it is on its way, and raises if it never will be."""
-        return self._voice.tell(self.name, handler, given, named)
+        return self._caller.tell(self.name, handler, given, named)
 
     def stream(self, handler: Handler, /, *given: Any, within: float | None = None, **named: Any) -> Stream:
         """A streamed reply: `async for`, or `async with` so that leaving early is prompt."""
-        return self._voice.stream(self.name, handler, given, named, within)
+        return self._caller.stream(self.name, handler, given, named, within)
 
     def __repr__(self) -> str:
         return f"AgentRef({self.name!r})"
@@ -74,26 +74,26 @@ class RoleRef(AgentRef):
     __slots__ = ()
 
     async def ask(self, handler: Handler, /, *given: Any, within: float | None = None, **named: Any) -> Any:
-        roles = self._voice.roles
+        roles = self._caller.roles
         address = roles.take(self.name)
         try:
-            return await self._voice.ask(address, handler, given, named, within)
+            return await self._caller.ask(address, handler, given, named, within)
         finally:
             roles.give_back(address)
 
     def tell(self, handler: Handler, /, *given: Any, **named: Any) -> "Sent":
-        roles = self._voice.roles
+        roles = self._caller.roles
         address = roles.take(self.name)
         try:
-            return self._voice.tell(address, handler, given, named)
+            return self._caller.tell(address, handler, given, named)
         finally:
             roles.give_back(address)
 
     def stream(self, handler: Handler, /, *given: Any, within: float | None = None, **named: Any) -> Stream:
-        roles = self._voice.roles
+        roles = self._caller.roles
         address = roles.take(self.name)
         try:
-            return self._voice.stream(address, handler, given, named, within)
+            return self._caller.stream(address, handler, given, named, within)
         finally:
             roles.give_back(address)
 
@@ -104,12 +104,12 @@ class RoleRef(AgentRef):
 class AgentGroup(Sequence[AgentRef]):
     """Agents `NAME/0` to `NAME/n-1`, or some of them."""
 
-    __slots__ = ("_numbers", "_refs", "_voice", "name")
+    __slots__ = ("_caller", "_numbers", "_refs", "name")
 
-    def __init__(self, name: str, numbers: Iterable[int], voice: "Voice") -> None:
+    def __init__(self, name: str, numbers: Iterable[int], caller: "Caller") -> None:
         self.name = name
         self._numbers = numbers if isinstance(numbers, range) else tuple(numbers)
-        self._voice = voice
+        self._caller = caller
         self._refs: dict[int, AgentRef] = {}  # those that were asked for: `scouts[7].ask(...)` makes one once
 
     @overload
@@ -118,17 +118,17 @@ class AgentGroup(Sequence[AgentRef]):
     def __getitem__(self, index: slice) -> "AgentGroup": ...
     def __getitem__(self, index: int | slice) -> "AgentRef | AgentGroup":
         if isinstance(index, slice):
-            return AgentGroup(self.name, self._numbers[index], self._voice)
+            return AgentGroup(self.name, self._numbers[index], self._caller)
         ref = self._refs.get(index)
         if ref is None:
-            ref = self._refs[index] = AgentRef(f"{self.name}/{self._numbers[index]}", self._voice)
+            ref = self._refs[index] = AgentRef(f"{self.name}/{self._numbers[index]}", self._caller)
         return ref
 
     def __len__(self) -> int:
         return len(self._numbers)
 
     def __iter__(self) -> Iterator[AgentRef]:
-        return (AgentRef(f"{self.name}/{number}", self._voice) for number in self._numbers)
+        return (AgentRef(f"{self.name}/{number}", self._caller) for number in self._numbers)
 
     @property
     def names(self) -> list[str]:
@@ -137,7 +137,7 @@ class AgentGroup(Sequence[AgentRef]):
     @property
     def any(self) -> RoleRef:
         """The one with the least to do, chosen at each call. The name of a group is a role of its agents."""
-        return RoleRef(self.name, self._voice)
+        return RoleRef(self.name, self._caller)
 
     async def gather(
         self,
@@ -152,10 +152,10 @@ class AgentGroup(Sequence[AgentRef]):
 
         With a `quorum` it ends when that many have answered, and the rest are cancelled.
         """
-        return await self._voice.gather(self.names, handler, given, named, within, quorum)
+        return await self._caller.gather(self.names, handler, given, named, within, quorum)
 
     def tell(self, handler: Handler, /, *given: Any, **named: Any) -> "list[Sent]":
-        return [self._voice.tell(name, handler, given, named) for name in self.names]
+        return [self._caller.tell(name, handler, given, named) for name in self.names]
 
     def __repr__(self) -> str:
         return f"AgentGroup({self.name!r}, {len(self)} agents)"

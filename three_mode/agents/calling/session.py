@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 _REMEMBERED = 100_000  # names that have gone; the oldest is forgotten first
 
 
-class Link:
+class Session:
     def __init__(self, bus: Bus, default_within: float = DEFAULT_WITHIN) -> None:
         self.bus, self.default_within = bus, default_within
-        self.letters = DeadLetters()
+        self.dead_letters = DeadLetters()
         self.roles = Roles()
         self.tracer: Tracer | None = None
         self.blame: Callable[[str], str] = lambda _: ""

@@ -13,18 +13,18 @@ from three_mode.handling import NOBODY, current
 from transports.bus import BusError, Encoded
 
 if TYPE_CHECKING:
-    from three_mode.agents.calling.caller import Voice
-    from three_mode.agents.calling.session import Link
+    from three_mode.agents.calling.caller import Caller
+    from three_mode.agents.calling.session import Session
 
 # Parts on their way: asking for more of them, at every half, costs as much as a part.
 CREDIT = 64
 
 
 class Stream:
-    __slots__ = ("_agent", "_decode", "_handler", "_link", "_parts", "_source")
+    __slots__ = ("_agent", "_decode", "_handler", "_parts", "_session", "_source")
 
-    def __init__(self, source: Any, decode: Decode, link: "Link", agent: str, handler: str) -> None:
-        self._source, self._decode, self._link = source, decode, link
+    def __init__(self, source: Any, decode: Decode, session: "Session", agent: str, handler: str) -> None:
+        self._source, self._decode, self._session = source, decode, session
         self._agent, self._handler = agent, handler
         self._parts: Any = None
 
@@ -32,7 +32,7 @@ class Stream:
         try:
             self._parts = await self._source.__aenter__()
         except BusError as error:
-            raise self._link.error(error, self._agent, self._handler) from None
+            raise self._session.error(error, self._agent, self._handler) from None
         return self
 
     async def __aexit__(
@@ -55,7 +55,7 @@ class Stream:
             raise
         except BusError as error:
             await self.aclose()
-            raise self._link.error(error, self._agent, self._handler) from None
+            raise self._session.error(error, self._agent, self._handler) from None
         except BaseException:
             await self.aclose()
             raise
@@ -76,24 +76,26 @@ class Stream:
 class Streaming:
     """One handler, of whatever agents have it, and whatever of a stream from it is always the same."""
 
-    __slots__ = ("_encode", "_read", "_topic", "_voice")
+    __slots__ = ("_caller", "_encode", "_read", "_topic")
 
-    def __init__(self, handler: Callable[..., Any], voice: "Voice") -> None:
+    def __init__(self, handler: Callable[..., Any], caller: "Caller") -> None:
         spec = spec_of(handler)
         self._topic, self._encode, self._read = spec.name, spec.schema.encode_call, spec.schema.result
-        self._voice = voice
+        self._caller = caller
 
     def begin(self, to: str, given: tuple[Any, ...], within: float) -> Stream:
         """Asks the agent `to` for one at once. `within` is no more than what remains of the call that this is part of."""
-        voice, topic, call = self._voice, self._topic, current.get()
-        link = voice.link
-        trace = "" if call is NOBODY and link.tracer is None else voice.outgoing(call, to, topic)
+        caller, topic, call = self._caller, self._topic, current.get()
+        session = caller.session
+        trace = "" if call is NOBODY and session.tracer is None else caller.outgoing(call, to, topic)
         payload = Encoded(self._encode(to, topic, given, {}))
-        parts = link.bus.stream(to, payload, topic=topic, within=within, credit=CREDIT, trace=trace, sender=voice.name)
+        parts = session.bus.stream(
+            to, payload, topic=topic, within=within, credit=CREDIT, trace=trace, sender=caller.name
+        )
         try:
             parts.begin()
         except BusError as error:
-            raise link.error(error, to, topic) from None
-        stream = Stream(parts, self._read, link, to, topic)
+            raise session.error(error, to, topic) from None
+        stream = Stream(parts, self._read, session, to, topic)
         stream._parts = parts
         return stream

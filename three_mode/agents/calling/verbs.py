@@ -2,31 +2,31 @@
 
 from typing import Any
 
-from three_mode.agents.calling.caller import Voice
+from three_mode.agents.calling.caller import Caller
 from three_mode.agents.calling.receipts import AgentReceipt
 from three_mode.agents.calling.refs import AgentGroup, AgentRef, RoleRef
 
 
-class Talking:
-    _voice: Voice
+class Verbs:
+    _caller: Caller
 
     def ref(self, name: str) -> AgentRef:
         """An agent by name: `scout/7`."""
-        return self._voice.ref(name)
+        return self._caller.ref(name)
 
     def group(self, name: str) -> AgentGroup:
         """All agents of a group that are on the bus now."""
-        return self._voice.group(name)
+        return self._caller.group(name)
 
     def any(self, role: str) -> RoleRef:
         """Whichever agent of that role or group has the least to do, chosen at each call."""
-        return self._voice.any(role)
+        return self._caller.any(role)
 
     def broadcast(self, topic: str, item: Any) -> AgentReceipt:
         """Publishes at once. The receipt may be awaited, or asked who has seen it."""
-        return self._voice.broadcast(topic, item)
+        return self._caller.broadcast(topic, item)
 
     @property
     def llm(self) -> Any:
         """A connection to models that knows this bus."""
-        return self._voice.llm
+        return self._caller.llm

@@ -7,7 +7,7 @@ from typing import Any
 from three_mode.agents.handlers.codec import decoder_for, encode
 from three_mode.agents.runtime import lifecycle
 from three_mode.agents.runtime.actor import State
-from three_mode.agents.runtime.gather_server import Many
+from three_mode.agents.runtime.gather_server import GatherServer
 from three_mode.agents.runtime.population import Population
 from three_mode.agents.runtime.reports import Meter, agent_report, host_report
 from three_mode.agents.wire import errors as wire_errors
@@ -33,7 +33,7 @@ class HostService:
             "pause": self._on_pause,
             "resume": self._on_resume,
             "report": self._on_report,
-            "letters": self._on_letters,
+            "dead_letters": self._on_letters,
         }
 
     def on_request(self, request: Request) -> None:
@@ -41,7 +41,7 @@ class HostService:
         if request.topic == "settled":
             self._on_settled(request)
         elif request.topic == "gather":
-            Many(request, self._population)
+            GatherServer(request, self._population)
         elif request.topic in self._orders:
             task = asyncio.get_running_loop().create_task(self._answer(request))
             self._tasks.add(task)
@@ -73,30 +73,30 @@ class HostService:
         return Spawned(_encoded(await lifecycle.restart(order.names, self._population, order.why)))
 
     async def _on_pause(self, raw: bytes) -> None:
-        for cell in self._cells(raw):
-            if cell.state is State.RUNNING:
-                cell.state = State.PAUSED
-                for fanout in cell.fanouts:
-                    fanout.look(cell)
+        for actor in self._actors(raw):
+            if actor.state is State.RUNNING:
+                actor.state = State.PAUSED
+                for fanout in actor.fanouts:
+                    fanout.look(actor)
 
     async def _on_resume(self, raw: bytes) -> None:
-        for cell in self._cells(raw):
-            if cell.state is State.PAUSED:
-                cell.resume()
+        for actor in self._actors(raw):
+            if actor.state is State.PAUSED:
+                actor.resume()
 
-    def _cells(self, raw: bytes) -> list[Any]:
-        cells = self._population.cells
-        return [cells[name] for name in _names(raw).names if name in cells]
+    def _actors(self, raw: bytes) -> list[Any]:
+        actors = self._population.actors
+        return [actors[name] for name in _names(raw).names if name in actors]
 
     async def _on_report(self, raw: bytes) -> list[Any]:
         label = self._population.label
         self._population.tell_times()
-        agents = [agent_report(cell, label) for cell in self._population.cells.values()]
+        agents = [agent_report(actor, label) for actor in self._population.actors.values()]
         return [host_report(self._population, self._meter, self._lag()), agents]
 
     async def _on_letters(self, raw: bytes) -> list[Any]:
-        letters = self._population.letters
-        return [letters.count, letters.read()]
+        dead_letters = self._population.dead_letters
+        return [dead_letters.count, dead_letters.read()]
 
     def _on_settled(self, request: Request) -> None:
         """Answers once nobody here is late with that broadcast, or when the time it was given is over."""
@@ -110,7 +110,7 @@ class HostService:
             take_back, timer = done.pop(), timers.pop()
             timer.cancel()
             take_back()
-            late, lost = population.settling.count(order.member, order.seq)
+            late, lost = population.unsettled.count(order.member, order.seq)
             try:
                 request.reply(Encoded(encode(HostSettled(population.listening(order.topic), late, lost))))
             except CallCancelled:
@@ -118,7 +118,7 @@ class HostService:
 
         timers = [loop.call_later(order.within, answer)]
         done.append(lambda: None)
-        take_back = population.settling.when_settled(order.member, order.seq, answer)
+        take_back = population.unsettled.when_settled(order.member, order.seq, answer)
         if done:
             done[0] = take_back
 

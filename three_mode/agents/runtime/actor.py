@@ -24,7 +24,7 @@ from three_mode.handling import current, in_chain, split
 
 if TYPE_CHECKING:
     from three_mode.agents.agent import Agent
-    from three_mode.agents.calling.caller import Voice
+    from three_mode.agents.calling.caller import Caller
     from three_mode.agents.runtime.broadcast import Fanout
     from three_mode.agents.runtime.population import Population
     from three_mode.agents.runtime.requests import Incoming
@@ -46,11 +46,11 @@ class State(Enum):
 STARTING, RUNNING, PAUSED, STOPPING, STOPPED = State
 
 
-class Cell:
+class Actor:
     __slots__ = (
+        "_caller",
         "_random",
         "_scheduled",
-        "_voice",
         "agent",
         "errors",
         "fanouts",
@@ -85,15 +85,15 @@ class Cell:
         self.last_error = ""
         self.latency: Histogram | None = None
         self._scheduled = False
-        self._voice: Voice | None = None
+        self._caller: Caller | None = None
         self._random: random.Random | None = None
 
     # what the agent itself sees ---------------------------------------------------------------------------------------
     @property
-    def voice(self) -> "Voice":
-        if self._voice is None:
-            self._voice = self.home.voice_of(self)
-        return self._voice
+    def caller(self) -> "Caller":
+        if self._caller is None:
+            self._caller = self.home.caller_of(self)
+        return self._caller
 
     @property
     def random(self) -> random.Random:
@@ -212,8 +212,8 @@ class Cell:
         home, function, trace = self.home, spec.function, request.trace
         if home.tape is not None:
             request = home.taped(self, spec, request)
-        if home.link.tracer is not None:
-            function = traced(home.link.tracer, spec, self.name, trace.partition("|")[0], request.sender)
+        if home.session.tracer is not None:
+            function = traced(home.session.tracer, spec, self.name, trace.partition("|")[0], request.sender)
         self.turn = turn = self.turn + 1
         trace_id, chain = split(trace) if trace else ("", "")
         run = Run(self.name, turn, request.deadline, trace_id, chain, self, spec, request, started)

@@ -17,7 +17,7 @@ import msgspec
 
 from three_mode.agents.handlers.codec import decoder_for
 from three_mode.agents.handlers.declare import Spec, Topic
-from three_mode.agents.runtime.requests import Heard
+from three_mode.agents.runtime.requests import QueuedBroadcast
 from three_mode.agents.runtime.runs import Run
 from three_mode.errors import BadCall, ConfigurationError
 from three_mode.handling import NEVER, Call, current
@@ -26,7 +26,7 @@ from transports.bus.topics import check_pattern
 
 if TYPE_CHECKING:
     from three_mode.agents.agent import Agent
-    from three_mode.agents.runtime.actor import Cell
+    from three_mode.agents.runtime.actor import Actor
     from three_mode.agents.runtime.eager import Finished
     from three_mode.agents.runtime.population import Population
     from transports.bus import Message, Subscription
@@ -73,45 +73,45 @@ class Fanout:
         self.spec, self.topic, self.home = spec, topic, home
         hint = parameters[0].hint
         self._decode = None if hint in (Any, object) else decoder_for(hint)
-        self._cells: dict[Cell, int] = {}  # and the count when it joined
+        self._actors: dict[Actor, int] = {}  # and the count when it joined
         self._agents: tuple[Agent, ...] = ()
-        self._order: tuple[Cell, ...] = ()
-        self._busy: dict[Cell, None] = {}
+        self._order: tuple[Actor, ...] = ()
+        self._busy: dict[Actor, None] = {}
         self._envelope, self._trace = b"", ""  # of the last message: most have the same
         self.count = 0
         self.subscription: Subscription | None = None
 
     @property
-    def cells(self) -> "tuple[Cell, ...]":
+    def actors(self) -> "tuple[Actor, ...]":
         return self._order
 
-    def add(self, cells: "list[Cell]") -> None:
-        for cell in cells:
-            self._cells[cell] = self.count
-            cell.fanouts = (*cell.fanouts, self)
-            self.look(cell)
+    def add(self, actors: "list[Actor]") -> None:
+        for actor in actors:
+            self._actors[actor] = self.count
+            actor.fanouts = (*actor.fanouts, self)
+            self.look(actor)
         self.changed()
 
-    def remove(self, cell: "Cell") -> None:
-        self._cells.pop(cell, None)
-        self._busy.pop(cell, None)
+    def remove(self, actor: "Actor") -> None:
+        self._actors.pop(actor, None)
+        self._busy.pop(actor, None)
         self.changed()
 
-    def heard(self, cell: "Cell") -> int:
+    def heard(self, actor: "Actor") -> int:
         """How many messages it began with here."""
-        return self.count - self._cells.get(cell, self.count)
+        return self.count - self._actors.get(actor, self.count)
 
     def changed(self) -> None:
         """Agents came or went, or one was made anew."""
-        self._order = tuple(self._cells)
-        self._agents = tuple(cell.agent for cell in self._order)
+        self._order = tuple(self._actors)
+        self._agents = tuple(actor.agent for actor in self._order)
 
-    def look(self, cell: "Cell") -> None:
+    def look(self, actor: "Actor") -> None:
         """Keeps the books on who cannot take a message at once."""
-        if cell.ready:
-            self._busy.pop(cell, None)
-        elif cell in self._cells:
-            self._busy[cell] = None
+        if actor.ready:
+            self._busy.pop(actor, None)
+        elif actor in self._actors:
+            self._busy[actor] = None
 
     # delivery ---------------------------------------------------------------------------------------------------------
     def deliver(self, message: "Message") -> None:
@@ -120,14 +120,14 @@ class Fanout:
         except (msgspec.MsgspecError, ValueError, TypeError) as error:
             self._misfit(message, error)
             return
-        if self.home.tape is not None or self.home.link.tracer is not None:
+        if self.home.tape is not None or self.home.session.tracer is not None:
             self._one_by_one(value, message)
             return
         self.count += 1
         order = self._order
         if self._busy or (self.spec.options.concurrent > 1 and self._crowded()):
             order = self._put_aside(value, message)
-        agents = self._agents if order is self._order else tuple(cell.agent for cell in order)
+        agents = self._agents if order is self._order else tuple(actor.agent for actor in order)
         if message.envelope is not self._envelope:
             self._envelope, self._trace = message.envelope, message.trace
         context = self._context(self._trace) if self._trace else self.home.context
@@ -142,7 +142,7 @@ class Fanout:
             self._each(order, left, len(order) - last, value, context)
 
     def _each(
-        self, order: "tuple[Cell, ...]", left: "Iterator[Agent]", count: int, value: Any, context: Context
+        self, order: "tuple[Actor, ...]", left: "Iterator[Agent]", count: int, value: Any, context: Context
     ) -> None:
         """The next `count` agents of `left`, which goes over those of `order`."""
         if not self.spec.plain:
@@ -157,7 +157,7 @@ class Fanout:
         context.run(current.set, Call(trace=trace.partition("|")[0]))
         return context
 
-    def _call_all(self, order: "tuple[Cell, ...]", left: "Iterator[Agent]", count: int, value: Any) -> None:
+    def _call_all(self, order: "tuple[Actor, ...]", left: "Iterator[Agent]", count: int, value: Any) -> None:
         function, some = self.spec.function, islice(left, count)
         while True:
             try:
@@ -168,16 +168,16 @@ class Fanout:
                 self._at(order, left).failed_in_fanout(self.spec, error)
 
     def _start_all(
-        self, order: "tuple[Cell, ...]", left: "Iterator[Agent]", count: int, value: Any, context: Context
+        self, order: "tuple[Actor, ...]", left: "Iterator[Agent]", count: int, value: Any, context: Context
     ) -> None:
         def suspended(task: "asyncio.Task[None]", own: Context) -> "Finished":
-            cell = self._at(order, left)
-            cell.turn += 1
+            actor = self._at(order, left)
+            actor.turn += 1
             trace = own.run(current.get).trace
-            run = Run(cell.name, cell.turn, NEVER, trace, "", cell, self.spec, _UNANSWERED)
+            run = Run(actor.name, actor.turn, NEVER, trace, "", actor, self.spec, _UNANSWERED)
             own.run(current.set, run)
-            cell.suspended(run, task)
-            return partial(cell.ended, run)
+            actor.suspended(run, task)
+            return partial(actor.ended, run)
 
         def failed(error: BaseException) -> None:
             self._at(order, left).failed_in_fanout(self.spec, error)
@@ -186,12 +186,12 @@ class Fanout:
         self.home.starter.start_each(works, context, suspended, failed)
 
     @staticmethod
-    def _at(order: "tuple[Cell, ...]", left: "Iterator[Agent]") -> "Cell":
+    def _at(order: "tuple[Actor, ...]", left: "Iterator[Agent]") -> "Actor":
         """The cell that an iterator over the agents has just given."""
         return order[len(order) - left.__length_hint__() - 1]  # type: ignore[attr-defined]
 
     def _timed(
-        self, order: "tuple[Cell, ...]", left: "Iterator[Agent]", count: int, value: Any, context: Context
+        self, order: "tuple[Actor, ...]", left: "Iterator[Agent]", count: int, value: Any, context: Context
     ) -> None:
         took = self.home.took
         for _ in range(count):
@@ -203,24 +203,24 @@ class Fanout:
 
     def _one_by_one(self, value: Any, message: "Message") -> None:
         """What is recorded or traced goes the way of all messages."""
-        for cell in self._order:
-            done = self.home.settling.put_aside(message.member, message.seq, cell.name)
-            cell.accept(self.spec, Heard(value, message, done))
+        for actor in self._order:
+            done = self.home.unsettled.put_aside(message.member, message.seq, actor.name)
+            actor.accept(self.spec, QueuedBroadcast(value, message, done))
 
     # those that cannot take it now ------------------------------------------------------------------------------------
     def _crowded(self) -> bool:
-        return any(cell.side for cell in self._order)
+        return any(actor.side for actor in self._order)
 
-    def _put_aside(self, value: Any, message: "Message") -> "tuple[Cell, ...]":
+    def _put_aside(self, value: Any, message: "Message") -> "tuple[Actor, ...]":
         """Queues it for those that are busy; the others are returned."""
         free = []
-        for cell in self._order:
-            if cell.free_for(self.spec):
-                free.append(cell)
+        for actor in self._order:
+            if actor.free_for(self.spec):
+                free.append(actor)
             else:
-                self._cells[cell] += 1  # counted where it begins
-                done = self.home.settling.put_aside(message.member, message.seq, cell.name)
-                cell.accept(self.spec, Heard(value, message, done))
+                self._actors[actor] += 1  # counted where it begins
+                done = self.home.unsettled.put_aside(message.member, message.seq, actor.name)
+                actor.accept(self.spec, QueuedBroadcast(value, message, done))
         return tuple(free)
 
     def _misfit(self, message: "Message", error: Exception) -> None:
@@ -233,11 +233,11 @@ class Fanout:
             handler=self.spec.name,
             argument=hint.name,
         )
-        for cell in self._order:
-            cell.note(wrong)
-            self.home.settling.lost(message.member, message.seq, cell.name)
+        for actor in self._order:
+            actor.note(wrong)
+            self.home.unsettled.lost(message.member, message.seq, actor.name)
         to = f"{len(self._order)} agents on {self.topic.pattern}"
-        self.home.letters.add(to, self.spec.name, message.sender, "bad_call", wrong.message, message.raw)
+        self.home.dead_letters.add(to, self.spec.name, message.sender, "bad_call", wrong.message, message.raw)
 
 
 class _Unanswered:

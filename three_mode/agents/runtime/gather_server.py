@@ -21,7 +21,7 @@ _decode_order = decoder_for(GatherOrder)
 _PART_BYTES = 24 * 1024  # answers go back in parts of about this size
 
 
-class Many:
+class GatherServer:
     """One call to many agents of this process."""
 
     __slots__ = (
@@ -49,7 +49,7 @@ class Many:
             request.trace,
             request.deadline,
         )
-        limit = home.link.bus.options.payload_limit
+        limit = home.session.bus.options.payload_limit
         self.most = max(limit // 2, limit - 2 * _PART_BYTES)  # bytes of one answer: it travels with others
         self._ready: list[tuple[int, bool, bytes]] = []
         self._size, self._left = 0, len(order.names)
@@ -63,13 +63,13 @@ class Many:
         self._flush()
 
     def _ask(self, place: int, name: str, handler: str) -> None:
-        one = OneOfMany(self, place, self.deadline, self.trace)
-        cell = self._home.cells.get(name)
-        spec = cell.specs.get(handler) if cell is not None else None
-        if cell is None or spec is None:
+        one = GatheredRequest(self, place, self.deadline, self.trace)
+        actor = self._home.actors.get(name)
+        spec = actor.specs.get(handler) if actor is not None else None
+        if actor is None or spec is None:
             one.refuse(self._home.no_such(name, handler))
         else:
-            cell.accept(spec, one)
+            actor.accept(spec, one)
 
     def answered(self, place: int, good: bool, content: bytes) -> None:
         self._cancel.pop(place, None)
@@ -140,10 +140,10 @@ class Many:
             self._flushing = None
 
 
-class OneOfMany(msgspec.Struct, eq=False):
+class GatheredRequest(msgspec.Struct, eq=False):
     """What one of them is handed."""
 
-    many: Many
+    many: GatherServer
     place: int
     deadline: float
     trace: str

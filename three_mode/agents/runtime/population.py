@@ -8,14 +8,14 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from three_mode.agents.calling.caller import Voice
-from three_mode.agents.calling.session import Link
+from three_mode.agents.calling.caller import Caller
+from three_mode.agents.calling.session import Session
 from three_mode.agents.handlers.declare import Spec, Topic
-from three_mode.agents.runtime.actor import STOPPING, Cell, State
+from three_mode.agents.runtime.actor import STOPPING, Actor, State
 from three_mode.agents.runtime.broadcast import Fanout
 from three_mode.agents.runtime.eager import Starter
-from three_mode.agents.runtime.requests import FromBus, Heard
-from three_mode.agents.runtime.unsettled import Settling
+from three_mode.agents.runtime.requests import FromBus, QueuedBroadcast
+from three_mode.agents.runtime.unsettled import Unsettled
 from three_mode.agents.wire.orders import Failed, role_name
 from three_mode.errors import NoSuchAgent, ThreeModeError
 from transports.bus import Evicted, Gap, Policy, SubscribeOptions, WriterGone
@@ -30,22 +30,22 @@ log = logging.getLogger("three_mode.agents")
 
 
 class Population:
-    def __init__(self, link: Link, label: str, tell_supervisor: Callable[[Failed], None]) -> None:
-        self.link, self.label, self.letters = link, label, link.letters
+    def __init__(self, session: Session, label: str, tell_supervisor: Callable[[Failed], None]) -> None:
+        self.session, self.label, self.dead_letters = session, label, session.dead_letters
         self.loop = asyncio.get_running_loop()
         self.starter = Starter(self.loop)
         self.context = contextvars.copy_context()
-        self.settling = Settling()
-        self.cells: dict[str, Cell] = {}
-        self.leaving: set[Cell] = set()
+        self.unsettled = Unsettled()
+        self.actors: dict[str, Actor] = {}
+        self.leaving: set[Actor] = set()
         """Those that have ended themselves, until their supervisor is told."""
         self.making: dict[str, Making] = {}
         """Those that are being made, or made anew."""
         self.fanouts: dict[tuple[Spec, Topic], Fanout] = {}
-        self.roles: dict[str, list[Cell]] = {}
+        self.roles: dict[str, list[Actor]] = {}
         # The lists of `roles`, by the whole name that a caller uses; `roles` never lets go of a list.
-        self._by_address: dict[str, list[Cell]] = {}
-        self.took: list[tuple[Cell, float]] = []
+        self._by_address: dict[str, list[Actor]] = {}
+        self.took: list[tuple[Actor, float]] = []
         """Seconds of handlers of broadcasts that their cells are still to be told."""
         self._tell_supervisor = tell_supervisor
         self.seed = 0
@@ -55,82 +55,84 @@ class Population:
     def on_request(self, request: FromBus) -> None:
         """The bus calls this for every message to an agent here."""
         wanted = request.envelope
-        cell = self.cells.get(wanted.to)
-        if cell is None:
-            cells = self._by_address.get(wanted.to)
-            cell = (
-                cells[0]
-                if cells is not None and len(cells) == 1 and cells[0].state is not STOPPING
+        actor = self.actors.get(wanted.to)
+        if actor is None:
+            actors = self._by_address.get(wanted.to)
+            actor = (
+                actors[0]
+                if actors is not None and len(actors) == 1 and actors[0].state is not STOPPING
                 else self._chosen(wanted.to)
             )
-            if cell is None:
+            if actor is None:
                 self.turn_away(request, self.no_such(wanted.to, wanted.topic))
                 return
-        spec = cell.specs.get(wanted.topic)
+        spec = actor.specs.get(wanted.topic)
         if spec is None:
-            self.turn_away(request, self.no_such(cell.name, wanted.topic))
+            self.turn_away(request, self.no_such(actor.name, wanted.topic))
             return
-        cell.accept(spec, request)
+        actor.accept(spec, request)
 
-    def _chosen(self, address: str) -> Cell | None:
+    def _chosen(self, address: str) -> Actor | None:
         """The agent of a role with the least to do; among equals the one that was chosen longest ago."""
-        cells = self._by_address.get(address)
-        if cells is None:
+        actors = self._by_address.get(address)
+        if actors is None:
             if not address.startswith("any:"):
                 return None
             role = address.removeprefix("any:").partition("@")[0]
             if role not in self.roles:
                 return None
-            cells = self._by_address[address] = self.roles[role]
-        if not cells:
+            actors = self._by_address[address] = self.roles[role]
+        if not actors:
             return None
-        place = next((place for place, cell in enumerate(cells) if cell.ready), None)
+        place = next((place for place, actor in enumerate(actors) if actor.ready), None)
         if place is None:
-            staying = (place for place, cell in enumerate(cells) if cell.stays)
-            place = min(staying, key=lambda one: cells[one].load, default=None)
+            staying = (place for place, actor in enumerate(actors) if actor.stays)
+            place = min(staying, key=lambda one: actors[one].load, default=None)
         if place is None:
             return None  # all of them are about to go
-        cell = cells.pop(place)
-        cells.append(cell)
-        return cell
+        actor = actors.pop(place)
+        actors.append(actor)
+        return actor
 
     def turn_away(self, request: FromBus, error: ThreeModeError) -> None:
         if request.tells:
-            self.letters.add(request.to, request.topic, request.sender, "no_such_agent", error.message, request.raw)
+            self.dead_letters.add(
+                request.to, request.topic, request.sender, "no_such_agent", error.message, request.raw
+            )
         request.refuse(error)
 
     def no_such(self, name: str, handler: str) -> NoSuchAgent:
-        cell = self.cells.get(name)
-        if cell is None:
+        actor = self.actors.get(name)
+        if actor is None:
             return NoSuchAgent(f"no agent {name!r} is here", agent=name, handler=handler)
-        known = ", ".join(sorted(cell.specs)) or "none"
-        kind = type(cell.agent).__name__
+        known = ", ".join(sorted(actor.specs)) or "none"
+        kind = type(actor.agent).__name__
         return NoSuchAgent(
             f"{name} has no handler {handler!r}", hint=f"{kind} has: {known}", agent=name, handler=handler
         )
 
-    def refuse(self, cell: Cell, spec: Spec, request: "Incoming", error: ThreeModeError) -> None:
+    def refuse(self, actor: Actor, spec: Spec, request: "Incoming", error: ThreeModeError) -> None:
         """A message that this agent will not handle: its caller gets the error; without a caller it is a dead letter."""
         if request.tells and not request.answered:
             code = type(error).__name__
-            self.letters.add(cell.name, spec.name, request.sender, code, error.message, request.raw)
+            self.dead_letters.add(actor.name, spec.name, request.sender, code, error.message, request.raw)
         request.refuse(error)
 
     # what agents listen to --------------------------------------------------------------------------------------------
-    async def listen(self, cells: list[Cell]) -> None:
+    async def listen(self, actors: list[Actor]) -> None:
         """Joins them to the fanouts of their class; a subscription is made for each that is new."""
         made: list[Fanout] = []
-        for spec in cells[0].specs.values() if cells else ():
+        for spec in actors[0].specs.values() if actors else ():
             for topic in spec.options.topics:
                 fanout = self.fanouts.get((spec, topic))
                 if fanout is None:
                     fanout = self.fanouts[spec, topic] = Fanout(spec, topic, self)
                     made.append(fanout)
-                fanout.add(cells)
+                fanout.add(actors)
         if made:
             wanted = [(one.topic.pattern, one.deliver, self._options(one)) for one in made]
             try:
-                subscriptions = await self.link.bus.subscribe_many(wanted)
+                subscriptions = await self.session.bus.subscribe_many(wanted)
             except BaseException:
                 for fanout in made:  # the next to come try again, instead of listening to nothing
                     self.fanouts.pop((fanout.spec, fanout.topic), None)
@@ -147,114 +149,114 @@ class Population:
         )
 
     def _missed(self, fanout: Fanout, event: "Gap | WriterGone | Evicted") -> None:
-        for cell in fanout.cells:
+        for actor in fanout.actors:
             if isinstance(event, Gap):
-                cell.gaps += event.count
+                actor.gaps += event.count
             try:
-                cell.agent.missed(event)
+                actor.agent.missed(event)
             except BaseException as error:  # noqa: BLE001  # an agent's own hook
-                cell.failed_in_fanout(fanout.spec, error)
+                actor.failed_in_fanout(fanout.spec, error)
 
     def tell_times(self) -> None:
         """Before anybody looks at them, and now and then."""
-        for cell, seconds in self.took:
-            cell.add_time(seconds)
+        for actor, seconds in self.took:
+            actor.add_time(seconds)
         self.took.clear()
 
     def listening(self, topic: str) -> int:
         """How many agents here hear a topic."""
-        heard = [one.cells for (_, wanted), one in self.fanouts.items() if matches(wanted.pattern, topic)]
-        return len(heard[0]) if len(heard) == 1 else len({cell for cells in heard for cell in cells})
+        heard = [one.actors for (_, wanted), one in self.fanouts.items() if matches(wanted.pattern, topic)]
+        return len(heard[0]) if len(heard) == 1 else len({actor for actors in heard for actor in actors})
 
     # who is here ------------------------------------------------------------------------------------------------------
-    def add(self, cells: Iterable[Cell], roles: Iterable[str]) -> list[str]:
+    def add(self, actors: Iterable[Actor], roles: Iterable[str]) -> list[str]:
         """Their names, and those of roles that are new here: what is to be registered on the bus."""
         names = []
-        cells = list(cells)
-        for cell in cells:
-            self.cells[cell.name] = cell
-            names.append(cell.name)
+        actors = list(actors)
+        for actor in actors:
+            self.actors[actor.name] = actor
+            names.append(actor.name)
         for role in roles:
             if not self.roles.get(role):
                 names.append(role_name(role, self.label))
-            self.roles.setdefault(role, []).extend(cells)
+            self.roles.setdefault(role, []).extend(actors)
         return names
 
-    def remove(self, cell: Cell) -> list[str]:
+    def remove(self, actor: Actor) -> list[str]:
         """The names that go with it."""
-        cell.state = State.STOPPED
-        self.leaving.discard(cell)
-        names = [cell.name] if self.cells.pop(cell.name, None) else []
-        for fanout in cell.fanouts:
-            fanout.remove(cell)
-        cell.fanouts = ()
-        for role, cells in self.roles.items():
-            if cell in cells:
-                cells.remove(cell)
-                if not cells:
+        actor.state = State.STOPPED
+        self.leaving.discard(actor)
+        names = [actor.name] if self.actors.pop(actor.name, None) else []
+        for fanout in actor.fanouts:
+            fanout.remove(actor)
+        actor.fanouts = ()
+        for role, actors in self.roles.items():
+            if actor in actors:
+                actors.remove(actor)
+                if not actors:
                     names.append(role_name(role, self.label))
         return names
 
     # what cells ask of their home -------------------------------------------------------------------------------------
-    def voice_of(self, cell: Cell) -> Voice:
-        voice = Voice(self.link, cell.name, cell)
+    def caller_of(self, actor: Actor) -> Caller:
+        caller = Caller(self.session, actor.name, actor)
         if self.tape is None:
-            return voice
-        from three_mode.agents.recording.taped import TapedVoice
+            return caller
+        from three_mode.agents.recording.taped import TapedCaller
 
-        return TapedVoice(voice, self.tape)
+        return TapedCaller(caller, self.tape)
 
-    def taped(self, cell: Cell, spec: Spec, request: "Incoming") -> "Incoming":
+    def taped(self, actor: Actor, spec: Spec, request: "Incoming") -> "Incoming":
         """Writes down that a message begins; what comes of it is written down by what is returned."""
         from three_mode.agents.recording.taped import TapedRequest
 
         assert self.tape is not None
-        turn = cell.turn + 1
+        turn = actor.turn + 1
         self.tape.got(
-            cell.name,
+            actor.name,
             turn,
             spec.name,
             bytes(request.raw),
-            isinstance(request, Heard) or getattr(request, "heard", False),
+            isinstance(request, QueuedBroadcast) or getattr(request, "heard", False),
             request.streams,
             request.sender,
         )
-        return TapedRequest(request, self.tape, cell.name, turn)
+        return TapedRequest(request, self.tape, actor.name, turn)
 
-    def now(self, cell: Cell) -> float:
+    def now(self, actor: Actor) -> float:
         if self.tape is None:
             return time.time()
-        from three_mode.agents.recording.taped import TapedVoice
+        from three_mode.agents.recording.taped import TapedCaller
 
-        voice = cell.voice
-        assert isinstance(voice, TapedVoice)
-        return voice.now(time.time)
+        caller = actor.caller
+        assert isinstance(caller, TapedCaller)
+        return caller.now(time.time)
 
     def seed_of(self, name: str) -> int:
         return int.from_bytes(hashlib.blake2b(f"{self.seed}:{name}".encode(), digest_size=8).digest())
 
-    def handler_failed(self, cell: Cell, spec: Spec, error: ThreeModeError) -> None:
+    def handler_failed(self, actor: Actor, spec: Spec, error: ThreeModeError) -> None:
         log.debug("%s", error)
-        if cell.options.on_error and cell.state is State.RUNNING:
-            cell.state = State.PAUSED  # until it is made anew
-            for fanout in cell.fanouts:
-                fanout.look(cell)
-            self._tell_supervisor(Failed(cell.name, f"{type(error).__name__}: {error.message}", False))
+        if actor.options.on_error and actor.state is State.RUNNING:
+            actor.state = State.PAUSED  # until it is made anew
+            for fanout in actor.fanouts:
+                fanout.look(actor)
+            self._tell_supervisor(Failed(actor.name, f"{type(error).__name__}: {error.message}", False))
 
-    def ends_itself(self, cell: Cell) -> None:
-        if cell in self.leaving or cell.state in (State.STOPPING, State.STOPPED):
+    def ends_itself(self, actor: Actor) -> None:
+        if actor in self.leaving or actor.state in (State.STOPPING, State.STOPPED):
             return
-        self.leaving.add(cell)
-        if cell.state is not State.STARTING:
-            self.leaves(cell)
+        self.leaving.add(actor)
+        if actor.state is not State.STARTING:
+            self.leaves(actor)
 
-    def leaves(self, cell: Cell) -> None:
-        cell.state = State.STOPPING
-        for fanout in cell.fanouts:
-            fanout.look(cell)
-        self.loop.call_soon(self.look_for_end, cell)
+    def leaves(self, actor: Actor) -> None:
+        actor.state = State.STOPPING
+        for fanout in actor.fanouts:
+            fanout.look(actor)
+        self.loop.call_soon(self.look_for_end, actor)
 
-    def look_for_end(self, cell: Cell) -> None:
-        if cell in self.leaving and cell.run is None and not cell.side and cell.state is State.STOPPING:
-            self.leaving.discard(cell)
-            self._tell_supervisor(Failed(cell.name, "ended itself", True))
+    def look_for_end(self, actor: Actor) -> None:
+        if actor in self.leaving and actor.run is None and not actor.side and actor.state is State.STOPPING:
+            self.leaving.discard(actor)
+            self._tell_supervisor(Failed(actor.name, "ended itself", True))

@@ -4,37 +4,37 @@ import os
 import time
 from typing import Any
 
-from three_mode.agents.runtime.actor import Cell, State
+from three_mode.agents.runtime.actor import Actor, State
 from three_mode.agents.runtime.histogram import Histogram
 from three_mode.agents.runtime.population import Population
 from three_mode.agents.wire.orders import AgentReport, HostReport
 
 
-def messages_of(cell: Cell) -> int:
-    return cell.messages + sum(fanout.heard(cell) for fanout in cell.fanouts)
+def messages_of(actor: Actor) -> int:
+    return actor.messages + sum(fanout.heard(actor) for fanout in actor.fanouts)
 
 
-def agent_report(cell: Cell, host: str) -> AgentReport:
-    run, latency = cell.run, cell.latency
-    busy = run is not None or bool(cell.side)
-    state = "busy" if busy and cell.state is State.RUNNING else cell.state.value
+def agent_report(actor: Actor, host: str) -> AgentReport:
+    run, latency = actor.run, actor.latency
+    busy = run is not None or bool(actor.side)
+    state = "busy" if busy and actor.state is State.RUNNING else actor.state.value
     if state == "running":
         state = "idle"
     return AgentReport(
-        name=cell.name,
-        kind=type(cell.agent).__name__,
+        name=actor.name,
+        kind=type(actor.agent).__name__,
         host=host,
         state=state,
-        mailbox=len(cell.waiting or ()),
+        mailbox=len(actor.waiting or ()),
         doing=run.spec.name if run else "",
         doing_for=time.perf_counter() - run.since if run else 0.0,
-        messages=messages_of(cell),
-        errors=cell.errors,
-        gaps=cell.gaps,
-        restarts=cell.restarts + cell.options.restarts,
+        messages=messages_of(actor),
+        errors=actor.errors,
+        gaps=actor.gaps,
+        restarts=actor.restarts + actor.options.restarts,
         p50=latency.quantile(0.5) if latency else None,
         p99=latency.quantile(0.99) if latency else None,
-        last_error=cell.last_error,
+        last_error=actor.last_error,
     )
 
 
@@ -55,21 +55,21 @@ class Meter:
 
 def host_report(population: Population, meter: Meter, lag: float) -> HostReport:
     cpu, memory = meter.read()
-    cells = population.cells.values()
+    actors = population.actors.values()
     latency = Histogram()
-    for cell in cells:
-        if cell.latency is not None:
-            latency.merge(cell.latency)
+    for actor in actors:
+        if actor.latency is not None:
+            latency.merge(actor.latency)
     return HostReport(
         label=population.label,
         pid=os.getpid(),
         state="running",
-        agents=len(cells),
+        agents=len(actors),
         cpu_percent=cpu,
         memory=memory,
-        messages=sum(map(messages_of, cells)),
-        errors=sum(cell.errors for cell in cells),
-        dead_letters=population.letters.count,
+        messages=sum(map(messages_of, actors)),
+        errors=sum(actor.errors for actor in actors),
+        dead_letters=population.dead_letters.count,
         restarts=0,
         lag=lag,
         p50=latency.quantile(0.5),

@@ -120,7 +120,7 @@ class _EncodedParts:
         return self._out.at_once(encode(part))
 
 
-class Heard:
+class QueuedBroadcast:
     """A broadcast that an agent could not take at once."""
 
     __slots__ = ("_done", "_value", "answered", "raw", "sender", "trace")

@@ -9,14 +9,14 @@ from three_mode.agents.handlers.declare import Spec
 from three_mode.handling import Call
 
 if TYPE_CHECKING:
-    from three_mode.agents.runtime.actor import Cell
+    from three_mode.agents.runtime.actor import Actor
     from three_mode.agents.runtime.requests import Incoming, Parts
 
 
 class Run(Call, eq=False, weakref=True):
     """The call itself, with what the cell has to know to end it: one object a message, not two."""
 
-    cell: "Cell" = None  # type: ignore[assignment]  # never left out: those of a Call have defaults
+    actor: "Actor" = None  # type: ignore[assignment]  # never left out: those of a Call have defaults
     spec: Spec = None  # type: ignore[assignment]
     request: "Incoming" = None  # type: ignore[assignment]
     started: float = 0.0
@@ -31,7 +31,7 @@ class Run(Call, eq=False, weakref=True):
         """The caller cancelled, died or ran out of time, or the agent is being stopped."""
         if not self.cancelled:
             self.cancelled = reason or "cancelled"
-            tape = self.cell.home.tape
+            tape = self.actor.home.tape
             if tape is not None:
                 tape.ended(self.agent, self.turn, "cancel", self.cancelled.encode())
             if self.task is not None:
@@ -42,7 +42,7 @@ class Run(Call, eq=False, weakref=True):
         assert self.spec.begins is not None
         self.parts = parts = self.request.open_parts()
         try:
-            flow: asyncio.Future[None] | None = self.spec.begins(self.cell.agent, parts, *given, **named)
+            flow: asyncio.Future[None] | None = self.spec.begins(self.actor.agent, parts, *given, **named)
         except Exception as error:  # noqa: BLE001  # it belongs to the caller, as what a coroutine raises
             flow = asyncio.get_running_loop().create_future()
             flow.set_exception(error)
@@ -51,7 +51,7 @@ class Run(Call, eq=False, weakref=True):
     def flowed(self, flow: "asyncio.Future[None]") -> None:
         self.parts = None
         failure = asyncio.CancelledError() if flow.cancelled() else flow.exception()
-        self.cell.ended(self, None, failure)
+        self.actor.ended(self, None, failure)
 
     async def stream(self, parts: AsyncGenerator[Any, None]) -> None:
         """Sends each part when the consumer has room for it; a slow one slows only this."""

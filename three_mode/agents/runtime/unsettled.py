@@ -8,7 +8,7 @@ KEPT = 4096  # messages about which something is remembered; what is forgotten c
 Key = tuple[str, int]
 
 
-class Settling:
+class Unsettled:
     __slots__ = ("_late", "_lost", "_watchers")
 
     def __init__(self) -> None:

@@ -5,19 +5,19 @@ from typing import Any, Self
 
 from three_mode.agents.calling.join import join
 from three_mode.agents.handlers.codec import decoder_for, encode
-from three_mode.agents.supervisor.events import Happening
+from three_mode.agents.supervisor.events import SupervisorEvent
 from three_mode.agents.wire.dead_letters import DeadLetter
 from three_mode.agents.wire.orders import ORCHESTRATOR, AgentReport, HostReport, NamesOrder, Table
 from three_mode.errors import ModeUnavailable
 from transports.bus import BusError, Encoded
 
 _table = decoder_for(Table)
-_letters = decoder_for(list[DeadLetter])
-_events = decoder_for(list[Happening])
+_dead_letters = decoder_for(list[DeadLetter])
+_events = decoder_for(list[SupervisorEvent])
 _WITHIN = 5.0
 
 
-class Board:
+class ControlClient:
     def __init__(self, bus: str) -> None:
         self._joined = join(bus)
 
@@ -36,12 +36,12 @@ class Board:
         found: Table = _table(await self._ask("table", None))
         return found
 
-    async def letters(self) -> list[DeadLetter]:
-        found: list[DeadLetter] = _letters(await self._ask("letters", None))
+    async def dead_letters(self) -> list[DeadLetter]:
+        found: list[DeadLetter] = _dead_letters(await self._ask("dead_letters", None))
         return found
 
-    async def events(self) -> list[Happening]:
-        found: list[Happening] = _events(await self._ask("events", None))
+    async def events(self) -> list[SupervisorEvent]:
+        found: list[SupervisorEvent] = _events(await self._ask("events", None))
         return found
 
     async def order(self, what: str, name: str) -> None:
@@ -55,7 +55,7 @@ class Board:
         try:
             reply = await bus.ask(ORCHESTRATOR, Encoded(encode(what)), topic=topic, within=_WITHIN)
         except BusError as error:
-            raise self._joined._voice.link.error(error, ORCHESTRATOR, topic) from None
+            raise self._joined._caller.session.error(error, ORCHESTRATOR, topic) from None
         return reply.raw
 
     def _from_directory(self) -> Table:

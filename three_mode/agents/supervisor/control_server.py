@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from three_mode.agents.calling.session import Link
+from three_mode.agents.calling.session import Session
 from three_mode.agents.handlers.codec import decoder_for, encode
-from three_mode.agents.supervisor.supervisor import Care
+from three_mode.agents.supervisor.supervisor import Supervisor
 from three_mode.agents.wire import errors as wire_errors
 from three_mode.agents.wire.orders import ORCHESTRATOR, Failed, NamesOrder
 from three_mode.errors import ConfigurationError, NoSuchAgent
@@ -17,13 +17,13 @@ _names = decoder_for(NamesOrder)
 _word = decoder_for(str)
 
 
-class Desk:
-    def __init__(self, care: Care, link: Link) -> None:
-        self._care, self._link = care, link
+class ControlServer:
+    def __init__(self, supervisor: Supervisor, session: Session) -> None:
+        self._supervisor, self._session = supervisor, session
         self._tasks: set[asyncio.Task[None]] = set()
         self._orders: dict[str, Callable[[bytes], Awaitable[Any]]] = {
             "table": self._on_table,
-            "letters": self._on_letters,
+            "dead_letters": self._on_letters,
             "stop": self._on_stop,
             "restart": self._on_restart,
             "pause": self._on_pause,
@@ -34,19 +34,19 @@ class Desk:
 
     async def open(self) -> None:
         try:
-            await self._link.bus.register(ORCHESTRATOR, self.on_request)
+            await self._session.bus.register(ORCHESTRATOR, self.on_request)
         except NameTaken as error:
             raise ConfigurationError(
-                f"the bus {self._link.bus.name!r} has an orchestrator already: {error}",
+                f"the bus {self._session.bus.name!r} has an orchestrator already: {error}",
                 hint="choose another name=, or join it with three_mode.agents.join",
             ) from None
 
     def on_request(self, request: Request) -> None:
         if request.kind is Kind.SEND:
             if request.topic == "failed":
-                self._care.agent_failed(_failed(request.raw))
+                self._supervisor.agent_failed(_failed(request.raw))
         elif request.topic == "listeners":
-            counts = self._care.ledger.listeners(_word(request.raw), self._care.hosts.members)
+            counts = self._supervisor.roster.listeners(_word(request.raw), self._supervisor.hosts.members)
             request.reply(Encoded(encode(counts)))
         elif request.topic in self._orders:
             task = asyncio.get_running_loop().create_task(self._answer(request))
@@ -66,30 +66,30 @@ class Desk:
             request.fail(*wire_errors.to_wire(wire_errors.of_handler(error, ORCHESTRATOR, request.topic)))
 
     async def _on_table(self, raw: bytes) -> Any:
-        return await self._care.table(1.0)
+        return await self._supervisor.table(1.0)
 
     async def _on_letters(self, raw: bytes) -> Any:
-        return await self._care.dead_letters(1.0)
+        return await self._supervisor.dead_letters(1.0)
 
     async def _on_events(self, raw: bytes) -> Any:
-        return self._care.happenings.read()
+        return self._supervisor.event_log.read()
 
     async def _on_stop(self, raw: bytes) -> None:
-        await self._care.stop(list(_names(raw).names), 10.0)
+        await self._supervisor.stop(list(_names(raw).names), 10.0)
 
     async def _on_restart(self, raw: bytes) -> None:
-        await self._care.restart(list(_names(raw).names), _names(raw).why or "asked for", 10.0)
+        await self._supervisor.restart(list(_names(raw).names), _names(raw).why or "asked for", 10.0)
 
     async def _on_pause(self, raw: bytes) -> None:
-        await self._care.order("pause", _names(raw).names, 10.0)
+        await self._supervisor.order("pause", _names(raw).names, 10.0)
 
     async def _on_resume(self, raw: bytes) -> None:
-        await self._care.order("resume", _names(raw).names, 10.0)
+        await self._supervisor.order("resume", _names(raw).names, 10.0)
 
     async def _on_kill(self, raw: bytes) -> None:
         """Ends host processes at once; their agents come back as their strategy says."""
         for label in _names(raw).names:
-            host = self._care.hosts.all.get(label)
+            host = self._supervisor.hosts.all.get(label)
             if host is None or host.process is None:
                 raise NoSuchAgent(f"this orchestrator has no host {label!r}", agent=label)
             host.process.kill()

@@ -85,15 +85,15 @@ class AgentGivenUp(msgspec.Struct, frozen=True, tag=True):
         return f"{self.agent} stays away: {self.reason}"
 
 
-Happening = HostLost | HostBack | HostGivenUp | HostBlocked | HostFreed | AgentRestarted | AgentGivenUp
+SupervisorEvent = HostLost | HostBack | HostGivenUp | HostBlocked | HostFreed | AgentRestarted | AgentGivenUp
 
 
-class Happenings:
+class SupervisorEvents:
     def __init__(self, kept: int = 1000) -> None:
-        self._kept: deque[Happening] = deque(maxlen=kept)
-        self.listeners: list[Callable[[Happening], None]] = []
+        self._kept: deque[SupervisorEvent] = deque(maxlen=kept)
+        self.listeners: list[Callable[[SupervisorEvent], None]] = []
 
-    def add(self, what: Happening) -> None:
+    def add(self, what: SupervisorEvent) -> None:
         self._kept.append(what)
         for listener in tuple(self.listeners):
             try:
@@ -101,5 +101,5 @@ class Happenings:
             except Exception:
                 log.exception("a listener to events failed with: %s", what)  # what is told of goes on all the same
 
-    def read(self) -> list[Happening]:
+    def read(self) -> list[SupervisorEvent]:
         return list(self._kept)

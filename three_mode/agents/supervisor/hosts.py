@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from three_mode.agents.host.lines import HostConfig
-from three_mode.agents.supervisor.events import Happenings, HostBlocked, HostFreed, HostGivenUp
+from three_mode.agents.supervisor.events import HostBlocked, HostFreed, HostGivenUp, SupervisorEvents
 from three_mode.agents.supervisor.host_process import HostProcess
 from three_mode.agents.supervisor.restart import Again, GivenUp, History, Restart
 
@@ -49,12 +49,12 @@ class Hosts:
         self,
         config: Callable[[str], HostConfig],
         options: HostOptions,
-        happenings: Happenings,
+        event_log: SupervisorEvents,
         lost: Callable[[Host, str, str], None],
         back: Callable[[Host], Awaitable[None]],
         gone: Callable[[Host], Awaitable[None]],
     ) -> None:
-        self._config, self._options, self._happenings = config, options, happenings
+        self._config, self._options, self._events = config, options, event_log
         self._lost, self._back, self._gone = lost, back, gone
         self.all: dict[str, Host] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -141,11 +141,11 @@ class Hosts:
                 str(line["handler"]),
                 str(line["where"]),
             )
-            self._happenings.add(host.blocked)
+            self._events.add(host.blocked)
             self._perhaps_kill(host)
         elif line.get("kind") == "freed":
             host.blocked = None
-            self._happenings.add(HostFreed(host.label))
+            self._events.add(HostFreed(host.label))
 
     def _perhaps_kill(self, host: Host) -> None:
         limit = self._options.kill_blocked_after
@@ -162,7 +162,7 @@ class Hosts:
                 silent = time.monotonic() - host.heard
                 if silent >= limit:
                     host.blocked = HostBlocked(host.label, silent)
-                    self._happenings.add(host.blocked)
+                    self._events.add(host.blocked)
                     self._perhaps_kill(host)
 
     def _exited(self, host: Host, reason: str) -> None:
@@ -180,7 +180,7 @@ class Hosts:
     async def _again(self, host: Host, verdict: Again | GivenUp) -> None:
         if isinstance(verdict, GivenUp):
             host.state = "given up"
-            self._happenings.add(HostGivenUp(host.label, verdict.reason))
+            self._events.add(HostGivenUp(host.label, verdict.reason))
             await self._gone(host)
             return
         await asyncio.sleep(verdict.wait)

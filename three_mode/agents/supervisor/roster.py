@@ -38,7 +38,7 @@ class Entry:
 
 
 @dataclass
-class Ledger:
+class Roster:
     groups: dict[str, Group] = field(default_factory=dict)
     agents: dict[str, Entry] = field(default_factory=dict)
     _past: OrderedDict[str, dict[str, int]] = field(default_factory=OrderedDict)

@@ -5,13 +5,13 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from three_mode.agents.calling.session import Link
+from three_mode.agents.calling.session import Session
 from three_mode.agents.handlers.codec import decoder_for, encode
-from three_mode.agents.supervisor.events import AgentGivenUp, AgentRestarted, Happenings, HostBack, HostLost
+from three_mode.agents.supervisor.events import AgentGivenUp, AgentRestarted, HostBack, HostLost, SupervisorEvents
 from three_mode.agents.supervisor.hosts import Host, Hosts
 from three_mode.agents.supervisor.placement import place
 from three_mode.agents.supervisor.restart import GivenUp, Restart
-from three_mode.agents.supervisor.roster import Entry, Group, Ledger
+from three_mode.agents.supervisor.roster import Entry, Group, Roster
 from three_mode.agents.wire.dead_letters import DeadLetter
 from three_mode.agents.wire.orders import (
     AgentReport,
@@ -29,21 +29,21 @@ from transports.bus import BusError, DeadlineExceeded, Encoded
 
 _spawned = decoder_for(Spawned)
 _report = decoder_for(tuple[HostReport, tuple[AgentReport, ...]])
-_letters = decoder_for(tuple[int, tuple[DeadLetter, ...]])
+_dead_letters = decoder_for(tuple[int, tuple[DeadLetter, ...]])
 _RESPAWN_WITHIN = 30.0
 _AGAIN_AFTER = 0.05  # seconds until agents whose host ended while they were made are placed again
 _LOOK_AGAIN = 0.5  # seconds until it is looked whether agents that are not visible yet are still wanted
 
 
-class Care:
-    def __init__(self, link: Link, hosts: Hosts, ledger: Ledger, happenings: Happenings) -> None:
-        self.link, self.hosts, self.ledger, self.happenings = link, hosts, ledger, happenings
+class Supervisor:
+    def __init__(self, session: Session, hosts: Hosts, roster: Roster, event_log: SupervisorEvents) -> None:
+        self.session, self.hosts, self.roster, self.event_log = session, hosts, roster, event_log
         self._fell: dict[str, float] = {}
 
     # making and ending ------------------------------------------------------------------------------------------------
     async def spawn(self, kind: type, order: SpawnOrder, restart: Restart, count: int, within: float) -> range:
-        ledger = self.ledger
-        group, numbers = ledger.open_group(order.group, kind, order, restart, count)
+        roster = self.roster
+        group, numbers = roster.open_group(order.group, kind, order, restart, count)
         try:
             await self._spread(group, numbers, time.monotonic() + within)
             await self._visible(group, numbers, within)
@@ -59,9 +59,9 @@ class Care:
             if self.hosts.awaited(group.name) and time.monotonic() < ends:
                 await asyncio.sleep(_AGAIN_AFTER)
                 continue
-            placed = place(left, self.ledger.loads(self.hosts.open_to(group.name)))
+            placed = place(left, self.roster.loads(self.hosts.open_to(group.name)))
             for host, chosen in placed.items():
-                self.ledger.enter(group, chosen, host)
+                self.roster.enter(group, chosen, host)
             within = max(0.001, ends - time.monotonic())
             outcomes = await asyncio.gather(
                 *(self._spawn_on(host, group, chosen, within) for host, chosen in placed.items()),
@@ -81,27 +81,27 @@ class Care:
 
     async def _visible(self, group: Group, numbers: Iterable[int], within: float) -> None:
         """Returns when this process's directory has them, so that the next call finds them."""
-        ends, agents = time.monotonic() + within, self.ledger.agents
+        ends, agents = time.monotonic() + within, self.roster.agents
         names = [f"{group.name}/{number}" for number in numbers]
         while True:  # one that ends itself at once may have come and gone
             names = [name for name in names if name in agents and agents[name].state != "given up"]
             left = ends - time.monotonic()
             try:
-                await self.link.bus.wait_for(names, within=min(left, _LOOK_AGAIN))
+                await self.session.bus.wait_for(names, within=min(left, _LOOK_AGAIN))
             except BusError as error:
                 if left <= _LOOK_AGAIN or not isinstance(error, DeadlineExceeded):
-                    raise self.link.error(error, group.name, "spawn") from None
+                    raise self.session.error(error, group.name, "spawn") from None
             else:
                 return
 
     async def _undo(self, group: Group, numbers: Iterable[int]) -> None:
         names = [f"{group.name}/{number}" for number in numbers]
-        by_host = self._by_host(name for name in names if name in self.ledger.agents)
+        by_host = self._by_host(name for name in names if name in self.roster.agents)
         stops = [self._ask(host, "stop", NamesOrder(tuple(chosen)), 5.0, None) for host, chosen in by_host.items()]
         try:  # what failed is being reported; a host that has gone, or does not answer, is no reason to spare the others
             await asyncio.gather(*stops, return_exceptions=True)
         finally:
-            self.ledger.remove(names)
+            self.roster.remove(names)
 
     async def _spawn_on(self, host: str, group: Group, numbers: list[int], within: float) -> dict[str, ThreeModeError]:
         """Has a host make these; returns those that failed."""
@@ -116,7 +116,7 @@ class Care:
         )
         done: Spawned = await self._ask(host, "spawn", order, within, _spawned)
         for number in numbers:
-            entry = self.ledger.agents.get(f"{group.name}/{number}")
+            entry = self.roster.agents.get(f"{group.name}/{number}")
             if entry is not None and entry.name not in done.failed:
                 entry.host = host
                 self._runs(entry)
@@ -124,9 +124,9 @@ class Care:
 
     async def stop(self, names: list[str], within: float) -> None:
         for name in names:
-            self.ledger.entry(name)
+            self.roster.entry(name)
         await self.order("stop", names, within)
-        self.ledger.remove(names)
+        self.roster.remove(names)
 
     async def restart(self, names: list[str], why: str, within: float) -> None:
         for host, chosen in self._by_host(names).items():
@@ -144,7 +144,7 @@ class Care:
         done: Spawned = await self._ask(host, "restart", NamesOrder(tuple(names), why), within, _spawned)
         for name in names:
             if name not in done.failed:
-                self.happenings.add(AgentRestarted(name, host, why))
+                self.event_log.add(AgentRestarted(name, host, why))
         return {name: decode_error(data) for name, data in done.failed.items()}
 
     async def order(self, topic: str, names: Iterable[str], within: float) -> None:
@@ -154,20 +154,20 @@ class Care:
     def _by_host(self, names: Iterable[str]) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
         for name in names:
-            found.setdefault(self.ledger.entry(name).host, []).append(name)
+            found.setdefault(self.roster.entry(name).host, []).append(name)
         return found
 
     async def _ask(self, host: str, topic: str, order: Any, within: float, decode: Any) -> Any:
         try:
-            reply = await self.link.bus.ask(host_name(host), Encoded(encode(order)), topic=topic, within=within)
+            reply = await self.session.bus.ask(host_name(host), Encoded(encode(order)), topic=topic, within=within)
         except BusError as error:
-            raise self.link.error(error, host_name(host), topic) from None
+            raise self.session.error(error, host_name(host), topic) from None
         return decode(reply.raw) if decode else None
 
     # agents that fail -------------------------------------------------------------------------------------------------
     def agent_failed(self, told: Failed) -> None:
         """A host says that an agent of it ended itself, or wants to be made anew."""
-        entry = self.ledger.agents.get(told.name)
+        entry = self.roster.agents.get(told.name)
         if entry is None or entry.state == "given up":
             return
         if entry.state != "running":
@@ -184,7 +184,7 @@ class Care:
 
     def _away(self, entry: Entry) -> bool:
         """Whether it is still to be brought back: it was not stopped, nor came back with its host."""
-        return self.ledger.agents.get(entry.name) is entry and entry.state == "restarting"
+        return self.roster.agents.get(entry.name) is entry and entry.state == "restarting"
 
     async def _agent_again(self, entry: Entry, reason: str, failed: bool) -> None:
         while True:
@@ -211,46 +211,46 @@ class Care:
 
     async def _give_up(self, entry: Entry, verdict: GivenUp) -> None:
         entry.state, entry.reason = "given up", verdict.reason
-        self.happenings.add(AgentGivenUp(entry.name, verdict.reason, verdict.failed))
+        self.event_log.add(AgentGivenUp(entry.name, verdict.reason, verdict.failed))
         try:
             await self._ask(entry.host, "stop", NamesOrder((entry.name,), verdict.reason), 10.0, None)
         except ThreeModeError:
             pass  # its host has gone, and it with it
         if not verdict.failed:
-            self.ledger.remove([entry.name])
+            self.roster.remove([entry.name])
 
     # hosts that end ---------------------------------------------------------------------------------------------------
     def host_lost(self, host: Host, member: str, reason: str) -> None:
-        entries = [entry for entry in self.ledger.on_host(host.label) if entry.state != "starting"]
-        self.ledger.member_ended(member, host.label)
+        entries = [entry for entry in self.roster.on_host(host.label) if entry.state != "starting"]
+        self.roster.member_ended(member, host.label)
         self._fell[host.label] = time.monotonic()
         for entry in entries:
             entry.state, entry.reason, entry.told = "restarting", reason, None
-        self.happenings.add(HostLost(host.label, reason, len(entries)))
+        self.event_log.add(HostLost(host.label, reason, len(entries)))
         blamed = host.blocked.agent if host.blocked is not None else ""
-        if blamed in self.ledger.agents:  # whoever blocked the loop has failed; the others only fell with it
-            entry = self.ledger.agents[blamed]
+        if blamed in self.roster.agents:  # whoever blocked the loop has failed; the others only fell with it
+            entry = self.roster.agents[blamed]
             verdict = entry.history.ended(time.monotonic(), True, reason)
             if isinstance(verdict, GivenUp):
                 entry.state, entry.reason = "given up", verdict.reason
-                self.happenings.add(AgentGivenUp(entry.name, verdict.reason, True))
+                self.event_log.add(AgentGivenUp(entry.name, verdict.reason, True))
 
     async def host_back(self, host: Host) -> None:
         """A new process runs under the label of one that ended: its agents come back there."""
-        await self._bring_back(self.ledger.on_host(host.label), host.label)
+        await self._bring_back(self.roster.on_host(host.label), host.label)
         fell = self._fell.pop(host.label, time.monotonic())
-        count = sum(entry.state == "running" for entry in self.ledger.on_host(host.label))
-        self.happenings.add(HostBack(host.label, count, time.monotonic() - fell))
+        count = sum(entry.state == "running" for entry in self.roster.on_host(host.label))
+        self.event_log.add(HostBack(host.label, count, time.monotonic() - fell))
 
     async def host_gone(self, host: Host) -> None:
         """It will not run again: its agents go to the other hosts, or are given up where there is none."""
-        entries = self.ledger.on_host(host.label)
+        entries = self.roster.on_host(host.label)
         try:
-            placed = place(range(len(entries)), self.ledger.loads(self.hosts.open_to(host.reserved)))
+            placed = place(range(len(entries)), self.roster.loads(self.hosts.open_to(host.reserved)))
         except ModeUnavailable:
             for entry in entries:
                 entry.state, entry.reason = "given up", f"{host.label} was given up, and no other host runs"
-                self.happenings.add(AgentGivenUp(entry.name, entry.reason, True))
+                self.event_log.add(AgentGivenUp(entry.name, entry.reason, True))
             return
         for other, chosen in placed.items():
             moved = [entries[number] for number in chosen]
@@ -262,7 +262,7 @@ class Care:
         temporary = [entry for entry in entries if entry.group.restart.strategy == "temporary"]
         for entry in temporary:
             entry.state, entry.reason = "given up", entry.reason or "its host ended"
-            self.happenings.add(AgentGivenUp(entry.name, entry.reason, True))
+            self.event_log.add(AgentGivenUp(entry.name, entry.reason, True))
         groups: dict[str, list[Entry]] = {}
         for entry in entries:
             if entry.state == "restarting":
@@ -274,8 +274,8 @@ class Care:
             except ThreeModeError:
                 continue  # this host has ended too, and its exit brings them back
             for name, error in failed.items():
-                if name in self.ledger.agents:
-                    self.hosts.in_background(self._respawn(self.ledger.agents[name], _reason(error)))
+                if name in self.roster.agents:
+                    self.hosts.in_background(self._respawn(self.roster.agents[name], _reason(error)))
 
     async def _respawn(self, entry: Entry, reason: str) -> None:
         """One agent could not be made on a host that came back: again, within its limits."""
@@ -283,7 +283,7 @@ class Care:
             verdict = entry.history.ended(time.monotonic(), True, reason)
             if isinstance(verdict, GivenUp):
                 entry.state, entry.reason = "given up", verdict.reason
-                self.happenings.add(AgentGivenUp(entry.name, verdict.reason, True))
+                self.event_log.add(AgentGivenUp(entry.name, verdict.reason, True))
                 return
             await asyncio.sleep(verdict.wait)
             if not self._away(entry):
@@ -293,7 +293,7 @@ class Care:
             except ThreeModeError:
                 return
             if not failed:
-                self.happenings.add(AgentRestarted(entry.name, entry.host, reason))
+                self.event_log.add(AgentRestarted(entry.name, entry.host, reason))
                 return
             reason = str(next(iter(failed.values())))
 
@@ -323,17 +323,17 @@ class Care:
             agents.extend(self._counted(one) for one in theirs)
         reports += [self._unheard(host) for host in self.hosts.all.values() if host not in hosts]
         seen = {one.name for one in agents}
-        agents += [_absent(entry) for entry in self.ledger.agents.values() if entry.name not in seen]
-        return Table(self.link.bus.name, time.time(), tuple(reports), tuple(agents), tuple(silent))
+        agents += [_absent(entry) for entry in self.roster.agents.values() if entry.name not in seen]
+        return Table(self.session.bus.name, time.time(), tuple(reports), tuple(agents), tuple(silent))
 
     def _counted(self, report: AgentReport) -> AgentReport:
-        entry = self.ledger.agents.get(report.name)
+        entry = self.roster.agents.get(report.name)
         return _with(report, restarts=max(report.restarts, entry.history.total)) if entry is not None else report
 
     def _unheard(self, host: Host) -> HostReport:
         pid = host.process.pid if host.process is not None else 0
         blocked = str(host.blocked) if host.blocked else ""
-        count = len(self.ledger.on_host(host.label))
+        count = len(self.roster.on_host(host.label))
         return HostReport(
             host.label,
             pid,
@@ -353,10 +353,10 @@ class Care:
 
     async def dead_letters(self, within: float) -> list[DeadLetter]:
         answers = await asyncio.gather(
-            *(self._ask(host.label, "letters", None, within, _letters) for host in self.hosts.running),
+            *(self._ask(host.label, "dead_letters", None, within, _dead_letters) for host in self.hosts.running),
             return_exceptions=True,
         )
-        found = self.link.letters.read()
+        found = self.session.dead_letters.read()
         for answer in answers:
             if not isinstance(answer, BaseException):
                 found.extend(answer[1])

@@ -27,10 +27,10 @@ class DeadLetter(msgspec.Struct, frozen=True):
 
 
 class DeadLetters:
-    __slots__ = ("_letters", "count", "reasons")
+    __slots__ = ("_dead_letters", "count", "reasons")
 
     def __init__(self, kept: int = KEPT) -> None:
-        self._letters: deque[DeadLetter] = deque(maxlen=kept)
+        self._dead_letters: deque[DeadLetter] = deque(maxlen=kept)
         self.count = 0
         self.reasons: Counter[str] = Counter()
 
@@ -38,7 +38,7 @@ class DeadLetters:
         self.count += 1
         self.reasons[code] += 1
         preview = bytes(payload[:_PREVIEW])
-        self._letters.append(DeadLetter(to, handler, sender, reason, time.time(), preview, len(payload)))
+        self._dead_letters.append(DeadLetter(to, handler, sender, reason, time.time(), preview, len(payload)))
 
     def read(self) -> list[DeadLetter]:
-        return list(self._letters)
+        return list(self._dead_letters)

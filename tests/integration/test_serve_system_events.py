@@ -16,7 +16,7 @@ from three_mode.errors import ServerError
 from three_mode.policies import BreakerOptions, Policies, RetryOptions
 from three_mode.serve import App, Connected, ServeOptions, serve
 from three_mode.serve.events import PROVIDER_STATUS_CHANGE, EventHub
-from three_mode.serve.happenings import (
+from three_mode.serve.system_events import (
     AGENTS_JOINED,
     AGENTS_LEFT,
     HOST_JOINED,
