@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from three_mode.agents.calling.gathered import Tally
+from three_mode.agents.calling.gather import Tally
 from three_mode.agents.calling.roles import Roles
 from three_mode.agents.runtime.broadcast import TIMED, share
 from three_mode.agents.runtime.histogram import Histogram

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from three_mode.agents.agent import Agent as Agent
-    from three_mode.agents.calling.gathered import Gathered as Gathered
+    from three_mode.agents.calling.gather import Gathered as Gathered
     from three_mode.agents.calling.join import join as join
     from three_mode.agents.calling.receipts import Seen as Seen
     from three_mode.agents.calling.refs import AgentGroup as AgentGroup
@@ -22,7 +22,7 @@ _HOME = {
     "Agent": "agent",
     "AgentGroup": "calling.refs",
     "AgentRef": "calling.refs",
-    "Gathered": "calling.gathered",
+    "Gathered": "calling.gather",
     "HostOptions": "supervisor.hosts",
     "Orchestrator": "orchestrator",
     "OrchestratorOptions": "orchestrator",

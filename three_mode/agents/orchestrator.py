@@ -8,9 +8,8 @@ from typing import Any, Self, overload
 from three_mode.agents.agent import Agent
 from three_mode.agents.calling import current_bus
 from three_mode.agents.calling.caller import Caller
-from three_mode.agents.calling.refs import AgentGroup, AgentRef, RoleRef
+from three_mode.agents.calling.refs import AgentGroup, AgentRef, RoleRef, Verbs
 from three_mode.agents.calling.session import Session
-from three_mode.agents.calling.verbs import Verbs
 from three_mode.agents.handlers.declare import specs_of
 from three_mode.agents.handlers.tracing import load_tracer
 from three_mode.agents.host.lines import HostConfig
@@ -81,7 +80,7 @@ class Orchestrator(Verbs):
         current_bus.joined(bus)
         self._session = Session(bus, self.options.default_within)
         self._session.tracer = tracer
-        self._caller = Caller(self._session, "orchestrator")
+        self._three_mode_caller = Caller(self._session, "orchestrator")
         hosts = Hosts(self._config, self.options.hosts, self._event_log, self._lost, self._back, self._gone)
         self._supervisor = Supervisor(self._session, hosts, self._roster, self._event_log)
         self._control_server = ControlServer(self._supervisor, self._session)
@@ -205,7 +204,7 @@ class Orchestrator(Verbs):
             on_error=policy.on_error,
         )
         numbers = await supervisor.spawn(kind, order, policy, 1 if count is None else count, within)
-        group = AgentGroup(name, numbers, self._caller)
+        group = AgentGroup(name, numbers, self._three_mode_caller)
         return group[0] if count is None else group
 
     async def model(

@@ -13,10 +13,10 @@ from typing import Any
 
 import msgspec
 
-from three_mode.agents.calling.caller import Caller
+from three_mode.agents.calling.caller import Caller, Streaming
 from three_mode.agents.calling.refs import AgentRef, RoleRef
 from three_mode.agents.calling.session import Session
-from three_mode.agents.calling.streams import Stream, Streaming
+from three_mode.agents.calling.streams import Stream
 from three_mode.agents.model import Model
 from three_mode.calls.replayed import Replayed
 from three_mode.channels.batches import open_batches

@@ -2,15 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Generator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from typing import Any, Protocol
 
 import msgspec
 
-from three_mode.agents.calling import gather
-from three_mode.agents.calling.gathered import Gathered
+from three_mode.agents.calling.gather import Gathered, Plan, gather
 from three_mode.agents.calling.receipts import AgentReceipt
-from three_mode.agents.calling.refs import AgentGroup, AgentRef, Handler, RoleRef
 from three_mode.agents.calling.roles import Roles
 from three_mode.agents.calling.session import Session, group_numbers
 from three_mode.agents.calling.streams import CREDIT, Stream
@@ -20,8 +18,8 @@ from three_mode.errors import BadCall, BadResult, CallCycle, PeerLost, ThreeMode
 from three_mode.handling import NOBODY, Call, current, time_for
 from transports.bus import BadAddress, BusError, Encoded
 
-if TYPE_CHECKING:
-    from three_mode.agents.runtime.actor import Actor
+Handler = Callable[..., Any] | str
+"""A handler as a caller names it: the method of the class, or its name."""
 
 _AGAIN_AFTER = 0.01  # seconds until an idempotent call is made again
 _DEEPEST = 900  # characters of a chain of callers: about 60 agents that wait for one another
@@ -42,12 +40,21 @@ class Sent:
             yield from self._sent.__await__()
 
 
+class Running(Protocol):
+    """What a caller asks of the actor that it speaks for."""
+
+    @property
+    def run(self) -> Call | None:
+        """The call that the actor is handling, if that call had to wait."""
+        ...
+
+
 class Caller:
     """Speaks for one agent, or for a process that is none."""
 
     __slots__ = ("actor", "name", "session")
 
-    def __init__(self, session: Session, name: str, actor: "Actor | None" = None) -> None:
+    def __init__(self, session: Session, name: str, actor: Running | None = None) -> None:
         self.session, self.name, self.actor = session, name, actor
 
     @property
@@ -58,14 +65,9 @@ class Caller:
     def llm(self) -> Any:
         return self.session.llm
 
-    def ref(self, name: str) -> AgentRef:
-        return AgentRef(name, self)
-
-    def any(self, role: str) -> RoleRef:
-        return RoleRef(role, self)
-
-    def group(self, name: str) -> AgentGroup:
-        return AgentGroup(name, group_numbers(self.session.bus.names(), name), self)
+    def group_numbers(self, group: str) -> list[int]:
+        """The numbers of the agents of a group that are on the bus now."""
+        return group_numbers(self.session.bus.names(), group)
 
     # verbs ------------------------------------------------------------------------------------------------------------
     async def ask(
@@ -165,8 +167,8 @@ class Caller:
         topic, payload, decode, _ = target(whom, handler, given, named)
         call = current.get()
         seconds = time_for(within, call, self.session.default_within)
-        plan = gather.Plan(topic, payload, decode, seconds, self.outgoing(call, whom, topic), self.name)
-        return await gather.gather(self.session, names, plan, quorum)
+        plan = Plan(topic, payload, decode, seconds, self.outgoing(call, whom, topic), self.name)
+        return await gather(self.session, names, plan, quorum)
 
     def _trace(self, to: str, topic: str) -> str:
         """The trace id of a message that nobody waits for."""
@@ -190,6 +192,34 @@ class Caller:
                 agent=to,
             )
         return field
+
+
+class Streaming:
+    """Streams from one handler, with everything that is the same for each of them worked out once."""
+
+    __slots__ = ("_caller", "_encode", "_read", "_topic")
+
+    def __init__(self, handler: Callable[..., Any], caller: Caller) -> None:
+        spec = spec_of(handler)
+        self._topic, self._encode, self._read = spec.name, spec.schema.encode_call, spec.schema.result
+        self._caller = caller
+
+    def begin(self, to: str, given: tuple[Any, ...], within: float) -> Stream:
+        """Asks the agent `to` for a stream at once. `within` is no more than what remains of the call that the stream serves."""
+        caller, topic, call = self._caller, self._topic, current.get()
+        session = caller.session
+        trace = "" if call is NOBODY and session.tracer is None else caller.outgoing(call, to, topic)
+        payload = Encoded(self._encode(to, topic, given, {}))
+        parts = session.bus.stream(
+            to, payload, topic=topic, within=within, credit=CREDIT, trace=trace, sender=caller.name
+        )
+        try:
+            parts.begin()
+        except BusError as error:
+            raise session.error(error, to, topic) from None
+        stream = Stream(parts, self._read, session, to, topic)
+        stream._parts = parts
+        return stream
 
 
 def read(decode: Decode, raw: bytes, agent: str, handler: str) -> Any:

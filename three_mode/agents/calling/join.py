@@ -5,8 +5,8 @@ from typing import Self
 
 from three_mode.agents.calling import current_bus
 from three_mode.agents.calling.caller import Caller
+from three_mode.agents.calling.refs import Verbs
 from three_mode.agents.calling.session import Session
-from three_mode.agents.calling.verbs import Verbs
 from three_mode.agents.wire import errors as wire_errors
 from three_mode.handling import DEFAULT_WITHIN
 from transports.bus import Bus, BusError, BusOptions
@@ -28,12 +28,12 @@ class join(Verbs):  # noqa: N801  # reads as the verb it is
             raise wire_errors.from_bus(error, self.name, "join") from None
         current_bus.joined(bus)
         self._session = Session(bus, self._default_within)
-        self._caller = Caller(self._session, "")
+        self._three_mode_caller = Caller(self._session, "")
         return self
 
     @property
     def bus(self) -> Bus:
-        return self._caller.session.bus
+        return self._three_mode_caller.session.bus
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -1,16 +1,14 @@
 """What one holds to talk to agents: a reference to one, a group of them, or a role of which any will do."""
 
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import Any, TypeVar, overload
 
-from three_mode.agents.calling.gathered import Gathered
+from three_mode.agents.calling.caller import Caller, Handler, Sent
+from three_mode.agents.calling.gather import Gathered
+from three_mode.agents.calling.receipts import AgentReceipt
 from three_mode.agents.calling.streams import Stream
 
-if TYPE_CHECKING:
-    from three_mode.agents.calling.caller import Caller, Sent
-
 R = TypeVar("R")
-Handler = Callable[..., Any] | str
 
 
 class AgentRef:
@@ -18,7 +16,7 @@ class AgentRef:
 
     __slots__ = ("_caller", "name")
 
-    def __init__(self, name: str, caller: "Caller") -> None:
+    def __init__(self, name: str, caller: Caller) -> None:
         self.name = name
         self._caller = caller
 
@@ -50,7 +48,7 @@ class AgentRef:
         """The handler's result, or the error that says why there is none."""
         return self._caller.ask(self.name, handler, given, named, within)  # one coroutine less than `await`
 
-    def tell(self, handler: Handler, /, *given: Any, **named: Any) -> "Sent":
+    def tell(self, handler: Handler, /, *given: Any, **named: Any) -> Sent:
         """Sends at once; awaiting what comes back waits until it is on its way, and raises if it never will be."""
         return self._caller.tell(self.name, handler, given, named)
 
@@ -81,7 +79,7 @@ class RoleRef(AgentRef):
         finally:
             roles.give_back(address)
 
-    def tell(self, handler: Handler, /, *given: Any, **named: Any) -> "Sent":
+    def tell(self, handler: Handler, /, *given: Any, **named: Any) -> Sent:
         roles = self._caller.roles
         address = roles.take(self.name)
         try:
@@ -106,7 +104,7 @@ class AgentGroup(Sequence[AgentRef]):
 
     __slots__ = ("_caller", "_numbers", "_refs", "name")
 
-    def __init__(self, name: str, numbers: Iterable[int], caller: "Caller") -> None:
+    def __init__(self, name: str, numbers: Iterable[int], caller: Caller) -> None:
         self.name = name
         self._numbers = numbers if isinstance(numbers, range) else tuple(numbers)
         self._caller = caller
@@ -154,8 +152,36 @@ class AgentGroup(Sequence[AgentRef]):
         """
         return await self._caller.gather(self.names, handler, given, named, within, quorum)
 
-    def tell(self, handler: Handler, /, *given: Any, **named: Any) -> "list[Sent]":
+    def tell(self, handler: Handler, /, *given: Any, **named: Any) -> list[Sent]:
         return [self._caller.tell(name, handler, given, named) for name in self.names]
 
     def __repr__(self) -> str:
         return f"AgentGroup({self.name!r}, {len(self)} agents)"
+
+
+class Verbs:
+    """The verbs as methods of an orchestrator, an agent, or a program that joined."""
+
+    _three_mode_caller: Caller
+
+    def ref(self, name: str) -> AgentRef:
+        """An agent by name: `scout/7`."""
+        return AgentRef(name, self._three_mode_caller)
+
+    def group(self, name: str) -> AgentGroup:
+        """All agents of a group that are on the bus now."""
+        caller = self._three_mode_caller
+        return AgentGroup(name, caller.group_numbers(name), caller)
+
+    def any(self, role: str) -> RoleRef:
+        """Whichever agent of that role or group has the least to do, chosen at each call."""
+        return RoleRef(role, self._three_mode_caller)
+
+    def broadcast(self, topic: str, item: Any) -> AgentReceipt:
+        """Publishes at once. The receipt may be awaited, or asked who has seen it."""
+        return self._three_mode_caller.broadcast(topic, item)
+
+    @property
+    def llm(self) -> Any:
+        """A connection to models that knows this bus."""
+        return self._three_mode_caller.llm

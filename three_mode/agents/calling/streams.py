@@ -1,19 +1,15 @@
 """A streamed reply at its consumer. Parts come as fast as they are taken; leaving early stops the agent's handler."""
 
-from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
 from three_mode.agents.handlers.codec import Decode
-from three_mode.agents.handlers.declare import spec_of
 from three_mode.errors import BadResult
-from three_mode.handling import NOBODY, current
-from transports.bus import BusError, Encoded
+from transports.bus import BusError
 
 if TYPE_CHECKING:
-    from three_mode.agents.calling.caller import Caller
     from three_mode.agents.calling.session import Session
 
 # Parts on their way: asking for more of them, at every half, costs as much as a part.
@@ -21,6 +17,8 @@ CREDIT = 64
 
 
 class Stream:
+    """A streamed reply at its consumer: iterate over it, or enter it with `async with` so that leaving early is prompt."""
+
     __slots__ = ("_agent", "_decode", "_handler", "_parts", "_session", "_source")
 
     def __init__(self, source: Any, decode: Decode, session: "Session", agent: str, handler: str) -> None:
@@ -71,31 +69,3 @@ class Stream:
         source, self._source = self._source, None
         if source is not None and self._parts is not None:
             await source.__aexit__(None, None, None)
-
-
-class Streaming:
-    """One handler, of whatever agents have it, and whatever of a stream from it is always the same."""
-
-    __slots__ = ("_caller", "_encode", "_read", "_topic")
-
-    def __init__(self, handler: Callable[..., Any], caller: "Caller") -> None:
-        spec = spec_of(handler)
-        self._topic, self._encode, self._read = spec.name, spec.schema.encode_call, spec.schema.result
-        self._caller = caller
-
-    def begin(self, to: str, given: tuple[Any, ...], within: float) -> Stream:
-        """Asks the agent `to` for one at once. `within` is no more than what remains of the call that this is part of."""
-        caller, topic, call = self._caller, self._topic, current.get()
-        session = caller.session
-        trace = "" if call is NOBODY and session.tracer is None else caller.outgoing(call, to, topic)
-        payload = Encoded(self._encode(to, topic, given, {}))
-        parts = session.bus.stream(
-            to, payload, topic=topic, within=within, credit=CREDIT, trace=trace, sender=caller.name
-        )
-        try:
-            parts.begin()
-        except BusError as error:
-            raise session.error(error, to, topic) from None
-        stream = Stream(parts, self._read, session, to, topic)
-        stream._parts = parts
-        return stream

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from three_mode.agents.runtime.tape import Tape
 
 
-class _NoLink:
-    """What a link is where there is nobody to talk to."""
+class _NoSession:
+    """What a session is where there is nobody to talk to."""
 
     bus = None
     tracer = None
@@ -35,7 +35,7 @@ class _NoLink:
 
 class Stage:
     def __init__(self, tape: "Tape", loop: asyncio.AbstractEventLoop) -> None:
-        self._population = Population(cast("Session", _NoLink()), "replay", lambda _: None)
+        self._population = Population(cast("Session", _NoSession()), "replay", lambda _: None)
         self._population.tape = tape
         self._given: dict[int, Recorded] = {}
         self.beyond: set[int] = set()

@@ -1,13 +1,13 @@
 """Requests and verbs with a tape in between."""
 
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from typing import Any, Self
 
-from three_mode.agents.calling.caller import Caller, Sent, read, target
-from three_mode.agents.calling.gathered import Gathered
+from three_mode.agents.calling.caller import Caller, Handler, Sent, read, target
+from three_mode.agents.calling.gather import Gathered
 from three_mode.agents.calling.receipts import Seen
-from three_mode.agents.calling.refs import AgentGroup, Handler
 from three_mode.agents.calling.streams import Stream
 from three_mode.agents.handlers.codec import decode_any, decoder_for, encode
 from three_mode.agents.handlers.declare import Spec
@@ -154,12 +154,12 @@ class TapedCaller(Caller):
             quorum,
         )
 
-    def group(self, name: str) -> AgentGroup:
+    def group_numbers(self, group: str) -> list[int]:
         def perform() -> bytes:
-            return encode(list(self._inner.group(name)._numbers))
+            return encode(self._inner.group_numbers(group))
 
-        raw = self._tape.at_once(self.name, self._turn(), "group", name.encode(), perform)
-        return AgentGroup(name, decode_any(raw), self)
+        numbers: list[int] = decode_any(self._tape.at_once(self.name, self._turn(), "group", group.encode(), perform))
+        return numbers
 
     def now(self, perform: Callable[[], float]) -> float:
         raw = self._tape.at_once(self.name, self._turn(), "now", b"", lambda: encode(perform()))
@@ -261,3 +261,18 @@ def _what(to: str, topic: str, payload: bytes) -> bytes:
     if to.startswith("any:"):
         to = to.partition("@")[0]
     return encode([to, topic, payload])
+
+
+class Taping(Tape):
+    """Hands out taped callers, requests and time: the base of every tape."""
+
+    def caller(self, inner: Caller) -> Caller:
+        return TapedCaller(inner, self)
+
+    def request(self, inner: Incoming, agent: str, turn: int, handler: str, heard: bool) -> Incoming:
+        self.got(agent, turn, handler, bytes(inner.raw), heard, inner.streams, inner.sender)
+        return TapedRequest(inner, self, agent, turn)
+
+    def now(self, caller: Caller) -> float:
+        assert isinstance(caller, TapedCaller)
+        return caller.now(time.time)

@@ -6,28 +6,29 @@ a request is anything that has the bus's request interface.
 """
 
 import asyncio
+import contextvars
 import math
 import random
 import time
 from collections import deque
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from enum import Enum
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
+from three_mode.agents.agent import Agent
+from three_mode.agents.calling.caller import Caller
+from three_mode.agents.calling.session import Session
 from three_mode.agents.handlers.declare import Spec
 from three_mode.agents.handlers.tracing import traced
+from three_mode.agents.runtime.eager import Starter
 from three_mode.agents.runtime.histogram import SAMPLE, Histogram
-from three_mode.agents.runtime.runs import Run
+from three_mode.agents.runtime.requests import Incoming, Parts
+from three_mode.agents.runtime.tape import Tape
 from three_mode.agents.wire import errors as wire_errors
 from three_mode.errors import BadCall, CallCycle, DeadlineExceeded, Overloaded, PeerLost, ThreeModeError
-from three_mode.handling import current, in_chain, split
-
-if TYPE_CHECKING:
-    from three_mode.agents.agent import Agent
-    from three_mode.agents.calling.caller import Caller
-    from three_mode.agents.runtime.broadcast import Fanout
-    from three_mode.agents.runtime.population import Population
-    from three_mode.agents.runtime.requests import Incoming
+from three_mode.handling import Call, current, in_chain, split
 
 # What a result that cannot travel raises.
 _UNANSWERABLE = (ThreeModeError, TypeError, ValueError, OverflowError, RecursionError)
@@ -46,7 +47,89 @@ class State(Enum):
 STARTING, RUNNING, PAUSED, STOPPING, STOPPED = State
 
 
+class Owner(Protocol):
+    """What an actor asks of the population that it belongs to."""
+
+    session: Session
+    loop: asyncio.AbstractEventLoop
+    starter: Starter
+    context: contextvars.Context
+    tape: Tape | None
+    seed: int
+
+    def caller_of(self, actor: "Actor") -> Caller: ...
+    def seed_of(self, name: str) -> int: ...
+    def now(self, actor: "Actor") -> float: ...
+    def taped(self, actor: "Actor", spec: Spec, request: Incoming) -> Incoming: ...
+    def refuse(self, actor: "Actor", spec: Spec, request: Incoming, error: ThreeModeError) -> None: ...
+    def handler_failed(self, actor: "Actor", spec: Spec, error: ThreeModeError) -> None: ...
+    def ends_itself(self, actor: "Actor") -> None: ...
+    def look_for_end(self, actor: "Actor") -> None: ...
+
+
+class Listeners(Protocol):
+    """The actors that hear one pattern with one handler, as one of them sees the whole."""
+
+    def look(self, actor: "Actor") -> None:
+        """Notes whether the actor can take a message at once."""
+        ...
+
+    def changed(self) -> None: ...
+    def remove(self, actor: "Actor") -> None: ...
+    def heard(self, actor: "Actor") -> int: ...
+
+
+class Run(Call, eq=False, weakref=True):
+    """The call itself, with what the cell has to know to end it: one object a message, not two."""
+
+    actor: "Actor" = None  # type: ignore[assignment]  # never left out: those of a Call have defaults
+    spec: Spec = None  # type: ignore[assignment]
+    request: Incoming = None  # type: ignore[assignment]
+    started: float = 0.0
+    task: "asyncio.Future[None] | None" = None
+    cancelled: str = ""
+    since: float = 0.0
+    """When it first had to wait."""
+    parts: Parts | None = None
+    """Of a stream, while it runs: the way out."""
+
+    def cancel(self, reason: str) -> None:
+        """The caller cancelled, died or ran out of time, or the agent is being stopped."""
+        if not self.cancelled:
+            self.cancelled = reason or "cancelled"
+            tape = self.actor.owner.tape
+            if tape is not None:
+                tape.ended(self.agent, self.turn, "cancel", self.cancelled.encode())
+            if self.task is not None:
+                self.task.cancel()
+
+    def flow(self, *given: Any, **named: Any) -> "asyncio.Future[None] | None":
+        """A stream whose parts come from elsewhere, if this one's do: what is done when they have gone."""
+        assert self.spec.begins is not None
+        self.parts = parts = self.request.open_parts()
+        try:
+            flow: asyncio.Future[None] | None = self.spec.begins(self.actor.agent, parts, *given, **named)
+        except Exception as error:  # noqa: BLE001  # it belongs to the caller, as what a coroutine raises
+            flow = asyncio.get_running_loop().create_future()
+            flow.set_exception(error)
+        return flow
+
+    def flowed(self, flow: "asyncio.Future[None]") -> None:
+        self.parts = None
+        failure = asyncio.CancelledError() if flow.cancelled() else flow.exception()
+        self.actor.ended(self, None, failure)
+
+    async def stream(self, parts: AsyncGenerator[Any, None]) -> None:
+        """Sends each part when the consumer has room for it; a slow one slows only this."""
+        out, self.parts = self.parts or self.request.open_parts(), None
+        async with aclosing(parts):
+            async for part in parts:
+                await out.send(part)
+
+
 class Actor:
+    """One agent with its mailbox, its one turn and its counters."""
+
     __slots__ = (
         "_caller",
         "_random",
@@ -56,12 +139,12 @@ class Actor:
         "fanouts",
         "gaps",
         "group",
-        "home",
         "last_error",
         "latency",
         "messages",
         "name",
         "options",
+        "owner",
         "restarts",
         "run",
         "side",
@@ -71,15 +154,15 @@ class Actor:
         "waiting",
     )
 
-    def __init__(self, name: str, group: str, specs: "Any", home: "Population") -> None:
-        self.name, self.group, self.specs, self.home = name, group, specs, home
+    def __init__(self, name: str, group: str, specs: Mapping[str, Spec], owner: Owner) -> None:
+        self.name, self.group, self.specs, self.owner = name, group, specs, owner
         self.agent: Agent = None  # type: ignore[assignment]  # set before anything can reach it
         self.state = STARTING
         self.turn = 0
         self.run: Run | None = None  # what holds the turn and had to wait
         self.side: dict[Spec, set[Run]] | None = None  # concurrent runs that had to wait
         self.waiting: deque[tuple[Spec, Incoming, float]] | None = None
-        self.fanouts: tuple[Fanout, ...] = ()
+        self.fanouts: tuple[Listeners, ...] = ()
         self.messages = self.errors = self.gaps = self.restarts = 0
         self.options: Any = None  # the order it was made from
         self.last_error = ""
@@ -90,23 +173,26 @@ class Actor:
 
     # what the agent itself sees ---------------------------------------------------------------------------------------
     @property
-    def caller(self) -> "Caller":
+    def caller(self) -> Caller:
         if self._caller is None:
-            self._caller = self.home.caller_of(self)
+            self._caller = self.owner.caller_of(self)
         return self._caller
 
     @property
     def random(self) -> random.Random:
         if self._random is None:
-            self._random = random.Random(self.home.seed_of(self.name))
+            self._random = random.Random(self.owner.seed_of(self.name))
         return self._random
+
+    def now(self) -> float:
+        return self.owner.now(self)
 
     def fresh(self) -> None:
         """A new agent moves in: its chance begins anew."""
         self._random = None
 
     def end(self) -> None:
-        self.home.ends_itself(self)
+        self.owner.ends_itself(self)
 
     # how much there is to do ------------------------------------------------------------------------------------------
     @property
@@ -130,7 +216,7 @@ class Actor:
         return runs + [run for group in (self.side or {}).values() for run in group]
 
     # messages ---------------------------------------------------------------------------------------------------------
-    def accept(self, spec: Spec, request: "Incoming") -> None:
+    def accept(self, spec: Spec, request: Incoming) -> None:
         """Begins or queues one message, or refuses it."""
         if self.state is RUNNING and (
             self.run is None and not self.waiting if spec.takes_turn else not self.side or self.free_for(spec)
@@ -147,9 +233,9 @@ class Actor:
         busy = self.side.get(spec) if self.side else None
         return busy is None or len(busy) < spec.options.concurrent
 
-    def _queue(self, spec: Spec, request: "Incoming") -> None:
+    def _queue(self, spec: Spec, request: Incoming) -> None:
         if self.state in (STOPPING, STOPPED):
-            self.home.refuse(self, spec, request, self._lost("is stopping"))
+            self.owner.refuse(self, spec, request, self._lost("is stopping"))
             return
         self._look_for_cycle(spec, request)
         if request.answered:
@@ -159,7 +245,7 @@ class Actor:
         limit = self.agent.mailbox
         if len(self.waiting) >= limit:
             busy = f"its mailbox holds {limit} messages"
-            self.home.refuse(
+            self.owner.refuse(
                 self,
                 spec,
                 request,
@@ -174,13 +260,13 @@ class Actor:
         if self.state is RUNNING:
             self._schedule()
 
-    def _withdraw(self, entry: "tuple[Spec, Incoming, float]") -> None:
+    def _withdraw(self, entry: tuple[Spec, Incoming, float]) -> None:
         """The caller has gone while its message waited."""
         if self.waiting and entry in self.waiting:
             self.waiting.remove(entry)
             self._schedule()
 
-    def _look_for_cycle(self, spec: Spec, request: "Incoming") -> None:
+    def _look_for_cycle(self, spec: Spec, request: Incoming) -> None:
         """Whether every run that this message waits for waits, through others, for whoever sent it."""
         _, chain = split(request.trace)
         if not chain:
@@ -195,21 +281,21 @@ class Actor:
                 agent=self.name,
                 handler=spec.name,
             )
-            self.home.refuse(self, spec, request, error)
+            self.owner.refuse(self, spec, request, error)
 
-    def begin(self, spec: Spec, request: "Incoming", queued_at: float) -> None:
+    def begin(self, spec: Spec, request: Incoming, queued_at: float) -> None:
         self.messages += 1
         started = queued_at or (0.0 if self.messages % SAMPLE else time.perf_counter())
         if request.streams is not spec.streams:
-            self.home.refuse(self, spec, request, self._wrong_verb(spec, request))
+            self.owner.refuse(self, spec, request, self._wrong_verb(spec, request))
             return
         try:
             given, named = request.arguments(self.name, spec)
         except BadCall as error:
             self.errors += 1
-            self.home.refuse(self, spec, request, error)
+            self.owner.refuse(self, spec, request, error)
             return
-        home, function, trace = self.home, spec.function, request.trace
+        home, function, trace = self.owner, spec.function, request.trace
         if home.tape is not None:
             request = home.taped(self, spec, request)
         if home.session.tracer is not None:
@@ -273,7 +359,7 @@ class Actor:
                 if not group:
                     del self.side[run.spec]  # whoever asks whether it has any need not look into each
             if self.state is STOPPING:
-                self.home.look_for_end(self)  # what waits is not begun any more
+                self.owner.look_for_end(self)  # what waits is not begun any more
             elif self.waiting:
                 self._schedule()
         if run.started:
@@ -293,7 +379,7 @@ class Actor:
     def _schedule(self) -> None:
         if not self._scheduled:
             self._scheduled = True
-            self.home.loop.call_soon(self._next)
+            self.owner.loop.call_soon(self._next)
 
     def _next(self) -> None:
         """Begins what waits, in order; a message whose handler is full lets those behind it that can begin go first."""
@@ -311,7 +397,7 @@ class Actor:
             spec, request, queued_at = found
             if request.deadline <= time.monotonic():
                 late = DeadlineExceeded(f"{self.name}.{spec.name}: time ran out in the mailbox", stage="queue")
-                self.home.refuse(self, spec, request, late)
+                self.owner.refuse(self, spec, request, late)
                 continue
             self.begin(spec, request, queued_at)
         if waiting and begun == _BATCH:
@@ -327,17 +413,17 @@ class Actor:
         return busy is None or len(busy) < spec.options.concurrent
 
     # outcomes ---------------------------------------------------------------------------------------------------------
-    def _unanswered(self, spec: Spec, request: "Incoming", result: Any, error: Exception) -> None:
+    def _unanswered(self, spec: Spec, request: Incoming, result: Any, error: Exception) -> None:
         if not isinstance(error, ThreeModeError):
             error = wire_errors.of_result(result, error, self.name, spec.name)
         self.note(error)
         request.refuse(error)
 
-    def _failed(self, spec: Spec, request: "Incoming", failure: BaseException) -> None:
+    def _failed(self, spec: Spec, request: Incoming, failure: BaseException) -> None:
         error = wire_errors.of_handler(failure, self.name, spec.name)
         self.note(error)
         request.refuse(error)
-        self.home.handler_failed(self, spec, error)
+        self.owner.handler_failed(self, spec, error)
 
     def note(self, error: ThreeModeError) -> None:
         self.errors += 1
@@ -346,14 +432,14 @@ class Actor:
     def failed_in_fanout(self, spec: Spec, failure: BaseException) -> None:
         error = wire_errors.of_handler(failure, self.name, spec.name)
         self.note(error)
-        self.home.handler_failed(self, spec, error)
+        self.owner.handler_failed(self, spec, error)
 
     def add_time(self, seconds: float) -> None:
         if self.latency is None:
             self.latency = Histogram()
         self.latency.add(seconds)
 
-    def _wrong_verb(self, spec: Spec, request: "Incoming") -> BadCall:
+    def _wrong_verb(self, spec: Spec, request: Incoming) -> BadCall:
         verb = "stream" if spec.streams else "ask or tell"
         return BadCall(
             f"{self.name}.{spec.name} {'streams its reply' if verb == 'stream' else 'gives one answer'}",
@@ -372,7 +458,7 @@ class Actor:
         if waiting_too:
             waiting, self.waiting = self.waiting, None
         for spec, request, _ in waiting or ():
-            self.home.refuse(self, spec, request, self._lost(why))
+            self.owner.refuse(self, spec, request, self._lost(why))
         runs = self.runs
         for run in runs:
             run.cancel(why)

@@ -11,25 +11,33 @@ from collections.abc import Iterator
 from contextvars import Context
 from functools import partial
 from itertools import islice, repeat
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import msgspec
 
+from three_mode.agents.agent import Agent
 from three_mode.agents.handlers.codec import decoder_for
 from three_mode.agents.handlers.declare import Spec, Topic
+from three_mode.agents.runtime.actor import Actor, Owner, Run
+from three_mode.agents.runtime.eager import Finished
 from three_mode.agents.runtime.requests import QueuedBroadcast
-from three_mode.agents.runtime.runs import Run
+from three_mode.agents.runtime.unsettled import Unsettled
+from three_mode.agents.wire.dead_letters import DeadLetters
 from three_mode.errors import BadCall, ConfigurationError
 from three_mode.handling import NEVER, Call, current
-from transports.bus import BadAddress
+from transports.bus import BadAddress, Message, Subscription
 from transports.bus.topics import check_pattern
 
-if TYPE_CHECKING:
-    from three_mode.agents.agent import Agent
-    from three_mode.agents.runtime.actor import Actor
-    from three_mode.agents.runtime.eager import Finished
-    from three_mode.agents.runtime.population import Population
-    from transports.bus import Message, Subscription
+
+class BroadcastOwner(Owner, Protocol):
+    """What a fanout asks of the population that its actors belong to."""
+
+    unsettled: Unsettled
+    dead_letters: DeadLetters
+    took: list[tuple[Actor, float]]
+
+    def tell_times(self) -> None: ...
+
 
 TIMED = 256  # of so many messages an agent is timed with one
 _TOLD = 1024  # times that are kept before they are told to their agents: a cell that is in no cache costs more than its handler
@@ -67,10 +75,10 @@ def share(count: int, agents: int, spread: bool) -> tuple[int, int]:
 class Fanout:
     """The agents that listen to one pattern with one handler."""
 
-    def __init__(self, spec: Spec, topic: Topic, home: "Population") -> None:
+    def __init__(self, spec: Spec, topic: Topic, owner: BroadcastOwner) -> None:
         check_listener(spec)
         parameters = spec.schema.parameters
-        self.spec, self.topic, self.home = spec, topic, home
+        self.spec, self.topic, self.owner = spec, topic, owner
         hint = parameters[0].hint
         self._decode = None if hint in (Any, object) else decoder_for(hint)
         self._actors: dict[Actor, int] = {}  # and the count when it joined
@@ -82,22 +90,22 @@ class Fanout:
         self.subscription: Subscription | None = None
 
     @property
-    def actors(self) -> "tuple[Actor, ...]":
+    def actors(self) -> tuple[Actor, ...]:
         return self._order
 
-    def add(self, actors: "list[Actor]") -> None:
+    def add(self, actors: list[Actor]) -> None:
         for actor in actors:
             self._actors[actor] = self.count
             actor.fanouts = (*actor.fanouts, self)
             self.look(actor)
         self.changed()
 
-    def remove(self, actor: "Actor") -> None:
+    def remove(self, actor: Actor) -> None:
         self._actors.pop(actor, None)
         self._busy.pop(actor, None)
         self.changed()
 
-    def heard(self, actor: "Actor") -> int:
+    def heard(self, actor: Actor) -> int:
         """How many messages it began with here."""
         return self.count - self._actors.get(actor, self.count)
 
@@ -106,7 +114,7 @@ class Fanout:
         self._order = tuple(self._actors)
         self._agents = tuple(actor.agent for actor in self._order)
 
-    def look(self, actor: "Actor") -> None:
+    def look(self, actor: Actor) -> None:
         """Keeps the books on who cannot take a message at once."""
         if actor.ready:
             self._busy.pop(actor, None)
@@ -114,13 +122,13 @@ class Fanout:
             self._busy[actor] = None
 
     # delivery ---------------------------------------------------------------------------------------------------------
-    def deliver(self, message: "Message") -> None:
+    def deliver(self, message: Message) -> None:
         try:
             value = message.payload if self._decode is None else self._decode(message.raw)
         except (msgspec.MsgspecError, ValueError, TypeError) as error:
             self._misfit(message, error)
             return
-        if self.home.tape is not None or self.home.session.tracer is not None:
+        if self.owner.tape is not None or self.owner.session.tracer is not None:
             self._one_by_one(value, message)
             return
         self.count += 1
@@ -130,7 +138,7 @@ class Fanout:
         agents = self._agents if order is self._order else tuple(actor.agent for actor in order)
         if message.envelope is not self._envelope:
             self._envelope, self._trace = message.envelope, message.trace
-        context = self._context(self._trace) if self._trace else self.home.context
+        context = self._context(self._trace) if self._trace else self.owner.context
         first, last = share(self.count, len(order), self.spec.plain)  # to start coroutines in parts costs more
         # One iterator for all parts: to cut the tuples would touch each cell, and most are in no cache.
         left = iter(agents)
@@ -141,23 +149,21 @@ class Fanout:
         if last < len(order):
             self._each(order, left, len(order) - last, value, context)
 
-    def _each(
-        self, order: "tuple[Actor, ...]", left: "Iterator[Agent]", count: int, value: Any, context: Context
-    ) -> None:
+    def _each(self, order: tuple[Actor, ...], left: Iterator[Agent], count: int, value: Any, context: Context) -> None:
         """The next `count` agents of `left`, which goes over those of `order`."""
         if not self.spec.plain:
             self._start_all(order, left, count, value, context)
-        elif context is self.home.context:
+        elif context is self.owner.context:
             self._call_all(order, left, count, value)
         else:
             context.run(self._call_all, order, left, count, value)
 
     def _context(self, trace: str) -> Context:
-        context = self.home.context.copy()
+        context = self.owner.context.copy()
         context.run(current.set, Call(trace=trace.partition("|")[0]))
         return context
 
-    def _call_all(self, order: "tuple[Actor, ...]", left: "Iterator[Agent]", count: int, value: Any) -> None:
+    def _call_all(self, order: tuple[Actor, ...], left: Iterator[Agent], count: int, value: Any) -> None:
         function, some = self.spec.function, islice(left, count)
         while True:
             try:
@@ -168,9 +174,9 @@ class Fanout:
                 self._at(order, left).failed_in_fanout(self.spec, error)
 
     def _start_all(
-        self, order: "tuple[Actor, ...]", left: "Iterator[Agent]", count: int, value: Any, context: Context
+        self, order: tuple[Actor, ...], left: Iterator[Agent], count: int, value: Any, context: Context
     ) -> None:
-        def suspended(task: "asyncio.Task[None]", own: Context) -> "Finished":
+        def suspended(task: "asyncio.Task[None]", own: Context) -> Finished:
             actor = self._at(order, left)
             actor.turn += 1
             trace = own.run(current.get).trace
@@ -183,35 +189,33 @@ class Fanout:
             self._at(order, left).failed_in_fanout(self.spec, error)
 
         works = map(self.spec.function, islice(left, count), repeat(value))
-        self.home.starter.start_each(works, context, suspended, failed)
+        self.owner.starter.start_each(works, context, suspended, failed)
 
     @staticmethod
-    def _at(order: "tuple[Actor, ...]", left: "Iterator[Agent]") -> "Actor":
+    def _at(order: tuple[Actor, ...], left: Iterator[Agent]) -> Actor:
         """The cell that an iterator over the agents has just given."""
         return order[len(order) - left.__length_hint__() - 1]  # type: ignore[attr-defined]
 
-    def _timed(
-        self, order: "tuple[Actor, ...]", left: "Iterator[Agent]", count: int, value: Any, context: Context
-    ) -> None:
-        took = self.home.took
+    def _timed(self, order: tuple[Actor, ...], left: Iterator[Agent], count: int, value: Any, context: Context) -> None:
+        took = self.owner.took
         for _ in range(count):
             started = time.perf_counter()
             self._each(order, left, 1, value, context)
             took.append((self._at(order, left), time.perf_counter() - started))
         if len(took) >= _TOLD:
-            self.home.loop.call_soon(self.home.tell_times)
+            self.owner.loop.call_soon(self.owner.tell_times)
 
-    def _one_by_one(self, value: Any, message: "Message") -> None:
+    def _one_by_one(self, value: Any, message: Message) -> None:
         """What is recorded or traced goes the way of all messages."""
         for actor in self._order:
-            done = self.home.unsettled.put_aside(message.member, message.seq, actor.name)
+            done = self.owner.unsettled.put_aside(message.member, message.seq, actor.name)
             actor.accept(self.spec, QueuedBroadcast(value, message, done))
 
     # those that cannot take it now ------------------------------------------------------------------------------------
     def _crowded(self) -> bool:
         return any(actor.side for actor in self._order)
 
-    def _put_aside(self, value: Any, message: "Message") -> "tuple[Actor, ...]":
+    def _put_aside(self, value: Any, message: Message) -> tuple[Actor, ...]:
         """Queues it for those that are busy; the others are returned."""
         free = []
         for actor in self._order:
@@ -219,11 +223,11 @@ class Fanout:
                 free.append(actor)
             else:
                 self._actors[actor] += 1  # counted where it begins
-                done = self.home.unsettled.put_aside(message.member, message.seq, actor.name)
+                done = self.owner.unsettled.put_aside(message.member, message.seq, actor.name)
                 actor.accept(self.spec, QueuedBroadcast(value, message, done))
         return tuple(free)
 
-    def _misfit(self, message: "Message", error: Exception) -> None:
+    def _misfit(self, message: Message, error: Exception) -> None:
         """Nobody here can read it: counted at each, one dead letter, and those who ask for the receipt see it as lost."""
         hint = self.spec.schema.parameters[0]
         said = str(error).partition(" - at ")
@@ -235,9 +239,9 @@ class Fanout:
         )
         for actor in self._order:
             actor.note(wrong)
-            self.home.unsettled.lost(message.member, message.seq, actor.name)
+            self.owner.unsettled.lost(message.member, message.seq, actor.name)
         to = f"{len(self._order)} agents on {self.topic.pattern}"
-        self.home.dead_letters.add(to, self.spec.name, message.sender, "bad_call", wrong.message, message.raw)
+        self.owner.dead_letters.add(to, self.spec.name, message.sender, "bad_call", wrong.message, message.raw)
 
 
 class _Unanswered:

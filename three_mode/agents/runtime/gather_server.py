@@ -27,7 +27,7 @@ class GatherServer:
     __slots__ = (
         "_cancel",
         "_flushing",
-        "_home",
+        "_population",
         "_left",
         "_out",
         "_ready",
@@ -40,16 +40,16 @@ class GatherServer:
         "trace",
     )
 
-    def __init__(self, request: Request, home: "Population") -> None:
+    def __init__(self, request: Request, population: "Population") -> None:
         order: GatherOrder = _decode_order(request.raw)
-        self._home, self._out = home, request.open_stream()
+        self._population, self._out = population, request.open_stream()
         self.call, self.sender, self.trace, self.deadline = (
             order.call,
             request.sender,
             request.trace,
             request.deadline,
         )
-        limit = home.session.bus.options.payload_limit
+        limit = population.session.bus.options.payload_limit
         self.most = max(limit // 2, limit - 2 * _PART_BYTES)  # bytes of one answer: it travels with others
         self._ready: list[tuple[int, bool, bytes]] = []
         self._size, self._left = 0, len(order.names)
@@ -64,10 +64,10 @@ class GatherServer:
 
     def _ask(self, place: int, name: str, handler: str) -> None:
         one = GatheredRequest(self, place, self.deadline, self.trace)
-        actor = self._home.actors.get(name)
+        actor = self._population.actors.get(name)
         spec = actor.specs.get(handler) if actor is not None else None
         if actor is None or spec is None:
-            one.refuse(self._home.no_such(name, handler))
+            one.refuse(self._population.no_such(name, handler))
         else:
             actor.accept(spec, one)
 
@@ -95,12 +95,12 @@ class GatherServer:
             return
         if self._left and self._size < _PART_BYTES:
             # A moment later more will be ready: one part for all that answer in this turn of the loop.
-            self._flushing = self._home.loop.create_task(self._drain())
+            self._flushing = self._population.loop.create_task(self._drain())
             return
         while self._ready:
             count, size = self._portion()
             if not self._out.try_send(self._part(count)):
-                self._flushing = self._home.loop.create_task(self._drain())
+                self._flushing = self._population.loop.create_task(self._drain())
                 return
             self._sent(count, size)
         if not self._left:

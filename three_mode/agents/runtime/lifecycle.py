@@ -10,7 +10,7 @@ from three_mode.agents.agent import Agent
 from three_mode.agents.handlers.declare import specs_of
 from three_mode.agents.handlers.schema import Schema
 from three_mode.agents.runtime.actor import Actor, State
-from three_mode.agents.runtime.population import Population
+from three_mode.agents.runtime.population import Making, Population
 from three_mode.agents.runtime.requests import FromBus
 from three_mode.agents.wire import errors as wire_errors
 from three_mode.agents.wire.importing import ClassPath, load
@@ -20,16 +20,6 @@ from transports.bus import BusError
 
 _GRACE = 2.0  # seconds that a message in hand, or a hook, may take when its agent is stopped
 _BATCH = 64  # agents made before the loop gets a turn
-
-
-class Making:
-    """An agent that is being made, or made anew, and what `stop` needs to end that."""
-
-    __slots__ = ("task", "unwanted")
-
-    def __init__(self) -> None:
-        self.task: asyncio.Future[Any] | None = None
-        self.unwanted = False
 
 
 @cache
@@ -111,8 +101,8 @@ async def _begun(
 def make(kind: type[Agent], actor: Actor, order: SpawnOrder) -> Agent:
     agent = kind.__new__(kind)
     actor.fresh()
-    if actor.home.tape is not None:
-        actor.home.tape.made(actor.name, order, actor.home.seed)
+    if actor.owner.tape is not None:
+        actor.owner.tape.made(actor.name, order, actor.owner.seed)
     agent._three_mode_actor = actor  # so that self.name is there in __init__
     given, named = init_schema(kind).decode_call(actor.name, "__init__", order.init)
     agent.__init__(*given, **named)  # type: ignore[misc]

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import Any
 
 from three_mode.agents.calling.caller import Caller
 from three_mode.agents.calling.session import Session
@@ -14,22 +14,30 @@ from three_mode.agents.handlers.declare import Spec, Topic
 from three_mode.agents.runtime.actor import STOPPING, Actor, State
 from three_mode.agents.runtime.broadcast import Fanout
 from three_mode.agents.runtime.eager import Starter
-from three_mode.agents.runtime.requests import FromBus, QueuedBroadcast
+from three_mode.agents.runtime.requests import FromBus, Incoming, QueuedBroadcast
+from three_mode.agents.runtime.tape import Tape
 from three_mode.agents.runtime.unsettled import Unsettled
 from three_mode.agents.wire.orders import Failed, role_name
 from three_mode.errors import NoSuchAgent, ThreeModeError
 from transports.bus import Evicted, Gap, Policy, SubscribeOptions, WriterGone
 from transports.bus.topics import matches
 
-if TYPE_CHECKING:
-    from three_mode.agents.runtime.lifecycle import Making
-    from three_mode.agents.runtime.requests import Incoming
-    from three_mode.agents.runtime.tape import Tape
-
 log = logging.getLogger("three_mode.agents")
 
 
+class Making:
+    """An agent that is being made, or made anew, and what `stop` needs to end that."""
+
+    __slots__ = ("task", "unwanted")
+
+    def __init__(self) -> None:
+        self.task: asyncio.Future[Any] | None = None
+        self.unwanted = False
+
+
 class Population:
+    """The actors of one process, their roles and what they listen to."""
+
     def __init__(self, session: Session, label: str, tell_supervisor: Callable[[Failed], None]) -> None:
         self.session, self.label, self.dead_letters = session, label, session.dead_letters
         self.loop = asyncio.get_running_loop()
@@ -111,7 +119,7 @@ class Population:
             f"{name} has no handler {handler!r}", hint=f"{kind} has: {known}", agent=name, handler=handler
         )
 
-    def refuse(self, actor: Actor, spec: Spec, request: "Incoming", error: ThreeModeError) -> None:
+    def refuse(self, actor: Actor, spec: Spec, request: Incoming, error: ThreeModeError) -> None:
         """A message that this agent will not handle: its caller gets the error; without a caller it is a dead letter."""
         if request.tells and not request.answered:
             code = type(error).__name__
@@ -148,7 +156,7 @@ class Population:
             subscriber=f"{self.label}:{fanout.spec.name}",
         )
 
-    def _missed(self, fanout: Fanout, event: "Gap | WriterGone | Evicted") -> None:
+    def _missed(self, fanout: Fanout, event: Gap | WriterGone | Evicted) -> None:
         for actor in fanout.actors:
             if isinstance(event, Gap):
                 actor.gaps += event.count
@@ -197,40 +205,19 @@ class Population:
                     names.append(role_name(role, self.label))
         return names
 
-    # what cells ask of their home -------------------------------------------------------------------------------------
+    # what actors ask of their owner -----------------------------------------------------------------------------------
     def caller_of(self, actor: Actor) -> Caller:
         caller = Caller(self.session, actor.name, actor)
-        if self.tape is None:
-            return caller
-        from three_mode.agents.recording.taped import TapedCaller
+        return caller if self.tape is None else self.tape.caller(caller)
 
-        return TapedCaller(caller, self.tape)
-
-    def taped(self, actor: Actor, spec: Spec, request: "Incoming") -> "Incoming":
-        """Writes down that a message begins; what comes of it is written down by what is returned."""
-        from three_mode.agents.recording.taped import TapedRequest
-
+    def taped(self, actor: Actor, spec: Spec, request: Incoming) -> Incoming:
+        """Records that a message begins; the returned request records its outcome."""
         assert self.tape is not None
-        turn = actor.turn + 1
-        self.tape.got(
-            actor.name,
-            turn,
-            spec.name,
-            bytes(request.raw),
-            isinstance(request, QueuedBroadcast) or getattr(request, "heard", False),
-            request.streams,
-            request.sender,
-        )
-        return TapedRequest(request, self.tape, actor.name, turn)
+        broadcast = isinstance(request, QueuedBroadcast) or getattr(request, "heard", False)
+        return self.tape.request(request, actor.name, actor.turn + 1, spec.name, broadcast)
 
     def now(self, actor: Actor) -> float:
-        if self.tape is None:
-            return time.time()
-        from three_mode.agents.recording.taped import TapedCaller
-
-        caller = actor.caller
-        assert isinstance(caller, TapedCaller)
-        return caller.now(time.time)
+        return time.time() if self.tape is None else self.tape.now(actor.caller)
 
     def seed_of(self, name: str) -> int:
         return int.from_bytes(hashlib.blake2b(f"{self.seed}:{name}".encode(), digest_size=8).digest())

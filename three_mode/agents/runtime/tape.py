@@ -1,13 +1,30 @@
-"""What stands between an agent and the world when its doings are recorded or replayed. Nothing does otherwise."""
+"""The tape: an interface between agents and the world, used only while they are recorded or replayed."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol
 
+from three_mode.agents.calling.caller import Caller
+from three_mode.agents.runtime.requests import Incoming
 from three_mode.agents.wire.orders import SpawnOrder
 
 
 class Tape(Protocol):
-    """Recording, `perform` is called and what it gives is written down. Replaying, what was written down is given."""
+    """What stands between agents and the world while they are recorded or replayed.
+
+    A recording tape calls `perform` and writes down its result; a replaying tape gives back the result that was written down.
+    """
+
+    def caller(self, inner: Caller) -> Caller:
+        """The verbs of one agent, taped."""
+        ...
+
+    def request(self, inner: Incoming, agent: str, turn: int, handler: str, heard: bool) -> Incoming:
+        """A message that begins, whose outcome is taped. `heard`: it is a broadcast."""
+        ...
+
+    def now(self, caller: Caller) -> float:
+        """Seconds since the epoch, taped."""
+        ...
 
     async def waited(
         self, agent: str, turn: int, kind: str, what: bytes, perform: Callable[[], Awaitable[bytes]]
