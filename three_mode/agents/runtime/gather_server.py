@@ -27,9 +27,9 @@ class GatherServer:
     __slots__ = (
         "_cancel",
         "_flushing",
-        "_population",
         "_left",
         "_out",
+        "_population",
         "_ready",
         "_size",
         "_started",

@@ -55,7 +55,7 @@ class ControlClient:
         try:
             reply = await bus.ask(ORCHESTRATOR, Encoded(encode(what)), topic=topic, within=_WITHIN)
         except BusError as error:
-            raise self._joined._caller.session.error(error, ORCHESTRATOR, topic) from None
+            raise self._joined._three_mode_caller.session.error(error, ORCHESTRATOR, topic) from None
         return reply.raw
 
     def _from_directory(self) -> Table:
