@@ -12,7 +12,7 @@ from transports.bus.errors import Closed
 from transports.bus.failpoints import reach
 from transports.bus.messages import Message
 from transports.bus.options import BusOptions
-from transports.bus.pubsub.holding import Holding
+from transports.bus.pubsub.publications import Holding
 from transports.bus.waiting import until
 from transports.bus.zeromq import wire
 from transports.bus.zeromq.history import History, Published
