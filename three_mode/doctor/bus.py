@@ -49,8 +49,7 @@ def zeromq() -> Check:
 
 def carrier() -> Check:
     """The one that a bus here runs on, shown by a bus: two members, one question."""
-    from transports.bus import BusError
-    from transports.bus.sync import BlockingBus
+    from transports.bus import BlockingBus, BusError
 
     name = f"doctor-{secrets.token_hex(4)}"
     try:
