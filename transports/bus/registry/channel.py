@@ -1,6 +1,6 @@
 """A Unix stream socket that carries registry messages and file descriptors, without blocking and without an event loop.
 
-Whoever owns a Channel calls `receive` when the socket is readable and `flush` when it is writable. What cannot be sent
+Whoever owns a UnixChannel calls `receive` when the socket is readable and `flush` when it is writable. What cannot be sent
 at once is queued up to a limit; a peer that lets it fill is broken off, because the registry waits for nobody.
 """
 
@@ -27,7 +27,7 @@ def peer_credentials(sock: socket.socket) -> tuple[int, int]:
     return pid, uid
 
 
-class Channel:
+class UnixChannel:
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self.sock = sock

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from transports.bus import errors
 from transports.bus.errors import BusError, Closed, DeadlineExceeded, JoinFailed
 from transports.bus.registry import wire
-from transports.bus.registry.door import Line
+from transports.bus.registry.connector import RegistryConnection
 
 _BY_CODE: dict[str, type[BusError]] = {
     kind.code: kind
@@ -22,7 +22,7 @@ _BY_CODE: dict[str, type[BusError]] = {
 }
 
 
-def refusal(message: wire.Refused) -> BusError:
+def refusal(message: wire.RequestRefused) -> BusError:
     if message.code == errors.PeerLost.code:
         return errors.PeerLost(message.text, message.member)
     return _BY_CODE.get(message.code, BusError)(message.text)
@@ -33,7 +33,7 @@ class RegistryClient:
 
     def __init__(
         self,
-        line: Line,
+        line: RegistryConnection,
         on_message: Callable[[wire.FromRegistry, list[int]], None],
         on_end: Callable[[str], None],
     ) -> None:
@@ -97,7 +97,7 @@ class RegistryClient:
                     else:
                         for fd in fds:
                             os.close(fd)
-                elif isinstance(message, wire.Refused) and message.token:
+                elif isinstance(message, wire.RequestRefused) and message.token:
                     future = self._waiting.pop(message.token, None)
                     if future is not None and not future.done():
                         future.set_exception(refusal(message))

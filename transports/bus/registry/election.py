@@ -51,14 +51,14 @@ def runtime_directory() -> Path:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class RegistryPaths:
     """Where the registry of a bus is found."""
 
     socket: Path
     lock: Path
 
     @classmethod
-    def of(cls, bus: str) -> "Place":
+    def of(cls, bus: str) -> "RegistryPaths":
         directory = runtime_directory()
         place = cls(directory / f"{check_bus_name(bus)}.sock", directory / f"{bus}.lock")
         if len(os.fsencode(place.socket)) > 107:
@@ -80,7 +80,7 @@ def running_buses() -> list[str]:
 
 
 @dataclass(slots=True)
-class Seatholder:
+class HostingRight:
     """The right to host: a bound, listening socket, the lock behind it, and whether a registry had died here."""
 
     listener: socket.socket
@@ -88,7 +88,7 @@ class Seatholder:
     after_a_death: bool
 
 
-def try_connect(place: Place) -> socket.socket | None:
+def try_connect(place: RegistryPaths) -> socket.socket | None:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
         sock.connect(str(place.socket))
@@ -105,7 +105,7 @@ def try_connect(place: Place) -> socket.socket | None:
     return sock
 
 
-def try_host(place: Place) -> Seatholder | None:
+def try_host(place: RegistryPaths) -> HostingRight | None:
     """Bind the registry's socket, if nobody holds the lock."""
     lock = os.open(place.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
@@ -124,11 +124,11 @@ def try_host(place: Place) -> Seatholder | None:
         listener.close()
         os.close(lock)
         raise JoinFailed(f"the registry's socket {place.socket} cannot be bound: {error}") from None
-    return Seatholder(listener, lock, after_a_death)
+    return HostingRight(listener, lock, after_a_death)
 
 
 async def connect_or_host(
-    place: Place, create: bool, deadline: float, host: Callable[[Seatholder], None]
+    place: RegistryPaths, create: bool, deadline: float, host: Callable[[HostingRight], None]
 ) -> socket.socket:
     """A connection to the registry; `host` is called if this process is to serve it."""
     while True:

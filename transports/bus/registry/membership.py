@@ -26,7 +26,7 @@ from transports.bus.failpoints import reach
 from transports.bus.options import BusOptions
 from transports.bus.registry import wire
 from transports.bus.registry.client import RegistryClient, refusal
-from transports.bus.registry.door import Door, Server
+from transports.bus.registry.connector import Connector, HostedRegistry
 from transports.bus.registry.state import Shards
 
 log = logging.getLogger("three_mode.bus")
@@ -65,13 +65,13 @@ class Member(Protocol):
 
 
 class Membership:
-    def __init__(self, bus: str, options: BusOptions, member: Member, door: Door) -> None:
+    def __init__(self, bus: str, options: BusOptions, member: Member, door: Connector) -> None:
         self._bus, self._options, self._member = bus, options, member
         self._loop = asyncio.get_running_loop()
         self._door = door
         self._client: RegistryClient | None = None
         self._up = asyncio.Event()
-        self._server: Server | None = None
+        self._server: HostedRegistry | None = None
         self._right: Any = None  # to host
         self._host = ""  # member that hosts the registry
         self._slot = -1
@@ -238,9 +238,9 @@ class Membership:
                     self.send(wire.Gated(message.token))
             case wire.GateLifted():
                 self._member.ungate(message.member)
-            case wire.Evicted():
+            case wire.EvictionNotice():
                 self._member.evicted_by(message.writer, message.held)
-            case wire.Refused():
+            case wire.RequestRefused():
                 if self._ready is not None and not self._ready.done():
                     self._ready.set_exception(refusal(message))
             case _:

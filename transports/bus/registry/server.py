@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from transports.bus.errors import BusError
 from transports.bus.events import MemberInfo
 from transports.bus.registry import wire
-from transports.bus.registry.channel import Channel, peer_credentials
-from transports.bus.registry.pace import Pace
+from transports.bus.registry.channel import UnixChannel, peer_credentials
+from transports.bus.registry.pacing import ChangePacing
 from transports.bus.registry.state import RegistryState, Seat, Shards
 
 log = logging.getLogger("three_mode.bus.registry")
@@ -30,12 +30,12 @@ class RegistryServer:
     def __init__(self, listener: socket.socket, bus: str, carrier: str, layout: int, shards: Shards) -> None:
         self._listener = listener
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self._channels: dict[Seat, Channel] = {}
+        self._channels: dict[Seat, UnixChannel] = {}
         self._silent: dict[Seat, float] = {}  # connected, no Hello yet: since when
         self._broken: list[tuple[Seat, str]] = []
         self._deferred: list[tuple[Seat, wire.Hello, list[int]]] = []
         self._grace_until = 0.0
-        self._pace = Pace()
+        self._pace = ChangePacing()
         self._stopping = False
         self.dropped = 0  # connections ended for garbage, silence or another user's process
         self.state = RegistryState(bus, carrier, layout, shards, self._send)
@@ -79,9 +79,9 @@ class RegistryServer:
                         self._serve(key.data, events)
                 now = time.monotonic()
                 self._tick(now)
-                if self.state.untold and (stopping or not self._pace.wait(now)):
-                    self.state.tell()
-                    self._pace.told(now, time.monotonic(), self.state.members)
+                if self.state.unannounced and (stopping or not self._pace.wait(now)):
+                    self.state.announce()
+                    self._pace.sent(now, time.monotonic(), self.state.members)
                 else:
                     self.state.answer()
                 self._drop_broken()
@@ -95,7 +95,7 @@ class RegistryServer:
 
     def _patience(self) -> float | None:
         """How long to wait for messages before there is something else to do."""
-        if self.state.untold:
+        if self.state.unannounced:
             return self._pace.wait(time.monotonic())
         if self._grace_until:
             return 0.05
@@ -139,7 +139,7 @@ class RegistryServer:
             sock.close()
             return True
         seat = Seat()
-        self._channels[seat] = Channel(sock)
+        self._channels[seat] = UnixChannel(sock)
         self._silent[seat] = time.monotonic()
         self._selector.register(sock, selectors.EVENT_READ, seat)
         return True

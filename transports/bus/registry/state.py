@@ -16,7 +16,7 @@ from transports.bus.errors import BadAddress, NameTaken, NoSuchName, PeerLost, V
 from transports.bus.events import MemberInfo
 from transports.bus.failpoints import reach
 from transports.bus.registry import wire
-from transports.bus.registry.pending import Pending, snapshot
+from transports.bus.registry.changes import PendingChanges, snapshot
 from transports.bus.topics import check_name, check_pattern
 
 SLOTS = 1024
@@ -68,7 +68,7 @@ class Seat:
 
 
 @dataclass(slots=True)
-class Answer:
+class QueuedAnswer:
     """What is to be said to one member; `told`: only after all changes until now have been told."""
 
     seat: Seat
@@ -100,10 +100,10 @@ class RegistryState:
         self._expected: dict[str, MemberInfo] = {}  # known from before, not yet back
         self._gates: dict[int, GateWait] = {}
         self._gate_token = 0
-        self._pending = Pending()
+        self._pending = PendingChanges()
         self._joining: list[Seat] = []  # said Hello, not yet welcome
         self._rings: dict[str, Seat] = {}  # members whose new broadcast ring nobody has been told of
-        self._answers: list[Answer] = []
+        self._answers: list[QueuedAnswer] = []
         self._shards_told = 0
         self._handed: list[int] = []  # descriptors that are only passed on: closed once that is done
 
@@ -171,7 +171,7 @@ class RegistryState:
                 case wire.Evict():
                     other = self._seats.get(message.member)
                     if other is not None:
-                        self._say(other, wire.Evicted(info.id, message.held))
+                        self._say(other, wire.EvictionNotice(info.id, message.held))
                 case wire.Sync():  # whose answer says: you have the rings of all who published before you asked
                     self._done(seat, message.token, told=bool(self._rings))
                 case wire.Bye():
@@ -211,7 +211,7 @@ class RegistryState:
 
     # --- what goes out ----------------------------------------------------------------------------------------------
     @property
-    def untold(self) -> bool:
+    def unannounced(self) -> bool:
         """Whether there is anything that everybody is to be told."""
         return bool(self._pending or self._joining or self._rings)
 
@@ -228,10 +228,10 @@ class RegistryState:
             for fd in handed:
                 os.close(fd)
 
-    def tell(self) -> None:
+    def announce(self) -> None:
         """Tell everybody what changed, those who are new all there is, and then answer those who waited for that."""
         here = [seat for seat in self._seats.values() if seat.welcome]
-        pending, self._pending = self._pending, Pending()
+        pending, self._pending = self._pending, PendingChanges()
         news, fds = self._new_shards()  # before anybody is known who sleeps there
         for changes in pending.messages():
             news += wire.pack(changes)
@@ -263,8 +263,8 @@ class RegistryState:
 
     def flush(self) -> None:
         """All of it, now."""
-        if self.untold:
-            self.tell()
+        if self.unannounced:
+            self.announce()
         self.answer()
 
     def _withdraw(self, fds: set[int], member: str) -> None:
@@ -273,18 +273,18 @@ class RegistryState:
             if fds.isdisjoint(answer.fds):
                 continue
             token = answer.message.token if isinstance(answer.message, wire.Done) else 0
-            refusal = wire.Refused(token, PeerLost.code, f"member {member} has just gone", member)
-            self._answers[place] = Answer(answer.seat, refusal, (), answer.told)
+            refusal = wire.RequestRefused(token, PeerLost.code, f"member {member} has just gone", member)
+            self._answers[place] = QueuedAnswer(answer.seat, refusal, (), answer.told)
 
     def _say(self, seat: Seat, message: wire.FromRegistry, fds: Sequence[int] = (), told: bool = False) -> None:
         """`told`: after what is untold now. Who is not welcome yet hears everything else first."""
-        self._answers.append(Answer(seat, message, fds, not seat.welcome or (told and self.untold)))
+        self._answers.append(QueuedAnswer(seat, message, fds, not seat.welcome or (told and self.unannounced)))
 
     def _done(self, seat: Seat, token: int, fds: Sequence[int] = (), told: bool = False) -> None:
         self._say(seat, wire.Done(token), list(fds), told)
 
     def _refuse(self, seat: Seat, token: int, code: str, text: str, member: str = "") -> None:
-        self._say(seat, wire.Refused(token, code, text, member))
+        self._say(seat, wire.RequestRefused(token, code, text, member))
 
     # --- each message -----------------------------------------------------------------------------------------------
     def _hello(self, seat: Seat, hello: wire.Hello, fds: list[int]) -> list[int]:
@@ -292,7 +292,7 @@ class RegistryState:
             raise BadAddress("Hello was said twice")
         problem = self._mismatch(hello)
         if problem is not None:
-            self._send(seat, wire.pack(wire.Refused(0, *problem)), ())
+            self._send(seat, wire.pack(wire.RequestRefused(0, *problem)), ())
             raise VersionMismatch(problem[1])
         wanted = 3 if self._carrier == "rings" else 0
         if len(fds) != wanted + 2 * hello.shards:
@@ -312,7 +312,7 @@ class RegistryState:
             )
             if slot < 0:
                 text = f"the bus is full: {SLOTS} members"
-                self._send(seat, wire.pack(wire.Refused(0, "overloaded", text)), ())
+                self._send(seat, wire.pack(wire.RequestRefused(0, "overloaded", text)), ())
                 raise BadAddress(text)
         self._shards.ensure(slot // SHARD + 1)  # from here on nothing fails: the descriptors are the seat's
         self._expected.pop(id_, None)

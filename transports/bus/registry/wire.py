@@ -187,7 +187,7 @@ class GateLifted(_Message):
     member: str
 
 
-class Evicted(_Message):
+class EvictionNotice(_Message, tag="Evicted"):
     writer: str
     held: float
 
@@ -196,7 +196,7 @@ class Done(_Message):
     token: int
 
 
-class Refused(_Message):
+class RequestRefused(_Message, tag="Refused"):
     token: int
     code: str
     text: str
@@ -220,7 +220,18 @@ FromMember = (
     | Bye
 )
 FromRegistry = (
-    Welcome | Changes | Ready | Shard | Writers | Linked | Unlinked | GateWanted | GateLifted | Evicted | Done | Refused
+    Welcome
+    | Changes
+    | Ready
+    | Shard
+    | Writers
+    | Linked
+    | Unlinked
+    | GateWanted
+    | GateLifted
+    | EvictionNotice
+    | Done
+    | RequestRefused
 )
 
 _encode = msgspec.msgpack.Encoder().encode

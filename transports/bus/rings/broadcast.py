@@ -13,7 +13,7 @@ from transports.bus.rings.segments import make
 _LARGE_IN_FLIGHT = 8  # large broadcast payloads that stay readable; with RELIABLE readers: until they let go
 
 
-class Broadcast:
+class RingBroadcast:
     """`made(uid, fd, ring, writer)` is called when the first message makes the ring; `evicted(member, held)` when the writer goes
     on without a RELIABLE reader."""
 

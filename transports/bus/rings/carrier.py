@@ -13,10 +13,10 @@ from transports.bus.messages import Message
 from transports.bus.options import BusOptions
 from transports.bus.receipt import Settled
 from transports.bus.registry import wire
-from transports.bus.registry.door import UnixDoor
+from transports.bus.registry.connector import UnixConnector
 from transports.bus.registry.membership import Membership
 from transports.bus.registry.state import Shards
-from transports.bus.rings.broadcast import Broadcast
+from transports.bus.rings.broadcast import RingBroadcast
 from transports.bus.rings.doorbell import Doorbell
 from transports.bus.rings.large import SegmentPool
 from transports.bus.rings.native import (
@@ -32,9 +32,9 @@ from transports.bus.rings.native import (
 )
 from transports.bus.rings.pairs import Pairs
 from transports.bus.rings.peer import DepartedPage, RingPeer
-from transports.bus.rings.reading import Reading
+from transports.bus.rings.reader import RingReader
+from transports.bus.rings.receipts import RingReceipts
 from transports.bus.rings.segments import RingShards, attach, make
-from transports.bus.rings.settling import Settling
 
 
 class RingsCarrier:
@@ -44,7 +44,7 @@ class RingsCarrier:
 
     def __init__(self, bus: str, options: BusOptions, sink: Sink) -> None:
         self._options, self._sink = options, sink
-        door = UnixDoor(bus)  # first: it refuses names, and nothing is held yet
+        door = UnixConnector(bus)  # first: it refuses names, and nothing is held yet
         self.directory = Directory()
         self.id = ""
         self._slot = -1
@@ -62,10 +62,12 @@ class RingsCarrier:
             lambda uid: self._membership.send(wire.SegmentGone(uid)),
         )
         self._membership = Membership(bus, options, self, door)
-        self._broadcast = Broadcast(options, self._pool, self._ring_made, sink.publishable, self._evicted)
+        self._broadcast = RingBroadcast(options, self._pool, self._ring_made, sink.publishable, self._evicted)
         self._pairs = Pairs(options, sink, self._pool, self._bell, self._membership.link)
-        self._reading = Reading(options, sink, self._pairs, self._peers, self._fetch_segment, self._tidy, self._ended)
-        self._settling = Settling(self)
+        self._reading = RingReader(
+            options, sink, self._pairs, self._peers, self._fetch_segment, self._tidy, self._ended
+        )
+        self._settling = RingReceipts(self)
 
     # --- life ------------------------------------------------------------------------------------------------------
     async def start(self) -> None:

@@ -14,7 +14,7 @@ import select
 from collections.abc import Callable, Iterable
 
 from transports.bus.errors import BadFrame
-from transports.bus.rings.ear import Ear, can_hear
+from transports.bus.rings.edge_watch import EdgeWatch, supports_edges
 from transports.bus.rings.native import Pump
 
 
@@ -25,7 +25,7 @@ class Doorbell:
         self._epoll = select.epoll(sizehint=-1, flags=select.EPOLL_CLOEXEC)
         self._fd = self._epoll.fileno()
         self._deaths: dict[int, str] = {}  # pidfd -> member
-        self._ears: dict[int, Ear] = {}
+        self._ears: dict[int, EdgeWatch] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._rung: Callable[[], None]
         self._watch(self.own)
@@ -54,8 +54,8 @@ class Doorbell:
         self._epoll.register(fd, select.EPOLLIN | select.EPOLLET)
 
     def _listen_directly(self, fd: int) -> None:
-        if self._loop is not None and can_hear(self._loop):
-            self._ears[fd] = Ear(self._loop, fd, self._rung, lambda: self._epoll.unregister(fd))
+        if self._loop is not None and supports_edges(self._loop):
+            self._ears[fd] = EdgeWatch(self._loop, fd, self._rung, lambda: self._epoll.unregister(fd))
 
     def _forget(self, fd: int) -> None:
         ear = self._ears.pop(fd, None)

@@ -41,7 +41,7 @@ def read_reference(body: bytes) -> Reference:
 
 
 @dataclass(slots=True)
-class Lease:
+class SegmentLease:
     """A segment that readers may still read: since reference `number` of its ring."""
 
     number: int
@@ -54,7 +54,7 @@ class Leases:
 
     count: int = 0
     bytes: int = 0
-    out: deque[Lease] = field(default_factory=deque)
+    out: deque[SegmentLease] = field(default_factory=deque)
 
     def full(self, size: int) -> bool:
         """Whether the writer should wait for its readers before it sends so much more."""
@@ -132,7 +132,7 @@ def refer(leases: Leases, segment: Segment, payload: bytes) -> bytes:
 def commit(leases: Leases, segment: Segment) -> None:
     leases.count += 1
     leases.bytes += segment.capacity
-    leases.out.append(Lease(leases.count, segment))
+    leases.out.append(SegmentLease(leases.count, segment))
 
 
 def reclaim(leases: Leases, released: int, pool: SegmentPool) -> None:

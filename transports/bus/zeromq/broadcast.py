@@ -15,15 +15,15 @@ from transports.bus.options import BusOptions
 from transports.bus.pubsub.publications import Holding
 from transports.bus.waiting import until
 from transports.bus.zeromq import wire
-from transports.bus.zeromq.history import History, Published
-from transports.bus.zeromq.peer import Tell, ZmqPeer, message
+from transports.bus.zeromq.history import Published, PublishHistory
+from transports.bus.zeromq.peer import SendToPeer, ZmqPeer, message
 from transports.bus.zeromq.sockets import Sockets
 
 _ROOM_WITHIN = 5.0  # for a reader to take what it asked for
 _TICK_AFTER = 0.02  # after the last message: how a reader learns that the last ones were dropped
 
 
-class Broadcast:
+class ZmqBroadcast:
     """`evict(member, held)` says that the writer goes on without a RELIABLE reader of another process."""
 
     def __init__(
@@ -33,13 +33,13 @@ class Broadcast:
         sockets: Sockets,
         peers: Mapping[str, ZmqPeer],
         evict: Callable[[str, float], None],
-        tell: Tell,
+        tell: SendToPeer,
     ) -> None:
         self._options, self._sink, self._sockets = options, sink, sockets
         self._peers, self._evict, self._tell = peers, evict, tell
         self._loop = asyncio.get_running_loop()
         self._id = ""
-        self._history = History(options.ring_bytes, options.pool_bytes, options.inline_bytes)
+        self._history = PublishHistory(options.ring_bytes, options.pool_bytes, options.inline_bytes)
         self._gates: dict[str, int] = {}  # RELIABLE readers: handled up to
         self._holding = Holding(options.hold_within, sink.publishable, self._evict_slowest)
         self._own: deque[Published] = deque()  # to be heard here
@@ -150,7 +150,7 @@ class Broadcast:
         items = self._history.between(want.first, want.last)
         oldest = items[0].seq if items else min(want.last, self.seq) + 1
         if oldest > want.first:
-            self._tell(peer, wire.Gone(self._id, oldest - 1))
+            self._tell(peer, wire.NoLongerHeld(self._id, oldest - 1))
         for item in items[: self._options.drain_records]:
             head = wire.Repair(self._id, item.seq, item.flags)
             self._tell(peer, head, item.topic, item.envelope, item.body)
@@ -161,7 +161,7 @@ class Broadcast:
             head = wire.Past(self._id, want.token, item.seq, item.flags)
             if not await self._tell_in_turn(peer, head, item.topic, item.envelope, item.body):
                 return
-        await self._tell_in_turn(peer, wire.Answer(self._id, want.token, "all"))
+        await self._tell_in_turn(peer, wire.QueryAnswer(self._id, want.token, "all"))
 
     async def _tell_in_turn(self, peer: ZmqPeer, head: wire.Head, /, *more: bytes) -> bool:
         """More than a queue holds may be held: wait until there is room in it."""

@@ -27,20 +27,20 @@ from transports.bus.messages import Message
 from transports.bus.options import BusOptions
 from transports.bus.pubsub.tally import Departed
 from transports.bus.receipt import Settled
-from transports.bus.registry.door import Door, UnixDoor
+from transports.bus.registry.connector import Connector, UnixConnector
 from transports.bus.registry.election import runtime_directory
 from transports.bus.registry.membership import Membership
 from transports.bus.registry.state import NoShards, Shards
 from transports.bus.waiting import until
 from transports.bus.zeromq import wire
-from transports.bus.zeromq.answers import Answers
-from transports.bus.zeromq.broadcast import Broadcast
+from transports.bus.zeromq.broadcast import ZmqBroadcast
 from transports.bus.zeromq.inbound import Inbound
 from transports.bus.zeromq.peer import ZmqPeer
-from transports.bus.zeromq.reading import WITHIN, Reading
-from transports.bus.zeromq.settling import Settling
+from transports.bus.zeromq.queries import PendingQueries
+from transports.bus.zeromq.reader import WITHIN, ZmqReader
+from transports.bus.zeromq.receipts import ZmqReceipts
 from transports.bus.zeromq.sockets import Sockets, check_reachable
-from transports.bus.zeromq.tcp_door import TcpDoor
+from transports.bus.zeromq.tcp_connector import TcpConnector
 
 _RETRY_SEND = 0.001
 _LAST_WORDS = 0.05  # of a dead member, still in the pipes
@@ -57,12 +57,12 @@ class ZmqCarrier:
         self.directory = Directory()
         self.id = ""
         self.shares_clock = not options.endpoint
-        door: Door
+        door: Connector
         if options.endpoint:
-            door = TcpDoor(bus, options)
+            door = TcpConnector(bus, options)
             bind = f"tcp://{options.bind_host or '127.0.0.1'}:*"
         else:
-            door = UnixDoor(bus)
+            door = UnixConnector(bus)
             bind = f"ipc://{runtime_directory()}/{bus}.{secrets.token_hex(4)}."
         self._sockets = Sockets(bind, options.curve, self._published, self._told, options.drain_records)
         self.endpoints = self._sockets.endpoints | ({"key": options.curve.public} if options.curve else {})
@@ -70,13 +70,13 @@ class ZmqCarrier:
         self._closed = self._joined = False
         self._waiting: set[str] = set()  # members whose queue was full
         self._early: deque[list[bytes]] = deque(maxlen=_EARLY)
-        self._answers = Answers()
-        self._settling = Settling(self, self._answers)
+        self._answers = PendingQueries()
+        self._settling = ZmqReceipts(self, self._answers)
         self._departed: deque[Departed] = deque(maxlen=256)
         self._tasks: set[asyncio.Task[None]] = set()
         self._membership = Membership(bus, options, self, door)
-        self._broadcast = Broadcast(options, sink, self._sockets, self._peers, self._membership.evict, self._tell)
-        self._reading = Reading(sink, self._sockets, self._peers, self._answers, self._tell)
+        self._broadcast = ZmqBroadcast(options, sink, self._sockets, self._peers, self._membership.evict, self._tell)
+        self._reading = ZmqReader(sink, self._sockets, self._peers, self._answers, self._tell)
         self._sent = self._wakes = 0
 
     # --- life --------------------------------------------------------------------------------------------------------
@@ -243,7 +243,7 @@ class ZmqCarrier:
                 self._broadcast.repair(peer, head)
             case wire.Repair():
                 self._reading.repair(peer, head, parts)
-            case wire.Gone():
+            case wire.NoLongerHeld():
                 self._reading.gone(peer, head.last)
             case wire.Ack():
                 self._broadcast.acknowledged(peer.id, head.seq)
@@ -253,9 +253,9 @@ class ZmqCarrier:
                 self._spawn(self._broadcast.send_past(peer, head))
             case wire.Past():
                 self._reading.past(peer, head, parts)
-            case wire.State():
+            case wire.StateQuery():
                 self._reading.say_state(peer, head.token)
-            case wire.Answer():
+            case wire.QueryAnswer():
                 self._answers.told(head.token, peer.id, head.verdict)
             case wire.StateIs():
                 self._answers.told(head.token, peer.id, head)

@@ -15,7 +15,7 @@ class Published(NamedTuple):
 _OVERHEAD = 32  # of a record in a ring, so that both carriers hold about as much
 
 
-class History:
+class PublishHistory:
     """Bounded in bytes; large payloads have a limit of their own. The newest message is always kept."""
 
     def __init__(self, small_limit: int, large_limit: int, large_from: int) -> None:

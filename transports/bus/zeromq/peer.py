@@ -21,7 +21,7 @@ class ZmqPeer(Peer):
         self.queries: list[tuple[int, int]] = []  # (seq, token) that it asked about
 
 
-class Tell(Protocol):
+class SendToPeer(Protocol):
     """To one member, beside what is published. False: its queue is full, or it is this member itself."""
 
     def __call__(self, peer: ZmqPeer, head: wire.Head, /, *more: bytes) -> bool: ...

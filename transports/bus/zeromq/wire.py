@@ -48,7 +48,7 @@ class Repair(_Head):
     flags: int
 
 
-class Gone(_Head):
+class NoLongerHeld(_Head, tag="Gone"):
     """Messages up to `last` are no longer held."""
 
     last: int
@@ -67,7 +67,7 @@ class Query(_Head):
     seq: int
 
 
-class Answer(_Head):
+class QueryAnswer(_Head, tag="Answer"):
     token: int
     verdict: str
 
@@ -87,7 +87,7 @@ class Past(_Head):
     flags: int
 
 
-class State(_Head):
+class StateQuery(_Head, tag="State"):
     """How far are you with my messages? Answered by StateIs."""
 
     token: int
@@ -101,7 +101,20 @@ class StateIs(_Head):
 
 
 Head = (
-    Direct | Broadcast | Tick | Probe | Want | Repair | Gone | Ack | Query | Answer | WantPast | Past | State | StateIs
+    Direct
+    | Broadcast
+    | Tick
+    | Probe
+    | Want
+    | Repair
+    | NoLongerHeld
+    | Ack
+    | Query
+    | QueryAnswer
+    | WantPast
+    | Past
+    | StateQuery
+    | StateIs
 )
 _decode = msgspec.msgpack.Decoder(Head).decode
 pack = msgspec.msgpack.Encoder().encode

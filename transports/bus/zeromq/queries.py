@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 
-class Answers:
+class PendingQueries:
     def __init__(self) -> None:
         # Another member's: what a writer says to whoever asked for its way (`Tick`) is heard by all who listen to it.
         self._tokens = itertools.count(secrets.randbits(62))

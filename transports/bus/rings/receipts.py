@@ -20,7 +20,7 @@ from transports.bus.rings.peer import DepartedPage
 _FIRST_NAP, _LONGEST_NAP = 0.0001, 0.005
 
 
-class Publisher(Protocol):
+class RingPublisher(Protocol):
     id: str
     directory: Directory
 
@@ -44,8 +44,8 @@ def verdict(page: Segment | None, slot: int, ring: int, seq: int) -> str:
     return "seen"
 
 
-class Settling:
-    def __init__(self, publisher: Publisher) -> None:
+class RingReceipts:
+    def __init__(self, publisher: RingPublisher) -> None:
         self._publisher = publisher
         self._pages: dict[str, Segment] = {}
 

@@ -5,14 +5,14 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 from transports.bus.events import MemberInfo
-from transports.bus.registry.channel import Channel
-from transports.bus.registry.election import Place, Seatholder, connect_or_host
+from transports.bus.registry.channel import UnixChannel
+from transports.bus.registry.election import HostingRight, RegistryPaths, connect_or_host
 from transports.bus.registry.server import RegistryServer
 from transports.bus.registry.state import RegistryState, Shards
 
 
-class Line(Protocol):
-    """A connection to the registry; `Channel` is one."""
+class RegistryConnection(Protocol):
+    """A connection to the registry; `UnixChannel` is one."""
 
     @property
     def pending(self) -> bool: ...
@@ -24,7 +24,7 @@ class Line(Protocol):
     def close_after_fork(self) -> None: ...
 
 
-class Server(Protocol):
+class HostedRegistry(Protocol):
     """The registry, while this process hosts it."""
 
     state: RegistryState
@@ -35,12 +35,12 @@ class Server(Protocol):
     def close_after_fork(self) -> None: ...
 
 
-class Door(Protocol):
-    async def enter(self, create: bool, deadline: float, host: Callable[[Any], None]) -> Line:
+class Connector(Protocol):
+    async def enter(self, create: bool, deadline: float, host: Callable[[Any], None]) -> RegistryConnection:
         """A line to the registry. `host(right)` is called first if this process is to serve it."""
         ...
 
-    def serve(self, right: Any, carrier: str, layout: int, shards: Shards) -> Server: ...
+    def serve(self, right: Any, carrier: str, layout: int, shards: Shards) -> HostedRegistry: ...
 
     def after_a_death(self, right: Any) -> bool:
         """Whether a registry died here, so that members may be coming back."""
@@ -51,21 +51,21 @@ class Door(Protocol):
         ...
 
 
-class UnixDoor:
+class UnixConnector:
     def __init__(self, bus: str) -> None:
         self._bus = bus
-        self._place = Place.of(bus)
+        self._place = RegistryPaths.of(bus)
 
-    async def enter(self, create: bool, deadline: float, host: Callable[[Seatholder], None]) -> Channel:
-        return Channel(await connect_or_host(self._place, create, deadline, host))
+    async def enter(self, create: bool, deadline: float, host: Callable[[HostingRight], None]) -> UnixChannel:
+        return UnixChannel(await connect_or_host(self._place, create, deadline, host))
 
-    def serve(self, right: Seatholder, carrier: str, layout: int, shards: Shards) -> RegistryServer:
+    def serve(self, right: HostingRight, carrier: str, layout: int, shards: Shards) -> RegistryServer:
         return RegistryServer(right.listener, self._bus, carrier, layout, shards)
 
-    def after_a_death(self, right: Seatholder) -> bool:
+    def after_a_death(self, right: HostingRight) -> bool:
         return right.after_a_death
 
-    def give_up(self, right: Seatholder, alone: bool) -> None:
+    def give_up(self, right: HostingRight, alone: bool) -> None:
         if alone:  # else the file stays: it tells the next host that others are coming back
             self._place.socket.unlink(missing_ok=True)
         os.close(right.lock)

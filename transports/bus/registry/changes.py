@@ -10,7 +10,7 @@ from transports.bus.registry import wire
 ITEMS_A_MESSAGE = 4096  # members, names and patterns: what keeps a message well below its limit
 
 
-class Pending:
+class PendingChanges:
     def __init__(self) -> None:
         self._lost: list[tuple[str, str]] = []
         self._joined: dict[str, tuple[MemberInfo, dict[str, str]]] = {}
@@ -66,7 +66,7 @@ def _messages(
     patterns: Mapping[str, Mapping[str, int]],
 ) -> Iterator[wire.Changes]:
     """As few messages as hold it, in the order in which a member applies them."""
-    letter = _Letter()
+    letter = _ChangesBuilder()
     for loss in lost:
         if letter.full:
             yield letter.take()
@@ -99,7 +99,7 @@ def _parts(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
         yield items[start : start + ITEMS_A_MESSAGE]
 
 
-class _Letter:
+class _ChangesBuilder:
     """A message in the making. It is sent when it is full, so it holds at most twice what makes it full."""
 
     def __init__(self) -> None:

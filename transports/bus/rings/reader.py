@@ -22,7 +22,7 @@ from transports.bus.rings.peer import RingPeer
 _GAP, _BROKEN = 0, -1
 
 
-class Reading:
+class RingReader:
     """`fetch(peer, uid)` maps a large segment of a peer; `tidy()` is called at each recheck; `ended(fds)` when other
     descriptors behind the doorbell are ready."""
 

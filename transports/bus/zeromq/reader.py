@@ -12,10 +12,10 @@ from transports.bus.failpoints import reach
 from transports.bus.messages import Message
 from transports.bus.waiting import until
 from transports.bus.zeromq import wire
-from transports.bus.zeromq.answers import Answers
 from transports.bus.zeromq.history import Published
 from transports.bus.zeromq.inbound import Inbound
-from transports.bus.zeromq.peer import Tell, ZmqPeer, message
+from transports.bus.zeromq.peer import SendToPeer, ZmqPeer, message
+from transports.bus.zeromq.queries import PendingQueries
 from transports.bus.zeromq.sockets import Sockets
 
 WITHIN = 5.0  # what another member is given to answer
@@ -23,9 +23,9 @@ _PROBE_AGAIN = 0.02
 _WANT_AGAIN = 0.005
 
 
-class Reading:
+class ZmqReader:
     def __init__(
-        self, sink: Sink, sockets: Sockets, peers: Mapping[str, ZmqPeer], answers: Answers, tell: Tell
+        self, sink: Sink, sockets: Sockets, peers: Mapping[str, ZmqPeer], answers: PendingQueries, tell: SendToPeer
     ) -> None:
         self._sink, self._sockets, self._peers, self._tell = sink, sockets, peers, tell
         self._answers = answers
@@ -233,7 +233,7 @@ class Reading:
             if verdict == "lagging":
                 peer.queries.append((seq, token))
             else:
-                self._tell(peer, wire.Answer(self._id, token, verdict))
+                self._tell(peer, wire.QueryAnswer(self._id, token, verdict))
                 reach("zmq_answered")
 
     def say_state(self, peer: ZmqPeer, token: int) -> None:

@@ -10,7 +10,7 @@ SHORTEST, LONGEST = 100e-6, 400e-6
 FEW = 16  # members that nobody need be spared for
 
 
-class Pace:
+class ChangePacing:
     def __init__(self) -> None:
         self._pause = self._next = 0.0
 
@@ -18,7 +18,7 @@ class Pace:
         """Seconds until the next time."""
         return max(0.0, self._next - now)
 
-    def told(self, began: float, ended: float, members: int) -> None:
+    def sent(self, began: float, ended: float, members: int) -> None:
         quiet = began - self._next > self._pause
         others = max(0, members - FEW)
         self._pause = SHORTEST * others if quiet else min(2 * self._pause, LONGEST * others)

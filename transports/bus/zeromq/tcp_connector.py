@@ -19,7 +19,7 @@ from transports.bus.errors import BadFrame, BusError, JoinFailed
 from transports.bus.events import MemberInfo
 from transports.bus.options import BusOptions, Curve
 from transports.bus.registry import wire
-from transports.bus.registry.pace import Pace
+from transports.bus.registry.pacing import ChangePacing
 from transports.bus.registry.server import GRACE
 from transports.bus.registry.state import RegistryState, Seat, Shards
 from transports.bus.zeromq.security import authenticate, check_endpoint
@@ -47,7 +47,7 @@ def _prepare(socket: "zmq.Socket[bytes]", curve: Curve | None, server: bool) -> 
 class RouterServer:
     """The registry's thread behind a ROUTER."""
 
-    def __init__(self, right: "Bound", bus: str, carrier: str, layout: int, shards: Shards) -> None:
+    def __init__(self, right: "BoundRouter", bus: str, carrier: str, layout: int, shards: Shards) -> None:
         self._right = right
         self._socket = right.socket
         self._seats: dict[bytes, Seat] = {}
@@ -55,7 +55,7 @@ class RouterServer:
         self._gone: list[Seat] = []
         self._stopping = False
         self._grace_until = 0.0
-        self._pace = Pace()
+        self._pace = ChangePacing()
         self.dropped = 0
         self.state = RegistryState(bus, carrier, layout, shards, self._send)
         self._thread = threading.Thread(target=self._run, name=f"bus-registry-{bus}", daemon=True)
@@ -92,9 +92,9 @@ class RouterServer:
                 if self._grace_until and now >= self._grace_until:
                     self._grace_until = 0.0
                     self.state.forget_expected()
-                if self.state.untold and not self._pace.wait(now):
-                    self.state.tell()
-                    self._pace.told(now, time.monotonic(), self.state.members)
+                if self.state.unannounced and not self._pace.wait(now):
+                    self.state.announce()
+                    self._pace.sent(now, time.monotonic(), self.state.members)
                 else:
                     self.state.answer()
                 self._drop_gone()
@@ -105,7 +105,7 @@ class RouterServer:
             self._right.close()
 
     def _patience_ms(self) -> int:
-        wait = self._pace.wait(time.monotonic()) if self.state.untold else _SWEEP / 2
+        wait = self._pace.wait(time.monotonic()) if self.state.unannounced else _SWEEP / 2
         return int(1000 * min(wait, _SWEEP / 2)) + (wait > 0)
 
     def _serve(self, parts: list[bytes]) -> None:
@@ -159,7 +159,7 @@ class RouterServer:
             del self._seats[identity]
 
 
-class Bound:
+class BoundRouter:
     """A ROUTER that holds the endpoint: the right to host."""
 
     def __init__(self, endpoint: str, curve: Curve | None) -> None:
@@ -182,7 +182,7 @@ class Bound:
         self.context.term()
 
 
-class DealerLine:
+class DealerConnection:
     """A member's line to the registry. It ends when ZeroMQ says that the connection broke."""
 
     def __init__(self, endpoint: str, curve: Curve | None) -> None:
@@ -250,26 +250,26 @@ class DealerLine:
         self._closed = True
 
 
-class TcpDoor:
+class TcpConnector:
     def __init__(self, bus: str, options: BusOptions) -> None:
         check_endpoint(options)
         self._bus, self._endpoint, self._curve = bus, options.endpoint, options.curve
         self._pid = os.getpid()
 
-    async def enter(self, create: bool, deadline: float, host: Callable[[Bound], None]) -> DealerLine:
+    async def enter(self, create: bool, deadline: float, host: Callable[[BoundRouter], None]) -> DealerConnection:
         if create:
             try:
-                host(Bound(self._endpoint, self._curve))
+                host(BoundRouter(self._endpoint, self._curve))
             except zmq.ZMQError as error:
                 if error.errno not in (zmq.EADDRINUSE, zmq.EADDRNOTAVAIL):
                     raise JoinFailed(f"{self._endpoint} cannot be bound: {error}") from None
-        return DealerLine(self._endpoint, self._curve)
+        return DealerConnection(self._endpoint, self._curve)
 
-    def serve(self, right: Bound, carrier: str, layout: int, shards: Shards) -> RouterServer:
+    def serve(self, right: BoundRouter, carrier: str, layout: int, shards: Shards) -> RouterServer:
         return RouterServer(right, self._bus, carrier, layout, shards)
 
-    def after_a_death(self, right: Bound) -> bool:
+    def after_a_death(self, right: BoundRouter) -> bool:
         return False  # a fresh host knows nobody; one that knew the others says so itself
 
-    def give_up(self, right: Bound, alone: bool) -> None:
+    def give_up(self, right: BoundRouter, alone: bool) -> None:
         """The server's thread closes it."""

@@ -12,12 +12,12 @@ from transports.bus.pubsub.tally import Departed, tally
 from transports.bus.receipt import Settled
 from transports.bus.waiting import until
 from transports.bus.zeromq import wire
-from transports.bus.zeromq.answers import Answers
+from transports.bus.zeromq.queries import PendingQueries
 
 _NAP, _WITHIN = 0.002, 0.5
 
 
-class Publisher(Protocol):
+class ZmqPublisher(Protocol):
     id: str
     directory: Directory
 
@@ -30,8 +30,8 @@ class Publisher(Protocol):
     async def sync(self) -> None: ...
 
 
-class Settling:
-    def __init__(self, publisher: Publisher, answers: Answers) -> None:
+class ZmqReceipts:
+    def __init__(self, publisher: ZmqPublisher, answers: PendingQueries) -> None:
         self._publisher = publisher
         self._answers = answers
 
@@ -67,7 +67,7 @@ class Settling:
         token = self._answers.expect(states.__setitem__)
         members = {member for member in directory.members if directory.patterns(member)}
         for member in members - {me.id}:
-            me.tell(member, wire.State(me.id, token))
+            me.tell(member, wire.StateQuery(me.id, token))
         await until(lambda: members - {me.id} <= states.keys(), _WITHIN)
         self._answers.done(token)
         published, handled = me.newest()

@@ -12,7 +12,7 @@ from collections.abc import Callable
 _TURNS = 3  # of the loop, after which its epoll has what it was told to watch
 
 
-class Ear:
+class EdgeWatch:
     """`heard()` at each ring of `fd`. `sure()` is called once that is so: until then somebody else has to listen too."""
 
     def __init__(
@@ -48,7 +48,7 @@ class Ear:
             self._fd = -1
 
 
-def can_hear(loop: asyncio.AbstractEventLoop) -> bool:
+def supports_edges(loop: asyncio.AbstractEventLoop) -> bool:
     return hasattr(loop, "_get_backend_id")
 
 
