@@ -1,4 +1,4 @@
-"""How a member gets to the registry, or becomes its host: by a Unix socket here, by tcp elsewhere (`zeromq/tcp_door.py`)."""
+"""Connector: connects a member to the registry, or makes it the host. Over a Unix socket; zeromq/tcp_connector.py over tcp."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +12,7 @@ from transports.bus.registry.state import RegistryState, Shards
 
 
 class RegistryConnection(Protocol):
-    """A connection to the registry; `UnixChannel` is one."""
+    """Connection of a member to the registry; `UnixChannel` says what each method does."""
 
     @property
     def pending(self) -> bool: ...
@@ -25,10 +25,12 @@ class RegistryConnection(Protocol):
 
 
 class HostedRegistry(Protocol):
-    """The registry, while this process hosts it."""
+    """The registry, in a thread of the process that hosts it; `RegistryServer` says what each method does."""
 
     state: RegistryState
+    """Rules and contents of the registry."""
     dropped: int
+    """Connections that were ended for what they sent."""
 
     def start(self, known: Sequence[MemberInfo], after_a_death: bool) -> None: ...
     def stop(self) -> None: ...
@@ -36,36 +38,46 @@ class HostedRegistry(Protocol):
 
 
 class Connector(Protocol):
-    async def enter(self, create: bool, deadline: float, host: Callable[[Any], None]) -> RegistryConnection:
-        """A line to the registry. `host(right)` is called first if this process is to serve it."""
+    """Way of one member to the registry of its bus."""
+
+    async def connect(self, create: bool, deadline: float, host: Callable[[Any], None]) -> RegistryConnection:
+        """Connect to the registry. If this process is to host it, call `host(right)` first."""
         ...
 
-    def serve(self, right: Any, carrier: str, layout: int, shards: Shards) -> HostedRegistry: ...
+    def serve(self, right: Any, carrier: str, layout: int, shards: Shards) -> HostedRegistry:
+        """Make the registry, for the holder of the right to host."""
+        ...
 
     def after_a_death(self, right: Any) -> bool:
-        """Whether a registry died here, so that members may be coming back."""
+        """Return whether a registry died before, so that members may come back."""
         ...
 
-    def give_up(self, right: Any, alone: bool) -> None:
-        """The right to host ends. `alone`: nobody else is on the bus."""
+    def release(self, right: Any, alone: bool) -> None:
+        """Give back the right to host. `alone`: there is no other member on the bus."""
         ...
 
 
 class UnixConnector:
+    """Way to the registry of a bus on this machine. JoinFailed for a name that no bus may have."""
+
     def __init__(self, bus: str) -> None:
         self._bus = bus
-        self._place = RegistryPaths.of(bus)
+        self._paths = RegistryPaths.of(bus)
 
-    async def enter(self, create: bool, deadline: float, host: Callable[[HostingRight], None]) -> UnixChannel:
-        return UnixChannel(await connect_or_host(self._place, create, deadline, host))
+    async def connect(self, create: bool, deadline: float, host: Callable[[HostingRight], None]) -> UnixChannel:
+        """Connect to the registry's socket, or bind it."""
+        return UnixChannel(await connect_or_host(self._paths, create, deadline, host))
 
     def serve(self, right: HostingRight, carrier: str, layout: int, shards: Shards) -> RegistryServer:
+        """Make the registry behind the socket."""
         return RegistryServer(right.listener, self._bus, carrier, layout, shards)
 
     def after_a_death(self, right: HostingRight) -> bool:
+        """Return whether the socket of a dead registry was found."""
         return right.after_a_death
 
-    def give_up(self, right: HostingRight, alone: bool) -> None:
-        if alone:  # else the file stays: it tells the next host that others are coming back
-            self._place.socket.unlink(missing_ok=True)
+    def release(self, right: HostingRight, alone: bool) -> None:
+        """Free the lock, and remove the socket if no other member is left."""
+        if alone:  # else the file stays: it tells the next host that members will come back
+            self._paths.socket.unlink(missing_ok=True)
         os.close(right.lock)

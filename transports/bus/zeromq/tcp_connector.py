@@ -204,7 +204,7 @@ class DealerConnection:
         assert isinstance(descriptor, int)
         return descriptor
 
-    def look_with(self, look: Callable[[], None]) -> None:
+    def poll_with(self, look: Callable[[], None]) -> None:
         """A send may eat the edge of what came in meanwhile, and the monitor has a descriptor of its own: look often."""
         self._look = look
         self._look_again()
@@ -256,7 +256,7 @@ class TcpConnector:
         self._bus, self._endpoint, self._curve = bus, options.endpoint, options.curve
         self._pid = os.getpid()
 
-    async def enter(self, create: bool, deadline: float, host: Callable[[BoundRouter], None]) -> DealerConnection:
+    async def connect(self, create: bool, deadline: float, host: Callable[[BoundRouter], None]) -> DealerConnection:
         if create:
             try:
                 host(BoundRouter(self._endpoint, self._curve))
@@ -271,5 +271,5 @@ class TcpConnector:
     def after_a_death(self, right: BoundRouter) -> bool:
         return False  # a fresh host knows nobody; one that knew the others says so itself
 
-    def give_up(self, right: BoundRouter, alone: bool) -> None:
+    def release(self, right: BoundRouter, alone: bool) -> None:
         """The server's thread closes it."""
