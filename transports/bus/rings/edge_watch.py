@@ -1,7 +1,7 @@
-"""An eventfd heard through the event loop's own epoll, by edges: nothing stands between, and nobody has to silence it.
+"""Watch an eventfd through the event loop's own epoll, edge-triggered, so that no read is needed to silence it.
 
-An epoll within an epoll costs every wake-up a system call, and the kernel a second walk from the one to the other. uvloop
-says what its epoll is; it watches by levels, though, so what it watches for us is turned to edges once it is in there.
+An epoll within an epoll costs every wake-up a system call, and the kernel a second walk from one to the other. uvloop gives
+access to its epoll. It watches level-triggered, though, so the descriptor is changed to edges once it is in that epoll.
 """
 
 import asyncio
@@ -9,25 +9,28 @@ import os
 import select
 from collections.abc import Callable
 
-_TURNS = 3  # of the loop, after which its epoll has what it was told to watch
+_TURNS = 3  # of the loop, after which a new descriptor is in its epoll
 
 
 class EdgeWatch:
-    """`heard()` at each ring of `fd`. `sure()` is called once that is so: until then somebody else has to listen too."""
+    """Edge-triggered watch of one eventfd: calls `rung()` at each ring.
+
+    `ready()` is called once it works; until then another watch of the descriptor is needed.
+    """
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         fd: int,
-        heard: Callable[[], object],
-        sure: Callable[[], object],
+        rung: Callable[[], object],
+        ready: Callable[[], object],
     ) -> None:
-        self._loop, self._sure = loop, sure
-        self._fd = os.dup(fd)  # a loop knows a descriptor once, and two members may live on one loop
-        loop.add_reader(self._fd, heard)
-        loop.call_soon(self._by_edges, _TURNS)
+        self._loop, self._ready = loop, ready
+        self._fd = os.dup(fd)  # a loop takes a descriptor once, and two members may share a loop
+        loop.add_reader(self._fd, rung)
+        loop.call_soon(self._use_edges, _TURNS)
 
-    def _by_edges(self, turns: int) -> None:
+    def _use_edges(self, turns: int) -> None:
         if self._fd < 0:
             return
         try:
@@ -35,13 +38,14 @@ class EdgeWatch:
                 epoll.modify(self._fd, select.EPOLLIN | select.EPOLLET)
         except OSError:
             if turns:
-                self._loop.call_soon(self._by_edges, turns - 1)
+                self._loop.call_soon(self._use_edges, turns - 1)
             else:
-                self.close()  # a level would ring for ever
+                self.close()  # level-triggered, it would ring for ever
         else:
-            self._sure()
+            self._ready()
 
     def close(self) -> None:
+        """End the watch."""
         if self._fd >= 0:
             self._loop.remove_reader(self._fd)
             os.close(self._fd)
@@ -49,6 +53,7 @@ class EdgeWatch:
 
 
 def supports_edges(loop: asyncio.AbstractEventLoop) -> bool:
+    """Return whether the loop gives access to its epoll, as uvloop does."""
     return hasattr(loop, "_get_backend_id")
 
 
