@@ -47,7 +47,7 @@ Put = Callable[[bytes, bytes, bytes, int], int]
 
 
 class ShortWay(Protocol):
-    """Publishes a small message to a known topic in one step, from its payload to its receipt; the native writer does."""
+    """One step from the payload of a small message to its receipt; the native writer offers it."""
 
     def publishes(
         self,
@@ -61,9 +61,9 @@ class ShortWay(Protocol):
     ) -> None:
         """Set what `publish` works with.
 
-        `encode_into(payload, bytearray)` encodes; `receipt(publisher, name, number, when)` makes the result; an `encoded`
-        payload has its msgpack in `raw`; a body of more than `small` bytes is declined; `topics` holds the topic's bytes
-        and its envelope, by name or by name and sender; nothing is published while anything is `waiting`.
+        `encode_into(payload, bytearray)` encodes; `receipt(publisher, name, number, when)` makes the result; an
+        `encoded` payload has its msgpack in `raw`; a body of more than `small` bytes is declined; `topics` holds the
+        topic's bytes and its envelope, by name or by name and sender; nothing is published while anything is `waiting`.
         """
         ...
 
@@ -75,8 +75,8 @@ class ShortWay(Protocol):
 class Sink(Protocol):
     """Receiver of a carrier's reports. Messages go to `delivery`.
 
-    `delivery.routes` maps a topic to its callbacks in this process. The carrier looks topics up, the bus fills them in; None
-    means that nothing here subscribes to the topic, so that none of the message need be copied.
+    `delivery.routes` maps a topic to its callbacks in this process. The carrier looks topics up, the bus fills them in;
+    None means that nothing here subscribes to the topic, so that none of the message need be copied.
     """
 
     delivery: Delivery

@@ -2,8 +2,8 @@
 
     envelope   [version, kind, to, from, id, deadline, trace, topic, count]        payload   any msgpack value
 
-The two travel side by side (two parts of a ZeroMQ message, two fields of a ring record), so that a payload can be passed
-on, or left undecoded, without touching it.
+The two travel side by side (two parts of a ZeroMQ message, two fields of a ring record), so that a payload can be
+passed on, or left undecoded, without touching it.
 
 A positive `deadline` is an absolute time.monotonic(): on Linux, all processes of a machine share that clock. Between
 machines the deadline is minus the seconds that remain. 0 is no deadline.

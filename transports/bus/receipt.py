@@ -39,8 +39,8 @@ class _Settles(Protocol):
 class Receipt(msgspec.Struct, eq=False, gc=False):
     """Receipt of one published message.
 
-    `await receipt` returns when the message is in the ring: at once, unless a RELIABLE subscriber holds it up. `settled`
-    asks how far the message got, and costs nothing until it is called.
+    `await receipt` returns when the message is in the ring: at once, unless a RELIABLE subscriber holds it up.
+    `settled` asks how far the message got, and costs nothing until it is called.
     """
 
     _publisher: Any  # _Settles: a Struct looks its annotations up

@@ -1,7 +1,7 @@
 """The bus's side of a carrier: frames that arrive, members that come and go, gaps, evictions, errors.
 
-`BusSink` owns the parts that both the carrier's reports and the user's verbs work on: calls in flight, handlers, outgoing
-frames, subscriptions, and publications that wait. `Bus` reads them from here.
+`BusSink` owns the parts that both the carrier's reports and the user's verbs work on: calls in flight, handlers,
+outgoing frames, subscriptions, and publications that wait. `Bus` reads them from here.
 """
 
 import asyncio

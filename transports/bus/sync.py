@@ -1,7 +1,7 @@
 """BlockingBus: the verbs of a bus for threads without an event loop.
 
-One event loop in a background thread does the work. Callbacks and handlers run in that thread, and may not block; iterators
-are read in the thread that asks for them.
+One event loop in a background thread does the work. Callbacks and handlers run in that thread, and may not block;
+iterators are read in the thread that asks for them.
 """
 
 import asyncio

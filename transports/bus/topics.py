@@ -1,7 +1,7 @@
 """Topics, patterns and names: check them, and match topics against patterns.
 
-A topic is words between dots: `news.eu.sport`. A pattern is a topic with `*` for exactly one word and, at its end, `>` for
-one or more words. A topic is matched once, and the result is kept.
+A topic is words between dots: `news.eu.sport`. A pattern is a topic with `*` for exactly one word and, at its end, `>`
+for one or more words. A topic is matched once, and the result is kept.
 """
 
 from collections.abc import Iterable

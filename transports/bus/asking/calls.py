@@ -72,8 +72,8 @@ class Call(_Question, eq=False):
 class Asked(_Question, eq=False):
     """A call in flight whose caller awaits `future`, and is resumed in the turn of the loop that brings the result.
 
-    The future's value is the reply, or the error that came in its place. A caller that is cancelled while it waits has to call
-    `cancel()`, so that the receiver's work ends too.
+    The future's value is the reply, or the error that came in its place. A caller that is cancelled while it waits has
+    to call `cancel()`, so that the receiver's work ends too.
     """
 
     future: "asyncio.Future[Message | BusError]"
@@ -87,9 +87,9 @@ class Asked(_Question, eq=False):
 def resume(future: "asyncio.Future[Any]", result: Any) -> None:
     """Set the result of a future, and resume its one waiter in this turn of the loop, not in the next.
 
-    A loop calls the waiters of a future in its next turn: one more handle, and one more system call that looks for other
-    work. Between a request and its reply that is a tenth of the time. A resumed task runs where the handlers of messages
-    run. Several waiters are resumed in the next turn, as is a single one while a task is running.
+    A loop calls the waiters of a future in its next turn: one more handle, and one more system call that looks for
+    other work. Between a request and its reply that is a tenth of the time. A resumed task runs where the handlers of
+    messages run. Several waiters are resumed in the next turn, as is a single one while a task is running.
     """
     waiting = getattr(future, "_callbacks", None)
     if not waiting or len(waiting) != 1 or asyncio.current_task(future.get_loop()) is not None:

@@ -175,10 +175,10 @@ _MOST_CREDIT = 1 << 20
 
 
 class ReplyStream:
-    """Stream of replies to one request; the caller's credit bounds the parts under way. `end()` it, or the caller waits.
+    """Stream of replies to one request; the caller's credit bounds the parts under way. End it, or the caller waits.
 
-    Another thread than the loop's may send parts too (`at_once`), as long as the loop sends none meanwhile: granted and sent
-    parts are counted apart, each count changed by one thread at a time.
+    Another thread than the loop's may send parts too (`at_once`), as long as the loop sends none meanwhile: granted and
+    sent parts are counted apart, each count changed by one thread at a time.
     """
 
     __slots__ = ("_envelope", "_granted", "_request", "_sent", "_waiters")
@@ -216,8 +216,8 @@ class ReplyStream:
     def at_once(self, body: bytes) -> bool:
         """Send an encoded part from another thread.
 
-        False: it was not sent, because the stream has ended, credit or room is lacking, or the part is large. The loop then has
-        to send it.
+        False: it was not sent, because the stream has ended, credit or room is lacking, or the part is large. The loop
+        then has to send it.
         """
         request = self._request
         if request.cancelled or request.done or self._sent >= self._granted:

@@ -34,7 +34,7 @@ Entry = tuple[bytes, bytes, int, "asyncio.Future[None] | None"]
 
 
 class Outbox:
-    """Queue of frames for one member, in order and bounded in bytes. Without one, a frame costs one dict look-up more."""
+    """Queue of frames for one member, in order and bounded in bytes; made only once a frame has to wait."""
 
     __slots__ = ("bytes", "entries")
 
@@ -85,9 +85,10 @@ class Sending:
         self._outboxes: dict[str, Outbox] = {}
         self._puts: dict[str, Put] = {}
         self.ways: dict[str, Put] = {}
-        """Puts straight into the ring of a member for which nothing waits; without room, or for a large body, they decline."""
-        # Another thread holds it from finding a way to the end of its put, and this thread while it removes a way: the ring
-        # is closed after that. Puts in this thread need no lock: a put holds the interpreter from its beginning to its end.
+        """Puts straight into the ring of a member for which nothing waits; without room they decline."""
+        # Another thread holds it from finding a way to the end of its put, and this thread while it removes a way: the
+        # ring is closed after that. Puts in this thread need no lock: a put holds the interpreter from its beginning to
+        # its end.
         self._removing = threading.Lock()
         self._to_self: deque[tuple[bytes, bytes, int]] = deque()
         self._to_self_bytes = 0

@@ -22,8 +22,8 @@ _NEVER = math.inf
 class Serving:
     """Handlers of one member, and its open requests.
 
-    `send(member, envelope, payload)` encodes and sends; `at_once(member, envelope, body)` sends from any thread, or returns
-    False; `failed(where, error)` reports what a handler raised.
+    `send(member, envelope, payload)` encodes and sends; `at_once(member, envelope, body)` sends from any thread, or
+    returns False; `failed(where, error)` reports what a handler raised.
     """
 
     def __init__(self, send: Send, at_once: AtOnce, failed: Callable[[str, BaseException], None]) -> None:

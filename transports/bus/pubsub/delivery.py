@@ -1,7 +1,7 @@
 """Deliver received messages to the callbacks of this process: the hot path of all that comes in.
 
-The native ring does the same in C where it can (`native/deliver.c`), and calls `direct`, `route`, `fan_out`, `flush` and
-`raised` for the rest; other carriers call `deliver`.
+The native ring does the same in C where it can (`native/deliver.c`), and calls `direct`, `route`, `fan_out`, `flush`
+and `raised` for the rest; other carriers call `deliver`.
 """
 
 import asyncio

@@ -16,9 +16,9 @@ Item = Message | InBand
 class Listener:
     """Iterator over messages and events: `async with bus.listen(...) as items: async for item in items`.
 
-    At most `depth` items wait. When the queue is full, LOSSY drops the oldest message and reports it in a Gap, LATEST keeps
-    the newest of each topic, and RELIABLE holds up the writers (and with them all other subscriptions of this process) until
-    there is room.
+    At most `depth` items wait. When the queue is full, LOSSY drops the oldest message and reports it in a Gap, LATEST
+    keeps the newest of each topic, and RELIABLE holds up the writers (and with them all other subscriptions of this
+    process) until there is room.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Publications that a RELIABLE subscriber holds up: they wait in order, the writer tries again, the slowest is evicted."""
+"""Publications that a RELIABLE subscriber holds up: they wait in order, until there is room or it is evicted."""
 
 import asyncio
 import time
@@ -57,7 +57,8 @@ class Publications:
 class Holding:
     """A writer that a RELIABLE reader holds up.
 
-    `retry()` is called soon after each try without room; `evict_slowest(seconds)` once that has gone on for `within` seconds.
+    `retry()` is called soon after each try without room; `evict_slowest(seconds)` once that has gone on for `within`
+    seconds.
     """
 
     def __init__(self, within: float, retry: Callable[[], None], evict_slowest: Callable[[float], None]) -> None:

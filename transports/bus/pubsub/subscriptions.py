@@ -1,4 +1,4 @@
-"""Subscriptions of this process, and routes: a topic is matched against all patterns once, and the callbacks are kept."""
+"""Subscriptions of this process, and routes: the callbacks for a topic, which is matched against all patterns once."""
 
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any

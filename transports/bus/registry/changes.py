@@ -1,4 +1,4 @@
-"""Changes of the directory that are not announced yet, gathered for one announcement; and the whole directory, for new members."""
+"""Changes of the directory, gathered for the next announcement; and the whole directory, for new members."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any

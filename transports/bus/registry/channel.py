@@ -1,7 +1,8 @@
 """Unix stream socket that carries registry messages and file descriptors, without blocking and without an event loop.
 
-The owner of a UnixChannel calls `receive` when the socket is readable and `flush` when it is writable. Messages that cannot
-be sent at once are queued up to a limit. A peer that lets the queue fill is disconnected: the registry waits for no peer.
+The owner of a UnixChannel calls `receive` when the socket is readable and `flush` when it is writable. Messages that
+cannot be sent at once are queued up to a limit. A peer that lets the queue fill is disconnected: the registry waits for
+no peer.
 """
 
 import array
@@ -85,7 +86,7 @@ class UnixChannel:
             return 0
 
     def receive(self) -> Iterator[tuple[bytes, list[int]]]:
-        """Yield messages and their descriptors, which the caller then owns; EOFError at the end, BadFrame for garbage."""
+        """Yield messages and descriptors, which the caller then owns; EOFError at the end, BadFrame for garbage."""
         at_end = False
         for _ in range(_READS):
             try:

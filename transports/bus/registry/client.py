@@ -32,8 +32,8 @@ def refusal(message: wire.RequestRefused) -> BusError:
 class RegistryClient:
     """Connection of one member to the registry.
 
-    `on_message(message, fds)` gets all messages but answers, and owns the descriptors; `on_end(reason)` is called when the
-    registry has gone.
+    `on_message(message, fds)` gets all messages but answers, and owns the descriptors; `on_end(reason)` is called when
+    the registry has gone.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Connector: connects a member to the registry, or makes it the host. Over a Unix socket; zeromq/tcp_connector.py over tcp."""
+"""Connectors: connect a member to the registry, or make it the host. Here over a Unix socket; over tcp in zeromq/."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence

@@ -4,8 +4,8 @@
             -> none, the lock is free -> bind, serve in a thread, connect to oneself
             -> none, the lock is held -> another process is about to bind: try again
 
-The lock is a flock: the kernel frees it with its process. The socket file of a dead registry stays behind, and tells the
-next host that there may be members to wait for.
+The lock is a flock: the kernel frees it with its process. The socket file of a dead registry stays behind, and tells
+the next host that there may be members to wait for.
 """
 
 import asyncio

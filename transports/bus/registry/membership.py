@@ -1,7 +1,7 @@
 """Membership: join the bus, keep the directory, pass descriptors, and find the next registry when one dies.
 
-While there is no registry, existing rings, pairs and calls go on. Joining, new pairs, new names and new subscriptions wait
-for the next registry, up to their deadline.
+While there is no registry, existing rings, pairs and calls go on. Joining, new pairs, new names and new subscriptions
+wait for the next registry, up to their deadline.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ class _RegistryEnded(JoinFailed):
 
 
 class Member(Protocol):
-    """The carrier, as membership needs it. Without rings, the methods about descriptors do nothing or raise BadFrame."""
+    """The carrier, as membership needs it. Without rings, methods about rings do nothing or raise BadFrame."""
 
     id: str
     """Id of this member; "" until it has joined."""

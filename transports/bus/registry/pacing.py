@@ -1,8 +1,8 @@
 """Pacing of announcements: at once while the bus is quiet, and in a burst only as often as the members can follow.
 
-An announcement wakes every member, which costs each of them far more than it costs the registry. So a pause follows it, in
-proportion to the number of members, in which changes gather: n members that join at once are announced in a few rounds, not
-in n. The longer a burst goes on, the longer the pauses.
+An announcement wakes every member, which costs each of them far more than it costs the registry. So a pause follows it,
+in proportion to the number of members, in which changes gather: n members that join at once are announced in a few
+rounds, not in n. The longer a burst goes on, the longer the pauses.
 """
 
 # Seconds for each member: a process takes up to 300 us to wake up and read an announcement.

@@ -1,7 +1,7 @@
-"""Registry server: a thread that reads messages from Unix sockets, applies them to `RegistryState`, and sends the answers.
+"""Registry server: a thread that reads Unix sockets, applies messages to `RegistryState`, and sends the answers.
 
-The process of one member hosts it. In a thread it answers while that process's event loop is busy, it needs no process, and
-it ends with its host. Then the members elect another host (see `election.py`).
+The process of one member hosts it. In a thread it answers while that process's event loop is busy, it needs no process,
+and it ends with its host. Then the members elect another host (see `election.py`).
 """
 
 import logging

@@ -1,8 +1,9 @@
 """Rules of the registry, without sockets: the effect of each message, and who gets an answer or an announcement.
 
-Changes of the directory are gathered and announced to all members at once (`announce`); a request for a change is answered
-only then. So a member that was answered `Done` knows that all later requests see its change, and 512 joins in a burst cost
-each member a few messages instead of 512. A request that changes nothing is answered before that (`answer`).
+Changes of the directory are gathered and announced to all members at once (`announce`); a request for a change is
+answered only then. So a member that was answered `Done` knows that all later requests see its change, and 512 joins in
+a burst cost each member a few messages instead of 512. A request that changes nothing is answered before that
+(`answer`).
 """
 
 import os
@@ -294,7 +295,7 @@ class RegistryState:
     def _say(
         self, seat: Seat, message: wire.FromRegistry, fds: Sequence[int] = (), after_changes: bool = False
     ) -> None:
-        """Queue a message; with `after_changes`, until all changes are announced, as for members that are not welcomed."""
+        """Queue a message. With `after_changes`, or for a new member, it waits for the next announcement."""
         waits = not seat.welcomed or (after_changes and self.unannounced)
         self._answers.append(QueuedAnswer(seat, message, fds, waits))
 

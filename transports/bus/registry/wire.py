@@ -1,7 +1,7 @@
 """Messages between members and the registry.
 
-Each message is a tagged msgpack array behind a header of five bytes (length, number of file descriptors); descriptors travel
-beside the bytes as SCM_RIGHTS. A request carries a token, which its answer (`Done` or `RequestRefused`) returns.
+Each message is a tagged msgpack array behind a header of five bytes (length, number of file descriptors); descriptors
+travel beside the bytes as SCM_RIGHTS. A request carries a token, which its answer (`Done` or `RequestRefused`) returns.
 """
 
 import struct
@@ -31,7 +31,8 @@ class _Message(msgspec.Struct, array_like=True, tag=True):
 class Hello(_Message):
     """First message of a member. fds with rings: page, doorbell eventfd, pidfd.
 
-    A member that joins again after the registry died adds its id, slot, names and patterns, and bell and eventfd of each shard.
+    A member that joins again after the registry died adds its id, slot, names and patterns, and bell and eventfd of
+    each shard.
     """
 
     protocol: int
@@ -64,7 +65,7 @@ class Unregister(_Message):
 
 
 class Subscribed(_Message):
-    """New counts of subscriptions by pattern, and whether any is RELIABLE: then Done comes once all writers wait for them."""
+    """New counts of subscriptions by pattern, and whether any is RELIABLE: then Done waits for all writers."""
 
     token: int
     patterns: dict[str, int]

@@ -1,4 +1,4 @@
-"""Publish on rings: this member's broadcast ring, the members that it wakes, and the RELIABLE readers that it waits for."""
+"""Publish on rings: this member's broadcast ring, the members to wake, and the RELIABLE readers to wait for."""
 
 import os
 from collections.abc import Callable
@@ -16,8 +16,8 @@ _LARGE_IN_FLIGHT = 8  # large payloads that stay readable; with RELIABLE readers
 class RingBroadcast:
     """Publisher of one member.
 
-    `ring_made(uid, fd, ring, writer)` is called when the first message makes the ring, and `evicted(member, seconds)` when the
-    writer goes on without a RELIABLE reader.
+    `ring_made(uid, fd, ring, writer)` is called when the first message makes the ring, and `evicted(member, seconds)`
+    when the writer goes on without a RELIABLE reader.
     """
 
     def __init__(

@@ -38,7 +38,7 @@ from transports.bus.rings.segments import RingShards, attach, make
 
 
 class RingsCarrier:
-    """Carrier over shared memory, and `Member` of the registry. `carrier.Carrier` and `Member` say what each method does."""
+    """Carrier over shared memory, and `Member` of the registry; these two say what each method does."""
 
     name = "rings"
     layout = LAYOUT_VERSION

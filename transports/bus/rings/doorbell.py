@@ -4,8 +4,8 @@
     this member's eventfd (rung by members with a pair to it) ------+   or else the private epoll
     pidfds of the members it has a pair with -------------------------> private epoll -> the loop's own epoll
 
-All are edge-triggered: one write wakes every watcher, and the eventfd need not be read to silence it. `Pump.woken` silences
-the private epoll by polling it. asyncio and uvloop watch an epoll descriptor like any other.
+All are edge-triggered: one write wakes every watcher, and the eventfd need not be read to silence it. `Pump.woken`
+silences the private epoll by polling it. asyncio and uvloop watch an epoll descriptor like any other.
 """
 
 import asyncio

@@ -1,7 +1,8 @@
 """Watch an eventfd through the event loop's own epoll, edge-triggered, so that no read is needed to silence it.
 
-An epoll within an epoll costs every wake-up a system call, and the kernel a second walk from one to the other. uvloop gives
-access to its epoll. It watches level-triggered, though, so the descriptor is changed to edges once it is in that epoll.
+An epoll within an epoll costs every wake-up a system call, and the kernel a second walk from one to the other. uvloop
+gives access to its epoll. It watches level-triggered, though, so the descriptor is changed to edges once it is in that
+epoll.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """Large payloads: segments of shared memory that are filled, referred to by a record, and used again.
 
-A fresh megabyte of shared memory costs more than the copy into it, so segments are kept. A reference names the segment, its
-generation and the length; its number counts references of a ring, and a reader releases them in order.
+A fresh megabyte of shared memory costs more than the copy into it, so segments are kept. A reference names the segment,
+its generation and the length; its number counts references of a ring, and a reader releases them in order.
 """
 
 import os
@@ -18,7 +18,8 @@ from transports.bus.rings.segments import attach, make
 
 _SMALLEST = 64 * 1024
 CACHED = 64  # segments of one writer that a reader keeps mapped
-# Bytes that a ring's readers may be behind before its writer waits. With more, both sides copy memory that no cache holds.
+# Bytes that a ring's readers may be behind before its writer waits. With more, both sides copy memory that no cache
+# holds.
 IN_FLIGHT = 8 << 20
 
 
@@ -88,8 +89,9 @@ class SegmentPool:
     def take(self, size: int, waits: bool) -> Segment | None:
         """Return a free segment for `size` bytes, or a new one.
 
-        None if a new one would exceed the limit and the ring `waits`, which means that it has leased others, to be given back
-        by its own readers. A ring without leases does not wait: only readers of other rings could give it a segment.
+        None if a new one would exceed the limit and the ring `waits`, which means that it has leased others, to be
+        given back by its own readers. A ring without leases does not wait: only readers of other rings could give it a
+        segment.
         """
         capacity = max(_SMALLEST, 1 << (size - 1).bit_length())
         if self._free.get(capacity):

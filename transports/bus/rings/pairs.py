@@ -1,4 +1,4 @@
-"""Pairs: rings from this member to one other, made at the first message, gated by their reader, given back when idle."""
+"""Pairs: rings from this member to one other; made at the first message, gated by the reader, closed when idle."""
 
 import os
 import time

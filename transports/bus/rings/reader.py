@@ -1,7 +1,7 @@
 """Read rings: one pump for all rings that this process reads.
 
-native/attend.c handles each ring of the doorbell. The rare cases are here: large payloads, gaps, the last messages of a member
-that has gone, earlier messages, and `recheck`, which looks for missed wake-ups; its counter must stay 0.
+native/attend.c handles each ring of the doorbell. The rare cases are here: large payloads, gaps, the last messages of a
+member that has gone, earlier messages, and `recheck`, which looks for missed wake-ups; its counter must stay 0.
 """
 
 import asyncio
@@ -149,7 +149,7 @@ class RingReader:
             self._pump.pause(peer.info.slot, False, True)
 
     def drain_all(self) -> None:
-        """Deliver all that is in the rings now, and no more: a callback may publish one message for each that it gets."""
+        """Deliver what is in the rings now, and no more: a callback may publish one message for each that it gets."""
         now = [(peer, pair, self._ends(peer, pair)) for peer in self._peers.values() for pair in (False, True)]
         while any(self._is_before(*ring) for ring in now):
             if self._pump is None or not self._advance(self._pump):

@@ -1,7 +1,7 @@
 """Receipts on rings: the page of each subscribed member says how far it has read, so that no member has to answer.
 
-Publishing costs nothing more. Asking costs a round trip to the registry (so that all earlier subscribers are known), one
-page for each member the first time, and then reads of memory until all have seen the message or the time is up.
+Publishing costs nothing more. Asking costs a round trip to the registry (so that all earlier subscribers are known),
+one page for each member the first time, and then reads of memory until all have seen the message or the time is up.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Questions between carriers: a token goes out with each, and whatever comes back with it goes to who asked."""
+"""Queries between carriers: each carries a token, and answers with that token go to the code that sent the query."""
 
 import itertools
 import secrets
@@ -7,21 +7,26 @@ from typing import Any
 
 
 class PendingQueries:
+    """Queries of one member that wait for answers."""
+
     def __init__(self) -> None:
-        # Another member's: what a writer says to whoever asked for its way (`Tick`) is heard by all who listen to it.
+        # Tokens start at random: a `Tick` that answers one member is received by all its subscribers, whose tokens must
+        # differ.
         self._tokens = itertools.count(secrets.randbits(62))
-        self._asking: dict[int, Callable[[str, Any], None]] = {}
+        self._callbacks: dict[int, Callable[[str, Any], None]] = {}
 
     def expect(self, answer: Callable[[str, Any], None]) -> int:
-        """A token: `answer(member, what)` is called for each answer to it, until `done(token)`."""
+        """Return a token; `answer(member, value)` is called for each answer to it, until `done(token)`."""
         token = next(self._tokens)
-        self._asking[token] = answer
+        self._callbacks[token] = answer
         return token
 
     def done(self, token: int) -> None:
-        self._asking.pop(token, None)
+        """Take no more answers to a token."""
+        self._callbacks.pop(token, None)
 
-    def told(self, token: int, member: str, what: Any) -> None:
-        answer = self._asking.get(token)
+    def answered(self, token: int, member: str, value: Any) -> None:
+        """Hand the answer of a member to the code that sent the query."""
+        answer = self._callbacks.get(token)
         if answer is not None:
-            answer(member, what)
+            answer(member, value)
