@@ -12,7 +12,8 @@ from transports.bus.events import MemberInfo
 from transports.bus.registry import wire
 from transports.bus.registry.changes import ITEMS_A_MESSAGE, PendingChanges, snapshot
 from transports.bus.registry.pacing import FEW, LONGEST, SHORTEST, ChangePacing
-from transports.bus.registry.state import NoShards, RegistryState, Seat
+from transports.bus.registry.seats import NoShards, Seat
+from transports.bus.registry.state import RegistryState
 
 
 class Registry:

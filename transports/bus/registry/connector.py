@@ -7,8 +7,9 @@ from typing import Any, Protocol
 from transports.bus.events import MemberInfo
 from transports.bus.registry.channel import UnixChannel
 from transports.bus.registry.election import HostingRight, RegistryPaths, connect_or_host
+from transports.bus.registry.seats import Shards
 from transports.bus.registry.server import RegistryServer
-from transports.bus.registry.state import RegistryState, Shards
+from transports.bus.registry.state import RegistryState
 
 
 class RegistryConnection(Protocol):

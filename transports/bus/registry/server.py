@@ -17,7 +17,8 @@ from transports.bus.events import MemberInfo
 from transports.bus.registry import wire
 from transports.bus.registry.channel import UnixChannel, peer_credentials
 from transports.bus.registry.pacing import ChangePacing
-from transports.bus.registry.state import RegistryState, Seat, Shards
+from transports.bus.registry.seats import Seat, Shards
+from transports.bus.registry.state import RegistryState
 
 log = logging.getLogger("three_mode.bus.registry")
 HELLO_WITHIN = 5.0  # seconds after which a connection without Hello is dropped

@@ -15,7 +15,7 @@ from transports.bus.receipt import Settled
 from transports.bus.registry import wire
 from transports.bus.registry.connector import UnixConnector
 from transports.bus.registry.membership import Membership
-from transports.bus.registry.state import Shards
+from transports.bus.registry.seats import Shards
 from transports.bus.rings.broadcast import RingBroadcast
 from transports.bus.rings.doorbell import Doorbell
 from transports.bus.rings.large import SegmentPool

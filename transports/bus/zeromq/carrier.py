@@ -31,7 +31,7 @@ from transports.bus.receipt import Settled
 from transports.bus.registry.connector import Connector, UnixConnector
 from transports.bus.registry.election import runtime_directory
 from transports.bus.registry.membership import Membership
-from transports.bus.registry.state import NoShards, Shards
+from transports.bus.registry.seats import NoShards, Shards
 from transports.bus.waiting import until
 from transports.bus.zeromq import wire
 from transports.bus.zeromq.broadcast import ZmqBroadcast

@@ -20,8 +20,9 @@ from transports.bus.events import MemberInfo
 from transports.bus.options import BusOptions, Curve
 from transports.bus.registry import wire
 from transports.bus.registry.pacing import ChangePacing
+from transports.bus.registry.seats import Seat, Shards
 from transports.bus.registry.server import GRACE
-from transports.bus.registry.state import RegistryState, Seat, Shards
+from transports.bus.registry.state import RegistryState
 from transports.bus.zeromq.security import authenticate, check_endpoint
 
 log = logging.getLogger("three_mode.bus.registry")
