@@ -31,7 +31,7 @@ def agent_report(cell: Cell, host: str) -> AgentReport:
         messages=messages_of(cell),
         errors=cell.errors,
         gaps=cell.gaps,
-        restarts=cell.restarts + cell.options.restarts,
+        restarts=cell.restarts,
         p50=latency.quantile(0.5) if latency else None,
         p99=latency.quantile(0.99) if latency else None,
         last_error=cell.last_error,
