@@ -41,6 +41,8 @@ class Population:
         """Those that have ended themselves, until their supervisor is told."""
         self.making: dict[str, Making] = {}
         """Those that are being made, or made anew."""
+        self.tickets: dict[str, int] = {}
+        """The ticket of the order by which each was last made anew."""
         self.fanouts: dict[tuple[Spec, Topic], Fanout] = {}
         self.roles: dict[str, list[Cell]] = {}
         # The lists of `roles`, by the whole name that a caller uses; `roles` never lets go of a list.
@@ -184,6 +186,7 @@ class Population:
         """The names that go with it."""
         cell.state = State.STOPPED
         self.leaving.discard(cell)
+        self.tickets.pop(cell.name, None)
         names = [cell.name] if self.cells.pop(cell.name, None) else []
         for fanout in cell.fanouts:
             fanout.remove(cell)
