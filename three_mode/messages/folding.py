@@ -55,6 +55,7 @@ class Folding:
 
     @property
     def finished(self) -> bool:
+        """Whether the answer is whole."""
         return self._finish is not None
 
     def add(self, chunk: Chunk) -> None:

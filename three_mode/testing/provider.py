@@ -35,15 +35,20 @@ Scripted = Turn | Answer | Callable[[Seen], Turn | Answer]
 class Behaviour:
     """How the server treats every connection; changes hold for connections opened later."""
 
-    max_streams: int = 100
-    window: int | None = None  # of each stream, for what the client sends; None: HTTP/2's default
-    reads: bool = True  # False: gives no window back, so that uploads stall
-    answers_pings: bool = True
-    settings_delay: float = 0.0
+    max_streams: int = 100  #: streams of one HTTP/2 connection at once
+    window: int | None = None  #: bytes of each stream that the client may send ahead; None: HTTP/2's default
+    reads: bool = True  #: False: gives no window back, so that uploads stall
+    answers_pings: bool = True  #: whether PING frames are answered
+    settings_delay: float = 0.0  #: seconds before the server sends its SETTINGS
 
 
 class ScriptedProvider:
-    """A server for tests."""
+    """A model provider on a real socket of this machine, for tests: it answers as its script says.
+
+    `speaks` is "h2" (HTTP/2 over TLS, with HTTP/1.1 beside it), "h2c" (HTTP/2 with prior knowledge), "http/1.1" (plain)
+    or "https/1.1" (TLS without HTTP/2). The path of a request decides the wire format of its answer: that of OpenAI,
+    Anthropic, Gemini or Ollama.
+    """
 
     def __init__(
         self,
@@ -54,13 +59,13 @@ class ScriptedProvider:
     ) -> None:
         self.speaks: Speaks = speaks
         self.behaviour = behaviour or Behaviour()
-        self.seen: list[Seen] = []
-        self.connections: list[H1Server | H2Server] = []  # open ones
+        self.seen: list[Seen] = []  #: every request so far, oldest first
+        self.connections: list[H1Server | H2Server] = []  #: open connections
         self._transports: dict[H1Server | H2Server, asyncio.Transport] = {}
-        self.accepted = 0  # connections whose handshake is done
+        self.accepted = 0  #: connections whose handshake is done
         self._knocked = 0
-        self.complaints: list[str] = []  # where a client broke the protocol
-        self.port = 0
+        self.complaints: list[str] = []  #: where a client broke the protocol
+        self.port = 0  #: port on 127.0.0.1, chosen when it starts
         self._tls = speaks in ("h2", "https/1.1")
         self._certificates = certificates or (Certificates() if self._tls else None)
         self._always: tuple[Scripted, Fault] = (Turn(), NO_FAULT)
@@ -72,21 +77,22 @@ class ScriptedProvider:
     # The script
 
     def always(self, what: Scripted, *, fault: Fault = NO_FAULT) -> None:
-        """What every request gets from now on."""
+        """Sets the answer to every request from now on."""
         self._always = (what, fault)
 
     def next(self, what: Scripted, *, fault: Fault = NO_FAULT, times: int = 1) -> None:
-        """What the next request gets that nothing was said about yet."""
+        """Queues the answer to the next request, or to the next `times` requests."""
         self._next.extend([(what, fault)] * times)
 
     # Where it is
 
     @property
     def url(self) -> str:
+        """Where the provider listens, without a path: a client's base URL is `url + "/v1"`."""
         return f"{'https' if self._tls else 'http'}://localhost:{self.port}"
 
     def ssl_context(self) -> ssl.SSLContext:
-        """For clients: trusts this server and no other."""
+        """A TLS context for clients, which trusts this server."""
         if self._certificates is None:
             raise ValueError("this provider speaks without TLS")
         return self._certificates.client_context()
@@ -129,7 +135,7 @@ class ScriptedProvider:
     # What it saw
 
     async def until(self, condition: Callable[["ScriptedProvider"], bool], within: float = 5.0) -> None:
-        """Returns when the condition holds; TimeoutError when it does not come to."""
+        """Waits until the condition holds; TimeoutError after `within` seconds."""
         async with asyncio.timeout(within):
             while not condition(self):
                 self._news.clear()
@@ -140,6 +146,7 @@ class ScriptedProvider:
 
     @property
     def cancelled_requests(self) -> list[Seen]:
+        """Requests whose client left before the whole response had gone out."""
         return [seen for seen in self.seen if seen.cancelled]
 
     # The connections' side
