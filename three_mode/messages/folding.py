@@ -59,6 +59,7 @@ class Folding:
         return self._finish is not None
 
     def add(self, chunk: Chunk) -> None:
+        """Takes the next chunk in."""
         match chunk:
             case TextDelta():
                 index, pieces = self._text

@@ -152,6 +152,7 @@ class ScriptedProvider:
     # The connections' side
 
     def saw(self, *, headers: list[Header], **what: Any) -> Seen:
+        """Notes a request. Its connection calls this."""
         fields = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in headers}
         seen = Seen(number=len(self.seen), headers=fields, **what)
         self.seen.append(seen)
@@ -159,29 +160,34 @@ class ScriptedProvider:
         return seen
 
     def cancelled(self, seen: Seen, code: int | None) -> None:
+        """Notes that the client left. Its connection calls this."""
         seen.cancelled = True
         seen.reset_code = code
         seen.cancelled_at = asyncio.get_running_loop().time()
         self._news.set()
 
     def connected(self, connection: H1Server | H2Server, transport: asyncio.Transport) -> None:
+        """Notes a connection. The connection calls this."""
         self.connections.append(connection)
         self._transports[connection] = transport
         self._news.set()
 
     def disconnected(self, connection: H1Server | H2Server) -> None:
+        """Notes the end of a connection. The connection calls this."""
         if connection in self.connections:
             self.connections.remove(connection)
         self._transports.pop(connection, None)
         self._news.set()
 
     def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Runs work of a connection until the provider ends."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
     async def play(self, seen: Seen, wire: Wire) -> None:
+        """Answers a request as the script says. Its connection calls this."""
         what, fault = self._next.popleft() if self._next else self._always
         if callable(what):
             what = what(seen)

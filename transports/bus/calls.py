@@ -43,6 +43,7 @@ class _Question(Struct, eq=False):
     member: str
 
     def part(self, message: Message) -> None:
+        """Refuses a part: a plain question has one answer. The bus calls this."""
         self.done(BadFrame(f"{self.to} answered a plain question with a stream"))
 
     def done(self, result: "Message | BusError") -> None:
@@ -190,6 +191,7 @@ class StreamReader:
         self.tick = 0
 
     def part(self, message: Message) -> None:
+        """Takes in a part. The bus calls this."""
         if len(self._parts) > self._credit:
             self._calls.cancel(self)
             self._close(BadFrame(f"{self.to} sent more parts than it had credit for"))
@@ -198,6 +200,7 @@ class StreamReader:
         self._wake()
 
     def done(self, result: "Message | BusError") -> None:
+        """Takes in the end, or the error that ended it. The bus calls this."""
         self._close(result if isinstance(result, BusError) else None)
 
     def _close(self, error: BusError | None) -> None:
@@ -211,6 +214,7 @@ class StreamReader:
                 waiter.set_result(None)
 
     def begin(self) -> None:
+        """Asks for the stream, if that was not done yet."""
         if not self._started and not self._ended:
             self._start(self)
             self._started = True  # what could not be asked may be asked again
@@ -249,6 +253,7 @@ class StreamReader:
         return message
 
     async def aclose(self) -> None:
+        """Cancels the far side, unless the stream has ended."""
         if self._started and not self._ended:
             self._calls.cancel(self)
         self._ended = True

@@ -31,46 +31,68 @@ class BusError(Exception):
 
 
 class JoinFailed(BusError):
+    """The bus could not be joined."""
+
     code = "join_failed"
 
 
 class NoSuchBus(JoinFailed):
+    """No bus has that name, and `create=False`."""
+
     code = "no_such_bus"
 
 
 class VersionMismatch(JoinFailed):
+    """The bus speaks another version of the protocol or of the memory layout."""
+
     code = "version_mismatch"
 
 
 class Closed(BusError):
+    """This member has left the bus."""
+
     code = "closed"
 
 
 class Forked(Closed):
+    """This process was forked after it joined: join again, or use spawn."""
+
     code = "forked"
 
 
 class NotEncodable(BusError):
+    """The payload is nothing that msgpack can say."""
+
     code = "not_encodable"
 
 
 class TooLarge(BusError):
+    """The payload is above the limit."""
+
     code = "too_large"
 
 
 class BadFrame(BusError):
+    """Bytes that are no frame of the bus."""
+
     code = "bad_frame"
 
 
 class BadAddress(BusError):
+    """A name, topic or pattern that is not well formed."""
+
     code = "bad_address"
 
 
 class NameTaken(BusError):
+    """Another member registered that name."""
+
     code = "name_taken"
 
 
 class NoSuchName(BusError):
+    """Nobody registered that name."""
+
     code = "no_such_name"
 
 
@@ -85,14 +107,20 @@ class PeerLost(BusError):
 
 
 class Overloaded(BusError):
+    """A bounded queue is full."""
+
     code = "overloaded"
 
 
 class DeadlineExceeded(BusError):
+    """The time allowed has passed."""
+
     code = "deadline_exceeded"
 
 
 class CallCancelled(BusError):
+    """The caller went away."""
+
     code = "call_cancelled"
 
 

@@ -36,6 +36,8 @@ class MemberInfo(msgspec.Struct, frozen=True):
 
 
 class MemberJoined(msgspec.Struct, frozen=True, tag=True):
+    """A process joined the bus."""
+
     member: MemberInfo
 
 
@@ -54,5 +56,5 @@ class NamesChanged(msgspec.Struct, frozen=True, tag=True):
     removed: tuple[str, ...] = ()
 
 
-InBand = Gap | WriterGone | Evicted
-DirectoryChange = MemberJoined | MemberLost | NamesChanged
+InBand = Gap | WriterGone | Evicted  #: What a subscriber hears in order with its messages.
+DirectoryChange = MemberJoined | MemberLost | NamesChanged  #: What a watch of the bus hears.

@@ -21,6 +21,8 @@ _TEXT_LIMIT = 1024
 
 
 class Kind(enum.IntEnum):
+    """The kind of a frame."""
+
     PUBLISH = 1
     SEND = 2
     ASK = 3

@@ -48,6 +48,7 @@ class Listener:
         await self.aclose()
 
     async def aclose(self) -> None:
+        """Ends the subscription; what has come may still be read."""
         self._release()
         self.end()
         if self._subscription is not None:

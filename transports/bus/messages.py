@@ -24,6 +24,7 @@ class Message(Record):
 
     @property
     def encoded(self) -> Encoded:
+        """The payload as msgpack, to pass on as it is."""
         return Encoded(self.raw)
 
     @property
@@ -33,9 +34,10 @@ class Message(Record):
 
     @property
     def trace(self) -> str:
+        """Trace id that the sender gave, or ""."""
         return unpack_envelope(self.envelope).trace
 
-    decode = staticmethod(decode_payload)
+    decode = staticmethod(decode_payload)  #: the value of msgpack bytes
 
     def _packed(self) -> bytes:
         return encode_payload(self.body)

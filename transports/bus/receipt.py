@@ -21,6 +21,7 @@ class Settled(msgspec.Struct, frozen=True):
 
     @property
     def complete(self) -> bool:
+        """Whether every subscription saw the message."""
         return not (self.lagging or self.lost or self.dead)
 
 

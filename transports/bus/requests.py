@@ -52,10 +52,12 @@ class Request(Struct, eq=False):
 
     @property
     def kind(self) -> Kind:
+        """Whether it is a message (SEND), a question (ASK) or a question for a stream (STREAM)."""
         return KINDS[self.envelope.kind]
 
     @property
     def to(self) -> str:
+        """The name that it was sent to."""
         return self.envelope.to
 
     @property
@@ -65,10 +67,12 @@ class Request(Struct, eq=False):
 
     @property
     def topic(self) -> str:
+        """The topic that the sender gave, or ""."""
         return self.envelope.topic
 
     @property
     def id(self) -> int:
+        """Number of the call at its sender."""
         return self.envelope.id
 
     @property
@@ -78,22 +82,27 @@ class Request(Struct, eq=False):
 
     @property
     def raw(self) -> bytes:
+        """The payload as msgpack."""
         return self.message.raw
 
     @property
     def encoded(self) -> Encoded:
+        """The payload as msgpack, to pass on as it is."""
         return self.message.encoded
 
     def remaining(self) -> float:
+        """Seconds until the deadline."""
         return max(0.0, self.deadline - time.monotonic())
 
     def reply(self, payload: Any) -> None:
+        """Answers the request, once."""
         if self.done:
             raise self._too_late()
         self.done = True
         self.serving.answer(self, REPLY, payload)
 
     def fail(self, code: str, text: str, detail: Any = None) -> None:
+        """Answers the request with an error, once."""
         if self.done:
             raise self._too_late()
         self.done = True
@@ -107,6 +116,7 @@ class Request(Struct, eq=False):
             self.on_cancelled = callback
 
     def open_stream(self) -> "ReplyStream":
+        """Begins a stream of replies, where the caller asked for one."""
         if not self.streams:
             raise BusError(f"{self.sender} asked for one reply to {self.to!r}, not for a stream")
         if self.stream is not None or self.done:
@@ -121,6 +131,7 @@ class Request(Struct, eq=False):
 
     # --- Serving calls these ---------------------------------------------------------------------------------------
     def cancel(self, reason: str) -> None:
+        """Tells the handler that nobody waits any more. The bus calls this."""
         if self.cancelled:
             return
         self.cancelled = reason
@@ -131,6 +142,7 @@ class Request(Struct, eq=False):
             callback(reason)
 
     def credit(self, count: int) -> None:
+        """Passes credit on to the stream. The bus calls this."""
         if self.stream is not None:
             self.stream.more(count)
 
@@ -168,6 +180,7 @@ class ReplyStream:
                     self._waiters.remove(waiter)
 
     def try_send(self, payload: Any) -> bool:
+        """Sends a part if there is credit for it; False where there is none."""
         request = self._request
         if request.cancelled:
             raise CallCancelled(f"{request.sender} no longer wants the stream: {request.cancelled}")
@@ -190,6 +203,7 @@ class ReplyStream:
         return True
 
     def end(self) -> None:
+        """Ends the stream; the caller has all of it."""
         request = self._request
         if request.done:
             raise request._too_late()
@@ -197,9 +211,11 @@ class ReplyStream:
         request.serving.answer(request, END, None)
 
     def fail(self, code: str, text: str, detail: Any = None) -> None:
+        """Ends the stream with an error for the caller."""
         self._request.fail(code, text, detail)
 
     def more(self, count: int) -> None:
+        """Takes in credit from the caller. The bus calls this."""
         self._granted = min(self._granted + max(0, count), self._sent + _MOST_CREDIT)
         for _ in range(min(self._granted - self._sent, len(self._waiters))):
             waiter = self._waiters.popleft()
@@ -207,6 +223,7 @@ class ReplyStream:
                 waiter.set_result(None)
 
     def cancelled(self, reason: str) -> None:
+        """Wakes who waits to send: the caller has left. The bus calls this."""
         while self._waiters:
             waiter = self._waiters.popleft()
             if not waiter.done():

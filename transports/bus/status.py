@@ -6,6 +6,8 @@ from transports.bus.carrier import ReaderStatus
 
 
 class BusStatus(msgspec.Struct, frozen=True):
+    """The state of one member: who it is, what waits, and what was counted."""
+
     bus: str
     member: str
     label: str

@@ -33,6 +33,7 @@ class Subscription:
         self._close = close
 
     async def close(self) -> None:
+        """Ends the subscription; no message is delivered after it."""
         if not self.closed:
             self.closed = True
             await self._close(self)

@@ -54,6 +54,7 @@ def check_name(name: str) -> str:
 
 
 def matches(pattern: str, topic: str) -> bool:
+    """Whether a pattern matches a topic: `*` stands for one word, and `>` at the end for one or more."""
     if pattern == topic:
         return True
     wanted, words = pattern.split("."), topic.split(".")

@@ -18,6 +18,7 @@ class Watch:
         watches[self] = None
 
     def close(self) -> None:
+        """Ends the watch."""
         self._watches.pop(self, None)
 
 
