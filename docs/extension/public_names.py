@@ -14,17 +14,20 @@ Configuration:
 """
 
 import inspect
+import re
 import sys
 from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
 from fnmatch import fnmatchcase
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 from typing import Any, get_type_hints
 
 from docutils import nodes
 from docutils.statemachine import StringList
 from docutils.utils import new_document
+from mdit_py_plugins.anchors.index import slugify
 from myst_parser.parsers.sphinx_ import MystParser
 from sphinx import addnodes
 from sphinx.application import Sphinx
@@ -222,17 +225,29 @@ def in_description(node: nodes.Node | None) -> bool:
     return False
 
 
+def has_heading(file: Path, anchor: str | None) -> bool:
+    headings = re.findall(r"^#+ +(.+?) *$", file.read_text(encoding="utf-8"), re.MULTILINE)
+    return anchor is None or anchor in map(slugify, headings)
+
+
 def on_doctree_read(app: Sphinx, document: nodes.document) -> None:
-    """Names each public class in descriptions as the reference does; a type that is not public becomes plain text."""
+    """Resolves what Sphinx cannot.
+
+    A public class in a description gets the name that the reference has for it; a type that is not public becomes plain
+    text. So does a link to a document of the repository beyond the site, if its heading is there.
+    """
     for node in list(document.findall(addnodes.pending_xref)):
-        if node.get("refdomain") != "py" or not in_description(node):
-            continue
-        target = app.public_names.target(node["reftarget"])  # type: ignore[attr-defined]
-        if target is None:
+        if node.get("refdomain") == "py" and in_description(node):
+            target = app.public_names.target(node["reftarget"])  # type: ignore[attr-defined]
+            if target is None:
+                node.replace_self(node.children)
+            else:
+                node["reftarget"], node["reftype"], node["refspecific"] = target, "obj", False
+        elif node.get("refdomain") == "doc" and node["reftarget"] not in app.env.found_docs:
+            file, anchor = Path(node["reftarget"] + ".md"), node["reftargetid"]
+            if not has_heading(file, anchor):
+                logger.warning("no such heading: %s#%s", file.name, anchor, location=node, type="public-names")
             node.replace_self(node.children)
-        else:
-            node["reftarget"], node["reftype"] = target, "obj"
-            node["refspecific"] = False
 
 
 def on_consistency(app: Sphinx, env: Any) -> None:

@@ -37,7 +37,15 @@ from toy.inner.options import LIMIT, PartOptions
 __all__ = ["LIMIT", "PartOptions"]
 '''
 GOOD = {
-    "guide.md": "# Guide\n\nBack to [the start](index.md), or [further down](#further).\n\n## Further\n\nThe end.\n",
+    "README.md": "# Read me\n\n## Install\n",
+    "docs/guide.md": """# Guide
+
+Back to [the start](index.md), or [further down](#further). A document [beyond the site](../README.md#install).
+
+## Further
+
+The end.
+""",
     "toy/__init__.py": '''"""A package."""
 from toy.inner import PartOptions
 __all__ = ["Thing", "PartOptions"]
@@ -75,12 +83,23 @@ class PartOptions:
 }
 # What is broken -> the file, what stands there, what comes instead, and what the build says.
 FAULTS = {
-    "a link to no file": ("guide.md", "(index.md)", "(nowhere.md)", "cross-reference target not found: 'nowhere.md'"),
+    "a link to no file": (
+        "docs/guide.md",
+        "(index.md)",
+        "(nowhere.md)",
+        "cross-reference target not found: 'nowhere.md'",
+    ),
     "a link to no heading": (
-        "guide.md",
+        "docs/guide.md",
         "(#further)",
         "(#nearer)",
         "'myst' cross-reference target not found: 'nearer'",
+    ),
+    "a link to no heading beyond the site": (
+        "docs/guide.md",
+        "md#install",
+        "md#remove",
+        "no such heading: README.md#remove",
     ),
     "a class": ("toy/__init__.py", '"""Something with', '_ = """Something with', "undocumented public name: toy.Thing"),
     "a method": ("toy/__init__.py", '"""Does it."""', "", "undocumented public name: toy.Thing.do"),
@@ -91,10 +110,10 @@ FAULTS = {
 
 
 def build(folder: Path, files: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    for name, text in {"conf.py": CONF, "index.md": INDEX, "toy/inner/__init__.py": INNER, **files}.items():
+    for name, text in {"docs/conf.py": CONF, "docs/index.md": INDEX, "toy/inner/__init__.py": INNER, **files}.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
-    command = [sys.executable, "-m", "sphinx", "-q", "-n", "-W", "--keep-going", ".", "site"]
+    command = [sys.executable, "-m", "sphinx", "-q", "-n", "-W", "--keep-going", "docs", "site"]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=110)
 
 
@@ -121,7 +140,7 @@ def test_a_broken_link_and_an_undocumented_public_name_fail_the_build(tmp_path: 
 
 
 def test_a_public_name_that_no_page_shows_fails_the_build(tmp_path: Path) -> None:
-    done = build(tmp_path, {**GOOD, "index.md": INDEX.replace(".. public-names:: toy.inner\n", "")})
+    done = build(tmp_path, {**GOOD, "docs/index.md": INDEX.replace(".. public-names:: toy.inner\n", "")})
     assert done.returncode != 0
     assert "public name on no page of the reference: toy.inner.LIMIT" in done.stderr
 
