@@ -68,7 +68,6 @@ undocumented_yet = [
     "local_models.LocalModel.detokenize",
     "local_models.LocalModel.statistics",
     "local_models.LocalModel.stream_complete",
-    "three_mode.agents.AgentGroup.count",
     "three_mode.agents.AgentGroup.names",
     "three_mode.agents.AgentGroup.tell",
     "three_mode.agents.Gathered.complete",
