@@ -9,8 +9,8 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
-from local_models.catalogue import find
 from local_models.errors import DeadlineExceeded, ModelClosed, OutOfMemory, foreign
+from local_models.files.catalogue import find
 from local_models.gguf import check, summarize
 from local_models.model import LocalModel
 from local_models.options import LoadOptions
@@ -61,7 +61,7 @@ class ModelPool:
 
     def _size(self, name: str) -> int:
         with foreign("run local models"):  # numpy is of the `local` extra
-            from local_models.sizing import machine, plan
+            from local_models.llama.sizing import machine, plan
 
         summary = summarize(check(str(find(name))))
         how = plan(summary, self._options, machine())

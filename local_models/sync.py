@@ -9,9 +9,9 @@ from typing import Any, Self, TypeVar, Unpack
 
 from local_models.model import LocalModel
 from local_models.options import DEFAULTS, Generate, GenerateChanges, LoadOptions, Lora
+from local_models.prompts.templates import Message
 from local_models.replies import Piece, Reply, Statistics
 from local_models.stream import PieceStream
-from local_models.templates import Message
 
 T = TypeVar("T")
 

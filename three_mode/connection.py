@@ -40,7 +40,7 @@ from three_mode.observe.metrics import Metrics
 from three_mode.observe.records import Recorder
 from three_mode.observe.spans import Tracer
 from three_mode.policies import Call, Ledger, Policies, Prices, Router, Spent, Target
-from three_mode.policies.cache import cache_of
+from three_mode.policies.caches import cache_of
 from three_mode.providers.capabilities import Capabilities, capabilities
 from three_mode.providers.estimate import estimate_tokens
 from transports.http2 import Pool
@@ -330,7 +330,7 @@ class LLMConnection:
             raise ConfigurationError("this connection is closed", hint="make a new LLMConnection")
 
     def _agent_channel(self) -> OwnChannel:
-        from three_mode.agents.here import bus_here
+        from three_mode.agents.calling.current_bus import bus_here
         from three_mode.channels.ai_ai import AgentChannel
 
         return AgentChannel(self._bus if self._bus is not None else bus_here())

@@ -40,7 +40,9 @@ logger = logging.getLogger(__name__)
 
 # Base classes of the standard library and of dependencies: their members are not repeated with each class that inherits.
 FOREIGN = (BaseException, Exception, OSError, object, tuple, str, int, dict)
-FOREIGN_BASES = ", ".join([kind.__name__ for kind in FOREIGN] + ["Enum", "Generic", "Mapping", "Protocol", "Sequence", "Struct"])
+FOREIGN_BASES = ", ".join(
+    [kind.__name__ for kind in FOREIGN] + ["Enum", "Generic", "Mapping", "Protocol", "Sequence", "Struct"]
+)
 
 
 def names_in(package: str) -> dict[str, Any]:

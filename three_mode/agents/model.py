@@ -8,8 +8,8 @@ from typing import Any
 from msgspec import Struct
 
 from three_mode.agents.agent import Agent
-from three_mode.agents.declare import begins, handler
-from three_mode.agents.requests import Parts
+from three_mode.agents.handlers.declare import begins, handler
+from three_mode.agents.runtime.requests import Parts
 from three_mode.messages import Chunk, Embedded, EmbedRequest, LLMRequest, LLMResponse
 
 # As many calls as one model has at once; the engine, or the provider's limiter, decides which of them run.

@@ -6,7 +6,7 @@ A call that fails before its first content goes the long way from there, with th
 import time
 from functools import partial
 
-from three_mode.agents.streams import Stream
+from three_mode.agents.calling.streams import Stream
 from three_mode.calls.accounts import Accounts
 from three_mode.calls.book import OneCall, new_request_id
 from three_mode.calls.guards import Guarding

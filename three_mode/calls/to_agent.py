@@ -15,10 +15,10 @@ from typing import Any
 from msgspec import MsgspecError
 from msgspec.structs import force_setattr
 
-from three_mode.agents.codec import UNENCODABLE, encode
-from three_mode.agents.declare import spec_of
+from three_mode.agents.calling.caller import unreadable
+from three_mode.agents.handlers.codec import UNENCODABLE, encode
+from three_mode.agents.handlers.declare import spec_of
 from three_mode.agents.model import Model
-from three_mode.agents.verbs import unreadable
 from three_mode.calls.accounts import Accounts
 from three_mode.calls.book import Book, new_request_id
 from three_mode.calls.guards import Guarding
@@ -44,21 +44,21 @@ class ToAgent:
         "_book",
         "_breaker",
         "_bus",
+        "_caller",
         "_channel",
         "_encode",
         "_hosts",
         "_key",
         "_limiter",
-        "_link",
         "_model",
         "_priced",
         "_profile",
         "_read",
         "_record",
         "_roles",
+        "_session",
         "_steps",
         "_topic",
-        "_voice",
         "_within",
         "target",
     )
@@ -74,9 +74,9 @@ class ToAgent:
         within: float,
     ) -> None:
         self.target, self._model = target, target.model
-        self._channel, self._voice = channel, channel.voice
-        self._link = link = channel.voice.link
-        self._bus, self._roles = link.bus, link.roles
+        self._channel, self._caller = channel, channel.caller
+        self._session = session = channel.caller.session
+        self._bus, self._roles = session.bus, session.roles
         spec = spec_of(Model.chat_completion)
         self._topic, self._encode, self._read = spec.name, spec.schema.encode_call, spec.schema.result
         self._hosts = None if "/" in target.model else self._roles.hosts(target.model)
@@ -111,7 +111,9 @@ class ToAgent:
                     (address,) = hosts  # there is nothing to choose, and nothing to count for it
                 else:
                     address, counted = self._roles.take(address), True
-            trace = "" if call is NOBODY and self._link.tracer is None else self._voice.outgoing(call, address, topic)
+            trace = (
+                "" if call is NOBODY and self._session.tracer is None else self._caller.outgoing(call, address, topic)
+            )
             wanted = (request.addressed(None, within),)
             try:
                 payload = encode(wanted)
@@ -184,7 +186,7 @@ class ToAgent:
             self._limiter.left(False)
 
     def _first_try(self, error: BusError | ThreeModeError, address: str, began: float, within: float) -> FirstTry:
-        failure = self._link.error(error, address, self._topic) if isinstance(error, BusError) else error
+        failure = self._session.error(error, address, self._topic) if isinstance(error, BusError) else error
         if isinstance(failure, NoSuchAgent):
             failure = self._channel.explained(self._model)
         return FirstTry(began, began + within, failure)

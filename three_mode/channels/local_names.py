@@ -20,7 +20,7 @@ class LocalNames:
         return iter(sorted(self._fresh()))
 
     def _fresh(self) -> frozenset[str]:
-        from local_models import catalogue  # when the first name is looked up
+        from local_models.files import catalogue
 
         now = time.monotonic()
         if now >= self._until:

@@ -85,6 +85,17 @@ NO_FAULT = Fault()  #: nothing goes wrong
 
 
 @dataclass(slots=True)
+class Behaviour:
+    """How the server treats every connection; changes hold for connections opened later."""
+
+    max_streams: int = 100  #: streams of one HTTP/2 connection at once
+    window: int | None = None  #: bytes of each stream that the client may send ahead; None: HTTP/2's default
+    reads: bool = True  #: False: gives no window back, so that uploads stall
+    answers_pings: bool = True  #: whether PING frames are answered
+    settings_delay: float = 0.0  #: seconds before the server sends its SETTINGS
+
+
+@dataclass(slots=True)
 class Seen:
     """A request as the provider saw it, and what became of it."""
 

@@ -1,7 +1,9 @@
 """The bus: processes of one machine (or a few) that publish, send and ask each other at the speed of memory."""
 
+from transports.bus.asking.calls import Asked, Call, StreamReader
+from transports.bus.asking.requests import ReplyStream, Request
+from transports.bus.asking.sending import Sent
 from transports.bus.bus import Bus
-from transports.bus.calls import Asked, Call, StreamReader
 from transports.bus.carrier import ReaderStatus
 from transports.bus.choice import rings_available
 from transports.bus.errors import (
@@ -35,14 +37,12 @@ from transports.bus.events import (
     WriterGone,
 )
 from transports.bus.frames import Encoded, Kind
-from transports.bus.listening import Listener
 from transports.bus.messages import Message
 from transports.bus.options import BusOptions, Curve, Policy, SubscribeOptions
+from transports.bus.pubsub.listener import Listener
+from transports.bus.pubsub.subscriptions import Subscription
 from transports.bus.receipt import Receipt, Settled
-from transports.bus.requests import ReplyStream, Request
-from transports.bus.sending import Sent
 from transports.bus.status import BusStatus
-from transports.bus.subscriptions import Subscription
 from transports.bus.topics import matches
 from transports.bus.watching import Watch
 

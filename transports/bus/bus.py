@@ -8,10 +8,12 @@ from typing import Any, Self, TypeVar
 
 import msgspec
 
-from transports.bus.calls import Asked, Call, Calls, StreamReader
+from transports.bus.asking.calls import Asked, Call, Calls, StreamReader
+from transports.bus.asking.requests import Request
+from transports.bus.asking.sending import SENT, Sending, Sent
+from transports.bus.asking.serving import Handler, Serving
 from transports.bus.carrier import DATA, Carrier, Peer, Put, ShortWay
 from transports.bus.choice import choose
-from transports.bus.delivery import CAUGHT, Delivery
 from transports.bus.errors import (
     BadAddress,
     BusError,
@@ -47,19 +49,17 @@ from transports.bus.frames import (
     pack_envelope,
     unreadable,
 )
-from transports.bus.listening import Listener
 from transports.bus.messages import Message
 from transports.bus.options import BusOptions, SubscribeOptions
-from transports.bus.publications import Publications
+from transports.bus.pubsub.delivery import CAUGHT, Delivery
+from transports.bus.pubsub.listener import Listener
+from transports.bus.pubsub.publications import Publications
+from transports.bus.pubsub.subscriptions import Callback, Subscription, Subscriptions
 from transports.bus.receipt import Receipt, Settled, already_placed
 from transports.bus.record import BINARY
 from transports.bus.registry.wire import LABEL_LIMIT
-from transports.bus.requests import Request
-from transports.bus.sending import SENT, Sending, Sent
-from transports.bus.serving import Handler, Serving
 from transports.bus.status import BusStatus
 from transports.bus.subscribing import Subscribing
-from transports.bus.subscriptions import Callback, Subscription, Subscriptions
 from transports.bus.topics import check_name, check_topic
 from transports.bus.waiting import until
 from transports.bus.watching import Watch, Watches

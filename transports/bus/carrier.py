@@ -9,10 +9,10 @@ from typing import Any, Protocol
 
 import msgspec
 
-from transports.bus.delivery import Delivery
 from transports.bus.directory import Directory
 from transports.bus.events import DirectoryChange, MemberInfo
 from transports.bus.messages import Message
+from transports.bus.pubsub.delivery import Delivery
 from transports.bus.receipt import Settled
 
 DATA = 2  # the flag of a message that the sink sees; with it, perhaps, BINARY

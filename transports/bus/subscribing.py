@@ -5,12 +5,12 @@ import weakref
 from collections.abc import Callable, Iterable, Sequence
 
 from transports.bus.carrier import Carrier
-from transports.bus.delivery import Delivery
 from transports.bus.errors import BusError
-from transports.bus.listening import Listener
 from transports.bus.messages import Message
 from transports.bus.options import SubscribeOptions
-from transports.bus.subscriptions import Callback, Subscription, Subscriptions
+from transports.bus.pubsub.delivery import Delivery
+from transports.bus.pubsub.listener import Listener
+from transports.bus.pubsub.subscriptions import Callback, Subscription, Subscriptions
 from transports.bus.topics import check_pattern
 
 Wanted = tuple[str, Callback, SubscribeOptions]

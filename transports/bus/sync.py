@@ -11,16 +11,16 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, Self, TypeVar
 
+from transports.bus.asking.serving import Handler
 from transports.bus.bus import WITHIN, Bus
 from transports.bus.errors import Closed, Forked
 from transports.bus.events import MemberInfo
-from transports.bus.listening import Item
 from transports.bus.messages import Message
 from transports.bus.options import BusOptions, SubscribeOptions
+from transports.bus.pubsub.listener import Item
+from transports.bus.pubsub.subscriptions import Callback, Subscription
 from transports.bus.receipt import Receipt, Settled
-from transports.bus.serving import Handler
 from transports.bus.status import BusStatus
-from transports.bus.subscriptions import Callback, Subscription
 
 T = TypeVar("T")
 _DONE: Any = object()

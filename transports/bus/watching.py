@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from transports.bus.delivery import CAUGHT
 from transports.bus.events import DirectoryChange
+from transports.bus.pubsub.delivery import CAUGHT
 
 
 class Watch:

@@ -4,8 +4,8 @@ import os
 from collections.abc import Callable
 
 from transports.bus.errors import Closed
-from transports.bus.holding import Holding
 from transports.bus.options import BusOptions
+from transports.bus.pubsub.holding import Holding
 from transports.bus.rings.large import Leases, SegmentPool, commit, reclaim, refer
 from transports.bus.rings.native import DATA, REFERENCE, RING, SHARD, Segment, Writer
 from transports.bus.rings.segments import make

@@ -10,10 +10,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from transports.bus.carrier import Sink
-from transports.bus.delivery import CAUGHT
 from transports.bus.errors import BadFrame, BusError
 from transports.bus.messages import Message
 from transports.bus.options import BusOptions
+from transports.bus.pubsub.delivery import CAUGHT
 from transports.bus.rings.large import read_reference
 from transports.bus.rings.native import DATA, REFERENCE, Pump
 from transports.bus.rings.pairs import Pairs

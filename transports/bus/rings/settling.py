@@ -12,10 +12,10 @@ from typing import Protocol
 from transports.bus.carrier import ReaderStatus
 from transports.bus.directory import Directory
 from transports.bus.errors import BusError
+from transports.bus.pubsub.tally import Departed, tally
 from transports.bus.receipt import Settled
 from transports.bus.rings.native import Segment
 from transports.bus.rings.peer import DepartedPage
-from transports.bus.tally import Departed, tally
 
 _FIRST_NAP, _LONGEST_NAP = 0.0001, 0.005
 

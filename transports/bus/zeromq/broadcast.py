@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from transports.bus.carrier import Sink
 from transports.bus.errors import Closed
 from transports.bus.failpoints import reach
-from transports.bus.holding import Holding
 from transports.bus.messages import Message
 from transports.bus.options import BusOptions
+from transports.bus.pubsub.holding import Holding
 from transports.bus.waiting import until
 from transports.bus.zeromq import wire
 from transports.bus.zeromq.history import History, Published

@@ -25,12 +25,12 @@ from transports.bus.errors import BadFrame, PeerLost
 from transports.bus.failpoints import reach
 from transports.bus.messages import Message
 from transports.bus.options import BusOptions
+from transports.bus.pubsub.tally import Departed
 from transports.bus.receipt import Settled
 from transports.bus.registry.door import Door, UnixDoor
 from transports.bus.registry.election import runtime_directory
 from transports.bus.registry.membership import Membership
 from transports.bus.registry.state import NoShards, Shards
-from transports.bus.tally import Departed
 from transports.bus.waiting import until
 from transports.bus.zeromq import wire
 from transports.bus.zeromq.answers import Answers

@@ -8,8 +8,8 @@ from typing import Protocol
 from transports.bus.carrier import ReaderStatus
 from transports.bus.directory import Directory
 from transports.bus.errors import BusError
+from transports.bus.pubsub.tally import Departed, tally
 from transports.bus.receipt import Settled
-from transports.bus.tally import Departed, tally
 from transports.bus.waiting import until
 from transports.bus.zeromq import wire
 from transports.bus.zeromq.answers import Answers

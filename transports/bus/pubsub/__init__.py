@@ -1,0 +1,1 @@
+"""Broadcasts by topic: publications, subscriptions, and their delivery."""
