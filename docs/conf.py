@@ -74,7 +74,7 @@ undocumented_yet = [
     "three_mode.agents.HostOptions.restart",
     "three_mode.agents.HostOptions.start_within",
     "three_mode.agents.Orchestrator.bus",
-    "three_mode.agents.Orchestrator.care",
+    "three_mode.agents.Orchestrator.supervisor",
     "three_mode.agents.Orchestrator.on_event",
     "three_mode.agents.Orchestrator.resume",
     "three_mode.agents.OrchestratorOptions",
