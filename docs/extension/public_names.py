@@ -66,7 +66,8 @@ def complete_annotations(kind: type) -> None:
         except NameError as error:
             top_level = kind.__module__.partition(".")[0]
             loaded = [vars(module) for path, module in sys.modules.items() if path.partition(".")[0] == top_level]
-            namespace[error.name] = next((names[error.name] for names in loaded if error.name in names), Any)
+            name = str(error.name)
+            namespace[name] = next((names[name] for names in loaded if name in names), Any)
 
 
 def is_data(value: Any) -> bool:
@@ -135,7 +136,7 @@ class PublicNamesDirective(SphinxDirective):
             lines += ["Also here:", "", *(f"* :py:obj:`{name} <{home}>`" for name, home in elsewhere.items())]
         parent = nodes.container()
         self.state.nested_parse(StringList(lines, source=self.get_source_info()[0]), self.content_offset, parent)
-        return parent.children
+        return list(parent.children)
 
 
 class MarkdownDirective(SphinxDirective):
@@ -147,7 +148,7 @@ class MarkdownDirective(SphinxDirective):
         document = new_document(self.get_source_info()[0], self.state.document.settings)
         document.reporter = self.state.document.reporter
         MystParser().parse("\n".join(self.content), document)
-        return document.children
+        return list(document.children)
 
 
 def fits(full_name: str, patterns: Iterable[str]) -> bool:
