@@ -34,7 +34,7 @@ format: venv ## what the formatter and the linter can mend themselves
 
 docs: ## the guides and the API reference, as a site in build/docs; a broken link or an undocumented public name fails it
 	@$(PYTHON) scripts/venv.py docs
-	@$(BIN)/python -m sphinx -q -n -W --keep-going docs build/docs
+	@$(BIN)/python -m sphinx -q -E -n -W --keep-going docs build/docs
 	@echo "docs: build/docs/index.html"
 
 bench: ## all benchmarks, beside their peers
