@@ -120,7 +120,7 @@ class ModeUnavailable(ThreeModeError):
 
 
 class DeadlineExceeded(ThreeModeError, TimeoutError):
-    """Time ran out; `stage` says in which part: connect, pool, write, first token, idle, load, queue, handler, total.
+    """Time ran out; `stage` says where: connect, pool, write, first token, idle, load, queue, start, handler, total.
 
     `provider` and `model` are those of the call, where it was one to a model.
     """
