@@ -72,7 +72,6 @@ undocumented_yet = [
     "three_mode.agents.AgentGroup.tell",
     "three_mode.agents.Gathered.complete",
     "three_mode.agents.HostOptions.restart",
-    "three_mode.agents.HostOptions.start_within",
     "three_mode.agents.Orchestrator.bus",
     "three_mode.agents.Orchestrator.supervisor",
     "three_mode.agents.Orchestrator.on_event",
