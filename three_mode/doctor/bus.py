@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Iterator
 
 from three_mode.doctor.check import Check, Status
+from three_mode.doctor.runtime import REINSTALL
 
 AREA = "bus"
 
@@ -24,7 +25,7 @@ def native_ring() -> Check:
             "native ring",
             Status.LIMITED,
             f"not built ({error}): the bus runs on ZeroMQ",
-            "install a C compiler, then pip install --force-reinstall --no-binary three-mode three-mode",
+            f"install a C compiler, then {REINSTALL}",
         )
     return Check(AREA, "native ring", Status.OK, "built")
 
