@@ -11,16 +11,16 @@ from typing import Any, Self, Unpack
 import msgspec
 
 from local_models.backend import Ask, Backend, Deliver, Running, Take
-from local_models.catalogue import find
 from local_models.errors import BadOption, EngineFailed, ModelClosed, foreign
+from local_models.files.catalogue import find
 from local_models.gguf import Summary
-from local_models.grammar import from_schema
 from local_models.options import DEFAULTS, Generate, GenerateChanges, LoadOptions, Lora, changed
+from local_models.prompts.grammar import from_schema
+from local_models.prompts.templates import ChatTemplate, Message
+from local_models.prompts.tool_choice import forced, is_forced, name_of, offered
+from local_models.prompts.tools import ToolTalk
 from local_models.replies import Reply, Statistics
 from local_models.stream import Begin, PieceStream, whole
-from local_models.templates import ChatTemplate, Message
-from local_models.toolcalls import ToolTalk
-from local_models.toolchoice import forced, is_forced, name_of, offered
 
 _STATE = struct.Struct("<4s32sI")
 _MAGIC = b"TMS1"
@@ -55,7 +55,7 @@ class LocalModel:
             backend = await Isolated.start_worker(str(path), chosen)
         else:
             with foreign("run local models"):  # numpy and llama.cpp are of the `local` extra
-                from local_models.inprocess import InProcess
+                from local_models.engine.inprocess import InProcess
 
             making = asyncio.ensure_future(asyncio.to_thread(InProcess, str(path), chosen))
             try:

@@ -9,8 +9,8 @@ from typing import Self
 
 from local_models.backend import Deliver, Running
 from local_models.errors import LocalModelError, WorkerDied
+from local_models.prompts.tools import ToolTalk
 from local_models.replies import Piece, Reply, TokenScore
-from local_models.toolcalls import ToolTalk
 
 Begin = Callable[[Deliver], Awaitable[Running]]
 GRACE = 30.0  # seconds after its deadline for which a call waits for the engine to say so
@@ -152,6 +152,7 @@ class PieceStream(AsyncIterator[Piece]):
             self._silence = None
 
     async def aclose(self) -> None:
+        """Ends the call."""
         self.cancel()
 
     def __del__(self) -> None:

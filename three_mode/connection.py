@@ -37,7 +37,7 @@ from three_mode.messages import Embedded, EmbedRequest, LLMRequest, LLMResponse
 from three_mode.modes import CommunicationMode, resolve
 from three_mode.observe.metrics import Metrics
 from three_mode.policies import CallContext, Policies, Prices, ResponseCache, Router, SpendingLedger, Spent, Target
-from three_mode.policies.cache import cache_of
+from three_mode.policies.caches import cache_of
 from three_mode.providers.capabilities import Capabilities, capabilities
 from three_mode.providers.estimate import estimate_tokens
 
@@ -390,7 +390,7 @@ class LLMConnection:
     # Channels and connections, made when first used
 
     def _agent_channel(self) -> OwnChannel:
-        from three_mode.agents.here import bus_here
+        from three_mode.agents.calling.current_bus import bus_here
         from three_mode.channels.agents import AgentChannel
 
         return AgentChannel(self._bus if self._bus is not None else bus_here())

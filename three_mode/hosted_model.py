@@ -7,9 +7,9 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from three_mode.agents.declare import begins
+from three_mode.agents.handlers.declare import begins
 from three_mode.agents.model import Model, ModelSource
-from three_mode.agents.requests import Parts
+from three_mode.agents.runtime.requests import Parts
 from three_mode.connection import LLMConnection
 from three_mode.errors import ConfigurationError
 from three_mode.messages import Chunk, Embedded, EmbedRequest, LLMRequest, LLMResponse

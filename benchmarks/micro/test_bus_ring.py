@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from benchmarks.bus_peers.board import PAYLOAD
-from tests.support.bus_rings import Bench
+from tests.support.bus.rings import Bench
 from transports.bus.frames import Kind, decode_payload, encode_payload, pack_envelope, unpack_envelope
 
 RAW = encode_payload(PAYLOAD)

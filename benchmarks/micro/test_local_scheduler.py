@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from local_models.scheduler import Call, Limits, Scheduler
+from local_models.scheduling.scheduler import Call, Limits, Scheduler
 
 LIMITS = Limits(slots=64, slot_tokens=4096, pool_tokens=64 * 4096, batch=512)
 

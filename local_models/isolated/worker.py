@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from local_models.backend import Running
+from local_models.engine.inprocess import InProcess
 from local_models.errors import EngineFailed, LocalModelError
-from local_models.inprocess import InProcess
 from local_models.isolated import wire
 from local_models.options import Lora
 from local_models.replies import Piece

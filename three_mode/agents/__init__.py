@@ -5,32 +5,32 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from three_mode.agents.agent import Agent as Agent
-    from three_mode.agents.declare import handler as handler
-    from three_mode.agents.declare import on as on
-    from three_mode.agents.gathering import Gathered as Gathered
-    from three_mode.agents.hosts import HostOptions as HostOptions
-    from three_mode.agents.joining import join as join
+    from three_mode.agents.calling.gather import Gathered as Gathered
+    from three_mode.agents.calling.join import join as join
+    from three_mode.agents.calling.receipts import Seen as Seen
+    from three_mode.agents.calling.refs import AgentGroup as AgentGroup
+    from three_mode.agents.calling.refs import AgentRef as AgentRef
+    from three_mode.agents.handlers.declare import handler as handler
+    from three_mode.agents.handlers.declare import on as on
     from three_mode.agents.orchestrator import Orchestrator as Orchestrator
     from three_mode.agents.orchestrator import OrchestratorOptions as OrchestratorOptions
-    from three_mode.agents.receipts import Seen as Seen
     from three_mode.agents.recording.replay import replay as replay
-    from three_mode.agents.refs import AgentGroup as AgentGroup
-    from three_mode.agents.refs import AgentRef as AgentRef
-    from three_mode.agents.supervision import Restart as Restart
+    from three_mode.agents.supervisor.hosts import HostOptions as HostOptions
+    from three_mode.agents.supervisor.restart import Restart as Restart
 
 _HOME = {
     "Agent": "agent",
-    "AgentGroup": "refs",
-    "AgentRef": "refs",
-    "Gathered": "gathering",
-    "HostOptions": "hosts",
+    "AgentGroup": "calling.refs",
+    "AgentRef": "calling.refs",
+    "Gathered": "calling.gather",
+    "HostOptions": "supervisor.hosts",
     "Orchestrator": "orchestrator",
     "OrchestratorOptions": "orchestrator",
-    "Restart": "supervision",
-    "Seen": "receipts",
-    "handler": "declare",
-    "join": "joining",
-    "on": "declare",
+    "Restart": "supervisor.restart",
+    "Seen": "calling.receipts",
+    "handler": "handlers.declare",
+    "join": "calling.join",
+    "on": "handlers.declare",
     "replay": "recording.replay",
 }
 

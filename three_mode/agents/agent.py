@@ -1,19 +1,29 @@
 """`Agent`: the base class. An agent sees its name, the others, the models, recorded time and chance; nothing of the bus."""
 
 import random
-from typing import TYPE_CHECKING, Any
+from typing import Protocol
 
+from three_mode.agents.calling.caller import Caller
+from three_mode.agents.calling.refs import Verbs
 from three_mode.errors import ConfigurationError
 from three_mode.handling import current
-
-if TYPE_CHECKING:
-    from three_mode.agents.cell import Cell
-    from three_mode.agents.receipts import AgentReceipt
-    from three_mode.agents.refs import AgentGroup, AgentRef, RoleRef
-    from transports.bus import Evicted, Gap, WriterGone
+from transports.bus import Evicted, Gap, WriterGone
 
 
-class Agent:
+class AgentActor(Protocol):
+    """What an agent asks of the actor that runs it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def caller(self) -> Caller: ...
+    @property
+    def random(self) -> random.Random: ...
+    def now(self) -> float: ...
+    def end(self) -> None: ...
+
+
+class Agent(Verbs):
     """Subclass it, decorate methods with `@handler` and `@on`, and spawn it.
 
     One message at a time, unless a handler says `concurrent=n`. An exception goes to the caller, and the agent lives on with
@@ -23,51 +33,26 @@ class Agent:
     mailbox: int = 1000
     """How many messages may wait while it is busy. One more is answered with Overloaded; a broadcast becomes a dead letter."""
 
-    _three_mode_cell: "Cell | None" = None
+    # Attributes of ours have long names: a subclass is free to use the short ones.
+    _three_mode_actor: AgentActor | None = None
 
     @property
     def name(self) -> str:
-        """`scout/7`: its group and number."""
-        return self._cell.name
+        """The group and number of the agent: `scout/7`."""
+        return _actor_of(self).name
 
     @property
-    def _cell(self) -> "Cell":
-        cell = self._three_mode_cell
-        if cell is None:
-            raise ConfigurationError(
-                f"this {type(self).__name__} was made by hand and is on no bus", hint="use Orchestrator.spawn"
-            )
-        return cell
-
-    def ref(self, name: str) -> "AgentRef":
-        """Another agent, by name."""
-        return self._cell.voice.ref(name)
-
-    def group(self, name: str) -> "AgentGroup":
-        """All agents of a group that are on the bus now."""
-        return self._cell.voice.group(name)
-
-    def any(self, role: str) -> "RoleRef":
-        """Whichever agent of that role or group has the least to do."""
-        return self._cell.voice.any(role)
-
-    def broadcast(self, topic: str, item: Any) -> "AgentReceipt":
-        """Publishes at once. The receipt may be awaited, or asked who has seen it."""
-        return self._cell.voice.broadcast(topic, item)
-
-    @property
-    def llm(self) -> Any:
-        """A connection that knows the bus and every provider; its calls inherit the deadline of the one being handled."""
-        return self._cell.voice.llm
+    def _three_mode_caller(self) -> Caller:  # type: ignore[override]
+        return _actor_of(self).caller
 
     def now(self) -> float:
         """Seconds since the epoch; in a replay, what they were."""
-        return self._cell.home.now(self._cell)
+        return _actor_of(self).now()
 
     @property
     def random(self) -> random.Random:
         """Chance of its own; in a replay, the same."""
-        return self._cell.random
+        return _actor_of(self).random
 
     def remaining(self) -> float:
         """Seconds left of the call being handled; infinite where nobody waits."""
@@ -75,7 +60,7 @@ class Agent:
 
     def stop(self) -> None:
         """Ends this agent once the message in hand is done."""
-        self._cell.end()
+        _actor_of(self).end()
 
     async def started(self) -> None:
         """Runs before the first message. What it raises makes the spawn fail."""
@@ -83,5 +68,14 @@ class Agent:
     async def stopped(self) -> None:
         """Runs after the last message, when the agent is stopped or restarted; not when its process is killed."""
 
-    def missed(self, event: "Gap | WriterGone | Evicted") -> None:
+    def missed(self, event: Gap | WriterGone | Evicted) -> None:
         """Broadcasts were lost to this process, or a writer went; `event` says which."""
+
+
+def _actor_of(agent: Agent) -> AgentActor:
+    actor = agent._three_mode_actor
+    if actor is None:
+        raise ConfigurationError(
+            f"this {type(agent).__name__} was made by hand and is on no bus", hint="use Orchestrator.spawn"
+        )
+    return actor

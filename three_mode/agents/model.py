@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from msgspec import Struct
 
 from three_mode.agents.agent import Agent
-from three_mode.agents.declare import handler
+from three_mode.agents.handlers.declare import handler
 from three_mode.messages import Chunk, Embedded, EmbedRequest, LLMRequest, LLMResponse
 
 # As many calls as one model has at once; the engine, or the provider's limiter, decides which of them run.

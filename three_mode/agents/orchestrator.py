@@ -5,28 +5,28 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self, overload
 
-from three_mode.agents import faults, here
 from three_mode.agents.agent import Agent
-from three_mode.agents.care import Care
-from three_mode.agents.declare import specs_of
-from three_mode.agents.desk import Desk
-from three_mode.agents.fanout import check_listener
-from three_mode.agents.happenings import Happening, Happenings
+from three_mode.agents.calling import current_bus
+from three_mode.agents.calling.caller import Caller
+from three_mode.agents.calling.refs import AgentGroup, AgentRef, RoleRef, Verbs
+from three_mode.agents.calling.session import Session
+from three_mode.agents.handlers.declare import specs_of
+from three_mode.agents.handlers.tracing import load_tracer
 from three_mode.agents.host.lines import HostConfig
-from three_mode.agents.hosts import HostOptions, Hosts, new_bus_name, search_path
-from three_mode.agents.importing import ClassPath, load, path_of, refuse_while_importing_main
-from three_mode.agents.ledger import Ledger
-from three_mode.agents.letters import DeadLetter
-from three_mode.agents.link import Link
 from three_mode.agents.model import ModelSource
-from three_mode.agents.orders import SpawnOrder, Table
 from three_mode.agents.recording import recorder
-from three_mode.agents.refs import AgentGroup, AgentRef, RoleRef
-from three_mode.agents.spawning import init_schema
-from three_mode.agents.supervision import Restart
-from three_mode.agents.talking import Talking
-from three_mode.agents.tracing import load_tracer
-from three_mode.agents.verbs import Voice
+from three_mode.agents.runtime.broadcast import check_listener
+from three_mode.agents.runtime.lifecycle import init_schema
+from three_mode.agents.supervisor.control_server import ControlServer
+from three_mode.agents.supervisor.events import SupervisorEvent, SupervisorEvents
+from three_mode.agents.supervisor.hosts import HostOptions, Hosts, new_bus_name, search_path
+from three_mode.agents.supervisor.restart import Restart
+from three_mode.agents.supervisor.roster import Roster
+from three_mode.agents.supervisor.supervisor import Supervisor
+from three_mode.agents.wire import errors as wire_errors
+from three_mode.agents.wire.dead_letters import DeadLetter
+from three_mode.agents.wire.importing import ClassPath, load, path_of, refuse_while_importing_main
+from three_mode.agents.wire.orders import SpawnOrder, Table
 from three_mode.errors import ConfigurationError
 from three_mode.handling import DEFAULT_WITHIN
 from transports.bus import Bus, BusError, BusOptions
@@ -51,11 +51,11 @@ class OrchestratorOptions:
     """A file that every message is written to, for `replay`."""
     tracer: str = ""
     """`module:name` of a function without arguments that makes the tracer of each process:
-    `three_mode.agents.tracing:OpenTelemetry`, or one of your own that sets up an exporter first."""
+    `three_mode.agents.handlers.tracing:OpenTelemetry`, or one of your own that sets up an exporter first."""
     stop_within: float = 5.0
 
 
-class Orchestrator(Talking):
+class Orchestrator(Verbs):
     """Starts `hosts` processes on a bus and keeps agents alive in them. Use it as an async context manager."""
 
     def __init__(self, hosts: int = 2, name: str = "", *, options: OrchestratorOptions | None = None) -> None:
@@ -65,11 +65,11 @@ class Orchestrator(Talking):
         self.name = name or new_bus_name()
         self.options = options or OrchestratorOptions()
         self._count = hosts
-        self.happenings = Happenings()
-        self.ledger = Ledger()
-        self._link: Link | None = None
-        self._care: Care | None = None
-        self._desk: Desk | None = None
+        self._event_log = SupervisorEvents()
+        self._roster = Roster()
+        self._session: Session | None = None
+        self._supervisor: Supervisor | None = None
+        self._control_server: ControlServer | None = None
 
     # life -------------------------------------------------------------------------------------------------------------
     async def __aenter__(self) -> Self:
@@ -79,17 +79,17 @@ class Orchestrator(Talking):
         try:
             bus = await Bus.join(self.name, self.options.bus)
         except BusError as error:
-            raise faults.from_bus(error, self.name, "join") from None
-        here.joined(bus)
-        self._link = Link(bus, self.options.default_within)
-        self._link.tracer = tracer
-        self._voice = Voice(self._link, "orchestrator")
-        hosts = Hosts(self._config, self.options.hosts, self.happenings, self._lost, self._back, self._gone)
-        self._care = Care(self._link, hosts, self.ledger, self.happenings)
-        self._desk = Desk(self._care, self._link)
-        self._link.blame = self._care.blame
+            raise wire_errors.from_bus(error, self.name, "join") from None
+        current_bus.joined(bus)
+        self._session = Session(bus, self.options.default_within)
+        self._session.tracer = tracer
+        self._three_mode_caller = Caller(self._session, "orchestrator")
+        hosts = Hosts(self._config, self.options.hosts, self._event_log, self._lost, self._back, self._gone)
+        self._supervisor = Supervisor(self._session, hosts, self._roster, self._event_log)
+        self._control_server = ControlServer(self._supervisor, self._session)
+        self._session.blame = self._supervisor.blame
         try:
-            await self._desk.open()
+            await self._control_server.open()
             await hosts.start(self._count)
         except BaseException:
             await self.aclose()
@@ -103,16 +103,16 @@ class Orchestrator(Talking):
 
     async def aclose(self) -> None:
         """Stops the hosts, with their agents, and leaves the bus."""
-        link, self._link = self._link, None
-        if link is None:
+        session, self._session = self._session, None
+        if session is None:
             return
-        assert self._care is not None
+        assert self._supervisor is not None
         try:
-            await self._care.hosts.close(self.options.stop_within)
+            await self._supervisor.hosts.close(self.options.stop_within)
         finally:
-            link.close()
-            here.left(link.bus)
-            await link.bus.leave()
+            session.close()
+            current_bus.left(session.bus)
+            await session.bus.leave()
 
     def _config(self, label: str) -> HostConfig:
         return HostConfig(
@@ -128,23 +128,23 @@ class Orchestrator(Talking):
         )
 
     def _lost(self, *what: Any) -> None:
-        self.care.host_lost(*what)
+        self.supervisor.host_lost(*what)
 
     async def _back(self, host: Any) -> None:
-        await self.care.host_back(host)
+        await self.supervisor.host_back(host)
 
     async def _gone(self, host: Any) -> None:
-        await self.care.host_gone(host)
+        await self.supervisor.host_gone(host)
 
     @property
-    def care(self) -> Care:
-        if self._care is None or self._link is None:
+    def supervisor(self) -> Supervisor:
+        if self._supervisor is None or self._session is None:
             raise ConfigurationError("this orchestrator is not running", hint="async with Orchestrator() as orc: ...")
-        return self._care
+        return self._supervisor
 
     @property
     def bus(self) -> Bus:
-        return self.care.link.bus
+        return self.supervisor.session.bus
 
     # agents -----------------------------------------------------------------------------------------------------------
     @overload
@@ -185,7 +185,7 @@ class Orchestrator(Talking):
 
         `init` are the arguments of its `__init__`. Either all of them are made, or the error of the first that could not be.
         """
-        care = self.care
+        supervisor = self.supervisor
         name = check_name(name or kind.__name__.lower())
         if count is not None and count < 0:
             raise ConfigurationError(f"cannot spawn {count} agents")
@@ -206,8 +206,8 @@ class Orchestrator(Talking):
             init=init_schema(kind).encode_call(name, "__init__", (), init),
             on_error=policy.on_error,
         )
-        numbers = await care.spawn(kind, order, policy, 1 if count is None else count, within)
-        group = AgentGroup(name, numbers, self._voice)
+        numbers = await supervisor.spawn(kind, order, policy, 1 if count is None else count, within)
+        group = AgentGroup(name, numbers, self._three_mode_caller)
         return group[0] if count is None else group
 
     async def model(
@@ -227,7 +227,7 @@ class Orchestrator(Talking):
         """
         name = check_name(name)
         source = ModelSource(model, provider, base_url, api_key_env)
-        hosts = self.care.hosts
+        hosts = self.supervisor.hosts
         host = await hosts.reserve(name)
         try:
             await self.spawn(load(HOSTED_MODEL), 1, name=name, restart="permanent", within=within, source=source)
@@ -238,35 +238,35 @@ class Orchestrator(Talking):
 
     async def stop(self, whom: Whom, within: float = 10.0) -> None:
         """Ends agents: what they have in hand may finish, and they do not come back."""
-        await self.care.stop(names_of(whom), within)
+        await self.supervisor.stop(names_of(whom), within)
 
     async def restart(self, whom: Whom, within: float = 10.0) -> None:
         """Makes agents anew, in place."""
-        await self.care.restart(names_of(whom), "asked for", within)
+        await self.supervisor.restart(names_of(whom), "asked for", within)
 
     async def pause(self, whom: Whom, within: float = 10.0) -> None:
         """Lets messages wait in the mailboxes until `resume`."""
-        await self.care.order("pause", names_of(whom), within)
+        await self.supervisor.order("pause", names_of(whom), within)
 
     async def resume(self, whom: Whom, within: float = 10.0) -> None:
-        await self.care.order("resume", names_of(whom), within)
+        await self.supervisor.order("resume", names_of(whom), within)
 
     # what is seen -----------------------------------------------------------------------------------------------------
     async def table(self, within: float = 2.0) -> Table:
         """All hosts and agents, with figures. A host that does not answer is named, not waited for."""
-        return await self.care.table(within)
+        return await self.supervisor.table(within)
 
     async def dead_letters(self, within: float = 2.0) -> list[DeadLetter]:
         """Messages that reached nobody, the oldest first."""
-        return await self.care.dead_letters(within)
+        return await self.supervisor.dead_letters(within)
 
     @property
-    def events(self) -> list[Happening]:
+    def events(self) -> list[SupervisorEvent]:
         """What happened to hosts and agents, the oldest first."""
-        return self.happenings.read()
+        return self._event_log.read()
 
-    def on_event(self, listener: Callable[[Happening], None]) -> None:
-        self.happenings.listeners.append(listener)
+    def on_event(self, listener: Callable[[SupervisorEvent], None]) -> None:
+        self._event_log.listeners.append(listener)
 
 
 def names_of(whom: Whom) -> list[str]:

@@ -17,11 +17,11 @@ from typing import Any
 
 from msgspec import MsgspecError
 
-from three_mode.agents.codec import UNENCODABLE, encode
-from three_mode.agents.declare import spec_of
+from three_mode.agents.calling.caller import unreadable
+from three_mode.agents.calling.streams import Stream
+from three_mode.agents.handlers.codec import UNENCODABLE, encode
+from three_mode.agents.handlers.declare import spec_of
 from three_mode.agents.model import Model
-from three_mode.agents.streams import Stream
-from three_mode.agents.verbs import unreadable
 from three_mode.calls.call_log import ActiveCall, CallLog, FailedFirstAttempt, completed_reply, new_request_id
 from three_mode.calls.gates import Gates
 from three_mode.calls.options import Observing
@@ -101,6 +101,7 @@ class AgentFastPath:
     __slots__ = (
         "_accounts",
         "_bus",
+        "_caller",
         "_channel",
         "_closed",
         "_defaults",
@@ -108,7 +109,6 @@ class AgentFastPath:
         "_gate",
         "_hosts",
         "_key",
-        "_link",
         "_log",
         "_model",
         "_priced",
@@ -116,10 +116,10 @@ class AgentFastPath:
         "_read",
         "_record",
         "_roles",
+        "_session",
         "_steps",
         "_target",
         "_topic",
-        "_voice",
         "_within",
     )
 
@@ -133,9 +133,9 @@ class AgentFastPath:
         defaults: CallDefaults,
     ) -> None:
         self._target, self._model = target, target.model
-        self._channel, self._voice = channel, channel.voice
-        self._link = link = channel.voice.link
-        self._bus, self._roles = link.bus, link.roles
+        self._channel, self._caller = channel, channel.caller
+        self._session = session = channel.caller.session
+        self._bus, self._roles = session.bus, session.roles
         spec = spec_of(Model.chat_completion)
         self._topic, self._encode, self._read = spec.name, spec.schema.encode_call, spec.schema.result
         self._hosts = None if "/" in target.model else self._roles.hosts(target.model)
@@ -169,8 +169,8 @@ class AgentFastPath:
                     (address,) = hosts  # there is nothing to choose, and nothing to count for it
                 else:
                     address, counted = self._roles.take(address), True
-            untraced = handled is NOBODY and self._link.tracer is None
-            trace = "" if untraced else self._voice.outgoing(handled, address, topic)
+            untraced = handled is NOBODY and self._session.tracer is None
+            trace = "" if untraced else self._caller.outgoing(handled, address, topic)
             wanted = (request.addressed(None, within),)
             try:
                 payload = encode(wanted)
@@ -233,7 +233,7 @@ class AgentFastPath:
         self._gate.left()
 
     def _explained(self, error: BusError | ThreeModeError, address: str) -> ThreeModeError:
-        failure = self._link.error(error, address, self._topic) if isinstance(error, BusError) else error
+        failure = self._session.error(error, address, self._topic) if isinstance(error, BusError) else error
         return self._channel.explained(self._model) if isinstance(failure, NoSuchAgent) else failure
 
 

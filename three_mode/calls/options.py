@@ -5,12 +5,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from msgspec import Struct, field
+from msgspec import field
 from msgspec.structs import replace
 
 from three_mode.calls.provider_accounts import Account
 from three_mode.channels.channel import is_content
 from three_mode.errors import ConfigurationError
+from three_mode.frozen_options import FrozenOptions
 from three_mode.messages import Chunk, LLMResponse
 from three_mode.policies import Policies, PriceList
 from three_mode.policies.clock import MONOTONIC, Clock
@@ -37,7 +38,7 @@ def apply_each(each: EachHook, batch: list[Chunk]) -> list[Chunk]:
     return [chunk for chunk in changed if chunk is not None]
 
 
-class Observing(Struct, frozen=True, kw_only=True):
+class Observing(FrozenOptions, frozen=True, kw_only=True):
     """What is told of calls, and what may be changed in replies. `label` names who pays, where a request's metadata does not.
 
     `after` gets each reply when it is whole, and gives the one that the caller sees: of a stream that is `response()`, because the
@@ -61,7 +62,7 @@ def _pool_options() -> "PoolOptions":
     return PoolOptions()
 
 
-class ConnectionOptions(Struct, frozen=True, kw_only=True):
+class ConnectionOptions(FrozenOptions, frozen=True, kw_only=True):
     """What is rarely set. `accounts` holds keys and addresses of other providers, for fallback and routes. `headers` go to the
     connection's own provider, which must be named (`Account(headers=...)` is for any other). `safety` is for all
     providers that are called: one that has no such settings is an error (`Account(safety=...)` is for one of them)."""

@@ -13,11 +13,11 @@ from typing import Any
 
 import msgspec
 
-from three_mode.agents.link import Link
+from three_mode.agents.calling.caller import Caller, Streaming
+from three_mode.agents.calling.refs import AgentRef, RoleRef
+from three_mode.agents.calling.session import Session
+from three_mode.agents.calling.streams import Stream
 from three_mode.agents.model import Model
-from three_mode.agents.refs import AgentRef, RoleRef
-from three_mode.agents.streams import Stream, Streaming
-from three_mode.agents.verbs import Voice
 from three_mode.channels.channel import OpenReply
 from three_mode.channels.replies import ReadyReply, open_batches
 from three_mode.errors import NoSuchAgent
@@ -43,17 +43,17 @@ class AgentChannel:
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
-        self._voice: Voice | None = None
+        self._caller: Caller | None = None
 
     @cached_property
     def _streaming(self) -> Streaming:
-        return Streaming(Model.stream_completion, self.voice)
+        return Streaming(Model.stream_completion, self.caller)
 
     def _address(self, name: str) -> str:
         """Of an agent, or of whoever of a role has the least to do. A stream does not count as something to do."""
         if "/" in name:
             return name
-        roles = self.voice.roles
+        roles = self.caller.roles
         address = roles.take(name)
         roles.give_back(address)
         return address
@@ -100,8 +100,8 @@ class AgentChannel:
         return embedded
 
     async def close(self) -> None:
-        if self._voice is not None:
-            self._voice.link.close()
+        if self._caller is not None:
+            self._caller.session.close()
 
     def _is_there(self, name: str) -> bool:
         if "/" in name:
@@ -119,14 +119,14 @@ class AgentChannel:
         )
 
     def _ref(self, name: str) -> AgentRef:
-        voice = self.voice
-        return AgentRef(name, voice) if "/" in name else RoleRef(name, voice)
+        caller = self.caller
+        return AgentRef(name, caller) if "/" in name else RoleRef(name, caller)
 
     @property
-    def voice(self) -> Voice:
-        if self._voice is None:
-            self._voice = Voice(Link(self._bus), "")
-        return self._voice
+    def caller(self) -> Caller:
+        if self._caller is None:
+            self._caller = Caller(Session(self._bus), "")
+        return self._caller
 
 
 def _within(deadline: float) -> float:

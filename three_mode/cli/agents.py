@@ -7,7 +7,7 @@ import time
 import msgspec
 from rich.console import Console
 
-from three_mode.agents.board import Board
+from three_mode.agents.supervisor.control_client import ControlClient
 from three_mode.cli.agents_view import tables
 from three_mode.errors import ThreeModeError
 
@@ -29,9 +29,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 async def _show(options: argparse.Namespace, console: Console) -> int:
-    async with Board(options.bus) as board:
+    async with ControlClient(options.bus) as board:
         if options.letters or options.events:
-            found = await (board.letters() if options.letters else board.events())
+            found = await (board.dead_letters() if options.letters else board.events())
             if options.json:
                 print(msgspec.json.encode(found).decode())
             else:

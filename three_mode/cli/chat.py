@@ -4,14 +4,13 @@ import argparse
 import atexit
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 
 from three_mode import sync
-from three_mode.chat import Conversation, Session
+from three_mode.chat import ChatSession, Conversation, LineReader
 from three_mode.cli.joining import join
 from three_mode.errors import ThreeModeError
 
@@ -38,10 +37,10 @@ def run(options: argparse.Namespace) -> int:
             conversation = Conversation(model, options.system, options.within)
             if options.say is not None:
                 text = sys.stdin.read() if options.say == "-" else options.say
-                return 0 if Session(connection, conversation, console, _nobody).ask(text) else 1
+                return 0 if ChatSession(connection, conversation, console, _nobody).ask(text) else 1
             with console.status(f"loading {escape(model)}"):  # so that the first answer's time is the model's own
                 connection.prepare(model)
-            Session(connection, conversation, console, _reader()).run()
+            ChatSession(connection, conversation, console, _reader()).run()
         if bus is not None:
             sync.run(bus.leave())
     except ThreeModeError as error:
@@ -54,7 +53,7 @@ def _nobody(prompt: str, prefilled: str) -> str:
     raise EOFError
 
 
-def _reader() -> Callable[[str, str], str]:
+def _reader() -> LineReader:
     """Lines with editing and a history that survives, where this Python has readline."""
     try:
         import readline

@@ -1,4 +1,4 @@
-"""`three-mode models`: what can be run here, and what it would need. A thin front of `local_models.catalogue`."""
+"""`three-mode models`: what can be run here, and what it would need. A thin front of `local_models.files.catalogue`."""
 
 import argparse
 import json
@@ -18,8 +18,9 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from local_models import LocalModelError, catalogue
-from local_models.catalogue import Entry
+from local_models import LocalModelError
+from local_models.files import catalogue
+from local_models.files.catalogue import Entry
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -139,7 +140,7 @@ def _remove(options: argparse.Namespace) -> None:
 
 
 def _pull(options: argparse.Namespace) -> None:
-    from local_models.download import pull
+    from local_models.files.download import pull
 
     columns = (
         TextColumn("{task.description}"),

@@ -17,8 +17,8 @@ from rich.markup import escape
 from three_mode.cli.joining import join
 from three_mode.errors import ConfigurationError, ThreeModeError
 from three_mode.serve import App, Connected, ServeOptions, Tls, serve
-from three_mode.serve.happenings import tell_of_agents, tell_of_providers
 from three_mode.serve.server import until_signalled
+from three_mode.serve.system_events import tell_of_agents, tell_of_providers
 
 KEYS = "THREE_MODE_API_KEYS"
 DEFAULTS = ServeOptions()

@@ -11,7 +11,7 @@ import msgspec
 from rich.console import Console, Group
 from rich.live import Live
 
-from three_mode.agents.board import Board
+from three_mode.agents.supervisor.control_client import ControlClient
 from three_mode.cli.agents_view import View, split_keys, tables
 from three_mode.errors import ThreeModeError
 
@@ -33,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 async def _watch(options: argparse.Namespace, console: Console) -> int:
-    async with Board(options.bus) as board:
+    async with ControlClient(options.bus) as board:
         if options.json:
             return await _as_json(board, options)
         view, keys = View(), asyncio.Queue[str](maxsize=16)
@@ -59,7 +59,7 @@ async def _watch(options: argparse.Namespace, console: Console) -> int:
     return 0
 
 
-async def _as_json(board: Board, options: argparse.Namespace) -> int:
+async def _as_json(board: ControlClient, options: argparse.Namespace) -> int:
     looks = 0
     while True:
         print(msgspec.json.encode(await board.table()).decode(), flush=True)

@@ -49,6 +49,7 @@ class CallContext(Struct, eq=False):
     steps: list[Step] = []
 
     def add_step(self, kind: str, now: float, target: Target | None = None, why: str | None = None) -> None:
+        """Notes something that happened to the call; `now` is in the clock's time."""
         self.steps.append(
             Step(
                 kind,  # type: ignore[arg-type]
@@ -95,6 +96,7 @@ class Attempts:
         self._clock = clock
 
     def close(self) -> None:
+        """Stops the timer of hedged calls."""
         if self.hedge is not None:
             self.hedge.close()
 

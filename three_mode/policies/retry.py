@@ -3,12 +3,11 @@
 import random
 from collections.abc import Callable
 
-from msgspec import Struct
-
 from three_mode.errors import ThreeModeError
+from three_mode.frozen_options import FrozenOptions
 
 
-class RetryOptions(Struct, frozen=True, kw_only=True):
+class RetryOptions(FrozenOptions, frozen=True, kw_only=True):
     """`attempts` counts the first one. The wait grows from `first` by `factor` up to `most`; `jitter` is the part left to chance."""
 
     attempts: int = 3

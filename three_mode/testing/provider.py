@@ -15,15 +15,14 @@ import asyncio
 import ssl
 from collections import deque
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, Self
 
 from three_mode.testing.certificates import Certificates
 from three_mode.testing.http1 import H1Server
 from three_mode.testing.http2 import H2Server
-from three_mode.testing.player import Wire, play
-from three_mode.testing.script import NO_FAULT, Answer, Fault, Header, Seen, Turn
+from three_mode.testing.player import ServerConnection, Wire, play
+from three_mode.testing.script import NO_FAULT, Answer, Behaviour, Fault, Header, Seen, Turn
 from three_mode.testing.wire import render
 
 BROKEN_HANDSHAKES = 0.05  # seconds
@@ -31,19 +30,13 @@ Speaks = Literal["h2", "h2c", "http/1.1", "https/1.1"]
 Scripted = Turn | Answer | Callable[[Seen], Turn | Answer]
 
 
-@dataclass(slots=True)
-class Behaviour:
-    """How the server treats every connection; changes hold for connections opened later."""
-
-    max_streams: int = 100
-    window: int | None = None  # of each stream, for what the client sends; None: HTTP/2's default
-    reads: bool = True  # False: gives no window back, so that uploads stall
-    answers_pings: bool = True
-    settings_delay: float = 0.0
-
-
 class ScriptedProvider:
-    """A server for tests."""
+    """A model provider on a real socket of this machine, for tests: it answers as its script says.
+
+    `speaks` is "h2" (HTTP/2 over TLS, with HTTP/1.1 beside it), "h2c" (HTTP/2 with prior knowledge), "http/1.1" (plain)
+    or "https/1.1" (TLS without HTTP/2). The path of a request decides the wire format of its answer: that of OpenAI,
+    Anthropic, Gemini or Ollama.
+    """
 
     def __init__(
         self,
@@ -54,13 +47,13 @@ class ScriptedProvider:
     ) -> None:
         self.speaks: Speaks = speaks
         self.behaviour = behaviour or Behaviour()
-        self.seen: list[Seen] = []
-        self.connections: list[H1Server | H2Server] = []  # open ones
-        self._transports: dict[H1Server | H2Server, asyncio.Transport] = {}
-        self.accepted = 0  # connections whose handshake is done
+        self.seen: list[Seen] = []  #: every request so far, oldest first
+        self.connections: list[ServerConnection] = []  #: open connections
+        self._transports: dict[ServerConnection, asyncio.Transport] = {}
+        self.accepted = 0  #: connections whose handshake is done
         self._knocked = 0
-        self.complaints: list[str] = []  # where a client broke the protocol
-        self.port = 0
+        self.complaints: list[str] = []  #: where a client broke the protocol
+        self.port = 0  #: port on 127.0.0.1, chosen when it starts
         self._tls = speaks in ("h2", "https/1.1")
         self._certificates = certificates or (Certificates() if self._tls else None)
         self._always: tuple[Scripted, Fault] = (Turn(), NO_FAULT)
@@ -72,21 +65,22 @@ class ScriptedProvider:
     # The script
 
     def always(self, what: Scripted, *, fault: Fault = NO_FAULT) -> None:
-        """What every request gets from now on."""
+        """Sets the answer to every request from now on."""
         self._always = (what, fault)
 
     def next(self, what: Scripted, *, fault: Fault = NO_FAULT, times: int = 1) -> None:
-        """What the next request gets that nothing was said about yet."""
+        """Queues the answer to the next request, or to the next `times` requests."""
         self._next.extend([(what, fault)] * times)
 
     # Where it is
 
     @property
     def url(self) -> str:
+        """Where the provider listens, without a path: a client's base URL is `url + "/v1"`."""
         return f"{'https' if self._tls else 'http'}://localhost:{self.port}"
 
     def ssl_context(self) -> ssl.SSLContext:
-        """For clients: trusts this server and no other."""
+        """A TLS context for clients, which trusts this server."""
         if self._certificates is None:
             raise ValueError("this provider speaks without TLS")
         return self._certificates.client_context()
@@ -129,7 +123,7 @@ class ScriptedProvider:
     # What it saw
 
     async def until(self, condition: Callable[["ScriptedProvider"], bool], within: float = 5.0) -> None:
-        """Returns when the condition holds; TimeoutError when it does not come to."""
+        """Waits until the condition holds; TimeoutError after `within` seconds."""
         async with asyncio.timeout(within):
             while not condition(self):
                 self._news.clear()
@@ -140,41 +134,67 @@ class ScriptedProvider:
 
     @property
     def cancelled_requests(self) -> list[Seen]:
+        """Requests whose client left before the whole response had gone out."""
         return [seen for seen in self.seen if seen.cancelled]
 
     # The connections' side
 
-    def saw(self, *, headers: list[Header], **what: Any) -> Seen:
+    def saw(
+        self,
+        *,
+        method: str,
+        path: str,
+        headers: list[Header],
+        http_version: str,
+        connection: int,
+        stream: int,
+        body: bytes,
+    ) -> Seen:
+        """Notes a request. Its connection calls this."""
         fields = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in headers}
-        seen = Seen(number=len(self.seen), headers=fields, **what)
+        seen = Seen(
+            number=len(self.seen),
+            method=method,
+            path=path,
+            headers=fields,
+            http_version=http_version,
+            connection=connection,
+            stream=stream,
+            body=body,
+        )
         self.seen.append(seen)
         self._news.set()
         return seen
 
     def cancelled(self, seen: Seen, code: int | None) -> None:
+        """Notes that the client left. Its connection calls this."""
         seen.cancelled = True
         seen.reset_code = code
         seen.cancelled_at = asyncio.get_running_loop().time()
         self._news.set()
 
-    def connected(self, connection: H1Server | H2Server, transport: asyncio.Transport) -> None:
+    def connected(self, connection: ServerConnection, transport: asyncio.Transport) -> None:
+        """Notes a connection. The connection calls this."""
         self.connections.append(connection)
         self._transports[connection] = transport
         self._news.set()
 
-    def disconnected(self, connection: H1Server | H2Server) -> None:
+    def disconnected(self, connection: ServerConnection) -> None:
+        """Notes the end of a connection. The connection calls this."""
         if connection in self.connections:
             self.connections.remove(connection)
         self._transports.pop(connection, None)
         self._news.set()
 
     def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Runs work of a connection until the provider ends."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
     async def play(self, seen: Seen, wire: Wire) -> None:
+        """Answers a request as the script says. Its connection calls this."""
         what, fault = self._next.popleft() if self._next else self._always
         if callable(what):
             what = what(seen)

@@ -7,15 +7,16 @@ import signal
 import sys
 from typing import Any
 
-from three_mode.agents import here, spawning
-from three_mode.agents.codec import encode
+from three_mode.agents.calling import current_bus
+from three_mode.agents.calling.session import Session
+from three_mode.agents.handlers.codec import encode
+from three_mode.agents.handlers.tracing import load_tracer
 from three_mode.agents.host.lines import HostConfig
 from three_mode.agents.host.service import HostService
 from three_mode.agents.host.watchdog import Watchdog
-from three_mode.agents.link import Link
-from three_mode.agents.orders import ORCHESTRATOR, Failed, host_name
-from three_mode.agents.population import Population
-from three_mode.agents.tracing import load_tracer
+from three_mode.agents.runtime import lifecycle
+from three_mode.agents.runtime.population import Population
+from three_mode.agents.wire.orders import ORCHESTRATOR, Failed, host_name
 from transports.bus import Bus, BusError, BusOptions, Encoded, NoSuchName
 
 
@@ -32,30 +33,30 @@ async def serve(config: HostConfig, fd: int) -> None:
     watchdog = Watchdog(fd, loop, config.blocked_after, told)
     watchdog.start()
     loop.add_signal_handler(signal.SIGTERM, over.set)
-    links: list[Link] = []
+    links: list[Session] = []
 
     def bus_failed(where: str, error: BaseException) -> None:
         """A message to a name that has just left is a dead letter; anything else is for the log."""
         if isinstance(error, NoSuchName) and links:
-            links[0].letters.add(where, "", "", error.code, str(error), b"")
+            links[0].dead_letters.add(where, "", "", error.code, str(error), b"")
         else:
             loop.call_exception_handler({"message": f"{config.label}: {where}: {error}", "exception": error})
 
     options = BusOptions(label=config.label, create=False, on_error=bus_failed, **config.bus_options)
     bus = await Bus.join(config.bus, options)
-    here.joined(bus)
-    link = Link(bus, config.default_within)
-    links.append(link)
+    current_bus.joined(bus)
+    session = Session(bus, config.default_within)
+    links.append(session)
     if config.tracer:
-        link.tracer = load_tracer(config.tracer)
+        session.tracer = load_tracer(config.tracer)
 
     def tell_supervisor(failed: Failed) -> None:
         try:
             bus.send(ORCHESTRATOR, Encoded(encode(failed)), topic="failed", sender=host_name(config.label))
         except BusError as error:
-            link.letters.add(ORCHESTRATOR, "failed", failed.name, error.code, failed.reason, encode(failed))
+            session.dead_letters.add(ORCHESTRATOR, "failed", failed.name, error.code, failed.reason, encode(failed))
 
-    population = Population(link, config.label, tell_supervisor)
+    population = Population(session, config.label, tell_supervisor)
     population.seed = config.seed
     if config.record:
         from three_mode.agents.recording.recorder import Recorder
@@ -67,9 +68,9 @@ async def serve(config: HostConfig, fd: int) -> None:
     watchdog.say(kind="ready", member=bus.id, pid=os.getpid())
     await over.wait()
     if not orphaned:
-        await spawning.stop(tuple(population.cells), population, "was stopped with its host")
+        await lifecycle.stop(tuple(population.actors), population, "was stopped with its host")
     watchdog.stop()
-    link.close()
+    session.close()
     await bus.leave(within=0.2 if orphaned else 1.0)
     await _leave_nothing_behind()
 

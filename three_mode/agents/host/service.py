@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from three_mode.agents import faults, spawning
-from three_mode.agents.cell import State
-from three_mode.agents.codec import decoder_for, encode
-from three_mode.agents.many import Many
-from three_mode.agents.orders import HostSettled, NamesOrder, SettledOrder, Spawned, SpawnOrder
-from three_mode.agents.population import Population
-from three_mode.agents.reports import Meter, agent_report, host_report
+from three_mode.agents.handlers.codec import decoder_for, encode
+from three_mode.agents.runtime import lifecycle
+from three_mode.agents.runtime.actor import State
+from three_mode.agents.runtime.gather_server import GatherServer
+from three_mode.agents.runtime.population import Population
+from three_mode.agents.runtime.reports import Meter, agent_report, host_report
+from three_mode.agents.wire import errors as wire_errors
+from three_mode.agents.wire.orders import HostSettled, NamesOrder, SettledOrder, Spawned, SpawnOrder
 from three_mode.errors import NoSuchAgent, ThreeModeError
 from three_mode.messages import encode_error
 from transports.bus import CallCancelled, Encoded, Request
@@ -18,6 +19,8 @@ from transports.bus import CallCancelled, Encoded, Request
 _spawn = decoder_for(SpawnOrder)
 _names = decoder_for(NamesOrder)
 _settled = decoder_for(SettledOrder)
+_ANSWER = 0.1  # of the time that an order has: kept for the way of its answer
+_ANSWER_AT_MOST = 0.25  # seconds
 
 
 class HostService:
@@ -25,14 +28,14 @@ class HostService:
         self._population, self._lag = population, lag
         self._meter = Meter()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._orders: dict[str, Callable[[bytes], Awaitable[Any]]] = {
+        self._orders: dict[str, Callable[[Request], Awaitable[Any]]] = {
             "spawn": self._on_spawn,
             "stop": self._on_stop,
             "restart": self._on_restart,
             "pause": self._on_pause,
             "resume": self._on_resume,
             "report": self._on_report,
-            "letters": self._on_letters,
+            "dead_letters": self._on_letters,
         }
 
     def on_request(self, request: Request) -> None:
@@ -40,62 +43,62 @@ class HostService:
         if request.topic == "settled":
             self._on_settled(request)
         elif request.topic == "gather":
-            Many(request, self._population)
+            GatherServer(request, self._population)
         elif request.topic in self._orders:
             task = asyncio.get_running_loop().create_task(self._answer(request))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         else:
-            request.fail(*faults.to_wire(NoSuchAgent(f"a host takes no order {request.topic!r}")))
+            request.fail(*wire_errors.to_wire(NoSuchAgent(f"a host takes no order {request.topic!r}")))
 
     async def _answer(self, request: Request) -> None:
         try:
-            result = await self._orders[request.topic](request.raw)
+            result = await self._orders[request.topic](request)
             request.reply(Encoded(encode(result)))
         except CallCancelled:
             pass  # whoever asked has gone
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001  # whatever it is goes to whoever gave the order
-            request.fail(*faults.to_wire(faults.of_handler(error, self._population.label, request.topic)))
+            request.fail(*wire_errors.to_wire(wire_errors.of_handler(error, self._population.label, request.topic)))
 
-    async def _on_spawn(self, raw: bytes) -> Spawned:
-        failed = await spawning.spawn(_spawn(raw), self._population)
-        return Spawned(_encoded(failed))
+    async def _on_spawn(self, request: Request) -> Spawned:
+        return Spawned(_encoded(await lifecycle.spawn(_spawn(request.raw), self._population, _answer_by(request))))
 
-    async def _on_stop(self, raw: bytes) -> list[str]:
-        order: NamesOrder = _names(raw)
-        return await spawning.stop(order.names, self._population, order.why)
+    async def _on_stop(self, request: Request) -> list[str]:
+        order: NamesOrder = _names(request.raw)
+        return await lifecycle.stop(order.names, self._population, order.why)
 
-    async def _on_restart(self, raw: bytes) -> Spawned:
-        order: NamesOrder = _names(raw)
-        return Spawned(_encoded(await spawning.restart(order.names, self._population, order.why)))
+    async def _on_restart(self, request: Request) -> Spawned:
+        order: NamesOrder = _names(request.raw)
+        until = _answer_by(request)
+        return Spawned(_encoded(await lifecycle.restart(order.names, self._population, order.why, order.ticket, until)))
 
-    async def _on_pause(self, raw: bytes) -> None:
-        for cell in self._cells(raw):
-            if cell.state is State.RUNNING:
-                cell.state = State.PAUSED
-                for fanout in cell.fanouts:
-                    fanout.look(cell)
+    async def _on_pause(self, request: Request) -> None:
+        for actor in self._actors(request):
+            if actor.state is State.RUNNING:
+                actor.state = State.PAUSED
+                for fanout in actor.fanouts:
+                    fanout.look(actor)
 
-    async def _on_resume(self, raw: bytes) -> None:
-        for cell in self._cells(raw):
-            if cell.state is State.PAUSED:
-                cell.resume()
+    async def _on_resume(self, request: Request) -> None:
+        for actor in self._actors(request):
+            if actor.state is State.PAUSED:
+                actor.resume()
 
-    def _cells(self, raw: bytes) -> list[Any]:
-        cells = self._population.cells
-        return [cells[name] for name in _names(raw).names if name in cells]
+    def _actors(self, request: Request) -> list[Any]:
+        actors = self._population.actors
+        return [actors[name] for name in _names(request.raw).names if name in actors]
 
-    async def _on_report(self, raw: bytes) -> list[Any]:
+    async def _on_report(self, _: Request) -> list[Any]:
         label = self._population.label
         self._population.tell_times()
-        agents = [agent_report(cell, label) for cell in self._population.cells.values()]
+        agents = [agent_report(actor, label) for actor in self._population.actors.values()]
         return [host_report(self._population, self._meter, self._lag()), agents]
 
-    async def _on_letters(self, raw: bytes) -> list[Any]:
-        letters = self._population.letters
-        return [letters.count, letters.read()]
+    async def _on_letters(self, _: Request) -> list[Any]:
+        dead_letters = self._population.dead_letters
+        return [dead_letters.count, dead_letters.read()]
 
     def _on_settled(self, request: Request) -> None:
         """Answers once nobody here is late with that broadcast, or when the time it was given is over."""
@@ -109,7 +112,7 @@ class HostService:
             take_back, timer = done.pop(), timers.pop()
             timer.cancel()
             take_back()
-            late, lost = population.settling.count(order.member, order.seq)
+            late, lost = population.unsettled.count(order.member, order.seq)
             try:
                 request.reply(Encoded(encode(HostSettled(population.listening(order.topic), late, lost))))
             except CallCancelled:
@@ -117,7 +120,7 @@ class HostService:
 
         timers = [loop.call_later(order.within, answer)]
         done.append(lambda: None)
-        take_back = population.settling.when_settled(order.member, order.seq, answer)
+        take_back = population.unsettled.when_settled(order.member, order.seq, answer)
         if done:
             done[0] = take_back
 
@@ -127,6 +130,11 @@ class HostService:
                 timer.cancel()
 
         request.on_cancel(give_up)
+
+
+def _answer_by(request: Request) -> float:
+    """Until when a host may wait for slow agents, so that its answer about the others comes in time."""
+    return request.deadline - min(_ANSWER * request.remaining(), _ANSWER_AT_MOST)
 
 
 def _encoded(failed: dict[str, ThreeModeError]) -> dict[str, dict[str, Any]]:

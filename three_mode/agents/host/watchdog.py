@@ -105,8 +105,8 @@ def culprit(thread: int) -> dict[str, str]:
     found = {"agent": "", "handler": "", "where": _place(frame) if frame else ""}
     while frame is not None:  # the outermost frame that belongs to an agent is its handler
         owner = frame.f_locals.get("self")
-        if isinstance(owner, Agent) and owner._three_mode_cell is not None:
-            found["agent"], found["handler"] = owner._three_mode_cell.name, frame.f_code.co_name
+        if isinstance(owner, Agent) and owner._three_mode_actor is not None:
+            found["agent"], found["handler"] = owner._three_mode_actor.name, frame.f_code.co_name
         frame = frame.f_back
     return found
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from three_mode.agents.importing import ClassPath
+from three_mode.agents.wire.importing import ClassPath
 
 MAGIC = b"three-mode recording 1\n"
 LONGEST = 256 * 1024 * 1024

@@ -8,9 +8,10 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
-from three_mode.agents.codec import encode
-from three_mode.agents.orders import SpawnOrder
+from three_mode.agents.handlers.codec import encode
 from three_mode.agents.recording.events import MAGIC, Did, Ended, Event, Got, Made, pack
+from three_mode.agents.recording.taped import Taping
+from three_mode.agents.wire.orders import SpawnOrder
 from three_mode.errors import ConfigurationError, ThreeModeError
 from three_mode.messages import encode_error
 
@@ -24,7 +25,7 @@ def begin(path: str) -> None:
         raise ConfigurationError(f"the recording {path} cannot be begun: {error}", hint="choose another file") from None
 
 
-class Recorder:
+class Recorder(Taping):
     """A tape that records."""
 
     def __init__(self, path: str) -> None:

@@ -12,11 +12,12 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from three_mode.agents.codec import decode_any
-from three_mode.agents.orders import SpawnOrder
+from three_mode.agents.handlers.codec import decode_any
 from three_mode.agents.recording.clock import ReplayLoop
 from three_mode.agents.recording.events import Did, Ended, Event, Got, Made, unpack
 from three_mode.agents.recording.stage import Stage
+from three_mode.agents.recording.taped import Taping
+from three_mode.agents.wire.orders import SpawnOrder
 from three_mode.errors import ConfigurationError
 from three_mode.messages import decode_error
 
@@ -92,7 +93,7 @@ def _close(loop: asyncio.AbstractEventLoop) -> None:
     loop.close()
 
 
-class AgentReplay:
+class AgentReplay(Taping):
     """One agent's way through its events. It is the tape that the fresh agent has."""
 
     def __init__(self, agent: str, events: list[Event], loop: ReplayLoop) -> None:

@@ -4,38 +4,38 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
-from three_mode.agents import spawning
 from three_mode.agents.agent import Agent
-from three_mode.agents.cell import Cell, State
-from three_mode.agents.codec import decoder_for
-from three_mode.agents.declare import Spec, specs_of
-from three_mode.agents.letters import DeadLetters
-from three_mode.agents.link import Link
-from three_mode.agents.orders import SpawnOrder
-from three_mode.agents.population import Population
+from three_mode.agents.calling.session import Session
+from three_mode.agents.handlers.codec import decoder_for
+from three_mode.agents.handlers.declare import Spec, specs_of
 from three_mode.agents.recording.events import Got, Made
-from three_mode.agents.requests import Arguments, Parts
+from three_mode.agents.runtime import lifecycle
+from three_mode.agents.runtime.actor import Actor, State
+from three_mode.agents.runtime.population import Population
+from three_mode.agents.runtime.requests import Arguments, Parts
+from three_mode.agents.wire.dead_letters import DeadLetters
+from three_mode.agents.wire.orders import SpawnOrder
 from three_mode.errors import ConfigurationError, ThreeModeError
 from three_mode.handling import DEFAULT_WITHIN
 
 if TYPE_CHECKING:
-    from three_mode.agents.recording.tape import Tape
+    from three_mode.agents.runtime.tape import Tape
 
 
-class _NoLink:
-    """What a link is where there is nobody to talk to."""
+class _NoSession:
+    """What a session is where there is nobody to talk to."""
 
     bus = None
     tracer = None
     default_within = DEFAULT_WITHIN
 
     def __init__(self) -> None:
-        self.letters = DeadLetters()
+        self.dead_letters = DeadLetters()
 
 
 class Stage:
     def __init__(self, tape: "Tape", loop: asyncio.AbstractEventLoop) -> None:
-        self._population = Population(cast("Link", _NoLink()), "replay", lambda _: None)
+        self._population = Population(cast("Session", _NoSession()), "replay", lambda _: None)
         self._population.tape = tape
         self._given: dict[int, Recorded] = {}
         self.beyond: set[int] = set()
@@ -45,23 +45,23 @@ class Stage:
         """A fresh agent in place of any that was there."""
         group, _, _ = event.agent.partition("/")
         self._population.seed = event.seed
-        kind = spawning.checked(event.target)
-        cell = Cell(event.agent, group, specs_of(kind), self._population)
-        cell.options = order = SpawnOrder(group, (), event.target, event.init)
-        cell.agent = spawning.make(kind, cell, order)
-        cell.state = State.RUNNING
+        kind = lifecycle.checked(event.target)
+        actor = Actor(event.agent, group, specs_of(kind), self._population)
+        actor.options = order = SpawnOrder(group, (), event.target, event.init)
+        actor.agent = lifecycle.make(kind, actor, order)
+        actor.state = State.RUNNING
         if kind.started is not Agent.started:
-            self._starting = asyncio.get_running_loop().create_task(cell.agent.started())
-        self._population.cells[event.agent] = cell
+            self._starting = asyncio.get_running_loop().create_task(actor.agent.started())
+        self._population.actors[event.agent] = actor
 
     def give(self, event: Got) -> None:
-        cell = self._population.cells.get(event.agent)
-        spec = cell.specs.get(event.handler) if cell is not None else None
-        if cell is None or spec is None:
+        actor = self._population.actors.get(event.agent)
+        spec = actor.specs.get(event.handler) if actor is not None else None
+        if actor is None or spec is None:
             raise ConfigurationError(f"{event.agent} has no handler {event.handler!r} any more")
-        cell.turn = event.turn - 1
+        actor.turn = event.turn - 1
         request = self._given[event.turn] = Recorded(event, self.beyond)
-        asyncio.get_running_loop().call_soon(cell.begin, spec, request, 0.0)
+        asyncio.get_running_loop().call_soon(actor.begin, spec, request, 0.0)
 
     def cancel(self, turn: int, reason: str) -> None:
         if turn in self._given:

@@ -1,18 +1,18 @@
 """Requests and verbs with a tape in between."""
 
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from typing import Any, Self
 
-from three_mode.agents.codec import decode_any, decoder_for, encode
-from three_mode.agents.declare import Spec
-from three_mode.agents.gathering import Gathered
-from three_mode.agents.receipts import Seen
-from three_mode.agents.recording.tape import Tape
-from three_mode.agents.refs import AgentGroup, Handler
-from three_mode.agents.requests import Arguments, Incoming, Parts
-from three_mode.agents.streams import Stream
-from three_mode.agents.verbs import Sent, Voice, read, target
+from three_mode.agents.calling.caller import Caller, Handler, Sent, read, target
+from three_mode.agents.calling.gather import Gathered
+from three_mode.agents.calling.receipts import Seen
+from three_mode.agents.calling.streams import Stream
+from three_mode.agents.handlers.codec import decode_any, decoder_for, encode
+from three_mode.agents.handlers.declare import Spec
+from three_mode.agents.runtime.requests import Arguments, Incoming, Parts
+from three_mode.agents.runtime.tape import Tape
 from three_mode.errors import ThreeModeError
 from three_mode.handling import current
 from three_mode.messages import (
@@ -70,13 +70,13 @@ class _TapedParts:
         return False  # a tape is written by one thread
 
 
-class TapedVoice(Voice):
+class TapedCaller(Caller):
     """The verbs of an agent whose doings are on a tape."""
 
     __slots__ = ("_inner", "_tape")
 
-    def __init__(self, inner: Voice, tape: Tape) -> None:
-        super().__init__(inner.link, inner.name, inner.cell)
+    def __init__(self, inner: Caller, tape: Tape) -> None:
+        super().__init__(inner.session, inner.name, inner.actor)
         self._inner, self._tape = inner, tape
 
     def _turn(self) -> int:
@@ -126,7 +126,7 @@ class TapedVoice(Voice):
                     yield encode(part)
 
         parts = self._tape.parts(self.name, self._turn(), "stream", _what(to, topic, payload), perform)
-        return Stream(_Source(parts), decode, self.link, to, topic)
+        return Stream(_Source(parts), decode, self.session, to, topic)
 
     async def gather(
         self,
@@ -154,12 +154,12 @@ class TapedVoice(Voice):
             quorum,
         )
 
-    def group(self, name: str) -> AgentGroup:
+    def group_numbers(self, group: str) -> list[int]:
         def perform() -> bytes:
-            return encode(list(self._inner.group(name)._numbers))
+            return encode(self._inner.group_numbers(group))
 
-        raw = self._tape.at_once(self.name, self._turn(), "group", name.encode(), perform)
-        return AgentGroup(name, decode_any(raw), self)
+        numbers: list[int] = decode_any(self._tape.at_once(self.name, self._turn(), "group", group.encode(), perform))
+        return numbers
 
     def now(self, perform: Callable[[], float]) -> float:
         raw = self._tape.at_once(self.name, self._turn(), "now", b"", lambda: encode(perform()))
@@ -167,7 +167,7 @@ class TapedVoice(Voice):
 
     @property
     def roles(self) -> Any:
-        bus: Any = self.link.bus  # a replay has none
+        bus: Any = self.session.bus  # a replay has none
         return _AnyHost(self) if bus is None else self._inner.roles
 
     @property
@@ -178,8 +178,8 @@ class TapedVoice(Voice):
 class _AnyHost:
     """In a replay there are no hosts to choose from."""
 
-    def __init__(self, voice: TapedVoice) -> None:
-        self._voice = voice
+    def __init__(self, caller: TapedCaller) -> None:
+        self._caller = caller
 
     def take(self, role: str) -> str:
         return f"any:{role}@"
@@ -189,8 +189,8 @@ class _AnyHost:
 
 
 class _TapedReceipt:
-    def __init__(self, voice: TapedVoice, topic: str, receipt: Any) -> None:
-        self._voice, self._topic, self._receipt = voice, topic, receipt
+    def __init__(self, caller: TapedCaller, topic: str, receipt: Any) -> None:
+        self._caller, self._topic, self._receipt = caller, topic, receipt
 
     def __await__(self) -> Any:
         if self._receipt is not None:
@@ -201,8 +201,8 @@ class _TapedReceipt:
         async def perform() -> bytes:
             return encode(await self._receipt.settled(within))
 
-        voice = self._voice
-        raw = await voice._tape.waited(voice.name, voice._turn(), "settled", self._topic.encode(), perform)
+        caller = self._caller
+        raw = await caller._tape.waited(caller.name, caller._turn(), "settled", self._topic.encode(), perform)
         seen: Seen = _seen(raw)
         return seen
 
@@ -233,24 +233,24 @@ class _Raw:
 class _TapedModels:
     """A connection to models whose answers are on the tape."""
 
-    def __init__(self, voice: TapedVoice) -> None:
-        self._voice = voice
+    def __init__(self, caller: TapedCaller) -> None:
+        self._caller = caller
 
     async def chat_completion(self, request: LLMRequest) -> LLMResponse:
         async def perform() -> bytes:
-            return to_msgpack(await self._voice._inner.llm.chat_completion(request))
+            return to_msgpack(await self._caller._inner.llm.chat_completion(request))
 
-        voice = self._voice
-        raw = await voice._tape.waited(voice.name, voice._turn(), "llm", to_msgpack(request), perform)
+        caller = self._caller
+        raw = await caller._tape.waited(caller.name, caller._turn(), "llm", to_msgpack(request), perform)
         return from_msgpack(LLMResponse, raw)
 
     async def stream(self, request: LLMRequest) -> AsyncIterator[Any]:
         async def perform() -> AsyncGenerator[bytes, None]:
-            async for chunk in self._voice._inner.llm.stream(request):
+            async for chunk in self._caller._inner.llm.stream(request):
                 yield to_msgpack(chunk)
 
-        voice = self._voice
-        parts = voice._tape.parts(voice.name, voice._turn(), "llm", to_msgpack(request), perform)
+        caller = self._caller
+        parts = caller._tape.parts(caller.name, caller._turn(), "llm", to_msgpack(request), perform)
         async with aclosing(parts) as open_parts:  # type: ignore[type-var]
             async for part in open_parts:
                 yield from_msgpack(Chunk, part)  # type: ignore[arg-type]
@@ -261,3 +261,18 @@ def _what(to: str, topic: str, payload: bytes) -> bytes:
     if to.startswith("any:"):
         to = to.partition("@")[0]
     return encode([to, topic, payload])
+
+
+class Taping(Tape):
+    """Hands out taped callers, requests and time: the base of every tape."""
+
+    def caller(self, inner: Caller) -> Caller:
+        return TapedCaller(inner, self)
+
+    def request(self, inner: Incoming, agent: str, turn: int, handler: str, heard: bool) -> Incoming:
+        self.got(agent, turn, handler, bytes(inner.raw), heard, inner.streams, inner.sender)
+        return TapedRequest(inner, self, agent, turn)
+
+    def now(self, caller: Caller) -> float:
+        assert isinstance(caller, TapedCaller)
+        return caller.now(time.time)

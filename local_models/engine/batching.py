@@ -1,0 +1,51 @@
+"""Between the scheduler's rows and llama.cpp's arrays: tokens in, scores out."""
+
+import numpy as np
+
+from local_models.llama import Context, Floats, Weights
+from local_models.replies import TokenScore
+from local_models.scheduling.scheduler import Step
+
+
+def lay_out(context: Context, step: Step) -> list[int]:
+    """Puts a step's rows into the batch; gives the places whose scores are wanted, in the order of the rows that sample."""
+    rows = step.rows
+    if step.tokens == len(rows) and not step.reads:  # writers only, as in most steps
+        tokens = [row.call.tokens[row.start] for row in rows]
+        positions = [row.start for row in rows]
+        slots = [row.call.slot for row in rows]
+        last = list(range(len(rows)))
+    else:
+        tokens, positions, slots, last = [], [], [], []
+        for row in rows:
+            call, start, count = row.call, row.start, row.count
+            tokens += call.tokens[start : start + count]
+            positions += range(start, start + count)
+            slots += [call.slot] * count
+            if row.samples:
+                last.append(len(tokens) - 1)
+    count = len(tokens)
+    context.tokens[:count] = tokens
+    context.positions[:count] = positions
+    context.sequence[:count] = slots
+    context.wanted[:count] = 0
+    context.wanted[last] = 1
+    return last
+
+
+def score(weights: Weights, token: int, logits: Floats, count: int) -> TokenScore:
+    """The chosen token's log-probability, and those of the `count` likeliest."""
+    wide = logits.astype(np.float64)
+    wide -= wide.max()
+    wide -= np.log(np.exp(wide).sum())
+    top: tuple[tuple[str, float], ...] = ()
+    if count:
+        likeliest = np.argpartition(-wide, min(count, len(wide) - 1))[:count]
+        ordered = likeliest[np.argsort(-wide[likeliest], kind="stable")]
+        top = tuple((_shown(weights, int(other)), float(wide[other])) for other in ordered)
+    return TokenScore(token=token, text=_shown(weights, token), logprob=float(wide[token]), top=top)
+
+
+def _shown(weights: Weights, token: int) -> str:
+    piece = weights.piece(token)
+    return piece.decode("utf-8", "replace") if piece else weights.text_of(token)

@@ -1,0 +1,330 @@
+"""A model in this process: weights, context and engine, made and taken down in the right order."""
+
+import asyncio
+import threading
+import time
+import weakref
+from collections.abc import Callable, Sequence
+from random import getrandbits
+from typing import TypeVar
+
+import msgspec
+import numpy as np
+
+from local_models.backend import Ask, Deliver, Loaded, Running, Take
+from local_models.engine.engine import Engine, Job
+from local_models.engine.loop_side import LoopSide, Offered
+from local_models.engine.tickets import Ticket
+from local_models.errors import BadOption, EngineFailed, LocalModelError, PromptTooLong
+from local_models.gguf import check, summarize
+from local_models.llama import Context, ContextShape, Sampling, Weights, library
+from local_models.llama.memory import give_back
+from local_models.llama.sizing import machine, plan
+from local_models.llama.widths import measured_width
+from local_models.options import Generate, LoadOptions, Lora
+from local_models.replies import Statistics
+from local_models.scheduling.scheduler import Limits
+
+T = TypeVar("T")
+_LONG_TEXT = 32_768  # characters; longer texts are tokenized beside the loop
+
+
+def sampling_of(options: Generate, grammar: str) -> Sampling:
+    seed = options.seed if options.seed is not None else getrandbits(31)
+    return Sampling(
+        temperature=options.temperature,
+        top_k=options.top_k,
+        top_p=options.top_p,
+        min_p=options.min_p,
+        repeat_penalty=options.repeat_penalty,
+        frequency_penalty=options.frequency_penalty,
+        presence_penalty=options.presence_penalty,
+        penalty_window=options.penalty_window,
+        seed=seed,
+        grammar=grammar,
+    )
+
+
+class InProcess:
+    """The backend of a model whose engine is a thread of this process."""
+
+    def __init__(self, path: str, options: LoadOptions) -> None:
+        header = check(path)
+        self.summary = summarize(header)
+        del header
+        library()  # says what is missing before memory is counted
+        self._plan = how = plan(self.summary, options, machine())
+        self._options = options
+        self._weights = Weights(path, gpu_layers=how.gpu_layers, mmap=options.mmap)
+        self._adapters: dict[str, int] = {}
+        self._embedder: Context | None = None
+        self._sides: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopSide]
+        self._sides = weakref.WeakKeyDictionary()
+        context: Context | None = None
+        try:
+            self._width, self._width_chosen = how.sequences, "configured"
+            shape = how.shape
+            if how.measure:
+                self._width, self._width_chosen = measured_width(self._weights, shape)
+                tokens = shape.tokens if shape.unified else self._width * how.context
+                shape = msgspec.structs.replace(shape, sequences=self._width, tokens=tokens)
+            context = Context(self._weights, shape)
+            self._shape = shape
+            kept = options.prefix_tokens if options.prefix_tokens >= 0 else 1 << 60
+            limits = Limits(
+                slots=self._width,
+                slot_tokens=min(how.context, context.sequence_tokens),
+                pool_tokens=context.total_tokens,
+                batch=options.batch,
+                queue=options.queue,
+                unified=shape.unified,
+                shares=not self._weights.recurrent,
+                prefix_tokens=kept,
+            )
+            self._engine = Engine(self._weights, context, limits, options.step_ms / 1000, self.summary.architecture)
+            if options.lora:
+                context.adapters([(self._adapter(lora.path), lora.scale) for lora in options.lora])
+        except BaseException:
+            if context is not None:
+                context.close()
+            self._weights.close()
+            raise
+        weights = self._weights
+        control = tuple(weights.text_of(token) for token in weights.control)
+        self.loaded = Loaded(
+            summary=self.summary,
+            context=limits.slot_tokens,
+            bos=weights.text_of(weights.bos) if weights.adds_bos and weights.bos >= 0 else "",
+            eos=weights.text_of(weights.eos) if weights.eos >= 0 else "",
+            control=control,
+        )
+        self._closed = threading.Event()
+        self._engine.start()
+
+    def _adapter(self, path: str) -> int:
+        if path not in self._adapters:
+            self._adapters[path] = self._weights.adapter(path)
+        return self._adapters[path]
+
+    # text and tokens
+
+    def _tokens(self, parts: Sequence[str], *, start: bool, special: bool) -> list[int]:
+        self._engine.require_open()
+        ids: list[int] = []
+        for index, part in enumerate(parts):
+            ids += self._weights.tokenize(part, special=special, start=start and index == 0)
+        return ids
+
+    async def tokenize(self, parts: Sequence[str], *, start: bool, special: bool) -> list[int]:
+        if sum(map(len, parts)) > _LONG_TEXT:
+            return await asyncio.to_thread(self._tokens, parts, start=start, special=special)
+        return self._tokens(parts, start=start, special=special)
+
+    async def detokenize(self, tokens: Sequence[int]) -> str:
+        if any(not 0 <= token < self._weights.vocabulary for token in tokens):
+            raise BadOption(f"a token is between 0 and {self._weights.vocabulary - 1}", field="tokens")
+        return b"".join(self._weights.piece(token) for token in tokens).decode("utf-8", "replace")
+
+    # calls
+
+    async def start(self, ask: Ask, deliver: Deliver) -> Running:
+        tokens = await self.tokenize(ask.parts, start=True, special=ask.special)
+        return self._submitted(tokens, ask, deliver, None)
+
+    def start_at_once(self, ask: Ask, deliver: Deliver, take: Take) -> Running | None:
+        if sum(map(len, ask.parts)) > _LONG_TEXT:
+            return None
+        return self._submitted(self._tokens(ask.parts, start=True, special=ask.special), ask, deliver, take)
+
+    def _submitted(self, tokens: list[int], ask: Ask, deliver: Deliver, take: Take | None) -> Running:
+        room = self.loaded.context
+        if not tokens:
+            raise BadOption("the prompt is empty", field="messages")
+        if len(tokens) >= room:
+            raise PromptTooLong(len(tokens), room - 1)
+        side = self._side()
+        now = time.monotonic()
+        ticket = Ticket(
+            tokens=tokens,
+            options=ask.options,
+            sampling=sampling_of(ask.options, ask.grammar),
+            post=side if take is None else Offered(side, take),
+            deliver=deliver,
+            pieces=ask.pieces,
+            asked=now,
+            deadline=now + ask.options.within,
+        )
+        side.submit(ticket)
+        return Running(cancel=lambda: self._engine.cancel(ticket))
+
+    def _side(self) -> LoopSide:
+        loop = asyncio.get_running_loop()
+        side = self._sides.get(loop)
+        if side is None:
+            side = self._sides[loop] = LoopSide(loop, self._engine)
+        return side
+
+    async def _on_engine(self, run: Callable[[], T]) -> T:
+        """Runs something between two steps, and waits for it."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+
+        def settle(value: T | None, error: LocalModelError | None) -> None:
+            if not future.done():
+                if error is not None:
+                    future.set_exception(error)
+                else:
+                    future.set_result(value)  # type: ignore[arg-type]
+
+        def command() -> None:
+            value, problem = None, None
+            try:
+                self._engine.require_open()
+                value = run()
+            except LocalModelError as error:
+                problem = error
+            except BaseException as error:  # the engine ends over it, but not before this caller is told
+                problem = EngineFailed(f"the engine failed: {error!r}")
+                raise
+            finally:
+                loop.call_soon_threadsafe(settle, value, problem)
+
+        self._engine.command(command)
+        return await future
+
+    async def save(self, tokens: list[int]) -> tuple[tuple[int, ...], bytes]:
+        return await self._on_engine(lambda: self._engine.save(tokens))
+
+    async def restore(self, tokens: list[int], state: bytes) -> bool:
+        return await self._on_engine(lambda: self._engine.restore(tokens, state))
+
+    async def set_lora(self, adapters: Sequence[Lora]) -> None:
+        chosen = [(lora.path, lora.scale) for lora in adapters]
+        await self._on_engine(lambda: self._engine.adapters([(self._adapter(path), scale) for path, scale in chosen]))
+
+    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        ids = [self._tokens([text], start=True, special=False) for text in texts]
+        most = min(self._weights.trained_context or 512, 2048)
+        for tokens in ids:
+            if not tokens or len(tokens) > most:
+                raise (PromptTooLong(len(tokens), most) if tokens else BadOption("an empty text", field="texts"))
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[list[list[float]]] = loop.create_future()
+
+        def settle(result: list[list[float]] | LocalModelError) -> None:
+            if future.done():
+                return
+            if isinstance(result, LocalModelError):
+                future.set_exception(result)
+            else:
+                future.set_result(result)
+
+        def tell(result: list[list[float]] | LocalModelError) -> None:
+            try:
+                loop.call_soon_threadsafe(settle, result)
+            except RuntimeError:
+                pass  # the loop has gone, and its caller with it
+
+        made: list[list[float]] = []
+
+        def advance() -> bool:
+            if future.cancelled():
+                return False
+            try:
+                made.append(self._embedding(ids[len(made)], most))
+            except LocalModelError as error:
+                tell(error)
+                return False
+            if len(made) == len(ids):
+                tell(made)
+            return len(made) < len(ids)
+
+        if not ids:
+            return []
+        self._engine.job(Job(advance, tell))
+        return await future
+
+    def _embedding(self, tokens: list[int], most: int) -> list[float]:
+        """On the engine's thread, in a context of its own: there every token is an output."""
+        if self._embedder is None:
+            size = -(-most // 256) * 256
+            self._embedder = Context(
+                self._weights,
+                ContextShape(
+                    sequences=1,
+                    tokens=size,
+                    batch=size,
+                    threads=self._plan.threads,
+                    unified=True,
+                    embeddings=True,
+                ),
+            )
+        context, count = self._embedder, len(tokens)
+        context.clear()
+        context.tokens[:count] = tokens
+        context.positions[:count] = range(count)
+        context.sequence[:count] = 0
+        context.wanted[:count] = 1
+        if context.decode(count) != 0:
+            raise EngineFailed("llama.cpp could not embed this text")
+        vector = context.pooled(0, count - 1)
+        length = float(np.linalg.norm(vector))
+        return [float(x) for x in (vector / length if length else vector)]
+
+    async def statistics(self) -> Statistics:
+        shape, how = self._shape, self._plan
+        counted = await self._on_engine(self._engine.statistics)
+        return Statistics(
+            path=self.summary.path,
+            architecture=self.summary.architecture,
+            device=how.device,
+            layout="unified" if shape.unified else "split",
+            width=self._width,
+            width_chosen=self._width_chosen,
+            context=self.loaded.context,
+            pool=shape.tokens,
+            threads=how.threads,
+            gpu_layers=how.gpu_layers,
+            memory_bytes=self.memory_bytes,
+            **counted,
+        )
+
+    @property
+    def memory_bytes(self) -> int:
+        return self._weights.size_bytes + self.summary.kv_bytes(self._shape.tokens, self._shape.kv_type)
+
+    # the end
+
+    async def close(self) -> None:
+        """Ends the calls, then frees context and weights; a step in progress is waited for."""
+        loop = asyncio.get_running_loop()
+        done = asyncio.Event()
+
+        def ended() -> None:
+            self._free()
+            try:
+                loop.call_soon_threadsafe(done.set)
+            except RuntimeError:
+                pass
+
+        self._engine.close(ended)
+        while not done.is_set():
+            try:
+                async with asyncio.timeout(1):
+                    await done.wait()
+            except TimeoutError:
+                if self._closed.is_set():
+                    return
+
+    def _free(self) -> None:
+        if not self._closed.is_set():
+            embedder, self._embedder = self._embedder, None
+            if embedder is not None:
+                embedder.close()
+            self._weights.close()
+            give_back()
+            self._closed.set()
+
+    def abandon(self) -> None:
+        """For the finalizer of a model that nobody closed."""
+        self._engine.close(self._free)

@@ -1,0 +1,1 @@
+"""Model files on this computer: the catalogue and the download."""

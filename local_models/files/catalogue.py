@@ -1,0 +1,129 @@
+"""The models of this computer by name: a folder of GGUF files, and of notes that point to files elsewhere.
+
+The folder is `$THREE_MODE_MODELS`, or `three-mode/models` under the user's data folder. A model is `NAME.gguf` there, or
+`NAME.json` with its path. `tiny` comes with the package.
+"""
+
+import json
+import os
+import re
+from pathlib import Path
+
+import msgspec
+
+from local_models.errors import BadModelFile, BadOption, LocalModelError, ModelNotFound
+from local_models.gguf import Summary, check, read, summarize
+
+TINY = Path(__file__).parent.parent / "tiny" / "tiny.gguf"
+BUILT_IN = {"tiny": TINY}
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    path: str
+    origin: str  # built in, here (in the catalogue's folder), elsewhere
+    summary: Summary | None = None
+    problem: str = ""  # why it cannot be used
+
+
+def folder() -> Path:
+    if chosen := os.environ.get("THREE_MODE_MODELS"):
+        return Path(chosen).expanduser()
+    data = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
+    return Path(data).expanduser() / "three-mode" / "models"
+
+
+def valid_name(name: str) -> str:
+    if not _NAME.fullmatch(name) or name.endswith((".gguf", ".json", ".part")):
+        raise BadOption(f"`{name}` is no name for a model: letters, digits, dots, dashes and underscores", field="name")
+    return name
+
+
+def _note(name: str) -> Path:
+    return folder() / f"{name}.json"
+
+
+def _pointed(note: Path) -> Path:
+    try:
+        found = json.loads(note.read_text())["path"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadModelFile(f"{note} is not a note of the catalogue", path=str(note)) from error
+    return Path(str(found))
+
+
+def paths() -> dict[str, tuple[Path, str]]:
+    """Name -> where, and of which origin. A name of one's own hides a built-in one."""
+    found: dict[str, tuple[Path, str]] = {name: (path, "built in") for name, path in BUILT_IN.items() if path.exists()}
+    home = folder()
+    if home.is_dir():
+        for file in sorted(home.iterdir()):
+            if file.suffix == ".gguf":
+                found[file.stem] = (file, "here")
+            elif file.suffix == ".json" and not file.name.endswith(".part.json"):
+                try:
+                    found[file.stem] = (_pointed(file), "elsewhere")
+                except BadModelFile:
+                    found[file.stem] = (file, "elsewhere")
+    return found
+
+
+def entries() -> list[Entry]:
+    """All models, each with what its header says, or with why it cannot be used."""
+    made = []
+    for name, (path, origin) in sorted(paths().items()):
+        try:
+            made.append(Entry(name=name, path=str(path), origin=origin, summary=summarize(read(path))))
+        except LocalModelError as error:
+            made.append(Entry(name=name, path=str(path), origin=origin, problem=str(error)))
+    return made
+
+
+def find(model: str) -> Path:
+    """The file of a name, a path, or `gguf:PATH`."""
+    text = model.removeprefix("gguf:")
+    if text == model and text in (known := paths()):
+        return known[text][0]
+    path = Path(text).expanduser()
+    if path.is_file():
+        return path
+    if os.sep in text or text.endswith(".gguf") or text != model:
+        raise ModelNotFound(f"no such file: {path}")
+    names = ", ".join(paths()) or "none yet"
+    raise ModelNotFound(f"no model `{model}`", hint=f"catalogued: {names}; `three-mode models add` or `pull` adds one")
+
+
+def inspect(model: str) -> Entry:
+    """One model, checked as it is before loading."""
+    path = find(model)
+    origin = next((origin for _, (where, origin) in paths().items() if where == path), "a file")
+    return Entry(name=model, path=str(path), origin=origin, summary=summarize(check(str(path))))
+
+
+def add(path: str, name: str = "") -> Entry:
+    """Notes a file under a name; the file stays where it is."""
+    where = Path(path.removeprefix("gguf:")).expanduser().resolve()
+    summary = summarize(check(str(where)))
+    chosen = valid_name(name or where.stem)
+    known = paths().get(chosen)
+    if known and known[1] != "built in" and known[0] != where:
+        raise BadOption(
+            f"`{chosen}` is {known[0]} already", field="name", hint="remove it first, or choose another name"
+        )
+    folder().mkdir(parents=True, exist_ok=True)
+    part = _note(chosen).with_suffix(".part.json")
+    part.write_text(json.dumps({"path": str(where)}) + "\n")
+    part.replace(_note(chosen))
+    return Entry(name=chosen, path=str(where), origin="elsewhere", summary=summary)
+
+
+def remove(name: str) -> Entry:
+    """Forgets a noted model; deletes one that lies in the catalogue's own folder."""
+    known = paths().get(name)
+    if known is None:
+        raise ModelNotFound(f"no model `{name}`")
+    path, origin = known
+    if origin == "built in":
+        raise BadOption(f"`{name}` comes with the package", field="name")
+    (path if origin == "here" else _note(name)).unlink(missing_ok=True)
+    return Entry(name=name, path=str(path), origin=origin)

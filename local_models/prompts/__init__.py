@@ -1,0 +1,1 @@
+"""What a model is given: chat templates, grammars and tools."""

@@ -1,0 +1,1 @@
+"""The training of the small model that comes with local_models."""

@@ -1,0 +1,88 @@
+"""The largest payload from process to process: whole, with one copy on each side; above it a clear error."""
+
+import asyncio
+import signal
+from typing import Any
+
+import pytest
+
+from tests.support.bus.members import eventually, members, process
+from transports.bus import Gap, Message, SubscribeOptions, TooLarge
+
+GIB, MIB = 1 << 30, 1 << 20
+_MARGIN = 96 * MIB  # of everything else that the processes do meanwhile
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("carried", ["broadcast", "direct"])
+async def test_a_gibibyte_with_one_copy_on_each_side(carried: str) -> None:
+    """The writer has its payload and fills a segment: one copy. The reader maps that segment and copies it out: one more.
+    So each has at most twice the payload in memory, of which one is the segment that they share."""
+    async with members() as group:
+        await group.join()
+        async with process(group.name) as writer, process(group.name) as reader:
+            await reader.do("take_large", "big")
+            verb = "publish_large" if carried == "broadcast" else "send_large"
+            await writer.do(verb, "big", 5 * MIB, within=30)  # what came before does not keep it from being sent
+            await writer.do(verb, "big", GIB, within=200)
+            await eventually(lambda: reader.count("took") == 2, 60)
+            (_, crc, before_writing, wrote), (_, seen, size, before_reading, read) = (
+                [event for event in child.events if event[0] == kind][-1]
+                for child, kind in ((writer, "large"), (reader, "took"))
+            )
+            assert size == GIB
+            assert seen == crc
+            assert GIB // 2 < wrote - before_writing < GIB + _MARGIN  # the payload was there before
+            assert GIB < read - before_reading < 2 * GIB + _MARGIN
+
+
+@pytest.mark.parametrize("carrier", ["rings", "zmq"])
+async def test_more_than_a_gibibyte_is_refused_at_the_caller(carrier: str) -> None:
+    async with members(carrier=carrier) as group:
+        bus = await group.join()
+        await bus.register("x", lambda request: request.reply(None))
+        too_much = bytes(GIB + 1)  # zeros that nobody has touched take no memory
+        for send in (lambda: bus.publish("t", too_much), lambda: bus.send("x", too_much)):
+            with pytest.raises(TooLarge, match=f"{GIB + 1} bytes: the limit is {GIB}"):
+                send()
+        with pytest.raises(TooLarge):
+            await bus.ask("x", too_much)
+
+
+async def test_large_broadcasts_beyond_the_pool_go_out_one_after_another() -> None:
+    """The pool holds two of them; nobody is waited for, so the third takes the place of the first."""
+    async with members(pool_bytes=16 * MIB) as group:
+        writer, reader = await group.join(), await group.join()
+        items: list[Any] = []
+        await reader.subscribe("t", items.append, SubscribeOptions(on_event=items.append))
+        for n in range(6):
+            receipt = await writer.publish("t", bytes([n]) * (5 * MIB))
+            assert (await receipt.settled(within=5)).seen == 1
+        assert [item.payload[0] for item in items] == list(range(6))
+        for n in range(6):  # faster than anybody can read
+            await writer.publish("t", bytes([n]) * (5 * MIB))
+        await eventually(lambda: items[-1].seq == 12 if isinstance(items[-1], Message) else False)
+        lost = sum(item.count for item in items if isinstance(item, Gap))
+        assert sum(isinstance(item, Message) for item in items) + lost == 12
+
+
+async def test_large_payloads_that_a_stopped_member_does_not_read_hold_nobody_else_up() -> None:
+    """What waits for it may fill the pool; the others' payloads travel all the same, one at a time."""
+    async with members(carrier="rings", pool_bytes=1 << 20) as group:
+        a, b = await group.join(), await group.join()
+        seen: list[int] = []
+        await b.subscribe("t", lambda message: seen.append(len(message.payload)))
+        await b.register("x", lambda request: request.reply(len(request.payload)))
+        await a.wait_for("x")
+        async with process(group.name) as slow:
+            slow.signal(signal.SIGSTOP)
+            await slow.stopped()
+            for _ in range(4):
+                a.send(slow.id, bytes(600_000))
+            async with asyncio.timeout(10):
+                await eventually(lambda: a.status().counters["large_memory"] >= 1 << 20)
+                for _ in range(5):
+                    assert (await a.ask("x", bytes(600_000), within=5)).payload == 600_000
+                    await a.publish("t", bytes(600_000))
+                await eventually(lambda: len(seen) == 5)
+            slow.signal(signal.SIGCONT)

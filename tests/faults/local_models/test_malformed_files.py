@@ -1,0 +1,158 @@
+"""Broken model files: each gets an error that names the file, before or from llama.cpp, and the process lives on."""
+
+import random
+import struct
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from local_models.errors import BadModelFile, ModelNotFound
+from local_models.files.catalogue import TINY
+from local_models.gguf import check, read, summarize
+from local_models.gguf.writer import write
+
+HEAD = read(TINY).data_at
+
+
+def rewritten(path: Path, changes: dict[str, Any], without: str = "") -> Path:
+    """The tiny model with other metadata, and a tensor less."""
+    header = read(TINY, arrays=True)
+    raw = TINY.read_bytes()
+    tensors = {}
+    for tensor in header.tensors:
+        start = header.data_at + tensor.offset
+        kind = {"F32": np.float32, "F16": np.float16}[tensor.type_name]
+        array = np.frombuffer(raw[start : start + tensor.size_bytes], kind)
+        if tensor.name != without:
+            tensors[tensor.name] = array.reshape(tuple(reversed(tensor.shape)))
+    metadata = {key: value for key, value in (header.metadata | changes).items() if value is not None}
+    write(path, metadata, tensors)
+    return path
+
+
+def test_what_the_writer_writes_the_reader_reads(tmp_path: Path) -> None:
+    copy = rewritten(tmp_path / "copy.gguf", {"x.flag": True, "x.list": ["a", "b"], "x.number": -3})
+    before, after = read(TINY, arrays=True), check(str(copy))
+    assert after.tensors == before.tensors
+    assert after.metadata == before.metadata | {"x.flag": True, "x.list": ["a", "b"], "x.number": -3}
+    assert summarize(after).parameters == summarize(before).parameters
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"general.architecture": None}, "names no architecture"),
+        ({"general.type": "adapter"}, "not a model"),
+        ({"llama.block_count": None}, "block_count"),
+        ({"llama.attention.head_count_kv": 3}, "evenly"),
+        ({"llama.embedding_length": 256}, "token_embd.weight"),
+        ({"tokenizer.ggml.model": None}, "no tokenizer"),
+        ({"tokenizer.ggml.scores": [0.0]}, "scores"),
+        ({"tokenizer.ggml.bos_token_id": 70_000}, "bos_token_id"),
+        ({"split.count": 2}, "one part of a split model"),
+        ({"general.alignment": 33}, "alignment"),
+    ],
+)
+def test_metadata_that_cannot_be_right_is_named(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(BadModelFile, match=said):
+        check(str(rewritten(tmp_path / "bad.gguf", changes)))
+
+
+def test_a_missing_byte_token_is_told_before_llama_cpp_throws(tmp_path: Path) -> None:
+    tokens = list(read(TINY, arrays=True).metadata["tokenizer.ggml.tokens"])
+    tokens[tokens.index("<0x41>")] = "nothing"
+    with pytest.raises(BadModelFile, match="<0x41>"):
+        check(str(rewritten(tmp_path / "bad.gguf", {"tokenizer.ggml.tokens": tokens})))
+
+
+@pytest.mark.parametrize("length", [0, 3, 10, 24, 200, HEAD - 1, HEAD + 10])
+def test_a_truncated_file_is_called_truncated_or_no_gguf(tmp_path: Path, length: int) -> None:
+    path = tmp_path / "short.gguf"
+    path.write_bytes(TINY.read_bytes()[:length])
+    with pytest.raises(BadModelFile, match=r"truncated|not a GGUF"):
+        check(str(path))
+
+
+def test_no_file_and_a_folder(tmp_path: Path) -> None:
+    for path in (tmp_path / "none.gguf", tmp_path):
+        with pytest.raises(ModelNotFound):
+            check(str(path))
+
+
+@given(st.binary(max_size=400))
+def test_any_bytes_after_the_magic_give_an_error(tmp_path_factory: pytest.TempPathFactory, body: bytes) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.gguf"
+    path.write_bytes(b"GGUF" + struct.pack("<I", 3) + body)
+    with pytest.raises(BadModelFile):
+        check(str(path))
+
+
+def mutated(seed: int) -> bytes:
+    """The tiny model with a few bytes of its head changed, or cut off."""
+    rng = random.Random(seed)
+    raw = bytearray(TINY.read_bytes())
+    for _ in range(rng.choice((1, 1, 2, 5))):
+        at = rng.randrange(rng.choice((64, 1500, HEAD, HEAD)))
+        width = rng.choice((1, 1, 4, 8))
+        raw[at : at + width] = rng.choice(
+            (
+                bytes(rng.randrange(256) for _ in range(width)),
+                b"\xff" * width,
+                b"\0" * width,
+            )
+        )
+    return bytes(raw[: rng.randrange(len(raw))] if rng.random() < 0.1 else raw)
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from local_models.errors import LocalModelError
+from local_models.llama import Context, ContextShape, Weights
+from local_models.gguf import check
+refused = loaded = 0
+for path in sorted(Path(sys.argv[1]).glob("*.gguf")):
+    print(path.name, flush=True)
+    try:
+        check(str(path))
+        weights = Weights(str(path), gpu_layers=0, mmap=True)
+        try:
+            shape = ContextShape(sequences=1, tokens=256, batch=32, threads=1, unified=False)
+            context = Context(weights, shape)
+            tokens = weights.tokenize("Count from 1 to 9.", special=True, start=True)
+            context.tokens[: len(tokens)] = tokens
+            context.positions[: len(tokens)] = range(len(tokens))
+            context.wanted[len(tokens) - 1] = 1
+            context.decode(len(tokens))
+            weights.piece(int(context.logits(1)[0].argmax()))
+            context.close()
+            loaded += 1
+        finally:
+            weights.close()
+    except LocalModelError as error:
+        assert str(error)
+        refused += 1
+print("refused", refused, "loaded", loaded)
+"""
+
+
+def test_a_fuzzed_set_never_crashes_the_process(tmp_path: Path) -> None:
+    for seed in range(150):
+        (tmp_path / f"{seed:03}.gguf").write_bytes(mutated(seed))
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    lines = done.stdout.splitlines()
+    assert done.returncode == 0, f"{lines[-1]}: {done.stderr[-2000:]}"
+    refused = int(lines[-1].split()[1])
+    assert refused > 30, "the mutations were too mild to show anything"

@@ -1,0 +1,112 @@
+"""Several models under one memory budget."""
+
+import asyncio
+import shutil
+from pathlib import Path
+
+import pytest
+
+from local_models import DeadlineExceeded, LoadOptions, ModelClosed, ModelPool, OutOfMemory
+from tests.support.bus.members import eventually
+from tests.support.local_models.models import TINY, user
+
+OPTIONS = LoadOptions(threads=1, sequences=2, context=256)
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> list[str]:
+    return [str(shutil.copy(TINY, tmp_path / f"{name}.gguf")) for name in "abc"]
+
+
+async def test_the_least_recently_used_makes_room(three: list[str]) -> None:
+    a, b, c = three
+    async with ModelPool(6 << 20, OPTIONS) as pool:
+        for name in (a, b, a):
+            async with pool.use(name) as model:
+                assert (await model.chat(user("Repeat: abc"), temperature=0)).text == "abc"
+        assert pool.loaded == (b, a)
+        async with pool.use(c):
+            assert pool.loaded == (a, c)
+        assert pool.unloaded == 1
+        assert pool.used_bytes <= pool.memory_bytes
+
+
+async def test_a_model_in_use_is_never_unloaded(three: list[str]) -> None:
+    a, b, c = three
+    async with ModelPool(6 << 20, OPTIONS) as pool, pool.use(a) as model, pool.use(b):
+        with pytest.raises(OutOfMemory, match="in use"):
+            async with pool.use(c):
+                raise AssertionError("there was no room")
+        assert (await model.chat(user("Repeat: abc"), temperature=0)).text == "abc"
+
+
+async def test_a_model_wanted_by_many_at_once_is_loaded_once(three: list[str]) -> None:
+    async with ModelPool(64 << 20, OPTIONS) as pool:
+
+        async def one() -> int:
+            async with pool.use(three[0]) as model:
+                await asyncio.sleep(0)
+                return id(model)
+
+        assert len(set(await asyncio.gather(*(one() for _ in range(8))))) == 1
+
+
+async def test_what_can_never_fit_and_a_closed_pool(three: list[str]) -> None:
+    pool = ModelPool(1 << 20, OPTIONS)
+    with pytest.raises(OutOfMemory, match="budget"):
+        async with pool.use(three[0]):
+            pass
+    await pool.close()
+    with pytest.raises(ModelClosed):
+        async with pool.use(three[0]):
+            pass
+
+
+async def loading(pool: ModelPool, name: str) -> "asyncio.Task[object]":
+    """One who waits for a model that is being loaded."""
+    waits: asyncio.Task[object] = asyncio.create_task(pool.lease(name))
+    await eventually(lambda: name in pool._places and pool._places[name].loading is not None)
+    return waits
+
+
+async def test_who_waits_no_longer_for_a_model_stops_no_loading(three: list[str]) -> None:
+    a, b, c = three
+    async with ModelPool(6 << 20, OPTIONS) as pool:
+        first = await loading(pool, a)
+        with pytest.raises(DeadlineExceeded) as error:
+            await pool.lease(a, within=1e-6)
+        assert error.value.stage == "load"
+        begun = pool._places[a].loading
+        first.cancel()
+        await eventually(lambda: pool.loaded == (a,))
+        assert begun is not None
+        async with pool.use(a) as model:
+            assert model is begun.result()
+        async with pool.use(b), pool.use(c):  # nobody uses the first one: it makes room
+            assert pool.loaded == (b, c)
+
+
+async def test_closing_a_pool_ends_who_waits_for_a_model(three: list[str]) -> None:
+    pool = ModelPool(64 << 20, OPTIONS)
+    first = await loading(pool, three[0])
+    await pool.close()
+    with pytest.raises(ModelClosed):
+        await first
+    assert pool.loaded == ()
+
+
+def put(path: str, parts: int) -> None:
+    """The model there, or so many eighths of it."""
+    whole = TINY.read_bytes()
+    Path(path).write_bytes(whole[: len(whole) * parts // 8])
+
+
+async def test_a_model_that_does_not_load_is_told_to_all_and_tried_again(three: list[str]) -> None:
+    broken = three[0]
+    put(broken, 4)
+    async with ModelPool(64 << 20, OPTIONS) as pool:
+        told = await asyncio.gather(*(pool.lease(broken) for _ in range(4)), return_exceptions=True)
+        assert [type(error).__name__ for error in told] == ["BadModelFile"] * 4
+        put(broken, 8)
+        async with pool.use(broken) as model:
+            assert (await model.chat(user("Repeat: abc"), temperature=0)).text == "abc"

@@ -1,0 +1,75 @@
+"""Models for tests: the shipped tiny one, and small ones of random weights made in a folder of the run."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from local_models import LoadOptions, LocalModel
+from local_models.engine.engine import Job
+from local_models.engine.inprocess import InProcess
+from local_models.files.catalogue import TINY
+
+T = TypeVar("T")
+__all__ = ["TINY", "begun", "held", "opened", "said", "user"]
+
+
+def user(text: str, system: str = "") -> list[dict[str, Any]]:
+    messages = [{"role": "user", "content": text}]
+    return [{"role": "system", "content": system}, *messages] if system else messages
+
+
+def said(*turns: tuple[str, str]) -> list[dict[str, Any]]:
+    return [{"role": role, "content": content} for role, content in turns]
+
+
+@asynccontextmanager
+async def opened(model: str | Path = TINY, **options: Any) -> AsyncIterator[LocalModel]:
+    """A model with one thread: tests share the machine."""
+    chosen = LoadOptions(**{"threads": 1, "sequences": 8, "context": 512, **options})
+    async with await LocalModel.load(model, chosen) as made:
+        yield made
+
+
+@asynccontextmanager
+async def held(model: LocalModel, turns: int, begin: Callable[[], T]) -> AsyncIterator[T]:
+    """The engine stands still inside, `turns` of its turns after the calls that `begin` makes were all given to it.
+
+    A test that must find calls half done asks for that here. After a sleep they may be done, or not yet begun, as the
+    machine and its load will have it.
+    """
+    backend = model._backend
+    assert isinstance(backend, InProcess)
+    loop, stands, taken = asyncio.get_running_loop(), asyncio.Event(), 0
+    go_on = threading.Semaphore(0)
+
+    def advance() -> bool:
+        nonlocal taken
+        if taken in (0, turns):
+            loop.call_soon_threadsafe(stands.set)
+            assert go_on.acquire(timeout=60), "the test does not let the engine go on"
+        taken += 1
+        return taken <= turns
+
+    def fail(error: object) -> None:
+        loop.call_soon_threadsafe(stands.set)
+
+    backend._engine.job(Job(advance, fail))
+    await stands.wait()
+    stands.clear()
+    calls = begin()
+    await begun()
+    go_on.release()
+    await stands.wait()
+    try:
+        yield calls
+    finally:
+        go_on.release()
+
+
+async def begun() -> None:
+    """Lets every task that was just made hand its call to the engine."""
+    for _ in range(3):
+        await asyncio.sleep(0)

@@ -1,0 +1,124 @@
+"""A forced tool call: the grammar leaves nothing else to say, in the spelling that the model's template reads."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from local_models.errors import BadOption
+from local_models.files.catalogue import TINY
+from local_models.llama import Sampler, Sampling, Weights
+from local_models.options import Generate
+from local_models.prompts.tool_choice import forced, offered
+from local_models.prompts.tools import ToolTalk
+
+MARKED, BARE = "{{ '<tool_call>' }}", '{"name": function name, "parameters": dictionary}'
+
+
+def tool(name: str, **parameters: Any) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": name, "description": "", "parameters": parameters}}
+
+
+TREE = {"$defs": {"t": {"type": "object", "properties": {"t": {"$ref": "#/$defs/t"}}}}, "$ref": "#/$defs/t"}
+TOOLS = (
+    tool("weather", type="object", properties={"city": {"type": "string"}}, required=["city"]),
+    tool("add", properties={"a": {"type": "integer"}, "b": {"type": "integer"}}, required=["a", "b"]),
+    tool("tree", **TREE),
+    tool("strange", properties={"a": {"type": "string", "pattern": "x+"}}),
+    tool("now"),
+)
+
+
+@pytest.fixture(scope="module")
+def weights() -> Weights:
+    return Weights(str(TINY), gpu_layers=0, mmap=True)
+
+
+def allows(weights: Weights, grammar: str, text: str) -> bool:
+    """Whether llama.cpp lets a model that wants to say this say it, token by token, and end there."""
+    sampler = Sampler(weights, Sampling(grammar=grammar))
+    context: Any = None  # a sampler with a grammar reads the scores that it is given
+    try:
+        for token in [*weights.tokenize(text, special=True, start=False), weights.eos]:
+            scores = np.zeros(weights.vocabulary, np.float32)
+            scores[token] = 50.0
+            if sampler.sample(context, 0, scores) != token:
+                return False
+        return True
+    finally:
+        sampler.close()
+
+
+def call(name: str, **arguments: Any) -> str:
+    return json.dumps({"name": name, "arguments": arguments})
+
+
+def in_marks(*calls: str) -> str:
+    return "".join(f"<tool_call>{each}</tool_call>" for each in calls)
+
+
+CITY, SUM = call("weather", city="Oslo"), call("add", a=1, b=-2)
+
+
+@pytest.mark.parametrize(
+    ("choice", "said", "allowed"),
+    [
+        ("required", in_marks(CITY), True),
+        ("required", "<tool_call>\n" + SUM + "\n</tool_call>", True),
+        ("required", in_marks(CITY, SUM), True),
+        ("required", in_marks(call("tree", t={"t": {}})), True),
+        ("required", in_marks(call("strange", a="anything")), True),
+        ("required", in_marks(call("now")), True),
+        ("required", "I would rather talk.", False),
+        ("required", "", False),
+        ("required", in_marks(call("unknown")), False),
+        ("required", in_marks(call("weather")), False),
+        ("required", in_marks(call("add", a=1, b="2")), False),
+        ("required", in_marks(CITY) + "and so on", False),
+        ("required", CITY, False),
+        ("add", in_marks(SUM), True),
+        ("add", in_marks(CITY), False),
+        ("add", in_marks(SUM, SUM), False),
+    ],
+)
+def test_a_marked_call_and_nothing_else(weights: Weights, choice: str, said: str, allowed: bool) -> None:
+    grammar = forced(Generate(tools=TOOLS, tool_choice=choice), MARKED)
+    assert allows(weights, grammar, said) is allowed
+    if allowed:
+        talk = ToolTalk([tool["function"]["name"] for tool in TOOLS])
+        assert (talk.feed(said) + talk.end()).strip() == ""
+        assert talk.calls
+
+
+@pytest.mark.parametrize(("template", "key"), [(BARE, "parameters"), ("", "arguments")])
+def test_a_template_without_marks_gets_a_bare_call(weights: Weights, template: str, key: str) -> None:
+    grammar = forced(Generate(tools=TOOLS, tool_choice="required"), template)
+    said = json.dumps({"name": "add", key: {"a": 1, "b": 2}})
+    assert allows(weights, grammar, said)
+    assert not allows(weights, grammar, in_marks(said))
+    talk = ToolTalk(["add"])
+    assert talk.feed(said) + talk.end() == ""
+    assert talk.calls[0].parsed == {"a": 1, "b": 2}
+
+
+def test_what_a_model_is_shown() -> None:
+    def shown(choice: str) -> int:
+        return len(offered(Generate(tools=TOOLS, tool_choice=choice)))
+
+    assert [shown(choice) for choice in ("auto", "required", "none", "add")] == [5, 5, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"tool_choice": "required"}, "tool_choice"),
+        ({"tool_choice": "add"}, "tool_choice"),
+        ({"tool_choice": "fly", "tools": TOOLS}, "tool_choice"),
+        ({"tool_choice": "add", "tools": TOOLS, "grammar": 'root ::= "a"'}, "grammar"),
+    ],
+)
+def test_a_choice_that_cannot_be_is_an_error(fields: dict[str, Any], field: str) -> None:
+    with pytest.raises(BadOption) as caught:
+        Generate(**fields)
+    assert caught.value.field == field

@@ -1,0 +1,1 @@
+"""The caller's side: references to agents, and the verbs that go through them."""

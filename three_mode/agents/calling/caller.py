@@ -1,0 +1,261 @@
+"""The verbs: tell, ask, stream, broadcast, gather. The same from the orchestrator, an agent, or a process that joined."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from three_mode.agents.calling.gather import Gathered, Plan, gather
+from three_mode.agents.calling.receipts import AgentReceipt
+from three_mode.agents.calling.roles import Roles
+from three_mode.agents.calling.session import Session, group_numbers
+from three_mode.agents.calling.streams import CREDIT, Stream
+from three_mode.agents.handlers.codec import UNENCODABLE, Decode, decode_any, encode
+from three_mode.agents.handlers.declare import Spec, spec_of
+from three_mode.errors import BadCall, BadResult, CallCycle, PeerLost, ThreeModeError
+from three_mode.handling import NOBODY, Call, current, time_for
+from transports.bus import BadAddress, BusError, Encoded
+
+Handler = Callable[..., Any] | str
+"""A handler as a caller names it: the method of the class, or its name."""
+
+_AGAIN_AFTER = 0.01  # seconds until an idempotent call is made again
+_DEEPEST = 900  # characters of a chain of callers: about 60 agents that wait for one another
+
+
+class Sent:
+    """A message on its way. Sent already; awaiting it waits until the carrier has it, and raises if it never will."""
+
+    __slots__ = ("_error", "_sent")
+
+    def __init__(self, sent: Awaitable[Any] | None, error: ThreeModeError | None = None) -> None:
+        self._sent, self._error = sent, error
+
+    def __await__(self) -> Generator[Any, None, None]:
+        if self._error is not None:
+            raise self._error
+        if self._sent is not None:
+            yield from self._sent.__await__()
+
+
+class Running(Protocol):
+    """What a caller asks of the actor that it speaks for."""
+
+    @property
+    def run(self) -> Call | None:
+        """The call that the actor is handling, if that call had to wait."""
+        ...
+
+
+class Caller:
+    """Speaks for one agent, or for a process that is none."""
+
+    __slots__ = ("actor", "name", "session")
+
+    def __init__(self, session: Session, name: str, actor: Running | None = None) -> None:
+        self.session, self.name, self.actor = session, name, actor
+
+    @property
+    def roles(self) -> Roles:
+        return self.session.roles
+
+    @property
+    def llm(self) -> Any:
+        return self.session.llm
+
+    def group_numbers(self, group: str) -> list[int]:
+        """The numbers of the agents of a group that are on the bus now."""
+        return group_numbers(self.session.bus.names(), group)
+
+    # verbs ------------------------------------------------------------------------------------------------------------
+    async def ask(
+        self, to: str, handler: Handler, given: tuple[Any, ...], named: dict[str, Any], within: float | None
+    ) -> Any:
+        topic, payload, decode, spec = target(to, handler, given, named)
+        session, call, trace = self.session, current.get(), ""
+        if call is NOBODY and within is None:
+            seconds = session.default_within
+        else:
+            seconds = time_for(within, call, session.default_within)
+        if call is not NOBODY or self.actor is not None or session.tracer is not None:
+            trace = self.outgoing(call, to, topic)
+        ends = time.monotonic() + seconds if spec is not None and spec.idempotent else 0.0
+        while True:
+            try:
+                asked = session.bus.asked(to, Encoded(payload), topic, seconds, trace, self.name)
+                try:
+                    reply = await asked.future
+                except asyncio.CancelledError:
+                    asked.cancel()
+                    raise
+                if isinstance(reply, BusError):
+                    raise reply
+            except BusError as error:
+                failure = session.error(error, to, topic)
+                if not (ends and isinstance(failure, PeerLost)):
+                    raise failure from None
+            else:
+                return read(decode, reply.raw, to, topic)
+            # Doing it twice is the same as once: wait until the agent is back, as long as there is time.
+            seconds = await self._back(to, ends, failure)
+
+    async def _back(self, to: str, ends: float, failure: ThreeModeError) -> float:
+        try:
+            await self.session.bus.wait_for([to], within=max(0.001, ends - time.monotonic()))
+        except BusError:
+            raise failure from None
+        if ends - time.monotonic() <= _AGAIN_AFTER:
+            raise failure
+        await asyncio.sleep(_AGAIN_AFTER)
+        return ends - time.monotonic()
+
+    def tell(self, to: str, handler: Handler, given: tuple[Any, ...], named: dict[str, Any]) -> Sent:
+        topic, payload, _, _ = target(to, handler, given, named)
+        trace = self._trace(to, topic)
+        try:
+            return Sent(self.session.bus.send(to, Encoded(payload), topic, trace, self.name))
+        except BusError as error:
+            failure = self.session.error(error, to, topic)
+            self.session.dead_letters.add(to, topic, self.name, error.code, failure.message, payload)
+            return Sent(None, failure)
+
+    def stream(
+        self, to: str, handler: Handler, given: tuple[Any, ...], named: dict[str, Any], within: float | None
+    ) -> Stream:
+        topic, payload, decode, _ = target(to, handler, given, named)
+        call = current.get()
+        seconds = time_for(within, call, self.session.default_within)
+        parts = self.session.bus.stream(
+            to,
+            Encoded(payload),
+            topic=topic,
+            within=seconds,
+            credit=CREDIT,
+            trace=self.outgoing(call, to, topic),
+            sender=self.name,
+        )
+        return Stream(parts, decode, self.session, to, topic)
+
+    def broadcast(self, topic: str, item: Any) -> AgentReceipt:
+        try:
+            payload = Encoded(encode(item))
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise BadCall(f"what is broadcast on {topic} cannot be sent: {error}", argument="item") from None
+        session = self.session
+        trace = current.get().trace if session.tracer is None else self._trace(topic, "")
+        try:
+            return AgentReceipt(session.bus.publish(topic, payload, trace=trace, sender=self.name), session)
+        except BadAddress as error:
+            raise BadCall(str(error), argument="topic") from None
+        except BusError as error:
+            raise session.error(error, topic, "broadcast") from None
+
+    async def gather(
+        self,
+        names: Sequence[str],
+        handler: Handler,
+        given: tuple[Any, ...],
+        named: dict[str, Any],
+        within: float | None,
+        quorum: int | None,
+    ) -> Gathered:
+        if quorum is not None and not 0 <= quorum <= len(names):
+            raise BadCall(f"a quorum of {quorum} among {len(names)} agents cannot be", argument="quorum")
+        whom = names[0] if names else "nobody"
+        topic, payload, decode, _ = target(whom, handler, given, named)
+        call = current.get()
+        seconds = time_for(within, call, self.session.default_within)
+        plan = Plan(topic, payload, decode, seconds, self.outgoing(call, whom, topic), self.name)
+        return await gather(self.session, names, plan, quorum)
+
+    def _trace(self, to: str, topic: str) -> str:
+        """The trace id of a message that nobody waits for."""
+        tracer = self.session.tracer
+        return current.get().trace if tracer is None else tracer.outgoing(to, topic)
+
+    def outgoing(self, call: Call, to: str, topic: str) -> str:
+        """The `trace` field: the trace id, and the chain of those who wait, so that a cycle is seen where it closes."""
+        if not call.agent:
+            if self.actor is not None and self.actor.run is not None:
+                call = self.actor.run
+            elif self.session.tracer is None:
+                return call.trace
+        field = call.outgoing()
+        if self.session.tracer is not None:
+            _, _, chain = field.partition("|")
+            field = f"{self.session.tracer.outgoing(to, topic)}|{chain}"
+        if len(field) > _DEEPEST:
+            raise CallCycle(
+                f"{to}.{topic} would be the end of a chain of {field.count('>') + 2} calls that wait for one another",
+                agent=to,
+            )
+        return field
+
+
+class Streaming:
+    """Streams from one handler, with everything that is the same for each of them worked out once."""
+
+    __slots__ = ("_caller", "_encode", "_read", "_topic")
+
+    def __init__(self, handler: Callable[..., Any], caller: Caller) -> None:
+        spec = spec_of(handler)
+        self._topic, self._encode, self._read = spec.name, spec.schema.encode_call, spec.schema.result
+        self._caller = caller
+
+    def begin(self, to: str, given: tuple[Any, ...], within: float) -> Stream:
+        """Asks the agent `to` for a stream at once. `within` is no more than what remains of the call that the stream serves."""
+        caller, topic, call = self._caller, self._topic, current.get()
+        session = caller.session
+        trace = "" if call is NOBODY and session.tracer is None else caller.outgoing(call, to, topic)
+        payload = Encoded(self._encode(to, topic, given, {}))
+        parts = session.bus.stream(
+            to, payload, topic=topic, within=within, credit=CREDIT, trace=trace, sender=caller.name
+        )
+        try:
+            parts.begin()
+        except BusError as error:
+            raise session.error(error, to, topic) from None
+        stream = Stream(parts, self._read, session, to, topic)
+        stream._parts = parts
+        return stream
+
+
+def read(decode: Decode, raw: bytes, agent: str, handler: str) -> Any:
+    """A result as the handler's hint says; one that is something else is an error, not a surprise later."""
+    try:
+        return decode(raw)
+    except (msgspec.MsgspecError, ValueError, TypeError) as error:
+        raise unreadable(error, agent, handler) from None
+
+
+def unreadable(error: Exception, agent: str, handler: str) -> BadResult:
+    said = f"{agent}.{handler} answered something else than its hint says: {error}"
+    return BadResult(said, agent=agent, handler=handler)
+
+
+def target(
+    to: str, handler: Handler, given: tuple[Any, ...], named: dict[str, Any]
+) -> tuple[str, bytes, Decode, Spec | None]:
+    """The handler's name, the encoded call, and how to read what comes back."""
+    if not isinstance(handler, str):
+        spec = spec_of(handler)
+        name, schema = spec.name, spec.schema
+        if not named and schema.least <= len(given) <= schema.most:
+            try:
+                return name, encode(given), schema.result, spec
+            except UNENCODABLE:
+                pass  # what is wrong with it is said below
+        return name, schema.encode_call(to, name, given, named), schema.result, spec
+    if given and named:
+        raise BadCall(
+            f"{to}.{handler}: arguments by order and by name together need the handler itself, not its name",
+            hint="give all by name",
+            agent=to,
+            handler=handler,
+        )
+    try:
+        return handler, encode(named or given), decode_any, None
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise BadCall(f"{to}.{handler}: an argument cannot be sent: {error}", agent=to, handler=handler) from None

@@ -1,0 +1,45 @@
+"""A program from outside on a running bus: `async with join("city") as city: await city.ref("scout/7").ask("score", "hi")`."""
+
+from types import TracebackType
+from typing import Self
+
+from three_mode.agents.calling import current_bus
+from three_mode.agents.calling.caller import Caller
+from three_mode.agents.calling.refs import Verbs
+from three_mode.agents.calling.session import Session
+from three_mode.agents.wire import errors as wire_errors
+from three_mode.handling import DEFAULT_WITHIN
+from transports.bus import Bus, BusError, BusOptions
+
+
+class join(Verbs):  # noqa: N801  # reads as the verb it is
+    """Joins a running bus by its name, or says that there is none."""
+
+    def __init__(self, name: str, *, options: BusOptions | None = None, default_within: float = DEFAULT_WITHIN) -> None:
+        self.name = name
+        self._options = options or BusOptions(create=False, label="joined")
+        self._default_within = default_within
+        self._session: Session | None = None
+
+    async def __aenter__(self) -> Self:
+        try:
+            bus = await Bus.join(self.name, self._options)
+        except BusError as error:
+            raise wire_errors.from_bus(error, self.name, "join") from None
+        current_bus.joined(bus)
+        self._session = Session(bus, self._default_within)
+        self._three_mode_caller = Caller(self._session, "")
+        return self
+
+    @property
+    def bus(self) -> Bus:
+        return self._three_mode_caller.session.bus
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            session.close()
+            current_bus.left(session.bus)
+            await session.bus.leave()

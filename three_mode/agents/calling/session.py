@@ -1,0 +1,94 @@
+"""What one process shares for talking over one bus: the bus, who is known to have gone, the roles, the dead letters."""
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from three_mode.agents.calling.roles import Roles
+from three_mode.agents.wire import errors as wire_errors
+from three_mode.agents.wire.dead_letters import DeadLetters
+from three_mode.agents.wire.orders import HOST
+from three_mode.errors import ModeUnavailable, NoSuchAgent, PeerLost, ThreeModeError
+from three_mode.handling import DEFAULT_WITHIN
+from transports.bus import Bus, BusError, NamesChanged, NoSuchName
+
+if TYPE_CHECKING:
+    from three_mode.agents.handlers.tracing import Tracer
+
+_REMEMBERED = 100_000  # names that have gone; the oldest is forgotten first
+
+
+class Session:
+    def __init__(self, bus: Bus, default_within: float = DEFAULT_WITHIN) -> None:
+        self.bus, self.default_within = bus, default_within
+        self.dead_letters = DeadLetters()
+        self.roles = Roles()
+        self.tracer: Tracer | None = None
+        self.blame: Callable[[str], str] = lambda _: ""
+        """Member -> what is known to hold it up: put into the errors of calls that were too late."""
+        self.hosts: dict[str, str] = {}
+        """Member -> the name of the host that it is."""
+        self._gone: dict[str, str] = {}
+        self._llm: Any = None
+        self.roles.appeared(bus.names())
+        self._hosts_appeared(bus.names())
+        self._watch = bus.watch(self._changed)
+
+    def close(self) -> None:
+        self._watch.close()
+
+    def _changed(self, change: Any) -> None:
+        if isinstance(change, NamesChanged):
+            for name in change.removed:
+                if not name.startswith("any:"):  # the name of a role is nobody who may come back
+                    self._gone[name] = change.member
+                if name.startswith(HOST):
+                    self.hosts.pop(change.member, None)
+            for name in change.added:
+                self._gone.pop(name, None)
+            self._hosts_appeared(dict.fromkeys(change.added, change.member))
+            while len(self._gone) > _REMEMBERED:
+                del self._gone[next(iter(self._gone))]
+            self.roles.disappeared(change.removed)
+            self.roles.appeared(change.added)
+
+    def _hosts_appeared(self, names: Mapping[str, str]) -> None:
+        self.hosts.update((member, name) for name, member in names.items() if name.startswith(HOST))
+
+    def error(self, error: BusError, agent: str, handler: str) -> ThreeModeError:
+        """The error for a caller here. An agent that was on the bus and is not now is lost, not unknown: it may come back."""
+        ours = wire_errors.from_bus(error, agent, handler)
+        if isinstance(error, NoSuchName) and agent in self._gone:
+            return PeerLost(
+                f"{agent} is not there just now: it was stopped, or its process ended",
+                hint="it may be restarting; try again",
+                agent=agent,
+                handler=handler,
+            )
+        if isinstance(ours, TimeoutError):
+            member = self.bus.locate(agent)
+            held_up = self.blame(member) if member else ""
+            if held_up:
+                ours.message = f"{ours.message}; {held_up}"
+        return ours
+
+    @property
+    def llm(self) -> Any:
+        if self._llm is None:
+            try:
+                connection: Any = import_module("three_mode").LLMConnection
+            except (ImportError, AttributeError) as error:
+                raise ModeUnavailable(f"no connection to models here: {error}") from None
+            self._llm = connection(bus=self.bus)
+        return self._llm
+
+
+def group_numbers(names: Any, group: str) -> list[int]:
+    """The numbers of a group's agents among names, in order."""
+    prefix = f"{group}/"
+    found = sorted(
+        int(name[len(prefix) :]) for name in names if name.startswith(prefix) and name[len(prefix) :].isdigit()
+    )
+    if not found:
+        raise NoSuchAgent(f"no agents of a group {group!r} are on the bus", agent=group)
+    return found

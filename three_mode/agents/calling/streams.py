@@ -1,0 +1,71 @@
+"""A streamed reply at its consumer. Parts come as fast as they are taken; leaving early stops the agent's handler."""
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import msgspec
+
+from three_mode.agents.handlers.codec import Decode
+from three_mode.errors import BadResult
+from transports.bus import BusError
+
+if TYPE_CHECKING:
+    from three_mode.agents.calling.session import Session
+
+# Parts on their way: asking for more of them, at every half, costs as much as a part.
+CREDIT = 64
+
+
+class Stream:
+    """A streamed reply at its consumer: iterate over it, or enter it with `async with` so that leaving early is prompt."""
+
+    __slots__ = ("_agent", "_decode", "_handler", "_parts", "_session", "_source")
+
+    def __init__(self, source: Any, decode: Decode, session: "Session", agent: str, handler: str) -> None:
+        self._source, self._decode, self._session = source, decode, session
+        self._agent, self._handler = agent, handler
+        self._parts: Any = None
+
+    async def __aenter__(self) -> Self:
+        try:
+            self._parts = await self._source.__aenter__()
+        except BusError as error:
+            raise self._session.error(error, self._agent, self._handler) from None
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __aiter__(self) -> "Stream":
+        return self
+
+    async def __anext__(self) -> Any:
+        if self._parts is None:
+            if self._source is None:
+                raise StopAsyncIteration  # it was left before it began
+            await self.__aenter__()
+        try:
+            part = await self._parts.__anext__()
+        except StopAsyncIteration:
+            await self.aclose()
+            raise
+        except BusError as error:
+            await self.aclose()
+            raise self._session.error(error, self._agent, self._handler) from None
+        except BaseException:
+            await self.aclose()
+            raise
+        try:
+            return self._decode(part.raw)
+        except (msgspec.MsgspecError, ValueError, TypeError) as error:
+            await self.aclose()
+            said = f"{self._agent}.{self._handler} streamed something else than its hint says: {error}"
+            raise BadResult(said, agent=self._agent, handler=self._handler) from None
+
+    async def aclose(self) -> None:
+        """Leaves: the far side is cancelled if it has not ended."""
+        source, self._source = self._source, None
+        if source is not None and self._parts is not None:
+            await source.__aexit__(None, None, None)

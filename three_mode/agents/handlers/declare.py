@@ -1,0 +1,190 @@
+"""What a class says about its handlers: `@handler`, `@on`, and the `Spec` that comes of it.
+
+def            runs inline, without a task
+async def      starts at once; becomes a task only if it has to wait
+async def with yield   a streamed reply
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import cache, cached_property
+from types import MappingProxyType
+from typing import Any, Literal, TypeVar, overload
+
+from three_mode.agents.handlers.schema import Schema
+from three_mode.errors import ConfigurationError
+
+F = TypeVar("F", bound=Callable[..., Any])
+Delivery = Literal["lossy", "latest", "reliable"]
+MARK = "__three_mode_handler__"
+_BEGINS = "__three_mode_begins__"
+
+
+class Kind(Enum):
+    PLAIN = "plain"
+    COROUTINE = "coroutine"
+    STREAM = "stream"
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A pattern that a handler listens to, and what happens to messages when it is too slow."""
+
+    pattern: str
+    delivery: Delivery = "lossy"
+    replay: int = 0
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a decorator said."""
+
+    concurrent: int = 1
+    idempotent: bool = False
+    topics: tuple[Topic, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Spec:
+    """One handler of one class. Compared by identity: there is one for each class and name."""
+
+    name: str
+    function: Callable[..., Any]
+    kind: Kind
+    options: Options
+    # What is looked at for every message, worked out once.
+    takes_turn: bool = field(init=False)
+    """Whether it holds the agent's one turn; a concurrent handler runs beside the others."""
+    plain: bool = field(init=False)
+    streams: bool = field(init=False)
+    idempotent: bool = field(init=False)
+    begins: Callable[..., Any] | None = field(init=False)
+    """Of a streamed reply: what is tried first, see `begins`."""
+
+    def __post_init__(self) -> None:
+        vars(self).update(
+            takes_turn=self.options.concurrent == 1,
+            plain=self.kind is Kind.PLAIN,
+            streams=self.kind is Kind.STREAM,
+            idempotent=self.options.idempotent,
+            begins=getattr(self.function, _BEGINS, None),
+        )
+
+    @cached_property
+    def schema(self) -> Schema:
+        return Schema.of(self.function)
+
+
+@overload
+def handler(function: F) -> F: ...
+@overload
+def handler(*, concurrent: int = 1, idempotent: bool = False) -> Callable[[F], F]: ...
+def handler(function: F | None = None, *, concurrent: int = 1, idempotent: bool = False) -> Any:
+    """Makes a method answer to `ask`, `tell` and `stream`.
+
+    `concurrent=n` lets up to n calls of it run at once, beside the agent's other handlers. `idempotent` says that doing it
+    twice is the same as once: then, and only then, a call whose agent died is made again when the agent is back.
+    """
+    if concurrent < 1:
+        raise ConfigurationError(f"concurrent is at least 1, not {concurrent}")
+    options = Options(concurrent=concurrent, idempotent=idempotent)
+    if function is not None:
+        return _marked(function, options)
+    return lambda given: _marked(given, options)
+
+
+def on(pattern: str, *, delivery: Delivery = "lossy", replay: int = 0) -> Callable[[F], F]:
+    """Makes a method answer to broadcasts on `pattern` (`news.eu`, `news.*`, `news.>`); may be given more than once.
+
+    `delivery` says what happens when this process is slower than a writer: `lossy` (what was missed is reported as a gap),
+    `latest` (only the newest message of a topic), or `reliable` (the writer waits, up to a deadline).
+    """
+    if delivery not in ("lossy", "latest", "reliable"):
+        raise ConfigurationError(f"delivery is lossy, latest or reliable, not {delivery!r}")
+    topic = Topic(pattern, delivery, replay)
+
+    def decorate(function: F) -> F:
+        earlier: Options = getattr(function, MARK, Options())
+        return _marked(function, Options(earlier.concurrent, earlier.idempotent, (*earlier.topics, topic)))
+
+    return decorate
+
+
+def _marked(function: F, options: Options) -> F:
+    if isinstance(function, staticmethod | classmethod | property) or not callable(function):
+        raise ConfigurationError(
+            f"a handler is a method, not {type(function).__name__}",
+            hint="put @handler on a plain def or async def",
+        )
+    if inspect.isgeneratorfunction(function):
+        raise ConfigurationError(
+            f"{function.__qualname__} is a generator; a streamed reply is an async generator",
+            hint=f"write `async def {function.__name__}`",
+        )
+    earlier: Options | None = getattr(function, MARK, None)
+    if earlier is not None and earlier.topics and not options.topics:  # @handler(...) above @on(...)
+        options = Options(options.concurrent, options.idempotent, earlier.topics)
+    setattr(function, MARK, options)
+    return function
+
+
+def begins(stream: Callable[..., Any]) -> Callable[[F], F]:
+    """Makes a plain method the beginning of a streamed reply whose parts come from elsewhere, so that no coroutine stands between.
+
+    It is given the way out and what the handler is given, and returns a future that is done when all parts have gone, and whose
+    cancellation ends the work; or None if this reply has to be made by the handler itself.
+    """
+
+    def decorate(function: F) -> F:
+        setattr(stream, _BEGINS, function)
+        return function
+
+    return decorate
+
+
+def topic_name(chosen: "Callable[..., Any] | str") -> str:
+    """The name of a handler that was given as a function or as a word."""
+    if isinstance(chosen, str):
+        return chosen
+    if not hasattr(chosen, MARK):
+        named = getattr(chosen, "__qualname__", repr(chosen))
+        raise ConfigurationError(f"{named} is no handler", hint="decorate it with @handler or @on")
+    return str(getattr(chosen, "__name__", ""))
+
+
+def spec_of(function: Callable[..., Any]) -> Spec:
+    """The spec of a decorated function by itself, as a caller has it who says `Scout.score`."""
+    spec: Spec | None = getattr(function, "__three_mode_spec__", None)
+    if spec is None:
+        topic_name(function)
+        spec = Spec(function.__name__, function, _kind(function), getattr(function, MARK))
+        function.__three_mode_spec__ = spec  # type: ignore[attr-defined]  # once for each function
+    return spec
+
+
+def specs_of(kind: type) -> Mapping[str, Spec]:
+    """Name -> spec of every handler of a class. An override without a decorator keeps what the base class said."""
+    return _specs_of(kind)
+
+
+@cache
+def _specs_of(kind: Any) -> Mapping[str, Spec]:
+    found: dict[str, Spec] = {}
+    for name in dir(kind):
+        if name.startswith("__"):
+            continue
+        function = inspect.getattr_static(kind, name)
+        if not inspect.isfunction(function):
+            continue
+        said = next((vars(base)[name] for base in kind.__mro__ if hasattr(vars(base).get(name), MARK)), None)
+        if said is not None:
+            found[name] = Spec(name, function, _kind(function), getattr(said, MARK))
+    return MappingProxyType(found)
+
+
+def _kind(function: Callable[..., Any]) -> Kind:
+    if inspect.isasyncgenfunction(function):
+        return Kind.STREAM
+    return Kind.COROUTINE if inspect.iscoroutinefunction(function) else Kind.PLAIN

@@ -1,0 +1,241 @@
+"""A handler's type hints as its schema: how a call is encoded, and checked where it arrives.
+
+On the wire a call is a msgpack array of its arguments in order, or a map when the caller only knew names. Dataclasses,
+enums, structs and paths go through the hints; what is not hinted is taken as it comes.
+"""
+
+import inspect
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, get_type_hints
+
+import msgspec
+
+from three_mode.agents.handlers.codec import UNENCODABLE, decoder_for, encode
+from three_mode.errors import BadCall, ConfigurationError
+
+Values = Callable[[bytes | memoryview], tuple[Any, ...]]
+RESERVED = "within"  # the public name of a deadline, on every call
+_EXPECTED = re.compile(r"^Expected `(?P<wanted>.*?)`(?:, got `(?P<got>.*)`)?$")
+
+
+@dataclass(frozen=True)
+class Parameter:
+    name: str
+    hint: Any
+    default: Any = inspect.Parameter.empty
+    keyword_only: bool = False
+
+    @property
+    def required(self) -> bool:
+        return self.default is inspect.Parameter.empty
+
+
+@dataclass(frozen=True)
+class Where:
+    """Whose call an error is about."""
+
+    agent: str
+    handler: str
+
+    def __str__(self) -> str:
+        return f"{self.agent}.{self.handler}"
+
+
+class Schema:
+    """The parameters and result of one handler (or `__init__`), compiled when first used."""
+
+    __slots__ = (
+        "_by_name",
+        "_keywords",
+        "all_by_order",
+        "as_array",
+        "by_order",
+        "least",
+        "most",
+        "parameters",
+        "result",
+        "title",
+    )
+
+    def __init__(self, title: str, parameters: tuple[Parameter, ...], result: Any) -> None:
+        self.title, self.parameters = title, parameters
+        self.most = len(parameters)
+        self.least = sum(1 for one in parameters if one.required)
+        self._keywords = tuple(one.name for one in parameters if one.keyword_only)
+        fields = [_field(one) for one in parameters]
+        self.by_order = _by_order(title, parameters, fields)
+        self.all_by_order = not self._keywords and self.most < 16
+        self.as_array = bytes((0x90 + self.most % 16,))  # how msgpack begins an array of all of them
+        by_name = decoder_for(_arguments(title, fields, array_like=False))
+        self._by_name: Values = lambda raw: msgspec.structs.astuple(by_name(raw))
+        self.result = decoder_for(Any if result is None or result is inspect.Signature.empty else result)
+
+    @classmethod
+    def of(cls, function: Callable[..., Any]) -> "Schema":
+        title = function.__qualname__
+        hints = _hints(function, title)
+        parameters = []
+        for one in list(inspect.signature(function).parameters.values())[1:]:  # without self
+            if one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD):
+                raise ConfigurationError(
+                    f"{title} takes *{one.name}: a handler's parameters have names",
+                    hint="list them, or take one dict",
+                )
+            if one.name == RESERVED:
+                raise ConfigurationError(
+                    f"{title} has a parameter {RESERVED!r}, which every call uses for its deadline",
+                    hint="rename it",
+                )
+            hint = hints.get(one.name, Any)
+            parameters.append(Parameter(one.name, hint, one.default, one.kind is one.KEYWORD_ONLY))
+        result = hints.get("return", Any)
+        if inspect.isasyncgenfunction(function):
+            result = next(iter(getattr(result, "__args__", ())), Any)
+        return cls(title, tuple(parameters), result)
+
+    # the caller's side ------------------------------------------------------------------------------------------------
+    def encode_call(self, agent: str, handler: str, given: tuple[Any, ...], named: dict[str, Any]) -> bytes:
+        """The bytes of a call; what cannot fit whatever the agent is, is refused here."""
+        if named or not self.least <= len(given) <= self.most:
+            given, named = self._ordered(Where(agent, handler), given, named)
+        try:
+            return encode(named or given)
+        except UNENCODABLE as error:
+            raise self._not_encodable(Where(agent, handler), given, named, error) from None
+
+    def _ordered(
+        self, where: Where, given: tuple[Any, ...], named: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Everything in order if that says it all, else everything by name."""
+        if len(given) > self.most:
+            raise _bad(where, None, f"takes {self.most} arguments, not {len(given)}", self._example())
+        values = {one.name: value for one, value in zip(self.parameters, given, strict=False)}
+        known = {one.name for one in self.parameters}
+        for name, value in named.items():
+            if name not in known:
+                raise _bad(where, name, "is no parameter of it", self._example())
+            if name in values:
+                raise _bad(where, name, "was given twice", None)
+            values[name] = value
+        for one in self.parameters:
+            if one.required and one.name not in values:
+                raise _bad(where, one.name, f"is missing (expected {_shown(one.hint)})", self._example())
+        first = self.parameters[: len(values)]
+        if all(one.name in values for one in first):
+            return tuple(values[one.name] for one in first), {}
+        return (), values
+
+    def _not_encodable(self, where: Where, given: tuple[Any, ...], named: dict[str, Any], error: Exception) -> BadCall:
+        pairs = list(named.items()) or list(zip((one.name for one in self.parameters), given, strict=False))
+        for name, value in pairs:
+            try:
+                encode(value)
+            except UNENCODABLE as reason:
+                return _bad(
+                    where,
+                    name,
+                    f"cannot be sent: {reason}",
+                    "send data: numbers, text, lists, dicts, dataclasses",
+                )
+        return _bad(where, None, f"cannot be sent: {error}", None)
+
+    # the receiver's side ----------------------------------------------------------------------------------------------
+    def decode_call(self, agent: str, handler: str, raw: bytes | memoryview) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments as the method takes them, or a BadCall that names the one that does not fit."""
+        try:
+            decode = self.by_order if raw[0] & 0xF0 == 0x90 or raw[0] in (0xDC, 0xDD) else self._by_name
+            values = decode(raw)
+        except msgspec.ValidationError as error:
+            raise self._misfit(Where(agent, handler), str(error)) from None
+        except (msgspec.DecodeError, IndexError, UnicodeDecodeError, RecursionError) as error:
+            raise _bad(Where(agent, handler), None, f"the call cannot be read: {error}", None) from None
+        except Exception as error:  # noqa: BLE001  # a hint's own hook (a __post_init__, say) refused the value
+            raise _bad(Where(agent, handler), None, f"{type(error).__name__}: {error}", self._example()) from None
+        if not self._keywords:
+            return values, {}
+        cut = self.most - len(self._keywords)
+        return values[:cut], dict(zip(self._keywords, values[cut:], strict=True))
+
+    def _misfit(self, where: Where, said: str) -> BadCall:
+        what, _, path = said.partition(" - at ")
+        path = path.strip("`").removeprefix("$")
+        argument, inside = None, ""
+        if path.startswith("["):
+            number, _, inside = path[1:].partition("]")
+            if number.isdigit():
+                argument = self.parameters[int(number)].name
+        elif path.startswith("."):
+            argument, inside = re.match(r"\.(\w+)(.*)", path).groups()  # type: ignore[union-attr]
+        if argument is None:
+            missing = re.search(r"field `(\w+)`", what)
+            if missing and "missing" in what:
+                argument = missing.group(1)
+                return _bad(where, argument, "is missing", self._example())
+            if what.startswith("Expected `array` of"):
+                return _bad(where, None, f"takes {self._count()} arguments: {what}", self._example())
+        found = _EXPECTED.match(what)
+        text = f"expected {found['wanted']}, got {found['got']}" if found and found["got"] else what
+        return _bad(where, argument, text + (f" at {inside}" if inside else ""), self._example())
+
+    def _count(self) -> str:
+        return str(self.most) if self.least == self.most else f"{self.least} to {self.most}"
+
+    def _example(self) -> str:
+        return f"{self.title}({', '.join(f'{one.name}: {_shown(one.hint)}' for one in self.parameters)})"
+
+
+def _bad(where: Where, argument: str | None, text: str, hint: str | None) -> BadCall:
+    about = f"argument {argument!r} " if argument else ""
+    separator = ": " if text.startswith("expected") and argument else ""
+    return BadCall(
+        f"{where}: {about.rstrip() + separator if separator else about}{text}",
+        hint=hint,
+        agent=where.agent,
+        handler=where.handler,
+        argument=argument,
+    )
+
+
+def _hints(function: Callable[..., Any], title: str) -> dict[str, Any]:
+    try:
+        return get_type_hints(function, include_extras=True)
+    except (NameError, TypeError, AttributeError) as error:
+        raise ConfigurationError(
+            f"the type hints of {title} cannot be read: {error}",
+            hint="hints are looked up in the handler's module",
+        ) from None
+
+
+def _field(one: Parameter) -> Any:
+    if one.required:
+        return (one.name, one.hint)
+    return (one.name, one.hint, msgspec.field(default_factory=lambda: one.default))
+
+
+def _by_order(title: str, parameters: tuple[Parameter, ...], fields: list[Any]) -> Values:
+    if all(one.required and not one.keyword_only for one in parameters):
+        values: Values = decoder_for(tuple[*(one.hint for one in parameters)])  # type: ignore[misc]
+        return values
+    # An argument without a default may follow one with (keyword-only): the array form fills all then.
+    filled = decoder_for(_arguments(title, fields, array_like=True))
+    return lambda raw: msgspec.structs.astuple(filled(raw))
+
+
+def _arguments(title: str, fields: list[Any], array_like: bool) -> type[msgspec.Struct]:
+    return msgspec.defstruct(
+        title.replace(".", "_").replace("<locals>", "local"),
+        fields,
+        array_like=array_like,
+        kw_only=True,
+        forbid_unknown_fields=True,
+    )
+
+
+def _shown(hint: Any) -> str:
+    if hint is Any:
+        return "anything"
+    return (
+        hint.__name__ if isinstance(hint, type) and not hasattr(hint, "__args__") else str(hint).replace("typing.", "")
+    )

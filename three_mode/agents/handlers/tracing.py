@@ -1,0 +1,95 @@
+"""Hooks for tracing. Free while nobody has set one; OpenTelemetry is an extra.
+
+A trace id (W3C `traceparent`) travels with every message. A tracer makes a span around each message handled, and gives the
+identity of the current span to the messages sent from it.
+"""
+
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import AbstractContextManager
+from importlib import import_module
+from typing import Any, Protocol
+
+from three_mode.agents.handlers.declare import Kind, Spec
+from three_mode.errors import ConfigurationError, MissingExtra
+
+
+class Tracer(Protocol):
+    def outgoing(self, to: str, handler: str) -> str:
+        """The trace id for a message that is sent now; empty where there is no span."""
+        ...
+
+    def handling(self, agent: str, handler: str, trace: str, sender: str) -> AbstractContextManager[Any]:
+        """Around a handler. `trace` is the id that came with the message, if one did."""
+        ...
+
+
+def load_tracer(place: str) -> Tracer:
+    """Makes the tracer that `module:name` makes."""
+    module, _, name = place.partition(":")
+    try:
+        tracer: Tracer = getattr(import_module(module), name)()
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigurationError(f"no tracer at {place!r}: {error}", hint="give module:name") from None
+    return tracer
+
+
+def traced(tracer: Tracer, spec: Spec, agent: str, trace: str, sender: str) -> Callable[..., Any]:
+    """The handler with a span around it, of the same kind."""
+    function = spec.function
+
+    def span() -> AbstractContextManager[Any]:
+        return tracer.handling(agent, spec.name, trace, sender)
+
+    def plain(*given: Any, **named: Any) -> Any:
+        with span():
+            return function(*given, **named)
+
+    async def coroutine(*given: Any, **named: Any) -> Any:
+        with span():
+            return await function(*given, **named)
+
+    async def stream(*given: Any, **named: Any) -> AsyncGenerator[Any, None]:
+        with span():
+            async for part in function(*given, **named):
+                yield part
+
+    kinds: dict[Kind, Callable[..., Any | Coroutine[Any, Any, Any]]] = {
+        Kind.PLAIN: plain,
+        Kind.COROUTINE: coroutine,
+        Kind.STREAM: stream,
+    }
+    return kinds[spec.kind]
+
+
+class OpenTelemetry:
+    """Spans by OpenTelemetry's messaging conventions. What messages say is never captured."""
+
+    def __init__(self, provider: Any = None) -> None:
+        try:
+            from opentelemetry import propagate, trace
+        except ImportError:
+            raise MissingExtra.of("OpenTelemetry", "otel") from None
+        self._propagate, self._consumer = propagate, trace.SpanKind.CONSUMER
+        self._tracer = trace.get_tracer("three_mode.agents", tracer_provider=provider)
+
+    def outgoing(self, to: str, handler: str) -> str:
+        carrier: dict[str, str] = {}
+        self._propagate.inject(carrier)
+        return carrier.get("traceparent", "")
+
+    def handling(self, agent: str, handler: str, trace: str, sender: str) -> AbstractContextManager[Any]:
+        attributes = {
+            "messaging.system": "three_mode",
+            "messaging.operation.type": "process",
+            "messaging.destination.name": agent,
+            "messaging.client.id": sender,
+            "three_mode.handler": handler,
+        }
+        parent = self._propagate.extract({"traceparent": trace}) if trace else None
+        span: AbstractContextManager[Any] = self._tracer.start_as_current_span(
+            f"process {agent.partition('/')[0]}.{handler}",
+            context=parent,
+            kind=self._consumer,
+            attributes=attributes,
+        )
+        return span

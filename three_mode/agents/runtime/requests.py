@@ -1,0 +1,163 @@
+"""What a cell is handed: a request from the bus, a broadcast that had to wait, or one of many asked at once."""
+
+import math
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from three_mode.agents.handlers.codec import encode
+from three_mode.agents.handlers.declare import Spec
+from three_mode.agents.wire import errors as wire_errors
+from three_mode.errors import BadResult, ThreeModeError
+from transports.bus import CallCancelled, Encoded, NotEncodable, ReplyStream, Request, TooLarge
+
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+_NOT_NAMED: dict[str, Any] = {}
+
+
+class Parts(Protocol):
+    async def send(self, part: Any) -> None: ...
+    def at_once(self, part: Any) -> bool:
+        """From another thread than the loop's, which sends none meanwhile. False: not sent; the loop has to do it."""
+        ...
+
+
+class Incoming(Protocol):
+    """One message to one agent, and the way back to whoever sent it."""
+
+    @property
+    def trace(self) -> str: ...
+    @property
+    def deadline(self) -> float: ...
+    @property
+    def streams(self) -> bool: ...
+    @property
+    def answered(self) -> bool: ...
+
+    @property
+    def sender(self) -> str: ...
+    @property
+    def raw(self) -> bytes: ...
+    @property
+    def tells(self) -> bool:
+        """Nobody waits for an answer."""
+        ...
+
+    def arguments(self, agent: str, spec: Spec) -> Arguments: ...
+    def answer(self, result: Any) -> None: ...
+    def refuse(self, error: ThreeModeError) -> None: ...
+    def abandoned(self) -> None: ...
+    def on_cancel(self, callback: Callable[[str], None]) -> None: ...
+    def open_parts(self) -> Parts: ...
+
+
+class FromBus(Request, eq=False):
+    """A request that came over the bus: the bus makes it as one of these, so that there is one object a message, not two."""
+
+    @property
+    def answered(self) -> bool:
+        return self.done and not self.tells
+
+    def arguments(self, agent: str, spec: Spec) -> Arguments:
+        raw, schema = self.message.raw, spec.schema
+        if schema.all_by_order and raw[:1] == schema.as_array:
+            try:
+                return schema.by_order(raw), _NOT_NAMED
+            except Exception:  # noqa: BLE001, S110  # what is wrong with it is said below
+                pass
+        return schema.decode_call(agent, spec.name, raw)
+
+    def answer(self, result: Any) -> None:
+        if self.done:
+            return
+        if self.streams:
+            if self.stream is not None:
+                self.stream.end()
+            self.done = True
+            return
+        try:
+            self.reply(Encoded(encode(result)))
+        except TooLarge as error:
+            raise BadResult(f"the result of {self.topic} is too large: {error}", agent=self.to) from None
+        except CallCancelled:
+            pass  # the caller went away in this very moment, and knows
+
+    def refuse(self, error: ThreeModeError) -> None:
+        if self.done:
+            return
+        try:
+            self.fail(*wire_errors.to_wire(error))
+        except CallCancelled:
+            pass
+        except (NotEncodable, TooLarge) as reason:  # an error with fields that cannot travel
+            self.fail(wire_errors.REMOTE, f"{error.message} ({reason})", None)
+
+    def abandoned(self) -> None:
+        self.done = True
+
+    def on_cancel(self, callback: Callable[[str], None]) -> None:
+        if not self.tells:
+            super().on_cancel(callback)
+
+    def open_parts(self) -> Parts:
+        return _EncodedParts(self.open_stream(), self)
+
+
+class _EncodedParts:
+    __slots__ = ("_out", "_request")
+
+    def __init__(self, out: ReplyStream, request: Request) -> None:
+        self._out, self._request = out, request
+
+    async def send(self, part: Any) -> None:
+        try:
+            payload = Encoded(encode(part))
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise wire_errors.of_result(part, error, self._request.to, self._request.topic) from None
+        if not self._out.try_send(payload):
+            await self._out.send(payload)
+
+    def at_once(self, part: Any) -> bool:
+        return self._out.at_once(encode(part))
+
+
+class QueuedBroadcast:
+    """A broadcast that an agent could not take at once."""
+
+    __slots__ = ("_done", "_value", "answered", "raw", "sender", "trace")
+    deadline = math.inf
+    streams = False
+    tells = True
+
+    def __init__(self, value: Any, message: Any, done: Callable[[bool], None]) -> None:
+        self._value, self._done = value, done
+        self.raw, self.sender, self.trace = message.raw, message.sender, message.trace
+        self.answered = False
+
+    def arguments(self, agent: str, spec: Spec) -> Arguments:
+        self._settle(True)  # it has begun: what a receipt asks for
+        return (self._value,), {}
+
+    def answer(self, result: Any) -> None:
+        self.answered = True
+
+    def refuse(self, error: ThreeModeError) -> None:
+        self._settle(False)
+        self.answered = True
+
+    def abandoned(self) -> None:
+        self.answered = True
+
+    def _settle(self, begun: bool) -> None:
+        if not self.answered:
+            done, self._done = self._done, _nothing
+            done(begun)
+
+    def on_cancel(self, callback: Callable[[str], None]) -> None:
+        """Nobody can cancel a broadcast."""
+
+    def open_parts(self) -> Parts:
+        raise TypeError("a broadcast has no reply")
+
+
+def _nothing(begun: bool) -> None:
+    pass

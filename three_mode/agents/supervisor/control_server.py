@@ -1,0 +1,95 @@
+"""What an orchestrator answers on the bus: to its hosts, to receipts, and to the command line."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from three_mode.agents.calling.session import Session
+from three_mode.agents.handlers.codec import decoder_for, encode
+from three_mode.agents.supervisor.supervisor import Supervisor
+from three_mode.agents.wire import errors as wire_errors
+from three_mode.agents.wire.orders import ORCHESTRATOR, Failed, NamesOrder
+from three_mode.errors import ConfigurationError, NoSuchAgent
+from transports.bus import CallCancelled, Encoded, Kind, NameTaken, Request
+
+_failed = decoder_for(Failed)
+_names = decoder_for(NamesOrder)
+_word = decoder_for(str)
+
+
+class ControlServer:
+    def __init__(self, supervisor: Supervisor, session: Session) -> None:
+        self._supervisor, self._session = supervisor, session
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._orders: dict[str, Callable[[bytes], Awaitable[Any]]] = {
+            "table": self._on_table,
+            "dead_letters": self._on_letters,
+            "stop": self._on_stop,
+            "restart": self._on_restart,
+            "pause": self._on_pause,
+            "resume": self._on_resume,
+            "kill": self._on_kill,
+            "events": self._on_events,
+        }
+
+    async def open(self) -> None:
+        try:
+            await self._session.bus.register(ORCHESTRATOR, self.on_request)
+        except NameTaken as error:
+            raise ConfigurationError(
+                f"the bus {self._session.bus.name!r} has an orchestrator already: {error}",
+                hint="choose another name=, or join it with three_mode.agents.join",
+            ) from None
+
+    def on_request(self, request: Request) -> None:
+        if request.kind is Kind.SEND:
+            if request.topic == "failed":
+                self._supervisor.agent_failed(_failed(request.raw))
+        elif request.topic == "listeners":
+            counts = self._supervisor.roster.listeners(_word(request.raw), self._supervisor.hosts.members)
+            request.reply(Encoded(encode(counts)))
+        elif request.topic in self._orders:
+            task = asyncio.get_running_loop().create_task(self._answer(request))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        else:
+            request.fail(*wire_errors.to_wire(NoSuchAgent(f"an orchestrator takes no order {request.topic!r}")))
+
+    async def _answer(self, request: Request) -> None:
+        try:
+            request.reply(Encoded(encode(await self._orders[request.topic](request.raw))))
+        except CallCancelled:
+            pass  # whoever asked has gone
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001  # whatever it is goes to whoever gave the order
+            request.fail(*wire_errors.to_wire(wire_errors.of_handler(error, ORCHESTRATOR, request.topic)))
+
+    async def _on_table(self, raw: bytes) -> Any:
+        return await self._supervisor.table(1.0)
+
+    async def _on_letters(self, raw: bytes) -> Any:
+        return await self._supervisor.dead_letters(1.0)
+
+    async def _on_events(self, raw: bytes) -> Any:
+        return self._supervisor.event_log.read()
+
+    async def _on_stop(self, raw: bytes) -> None:
+        await self._supervisor.stop(list(_names(raw).names), 10.0)
+
+    async def _on_restart(self, raw: bytes) -> None:
+        await self._supervisor.restart(list(_names(raw).names), _names(raw).why or "asked for", 10.0)
+
+    async def _on_pause(self, raw: bytes) -> None:
+        await self._supervisor.order("pause", _names(raw).names, 10.0)
+
+    async def _on_resume(self, raw: bytes) -> None:
+        await self._supervisor.order("resume", _names(raw).names, 10.0)
+
+    async def _on_kill(self, raw: bytes) -> None:
+        """Ends host processes at once; their agents come back as their strategy says."""
+        for label in _names(raw).names:
+            host = self._supervisor.hosts.all.get(label)
+            if host is None or host.process is None:
+                raise NoSuchAgent(f"this orchestrator has no host {label!r}", agent=label)
+            host.process.kill()

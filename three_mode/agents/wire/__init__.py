@@ -1,0 +1,1 @@
+"""What travels between processes: orders, errors, class paths and dead letters."""

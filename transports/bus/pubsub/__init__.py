@@ -1,0 +1,1 @@
+"""Publications, subscriptions, and the delivery of what was published."""

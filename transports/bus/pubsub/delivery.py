@@ -1,0 +1,76 @@
+"""Deliver received messages to the callbacks of this process: the hot path of all that comes in.
+
+The native ring does the same in C where it can (`native/deliver.c`), and calls `direct`, `route`, `fan_out`, `flush`
+and `raised` for the rest; other carriers call `deliver`.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from transports.bus.messages import Message, opened
+from transports.bus.pubsub.subscriptions import Callback, Subscriptions
+
+CAUGHT = (Exception, asyncio.CancelledError)  # raised by a callback, these end nothing but the callback
+MANY = 16  # callbacks; for more, it pays to decode a message before they get it
+
+
+class Delivery:
+    """Delivery of one member's messages.
+
+    `direct(message)` gets frames that were sent to this member; `failed(where, error)` reports what a callback raised.
+    """
+
+    def __init__(
+        self,
+        subscriptions: Subscriptions,
+        direct: Callable[[Message], None],
+        failed: Callable[[str, BaseException], None],
+    ) -> None:
+        self._failed = failed
+        self.direct = direct
+        self.route = subscriptions.route
+        self.routes: dict[str, Any] = subscriptions.routes
+        self.newest = subscriptions.newest
+
+    def deliver(self, messages: Sequence[Message]) -> None:
+        """Deliver a batch, in order."""
+        for message in messages:
+            topic = message.topic
+            if topic:
+                route = message.route or self.route(topic)
+                if route is not None:
+                    self.fan_out(route, message)
+            else:
+                self.call(self.direct, message)
+        if self.newest:
+            self.flush()
+
+    def fan_out(self, callbacks: tuple[Callback, ...], message: Message) -> None:
+        """Call every callback with one message."""
+        if len(callbacks) > MANY:
+            message = opened(message)
+        for callback in callbacks:
+            try:
+                callback(message)
+            except CAUGHT as error:
+                self.raised(message, error)
+
+    def call(self, callback: Callback, message: Message) -> None:
+        """Call one callback with one message."""
+        try:
+            callback(message)
+        except CAUGHT as error:
+            self.raised(message, error)
+
+    def flush(self) -> None:
+        """Give LATEST subscribers the newest message of a batch, at its end."""
+        newest = list(self.newest.items())
+        self.newest.clear()
+        for (subscription, _), message in newest:
+            self.call(subscription.deliver, message)
+
+    def raised(self, message: Message, error: BaseException) -> None:
+        """Report what a callback raised; the other callbacks are still called."""
+        where = f"subscriber of {message.topic!r}" if message.topic else f"frame of member {message.peer.id}"
+        self._failed(where, error)
