@@ -1,4 +1,4 @@
-"""Picks the mode: each call goes down the channel of its target. A mode that is not here says what to do.
+"""Dispatcher: sends each call down the channel of its target's mode. A mode that is not here says what to do.
 
 A target's provider says the mode: `agent` is the bus, `local` this process, any other name a remote provider. So a fallback
 across modes is a list of targets like any other: `Fallback(targets=(Target("local", "tiny"),))` answers when the network does not.
@@ -20,6 +20,7 @@ _PROVIDERS = {mode: provider for provider, mode in _MODES.items()}
 
 
 def mode_of(target: Target) -> CommunicationMode:
+    """The mode that carries calls to a target."""
     return _MODES.get(target.provider, CommunicationMode.HUMAN_AI)
 
 
@@ -30,6 +31,7 @@ def target_of(address: Address) -> Target | None:
 
 
 def unnamed(mode: CommunicationMode) -> InvalidRequest:
+    """The error of a request in this mode that names no model."""
     example = "agent:brain" if mode is CommunicationMode.AI_AI else "gguf:path/to/model.gguf, or tiny"
     return InvalidRequest(f"{mode.name} needs a model", field="model", hint=f"for example {example}")
 
@@ -44,9 +46,9 @@ class Dispatcher:
     """The channels of a connection; the agents' and the local one are made when first used."""
 
     def __init__(
-        self, human: SendingChannel, agents: Callable[[], OwnChannel], local: Callable[[], OwnChannel]
+        self, remote: SendingChannel, agents: Callable[[], OwnChannel], local: Callable[[], OwnChannel]
     ) -> None:
-        self._human = human
+        self._remote = remote
         self._make = {CommunicationMode.AI_AI: agents, CommunicationMode.AI_PC: local}
         self._made: dict[CommunicationMode, OwnChannel] = {}
 
@@ -59,7 +61,7 @@ class Dispatcher:
         return self.channel(mode_of(target)).open(target, request, due, deadline)
 
     def sender(self, target: Target) -> Send | None:
-        return None if target.provider in HERE else self._human.sender(target)
+        return None if target.provider in HERE else self._remote.sender(target)
 
     async def embed(self, target: Target, request: EmbedRequest, deadline: float) -> Embedded:
         return await self.channel(mode_of(target)).embed(target, request, deadline)
@@ -67,13 +69,13 @@ class Dispatcher:
     def channel(self, mode: CommunicationMode) -> Channel:
         make = self._make.get(mode)
         if make is None:
-            return self._human
+            return self._remote
         found = self._made.get(mode)
         if found is None:
             found = self._made[mode] = make()
         return found
 
     async def close(self) -> None:
-        """Closes the channels that were made here; the remote one is closed by whoever made it."""
+        """Closes the channels that were made here; the remote one is closed by its owner."""
         for channel in self._made.values():
             await channel.close()

@@ -1,1 +1,1 @@
-"""What happens between a request and its reply: who answers, what it may cost, and what is told of it afterwards."""
+"""Calls to models, from a request to its reply: targets, policies around attempts, cost, and the log of each call."""

@@ -45,7 +45,7 @@ class ActiveCall(Struct, eq=False):
     context: CallContext
     label: str | None = None
     target: Target | None = None
-    """Who answers, once that is known."""
+    """The model that answers, once that is known."""
     first_content: float | None = None
     """When its first content came, in seconds after it began."""
     reused: Literal["cache_hit", "coalesced"] | None = None
@@ -130,7 +130,7 @@ class CallLog:
             )
 
     def cost(self, target: Target, usage: Usage, profile: Profile) -> Decimal | None:
-        """By the provider's prices; where it counts tokens more than once, so do we."""
+        """The cost by the provider's prices, times the factor by which it counts tokens. None: nobody knows a price."""
         cost = self.prices.cost(target.provider, target.model, usage)
         if cost is None:
             return None

@@ -33,7 +33,7 @@ MOST = 1000  # targets whose plans are kept
 
 
 class TargetPlan:
-    """What first attempts on one target have in common. Without `send` there are none; `second` makes the attempt of a hedge."""
+    """Parts that first attempts on one target have in common. Without `send` there are none; `second` makes the attempt of a hedge."""
 
     __slots__ = ("gate", "profile", "second", "send")
 

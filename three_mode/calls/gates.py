@@ -30,7 +30,7 @@ class Gates:
         self._on_forget.append(forget)
 
     def gate(self, target: Target) -> Gate:
-        """The gate of one target. Whoever keeps it registers with `on_forget`."""
+        """The gate of one target. A holder that keeps it registers with `on_forget`."""
         return Gate(target, self.breaker(target), self.limiter(target))
 
     def breaker(self, target: Target) -> CircuitBreaker | None:
@@ -63,7 +63,7 @@ class Gates:
         return found
 
     def limit_listener(self, provider: str) -> Callable[[LimitReading], None] | None:
-        """What the endpoint of a provider calls with the limits that it reads; its limiter is never forgotten."""
+        """A function that the endpoint of a provider calls with the limits that it reads; its limiter is never forgotten."""
         self._providers.add(provider)
         limiter = self.limiter_of(provider)
         return limiter.learn if limiter is not None else None

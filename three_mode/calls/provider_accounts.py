@@ -61,7 +61,7 @@ def _name_of(provider: str) -> str:
 
 
 class ProviderAccounts:
-    """What a connection knows of each provider: from arguments first, then settings, then the profile."""
+    """Keys, addresses and settings of each provider of a connection: from arguments first, then settings, then the profile."""
 
     def __init__(
         self,
@@ -138,8 +138,8 @@ class ProviderAccounts:
         return self.settings(provider).model or self.profile(provider).default_model
 
     def identity(self, provider: str) -> tuple[str, str]:
-        """Where calls go, and whose key, headers and safety settings they carry, without showing them: what tells the caches of two
-        accounts apart."""
+        """Address and tenant of calls, which tell the caches of two accounts apart. A tenant is a fingerprint of key, headers and safety
+        settings, and shows none of them."""
         found = self._identities.get(provider)
         if found is None:
             found = (f"{provider} {self.base_url(provider)}", self._tenant(provider))

@@ -86,7 +86,7 @@ class RequestPrep:
 
 
 class CallDefaults:
-    """What calls of one connection get where their request does not say: their time, and the label of who pays for them."""
+    """Defaults of calls whose request does not say: their time, and the label of who pays for them."""
 
     def __init__(
         self, accounts: ProviderAccounts, settings: Settings, timeout: float | None, label: str | None

@@ -1,4 +1,4 @@
-"""What `stream()` gives: chunks as they come, and the reply so far; and the call behind it.
+"""Streamed replies: chunks as they come, the reply so far, and the call behind them.
 
 async for chunk in llm.stream(request): print(chunk.text, end="")
 
@@ -32,7 +32,7 @@ Prepare = Callable[[LLMRequest, FailedFirstAttempt | None], Awaitable[tuple[Acti
 
 
 class StreamOwner(Protocol):
-    """The call behind a stream: opens it, completes its chunks, and is told how it ended. `each` may change what the reader is
+    """The call behind a stream: opens it, completes its chunks, and writes down how it ended. `each` may change what the reader is
     given."""
 
     each: EachHook | None
@@ -100,7 +100,7 @@ class ReplyStream:
         self._waiting.clear()
 
     def response(self) -> LLMResponse:
-        """What has come so far; `finish_reason` is "cancelled" until the reply is whole."""
+        """The reply so far; `finish_reason` is "cancelled" until the reply is whole."""
         return self._final if self._final is not None else fold(self._given)
 
     async def text(self) -> str:
@@ -183,7 +183,7 @@ class ReplyStream:
                 self._owner.fail(why, self.response)
 
     def __del__(self) -> None:
-        """A loop that was left by `break` drops the stream: the provider is told then too."""
+        """Cancel the call at the provider when a loop left by `break` drops the stream."""
         if self._open is None or self._over or self._loop is None or self._loop.is_closed():
             return
         self._over = True

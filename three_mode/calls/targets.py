@@ -68,8 +68,8 @@ class ProviderChoice:
 async def first_available(
     order: Sequence[str], accounts: ProviderAccounts, endpoint: Callable[[str], Endpoint], within: float = WITHIN
 ) -> str:
-    """With one candidate there is nothing to find out. With more, the first in order that a connection reaches: the rest
-    of the order is not waited for."""
+    """The first provider in order that has what it needs and can be reached; the rest of the order is not waited for. A single
+    candidate is not asked."""
     candidates = [name for name in order if accounts.available(name)]
     if not candidates:
         wanted = ", ".join(

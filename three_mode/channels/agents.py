@@ -50,7 +50,7 @@ class AgentChannel:
         return Streaming(Model.stream_completion, self.caller)
 
     def _address(self, name: str) -> str:
-        """Of an agent, or of whoever of a role has the least to do. A stream does not count as something to do."""
+        """The address of an agent, or of the least busy agent of a role. A stream does not count as work."""
         if "/" in name:
             return name
         roles = self.caller.roles

@@ -1,4 +1,4 @@
-"""What every mode's channel can do, and the channel to remote models. The policies around a call know no more of it than this."""
+"""Channels: the interface that every mode implements, and the channel to remote models. Policies know a channel by it alone."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
@@ -18,7 +18,7 @@ from three_mode.policies import Target
 
 
 class OpenReply(Protocol):
-    """A streamed reply whose first content is here. Whoever gets one closes it."""
+    """A streamed reply whose first content is here. Its reader closes it."""
 
     async def more(self) -> list[Chunk]:
         """The next chunks, as many as have come; [] at the end. An error is raised after the chunks before it."""
@@ -30,7 +30,7 @@ class OpenReply(Protocol):
 
 
 class SentRequest(Protocol):
-    """A request that is out, whose whole reply is wanted. Whoever gets one either has its reply or cancels it."""
+    """A request that is out, whose whole reply is wanted. Its holder awaits the reply or cancels it."""
 
     written: bytes
     """The reply as it came, once it is here; `read` makes another one of it."""
@@ -39,11 +39,11 @@ class SentRequest(Protocol):
     def read(self) -> Callable[[bytes], LLMResponse]: ...
 
     async def reply(self) -> LLMResponse:
-        """Where the task that waits is cancelled the request stays out, and another one may wait."""
+        """Wait for the whole reply. A cancelled wait leaves the request out, and another task may wait for it."""
         ...
 
     def cancel(self) -> None:
-        """Ends it at the far side, at once, if it has not ended: whoever waits for its reply gets an error. Never waits."""
+        """End it at the far side, at once, if it has not ended: a task that waits for its reply gets an error. Never waits."""
         ...
 
 

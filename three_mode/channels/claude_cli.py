@@ -174,7 +174,7 @@ class CLIReply(DecodedReply):
             self._endpoint.left(self)
 
     def when_gone(self, call: Callable[[], None]) -> None:
-        """Of a reply that is closed: when the program behind it has ended, if one was started."""
+        """Call back once the program behind a closed reply has ended, if one was started."""
         self._child.when_gone(call)
 
     async def aclose(self) -> None:

@@ -36,7 +36,7 @@ class BatchReply:
         self._ended = False
 
     async def begin(self, due: float | None) -> None:
-        """Reads up to the first content, which must be there when it is due. None: whoever makes it keeps the time."""
+        """Reads up to the first content, which must be there when it is due. None: its maker keeps the time."""
         if due is None:
             await self._until_content()
             return
@@ -185,8 +185,8 @@ class EmulatedToolsReply:
 
 
 class AccountedReply:
-    """`ended` is told what was used, as the provider counted it or as an estimate of what came; whether it came to its end; and the
-    error, if one ended it."""
+    """An open reply that settles its account once, when it ends. `ended` gets the usage (as the provider counted it, or an estimate of
+    what came), whether the reply came to its end, and the error, if one ended it."""
 
     def __init__(
         self,
@@ -225,7 +225,7 @@ class AccountedReply:
         self._broke_off(None)
 
     def _broke_off(self, error: BaseException | None) -> None:
-        """Where it did not come to its end, the provider may not have counted what it wrote."""
+        """Settle a reply that broke off by an estimate, where the provider did not count what it wrote."""
         usage = self._usage
         if usage is None or not usage.output_tokens:
             written = estimate_text("".join(self._written))

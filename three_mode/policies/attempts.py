@@ -45,7 +45,7 @@ class CallContext(Struct, eq=False):
     tokens: int = 0
     first_content: float | None = None
     streamed: bool = False
-    """What an attempt gives is only the beginning: whoever reads the rest tells the breaker how it ended."""
+    """What an attempt gives is only the beginning: the reader of the rest tells the breaker how it ended."""
     steps: list[Step] = []
 
     def add_step(self, kind: str, now: float, target: Target | None = None, why: str | None = None) -> None:

@@ -30,7 +30,7 @@ class SharedCall(Generic[T]):
 
     @property
     def wanted(self) -> bool:
-        """By those who wait."""
+        """Whether anyone still waits for the result."""
         return not all(map(asyncio.Future.done, self.waiting))
 
     def succeeded(self, result: T) -> None:
@@ -101,7 +101,7 @@ class Coalescer(Generic[T]):
             shared.failed(error)
 
     def wanted(self, key: Hashable) -> bool:
-        """Whether others wait for a call that was begun, and is made by whoever began it."""
+        """Whether others wait for a call that was begun, and is made in the task of its first caller."""
         shared = self._shared.get(key)
         return shared is not None and shared.task is None and shared.wanted
 

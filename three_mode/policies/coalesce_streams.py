@@ -22,7 +22,7 @@ C = TypeVar("C")
 
 
 class Source(Protocol):
-    """What is shared: `more` gives the next pieces, [] at the end; `close` ends it at once and never waits."""
+    """A shared stream: `more` gives the next pieces, [] at the end; `close` ends it at once and never waits."""
 
     async def more(self) -> list[Any]: ...
     def close(self) -> None: ...
@@ -79,7 +79,7 @@ class SharedStreamReader(Generic[C, S]):
 
     @property
     def source(self) -> S:
-        """What is read, once it is open."""
+        """The stream that is read, once it is open."""
         assert self._shared.source is not None
         return self._shared.source
 
@@ -117,7 +117,7 @@ class SharedStreamReader(Generic[C, S]):
         self._shared.leave(self)
 
     async def abandon(self) -> None:
-        """Leaves before it was open; whoever is the last waits for the call's end, so that nothing runs on unseen."""
+        """Leaves before it was open; the last reader waits for the call's end, so that nothing runs on unseen."""
         self.close()
         task = self._shared.task
         if not self._shared.readers and task is not None and not task.done():
@@ -150,7 +150,7 @@ class _Shared(Generic[C, S]):
         self.task = asyncio.get_running_loop().create_task(self._read(make))
 
     async def _read(self, make: Callable[[], Awaitable[S]]) -> None:
-        """Whatever comes of the call is told to all readers; an error once they have read what came before it."""
+        """Pass what comes of the call to all readers; an error once they have read what came before it."""
         try:
             self.source = await make()
             self._wake()
@@ -201,7 +201,7 @@ class _Shared(Generic[C, S]):
         self._weight += weight
         if self._weight <= self.most:
             return
-        self._forget()  # whoever comes now could not be given the beginning
+        self._forget()  # a newcomer could not be given the beginning
         while self._weight > self.most and len(self._batches) > 1:
             for reader in [each for each in self.readers if each.at <= self._dropped]:
                 reader.lost = True

@@ -66,7 +66,7 @@ class Hedge(Generic[T]):
             return result
         try:
             await self.stop_second(late)
-        except BaseException:  # whoever wanted the result has left
+        except BaseException:  # nobody wants the result any more
             self._discard(result)
             raise
         return result

@@ -19,7 +19,7 @@ from three_mode.modes import CommunicationMode
 
 
 class LocalChunks:
-    """Of one answer."""
+    """Makes the chunks of one answer."""
 
     __slots__ = ("_model", "_scores", "_started", "began")
 
@@ -52,7 +52,7 @@ def shown(name: str) -> str:
 
 
 class LocalBatches:
-    """For one reader, who closes it: that ends the call, and lets go of the model. An object and not a generator, since every
+    """Batches of chunks for one reader, who closes it: that ends the call, and lets go of the model. An object and not a generator, since every
     generator on the way of a token is one more thing to resume."""
 
     __slots__ = ("_begin", "_chunks", "_lease", "_model", "_over", "_stream")
@@ -101,7 +101,7 @@ class LocalBatches:
 class PartSender(Protocol):
     async def send(self, part: list[Chunk]) -> None: ...
     def at_once(self, part: list[Chunk]) -> bool:
-        """From any thread. False: not sent."""
+        """Send a part at once, from any thread. False: not sent."""
         ...
 
 
@@ -162,7 +162,7 @@ class LocalFlow:
         except LocalModelError as error:
             failed: Exception = wire.error_of(error, self._model)
             failed.__cause__ = error
-        except Exception as error:  # noqa: BLE001  # it belongs to whoever asked
+        except Exception as error:  # noqa: BLE001  # the caller gets it
             failed = error
         else:
             if not whole.done():
