@@ -9,7 +9,7 @@ from collections import Counter
 from rich.console import Console
 
 from three_mode import Agent, Orchestrator, ThreeModeError, handler
-from three_mode.agents.supervisor.events import HostBack
+from three_mode.agents import HostBack
 
 
 class Worker(Agent):

@@ -5,6 +5,7 @@ A call that fails before its first content goes the long way from there, with th
 
 import time
 from functools import partial
+from typing import Any
 
 from three_mode.agents.calling.streams import Stream
 from three_mode.calls.accounts import Accounts
@@ -36,7 +37,7 @@ class StreamToAgent:
         self.began, self.within = time.monotonic(), within
         self._request, self._target, self._label = request, target, label
         self._channel, self._guards = channel, guards
-        self._stream: Stream | None = None
+        self._stream: Stream[Any] | None = None
 
     def send(self) -> OneCall:
         """What is told of the call, which is on its way now."""

@@ -68,11 +68,11 @@ class AgentChannel:
             raise self.explained(target.model) from None
         return reply
 
-    def begin(self, name: str, request: LLMRequest, within: float) -> Stream:
+    def begin(self, name: str, request: LLMRequest, within: float) -> Stream[Any]:
         """Sends the request now, and gives what `opened` waits for."""
         return self._streaming.begin(self._address(name), (request.addressed(None, within),), within)
 
-    async def opened(self, stream: Stream, name: str, due: float | None) -> OpenReply:
+    async def opened(self, stream: Stream[Any], name: str, due: float | None) -> OpenReply:
         leaving: list[asyncio.Task[None]] = []
 
         def leave() -> None:

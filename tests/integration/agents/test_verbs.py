@@ -63,7 +63,7 @@ async def test_gather_gives_values_errors_and_missing(orc: Orchestrator, scouts:
     votes = await scouts.gather(Scout.score, "hello", within=5)
     assert votes.complete
     assert votes.values == dict.fromkeys(scouts.names, 5.5)
-    some = AgentGroup("scout", [0, 1, 99], orc._caller)
+    some = AgentGroup("scout", [0, 1, 99], orc._three_mode_caller)
     votes = await some.gather(Scout.score, "x", within=5)
     assert isinstance(votes.errors["scout/99"], NoSuchAgent)
     assert len(votes) == 2

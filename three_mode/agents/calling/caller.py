@@ -123,7 +123,7 @@ class Caller:
 
     def stream(
         self, to: str, handler: Handler, given: tuple[Any, ...], named: dict[str, Any], within: float | None
-    ) -> Stream:
+    ) -> Stream[Any]:
         topic, payload, decode, _ = target(to, handler, given, named)
         call = current.get()
         seconds = time_for(within, call, self.session.default_within)
@@ -160,7 +160,7 @@ class Caller:
         named: dict[str, Any],
         within: float | None,
         quorum: int | None,
-    ) -> Gathered:
+    ) -> Gathered[Any]:
         if quorum is not None and not 0 <= quorum <= len(names):
             raise BadCall(f"a quorum of {quorum} among {len(names)} agents cannot be", argument="quorum")
         whom = names[0] if names else "nobody"
@@ -204,7 +204,7 @@ class Streaming:
         self._topic, self._encode, self._read = spec.name, spec.schema.encode_call, spec.schema.result
         self._caller = caller
 
-    def begin(self, to: str, given: tuple[Any, ...], within: float) -> Stream:
+    def begin(self, to: str, given: tuple[Any, ...], within: float) -> Stream[Any]:
         """Asks the agent `to` for a stream at once. `within` is no more than what remains of the call that the stream serves."""
         caller, topic, call = self._caller, self._topic, current.get()
         session = caller.session
@@ -217,7 +217,7 @@ class Streaming:
             parts.begin()
         except BusError as error:
             raise session.error(error, to, topic) from None
-        stream = Stream(parts, self._read, session, to, topic)
+        stream: Stream[Any] = Stream(parts, self._read, session, to, topic)
         stream._parts = parts
         return stream
 

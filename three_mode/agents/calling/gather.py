@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 
@@ -22,11 +22,14 @@ decode_part = decoder_for(Part)
 _decode_error_data = decoder_for(dict[str, Any])
 
 
+T = TypeVar("T")
+
+
 @dataclass(frozen=True)
-class Gathered:
+class Gathered(Generic[T]):
     """What came of asking many: iterate over it for the values. Partial results are results."""
 
-    values: dict[str, Any] = field(default_factory=dict)
+    values: dict[str, T] = field(default_factory=dict)
     """Agent -> what it answered."""
     errors: dict[str, ThreeModeError] = field(default_factory=dict)
     """Agent -> why it did not."""
@@ -44,7 +47,7 @@ class Gathered:
         needed = len(self.errors) + len(self.missing) if self.quorum is None else self.quorum - len(self.values)
         return needed <= 0
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[T]:
         return iter(self.values.values())
 
     def __len__(self) -> int:
@@ -89,7 +92,7 @@ class Tally:
             done, self._done = self._done, None
             done()
 
-    def result(self) -> Gathered:
+    def result(self) -> Gathered[Any]:
         self._done = None
         return Gathered(self.values, self.errors, tuple(self.open), self.quorum)
 
@@ -106,7 +109,7 @@ class Plan:
     sender: str
 
 
-async def gather(session: "Session", names: Sequence[str], plan: Plan, quorum: int | None) -> Gathered:
+async def gather(session: "Session", names: Sequence[str], plan: Plan, quorum: int | None) -> Gathered[Any]:
     done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def complete() -> None:

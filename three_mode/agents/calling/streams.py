@@ -1,7 +1,7 @@
 """A streamed reply at its consumer. Parts come as fast as they are taken; leaving early stops the agent's handler."""
 
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import msgspec
 
@@ -12,11 +12,13 @@ from transports.bus import BusError
 if TYPE_CHECKING:
     from three_mode.agents.calling.session import Session
 
+T = TypeVar("T")
+
 # Parts on their way: asking for more of them, at every half, costs as much as a part.
 CREDIT = 64
 
 
-class Stream:
+class Stream(Generic[T]):
     """A streamed reply at its consumer: iterate over it, or enter it with `async with` so that leaving early is prompt."""
 
     __slots__ = ("_agent", "_decode", "_handler", "_parts", "_session", "_source")
@@ -38,10 +40,10 @@ class Stream:
     ) -> None:
         await self.aclose()
 
-    def __aiter__(self) -> "Stream":
+    def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> Any:
+    async def __anext__(self) -> T:
         if self._parts is None:
             if self._source is None:
                 raise StopAsyncIteration  # it was left before it began
@@ -58,11 +60,12 @@ class Stream:
             await self.aclose()
             raise
         try:
-            return self._decode(part.raw)
+            item: T = self._decode(part.raw)
         except (msgspec.MsgspecError, ValueError, TypeError) as error:
             await self.aclose()
             said = f"{self._agent}.{self._handler} streamed something else than its hint says: {error}"
             raise BadResult(said, agent=self._agent, handler=self._handler) from None
+        return item
 
     async def aclose(self) -> None:
         """Leaves: the far side is cancelled if it has not ended."""

@@ -117,7 +117,7 @@ class TapedCaller(Caller):
 
     def stream(
         self, to: str, handler: Handler, given: tuple[Any, ...], named: dict[str, Any], within: float | None
-    ) -> Stream:
+    ) -> Stream[Any]:
         topic, payload, decode, _ = target(to, handler, given, named)
 
         async def perform() -> AsyncGenerator[bytes, None]:
@@ -136,7 +136,7 @@ class TapedCaller(Caller):
         named: dict[str, Any],
         within: float | None,
         quorum: int | None,
-    ) -> Gathered:
+    ) -> Gathered[Any]:
         whom = names[0] if names else "nobody"
         topic, payload, decode, _ = target(whom, handler, given, named)
 
