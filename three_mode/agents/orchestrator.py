@@ -1,4 +1,7 @@
-"""`Orchestrator`: host processes, the agents in them, and their supervision. `async with Orchestrator(hosts=2) as orc: ...`"""
+"""`Orchestrator`: host processes, the agents in them, and their supervision.
+
+`async with Orchestrator(hosts=2) as orc: ...`
+"""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -178,9 +181,11 @@ class Orchestrator(Verbs):
         within: float = 30.0,
         **init: Any,
     ) -> AgentGroup | AgentRef:
-        """Makes `count` agents, spread over the hosts, and returns when all answer: the group, or without a count one agent.
+        """Makes `count` agents, spread over the hosts, and returns when all answer: the group, or without a count
+        one agent.
 
-        `init` are the arguments of its `__init__`. Either all of them are made, or the error of the first that could not be.
+        `init` are the arguments of its `__init__`. Either all of them are made, or the error of the first that could
+        not be.
         """
         supervisor = self.supervisor
         name = check_name(name or kind.__name__.lower())
@@ -217,10 +222,11 @@ class Orchestrator(Verbs):
         api_key_env: str | None = None,
         within: float = 120.0,
     ) -> RoleRef:
-        """Puts a model on the bus, once for all agents: `gguf:PATH` or a catalogued name, or a model of a provider or base URL.
+        """Puts a model on the bus, once for all agents: `gguf:PATH` or a catalogued name, or a model of a provider
+        or base URL.
 
-        It has a process of its own, since llama.cpp's threads and an event loop full of agents do not share an interpreter well.
-        The key of a provider comes from the hosts' environment; it never travels.
+        It has a process of its own, since llama.cpp's threads and an event loop full of agents do not share an
+        interpreter well. The key of a provider comes from the hosts' environment; it never travels.
         """
         name = check_name(name)
         source = ModelSource(model, provider, base_url, api_key_env)

@@ -15,7 +15,8 @@ from transports.bus import Bus, BusError, BusOptions
 def join(name: str, *, options: BusOptions | None = None, default_within: float = DEFAULT_WITHIN) -> "Joined":
     """Join the bus of an orchestrator by its name (`orc.name`); entering raises ModeUnavailable where there is none.
 
-    `options`: how to join, by default without creating a bus. `default_within`: seconds of a call without `within`, by default 30.
+    `options`: how to join, by default without creating a bus. `default_within`: seconds of a call without `within`, by
+    default 30.
     """
     return Joined(name, options=options, default_within=default_within)
 

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 
 class AgentRef:
-    """One agent, by name. It stays good across restarts: it names the agent, not the process that the agent lives in."""
+    """One agent, by name.
+
+    It stays good across restarts: it names the agent, not the process that the agent lives in.
+    """
 
     __slots__ = ("_caller", "name")
 
@@ -210,6 +213,7 @@ class Verbs:
     def llm(self) -> Any:
         """The `LLMConnection` of this process that knows this bus.
 
-        Typed Any: connections are built on agents, so agents cannot name their type. `llm: LLMConnection = self.llm` does.
+        Typed Any, since connections are built on agents: a variable with a type gets it back,
+        `llm: LLMConnection = self.llm`.
         """
         return self._three_mode_caller.llm

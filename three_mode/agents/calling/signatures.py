@@ -1,16 +1,17 @@
 """Types of the verbs: a type checker sees a wrong argument of a handler, and the type of its answer. Nothing here runs.
 
-A handler is named by its function (`Scout.score`), so its parameters are those of the function without `self`: `P`. A `ParamSpec`
-cannot be joined with keywords of the verb itself (`within`, `quorum`), hence several signatures for one verb, tried in this order:
+A handler is named by its function (`Scout.score`), so its parameters are those of the function without `self`: `P`. A
+`ParamSpec` cannot be joined with keywords of the verb itself (`within`, `quorum`), hence several signatures for one
+verb, tried in this order:
 
-    by name            `ask("score", "hello", within=2)`            nothing is known: arguments are not checked, the answer is `Any`
-    alone              `ask(Scout.score, text="hello")`             all arguments are checked, by order and by name (`P`)
-    with keywords      `ask(Scout.score, "hello", within=2)`        arguments by order are checked (`Ts`)
-    refused            `ask(Scout.score, 7, within=2)`              `ArgumentsDoNotFit`, which cannot be awaited or iterated over
-    names, keywords    `ask(Scout.score, text="hello", within=2)`   arguments are not checked; the answer has its type
+    ask("score", "hello", within=2)             a name: nothing is checked, and the answer is Any
+    ask(Scout.score, text="hello")              no keyword of the verb: all arguments are checked (`P`)
+    ask(Scout.score, "hello", within=2)         arguments by order are checked (`Ts`)
+    ask(Scout.score, 7, within=2)               what does not fit is `ArgumentsDoNotFit`, which cannot be awaited
+    ask(Scout.score, text="hello", within=2)    arguments by name are not checked; the answer has its type
 
-A literal beside `within` is read before the hint is known: a dict for a TypedDict, or `[1, 2]` for `list[float]`, is refused there.
-Give such a value by name, or from a variable with a type.
+A literal beside `within` is read before the hint is known: a dict for a TypedDict, or `[1, 2]` for `list[float]`, is
+refused there. Give such a value by name, or from a variable with a type.
 """
 
 from collections.abc import AsyncIterator, Callable, Coroutine

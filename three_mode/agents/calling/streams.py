@@ -1,4 +1,4 @@
-"""A streamed reply at its consumer. Parts come as fast as they are taken; leaving early stops the agent's handler."""
+"""Streamed replies at the consumer: parts arrive as fast as they are taken; leaving early stops the agent's handler."""
 
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
@@ -14,12 +14,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Parts on their way: asking for more of them, at every half, costs as much as a part.
+# Parts that may be on their way. Asking for more, each time half of them has arrived, costs as much as a part.
 CREDIT = 64
 
 
 class Stream(Generic[T]):
-    """A streamed reply at its consumer: iterate over it, or enter it with `async with` so that leaving early is prompt."""
+    """Streamed reply at its consumer: iterate over it; enter it with `async with` to make an early exit prompt.
+
+    `T` is the type of a part: what the handler's `AsyncIterator[T]` says.
+    """
 
     __slots__ = ("_agent", "_decode", "_handler", "_parts", "_session", "_source")
 
@@ -46,7 +49,7 @@ class Stream(Generic[T]):
     async def __anext__(self) -> T:
         if self._parts is None:
             if self._source is None:
-                raise StopAsyncIteration  # it was left before it began
+                raise StopAsyncIteration  # the stream was closed before it began
             await self.__aenter__()
         try:
             part = await self._parts.__anext__()
@@ -68,7 +71,7 @@ class Stream(Generic[T]):
         return item
 
     async def aclose(self) -> None:
-        """Leaves: the far side is cancelled if it has not ended."""
+        """Leave the stream: the handler is cancelled if it has not ended."""
         source, self._source = self._source, None
         if source is not None and self._parts is not None:
             await source.__aexit__(None, None, None)
