@@ -77,7 +77,7 @@ class HostService:
             if actor.state is State.RUNNING:
                 actor.state = State.PAUSED
                 for fanout in actor.fanouts:
-                    fanout.look(actor)
+                    fanout.update_busy(actor)
 
     async def _on_resume(self, raw: bytes) -> None:
         for actor in self._actors(raw):
@@ -90,7 +90,7 @@ class HostService:
 
     async def _on_report(self, raw: bytes) -> list[Any]:
         label = self._population.label
-        self._population.tell_times()
+        self._population.store_timings()
         agents = [agent_report(actor, label) for actor in self._population.actors.values()]
         return [host_report(self._population, self._meter, self._lag()), agents]
 

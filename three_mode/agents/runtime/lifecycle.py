@@ -100,7 +100,7 @@ async def _begun(
 
 def make(kind: type[Agent], actor: Actor, order: SpawnOrder) -> Agent:
     agent = kind.__new__(kind)
-    actor.fresh()
+    actor.reset_random()
     if actor.owner.tape is not None:
         actor.owner.tape.made(actor.name, order, actor.owner.seed)
     agent._three_mode_actor = actor  # so that self.name is there in __init__
@@ -151,7 +151,7 @@ async def _made_anew(actor: Actor, population: Population, why: str) -> ThreeMod
     actor.state = State.STARTING
     population.leaving.discard(actor)
     for fanout in actor.fanouts:
-        fanout.look(actor)  # a broadcast waits for the new one, as everything else does
+        fanout.update_busy(actor)  # a broadcast waits for the new one, as everything else does
     order: SpawnOrder = actor.options
     await _settle(actor, f"is being restarted: {why}" if why else "is being restarted", waiting_too=False)
     await _each([actor], "stopped")
@@ -165,7 +165,7 @@ async def _made_anew(actor: Actor, population: Population, why: str) -> ThreeMod
     if actor.state is not State.STARTING:
         return _unwanted(actor)
     for fanout in actor.fanouts:
-        fanout.changed()
+        fanout.refresh_agents()
     actor.restarts += 1
     actor.resume()
     if actor in population.leaving:  # it ended itself while it started
@@ -187,7 +187,7 @@ async def stop(names: Iterable[str], population: Population, why: str) -> list[s
         actor.state = State.STOPPING
         population.leaving.discard(actor)
         for fanout in actor.fanouts:
-            fanout.look(actor)
+            fanout.update_busy(actor)
     await _wait_for_what_runs(actors)
     gone = [name for actor in actors for name in population.remove(actor)]
     await asyncio.gather(*(_settle(actor, why or "was stopped", waiting_too=True) for actor in actors))
@@ -244,7 +244,7 @@ async def _each(actors: list[Actor], hook: str, population: Population | None = 
     for actor, result in zip(actors, results, strict=True):
         if isinstance(result, BaseException):
             failed[actor.name] = wire_errors.of_handler(result, actor.name, hook)
-            actor.note(failed[actor.name])
+            actor.note_error(failed[actor.name])
     return failed
 
 

@@ -53,7 +53,7 @@ class Population:
         self.roles: dict[str, list[Actor]] = {}
         # The lists of `roles`, by the whole name that a caller uses; `roles` never lets go of a list.
         self._by_address: dict[str, list[Actor]] = {}
-        self.took: list[tuple[Actor, float]] = []
+        self.timings: list[tuple[Actor, float]] = []
         """Seconds of handlers of broadcasts that their cells are still to be told."""
         self._tell_supervisor = tell_supervisor
         self.seed = 0
@@ -163,13 +163,13 @@ class Population:
             try:
                 actor.agent.missed(event)
             except BaseException as error:  # noqa: BLE001  # an agent's own hook
-                actor.failed_in_fanout(fanout.spec, error)
+                actor.broadcast_failed(fanout.spec, error)
 
-    def tell_times(self) -> None:
+    def store_timings(self) -> None:
         """Before anybody looks at them, and now and then."""
-        for actor, seconds in self.took:
+        for actor, seconds in self.timings:
             actor.add_time(seconds)
-        self.took.clear()
+        self.timings.clear()
 
     def listening(self, topic: str) -> int:
         """How many agents here hear a topic."""
@@ -227,7 +227,7 @@ class Population:
         if actor.options.on_error and actor.state is State.RUNNING:
             actor.state = State.PAUSED  # until it is made anew
             for fanout in actor.fanouts:
-                fanout.look(actor)
+                fanout.update_busy(actor)
             self._tell_supervisor(Failed(actor.name, f"{type(error).__name__}: {error.message}", False))
 
     def ends_itself(self, actor: Actor) -> None:
@@ -240,10 +240,10 @@ class Population:
     def leaves(self, actor: Actor) -> None:
         actor.state = State.STOPPING
         for fanout in actor.fanouts:
-            fanout.look(actor)
-        self.loop.call_soon(self.look_for_end, actor)
+            fanout.update_busy(actor)
+        self.loop.call_soon(self.check_ended, actor)
 
-    def look_for_end(self, actor: Actor) -> None:
+    def check_ended(self, actor: Actor) -> None:
         if actor in self.leaving and actor.run is None and not actor.side and actor.state is State.STOPPING:
             self.leaving.discard(actor)
             self._tell_supervisor(Failed(actor.name, "ended itself", True))

@@ -11,7 +11,7 @@ from three_mode.agents.wire.orders import AgentReport, HostReport
 
 
 def messages_of(actor: Actor) -> int:
-    return actor.messages + sum(fanout.heard(actor) for fanout in actor.fanouts)
+    return actor.messages + sum(fanout.delivered_to(actor) for fanout in actor.fanouts)
 
 
 def agent_report(actor: Actor, host: str) -> AgentReport:
