@@ -39,10 +39,7 @@
 """
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, dataclass_transform
-
-if TYPE_CHECKING:
-    from three_mode.messages import LLMResponse
+from typing import Protocol, dataclass_transform
 
 __all__ = [
     "AgentError",
@@ -214,10 +211,34 @@ class ConnectionFailed(LLMError):
     retryable: bool = True
 
 
+class PartialReply(Protocol):
+    """What had come of a reply: an `LLMResponse`, of which only this much is said here, below the messages."""
+
+    @property
+    def content(self) -> str:
+        """The text so far."""
+
+    @property
+    def thinking(self) -> str:
+        """What the model thought so far."""
+
+    @property
+    def model(self) -> str:
+        """The model that answered."""
+
+    @property
+    def provider(self) -> str:
+        """The provider that answered."""
+
+    @property
+    def request_id(self) -> str:
+        """The provider's name for the call."""
+
+
 class StreamInterrupted(LLMError):
     """The stream broke after content went out: `partial` is what came. Two models are never spliced into one answer."""
 
-    partial: "LLMResponse | None" = None
+    partial: PartialReply | None = None
 
 
 class CircuitOpen(LLMError):

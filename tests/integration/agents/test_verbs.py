@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from tests.support.agents.cast import Caller, Mood, Opinion, Scout, Slow
+from tests.support.agents.agent_cast import Caller, Mood, Opinion, Scout, Slow
 from tests.support.agents.until import until
 from three_mode import Orchestrator
 from three_mode.agents import AgentGroup, AgentRef, join
