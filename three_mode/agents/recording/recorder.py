@@ -1,4 +1,4 @@
-"""Writing a recording: every record by one append, so that the processes of a run share one file."""
+"""Recorder: a tape that writes a recording, one append a record, so that the processes of a run share one file."""
 
 import asyncio
 import os
@@ -17,7 +17,7 @@ from three_mode.messages import encode_error
 
 
 def begin(path: str) -> None:
-    """Makes the file. One that is there already is not overwritten."""
+    """Create the file of a recording; ConfigurationError if it is there already."""
     try:
         with Path(path).open("xb") as file:
             file.write(MAGIC)
@@ -26,18 +26,19 @@ def begin(path: str) -> None:
 
 
 class Recorder(Taping):
-    """A tape that records."""
+    """Tape that writes what agents do into a file."""
 
     def __init__(self, path: str) -> None:
         self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
 
     def close(self) -> None:
+        """Close the file."""
         os.close(self._fd)
 
     def _write(self, event: Event) -> None:
         data = pack(event)
         written = os.write(self._fd, data)
-        if written != len(data):  # a full disk: the run goes on, and the recording says where it ends
+        if written != len(data):  # a full disk
             raise ConfigurationError(f"the recording is cut off: {written} of {len(data)} bytes could be written")
 
     async def waited(

@@ -1,4 +1,4 @@
-"""Where a replay puts its agents: a population without a bus."""
+"""Stage: the population of a replay, without a bus."""
 
 import asyncio
 from collections.abc import Callable
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class _NoSession:
-    """What a session is where there is nobody to talk to."""
+    """Session of a process that is on no bus."""
 
     bus = None
     tracer = None
@@ -34,15 +34,18 @@ class _NoSession:
 
 
 class Stage:
+    """Population of a replay: it makes an agent and gives it recorded messages."""
+
     def __init__(self, tape: "Tape", loop: asyncio.AbstractEventLoop) -> None:
         self._population = Population(cast("Session", _NoSession()), "replay", lambda _: None)
         self._population.tape = tape
-        self._given: dict[int, Recorded] = {}
+        self._requests: dict[int, Recorded] = {}
         self.beyond: set[int] = set()
-        """Turns that stream more than was recorded before they were cancelled: they wait for that."""
+        """Turns that streamed all recorded parts before they were cancelled: their next part waits for the
+        cancellation."""
 
     def make(self, event: Made) -> None:
-        """A fresh agent in place of any that was there."""
+        """Make an agent, in place of an earlier one of its name."""
         group, _, _ = event.agent.partition("/")
         self._population.seed = event.seed
         kind = lifecycle.checked(event.target)
@@ -55,21 +58,23 @@ class Stage:
         self._population.actors[event.agent] = actor
 
     def give(self, event: Got) -> None:
+        """Have the agent begin with a recorded message."""
         actor = self._population.actors.get(event.agent)
         spec = actor.specs.get(event.handler) if actor is not None else None
         if actor is None or spec is None:
             raise ConfigurationError(f"{event.agent} has no handler {event.handler!r} any more")
         actor.turn = event.turn - 1
-        request = self._given[event.turn] = Recorded(event, self.beyond)
+        request = self._requests[event.turn] = Recorded(event, self.beyond)
         asyncio.get_running_loop().call_soon(actor.begin, spec, request, 0.0)
 
     def cancel(self, turn: int, reason: str) -> None:
-        if turn in self._given:
-            self._given[turn].cancel(reason)
+        """Cancel the message with that turn."""
+        if turn in self._requests:
+            self._requests[turn].cancel(reason)
 
 
 class Recorded:
-    """A message out of a recording. Its answer goes nowhere; the tape compares it."""
+    """Message of a recording. Its answer goes nowhere: the tape compares it with the recorded one."""
 
     trace = ""
     deadline = float("inf")
@@ -103,6 +108,8 @@ class Recorded:
 
 
 class _Nowhere:
+    """Outgoing parts without a consumer."""
+
     def __init__(self, turn: int, beyond: set[int]) -> None:
         self._turn, self._beyond = turn, beyond
 
@@ -110,6 +117,6 @@ class _Nowhere:
         return False
 
     async def send(self, part: Any) -> None:
-        """The tape has it."""
+        """Do nothing: the tape has the part. Wait where the recorded run was cancelled."""
         if self._turn in self._beyond:
             await asyncio.get_running_loop().create_future()

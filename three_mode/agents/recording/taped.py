@@ -1,4 +1,4 @@
-"""Requests and verbs with a tape in between."""
+"""Taped requests and verbs: a tape stands between an agent and the world, to record or to replay."""
 
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
@@ -29,7 +29,7 @@ _seen = decoder_for(Seen)
 
 
 class TapedRequest:
-    """A request whose answer is written down."""
+    """Request whose outcome is taped."""
 
     __slots__ = ("_agent", "_inner", "_tape", "_turn")
 
@@ -59,6 +59,8 @@ class TapedRequest:
 
 
 class _TapedParts:
+    """Outgoing parts that are taped."""
+
     def __init__(self, request: TapedRequest, inner: Parts) -> None:
         self._request, self._inner = request, inner
 
@@ -67,11 +69,11 @@ class _TapedParts:
         await self._inner.send(part)
 
     def at_once(self, part: Any) -> bool:
-        return False  # a tape is written by one thread
+        return False  # one thread writes a tape
 
 
 class TapedCaller(Caller):
-    """The verbs of an agent whose doings are on a tape."""
+    """Verbs of an agent whose effects are taped."""
 
     __slots__ = ("_inner", "_tape")
 
@@ -84,25 +86,25 @@ class TapedCaller(Caller):
         return call.turn if call.agent == self.name else 0
 
     async def ask(
-        self, to: str, handler: Handler, given: tuple[Any, ...], named: dict[str, Any], within: float | None
+        self, to: str, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any], within: float | None
     ) -> Any:
-        topic, payload, decode, _ = target(to, handler, given, named)
+        topic, payload, decode, _ = target(to, handler, args, kwargs)
 
         async def perform() -> bytes:
-            return encode(await self._inner.ask(to, handler, given, named, within))
+            return encode(await self._inner.ask(to, handler, args, kwargs, within))
 
-        raw = await self._tape.waited(self.name, self._turn(), "ask", _what(to, topic, payload), perform)
+        raw = await self._tape.waited(self.name, self._turn(), "ask", _effect_key(to, topic, payload), perform)
         return read(decode, raw, to, topic)
 
-    def tell(self, to: str, handler: Handler, given: tuple[Any, ...], named: dict[str, Any]) -> Sent:
-        topic, payload, _, _ = target(to, handler, given, named)
+    def tell(self, to: str, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Sent:
+        topic, payload, _, _ = target(to, handler, args, kwargs)
         sent: list[Sent] = []
 
         def perform() -> bytes:
-            sent.append(self._inner.tell(to, handler, given, named))
+            sent.append(self._inner.tell(to, handler, args, kwargs))
             return b""
 
-        self._tape.at_once(self.name, self._turn(), "tell", _what(to, topic, payload), perform)
+        self._tape.at_once(self.name, self._turn(), "tell", _effect_key(to, topic, payload), perform)
         return sent[0] if sent else Sent(None)
 
     def broadcast(self, topic: str, item: Any) -> Any:
@@ -112,40 +114,40 @@ class TapedCaller(Caller):
             receipt.append(self._inner.broadcast(topic, item))
             return b""
 
-        self._tape.at_once(self.name, self._turn(), "broadcast", _what(topic, "", encode(item)), perform)
+        self._tape.at_once(self.name, self._turn(), "broadcast", _effect_key(topic, "", encode(item)), perform)
         return _TapedReceipt(self, topic, receipt[0] if receipt else None)
 
     def stream(
-        self, to: str, handler: Handler, given: tuple[Any, ...], named: dict[str, Any], within: float | None
+        self, to: str, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any], within: float | None
     ) -> Stream[Any]:
-        topic, payload, decode, _ = target(to, handler, given, named)
+        topic, payload, decode, _ = target(to, handler, args, kwargs)
 
         async def perform() -> AsyncGenerator[bytes, None]:
-            async with self._inner.stream(to, handler, given, named, within) as parts:
+            async with self._inner.stream(to, handler, args, kwargs, within) as parts:
                 async for part in parts:
                     yield encode(part)
 
-        parts = self._tape.parts(self.name, self._turn(), "stream", _what(to, topic, payload), perform)
+        parts = self._tape.parts(self.name, self._turn(), "stream", _effect_key(to, topic, payload), perform)
         return Stream(_Source(parts), decode, self.session, to, topic)
 
     async def gather(
         self,
         names: Sequence[str],
         handler: Handler,
-        given: tuple[Any, ...],
-        named: dict[str, Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
         within: float | None,
         quorum: int | None,
     ) -> Gathered[Any]:
         whom = names[0] if names else "nobody"
-        topic, payload, decode, _ = target(whom, handler, given, named)
+        topic, payload, decode, _ = target(whom, handler, args, kwargs)
 
         async def perform() -> bytes:
-            got = await self._inner.gather(names, handler, given, named, within, quorum)
+            got = await self._inner.gather(names, handler, args, kwargs, within, quorum)
             errors = {name: encode_error(error) for name, error in got.errors.items()}
             return encode([{name: encode(value) for name, value in got.values.items()}, errors, got.missing])
 
-        what = _what(" ".join(names), topic, payload)
+        what = _effect_key(" ".join(names), topic, payload)
         values, errors, missing = decode_any(await self._tape.waited(self.name, self._turn(), "gather", what, perform))
         return Gathered(
             {name: read(decode, value, name, topic) for name, value in values.items()},
@@ -176,7 +178,7 @@ class TapedCaller(Caller):
 
 
 class _AnyHost:
-    """In a replay there are no hosts to choose from."""
+    """Roles of a replay, where there are no hosts to choose from."""
 
     def __init__(self, caller: TapedCaller) -> None:
         self._caller = caller
@@ -189,6 +191,8 @@ class _AnyHost:
 
 
 class _TapedReceipt:
+    """Receipt of a broadcast whose answers are taped."""
+
     def __init__(self, caller: TapedCaller, topic: str, receipt: Any) -> None:
         self._caller, self._topic, self._receipt = caller, topic, receipt
 
@@ -208,7 +212,7 @@ class _TapedReceipt:
 
 
 class _Source:
-    """Parts from a tape, as a stream takes them."""
+    """Parts of a tape, with the interface of a bus's stream."""
 
     def __init__(self, parts: AsyncIterator[bytes]) -> None:
         self._parts = parts
@@ -224,6 +228,8 @@ class _Source:
 
 
 class _Raw:
+    """Encoded part, with the interface of a bus's message."""
+
     __slots__ = ("raw",)
 
     def __init__(self, raw: bytes) -> None:
@@ -231,7 +237,7 @@ class _Raw:
 
 
 class _TapedModels:
-    """A connection to models whose answers are on the tape."""
+    """Connection to models whose answers are taped."""
 
     def __init__(self, caller: TapedCaller) -> None:
         self._caller = caller
@@ -256,15 +262,18 @@ class _TapedModels:
                 yield from_msgpack(Chunk, part)  # type: ignore[arg-type]
 
 
-def _what(to: str, topic: str, payload: bytes) -> bytes:
-    """What must come again: whom, which handler, with what. Which host an `any` went to is no part of it."""
+def _effect_key(to: str, topic: str, payload: bytes) -> bytes:
+    """Encode what a replay expects again: agent, handler, arguments.
+
+    The host that a role's call went to is no part of it.
+    """
     if to.startswith("any:"):
         to = to.partition("@")[0]
     return encode([to, topic, payload])
 
 
 class Taping(Tape):
-    """Hands out taped callers, requests and time: the base of every tape."""
+    """Base of every tape: taped callers, requests and time."""
 
     def caller(self, inner: Caller) -> Caller:
         return TapedCaller(inner, self)

@@ -1,4 +1,4 @@
-"""The tape: an interface between agents and the world, used only while they are recorded or replayed."""
+"""Tape: the interface between agents and the world while they are recorded or replayed."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol
@@ -9,37 +9,47 @@ from three_mode.agents.wire.orders import SpawnOrder
 
 
 class Tape(Protocol):
-    """What stands between agents and the world while they are recorded or replayed.
+    """Interface between agents and the world while they are recorded or replayed.
 
-    A recording tape calls `perform` and writes down its result; a replaying tape gives back the result that was written down.
+    A recording tape calls `perform` and records its result; a replaying tape returns the recorded result.
     """
 
     def caller(self, inner: Caller) -> Caller:
-        """The verbs of one agent, taped."""
+        """Return the verbs of one agent, taped."""
         ...
 
     def request(self, inner: Incoming, agent: str, turn: int, handler: str, heard: bool) -> Incoming:
-        """A message that begins, whose outcome is taped. `heard`: it is a broadcast."""
+        """Tape that a message begins, and return a request whose outcome is taped. `heard`: it is a broadcast."""
         ...
 
     def now(self, caller: Caller) -> float:
-        """Seconds since the epoch, taped."""
+        """Return the seconds since the epoch, taped."""
         ...
 
     async def waited(
         self, agent: str, turn: int, kind: str, what: bytes, perform: Callable[[], Awaitable[bytes]]
-    ) -> bytes: ...
+    ) -> bytes:
+        """Tape an effect with a wait, such as an ask."""
+        ...
 
-    def at_once(self, agent: str, turn: int, kind: str, what: bytes, perform: Callable[[], bytes]) -> bytes: ...
+    def at_once(self, agent: str, turn: int, kind: str, what: bytes, perform: Callable[[], bytes]) -> bytes:
+        """Tape an effect without a wait, such as a tell."""
+        ...
 
     def parts(
         self, agent: str, turn: int, kind: str, what: bytes, perform: Callable[[], AsyncIterator[bytes]]
-    ) -> AsyncIterator[bytes]: ...
+    ) -> AsyncIterator[bytes]:
+        """Tape a stream part by part."""
+        ...
 
-    def made(self, agent: str, order: SpawnOrder, seed: int) -> None: ...
+    def made(self, agent: str, order: SpawnOrder, seed: int) -> None:
+        """Tape that an agent was made or restarted."""
+        ...
 
-    def got(
-        self, agent: str, turn: int, handler: str, call: bytes, heard: bool, streams: bool, sender: str
-    ) -> None: ...
+    def got(self, agent: str, turn: int, handler: str, call: bytes, heard: bool, streams: bool, sender: str) -> None:
+        """Tape that an agent began with a message."""
+        ...
 
-    def ended(self, agent: str, turn: int, outcome: str, content: bytes) -> None: ...
+    def ended(self, agent: str, turn: int, outcome: str, content: bytes) -> None:
+        """Tape an outcome of a message: result, part, error, cancel or cancelled."""
+        ...
