@@ -17,16 +17,18 @@ from three_mode.agents.supervisor.restart import Again, GivenUp, History, Restar
 
 @dataclass(frozen=True)
 class HostOptions:
-    """How host processes are treated."""
+    """Options of host processes."""
 
     restart: Restart = field(default_factory=lambda: Restart("permanent", limit=5, within=30.0, wait=0.1))
+    """Restart policy of a host: by default always, at most 5 times in 30 s, with growing waits from 0.1 s."""
     start_within: float = 20.0
+    """Seconds in which a host has to be ready; then it is killed, and counts as failed."""
     blocked_after: float = 1.0
-    """Seconds after which a loop that does not turn is reported, with the agent that holds it."""
+    """Seconds after which an event loop that does not turn is reported, with the agent that blocks it."""
     kill_blocked_after: float = 30.0
-    """Seconds after which such a host is killed: its agents come back, and callers get PeerLost. 0: never."""
+    """Seconds after which a blocked host is killed: its agents come back, and callers get PeerLost. 0: never."""
     silent_after: float = 5.0
-    """Seconds without any sign of life, not even from the host's watchdog, after which it counts as blocked."""
+    """Seconds without a sign of life, not even of the host's watchdog, after which a host counts as blocked."""
 
 
 @dataclass
