@@ -232,8 +232,9 @@ def _show(console: Console, figures: list[tuple[str, float, str]]) -> None:
     console.print(table)
     factor = figures[-1][1] / figures[-2][1]
     console.print(
-        f"   So a broadcast is {factor:,.0f} x faster than as many calls one after another, where a call costs no network; "
-        f"with a network of 50 ms a call it would be {AGENTS * 0.05 / figures[-2][1]:,.0f} x, and most of that the network's."
+        f"   So a broadcast is {factor:,.0f} x faster than as many calls one after another, where a call costs no "
+        f"network; with a network of 50 ms a call it would be {AGENTS * 0.05 / figures[-2][1]:,.0f} x, and most of "
+        "that the network's."
     )
 
 
