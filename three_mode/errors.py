@@ -119,7 +119,8 @@ class ModeUnavailable(ThreeModeError):
 
 
 class DeadlineExceeded(ThreeModeError, TimeoutError):
-    """Time ran out; `stage` says in which part: connect, pool, write, first token, idle, load, queue, handler, total."""
+    """Time ran out; `stage` says in which part: connect, pool, write, first token, idle, load, queue, start,
+    handler, total."""
 
     retryable: bool = True
     stage: str = "total"

@@ -4,7 +4,7 @@ import asyncio
 import secrets
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,9 @@ class HostOptions:
     """Restart policy of a host: by default always, at most 5 times in 30 s, with growing waits from 0.1 s."""
     start_within: float = 20.0
     """Seconds in which a host has to be ready; then it is killed, and counts as failed."""
+    respawn_within: float = 30.0
+    """Seconds that a host has to make an agent anew. A start that takes longer counts as one that failed, and the agent's
+    `Restart` says what follows: the supervisor tries again, or gives the agent up."""
     blocked_after: float = 1.0
     """Seconds after which an event loop that does not turn is reported, with the agent that blocks it."""
     kill_blocked_after: float = 30.0
@@ -62,6 +65,11 @@ class Hosts:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closing = False
         self._count = 0  # labels given
+
+    @property
+    def respawn_within(self) -> float:
+        """Seconds that a host has to make an agent anew."""
+        return self._options.respawn_within
 
     @property
     def running(self) -> list[Host]:
@@ -127,7 +135,11 @@ class Hosts:
         host.member = await host.process.ready(self._options.start_within)
         host.state = "running"
 
-    def in_background(self, work: Any) -> None:
+    def in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        """Runs until it ends, or until the hosts are closed."""
+        if self._closing:
+            work.close()
+            return
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
