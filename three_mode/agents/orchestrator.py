@@ -93,11 +93,16 @@ class Orchestrator(Verbs):
         self._session.tracer = tracer
         self._three_mode_caller = Caller(self._session, "orchestrator")
         hosts = Hosts(
-            self._host_config, self.options.hosts, self._event_log, self._host_lost, self._host_back, self._host_gone
+            self._host_config,
+            self.options.hosts,
+            self._event_log,
+            self._host_lost,
+            self._host_back,
+            self._host_given_up,
         )
         self._supervisor = Supervisor(self._session, hosts, self._roster, self._event_log)
         self._control_server = ControlServer(self._supervisor, self._session)
-        self._session.blame = self._supervisor.blame
+        self._session.blocked_by = self._supervisor.overview.blocked_by
         try:
             await self._control_server.open()
             await hosts.start(self._count)
@@ -143,8 +148,8 @@ class Orchestrator(Verbs):
     async def _host_back(self, host: Host) -> None:
         await self._running_supervisor.host_back(host)
 
-    async def _host_gone(self, host: Host) -> None:
-        await self._running_supervisor.host_gone(host)
+    async def _host_given_up(self, host: Host) -> None:
+        await self._running_supervisor.host_given_up(host)
 
     @property
     def _running_supervisor(self) -> Supervisor:
@@ -279,11 +284,11 @@ class Orchestrator(Verbs):
 
         A host that does not answer within `within` seconds (2) is in `silent`.
         """
-        return await self._running_supervisor.table(within)
+        return await self._running_supervisor.overview.table(within)
 
     async def dead_letters(self, within: float = 2.0) -> list[DeadLetter]:
         """Return messages that no agent has taken, the oldest first. `within`: seconds to wait for hosts (2)."""
-        return await self._running_supervisor.dead_letters(within)
+        return await self._running_supervisor.overview.dead_letters(within)
 
     @property
     def events(self) -> list[SupervisorEvent]:

@@ -26,7 +26,7 @@ class Session:
         self.dead_letters = DeadLetters()
         self.roles = Roles()
         self.tracer: Tracer | None = None
-        self.blame: Callable[[str], str] = lambda _: ""
+        self.blocked_by: Callable[[str], str] = lambda _: ""
         """Member -> what blocks it, if that is known: added to the errors of calls that ran out of time."""
         self.hosts: dict[str, str] = {}
         """Bus member -> the name of the host that it is."""
@@ -73,9 +73,9 @@ class Session:
             )
         if isinstance(ours, TimeoutError):
             member = self.bus.locate(agent)
-            held_up = self.blame(member) if member else ""
-            if held_up:
-                ours.message = f"{ours.message}; {held_up}"
+            blocked = self.blocked_by(member) if member else ""
+            if blocked:
+                ours.message = f"{ours.message}; {blocked}"
         return ours
 
     @property

@@ -10,9 +10,10 @@ from three_mode.agents.handlers.codec import decoder_for
 from three_mode.agents.handlers.declare import Spec, specs_of
 from three_mode.agents.recording.events import Got, Made
 from three_mode.agents.runtime import lifecycle
-from three_mode.agents.runtime.actor import Actor, State
+from three_mode.agents.runtime.actor import Actor
 from three_mode.agents.runtime.population import Population
 from three_mode.agents.runtime.requests import Arguments, Parts
+from three_mode.agents.runtime.state import State
 from three_mode.agents.wire.dead_letters import DeadLetters
 from three_mode.agents.wire.orders import SpawnOrder
 from three_mode.errors import ConfigurationError, ThreeModeError
@@ -48,7 +49,7 @@ class Stage:
         """Make an agent, in place of an earlier one of its name."""
         group, _, _ = event.agent.partition("/")
         self._population.seed = event.seed
-        kind = lifecycle.checked(event.target)
+        kind = lifecycle.load_agent_class(event.target)
         actor = Actor(event.agent, group, specs_of(kind), self._population)
         actor.options = order = SpawnOrder(group, (), event.target, event.init)
         actor.agent = lifecycle.make(kind, actor, order)

@@ -12,7 +12,6 @@ import random
 import time
 from collections import deque
 from collections.abc import Mapping
-from enum import Enum
 from functools import partial
 from typing import Any, Protocol
 
@@ -25,6 +24,7 @@ from three_mode.agents.runtime.eager import Starter
 from three_mode.agents.runtime.histogram import SAMPLE, Histogram
 from three_mode.agents.runtime.requests import Incoming, wrong_verb
 from three_mode.agents.runtime.run import Run, cycle_error
+from three_mode.agents.runtime.state import RUNNING, STARTING, STOPPED, STOPPING
 from three_mode.agents.runtime.tape import Tape
 from three_mode.agents.wire import errors as wire_errors
 from three_mode.errors import BadCall, DeadlineExceeded, Overloaded, PeerLost, ThreeModeError
@@ -33,20 +33,6 @@ from three_mode.handling import current, split
 # Errors of a result that cannot travel.
 _UNANSWERABLE = (ThreeModeError, TypeError, ValueError, OverflowError, RecursionError)
 _BATCH = 64  # messages of one mailbox that begin before the event loop gets a turn
-
-
-class State(Enum):
-    """State of an actor."""
-
-    STARTING = "starting"
-    RUNNING = "running"
-    PAUSED = "paused"
-    STOPPING = "stopping"
-    STOPPED = "stopped"
-
-
-# Looking up a member of an enum costs ten times what a global does, and every message does it.
-STARTING, RUNNING, PAUSED, STOPPING, STOPPED = State
 
 
 class Owner(Protocol):

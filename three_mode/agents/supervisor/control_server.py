@@ -70,10 +70,10 @@ class ControlServer:
             request.fail(*wire_errors.to_wire(wire_errors.of_handler(error, ORCHESTRATOR, request.topic)))
 
     async def _on_table(self, raw: bytes) -> Any:
-        return await self._supervisor.table(1.0)
+        return await self._supervisor.overview.table(1.0)
 
     async def _on_dead_letters(self, raw: bytes) -> Any:
-        return await self._supervisor.dead_letters(1.0)
+        return await self._supervisor.overview.dead_letters(1.0)
 
     async def _on_events(self, raw: bytes) -> Any:
         return self._supervisor.event_log.read()

@@ -117,9 +117,9 @@ class HostProcess:
                 self._process.send_signal(signal.SIGKILL)
 
     async def ends(self, within: float) -> bool:
-        """Whether it has ended, or does so in that time."""
-        await asyncio.wait([self._gone], timeout=within)
-        return self._gone.done()
+        """Return whether the process ends within `within` seconds, or has ended."""
+        await asyncio.wait([self._exited], timeout=within)
+        return self._exited.done()
 
     async def gone(self, within: float) -> None:
         """Wait until the process has ended; kill it after `within` seconds."""

@@ -97,5 +97,5 @@ class History:
         return Again(wait)
 
     def start_took(self, seconds: float) -> None:
-        """A start failed after that time. The time does not count, or a slow failure would make those before it forgotten."""
+        """Leave the seconds of a failed start out of the count: a slow failure must not make earlier ones forgotten."""
         self.recent = deque(when + seconds for when in self.recent)
