@@ -62,7 +62,7 @@ async def serve(config: HostConfig, fd: int) -> None:
     if config.record:
         from three_mode.agents.recording.recorder import Recorder
 
-        population.tape = Recorder(config.record)
+        population.journal = Recorder(config.record)
     service = HostService(population, lambda: watchdog.lag)
     await bus.register(host_name(config.label), service.on_request)
     gc.freeze()  # loaded modules live as long as the process: the collector need not look at them

@@ -1,4 +1,4 @@
-"""Recorder: a tape that writes a recording, one append a record, so that the processes of a run share one file."""
+"""Recorder: a journal that writes a recording, one append a record, so that the processes of a run share one file."""
 
 import asyncio
 import os
@@ -10,7 +10,7 @@ from typing import Any
 
 from three_mode.agents.handlers.codec import encode
 from three_mode.agents.recording.events import MAGIC, Did, Ended, Event, Got, Made, pack
-from three_mode.agents.recording.taped import Taping
+from three_mode.agents.recording.journaled import BaseJournal
 from three_mode.agents.wire.orders import SpawnOrder
 from three_mode.errors import ConfigurationError, ThreeModeError
 from three_mode.messages import encode_error
@@ -25,8 +25,8 @@ def begin(path: str) -> None:
         raise ConfigurationError(f"the recording {path} cannot be begun: {error}", hint="choose another file") from None
 
 
-class Recorder(Taping):
-    """Tape that writes what agents do into a file."""
+class Recorder(BaseJournal):
+    """Journal that writes what agents do into a file."""
 
     def __init__(self, path: str) -> None:
         self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)

@@ -15,8 +15,8 @@ import msgspec
 from three_mode.agents.handlers.codec import decode_any
 from three_mode.agents.recording.clock import ReplayLoop
 from three_mode.agents.recording.events import Did, Ended, Event, Got, Made, unpack
-from three_mode.agents.recording.stage import Stage
-from three_mode.agents.recording.taped import Taping
+from three_mode.agents.recording.journaled import BaseJournal
+from three_mode.agents.recording.replay_population import ReplayPopulation
 from three_mode.agents.wire.orders import SpawnOrder
 from three_mode.errors import ConfigurationError
 from three_mode.messages import decode_error
@@ -104,8 +104,8 @@ def _close(loop: asyncio.AbstractEventLoop) -> None:
     loop.close()
 
 
-class AgentReplay(Taping):
-    """Replay of one agent: the tape that the fresh agent gets."""
+class AgentReplay(BaseJournal):
+    """Replay of one agent: the journal that the fresh agent gets."""
 
     def __init__(self, agent: str, events: list[Event], loop: ReplayLoop) -> None:
         self.agent, self._loop = agent, loop
@@ -126,16 +126,16 @@ class AgentReplay(Taping):
     async def run(self) -> None:
         """Go through all events; raise where the agent does otherwise."""
         self._loop.when_stuck(self._stuck.set)
-        stage = self._stage = Stage(self, self._loop)
+        population = self._population = ReplayPopulation(self, self._loop)
         first = self._events[0].when
         for event in self._events:
             self._loop.let_pass(event.when - first)
             await self._settle()
             if isinstance(event, Made):
-                stage.make(event)
+                population.make(event)
             elif isinstance(event, Got):
                 self._handlers[event.turn] = event.handler
-                stage.give(event)
+                population.give(event)
             elif isinstance(event, Did):
                 self._release(event)
             elif event.outcome == "cancel":
@@ -172,7 +172,7 @@ class AgentReplay(Taping):
         if sent[0].outcome != "cancel":
             self._diverge(event.turn, _shown_end(sent[0]), "nothing: it still waits")
         self._cancelled.add(event.turn)
-        self._stage.cancel(event.turn, event.content.decode())
+        self._population.cancel(event.turn, event.content.decode())
 
     def _expect(self, turn: int, kind: str, what: bytes, ahead: bool = False) -> Did:
         """Return the next recorded effect, which must be this one.
@@ -195,7 +195,7 @@ class AgentReplay(Taping):
         self._diverged = self._diverged or diverged
         raise diverged
 
-    # the tape ---------------------------------------------------------------------------------------------------------
+    # the journal ------------------------------------------------------------------------------------------------------
     async def waited(
         self, agent: str, turn: int, kind: str, what: bytes, perform: Callable[[], Awaitable[bytes]]
     ) -> bytes:
@@ -233,7 +233,7 @@ class AgentReplay(Taping):
             return
         expected = self._ends.get(turn)
         if outcome == "part" and expected and expected[0].outcome == "cancel":
-            self._stage.beyond.add(turn)  # no consumer delays the next part here, as it did in the run
+            self._population.beyond.add(turn)  # no consumer delays the next part here, as it did in the run
             return
         end = expected.popleft() if expected else None
         if end is None or (end.outcome, end.content) != (outcome, content):

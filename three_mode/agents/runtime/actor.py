@@ -22,10 +22,10 @@ from three_mode.agents.handlers.declare import Spec
 from three_mode.agents.handlers.tracing import traced
 from three_mode.agents.runtime.eager import Starter
 from three_mode.agents.runtime.histogram import SAMPLE, Histogram
+from three_mode.agents.runtime.journal import Journal
 from three_mode.agents.runtime.requests import Incoming, wrong_verb
 from three_mode.agents.runtime.run import Run, cycle_error
 from three_mode.agents.runtime.state import RUNNING, STARTING, STOPPED, STOPPING
-from three_mode.agents.runtime.tape import Tape
 from three_mode.agents.wire import errors as wire_errors
 from three_mode.errors import BadCall, DeadlineExceeded, Overloaded, PeerLost, ThreeModeError
 from three_mode.handling import current, split
@@ -42,13 +42,13 @@ class Owner(Protocol):
     loop: asyncio.AbstractEventLoop
     starter: Starter
     context: contextvars.Context
-    tape: Tape | None
+    journal: Journal | None
     seed: int
 
     def caller_of(self, actor: "Actor") -> Caller: ...
     def seed_of(self, name: str) -> int: ...
     def now(self, actor: "Actor") -> float: ...
-    def taped(self, actor: "Actor", spec: Spec, request: Incoming) -> Incoming: ...
+    def journaled(self, actor: "Actor", spec: Spec, request: Incoming) -> Incoming: ...
     def refuse(self, actor: "Actor", spec: Spec, request: Incoming, error: ThreeModeError) -> None: ...
     def handler_failed(self, actor: "Actor", spec: Spec, error: ThreeModeError) -> None: ...
     def ends_itself(self, actor: "Actor") -> None: ...
@@ -127,7 +127,7 @@ class Actor:
         return self._random
 
     def now(self) -> float:
-        """Return the seconds since the epoch, recorded or replayed where the population has a tape."""
+        """Return the seconds since the epoch, recorded or replayed where the population has a journal."""
         return self.owner.now(self)
 
     def reset_random(self) -> None:
@@ -232,14 +232,14 @@ class Actor:
             self.owner.refuse(self, spec, request, error)
             return
         owner, function, trace = self.owner, spec.function, request.trace
-        if owner.tape is not None:
-            request = owner.taped(self, spec, request)
+        if owner.journal is not None:
+            request = owner.journaled(self, spec, request)
         if owner.session.tracer is not None:
             function = traced(owner.session.tracer, spec, self.name, trace.partition("|")[0], request.sender)
         self.turn = turn = self.turn + 1
         trace_id, chain = split(trace) if trace else ("", "")
         run = Run(self.name, turn, request.deadline, trace_id, chain, self, spec, request, started)
-        if spec.plain and not trace and run.deadline == math.inf and owner.tape is None:
+        if spec.plain and not trace and run.deadline == math.inf and owner.journal is None:
             self._call(function, run, args, kwargs)  # its own messages would inherit nothing
             return
         context = owner.context.copy()

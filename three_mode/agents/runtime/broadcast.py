@@ -140,7 +140,7 @@ class Fanout:
         except (msgspec.MsgspecError, ValueError, TypeError) as error:
             self._reject(message, error)
             return
-        if self.owner.tape is not None or self.owner.session.tracer is not None:
+        if self.owner.journal is not None or self.owner.session.tracer is not None:
             self._deliver_singly(value, message)
             return
         self.count += 1

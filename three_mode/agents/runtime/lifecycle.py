@@ -214,8 +214,8 @@ def make(kind: type[Agent], actor: Actor, order: SpawnOrder) -> Agent:
     """Make the agent of an actor, with the arguments of an order."""
     agent = kind.__new__(kind)
     actor.reset_random()
-    if actor.owner.tape is not None:
-        actor.owner.tape.made(actor.name, order, actor.owner.seed)
+    if actor.owner.journal is not None:
+        actor.owner.journal.made(actor.name, order, actor.owner.seed)
     agent._three_mode_actor = actor  # so that self.name is there in __init__
     args, kwargs = init_schema(kind).decode_call(actor.name, "__init__", order.init)
     agent.__init__(*args, **kwargs)  # type: ignore[misc]

@@ -13,10 +13,10 @@ from three_mode.agents.handlers.declare import Spec, Topic
 from three_mode.agents.runtime.actor import Actor
 from three_mode.agents.runtime.broadcast import Fanout
 from three_mode.agents.runtime.eager import Starter
+from three_mode.agents.runtime.journal import Journal
 from three_mode.agents.runtime.requests import FromBus, Incoming, QueuedBroadcast
 from three_mode.agents.runtime.startup import Startup
 from three_mode.agents.runtime.state import STOPPING, State
-from three_mode.agents.runtime.tape import Tape
 from three_mode.agents.runtime.unsettled import Unsettled
 from three_mode.agents.wire.orders import Failed, role_name
 from three_mode.errors import NoSuchAgent, ThreeModeError
@@ -50,7 +50,7 @@ class Population:
         """Seconds of handlers of broadcasts that their actors have not got yet."""
         self._tell_supervisor = tell_supervisor
         self.seed = 0
-        self.tape: Tape | None = None
+        self.journal: Journal | None = None
 
     # messages ---------------------------------------------------------------------------------------------------------
     def on_request(self, request: FromBus) -> None:
@@ -204,19 +204,19 @@ class Population:
 
     # the interface of actors ------------------------------------------------------------------------------------------
     def caller_of(self, actor: Actor) -> Caller:
-        """Return the verbs of an agent, taped if there is a tape."""
+        """Return the verbs of an agent, journaled if there is a journal."""
         caller = Caller(self.session, actor.name, actor)
-        return caller if self.tape is None else self.tape.caller(caller)
+        return caller if self.journal is None else self.journal.caller(caller)
 
-    def taped(self, actor: Actor, spec: Spec, request: Incoming) -> Incoming:
-        """Tape that a message begins; the returned request tapes its outcome."""
-        assert self.tape is not None
+    def journaled(self, actor: Actor, spec: Spec, request: Incoming) -> Incoming:
+        """Record that a message begins; the returned request records its outcome."""
+        assert self.journal is not None
         broadcast = isinstance(request, QueuedBroadcast) or getattr(request, "heard", False)
-        return self.tape.request(request, actor.name, actor.turn + 1, spec.name, broadcast)
+        return self.journal.request(request, actor.name, actor.turn + 1, spec.name, broadcast)
 
     def now(self, actor: Actor) -> float:
-        """Return the seconds since the epoch, taped if there is a tape."""
-        return time.time() if self.tape is None else self.tape.now(actor.caller)
+        """Return the seconds since the epoch, journaled if there is a journal."""
+        return time.time() if self.journal is None else self.journal.now(actor.caller)
 
     def seed_of(self, name: str) -> int:
         """Return the seed of an agent's random numbers."""

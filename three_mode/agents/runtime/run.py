@@ -7,8 +7,8 @@ from typing import Any, Protocol
 
 from three_mode.agents.agent import Agent
 from three_mode.agents.handlers.declare import Spec
+from three_mode.agents.runtime.journal import Journal
 from three_mode.agents.runtime.requests import Incoming, Parts
-from three_mode.agents.runtime.tape import Tape
 from three_mode.errors import CallCycle
 from three_mode.handling import Call, in_chain
 
@@ -17,7 +17,7 @@ class RunOwner(Protocol):
     """Interface of the population of a run's actor."""
 
     @property
-    def tape(self) -> Tape | None: ...
+    def journal(self) -> Journal | None: ...
 
 
 class RunActor(Protocol):
@@ -51,9 +51,9 @@ class Run(Call, eq=False, weakref=True):
         """End the handler: its caller cancelled, died or ran out of time, or the agent is being stopped."""
         if not self.cancelled:
             self.cancelled = reason or "cancelled"
-            tape = self.actor.owner.tape
-            if tape is not None:
-                tape.ended(self.agent, self.turn, "cancel", self.cancelled.encode())
+            journal = self.actor.owner.journal
+            if journal is not None:
+                journal.ended(self.agent, self.turn, "cancel", self.cancelled.encode())
             if self.task is not None:
                 self.task.cancel()
 

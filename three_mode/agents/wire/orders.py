@@ -46,7 +46,7 @@ class NamesOrder(msgspec.Struct, frozen=True):
     names: tuple[str, ...]
     why: str = ""
     ticket: int = 0
-    """Of a restart: an order that is given again has the ticket of the first. 0: each order is one of its own."""
+    """Number of a restart: an order that is given again has the ticket of the first. 0: each order is a new one."""
 
 
 class SettledOrder(msgspec.Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""Stage: the population of a replay, without a bus."""
+"""Population of a replay: one agent at work without a bus."""
 
 import asyncio
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from three_mode.errors import ConfigurationError, ThreeModeError
 from three_mode.handling import DEFAULT_WITHIN
 
 if TYPE_CHECKING:
-    from three_mode.agents.runtime.tape import Tape
+    from three_mode.agents.runtime.journal import Journal
 
 
 class _NoSession:
@@ -34,12 +34,12 @@ class _NoSession:
         self.dead_letters = DeadLetters()
 
 
-class Stage:
+class ReplayPopulation:
     """Population of a replay: it makes an agent and gives it recorded messages."""
 
-    def __init__(self, tape: "Tape", loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, journal: "Journal", loop: asyncio.AbstractEventLoop) -> None:
         self._population = Population(cast("Session", _NoSession()), "replay", lambda _: None)
-        self._population.tape = tape
+        self._population.journal = journal
         self._requests: dict[int, Recorded] = {}
         self.beyond: set[int] = set()
         """Turns that streamed all recorded parts before they were cancelled: their next part waits for the
@@ -75,7 +75,7 @@ class Stage:
 
 
 class Recorded:
-    """Message of a recording. Its answer goes nowhere: the tape compares it with the recorded one."""
+    """Message of a recording. Its answer goes nowhere: the journal compares it with the recorded one."""
 
     trace = ""
     deadline = float("inf")
@@ -118,6 +118,6 @@ class _Nowhere:
         return False
 
     async def send(self, part: Any) -> None:
-        """Do nothing: the tape has the part. Wait where the recorded run was cancelled."""
+        """Do nothing: the journal has the part. Wait where the recorded run was cancelled."""
         if self._turn in self._beyond:
             await asyncio.get_running_loop().create_future()
