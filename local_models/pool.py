@@ -32,6 +32,7 @@ class Lease:
         self._left: Callable[[], None] | None = left
 
     def release(self) -> None:
+        """Ends the use of the model, which may be unloaded then."""
         left, self._left = self._left, None
         if left is not None:
             left()
@@ -50,10 +51,12 @@ class ModelPool:
 
     @property
     def loaded(self) -> tuple[str, ...]:
+        """Names of the loaded models, the least recently used first."""
         return tuple(name for name, place in self._places.items() if place.model is not None)
 
     @property
     def used_bytes(self) -> int:
+        """Bytes that models use, loaded or being loaded."""
         return sum(place.size for place in self._places.values())
 
     def _size(self, name: str) -> int:
@@ -66,6 +69,7 @@ class ModelPool:
 
     @asynccontextmanager
     async def use(self, name: str, within: float | None = None) -> AsyncIterator[LocalModel]:
+        """A model for the length of a block, loaded first where it has to be, in at most `within` seconds."""
         lease = await self.lease(name, within)
         try:
             yield lease.model
@@ -154,6 +158,7 @@ class ModelPool:
                 await place.model.close()
 
     async def close(self) -> None:
+        """Unloads all models, also those that are in use."""
         self._closed = True
         places, self._places = self._places, OrderedDict()
         for place in places.values():

@@ -38,6 +38,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def total_tokens(self) -> int:
+        """Prompt and answer together."""
         return self.prompt_tokens + self.completion_tokens
 
 

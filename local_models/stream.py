@@ -152,6 +152,7 @@ class PieceStream(AsyncIterator[Piece]):
             self._silence = None
 
     async def aclose(self) -> None:
+        """Ends the call."""
         self.cancel()
 
     def __del__(self) -> None:

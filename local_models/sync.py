@@ -1,4 +1,4 @@
-"""The same for code without an event loop: every call runs on one background loop."""
+"""A model for code without an event loop: every call runs on one background loop."""
 
 import asyncio
 import os
@@ -47,6 +47,7 @@ class SyncModel:
 
     @classmethod
     def load(cls, model: str | os.PathLike[str] = "tiny", options: LoadOptions | None = None) -> Self:
+        """Loads a model: `tiny`, the path of a GGUF file, or a catalogued name."""
         loop = _Loop()
         try:
             return cls(loop.run(LocalModel.load(model, options)), loop)
@@ -57,9 +58,11 @@ class SyncModel:
     def chat(
         self, messages: Sequence[Message], options: Generate = DEFAULTS, **changes: Unpack[GenerateChanges]
     ) -> Reply:
+        """The answer to a conversation."""
         return self._loop.run(self._model.chat(messages, options, **changes))
 
     def complete(self, prompt: str, options: Generate = DEFAULTS, **changes: Unpack[GenerateChanges]) -> Reply:
+        """The continuation of a text, without a chat template."""
         return self._loop.run(self._model.complete(prompt, options, **changes))
 
     def stream(
@@ -74,30 +77,39 @@ class SyncModel:
             self._loop.run(pieces.aclose())
 
     def embed(self, texts: str | Sequence[str]) -> list[list[float]]:
+        """A vector for each text."""
         return self._loop.run(self._model.embed(texts))
 
     def tokenize(self, text: str) -> list[int]:
+        """The tokens of a text."""
         return self._loop.run(self._model.tokenize(text))
 
     def detokenize(self, tokens: Sequence[int]) -> str:
+        """The text of tokens."""
         return self._loop.run(self._model.detokenize(tokens))
 
     def count(self, what: str | Sequence[Message]) -> int:
+        """How many tokens a text is, or a conversation with its chat template."""
         return self._loop.run(self._model.count(what))
 
     def save(self, messages: Sequence[Message]) -> bytes:
+        """The state of the model after a conversation, as bytes for `restore`."""
         return self._loop.run(self._model.save(messages))
 
     def restore(self, state: bytes) -> bool:
+        """Puts a saved state back: a call that begins with it computes only the rest. False: no room now."""
         return self._loop.run(self._model.restore(state))
 
     def set_lora(self, *adapters: Lora) -> None:
+        """Applies these adapters, and no others, to calls from now on."""
         self._loop.run(self._model.set_lora(*adapters))
 
     def statistics(self) -> Statistics:
+        """Counters of the engine, and how the model was loaded."""
         return self._loop.run(self._model.statistics())
 
     def close(self) -> None:
+        """Ends all calls, and frees the model."""
         if not self._closed:
             self._closed = True
             try:
