@@ -110,6 +110,7 @@ class AgentGivenUp(msgspec.Struct, frozen=True, tag=True):
 
 
 SupervisorEvent = HostLost | HostBack | HostGivenUp | HostBlocked | HostFreed | AgentRestarted | AgentGivenUp
+"""Any event of hosts and agents, as `Orchestrator.events` has them."""
 
 
 class SupervisorEvents:
