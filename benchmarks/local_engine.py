@@ -8,7 +8,7 @@ from benchmarks.harness import Benchmark, Context, Row, Target
 from benchmarks.local_peers import subjects
 from benchmarks.local_peers.random_models import model
 from local_models import LoadOptions, LocalModel
-from local_models.files.catalogue import TINY
+from local_models.files import TINY
 
 SUBJECT = "16 sequences, 30M"
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from benchmarks.harness import Benchmark, Context, Missing, Row
 from benchmarks.local_peers import rates
 from benchmarks.local_peers.random_models import model
-from local_models.files.catalogue import TINY
+from local_models.files import TINY
 
 CASES = (("tiny", TINY, 192, 5), ("30M", None, 48, 3))  # tokens, rounds
 

@@ -15,7 +15,7 @@ Deliver = Callable[[Piece | LocalModelError], None]  # called on the caller's lo
 Take = Callable[[Sequence[Piece]], bool]  # called on the engine's thread
 
 
-class Ask(msgspec.Struct, frozen=True, kw_only=True):
+class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A prompt in parts that are tokenized one by one, and how it is to be answered."""
 
     parts: tuple[str, ...]
@@ -25,7 +25,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     pieces: bool = True  # False: only the whole answer is wanted
 
 
-class Loaded(msgspec.Struct, frozen=True, kw_only=True):
+class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
     """What the layer above needs to know of the model."""
 
     summary: Summary
@@ -36,17 +36,17 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
+class RunningCall:
     """A call that was begun. `cancel` may be called from any thread, and more than once."""
 
     cancel: Callable[[], None]
 
 
-class Backend(Protocol):
+class ModelBackend(Protocol):
     @property
-    def loaded(self) -> Loaded: ...
-    async def start(self, ask: Ask, deliver: Deliver) -> Running: ...
-    def start_at_once(self, ask: Ask, deliver: Deliver, take: Take) -> Running | None:
+    def loaded(self) -> LoadedModel: ...
+    async def start(self, ask: GenerationRequest, deliver: Deliver) -> RunningCall: ...
+    def start_at_once(self, ask: GenerationRequest, deliver: Deliver, take: Take) -> RunningCall | None:
         """The same, if nothing has to be waited for. `take` is offered the pieces first; where it says False, they and all after
         them are delivered. The last piece is delivered in any case."""
         ...

@@ -114,7 +114,7 @@ class DownloadFailed(LocalModelError):
 
 
 @contextmanager
-def foreign(what: str) -> Iterator[None]:
+def translate_errors(what: str) -> Iterator[None]:
     """Turns what the engine's libraries raise into ours; `what` says what was being done."""
     try:
         yield

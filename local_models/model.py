@@ -10,17 +10,16 @@ from typing import Any, Self, Unpack
 
 import msgspec
 
-from local_models.backend import Ask, Backend, Deliver, Running, Take
-from local_models.errors import BadOption, EngineFailed, ModelClosed, foreign
+from local_models.backend import Deliver, GenerationRequest, ModelBackend, RunningCall, Take
+from local_models.errors import BadOption, EngineFailed, ModelClosed, translate_errors
 from local_models.files.catalogue import find
 from local_models.gguf import Summary
-from local_models.options import DEFAULTS, Generate, GenerateChanges, LoadOptions, Lora, changed
-from local_models.prompts.grammar import from_schema
+from local_models.options import DEFAULTS, Generate, GenerateChanges, LoadOptions, Lora, with_changes
+from local_models.prompts.grammar import schema_grammar
 from local_models.prompts.templates import ChatTemplate, Message
-from local_models.prompts.tool_choice import forced, is_forced, name_of, offered
-from local_models.prompts.tools import ToolTalk
+from local_models.prompts.tools import ToolCallParser, forced_call_grammar, forces_call, offered_tools, tool_name
 from local_models.replies import Reply, Statistics
-from local_models.stream import Begin, PieceStream, whole
+from local_models.stream import Begin, PieceStream, collect_reply
 
 _STATE = struct.Struct("<4s32sI")
 _MAGIC = b"TMS1"
@@ -29,7 +28,7 @@ _MAGIC = b"TMS1"
 class LocalModel:
     """Make one with `await LocalModel.load(...)`; close it, or use it as an async context manager."""
 
-    def __init__(self, backend: Backend, options: LoadOptions) -> None:
+    def __init__(self, backend: ModelBackend, options: LoadOptions) -> None:
         self._backend = backend
         self._closed = False
         self.options = options
@@ -48,16 +47,16 @@ class LocalModel:
         """Loads a GGUF file, `gguf:PATH`, or a catalogued name. Nothing is downloaded."""
         chosen = options or LoadOptions()
         path = await asyncio.to_thread(find, os.fspath(model))
-        backend: Backend
+        backend: ModelBackend
         if chosen.isolated:
-            from local_models.isolated import Isolated
+            from local_models.isolated import IsolatedBackend
 
-            backend = await Isolated.start_worker(str(path), chosen)
+            backend = await IsolatedBackend.start_worker(str(path), chosen)
         else:
-            with foreign("run local models"):  # numpy and llama.cpp are of the `local` extra
-                from local_models.engine.inprocess import InProcess
+            with translate_errors("run local models"):  # numpy and llama.cpp are of the `local` extra
+                from local_models.engine.inprocess import InProcessBackend
 
-            making = asyncio.ensure_future(asyncio.to_thread(InProcess, str(path), chosen))
+            making = asyncio.ensure_future(asyncio.to_thread(InProcessBackend, str(path), chosen))
             try:
                 backend = await asyncio.shield(making)
             except asyncio.CancelledError:  # llama.cpp cannot stop loading: what comes of it is taken down again
@@ -71,7 +70,7 @@ class LocalModel:
         self, messages: Sequence[Message], options: Generate = DEFAULTS, **changes: Unpack[GenerateChanges]
     ) -> PieceStream:
         """The answer piece by piece; leaving the stream early, or cancelling the task, ends the call."""
-        return self._chat(messages, changed(options, changes), pieces=True)
+        return self._chat(messages, with_changes(options, changes), pieces=True)
 
     def begin(
         self,
@@ -85,7 +84,7 @@ class LocalModel:
         own thread, where it must not wait. The stream gives those from the first that it did not take, and the last in any case;
         `news` is called on the loop when the first of them is here. None if it cannot begin without waiting (a long prompt, an
         engine in another process), or if text may become a call of a tool: then nothing has happened."""
-        how = changed(options, changes)
+        how = with_changes(options, changes)
         if how.tools:
             return None
         self._open()
@@ -97,21 +96,21 @@ class LocalModel:
     async def chat(
         self, messages: Sequence[Message], options: Generate = DEFAULTS, **changes: Unpack[GenerateChanges]
     ) -> Reply:
-        return await whole(self._chat(messages, changed(options, changes), pieces=False))
+        return await collect_reply(self._chat(messages, with_changes(options, changes), pieces=False))
 
     def stream_complete(
         self, prompt: str, options: Generate = DEFAULTS, **changes: Unpack[GenerateChanges]
     ) -> PieceStream:
-        return self._complete(prompt, changed(options, changes), pieces=True)
+        return self._complete(prompt, with_changes(options, changes), pieces=True)
 
     async def complete(self, prompt: str, options: Generate = DEFAULTS, **changes: Unpack[GenerateChanges]) -> Reply:
         """Continues a bare text; control tokens in it are plain text."""
-        return await whole(self._complete(prompt, changed(options, changes), pieces=False))
+        return await collect_reply(self._complete(prompt, with_changes(options, changes), pieces=False))
 
     def _chat(self, messages: Sequence[Message], how: Generate, *, pieces: bool) -> PieceStream:
-        tools = offered(how)
+        tools = offered_tools(how)
         parts = self._template.render(messages, tools)
-        talk = ToolTalk([name_of(tool) for tool in tools]) if tools else None
+        talk = ToolCallParser([tool_name(tool) for tool in tools]) if tools else None
         return self._stream(parts, how, special=True, pieces=pieces, talk=talk)
 
     def _complete(self, prompt: str, how: Generate, *, pieces: bool) -> PieceStream:
@@ -121,25 +120,27 @@ class LocalModel:
         return self._stream([prompt], how, special=False, pieces=pieces, talk=None)
 
     def _stream(
-        self, parts: Sequence[str], how: Generate, *, special: bool, pieces: bool, talk: ToolTalk | None
+        self, parts: Sequence[str], how: Generate, *, special: bool, pieces: bool, talk: ToolCallParser | None
     ) -> PieceStream:
         ask = self._ask(parts, how, special=special, pieces=pieces)
         return PieceStream(self._beginning(ask), how.within, talk)
 
-    def _ask(self, parts: Sequence[str], how: Generate, *, special: bool, pieces: bool) -> Ask:
-        return Ask(parts=tuple(parts), special=special, options=how, grammar=self._grammar(how), pieces=pieces)
+    def _ask(self, parts: Sequence[str], how: Generate, *, special: bool, pieces: bool) -> GenerationRequest:
+        return GenerationRequest(
+            parts=tuple(parts), special=special, options=how, grammar=self._grammar(how), pieces=pieces
+        )
 
-    def _beginning(self, ask: Ask) -> Begin:
-        async def begin(deliver: Deliver) -> Running:
+    def _beginning(self, ask: GenerationRequest) -> Begin:
+        async def begin(deliver: Deliver) -> RunningCall:
             self._open()
             return await self._backend.start(ask, deliver)
 
         return begin
 
     def _grammar(self, how: Generate) -> str:
-        if is_forced(how):  # the answer is a call, whatever its text would have to be
-            return forced(how, self._template.source)
-        return from_schema(how.schema) if how.schema is not None else how.grammar
+        if forces_call(how):  # the answer is a call, whatever its text would have to be
+            return forced_call_grammar(how, self._template.source)
+        return schema_grammar(how.schema) if how.schema is not None else how.grammar
 
     def _open(self) -> None:
         if self._closed:
@@ -166,7 +167,7 @@ class LocalModel:
         self._open()
         if isinstance(what, str):
             return len(await self.tokenize(what))
-        parts = self._template.render(what, offered(changed(options, changes)))
+        parts = self._template.render(what, offered_tools(with_changes(options, changes)))
         return len(await self._backend.tokenize(parts, start=True, special=True))
 
     async def embed(self, texts: str | Sequence[str]) -> list[list[float]]:
@@ -184,8 +185,8 @@ class LocalModel:
     ) -> bytes:
         """The KV state of a conversation, computed if it is not there any more."""
         self._open()
-        how = changed(options, changes)
-        parts = self._template.render(messages, offered(how))
+        how = with_changes(options, changes)
+        parts = self._template.render(messages, offered_tools(how))
         tokens = await self._backend.tokenize(parts, start=True, special=True)
         held, state = await self._backend.save(tokens)
         if held[: len(tokens) - 1] != tuple(tokens[:-1]):

@@ -9,7 +9,7 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
-from local_models.errors import DeadlineExceeded, ModelClosed, OutOfMemory, foreign
+from local_models.errors import DeadlineExceeded, ModelClosed, OutOfMemory, translate_errors
 from local_models.files.catalogue import find
 from local_models.gguf import check, summarize
 from local_models.model import LocalModel
@@ -57,7 +57,7 @@ class ModelPool:
         return sum(place.size for place in self._places.values())
 
     def _size(self, name: str) -> int:
-        with foreign("run local models"):  # numpy is of the `local` extra
+        with translate_errors("run local models"):  # numpy is of the `local` extra
             from local_models.llama.sizing import machine, plan
 
         summary = summarize(check(str(find(name))))

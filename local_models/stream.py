@@ -7,25 +7,25 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
 from typing import Self
 
-from local_models.backend import Deliver, Running
+from local_models.backend import Deliver, RunningCall
 from local_models.errors import LocalModelError, WorkerDied
-from local_models.prompts.tools import ToolTalk
+from local_models.prompts.tools import ToolCallParser
 from local_models.replies import Piece, Reply, TokenScore
 
-Begin = Callable[[Deliver], Awaitable[Running]]
+Begin = Callable[[Deliver], Awaitable[RunningCall]]
 GRACE = 30.0  # seconds after its deadline for which a call waits for the engine to say so
 
 
 class PieceStream(AsyncIterator[Piece]):
     """Begins at the first `async for` or `async with`. What is not read yet waits here: at most one answer."""
 
-    def __init__(self, begin: Begin, within: float, talk: ToolTalk | None) -> None:
+    def __init__(self, begin: Begin, within: float, talk: ToolCallParser | None) -> None:
         self._begin, self._within, self._talk = begin, within, talk
         self._items: deque[Piece | LocalModelError] = deque()
         self._news: asyncio.Future[None] | None = None  # what the reader waits on, while there is nothing
         self._begun = False
         self._silence: asyncio.TimerHandle | None = None
-        self._running: Running | None = None
+        self._running: RunningCall | None = None
         self._over = False
         self._told: Callable[[], None] | None = None
 
@@ -46,9 +46,9 @@ class PieceStream(AsyncIterator[Piece]):
         self._begun = True
         # The engine keeps the deadline of the call; this is for an engine that keeps nothing any more.
         loop = asyncio.get_running_loop()
-        self._silence = loop.call_later(self._within + GRACE, _give_up, weakref.ref(self))
+        self._silence = loop.call_later(self._within + GRACE, _report_silence, weakref.ref(self))
 
-    def begin_at_once(self, begin: Callable[[Deliver], Running | None], news: Callable[[], None]) -> bool:
+    def begin_at_once(self, begin: Callable[[Deliver], RunningCall | None], news: Callable[[], None]) -> bool:
         """Begins by `begin`, if that says that it could. `news` is called on the loop when the first piece, or an error, is here."""
         running = begin(self._deliver)
         if running is None:
@@ -108,7 +108,7 @@ class PieceStream(AsyncIterator[Piece]):
             self._rest()
         return item if self._talk is None else self._with_calls(item, self._talk)
 
-    def _with_calls(self, piece: Piece, talk: ToolTalk) -> Piece:
+    def _with_calls(self, piece: Piece, talk: ToolCallParser) -> Piece:
         text = talk.feed(piece.text)
         if piece.finish is None:
             return Piece(text=text, tokens=piece.tokens, scores=piece.scores)
@@ -159,13 +159,13 @@ class PieceStream(AsyncIterator[Piece]):
             self._running.cancel()
 
 
-def _give_up(stream: "weakref.ref[PieceStream]") -> None:
+def _report_silence(stream: "weakref.ref[PieceStream]") -> None:
     waiting = stream()
     if waiting is not None:
         waiting._deliver(WorkerDied("the engine of this model does not answer", hint="load the model again"))
 
 
-async def whole(stream: PieceStream) -> Reply:
+async def collect_reply(stream: PieceStream) -> Reply:
     """The answer of a stream, in one."""
     texts: list[str] = []
     tokens: list[int] = []

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from local_models.gguf.writer import write
+from local_models.gguf import write
 
 CHARACTERS = ascii_lowercase + ascii_uppercase + digits + ".,:;!?'\"()[]{}<>|/_-+=*&%$#@^~`\\"
 TEMPLATE = (

@@ -15,16 +15,16 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from local_models.engine.batching import lay_out, score
+from local_models.engine.batching import fill_batch, token_score
 from local_models.engine.handover import Handover
-from local_models.engine.pace import Pace
+from local_models.engine.pace import PrefillPace
 from local_models.engine.stretch import Stretch
-from local_models.engine.text import Text
+from local_models.engine.text import AnswerText
 from local_models.engine.tickets import Ticket, Totals
 from local_models.errors import DeadlineExceeded, EngineFailed, LocalModelError, ModelClosed, Overloaded
 from local_models.llama import Context, Floats, Sampler, Weights
 from local_models.replies import Finish, Piece
-from local_models.scheduling.scheduler import Call, Copy, Limits, QueueFull, Scheduler, Step
+from local_models.scheduling.scheduler import Copy, QueueFull, ScheduledCall, Scheduler, SchedulerLimits, StepPlan
 
 logger = logging.getLogger("local_models")
 
@@ -40,13 +40,15 @@ class Job:
 class Engine:
     """Start it with `start`; every other method may be called from any thread."""
 
-    def __init__(self, weights: Weights, context: Context, limits: Limits, step_seconds: float, name: str) -> None:
+    def __init__(
+        self, weights: Weights, context: Context, limits: SchedulerLimits, step_seconds: float, name: str
+    ) -> None:
         self.weights, self.context, self.limits = weights, context, limits
         self.scheduler = Scheduler(limits)
         self.totals = Totals()
-        self._pace = Pace(step_seconds, limits.batch)
+        self._pace = PrefillPace(step_seconds, limits.batch)
         self._commands: SimpleQueue[Callable[[], None]] = SimpleQueue()
-        self._tickets: dict[Call, Ticket] = {}
+        self._tickets: dict[ScheduledCall, Ticket] = {}
         self._deadlines: list[tuple[float, int, Ticket]] = []
         self._count = itertools.count()
         self._jobs: deque[Job] = deque()
@@ -174,7 +176,7 @@ class Engine:
         if ticket.over:
             return
         options = ticket.options
-        call = Call(
+        call = ScheduledCall(
             tokens=list(ticket.tokens),
             room=min(options.max_tokens, self.limits.slot_tokens - len(ticket.tokens)),
             agent=options.agent,
@@ -183,7 +185,7 @@ class Engine:
         try:
             if not ticket.sampling.plain_greedy:
                 ticket.sampler = Sampler(self.weights, ticket.sampling)
-            ticket.text = Text(options.stop)
+            ticket.text = AnswerText(options.stop)
             ticket.quiet = not (ticket.pieces or options.stop or options.logprobs >= 0)
             self.scheduler.submit(call)
         except QueueFull:
@@ -248,7 +250,7 @@ class Engine:
             self._finish(self._tickets[call], "length")
         if not step.rows or step.full:
             return
-        last = lay_out(self.context, step)
+        last = fill_batch(self.context, step)
         decoding = time.perf_counter()
         code = self.context.decode(step.tokens)
         decoded = time.perf_counter()
@@ -271,7 +273,7 @@ class Engine:
         if code == 0 and not self._jobs and self._commands.empty():
             self._go_on(step)
 
-    def _go_on(self, step: Step) -> None:
+    def _go_on(self, step: StepPlan) -> None:
         """Steps like this one for as long as they are sure to be, and nobody wants anything."""
         most = self.scheduler.steady(step)
         if not most:
@@ -309,7 +311,7 @@ class Engine:
         totals.decode_seconds += decoding
         totals.engine_seconds += time.perf_counter() - started - decoding
 
-    def _write(self, sampled: list[Call], places: list[int]) -> None:
+    def _write(self, sampled: list[ScheduledCall], places: list[int]) -> None:
         """Samples a token for every call whose text has been computed to its end, and moves it on."""
         logits = self.context.logits(len(sampled))
         plain = any(self._tickets[call].sampler is None for call in sampled)
@@ -347,7 +349,7 @@ class Engine:
         """A token's piece goes out, or is kept for the end; says how the call ends, if it does."""
         text = ticket.text.feed(self.weights.piece(token))
         wanted = ticket.options.logprobs
-        scores = (score(self.weights, token, logits, wanted),) if wanted >= 0 else ()
+        scores = (token_score(self.weights, token, logits, wanted),) if wanted >= 0 else ()
         stopped = ticket.text.stopped
         if ticket.pieces and not stopped and not last:
             self._out.add(ticket, Piece(text=text, tokens=(token,), scores=scores))

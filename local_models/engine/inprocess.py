@@ -11,19 +11,19 @@ from typing import TypeVar
 import msgspec
 import numpy as np
 
-from local_models.backend import Ask, Deliver, Loaded, Running, Take
+from local_models.backend import Deliver, GenerationRequest, LoadedModel, RunningCall, Take
 from local_models.engine.engine import Engine, Job
-from local_models.engine.loop_side import LoopSide, Offered
+from local_models.engine.loop_side import DirectPost, LoopSide
 from local_models.engine.tickets import Ticket
 from local_models.errors import BadOption, EngineFailed, LocalModelError, PromptTooLong
 from local_models.gguf import check, summarize
 from local_models.llama import Context, ContextShape, Sampling, Weights, library
-from local_models.llama.memory import give_back
+from local_models.llama.memory import release_free_memory
 from local_models.llama.sizing import machine, plan
-from local_models.llama.widths import measured_width
+from local_models.llama.widths import measure_width
 from local_models.options import Generate, LoadOptions, Lora
 from local_models.replies import Statistics
-from local_models.scheduling.scheduler import Limits
+from local_models.scheduling.scheduler import SchedulerLimits
 
 T = TypeVar("T")
 _LONG_TEXT = 32_768  # characters; longer texts are tokenized beside the loop
@@ -45,7 +45,7 @@ def sampling_of(options: Generate, grammar: str) -> Sampling:
     )
 
 
-class InProcess:
+class InProcessBackend:
     """The backend of a model whose engine is a thread of this process."""
 
     def __init__(self, path: str, options: LoadOptions) -> None:
@@ -65,13 +65,13 @@ class InProcess:
             self._width, self._width_chosen = how.sequences, "configured"
             shape = how.shape
             if how.measure:
-                self._width, self._width_chosen = measured_width(self._weights, shape)
+                self._width, self._width_chosen = measure_width(self._weights, shape)
                 tokens = shape.tokens if shape.unified else self._width * how.context
                 shape = msgspec.structs.replace(shape, sequences=self._width, tokens=tokens)
             context = Context(self._weights, shape)
             self._shape = shape
             kept = options.prefix_tokens if options.prefix_tokens >= 0 else 1 << 60
-            limits = Limits(
+            limits = SchedulerLimits(
                 slots=self._width,
                 slot_tokens=min(how.context, context.sequence_tokens),
                 pool_tokens=context.total_tokens,
@@ -91,7 +91,7 @@ class InProcess:
             raise
         weights = self._weights
         control = tuple(weights.text_of(token) for token in weights.control)
-        self.loaded = Loaded(
+        self.loaded = LoadedModel(
             summary=self.summary,
             context=limits.slot_tokens,
             bos=weights.text_of(weights.bos) if weights.adds_bos and weights.bos >= 0 else "",
@@ -127,16 +127,16 @@ class InProcess:
 
     # calls
 
-    async def start(self, ask: Ask, deliver: Deliver) -> Running:
+    async def start(self, ask: GenerationRequest, deliver: Deliver) -> RunningCall:
         tokens = await self.tokenize(ask.parts, start=True, special=ask.special)
         return self._submitted(tokens, ask, deliver, None)
 
-    def start_at_once(self, ask: Ask, deliver: Deliver, take: Take) -> Running | None:
+    def start_at_once(self, ask: GenerationRequest, deliver: Deliver, take: Take) -> RunningCall | None:
         if sum(map(len, ask.parts)) > _LONG_TEXT:
             return None
         return self._submitted(self._tokens(ask.parts, start=True, special=ask.special), ask, deliver, take)
 
-    def _submitted(self, tokens: list[int], ask: Ask, deliver: Deliver, take: Take | None) -> Running:
+    def _submitted(self, tokens: list[int], ask: GenerationRequest, deliver: Deliver, take: Take | None) -> RunningCall:
         room = self.loaded.context
         if not tokens:
             raise BadOption("the prompt is empty", field="messages")
@@ -148,14 +148,14 @@ class InProcess:
             tokens=tokens,
             options=ask.options,
             sampling=sampling_of(ask.options, ask.grammar),
-            post=side if take is None else Offered(side, take),
+            post=side if take is None else DirectPost(side, take),
             deliver=deliver,
             pieces=ask.pieces,
             asked=now,
             deadline=now + ask.options.within,
         )
         side.submit(ticket)
-        return Running(cancel=lambda: self._engine.cancel(ticket))
+        return RunningCall(cancel=lambda: self._engine.cancel(ticket))
 
     def _side(self) -> LoopSide:
         loop = asyncio.get_running_loop()
@@ -322,7 +322,7 @@ class InProcess:
             if embedder is not None:
                 embedder.close()
             self._weights.close()
-            give_back()
+            release_free_memory()
             self._closed.set()
 
     def abandon(self) -> None:

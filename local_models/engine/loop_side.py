@@ -58,7 +58,7 @@ class LoopSide:
             ticket.deliver(item)
 
 
-class Offered:
+class DirectPost:
     """Where the pieces of one call go that somebody takes on the engine's own thread, which saves a loop's wake-up and its turn
     of the interpreter. What is not taken goes to the loop, and so does all that comes after it: the order stays."""
 

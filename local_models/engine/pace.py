@@ -16,7 +16,7 @@ LOOK = 16  # steps with a prompt, then one without
 RISE, FALL = 0.5, 0.2  # of a surprise that is believed: a step too long is felt, one too short is not
 
 
-class Pace:
+class PrefillPace:
     def __init__(self, target: float, batch: int) -> None:
         self._target, self._batch = target, batch
         self._writing: dict[int, float] = {}  # writers -> seconds of a step without prompts

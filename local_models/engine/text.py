@@ -42,7 +42,7 @@ class StopStrings:
         return held
 
 
-class Text:
+class AnswerText:
     """One answer: bytes in, showable text out."""
 
     __slots__ = ("_decode", "_stops")

@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from local_models.engine.text import Text
+from local_models.engine.text import AnswerText
 from local_models.errors import LocalModelError
 from local_models.llama import Sampler, Sampling, Weights
 from local_models.options import Generate
 from local_models.replies import Finish, Piece, TokenScore, Usage
-from local_models.scheduling.scheduler import Call
+from local_models.scheduling.scheduler import ScheduledCall
 
 Item = Piece | LocalModelError
 Post = Callable[[list[tuple["Ticket", Item]]], None]  # takes a step's pieces to where the callers live
@@ -26,8 +26,8 @@ class Ticket:
     pieces: bool  # False: the caller wants the whole answer at once
     asked: float
     deadline: float
-    call: Call | None = None
-    text: Text = field(default_factory=Text)
+    call: ScheduledCall | None = None
+    text: AnswerText = field(default_factory=AnswerText)
     sampler: Sampler | None = None
     quiet: bool = False  # only the whole answer is wanted, and nothing in it can end it
     began: float = 0.0

@@ -19,7 +19,7 @@ BUILT_IN = {"tiny": TINY}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
+class CatalogueEntry(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     path: str
     origin: str  # built in, here (in the catalogue's folder), elsewhere
@@ -68,14 +68,14 @@ def paths() -> dict[str, tuple[Path, str]]:
     return found
 
 
-def entries() -> list[Entry]:
+def entries() -> list[CatalogueEntry]:
     """All models, each with what its header says, or with why it cannot be used."""
     made = []
     for name, (path, origin) in sorted(paths().items()):
         try:
-            made.append(Entry(name=name, path=str(path), origin=origin, summary=summarize(read(path))))
+            made.append(CatalogueEntry(name=name, path=str(path), origin=origin, summary=summarize(read(path))))
         except LocalModelError as error:
-            made.append(Entry(name=name, path=str(path), origin=origin, problem=str(error)))
+            made.append(CatalogueEntry(name=name, path=str(path), origin=origin, problem=str(error)))
     return made
 
 
@@ -93,14 +93,14 @@ def find(model: str) -> Path:
     raise ModelNotFound(f"no model `{model}`", hint=f"catalogued: {names}; `three-mode models add` or `pull` adds one")
 
 
-def inspect(model: str) -> Entry:
+def inspect(model: str) -> CatalogueEntry:
     """One model, checked as it is before loading."""
     path = find(model)
     origin = next((origin for _, (where, origin) in paths().items() if where == path), "a file")
-    return Entry(name=model, path=str(path), origin=origin, summary=summarize(check(str(path))))
+    return CatalogueEntry(name=model, path=str(path), origin=origin, summary=summarize(check(str(path))))
 
 
-def add(path: str, name: str = "") -> Entry:
+def add(path: str, name: str = "") -> CatalogueEntry:
     """Notes a file under a name; the file stays where it is."""
     where = Path(path.removeprefix("gguf:")).expanduser().resolve()
     summary = summarize(check(str(where)))
@@ -114,10 +114,10 @@ def add(path: str, name: str = "") -> Entry:
     part = _note(chosen).with_suffix(".part.json")
     part.write_text(json.dumps({"path": str(where)}) + "\n")
     part.replace(_note(chosen))
-    return Entry(name=chosen, path=str(where), origin="elsewhere", summary=summary)
+    return CatalogueEntry(name=chosen, path=str(where), origin="elsewhere", summary=summary)
 
 
-def remove(name: str) -> Entry:
+def remove(name: str) -> CatalogueEntry:
     """Forgets a noted model; deletes one that lies in the catalogue's own folder."""
     known = paths().get(name)
     if known is None:
@@ -126,4 +126,4 @@ def remove(name: str) -> Entry:
     if origin == "built in":
         raise BadOption(f"`{name}` comes with the package", field="name")
     (path if origin == "here" else _note(name)).unlink(missing_ok=True)
-    return Entry(name=name, path=str(path), origin=origin)
+    return CatalogueEntry(name=name, path=str(path), origin=origin)

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
-from local_models.errors import BadModelFile, BadOption, DownloadFailed, foreign
-from local_models.files.catalogue import Entry, folder, paths, valid_name
+from local_models.errors import BadModelFile, BadOption, DownloadFailed, translate_errors
+from local_models.files.catalogue import CatalogueEntry, folder, paths, valid_name
 from local_models.gguf import check, summarize
 
 HUB = "https://huggingface.co"
@@ -43,7 +43,7 @@ def _shown(url: str) -> str:
 
 def pull(
     source: str, name: str = "", *, sha256: str = "", progress: Progress | None = None, timeout: float = 30.0
-) -> Entry:
+) -> CatalogueEntry:
     """Downloads a model and catalogues it; call it again after a failure and it continues."""
     url = address(source)
     chosen = valid_name(name or Path(urlsplit(url).path).stem)
@@ -66,7 +66,7 @@ def pull(
         summary = summarize(_checked(part, url))
         part.replace(target)
     _note(part).unlink(missing_ok=True)
-    return Entry(name=chosen, path=str(target), origin="here", summary=summary)
+    return CatalogueEntry(name=chosen, path=str(target), origin="here", summary=summary)
 
 
 def _note(part: Path) -> Path:
@@ -75,7 +75,7 @@ def _note(part: Path) -> Path:
 
 def _fetch(url: str, file: IO[bytes], part: Path, progress: Progress | None, timeout: float) -> str:
     """Appends what is missing; gives the SHA-256 that the server named, if it named one."""
-    with foreign("download models"):
+    with translate_errors("download models"):
         import httpx
 
     have = file.seek(0, os.SEEK_END)

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from local_models.backend import Ask, Deliver, Loaded, Running, Take
+from local_models.backend import Deliver, GenerationRequest, LoadedModel, RunningCall, Take
 from local_models.errors import LocalModelError, ModelClosed, WorkerDied
 from local_models.isolated import wire
 from local_models.options import LoadOptions, Lora
@@ -22,7 +22,7 @@ END_SECONDS = 5.0
 ANSWER_SECONDS = 600.0
 
 
-class Isolated:
+class IsolatedBackend:
     """Calls that run when the worker dies end with `WorkerDied`; the next call finds a new worker."""
 
     def __init__(self, path: str, options: LoadOptions) -> None:
@@ -36,17 +36,17 @@ class Isolated:
         self._reading: asyncio.Task[None] | None = None
         self._starting = asyncio.Lock()
         self._closed: bool = False
-        self._loaded: Loaded | None = None
+        self._loaded: LoadedModel | None = None
         self.restarts = 0
 
     @classmethod
-    async def start_worker(cls, path: str, options: LoadOptions) -> "Isolated":
+    async def start_worker(cls, path: str, options: LoadOptions) -> "IsolatedBackend":
         made = cls(path, options)
         await made._connect()
         return made
 
     @property
-    def loaded(self) -> Loaded:
+    def loaded(self) -> LoadedModel:
         assert self._loaded is not None
         return self._loaded
 
@@ -67,7 +67,7 @@ class Isolated:
             )
         reader, self._writer = await asyncio.open_connection(sock=ours, limit=1 << 20)
         try:
-            self._writer.write(wire.frame(wire.Load(self._path, self._options)))
+            self._writer.write(wire.frame(wire.LoadModel(self._path, self._options)))
             async with asyncio.timeout(LOAD_SECONDS):
                 ready = await self._receive(reader)
         except (asyncio.IncompleteReadError, ConnectionError, TimeoutError) as error:
@@ -76,7 +76,7 @@ class Isolated:
         except BaseException:
             await asyncio.shield(self._end_process())
             raise
-        assert isinstance(ready, wire.Ready)
+        assert isinstance(ready, wire.WorkerReady)
         if ready.problem is not None:
             await self._end_process()
             raise ready.problem.error()
@@ -93,10 +93,10 @@ class Isolated:
         try:
             while True:
                 message = await self._receive(reader)
-                if isinstance(message, wire.News):
+                if isinstance(message, wire.StepItems):
                     for number, item in message.items:
                         self._deliver(number, item)
-                elif isinstance(message, wire.Done):
+                elif isinstance(message, wire.MethodResult):
                     self._settle(message)
         except (asyncio.IncompleteReadError, ConnectionError, msgspec.DecodeError):
             pass
@@ -107,7 +107,7 @@ class Isolated:
         deliver = self._calls.get(number)
         if deliver is None:
             return
-        if isinstance(item, wire.Problem):
+        if isinstance(item, wire.WireError):
             del self._calls[number]
             deliver(item.error())
         else:
@@ -115,7 +115,7 @@ class Isolated:
                 del self._calls[number]
             deliver(item)
 
-    def _settle(self, message: wire.Done) -> None:
+    def _settle(self, message: wire.MethodResult) -> None:
         future = self._waiting.pop(message.number, None)
         if future is None or future.done():
             return
@@ -155,10 +155,10 @@ class Isolated:
             assert self._writer is not None
             return self._writer
 
-    async def start(self, ask: Ask, deliver: Deliver) -> Running:
+    async def start(self, ask: GenerationRequest, deliver: Deliver) -> RunningCall:
         writer = await self._live()
         number = next(self._numbers)
-        asked = wire.frame(wire.Start(number, ask))
+        asked = wire.frame(wire.StartCall(number, ask))
         self._calls[number] = deliver
         loop = asyncio.get_running_loop()
 
@@ -176,21 +176,21 @@ class Isolated:
         except BaseException:  # the caller gave up while the worker was not reading
             self._cancel(number)
             raise
-        return Running(cancel)
+        return RunningCall(cancel)
 
-    def start_at_once(self, ask: Ask, deliver: Deliver, take: Take) -> Running | None:
+    def start_at_once(self, ask: GenerationRequest, deliver: Deliver, take: Take) -> RunningCall | None:
         return None  # its engine is in another process
 
     def _cancel(self, number: int) -> None:
         if self._calls.pop(number, None) is not None and self._writer is not None:
-            self._writer.write(wire.frame(wire.Cancel(number)))
+            self._writer.write(wire.frame(wire.CancelCall(number)))
 
     async def _do(self, method: str, *arguments: Any) -> Any:
         writer = await self._live()
         number = next(self._numbers)
         future = self._waiting[number] = asyncio.get_running_loop().create_future()
         try:
-            writer.write(wire.frame(wire.Do(number, method, arguments)))
+            writer.write(wire.frame(wire.RunMethod(number, method, arguments)))
             async with asyncio.timeout(ANSWER_SECONDS):
                 return await future
         except TimeoutError as error:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from local_models import errors
-from local_models.backend import Ask, Loaded
+from local_models.backend import GenerationRequest, LoadedModel
 from local_models.options import LoadOptions
 from local_models.replies import Piece
 
@@ -17,21 +17,21 @@ LENGTH = struct.Struct("<I")
 LONGEST = 1 << 30
 
 
-class Load(msgspec.Struct, frozen=True, tag=True):
+class LoadModel(msgspec.Struct, frozen=True, tag=True):
     path: str
     options: LoadOptions
 
 
-class Start(msgspec.Struct, frozen=True, tag=True):
+class StartCall(msgspec.Struct, frozen=True, tag=True):
     number: int
-    ask: Ask
+    ask: GenerationRequest
 
 
-class Cancel(msgspec.Struct, frozen=True, tag=True):
+class CancelCall(msgspec.Struct, frozen=True, tag=True):
     number: int
 
 
-class Do(msgspec.Struct, frozen=True, tag=True):
+class RunMethod(msgspec.Struct, frozen=True, tag=True):
     """Another method of the backend, by name, with its arguments."""
 
     number: int
@@ -39,7 +39,7 @@ class Do(msgspec.Struct, frozen=True, tag=True):
     arguments: tuple[Any, ...]
 
 
-class Problem(msgspec.Struct, frozen=True, tag=True):
+class WireError(msgspec.Struct, frozen=True, tag=True):
     """An error, as the class and what its instance holds."""
 
     kind: str
@@ -47,7 +47,7 @@ class Problem(msgspec.Struct, frozen=True, tag=True):
     fields: dict[str, Any]
 
     @classmethod
-    def of(cls, error: errors.LocalModelError) -> "Problem":
+    def of(cls, error: errors.LocalModelError) -> "WireError":
         plain = {k: v for k, v in vars(error).items() if isinstance(v, (str, int, float))}
         return cls(type(error).__name__, tuple(str(a) for a in error.args), plain)
 
@@ -61,25 +61,25 @@ class Problem(msgspec.Struct, frozen=True, tag=True):
         return made
 
 
-class Ready(msgspec.Struct, frozen=True, tag=True):
-    loaded: Loaded | None
-    problem: Problem | None
+class WorkerReady(msgspec.Struct, frozen=True, tag=True):
+    loaded: LoadedModel | None
+    problem: WireError | None
 
 
-class News(msgspec.Struct, frozen=True, tag=True):
+class StepItems(msgspec.Struct, frozen=True, tag=True):
     """What one step brought, for all calls."""
 
-    items: list[tuple[int, Piece | Problem]]
+    items: list[tuple[int, Piece | WireError]]
 
 
-class Done(msgspec.Struct, frozen=True, tag=True):
+class MethodResult(msgspec.Struct, frozen=True, tag=True):
     number: int
     value: Any
-    problem: Problem | None
+    problem: WireError | None
 
 
-ToWorker = Load | Start | Cancel | Do
-FromWorker = Ready | News | Done
+ToWorker = LoadModel | StartCall | CancelCall | RunMethod
+FromWorker = WorkerReady | StepItems | MethodResult
 _encoder = msgspec.msgpack.Encoder()
 to_worker = msgspec.msgpack.Decoder(ToWorker)
 from_worker = msgspec.msgpack.Decoder(FromWorker)

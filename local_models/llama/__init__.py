@@ -9,21 +9,28 @@ Rules of this folder
 - `llama_backend_free` is global to the process and is never called.
 """
 
-from local_models.llama.context import Context, ContextShape, Floats
-from local_models.llama.library import Device, devices, library, system_info, version
-from local_models.llama.sampling import Sampler, Sampling
-from local_models.llama.weights import Weights
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "Context",
-    "ContextShape",
-    "Device",
-    "Floats",
-    "Sampler",
-    "Sampling",
-    "Weights",
-    "devices",
-    "library",
-    "system_info",
-    "version",
-]
+from local_models.lazy import lazy_names
+from local_models.llama.library import Device, devices, library, system_info, version
+
+if TYPE_CHECKING:
+    from local_models.llama.context import Context as Context
+    from local_models.llama.context import ContextShape as ContextShape
+    from local_models.llama.context import Floats as Floats
+    from local_models.llama.sampling import Sampler as Sampler
+    from local_models.llama.sampling import Sampling as Sampling
+    from local_models.llama.weights import Weights as Weights
+
+_DEFINED_IN = {  # imported on first use: the devices can be listed without numpy
+    "Context": "local_models.llama.context",
+    "ContextShape": "local_models.llama.context",
+    "Floats": "local_models.llama.context",
+    "Sampler": "local_models.llama.sampling",
+    "Sampling": "local_models.llama.sampling",
+    "Weights": "local_models.llama.weights",
+}
+
+__all__ = ["Device", "devices", "library", "system_info", "version", *_DEFINED_IN]
+
+__getattr__ = lazy_names(__name__, _DEFINED_IN)

@@ -8,8 +8,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from local_models.errors import EngineFailed, OutOfMemory, foreign
-from local_models.llama.library import library, recent_errors, why
+from local_models.errors import EngineFailed, OutOfMemory, translate_errors
+from local_models.llama.library import last_errors, library, recent_errors
 from local_models.llama.weights import Weights
 
 Floats = NDArray[np.float32]
@@ -50,11 +50,11 @@ class Context:
         if shape.kv_type == "q8_0":
             params.type_k = params.type_v = 8
         recent_errors.clear()
-        with foreign("make a KV cache"):
+        with translate_errors("make a KV cache"):
             self._ctx = api.llama_init_from_model(weights._model, params)
         if not self._ctx:
             raise OutOfMemory(
-                f"no KV cache of {shape.tokens} tokens: {why()}",
+                f"no KV cache of {shape.tokens} tokens: {last_errors()}",
                 hint="choose a smaller `context` or `sequences`",
             )
         self._handle = ctypes.c_void_p(ctypes.cast(self._ctx, ctypes.c_void_p).value)

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from local_models.errors import EngineMissing, foreign
+from local_models.errors import EngineMissing, translate_errors
 
 SPIN_COUNT = "2000"
 recent_errors: deque[str] = deque(maxlen=8)  # lines of llama.cpp's log; cleared before what may fail
@@ -34,7 +34,7 @@ class _Library:
         # starves whatever else wants a core, and then the barrier too; a short spin costs nothing on an idle machine.
         if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
             os.environ["GOMP_SPINCOUNT"] = SPIN_COUNT
-        with foreign("run local models"):
+        with translate_errors("run local models"):
             import llama_cpp
 
         self.api: Any = llama_cpp
@@ -113,7 +113,7 @@ def library() -> _Library:
         return _library_once()
 
 
-def why() -> str:
+def last_errors() -> str:
     return "; ".join(recent_errors) or "llama.cpp gave no reason"
 
 

@@ -19,7 +19,7 @@ def _trim() -> Any:
         return None
 
 
-def give_back() -> None:
+def release_free_memory() -> None:
     """Half a millisecond for a small process. Not on a loop's thread: a large heap takes longer."""
     trim = _trim()
     if trim is not None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from local_models.errors import BadGrammar, EngineFailed
 from local_models.llama.context import Context, Floats
-from local_models.llama.library import library, recent_errors, why
+from local_models.llama.library import last_errors, library, recent_errors
 from local_models.llama.weights import Weights
 
 
@@ -65,7 +65,7 @@ class Sampler:
             recent_errors.clear()
             self._grammar = api.llama_sampler_init_grammar(weights._vocab, how.grammar.encode(), b"root")
             if not self._grammar:
-                raise BadGrammar(f"the grammar does not parse: {why()}", field="grammar")
+                raise BadGrammar(f"the grammar does not parse: {last_errors()}", field="grammar")
             self._candidates = np.zeros(weights.vocabulary, _CANDIDATE)
         chain = self._chain = api.llama_sampler_chain_init(api.llama_sampler_chain_default_params())
         if how.penalises:

@@ -6,7 +6,8 @@ import msgspec
 
 from local_models.errors import BadOption, OutOfMemory
 from local_models.gguf import Summary
-from local_models.llama import ContextShape, Device, devices
+from local_models.llama.context import ContextShape
+from local_models.llama.library import Device, devices
 from local_models.options import LoadOptions
 
 LONGEST_DEFAULT_CONTEXT = 4096
@@ -22,7 +23,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     gpu: Device | None = None
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
+class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
     """How a model will be run."""
 
     context: int  # most tokens of one call
@@ -63,7 +64,7 @@ def gpu_layers(summary: Summary, options: LoadOptions, gpu: Device | None, kv_by
     return max(int(room / each), 0)
 
 
-def plan(summary: Summary, options: LoadOptions, on: Machine) -> Plan:
+def plan(summary: Summary, options: LoadOptions, on: Machine) -> LoadPlan:
     context = options.context or min(summary.context or LONGEST_DEFAULT_CONTEXT, LONGEST_DEFAULT_CONTEXT)
     context = -(-context // 256) * 256  # llama.cpp rounds up to this
     weights_on_gpu = on.gpu is not None and options.gpu_layers != 0
@@ -95,7 +96,7 @@ def plan(summary: Summary, options: LoadOptions, on: Machine) -> Plan:
             hint="choose a smaller `context` or `sequences`",
         )
     threads = options.threads or max(on.cores - 1, 1)  # a core is left for the event loop
-    return Plan(
+    return LoadPlan(
         context=context,
         sequences=sequences,
         shape=ContextShape(

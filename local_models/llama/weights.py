@@ -2,8 +2,8 @@
 
 import ctypes
 
-from local_models.errors import BadModelFile, foreign
-from local_models.llama.library import library, recent_errors, why
+from local_models.errors import BadModelFile, translate_errors
+from local_models.llama.library import last_errors, library, recent_errors
 
 
 class Weights:
@@ -18,10 +18,10 @@ class Weights:
         if not mmap and hasattr(api, "LLAMA_LOAD_MODE_NONE"):
             params.load_mode = api.LLAMA_LOAD_MODE_NONE
         recent_errors.clear()
-        with foreign(f"load {path}"):
+        with translate_errors(f"load {path}"):
             self._model = api.llama_model_load_from_file(str(path).encode(), params)
         if not self._model:
-            raise BadModelFile(f"llama.cpp does not load this model: {why()}", path=str(path))
+            raise BadModelFile(f"llama.cpp does not load this model: {last_errors()}", path=str(path))
         self._vocab = api.llama_model_get_vocab(self._model)
         self.vocabulary = int(api.llama_vocab_n_tokens(self._vocab))
         self.bos = int(api.llama_vocab_bos(self._vocab))
@@ -79,7 +79,7 @@ class Weights:
         recent_errors.clear()
         found = self._lib.api.llama_adapter_lora_init(self._model, str(path).encode())
         if not found:
-            raise BadModelFile(f"this LoRA adapter does not fit the model: {why()}", path=str(path))
+            raise BadModelFile(f"this LoRA adapter does not fit the model: {last_errors()}", path=str(path))
         return int(ctypes.cast(found, ctypes.c_void_p).value or 0)
 
     def close(self) -> None:

@@ -4,14 +4,15 @@ import time
 
 import msgspec
 
-from local_models.llama import Context, ContextShape, Weights
+from local_models.llama.context import Context, ContextShape
 from local_models.llama.sizing import WIDTHS
+from local_models.llama.weights import Weights
 
 ENOUGH = 0.95  # of the best rate: a narrower step answers sooner
 PATIENCE = 1.5  # seconds; a slow model is measured at few widths
 
 
-def measured_width(weights: Weights, shape: ContextShape) -> tuple[int, str]:
+def measure_width(weights: Weights, shape: ContextShape) -> tuple[int, str]:
     """The narrowest width that gives nearly the best rate, and the rates in words. Also warms the weights up."""
     most = shape.sequences
     widths = [width for width in WIDTHS if width < most] + [most]

@@ -268,15 +268,15 @@ class _Builder:
         return low, high
 
 
-def rules_of(schema: Mapping[str, Any], prefix: str = "") -> tuple[str, dict[str, str]]:
+def schema_rules(schema: Mapping[str, Any], prefix: str = "") -> tuple[str, dict[str, str]]:
     """What stands for a schema, and the rules that it needs; those of its own have names with the prefix."""
     return _Builder(schema, prefix).build()
 
 
-def text_of(root: str, rules: Mapping[str, str]) -> str:
+def grammar_text(root: str, rules: Mapping[str, str]) -> str:
     return "\n".join([f"root ::= {root}", *(f"{name} ::= {body}" for name, body in rules.items())]) + "\n"
 
 
-def from_schema(schema: Mapping[str, Any]) -> str:
+def schema_grammar(schema: Mapping[str, Any]) -> str:
     """The GBNF of a JSON Schema."""
-    return text_of(*rules_of(schema))
+    return grammar_text(*schema_rules(schema))

@@ -11,7 +11,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
-from local_models.errors import BadOption, BadTemplate, foreign
+from local_models.errors import BadOption, BadTemplate, translate_errors
 
 Message = Mapping[str, Any]
 _OPEN, _CLOSE = "\ufdd0", "\ufdd1"  # noncharacters: around what the template did not write itself
@@ -29,7 +29,7 @@ def _raise(message: str) -> None:
 
 @lru_cache(maxsize=32)
 def _compiled(template: str) -> Any:
-    with foreign("render chat templates"):
+    with translate_errors("render chat templates"):
         from jinja2 import TemplateError
         from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -45,7 +45,7 @@ def _compiled(template: str) -> Any:
         raise BadTemplate(f"the chat template does not parse: {error}", field="chat_template") from error
 
 
-def text_of(message: Message, at: int) -> str:
+def content_text(message: Message, at: int) -> str:
     """The content as one text; parts other than text are refused."""
     content = message.get("content")
     if content is None:
@@ -62,7 +62,7 @@ def text_of(message: Message, at: int) -> str:
     raise BadOption("content is text, or a list of text parts", field=f"messages[{at}].content")
 
 
-def _plain(messages: Sequence[Message]) -> list[dict[str, Any]]:
+def _plain_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
     if not messages:
         raise BadOption("there is no message", field="messages")
     plain = []
@@ -71,14 +71,14 @@ def _plain(messages: Sequence[Message]) -> list[dict[str, Any]]:
         if role not in ROLES:
             raise BadOption(f"a role is one of {', '.join(ROLES)}, not {role!r}", field=f"messages[{at}].role")
         made = {key: value for key, value in message.items() if value is not None}
-        made["content"] = text_of(message, at)
+        made["content"] = content_text(message, at)
         if calls := made.get("tool_calls"):
-            made["tool_calls"] = [_call(call) for call in calls]
+            made["tool_calls"] = [_plain_call(call) for call in calls]
         plain.append(made)
     return plain
 
 
-def _call(call: Mapping[str, Any]) -> dict[str, Any]:
+def _plain_call(call: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments as a mapping, which templates print as JSON; text that is not JSON stays text."""
     function = dict(call.get("function", {}))
     if isinstance(function.get("arguments"), str):
@@ -89,7 +89,7 @@ def _call(call: Mapping[str, Any]) -> dict[str, Any]:
     return {**call, "function": function}
 
 
-def _marked(message: dict[str, Any]) -> dict[str, Any]:
+def _mark_content(message: dict[str, Any]) -> dict[str, Any]:
     content = message["content"].replace(_OPEN, "\ufffd").replace(_CLOSE, "\ufffd")
     core = content.strip()
     if not core:
@@ -114,8 +114,8 @@ class ChatTemplate:
                 field="messages",
                 hint="use `complete`, or give `chat_template`",
             )
-        plain = _plain(messages)
-        marked = self._run([_marked(message) for message in plain], tools, answer)
+        plain = _plain_messages(messages)
+        marked = self._run([_mark_content(message) for message in plain], tools, answer)
         text, foreign_parts = self._unmark(marked)
         if text is None:  # the template took a content apart; what it made of it cannot be told from its own text
             text = self._run(plain, tools, answer)

@@ -1,19 +1,82 @@
-"""Finds tool calls in what a model says, while it says it. Pure.
+"""Tools of a call: those that the model is shown, the grammar of a forced tool call, and the tool calls in an answer. Pure.
 
-Three spellings are known: `<tool_call>{...}</tool_call>` (Hermes, Qwen, our tiny model), `[TOOL_CALLS] [...]` (Mistral), and an
-answer that is nothing but the JSON of a call (Llama 3). What looks like a call but is not one is given back as text.
+Three spellings are known: `<tool_call>{...}</tool_call>` (Hermes, Qwen, the tiny model), `[TOOL_CALLS] [...]` (Mistral), and an
+answer that is nothing but the JSON of a call (Llama 3). Text that looks like a call but is not one stays text.
 """
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
+from local_models.errors import BadGrammar
+from local_models.options import FREE, Generate
+from local_models.prompts.grammar import grammar_text, literal, schema_rules
 from local_models.replies import ToolCall
 
+ToolSpec = Mapping[str, Any]
 OPEN, CLOSE, MISTRAL = "<tool_call>", "</tool_call>", "[TOOL_CALLS]"
+_ANY_OBJECT = {"type": "object"}
 
 
-def _one(value: Any, known: Collection[str], number: int) -> ToolCall | None:
+def offered_tools(how: Generate) -> tuple[dict[str, Any], ...]:
+    """The tools that the model is shown: with "none" no tool, with a name that tool alone."""
+    if how.tool_choice == "none":
+        return ()
+    return tuple(tool for tool in how.tools if tool_name(tool) == how.tool_choice) or how.tools
+
+
+def tool_name(tool: ToolSpec) -> str:
+    return str(tool.get("function", {}).get("name", ""))
+
+
+def forces_call(how: Generate) -> bool:
+    return how.tool_choice not in FREE
+
+
+def forced_call_grammar(how: Generate, template: str) -> str:
+    """The GBNF of a call, in the spelling that the template of the model uses; `required` may be several calls.
+
+    Templates that mark calls with `<tool_call>` get that. All others get a bare JSON call, which is read out of any answer.
+    """
+    rules: dict[str, str] = {}
+    marked = OPEN in template
+    key = "parameters" if not marked and '"parameters"' in template else "arguments"
+    calls = []
+    for number, tool in enumerate(offered_tools(how)):
+        root, own = _arguments_rule(tool, f"t{number}-")
+        rules |= own
+        calls.append(_call_rule(tool_name(tool), key, root))
+    rules["space"] = '" "?'
+    rules["call"] = " | ".join(calls)
+    if not marked:
+        return grammar_text("call", rules)
+    rules["marked"] = f'{literal(OPEN)} "\\n"? call "\\n"? {literal(CLOSE)}'
+    return grammar_text('marked ("\\n"? marked)*' if how.tool_choice == "required" else "marked", rules)
+
+
+def _call_rule(name: str, key: str, arguments: str) -> str:
+    parts = [
+        literal('{"name":'),
+        "space",
+        literal(json.dumps(name)),
+        '"," space',
+        literal(f'"{key}":'),
+        "space",
+        arguments,
+    ]
+    return " ".join([*parts, 'space "}"'])
+
+
+def _arguments_rule(tool: ToolSpec, prefix: str) -> tuple[str, dict[str, str]]:
+    """A schema that asks for more than a grammar can hold leaves any object; who runs the tool checks it, as ever."""
+    schema = tool.get("function", {}).get("parameters") or _ANY_OBJECT
+    try:
+        return schema_rules(schema if "$ref" in schema else {**_ANY_OBJECT, **schema}, prefix)
+    except BadGrammar:
+        return schema_rules(_ANY_OBJECT, prefix)
+
+
+def _tool_call(value: Any, known: Collection[str], number: int) -> ToolCall | None:
     if not isinstance(value, dict):
         return None
     if isinstance(value.get("function"), dict):
@@ -31,17 +94,17 @@ def _one(value: Any, known: Collection[str], number: int) -> ToolCall | None:
     return ToolCall(id=f"call_{number}", name=name, arguments=text, parsed=arguments)
 
 
-def _calls(text: str, known: Collection[str], first: int) -> list[ToolCall]:
+def _tool_calls(text: str, known: Collection[str], first: int) -> list[ToolCall]:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
         return []
     values = value if isinstance(value, list) else [value]
-    found = [_one(each, known, first + index) for index, each in enumerate(values)]
+    found = [_tool_call(each, known, first + index) for index, each in enumerate(values)]
     return [call for call in found if call is not None] if all(found) else []
 
 
-class ToolTalk:
+class ToolCallParser:
     """Feed it the text of an answer; it gives back what is ordinary text, and keeps the calls."""
 
     def __init__(self, known: Collection[str]) -> None:
@@ -61,7 +124,7 @@ class ToolTalk:
             if closed < 0:
                 return shown + self._show(opened)
             body = self._held[opened + len(OPEN) : closed]
-            found = _calls(body, self._known, len(self.calls))
+            found = _tool_calls(body, self._known, len(self.calls))
             end = closed + len(CLOSE)
             shown += self._show(opened) if found else self._show(end)
             if found:
@@ -94,7 +157,7 @@ class ToolTalk:
         text = self._held.strip()
         body = text.removeprefix(MISTRAL) if text.startswith(MISTRAL) else text.removeprefix(OPEN)
         if body and (text.startswith((MISTRAL, OPEN)) or not self._begun):
-            found = _calls(body, self._known, len(self.calls))
+            found = _tool_calls(body, self._known, len(self.calls))
             if found:
                 self.calls += found
                 self._held = ""

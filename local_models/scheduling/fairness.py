@@ -12,7 +12,7 @@ from typing import Generic, Protocol, TypeVar
 REMEMBERED = 4096
 
 
-class Waiting(Protocol):
+class QueuedCall(Protocol):
     """What is asked of a call."""
 
     agent: str
@@ -20,10 +20,10 @@ class Waiting(Protocol):
     arrival: int  # unique
 
 
-CallT = TypeVar("CallT", bound=Waiting)
+CallT = TypeVar("CallT", bound=QueuedCall)
 
 
-class _Agent(Generic[CallT]):
+class _AgentQueue(Generic[CallT]):
     __slots__ = ("calls", "present", "service", "stamp")
 
     def __init__(self, service: float) -> None:
@@ -33,9 +33,9 @@ class _Agent(Generic[CallT]):
         self.stamp = 0  # of its one valid entry in the order; the others are dropped where they surface
 
 
-class Turns(Generic[CallT]):
+class FairCallQueue(Generic[CallT]):
     def __init__(self) -> None:
-        self._agents: dict[str, _Agent[CallT]] = {}
+        self._agents: dict[str, _AgentQueue[CallT]] = {}
         self._absent: OrderedDict[str, float] = OrderedDict()
         self._order: list[tuple[int, float, int, str, int]] = []  # heap of (-priority, service, arrival, agent, stamp)
         self._gone: set[int] = set()  # arrivals of calls that left the queue by themselves
@@ -55,7 +55,7 @@ class Turns(Generic[CallT]):
         agent = self._agents.get(call.agent)
         if agent is None:
             owed = self._absent.pop(call.agent, 0.0)
-            agent = self._agents[call.agent] = _Agent(max(owed, self._level))
+            agent = self._agents[call.agent] = _AgentQueue(max(owed, self._level))
         agent.present += 1
         self.wait(call)
 
@@ -67,7 +67,7 @@ class Turns(Generic[CallT]):
         if agent.calls[0][2] is call:
             self._enter(call.agent, agent, call)
 
-    def _enter(self, name: str, agent: _Agent[CallT], call: CallT) -> None:
+    def _enter(self, name: str, agent: _AgentQueue[CallT], call: CallT) -> None:
         self._stamps += 1
         agent.stamp = self._stamps
         heapq.heappush(self._order, (-call.priority, agent.service, call.arrival, name, agent.stamp))
@@ -79,7 +79,7 @@ class Turns(Generic[CallT]):
         agent = self._agents.get(entry[3])
         return agent is not None and agent.stamp == entry[4]
 
-    def _top(self, agent: _Agent[CallT]) -> CallT | None:
+    def _top(self, agent: _AgentQueue[CallT]) -> CallT | None:
         while agent.calls and agent.calls[0][1] in self._gone:
             self._gone.discard(heapq.heappop(agent.calls)[1])
         return agent.calls[0][2] if agent.calls else None

@@ -13,7 +13,7 @@ class _Run:
         self.holders = holders
 
 
-class Cells:
+class KvCells:
     def __init__(self) -> None:
         self._sequences: dict[int, list[_Run]] = {}
         self.used = 0

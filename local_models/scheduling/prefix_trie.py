@@ -9,7 +9,7 @@ from collections.abc import Sequence
 Tokens = tuple[int, ...]
 
 
-def common(a: Sequence[int], b: Sequence[int]) -> int:
+def common_prefix_length(a: Sequence[int], b: Sequence[int]) -> int:
     """How many leading tokens are equal; by halves, so that the comparing is done in C."""
     limit = min(len(a), len(b))
     if a[:limit] == b[:limit]:
@@ -61,7 +61,7 @@ class PrefixTrie:
             if child is None:
                 node.children[text[at]] = _Node(text[at:], {holder})
                 return
-            length = common(child.edge, text[at : at + len(child.edge)])
+            length = common_prefix_length(child.edge, text[at : at + len(child.edge)])
             if length < len(child.edge):
                 child = self._split(node, child, length)
             child.holders.add(holder)
@@ -105,7 +105,7 @@ class PrefixTrie:
             child = node.children.get(text[at])
             if child is None:
                 break
-            length = common(child.edge, text[at : at + len(child.edge)])
+            length = common_prefix_length(child.edge, text[at : at + len(child.edge)])
             at += length
             for holder in child.holders:
                 found[holder] = at

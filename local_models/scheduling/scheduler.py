@@ -7,14 +7,14 @@ The engine's loop is: `plan(budget)` -> apply its edits and rows -> `commit(step
 `finish(call)` for the rows that were sampled. Where the KV had no room after all, `no_room(step)` takes the step back.
 
 Slots are llama.cpp's sequences. A slot whose call is over keeps its tokens for re-use until its place is needed, oldest
-first. In the split layout a slot has room of its own; in the unified one all share a pool, counted by `Cells`.
+first. In the split layout a slot has room of its own; in the unified one all share a pool, counted by `KvCells`.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from local_models.scheduling.fairness import Turns
-from local_models.scheduling.kv_cells import Cells
+from local_models.scheduling.fairness import FairCallQueue
+from local_models.scheduling.kv_cells import KvCells
 from local_models.scheduling.prefix_trie import PrefixTrie
 
 EXPECTED = 64  # tokens an answer is expected to have, if it may
@@ -23,7 +23,7 @@ RESUME = 16  # free cells a preempted call waits for, beyond its own
 ROUND = 128  # tokens a call reads before the next one's turn in the same step; attention on CPUs is twice as fast from 64 on
 
 
-def _one(_position: int) -> float:
+def _unit_price(_position: int) -> float:
     return 1.0
 
 
@@ -32,7 +32,7 @@ class QueueFull(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class SchedulerLimits:
     slots: int
     slot_tokens: int  # most tokens of one call
     pool_tokens: int  # most tokens of all
@@ -45,7 +45,7 @@ class Limits:
 
 
 @dataclass(slots=True, eq=False)
-class Call:
+class ScheduledCall:
     """One request, from the queue to its end."""
 
     tokens: list[int]
@@ -60,7 +60,7 @@ class Call:
     slot: int = -1
     charged: int = 0  # to its agent
     spent: int = 0
-    leader: "Call | None" = None  # reads the beginning that this call waits to copy
+    leader: "ScheduledCall | None" = None  # reads the beginning that this call waits to copy
     share: int = 0
 
     @property
@@ -88,7 +88,7 @@ class Keep:
 
 @dataclass(slots=True)  # frozen ones take three times as long to make, and there is one a token
 class Row:
-    call: Call
+    call: ScheduledCall
     start: int
     count: int
 
@@ -98,13 +98,15 @@ class Row:
 
 
 @dataclass(slots=True)
-class Step:
+class StepPlan:
     edits: list[Copy | Keep] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
     reads: list[tuple[int, int]] = field(default_factory=list)  # of prompts: from which position, how many
     tokens: int = 0
-    seated: list[Call] = field(default_factory=list)  # calls that got their place in this step
-    full: list[Call] = field(default_factory=list)  # calls that can go no further: the KV is theirs alone, and full
+    seated: list[ScheduledCall] = field(default_factory=list)  # calls that got their place in this step
+    full: list[ScheduledCall] = field(
+        default_factory=list
+    )  # calls that can go no further: the KV is theirs alone, and full
 
 
 @dataclass(slots=True)
@@ -115,23 +117,23 @@ class Counts:
     refused: int = 0
 
 
-def _slot(row: Row) -> int:
+def _slot_of(row: Row) -> int:
     return row.call.slot
 
 
 class Scheduler:
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: SchedulerLimits) -> None:
         assert limits.batch >= limits.slots, "every running call writes in every step"
         self.limits = limits
         self.counts = Counts()
-        self._turns: Turns[Call] = Turns()
-        self._running: dict[int, Call] = {}  # slot -> call, in the order of admission
+        self._turns: FairCallQueue[ScheduledCall] = FairCallQueue()
+        self._running: dict[int, ScheduledCall] = {}  # slot -> call, in the order of admission
         self._idle: dict[int, int] = dict.fromkeys(range(limits.slots), 0)  # slot -> tokens kept, oldest first
         self._trie = PrefixTrie()
-        self._cells = Cells()
+        self._cells = KvCells()
         self._arrivals = 0
         self._edits: list[Copy | Keep] = []
-        self._seated: list[Call] = []
+        self._seated: list[ScheduledCall] = []
 
     # what it is doing
 
@@ -163,7 +165,7 @@ class Scheduler:
 
     # what happens to a call
 
-    def submit(self, call: Call) -> None:
+    def submit(self, call: ScheduledCall) -> None:
         if len(self._turns) >= self.limits.queue:
             self.counts.refused += 1
             raise QueueFull
@@ -171,17 +173,17 @@ class Scheduler:
         call.arrival, call.prompt = self._arrivals, len(call.tokens)
         self._turns.arrive(call)
 
-    def write(self, call: Call, token: int) -> None:
+    def write(self, call: ScheduledCall, token: int) -> None:
         call.tokens.append(token)
         self._spend(call, 1)
 
-    def _spend(self, call: Call, tokens: int) -> None:
+    def _spend(self, call: ScheduledCall, tokens: int) -> None:
         call.spent += tokens
         if call.spent > call.charged:
             self._turns.serve(call.agent, call.spent - call.charged)
             call.charged = call.spent
 
-    def finish(self, call: Call) -> None:
+    def finish(self, call: ScheduledCall) -> None:
         """The call is over: answered, cancelled or failed. What it computed stays for re-use."""
         if call.slot < 0:
             self._turns.withdraw(call)
@@ -191,7 +193,7 @@ class Scheduler:
             self._turns.serve(call.agent, call.spent - call.charged)
         self._turns.leave(call)
 
-    def _vacate(self, call: Call, *, keep: bool) -> None:
+    def _vacate(self, call: ScheduledCall, *, keep: bool) -> None:
         slot = call.slot
         del self._running[slot]
         call.slot, call.leader = -1, None
@@ -204,7 +206,7 @@ class Scheduler:
         while self.kept_tokens > self.limits.prefix_tokens:
             self._evict_oldest()
 
-    def _orphan(self, followers: list[Call]) -> None:
+    def _orphan(self, followers: list[ScheduledCall]) -> None:
         """Their leader has gone: the first takes over what it had computed, and leads the others."""
         if not followers:
             return
@@ -281,7 +283,7 @@ class Scheduler:
 
     # admission
 
-    def _best(self, call: Call) -> tuple[int | None, int]:
+    def _best(self, call: ScheduledCall) -> tuple[int | None, int]:
         """The slot that has most of the call's beginning computed; the last token is always computed anew."""
         best, most = None, 0
         for slot, length in self._trie.shared(call.tokens).items():
@@ -295,7 +297,7 @@ class Scheduler:
                 best, most = slot, usable
         return best, most
 
-    def _leader(self, call: Call, already: int) -> tuple[Call | None, int]:
+    def _leader(self, call: ScheduledCall, already: int) -> tuple[ScheduledCall | None, int]:
         """A running call that is about to compute more of this one's beginning than there is now."""
         best, most = None, already + self.limits.worth - 1
         for slot, length in self._trie.shared(call.tokens).items():
@@ -326,7 +328,7 @@ class Scheduler:
             call.charged = max(expected, call.charged)
             self._seat(call, best, length, leader, share)
 
-    def _need(self, call: Call, own: int) -> int:
+    def _need(self, call: ScheduledCall, own: int) -> int:
         """Cells for what it reads and a first token, and for what the others are yet to read and write."""
         promised = sum(c.left - (c.share if c.leader else 0) for c in self._running.values())
         patience = (
@@ -334,7 +336,9 @@ class Scheduler:
         )  # so that it does not lose its place at once
         return min(own + 1 + promised + patience, self.limits.pool_tokens)
 
-    def _seat(self, call: Call, best: int | None, length: int, leader: Call | None, share: int) -> None:
+    def _seat(
+        self, call: ScheduledCall, best: int | None, length: int, leader: ScheduledCall | None, share: int
+    ) -> None:
         if leader is None and best in self._idle and self._in_place(best, length):
             slot = best
             if self._idle[slot] > length:
@@ -360,7 +364,7 @@ class Scheduler:
         lost = self._idle[slot] - length
         return length > 0 and (lost <= max(ROUND, length // 2) or not any(v == 0 for v in self._idle.values()))
 
-    def _seat_for(self, call: Call, spare: int | None) -> int:
+    def _seat_for(self, call: ScheduledCall, spare: int | None) -> int:
         empty = [slot for slot, tokens in self._idle.items() if not tokens]
         if empty:
             return min(empty)  # low numbers side by side: the split layout decodes neighbours together
@@ -374,7 +378,7 @@ class Scheduler:
         much; so even one token, with which all prompts begin, is worth it from a short text."""
         return length >= (self.limits.worth if self.limits.unified else 1 + self._computed(source) // CARRIED)
 
-    def _copy(self, source: int, call: Call, length: int) -> None:
+    def _copy(self, source: int, call: ScheduledCall, length: int) -> None:
         if length <= 0:
             return
         self._edits.append(Copy(source, call.slot))
@@ -386,28 +390,28 @@ class Scheduler:
         call.computed = length
         self._reuse(call, length)
 
-    def _reuse(self, call: Call, length: int) -> None:
+    def _reuse(self, call: ScheduledCall, length: int) -> None:
         if not call.preemptions:
             call.reused = length
         self.counts.reused_tokens += length
 
     # making room
 
-    def _victim(self, below: int | None = None) -> Call | None:
+    def _victim(self, below: int | None = None) -> ScheduledCall | None:
         """The running call that loses its place: lowest priority, then whose agent had most, then the latest."""
         calls = [call for call in self._running.values() if below is None or call.priority < below]
         if not calls:
             return None
         return min(calls, key=lambda call: (call.priority, -self._turns.service(call.agent), -call.arrival))
 
-    def _preempt(self, call: Call, *, keep: bool) -> None:
+    def _preempt(self, call: ScheduledCall, *, keep: bool) -> None:
         self.counts.preempted += 1
         self._vacate(call, keep=keep)
         call.preemptions += 1
         call.computed = 0
         self._turns.wait(call)
 
-    def _make_way(self, call: Call) -> bool:
+    def _make_way(self, call: ScheduledCall) -> bool:
         """A place for a call of higher priority than one that runs."""
         victim = self._victim(below=call.priority)
         if victim is None:
@@ -425,7 +429,7 @@ class Scheduler:
             self._forget(slot)
         return True
 
-    def _fit(self, need: int, step: Step) -> None:
+    def _fit(self, need: int, step: StepPlan) -> None:
         """Room in the pool for a token of every writer: evict, then preempt one at a time, never the last."""
         while self._free() < need:
             if self._evict_oldest():
@@ -439,10 +443,10 @@ class Scheduler:
 
     # the step
 
-    def plan(self, budget: float, price: Callable[[int], float] = _one) -> Step:
+    def plan(self, budget: float, price: Callable[[int], float] = _unit_price) -> StepPlan:
         """The next step, with prompt tokens for at most `budget`, of which one at some position costs `price` (by default
         one). Writers are always in it, and where there are readers at least one token of theirs, unless the budget is 0."""
-        step = Step()
+        step = StepPlan()
         self._admit()
         for call in list(self._running.values()):
             if call.leader is not None and call.leader.computed >= call.share:
@@ -459,7 +463,7 @@ class Scheduler:
             for call, count in self._rounds(readers, room, budget, price).items():
                 rows.append(Row(call, call.computed, count))
                 step.reads.append((call.computed, count))
-        rows.sort(key=_slot)  # neighbours in the batch are decoded together
+        rows.sort(key=_slot_of)  # neighbours in the batch are decoded together
         step.rows = rows
         step.tokens = len(writers) + sum([count for _, count in step.reads])
         if not rows and not step.full and self.limits.unified and self._running:
@@ -468,10 +472,10 @@ class Scheduler:
         step.seated, self._seated = self._seated, []
         return step
 
-    def _at_work(self, full: list[Call]) -> tuple[list[Call], list[Call]]:
+    def _at_work(self, full: list[ScheduledCall]) -> tuple[list[ScheduledCall], list[ScheduledCall]]:
         """Who has one token to compute, and who more; the others wait for somebody's reading."""
-        writers: list[Call] = []
-        readers: list[Call] = []
+        writers: list[ScheduledCall] = []
+        readers: list[ScheduledCall] = []
         for call in self._running.values():
             if full and call in full:
                 continue
@@ -481,7 +485,7 @@ class Scheduler:
                 readers.append(call)
         return writers, readers
 
-    def _unstick(self, step: Step) -> None:
+    def _unstick(self, step: StepPlan) -> None:
         """Nobody can go on: the oldest of what is kept goes, or one loses its place; a call alone cannot be served."""
         if self._evict_oldest():
             return
@@ -491,10 +495,12 @@ class Scheduler:
         else:
             step.full += list(self._running.values())
 
-    def _rounds(self, readers: list[Call], room: int, budget: float, price: Callable[[int], float]) -> dict[Call, int]:
+    def _rounds(
+        self, readers: list[ScheduledCall], room: int, budget: float, price: Callable[[int], float]
+    ) -> dict[ScheduledCall, int]:
         """Shares the budget out in rounds, higher priority and less served agents first: a short prompt passes a long one."""
         readers.sort(key=lambda call: (-call.priority, self._turns.service(call.agent), call.arrival))
-        given: dict[Call, int] = {}
+        given: dict[ScheduledCall, int] = {}
         reading = readers
         while budget > 0 and room > 0 and reading:
             unfinished = []
@@ -516,7 +522,7 @@ class Scheduler:
             reading = unfinished
         return given
 
-    def commit(self, step: Step) -> None:
+    def commit(self, step: StepPlan) -> None:
         """The step was computed."""
         for row in step.rows:
             row.call.computed += row.count
@@ -525,7 +531,7 @@ class Scheduler:
             if row.count > 1 or not row.call.written:
                 self._spend(row.call, row.count)
 
-    def steady(self, step: Step) -> int:
+    def steady(self, step: StepPlan) -> int:
         """How many more steps are sure to be like this one, which is committed and written: the same calls with a token
         each. Until one of them has written all it may, if nobody reads, waits for another's reading, or could be seated."""
         running = len(self._running)
@@ -536,7 +542,7 @@ class Scheduler:
         most = min([row.call.room - row.call.written for row in step.rows])
         return min(most, self._free() // running) if self.limits.unified else most
 
-    def repeat(self, step: Step, times: int, written: Sequence[Sequence[int]]) -> None:
+    def repeat(self, step: StepPlan, times: int, written: Sequence[Sequence[int]]) -> None:
         """The step was computed so many times more, and each of its calls has written these tokens meanwhile."""
         for row, tokens in zip(step.rows, written, strict=True):
             call = row.call
@@ -546,9 +552,9 @@ class Scheduler:
                 self._cells.grow(call.slot, times)
             self._spend(call, len(tokens))
 
-    def no_room(self, step: Step) -> None:
+    def no_room(self, step: StepPlan) -> None:
         """The KV was fuller than counted; nothing of the step's rows was computed. Frees one thing, so that the next fits."""
         self._unstick(step)
 
-    def calls(self) -> list[Call]:
+    def calls(self) -> list[ScheduledCall]:
         return list(self._running.values())

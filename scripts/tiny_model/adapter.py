@@ -9,12 +9,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
 
-from local_models.gguf.writer import write
+from local_models.gguf import write
+from scripts.tiny_model.requirements import training_group
+
+with training_group():
+    import jax
+    import jax.numpy as jnp
+    import optax
+
 from scripts.tiny_model import tasks, vocabulary
 from scripts.tiny_model.batches import packed
 from scripts.tiny_model.network import Shape, Weights

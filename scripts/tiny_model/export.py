@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from local_models.gguf.writer import write
+from local_models.gguf import write
 from scripts.tiny_model import vocabulary as v
 
 HEADS, KV_HEADS, EPSILON, ROPE_BASE, CONTEXT = 4, 2, 1e-5, 10000.0, 2048

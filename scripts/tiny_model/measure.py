@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from local_models import LoadOptions, LocalModel
-from local_models.replies import Reply
+from local_models import LoadOptions, LocalModel, Reply
 from scripts.tiny_model import tasks
 from scripts.tiny_model import vocabulary as v
 

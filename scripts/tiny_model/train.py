@@ -20,9 +20,14 @@ from typing import Any
 
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
 
-import jax
-import jax.numpy as jnp
 import numpy as np
+
+from local_models.files import TINY
+from scripts.tiny_model.requirements import training_group
+
+with training_group():
+    import jax
+    import jax.numpy as jnp
 
 from scripts.tiny_model import muon, tasks, vocabulary
 from scripts.tiny_model.batches import packed, right
@@ -143,8 +148,8 @@ def main() -> int:
     parser.add_argument(
         "--model",
         type=Path,
-        default=Path(__file__).with_name("tiny.gguf"),
-        help="where it goes if it is good enough",
+        default=TINY,
+        help="file that the new model replaces if every task is at its gate (default: the file of the package)",
     )
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
