@@ -1,6 +1,9 @@
-"""What goes between a program and its worker: MessagePack values behind a length of four bytes. Pure but for the streams.
+"""Messages between a program and its worker process: MessagePack values, each behind its length in four bytes.
 
-to the worker:  Load | Start | Cancel | Do      from it:  Ready | News | Done
+to the worker:    LoadModel | StartCall | CancelCall | RunMethod
+from the worker:  WorkerReady | StepItems | MethodResult
+
+Both ends run the same installation, so the format has no version.
 """
 
 import struct
@@ -18,21 +21,27 @@ LONGEST = 1 << 30
 
 
 class LoadModel(msgspec.Struct, frozen=True, tag=True):
+    """Loads the model; the first message, answered by `WorkerReady`."""
+
     path: str
     options: LoadOptions
 
 
 class StartCall(msgspec.Struct, frozen=True, tag=True):
+    """Starts a call; `number` is its id on this connection."""
+
     number: int
-    ask: GenerationRequest
+    request: GenerationRequest
 
 
 class CancelCall(msgspec.Struct, frozen=True, tag=True):
+    """Ends a call; unknown numbers are ignored."""
+
     number: int
 
 
 class RunMethod(msgspec.Struct, frozen=True, tag=True):
-    """Another method of the backend, by name, with its arguments."""
+    """Runs another method of the backend, by name; answered by `MethodResult`."""
 
     number: int
     method: str
@@ -40,7 +49,7 @@ class RunMethod(msgspec.Struct, frozen=True, tag=True):
 
 
 class WireError(msgspec.Struct, frozen=True, tag=True):
-    """An error, as the class and what its instance holds."""
+    """An error of local_models: its class, its arguments, and its fields."""
 
     kind: str
     args: tuple[Any, ...]
@@ -48,10 +57,12 @@ class WireError(msgspec.Struct, frozen=True, tag=True):
 
     @classmethod
     def of(cls, error: errors.LocalModelError) -> "WireError":
+        """Returns the message of an error."""
         plain = {k: v for k, v in vars(error).items() if isinstance(v, (str, int, float))}
         return cls(type(error).__name__, tuple(str(a) for a in error.args), plain)
 
     def error(self) -> errors.LocalModelError:
+        """Returns the error of a message; an unknown class becomes `EngineFailed`."""
         kind = getattr(errors, self.kind, errors.EngineFailed)
         if not (isinstance(kind, type) and issubclass(kind, errors.LocalModelError)):
             kind = errors.EngineFailed
@@ -62,17 +73,21 @@ class WireError(msgspec.Struct, frozen=True, tag=True):
 
 
 class WorkerReady(msgspec.Struct, frozen=True, tag=True):
+    """Result of the load: the facts of the model, or the error."""
+
     loaded: LoadedModel | None
     problem: WireError | None
 
 
 class StepItems(msgspec.Struct, frozen=True, tag=True):
-    """What one step brought, for all calls."""
+    """Pieces and errors of one step, each with the number of its call."""
 
     items: list[tuple[int, Piece | WireError]]
 
 
 class MethodResult(msgspec.Struct, frozen=True, tag=True):
+    """Result of a `RunMethod`: a value, or an error."""
+
     number: int
     value: Any
     problem: WireError | None
@@ -86,5 +101,6 @@ from_worker = msgspec.msgpack.Decoder(FromWorker)
 
 
 def frame(message: ToWorker | FromWorker) -> bytes:
+    """Returns a message with its length before it."""
     body = _encoder.encode(message)
     return LENGTH.pack(len(body)) + body

@@ -1,4 +1,4 @@
-"""The worker process: `python -m local_models.isolated.worker`, frames on a socket it inherited. Ends when its parent does."""
+"""Worker process of an isolated model: `python -m local_models.isolated.worker SOCKET`. It ends with its parent."""
 
 import asyncio
 import signal
@@ -16,11 +16,13 @@ from local_models.replies import Piece
 
 
 class _Worker:
+    """Serves the messages of one connection with one model."""
+
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
         self._starting: dict[int, bool] = {}  # number -> still wanted
         self._running: dict[int, RunningCall] = {}
-        self._news: list[tuple[int, Piece | wire.WireError]] = []
+        self._items: list[tuple[int, Piece | wire.WireError]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._model: InProcessBackend | None = None
 
@@ -46,9 +48,9 @@ class _Worker:
             message = await self._next()
             if isinstance(message, wire.StartCall):
                 self._starting[message.number] = True
-                self._begin(self._start(self._model, message))
+                self._run_task(self._start(self._model, message))
             elif isinstance(message, wire.RunMethod):
-                self._begin(self._do(self._model, message))
+                self._run_task(self._run_method(self._model, message))
             elif isinstance(message, wire.CancelCall):
                 running = self._running.pop(message.number, None)
                 if running is not None:
@@ -56,31 +58,31 @@ class _Worker:
                 elif message.number in self._starting:  # it is still being tokenized
                     self._starting[message.number] = False
 
-    def _begin(self, work: Any) -> None:
+    def _run_task(self, work: Any) -> None:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     def _deliverer(self, number: int) -> Callable[[Piece | LocalModelError], None]:
         def deliver(item: Piece | LocalModelError) -> None:
-            if not self._news:  # the first of a step: the others of the same step join it
+            if not self._items:  # first item of a step: the others of the step go with it
                 asyncio.get_running_loop().call_soon(self._flush)
             if isinstance(item, LocalModelError) or item.finish is not None:
                 self._running.pop(number, None)
-            self._news.append((number, item if isinstance(item, Piece) else wire.WireError.of(item)))
+            self._items.append((number, item if isinstance(item, Piece) else wire.WireError.of(item)))
 
         return deliver
 
     def _flush(self) -> None:
-        news, self._news = self._news, []
-        self._send(wire.StepItems(news))
+        items, self._items = self._items, []
+        self._send(wire.StepItems(items))
 
     async def _start(self, model: InProcessBackend, message: wire.StartCall) -> None:
         number = message.number
         try:
-            running = await model.start(message.ask, self._deliverer(number))
-        except Exception as error:  # noqa: BLE001  # whatever it is, its caller waits for it
-            self._send(wire.StepItems([(number, _problem(error))]))
+            running = await model.start(message.request, self._deliverer(number))
+        except Exception as error:  # noqa: BLE001  # the caller waits for an answer
+            self._send(wire.StepItems([(number, _wire_error(error))]))
         else:
             if self._starting[number]:
                 self._running[number] = running
@@ -89,7 +91,7 @@ class _Worker:
         finally:
             del self._starting[number]
 
-    async def _do(self, model: InProcessBackend, message: wire.RunMethod) -> None:
+    async def _run_method(self, model: InProcessBackend, message: wire.RunMethod) -> None:
         arguments: list[Any] = list(message.arguments)
         try:
             if message.method == "tokenize":
@@ -103,18 +105,18 @@ class _Worker:
             else:
                 raise EngineFailed(f"the worker has no method `{message.method}`")
             self._send(wire.MethodResult(message.number, value, None))
-        except Exception as error:  # noqa: BLE001  # whatever it is, its caller waits for it
-            self._send(wire.MethodResult(message.number, None, _problem(error)))
+        except Exception as error:  # noqa: BLE001  # the caller waits for an answer
+            self._send(wire.MethodResult(message.number, None, _wire_error(error)))
 
 
-def _problem(error: Exception) -> wire.WireError:
+def _wire_error(error: Exception) -> wire.WireError:
     if not isinstance(error, LocalModelError):
         error = EngineFailed(f"the worker failed over this call: {error!r}")
     return wire.WireError.of(error)
 
 
 async def _main(number: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, whose end is ours
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the parent, and this process with it
     connection = socket.socket(fileno=number)
     reader, writer = await asyncio.open_connection(sock=connection, limit=1 << 20)
     try:

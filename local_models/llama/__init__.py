@@ -1,12 +1,13 @@
-"""The one folder that touches llama.cpp, through llama-cpp-python's ctypes.
+"""Access to llama.cpp through llama-cpp-python's ctypes; no other package of the product imports it.
 
 Rules of this folder
-- Short calls go through a second handle on the same library that keeps the GIL (`PyDLL`): dropping and re-taking it costs
-  more than the call, and a busy event loop can hold it for a whole switch interval. Long calls (load, decode, state) drop it.
-- llama.cpp aborts the process on a broken invariant, so everything is checked here or before: batch length, sequence ids,
-  positions that continue the sequence, and grammars that did not parse (a NULL sampler).
-- A context belongs to one thread. Only the vocabulary may be read from others.
-- `llama_backend_free` is global to the process and is never called.
+- Short calls go through a second handle on the same library that keeps the GIL (`PyDLL`). To drop and re-take the GIL
+  costs more than the call, and a busy event loop can hold it for a whole switch interval. Long calls (load, decode,
+  state) drop the GIL.
+- llama.cpp aborts the process on a broken invariant, so all input is checked here or before: batch length, sequence
+  ids, positions that continue the sequence, and grammars that did not parse (a NULL sampler).
+- A context belongs to one thread. Other threads may read only the vocabulary.
+- `llama_backend_free` affects the whole process and is never called.
 """
 
 from typing import TYPE_CHECKING

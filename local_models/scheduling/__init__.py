@@ -1,4 +1,4 @@
-"""The order in which sequences are decoded, and the KV cells that each one has. Pure: no engine, no clock, no thread."""
+"""Scheduling: the order in which sequences are decoded, and their KV cells. Pure: no engine, no clock, no thread."""
 
 from local_models.scheduling.scheduler import (
     Copy,
