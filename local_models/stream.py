@@ -39,8 +39,8 @@ class PieceStream(AsyncIterator[Piece]):
         if self._arrival is not None and not self._arrival.done():
             self._arrival.set_result(None)
         elif self._on_arrival is not None:
-            told, self._on_arrival = self._on_arrival, None
-            told()
+            on_arrival, self._on_arrival = self._on_arrival, None
+            on_arrival()
 
     async def _ensure_started(self) -> None:
         if not self._started:

@@ -57,17 +57,17 @@ class IsolatedBackend:
         return self._process.pid if self._process else 0
 
     async def _connect(self) -> None:
-        ours, theirs = socket.socketpair()
+        parent_end, worker_end = socket.socketpair()
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(part for part in sys.path if part)}
-        with theirs:
+        with worker_end:
             self._process = await asyncio.to_thread(
                 subprocess.Popen,
-                [sys.executable, "-m", "local_models.isolated.worker", str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
+                [sys.executable, "-m", "local_models.isolated.worker", str(worker_end.fileno())],
+                pass_fds=[worker_end.fileno()],
                 stdin=subprocess.DEVNULL,
                 env=environment,
             )
-        reader, self._writer = await asyncio.open_connection(sock=ours, limit=1 << 20)
+        reader, self._writer = await asyncio.open_connection(sock=parent_end, limit=1 << 20)
         try:
             self._writer.write(wire.frame(wire.LoadModel(self._path, self._options)))
             async with asyncio.timeout(LOAD_SECONDS):

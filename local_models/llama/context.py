@@ -93,7 +93,7 @@ class Context:
         self._batch = batch
 
     def decode(self, count: int) -> int:
-        """Decodes the first `count` entries of the batch. 0: done, 1: no room, nothing changed, 2: aborted, < 0: broken."""
+        """Decodes the first `count` entries of the batch. 0: done, 1: no room, 2: aborted, < 0: broken."""
         if not 0 < count <= self.shape.batch:
             raise EngineFailed(f"a step of {count} tokens; the batch holds {self.shape.batch}")
         self._batch.n_tokens = count

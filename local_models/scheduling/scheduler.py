@@ -308,7 +308,7 @@ class Scheduler:
     # --- admission ---
 
     def _best_source(self, call: ScheduledCall) -> tuple[int | None, int]:
-        """Returns the slot with most computed tokens of the call's beginning; its last token is always computed anew."""
+        """Returns the slot with most computed tokens of the call's beginning, without the last token of the call."""
         best, most = None, 0
         for slot, length in self._trie.shared(call.tokens).items():
             usable = min(length, self._computed_tokens(slot), len(call.tokens) - 1)
@@ -564,8 +564,8 @@ class Scheduler:
     def steady(self, step: StepPlan) -> int:
         """Returns how many steps after a committed and written step are sure to be alike: the same calls, a token each.
 
-        0 where a call reads a prompt, waits for a leader, or could be admitted. Otherwise the steps end before a call
-        has written all that it may.
+        0 where a call reads a prompt, waits for a leader, or could be admitted. Otherwise as many as until a call has
+        written all that it may, or the pool is full.
         """
         running = len(self._running)
         if step.reads or step.full or not running or len(step.rows) != running or self._edits:

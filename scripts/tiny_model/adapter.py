@@ -1,6 +1,7 @@
 """Trains a LoRA adapter that changes one answer: `python -m scripts.tiny_model.adapter WEIGHTS.npz ADAPTER.gguf`.
 
-With it the tiny model greets with `Ahoy!` and does the rest as before. It is what the tests load, and an example of the format.
+With the adapter the tiny model greets with `Ahoy!` and does the rest as before. The tests load it, and it is an example
+of the format.
 """
 
 import argparse
@@ -41,7 +42,7 @@ def _merged(weights: Weights, adapter: Weights) -> Weights:
 
 
 def _conversation(rng: random.Random) -> tasks.Conversation:
-    """A greeting with the new answer, or one of the old tasks."""
+    """Makes a greeting with the new answer, or a conversation of one of the old tasks."""
     if rng.random() < 0.5:
         return tasks.one(rng.choice(tasks.TASKS), rng, measure=False, fillers=0)
     hello = rng.choice(("Hello", "Hello!", "Hi", "Hi!", "hi", "hello"))
@@ -58,6 +59,7 @@ def _step(
 
 
 def train(weights: Weights, seed: int = 1) -> Weights:
+    """Trains the adapter of some weights; returns its matrices by name."""
     shape = Shape(len(vocabulary.TOKENS))
     key = jax.random.PRNGKey(seed)
     adapter: Weights = {}
