@@ -40,7 +40,7 @@ from three_mode.observe.metrics import Metrics
 from three_mode.observe.records import Recorder
 from three_mode.observe.spans import Tracer
 from three_mode.policies import Call, Ledger, Policies, Prices, Router, Spent, Target
-from three_mode.policies.cache import cache_of
+from three_mode.policies.caches import cache_of
 from three_mode.providers.capabilities import Capabilities, capabilities
 from three_mode.providers.estimate import estimate_tokens
 from transports.http2 import Pool

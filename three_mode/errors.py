@@ -39,10 +39,7 @@
 """
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, dataclass_transform
-
-if TYPE_CHECKING:
-    from three_mode.messages import LLMResponse
+from typing import Protocol, dataclass_transform
 
 __all__ = [
     "AgentError",
@@ -122,7 +119,8 @@ class ModeUnavailable(ThreeModeError):
 
 
 class DeadlineExceeded(ThreeModeError, TimeoutError):
-    """Time ran out; `stage` says in which part: connect, pool, write, first token, idle, load, queue, handler, total."""
+    """Time ran out; `stage` says in which part: connect, pool, write, first token, idle, load, queue, start,
+    handler, total."""
 
     retryable: bool = True
     stage: str = "total"
@@ -214,10 +212,34 @@ class ConnectionFailed(LLMError):
     retryable: bool = True
 
 
+class PartialReply(Protocol):
+    """What had come of a reply: an `LLMResponse`, of which only this much is said here, below the messages."""
+
+    @property
+    def content(self) -> str:
+        """The text so far."""
+
+    @property
+    def thinking(self) -> str:
+        """What the model thought so far."""
+
+    @property
+    def model(self) -> str:
+        """The model that answered."""
+
+    @property
+    def provider(self) -> str:
+        """The provider that answered."""
+
+    @property
+    def request_id(self) -> str:
+        """The provider's name for the call."""
+
+
 class StreamInterrupted(LLMError):
     """The stream broke after content went out: `partial` is what came. Two models are never spliced into one answer."""
 
-    partial: "LLMResponse | None" = None
+    partial: PartialReply | None = None
 
 
 class CircuitOpen(LLMError):

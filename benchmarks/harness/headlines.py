@@ -1,7 +1,7 @@
 """Which figures the first page quotes: targets of benchmarks, in words."""
 
 from benchmarks import agents_calls, bus_broadcast, http2_calls, llm_calls, serve, three_modes
-from benchmarks.harness.report import Headline
+from benchmarks.harness.model import Headline
 
 HEADLINES = (
     Headline(

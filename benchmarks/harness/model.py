@@ -114,3 +114,15 @@ class Result:
             target.at_least is None or value >= target.at_least
         )
         return Verdict(target=target, value=value, met=met)
+
+
+@dataclass(frozen=True)
+class Headline:
+    """A figure for the first page: a target's, in words."""
+
+    what: str
+    beside: str
+    benchmark: str
+    case: str
+    subject: str
+    peer: str | None

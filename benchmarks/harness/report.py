@@ -7,13 +7,12 @@ The second writes the documents, and a picture of each benchmark beside the data
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
 from benchmarks.harness import store
-from benchmarks.harness.model import Result, Target, Verdict
+from benchmarks.harness.model import Headline, Result, Target, Verdict
 from benchmarks.harness.pace import Pace
 from benchmarks.harness.picture import draw
 from benchmarks.harness.registry import FOLDER
@@ -23,18 +22,6 @@ NAME = "report"
 RESULTS = FOLDER / "results" / "all.json"
 DETAILS, FRONT = FOLDER / "README.md", FOLDER.parent / "README.md"
 BEGIN, END = "<!-- measured: written by `python -m benchmarks report` -->", "<!-- end of measured -->"
-
-
-@dataclass(frozen=True)
-class Headline:
-    """A figure for the first page: a target's, in words."""
-
-    what: str
-    beside: str
-    benchmark: str
-    case: str
-    subject: str
-    peer: str | None
 
 
 def render_details(results: Mapping[str, Result]) -> str:

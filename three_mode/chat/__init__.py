@@ -2,6 +2,6 @@
 
 from three_mode.chat.commands import COMMANDS, Command, parse
 from three_mode.chat.conversation import Conversation
-from three_mode.chat.session import ChatSession
+from three_mode.chat.session import ChatSession, LineReader
 
-__all__ = ["COMMANDS", "ChatSession", "Command", "Conversation", "parse"]
+__all__ = ["COMMANDS", "ChatSession", "Command", "Conversation", "LineReader", "parse"]

@@ -1,7 +1,7 @@
 """The loop of a chat: reads a line, streams the answer, survives errors; Ctrl-C ends an answer and not the chat."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -21,12 +21,17 @@ class Talker(Protocol):
     def stream(self, request: LLMRequest) -> AbstractContextManager[Iterable[Chunk]]: ...
 
 
-class ChatSession:
-    """One chat. `read(prompt, prefilled)` gives a line and raises EOFError at its end."""
+class LineReader(Protocol):
+    """Where lines come from. Raises EOFError after the last one."""
 
-    def __init__(
-        self, talker: Talker, conversation: Conversation, console: Console, read: Callable[[str, str], str]
-    ) -> None:
+    def __call__(self, prompt: str, prefilled: str, /) -> str:
+        """The next line; `prefilled` is text that the person may edit."""
+
+
+class ChatSession:
+    """One chat."""
+
+    def __init__(self, talker: Talker, conversation: Conversation, console: Console, read: LineReader) -> None:
         self._talker, self._conversation, self._console, self._read = talker, conversation, console, read
         self._prefilled = ""
 

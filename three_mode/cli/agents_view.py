@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from rich.console import RenderableType
 from rich.markup import escape
 from rich.table import Table as RichTable
 from rich.text import Text
@@ -87,7 +88,7 @@ class View:
         return None
 
 
-def tables(table: Table, view: View | None = None, height: int = 0) -> list[Any]:
+def tables(table: Table, view: View | None = None, height: int = 0) -> list[RenderableType]:
     """The hosts, the agents, and in `top` what the keys do."""
     rows = view.rows if view else sorted(table.agents, key=_SORTS["name"])
     first, shown = 0, rows
@@ -95,7 +96,7 @@ def tables(table: Table, view: View | None = None, height: int = 0) -> list[Any]
         room = max(5, height - _AROUND - len(table.hosts))
         first = max(0, min(view.place - room // 2, len(rows) - room))
         shown = rows[first : first + room]
-    parts: list[Any] = [_hosts(table, view), _agents(shown, view, first)]
+    parts: list[RenderableType] = [_hosts(table, view), _agents(shown, view, first)]
     if len(shown) < len(rows):
         parts.append(Text(f"{len(shown)} of {len(rows)} agents", style="dim"))
     if view is not None:

@@ -4,14 +4,13 @@ import argparse
 import atexit
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 
 from three_mode import sync
-from three_mode.chat import ChatSession, Conversation
+from three_mode.chat import ChatSession, Conversation, LineReader
 from three_mode.cli.joining import join
 from three_mode.errors import ThreeModeError
 
@@ -54,7 +53,7 @@ def _nobody(prompt: str, prefilled: str) -> str:
     raise EOFError
 
 
-def _reader() -> Callable[[str, str], str]:
+def _reader() -> LineReader:
     """Lines with editing and a history that survives, where this Python has readline."""
     try:
         import readline

@@ -100,18 +100,18 @@ def option(value: Any, name: str) -> Option:
     return found
 
 
-def check_numbers(request: Any) -> None:
+def check_numbers(request: object) -> None:
     check_number(request, "temperature", 0.0)
     check_number(request, "top_p", 0.0, 1.0)
     check_count(request, "max_tokens", 1)
     check_count(request, "seed", None)
 
 
-def check_within(request: Any) -> None:
+def check_within(request: object) -> None:
     check_number(request, "within", 0.0)
 
 
-def check_number(request: Any, name: str, low: float, high: float = math.inf) -> None:
+def check_number(request: object, name: str, low: float, high: float = math.inf) -> None:
     value = getattr(request, name)
     if value is None:
         return
@@ -122,7 +122,7 @@ def check_number(request: Any, name: str, low: float, high: float = math.inf) ->
         raise InvalidRequest(f"{name} is {bounds}, not {value!r}", field=name)
 
 
-def check_count(request: Any, name: str, least: int | None) -> None:
+def check_count(request: object, name: str, least: int | None) -> None:
     value = getattr(request, name)
     if value is None:
         return
@@ -132,8 +132,7 @@ def check_count(request: Any, name: str, least: int | None) -> None:
         raise InvalidRequest(f"{name} is at least {least}, not {value}", field=name)
 
 
-def check_tool_choice(request: Any) -> None:
-    choice = request.tool_choice
+def check_tool_choice(choice: object, tools: tuple[Tool, ...]) -> None:
     if choice is None or choice == "none":
         return
     if not isinstance(choice, str):
@@ -141,7 +140,7 @@ def check_tool_choice(request: Any) -> None:
             f"tool_choice is auto, none, required or a tool's name, not {type(choice).__name__}",
             field="tool_choice",
         )
-    names = [tool.name for tool in request.tools]
+    names = [tool.name for tool in tools]
     if not names:
         raise InvalidRequest("tool_choice without tools", field="tool_choice", hint="give tools=, or leave it out")
     if choice not in ("auto", "required") and choice not in names:

@@ -106,7 +106,7 @@ class LLMRequest(Struct, frozen=True, omit_defaults=True, kw_only=True, forbid_u
             force_setattr(self, "cache", checks.option(self.cache, "cache"))
         checks.check_numbers(self)
         if self.tool_choice is not None:
-            checks.check_tool_choice(self)
+            checks.check_tool_choice(self.tool_choice, self.tools)
         if self.metadata != {}:
             checks.check_json(self.metadata, "metadata")
         if self.extra != {}:

@@ -141,12 +141,3 @@ class MemoryCache:
 
     def _drop(self, key: bytes) -> None:
         self.size -= PER_ENTRY + len(key) + len(self._kept.pop(key)[0])
-
-
-def cache_of(options: CacheOptions, clock: Clock) -> ResponseCache:
-    """In memory, or in the file that the options name."""
-    if options.path is None:
-        return MemoryCache(options, clock)
-    from three_mode.policies.cache_file import FileCache  # it brings SQLite
-
-    return FileCache(options)

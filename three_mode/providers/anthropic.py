@@ -2,20 +2,10 @@
 
 from typing import Any
 
-from three_mode.errors import (
-    AuthenticationError,
-    InvalidRequest,
-    LLMError,
-    NotFound,
-    PermissionDenied,
-    ProviderOverloaded,
-    QuotaExhausted,
-    RateLimit,
-    ServerError,
-)
+from three_mode.errors import LLMError
 from three_mode.messages import LLMRequest, LLMResponse
 from three_mode.providers import headers as rate
-from three_mode.providers.anthropic_reply import AnthropicDecoder, response
+from three_mode.providers.anthropic_reply import AnthropicDecoder, message_error, response
 from three_mode.providers.anthropic_request import messages_body
 from three_mode.providers.codec import Header, Headers, LimitReading, Outgoing
 from three_mode.providers.pieces import EVENT_HEADERS, JSON_HEADERS, encode_json, merged, reading
@@ -26,18 +16,6 @@ VERSION: tuple[Header, ...] = ((b"anthropic-version", b"2026-10-21"),)
 # The newest version refuses these outright; the one before it still takes them, for the models that know them.
 SAMPLING = ("temperature", "top_p", "top_k")
 VERSION_WITH_SAMPLING: tuple[Header, ...] = ((b"anthropic-version", b"2023-06-01"),)
-_KINDS: dict[str, type[LLMError]] = {
-    "authentication_error": AuthenticationError,
-    "permission_error": PermissionDenied,
-    "not_found_error": NotFound,
-    "rate_limit_error": RateLimit,
-    "api_error": ServerError,
-    "timeout_error": ServerError,
-    "overloaded_error": ProviderOverloaded,
-    "invalid_request_error": InvalidRequest,
-    "billing_error": QuotaExhausted,
-    "request_too_large": InvalidRequest,
-}
 
 
 class AnthropicCodec:
@@ -85,20 +63,3 @@ class AnthropicCodec:
             body,
             "list of models",
         )
-
-
-def message_error(profile: Profile, status: int, headers: Headers, reply: dict[str, Any]) -> LLMError:
-    """`{"type": "error", "error": {type, message}}`, as a response or as an event."""
-    error = reply.get("error")
-    if not isinstance(error, dict):
-        return refusal(profile, status, headers, str(error or reply.get("message") or ""))
-    code, message = str(error.get("type") or ""), str(error.get("message") or "")
-    kind = _KINDS.get(code)
-    if kind is InvalidRequest and "credit balance" in message:
-        kind = QuotaExhausted
-    if kind is None and not status:
-        kind = ServerError
-    found = refusal(profile, status, headers, message, code or None, kind)
-    if found.request_id is None and isinstance(reply.get("request_id"), str):
-        found.request_id = reply["request_id"]
-    return found

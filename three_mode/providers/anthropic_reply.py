@@ -4,7 +4,17 @@ from typing import Any, Final
 
 import msgspec
 
-from three_mode.errors import LLMError
+from three_mode.errors import (
+    AuthenticationError,
+    InvalidRequest,
+    LLMError,
+    NotFound,
+    PermissionDenied,
+    ProviderOverloaded,
+    QuotaExhausted,
+    RateLimit,
+    ServerError,
+)
 from three_mode.messages import (
     Chunk,
     Finish,
@@ -21,8 +31,10 @@ from three_mode.messages import (
     Usage,
     UsageUpdate,
 )
+from three_mode.providers.codec import Headers
 from three_mode.providers.pieces import count_of, encode_json, gathered, text_of
 from three_mode.providers.profile import Profile
+from three_mode.providers.refusals import refusal
 from three_mode.providers.stream import EventDecoder
 
 FINISH: Final[dict[str, FinishReason]] = {
@@ -35,6 +47,18 @@ FINISH: Final[dict[str, FinishReason]] = {
     "model_context_window_exceeded": "length",
 }
 _TOP = frozenset(("id", "type", "role", "model", "content", "stop_reason", "usage"))
+_KINDS: dict[str, type[LLMError]] = {
+    "authentication_error": AuthenticationError,
+    "permission_error": PermissionDenied,
+    "not_found_error": NotFound,
+    "rate_limit_error": RateLimit,
+    "api_error": ServerError,
+    "timeout_error": ServerError,
+    "overloaded_error": ProviderOverloaded,
+    "invalid_request_error": InvalidRequest,
+    "billing_error": QuotaExhausted,
+    "request_too_large": InvalidRequest,
+}
 
 
 def usage(value: Any) -> Usage:
@@ -129,8 +153,6 @@ class MessageEvents:
             out.append(Finish(self._finish, extra=self._extra))
             self.finished = True
         elif kind == "error":
-            from three_mode.providers.anthropic import message_error
-
             self.error = message_error(self.profile, 0, (), event)
         # A ping is nothing; an event of a new kind is allowed by the API's versioning rules and says nothing to us.
 
@@ -205,3 +227,20 @@ class AnthropicDecoder(EventDecoder):
         self._message.take(msgspec.json.decode(unit), out)
         self.error = self._message.error
         self.done = self._message.finished
+
+
+def message_error(profile: Profile, status: int, headers: Headers, reply: dict[str, Any]) -> LLMError:
+    """`{"type": "error", "error": {type, message}}`, as a response or as an event."""
+    error = reply.get("error")
+    if not isinstance(error, dict):
+        return refusal(profile, status, headers, str(error or reply.get("message") or ""))
+    code, message = str(error.get("type") or ""), str(error.get("message") or "")
+    kind = _KINDS.get(code)
+    if kind is InvalidRequest and "credit balance" in message:
+        kind = QuotaExhausted
+    if kind is None and not status:
+        kind = ServerError
+    found = refusal(profile, status, headers, message, code or None, kind)
+    if found.request_id is None and isinstance(reply.get("request_id"), str):
+        found.request_id = reply["request_id"]
+    return found

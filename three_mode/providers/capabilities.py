@@ -92,10 +92,6 @@ def describe(start: str, what: Capabilities) -> None:
     capabilities.cache_clear()
 
 
-def known_models() -> dict[str, Capabilities]:
-    return dict(_TABLE)
-
-
 def _normal(model: str) -> str:
     name = _PLAIN.sub("", model.lower(), count=1)
     return re.sub(r"^llama(\d)", r"llama-\1", name)

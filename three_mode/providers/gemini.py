@@ -1,17 +1,16 @@
 """Google's Gemini API."""
 
-from typing import Any
 from urllib.parse import quote
 
-from three_mode.errors import AuthenticationError, LLMError, RateLimit
+from three_mode.errors import LLMError
 from three_mode.messages import LLMRequest, LLMResponse
 from three_mode.providers import headers as rate
 from three_mode.providers.codec import Header, Headers, LimitReading, Outgoing
-from three_mode.providers.gemini_reply import GeminiDecoder, response
+from three_mode.providers.gemini_reply import GeminiDecoder, content_error, response
 from three_mode.providers.gemini_request import content_body
 from three_mode.providers.pieces import EVENT_HEADERS, JSON_HEADERS, encode_json, merged, reading
 from three_mode.providers.profile import Profile
-from three_mode.providers.refusals import by_status, loads, plain_words, refusal
+from three_mode.providers.refusals import loads, plain_words, refusal
 
 
 class GeminiCodec:
@@ -57,32 +56,3 @@ class GeminiCodec:
             body,
             "list of models",
         )
-
-
-def content_error(profile: Profile, status: int, headers: Headers, reply: dict[str, Any]) -> LLMError:
-    """`{"error": {code, message, status, details}}`; how long to wait is in the details."""
-    error = reply.get("error")
-    if not isinstance(error, dict):
-        return refusal(profile, status, headers, str(error or ""))
-    number = error.get("code")
-    if not status and isinstance(number, int):
-        status = number
-    details = [each for each in error.get("details") or () if isinstance(each, dict)]
-    wait = next(
-        (rate.seconds(each["retryDelay"]) for each in details if isinstance(each.get("retryDelay"), str)),
-        None,
-    )
-    kind = by_status(status)
-    if any(each.get("reason") == "API_KEY_INVALID" for each in details):
-        kind = AuthenticationError  # it comes with a 400
-    elif error.get("status") == "RESOURCE_EXHAUSTED":
-        kind = RateLimit
-    return refusal(
-        profile,
-        status,
-        headers,
-        str(error.get("message") or ""),
-        str(error.get("status") or "") or None,
-        kind,
-        wait,
-    )

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import msgspec
 
-from three_mode.errors import ContentFilter, LLMError
+from three_mode.errors import AuthenticationError, ContentFilter, LLMError, RateLimit
 from three_mode.messages import (
     Chunk,
     Finish,
@@ -18,9 +18,11 @@ from three_mode.messages import (
     Usage,
     UsageUpdate,
 )
+from three_mode.providers.codec import Headers
+from three_mode.providers.headers import seconds
 from three_mode.providers.pieces import count_of, encode_json, gathered, text_of
 from three_mode.providers.profile import Profile
-from three_mode.providers.refusals import bad_reply
+from three_mode.providers.refusals import bad_reply, by_status, refusal
 from three_mode.providers.stream import EventDecoder
 
 FINISH: Final[dict[str, FinishReason]] = {
@@ -75,8 +77,6 @@ class Contents:
 
     def take(self, reply: dict[str, Any], out: list[Chunk]) -> None:
         if reply.get("error"):
-            from three_mode.providers.gemini import content_error
-
             self.error = content_error(self.profile, 0, (), reply)
             return
         if not self._started:
@@ -190,3 +190,32 @@ class GeminiDecoder(EventDecoder):
             self.done = True
         else:
             self.cut()
+
+
+def content_error(profile: Profile, status: int, headers: Headers, reply: dict[str, Any]) -> LLMError:
+    """`{"error": {code, message, status, details}}`; how long to wait is in the details."""
+    error = reply.get("error")
+    if not isinstance(error, dict):
+        return refusal(profile, status, headers, str(error or ""))
+    number = error.get("code")
+    if not status and isinstance(number, int):
+        status = number
+    details = [each for each in error.get("details") or () if isinstance(each, dict)]
+    wait = next(
+        (seconds(each["retryDelay"]) for each in details if isinstance(each.get("retryDelay"), str)),
+        None,
+    )
+    kind = by_status(status)
+    if any(each.get("reason") == "API_KEY_INVALID" for each in details):
+        kind = AuthenticationError  # it comes with a 400
+    elif error.get("status") == "RESOURCE_EXHAUSTED":
+        kind = RateLimit
+    return refusal(
+        profile,
+        status,
+        headers,
+        str(error.get("message") or ""),
+        str(error.get("status") or "") or None,
+        kind,
+        wait,
+    )

@@ -2,18 +2,11 @@
 
 from typing import Any
 
-from three_mode.errors import (
-    ContentFilter,
-    LLMError,
-    NotFound,
-    QuotaExhausted,
-    RateLimit,
-    UnsupportedParameter,
-)
+from three_mode.errors import LLMError
 from three_mode.messages import LLMRequest, LLMResponse
 from three_mode.providers import headers as rate
 from three_mode.providers.codec import Header, Headers, LimitReading, Outgoing
-from three_mode.providers.openai_reply import OpenAIDecoder, response
+from three_mode.providers.openai_reply import OpenAIDecoder, chat_error, response
 from three_mode.providers.openai_request import chat_body
 from three_mode.providers.pieces import EVENT_HEADERS, JSON_HEADERS, encode_json, merged, reading
 from three_mode.providers.profile import Profile
@@ -66,49 +59,3 @@ class OpenAICodec:
             body,
             "list of models",
         )
-
-
-def chat_error(profile: Profile, status: int, headers: Headers, reply: dict[str, Any]) -> LLMError:
-    """`{"error": {message, type, param, code}}`, with the words that mean more than the status."""
-    error = reply.get("error", reply)
-    if isinstance(error, dict):
-        message = str(error.get("message") or "")
-        code = error.get("code") or error.get("type")
-        kinds = f"{error.get('type')} {error.get('code')}"
-    else:
-        message, code, kinds = str(error or reply.get("message") or ""), None, ""
-    kind: type[LLMError] | None = None
-    wait = None
-    if "insufficient_quota" in kinds or "billing" in kinds:
-        kind = RateLimit if profile.quota_is_rate and status in (0, 429) else QuotaExhausted
-    elif "content_filter" in kinds or "content_policy" in kinds or "data_inspection_failed" in kinds:
-        kind = ContentFilter
-    elif "model_not_found" in kinds:
-        kind = NotFound
-    elif "unsupported_parameter" in kinds or "unsupported_value" in kinds:
-        kind = UnsupportedParameter
-    elif not status:
-        kind, wait = _inside_a_stream(kinds)
-    found = refusal(profile, status, headers, message, str(code) if code else None, kind, wait)
-    if isinstance(error, dict) and error.get("param") and hasattr(found, "field"):
-        found.field = str(error["param"])
-    return found
-
-
-def _inside_a_stream(kinds: str) -> tuple[type[LLMError] | None, float | None]:
-    """An error in a 200 has no status: its type is all there is. Numbers as codes are statuses (OpenRouter, vLLM)."""
-    from three_mode.errors import ContextLength, InvalidRequest, ProviderOverloaded, ServerError
-    from three_mode.providers.refusals import by_status
-
-    if "context_length_exceeded" in kinds:
-        return ContextLength, None
-    for word in kinds.split():
-        if word.isdigit() and 400 <= int(word) < 600:
-            return by_status(int(word)), None
-    if "rate_limit" in kinds or "requests" in kinds or "tokens" in kinds:
-        return RateLimit, None
-    if "overloaded" in kinds:
-        return ProviderOverloaded, None
-    if "invalid_request" in kinds:
-        return InvalidRequest, None
-    return ServerError, None

@@ -4,7 +4,18 @@ from typing import Any, Final
 
 import msgspec
 
-from three_mode.errors import LLMError
+from three_mode.errors import (
+    ContentFilter,
+    ContextLength,
+    InvalidRequest,
+    LLMError,
+    NotFound,
+    ProviderOverloaded,
+    QuotaExhausted,
+    RateLimit,
+    ServerError,
+    UnsupportedParameter,
+)
 from three_mode.messages import (
     Chunk,
     Finish,
@@ -21,9 +32,10 @@ from three_mode.messages import (
     UsageUpdate,
 )
 from three_mode.messages.plain import tool_call
+from three_mode.providers.codec import Headers
 from three_mode.providers.pieces import count_of, gathered, text_of
 from three_mode.providers.profile import Profile
-from three_mode.providers.refusals import bad_reply
+from three_mode.providers.refusals import bad_reply, by_status, refusal
 from three_mode.providers.stream import EventDecoder
 
 FINISH: Final[dict[str, FinishReason]] = {
@@ -163,10 +175,6 @@ class OpenAIDecoder(EventDecoder):
             gathered(self._extra, {key: value[key] for key in value.keys() - _TOP})
 
     def failure(self, value: Any) -> LLMError:
-        from three_mode.providers.openai import (
-            chat_error,  # the codec's own reading of an error, also in a 200
-        )
-
         return chat_error(self.profile, 0, (), {"error": value})
 
     def _delta(self, delta: dict[str, Any], out: list[Chunk]) -> None:
@@ -178,11 +186,11 @@ class OpenAIDecoder(EventDecoder):
         thought = delta.get("reasoning_content") or delta.get("reasoning")
         if thought:
             out.append(ThinkingDelta(text_of(thought), provider=self.profile.name))
-        refusal = delta.get("refusal")
-        if refusal:
+        declined = delta.get("refusal")
+        if declined:
             self._refused = True
-            gathered(self._extra, {"refusal": self._extra.get("refusal", "") + text_of(refusal)})
-            out.append(TextDelta(text_of(refusal), 0))
+            gathered(self._extra, {"refusal": self._extra.get("refusal", "") + text_of(declined)})
+            out.append(TextDelta(text_of(declined), 0))
         for call in delta.get("tool_calls") or ():
             self._call(call, out)
         if not delta.keys() <= _SAID:
@@ -220,4 +228,47 @@ class OpenAIDecoder(EventDecoder):
             self.cut()
 
 
-__all__ = ["OpenAIDecoder", "response", "usage"]
+def chat_error(profile: Profile, status: int, headers: Headers, reply: dict[str, Any]) -> LLMError:
+    """`{"error": {message, type, param, code}}`, with the words that mean more than the status."""
+    error = reply.get("error", reply)
+    if isinstance(error, dict):
+        message = str(error.get("message") or "")
+        code = error.get("code") or error.get("type")
+        kinds = f"{error.get('type')} {error.get('code')}"
+    else:
+        message, code, kinds = str(error or reply.get("message") or ""), None, ""
+    kind: type[LLMError] | None = None
+    wait = None
+    if "insufficient_quota" in kinds or "billing" in kinds:
+        kind = RateLimit if profile.quota_is_rate and status in (0, 429) else QuotaExhausted
+    elif "content_filter" in kinds or "content_policy" in kinds or "data_inspection_failed" in kinds:
+        kind = ContentFilter
+    elif "model_not_found" in kinds:
+        kind = NotFound
+    elif "unsupported_parameter" in kinds or "unsupported_value" in kinds:
+        kind = UnsupportedParameter
+    elif not status:
+        kind, wait = _inside_a_stream(kinds)
+    found = refusal(profile, status, headers, message, str(code) if code else None, kind, wait)
+    if isinstance(error, dict) and error.get("param") and hasattr(found, "field"):
+        found.field = str(error["param"])
+    return found
+
+
+def _inside_a_stream(kinds: str) -> tuple[type[LLMError] | None, float | None]:
+    """An error in a 200 has no status: its type is all there is. Numbers as codes are statuses (OpenRouter, vLLM)."""
+    if "context_length_exceeded" in kinds:
+        return ContextLength, None
+    for word in kinds.split():
+        if word.isdigit() and 400 <= int(word) < 600:
+            return by_status(int(word)), None
+    if "rate_limit" in kinds or "requests" in kinds or "tokens" in kinds:
+        return RateLimit, None
+    if "overloaded" in kinds:
+        return ProviderOverloaded, None
+    if "invalid_request" in kinds:
+        return InvalidRequest, None
+    return ServerError, None
+
+
+__all__ = ["OpenAIDecoder", "chat_error", "response", "usage"]

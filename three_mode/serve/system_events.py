@@ -1,11 +1,10 @@
 """What happens to providers and agents, as events for whoever watches."""
 
 import asyncio
-from typing import Any
 
 from three_mode.connection import LLMConnection
 from three_mode.serve.events import PROVIDER_STATUS_CHANGE, EventHub
-from transports.bus import Bus, MemberJoined, MemberLost, NamesChanged
+from transports.bus import Bus, DirectoryChange, MemberJoined, MemberLost, NamesChanged, Watch
 
 EVERY = 0.5  # seconds between two looks at the breakers: they tell nobody when they open
 AGENTS_JOINED, AGENTS_LEFT, HOST_JOINED, HOST_LOST = (
@@ -29,10 +28,10 @@ async def tell_of_providers(connection: LLMConnection, events: EventHub) -> None
         await asyncio.sleep(EVERY)
 
 
-def tell_of_agents(bus: Bus, events: EventHub) -> Any:
+def tell_of_agents(bus: Bus, events: EventHub) -> Watch:
     """Until what it returns is closed. Names come many at a time, and so do the events."""
 
-    def changed(change: Any) -> None:
+    def changed(change: DirectoryChange) -> None:
         match change:
             case NamesChanged():
                 for kind, names in ((AGENTS_JOINED, change.added), (AGENTS_LEFT, change.removed)):

@@ -3,6 +3,7 @@
 import base64
 import struct
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -14,6 +15,7 @@ from three_mode.messages import (
     Finish,
     LLMResponse,
     Start,
+    Step,
     Text,
     TextDelta,
     ThinkingDelta,
@@ -22,6 +24,7 @@ from three_mode.messages import (
     Usage,
     UsageUpdate,
 )
+from three_mode.modes import CommunicationMode
 from three_mode.serve.backend import ModelInfo
 
 encode = msgspec.json.encode
@@ -52,10 +55,10 @@ class _Choice(Struct, gc=False):
 
 class _Ours(Struct, gc=False):
     provider: str
-    mode: Any
+    mode: CommunicationMode
     latency: float | None
-    cost: Any
-    steps: Any
+    cost: Decimal | None
+    steps: tuple[Step, ...]
 
 
 class _Used(Struct, gc=False):

@@ -1,8 +1,8 @@
 """For tests of programs that call models: a provider on a real socket that does what it is told. No network, no key."""
 
 from three_mode.testing.certificates import Certificates
-from three_mode.testing.provider import Behaviour, ScriptedProvider
-from three_mode.testing.script import FOREVER, NO_FAULT, Answer, Fault, Seen, ToolCall, Turn
+from three_mode.testing.provider import ScriptedProvider
+from three_mode.testing.script import FOREVER, NO_FAULT, Answer, Behaviour, Fault, Seen, ToolCall, Turn
 from three_mode.testing.wire import ResetFormat, overloaded, quota_exhausted, rate_limited
 
 __all__ = [

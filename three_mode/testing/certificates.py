@@ -1,6 +1,7 @@
 """Throw-away certificates for servers on this machine."""
 
 import ssl
+from pathlib import Path
 from typing import Any
 
 
@@ -26,7 +27,7 @@ class Certificates:
         self._authority.configure_trust(context)
         return context
 
-    def write(self, directory: Any) -> tuple[str, str, str]:
+    def write(self, directory: Path) -> tuple[str, str, str]:
         """For servers that are other programs: the paths of the authority, the certificate and its key."""
         authority, certificate, key = directory / "ca.pem", directory / "cert.pem", directory / "key.pem"
         self._authority.cert_pem.write_to_path(str(authority))

@@ -1,21 +1,18 @@
 """The HTTP/1.1 side of the scripted provider, on h11."""
 
 import asyncio
-from typing import TYPE_CHECKING, Any, cast
+from typing import cast
 
 import h11
 
-from three_mode.testing.player import Gone
+from three_mode.testing.player import Gone, ServingProvider
 from three_mode.testing.script import Header, Seen
-
-if TYPE_CHECKING:
-    from three_mode.testing.provider import ScriptedProvider
 
 
 class H1Server(asyncio.Protocol):
     """One connection."""
 
-    def __init__(self, provider: "ScriptedProvider", number: int) -> None:
+    def __init__(self, provider: ServingProvider, number: int) -> None:
         self._provider = provider
         self._number = number
         self._h11 = h11.Connection(h11.SERVER)
@@ -137,7 +134,7 @@ class H1Server(asyncio.Protocol):
             self.cut()
             raise Gone
 
-    def _send(self, event: Any) -> None:
+    def _send(self, event: h11.Event) -> None:
         data = self._h11.send(event)
         if data:
             self.write(data)

@@ -1,7 +1,7 @@
 """The HTTP/2 side of the scripted provider, on h2, over TLS or with prior knowledge."""
 
 import asyncio
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
@@ -22,17 +22,14 @@ from h2.exceptions import H2Error
 from h2.settings import SettingCodes, Settings
 from hyperframe.frame import GoAwayFrame
 
-from three_mode.testing.player import Gone
+from three_mode.testing.player import Gone, ServingProvider
 from three_mode.testing.script import Header, Seen
-
-if TYPE_CHECKING:
-    from three_mode.testing.provider import ScriptedProvider
 
 
 class H2Server(asyncio.Protocol):
     """One connection."""
 
-    def __init__(self, provider: "ScriptedProvider", number: int) -> None:
+    def __init__(self, provider: ServingProvider, number: int) -> None:
         self.provider = provider
         self.number = number
         self.h2 = H2Connection(H2Configuration(client_side=False, header_encoding=None))

@@ -1,10 +1,10 @@
 """Plays an answer onto a wire, with its faults. Knows nothing of HTTP's two versions."""
 
 import asyncio
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Coroutine, Iterator
+from typing import Any, Protocol
 
-from three_mode.testing.script import Answer, Fault, Header, Seen
+from three_mode.testing.script import Answer, Behaviour, Fault, Header, Seen
 
 
 class Gone(Exception):
@@ -23,6 +23,48 @@ class Wire(Protocol):
     def cut(self) -> None: ...
     def reset(self, code: int) -> None: ...
     def goaway(self, *, processed: bool, code: int) -> None: ...
+
+
+class ServerConnection(Protocol):
+    """One client's connection, of either version of HTTP."""
+
+    def cut(self) -> None:
+        """Closes it at once."""
+
+
+class ServingProvider(Protocol):
+    """What a connection needs of the provider that it belongs to."""
+
+    behaviour: Behaviour
+    complaints: list[str]
+
+    def connected(self, connection: ServerConnection, transport: asyncio.Transport) -> None:
+        """The connection is open."""
+
+    def disconnected(self, connection: ServerConnection) -> None:
+        """The connection is closed."""
+
+    def saw(
+        self,
+        *,
+        method: str,
+        path: str,
+        headers: list[Header],
+        http_version: str,
+        connection: int,
+        stream: int,
+        body: bytes,
+    ) -> Seen:
+        """Records a request."""
+
+    def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Runs the work in a task that ends with the provider."""
+
+    async def play(self, seen: Seen, wire: Wire) -> None:
+        """Sends what the script has for this request. Raises Gone where the stream ends before the answer."""
+
+    def cancelled(self, seen: Seen, code: int | None) -> None:
+        """The client left before the whole response was out; `code` is its reset's, over HTTP/2."""
 
 
 async def play(answer: Answer, fault: Fault, wire: Wire, seen: Seen) -> None:

@@ -15,31 +15,19 @@ import asyncio
 import ssl
 from collections import deque
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, Self
 
 from three_mode.testing.certificates import Certificates
 from three_mode.testing.http1 import H1Server
 from three_mode.testing.http2 import H2Server
-from three_mode.testing.player import Wire, play
-from three_mode.testing.script import NO_FAULT, Answer, Fault, Header, Seen, Turn
+from three_mode.testing.player import ServerConnection, Wire, play
+from three_mode.testing.script import NO_FAULT, Answer, Behaviour, Fault, Header, Seen, Turn
 from three_mode.testing.wire import render
 
 BROKEN_HANDSHAKES = 0.05  # seconds
 Speaks = Literal["h2", "h2c", "http/1.1", "https/1.1"]
 Scripted = Turn | Answer | Callable[[Seen], Turn | Answer]
-
-
-@dataclass(slots=True)
-class Behaviour:
-    """How the server treats every connection; changes hold for connections opened later."""
-
-    max_streams: int = 100
-    window: int | None = None  # of each stream, for what the client sends; None: HTTP/2's default
-    reads: bool = True  # False: gives no window back, so that uploads stall
-    answers_pings: bool = True
-    settings_delay: float = 0.0
 
 
 class ScriptedProvider:
@@ -55,8 +43,8 @@ class ScriptedProvider:
         self.speaks: Speaks = speaks
         self.behaviour = behaviour or Behaviour()
         self.seen: list[Seen] = []
-        self.connections: list[H1Server | H2Server] = []  # open ones
-        self._transports: dict[H1Server | H2Server, asyncio.Transport] = {}
+        self.connections: list[ServerConnection] = []  # open ones
+        self._transports: dict[ServerConnection, asyncio.Transport] = {}
         self.accepted = 0  # connections whose handshake is done
         self._knocked = 0
         self.complaints: list[str] = []  # where a client broke the protocol
@@ -144,9 +132,28 @@ class ScriptedProvider:
 
     # The connections' side
 
-    def saw(self, *, headers: list[Header], **what: Any) -> Seen:
+    def saw(
+        self,
+        *,
+        method: str,
+        path: str,
+        headers: list[Header],
+        http_version: str,
+        connection: int,
+        stream: int,
+        body: bytes,
+    ) -> Seen:
         fields = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in headers}
-        seen = Seen(number=len(self.seen), headers=fields, **what)
+        seen = Seen(
+            number=len(self.seen),
+            method=method,
+            path=path,
+            headers=fields,
+            http_version=http_version,
+            connection=connection,
+            stream=stream,
+            body=body,
+        )
         self.seen.append(seen)
         self._news.set()
         return seen
@@ -157,12 +164,12 @@ class ScriptedProvider:
         seen.cancelled_at = asyncio.get_running_loop().time()
         self._news.set()
 
-    def connected(self, connection: H1Server | H2Server, transport: asyncio.Transport) -> None:
+    def connected(self, connection: ServerConnection, transport: asyncio.Transport) -> None:
         self.connections.append(connection)
         self._transports[connection] = transport
         self._news.set()
 
-    def disconnected(self, connection: H1Server | H2Server) -> None:
+    def disconnected(self, connection: ServerConnection) -> None:
         if connection in self.connections:
             self.connections.remove(connection)
         self._transports.pop(connection, None)

@@ -82,6 +82,17 @@ NO_FAULT = Fault()
 
 
 @dataclass(slots=True)
+class Behaviour:
+    """How the server treats every connection; changes hold for connections opened later."""
+
+    max_streams: int = 100
+    window: int | None = None  # of each stream, for what the client sends; None: HTTP/2's default
+    reads: bool = True  # False: gives no window back, so that uploads stall
+    answers_pings: bool = True
+    settings_delay: float = 0.0
+
+
+@dataclass(slots=True)
 class Seen:
     """A request as the provider saw it, and what became of it."""
 

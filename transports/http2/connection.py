@@ -2,13 +2,36 @@
 
 import asyncio
 from abc import abstractmethod
-from typing import TYPE_CHECKING, cast
+from typing import Protocol, cast
 
 from transports.http2.errors import ConnectionLost, PoolClosed, TransportError
 from transports.http2.exchange import Exchange
+from transports.http2.options import PoolOptions
+from transports.http2.request import Origin
+from transports.http2.statistics import OriginStatistics
 
-if TYPE_CHECKING:
-    from transports.http2.origin_pool import OriginPool
+
+class ConnectionOwner(Protocol):
+    """What a connection needs of the pool that it belongs to."""
+
+    origin: Origin
+    options: PoolOptions
+    statistics: OriginStatistics
+
+    def resend(self, exchange: Exchange) -> bool:
+        """Queues a call again that the server did not process; False where that is not possible."""
+
+    def learned_limit(self, streams: int) -> None:
+        """The server said how many streams a connection takes."""
+
+    def remove(self, connection: "Connection") -> None:
+        """The connection is closed, or closing."""
+
+    def gone(self, connection: "Connection") -> None:
+        """The connection's socket is closed."""
+
+    def note(self, event: str, info: dict[str, object]) -> None:
+        """Traces an event of a connection."""
 
 
 class Connection(asyncio.Protocol):
@@ -16,7 +39,7 @@ class Connection(asyncio.Protocol):
 
     http_version = ""
 
-    def __init__(self, pool: "OriginPool", loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, pool: ConnectionOwner, loop: asyncio.AbstractEventLoop) -> None:
         self.pool = pool
         self.loop = loop
         self.transport: asyncio.Transport | None = None

@@ -7,18 +7,15 @@ that names a pool may never dial.
 import asyncio
 import os
 import ssl
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from transports.http2 import sockets
-from transports.http2.connection import Connection
+from transports.http2.connection import Connection, ConnectionOwner
 from transports.http2.errors import ConnectFailed, ProxyFailed, TimedOut, TLSFailed
 from transports.http2.options import PoolOptions
 from transports.http2.proxies import Proxy, parse_proxy, proxy_for
 from transports.http2.request import Origin
 from transports.http2.tls import context_for, proxy_context
-
-if TYPE_CHECKING:
-    from transports.http2.origin_pool import OriginPool
 
 
 class Dialer:
@@ -35,7 +32,7 @@ class Dialer:
             return origin.scheme == "https"
         return self._options.protocol == "h2"
 
-    async def dial(self, pool: "OriginPool", within: float | None) -> Connection:
+    async def dial(self, pool: ConnectionOwner, within: float | None) -> Connection:
         origin = pool.origin
         proxy = self._proxy_for(origin)
         try:
@@ -85,7 +82,7 @@ class Dialer:
         sock = await sockets.connect(origin.host, origin.port, options.local_address)
         await loop.create_connection(lambda: protocol, sock=sock, **how)  # the socket is the loop's from here on
 
-    async def _through(self, proxy: Proxy, pool: "OriginPool") -> Connection:
+    async def _through(self, proxy: Proxy, pool: ConnectionOwner) -> Connection:
         origin = pool.origin
         loop = asyncio.get_running_loop()
         if origin.scheme == "http":
@@ -112,7 +109,7 @@ class Dialer:
             )
         return tunnel.hand_over(transport, self.protocol_for(transport, pool))
 
-    def protocol_for(self, transport: asyncio.BaseTransport, pool: "OriginPool") -> Connection:
+    def protocol_for(self, transport: asyncio.BaseTransport, pool: ConnectionOwner) -> Connection:
         """What ALPN agreed on, or what the options say where there is no ALPN."""
         loop = asyncio.get_running_loop()
         tls = transport.get_extra_info("ssl_object")
@@ -132,7 +129,7 @@ class Dialer:
 class Chooser(asyncio.Protocol):
     """Stands in until the handshake is over and the protocol known; then hands its transport on, before any data."""
 
-    def __init__(self, dialer: Dialer, pool: "OriginPool") -> None:
+    def __init__(self, dialer: Dialer, pool: ConnectionOwner) -> None:
         self._dialer = dialer
         self._pool = pool
         self._outcome: Connection | Exception | None = None

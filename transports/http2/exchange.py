@@ -11,15 +11,13 @@ one future. Each wait has a deadline, which the pool's one timer watches.
 
 import asyncio
 from collections.abc import AsyncIterable
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-from transports.http2.deadlines import NEVER
+from transports.http2.deadlines import NEVER, DeadlineTimer
 from transports.http2.errors import InvalidRequest, LimitExceeded, Phase, TimedOut, TransportError
-from transports.http2.request import Header, Headers, Request, Timeouts
+from transports.http2.request import Header, Headers, Origin, Request, Timeouts
+from transports.http2.statistics import OriginStatistics
 from transports.http2.tracing import Trace
-
-if TYPE_CHECKING:
-    from transports.http2.origin_pool import OriginPool
 
 MAX_ATTEMPTS = 4  # the first, and three more where the server did not process one
 
@@ -40,6 +38,31 @@ class Carrier(Protocol):
 
     def abandon(self, exchange: "Exchange") -> None:
         """The caller has left: tell the peer now, and free the place."""
+
+
+class CallSource(Protocol):
+    """What an exchange needs of the pool that made it."""
+
+    loop: asyncio.AbstractEventLoop
+    origin: Origin
+    timer: DeadlineTimer
+    statistics: OriginStatistics
+
+    @property
+    def has_connections(self) -> bool:
+        """Whether any connection to the origin is open."""
+
+    def submit(self, exchange: "Exchange") -> None:
+        """Starts the call, or queues it."""
+
+    def finished(self, exchange: "Exchange") -> None:
+        """The response is complete."""
+
+    def failed(self, exchange: "Exchange") -> None:
+        """The call ended with an error."""
+
+    def cancelled(self, exchange: "Exchange") -> None:
+        """The caller has left before the end."""
 
 
 class Exchange:
@@ -76,7 +99,7 @@ class Exchange:
         "whole_body",
     )
 
-    def __init__(self, source: "OriginPool", request: Request, timeouts: Timeouts, trace: Trace | None) -> None:
+    def __init__(self, source: CallSource, request: Request, timeouts: Timeouts, trace: Trace | None) -> None:
         self.loop = source.loop
         self.source = source
         self.request = request

@@ -1,17 +1,13 @@
 """An HTTP/1.1 connection: one call at a time, kept alive between calls. The protocol itself is h11's."""
 
 import asyncio
-from typing import TYPE_CHECKING
 
 import h11
 
-from transports.http2.connection import Connection
+from transports.http2.connection import Connection, ConnectionOwner
 from transports.http2.errors import ConnectionLost, InvalidRequest, LimitExceeded, PeerMisbehaved
 from transports.http2.exchange import Exchange
 from transports.http2.heads import body_length, request_head
-
-if TYPE_CHECKING:
-    from transports.http2.origin_pool import OriginPool
 
 TOO_LARGE = 431  # what h11 calls a head beyond its limit
 PIECE = 65_536  # of a body, written at a time
@@ -22,7 +18,9 @@ class H1Connection(Connection):
 
     http_version = "HTTP/1.1"
 
-    def __init__(self, pool: "OriginPool", loop: asyncio.AbstractEventLoop, *, via_proxy: bytes | None = None) -> None:
+    def __init__(
+        self, pool: ConnectionOwner, loop: asyncio.AbstractEventLoop, *, via_proxy: bytes | None = None
+    ) -> None:
         """`via_proxy`: requests go to a proxy with whole URLs; what to say to it as proxy-authorization, or b""."""
         super().__init__(pool, loop)
         self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=pool.options.limits.header_bytes)

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from h2.errors import ErrorCodes
 from h2.events import (
@@ -18,16 +17,13 @@ from h2.events import (
 from h2.exceptions import DenialOfServiceError, FrameTooLargeError, ProtocolError
 from hyperframe.frame import GoAwayFrame
 
-from transports.http2.connection import Connection
+from transports.http2.connection import Connection, ConnectionOwner
 from transports.http2.engine import CONNECTION_WINDOW, ClientEngine
 from transports.http2.errors import ConnectionLost, LimitExceeded, PeerMisbehaved
 from transports.http2.errors import StreamReset as StreamWasReset
 from transports.http2.exchange import Exchange
 from transports.http2.heads import body_length, request_head, response_head, trailer_fields
 from transports.http2.uploads import Uploads
-
-if TYPE_CHECKING:
-    from transports.http2.origin_pool import OriginPool
 
 # Until the server has said how many streams it takes, one: a burst into an unknown limit would be refused, and some
 # servers end the connection over it. SETTINGS are the first thing a server sends.
@@ -41,7 +37,7 @@ class H2Connection(Connection):
 
     http_version = "HTTP/2"
 
-    def __init__(self, pool: "OriginPool", loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, pool: ConnectionOwner, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(pool, loop)
         self._engine = ClientEngine(pool.options, self._on_goaway)
         self._streams: dict[int, Exchange] = {}

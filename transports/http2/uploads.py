@@ -1,18 +1,27 @@
 """Request bodies on an HTTP/2 connection: as much as both windows and the socket take, and the rest when they open."""
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from transports.http2.engine import ClientEngine
 from transports.http2.exchange import Exchange
 
-if TYPE_CHECKING:
-    from transports.http2.h2_connection import H2Connection
+
+class UploadConnection(Protocol):
+    """What uploads need of the connection that sends them."""
+
+    writable: bool
+
+    def is_open(self, exchange: Exchange) -> bool:
+        """Whether the exchange's stream still takes data."""
+
+    def flush_soon(self) -> None:
+        """Writes what has gathered, in the loop's next turn."""
 
 
 class Uploads:
     """Which bodies wait, and for how much."""
 
-    def __init__(self, connection: "H2Connection", engine: ClientEngine) -> None:
+    def __init__(self, connection: UploadConnection, engine: ClientEngine) -> None:
         self._connection = connection
         self._engine = engine
         self._blocked: dict[int, Exchange] = {}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.support.agents.cast import Brief, Faulty, Hooked, Late, Once, Scout, Slow
+from tests.support.agents.agent_cast import Brief, Faulty, Hooked, Late, Once, Scout, Slow
 from tests.support.agents.until import until
 from three_mode import Orchestrator
 from three_mode.agents import AgentGroup, HostOptions, OrchestratorOptions, Restart

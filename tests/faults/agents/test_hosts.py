@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.agents.cast import Faulty, Late, Once, Scout, Slow, Steady
+from tests.support.agents.agent_cast import Faulty, Late, Once, Scout, Slow, Steady
 from tests.support.agents.until import until
 from three_mode import Orchestrator
 from three_mode.agents import HostOptions, OrchestratorOptions, Restart

@@ -44,7 +44,7 @@ class Thinker(Agent):
     """Asks a model."""
 
     def __init__(self) -> None:
-        self._actor.home.link._llm = ChanceModel()  # stands for a provider that a test cannot reach
+        self._three_mode_actor.owner.session._llm = ChanceModel()  # stands for a provider that a test cannot reach
 
     @handler
     async def think(self, question: str) -> list[str]:

@@ -84,8 +84,7 @@ class Tally:
     def _look(self) -> None:
         if self._done is None:
             return
-        out_of_reach = self.quorum is not None and len(self.values) + len(self.open) < self.quorum
-        if not self.open or len(self.values) >= self._needed or (out_of_reach and not self.open):
+        if not self.open or len(self.values) >= self._needed:
             done, self._done = self._done, None
             done()
 

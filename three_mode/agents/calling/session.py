@@ -72,9 +72,6 @@ class Session:
                 ours.message = f"{ours.message}; {held_up}"
         return ours
 
-    def knew(self, agent: str) -> bool:
-        return agent in self._gone
-
     @property
     def llm(self) -> Any:
         if self._llm is None:

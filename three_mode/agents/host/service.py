@@ -19,6 +19,8 @@ from transports.bus import CallCancelled, Encoded, Request
 _spawn = decoder_for(SpawnOrder)
 _names = decoder_for(NamesOrder)
 _settled = decoder_for(SettledOrder)
+_ANSWER = 0.1  # of the time that an order has: kept for the way of its answer
+_ANSWER_AT_MOST = 0.25  # seconds
 
 
 class HostService:
@@ -26,7 +28,7 @@ class HostService:
         self._population, self._lag = population, lag
         self._meter = Meter()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._orders: dict[str, Callable[[bytes], Awaitable[Any]]] = {
+        self._orders: dict[str, Callable[[Request], Awaitable[Any]]] = {
             "spawn": self._on_spawn,
             "stop": self._on_stop,
             "restart": self._on_restart,
@@ -51,7 +53,7 @@ class HostService:
 
     async def _answer(self, request: Request) -> None:
         try:
-            result = await self._orders[request.topic](request.raw)
+            result = await self._orders[request.topic](request)
             request.reply(Encoded(encode(result)))
         except CallCancelled:
             pass  # whoever asked has gone
@@ -60,41 +62,41 @@ class HostService:
         except Exception as error:  # noqa: BLE001  # whatever it is goes to whoever gave the order
             request.fail(*wire_errors.to_wire(wire_errors.of_handler(error, self._population.label, request.topic)))
 
-    async def _on_spawn(self, raw: bytes) -> Spawned:
-        failed = await lifecycle.spawn(_spawn(raw), self._population)
-        return Spawned(_encoded(failed))
+    async def _on_spawn(self, request: Request) -> Spawned:
+        return Spawned(_encoded(await lifecycle.spawn(_spawn(request.raw), self._population, _answer_by(request))))
 
-    async def _on_stop(self, raw: bytes) -> list[str]:
-        order: NamesOrder = _names(raw)
+    async def _on_stop(self, request: Request) -> list[str]:
+        order: NamesOrder = _names(request.raw)
         return await lifecycle.stop(order.names, self._population, order.why)
 
-    async def _on_restart(self, raw: bytes) -> Spawned:
-        order: NamesOrder = _names(raw)
-        return Spawned(_encoded(await lifecycle.restart(order.names, self._population, order.why)))
+    async def _on_restart(self, request: Request) -> Spawned:
+        order: NamesOrder = _names(request.raw)
+        until = _answer_by(request)
+        return Spawned(_encoded(await lifecycle.restart(order.names, self._population, order.why, order.ticket, until)))
 
-    async def _on_pause(self, raw: bytes) -> None:
-        for actor in self._actors(raw):
+    async def _on_pause(self, request: Request) -> None:
+        for actor in self._actors(request):
             if actor.state is State.RUNNING:
                 actor.state = State.PAUSED
                 for fanout in actor.fanouts:
                     fanout.look(actor)
 
-    async def _on_resume(self, raw: bytes) -> None:
-        for actor in self._actors(raw):
+    async def _on_resume(self, request: Request) -> None:
+        for actor in self._actors(request):
             if actor.state is State.PAUSED:
                 actor.resume()
 
-    def _actors(self, raw: bytes) -> list[Any]:
+    def _actors(self, request: Request) -> list[Any]:
         actors = self._population.actors
-        return [actors[name] for name in _names(raw).names if name in actors]
+        return [actors[name] for name in _names(request.raw).names if name in actors]
 
-    async def _on_report(self, raw: bytes) -> list[Any]:
+    async def _on_report(self, _: Request) -> list[Any]:
         label = self._population.label
         self._population.tell_times()
         agents = [agent_report(actor, label) for actor in self._population.actors.values()]
         return [host_report(self._population, self._meter, self._lag()), agents]
 
-    async def _on_letters(self, raw: bytes) -> list[Any]:
+    async def _on_letters(self, _: Request) -> list[Any]:
         dead_letters = self._population.dead_letters
         return [dead_letters.count, dead_letters.read()]
 
@@ -128,6 +130,11 @@ class HostService:
                 timer.cancel()
 
         request.on_cancel(give_up)
+
+
+def _answer_by(request: Request) -> float:
+    """Until when a host may wait for slow agents, so that its answer about the others comes in time."""
+    return request.deadline - min(_ANSWER * request.remaining(), _ANSWER_AT_MOST)
 
 
 def _encoded(failed: dict[str, ThreeModeError]) -> dict[str, dict[str, Any]]:

@@ -1,16 +1,26 @@
-"""Making agents from an order, making them anew in place, and ending them."""
+"""Making agents from an order, making them anew in place, and ending them.
+
+A supervisor whose order was not answered in time gives it again. So an order names what shall be there: an agent that an
+earlier order made, or is still making, is not made a second time.
+"""
 
 import asyncio
+import contextlib
 import inspect
+import math
 from collections.abc import Iterable
 from functools import cache
 from typing import Any
+
+import msgspec
 
 from three_mode.agents.agent import Agent
 from three_mode.agents.handlers.declare import specs_of
 from three_mode.agents.handlers.schema import Schema
 from three_mode.agents.runtime.actor import Actor, State
-from three_mode.agents.runtime.population import Making, Population
+from three_mode.agents.runtime.hooks import GRACE, Hook, hooks_of, problem_of, run_hooks
+from three_mode.agents.runtime.making import Making, seconds_left, slow
+from three_mode.agents.runtime.population import Population
 from three_mode.agents.runtime.requests import FromBus
 from three_mode.agents.wire import errors as wire_errors
 from three_mode.agents.wire.importing import ClassPath, load
@@ -18,7 +28,6 @@ from three_mode.agents.wire.orders import SpawnOrder
 from three_mode.errors import ConfigurationError, PeerLost, ThreeModeError
 from transports.bus import BusError
 
-_GRACE = 2.0  # seconds that a message in hand, or a hook, may take when its agent is stopped
 _BATCH = 64  # agents made before the loop gets a turn
 
 
@@ -42,43 +51,50 @@ def checked(path: ClassPath) -> type[Agent]:
     return kind
 
 
-async def spawn(order: SpawnOrder, population: Population) -> dict[str, ThreeModeError]:
-    """Makes the agents of an order and opens them to messages. Returns those that failed, with their errors."""
+async def spawn(order: SpawnOrder, population: Population, until: float = math.inf) -> dict[str, ThreeModeError]:
+    """Makes the agents of an order and opens them to messages. Returns those that failed, with their errors.
+
+    Agents that have not started by `until`, a time of `time.monotonic()`, count as failed and keep nobody waiting; each
+    opens to messages when it has started after all.
+    """
     kind = checked(order.target)
     specs = specs_of(kind)
-    # All cells first: the agents then lie side by side in memory, and a broadcast touches each of them.
-    actors = [Actor(f"{order.group}/{number}", order.group, specs, population) for number in order.numbers]
+    names = [f"{order.group}/{number}" for number in order.numbers]
+    there = {
+        name: population.making.get(name) for name in names if name in population.making or name in population.actors
+    }
+    # All actors first: the agents then lie side by side in memory, and a broadcast touches each of them.
+    actors = [Actor(name, order.group, specs, population) for name in names if name not in there]
     making = {actor.name: Making() for actor in actors}
     population.making.update(making)
+    failed: dict[str, ThreeModeError] = {}
+    late: dict[str, ThreeModeError] = {}
     try:
-        made, failed = await _begun(kind, actors, order, population)
+        begun = await _begun(kind, actors, order, population, failed)
+        for actor, hook in await _started(begun, population, until, failed):
+            making[actor.name].opening = asyncio.ensure_future(_open_late(actor, hook, making[actor.name], population))
+            late[actor.name] = slow(actor.name)
+        wanted = [actor for actor in begun if actor.name not in late]
+        while unwanted := [actor for actor in wanted if making[actor.name].unwanted]:  # more may come while these end
+            wanted = [actor for actor in wanted if not making[actor.name].unwanted]
+            await _dismiss(unwanted, failed)
+        await _open([actor for actor in wanted if actor.name not in failed], population, failed)
     finally:
         for name, one in making.items():
-            _over(name, one, population)
-    if not made:
-        return failed
-    for actor in made:
-        actor.state = State.RUNNING
-    names = population.add(made, order.roles)
-    try:
-        await population.session.bus.register(names, population.on_request, FromBus)
-    except BusError as error:
-        for actor in made:
-            population.remove(actor)
-        await _each(made, "stopped")
-        raise ConfigurationError(f"{order.group}: {error}", hint="choose another name=") from None
-    await population.listen([actor for actor in made if actor.state is not State.STOPPED])
-    for actor in made:
-        if actor in population.leaving and actor.state is State.RUNNING:  # it ended itself while it started
-            population.leaves(actor)
+            if name not in late:
+                _over(name, one, population, failed.get(name))
+    failed.update(late)
+    for name, earlier in there.items():
+        problem = await _there(name, earlier, order, population, until)
+        if problem is not None:
+            failed[name] = problem
     return failed
 
 
 async def _begun(
-    kind: type[Agent], actors: list[Actor], order: SpawnOrder, population: Population
-) -> tuple[list[Actor], dict[str, ThreeModeError]]:
-    """Those that were made and have started, and what became of the others."""
-    failed: dict[str, ThreeModeError] = {}
+    kind: type[Agent], actors: list[Actor], order: SpawnOrder, population: Population, failed: dict[str, ThreeModeError]
+) -> list[Actor]:
+    """Calls `__init__` of each. Returns those that could be made."""
     made = []
     for place, actor in enumerate(actors):
         actor.options = order
@@ -89,13 +105,102 @@ async def _begun(
             failed[actor.name] = wire_errors.of_handler(error, actor.name, "__init__")
         if place % _BATCH == _BATCH - 1:
             await asyncio.sleep(0)
-    failed.update(await _each(made, "started", population))
-    made = [actor for actor in made if actor.name not in failed]
-    unwanted = {actor for actor in actors if population.making[actor.name].unwanted}
-    if unwanted:
-        await _each([actor for actor in made if actor in unwanted], "stopped")
-        failed.update((actor.name, _unwanted(actor)) for actor in unwanted)
-    return [actor for actor in made if actor not in unwanted], failed
+    return made
+
+
+async def _started(
+    actors: list[Actor], population: Population, until: float, failed: dict[str, ThreeModeError]
+) -> list[tuple[Actor, Hook]]:
+    """Runs `started` of each at once. Returns those whose hook has not ended by `until`."""
+    hooks = {actor: asyncio.ensure_future(work) for actor, work in hooks_of(actors, "started")}
+    for actor, hook in hooks.items():
+        one = population.making[actor.name]
+        one.task = hook
+        if one.unwanted:
+            hook.cancel()
+    if not hooks:
+        return []
+    _, running = await asyncio.wait(hooks.values(), timeout=seconds_left(until))
+    for actor, hook in hooks.items():
+        if hook not in running and (problem := problem_of(actor, "started", hook)) is not None:
+            failed[actor.name] = problem
+    return [(actor, hook) for actor, hook in hooks.items() if hook in running]
+
+
+async def _open_late(actor: Actor, hook: Hook, one: Making, population: Population) -> None:
+    """Opens an agent that was slow to start, for which nobody waits any more."""
+    failed: dict[str, ThreeModeError] = {}
+    try:
+        await asyncio.wait([hook])
+        problem = problem_of(actor, "started", hook)
+        if problem is not None:
+            failed[actor.name] = problem
+        if one.unwanted:
+            await _dismiss([actor], failed)
+        if not failed:
+            await _open([actor], population, failed)
+    finally:
+        _over(actor.name, one, population, failed.get(actor.name))
+
+
+async def _dismiss(actors: list[Actor], failed: dict[str, ThreeModeError]) -> None:
+    """Ends agents that were stopped before they were open to messages."""
+    await run_hooks([actor for actor in actors if actor.name not in failed], "stopped")
+    failed.update((actor.name, _stopped(actor.name)) for actor in actors)
+
+
+async def _open(actors: list[Actor], population: Population, failed: dict[str, ThreeModeError]) -> None:
+    """Opens agents that have started to messages."""
+    if not actors:
+        return
+    for actor in actors:
+        actor.state = State.RUNNING
+    order: SpawnOrder = actors[0].options
+    names = population.add(actors, order.roles)
+    try:
+        await population.session.bus.register(names, population.on_request, FromBus)
+    except BusError as error:
+        await _shut(actors, population)
+        refused = ConfigurationError(f"{order.group}: {error}", hint="choose another name=")
+        failed.update((actor.name, refused) for actor in actors)
+        return
+    try:
+        await population.listen([actor for actor in actors if actor.state is not State.STOPPED])
+    except BusError as error:
+        await _unregister(await _shut(actors, population), population)
+        failed.update((actor.name, wire_errors.from_bus(error, actor.name, "listen")) for actor in actors)
+        return
+    for actor in actors:
+        if actor in population.leaving and actor.state is State.RUNNING:  # it ended itself while it started
+            population.leaves(actor)
+
+
+async def _shut(actors: list[Actor], population: Population) -> list[str]:
+    """Takes back agents that could not be opened. Returns the names that went with them."""
+    gone = [name for actor in actors for name in population.remove(actor)]
+    await run_hooks(actors, "stopped")
+    return gone
+
+
+async def _unregister(names: list[str], population: Population) -> None:
+    if names:
+        with contextlib.suppress(BusError):  # the bus has gone, and the names with it
+            await population.session.bus.unregister(names)
+
+
+async def _there(
+    name: str, earlier: Making | None, order: SpawnOrder, population: Population, until: float
+) -> ThreeModeError | None:
+    """Why an agent that an earlier order made, or is making, is not what this order wants."""
+    problem = await earlier.result(name, until) if earlier is not None else None
+    if problem is not None:
+        return problem
+    actor = population.actors.get(name)
+    if actor is None:
+        return _stopped(name)
+    if msgspec.structs.replace(actor.options, numbers=order.numbers) != order:
+        return ConfigurationError(f"{name} is here already, made by another order", hint="choose another name=")
+    return None
 
 
 def make(kind: type[Agent], actor: Actor, order: SpawnOrder) -> Agent:
@@ -106,43 +211,68 @@ def make(kind: type[Agent], actor: Actor, order: SpawnOrder) -> Agent:
     agent._three_mode_actor = actor  # so that self.name is there in __init__
     given, named = init_schema(kind).decode_call(actor.name, "__init__", order.init)
     agent.__init__(*given, **named)  # type: ignore[misc]
-    if order.mailbox is not None:
-        agent.mailbox = order.mailbox
     return agent
 
 
-async def restart(names: Iterable[str], population: Population, why: str) -> dict[str, ThreeModeError]:
-    """Makes agents anew in place. Whose message was begun gets PeerLost at once; what waits is for the new one."""
+async def restart(
+    names: Iterable[str], population: Population, why: str, ticket: int = 0, until: float = math.inf
+) -> dict[str, ThreeModeError]:
+    """Makes agents anew in place. Whose message was begun gets PeerLost at once; what waits is for the new one.
+
+    An order that is given again has the `ticket` of the first: what the first has done, or is doing, is not done twice.
+    """
     failed: dict[str, ThreeModeError] = {}
     for name in names:
         actor = population.actors.get(name)
         if actor is None:
             failed[name] = population.no_such(name, "restart")
             continue
-        error = await _anew(actor, population, why)
+        error = await _anew(actor, population, why, ticket, until)
         if error is not None:
             failed[name] = error
     return failed
 
 
-async def _anew(actor: Actor, population: Population, why: str) -> ThreeModeError | None:
-    """One after another: who is made anew already is so again, once that is done."""
-    while (earlier := population.making.get(actor.name)) is not None and earlier.task is not None:
-        if earlier.task.done():
-            break  # whoever waited for it has not had a turn yet
-        await asyncio.wait([earlier.task])
+async def _anew(actor: Actor, population: Population, why: str, ticket: int, until: float) -> ThreeModeError | None:
+    """One after another: an agent that is made anew already is so again once that is done, unless the ticket is the same."""
+    while True:
+        earlier = population.making.get(actor.name)
+        if ticket and population.tickets.get(actor.name) == ticket:
+            if earlier is not None:
+                return await earlier.result(actor.name, until)
+            if actor.state is not State.STARTING:
+                return None
+        if earlier is None or earlier.task is None or earlier.task.done():
+            break
+        await asyncio.wait([earlier.task], timeout=seconds_left(until))
+        if not earlier.task.done():
+            break
+    if seconds_left(until) == 0.0:
+        return slow(actor.name)  # not begun: nobody would hear what comes of it
     if actor.state is State.STOPPED:
-        return _unwanted(actor)
+        return _stopped(actor.name)
     one = population.making[actor.name] = Making()
+    population.tickets[actor.name] = ticket
     one.task = population.loop.create_task(_made_anew(actor, population, why))
+    one.opening = population.loop.create_task(_when_anew(actor, one, population))
+    return await one.result(actor.name, until)
+
+
+async def _when_anew(actor: Actor, one: Making, population: Population) -> None:
+    assert one.task is not None
+    error: ThreeModeError | None = _stopped(actor.name)
     try:
         await asyncio.wait([one.task])
+        if not one.task.cancelled():
+            failure = one.task.exception()
+            error = one.task.result() if failure is None else wire_errors.of_handler(failure, actor.name, "restart")
     finally:
-        _over(actor.name, one, population)
-    return _unwanted(actor) if one.task.cancelled() else one.task.result()
+        _over(actor.name, one, population, error)
 
 
-def _over(name: str, one: Making, population: Population) -> None:
+def _over(name: str, one: Making, population: Population, error: ThreeModeError | None) -> None:
+    one.error = error
+    one.over.set()
     if population.making.get(name) is one:
         del population.making[name]
 
@@ -154,16 +284,16 @@ async def _made_anew(actor: Actor, population: Population, why: str) -> ThreeMod
         fanout.look(actor)  # a broadcast waits for the new one, as everything else does
     order: SpawnOrder = actor.options
     await _settle(actor, f"is being restarted: {why}" if why else "is being restarted", waiting_too=False)
-    await _each([actor], "stopped")
+    await run_hooks([actor], "stopped")
     try:
         actor.agent = make(checked(order.target), actor, order)
     except BaseException as error:  # noqa: BLE001
         return wire_errors.of_handler(error, actor.name, "__init__")
-    problem = (await _each([actor], "started")).get(actor.name)
+    problem = (await run_hooks([actor], "started")).get(actor.name)
     if problem is not None:
         return problem
     if actor.state is not State.STARTING:
-        return _unwanted(actor)
+        return _stopped(actor.name)
     for fanout in actor.fanouts:
         fanout.changed()
     actor.restarts += 1
@@ -173,8 +303,8 @@ async def _made_anew(actor: Actor, population: Population, why: str) -> ThreeMod
     return None
 
 
-def _unwanted(actor: Actor) -> ThreeModeError:
-    return PeerLost(f"{actor.name} was stopped while it was made", agent=actor.name)
+def _stopped(name: str) -> ThreeModeError:
+    return PeerLost(f"{name} was stopped while it was made", agent=name)
 
 
 async def stop(names: Iterable[str], population: Population, why: str) -> list[str]:
@@ -191,12 +321,8 @@ async def stop(names: Iterable[str], population: Population, why: str) -> list[s
     await _wait_for_what_runs(actors)
     gone = [name for actor in actors for name in population.remove(actor)]
     await asyncio.gather(*(_settle(actor, why or "was stopped", waiting_too=True) for actor in actors))
-    await _each(actors, "stopped")
-    if gone:
-        try:
-            await population.session.bus.unregister(gone)
-        except BusError:
-            pass  # the bus has gone, and the names with it
+    await run_hooks(actors, "stopped")
+    await _unregister(gone, population)
     return unknown
 
 
@@ -206,54 +332,23 @@ async def _interrupt(making: list[Making]) -> None:
         one.unwanted = True
         if one.task is not None:
             one.task.cancel()
-    tasks = [one.task for one in making if one.task is not None]
+    ends = [one.opening or one.task for one in making]
+    tasks = [task for task in ends if task is not None]
     if tasks:
-        await asyncio.wait(tasks, timeout=_GRACE)
+        await asyncio.wait(tasks, timeout=GRACE)
 
 
 async def _wait_for_what_runs(actors: list[Actor]) -> None:
     tasks = [run.task for actor in actors for run in actor.runs if run.task is not None]
     if tasks:
-        await asyncio.wait(tasks, timeout=_GRACE)
+        await asyncio.wait(tasks, timeout=GRACE)
 
 
 async def _settle(actor: Actor, why: str, waiting_too: bool) -> None:
     """Ends what waits and runs; a run that will not end is left behind, and said so."""
     tasks = actor.drop_work(why, waiting_too)
     if tasks:
-        _, left = await asyncio.wait(tasks, timeout=_GRACE)
+        _, left = await asyncio.wait(tasks, timeout=GRACE)
         if left:
             actor.last_error = f"{len(left)} handlers ignored their cancellation"
     actor.run, actor.side = None, None
-
-
-async def _each(actors: list[Actor], hook: str, population: Population | None = None) -> dict[str, ThreeModeError]:
-    """Runs a hook of each at once; those that do not override it cost nothing. With a population, `stop` may end them."""
-    actors = [actor for actor in actors if getattr(type(actor.agent), hook) is not getattr(Agent, hook)]
-    if not actors:
-        return {}
-    limit = None if hook == "started" else _GRACE
-    tasks = [asyncio.ensure_future(asyncio.wait_for(_outcome(actor, hook), limit)) for actor in actors]
-    for actor, task in zip(actors, tasks, strict=True):
-        one = population.making[actor.name] if population is not None else Making()
-        one.task = task
-        if one.unwanted:
-            task.cancel()
-    results = await asyncio.gather(*tasks, return_exceptions=True)
-    failed: dict[str, ThreeModeError] = {}
-    for actor, result in zip(actors, results, strict=True):
-        if isinstance(result, BaseException):
-            failed[actor.name] = wire_errors.of_handler(result, actor.name, hook)
-            actor.note(failed[actor.name])
-    return failed
-
-
-async def _outcome(actor: Actor, hook: str) -> BaseException | None:
-    """What a hook raised. A task would hand SystemExit to the loop, and so to all who live here."""
-    try:
-        await getattr(actor.agent, hook)()
-    except asyncio.CancelledError:
-        raise
-    except BaseException as error:  # noqa: BLE001
-        return error
-    return None

@@ -6,7 +6,6 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from three_mode.agents.calling.caller import Caller
 from three_mode.agents.calling.session import Session
@@ -14,6 +13,7 @@ from three_mode.agents.handlers.declare import Spec, Topic
 from three_mode.agents.runtime.actor import STOPPING, Actor, State
 from three_mode.agents.runtime.broadcast import Fanout
 from three_mode.agents.runtime.eager import Starter
+from three_mode.agents.runtime.making import Making
 from three_mode.agents.runtime.requests import FromBus, Incoming, QueuedBroadcast
 from three_mode.agents.runtime.tape import Tape
 from three_mode.agents.runtime.unsettled import Unsettled
@@ -23,16 +23,6 @@ from transports.bus import Evicted, Gap, Policy, SubscribeOptions, WriterGone
 from transports.bus.topics import matches
 
 log = logging.getLogger("three_mode.agents")
-
-
-class Making:
-    """An agent that is being made, or made anew, and what `stop` needs to end that."""
-
-    __slots__ = ("task", "unwanted")
-
-    def __init__(self) -> None:
-        self.task: asyncio.Future[Any] | None = None
-        self.unwanted = False
 
 
 class Population:
@@ -49,6 +39,8 @@ class Population:
         """Those that have ended themselves, until their supervisor is told."""
         self.making: dict[str, Making] = {}
         """Those that are being made, or made anew."""
+        self.tickets: dict[str, int] = {}
+        """The ticket of the order by which each was last made anew."""
         self.fanouts: dict[tuple[Spec, Topic], Fanout] = {}
         self.roles: dict[str, list[Actor]] = {}
         # The lists of `roles`, by the whole name that a caller uses; `roles` never lets go of a list.
@@ -194,6 +186,7 @@ class Population:
         """The names that go with it."""
         actor.state = State.STOPPED
         self.leaving.discard(actor)
+        self.tickets.pop(actor.name, None)
         names = [actor.name] if self.actors.pop(actor.name, None) else []
         for fanout in actor.fanouts:
             fanout.remove(actor)

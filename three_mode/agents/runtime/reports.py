@@ -31,7 +31,7 @@ def agent_report(actor: Actor, host: str) -> AgentReport:
         messages=messages_of(actor),
         errors=actor.errors,
         gaps=actor.gaps,
-        restarts=actor.restarts + actor.options.restarts,
+        restarts=actor.restarts,
         p50=latency.quantile(0.5) if latency else None,
         p99=latency.quantile(0.99) if latency else None,
         last_error=actor.last_error,

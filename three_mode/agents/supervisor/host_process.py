@@ -110,6 +110,11 @@ class HostProcess:
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(signal.SIGKILL)
 
+    async def ends(self, within: float) -> bool:
+        """Whether it has ended, or does so in that time."""
+        await asyncio.wait([self._gone], timeout=within)
+        return self._gone.done()
+
     async def gone(self, within: float) -> None:
         """Waits until it has ended; kills it when time is up."""
         try:

@@ -4,7 +4,7 @@ import asyncio
 import secrets
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,10 @@ class HostOptions:
 
     restart: Restart = field(default_factory=lambda: Restart("permanent", limit=5, within=30.0, wait=0.1))
     start_within: float = 20.0
+    """Seconds that a host process has to join the bus."""
+    respawn_within: float = 30.0
+    """Seconds that a host has to make an agent anew. A start that takes longer counts as one that failed, and the agent's
+    `Restart` says what follows: the supervisor tries again, or gives the agent up."""
     blocked_after: float = 1.0
     """Seconds after which a loop that does not turn is reported, with the agent that holds it."""
     kill_blocked_after: float = 30.0
@@ -60,6 +64,11 @@ class Hosts:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closing = False
         self._count = 0  # labels given
+
+    @property
+    def respawn_within(self) -> float:
+        """Seconds that a host has to make an agent anew."""
+        return self._options.respawn_within
 
     @property
     def running(self) -> list[Host]:
@@ -125,7 +134,11 @@ class Hosts:
         host.member = await host.process.ready(self._options.start_within)
         host.state = "running"
 
-    def in_background(self, work: Any) -> None:
+    def in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        """Runs until it ends, or until the hosts are closed."""
+        if self._closing:
+            work.close()
+            return
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

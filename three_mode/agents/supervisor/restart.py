@@ -88,3 +88,7 @@ class History:
         self.total += 1
         wait = min(self.restart.wait * 2 ** (in_a_row - 1), self.restart.wait_at_most) if in_a_row else 0.0
         return Again(wait)
+
+    def start_took(self, seconds: float) -> None:
+        """A start failed after that time. The time does not count, or a slow failure would make those before it forgotten."""
+        self.recent = deque(when + seconds for when in self.recent)

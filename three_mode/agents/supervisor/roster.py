@@ -35,6 +35,8 @@ class Entry:
     reason: str = ""
     told: Failed | None = None
     """What its host said of it before it was known to run."""
+    ticket: int = 0
+    """Of its latest return, or of the end of its host: whoever holds an older one no longer brings it back."""
 
 
 @dataclass
@@ -56,13 +58,9 @@ class Roster:
         group.next_number += count
         return group, numbers
 
-    def enter(self, group: Group, numbers: Iterable[int], host: str, now_running: bool = False) -> list[Entry]:
-        made = []
-        for number in numbers:
-            name = f"{group.name}/{number}"
-            entry = Entry(name, group, number, host, History(group.restart), "running" if now_running else "starting")
-            self.agents[name] = entry
-            made.append(entry)
+    def enter(self, group: Group, numbers: Iterable[int], host: str) -> list[Entry]:
+        made = [Entry(f"{group.name}/{number}", group, number, host, History(group.restart)) for number in numbers]
+        self.agents.update((entry.name, entry) for entry in made)
         return made
 
     def entry(self, name: str) -> Entry:

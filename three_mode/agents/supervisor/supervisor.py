@@ -1,9 +1,13 @@
 """Keeping agents alive: spawning them onto hosts, bringing them back after a failure, giving them up when it comes too often."""
 
 import asyncio
+import itertools
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
+
+import msgspec
 
 from three_mode.agents.calling.session import Session
 from three_mode.agents.handlers.codec import decoder_for, encode
@@ -23,15 +27,17 @@ from three_mode.agents.wire.orders import (
     Table,
     host_name,
 )
-from three_mode.errors import ModeUnavailable, NoSuchAgent, PeerLost, ThreeModeError
+from three_mode.errors import DeadlineExceeded, ModeUnavailable, NoSuchAgent, PeerLost, ThreeModeError
 from three_mode.messages import decode_error
-from transports.bus import BusError, DeadlineExceeded, Encoded
+from transports.bus import BusError, Encoded
+from transports.bus import DeadlineExceeded as BusDeadlineExceeded
 
 _spawned = decoder_for(Spawned)
 _report = decoder_for(tuple[HostReport, tuple[AgentReport, ...]])
 _dead_letters = decoder_for(tuple[int, tuple[DeadLetter, ...]])
-_RESPAWN_WITHIN = 30.0
 _AGAIN_AFTER = 0.05  # seconds until agents whose host ended while they were made are placed again
+_NEXT_GROUP_AFTER = 1.0  # seconds that the groups of a host which came back wait for one that is slow to start
+_HOST_ENDS_WITHIN = 5.0  # seconds from when a host is off the bus until its process has ended
 _LOOK_AGAIN = 0.5  # seconds until it is looked whether agents that are not visible yet are still wanted
 
 
@@ -39,6 +45,8 @@ class Supervisor:
     def __init__(self, session: Session, hosts: Hosts, roster: Roster, event_log: SupervisorEvents) -> None:
         self.session, self.hosts, self.roster, self.event_log = session, hosts, roster, event_log
         self._fell: dict[str, float] = {}
+        self._tickets = itertools.count(1)
+        self._stopping: dict[str, asyncio.Future[None]] = {}
 
     # making and ending ------------------------------------------------------------------------------------------------
     async def spawn(self, kind: type, order: SpawnOrder, restart: Restart, count: int, within: float) -> range:
@@ -89,7 +97,7 @@ class Supervisor:
             try:
                 await self.session.bus.wait_for(names, within=min(left, _LOOK_AGAIN))
             except BusError as error:
-                if left <= _LOOK_AGAIN or not isinstance(error, DeadlineExceeded):
+                if left <= _LOOK_AGAIN or not isinstance(error, BusDeadlineExceeded):
                     raise self.session.error(error, group.name, "spawn") from None
             else:
                 return
@@ -104,47 +112,60 @@ class Supervisor:
             self.roster.remove(names)
 
     async def _spawn_on(self, host: str, group: Group, numbers: list[int], within: float) -> dict[str, ThreeModeError]:
-        """Has a host make these; returns those that failed."""
-        order = SpawnOrder(
-            group.order.group,
-            tuple(numbers),
-            group.order.target,
-            group.order.init,
-            group.order.roles,
-            group.order.on_error,
-            group.order.mailbox,
-        )
+        """Has a host make these, where it has not already; returns those that failed."""
+        order = msgspec.structs.replace(group.order, numbers=tuple(numbers))
+        names = [f"{group.name}/{number}" for number in numbers]
+        before = [(entry, entry.ticket) for name in names if (entry := self.roster.agents.get(name)) is not None]
         done: Spawned = await self._ask(host, "spawn", order, within, _spawned)
-        for number in numbers:
-            entry = self.roster.agents.get(f"{group.name}/{number}")
-            if entry is not None and entry.name not in done.failed:
+        if any(entry.ticket != ticket for entry, ticket in before):
+            raise PeerLost(f"{host} ended when it had made them", agent=host_name(host))
+        for entry, _ in before:
+            if entry.name not in done.failed and self.roster.agents.get(entry.name) is entry:
                 entry.host = host
                 self._runs(entry)
+        unwanted = [name for name in names if name not in done.failed and self._unwanted(name)]
+        if unwanted:  # they were stopped meanwhile, perhaps before this order came to the host
+            self.hosts.in_background(self._end_on(host, unwanted, "was stopped while it was made"))
         return {name: decode_error(data) for name, data in done.failed.items()}
 
     async def stop(self, names: list[str], within: float) -> None:
         for name in names:
             self.roster.entry(name)
-        await self.order("stop", names, within)
-        self.roster.remove(names)
+        ended = asyncio.get_running_loop().create_future()
+        self._stopping.update(dict.fromkeys(names, ended))  # what brings one back waits for what comes of this
+        try:
+            await self.order("stop", names, within)
+            self.roster.remove(names)
+        finally:
+            ended.set_result(None)
+            for name in names:
+                if self._stopping.get(name) is ended:
+                    del self._stopping[name]
 
     async def restart(self, names: list[str], why: str, within: float) -> None:
+        """Makes agents anew in place. Where that fails, or takes too long, their strategies say what becomes of them."""
+        ticket = next(self._tickets)
         for host, chosen in self._by_host(names).items():
-            failed = await self._restart_on(host, chosen, why, within)
-            for name, error in failed.items():
-                if not _unknown(
-                    error, name
-                ):  # it is neither the old one nor a new one: its strategy says what becomes of it
-                    self.agent_failed(Failed(name, _reason(error), False))
-            for error in failed.values():
-                raise error
+            entries = [self.roster.entry(name) for name in chosen]
+            try:
+                failed = await self._restart_on(host, chosen, why, within, ticket)
+            except DeadlineExceeded as error:
+                failed = dict.fromkeys(chosen, error)
+            for entry in entries:
+                problem = failed.get(entry.name)
+                if problem is None:
+                    self.event_log.add(AgentRestarted(entry.name, host, why))
+                elif entry.state == "running" and not _unknown(problem, entry.name):
+                    self._return(entry, _reason(problem), True, ticket)
+            for problem in failed.values():
+                raise problem
 
-    async def _restart_on(self, host: str, names: list[str], why: str, within: float) -> dict[str, ThreeModeError]:
-        """Has a host make these anew; returns those that failed."""
-        done: Spawned = await self._ask(host, "restart", NamesOrder(tuple(names), why), within, _spawned)
-        for name in names:
-            if name not in done.failed:
-                self.event_log.add(AgentRestarted(name, host, why))
+    async def _restart_on(
+        self, host: str, names: list[str], why: str, within: float, ticket: int
+    ) -> dict[str, ThreeModeError]:
+        """Has a host make these anew, once for a ticket; returns those that failed."""
+        order = NamesOrder(tuple(names), why, ticket)
+        done: Spawned = await self._ask(host, "restart", order, within, _spawned)
         return {name: decode_error(data) for name, data in done.failed.items()}
 
     async def order(self, topic: str, names: Iterable[str], within: float) -> None:
@@ -173,8 +194,7 @@ class Supervisor:
         if entry.state != "running":
             entry.told = told  # the answer that it was made is still on its way
             return
-        entry.state, entry.reason = "restarting", told.reason
-        self.hosts.in_background(self._agent_again(entry, told.reason, failed=not told.normal))
+        self._return(entry, told.reason, not told.normal, next(self._tickets))
 
     def _runs(self, entry: Entry) -> None:
         entry.state = "running"
@@ -182,48 +202,97 @@ class Supervisor:
         if told is not None:
             self.agent_failed(told)
 
-    def _away(self, entry: Entry) -> bool:
-        """Whether it is still to be brought back: it was not stopped, nor came back with its host."""
-        return self.roster.agents.get(entry.name) is entry and entry.state == "restarting"
+    def _return(self, entry: Entry, reason: str, failed: bool, ticket: int = 0) -> None:
+        """Begins to bring an agent back: in place where a ticket for that is given, else as a new agent of its host."""
+        entry.state, entry.reason, entry.ticket = "restarting", reason, ticket or next(self._tickets)
+        self.hosts.in_background(self._again(entry, entry.ticket, reason, failed, in_place=ticket != 0))
 
-    async def _agent_again(self, entry: Entry, reason: str, failed: bool) -> None:
-        while True:
+    async def _again(self, entry: Entry, ticket: int, reason: str, failed: bool, in_place: bool) -> None:
+        """Makes one agent anew, within its limits. Ends when it runs, is given up or stopped, or when its host has ended."""
+        while await self._away(entry, ticket):
             verdict = entry.history.ended(time.monotonic(), failed, reason)
             if isinstance(verdict, GivenUp):
                 await self._give_up(entry, verdict)
                 return
             await asyncio.sleep(verdict.wait)
-            if not self._away(entry):
+            if not await self._away(entry, ticket):
                 return
-            try:
-                errors = await self._restart_on(entry.host, [entry.name], reason, _RESPAWN_WITHIN)
-            except PeerLost:
-                return  # its host has ended, and brings it back
-            except ThreeModeError as error:
-                errors = {entry.name: error}
-            problem = errors.get(entry.name)
-            if not self._away(entry) or (problem is not None and _unknown(problem, entry.name)):
-                return  # as before: a new host has it, or is about to make it
+            begun, host = time.monotonic(), entry.host
+            problem = await self._made_anew(entry, reason, ticket if in_place else 0)
             if problem is None:
-                self._runs(entry)
+                if self.roster.agents.get(entry.name) is entry:
+                    self.event_log.add(AgentRestarted(entry.name, host, reason))
                 return
+            entry.history.start_took(time.monotonic() - begun)
+            in_place = in_place and not _unknown(problem, entry.name)
             reason, failed = _reason(problem), True
+
+    async def _made_anew(self, entry: Entry, reason: str, ticket: int) -> ThreeModeError | None:
+        """Has its host make an agent anew; returns why that failed. `ticket`: of a restart in place, 0 for a new agent."""
+        host, within = entry.host, self.hosts.respawn_within
+        try:
+            async with self._watched(host):
+                if not ticket:
+                    errors = await self._spawn_on(host, entry.group, [entry.number], within)
+                else:
+                    errors = await self._restart_on(host, [entry.name], reason, within, ticket)
+        except ThreeModeError as error:
+            return error
+        problem = errors.get(entry.name)
+        if problem is None and ticket and entry.ticket == ticket and entry.state == "restarting":
+            self._runs(entry)
+        return problem
+
+    @asynccontextmanager
+    async def _watched(self, label: str) -> AsyncIterator[None]:
+        """An order to a host. If the host is lost on it, its end is waited for: the next to run brings its agents back."""
+        host = self.hosts.all.get(label)
+        process = host.process if host is not None else None
+        try:
+            yield
+        except PeerLost:
+            if process is not None:
+                await process.ends(_HOST_ENDS_WITHIN)
+            raise
+
+    async def _away(self, entry: Entry, ticket: int) -> bool:
+        """Whether it is still to be brought back: it was not stopped, and did not fall with its host."""
+        while (stopping := self._stopping.get(entry.name)) is not None:
+            await asyncio.wait([stopping])
+        wanted = self.roster.agents.get(entry.name) is entry and entry.state == "restarting"
+        return wanted and entry.ticket == ticket
 
     async def _give_up(self, entry: Entry, verdict: GivenUp) -> None:
         entry.state, entry.reason = "given up", verdict.reason
         self.event_log.add(AgentGivenUp(entry.name, verdict.reason, verdict.failed))
-        try:
-            await self._ask(entry.host, "stop", NamesOrder((entry.name,), verdict.reason), 10.0, None)
-        except ThreeModeError:
-            pass  # its host has gone, and it with it
-        if not verdict.failed:
+        await self._end_on(entry.host, [entry.name], verdict.reason)
+        if not verdict.failed and self.roster.agents.get(entry.name) is entry:
             self.roster.remove([entry.name])
+
+    async def _end_on(self, host: str, names: list[str], why: str) -> None:
+        """Ends agents that nobody wants, also those that a blocked host makes only when it is free again."""
+        while unwanted := tuple(name for name in names if self._unwanted(name)):
+            try:
+                await self._ask(host, "stop", NamesOrder(unwanted, why), self.hosts.respawn_within, None)
+            except DeadlineExceeded:
+                await asyncio.sleep(_AGAIN_AFTER)
+            except ThreeModeError:
+                return  # its host has gone, and they with it
+            else:
+                return
+
+    def _unwanted(self, name: str) -> bool:
+        entry = self.roster.agents.get(name)
+        return entry is None or entry.state == "given up"
 
     # hosts that end ---------------------------------------------------------------------------------------------------
     def host_lost(self, host: Host, member: str, reason: str) -> None:
-        entries = [entry for entry in self.roster.on_host(host.label) if entry.state != "starting"]
+        fallen = self.roster.on_host(host.label)
+        entries = [entry for entry in fallen if entry.state != "starting"]
         self.roster.member_ended(member, host.label)
         self._fell[host.label] = time.monotonic()
+        for entry in fallen:
+            entry.ticket = next(self._tickets)
         for entry in entries:
             entry.state, entry.reason, entry.told = "restarting", reason, None
         self.event_log.add(HostLost(host.label, reason, len(entries)))
@@ -253,49 +322,41 @@ class Supervisor:
                 self.event_log.add(AgentGivenUp(entry.name, entry.reason, True))
             return
         for other, chosen in placed.items():
-            moved = [entries[number] for number in chosen]
-            for entry in moved:
-                entry.host = other
-            await self._bring_back(moved, other)
+            for number in chosen:
+                entries[number].host = other
+        moves = (self._bring_back([entries[number] for number in chosen], other) for other, chosen in placed.items())
+        await asyncio.gather(*moves)
 
     async def _bring_back(self, entries: list[Entry], host: str) -> None:
-        temporary = [entry for entry in entries if entry.group.restart.strategy == "temporary"]
-        for entry in temporary:
-            entry.state, entry.reason = "given up", entry.reason or "its host ended"
-            self.event_log.add(AgentGivenUp(entry.name, entry.reason, True))
+        """Makes agents again on a host: a group at a time, and those that fail one by one, within their limits."""
         groups: dict[str, list[Entry]] = {}
         for entry in entries:
-            if entry.state == "restarting":
+            if entry.state != "restarting":
+                continue
+            if entry.group.restart.strategy == "temporary":
+                entry.state, entry.reason = "given up", entry.reason or "its host ended"
+                self.event_log.add(AgentGivenUp(entry.name, entry.reason, True))
+            else:
                 groups.setdefault(entry.group.name, []).append(entry)
-        for members in groups.values():
-            numbers = [entry.number for entry in members]
-            try:
-                failed = await self._spawn_on(host, members[0].group, numbers, _RESPAWN_WITHIN)
-            except ThreeModeError:
-                continue  # this host has ended too, and its exit brings them back
-            for name, error in failed.items():
-                if name in self.roster.agents:
-                    self.hosts.in_background(self._respawn(self.roster.agents[name], _reason(error)))
+        async with asyncio.TaskGroup() as tasks:
+            for members in groups.values():
+                task = tasks.create_task(self._bring_back_group(members, host))
+                await asyncio.wait([task], timeout=_NEXT_GROUP_AFTER)
 
-    async def _respawn(self, entry: Entry, reason: str) -> None:
-        """One agent could not be made on a host that came back: again, within its limits."""
-        while True:
-            verdict = entry.history.ended(time.monotonic(), True, reason)
-            if isinstance(verdict, GivenUp):
-                entry.state, entry.reason = "given up", verdict.reason
-                self.event_log.add(AgentGivenUp(entry.name, verdict.reason, True))
-                return
-            await asyncio.sleep(verdict.wait)
-            if not self._away(entry):
-                return
-            try:
-                failed = await self._spawn_on(entry.host, entry.group, [entry.number], _RESPAWN_WITHIN)
-            except ThreeModeError:
-                return
-            if not failed:
-                self.event_log.add(AgentRestarted(entry.name, entry.host, reason))
-                return
-            reason = str(next(iter(failed.values())))
+    async def _bring_back_group(self, members: list[Entry], host: str) -> None:
+        begun, tickets = time.monotonic(), [entry.ticket for entry in members]
+        numbers = [entry.number for entry in members if entry.name not in self._stopping]
+        failed: dict[str, ThreeModeError] = {}
+        try:
+            async with self._watched(host):
+                failed = await self._spawn_on(host, members[0].group, numbers, self.hosts.respawn_within)
+        except ThreeModeError as error:
+            failed = dict.fromkeys((entry.name for entry in members), error)
+        for entry, ticket in zip(members, tickets, strict=True):
+            if self.roster.agents.get(entry.name) is entry and (entry.state, entry.ticket) == ("restarting", ticket):
+                entry.history.start_took(time.monotonic() - begun)
+                problem = failed.get(entry.name)
+                self._return(entry, _reason(problem) if problem is not None else entry.reason, True)
 
     # what is seen -----------------------------------------------------------------------------------------------------
     def blame(self, member: str) -> str:
@@ -373,8 +434,6 @@ def _unknown(error: ThreeModeError, name: str) -> bool:
 
 
 def _with(report: Any, **changes: Any) -> Any:
-    import msgspec
-
     return msgspec.structs.replace(report, **changes)
 
 

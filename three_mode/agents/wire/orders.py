@@ -29,8 +29,6 @@ class SpawnOrder(msgspec.Struct, frozen=True):
     roles: tuple[str, ...] = ()
     on_error: bool = False
     """Whether a handler that raises makes the agent start afresh."""
-    mailbox: int | None = None
-    restarts: int = 0
 
 
 class Spawned(msgspec.Struct, frozen=True):
@@ -43,6 +41,8 @@ class NamesOrder(msgspec.Struct, frozen=True):
 
     names: tuple[str, ...]
     why: str = ""
+    ticket: int = 0
+    """Of a restart: an order that is given again has the ticket of the first. 0: each order is one of its own."""
 
 
 class SettledOrder(msgspec.Struct, frozen=True):

@@ -386,6 +386,32 @@ class Once(Agent):
         return "hello"
 
 
+class Ailing(Agent):
+    """Is quick in its first life; later lives take `seconds` to start, `times` times. The file has a line for each life."""
+
+    def __init__(self, lives: Path, seconds: float, times: int = 1000, blocks: bool = False, only: str = "") -> None:
+        with lives.open("a") as file:
+            file.write(f"{self.name}\n")
+        self.life = lives.read_text().split().count(self.name)
+        slow = 2 <= self.life <= times + 1 and only in ("", self.name)
+        self.seconds = seconds if slow else 0.0
+        if blocks:
+            time.sleep(self.seconds)
+            self.seconds = 0.0
+
+    async def started(self) -> None:
+        if self.seconds:
+            await asyncio.sleep(self.seconds)
+
+    @handler
+    def which(self) -> int:
+        return self.life
+
+    @handler
+    async def boom(self) -> None:
+        raise ValueError("boom")
+
+
 class Brief(Agent):
     """Does what it is there for while it starts."""
 
