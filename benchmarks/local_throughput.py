@@ -1,4 +1,4 @@
-"""64 agents at once on one model: tokens a second of all together, beside raw decode, llama-server and `Llama`."""
+"""Throughput: tokens a second of 64 agents at once on one model, beside raw decode, llama-server and `Llama`."""
 
 from collections.abc import Iterator
 
