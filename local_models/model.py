@@ -68,7 +68,7 @@ class LocalModel:
                 raise
         return cls(backend, chosen)
 
-    # calls
+    # --- calls ---
 
     def stream(
         self, messages: Sequence[Message], options: Generate = DEFAULTS, **changes: Unpack[GenerateChanges]
@@ -157,7 +157,7 @@ class LocalModel:
         if self._closed:
             raise ModelClosed("the model is closed", hint="load it again")
 
-    # texts, tokens, vectors
+    # --- texts, tokens, vectors ---
 
     async def tokenize(self, text: str) -> list[int]:
         """Returns the tokens of a text, without the mark that begins a prompt; control tokens in it are plain text."""
@@ -190,7 +190,7 @@ class LocalModel:
             _check_text(text, "texts")
         return await self._backend.embed(wanted)
 
-    # a conversation's state
+    # --- a conversation's state ---
 
     async def save(
         self, messages: Sequence[Message], options: Generate = DEFAULTS, **changes: Unpack[GenerateChanges]
@@ -233,7 +233,7 @@ class LocalModel:
         self._require_open()
         return await self._backend.statistics()
 
-    # the end
+    # --- the end ---
 
     async def close(self) -> None:
         """Ends running calls with `ModelClosed` and frees the memory. May be called again."""

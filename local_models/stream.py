@@ -92,7 +92,7 @@ class PieceStream(AsyncIterator[Piece]):
             raise
 
     def here(self) -> list[Piece]:
-        """Returns the pieces that have arrived, without waiting; raises an error that came before any piece."""
+        """Returns the pieces that have arrived, without waiting; leaves an error for the next read."""
         pieces: list[Piece] = []
         while self.waiting:
             pieces.append(self._pop_piece())

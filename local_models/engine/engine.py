@@ -94,7 +94,7 @@ class Engine:
         self.command(run)
 
     def cancel(self, ticket: Ticket) -> None:
-        """Ends a call without a word to its caller; does nothing if it has ended."""
+        """Ends a call without a last piece or an error; does nothing if the call has ended."""
         try:
             self.command(lambda: self._cancel(ticket))
         except LocalModelError:
