@@ -25,6 +25,8 @@ if __name__ == "__main__":
             "--group",
             "dev",
             "--group",
+            "docs",
+            "--group",
             "bench",
             "--group",
             "train",

@@ -1,6 +1,6 @@
 """Creates `.venv` and installs what a target of the Makefile needs, once.
 
-    python3 scripts/venv.py [GROUP...]     groups: dev (always), bench, train
+    python3 scripts/venv.py [GROUP...]     groups: dev (always; it includes docs), bench, train
 
 Runs on the standard library alone. A stamp in `.venv` remembers what was installed, so that a second call takes
 milliseconds; it changes with pyproject.toml, setup.py, constraints.txt and the C sources. llama-cpp-python has no

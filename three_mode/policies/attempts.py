@@ -48,6 +48,7 @@ class Call:
     steps: list[Step] = field(default_factory=list)
 
     def step(self, kind: str, now: float, target: Target | None = None, why: str | None = None) -> None:
+        """Notes something that happened to the call; `now` is in the clock's time."""
         self.steps.append(
             Step(
                 kind,  # type: ignore[arg-type]
@@ -102,6 +103,7 @@ class Attempts:
         self._clock = clock
 
     def close(self) -> None:
+        """Stops the timer of hedged calls."""
         if self.hedge is not None:
             self.hedge.close()
 

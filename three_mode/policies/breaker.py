@@ -25,8 +25,8 @@ _TRIPS = (ServerError, ProviderOverloaded, ConnectionFailed, BadReply, DeadlineE
 class BreakerOptions:
     """How many failures in a row open it, and for how many seconds."""
 
-    failures: int = 5
-    cool_down: float = 60.0
+    failures: int = 5  #: failures in a row that open the breaker
+    cool_down: float = 60.0  #: seconds that it stays open before one call may try
 
 
 def trips(error: BaseException) -> bool:
@@ -51,6 +51,7 @@ class CircuitBreaker:
 
     @property
     def state(self) -> State:
+        """ "closed": calls pass; "open": none do; "half-open": one may try."""
         if self._opened_at is None:
             return "closed"
         return "half-open" if self.opens_in() <= 0 else "open"
@@ -76,6 +77,7 @@ class CircuitBreaker:
         return True
 
     def success(self) -> None:
+        """Ends a call that went well: the breaker closes."""
         self.failures = 0
         self.began()
 
@@ -87,6 +89,7 @@ class CircuitBreaker:
         self._trial = False
 
     def failure(self) -> None:
+        """Ends a call that failed: enough of them in a row, or one trial, open the breaker."""
         self.failures += 1
         if self._trial or self.failures >= self._options.failures:
             self.closed = False

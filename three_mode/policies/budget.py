@@ -15,16 +15,18 @@ _FRESH = 256  # usages that wait to be added up
 class Budget(Struct, frozen=True, kw_only=True):
     """At most `limit` dollars for all calls that fit: of one label, provider or model, or of all where none is named."""
 
-    limit: Decimal | float | int
-    label: str | None = None
-    provider: str | None = None
-    model: str | None = None
+    limit: Decimal | float | int  #: US dollars
+    label: str | None = None  #: calls of this label; None: of any
+    provider: str | None = None  #: calls to this provider; None: to any
+    model: str | None = None  #: calls to this model; None: to any
 
     def fits(self, provider: str, model: str, label: str | None) -> bool:
+        """Whether a call counts towards this budget."""
         return self.label in (None, label) and self.provider in (None, provider) and self.model in (None, model)
 
     @property
     def name(self) -> str:
+        """What the budget is called in errors."""
         kinds = (("label", self.label), ("provider", self.provider), ("model", self.model))
         named = [f"{kind} {value}" for kind, value in kinds if value is not None]
         return "the budget of " + (", ".join(named) if named else "this connection")

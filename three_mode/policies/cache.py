@@ -29,18 +29,26 @@ _read: Read = partial(from_msgpack, LLMResponse)
 class CacheOptions:
     """`ttl` in seconds. With a `path`, replies are kept in that file and outlive the process."""
 
-    ttl: float = 3600.0
-    entries: int = 1000
-    max_bytes: int = 64 * 1024 * 1024
-    path: str | Path | None = None
+    ttl: float = 3600.0  #: seconds that a reply is kept
+    entries: int = 1000  #: most replies kept
+    max_bytes: int = 64 * 1024 * 1024  #: most bytes of replies kept
+    path: str | Path | None = None  #: a file that keeps the replies beyond the end of the process; None: memory
 
 
 class ResponseCache(Protocol):
     """Where replies are kept."""
 
-    async def get(self, key: bytes) -> LLMResponse | None: ...
-    async def put(self, key: bytes, reply: LLMResponse, ttl: float | None = None) -> None: ...
-    async def close(self) -> None: ...
+    async def get(self, key: bytes) -> LLMResponse | None:
+        """The reply kept under a key, or None."""
+        ...
+
+    async def put(self, key: bytes, reply: LLMResponse, ttl: float | None = None) -> None:
+        """Keeps a reply for `ttl` seconds; None: as the options say."""
+        ...
+
+    async def close(self) -> None:
+        """Ends the use of the cache."""
+        ...
 
 
 def cache_key(request: LLMRequest, where: str, model: str, tenant: str = "") -> bytes:
@@ -99,18 +107,22 @@ class MemoryCache:
         return len(self._kept)
 
     async def get(self, key: bytes) -> LLMResponse | None:
+        """The reply kept under a key, or None."""
         return self.look(key)
 
     async def put(self, key: bytes, reply: LLMResponse, ttl: float | None = None) -> None:
+        """Keeps a reply for `ttl` seconds; None: as the options say."""
         self.keep(key, reply, ttl)
 
     async def close(self) -> None:
+        """Forgets all replies."""
         self._kept.clear()
         self.size = 0
 
     # The same without a coroutine each, for those who know that it waits for nothing.
 
     def look(self, key: bytes) -> LLMResponse | None:
+        """`get`, without a coroutine."""
         found = self._kept.get(key)
         if found is not None and found[2] > self._clock.now():
             self._kept.move_to_end(key)
@@ -122,6 +134,7 @@ class MemoryCache:
         return None
 
     def keep(self, key: bytes, reply: LLMResponse, ttl: float | None = None) -> None:
+        """`put`, without a coroutine."""
         self.keep_written(key, _encode(reply), _read, ttl)
 
     def keep_written(self, key: bytes, written: bytes, read: Read, ttl: float | None = None) -> None:

@@ -89,11 +89,13 @@ class Coalescer(Generic[T]):
         return True
 
     def succeeded(self, key: Hashable, result: T) -> None:
+        """Gives the result of a call that was begun to all that wait for it."""
         shared = self._shared.pop(key)
         if shared is not None:
             shared.succeeded(result)
 
     def failed(self, key: Hashable, error: BaseException) -> None:
+        """Gives the error of a call that was begun to all that wait for it."""
         shared = self._shared.pop(key)
         if shared is not None:
             shared.failed(error)
@@ -104,6 +106,7 @@ class Coalescer(Generic[T]):
         return shared is not None and shared.task is None and shared.wanted
 
     async def go_on(self, key: Hashable, make: Callable[[], Awaitable[T]]) -> T:
+        """Makes the rest of a call that was begun in a task of its own, and waits for the result."""
         future = self._of(key).joined()
         shared = self.hand_over(key, make)
         try:
@@ -113,6 +116,7 @@ class Coalescer(Generic[T]):
             raise
 
     def hand_over(self, key: Hashable, make: Callable[[], Awaitable[T]]) -> Shared[T]:
+        """Makes the rest of a call that was begun in a task of its own, for those that wait."""
         shared = self._of(key)
         shared.task = asyncio.get_running_loop().create_task(self._call(shared, make))
         return shared

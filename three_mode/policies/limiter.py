@@ -22,7 +22,7 @@ class LimiterOptions:
 
     at_once: int = 1000
     waiting: int = 10_000
-    pause: float = 1.0  # after a 429 that says nothing about waiting
+    pause: float = 1.0  #: seconds without a call after a 429 that does not say how long to wait
 
 
 @dataclass(slots=True)
@@ -93,14 +93,17 @@ class AdaptiveLimiter:
 
     @property
     def in_flight(self) -> int:
+        """Calls that have begun and not ended."""
         return self._in_flight
 
     @property
     def at_once(self) -> int:
+        """How many calls may be in flight now."""
         return int(self._at_once)
 
     @property
     def waiting(self) -> int:
+        """Calls in the queue."""
         return len(self._queue)
 
     @property
@@ -152,6 +155,7 @@ class AdaptiveLimiter:
         return self._clock.now() - began
 
     def release(self) -> None:
+        """Ends a call: the next one in the queue may go."""
         self._in_flight -= 1
         if self._queue.size:
             self._move()

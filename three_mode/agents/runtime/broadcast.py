@@ -25,8 +25,7 @@ from three_mode.agents.runtime.unsettled import Unsettled
 from three_mode.agents.wire.dead_letters import DeadLetters
 from three_mode.errors import BadCall, ConfigurationError
 from three_mode.handling import NEVER, Call, current
-from transports.bus import BadAddress, Message, Subscription
-from transports.bus.topics import check_pattern
+from transports.bus import BadAddress, Message, Subscription, check_pattern
 
 
 class BroadcastOwner(Owner, Protocol):

@@ -19,8 +19,7 @@ from three_mode.agents.runtime.tape import Tape
 from three_mode.agents.runtime.unsettled import Unsettled
 from three_mode.agents.wire.orders import Failed, role_name
 from three_mode.errors import NoSuchAgent, ThreeModeError
-from transports.bus import Evicted, Gap, Policy, SubscribeOptions, WriterGone
-from transports.bus.topics import matches
+from transports.bus import Evicted, Gap, Policy, SubscribeOptions, WriterGone, matches
 
 log = logging.getLogger("three_mode.agents")
 

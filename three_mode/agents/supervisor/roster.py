@@ -8,7 +8,7 @@ from three_mode.agents.handlers.declare import specs_of
 from three_mode.agents.supervisor.restart import History, Restart
 from three_mode.agents.wire.orders import Failed, SpawnOrder
 from three_mode.errors import ConfigurationError, NoSuchAgent
-from transports.bus.topics import matches
+from transports.bus import matches
 
 _PAST = 64  # members whose listeners are remembered after their end
 

@@ -1,6 +1,6 @@
-/* Messages to whoever wants them here.
+/* Deliver messages to the callbacks of this process.
  *
- * A callback may do anything, also close the pump: so nothing of the pump is looked at between two of them, only what the
+ * A callback may do anything, also close the pump: so between two callbacks nothing of the pump is used, only what the
  * caller holds.
  */
 #include "pump.h"
@@ -9,7 +9,7 @@
 
 static PyObject *part(PyObject *host, enum host_part which) { return PyTuple_GetItem(host, which); }
 
-/* A callback raised: told, and the others are still called. -1: it was none of what may be told. */
+/* Report what a callback raised; the others are still called. -1: it is not among what is caught. */
 static int report(PyObject *host, PyObject *message) {
     if (!PyErr_ExceptionMatches(part(host, HOST_CAUGHT))) return -1;
     PyObject *type, *error, *traceback;

@@ -1,7 +1,7 @@
-/* Records out of rings, as messages.
+/* Take records out of rings, as messages.
  *
- * A reader copies a record, then asks whether the writer has passed it meanwhile; only then is the copy used. A gap is
- * not detected by position but by the record's number: whatever the reason, a number that is not the next one is told.
+ * A reader copies a record, then checks whether the writer has passed it meanwhile; only then is the copy used. A gap is
+ * detected by the record's number, not by position: any number that is not the next one is reported.
  */
 #include <errno.h>
 #include <string.h>

@@ -1,7 +1,7 @@
-"""From a carrier's messages to the callbacks of this process: the hot path of everything that comes in.
+"""Deliver received messages to the callbacks of this process: the hot path of all that comes in.
 
-The native ring does the same in C for what it can (`native/deliver.c`), and calls `direct`, `route`, `fan_out`, `flush` and
-`raised` for the rest; other carriers call `deliver`.
+The native ring does the same in C where it can (`native/deliver.c`), and calls `direct`, `route`, `fan_out`, `flush`
+and `raised` for the rest; other carriers call `deliver`.
 """
 
 import asyncio
@@ -11,12 +11,15 @@ from typing import Any
 from transports.bus.messages import Message, opened
 from transports.bus.pubsub.subscriptions import Callback, Subscriptions
 
-CAUGHT = (Exception, asyncio.CancelledError)  # what a callback may raise without ending more than itself
-MANY = 16  # callbacks for which it pays to open a message before it is handed to them
+CAUGHT = (Exception, asyncio.CancelledError)  # raised by a callback, these end nothing but the callback
+MANY = 16  # callbacks; for more, it pays to decode a message before they get it
 
 
 class Delivery:
-    """`direct(message)` gets what was sent to this member; `failed(where, error)` what a callback raised."""
+    """Delivery of one member's messages.
+
+    `direct(message)` gets frames that were sent to this member; `failed(where, error)` reports what a callback raised.
+    """
 
     def __init__(
         self,
@@ -31,6 +34,7 @@ class Delivery:
         self.newest = subscriptions.newest
 
     def deliver(self, messages: Sequence[Message]) -> None:
+        """Deliver a batch, in order."""
         for message in messages:
             topic = message.topic
             if topic:
@@ -43,6 +47,7 @@ class Delivery:
             self.flush()
 
     def fan_out(self, callbacks: tuple[Callback, ...], message: Message) -> None:
+        """Call every callback with one message."""
         if len(callbacks) > MANY:
             message = opened(message)
         for callback in callbacks:
@@ -52,19 +57,20 @@ class Delivery:
                 self.raised(message, error)
 
     def call(self, callback: Callback, message: Message) -> None:
+        """Call one callback with one message."""
         try:
             callback(message)
         except CAUGHT as error:
             self.raised(message, error)
 
     def flush(self) -> None:
-        """At the end of a batch: LATEST subscribers get the newest of it."""
+        """Give LATEST subscribers the newest message of a batch, at its end."""
         newest = list(self.newest.items())
         self.newest.clear()
         for (subscription, _), message in newest:
             self.call(subscription.deliver, message)
 
     def raised(self, message: Message, error: BaseException) -> None:
-        """Reported; the others are still called."""
+        """Report what a callback raised; the other callbacks are still called."""
         where = f"subscriber of {message.topic!r}" if message.topic else f"frame of member {message.peer.id}"
         self._failed(where, error)

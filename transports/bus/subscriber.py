@@ -1,4 +1,4 @@
-"""Beginning and ending subscriptions: earlier messages first, all of a request or none, one change at a time."""
+"""Start and end subscriptions: earlier messages first, all of a request or none, one change at a time."""
 
 import asyncio
 import weakref
@@ -16,8 +16,12 @@ from transports.bus.topics import check_pattern
 Wanted = tuple[str, Callback, SubscribeOptions]
 
 
-class Subscribing:
-    """`ended()` is why the bus has ended, or None: then nothing begins, and the carrier need not hear of what ends."""
+class Subscriber:
+    """Starts and ends the subscriptions of one member.
+
+    `ended()` is the error that ended the member, or None. After the end no subscription starts, and the carrier is not
+    told of those that end.
+    """
 
     def __init__(
         self,
@@ -28,24 +32,24 @@ class Subscribing:
     ) -> None:
         self._carrier, self._table, self._delivery, self._ended = carrier, table, delivery, ended
         self._changing = asyncio.Lock()
-        self._holders: set[Listener] = set()
+        self._full: set[Listener] = set()  # RELIABLE listeners without room
         self._listeners: weakref.WeakSet[Listener] = weakref.WeakSet()
 
-    async def begin(self, wanted: Iterable[Wanted]) -> list[Subscription]:
-        """Many at once: one message to the registry."""
+    async def subscribe(self, wanted: Iterable[Wanted]) -> list[Subscription]:
+        """Start several subscriptions with one message to the registry."""
         error = self._ended()
         if error is not None:
             raise error
-        new = [Subscription(check_pattern(p), _plain(c), o, self._end) for p, c, o in wanted]
+        new = [Subscription(check_pattern(p), _plain(c), o, self._unsubscribe) for p, c, o in wanted]
         async with self._changing:
             self._carrier.listen(True)
             try:
-                await self._begin(new)
+                await self._start(new)
             finally:
-                self._listen_no_longer()
+                self._stop_listening_if_unused()
         return new
 
-    async def _begin(self, new: Sequence[Subscription]) -> None:
+    async def _start(self, new: Sequence[Subscription]) -> None:
         await self._carrier.catch_up()
         replaying = [subscription for subscription in new if subscription.options.replay > 0]
         buffers: dict[Subscription, list[Message]] = {subscription: [] for subscription in replaying}
@@ -60,12 +64,12 @@ class Subscribing:
             undone: dict[str, int] = {}
             for subscription in new:
                 undone |= self._table.remove(subscription)
-            if self._ended() is None:  # the others may have been told already
+            if self._ended() is None:  # other members may know of them already
                 self._carrier.unsubscribed(undone, self._table.reliable)
             raise
 
     async def _replay(self, wanted: Sequence[Subscription], buffers: dict[Subscription, list[Message]]) -> None:
-        """Earlier messages first, then what arrived meanwhile."""
+        """Deliver earlier messages, then those that arrived meanwhile."""
         messages, call = await self._carrier.replay(), self._delivery.call
         for subscription in wanted:
             only = Subscriptions()
@@ -80,40 +84,40 @@ class Subscribing:
             for message in buffers[subscription]:
                 call(subscription.callback, message)
             subscription.deliver = subscription.callback
-        self._table.rerouted()
+        self._table.forget_routes()
 
-    async def _end(self, subscription: Subscription) -> None:
+    async def _unsubscribe(self, subscription: Subscription) -> None:
         changed = self._table.remove(subscription)
         if self._ended() is not None or not changed:
             return
-        if not self._changing.locked():  # else somebody is about to subscribe, and has to hear what comes meanwhile
-            self._listen_no_longer()
+        if not self._changing.locked():  # else a subscription is starting, and needs what arrives meanwhile
+            self._stop_listening_if_unused()
         await self._carrier.subscribed(changed, self._table.reliable)
 
-    def _listen_no_longer(self) -> None:
-        """Where nobody subscribes any more."""
+    def _stop_listening_if_unused(self) -> None:
         if not self._table.count and self._ended() is None:
             self._carrier.listen(False)
 
     def listener(self, pattern: str, options: SubscribeOptions, depth: int) -> Listener:
+        """Make a listener; it subscribes when it is entered."""
         check_pattern(pattern)
 
         async def subscribe(callback: Callback, wanted: SubscribeOptions) -> Subscription:
-            return (await self.begin([(pattern, callback, wanted)]))[0]
+            return (await self.subscribe([(pattern, callback, wanted)]))[0]
 
         listener = Listener(subscribe, self._hold, options, depth)
         self._listeners.add(listener)
         return listener
 
     def close(self) -> None:
-        """Whoever listens has heard all there is."""
+        """End all listeners: no further message arrives."""
         for listener in list(self._listeners):
             listener.end()
 
     def _hold(self, listener: Listener, on: bool) -> None:
-        """A RELIABLE listener is full: broadcasts stay where they are until none is."""
-        (self._holders.add if on else self._holders.discard)(listener)
-        self._carrier.hold(bool(self._holders))
+        """Leave broadcasts in their rings while any RELIABLE listener is full."""
+        (self._full.add if on else self._full.discard)(listener)
+        self._carrier.hold(bool(self._full))
 
 
 def _plain(callback: Callback) -> Callback:

@@ -1,12 +1,11 @@
-"""The reading side: one pump for all rings that this process reads.
+"""Read rings: one pump for all rings that this process reads.
 
-What happens at each ring of the doorbell is in native/attend.c. Here is what happens seldom: large payloads, gaps, a
-member's last words, messages from before, and `recheck`, a backstop that counts when it finds something; the counter must
-read 0.
+native/attend.c handles each ring of the doorbell. The rare cases are here: large payloads, gaps, the last messages of a
+member that has gone, earlier messages, and `recheck`, which looks for missed wake-ups; its counter must stay 0.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
 from transports.bus.carrier import Sink
@@ -19,12 +18,15 @@ from transports.bus.rings.native import DATA, REFERENCE, Pump
 from transports.bus.rings.pairs import Pairs
 from transports.bus.rings.peer import RingPeer
 
-_GAP, _BROKEN = 0, -1
+_GAP, _BROKEN = 0, -1  # kinds of reports of the pump
 
 
-class Reading:
-    """`fetch(peer, uid)` maps a large segment of a peer; `tidy()` is called at each recheck; `ended(fds)` when other
-    descriptors behind the doorbell are ready."""
+class RingReader:
+    """Reader of one member.
+
+    `fetch(peer, uid)` maps a large segment of a peer, `tidy()` is called at each recheck, and `ended(fds)` when other
+    descriptors behind the doorbell are ready.
+    """
 
     def __init__(
         self,
@@ -47,7 +49,7 @@ class Reading:
         self.missed = 0
 
     def placed(self, pump: Pump) -> None:
-        """Have the pump call us; the parts are in the order of native/pump.h."""
+        """Set the pump, and what it calls; the parts are in the order of native/pump.h."""
         delivery = self._sink.delivery
         host = (
             delivery.direct,
@@ -68,28 +70,32 @@ class Reading:
 
     @property
     def wakes(self) -> int:
+        """Number of wake-ups."""
         return self._pump.wakes if self._pump is not None else 0
 
     def listen(self, on: bool) -> None:
+        """Start or stop reading broadcasts."""
         assert self._pump is not None
         self.listening = on
         self._pump.listen(on)
         self.soon()
 
     def close(self) -> None:
+        """Stop reading."""
         self.closed = True
         for task in self._tasks:
             task.cancel()
         if self._recheck_timer is not None:
             self._recheck_timer.cancel()
 
-    def let_go(self) -> None:
-        """Of the pump: what it refers to refers to it, out of sight of the garbage collector."""
+    def close_pump(self) -> None:
+        """Close the pump: it is in a cycle that the garbage collector cannot see."""
         pump, self._pump = self._pump, None
         if pump is not None:
             pump.close()
 
     def soon(self) -> None:
+        """Read in the next turn of the loop."""
         if self._pump is not None and not self.closed:
             self._pump.soon()
 
@@ -104,22 +110,23 @@ class Reading:
         return len(records)
 
     def _advance(self, pump: Pump) -> bool:
-        """Drain; whether anything was there, be it only what nobody here wants."""
+        """Drain; return whether there was any record, even one without a subscriber."""
         before = pump.counters()
         return self._drain(pump) > 0 or pump.counters() != before
 
-    def lie_down(self) -> None:
+    def park(self) -> None:
+        """Sleep until the doorbell rings, unless there is something to read."""
         if self._pump is not None and not self.closed and not self._pump.park():
             self.soon()
 
-    def drain_rest_of(self, peer: RingPeer) -> None:
-        """Everything that a member's rings still hold, before they are let go."""
+    def drain_last_of(self, peer: RingPeer) -> None:
+        """Deliver all that the rings of a member still hold, before they are closed."""
         pump = self._pump
         if pump is None:
             return
         for pair in (False, True):
             if pair not in peer.stalled:
-                pump.pause(peer.info.slot, pair, False)  # a full listener holds up no longer: its writer is gone
+                pump.pause(peer.info.slot, pair, False)  # a full listener no longer holds it up: its writer has gone
             while True:
                 state = pump.state(peer.info.slot, pair)
                 if state is None or state[0] == state[1] or state[3] or pair in peer.stalled:
@@ -136,13 +143,13 @@ class Reading:
                     self._pump.pause(peer.info.slot, False, on)
             self.soon()
 
-    def begins(self, peer: RingPeer) -> None:
-        """A member's first message, or its first after its ring was made anew: nobody hears it while a listener is full."""
+    def pause_if_held(self, peer: RingPeer) -> None:
+        """Leave the messages of a new ring in it while a RELIABLE listener is full."""
         if self._pump is not None and self._held:
             self._pump.pause(peer.info.slot, False, True)
 
     def drain_all(self) -> None:
-        """Everything that is there now, and no more: a callback may publish for each message that it is handed."""
+        """Deliver what is in the rings now, and no more: a callback may publish one message for each that it gets."""
         now = [(peer, pair, self._ends(peer, pair)) for peer in self._peers.values() for pair in (False, True)]
         while any(self._is_before(*ring) for ring in now):
             if self._pump is None or not self._advance(self._pump):
@@ -153,7 +160,7 @@ class Reading:
         return state[1] if state is not None else 0
 
     def _is_before(self, peer: RingPeer, pair: bool, end: int) -> bool:
-        """Whether a ring has yet to be read up to `end`, and can be."""
+        """Return whether a ring is not read up to `end` yet, and can be."""
         state = self._pump.state(peer.info.slot, pair) if self._pump is not None else None
         held = pair in peer.stalled or (self._held and not pair)
         return state is not None and state[0] < end and not state[3] and not held
@@ -163,22 +170,22 @@ class Reading:
             self._deliver_special(self._pump, records)
 
     def _deliver_special(self, pump: Pump, records: Sequence[Any]) -> None:
-        """A batch with gaps, references or a broken ring in it."""
+        """Deliver a batch with gaps, references or a broken ring in it."""
         plain: list[Message] = []
         for record in records:
-            told = type(record) is tuple  # not a message, but (what, peer, first, last) of a broadcast ring
-            peer = record[1] if told else record.peer
-            pair = not told and not record.topic
+            is_report = type(record) is tuple  # (kind, peer, first, last) of a broadcast ring, not a message
+            peer = record[1] if is_report else record.peer
+            pair = not is_report and not record.topic
             behind = peer.stalled.get(pair) if peer.stalled else None
             if behind is not None:
                 behind.append(record)
-            elif not told and record.flags & DATA:
+            elif not is_report and record.flags & DATA:
                 plain.append(record)
             else:
                 if plain:
                     pump.deliver(plain)
                     plain = []
-                if not told:
+                if not is_report:
                     self._resolve(pump, record)
                 elif record[0] == _GAP:
                     self._sink.gap(*record[1:])
@@ -188,19 +195,19 @@ class Reading:
             pump.deliver(plain)
 
     def _broken(self, peer: RingPeer) -> None:
-        """Its ring holds what no writer of ours writes: it is read no further."""
+        """Report a ring with an invalid record."""
         self._sink.failed(
             f"ring of member {peer.id} ({peer.info.label})",
             BadFrame("its ring holds no valid record; it is read no further"),
         )
 
     def _resolve(self, pump: Pump, message: Message) -> None:
-        """A reference: copy the payload and deliver it; or fetch the segment first, with what follows waiting behind."""
+        """Copy the payload behind a reference and deliver it; or fetch its segment first, while later records wait."""
         peer, seq, topic = message.peer, message.seq, message.topic
         pair = not topic
         try:
             reference = read_reference(message.body)
-            if not pair and self._sink.delivery.routes.get(topic, self) is None:  # nobody here wants it
+            if not pair and self._sink.delivery.routes.get(topic, self) is None:  # without a subscriber here
                 pump.released(peer.info.slot, pair, reference.number)
                 return
             segment = peer.cache.get(reference.uid)
@@ -224,7 +231,7 @@ class Reading:
             self._sink.failed(f"member {peer.id}", BadFrame("a large payload was gone before it was read"))
 
     async def _fetch(self, peer: RingPeer, pair: bool, uid: int, message: Message) -> None:
-        """Get the segment, then deliver what waited for it."""
+        """Map a segment, then deliver the records that waited for it."""
         try:
             await self._fetch_segment(peer, uid)
         except BusError as error:
@@ -245,7 +252,7 @@ class Reading:
         self.soon()
 
     def recheck(self) -> None:
-        """The backstop. What it finds is looked at again: a doorbell may be on its way."""
+        """Look for a missed wake-up; look again before it counts, for a doorbell may be on its way."""
         pump = self._pump
         if pump is None or self.closed:
             return
@@ -262,12 +269,14 @@ class Reading:
             self.missed += 1
             self.soon()
 
-    def spawn(self, work: Any) -> None:
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run a coroutine until it ends, or until the reader closes."""
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def replay(self) -> list[Message]:
+        """Return earlier messages that the rings still hold."""
         pump = self._pump
         if pump is None:
             return []
@@ -290,10 +299,10 @@ class Reading:
             segment = peer.cache.get(reference.uid)
             return None if segment is None else segment.copy(reference.generation, reference.length)
         except (BusError, ValueError):
-            return None  # no longer held, as `replay` says
+            return None  # no longer held
 
 
 def _with_payload(message: Message, payload: bytes) -> Message:
-    """Instead of the reference to it."""
+    """Put the payload in the place of the reference to it."""
     flags = message.flags & ~REFERENCE | DATA
     return Message(flags, message.peer, message.seq, message.route, message.topic, message.envelope, payload)

@@ -1,4 +1,4 @@
-"""Receipts on ZeroMQ: each subscriber's process is asked how far it got, and answers when it got there."""
+"""Receipts on ZeroMQ: each subscribed member gets a query, and answers it once it has handled the message."""
 
 import asyncio
 import time
@@ -12,30 +12,32 @@ from transports.bus.pubsub.tally import Departed, tally
 from transports.bus.receipt import Settled
 from transports.bus.waiting import until
 from transports.bus.zeromq import wire
-from transports.bus.zeromq.answers import Answers
+from transports.bus.zeromq.queries import PendingQueries
 
-_NAP, _WITHIN = 0.002, 0.5
+_NAP, _WITHIN = 0.002, 0.5  # seconds between two counts, and for the answers of readers
 
 
-class Publisher(Protocol):
+class ZmqPublisher(Protocol):
+    """The publishing member; `ZmqCarrier` says what each method does."""
+
     id: str
     directory: Directory
 
     def departed(self) -> Collection[Departed]: ...
-    def newest(self) -> tuple[int, int]:
-        """The last message of ours, and the last that we have handled ourselves."""
-        ...
-
-    def tell(self, member: str, head: wire.Head) -> None: ...
+    def newest(self) -> tuple[int, int]: ...
+    def send_head(self, member: str, head: wire.Head) -> None: ...
     async def sync(self) -> None: ...
 
 
-class Settling:
-    def __init__(self, publisher: Publisher, answers: Answers) -> None:
+class ZmqReceipts:
+    """Receipts of one member's messages."""
+
+    def __init__(self, publisher: ZmqPublisher, queries: PendingQueries) -> None:
         self._publisher = publisher
-        self._answers = answers
+        self._queries = queries
 
     async def settled(self, seq: int, topic: str, published: float, within: float) -> Settled:
+        """Ask how far message `seq` got, for at most `within` seconds."""
         me, directory = self._publisher, self._publisher.directory
         deadline = time.monotonic() + within
         verdicts: dict[str, str] = {}
@@ -44,11 +46,11 @@ class Settling:
                 await me.sync()
         except (TimeoutError, BusError):
             pass
-        token = self._answers.expect(verdicts.__setitem__)
+        token = self._queries.expect(verdicts.__setitem__)
         if seq < 2**63:
             for member in directory.members:
                 if member != me.id and directory.subscribers(member, topic):
-                    me.tell(member, wire.Query(me.id, token, seq))
+                    me.send_head(member, wire.Query(me.id, token, seq))
         try:
             while True:
                 if me.newest()[1] >= seq:
@@ -59,17 +61,18 @@ class Settling:
                     return result
                 await asyncio.sleep(min(_NAP, left))
         finally:
-            self._answers.done(token)
+            self._queries.done(token)
 
     async def readers(self) -> list[ReaderStatus]:
+        """Return how far each subscribed member is behind."""
         me, directory = self._publisher, self._publisher.directory
         states: dict[str, wire.StateIs] = {}
-        token = self._answers.expect(states.__setitem__)
+        token = self._queries.expect(states.__setitem__)
         members = {member for member in directory.members if directory.patterns(member)}
         for member in members - {me.id}:
-            me.tell(member, wire.State(me.id, token))
+            me.send_head(member, wire.StateQuery(me.id, token))
         await until(lambda: members - {me.id} <= states.keys(), _WITHIN)
-        self._answers.done(token)
+        self._queries.done(token)
         published, handled = me.newest()
         status = []
         for info in [directory.members[member] for member in members if member in directory.members]:

@@ -1,7 +1,7 @@
-"""The registry over tcp: a ROUTER in a thread of the member that could bind the endpoint, a DEALER at each member.
+"""Registry over tcp: a ROUTER in a thread of the member that could bind the endpoint, and a DEALER at each member.
 
-CURVE keys say who may come in; without keys only loopback is served. There are no file descriptors here, so no rings.
-Whoever hosted it and dies is followed by the next member that can bind the same endpoint.
+CURVE keys say who may join; without keys only loopback is served. File descriptors do not travel over tcp, so there are
+no rings. When the host dies, the next member that can bind the same endpoint hosts the registry.
 """
 
 import asyncio
@@ -19,15 +19,18 @@ from transports.bus.errors import BadFrame, BusError, JoinFailed
 from transports.bus.events import MemberInfo
 from transports.bus.options import BusOptions, Curve
 from transports.bus.registry import wire
-from transports.bus.registry.pace import Pace
+from transports.bus.registry.pacing import ChangePacing
+from transports.bus.registry.seats import Seat, Shards
 from transports.bus.registry.server import GRACE
-from transports.bus.registry.state import RegistryState, Seat, Shards
+from transports.bus.registry.state import RegistryState
 from transports.bus.zeromq.security import authenticate, check_endpoint
 
 log = logging.getLogger("three_mode.bus.registry")
-_SWEEP = 0.2  # how often connections that broke are looked for
+_SWEEP = 0.2  # seconds between two searches for broken connections
+_POLL = 0.05  # seconds between two polls of a connection
 _HEARTBEAT_MS, _HEARTBEAT_WITHIN_MS = 1000, 4000
 _PING = b""
+_CONNECTIONS = 2048  # open at once
 
 
 def _prepare(socket: "zmq.Socket[bytes]", curve: Curve | None, server: bool) -> None:
@@ -45,9 +48,9 @@ def _prepare(socket: "zmq.Socket[bytes]", curve: Curve | None, server: bool) -> 
 
 
 class RouterServer:
-    """The registry's thread behind a ROUTER."""
+    """Registry of one bus, in a thread behind a ROUTER; `RegistryServer` is the same behind a Unix socket."""
 
-    def __init__(self, right: "Bound", bus: str, carrier: str, layout: int, shards: Shards) -> None:
+    def __init__(self, right: "BoundRouter", bus: str, carrier: str, layout: int, shards: Shards) -> None:
         self._right = right
         self._socket = right.socket
         self._seats: dict[bytes, Seat] = {}
@@ -55,23 +58,25 @@ class RouterServer:
         self._gone: list[Seat] = []
         self._stopping = False
         self._grace_until = 0.0
-        self._pace = Pace()
+        self._pace = ChangePacing()
         self.dropped = 0
         self.state = RegistryState(bus, carrier, layout, shards, self._send)
         self._thread = threading.Thread(target=self._run, name=f"bus-registry-{bus}", daemon=True)
 
     def start(self, known: Sequence[MemberInfo], after_a_death: bool) -> None:
+        """Start the thread. `known`: members of the registry before this one, as far as this process knows them."""
         self.state.expect(known)
         if known:
             self._grace_until = time.monotonic() + 2 * GRACE
         self._thread.start()
 
     def stop(self) -> None:
+        """End the thread."""
         self._stopping = True
         self._thread.join(2.0)
 
     def close_after_fork(self) -> None:
-        """ZeroMQ closes a context's descriptors by itself in a forked child that ends."""
+        """Do nothing: ZeroMQ closes the descriptors of a context in a forked child when that ends."""
 
     def _run(self) -> None:
         swept = 0.0
@@ -92,9 +97,9 @@ class RouterServer:
                 if self._grace_until and now >= self._grace_until:
                     self._grace_until = 0.0
                     self.state.forget_expected()
-                if self.state.untold and not self._pace.wait(now):
-                    self.state.tell()
-                    self._pace.told(now, time.monotonic(), self.state.members)
+                if self.state.unannounced and not self._pace.wait(now):
+                    self.state.announce()
+                    self._pace.sent(now, time.monotonic(), self.state.members)
                 else:
                     self.state.answer()
                 self._drop_gone()
@@ -105,14 +110,14 @@ class RouterServer:
             self._right.close()
 
     def _patience_ms(self) -> int:
-        wait = self._pace.wait(time.monotonic()) if self.state.untold else _SWEEP / 2
+        wait = self._pace.wait(time.monotonic()) if self.state.unannounced else _SWEEP / 2
         return int(1000 * min(wait, _SWEEP / 2)) + (wait > 0)
 
     def _serve(self, parts: list[bytes]) -> None:
         identity = parts[0]
         seat = self._seats.get(identity)
         if seat is None:
-            if len(self._seats) >= 2048:
+            if len(self._seats) >= _CONNECTIONS:
                 self.dropped += 1
                 return
             seat = self._seats[identity] = Seat()
@@ -159,8 +164,8 @@ class RouterServer:
             del self._seats[identity]
 
 
-class Bound:
-    """A ROUTER that holds the endpoint: the right to host."""
+class BoundRouter:
+    """A ROUTER that is bound to the endpoint, which is the right to host."""
 
     def __init__(self, endpoint: str, curve: Curve | None) -> None:
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -176,14 +181,15 @@ class Bound:
             raise
 
     def close(self) -> None:
+        """Free the endpoint."""
         self.socket.close()
         if self._authenticator is not None:
             self._authenticator.stop()
         self.context.term()
 
 
-class DealerLine:
-    """A member's line to the registry. It ends when ZeroMQ says that the connection broke."""
+class DealerConnection:
+    """Connection of a member to the registry. It ends when ZeroMQ reports that the connection broke."""
 
     def __init__(self, endpoint: str, curve: Curve | None) -> None:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -192,39 +198,44 @@ class DealerLine:
         self._monitor = self._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_FAILED_AUTH)
         self._socket.connect(endpoint)
         self._loop = asyncio.get_running_loop()
-        self._look: Callable[[], None] | None = None
+        self._readable: Callable[[], None] | None = None
         self._closed = False
 
     @property
     def pending(self) -> bool:
-        return False  # ZeroMQ queues
+        """Whether any message waits: never, for ZeroMQ queues them."""
+        return False
 
     def fileno(self) -> int:
+        """Return the socket's descriptor, which is edge-triggered."""
         descriptor = self._socket.getsockopt(zmq.FD)
         assert isinstance(descriptor, int)
         return descriptor
 
-    def look_with(self, look: Callable[[], None]) -> None:
-        """A send may eat the edge of what came in meanwhile, and the monitor has a descriptor of its own: look often."""
-        self._look = look
-        self._look_again()
+    def poll_with(self, readable: Callable[[], None]) -> None:
+        """Call `readable` often: a send may consume the edge of a message, and the monitor has another descriptor."""
+        self._readable = readable
+        self._poll()
 
-    def _look_again(self) -> None:
-        if not self._closed and self._look is not None:
-            self._loop.call_later(0.05, self._look_again)
-            self._look()
+    def _poll(self) -> None:
+        if not self._closed and self._readable is not None:
+            self._loop.call_later(_POLL, self._poll)
+            self._readable()
 
     def send(self, data: bytes, fds: Sequence[int] = ()) -> None:
+        """Send a message; OverflowError if the registry does not read."""
         try:
             self._socket.send(data, zmq.NOBLOCK)
         except zmq.Again:
             raise OverflowError("the registry does not read") from None
-        if self._look is not None:
-            self._loop.call_soon(self._look)
+        if self._readable is not None:
+            self._loop.call_soon(self._readable)
 
-    def flush(self) -> None: ...
+    def flush(self) -> None:
+        """Do nothing: ZeroMQ sends what it queues."""
 
     def receive(self) -> Iterator[tuple[bytes, list[int]]]:
+        """Yield messages, without descriptors; EOFError once the connection broke."""
         while not self._closed:
             try:
                 raw = self._socket.recv(zmq.NOBLOCK)
@@ -237,6 +248,7 @@ class DealerLine:
             raise EOFError
 
     def close(self) -> None:
+        """Close the socket; a thread waits for ZeroMQ to send what it queues."""
         if self._closed:
             return
         self._closed = True
@@ -244,32 +256,38 @@ class DealerLine:
             self._socket.disable_monitor()
         self._monitor.close(0)
         self._socket.close()
-        threading.Thread(target=self._context.term, daemon=True).start()  # waits for what lingers
+        threading.Thread(target=self._context.term, daemon=True).start()
 
     def close_after_fork(self) -> None:
+        """Use the socket no more in the child of a fork."""
         self._closed = True
 
 
-class TcpDoor:
+class TcpConnector:
+    """Way to the registry of a bus at a tcp endpoint."""
+
     def __init__(self, bus: str, options: BusOptions) -> None:
         check_endpoint(options)
         self._bus, self._endpoint, self._curve = bus, options.endpoint, options.curve
         self._pid = os.getpid()
 
-    async def enter(self, create: bool, deadline: float, host: Callable[[Bound], None]) -> DealerLine:
+    async def connect(self, create: bool, deadline: float, host: Callable[[BoundRouter], None]) -> DealerConnection:
+        """Connect to the endpoint; bind it first, if it is free."""
         if create:
             try:
-                host(Bound(self._endpoint, self._curve))
+                host(BoundRouter(self._endpoint, self._curve))
             except zmq.ZMQError as error:
                 if error.errno not in (zmq.EADDRINUSE, zmq.EADDRNOTAVAIL):
                     raise JoinFailed(f"{self._endpoint} cannot be bound: {error}") from None
-        return DealerLine(self._endpoint, self._curve)
+        return DealerConnection(self._endpoint, self._curve)
 
-    def serve(self, right: Bound, carrier: str, layout: int, shards: Shards) -> RouterServer:
+    def serve(self, right: BoundRouter, carrier: str, layout: int, shards: Shards) -> RouterServer:
+        """Make the registry behind the endpoint."""
         return RouterServer(right, self._bus, carrier, layout, shards)
 
-    def after_a_death(self, right: Bound) -> bool:
-        return False  # a fresh host knows nobody; one that knew the others says so itself
+    def after_a_death(self, right: BoundRouter) -> bool:
+        """Return False: only a host that was a member before knows the others, and it passes them to `start`."""
+        return False
 
-    def give_up(self, right: Bound, alone: bool) -> None:
-        """The server's thread closes it."""
+    def release(self, right: BoundRouter, alone: bool) -> None:
+        """Do nothing: the server's thread frees the endpoint."""

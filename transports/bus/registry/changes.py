@@ -1,4 +1,4 @@
-"""What changed in the directory and has not been told yet, gathered so that a burst is told once; and all of it, for who is new."""
+"""Changes of the directory, gathered for the next announcement; and the whole directory, for new members."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -7,10 +7,12 @@ from transports.bus.directory import Directory
 from transports.bus.events import MemberInfo
 from transports.bus.registry import wire
 
-ITEMS_A_MESSAGE = 4096  # members, names and patterns: what keeps a message well below its limit
+ITEMS_A_MESSAGE = 4096  # members, names and patterns: so many keep a message well below its limit
 
 
-class Pending:
+class PendingChanges:
+    """Changes since the last announcement."""
+
     def __init__(self) -> None:
         self._lost: list[tuple[str, str]] = []
         self._joined: dict[str, tuple[MemberInfo, dict[str, str]]] = {}
@@ -22,18 +24,21 @@ class Pending:
         return bool(self._lost or self._joined or self._added or self._removed or self._patterns)
 
     def joined(self, info: MemberInfo, endpoints: dict[str, str]) -> None:
+        """Add a member that joined."""
         self._joined[info.id] = info, endpoints
 
     def lost(self, member: str, reason: str) -> None:
-        """What it did before no longer matters to anybody."""
+        """Add a member that was lost; its earlier changes are dropped."""
         for gathered in (self._joined, self._added, self._removed, self._patterns):
             gathered.pop(member, None)
         self._lost.append((member, reason))
 
     def added(self, member: str, names: Sequence[str]) -> None:
+        """Add names that a member registered."""
         self._move(member, names, self._removed, self._added)
 
     def removed(self, member: str, names: Sequence[str]) -> None:
+        """Add names that a member gave back."""
         self._move(member, names, self._added, self._removed)
 
     @staticmethod
@@ -44,14 +49,16 @@ class Pending:
             out_of[member] = [name for name in out_of[member] if name not in moved]
 
     def patterns(self, member: str, patterns: dict[str, int]) -> None:
+        """Add new counts of a member's subscriptions."""
         self._patterns.setdefault(member, {}).update(patterns)
 
     def messages(self) -> Iterator[wire.Changes]:
+        """Yield the messages that announce these changes."""
         return _messages(self._lost, self._joined.values(), self._removed, self._added, self._patterns)
 
 
 def snapshot(directory: Directory, members: Iterable[tuple[MemberInfo, dict[str, str]]]) -> Iterator[wire.Changes]:
-    """The whole directory. `members`: each with its endpoints."""
+    """Yield the messages that announce the whole directory. `members`: each with its endpoints."""
     everyone = list(members)
     names = {info.id: directory.owned(info.id) for info, _ in everyone}
     patterns = {info.id: directory.patterns(info.id) for info, _ in everyone}
@@ -65,33 +72,33 @@ def _messages(
     added: Mapping[str, Sequence[str]],
     patterns: Mapping[str, Mapping[str, int]],
 ) -> Iterator[wire.Changes]:
-    """As few messages as hold it, in the order in which a member applies them."""
-    letter = _Letter()
+    """Yield as few messages as hold all changes, in the order in which a member applies them."""
+    builder = _ChangesBuilder()
     for loss in lost:
-        if letter.full:
-            yield letter.take()
-        letter.lost.append(loss)
+        if builder.full:
+            yield builder.take()
+        builder.lost.append(loss)
     for info, endpoints in joined:
-        if letter.full:
-            yield letter.take()
-        letter.joined.append(info)
+        if builder.full:
+            yield builder.take()
+        builder.joined.append(info)
         if endpoints:
-            letter.endpoints[info.id] = endpoints
+            builder.endpoints[info.id] = endpoints
     for field, parts in (("removed", removed), ("added", added)):
         for member, names in parts.items():
             for part in _parts(names):
-                if letter.full:
-                    yield letter.take()
-                getattr(letter, field)[member] = tuple(part)
-                letter.items += len(part)
+                if builder.full:
+                    yield builder.take()
+                getattr(builder, field)[member] = tuple(part)
+                builder.items += len(part)
     for member, counts in patterns.items():
         for items in _parts(list(counts.items())):
-            if letter.full:
-                yield letter.take()
-            letter.patterns[member] = dict(items)
-            letter.items += len(items)
-    if letter:
-        yield letter.take()
+            if builder.full:
+                yield builder.take()
+            builder.patterns[member] = dict(items)
+            builder.items += len(items)
+    if builder:
+        yield builder.take()
 
 
 def _parts(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
@@ -99,8 +106,8 @@ def _parts(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
         yield items[start : start + ITEMS_A_MESSAGE]
 
 
-class _Letter:
-    """A message in the making. It is sent when it is full, so it holds at most twice what makes it full."""
+class _ChangesBuilder:
+    """Builder of one message. A full one is taken before more is added, so it holds at most twice `ITEMS_A_MESSAGE`."""
 
     def __init__(self) -> None:
         self.lost: list[tuple[str, str]] = []
