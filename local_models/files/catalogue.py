@@ -15,6 +15,7 @@ from local_models.errors import BadModelFile, BadOption, LocalModelError, ModelN
 from local_models.gguf import Summary, check, read, summarize
 
 TINY = Path(__file__).parent.parent / "tiny" / "tiny.gguf"
+"""File of the tiny model that comes with the package."""
 BUILT_IN = {"tiny": TINY}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
