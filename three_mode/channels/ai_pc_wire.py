@@ -9,8 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import local_models
-from local_models import Generate, Piece, Reply
-from local_models.options import GenerateChanges
+from local_models import Generate, GenerateChanges, Piece, Reply
 from three_mode import errors
 from three_mode.errors import InvalidRequest, ThreeModeError, UnsupportedParameter
 from three_mode.messages import (

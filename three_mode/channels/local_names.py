@@ -20,9 +20,9 @@ class LocalNames:
         return iter(sorted(self._fresh()))
 
     def _fresh(self) -> frozenset[str]:
-        from local_models.files import catalogue
+        from local_models import files
 
         now = time.monotonic()
         if now >= self._until:
-            self._names, self._until = frozenset(catalogue.paths()), now + KEPT
+            self._names, self._until = frozenset(files.paths()), now + KEPT
         return self._names
