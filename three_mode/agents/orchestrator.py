@@ -16,7 +16,7 @@ from three_mode.agents.calling.session import Session
 from three_mode.agents.handlers.declare import specs_of
 from three_mode.agents.handlers.tracing import load_tracer
 from three_mode.agents.host.lines import HostConfig
-from three_mode.agents.model import Model, ModelSource
+from three_mode.agents.model import ModelSource
 from three_mode.agents.recording import recorder
 from three_mode.agents.runtime.broadcast import check_listener
 from three_mode.agents.runtime.lifecycle import init_schema
@@ -28,11 +28,14 @@ from three_mode.agents.supervisor.roster import Roster
 from three_mode.agents.supervisor.supervisor import Supervisor
 from three_mode.agents.wire import errors as wire_errors
 from three_mode.agents.wire.dead_letters import DeadLetter
-from three_mode.agents.wire.importing import path_of, refuse_while_importing_main
+from three_mode.agents.wire.importing import ClassPath, load, path_of, refuse_while_importing_main
 from three_mode.agents.wire.orders import SpawnOrder, Table
 from three_mode.errors import ConfigurationError
 from three_mode.handling import DEFAULT_WITHIN
 from transports.bus import Bus, BusError, BusOptions
+
+# The agent that `Orchestrator.model` starts. It stands above the connection, which knows agents: so it is found by name.
+HOSTED_MODEL = ClassPath("three_mode.hosted_model", "HostedModel")
 
 Whom = AgentRef | AgentGroup | str | Iterable[AgentRef | str]
 
@@ -253,7 +256,7 @@ class Orchestrator(Verbs):
         hosts = self._running_supervisor.hosts
         host = await hosts.reserve(name)
         try:
-            await self.spawn(Model, 1, name=name, restart="permanent", within=within, source=source)
+            await self.spawn(load(HOSTED_MODEL), 1, name=name, restart="permanent", within=within, source=source)
         except BaseException:
             await hosts.release(host, self.options.stop_within)
             raise

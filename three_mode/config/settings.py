@@ -11,9 +11,10 @@ Nothing is read at import, and the environment is never changed.
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from three_mode.config.config_file import checked, read_config
 from three_mode.config.dotenv import read_dotenv
@@ -27,8 +28,7 @@ DETECTION_ORDER = ("anthropic", "openai", "claude-cli")
 DEFAULT_TIMEOUT = 120.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProviderSettings:
+class ProviderSettings(Struct, frozen=True, kw_only=True):
     """The settings of one provider. None leaves the choice to its profile."""
 
     api_key: Secret | None = None  #: key of the account
@@ -38,8 +38,7 @@ class ProviderSettings:
     timeout: float | None = None  #: deadline of a call in seconds, where the request does not say
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(Struct, frozen=True, kw_only=True):
     """The settings of all providers."""
 
     provider: str | None = None  #: provider of connections that name none
@@ -49,7 +48,7 @@ class Settings:
     attempts: int | None = None  #: most attempts of a call; None: as `RetryOptions` says
     max_tokens: int | None = None  #: most tokens of an answer, where neither request nor provider says
     detection_order: tuple[str, ...] = DETECTION_ORDER  #: providers to look for, where none is named
-    sources: "Sources" = field(repr=False)  #: where these settings come from
+    sources: "Sources"  #: where these settings come from
 
     def of(self, profile: Profile) -> ProviderSettings:
         """The settings of one provider."""

@@ -4,7 +4,6 @@ closed ──(failures in a row)──> open ──(cool-down over)──> half-
                                  ^                            └──(failure)──> open
 """
 
-from dataclasses import dataclass
 from typing import Literal
 
 from three_mode.errors import (
@@ -15,14 +14,14 @@ from three_mode.errors import (
     ServerError,
     StreamInterrupted,
 )
+from three_mode.frozen_options import FrozenOptions
 from three_mode.policies.clock import MONOTONIC, Clock
 
 State = Literal["closed", "open", "half-open"]
 _TRIPS = (ServerError, ProviderOverloaded, ConnectionFailed, BadReply, DeadlineExceeded, StreamInterrupted)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BreakerOptions:
+class BreakerOptions(FrozenOptions, frozen=True, kw_only=True):
     """How many failures in a row open it, and for how many seconds."""
 
     failures: int = 5  #: failures in a row that open the breaker

@@ -7,7 +7,7 @@ from msgspec import Struct
 from three_mode.errors import BudgetExceeded
 from three_mode.least_used import MOST
 from three_mode.messages import Usage
-from three_mode.policies.tallies import ZERO, Key, Spent, Tallies, Tally
+from three_mode.policies.tallies import ZERO, Key, SpendingTally, Spent, Tallies
 
 _FRESH = 256  # usages that wait to be added up
 
@@ -32,7 +32,7 @@ class Budget(Struct, frozen=True, kw_only=True):
         return "the budget of " + (", ".join(named) if named else "this connection")
 
 
-class Ledger:
+class SpendingLedger:
     """Adds up what was spent. With budgets, `reserve` before a call and `settle` after it, whatever came of it.
 
     What is reserved counts as spent, so that calls side by side cannot exceed together what each of them would not.
@@ -113,7 +113,7 @@ class Ledger:
             self._free(spent)
         self._tallies.bound()
 
-    def _free(self, spent: Tally) -> None:
+    def _free(self, spent: SpendingTally) -> None:
         """In its budgets, what calls did cost takes the place of what was reserved for them."""
         more = spent.cost - spent.booked - spent.settled
         spent.booked, spent.settled = spent.cost, ZERO

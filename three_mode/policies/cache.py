@@ -7,13 +7,13 @@ Never kept: errors, replies that are cut off, filtered or paused, and those of r
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
 
+from three_mode.frozen_options import FrozenOptions
 from three_mode.messages import LLMRequest, LLMResponse, from_msgpack
 from three_mode.policies.clock import MONOTONIC, Clock
 
@@ -25,8 +25,7 @@ Read = Callable[[bytes], LLMResponse]
 _read: Read = partial(from_msgpack, LLMResponse)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CacheOptions:
+class CacheOptions(FrozenOptions, frozen=True, kw_only=True):
     """`ttl` in seconds. With a `path`, replies are kept in that file and outlive the process."""
 
     ttl: float = 3600.0  #: seconds that a reply is kept

@@ -8,16 +8,17 @@ whose turn has not come by then leaves the queue.
 """
 
 import asyncio
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from three_mode.errors import ConfigurationError, DeadlineExceeded, Overloaded, RateLimit
+from three_mode.frozen_options import FrozenOptions
 from three_mode.policies.clock import FOREVER, MONOTONIC, Clock
 from three_mode.policies.fair_queue import FairQueue
 from three_mode.providers.codec import LimitReading
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LimiterOptions:
+class LimiterOptions(FrozenOptions, frozen=True, kw_only=True):
     """`at_once` is where the number of concurrent calls starts and the most it comes back to; `waiting` bounds the queue."""
 
     at_once: int = 1000
@@ -25,8 +26,7 @@ class LimiterOptions:
     pause: float = 1.0  #: seconds without a call after a 429 that does not say how long to wait
 
 
-@dataclass(slots=True)
-class _Allowance:
+class _Allowance(Struct, eq=False):
     """What remains of one kind until its reset; None: nobody said."""
 
     left: int | None = None
@@ -57,8 +57,7 @@ class _Allowance:
             self.left = max(0, self.left - need)
 
 
-@dataclass(slots=True, eq=False)
-class _Waiting:
+class _Waiting(Struct, eq=False):
     tokens: int
     future: asyncio.Future[None]
 

@@ -30,6 +30,10 @@ class ClassPath(msgspec.Struct, frozen=True):
         return f"{'__main__' if self.module == MAIN else self.module}.{self.name}"
 
 
+# Classes that recordings name by the place where they were before.
+_MOVED = {ClassPath("three_mode.agents.model", "Model"): ClassPath("three_mode.hosted_model", "HostedModel")}
+
+
 def path_of(kind: type) -> ClassPath:
     """Return the path of a class, or raise an error that says why another process could not find it."""
     name, module = kind.__qualname__, kind.__module__
@@ -68,6 +72,7 @@ def _check(loaded: ModuleType | None, name: str, kind: type) -> None:
 
 def load(path: ClassPath) -> type:
     """Import the class of a path."""
+    path = _MOVED.get(ClassPath(path.module, path.name), path)
     found: Any = _module(path)
     for part in path.name.split("."):
         found = getattr(found, part, None)

@@ -1,23 +1,43 @@
-"""One provider over HTTP: a codec, an address and a key on the shared pool."""
+"""One provider over HTTP: a codec, an address and a key on the shared pool; and errors of the transport as ours."""
 
 import asyncio
 from collections.abc import Callable, Mapping
 
-from three_mode.channels.http_errors import translated
-from three_mode.channels.reading import DecodedReply
+from three_mode.channels.replies import DecodedReply
 from three_mode.config.secret import Secret
-from three_mode.errors import DeadlineExceeded
+from three_mode.errors import (
+    BadReply,
+    ConfigurationError,
+    ConnectionFailed,
+    DeadlineExceeded,
+    Overloaded,
+    ThreeModeError,
+)
 from three_mode.messages import Chunk, Embedded, EmbedRequest, LLMRequest, LLMResponse, chunks_of
 from three_mode.providers import embeddings
 from three_mode.providers.codec import Codec, Header, Headers, LimitReading, Outgoing
-from transports.http2 import Pool, Request, TimedOut, Timeouts, TransportError, split_url
+from transports.http2 import (
+    ConnectFailed,
+    InvalidRequest,
+    PeerMisbehaved,
+    Pool,
+    PoolClosed,
+    PoolFull,
+    ProxyFailed,
+    Request,
+    TimedOut,
+    Timeouts,
+    TLSFailed,
+    TransportError,
+    split_url,
+)
 from transports.http2.exchange import Exchange
 from transports.http2.response import Response
 
 CONNECT = 10.0
 WRITE = 30.0
 IDLE = 60.0  # a stream that says nothing for that long, not even a keep-alive, is dead
-LINGER = 0.25  # for the end of a stream after its end marker
+WAIT_FOR_END = 0.25  # for the end of a stream after its end marker
 AGENT: tuple[Header, ...] = ((b"user-agent", b"three-mode"),)
 # A whole reply has one limit, its deadline, which the caller holds.
 WHOLE = Timeouts(connect=CONNECT, pool=None, write=WRITE, first_byte=None, idle=None)
@@ -44,7 +64,7 @@ class HTTPEndpoint:
         try:
             self._origin, prefix = split_url(self.base_url + "/")
         except TransportError as error:
-            raise translated(error, self.name, None) from None
+            raise error_of(error, self.name, None) from None
         self._prefix = prefix[:-1]
         self._learn = learn
         self._silent: Headers | None = None  # the last that said nothing of limits
@@ -65,15 +85,15 @@ class HTTPEndpoint:
             sent.cancel()
             raise
 
-    def send(self, request: LLMRequest, model: str, due: float, deadline: float) -> "HTTPSent":
+    def send(self, request: LLMRequest, model: str, due: float, deadline: float) -> "HTTPSentRequest":
         """The first half of `fetch`."""
         outgoing = self._request(self.codec.encode(request, model, stream=False))
         stage = "first token" if due < deadline else "total"
         try:
             exchange = self._pool.send(outgoing, timeouts=WHOLE, until=min(due, deadline))
         except TransportError as error:
-            raise self._explained(error, model, stage) from None
-        return HTTPSent(self, exchange, model, stage)
+            raise self._error_of(error, model, stage) from None
+        return HTTPSentRequest(self, exchange, model, stage)
 
     async def open(self, request: LLMRequest, model: str, due: float, deadline: float) -> "HTTPReply":
         outgoing = self.codec.encode(request, model, stream=True)
@@ -86,7 +106,7 @@ class HTTPEndpoint:
         try:
             response = await call.start()
             body = await response.read(MOST_OF_AN_ERROR) if response.status >= 400 else b""
-            self._look_at(response.status, call.exchange.headers, body)
+            self._check_head(response.status, call.exchange.headers, body)
             await reply.begin(response)
         except TransportError as error:
             reply.close()
@@ -112,9 +132,9 @@ class HTTPEndpoint:
         try:
             await self._pool.warm(self.base_url, within=within)
         except TransportError as error:
-            raise translated(error, self.name, None) from None
+            raise error_of(error, self.name, None) from None
 
-    def unseen(self, model: str, stage: str) -> DeadlineExceeded:
+    def too_late(self, model: str, stage: str) -> DeadlineExceeded:
         what = "no content came" if stage == "first token" else "the reply was not complete"
         return DeadlineExceeded(
             f"{self.name}: {what} in the time allowed", stage=stage, provider=self.name, model=model or None
@@ -124,16 +144,16 @@ class HTTPEndpoint:
         try:
             reply = await self._pool.fetch(self._request(outgoing), timeouts=WHOLE, until=until)
         except TransportError as error:
-            raise self._explained(error, model, stage) from None
-        self._look_at(reply.status, reply.headers, reply.content)
+            raise self._error_of(error, model, stage) from None
+        self._check_head(reply.status, reply.headers, reply.content)
         return reply.content
 
-    def _explained(self, error: TransportError, model: str, stage: str) -> Exception:
+    def _error_of(self, error: TransportError, model: str, stage: str) -> Exception:
         if isinstance(error, TimedOut) and error.phase == "total":
-            return self.unseen(model, stage)
-        return translated(error, self.name, model or None)
+            return self.too_late(model, stage)
+        return error_of(error, self.name, model or None)
 
-    def _look_at(self, status: int, headers: Headers, body: bytes) -> None:
+    def _check_head(self, status: int, headers: Headers, body: bytes) -> None:
         """What the head says of limits, and of failure. The transport gives equal heads as one object, which is looked at once."""
         if self._learn is not None and headers is not self._silent:
             reading = self.codec.limits(headers)
@@ -160,7 +180,7 @@ class HTTPEndpoint:
         )
 
 
-class HTTPSent:
+class HTTPSentRequest:
     """A request that is out."""
 
     __slots__ = ("_endpoint", "_exchange", "_model", "_stage", "written")
@@ -174,8 +194,8 @@ class HTTPSent:
         try:
             body = self.written = await exchange.whole()
         except TransportError as error:
-            raise endpoint._explained(error, self._model, self._stage) from None
-        endpoint._look_at(exchange.status, exchange.headers, body)
+            raise endpoint._error_of(error, self._model, self._stage) from None
+        endpoint._check_head(exchange.status, exchange.headers, body)
         return endpoint.codec.decode(body)
 
     @property
@@ -209,13 +229,13 @@ class HTTPReply(DecodedReply):
         ):
             # It was asked for a stream and gave a document: an error, or a host that does not stream.
             self._first = list(chunks_of(self._endpoint.codec.decode(await response.read())))
-            self._over()
+            self._end_stream()
             return
         await self._until_content()
 
     async def _read(self) -> list[Chunk]:
         if self._decoder.done:
-            await self._linger()
+            await self._read_to_end()
             return []
         try:
             data = await self._exchange.chunk()
@@ -223,21 +243,21 @@ class HTTPReply(DecodedReply):
             raise self.failure(error) from None
         if data:
             return self._decoder.feed(data)
-        self._over()
+        self._end_stream()
         return self._decoder.finish()
 
-    async def _linger(self) -> None:
+    async def _read_to_end(self) -> None:
         """The reply is whole. Its last frame is about to come, and a stream that ended needs no reset."""
-        self._over()
+        self._end_stream()
         if not self._exchange.ended:
             try:
-                async with asyncio.timeout(LINGER):
+                async with asyncio.timeout(WAIT_FOR_END):
                     while await self._exchange.chunk():
                         pass
             except (TimeoutError, TransportError):
                 pass
 
-    def _over(self) -> None:
+    def _end_stream(self) -> None:
         self._ended = True
         self._timer.cancel()
 
@@ -247,9 +267,46 @@ class HTTPReply(DecodedReply):
 
     def failure(self, error: TransportError) -> Exception:
         if self._expired is not None:
-            return self._endpoint.unseen(self._model, self._expired)
-        return translated(error, self._endpoint.name, self._model)
+            return self._endpoint.too_late(self._model, self._expired)
+        return error_of(error, self._endpoint.name, self._model)
 
     def close(self) -> None:
-        self._over()
+        self._end_stream()
         self._exchange.cancel()
+
+
+_STAGES = {
+    "connect": "connect",
+    "pool": "pool",
+    "write": "write",
+    "first_byte": "first token",
+    "idle": "idle",
+    "total": "total",
+}
+
+
+def error_of(error: TransportError, provider: str, model: str | None) -> ThreeModeError:
+    said = f"{provider}: {error}"
+    if isinstance(error, TimedOut):
+        return DeadlineExceeded(said, stage=_STAGES[error.phase], provider=provider, model=model)
+    if isinstance(error, TLSFailed):
+        return ConnectionFailed(
+            said,
+            provider=provider,
+            model=model,
+            retryable=False,
+            hint="is base_url= right, and its certificate known here?",
+        )
+    if isinstance(error, ProxyFailed):
+        return ConnectionFailed(said, provider=provider, model=model, hint="check HTTPS_PROXY and NO_PROXY")
+    if isinstance(error, ConnectFailed):
+        return ConnectionFailed(said, provider=provider, model=model, hint="is base_url= right, and the server up?")
+    if isinstance(error, PoolClosed):
+        return ConfigurationError(f"{provider}: this connection is closed", hint="make a new LLMConnection")
+    if isinstance(error, PoolFull):
+        return Overloaded(said)
+    if isinstance(error, InvalidRequest):
+        return ConfigurationError(said, hint="check base_url= and the headers that you added")
+    if isinstance(error, PeerMisbehaved):
+        return BadReply(said, provider=provider, model=model)
+    return ConnectionFailed(said, provider=provider, model=model)

@@ -1,19 +1,20 @@
-"""Whose keys, and which addresses: makes the endpoint of a provider when it is first called."""
+"""Accounts of providers: their keys and addresses, and the endpoint of each, made when it is first called."""
 
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from three_mode.channels.http_endpoint import HTTPEndpoint
-from three_mode.channels.human_ai import Endpoint
+from three_mode.channels.channel import Endpoint
 from three_mode.config import ProviderSettings, Secret, Settings
 from three_mode.dispatcher import HERE
 from three_mode.errors import ConfigurationError
 from three_mode.providers import LimitReading, Profile, codec_of, profile_of
 from three_mode.providers.safety import check_settings
-from transports.http2 import Pool
+
+if TYPE_CHECKING:
+    from transports.http2 import Pool
 
 CUSTOM = "custom"
 _NONE_OF_ITS_OWN = ProviderSettings()
@@ -30,8 +31,18 @@ class Account:
     safety: Mapping[str, str] = field(default_factory=dict)
 
 
-def with_own(given: Mapping[str, Account], provider: str, own: Account) -> dict[str, Account]:
-    """With what a connection says of its own provider, which comes before what the account of that says."""
+def given_accounts(given: Mapping[str, Account], provider: str | None, own: Account) -> Mapping[str, Account]:
+    """The accounts that a connection was given, with what its arguments say of its own provider. Those come before what the
+    provider's own account says."""
+    if provider is None:
+        if own.api_key:
+            raise ConfigurationError("api_key= without provider= or base_url=", hint="say whose key it is")
+        if own.headers:  # they may hold a key too, and whichever provider is found would be told it
+            raise ConfigurationError(
+                "ConnectionOptions(headers=...) without provider= or base_url=",
+                hint="say whose headers they are, or give them to one: accounts={'openai': Account(headers=...)}",
+            )
+        return given
     accounts = {_name_of(name): account for name, account in given.items()}
     before = accounts.get(_name_of(provider), Account())
     accounts[_name_of(provider)] = Account(
@@ -49,15 +60,15 @@ def _name_of(provider: str) -> str:
     return provider if own else profile_of(provider).name
 
 
-class Accounts:
-    """Arguments first, then settings, then the profile."""
+class ProviderAccounts:
+    """What a connection knows of each provider: from arguments first, then settings, then the profile."""
 
     def __init__(
         self,
         settings: Settings,
         given: Mapping[str, Account],
         safety: Mapping[str, str],
-        pool: Callable[[], Pool],
+        pool: "Callable[[], Pool]",
         learn: Callable[[str], Callable[[LimitReading], None] | None],
     ) -> None:
         self._settings = settings
@@ -148,6 +159,8 @@ class Accounts:
         """Whether it can be tried at all: a key, or a program, or a provider that wants neither."""
         profile = self.profile(provider)
         if profile.wire == "claude-cli":
+            import shutil
+
             return shutil.which("claude") is not None
         if not profile.needs_key:
             return True
@@ -158,7 +171,7 @@ class Accounts:
         profile = self.profile(provider)
         account = self._given.get(provider, Account())
         if profile.wire == "claude-cli":
-            from three_mode.channels.cli_endpoint import CLIEndpoint
+            from three_mode.channels.claude_cli import CLIEndpoint
 
             if account.api_key or account.base_url or account.headers:
                 raise ConfigurationError(
@@ -172,4 +185,6 @@ class Accounts:
                 f"no key for {provider}",
                 hint=f"give api_key=, or set {profile.env_name}_API_KEY in the environment or in .env",
             )
+        from three_mode.channels.http import HTTPEndpoint
+
         return HTTPEndpoint(codec_of(profile), self._pool(), base_url, key, account.headers, self._learn(provider))

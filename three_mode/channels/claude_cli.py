@@ -5,7 +5,7 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 
-from three_mode.channels.reading import DecodedReply
+from three_mode.channels.replies import DecodedReply
 from three_mode.errors import BadReply, ConfigurationError, DeadlineExceeded, LLMError
 from three_mode.messages import Chunk, Embedded, EmbedRequest, LLMRequest, LLMResponse, fold
 from three_mode.providers.claude_cli import CLIDecoder, failed, invocation

@@ -2,16 +2,16 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 
 import psutil
+from msgspec.structs import replace
 
 import local_models
 from local_models import LoadOptions, LocalModelError, ModelPool, PieceStream
-from three_mode.channels import ai_pc_wire as wire
-from three_mode.channels.batches import BatchReply, open_batches
-from three_mode.channels.local_batches import LocalBatches
-from three_mode.channels.local_chunks import shown
-from three_mode.channels.local_flow import LocalFlow, Parts
+from three_mode.channels.local import values as wire
+from three_mode.channels.local.streams import LocalBatches, LocalFlow, PartSender, shown
+from three_mode.channels.replies import BatchReply, open_batches
 from three_mode.errors import DeadlineExceeded, UnsupportedParameter
 from three_mode.messages import (
     Embedded,
@@ -59,7 +59,7 @@ class LocalChannel:
         """An answer that begins when it is first asked for something."""
         return LocalBatches(lambda: self._begin(name, request, within), name)
 
-    def flow(self, name: str, request: LLMRequest, within: float, parts: Parts) -> "asyncio.Future[None] | None":
+    def flow(self, name: str, request: LLMRequest, within: float, parts: PartSender) -> "asyncio.Future[None] | None":
         """An answer that begins now and goes out by `parts`, from the engine's own thread where that needs no waiting. The future
         is done when all of it has gone; cancelling it ends the call. None: it cannot begin without waiting."""
         messages, options = wire.messages_of(request), wire.options_of(request, within)
@@ -111,3 +111,27 @@ class LocalChannel:
 
 def _within(deadline: float) -> float:
     return max(0.001, deadline - asyncio.get_running_loop().time())
+
+
+class LocalAnswers:
+    """`most` is the configured limit of tokens, for requests that name none."""
+
+    __slots__ = ("_channel", "_most", "_name", "_time_of")
+
+    def __init__(
+        self, channel: LocalChannel, name: str, most: int | None, time_of: Callable[[float | None], float]
+    ) -> None:
+        self._channel, self._name, self._most, self._time_of = channel, name, most, time_of
+
+    def __call__(self, request: LLMRequest, model: str, within: float | None) -> LocalBatches:
+        """One in batches of chunks."""
+        return self._channel.batches(self._name, self._limited(request), self._time_of(within))
+
+    def flow(self, request: LLMRequest, within: float | None, parts: PartSender) -> "asyncio.Future[None] | None":
+        """One that goes out by `parts`, if it can begin now: see local_flow.py."""
+        return self._channel.flow(self._name, self._limited(request), self._time_of(within), parts)
+
+    def _limited(self, request: LLMRequest) -> LLMRequest:
+        if self._most is None or request.max_tokens is not None:
+            return request
+        return replace(request, max_tokens=self._most)

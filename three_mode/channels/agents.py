@@ -18,9 +18,8 @@ from three_mode.agents.calling.refs import AgentRef, RoleRef
 from three_mode.agents.calling.session import Session
 from three_mode.agents.calling.streams import Stream
 from three_mode.agents.model import Model
-from three_mode.calls.replayed import Replayed
-from three_mode.channels.batches import open_batches
 from three_mode.channels.channel import OpenReply
+from three_mode.channels.replies import ReadyReply, open_batches
 from three_mode.errors import NoSuchAgent
 from three_mode.messages import Embedded, EmbedRequest, LLMRequest, LLMResponse, chunks_of
 from three_mode.policies import Target
@@ -89,7 +88,7 @@ class AgentChannel:
             if not self._is_there(target.model):
                 raise self.explained(target.model) from None
         # It is there and does not stream: its whole answer is a stream of one piece.
-        return Replayed(chunks_of(await self.fetch(target, request, due, deadline)))
+        return ReadyReply(chunks_of(await self.fetch(target, request, due, deadline)))
 
     async def embed(self, target: Target, request: EmbedRequest, deadline: float) -> Embedded:
         ref, within = self._ref(target.model), _within(deadline)

@@ -20,9 +20,9 @@ class LocalNames:
         return iter(sorted(self._fresh()))
 
     def _fresh(self) -> frozenset[str]:
-        from local_models import files
-
         now = time.monotonic()
         if now >= self._until:
+            from local_models import files  # when the first name is looked up
+
             self._names, self._until = frozenset(files.paths()), now + KEPT
         return self._names
