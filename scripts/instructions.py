@@ -49,7 +49,10 @@ def pidfd_open(pid, flags=0):
     end, other = os.pipe()
     if pid != os.getpid():
         def wait():
-            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+            try:
+                os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+            except ChildProcessError:
+                pass  # somebody else was told first
             os.close(other)
         threading.Thread(target=wait, daemon=True).start()
     return end
@@ -71,8 +74,8 @@ class Measured:
 PATHS = (
     Measured("bus_broadcast", 100, "bus: publish to 8 handlers of another member, both in one process"),
     Measured("bus_ask", 100, "bus: ask another member, both in one process"),
-    Measured("agent_ask", 100, "ask an agent in a host process"),
-    Measured("llm_to_agent", 100, "LLMRequest to agent:NAME in a host process"),
+    Measured("agent_ask", 200, "ask an agent in a host process"),
+    Measured("llm_to_agent", 200, "LLMRequest to agent:NAME in a host process"),
     Measured("broadcast_512", 20, "broadcast to 512 plain handlers in a host process, until all have run"),
     Measured("llm_http2", 50, "chat_completion over TLS and HTTP/2", provider=True),
     Measured("stream_event", 100, "one event of a stream over TLS and HTTP/2", provider=True),
