@@ -1,4 +1,5 @@
-"""Runs one of the four flows and prints what each run entered: the process that `flows.py` starts, against the tree in PYTHONPATH.
+"""Runs one of the four flows and prints what each run entered: the process that `flows.py` starts, against the tree in
+PYTHONPATH.
 
     FLOWS_TREE=DIR PYTHONPATH=DIR python scripts/flow_runs.py NAME
 

@@ -7,13 +7,13 @@
 A path (see hot_paths.py) runs in a process under valgrind; where agents take part, the host that they live in is under
 valgrind too, and counted apart. Blocks of n and of 2n iterations run in turn, each between two marks, and an iteration
 costs the difference of the two divided by n: what a block costs once (the marks, a stream's beginning) drops out. The
-median of several such pairs is shown, and how far the pairs lie apart. Instructions are counted exactly, in the interpreter
-and all libraries, of all threads of the process; what the kernel does is not.
+median of several such pairs is shown, and how far the pairs lie apart. Instructions are counted exactly, in the
+interpreter and all libraries, of all threads of the process; what the kernel does is not.
 
-Two things are left out. Looking for a message before going to sleep (`bus_look`) takes as many instructions as there is time,
-and valgrind has its own; decoding (`llama_decode`) is llama.cpp's. What remains differs by about one percent from run to run
-where two processes meet, since one of them may find the other's message before or after it goes to sleep, and by far less
-within a single process. The provider of the HTTP/2 paths is a process of its own that is not counted.
+Two things are left out. Looking for a message before going to sleep (`bus_look`) takes as many instructions as there is
+time, and valgrind has its own; decoding (`llama_decode`) is llama.cpp's. What remains differs by about one percent from
+run to run where two processes meet, since one of them may find the other's message before or after it goes to sleep,
+and by far less within a single process. The provider of the HTTP/2 paths is a process of its own that is not counted.
 """
 
 import argparse
@@ -96,7 +96,7 @@ class Counted:
 
 # running --------------------------------------------------------------------------------------------------------------
 def environment(*path: Path) -> dict[str, str]:
-    """Nothing by chance: these folders' packages, one order of every set, and no io_uring, which valgrind may not know."""
+    """Environment without chance: packages of these folders, one order of every set, no io_uring (valgrind lacks it)."""
     fixed = {"PYTHONPATH": os.pathsep.join(map(str, path)), "PYTHONHASHSEED": "0", "UV_USE_IO_URING": "0"}
     return os.environ | fixed
 

@@ -34,7 +34,8 @@ from three_mode.errors import ConfigurationError
 from three_mode.handling import DEFAULT_WITHIN
 from transports.bus import Bus, BusError, BusOptions
 
-# The agent that `Orchestrator.model` starts. It stands above the connection, which knows agents: so it is found by name.
+# The agent that `Orchestrator.model` starts. It stands above the connection, which knows agents: so it is found by
+# name.
 HOSTED_MODEL = ClassPath("three_mode.hosted_model", "HostedModel")
 
 Whom = AgentRef | AgentGroup | str | Iterable[AgentRef | str]

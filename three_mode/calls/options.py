@@ -1,4 +1,4 @@
-"""What is rarely said of a connection: who is told of its calls, what may change their replies, and what it is made of."""
+"""Rarely used options of a connection: observers of its calls, hooks on their replies, and what it is made of."""
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
@@ -39,11 +39,13 @@ def apply_each(each: EachHook, batch: list[Chunk]) -> list[Chunk]:
 
 
 class Observing(FrozenOptions, frozen=True, kw_only=True):
-    """What is told of calls, and what may be changed in replies. `label` names who pays, where a request's metadata does not.
+    """What is told of calls, and what may be changed in replies. `label` names who pays, where a request's metadata
+    does not.
 
-    `after` gets each reply when it is whole, and gives the one that the caller sees: of a stream that is `response()`, because the
-    pieces have gone out by then. `each` gets every piece of a stream (text, thinking, a tool call's) before its reader does, and
-    gives the one to pass on, or None for nothing. The cache keeps what the provider said, so that both run on what comes out of it too.
+    `after` gets each reply when it is whole, and gives the one that the caller sees: of a stream that is `response()`,
+    because the pieces have gone out by then. `each` gets every piece of a stream (text, thinking, a tool call's) before
+    its reader does, and gives the one to pass on, or None for nothing. The cache keeps what the provider said, so that
+    both run on what comes out of it too.
     """
 
     records: "RecordOptions | None" = None
@@ -63,8 +65,8 @@ def _pool_options() -> "PoolOptions":
 
 
 class ConnectionOptions(FrozenOptions, frozen=True, kw_only=True):
-    """What is rarely set. `accounts` holds keys and addresses of other providers, for fallback and routes. `headers` go to the
-    connection's own provider, which must be named (`Account(headers=...)` is for any other). `safety` is for all
+    """What is rarely set. `accounts` holds keys and addresses of other providers, for fallback and routes. `headers` go
+    to the connection's own provider, which must be named (`Account(headers=...)` is for any other). `safety` is for all
     providers that are called: one that has no such settings is an error (`Account(safety=...)` is for one of them)."""
 
     accounts: Mapping[str, Account] = {}

@@ -22,8 +22,8 @@ _NONE_OF_ITS_OWN = ProviderSettings()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """A key and, if it is not the provider's own, an address. `headers` go out with every call, and so do settings of `safety`
-    where the provider has such."""
+    """A key and, if it is not the provider's own, an address. `headers` go out with every call, and so do settings of
+    `safety` where the provider has such."""
 
     api_key: str | None = field(default=None, repr=False)
     base_url: str | None = None
@@ -32,8 +32,8 @@ class Account:
 
 
 def given_accounts(given: Mapping[str, Account], provider: str | None, own: Account) -> Mapping[str, Account]:
-    """The accounts that a connection was given, with what its arguments say of its own provider. Those come before what the
-    provider's own account says."""
+    """The accounts that a connection was given, with what its arguments say of its own provider. Those come before what
+    the provider's own account says."""
     if provider is None:
         if own.api_key:
             raise ConfigurationError("api_key= without provider= or base_url=", hint="say whose key it is")
@@ -138,8 +138,8 @@ class ProviderAccounts:
         return self.settings(provider).model or self.profile(provider).default_model
 
     def identity(self, provider: str) -> tuple[str, str]:
-        """Where calls go, and whose key, headers and safety settings they carry, without showing them: what tells the caches of two
-        accounts apart."""
+        """Where calls go, and whose key, headers and safety settings they carry, without showing them: what tells the
+        caches of two accounts apart."""
         found = self._identities.get(provider)
         if found is None:
             found = (f"{provider} {self.base_url(provider)}", self._tenant(provider))

@@ -1,4 +1,5 @@
-"""A request as one target takes it: its time and label, checked fields, emulated tools, and the budget that is reserved for it."""
+"""A request as one target takes it: its time and label, checked fields, emulated tools, and the budget that is reserved
+for it."""
 
 from decimal import Decimal
 
@@ -80,7 +81,8 @@ class RequestPrep:
 
 
 class CallDefaults:
-    """What calls of one connection get where their request does not say: their time, and the label of who pays for them."""
+    """What calls of one connection get where their request does not say: their time, and the label of who pays for
+    them."""
 
     def __init__(
         self, accounts: ProviderAccounts, settings: Settings, timeout: float | None, label: str | None

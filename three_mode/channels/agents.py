@@ -1,8 +1,8 @@
 """The AI-AI mode: a request to an agent on the bus, which is a model like any other.
 
 `agent:brain` is any agent of the role `brain`, `agent:scout/7` that one. An agent is a model if it has a handler
-`chat_completion(request: LLMRequest) -> LLMResponse`; one that also has `stream_completion`, which yields lists of chunks, streams.
-One with a handler `embed(request: EmbedRequest) -> Embedded` embeds.
+`chat_completion(request: LLMRequest) -> LLMResponse`; one that also has `stream_completion`, which yields lists of
+chunks, streams. One with a handler `embed(request: EmbedRequest) -> Embedded` embeds.
 """
 
 import asyncio

@@ -1,4 +1,5 @@
-"""What every mode's channel can do, and the channel to remote models. The policies around a call know no more of it than this."""
+"""What every mode's channel can do, and the channel to remote models. The policies around a call know no more of it
+than this."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
@@ -43,7 +44,8 @@ class SentRequest(Protocol):
         ...
 
     def cancel(self) -> None:
-        """Ends it at the far side, at once, if it has not ended: whoever waits for its reply gets an error. Never waits."""
+        """Ends it at the far side, at once, if it has not ended: whoever waits for its reply gets an error. Never
+        waits."""
         ...
 
 
