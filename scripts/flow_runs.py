@@ -19,7 +19,7 @@ from types import FrameType
 from typing import Any, NamedTuple
 
 import uvloop
-from hot_paths import COUNT, HELLO, ITEM, connected
+from hot_paths import COUNT, HELLO, ITEM, connected, hold_up_decodes
 
 from three_mode import Agent, LLMRequest, Orchestrator, handler, on
 from three_mode.testing import ScriptedProvider
@@ -30,7 +30,6 @@ OTHER_END = "three_mode/testing/"
 ROUNDS, WARM = 15, 5
 SETTLE = 0.05  # seconds until a process has done what starting the recorder made it do
 AFTERWARDS = 0.01  # seconds for what a receiver does after its answer
-DECODING = 0.03  # seconds that each decode is held up, so that a token reaches its reader before the next one is made
 
 
 class Entry(NamedTuple):
@@ -175,21 +174,14 @@ async def http2() -> list[list[Entry]]:
 
 
 async def token() -> list[list[Entry]]:
-    import llama_cpp
-
     from local_models import LoadOptions, LocalModel
 
-    decoded: list[tuple[int, int, str]] = []  # of each decode: when it began and ended, and the file that called it
-    decode = llama_cpp.llama_decode
+    decoded: list[tuple[int, str]] = []  # when each decode ended, and the file that called it
 
-    def slow_decode(*given: Any) -> Any:
-        began = time.monotonic_ns()
-        time.sleep(DECODING)
-        code = decode(*given)
-        decoded.append((began, time.monotonic_ns(), project_file(sys._getframe(1).f_code.co_filename)))
-        return code
+    def note() -> None:
+        decoded.append((time.monotonic_ns(), project_file(sys._getframe(2).f_code.co_filename)))
 
-    llama_cpp.llama_decode = slow_decode
+    hold_up_decodes(note)
     threading.setprofile(recorder.called)  # for the engine's thread
     found = []
     async with await LocalModel.load("tiny", LoadOptions(threads=1, sequences=1)) as model:
@@ -197,13 +189,13 @@ async def token() -> list[list[Entry]]:
             recorder.start()
             async for _piece in model.stream(COUNT, max_tokens=12, temperature=0.0):
                 received = time.monotonic_ns()
-                last = max((one for one in decoded if one[1] <= received), key=lambda one: one[1])
+                last = max(one for one in decoded if one[0] <= received)
                 found.append((last, received, {thread: list(all_) for thread, all_ in recorder.threads.items()}))
             recorder.stop()
             found = found[:-1]  # the last piece comes with the end of the call
     own = threading.get_ident()
     flows = []
-    for (_, end, file), received, threads in found[len(found) // 2 :]:
+    for (end, file), received, threads in found[len(found) // 2 :]:
         engine = [one for thread, entries in threads.items() if thread != own for one in entries]
         ours = between(engine, end, received)
         if ours and ours[-1].file == file:
