@@ -29,7 +29,7 @@ class ResponseFormat(Option, frozen=True):
 
     @classmethod
     def of(cls, kind: Any) -> "ResponseFormat":
-        """The format whose answer `LLMResponse.parse(kind)` reads: a dataclass, a struct, a TypedDict, `list[int]`..."""
+        """Format of the type that `LLMResponse.parse` reads: a dataclass, a struct, a TypedDict, `list[int]`..."""
         return cls(json_schema=msgspec.json.schema(kind), name=getattr(kind, "__name__", "answer"))
 
 
