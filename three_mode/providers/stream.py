@@ -101,14 +101,14 @@ class EventData:
 class EventDecoder(StreamDecoder):
     """Decoder of server-sent events. With `only_text`, repeated events are read by a template."""
 
-    __slots__ = ("_template",)
+    __slots__ = ("_repeated",)
 
     def __init__(self, profile: Profile, only_text: OnlyText | None = None) -> None:
         super().__init__(profile, EventData())
-        self._template = EventTemplate(only_text) if only_text is not None else None
+        self._repeated = EventTemplate(only_text) if only_text is not None else None
 
     def _take(self, units: list[bytes], out: list[Chunk]) -> None:
-        template = self._template
+        template = self._repeated
         if template is None:
             super()._take(units, out)
             return
