@@ -3,8 +3,8 @@
     python scripts/architecture.py            writes the pictures in docs/architecture/
     python scripts/architecture.py --check    fails where a picture is older than the code
 
-A box is a room: a module, or a package with everything below it. A room stands above the rooms that it imports. An arrow is
-left out where a longer way leads to the same room, so that each arrow that is drawn carries weight.
+A box is a room: a module, or a package with everything below it. A room stands above the rooms that it imports. An
+arrow is left out where a longer way leads to the same room, so that each arrow that is drawn carries weight.
 """
 
 import ast
@@ -64,7 +64,7 @@ def modules() -> dict[str, Path]:
 
 def imports(path: Path, known: dict[str, Path]) -> set[str]:
     """The modules of the tree that a file imports, inside functions too."""
-    found = set()
+    found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names if alias.name in known)
@@ -187,8 +187,8 @@ def draw(picture: Picture) -> str:
         fill = FILL.get(name.partition(".")[0], "#eeeae2")
         files = "1 file" if room.files == 1 else f"{room.files} files"
         parts.append(
-            f'<rect x="{x[name] - width[name] / 2:.0f}" y="{y[name]:.0f}" width="{width[name]:.0f}" height="{HEIGHT}" rx="6" '
-            f'fill="{fill}" stroke="{LINE}"/>'
+            f'<rect x="{x[name] - width[name] / 2:.0f}" y="{y[name]:.0f}" width="{width[name]:.0f}" height="{HEIGHT}" '
+            f'rx="6" fill="{fill}" stroke="{LINE}"/>'
             f'<text x="{x[name]:.0f}" y="{y[name] + 20:.0f}" text-anchor="middle" fill="{TEXT}">'
             f"{escape(shown(name, picture))}</text>"
             f'<text x="{x[name]:.0f}" y="{y[name] + 36:.0f}" text-anchor="middle" font-size="10" fill="{SMALL}">'

@@ -1,4 +1,4 @@
-"""The scheduler alone: what a step costs with many writers, and what an admission costs among many waiting agents."""
+"""Scheduler alone: a step with many writers, and admissions among many waiting agents."""
 
 from typing import Any
 
