@@ -6,16 +6,10 @@
 
 A path (see hot_paths.py) runs in a process under valgrind; where agents take part, the host that they live in is under
 valgrind too, and counted apart. Blocks of n and of 2n iterations run in turn, each between two marks, and an iteration
-<<<<<<< HEAD
-costs the difference of the two divided by n: what a block costs once (the marks, a stream's beginning) drops out. The
-median of several such pairs is shown, and how far the pairs lie apart. Instructions are counted exactly, in the
-interpreter and all libraries, of all threads of the process; what the kernel does is not.
-=======
-costs the difference of the two divided by n: what a block costs once (the marks, a stream's beginning) drops out. Of the
-blocks of either size the one at the lower quartile is taken, since a heartbeat or a wake-up in a block only adds to it; the
-spread is how far the results of every other block and of the rest lie apart. Instructions are counted exactly, in the interpreter
-and all libraries, of all threads of the process; what the kernel does is not.
->>>>>>> measure
+costs the difference of the two divided by n: what a block costs once (the marks, a stream's beginning) drops out. Of
+the blocks of either size the one at the lower quartile is taken, since a heartbeat or a wake-up in a block only adds to
+it; the spread is how far the results of every other block and of the rest lie apart. Instructions are counted exactly,
+in the interpreter and all libraries, of all threads of the process; what the kernel does is not.
 
 Two things are left out. Looking for a message before going to sleep (`bus_look`) takes as many instructions as there is
 time, and valgrind has its own; decoding (`llama_decode`) is llama.cpp's. What remains differs by about one percent from
@@ -102,7 +96,7 @@ class Counted:
 
 # running --------------------------------------------------------------------------------------------------------------
 def environment(*path: Path) -> dict[str, str]:
-    """Environment without chance: packages of these folders, one order of every set, no io_uring (valgrind lacks it)."""
+    """Nothing by chance: these folders' packages, one order of every set, and no io_uring, which valgrind may not know."""
     fixed = {"PYTHONPATH": os.pathsep.join(map(str, path)), "PYTHONHASHSEED": "0", "UV_USE_IO_URING": "0"}
     return os.environ | fixed
 

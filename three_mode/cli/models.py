@@ -1,4 +1,4 @@
-"""`three-mode models`: what can be run here, and what it would need. A thin front of `local_models.files`."""
+"""Subcommand `three-mode models`: lists and manages local models, through `local_models.files`."""
 
 import argparse
 import json
@@ -23,7 +23,8 @@ from local_models.files import CatalogueEntry
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="for programs")
+    """Adds the arguments of the subcommand to its parser."""
+    parser.add_argument("--json", action="store_true", help="print JSON, for programs")
     actions = parser.add_subparsers(dest="action", metavar="ACTION")
     actions.add_parser("list", help="all models, and the devices they could run on")
     add = actions.add_parser("add", help="give a file a name; it stays where it is")
@@ -39,10 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     pull.add_argument("--name", default="")
     pull.add_argument("--sha256", default="")
     for each in actions.choices.values():
-        each.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="for programs")
+        each.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON, for programs")
 
 
 def run(options: argparse.Namespace) -> int:
+    """Runs the subcommand; returns the exit code."""
     try:
         {"list": _list, "add": _add, "inspect": _inspect, "remove": _remove, "pull": _pull}[options.action or "list"](
             options
@@ -54,12 +56,12 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _plain(entry: CatalogueEntry) -> dict[str, Any]:
-    made = {"name": entry.name, "path": entry.path, "origin": entry.origin, "problem": entry.problem}
+    plain = {"name": entry.name, "path": entry.path, "origin": entry.origin, "problem": entry.problem}
     if entry.summary is not None:
-        made |= {
+        plain |= {
             "title" if key == "name" else key: value for key, value in msgspec.structs.asdict(entry.summary).items()
         }
-    return made
+    return plain
 
 
 def _print_json(value: Any) -> None:
@@ -67,7 +69,7 @@ def _print_json(value: Any) -> None:
 
 
 def _devices() -> tuple[list[dict[str, Any]], str]:
-    """What could compute here, or why nothing can."""
+    """Devices that models can run on, and the problem if there is none."""
     from local_models.llama import devices
 
     try:
@@ -149,8 +151,8 @@ def _pull(options: argparse.Namespace) -> None:
     with Progress(*columns, console=Console(stderr=True), disable=options.json) as bar:
         task = bar.add_task(options.name or options.source.rpartition("/")[2].partition("?")[0], total=None)
 
-        def progress(here: int, whole: int) -> None:
-            bar.update(task, completed=here, total=whole or None)
+        def progress(received: int, total: int) -> None:
+            bar.update(task, completed=received, total=total or None)
 
         entry = files.pull(options.source, options.name, sha256=options.sha256, progress=progress)
     _done(options, "pulled", entry)

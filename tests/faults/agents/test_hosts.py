@@ -1,4 +1,4 @@
-"""Hosts that are killed, stopped and orphaned, under load: nobody hangs, everything is named, and the agents come back."""
+"""Hosts killed, stopped and orphaned, under load: nobody hangs, every loss is named, and the agents come back."""
 
 import asyncio
 import os

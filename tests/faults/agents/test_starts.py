@@ -1,4 +1,4 @@
-"""Starts that take too long, or that a living host refuses: no agent stays "restarting" for ever, and none lives twice."""
+"""Starts that take too long, or that a living host refuses: no agent stays "restarting" for ever or lives twice."""
 
 import asyncio
 import importlib

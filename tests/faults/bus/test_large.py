@@ -16,8 +16,9 @@ _MARGIN = 96 * MIB  # of everything else that the processes do meanwhile
 @pytest.mark.soak
 @pytest.mark.parametrize("carried", ["broadcast", "direct"])
 async def test_a_gibibyte_with_one_copy_on_each_side(carried: str) -> None:
-    """The writer has its payload and fills a segment: one copy. The reader maps that segment and copies it out: one more.
-    So each has at most twice the payload in memory, of which one is the segment that they share."""
+    """The writer has its payload and fills a segment: one copy. The reader maps that segment and copies it out: one
+    more. So each has at most twice the payload in memory, of which one is the segment that they share.
+    """
     async with members() as group:
         await group.join()
         async with process(group.name) as writer, process(group.name) as reader:

@@ -1,4 +1,5 @@
-"""Every type of frame at a wrong moment, and with wrong content, as h2spec does to servers: here it is the client's turn.
+"""Every type of frame at a wrong moment, and with wrong content, as h2spec does to servers: here it is the client's
+turn.
 
 What ends the connection and what only the stream follows RFC 9113. In each case the caller gets an error that says what
 happened, and the next call works, on a new connection where the old one ended.

@@ -53,7 +53,9 @@ async def _ring_twice(doorbell: Doorbell, shard: int, pump: Pump) -> list[str]:
 @pytest.mark.parametrize("rung_before", [False, True])
 @pytest.mark.parametrize("loop", [*LOOPS, "uvloop that cannot hear"])
 def test_doorbell_wakes_either_loop_once_a_ring(loop: str, rung_before: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """asyncio through an epoll within its own; uvloop by itself, or the same way where its epoll is none that we can reach."""
+    """asyncio through an epoll within its own; uvloop by itself, or the same way where its epoll is none that we can
+    reach.
+    """
     if loop not in LOOPS:
         monkeypatch.setattr(edge_watch, "_epoll_of", lambda loop: shard)
     doorbell, bench = Doorbell(), Bench()

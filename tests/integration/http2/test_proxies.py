@@ -1,4 +1,4 @@
-"""Through HTTP proxies, as httpx users expect: CONNECT for https, whole URLs for http; named or from the environment."""
+"""HTTP proxies, as httpx users expect: CONNECT for https, whole URLs for http; named or from the environment."""
 
 import asyncio
 import socket

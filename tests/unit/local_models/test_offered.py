@@ -1,4 +1,4 @@
-"""Pieces that somebody takes on the engine's thread: what is not taken goes to the loop, with all that comes after it."""
+"""Pieces offered on the engine's thread: a piece that is not taken goes to the loop, with all pieces after it."""
 
 from typing import Any
 

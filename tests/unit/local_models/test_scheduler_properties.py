@@ -238,7 +238,8 @@ def test_one_common_token_is_carried_to_a_split_slot_from_a_short_text_only() ->
 
 
 def test_a_kept_text_that_would_be_used_again_does_not_hold_its_user_up() -> None:
-    """It is the only thing in the pool, the pool has no room for the rest beside it, and nobody runs who could make any."""
+    """It is the only thing in the pool, the pool has no room for the rest beside it, and nobody runs who could make
+    any."""
     limits = SchedulerLimits(slots=1, slot_tokens=46, pool_tokens=56, batch=16, unified=True, worth=4)
     scheduler, kv = Scheduler(limits), Kv(limits)
     drive(scheduler, kv, [ScheduledCall(tokens=[5] * 4 + [1] * 34, room=2)])

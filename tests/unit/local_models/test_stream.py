@@ -1,4 +1,6 @@
-"""A stream of pieces: what came together is known to be there, a silent engine is an error, and a dropped stream is let go."""
+"""A stream of pieces: what came together is known to be there, a silent engine is an error, and a dropped stream is let
+go.
+"""
 
 import asyncio
 import gc

@@ -1,4 +1,6 @@
-"""Text that streams: UTF-8 and stop strings across any borders, tool calls in any spelling, prompts that cannot be forged."""
+"""Text that streams: UTF-8 and stop strings across any borders, tool calls in any spelling, prompts that cannot be
+forged.
+"""
 
 import itertools
 import json

@@ -1,4 +1,7 @@
-"""What the training of the tiny model is fed with, and what decides the mixture. The training itself needs JAX, and an hour."""
+"""What the training of the tiny model is fed with, and what decides the mixture.
+
+The training itself needs JAX, and an hour.
+"""
 
 import random
 import subprocess

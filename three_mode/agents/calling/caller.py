@@ -15,7 +15,7 @@ from three_mode.agents.calling.streams import CREDIT, Stream
 from three_mode.agents.handlers.codec import UNENCODABLE, Decode, decode_any, encode
 from three_mode.agents.handlers.declare import Spec, spec_of
 from three_mode.errors import BadCall, BadResult, CallCycle, PeerLost, ThreeModeError
-from three_mode.handling import NOBODY, Call, current, time_for
+from three_mode.handling import NOBODY, HandledCall, current, time_for
 from transports.bus import BadAddress, BusError, Encoded
 
 Handler = Callable[..., Any] | str
@@ -44,7 +44,7 @@ class Running(Protocol):
     """Interface of the actor that a caller speaks for."""
 
     @property
-    def run(self) -> Call | None:
+    def run(self) -> HandledCall | None:
         """Call that the actor is handling, if that call had to wait."""
         ...
 
@@ -186,7 +186,7 @@ class Caller:
         tracer = self.session.tracer
         return current.get().trace if tracer is None else tracer.outgoing(to, topic)
 
-    def outgoing(self, call: Call, to: str, topic: str) -> str:
+    def outgoing(self, call: HandledCall, to: str, topic: str) -> str:
         """Return the `trace` field: trace id and chain of waiting callers. The chain shows a cycle where it closes."""
         if not call.agent:
             if self.actor is not None and self.actor.run is not None:

@@ -25,7 +25,7 @@ from three_mode.agents.runtime.run import Run
 from three_mode.agents.runtime.unsettled import Unsettled
 from three_mode.agents.wire.dead_letters import DeadLetters
 from three_mode.errors import BadCall, ConfigurationError
-from three_mode.handling import NEVER, Call, current
+from three_mode.handling import NEVER, HandledCall, current
 from transports.bus import BadAddress, Message, Subscription, check_pattern
 
 
@@ -174,7 +174,7 @@ class Fanout:
     def _context_with(self, trace: str) -> Context:
         """Return a context whose current call has the message's trace id."""
         context = self.owner.context.copy()
-        context.run(current.set, Call(trace=trace.partition("|")[0]))
+        context.run(current.set, HandledCall(trace=trace.partition("|")[0]))
         return context
 
     def _call_all(self, order: tuple[Actor, ...], left: Iterator[Agent], count: int, value: Any) -> None:

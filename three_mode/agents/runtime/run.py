@@ -10,7 +10,7 @@ from three_mode.agents.handlers.declare import Spec
 from three_mode.agents.runtime.journal import Journal
 from three_mode.agents.runtime.requests import Incoming, Parts
 from three_mode.errors import CallCycle
-from three_mode.handling import Call, in_chain
+from three_mode.handling import HandledCall, in_chain
 
 
 class RunOwner(Protocol):
@@ -30,10 +30,10 @@ class RunActor(Protocol):
     def run_ended(self, run: "Run", result: Any, failure: BaseException | None) -> None: ...
 
 
-class Run(Call, eq=False, weakref=True):
+class Run(HandledCall, eq=False, weakref=True):
     """The call itself, with what its actor needs to end it: one object a message, not two."""
 
-    actor: RunActor = None  # type: ignore[assignment]  # always given; a struct wants a default after those of a Call
+    actor: RunActor = None  # type: ignore[assignment]  # always given; a struct wants a default after those of its base
     spec: Spec = None  # type: ignore[assignment]
     request: Incoming = None  # type: ignore[assignment]
     started: float = 0.0
