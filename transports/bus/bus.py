@@ -51,7 +51,7 @@ from transports.bus.frames import (
 )
 from transports.bus.messages import Message
 from transports.bus.options import BusOptions, SubscribeOptions
-from transports.bus.pubsub.delivery import CAUGHT, Delivery
+from transports.bus.pubsub.delivery import CAUGHT, Delivery, Onward
 from transports.bus.pubsub.listener import Listener
 from transports.bus.pubsub.publications import Publications
 from transports.bus.pubsub.subscriptions import Callback, Subscription, Subscriptions
@@ -520,11 +520,14 @@ class Bus:
         self._tell_event(WriterGone(peer.id, peer.info.label))
 
     def _tell_event(self, event: InBand, reliable_only: bool = False) -> None:
+        onward = Onward()
         for on_event, told in self._subscriptions.tell(event, reliable_only):
-            try:
-                on_event(told)
-            except CAUGHT as error:  # reported, never passed to the pump
-                self.failed("on_event of a subscriber", error)
+            with onward:
+                try:
+                    on_event(told)
+                except CAUGHT as error:  # reported, never passed to the pump
+                    self.failed("on_event of a subscriber", error)
+        onward.end()
 
     def directory_changed(self, changes: Sequence[DirectoryChange]) -> None:
         for change in changes:

@@ -5,7 +5,9 @@ The native ring does the same in C for what it can (`native/deliver.c`), and cal
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
+from types import TracebackType
 from typing import Any
 
 from transports.bus.messages import Message, opened
@@ -13,6 +15,33 @@ from transports.bus.pubsub.subscriptions import Callback, Subscriptions
 
 CAUGHT = (Exception, asyncio.CancelledError)  # what a callback may raise without ending more than itself
 MANY = 16  # callbacks for which it pays to open a message before it is handed to them
+
+
+class Onward:
+    """Whatever is raised within it is kept, so that what comes next is still done; `end` raises the first of it."""
+
+    def __init__(self) -> None:
+        self._first: BaseException | None = None
+
+    def keep(self, error: BaseException) -> None:
+        if self._first is None:
+            self._first = error
+        else:
+            self._first.add_note(f"After it, of the same batch: {error!r}")
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if error is not None:
+            self.keep(error)
+        return True
+
+    def end(self) -> None:
+        if self._first is not None:
+            raise self._first
 
 
 class Delivery:
@@ -31,25 +60,40 @@ class Delivery:
         self.newest = subscriptions.newest
 
     def deliver(self, messages: Sequence[Message]) -> None:
+        onward: Onward | None = None
         for message in messages:
-            topic = message.topic
-            if topic:
-                route = message.route or self.route(topic)
-                if route is not None:
-                    self.fan_out(route, message)
-            else:
-                self.call(self.direct, message)
+            try:
+                topic = message.topic
+                if topic:
+                    route = message.route or self.route(topic)
+                    if route is not None:
+                        self.fan_out(route, message)
+                else:
+                    self.call(self.direct, message)
+            except BaseException as error:  # noqa: BLE001 - raised below
+                onward = onward or Onward()
+                onward.keep(error)
         if self.newest:
-            self.flush()
+            with onward or contextlib.nullcontext():
+                self.flush()
+        if onward is not None:
+            onward.end()
 
     def fan_out(self, callbacks: tuple[Callback, ...], message: Message) -> None:
         if len(callbacks) > MANY:
             message = opened(message)
+        onward: Onward | None = None
         for callback in callbacks:
             try:
-                callback(message)
-            except CAUGHT as error:
-                self.raised(message, error)
+                try:
+                    callback(message)
+                except CAUGHT as error:
+                    self.raised(message, error)
+            except BaseException as error:  # noqa: BLE001 - raised below
+                onward = onward or Onward()
+                onward.keep(error)
+        if onward is not None:
+            onward.end()
 
     def call(self, callback: Callback, message: Message) -> None:
         try:
@@ -61,8 +105,11 @@ class Delivery:
         """At the end of a batch: LATEST subscribers get the newest of it."""
         newest = list(self.newest.items())
         self.newest.clear()
+        onward = Onward()
         for (subscription, _), message in newest:
-            self.call(subscription.deliver, message)
+            with onward:
+                self.call(subscription.deliver, message)
+        onward.end()
 
     def raised(self, message: Message, error: BaseException) -> None:
         """Reported; the others are still called."""
