@@ -3,9 +3,7 @@
  * A reader copies a record, then asks whether the writer has passed it meanwhile; only then is the copy used. A gap is
  * not detected by position but by the record's number: whatever the reason, a number that is not the next one is told.
  */
-#include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "pump.h"
 
@@ -122,11 +120,7 @@ void bus_tell_waiting_writer(const reader *r) {
     if (r->peer_entry == NULL) return;
     atomic_thread_fence(memory_order_seq_cst);
     if (atomic_load_explicit(&r->peer_entry->waiting_on, memory_order_relaxed) != bus_common_of(r->segment)->uid) return;
-    uint64_t one = 1;
-    ssize_t written;
-    do {
-        written = write(r->peer_fd, &one, sizeof one);
-    } while (written < 0 && errno == EINTR);
+    bus_wake(r->peer_fd);
 }
 
 /* Up to `limit` records of one ring; the number taken, or -1 with an exception set. */

@@ -70,4 +70,8 @@ static inline bus_common *bus_common_of(const Segment *segment) { return (bus_co
 /* Make sure that the pages of [offset, offset + length) exist, so that a store cannot raise SIGBUS. */
 int bus_allocate(const Segment *segment, uint64_t offset, uint64_t length);
 
+/* bell.c: wake whoever watches that eventfd; never waits. The GIL is held. */
+void bus_wake(int fd);
+int bus_is_doorbell(int fd);
+
 #endif

@@ -5,9 +5,7 @@
  */
 #include "writer.h"
 
-#include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
 #define CHUNK (64u * 1024u)
 
@@ -59,11 +57,7 @@ static void ring_bells(Writer *self) {
         if (parks == b->rung_for) continue;
         b->rung_for = parks;
         self->rung++;
-        uint64_t one = 1;
-        ssize_t written;
-        do {
-            written = write(b->fd, &one, sizeof one);
-        } while (written < 0 && errno == EINTR);
+        bus_wake(b->fd);
     }
 }
 

@@ -17,7 +17,7 @@ from transports.bus.registry.door import UnixDoor
 from transports.bus.registry.membership import Membership
 from transports.bus.registry.state import Shards
 from transports.bus.rings.broadcast import Broadcast
-from transports.bus.rings.doorbell import Doorbell
+from transports.bus.rings.doorbell import Doorbell, expect_doorbell
 from transports.bus.rings.large import SegmentPool
 from transports.bus.rings.native import (
     BELL,
@@ -145,6 +145,7 @@ class RingsCarrier:
     def add_shard(self, bell_fd: int, event_fd: int) -> None:
         number = len(self._broadcast.shards)
         bell = attach(bell_fd, BELL, writable=number == self._slot // SHARD)
+        expect_doorbell(event_fd)
         self._broadcast.add_shard(bell_fd, event_fd, bell)
 
     def announce_again(self) -> None:
@@ -211,6 +212,7 @@ class RingsCarrier:
             os.close(pidfd)
             return
         ring, page = attach(ring_fd, RING), attach(page_fd, PAGE)
+        expect_doorbell(wake)
         self._drop_pair(peer)
         self._bell.watch_death(pidfd, member)
         peer.pair_wake, peer.pair_pidfd, peer.pair_uid = (

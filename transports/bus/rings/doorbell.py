@@ -15,7 +15,13 @@ from collections.abc import Callable, Iterable
 
 from transports.bus.errors import BadFrame
 from transports.bus.rings.ear import Ear, can_hear
-from transports.bus.rings.native import Pump
+from transports.bus.rings.native import Pump, is_doorbell, ring
+
+
+def expect_doorbell(fd: int) -> None:
+    """BadFrame, unless another's descriptor is an eventfd."""
+    if not is_doorbell(fd):
+        raise BadFrame("a doorbell that is no eventfd")
 
 
 class Doorbell:
@@ -85,7 +91,7 @@ class Doorbell:
 
     def ring(self) -> None:
         """Wake this member itself, from any thread."""
-        os.eventfd_write(self.own, 1)
+        ring(self.own)
 
     def stop(self) -> None:
         """Nobody is woken any more; it may still be rung."""
