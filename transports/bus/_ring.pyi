@@ -84,7 +84,14 @@ class Pump:
     wakes: int
     due: bool
     def __init__(
-        self, page: Segment, bell: Segment, slot: int, routes: dict[str, Any], message: type[Record], /
+        self,
+        page: Segment,
+        bell: Segment,
+        slot: int,
+        routes: dict[str, Any],
+        message: type[Record],
+        payload_limit: int = ...,
+        /,
     ) -> None: ...
     def drain(self, limit: int, /) -> list[Any]: ...
     def handled(self) -> None: ...

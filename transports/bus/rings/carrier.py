@@ -135,7 +135,8 @@ class RingsCarrier:
         for number in range(len(shards) // 2):
             self.add_shard(shards[2 * number], shards[2 * number + 1])
         own_bell = self._broadcast.shards[slot // SHARD][2]
-        self._pump = Pump(self._page, own_bell, slot, self._sink.delivery.routes, Message)
+        limit = self._options.payload_limit
+        self._pump = Pump(self._page, own_bell, slot, self._sink.delivery.routes, Message, limit)
         self._broadcast.placed(slot)
         self._pairs.placed(slot, self._pump)
         self._reading.placed(self._pump)

@@ -40,6 +40,12 @@ def read_reference(body: bytes) -> Reference:
         raise BadFrame(f"no reference to a large payload: {error}") from None
 
 
+def expect_length(reference: Reference, limit: int) -> None:
+    """BadFrame, before anything is fetched and memory asked for, if the payload is more than this member accepts."""
+    if reference.length > limit:
+        raise BadFrame(f"a payload of {reference.length} bytes: the limit is {limit} (BusOptions.payload_limit)")
+
+
 @dataclass(slots=True)
 class Lease:
     """A segment that readers may still read: since reference `number` of its ring."""
