@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    __version__: str
     from three_mode import errors as errors
     from three_mode.agents import Agent as Agent
     from three_mode.agents import Orchestrator as Orchestrator
@@ -47,11 +48,25 @@ __all__ = [*_HOME, "errors"]
 def __getattr__(name: str) -> object:
     if name == "errors":
         return import_module("three_mode.errors")
+    if name == "__version__":
+        return _version()
     home = _HOME.get(name)
     if home is None:
         raise AttributeError(f"module 'three_mode' has no attribute {name!r}")
     value = globals()[name] = getattr(import_module(home), name)
     return value
+
+
+def _version() -> str:
+    """The version that is installed; "0+unknown" where the code runs from a folder that was never installed."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        found = version("three-mode")
+    except PackageNotFoundError:
+        found = "0+unknown"
+    globals()["__version__"] = found
+    return found
 
 
 def __dir__() -> list[str]:

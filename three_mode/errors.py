@@ -81,12 +81,12 @@ __all__ = [
 @dataclass_transform(eq_default=False, kw_only_default=True, field_specifiers=(field,))
 @dataclass(eq=False, repr=False)
 class ThreeModeError(Exception):
-    """The root. A subclass declares its fields as a dataclass does; all but the message are keywords."""
+    """The root of all errors. A subclass declares its fields as a dataclass does; all but the message are keywords."""
 
-    message: str
-    hint: str | None = field(default=None, kw_only=True)
-    retryable: bool = field(default=False, kw_only=True)
-    retry_after: float | None = field(default=None, kw_only=True)
+    message: str  #: what happened
+    hint: str | None = field(default=None, kw_only=True)  #: what to do about it
+    retryable: bool = field(default=False, kw_only=True)  #: whether the same call may succeed later
+    retry_after: float | None = field(default=None, kw_only=True)  #: seconds to wait before it; None: not known
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -105,12 +105,13 @@ class ConfigurationError(ThreeModeError):
 
 
 class MissingExtra(ConfigurationError):
-    """An optional part of three-mode is not installed."""
+    """An optional part of three-mode is not installed; `extra` is the name of the one that brings it."""
 
     extra: str | None = None
 
     @classmethod
     def of(cls, what: str, extra: str) -> "MissingExtra":
+        """The error for a missing package `what`, which the extra of three-mode installs."""
         return cls(f"{what} is not installed", hint=f"pip install 'three-mode[{extra}]'", extra=extra)
 
 
@@ -119,8 +120,10 @@ class ModeUnavailable(ThreeModeError):
 
 
 class DeadlineExceeded(ThreeModeError, TimeoutError):
-    """Time ran out; `stage` says in which part: connect, pool, write, first token, idle, load, queue, start,
-    handler, total."""
+    """Time ran out; `stage` says where: connect, pool, write, first token, idle, load, queue, start, handler, total.
+
+    `provider` and `model` are those of the call, where it was one to a model.
+    """
 
     retryable: bool = True
     stage: str = "total"
@@ -135,13 +138,13 @@ class Overloaded(ThreeModeError):
 
 
 class LLMError(ThreeModeError):
-    """Something about a call to a model."""
+    """The root of errors of calls to models."""
 
-    provider: str | None = None
-    model: str | None = None
-    status: int | None = None
-    code: str | None = None
-    request_id: str | None = None
+    provider: str | None = None  #: the provider that was asked
+    model: str | None = None  #: the model that was asked
+    status: int | None = None  #: HTTP status of the provider's answer
+    code: str | None = None  #: the provider's own word for the error
+    request_id: str | None = None  #: the provider's id of the call, to quote to its support
 
 
 class InvalidRequest(LLMError, ValueError):
@@ -263,10 +266,10 @@ class AllProvidersFailed(LLMError):
 
 
 class AgentError(ThreeModeError):
-    """Something about a call to an agent."""
+    """The root of errors of calls to agents."""
 
-    agent: str | None = None
-    handler: str | None = None
+    agent: str | None = None  #: name of the agent
+    handler: str | None = None  #: name of its handler
 
 
 class NoSuchAgent(AgentError):

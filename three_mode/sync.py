@@ -1,4 +1,4 @@
-"""The same for code without an event loop.
+"""The API for code without an event loop.
 
     from three_mode.sync import LLMConnection
     with LLMConnection(provider="openai") as llm:
@@ -28,6 +28,8 @@ from three_mode.observe.metrics import Metrics, Snapshot
 from three_mode.policies import Spent
 from three_mode.providers.capabilities import Capabilities
 
+__all__ = ["LLMConnection", "ReplyStream", "run"]
+
 T = TypeVar("T")
 
 
@@ -40,7 +42,7 @@ class _Loop:
         self._process = 0
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Waits for it here; whatever interrupts the wait cancels the work, and its end is waited for."""
+        """Waits for the work in this thread. An interruption of the wait cancels the work, and waits for its end."""
         if _loop_here() is not None:
             work.close()
             raise ConfigurationError(
@@ -57,7 +59,7 @@ class _Loop:
             raise
 
     def look(self, read: Callable[[], T]) -> T:
-        """What `read` gives in the loop's thread: what is counted there does not change meanwhile."""
+        """The value of `read` in the loop's thread: what is counted there does not change meanwhile."""
         loop = self._loop
         if loop is None or self._process != os.getpid() or loop is _loop_here():
             return read()
@@ -92,12 +94,12 @@ _LOOP = _Loop()
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Runs a coroutine on the loop that connections of this module use: to join a bus for one, say."""
+    """Runs a coroutine on the loop that the connections of this module use, for example to join a bus for one."""
     return _LOOP.run(work)
 
 
 class ReplyStream:
-    """Chunks as an iterator. Leaving the `with` block, or dropping it, ends the call at the provider."""
+    """Chunks of an answer as an iterator. Leaving the `with` block, or dropping it, ends the call at the provider."""
 
     def __init__(self, stream: AsyncReplyStream) -> None:
         self._stream = stream
@@ -121,12 +123,15 @@ class ReplyStream:
         self.close()
 
     def close(self) -> None:
+        """Ends the call, at the provider too."""
         _LOOP.run(self._stream.aclose())
 
     def response(self) -> LLMResponse:
+        """The answer as far as it has come."""
         return self._stream.response()
 
     def text(self) -> str:
+        """Reads the rest, and gives the whole text of the answer."""
         return _LOOP.run(self._stream.text())
 
 
@@ -145,7 +150,7 @@ class _Looked(Metrics):
 
 
 class LLMConnection:
-    """`three_mode.LLMConnection` without await; see there for its arguments."""
+    """`three_mode.LLMConnection` without await, with the same arguments. Threads may share one."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         self._async = connection.LLMConnection(*args, **options)
@@ -155,9 +160,11 @@ class LLMConnection:
         return f"<sync {self._async!r}>"
 
     def chat_completion(self, request: LLMRequest) -> LLMResponse:
+        """The whole reply. Raises one of `three_mode.errors`."""
         return _LOOP.run(self._async.chat_completion(request))
 
     def stream(self, request: LLMRequest) -> ReplyStream:
+        """Chunks as they come. An error before the first content is raised as such; after it, `StreamInterrupted`."""
         return ReplyStream(self._async.stream(request))
 
     def batch(
@@ -167,38 +174,51 @@ class LLMConnection:
         at_once: int = 8,
         progress: Callable[[Progress], object] | None = None,
     ) -> list[Outcome]:
-        """`progress` is called from the background thread."""
+        """Results in the order of the requests; a call that failed is its error, as a value.
+
+        `at_once` calls run side by side. `progress` is called from the background thread.
+        """
         return _LOOP.run(self._async.batch(requests, at_once=at_once, progress=progress))
 
     def ask(self, prompt: str, **request: Any) -> str:
+        """The text of the answer to one prompt: `llm.ask("Why?", model="gpt-5", max_tokens=50)`."""
         return _LOOP.run(self._async.ask(prompt, **request))
 
     def embed(self, model: str | None, texts: str | Sequence[str], **options: Any) -> Embedded:
+        """A vector for each text. The options are `dimensions`, `within` (seconds) and `extra`."""
         return _LOOP.run(self._async.embed(model, texts, **options))
 
     def prepare(self, model: str) -> bool:
+        """Loads a local model now, rather than at the first call; False for any other, where there is nothing to do."""
         return _LOOP.run(self._async.prepare(model))
 
     def health(self, within: float = 2.0) -> dict[str, Health]:
+        """Asks the provider, and those that fallback and routes name, side by side, for at most `within` seconds."""
         return _LOOP.run(self._async.health(within))
 
     def models(self, provider: str | None = None, within: float = 10.0) -> tuple[str, ...]:
+        """The names of the models that a provider has."""
         return _LOOP.run(self._async.models(provider, within))
 
     def capabilities(self, model: str) -> Capabilities:
+        """What a model can do: tools, images, thinking, and how many tokens."""
         return self._async.capabilities(model)
 
     def estimate(self, request: LLMRequest) -> int:
+        """About how many tokens the request is, as its provider counts them."""
         return self._async.estimate(request)
 
     def spent(self, **named: str) -> Spent:
+        """Tokens and money used so far: of a `provider=`, `model=` or `label=`, or of all."""
         return _LOOP.look(partial(self._async.spent, **named))
 
     def budgets(self) -> dict[str, Any]:
+        """Each budget and the dollars it has left."""
         return _LOOP.look(self._async.budgets)
 
     @property
     def metrics(self) -> Metrics:
+        """Counts and latencies of calls, by provider and model."""
         return self._metrics
 
     def __enter__(self) -> Self:
@@ -210,4 +230,5 @@ class LLMConnection:
         self.close()
 
     def close(self) -> None:
+        """Ends what is in progress, and closes connections. Twice does no harm."""
         _LOOP.run(self._async.close())

@@ -1,8 +1,7 @@
 """Joins the bus that a command line names, or says which ones there are."""
 
 from three_mode.errors import ConfigurationError
-from transports.bus import Bus, BusError, BusOptions
-from transports.bus.registry.election import running_buses
+from transports.bus import Bus, BusError, BusOptions, running_buses
 
 
 async def join(name: str, label: str) -> Bus:

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+import three_mode
+
 # Name -> one line of help. Each lives in `three_mode/cli/NAME.py` as `add_arguments(parser)` and `run(options) -> int`.
 SUBCOMMANDS = {
     "chat": "a conversation with any model or agent; offline with the small model out of the box",
@@ -30,6 +32,7 @@ def options_of(words: Sequence[str]) -> argparse.Namespace:
 
 def parser_for(name: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="three-mode", description="A runtime for systems of many agents.")
+    parser.add_argument("--version", action=_Version, nargs=0, help="shows the version and ends")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command, summary in SUBCOMMANDS.items():
         subparser = commands.add_parser(command, help=summary, description=summary)
@@ -37,6 +40,20 @@ def parser_for(name: str | None) -> argparse.ArgumentParser:
         if command == name:  # the others are not imported: a command starts as fast as what it needs
             import_module(f"three_mode.cli.{command}").add_arguments(subparser)
     return parser
+
+
+class _Version(argparse.Action):
+    """Looks the version up when it is asked for: a subcommand need not wait for that."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> None:
+        print(f"three-mode {three_mode.__version__}")
+        parser.exit()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""`three-mode models`: what can be run here, and what it would need. A thin front of `local_models.files.catalogue`."""
+"""`three-mode models`: what can be run here, and what it would need. A thin front of `local_models.files`."""
 
 import argparse
 import json
@@ -18,9 +18,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from local_models import LocalModelError
-from local_models.files import catalogue
-from local_models.files.catalogue import Entry
+from local_models import LocalModelError, files
+from local_models.files import CatalogueEntry
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _plain(entry: Entry) -> dict[str, Any]:
+def _plain(entry: CatalogueEntry) -> dict[str, Any]:
     made = {"name": entry.name, "path": entry.path, "origin": entry.origin, "problem": entry.problem}
     if entry.summary is not None:
         made |= {
@@ -78,7 +77,7 @@ def _devices() -> tuple[list[dict[str, Any]], str]:
 
 
 def _list(options: argparse.Namespace) -> None:
-    entries = catalogue.entries()
+    entries = files.entries()
     found, problem = _devices()
     if options.json:
         _print_json({"models": [_plain(entry) for entry in entries], "devices": found, "engine_problem": problem})
@@ -111,7 +110,7 @@ def _list(options: argparse.Namespace) -> None:
 
 
 def _inspect(options: argparse.Namespace) -> None:
-    entry = catalogue.inspect(options.model)
+    entry = files.inspect(options.model)
     about = entry.summary
     assert about is not None
     tokens = options.context or about.context
@@ -132,16 +131,14 @@ def _inspect(options: argparse.Namespace) -> None:
 
 
 def _add(options: argparse.Namespace) -> None:
-    _done(options, "added", catalogue.add(options.path, options.name))
+    _done(options, "added", files.add(options.path, options.name))
 
 
 def _remove(options: argparse.Namespace) -> None:
-    _done(options, "removed", catalogue.remove(options.name))
+    _done(options, "removed", files.remove(options.name))
 
 
 def _pull(options: argparse.Namespace) -> None:
-    from local_models.files.download import pull
-
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -155,11 +152,11 @@ def _pull(options: argparse.Namespace) -> None:
         def progress(here: int, whole: int) -> None:
             bar.update(task, completed=here, total=whole or None)
 
-        entry = pull(options.source, options.name, sha256=options.sha256, progress=progress)
+        entry = files.pull(options.source, options.name, sha256=options.sha256, progress=progress)
     _done(options, "pulled", entry)
 
 
-def _done(options: argparse.Namespace, verb: str, entry: Entry) -> None:
+def _done(options: argparse.Namespace, verb: str, entry: CatalogueEntry) -> None:
     if options.json:
         _print_json(_plain(entry))
     else:

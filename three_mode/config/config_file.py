@@ -49,6 +49,7 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def checked(found: Any, where: str) -> dict[str, Any]:
+    """The table, where it has known settings only; `where` names its file in errors."""
     if not isinstance(found, dict):
         raise ConfigurationError(f"{where} has no LLM_CONFIG")
     _only(found, KNOWN, where)

@@ -12,6 +12,7 @@ class Secret:
         self._text = text
 
     def reveal(self) -> str:
+        """The text of the key."""
         return self._text
 
     def __bool__(self) -> bool:

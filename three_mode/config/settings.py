@@ -11,9 +11,10 @@ Nothing is read at import, and the environment is never changed.
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from three_mode.config.config_file import checked, read_config
 from three_mode.config.dotenv import read_dotenv
@@ -22,35 +23,35 @@ from three_mode.errors import ConfigurationError
 from three_mode.modes import CommunicationMode
 from three_mode.providers.profile import Profile
 
+#: Providers to look for, in this order, where none is named.
 DETECTION_ORDER = ("anthropic", "openai", "claude-cli")
 DEFAULT_TIMEOUT = 120.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProviderSettings:
-    """What is set for one provider."""
+class ProviderSettings(Struct, frozen=True, kw_only=True):
+    """The settings of one provider. None leaves the choice to its profile."""
 
-    api_key: Secret | None = None
-    base_url: str | None = None
-    model: str | None = None
-    max_tokens: int | None = None
-    timeout: float | None = None
+    api_key: Secret | None = None  #: key of the account
+    base_url: str | None = None  #: URL that the API is under
+    model: str | None = None  #: model of requests that name none
+    max_tokens: int | None = None  #: most tokens of an answer, where the request does not say
+    timeout: float | None = None  #: deadline of a call in seconds, where the request does not say
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """What is set for all."""
+class Settings(Struct, frozen=True, kw_only=True):
+    """The settings of all providers."""
 
-    provider: str | None = None
-    model: str | None = None
-    mode: CommunicationMode = CommunicationMode.AUTO
-    timeout: float = DEFAULT_TIMEOUT
-    attempts: int | None = None
-    max_tokens: int | None = None
-    detection_order: tuple[str, ...] = DETECTION_ORDER
-    sources: "Sources" = field(repr=False)
+    provider: str | None = None  #: provider of connections that name none
+    model: str | None = None  #: model of requests that name none
+    mode: CommunicationMode = CommunicationMode.AUTO  #: mode of connections that name none
+    timeout: float = DEFAULT_TIMEOUT  #: deadline of a call in seconds, where neither request nor provider says
+    attempts: int | None = None  #: most attempts of a call; None: as `RetryOptions` says
+    max_tokens: int | None = None  #: most tokens of an answer, where neither request nor provider says
+    detection_order: tuple[str, ...] = DETECTION_ORDER  #: providers to look for, where none is named
+    sources: "Sources"  #: where these settings come from
 
     def of(self, profile: Profile) -> ProviderSettings:
+        """The settings of one provider."""
         return self.sources.of(profile)
 
 
@@ -78,6 +79,7 @@ class Sources:
         return self._environment.get(name) or self._dotenv.get(name) or None
 
     def settings(self) -> Settings:
+        """The settings of all providers. A value that cannot be right is a `ConfigurationError`."""
         table = self.table
         timeout = self._number("LLM_TIMEOUT", table.get("timeout"), "timeout")
         retries = table.get("max_retries")
@@ -101,6 +103,7 @@ class Sources:
         )
 
     def of(self, profile: Profile) -> ProviderSettings:
+        """The settings of one provider. A value that cannot be right is a `ConfigurationError`."""
         name = profile.env_name
         row = self.table.get("providers", {}).get(profile.name, {})
         key = self._named(f"{name}_API_KEY")

@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Iterator
 
 from three_mode.doctor.check import Check, Status
+from three_mode.doctor.runtime import REINSTALL
 
 AREA = "bus"
 
@@ -24,7 +25,7 @@ def native_ring() -> Check:
             "native ring",
             Status.LIMITED,
             f"not built ({error}): the bus runs on ZeroMQ",
-            "install a C compiler, then pip install --force-reinstall --no-binary three-mode three-mode",
+            f"install a C compiler, then {REINSTALL}",
         )
     return Check(AREA, "native ring", Status.OK, "built")
 
@@ -49,8 +50,7 @@ def zeromq() -> Check:
 
 def carrier() -> Check:
     """The one that a bus here runs on, shown by a bus: two members, one question."""
-    from transports.bus import BusError
-    from transports.bus.sync import BlockingBus
+    from transports.bus import BlockingBus, BusError
 
     name = f"doctor-{secrets.token_hex(4)}"
     try:

@@ -21,9 +21,6 @@ gpu = bool(llama.library().api.llama_supports_gpu_offload())
 found = [{"kind": d.kind, "description": d.description, "free": d.free_bytes} for d in llama.devices()]
 print(json.dumps({"gpu": gpu, "devices": found}))
 """
-_CUDA = (
-    "for CUDA: CMAKE_ARGS=-DGGML_CUDA=on pip install --force-reinstall --no-binary llama-cpp-python 'three-mode[local]'"
-)
 
 
 def checks() -> Iterator[Check]:
@@ -45,12 +42,17 @@ def checks() -> Iterator[Check]:
             "llama.cpp",
             Status.BROKEN,
             f"llama-cpp-python {version} does not load: {last[0]}",
-            "pip install --force-reinstall --no-binary llama-cpp-python 'three-mode[local]'",
+            compile_again(version),
         )
         return
     told: dict[str, Any] = json.loads(probe.stdout.strip().splitlines()[-1])
     yield Check(AREA, "llama.cpp", Status.OK, f"llama-cpp-python {version}")
     yield devices(told)
+
+
+def compile_again(version: str | None) -> str:
+    """The command that compiles llama.cpp once more. Pip's cache has the wheel that does not fit."""
+    return f"pip install --force-reinstall --no-deps --no-cache-dir llama-cpp-python=={version}"
 
 
 def devices(told: dict[str, Any]) -> Check:
@@ -59,6 +61,7 @@ def devices(told: dict[str, Any]) -> Check:
         f"{device['kind']}: {device['description']}, {device['free'] / 2**30:.1f} GiB free"
         for device in told["devices"]
     )
+    cuda = f"for CUDA: CMAKE_ARGS=-DGGML_CUDA=on {compile_again(installed('llama-cpp-python'))}"
     if any(device["kind"] in ("gpu", "igpu") for device in told["devices"]):
         return Check(AREA, "devices", Status.OK, found)
     if told["gpu"]:
@@ -69,4 +72,4 @@ def devices(told: dict[str, Any]) -> Check:
             f"{found}; built for a GPU, and found none",
             "see whether the driver finds it (`nvidia-smi`, `vulkaninfo`); models run on the CPU until then",
         )
-    return Check(AREA, "devices", Status.OK, f"{found}; built without a GPU backend", _CUDA)
+    return Check(AREA, "devices", Status.OK, f"{found}; built without a GPU backend", cuda)

@@ -10,6 +10,7 @@ from pathlib import Path
 from three_mode.doctor.check import Check, Status
 
 AREA = "python"
+REINSTALL = "install three-mode again: `make venv` in a clone, or pip install --force-reinstall with its wheel"
 OLDEST = (3, 11)
 
 
@@ -45,7 +46,7 @@ def shadowing(home: Path) -> Check:
             "transports",
             Status.BROKEN,
             "cannot be imported",
-            "pip install --force-reinstall three-mode",
+            REINSTALL,
         )
     if where != home / "transports" / "__init__.py":
         return Check(
@@ -53,7 +54,7 @@ def shadowing(home: Path) -> Check:
             "transports",
             Status.BROKEN,
             f"another package of that name is imported: {where.parent}",
-            "pip uninstall transports, or move that folder off the path; then pip install --force-reinstall three-mode",
+            f"pip uninstall transports, or move that folder off the path; then {REINSTALL}",
         )
     return Check(AREA, "transports", Status.OK, "ours")
 

@@ -12,14 +12,13 @@ from three_mode.messages.usage import Usage
 
 
 class EmbedRequest(Struct, frozen=True, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
-    """`dimensions` shortens the vectors, where the model can. `within` is the deadline in seconds; `extra` goes to the
-    provider as it is."""
+    """A request for vectors. `LLMConnection.embed` makes one; an agent's handler `embed` gets one."""
 
-    texts: tuple[str, ...]
-    model: str | None = None
-    dimensions: int | None = None
-    within: float | None = None
-    extra: dict[str, Any] = {}
+    texts: tuple[str, ...]  #: the texts to embed; one string is one text
+    model: str | None = None  #: a model that embeds; None: the default of the provider
+    dimensions: int | None = None  #: length of the vectors, for models that can shorten them
+    within: float | None = None  #: deadline of the whole call in seconds
+    extra: dict[str, Any] = {}  #: fields that go to the provider as they are
 
     if TYPE_CHECKING:
 
@@ -42,12 +41,12 @@ class EmbedRequest(Struct, frozen=True, omit_defaults=True, kw_only=True, forbid
 
 
 class Embedded(Struct, frozen=True, omit_defaults=True):
-    """Vectors, in the order of the texts; it can be used as the sequence of them."""
+    """Vectors, in the order of the texts. It can be used as the sequence of them."""
 
-    vectors: tuple[tuple[float, ...], ...]
-    model: str = ""
-    usage: Usage = Usage()
-    provider: str = ""
+    vectors: tuple[tuple[float, ...], ...]  #: one vector for each text
+    model: str = ""  #: the model that answered
+    usage: Usage = Usage()  #: tokens used, and their cost
+    provider: str = ""  #: the provider that answered
 
     def __len__(self) -> int:
         return len(self.vectors)

@@ -55,9 +55,11 @@ class Folding:
 
     @property
     def finished(self) -> bool:
+        """Whether the answer is whole."""
         return self._finish is not None
 
     def add(self, chunk: Chunk) -> None:
+        """Takes the next chunk in."""
         match chunk:
             case TextDelta():
                 index, pieces = self._text

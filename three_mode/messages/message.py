@@ -7,6 +7,7 @@ from msgspec import Struct
 from three_mode.errors import InvalidRequest
 from three_mode.messages.parts import Image, Part, Text, Thinking, ToolCall, ToolResult
 
+#: Who says a message.
 Role = Literal["system", "user", "assistant", "tool"]
 
 # What each role may carry. A tool's result speaks for a tool, a call or a thought for the assistant.
@@ -20,11 +21,11 @@ _SPEAKERS = frozenset(_ALLOWED) - {"tool"}  # whose messages may be a string, as
 
 
 class Message(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """`content` is a string, or parts. `Message("user", "Hello!")` is all that most messages need."""
+    """One message of a conversation. `Message("user", "Hello!")` is all that most messages need."""
 
-    role: Role
-    content: str | tuple[Part, ...]
-    name: str | None = None
+    role: Role  #: who says it: "system", "user", "assistant" or "tool"
+    content: str | tuple[Part, ...]  #: a string, or parts
+    name: str | None = None  #: name of the speaker, where several speak in one role
 
     def __post_init__(self) -> None:
         if type(self.content) is str and self.role in _SPEAKERS:

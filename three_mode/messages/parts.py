@@ -14,20 +14,20 @@ class _Part(Struct, frozen=True, tag_field="type", tag=str.lower, omit_defaults=
 
 
 class Text(_Part, frozen=True):
-    """Plain text. `cache` marks the end of a prefix that the provider may keep: how long, as in "5m" or "1h"."""
+    """Plain text."""
 
-    text: str
-    cache: str | None = None
+    text: str  #: the text
+    cache: str | None = None  #: ends a prefix that the provider may keep, and says for how long: "5m" or "1h"
 
 
 class Image(_Part, frozen=True):
-    """An image by URL or as bytes: exactly one of the two. `detail` is the provider's word for resolution, as in "low"."""
+    """An image by URL or as bytes: exactly one of the two."""
 
-    url: str | None = None
-    data: bytes | None = None
-    mime: str | None = None
-    detail: str | None = None
-    cache: str | None = None
+    url: str | None = None  #: https, http, data, gs or file URL of the image
+    data: bytes | None = None  #: the image itself
+    mime: str | None = None  #: type of `data`, such as "image/png"
+    detail: str | None = None  #: the provider's word for the resolution, such as "low"
+    cache: str | None = None  #: ends a prefix that the provider may keep, and says for how long: "5m" or "1h"
 
     def __post_init__(self) -> None:
         if (self.url is None) == (self.data is None):
@@ -51,38 +51,33 @@ class Image(_Part, frozen=True):
 
 
 class ToolCall(_Part, frozen=True, tag="tool_call"):
-    """The model asks for a tool. `arguments` are parsed; if they were not JSON, they are empty and `raw` has the text.
+    """A tool that the model asks for."""
 
-    `signature` is the provider's proof that goes back with the call, verbatim (Gemini's thought signature).
-    """
-
-    id: str
-    name: str
-    arguments: dict[str, Any] = {}
-    raw: str | None = None
-    signature: str | None = None
+    id: str  #: id that the result goes back with
+    name: str  #: name of the tool
+    arguments: dict[str, Any] = {}  #: arguments, parsed; empty where the model wrote no JSON
+    raw: str | None = None  #: what the model wrote instead of JSON
+    signature: str | None = None  #: the provider's proof, which goes back with the call verbatim
 
 
 class ToolResult(_Part, frozen=True, tag="tool_result"):
-    """What a tool answered to the call of that id."""
+    """The answer of a tool to one call."""
 
-    call_id: str
-    content: str | tuple[Text | Image, ...] = ""
-    name: str | None = None
-    is_error: bool = False
-    cache: str | None = None
+    call_id: str  #: `id` of the `ToolCall` that it answers
+    content: str | tuple[Text | Image, ...] = ""  #: what the tool returned
+    name: str | None = None  #: name of the tool, for providers that want it
+    is_error: bool = False  #: whether the tool failed, and `content` says how
+    cache: str | None = None  #: ends a prefix that the provider may keep, and says for how long: "5m" or "1h"
 
 
 class Thinking(_Part, frozen=True):
-    """What the model thought. It goes back to the same provider verbatim, and to no other.
+    """What the model thought. It goes back to the same provider verbatim, and to no other."""
 
-    `redacted` is thinking that the provider gave encrypted; it is opaque to us and travels in the same way.
-    """
-
-    text: str = ""
-    signature: str | None = None
-    redacted: str | None = None
-    provider: str | None = None
+    text: str = ""  #: the thinking, as far as the provider shows it
+    signature: str | None = None  #: the provider's proof, which goes back with the text verbatim
+    redacted: str | None = None  #: thinking that the provider gave encrypted, which goes back verbatim
+    provider: str | None = None  #: the provider that it goes back to
 
 
+#: What a message is made of.
 Part = Text | Image | ToolCall | ToolResult | Thinking

@@ -17,28 +17,27 @@ _ENDLESS = float("inf")
 
 
 class LLMRequest(Struct, frozen=True, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
-    """`model` and `mode` may be left to the connection. Messages and tools may be plain dicts; they are checked here.
+    """A request to any model. Messages and tools may be plain dicts; they are checked when the request is made.
 
-    `tool_choice` is "auto", "none", "required", or the name of one tool. `within` is the deadline in seconds.
-    `metadata` is yours and comes back in records; `extra` goes to the provider as it is, never silently dropped.
+    None, or an empty tuple, leaves a choice to the connection, and after it to the provider.
     """
 
-    messages: tuple[Message, ...]
-    model: str | None = None
-    mode: CommunicationMode | None = None
-    tools: tuple[Tool, ...] = ()
-    tool_choice: str | None = None
-    response_format: ResponseFormat | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    max_tokens: int | None = None
-    stop: tuple[str, ...] = ()
-    seed: int | None = None
-    reasoning: Reasoning | None = None
-    cache: CacheHints | None = None
-    within: float | None = None
-    metadata: dict[str, Any] = {}
-    extra: dict[str, Any] = {}
+    messages: tuple[Message, ...]  #: the conversation so far, oldest first; `{"role": ..., "content": ...}` will do
+    model: str | None = None  #: a provider's model, `agent:NAME`, `tiny`, `gguf:PATH` or a catalogued name
+    mode: CommunicationMode | None = None  #: how to reach the model; None: what its address says
+    tools: tuple[Tool, ...] = ()  #: tools that the model may call
+    tool_choice: str | None = None  #: "auto", "none", "required", or the name of the one tool to call
+    response_format: ResponseFormat | None = None  #: the shape of a JSON answer; a type or "json" will do
+    temperature: float | None = None  #: randomness of the choice of tokens; 0 is greedy
+    top_p: float | None = None  #: share of the probability to choose from, above 0 and at most 1
+    max_tokens: int | None = None  #: most tokens of the answer
+    stop: tuple[str, ...] = ()  #: texts that end the answer
+    seed: int | None = None  #: seed of the choice of tokens, where the model takes one
+    reasoning: Reasoning | None = None  #: how much the model may think; "low" and the like will do
+    cache: CacheHints | None = None  #: hints for the provider's prompt cache, and for the cache of replies
+    within: float | None = None  #: deadline of the whole call in seconds; None: that of the connection
+    metadata: dict[str, Any] = {}  #: values of your own; they come back in records and never go to a provider
+    extra: dict[str, Any] = {}  #: fields that go to the provider as they are; never dropped in silence
 
     if TYPE_CHECKING:
         # A request holds the types above; its constructor also takes the plain forms that `__post_init__` turns into them.

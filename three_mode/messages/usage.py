@@ -8,26 +8,29 @@ from msgspec import Struct
 class Usage(Struct, frozen=True, omit_defaults=True):
     """Tokens and money. Input includes what was read from and written to a cache; output includes reasoning.
 
-    `cost` is in US dollars, and None where the price is not known: never a zero that looks like a price.
+    Two can be added; a sum with an unknown cost is unknown.
     """
 
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cache_read_tokens: int = 0
-    cache_write_tokens: int = 0
-    reasoning_tokens: int = 0
-    cost: Decimal | None = None
+    input_tokens: int = 0  #: tokens of the prompt
+    output_tokens: int = 0  #: tokens of the answer
+    cache_read_tokens: int = 0  #: part of the input that came from the provider's cache
+    cache_write_tokens: int = 0  #: part of the input that the provider's cache took in
+    reasoning_tokens: int = 0  #: part of the output that is thinking
+    cost: Decimal | None = None  #: US dollars; None where the price is not known, never a zero that looks like a price
 
     @property
     def total_tokens(self) -> int:
+        """Input and output together."""
         return self.input_tokens + self.output_tokens
 
     @property
     def prompt_tokens(self) -> int:
+        """`input_tokens`, as OpenAI calls it."""
         return self.input_tokens
 
     @property
     def completion_tokens(self) -> int:
+        """`output_tokens`, as OpenAI calls it."""
         return self.output_tokens
 
     def __add__(self, other: "Usage") -> "Usage":

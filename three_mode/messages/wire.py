@@ -17,17 +17,20 @@ from three_mode.messages.reply import LLMResponse
 
 T = TypeVar("T")
 
+#: Any value of these, as JSON.
 to_json: Callable[[Any], bytes] = msgspec.json.encode
+#: Any value of these, as msgpack.
 to_msgpack: Callable[[Any], bytes] = msgspec.msgpack.encode
 
 
 def from_json(kind: type[T], data: bytes | str) -> T:
-    """`kind` may also be a union such as `Chunk` or `Part`."""
+    """A value of type `kind`, which may be a union such as `Chunk` or `Part`, out of its JSON."""
     decoded: T = _decoded(_json_decoder(kind), data)  # type: ignore[arg-type]  # types are hashable
     return decoded
 
 
 def from_msgpack(kind: type[T], data: bytes) -> T:
+    """A value of type `kind`, which may be a union such as `Chunk` or `Part`, out of its msgpack."""
     decoded: T = _decoded(_msgpack_decoder(kind), data)  # type: ignore[arg-type]
     return decoded
 

@@ -4,9 +4,8 @@
 
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from three_mode.errors import ThreeModeError
 from three_mode.least_used import MOST, OTHERS, LeastUsed
@@ -37,8 +36,7 @@ class PerformanceCheck(Struct, frozen=True, kw_only=True):
     compliant: bool | None
 
 
-@dataclass(slots=True)
-class _Series:
+class _Series(Struct, eq=False):
     calls: int = 0
     errors: Counter[str] = field(default_factory=Counter)
     latencies: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT))

@@ -32,7 +32,7 @@ class RecordOptions:
     flush: float = 0.2
 
 
-class Recorder:
+class RecordWriter:
     """Appends to one file. `close()` writes what is left."""
 
     def __init__(self, options: RecordOptions) -> None:

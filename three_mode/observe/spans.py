@@ -19,7 +19,7 @@ class Span(Protocol):
     def failed(self, error: BaseException) -> None: ...
 
 
-class Tracer:
+class CallTracer:
     """Begins a span for each call. `tracer` is an OpenTelemetry tracer; without one, the global provider's."""
 
     def __init__(self, tracer: Any = None) -> None:

@@ -1,13 +1,14 @@
 """The loop around a call: which target next, when again, and when to give up. It owns all retries, and there is one deadline.
 
-For each round, each target in order: its breaker must allow it, its limiter must let it go before the deadline, and then the
+For each round, each target in order: its gate (breaker and limiter) must let the call pass before the deadline, and then the
 operation runs. A failure moves on to the next target at once; only when all have failed does the loop wait, once, for the
 target that may answer soonest. All but the last have `first_content` seconds to their first content.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
+
+from msgspec import Struct
 
 from three_mode.errors import (
     AllProvidersFailed,
@@ -17,12 +18,12 @@ from three_mode.errors import (
     InvalidRequest,
     LLMError,
     ModeConflict,
-    RateLimit,
     ThreeModeError,
 )
 from three_mode.messages import Step
-from three_mode.policies.breaker import CircuitBreaker, trips
+from three_mode.policies.breaker import CircuitBreaker
 from three_mode.policies.clock import MONOTONIC, Clock
+from three_mode.policies.gate import Gate
 from three_mode.policies.hedge import Hedge
 from three_mode.policies.limiter import AdaptiveLimiter
 from three_mode.policies.options import HedgeOptions
@@ -34,9 +35,9 @@ T = TypeVar("T")
 _FINAL = (ModeConflict, ContentFilter)
 
 
-@dataclass(slots=True)
-class Call:
-    """One call of the user's, as the policies see it. `steps` is what happened to it, and ends up in the reply."""
+class CallContext(Struct, eq=False):
+    """One call of the user's, as the policies see it: its times, its caller and size. `steps` is what happened to it, and ends up
+    in the reply."""
 
     deadline: float
     began: float
@@ -45,9 +46,10 @@ class Call:
     first_content: float | None = None
     streamed: bool = False
     """What an attempt gives is only the beginning: whoever reads the rest tells the breaker how it ended."""
-    steps: list[Step] = field(default_factory=list)
+    steps: list[Step] = []
 
-    def step(self, kind: str, now: float, target: Target | None = None, why: str | None = None) -> None:
+    def add_step(self, kind: str, now: float, target: Target | None = None, why: str | None = None) -> None:
+        """Notes something that happened to the call; `now` is in the clock's time."""
         self.steps.append(
             Step(
                 kind,  # type: ignore[arg-type]
@@ -63,7 +65,7 @@ Operation = Callable[[Target, float], Awaitable[T]]  # the target, and when its 
 
 
 class Guards(Protocol):
-    """What stands before each target; None: nothing."""
+    """The breaker and the limiter of each target; None where it has none."""
 
     def breaker(self, target: Target) -> CircuitBreaker | None: ...
     def limiter(self, target: Target) -> AdaptiveLimiter | None: ...
@@ -74,14 +76,6 @@ def moves_on(error: BaseException) -> bool:
     if type(error) is InvalidRequest or isinstance(error, _FINAL):
         return False
     return isinstance(error, ThreeModeError)
-
-
-def judge(error: BaseException, breaker: CircuitBreaker | None, limiter: AdaptiveLimiter | None) -> None:
-    """What an attempt that failed says of its target. One that was cancelled says nothing."""
-    if limiter is not None and isinstance(error, RateLimit) and error.status == 429:
-        limiter.refused(error.retry_after)
-    if breaker is not None:
-        (breaker.failure if trips(error) else breaker.abandoned)()
 
 
 class Attempts:
@@ -102,12 +96,13 @@ class Attempts:
         self._clock = clock
 
     def close(self) -> None:
+        """Stops the timer of hedged calls."""
         if self.hedge is not None:
             self.hedge.close()
 
     async def run(
         self,
-        call: Call,
+        call: CallContext,
         targets: Sequence[Target],
         operation: Operation[T],
         first: ThreeModeError | None = None,
@@ -128,11 +123,11 @@ class Attempts:
                         raise made
                     if target in asked:
                         await self._until(*asked[target], due)
-                    attempt = self._guarded(call, target, due, operation)
+                    attempt = self._attempt(call, target, due, operation)
                     if self.hedge is None:
                         return await attempt
                     spare = target if last else alive[number + 1]
-                    won: T = await self.hedge.race(attempt, self.late, call, target, spare, due, operation)
+                    won: T = await self.hedge.race(attempt, self.second_attempt, call, target, spare, due, operation)
                     return won
                 except ThreeModeError as error:
                     failed.append(error)
@@ -141,12 +136,12 @@ class Attempts:
                     if not moves_on(error) or self._clock.now() >= call.deadline:
                         raise _verdict(failed) from error.__cause__
                     if not last:
-                        call.step("switched", self._clock.now(), alive[number + 1], f"{target}: {_why(error)}")
+                        call.add_step("switched", self._clock.now(), alive[number + 1], f"{target}: {_why(error)}")
             failures += 1
             alive, wait = self._again(call, alive, failed, failures)
             if not alive:
                 raise _verdict(failed)
-            call.step("retry", self._clock.now(), alive[0], f"in {wait:.2f} s: {_why(failed[-1])}")
+            call.add_step("retry", self._clock.now(), alive[0], f"in {wait:.2f} s: {_why(failed[-1])}")
             await self._clock.sleep(wait)
 
     async def _until(self, ready: float, error: ThreeModeError, due: float) -> None:
@@ -158,7 +153,7 @@ class Attempts:
             await self._clock.sleep(wait)
 
     def _again(
-        self, call: Call, alive: Sequence[Target], failed: list[ThreeModeError], failures: int
+        self, call: CallContext, alive: Sequence[Target], failed: list[ThreeModeError], failures: int
     ) -> tuple[list[Target], float]:
         """Those worth another try, the soonest first, and how long to wait for it."""
         remaining = call.deadline - self._clock.now()
@@ -172,53 +167,30 @@ class Attempts:
         waits.sort(key=lambda each: each[0])
         return [target for _, target in waits], waits[0][0] if waits else 0.0
 
-    def late(self, call: Call, target: Target, spare: Target, due: float, operation: Operation[T]) -> Awaitable[T]:
+    def second_attempt(
+        self, call: CallContext, target: Target, spare: Target, due: float, operation: Operation[T]
+    ) -> Awaitable[T]:
         """The attempt that a hedge makes."""
         assert self.hedge is not None
         why = f"nothing from {target} in {self.hedge.after:g} s"
-        call.step("hedged", self._clock.now(), spare, why)
-        return self._guarded(call, spare, due, operation)
+        call.add_step("hedged", self._clock.now(), spare, why)
+        return self._attempt(call, spare, due, operation)
 
-    async def _guarded(self, call: Call, target: Target, due: float, operation: Operation[T]) -> T:
-        breaker = self._guards.breaker(target)
-        if breaker is not None and not breaker.allow():
-            raise CircuitOpen(
-                f"{target} failed too often just now",
-                provider=target.provider,
-                model=target.model,
-                retry_after=breaker.opens_in(),
-                hint="it is tried again when its cool-down is over",
-            )
-        limiter = self._guards.limiter(target)
-        if limiter is not None and not limiter.try_acquire(call.tokens):
-            await self._wait(call, target, due, limiter, breaker)
+    async def _attempt(self, call: CallContext, target: Target, due: float, operation: Operation[T]) -> T:
+        """One attempt, behind the gate of its target."""
+        gate = Gate(target, self._guards.breaker(target), self._guards.limiter(target))
+        if not gate.try_enter(call.tokens):
+            waited = await gate.enter(call.caller, call.tokens, due - self._clock.now())
+            if waited is not None:
+                call.add_step("wait", self._clock.now(), target, f"{waited:.3f} s for the rate limit")
+        call.add_step("attempt", self._clock.now(), target)
         try:
-            try:
-                call.step("attempt", self._clock.now(), target)
-                result = await operation(target, due)
-            finally:
-                if limiter is not None:
-                    limiter.release()
+            result = await operation(target, due)
         except BaseException as error:
-            judge(error, breaker, limiter)
+            gate.failed(error)
             raise
-        if breaker is not None:
-            (breaker.began if call.streamed else breaker.success)()
-        if limiter is not None:
-            limiter.succeeded()
+        gate.succeeded(streaming=call.streamed)
         return result
-
-    async def _wait(
-        self, call: Call, target: Target, due: float, limiter: AdaptiveLimiter, breaker: CircuitBreaker | None
-    ) -> None:
-        """For its turn. That it does not come says nothing of the target, which was not asked."""
-        try:
-            waited = await limiter.acquire(call.caller, call.tokens, due - self._clock.now())
-        except BaseException:
-            if breaker is not None:
-                breaker.abandoned()
-            raise
-        call.step("wait", self._clock.now(), target, f"{waited:.3f} s for the rate limit")
 
 
 def _why(error: ThreeModeError) -> str:

@@ -4,7 +4,6 @@ closed ──(failures in a row)──> open ──(cool-down over)──> half-
                                  ^                            └──(failure)──> open
 """
 
-from dataclasses import dataclass
 from typing import Literal
 
 from three_mode.errors import (
@@ -15,18 +14,18 @@ from three_mode.errors import (
     ServerError,
     StreamInterrupted,
 )
+from three_mode.frozen_options import FrozenOptions
 from three_mode.policies.clock import MONOTONIC, Clock
 
 State = Literal["closed", "open", "half-open"]
 _TRIPS = (ServerError, ProviderOverloaded, ConnectionFailed, BadReply, DeadlineExceeded, StreamInterrupted)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BreakerOptions:
+class BreakerOptions(FrozenOptions, frozen=True, kw_only=True):
     """How many failures in a row open it, and for how many seconds."""
 
-    failures: int = 5
-    cool_down: float = 60.0
+    failures: int = 5  #: failures in a row that open the breaker
+    cool_down: float = 60.0  #: seconds that it stays open before one call may try
 
 
 def trips(error: BaseException) -> bool:
@@ -51,6 +50,7 @@ class CircuitBreaker:
 
     @property
     def state(self) -> State:
+        """ "closed": calls pass; "open": none do; "half-open": one may try."""
         if self._opened_at is None:
             return "closed"
         return "half-open" if self.opens_in() <= 0 else "open"
@@ -76,6 +76,7 @@ class CircuitBreaker:
         return True
 
     def success(self) -> None:
+        """Ends a call that went well: the breaker closes."""
         self.failures = 0
         self.began()
 
@@ -87,6 +88,7 @@ class CircuitBreaker:
         self._trial = False
 
     def failure(self) -> None:
+        """Ends a call that failed: enough of them in a row, or one trial, open the breaker."""
         self.failures += 1
         if self._trial or self.failures >= self._options.failures:
             self.closed = False

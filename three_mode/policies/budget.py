@@ -7,7 +7,7 @@ from msgspec import Struct
 from three_mode.errors import BudgetExceeded
 from three_mode.least_used import MOST
 from three_mode.messages import Usage
-from three_mode.policies.tallies import ZERO, Key, Spent, Tallies, Tally
+from three_mode.policies.tallies import ZERO, Key, SpendingTally, Spent, Tallies
 
 _FRESH = 256  # usages that wait to be added up
 
@@ -15,22 +15,24 @@ _FRESH = 256  # usages that wait to be added up
 class Budget(Struct, frozen=True, kw_only=True):
     """At most `limit` dollars for all calls that fit: of one label, provider or model, or of all where none is named."""
 
-    limit: Decimal | float | int
-    label: str | None = None
-    provider: str | None = None
-    model: str | None = None
+    limit: Decimal | float | int  #: US dollars
+    label: str | None = None  #: calls of this label; None: of any
+    provider: str | None = None  #: calls to this provider; None: to any
+    model: str | None = None  #: calls to this model; None: to any
 
     def fits(self, provider: str, model: str, label: str | None) -> bool:
+        """Whether a call counts towards this budget."""
         return self.label in (None, label) and self.provider in (None, provider) and self.model in (None, model)
 
     @property
     def name(self) -> str:
+        """What the budget is called in errors."""
         kinds = (("label", self.label), ("provider", self.provider), ("model", self.model))
         named = [f"{kind} {value}" for kind, value in kinds if value is not None]
         return "the budget of " + (", ".join(named) if named else "this connection")
 
 
-class Ledger:
+class SpendingLedger:
     """Adds up what was spent. With budgets, `reserve` before a call and `settle` after it, whatever came of it.
 
     What is reserved counts as spent, so that calls side by side cannot exceed together what each of them would not.
@@ -111,7 +113,7 @@ class Ledger:
             self._free(spent)
         self._tallies.bound()
 
-    def _free(self, spent: Tally) -> None:
+    def _free(self, spent: SpendingTally) -> None:
         """In its budgets, what calls did cost takes the place of what was reserved for them."""
         more = spent.cost - spent.booked - spent.settled
         spent.booked, spent.settled = spent.cost, ZERO

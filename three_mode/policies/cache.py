@@ -7,13 +7,13 @@ Never kept: errors, replies that are cut off, filtered or paused, and those of r
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
 
+from three_mode.frozen_options import FrozenOptions
 from three_mode.messages import LLMRequest, LLMResponse, from_msgpack
 from three_mode.policies.clock import MONOTONIC, Clock
 
@@ -25,22 +25,29 @@ Read = Callable[[bytes], LLMResponse]
 _read: Read = partial(from_msgpack, LLMResponse)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CacheOptions:
+class CacheOptions(FrozenOptions, frozen=True, kw_only=True):
     """`ttl` in seconds. With a `path`, replies are kept in that file and outlive the process."""
 
-    ttl: float = 3600.0
-    entries: int = 1000
-    max_bytes: int = 64 * 1024 * 1024
-    path: str | Path | None = None
+    ttl: float = 3600.0  #: seconds that a reply is kept
+    entries: int = 1000  #: most replies kept
+    max_bytes: int = 64 * 1024 * 1024  #: most bytes of replies kept
+    path: str | Path | None = None  #: a file that keeps the replies beyond the end of the process; None: memory
 
 
 class ResponseCache(Protocol):
     """Where replies are kept."""
 
-    async def get(self, key: bytes) -> LLMResponse | None: ...
-    async def put(self, key: bytes, reply: LLMResponse, ttl: float | None = None) -> None: ...
-    async def close(self) -> None: ...
+    async def get(self, key: bytes) -> LLMResponse | None:
+        """The reply kept under a key, or None."""
+        ...
+
+    async def put(self, key: bytes, reply: LLMResponse, ttl: float | None = None) -> None:
+        """Keeps a reply for `ttl` seconds; None: as the options say."""
+        ...
+
+    async def close(self) -> None:
+        """Ends the use of the cache."""
+        ...
 
 
 def cache_key(request: LLMRequest, where: str, model: str, tenant: str = "") -> bytes:
@@ -99,18 +106,22 @@ class MemoryCache:
         return len(self._kept)
 
     async def get(self, key: bytes) -> LLMResponse | None:
+        """The reply kept under a key, or None."""
         return self.look(key)
 
     async def put(self, key: bytes, reply: LLMResponse, ttl: float | None = None) -> None:
+        """Keeps a reply for `ttl` seconds; None: as the options say."""
         self.keep(key, reply, ttl)
 
     async def close(self) -> None:
+        """Forgets all replies."""
         self._kept.clear()
         self.size = 0
 
     # The same without a coroutine each, for those who know that it waits for nothing.
 
     def look(self, key: bytes) -> LLMResponse | None:
+        """`get`, without a coroutine."""
         found = self._kept.get(key)
         if found is not None and found[2] > self._clock.now():
             self._kept.move_to_end(key)
@@ -122,6 +133,7 @@ class MemoryCache:
         return None
 
     def keep(self, key: bytes, reply: LLMResponse, ttl: float | None = None) -> None:
+        """`put`, without a coroutine."""
         self.keep_written(key, _encode(reply), _read, ttl)
 
     def keep_written(self, key: bytes, written: bytes, read: Read, ttl: float | None = None) -> None:

@@ -36,6 +36,7 @@ class FileCache:
         self.hits = self.misses = self.failed = 0
 
     async def get(self, key: bytes) -> LLMResponse | None:
+        """The reply kept under a key, or None."""
         reply = await self._run(lambda: self._tried(lambda: self._get(digest(key))))
         if reply is None:
             self.misses += 1
@@ -44,6 +45,7 @@ class FileCache:
         return reply
 
     async def put(self, key: bytes, reply: LLMResponse, ttl: float | None = None) -> None:
+        """Keeps a reply for `ttl` seconds; None: as the options say."""
         lasts = self._options.ttl if ttl is None else ttl
         try:
             await self._run(lambda: self._tried(lambda: self._put(digest(key), to_msgpack(reply), lasts)))
@@ -51,6 +53,7 @@ class FileCache:
             self._say(error)
 
     async def close(self) -> None:
+        """Closes the file; its replies stay."""
         await self._run(self._close)
         self._thread.shutdown(wait=False)
 

@@ -17,20 +17,30 @@ class Timer(Protocol):
 class Clock(Protocol):
     """`now` is monotonic, in seconds; `sleep` waits on the same scale."""
 
-    def now(self) -> float: ...
-    async def sleep(self, seconds: float) -> None: ...
-    def call_later(self, seconds: float, what: Callable[[], None]) -> Timer: ...
+    def now(self) -> float:
+        """Seconds on a scale that never goes back."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Waits so many seconds."""
+        ...
+
+    def call_later(self, seconds: float, what: Callable[[], None]) -> Timer:
+        """Calls `what` after so many seconds, unless the timer is cancelled."""
+        ...
 
 
 class MonotonicClock:
     """The same clock that event loops and deadlines use."""
 
-    now = staticmethod(time.monotonic)
+    now = staticmethod(time.monotonic)  #: seconds on a scale that never goes back
 
     async def sleep(self, seconds: float) -> None:
+        """Waits so many seconds."""
         await asyncio.sleep(seconds)
 
     def call_later(self, seconds: float, what: Callable[[], None]) -> Timer:
+        """Calls `what` after so many seconds, unless the timer is cancelled."""
         return asyncio.get_running_loop().call_later(seconds, what)
 
 

@@ -10,7 +10,7 @@ from three_mode.policies.clock import FOREVER
 T = TypeVar("T")
 
 
-class Shared(Generic[T]):
+class SharedCall(Generic[T]):
     """One call and a future for each that waits for it; the future of one that left is cancelled.
 
     Without a task it is made by the one who began it, who then is not among those that wait.
@@ -57,7 +57,7 @@ class Coalescer(Generic[T]):
     """
 
     def __init__(self) -> None:
-        self._shared: dict[Hashable, Shared[T] | None] = {}  # None: begun, and nobody joined
+        self._shared: dict[Hashable, SharedCall[T] | None] = {}  # None: begun, and nobody joined
 
     async def run(self, key: Hashable, make: Callable[[], Awaitable[T]], deadline: float = FOREVER) -> tuple[T, bool]:
         """The result, and whether somebody else's call gave it. `make` heeds the deadline of the one who began; who joined has
@@ -66,7 +66,7 @@ class Coalescer(Generic[T]):
             return await self.go_on(key, make), False
         return await self._join(self._of(key), make, deadline)
 
-    async def _join(self, shared: Shared[T], make: Callable[[], Awaitable[T]], deadline: float) -> tuple[T, bool]:
+    async def _join(self, shared: SharedCall[T], make: Callable[[], Awaitable[T]], deadline: float) -> tuple[T, bool]:
         try:
             async with asyncio.timeout_at(None if deadline == FOREVER else deadline):
                 return await shared.joined(), True
@@ -89,11 +89,13 @@ class Coalescer(Generic[T]):
         return True
 
     def succeeded(self, key: Hashable, result: T) -> None:
+        """Gives the result of a call that was begun to all that wait for it."""
         shared = self._shared.pop(key)
         if shared is not None:
             shared.succeeded(result)
 
     def failed(self, key: Hashable, error: BaseException) -> None:
+        """Gives the error of a call that was begun to all that wait for it."""
         shared = self._shared.pop(key)
         if shared is not None:
             shared.failed(error)
@@ -104,6 +106,7 @@ class Coalescer(Generic[T]):
         return shared is not None and shared.task is None and shared.wanted
 
     async def go_on(self, key: Hashable, make: Callable[[], Awaitable[T]]) -> T:
+        """Makes the rest of a call that was begun in a task of its own, and waits for the result."""
         future = self._of(key).joined()
         shared = self.hand_over(key, make)
         try:
@@ -112,18 +115,19 @@ class Coalescer(Generic[T]):
             await self._left(shared)
             raise
 
-    def hand_over(self, key: Hashable, make: Callable[[], Awaitable[T]]) -> Shared[T]:
+    def hand_over(self, key: Hashable, make: Callable[[], Awaitable[T]]) -> SharedCall[T]:
+        """Makes the rest of a call that was begun in a task of its own, for those that wait."""
         shared = self._of(key)
         shared.task = asyncio.get_running_loop().create_task(self._call(shared, make))
         return shared
 
-    def _of(self, key: Hashable) -> Shared[T]:
+    def _of(self, key: Hashable) -> SharedCall[T]:
         shared = self._shared[key]
         if shared is None:
-            shared = self._shared[key] = Shared(key)
+            shared = self._shared[key] = SharedCall(key)
         return shared
 
-    async def _left(self, shared: Shared[T]) -> None:
+    async def _left(self, shared: SharedCall[T]) -> None:
         """The last to leave cancels the call, and waits for its end."""
         task = shared.task
         if task is not None and not task.done() and not shared.wanted:
@@ -131,7 +135,7 @@ class Coalescer(Generic[T]):
             task.cancel()
             await asyncio.wait([task])
 
-    async def _call(self, shared: Shared[T], make: Callable[[], Awaitable[T]]) -> None:
+    async def _call(self, shared: SharedCall[T], make: Callable[[], Awaitable[T]]) -> None:
         """Whatever comes of the call goes to all that still wait."""
         try:
             result = await make()
@@ -144,6 +148,6 @@ class Coalescer(Generic[T]):
             self._forget(shared)
             shared.succeeded(result)
 
-    def _forget(self, shared: Shared[T]) -> None:
+    def _forget(self, shared: SharedCall[T]) -> None:
         if self._shared.get(shared.key) is shared:
             del self._shared[shared.key]

@@ -41,7 +41,7 @@ class SharedStreams(Generic[C, S]):
 
     async def open(
         self, key: Hashable, make: Callable[[], Awaitable[S]], deadline: float = FOREVER
-    ) -> "tuple[Reader[C, S], bool]":
+    ) -> "tuple[SharedStreamReader[C, S], bool]":
         """A reader of the whole stream, and whether somebody else began it. `deadline` is this reader's own, in the loop's time;
         where only the one who began ran out of time before anything came, it begins anew."""
         shared = self._shared.get(key)
@@ -49,7 +49,7 @@ class SharedStreams(Generic[C, S]):
         if shared is None:
             shared = self._shared[key] = _Shared(self._most, self._weigh, lambda: self._forget(key, shared))
             shared.begin(make)
-        reader = Reader(shared, deadline)
+        reader = SharedStreamReader(shared, deadline)
         try:
             await reader.opened()
         except DeadlineExceeded:
@@ -67,7 +67,7 @@ class SharedStreams(Generic[C, S]):
             del self._shared[key]
 
 
-class Reader(Generic[C, S]):
+class SharedStreamReader(Generic[C, S]):
     """One of those who read a shared stream."""
 
     def __init__(self, shared: "_Shared[C, S]", deadline: float) -> None:
@@ -129,7 +129,7 @@ class _Shared(Generic[C, S]):
 
     def __init__(self, most: int, weigh: Callable[[C], int], forget: Callable[[], None]) -> None:
         self.most = most
-        self.readers: set[Reader[C, S]] = set()
+        self.readers: set[SharedStreamReader[C, S]] = set()
         self.source: S | None = None
         self.error: Exception | None = None
         self.ended = False
@@ -188,7 +188,7 @@ class _Shared(Generic[C, S]):
         finally:
             self._waiting.discard(waiting)
 
-    def take(self, reader: "Reader[C, S]") -> list[C]:
+    def take(self, reader: "SharedStreamReader[C, S]") -> list[C]:
         """All that the reader has not read, as a list of its own."""
         unread = islice(self._batches, reader.at - self._dropped, None)
         pieces = list(chain.from_iterable(batch for batch, _ in unread))
@@ -215,7 +215,7 @@ class _Shared(Generic[C, S]):
             if not waiting.done():
                 waiting.set_result(None)
 
-    def leave(self, reader: "Reader[C, S]") -> None:
+    def leave(self, reader: "SharedStreamReader[C, S]") -> None:
         self.readers.discard(reader)
         if self.readers or self.task is None or self.task.done():
             return

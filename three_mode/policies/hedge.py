@@ -22,14 +22,14 @@ async def hedged(
     clock: Clock = MONOTONIC,
 ) -> tuple[T, bool]:
     """One race: the first result, and whether the second runner gave it. See `Hedge.race`."""
-    hedge, late = Hedge(after, discard, clock), Late(second)
+    hedge, late = Hedge(after, discard, clock), SecondRunner(second)
     try:
         return await hedge.run(first(), late), late.used
     finally:
         hedge.close()
 
 
-class Starts(Protocol):
+class StartsLate(Protocol):
     """One that waits to be late."""
 
     def start(self) -> None: ...
@@ -42,7 +42,7 @@ class Hedge(Generic[T]):
         self.after = after
         self._discard = discard
         self._clock = clock
-        self._waiting: dict[Starts, float] = {}  # when each is late, soonest first
+        self._waiting: dict[StartsLate, float] = {}  # when each is late, soonest first
         self._timer: Timer | None = None
 
     def race(self, first: Awaitable[T], second: Callable[..., Awaitable[T]], *arguments: Any) -> Coroutine[Any, Any, T]:
@@ -51,37 +51,37 @@ class Hedge(Generic[T]):
         The loser is cancelled and waited for, so that nothing runs on unseen. A first runner that fails before it is late
         fails alone: trying again is somebody else's decision.
         """
-        return self.run(first, Late(second, arguments))
+        return self.run(first, SecondRunner(second, arguments))
 
-    async def run(self, first: Awaitable[T], late: "Late[T]") -> T:
-        self.enter(late, self._clock.now())
+    async def run(self, first: Awaitable[T], late: "SecondRunner[T]") -> T:
+        self.watch(late, self._clock.now())
         try:
             result = await first
         except BaseException as error:
-            if await self.rescued(late, error):
+            if await self.second_wins(late, error):
                 return late.result()
             raise
         if late.task is None:
-            self.leave(late)
+            self.unwatch(late)
             return result
         try:
-            await self.end(late)
+            await self.stop_second(late)
         except BaseException:  # whoever wanted the result has left
             self._discard(result)
             raise
         return result
 
-    # The same for a first runner that is no coroutine of its own: `enter`, and `leave` unless it was late; then `rescued` or `end`.
+    # For a first runner that is no coroutine of its own: `watch`, `unwatch` unless it was late, then `second_wins` or `stop_second`.
 
-    def enter(self, one: Starts, now: float) -> None:
+    def watch(self, one: StartsLate, now: float) -> None:
         self._waiting[one] = now + self.after
         if self._timer is None:
             self._timer = self._clock.call_later(self.after, self._look)
 
-    def leave(self, one: Starts) -> None:
+    def unwatch(self, one: StartsLate) -> None:
         del self._waiting[one]
 
-    async def rescued(self, late: "Late[T]", error: BaseException) -> bool:
+    async def second_wins(self, late: "SecondRunner[T]", error: BaseException) -> bool:
         """The first runner ended so. Whether the second one has a result instead."""
         try:
             if isinstance(error, asyncio.CancelledError):
@@ -91,18 +91,18 @@ class Hedge(Generic[T]):
             return late.used
         finally:
             if late.task is None:
-                self.leave(late)
+                self.unwatch(late)
             else:
-                await self.end(late)
+                await self.stop_second(late)
 
-    async def end(self, late: "Late[T]") -> None:
+    async def stop_second(self, late: "SecondRunner[T]") -> None:
         """Ends a second runner that came second."""
-        await late.end()
+        await late.stop()
         if late.has_result and not late.used:
             self._discard(late.result())
 
     def _look(self) -> None:
-        """Starts the second runner of each race that is late, and sleeps until the next one is."""
+        """Start the second runner of each race that is late, and sleep until the next one is."""
         self._timer = None
         now = self._clock.now()
         while self._waiting:
@@ -119,7 +119,7 @@ class Hedge(Generic[T]):
             self._timer = None
 
 
-class Late(Generic[T]):
+class SecondRunner(Generic[T]):
     """The second runner, if it ever runs."""
 
     __slots__ = (
@@ -184,7 +184,7 @@ class Late(Generic[T]):
         assert self.task is not None
         return self.task.result()
 
-    async def end(self) -> None:
+    async def stop(self) -> None:
         self._first_failed = True  # from here on nobody is interrupted
         if self.task is not None and not self.task.done():
             self.task.cancel()

@@ -8,25 +8,25 @@ whose turn has not come by then leaves the queue.
 """
 
 import asyncio
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from three_mode.errors import ConfigurationError, DeadlineExceeded, Overloaded, RateLimit
+from three_mode.frozen_options import FrozenOptions
 from three_mode.policies.clock import FOREVER, MONOTONIC, Clock
 from three_mode.policies.fair_queue import FairQueue
 from three_mode.providers.codec import LimitReading
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LimiterOptions:
+class LimiterOptions(FrozenOptions, frozen=True, kw_only=True):
     """`at_once` is where the number of concurrent calls starts and the most it comes back to; `waiting` bounds the queue."""
 
     at_once: int = 1000
     waiting: int = 10_000
-    pause: float = 1.0  # after a 429 that says nothing about waiting
+    pause: float = 1.0  #: seconds without a call after a 429 that does not say how long to wait
 
 
-@dataclass(slots=True)
-class _Allowance:
+class _Allowance(Struct, eq=False):
     """What remains of one kind until its reset; None: nobody said."""
 
     left: int | None = None
@@ -57,8 +57,7 @@ class _Allowance:
             self.left = max(0, self.left - need)
 
 
-@dataclass(slots=True, eq=False)
-class _Waiting:
+class _Waiting(Struct, eq=False):
     tokens: int
     future: asyncio.Future[None]
 
@@ -93,14 +92,17 @@ class AdaptiveLimiter:
 
     @property
     def in_flight(self) -> int:
+        """Calls that have begun and not ended."""
         return self._in_flight
 
     @property
     def at_once(self) -> int:
+        """How many calls may be in flight now."""
         return int(self._at_once)
 
     @property
     def waiting(self) -> int:
+        """Calls in the queue."""
         return len(self._queue)
 
     @property
@@ -152,6 +154,7 @@ class AdaptiveLimiter:
         return self._clock.now() - began
 
     def release(self) -> None:
+        """Ends a call: the next one in the queue may go."""
         self._in_flight -= 1
         if self._queue.size:
             self._move()

@@ -47,12 +47,13 @@ _LIBRARY_NAMES = {
 class Price(Struct, frozen=True, kw_only=True):
     """Dollars for a million tokens. Without a price of its own, what a cache gave or took costs what input does."""
 
-    input: Decimal
-    output: Decimal
-    cache_read: Decimal | None = None
-    cache_write: Decimal | None = None
+    input: Decimal  #: US dollars for a million tokens of prompt
+    output: Decimal  #: US dollars for a million tokens of answer
+    cache_read: Decimal | None = None  #: US dollars for a million tokens out of the provider's cache; None: as `input`
+    cache_write: Decimal | None = None  #: US dollars for a million tokens into the provider's cache; None: as `input`
 
     def of(self, usage: Usage) -> Decimal:
+        """The cost of a call in US dollars."""
         if not usage.cache_read_tokens and not usage.cache_write_tokens:
             return (usage.input_tokens * self.input + usage.output_tokens * self.output) / MILLION
         plain = max(0, usage.input_tokens - usage.cache_read_tokens - usage.cache_write_tokens)
@@ -65,7 +66,9 @@ class Price(Struct, frozen=True, kw_only=True):
 class PriceList(Protocol):
     """Whatever can say what a call costs."""
 
-    def cost(self, provider: str, model: str, usage: Usage) -> Decimal | None: ...
+    def cost(self, provider: str, model: str, usage: Usage) -> Decimal | None:
+        """The cost of a call in US dollars; None where the price is not known."""
+        ...
 
 
 class Prices:
@@ -81,6 +84,7 @@ class Prices:
             threading.Thread(target=import_module, args=("genai_prices",), daemon=True).start()
 
     def cost(self, provider: str, model: str, usage: Usage) -> Decimal | None:
+        """The cost of a call in US dollars; None where the price is not known."""
         known = self._rates.get((provider, model))
         now = time.time()
         if known is None or known[0] <= now:

@@ -2,13 +2,12 @@
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from three_mode.errors import ThreeModeError
+from three_mode.frozen_options import FrozenOptions
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetryOptions:
+class RetryOptions(FrozenOptions, frozen=True, kw_only=True):
     """`attempts` counts the first one. The wait grows from `first` by `factor` up to `most`; `jitter` is the part left to chance."""
 
     attempts: int = 3

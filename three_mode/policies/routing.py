@@ -20,9 +20,9 @@ from three_mode.providers.needs import missing
 class Target(Struct, frozen=True):
     """A model at a provider. `weight` is its share where the route goes by weight."""
 
-    provider: str
-    model: str
-    weight: float = 1.0
+    provider: str  #: a provider, or "local" or "agent"
+    model: str  #: a model of it, or the name of the agent
+    weight: float = 1.0  #: share of the calls, where a route goes by weight
 
     def __str__(self) -> str:
         return f"{self.provider}/{self.model}"
@@ -34,8 +34,8 @@ Chooser = Callable[[LLMRequest, Sequence[Target]], Sequence[Target]]
 class Route(Struct, frozen=True):
     """A name for several models. `by` is how they are ordered; a function gets the request and the targets."""
 
-    name: str
-    targets: tuple[Target, ...]
+    name: str  #: name that requests give as their model
+    targets: tuple[Target, ...]  #: models that may answer
     by: Literal["order", "cost", "latency", "weight"] | Chooser = "order"
 
     def __post_init__(self) -> None:
@@ -61,9 +61,11 @@ class Router:
         self._chance = chance
 
     def knows(self, name: str) -> bool:
+        """Whether a route has this name."""
         return name in self._routes
 
     def order(self, name: str, request: LLMRequest) -> list[Target]:
+        """The targets of a route in the order to try them, for one request."""
         route = self._routes[name]
         able = [target for target in route.targets if not missing(request, target.model)]
         if not able:

@@ -1,8 +1,9 @@
 """What was spent, by provider, model and label, in bounded memory: agents come and go, and labels may be as many as people."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from decimal import Decimal
+
+from msgspec import Struct
 
 from three_mode.least_used import MOST, OTHERS, LeastUsed
 from three_mode.messages import Usage
@@ -11,17 +12,16 @@ ZERO = Decimal(0)
 Key = tuple[str, str, str | None]  # provider, model, label
 
 
-@dataclass(slots=True)
-class Spent:
+class Spent(Struct):
     """What the calls of one provider, model and label used. `unpriced` counts those whose cost nobody knows."""
 
     calls: int = 0
-    usage: Usage = field(default_factory=Usage)
+    usage: Usage = Usage()
     cost: Decimal = ZERO
     unpriced: int = 0
 
 
-class Tally:
+class SpendingTally:
     """What `Spent` is made of: plain numbers, because there is something to add at every call. `touched` are the numbers of the
     budgets that such a call is part of; of its cost, `booked` is in them, and `settled` was reserved for the rest."""
 
@@ -47,7 +47,7 @@ class Tally:
         self.cost = self.booked = self.settled = ZERO
         self.seen = self.unused = 0
 
-    def take(self, other: "Tally") -> None:
+    def take(self, other: "SpendingTally") -> None:
         """All that the other one has. What that is in budgets stays in them."""
         self.calls += other.calls
         self.input += other.input
@@ -64,19 +64,19 @@ class Tallies:
 
     def __init__(self, touched: Callable[[Key], tuple[int, ...]], most: int = MOST) -> None:
         """`touched` gives the numbers of the budgets that a call of such a key is part of."""
-        self.known: dict[Key, Tally] = {}
+        self.known: dict[Key, SpendingTally] = {}
         self._touched = touched
         self._least_used = LeastUsed(self.known, most)
 
-    def of(self, key: Key) -> Tally:
+    def of(self, key: Key) -> SpendingTally:
         found = self.known.get(key)
         if found is None:
-            found = self.known[key] = Tally(self._touched(key))
+            found = self.known[key] = SpendingTally(self._touched(key))
         return found
 
-    def add_up(self, calls: list[tuple[Key, Usage, Decimal]]) -> set[Tally]:
+    def add_up(self, calls: list[tuple[Key, Usage, Decimal]]) -> set[SpendingTally]:
         """What each call used, and what was reserved for it. Those whose budgets are to hear of it."""
-        known, new, heard = self.known, self.of, set[Tally]()
+        known, new, heard = self.known, self.of, set[SpendingTally]()
         for key, usage, reserved in calls:
             tally = known.get(key) or new(key)
             cost = usage.cost
@@ -105,7 +105,7 @@ class Tallies:
         for key in going:
             gone, rest = self.known.pop(key), into(key)
             if rest not in self.known:
-                self.known[rest] = Tally(())
+                self.known[rest] = SpendingTally(())
             self.known[rest].take(gone)
 
     def sum(self, provider: str | None, model: str | None, label: str | None) -> Spent:

@@ -70,6 +70,7 @@ def register(profile: Profile, codec: Callable[[Profile], Codec] | None = None) 
 
 
 def profile_of(name: str) -> Profile:
+    """The profile of a provider, by its name or an alias. An unknown one is a `ConfigurationError`."""
     known = _ALIASES.get(name, name)
     if known not in _PROFILES:
         raise ConfigurationError(
@@ -80,6 +81,7 @@ def profile_of(name: str) -> Profile:
 
 
 def providers() -> tuple[str, ...]:
+    """The names of all providers that are known."""
     return tuple(_PROFILES)
 
 

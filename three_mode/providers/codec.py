@@ -19,7 +19,7 @@ from three_mode.messages import Chunk, LLMRequest, LLMResponse
 from three_mode.providers.profile import Profile
 
 Header = tuple[bytes, bytes]
-Headers = Sequence[Header]
+Headers = Sequence[Header]  #: Headers as names and values, in bytes.
 
 
 class Outgoing(Struct, frozen=True):
@@ -48,7 +48,10 @@ class ChunkDecoder(Protocol):
     error: LLMError | None
     done: bool  # the provider's own end marker came: nothing that follows is part of the reply
 
-    def feed(self, data: bytes) -> list[Chunk]: ...
+    def feed(self, data: bytes) -> list[Chunk]:
+        """The chunks that these bytes complete."""
+        ...
+
     def finish(self) -> list[Chunk]:
         """The bytes have ended. Without an end marker, `error` says that the reply was cut."""
         ...
@@ -59,11 +62,34 @@ class Codec(Protocol):
 
     profile: Profile
 
-    def encode(self, request: LLMRequest, model: str, *, stream: bool) -> Outgoing: ...
-    def decode(self, body: bytes) -> LLMResponse: ...
-    def decoder(self) -> ChunkDecoder: ...
-    def error(self, status: int, headers: Headers, body: bytes) -> LLMError: ...
-    def limits(self, headers: Headers) -> LimitReading | None: ...
-    def authorization(self, api_key: str | None) -> tuple[Header, ...]: ...
-    def encode_models(self) -> Outgoing: ...
-    def decode_models(self, body: bytes) -> tuple[str, ...]: ...
+    def encode(self, request: LLMRequest, model: str, *, stream: bool) -> Outgoing:
+        """The HTTP request for a model."""
+        ...
+
+    def decode(self, body: bytes) -> LLMResponse:
+        """A whole reply out of its body."""
+        ...
+
+    def decoder(self) -> ChunkDecoder:
+        """A decoder for one streamed reply."""
+        ...
+
+    def error(self, status: int, headers: Headers, body: bytes) -> LLMError:
+        """The error for a response that is a refusal."""
+        ...
+
+    def limits(self, headers: Headers) -> LimitReading | None:
+        """What the headers of a response say of rate limits; None where they say nothing."""
+        ...
+
+    def authorization(self, api_key: str | None) -> tuple[Header, ...]:
+        """The headers that carry the key."""
+        ...
+
+    def encode_models(self) -> Outgoing:
+        """The HTTP request for the list of models."""
+        ...
+
+    def decode_models(self, body: bytes) -> tuple[str, ...]:
+        """The names of models out of its response."""
+        ...

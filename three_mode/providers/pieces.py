@@ -11,7 +11,6 @@ from three_mode.messages import Image, LLMRequest, Thinking, ToolCall, ToolResul
 from three_mode.messages.parts import Text
 from three_mode.providers.codec import Header
 from three_mode.providers.profile import Profile
-from three_mode.providers.refusals import bad_reply
 
 T = TypeVar("T")
 
@@ -137,7 +136,7 @@ def reading(profile: Profile, read: Callable[[Any], T], body: bytes, what: str =
     except LLMError:
         raise
     except (msgspec.DecodeError, UnicodeDecodeError):
-        raise bad_reply(profile, f"the {what} is not JSON: {body[:80]!r}") from None
+        raise _bad_reply(profile, f"the {what} is not JSON: {body[:80]!r}") from None
     except (
         KeyError,
         TypeError,
@@ -147,9 +146,15 @@ def reading(profile: Profile, read: Callable[[Any], T], body: bytes, what: str =
         ArithmeticError,
         RecursionError,
     ) as error:
-        raise bad_reply(
+        raise _bad_reply(
             profile, f"the {what} has not the shape it should have ({type(error).__name__}: {error})"[:300]
         ) from None
+
+
+def _bad_reply(profile: Profile, why: str) -> BadReply:
+    from three_mode.providers.refusals import bad_reply  # once something is wrong
+
+    return bad_reply(profile, why)
 
 
 def text_of(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Which carrier: rings where they can be, ZeroMQ elsewhere, and why."""
+"""Choose the carrier: rings where they work, ZeroMQ elsewhere, and the reason."""
 
 import sys
 from dataclasses import replace
@@ -9,7 +9,7 @@ from transports.bus.options import BusOptions
 
 
 def rings_available() -> tuple[bool, str]:
-    """Whether rings work here, and why (not)."""
+    """Return whether rings work on this machine, and why, or why not."""
     if sys.platform != "linux":
         return False, f"rings need Linux, this is {sys.platform}"
     try:
@@ -20,6 +20,7 @@ def rings_available() -> tuple[bool, str]:
 
 
 def choose(name: str, options: BusOptions, label: str, sink: Sink) -> tuple[Carrier, str]:
+    """Make the carrier for bus `name`, and return the reason for choosing it with it."""
     options = replace(options, label=label)
     possible, why = rings_available()
     carrier = options.carrier

@@ -1,7 +1,7 @@
-"""Topics and patterns.
+"""Topics, patterns and names: check them, and match topics against patterns.
 
-A topic is words between dots: `news.eu.sport`. A pattern is the same with `*` for exactly one word and, at its end, `>`
-for one or more words. Matching is done once per topic and remembered.
+A topic is words between dots: `news.eu.sport`. A pattern is a topic with `*` for exactly one word and, at its end, `>`
+for one or more words. A topic is matched once, and the result is kept.
 """
 
 from collections.abc import Iterable
@@ -13,6 +13,7 @@ NAME_BYTES = 255
 
 
 def check_topic(topic: str) -> str:
+    """Return `topic`, or raise BadAddress if it is not well formed."""
     if not topic:
         raise BadAddress(f"a topic is words between dots, such as news.eu; got {topic!r}")
     if len(topic.encode("utf-8", "surrogatepass")) > TOPIC_BYTES:
@@ -30,6 +31,7 @@ def check_topic(topic: str) -> str:
 
 
 def check_pattern(pattern: str) -> str:
+    """Return `pattern`, or raise BadAddress if it is not well formed."""
     if not pattern:
         raise BadAddress(f"a pattern is words between dots, such as news.* or news.>; got {pattern!r}")
     words = pattern.split(".")
@@ -42,6 +44,7 @@ def check_pattern(pattern: str) -> str:
 
 
 def check_name(name: str) -> str:
+    """Return `name`, or raise BadAddress if it is not well formed."""
     if not name or name.startswith("@") or any(c.isspace() or c == "\0" for c in name):
         raise BadAddress(f"{name!r} is no name: text without spaces that does not start with @, such as scout/7")
     try:
@@ -54,6 +57,7 @@ def check_name(name: str) -> str:
 
 
 def matches(pattern: str, topic: str) -> bool:
+    """Return whether `topic` matches `pattern`."""
     if pattern == topic:
         return True
     wanted, words = pattern.split("."), topic.split(".")
@@ -66,5 +70,5 @@ def matches(pattern: str, topic: str) -> bool:
 
 
 def count_matching(patterns: Iterable[tuple[str, int]], topic: str) -> int:
-    """How many subscriptions of a member want `topic`."""
+    """Sum the counts of the patterns that match `topic`."""
     return sum(count for pattern, count in patterns if matches(pattern, topic))

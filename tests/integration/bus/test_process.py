@@ -16,7 +16,7 @@ from tests.support.bus.members import bus_name, eventually, members, process
 from tests.support.bus.rings import Bench, attend
 from tests.support.bus.sanitized import build_sanitized
 from transports.bus import Bus, BusOptions, Forked, SubscribeOptions, rings_available
-from transports.bus.rings import ear
+from transports.bus.rings import edge_watch
 from transports.bus.rings.doorbell import Doorbell
 from transports.bus.rings.native import Pump
 
@@ -54,7 +54,7 @@ async def _ring_twice(doorbell: Doorbell, shard: int, pump: Pump) -> list[str]:
 def test_doorbell_wakes_either_loop_once_a_ring(loop: str, rung_before: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """asyncio through an epoll within its own; uvloop by itself, or the same way where its epoll is none that we can reach."""
     if loop not in LOOPS:
-        monkeypatch.setattr(ear, "_epoll_of", lambda loop: shard)
+        monkeypatch.setattr(edge_watch, "_epoll_of", lambda loop: shard)
     doorbell, bench = Doorbell(), Bench()
     shard = os.eventfd(int(rung_before), os.EFD_NONBLOCK)
     doorbell.watch_shard(shard)

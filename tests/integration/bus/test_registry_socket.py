@@ -16,7 +16,7 @@ from tests.support.bus.members import eventually, members
 from transports.bus import Bus, BusOptions, JoinFailed, PeerLost, VersionMismatch
 from transports.bus.errors import BadFrame
 from transports.bus.registry import wire
-from transports.bus.registry.election import Place, check_bus_name, running_buses, runtime_directory
+from transports.bus.registry.election import RegistryPaths, check_bus_name, running_buses, runtime_directory
 from transports.bus.rings.carrier import RingsCarrier
 from transports.bus.rings.native import PAGE, PAGE_BYTES, RING
 from transports.bus.rings.segments import make
@@ -24,7 +24,7 @@ from transports.bus.rings.segments import make
 
 def connect(bus: str) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX)
-    sock.connect(str(Place.of(bus).socket))
+    sock.connect(str(RegistryPaths.of(bus).socket))
     sock.settimeout(5)
     return sock
 
@@ -132,7 +132,7 @@ async def test_registry_leaks_no_descriptors() -> None:
 async def test_who_says_hello_again_and_again_is_no_member() -> None:
     """Also while those who were here before choose their places first."""
     async with members() as group:
-        Place.of(group.name).socket.touch()  # as a registry that died leaves it
+        RegistryPaths.of(group.name).socket.touch()  # as a registry that died leaves it
         joins = asyncio.create_task(group.join())
         await eventually(lambda: group.name in running_buses())
         sock = connect(group.name)

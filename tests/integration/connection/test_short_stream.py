@@ -71,10 +71,10 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 async def learnt(llm: LLMConnection, model: str = "agent:teller") -> LLMResponse:
     """The first call finds the way for those that come."""
-    assert not llm._short_ways.known
+    assert not llm._fast_paths
     stream = llm.stream(asking(model=model))
     await stream.text()
-    assert len(llm._short_ways.known) == 1
+    assert len(llm._fast_paths) == 1
     return stream.response()
 
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from local_models import LoadOptions, LocalModel
 from local_models.engine.engine import Job
-from local_models.engine.inprocess import InProcess
+from local_models.engine.inprocess import InProcessBackend
 from local_models.files.catalogue import TINY
 
 T = TypeVar("T")
@@ -41,7 +41,7 @@ async def held(model: LocalModel, turns: int, begin: Callable[[], T]) -> AsyncIt
     machine and its load will have it.
     """
     backend = model._backend
-    assert isinstance(backend, InProcess)
+    assert isinstance(backend, InProcessBackend)
     loop, stands, taken = asyncio.get_running_loop(), asyncio.Event(), 0
     go_on = threading.Semaphore(0)
 

@@ -7,6 +7,7 @@ from three_mode.testing.script import Answer, Header
 from three_mode.testing.wire import anthropic, gemini, openai
 from three_mode.testing.wire.events import document
 
+#: How a provider says when to come back: a header or body in the way of one of them.
 ResetFormat = Literal[
     "retry-after",
     "retry-after-ms",

@@ -17,7 +17,7 @@ static int call(PyObject *callback, PyObject *argument) {
     return done == NULL ? -1 : 0;
 }
 
-/* Silence the bell; what else was behind it is told. */
+/* Silence the bell, and report the other descriptors behind it. */
 static int answer(Pump *self, PyObject *host) {
     struct epoll_event events[8];
     int count = epoll_wait(self->epoll, events, 8, 0);
@@ -108,7 +108,7 @@ static PyObject *run_held(Pump *self, enum why why) {
         patience_woken(&self->patience, bus_now());
     }
     if (result == 0 && self->host != NULL) result = run(self, host);
-    if (result < 0) { /* told to whoever runs the loop; what is left is looked at again if it goes on */
+    if (result < 0) { /* raised to the event loop; the rest is read later, if the loop goes on */
         PyObject *type, *error, *traceback;
         PyErr_Fetch(&type, &error, &traceback);
         if (bus_soon(self) < 0) PyErr_Clear();

@@ -1,6 +1,6 @@
-/* Messages to whoever wants them here.
+/* Deliver messages to the callbacks of this process.
  *
- * A callback may do anything, also close the pump: so nothing of the pump is looked at between two of them, only what the
+ * A callback may do anything, also close the pump: so between two callbacks nothing of the pump is used, only what the
  * caller holds. Whatever one of them raises, the others are called: what was drained is in no ring any more.
  */
 #include "pump.h"
@@ -22,7 +22,7 @@ static void keep(first *raised, PyObject *by) {
     }
 }
 
-/* A callback raised: told, and the others are still called. */
+/* Report what a callback raised; the others are still called. */
 static void report(PyObject *host, PyObject *callback, PyObject *message, first *raised) {
     if (!PyErr_ExceptionMatches(part(host, HOST_CAUGHT))) {
         keep(raised, callback);

@@ -1,11 +1,11 @@
-/* Records out of rings, as messages.
+/* Take records out of rings, as messages.
  *
- * A reader copies a record, then asks whether the writer has passed it meanwhile; only then is the copy used. A gap is
- * not detected by position but by the record's number: whatever the reason, a number that is not the next one is told.
+ * A reader copies a record, then checks whether the writer has passed it meanwhile; only then is the copy used. A gap is
+ * detected by the record's number, not by position: any number that is not the next one is reported.
  *
- * The writer may be broken, or worse, and write to its ring whatever it likes, whenever it likes. So what counts is read once
- * and checked, every position is a multiple of 8 before it is used, and no loop depends on the writer to end: each is
- * bounded by what fits in the ring, and a walk that finds no end is given up after WALKS attempts.
+ * The writer may be broken, or hostile, and write to its ring whatever it likes at any moment. So what counts is read once and
+ * checked, every position is a multiple of 8 before it is used, and no loop depends on the writer to end: each is bounded
+ * by what fits in the ring, and a walk that finds no end is given up after WALKS attempts.
  */
 #include <string.h>
 

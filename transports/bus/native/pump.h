@@ -2,7 +2,7 @@
  *
  *     pump.c      the type, and which rings it reads
  *     drain.c     records out of rings, as messages
- *     deliver.c   messages to whoever wants them here
+ *     deliver.c   messages to the callbacks of this process
  *     sleep.c     lying down, standing up, and looking a little longer before
  *     attend.c    what the event loop calls when the bell rings: all of the above, in order
  */
@@ -24,7 +24,7 @@ typedef struct reader {
     const bus_ring *ring;
     const unsigned char *data;
     uint64_t capacity, largest, position, next, handled; /* largest: record, with its header */
-    bus_entry *entry; /* ours, about the writer */
+    bus_entry *entry; /* of this reader's page, about the writer */
     /* a pair: where its writer says that it waits for room, and how to wake it */
     Segment *peer_page;
     const bus_entry *peer_entry;

@@ -103,11 +103,11 @@ static PyObject *decode(PyObject *object, PyObject *body) {
     PyObject *type, *error, *traceback;
     PyErr_Fetch(&type, &error, &traceback);
     PyErr_NormalizeException(&type, &error, &traceback);
-    PyObject *told = PyObject_CallMethodObjArgs(object, undecodable_name, error, NULL);
+    PyObject *result = PyObject_CallMethodObjArgs(object, undecodable_name, error, NULL);
     Py_XDECREF(type);
     Py_XDECREF(error);
     Py_XDECREF(traceback);
-    return told;
+    return result;
 }
 
 static PyObject *record_get_payload(PyObject *object, void *closure) {

@@ -164,7 +164,7 @@ static void segment_dealloc(PyObject *object) {
     Py_DECREF(type);
 }
 
-/* done(): its owner writes no more; the mapping stays for whoever still reads it here. */
+/* done(): its owner writes no more; the mapping stays for readers in this process. */
 static PyObject *segment_done(PyObject *object, PyObject *unused) {
     (void)unused;
     Segment *self = (Segment *)object;

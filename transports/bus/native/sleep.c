@@ -5,7 +5,7 @@
 #include "pump.h"
 
 #define LOOKS 8        /* before the core is offered to others */
-#define CROWDED 200000 /* nanoseconds until we have it back that say that somebody took it, and not only he whose message we look for */
+#define CROWDED 200000 /* nanoseconds without the core: more than the sender of the awaited message alone would take */
 
 void bus_handled(Pump *self) {
     for (size_t i = 0; i < self->count; i++) {
@@ -78,7 +78,7 @@ void bus_stand_up(Pump *self) {
     if (parked & 1) atomic_store(&self->page->parked, parked + 1);
 }
 
-/* 1: everybody knows that we sleep, and how far we got, and nothing is waiting. 0: there is more, and we are up again. */
+/* Go to sleep. 1: all writers see it, and how far this reader got, and nothing waits. 0: there is more, so it is awake. */
 int bus_park(Pump *self) {
     bus_handled(self);
     if (self->listening) {

@@ -1,4 +1,4 @@
-/* The writing end of a ring: put a record, then wake whoever sleeps.
+/* Writer of a ring: put a record, then wake the readers that sleep.
  *
  * Put is O(1) in readers. A gate is a reader that must not be lapped (the reader of a pair, a RELIABLE subscriber): its
  * position is read only when the cached minimum says that there may be no room. A bell is whom to wake.
@@ -266,7 +266,7 @@ static void writer_dealloc(PyObject *object) {
     Py_DECREF(type);
 }
 
-/* reader(pump): ours, told of each message */
+/* reader(pump): the pump of this process, which is notified of each message */
 static PyObject *writer_reader(PyObject *object, PyObject *pump) {
     Writer *self = (Writer *)object;
     if (!PyObject_TypeCheck(pump, bus_pump_type)) {
@@ -291,7 +291,7 @@ static PyMethodDef writer_methods[] = {
     {"slowest", writer_slowest, METH_NOARGS, "slowest() -> (id, position) or None"},
     {"shard", writer_shard, METH_VARARGS, "shard(id, fd, bell, without)"},
     {"member", writer_member, METH_VARARGS, "member(id, fd, page)"},
-    {"reader", writer_reader, METH_O, "reader(pump): the pump of this process, told of each message"},
+    {"reader", writer_reader, METH_O, "reader(pump): the pump of this process, which is notified of each message"},
     {"counters", writer_counters, METH_NOARGS, "counters() -> (seq, tail, oldest, rung, bytes, held, allocated)"},
     {NULL, NULL, 0, NULL},
 };

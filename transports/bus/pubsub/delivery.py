@@ -1,7 +1,7 @@
-"""From a carrier's messages to the callbacks of this process: the hot path of everything that comes in.
+"""Deliver received messages to the callbacks of this process: the hot path of all that comes in.
 
-The native ring does the same in C for what it can (`native/deliver.c`), and calls `direct`, `route`, `fan_out`, `flush` and
-`raised` for the rest; other carriers call `deliver`.
+The native ring does the same in C where it can (`native/deliver.c`), and calls `direct`, `route`, `fan_out`, `flush`
+and `raised` for the rest; other carriers call `deliver`.
 """
 
 import asyncio
@@ -13,17 +13,18 @@ from typing import Any
 from transports.bus.messages import Message, opened
 from transports.bus.pubsub.subscriptions import Callback, Subscriptions
 
-CAUGHT = (Exception, asyncio.CancelledError)  # what a callback may raise without ending more than itself
-MANY = 16  # callbacks for which it pays to open a message before it is handed to them
+CAUGHT = (Exception, asyncio.CancelledError)  # raised by a callback, these end nothing but the callback
+MANY = 16  # callbacks; for more, it pays to decode a message before they get it
 
 
 class Onward:
-    """Whatever is raised within it is kept, so that what comes next is still done; `end` raises the first of it."""
+    """A context that keeps what is raised within it, so that the next step is still done; `end` raises the first of it."""
 
     def __init__(self) -> None:
         self._first: BaseException | None = None
 
     def keep(self, error: BaseException) -> None:
+        """Keep an error to raise it at the end."""
         if self._first is None:
             self._first = error
         else:
@@ -40,12 +41,16 @@ class Onward:
         return True
 
     def end(self) -> None:
+        """Raise the first error, if there was one."""
         if self._first is not None:
             raise self._first
 
 
 class Delivery:
-    """`direct(message)` gets what was sent to this member; `failed(where, error)` what a callback raised."""
+    """Delivery of one member's messages.
+
+    `direct(message)` gets frames that were sent to this member; `failed(where, error)` reports what a callback raised.
+    """
 
     def __init__(
         self,
@@ -60,6 +65,7 @@ class Delivery:
         self.newest = subscriptions.newest
 
     def deliver(self, messages: Sequence[Message]) -> None:
+        """Deliver a batch, in order; what ends more than a callback is raised at the end."""
         onward: Onward | None = None
         for message in messages:
             try:
@@ -80,6 +86,7 @@ class Delivery:
             onward.end()
 
     def fan_out(self, callbacks: tuple[Callback, ...], message: Message) -> None:
+        """Call every callback with one message."""
         if len(callbacks) > MANY:
             message = opened(message)
         onward: Onward | None = None
@@ -96,13 +103,14 @@ class Delivery:
             onward.end()
 
     def call(self, callback: Callback, message: Message) -> None:
+        """Call one callback with one message."""
         try:
             callback(message)
         except CAUGHT as error:
             self.raised(message, error)
 
     def flush(self) -> None:
-        """At the end of a batch: LATEST subscribers get the newest of it."""
+        """Give LATEST subscribers the newest message of a batch, at its end."""
         newest = list(self.newest.items())
         self.newest.clear()
         onward = Onward()
@@ -112,6 +120,6 @@ class Delivery:
         onward.end()
 
     def raised(self, message: Message, error: BaseException) -> None:
-        """Reported; the others are still called."""
+        """Report what a callback raised; the other callbacks are still called."""
         where = f"subscriber of {message.topic!r}" if message.topic else f"frame of member {message.peer.id}"
         self._failed(where, error)

@@ -1,7 +1,8 @@
-"""A Unix stream socket that carries registry messages and file descriptors, without blocking and without an event loop.
+"""Unix stream socket that carries registry messages and file descriptors, without blocking and without an event loop.
 
-Whoever owns a Channel calls `receive` when the socket is readable and `flush` when it is writable. What cannot be sent
-at once is queued up to a limit; a peer that lets it fill is broken off, because the registry waits for nobody.
+The owner of a UnixChannel calls `receive` when the socket is readable and `flush` when it is writable. Messages that
+cannot be sent at once are queued up to a limit. A peer that lets the queue fill is disconnected: the registry waits for
+no peer.
 """
 
 import array
@@ -16,18 +17,20 @@ from transports.bus.registry.wire import FDS_LIMIT, HEADER, MESSAGE_LIMIT
 
 _UCRED = struct.Struct("3i")
 _INT = array.array("i").itemsize
-QUEUE_BYTES = 16 * 1024 * 1024
-_READ_BYTES = 64 * 1024  # more would be mapped and unmapped by each read
-_READS = 256  # at a time: a flood from one peer must not starve the others
+QUEUE_BYTES = 16 * 1024 * 1024  # that wait for one peer
+_READ_BYTES = 64 * 1024  # a larger buffer would be mapped and unmapped by each read
+_READS = 256  # in one turn: a flood from one peer must not starve the others
 
 
 def peer_credentials(sock: socket.socket) -> tuple[int, int]:
-    """(pid, uid) of the process at the other end, as the kernel saw it connect."""
+    """Return (pid, uid) of the process at the other end, as the kernel saw it connect."""
     pid, uid, _gid = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
     return pid, uid
 
 
-class Channel:
+class UnixChannel:
+    """Connection between a member and the registry, at either end."""
+
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self.sock = sock
@@ -37,17 +40,21 @@ class Channel:
         self._queued = 0
 
     def fileno(self) -> int:
+        """Return the socket's descriptor."""
         return self.sock.fileno()
 
     @property
     def pending(self) -> bool:
+        """Whether any message waits to be sent."""
         return bool(self._outgoing)
 
     def send(self, data: bytes, fds: Sequence[int] = ()) -> None:
-        """Send or queue; the descriptors are duplicated if they have to wait. Raises OSError when the peer has gone,
-        OverflowError when it does not read."""
+        """Send or queue a message; its descriptors are duplicated if it has to wait.
+
+        Raises OSError if the peer has gone, and OverflowError if it does not read.
+        """
         if not self._outgoing:
-            sent = self._try(data, fds)
+            sent = self._send_some(data, fds)
             if sent == len(data):
                 return
             data, fds = data[sent:], (() if sent else fds)
@@ -57,9 +64,10 @@ class Channel:
         self._queued += len(data)
 
     def flush(self) -> None:
+        """Send as much of what waits as the socket takes."""
         while self._outgoing:
             data, fds = self._outgoing[0]
-            sent = self._try(data, fds)
+            sent = self._send_some(data, fds)
             if sent:
                 for fd in fds:
                     os.close(fd)
@@ -70,7 +78,7 @@ class Channel:
                 return
             self._outgoing.popleft()
 
-    def _try(self, data: bytes, fds: Sequence[int]) -> int:
+    def _send_some(self, data: bytes, fds: Sequence[int]) -> int:
         ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
         try:
             return self.sock.sendmsg([data], ancillary, socket.MSG_NOSIGNAL)
@@ -78,7 +86,7 @@ class Channel:
             return 0
 
     def receive(self) -> Iterator[tuple[bytes, list[int]]]:
-        """Messages and their descriptors, which the caller then owns. Raises EOFError at the end, BadFrame on garbage."""
+        """Yield messages and descriptors, which the caller then owns; EOFError at the end, BadFrame for garbage."""
         at_end = False
         for _ in range(_READS):
             try:
@@ -103,7 +111,7 @@ class Channel:
             self._incoming += data
             yield from self._messages()
             if len(data) < _READ_BYTES and not ancillary:
-                break  # there was no more; what carries descriptors ends a read early
+                break  # all is read; with descriptors, a read ends early
         if at_end:
             raise EOFError
 
@@ -121,10 +129,11 @@ class Channel:
             yield body, [self._fds.popleft() for _ in range(count)]
 
     def close_after_fork(self) -> None:
-        """In the child of a fork: the connection is the parent's."""
+        """Close the socket in the child of a fork; the connection stays the parent's."""
         self.sock.close()
 
     def close(self) -> None:
+        """Close the socket, and all descriptors that were not handed on."""
         self.sock.close()
         for fd in self._fds:
             os.close(fd)

@@ -1,7 +1,7 @@
-"""The registry's thread: sockets in, `RegistryState` between, sockets out.
+"""Registry server: a thread that reads Unix sockets, applies messages to `RegistryState`, and sends the answers.
 
-It is hosted by a member's process, in a thread of its own: it answers while that process's event loop is busy, costs no
-process, and ends with it. When it dies, the members elect another (see `election.py`).
+The process of one member hosts it. In a thread it answers while that process's event loop is busy, it needs no process,
+and it ends with its host. Then the members elect another host (see `election.py`).
 """
 
 import logging
@@ -15,40 +15,44 @@ from collections.abc import Sequence
 from transports.bus.errors import BusError
 from transports.bus.events import MemberInfo
 from transports.bus.registry import wire
-from transports.bus.registry.channel import Channel, peer_credentials
-from transports.bus.registry.pace import Pace
-from transports.bus.registry.state import RegistryState, Seat, Shards
+from transports.bus.registry.channel import UnixChannel, peer_credentials
+from transports.bus.registry.pacing import ChangePacing
+from transports.bus.registry.seats import Seat, Shards
+from transports.bus.registry.state import RegistryState
 
 log = logging.getLogger("three_mode.bus.registry")
-HELLO_WITHIN = 5.0  # a connection that says nothing for so long is dropped
-GRACE = 1.0  # how long members known to a registry that died have to come back
-CONNECTIONS = 2048
-ACCEPTS = 64  # connections taken in one turn, between messages of those who are in
+HELLO_WITHIN = 5.0  # seconds after which a connection without Hello is dropped
+GRACE = 1.0  # seconds that the members of a registry that died have to come back
+CONNECTIONS = 2048  # open at once
+ACCEPTS = 64  # connections accepted in one turn, between messages of members
 
 
 class RegistryServer:
+    """Registry of one bus, behind a listening Unix socket."""
+
     def __init__(self, listener: socket.socket, bus: str, carrier: str, layout: int, shards: Shards) -> None:
         self._listener = listener
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self._channels: dict[Seat, Channel] = {}
-        self._silent: dict[Seat, float] = {}  # connected, no Hello yet: since when
+        self._channels: dict[Seat, UnixChannel] = {}
+        self._silent: dict[Seat, float] = {}  # connections without Hello -> since when
         self._broken: list[tuple[Seat, str]] = []
         self._deferred: list[tuple[Seat, wire.Hello, list[int]]] = []
         self._grace_until = 0.0
-        self._pace = Pace()
+        self._pace = ChangePacing()
         self._stopping = False
-        self.dropped = 0  # connections ended for garbage, silence or another user's process
+        self.dropped = 0  # connections ended for garbage, for silence, or because they are another user's
         self.state = RegistryState(bus, carrier, layout, shards, self._send)
         self._thread = threading.Thread(target=self._run, name=f"bus-registry-{bus}", daemon=True)
 
     def start(self, known: Sequence[MemberInfo], after_a_death: bool) -> None:
-        """Serve. `known` are the members that a registry before this one knew, as far as this process does."""
+        """Start the thread. `known`: members of the registry before this one, as far as this process knows them."""
         self.state.expect(known)
         if after_a_death:
             self._grace_until = time.monotonic() + GRACE
         self._thread.start()
 
     def stop(self) -> None:
+        """End the thread, after the messages that members have already sent."""
         self._stopping = True
         os.write(self._wake_write, b"x")
         self._thread.join(2.0)
@@ -57,7 +61,7 @@ class RegistryServer:
             os.close(self._wake_write)
 
     def close_after_fork(self) -> None:
-        """In the child of a fork: the sockets are the parent's."""
+        """Close the sockets in the child of a fork; the connections stay the parent's."""
         self._listener.close()
         for channel in self._channels.values():
             channel.sock.close()
@@ -71,7 +75,7 @@ class RegistryServer:
         try:
             stopping = False
             while not stopping:
-                stopping = self._stopping  # once more then: what members said before must not be lost
+                stopping = self._stopping  # one more turn then: messages sent before must not be lost
                 for key, events in selector.select(0 if stopping else self._patience()):
                     if key.fileobj is self._listener:
                         self._accept()
@@ -79,9 +83,9 @@ class RegistryServer:
                         self._serve(key.data, events)
                 now = time.monotonic()
                 self._tick(now)
-                if self.state.untold and (stopping or not self._pace.wait(now)):
-                    self.state.tell()
-                    self._pace.told(now, time.monotonic(), self.state.members)
+                if self.state.unannounced and (stopping or not self._pace.wait(now)):
+                    self.state.announce()
+                    self._pace.sent(now, time.monotonic(), self.state.members)
                 else:
                     self.state.answer()
                 self._drop_broken()
@@ -94,8 +98,8 @@ class RegistryServer:
             selector.close()
 
     def _patience(self) -> float | None:
-        """How long to wait for messages before there is something else to do."""
-        if self.state.untold:
+        """Return the seconds to wait for messages before other work is due."""
+        if self.state.unannounced:
             return self._pace.wait(time.monotonic())
         if self._grace_until:
             return 0.05
@@ -109,7 +113,7 @@ class RegistryServer:
             for seat, hello, fds in deferred:
                 if seat in self._channels:
                     self._handle(seat, hello, fds)
-                else:  # it said Hello more than once
+                else:  # it sent Hello twice
                     for fd in fds:
                         os.close(fd)
         while self._silent:
@@ -128,7 +132,7 @@ class RegistryServer:
             sock, _ = self._listener.accept()
         except (BlockingIOError, InterruptedError, ConnectionError):
             return False
-        except OSError as error:  # out of descriptors: the next one may fit again
+        except OSError as error:  # out of descriptors: a later one may fit again
             log.warning("the registry cannot accept a member: %s", error)
             time.sleep(0.01)
             return False
@@ -139,7 +143,7 @@ class RegistryServer:
             sock.close()
             return True
         seat = Seat()
-        self._channels[seat] = Channel(sock)
+        self._channels[seat] = UnixChannel(sock)
         self._silent[seat] = time.monotonic()
         self._selector.register(sock, selectors.EVENT_READ, seat)
         return True
@@ -172,7 +176,7 @@ class RegistryServer:
             except EOFError:
                 self._drop(
                     seat,
-                    "its process ended" if seat.info is not None else "it went without a word",
+                    "its process ended" if seat.info is not None else "it closed before Hello",
                     garbage=False,
                 )
             except BusError as error:
@@ -181,7 +185,7 @@ class RegistryServer:
     def _handle(self, seat: Seat, message: wire.FromMember, fds: list[int]) -> None:
         if isinstance(message, wire.Hello):
             self._silent.pop(seat, None)
-            if self._grace_until and not message.id:  # those who were here before choose their slots first
+            if self._grace_until and not message.id:  # returning members choose their slots first
                 self._deferred.append((seat, message, fds))
                 return
         try:
@@ -189,7 +193,7 @@ class RegistryServer:
         except BusError as error:
             self.state.answer()
             self._drop(seat, f"it sent what it must not: {error}")
-        except OSError as error:  # ours: out of descriptors, for one
+        except OSError as error:  # of this process: out of descriptors, for example
             self._drop(seat, f"it cannot be served: {error}", garbage=False)
 
     def _send(self, seat: Seat, data: bytes, fds: Sequence[int]) -> None:

@@ -1,7 +1,7 @@
-"""What members and the registry say to each other.
+"""Messages between members and the registry.
 
 Each message is a tagged msgpack array behind a header of five bytes (length, number of file descriptors); descriptors
-travel beside the bytes as SCM_RIGHTS. Requests carry a token that `Done` or `Refused` returns.
+travel beside the bytes as SCM_RIGHTS. A request carries a token, which its answer (`Done` or `RequestRefused`) returns.
 """
 
 import struct
@@ -18,7 +18,7 @@ PROTOCOL = 2
 HEADER = struct.Struct("<IB")
 MESSAGE_LIMIT = 4 * 1024 * 1024
 FDS_LIMIT = 64
-LABEL_LIMIT = 255  # characters: what is told of all members fits a message
+LABEL_LIMIT = 255  # characters: so that the directory of all members fits a message
 
 _Short = Annotated[str, msgspec.Meta(max_length=LABEL_LIMIT)]
 
@@ -29,8 +29,11 @@ class _Message(msgspec.Struct, array_like=True, tag=True):
 
 # --- from a member -------------------------------------------------------------------------------------------------
 class Hello(_Message):
-    """First words. fds for rings: page, doorbell eventfd, pidfd. A member that joins again after the registry died
-    says what it had; the fds of every shard's bell follow then."""
+    """First message of a member. fds with rings: page, doorbell eventfd, pidfd.
+
+    A member that joins again after the registry died adds its id, slot, names and patterns, and bell and eventfd of
+    each shard.
+    """
 
     protocol: int
     layout: int
@@ -48,18 +51,21 @@ class Hello(_Message):
 
 
 class Register(_Message):
+    """Register these names: all or none."""
+
     token: int
     names: tuple[str, ...]
 
 
 class Unregister(_Message):
+    """Give these names back."""
+
     token: int
     names: tuple[str, ...]
 
 
 class Subscribed(_Message):
-    """Changes of the number of subscriptions per pattern, and whether any is RELIABLE: then Done comes when all writers
-    hold the gate."""
+    """New counts of subscriptions by pattern, and whether any is RELIABLE: then Done waits for all writers."""
 
     token: int
     patterns: dict[str, int]
@@ -81,6 +87,8 @@ class LinkTo(_Message):
 
 
 class Unlink(_Message):
+    """The pair ring to that member is given back."""
+
     to: str
     uid: int
 
@@ -92,11 +100,13 @@ class SegmentMade(_Message):
 
 
 class SegmentGone(_Message):
+    """The segment exists no longer."""
+
     uid: int
 
 
 class Fetch(_Message):
-    """Asks for a segment of another member (uid), or for its page (uid 0)."""
+    """Request for a segment of another member (uid), or for its page (uid 0)."""
 
     token: int
     owner: str
@@ -104,7 +114,7 @@ class Fetch(_Message):
 
 
 class Gated(_Message):
-    """This writer respects the RELIABLE reader that `GateWanted` named."""
+    """This writer waits for the RELIABLE reader that `GateWanted` named."""
 
     token: int
 
@@ -117,16 +127,18 @@ class Evict(_Message):
 
 
 class Sync(_Message):
+    """Request for Done, after all that was announced before."""
+
     token: int
 
 
 class Bye(_Message):
-    pass
+    """The member leaves."""
 
 
 # --- from the registry ---------------------------------------------------------------------------------------------
 class Welcome(_Message):
-    """fds: bell and eventfd of each shard, in order."""
+    """Place of a member that joined. fds: bell and eventfd of each shard, in order."""
 
     id: str
     slot: int
@@ -146,7 +158,7 @@ class Changes(_Message):
 
 
 class Ready(_Message):
-    """The snapshot is complete; `host` is the member that hosts the registry."""
+    """The snapshot of the directory is complete."""
 
 
 class Shard(_Message):
@@ -159,7 +171,7 @@ class Writers(_Message):
     """fds: the broadcast ring of each of these members (and its uid)."""
 
     rings: tuple[tuple[str, int], ...]
-    fresh: bool  # made just now: read them from their first record
+    fresh: bool  # new rings, to be read from their first record
 
 
 class Linked(_Message):
@@ -170,6 +182,8 @@ class Linked(_Message):
 
 
 class Unlinked(_Message):
+    """`member` gave back its pair ring to the receiver."""
+
     member: str
     uid: int
 
@@ -187,16 +201,22 @@ class GateLifted(_Message):
     member: str
 
 
-class Evicted(_Message):
+class EvictionNotice(_Message, tag="Evicted"):
+    """`writer` no longer waits for the receiver, a RELIABLE reader."""
+
     writer: str
     held: float
 
 
 class Done(_Message):
+    """Answer to a request that was granted; fds: what it asked for."""
+
     token: int
 
 
-class Refused(_Message):
+class RequestRefused(_Message, tag="Refused"):
+    """Answer to a request that was refused; with token 0, to Hello."""
+
     token: int
     code: str
     text: str
@@ -220,7 +240,18 @@ FromMember = (
     | Bye
 )
 FromRegistry = (
-    Welcome | Changes | Ready | Shard | Writers | Linked | Unlinked | GateWanted | GateLifted | Evicted | Done | Refused
+    Welcome
+    | Changes
+    | Ready
+    | Shard
+    | Writers
+    | Linked
+    | Unlinked
+    | GateWanted
+    | GateLifted
+    | EvictionNotice
+    | Done
+    | RequestRefused
 )
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -229,6 +260,7 @@ _from_registry = msgspec.msgpack.Decoder(FromRegistry).decode
 
 
 def pack(message: FromMember | FromRegistry, fds: int = 0) -> bytes:
+    """Encode a message that goes with so many descriptors."""
     body = _encode(message)
     if len(body) > MESSAGE_LIMIT:
         raise ValueError(f"a registry message of {len(body)} bytes: the limit is {MESSAGE_LIMIT}")
@@ -236,7 +268,7 @@ def pack(message: FromMember | FromRegistry, fds: int = 0) -> bytes:
 
 
 def bodies(packed: bytes) -> Iterator[bytes]:
-    """The bodies of messages that came in one piece."""
+    """Yield the bodies of messages that lie behind each other."""
     while packed:
         if len(packed) < HEADER.size:
             raise BadFrame("half a header")
@@ -248,6 +280,7 @@ def bodies(packed: bytes) -> Iterator[bytes]:
 
 
 def from_member(body: bytes) -> FromMember:
+    """Decode a message of a member, or raise BadFrame."""
     try:
         message: FromMember = _from_member(body)
     except UNREADABLE as error:
@@ -256,6 +289,7 @@ def from_member(body: bytes) -> FromMember:
 
 
 def from_registry(body: bytes) -> FromRegistry:
+    """Decode a message of the registry, or raise BadFrame."""
     try:
         message: FromRegistry = _from_registry(body)
     except UNREADABLE as error:

@@ -1,4 +1,4 @@
-"""Shared memory: memfds with seals, so that nothing stays behind and readers are read-only by a rule of the kernel."""
+"""Shared memory: sealed memfds, so that nothing stays behind and the kernel keeps readers from writing."""
 
 import fcntl
 import os
@@ -14,7 +14,7 @@ _NAMES = {RING: "ring", PAGE: "page", BELL: "bell", LARGE: "large"}
 
 
 def make(kind: int, capacity: int, owner: int = 0) -> tuple[int, Segment]:
-    """A new segment and its descriptor. Only this process can write to it, except to a bell."""
+    """Make a segment; return its descriptor and the segment. Only this process can write to it, except to a bell."""
     fd = os.memfd_create(f"three-mode-{_NAMES[kind]}", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
         os.ftruncate(fd, HEADER + capacity)
@@ -28,44 +28,48 @@ def make(kind: int, capacity: int, owner: int = 0) -> tuple[int, Segment]:
 
 
 def attach(fd: int, kind: int, writable: bool = False) -> Segment:
-    """Map another's segment; the descriptor may be closed afterwards. BadFrame says why one is not trusted."""
+    """Map a segment of another member, or raise BadFrame if it is not safe; the descriptor may be closed afterwards."""
     try:
         seals = fcntl.fcntl(fd, _F_GET_SEALS)
         if not seals & _SHRINK:
-            raise BadFrame("a segment that its owner may shrink under us")
+            raise BadFrame("a segment that its owner may shrink while it is mapped")
         return Segment.attach(fd, kind, writable)
     except (OSError, ValueError) as error:
         raise BadFrame(f"no segment of a bus: {error}") from None
 
 
 class RingShards:
-    """The bells, as the registry holds them: one bell and one eventfd for every 64 members."""
+    """Bells of the registry: one bell and one eventfd for every 64 members."""
 
     def __init__(self) -> None:
         self._fds: list[tuple[int, int]] = []
         self._bells: list[Segment] = []
 
     def fds(self) -> list[tuple[int, int]]:
+        """Return the descriptors of bell and eventfd of each shard."""
         return self._fds
 
     def ensure(self, count: int) -> None:
+        """Make shards until there are so many."""
         while len(self._fds) < count:
             fd, bell = make(BELL, 0)
             self._fds.append((fd, os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)))
             self._bells.append(bell)
 
     def adopt(self, fds: Sequence[int]) -> None:
-        """The shards that members already use, after the registry moved."""
+        """Use the shards that members have already, after the registry moved."""
         for number, (bell, event) in enumerate(zip(fds[::2], fds[1::2], strict=True)):
             if number >= len(self._fds):
                 self._bells.append(attach(bell, BELL, writable=True))
                 self._fds.append((os.dup(bell), os.dup(event)))
 
     def free(self, slot: int) -> None:
+        """Clear the place of a member that has gone."""
         if slot // SHARD < len(self._bells):
             self._bells[slot // SHARD].forget_sleeper(slot % SHARD)
 
     def close(self) -> None:
+        """Close all descriptors."""
         for pair in self._fds:
             for fd in pair:
                 os.close(fd)
