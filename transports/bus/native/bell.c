@@ -4,7 +4,8 @@
  * them may fill its counter, or take O_NONBLOCK from it, at any moment. write() waits then, and no look before it helps.
  * The kernel itself signals an eventfd without ever waiting, also one that is full, when an asynchronous read ends
  * (IOCB_FLAG_RESFD), and refuses to do so with what is no eventfd. So a read that ends within the call is what rings: of no
- * bytes, from the doorbell itself. Where that cannot be had, the doorbell is looked at before it is written to.
+ * bytes, from the doorbell itself. Where that cannot be had, the doorbell is looked at before it is written to: that a member
+ * can still defeat, if it acts between the two.
  */
 #include "native.h"
 
@@ -14,6 +15,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #ifdef __has_include
@@ -23,10 +25,18 @@
 #endif
 #endif
 
+/* One that is full is emptied first, which cannot wait: nobody reads it for its count. */
 static void write_unless_full(int fd) {
-    uint64_t one = 1;
+    uint64_t one = 1, count;
+    struct iovec to = {&count, sizeof count};
     struct pollfd bell = {.fd = fd, .events = POLLOUT};
-    while (poll(&bell, 1, 0) > 0 && bell.revents & POLLOUT && write(fd, &one, sizeof one) < 0 && errno == EINTR) continue;
+    for (int attempt = 0; attempt < 2; attempt++) {
+        if (poll(&bell, 1, 0) > 0 && bell.revents & POLLOUT) {
+            if (write(fd, &one, sizeof one) > 0 || errno != EINTR) return;
+        } else if (preadv2(fd, &to, 1, -1, RWF_NOWAIT) < 0) {
+            return;
+        }
+    }
 }
 
 static int is_called_eventfd(int fd) {
