@@ -49,6 +49,7 @@ class _Question(Struct, eq=False):
     member: str
 
     def part(self, message: Message) -> None:
+        """End the call: a stream is no answer to a plain question."""
         self.done(BadFrame(f"{self.to} answered a plain question with a stream"))
 
     def done(self, result: "Message | BusError") -> None:
