@@ -27,7 +27,7 @@ from transports.bus.frames import (
 )
 from transports.bus.messages import Message
 from transports.bus.options import BusOptions
-from transports.bus.pubsub.delivery import CAUGHT, Delivery
+from transports.bus.pubsub.delivery import CAUGHT, Delivery, Onward
 from transports.bus.pubsub.publications import Publications
 from transports.bus.pubsub.subscriptions import Subscriptions
 from transports.bus.watching import Watches
@@ -125,11 +125,14 @@ class BusSink:
         self._report(WriterGone(peer.id, peer.info.label))
 
     def _report(self, event: InBand, reliable_only: bool = False) -> None:
+        onward = Onward()
         for on_event in self.subscriptions.event_callbacks(reliable_only):
-            try:
-                on_event(event)
-            except CAUGHT as error:  # reported, never passed to the pump
-                self.failed("on_event of a subscriber", error)
+            with onward:
+                try:
+                    on_event(event)
+                except CAUGHT as error:  # reported, never passed to the pump
+                    self.failed("on_event of a subscriber", error)
+        onward.end()
 
     def directory_changed(self, changes: Sequence[DirectoryChange]) -> None:
         """Report changes of members and names to watches; end what waits for members that are lost."""

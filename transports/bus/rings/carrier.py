@@ -17,7 +17,7 @@ from transports.bus.registry.connector import UnixConnector
 from transports.bus.registry.membership import Membership
 from transports.bus.registry.seats import Shards
 from transports.bus.rings.broadcast import RingBroadcast
-from transports.bus.rings.doorbell import Doorbell
+from transports.bus.rings.doorbell import Doorbell, expect_doorbell
 from transports.bus.rings.large import SegmentPool
 from transports.bus.rings.native import (
     BELL,
@@ -139,7 +139,8 @@ class RingsCarrier:
         for number in range(len(shards) // 2):
             self.add_shard(shards[2 * number], shards[2 * number + 1])
         own_bell = self._broadcast.shards[slot // SHARD][2]
-        self._pump = Pump(self._page, own_bell, slot, self._sink.delivery.routes, Message)
+        limit = self._options.payload_limit
+        self._pump = Pump(self._page, own_bell, slot, self._sink.delivery.routes, Message, limit)
         self._broadcast.placed(slot)
         self._pairs.placed(slot, self._pump)
         self._reader.placed(self._pump)
@@ -149,6 +150,7 @@ class RingsCarrier:
     def add_shard(self, bell_fd: int, event_fd: int) -> None:
         number = len(self._broadcast.shards)
         bell = attach(bell_fd, BELL, writable=number == self._slot // SHARD)
+        expect_doorbell(event_fd)
         self._broadcast.add_shard(bell_fd, event_fd, bell)
 
     def announce_again(self) -> None:
@@ -219,6 +221,7 @@ class RingsCarrier:
             os.close(pidfd)
             return
         ring, page = attach(ring_fd, RING), attach(page_fd, PAGE)
+        expect_doorbell(wake)
         self._drop_pair(peer)
         self._bell.watch_death(pidfd, member)
         # From here on the peer owns them: nothing was wrong with them.

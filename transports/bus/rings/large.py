@@ -44,6 +44,12 @@ def read_reference(body: bytes) -> Reference:
         raise BadFrame(f"no reference to a large payload: {error}") from None
 
 
+def expect_length(reference: Reference, limit: int) -> None:
+    """Raise BadFrame, before anything is fetched or allocated, if the payload is larger than this member accepts."""
+    if reference.length > limit:
+        raise BadFrame(f"a payload of {reference.length} bytes: the limit is {limit} (BusOptions.payload_limit)")
+
+
 @dataclass(slots=True)
 class SegmentLease:
     """A segment that readers may still read, from reference `number` of its ring on."""

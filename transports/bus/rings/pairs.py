@@ -8,7 +8,7 @@ from typing import Any
 from transports.bus.carrier import Sink
 from transports.bus.errors import BadFrame, BusError
 from transports.bus.options import BusOptions
-from transports.bus.rings.doorbell import Doorbell
+from transports.bus.rings.doorbell import Doorbell, expect_doorbell
 from transports.bus.rings.large import SegmentPool, commit, reclaim, refer
 from transports.bus.rings.native import DATA, PAGE, REFERENCE, RING, Pump, Writer
 from transports.bus.rings.peer import OutLink, RingPeer
@@ -102,6 +102,7 @@ class Pairs:
                 raise
             link.pidfd = pidfd
             link.page = attach(page_fd, PAGE)
+            expect_doorbell(wake)
             writer = Writer(link.segment)
             writer.gate(0, link.page, self._slot, True)
             writer.member(0, wake, link.page)

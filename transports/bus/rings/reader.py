@@ -12,8 +12,8 @@ from transports.bus.carrier import Sink
 from transports.bus.errors import BadFrame, BusError
 from transports.bus.messages import Message
 from transports.bus.options import BusOptions
-from transports.bus.pubsub.delivery import CAUGHT
-from transports.bus.rings.large import read_reference
+from transports.bus.pubsub.delivery import CAUGHT, Onward
+from transports.bus.rings.large import Reference, expect_length, read_reference
 from transports.bus.rings.native import DATA, REFERENCE, Pump
 from transports.bus.rings.pairs import Pairs
 from transports.bus.rings.peer import RingPeer
@@ -127,12 +127,9 @@ class RingReader:
         for pair in (False, True):
             if pair not in peer.stalled:
                 pump.pause(peer.info.slot, pair, False)  # a full listener no longer holds it up: its writer has gone
-            while True:
-                state = pump.state(peer.info.slot, pair)
-                if state is None or state[0] == state[1] or state[3] or pair in peer.stalled:
-                    break
-                if not self._advance(pump):
-                    break
+            end = self._ends(peer, pair)  # later messages are not waited for: a lost member may write on
+            while self._is_before(peer, pair, end) and self._advance(pump):
+                pass
 
     def hold(self, on: bool) -> None:
         """Leave broadcasts in their rings for now: a RELIABLE listener is full."""
@@ -151,7 +148,7 @@ class RingReader:
     def drain_all(self) -> None:
         """Deliver what is in the rings now, and no more: a callback may publish one message for each that it gets."""
         now = [(peer, pair, self._ends(peer, pair)) for peer in self._peers.values() for pair in (False, True)]
-        while any(self._is_before(*ring) for ring in now):
+        while any(self._is_before(*ring) for ring in now if not self._held or ring[1]):
             if self._pump is None or not self._advance(self._pump):
                 break
 
@@ -162,8 +159,7 @@ class RingReader:
     def _is_before(self, peer: RingPeer, pair: bool, end: int) -> bool:
         """Return whether a ring is not read up to `end` yet, and can be."""
         state = self._pump.state(peer.info.slot, pair) if self._pump is not None else None
-        held = pair in peer.stalled or (self._held and not pair)
-        return state is not None and state[0] < end and not state[3] and not held
+        return state is not None and state[0] < end and not state[3] and pair not in peer.stalled
 
     def _special(self, records: Sequence[Any]) -> None:
         if self._pump is not None:
@@ -171,6 +167,7 @@ class RingReader:
 
     def _deliver_special(self, pump: Pump, records: Sequence[Any]) -> None:
         """Deliver a batch with gaps, references or a broken ring in it."""
+        onward = Onward()
         plain: list[Message] = []
         for record in records:
             is_report = type(record) is tuple  # (kind, peer, first, last) of a broadcast ring, not a message
@@ -183,16 +180,20 @@ class RingReader:
                 plain.append(record)
             else:
                 if plain:
-                    pump.deliver(plain)
+                    with onward:
+                        pump.deliver(plain)
                     plain = []
-                if not is_report:
-                    self._resolve(pump, record)
-                elif record[0] == _GAP:
-                    self._sink.gap(*record[1:])
-                else:
-                    self._broken(peer)
+                with onward:
+                    if not is_report:
+                        self._resolve(pump, record)
+                    elif record[0] == _GAP:
+                        self._sink.gap(*record[1:])
+                    else:
+                        self._broken(peer)
         if plain:
-            pump.deliver(plain)
+            with onward:
+                pump.deliver(plain)
+        onward.end()
 
     def _broken(self, peer: RingPeer) -> None:
         """Report a ring with an invalid record."""
@@ -205,11 +206,14 @@ class RingReader:
         """Copy the payload behind a reference and deliver it; or fetch its segment first, while later records wait."""
         peer, seq, topic = message.peer, message.seq, message.topic
         pair = not topic
+        reference: Reference | None = None
+        payload: bytes | None = None
         try:
             reference = read_reference(message.body)
             if not pair and self._sink.delivery.routes.get(topic, self) is None:  # without a subscriber here
                 pump.released(peer.info.slot, pair, reference.number)
                 return
+            expect_length(reference, self._options.payload_limit)
             segment = peer.cache.get(reference.uid)
             if segment is None:
                 pump.pause(peer.info.slot, pair, True)
@@ -219,7 +223,6 @@ class RingReader:
             payload = segment.copy(reference.generation, reference.length)
         except (BadFrame, ValueError) as error:
             self._sink.failed(f"large payload of member {peer.id}", error)
-            payload, reference = None, None
         if reference is not None:
             pump.released(peer.info.slot, pair, reference.number)
         if payload is not None:
@@ -245,11 +248,13 @@ class RingReader:
                 pump.lost(peer.info.slot, message.seq, message.seq)
                 self._sink.gap(peer, message.seq, message.seq)
             waiting = waiting[1:]
-        self._deliver_special(pump, waiting)
-        if pair not in peer.stalled:
-            pump.pause(peer.info.slot, pair, self._held and not pair)
-            pump.handled()
-        self.soon()
+        try:
+            self._deliver_special(pump, waiting)
+        finally:
+            if pair not in peer.stalled:
+                pump.pause(peer.info.slot, pair, self._held and not pair)
+                pump.handled()
+            self.soon()
 
     def recheck(self) -> None:
         """Look for a missed wake-up; look again before it counts, for a doorbell may be on its way."""
@@ -294,6 +299,7 @@ class RingReader:
     async def _replay_large(self, peer: RingPeer, body: bytes) -> bytes | None:
         try:
             reference = read_reference(body)
+            expect_length(reference, self._options.payload_limit)
             if peer.cache.get(reference.uid) is None:
                 await self._fetch_segment(peer, reference.uid)
             segment = peer.cache.get(reference.uid)
