@@ -1,9 +1,8 @@
-"""Runs one of the four flows and prints what each run entered: the process that `flows.py` starts, against the tree in
-PYTHONPATH.
+"""Runs one of the four flows and prints the entries of each run, for `flows.py`, with the packages in PYTHONPATH.
 
     FLOWS_TREE=DIR PYTHONPATH=DIR python scripts/flow_runs.py NAME
 
-Hosts import this file for its agents, which record what their own process does.
+Hosts import this file for its agents, which record the entries of their own process.
 """
 
 import asyncio
@@ -28,12 +27,12 @@ TREE = os.environ["FLOWS_TREE"]
 PACKAGES = ("three_mode/", "transports/", "local_models/")
 OTHER_END = "three_mode/testing/"
 ROUNDS, WARM = 15, 5
-SETTLE = 0.05  # seconds until a process has done what starting the recorder made it do
-AFTERWARDS = 0.01  # seconds for what a receiver does after its answer
+SETTLE = 0.05  # seconds until a process is idle after the recorder starts
+AFTERWARDS = 0.01  # seconds for the work of a receiver after its answer
 
 
 class Entry(NamedTuple):
-    """A call into a file from another one."""
+    """A call into a file from another file."""
 
     at: int
     file: str
@@ -43,37 +42,39 @@ class Entry(NamedTuple):
 
 @cache
 def project_file(name: str) -> str:
-    """The path in the tree of a file that counts, or nothing."""
+    """Path in the tree of a file that is counted; "" for any other."""
     inside = name.removeprefix(TREE + "/") if name.startswith(TREE + "/") else ""
     return inside if inside.startswith(PACKAGES) and not inside.startswith(OTHER_END) else ""
 
 
 class Recorder:
-    """The entries of this process, by thread, while it is on."""
+    """Recorder of the entries of this process, by thread."""
 
     def __init__(self) -> None:
         self.on = False
         self.threads: dict[int, list[Entry]] = {}
-        self.reached = 0  # when a handler of this process was
+        self.reached = 0  # time at which a handler of this process was called
 
     def start(self) -> None:
+        """Starts to record."""
         self.threads.clear()
         self.on = True
         sys.setprofile(self.called)
 
     def stop(self) -> dict[int, list[Entry]]:
+        """Stops; returns the entries by thread."""
         self.on = False
         sys.setprofile(None)
         return self.threads
 
     def called(self, frame: FrameType, event: str, _argument: object) -> None:
+        """Records a call, as the profile function of the interpreter."""
         if event != "call" or not self.on:
             return
         code = frame.f_code
         file = project_file(code.co_filename)
-        if (
-            not file or code.co_code[frame.f_lasti + 1]
-        ):  # RESUME's argument: 0 at the start, else after a yield or an await
+        resumed = code.co_code[frame.f_lasti + 1]  # RESUME's argument: not 0 after a yield or an await
+        if not file or resumed:
             return
         back = frame.f_back
         while back is not None and not project_file(back.f_code.co_filename):
@@ -88,12 +89,13 @@ recorder = Recorder()
 
 
 def between(entries: list[Entry], begin: int, end: int) -> list[Entry]:
+    """Entries of a period."""
     return [entry for entry in entries if begin <= entry.at <= end]
 
 
 @types.coroutine
 def noting(work: Coroutine[Any, Any, Any], waited: list[int]) -> Generator[Any, Any, Any]:
-    """Awaits, and notes when it first had to wait."""
+    """Awaits `work`, and notes the time at which it first had to wait."""
     steps = work.__await__()
     first = next(steps)
     waited.append(time.monotonic_ns())
@@ -102,12 +104,13 @@ def noting(work: Coroutine[Any, Any, Any], waited: list[int]) -> Generator[Any, 
 
 
 async def rounds(once: Callable[[], Awaitable[list[Entry]]]) -> list[list[Entry]]:
+    """Runs a flow several times; drops the first runs, which warm up."""
     return [await once() for _ in range(WARM + ROUNDS)][WARM:]
 
 
-# the flows ------------------------------------------------------------------------------------------------------------
+# --- flows ---
 class Watched(Agent):
-    """Records what its process does."""
+    """Agent that records the entries of its process."""
 
     @handler
     def record(self) -> int:
@@ -117,7 +120,7 @@ class Watched(Agent):
     @handler
     def recorded(self) -> tuple[list[tuple[int, str, str, str]], int]:
         entries = recorder.stop().get(threading.get_ident(), [])
-        return [(one.at, one.file, one.function, one.caller) for one in entries], recorder.reached
+        return [(entry.at, entry.file, entry.function, entry.caller) for entry in entries], recorder.reached
 
     @on("news.*")
     def read(self, item: dict[str, Any]) -> None:
@@ -129,8 +132,8 @@ class Watched(Agent):
 
     @handler
     async def ask_other(self, name: str) -> tuple[int, int, int]:
-        """When it began to ask, when it had asked and waited, and when it had the answer."""
-        await asyncio.sleep(SETTLE)  # what suspending this handler takes belongs to the question that started it
+        """Times at which it began to ask, waited for the answer, and had the answer."""
+        await asyncio.sleep(SETTLE)  # suspending this handler belongs to the ask that started it
         waited: list[int] = []
         begin = time.monotonic_ns()
         await noting(self.ref(name).ask(Watched.echo, "hello"), waited)
@@ -143,6 +146,7 @@ async def recorded(agent: Any) -> tuple[list[Entry], int]:
 
 
 async def broadcast() -> list[list[Entry]]:
+    """Broadcasts to a plain handler."""
     async with Orchestrator(hosts=1) as orc:
         agent = await orc.spawn(Watched, name="watched")
 
@@ -161,6 +165,7 @@ async def broadcast() -> list[list[Entry]]:
 
 
 async def http2() -> list[list[Entry]]:
+    """Calls a model over HTTP/2."""
     request = LLMRequest(model="gpt-4o", messages=HELLO)
     async with ScriptedProvider("h2") as provider, connected(provider.url) as llm:
 
@@ -174,9 +179,10 @@ async def http2() -> list[list[Entry]]:
 
 
 async def token() -> list[list[Entry]]:
+    """Streams from a local model."""
     from local_models import LoadOptions, LocalModel
 
-    decoded: list[tuple[int, str]] = []  # when each decode ended, and the file that called it
+    decoded: list[tuple[int, str]] = []  # end of each decode, and the file that called it
 
     def note() -> None:
         decoded.append((time.monotonic_ns(), project_file(sys._getframe(2).f_code.co_filename)))
@@ -189,14 +195,14 @@ async def token() -> list[list[Entry]]:
             recorder.start()
             async for _piece in model.stream(COUNT, max_tokens=12, temperature=0.0):
                 received = time.monotonic_ns()
-                last = max(one for one in decoded if one[0] <= received)
+                last = max(decode for decode in decoded if decode[0] <= received)
                 found.append((last, received, {thread: list(all_) for thread, all_ in recorder.threads.items()}))
             recorder.stop()
             found = found[:-1]  # the last piece comes with the end of the call
     own = threading.get_ident()
     flows = []
     for (end, file), received, threads in found[len(found) // 2 :]:
-        engine = [one for thread, entries in threads.items() if thread != own for one in entries]
+        engine = [entry for thread, entries in threads.items() if thread != own for entry in entries]
         ours = between(engine, end, received)
         if ours and ours[-1].file == file:
             ours.pop()  # the next decode
@@ -205,17 +211,18 @@ async def token() -> list[list[Entry]]:
 
 
 async def ask() -> list[list[Entry]]:
+    """Asks from an agent to an agent in another process."""
     async with Orchestrator(hosts=2) as orc:
-        one, other = await orc.spawn(Watched, 2, name="watched")
+        asker, answerer = await orc.spawn(Watched, 2, name="watched")
 
         async def once() -> list[Entry]:
-            assert await one.ask(Watched.record) != await other.ask(Watched.record)
+            assert await asker.ask(Watched.record) != await answerer.ask(Watched.record)
             await asyncio.sleep(SETTLE)
-            begin, waited, end = await one.ask(Watched.ask_other, other.name)
+            begin, waited, end = await asker.ask(Watched.ask_other, answerer.name)
             await asyncio.sleep(SETTLE)
-            asker, answerer = (await recorded(one))[0], (await recorded(other))[0]
-            there = between(answerer, begin, end + int(AFTERWARDS * 1e9))
-            return between(asker, begin, waited) + there + between(asker, waited, end)
+            asking, answering = (await recorded(asker))[0], (await recorded(answerer))[0]
+            answer = between(answering, begin, end + int(AFTERWARDS * 1e9))
+            return between(asking, begin, waited) + answer + between(asking, waited, end)
 
         return await rounds(once)
 

@@ -1,28 +1,28 @@
-"""Shows which files each of the four flows visits, in order, and how often.
+"""Shows the files that each of the four flows visits, in order, and how often.
 
     python scripts/flows.py                     the tree that this file is in, as tables
     python scripts/flows.py --tree DIR NAME...  another tree's packages, some flows
-    python scripts/flows.py --json FILE         also written down
+    python scripts/flows.py --json FILE         also writes FILE
 
 The flows are a broadcast from `orc.broadcast` to a plain handler (`broadcast`), a model call over HTTP/2 and back
 (`http2`), a token from `llama_decode` to the reader of its stream (`token`), and an ask from an agent to an agent in
-another host process (`ask`). Each runs warm, several times, and what most of the runs did is shown: in some a timer of
+another host process (`ask`). Each runs warm, several times, and the most frequent run is shown: in some runs a timer of
 the bus fires meanwhile.
 
-What is counted are calls of Python functions (`sys.setprofile`) in files of three_mode, transports and local_models,
-but for three_mode/testing, which is the other end of the HTTP/2 call:
+The script counts calls of Python functions (`sys.setprofile`) in files of three_mode, transports and local_models,
+except three_mode/testing, which is the other end of the HTTP/2 call:
 
 - An *entry* is a call into a file from another file: from a function there, directly or through the standard library or
-  C, or from the event loop. The return of a call is none, nor is a coroutine that goes on after it waited, since that
-  is a return.
-- A *visit* is a run of entries into one file with no other file's between them. A file that is entered, left for
-  another and entered again has been visited twice; a reader has to open it twice.
-- A *leaf* is a visit from which no other file was entered: a helper, an error, a value being made. The rest are
-  *journeys*: places that a reader has to go through to get on.
+  C, or from the event loop. A return is no entry; neither is a coroutine that continues after it waited, which is a
+  return.
+- A *visit* is a run of entries into one file, without entries into other files between them. A file that is entered,
+  left for another and entered again is visited twice; a reader has to open it twice.
+- A *leaf* is a visit from which no other file was entered: a helper, an error, a new value. All other visits are
+  *journeys*: a reader has to read them to follow the flow.
 
-Where two processes or threads take part their entries are put one after another as the message goes: the sender until
-it waits, the receiver with all it does about the message, then the sender again. A token ends the engine's part: what
-the engine does for the next one is not of this flow.
+Entries of two processes or threads are put one after another in the order of the message: the sender until it waits,
+the receiver with all it does about the message, then the sender again. The engine's part ends with the token: its work
+for the next token is not part of this flow.
 """
 
 import argparse
@@ -51,7 +51,7 @@ class Entry(NamedTuple):
 
 
 def run(name: str, tree: str) -> list[list[Entry]]:
-    """The entries of each run of a flow."""
+    """Runs a flow; returns the entries of each run."""
     env = os.environ | {"FLOWS_TREE": tree, "PYTHONPATH": tree}
     with tempfile.TemporaryFile("w+") as out:
         subprocess.run([sys.executable, str(RUNS), name], env=env, cwd=tree, stdout=out, check=True)
@@ -69,6 +69,7 @@ class Visit:
 
 
 def visits(entries: list[Entry]) -> list[Visit]:
+    """Groups entries into visits."""
     found: list[Visit] = []
     last: dict[str, Visit] = {}
     for entry in entries:
@@ -82,41 +83,44 @@ def visits(entries: list[Entry]) -> list[Visit]:
 
 
 def usual(runs: list[list[Entry]]) -> list[Entry]:
-    """The run that most runs were like; of two that were as frequent, the shorter one."""
+    """Most frequent run; of two equally frequent runs, the shorter one."""
     shapes = Counter(tuple((entry.file, entry.function) for entry in run) for run in runs)
     chosen = max(shapes, key=lambda shape: (shapes[shape], -len(shape)))
     return next(run for run in runs if tuple((entry.file, entry.function) for entry in run) == chosen)
 
 
 def summary(name: str, runs: list[list[Entry]]) -> dict[str, Any]:
-    way = visits(usual(runs))
-    times, journeys = Counter(one.file for one in way), Counter(one.file for one in way if not one.leaf)
+    """Figures of a flow."""
+    path = visits(usual(runs))
+    times, journeys = Counter(visit.file for visit in path), Counter(visit.file for visit in path if not visit.leaf)
     return {
         "flow": name,
         "files": len(times),
-        "visits": len(way),
+        "visits": len(path),
         "journeys": journeys.total(),
         "most_visits": max(times.values()),
         "by_file": [{"file": file, "visits": times[file], "journeys": journeys[file]} for file in times],
-        "way": [asdict(one) for one in way],
+        "way": [asdict(visit) for visit in path],
     }
 
 
 def table(flows: list[dict[str, Any]]) -> str:
+    """Figures of all flows as text."""
     lines = [f"{'flow':10} {'files':>5} {'visits':>6} {'journeys':>8} {'most of one file':>16}"]
     for flow in flows:
         figures = f"{flow['files']:5} {flow['visits']:6} {flow['journeys']:8} {flow['most_visits']:16}"
         lines.append(f"{flow['flow']:10} {figures}")
     for flow in flows:
         lines += ["", f"{flow['flow']}: files in the order of their first visit", " visits journeys"]
-        lines += [f"{one['visits']:7} {one['journeys']:8}  {one['file']}" for one in flow["by_file"]]
+        lines += [f"{row['visits']:7} {row['journeys']:8}  {row['file']}" for row in flow["by_file"]]
         lines += ["", f"{flow['flow']}: the way (leaves indented)"]
-        for one in flow["way"]:
-            lines.append(f"  {'    ' * one['leaf']}{one['file']}: {', '.join(dict.fromkeys(one['functions']))}")
+        for visit in flow["way"]:
+            lines.append(f"  {'    ' * visit['leaf']}{visit['file']}: {', '.join(dict.fromkeys(visit['functions']))}")
     return "\n".join(lines)
 
 
 def main() -> None:
+    """Runs the command."""
     parser = argparse.ArgumentParser(description="Shows which files the four flows visit.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(NAMES))
     parser.add_argument("--tree", type=Path, default=HERE.parent, help="whose packages are shown")

@@ -1,8 +1,7 @@
-"""The hot paths of the product, each ready to be run any number of times: what `instructions.py` and `flows.py`
-measure.
+"""Hot paths of the product, which `instructions.py` and `flows.py` measure; each can run any number of times.
 
-Public names alone are used, so that the file runs against any tree: PYTHONPATH says which. Hosts import this file for
-its agents. Run as a script it is the process that `instructions.py` counts, or the provider beside it.
+The file uses public names only, so that it runs against any tree, which PYTHONPATH names. Hosts import this file for
+its agents. As a script it is the process that `instructions.py` counts, or the provider beside it.
 
     python scripts/hot_paths.py count NAME N PAIRS [URL]
     python scripts/hot_paths.py provider
@@ -35,38 +34,39 @@ from transports.http2 import PoolOptions
 ITEM = {"id": 1, "text": "x" * 72, "tags": ["a", "b"]}  # about 100 bytes of msgpack
 HELLO = [{"role": "user", "content": "Hello!"}]
 COUNT = [{"role": "user", "content": "Count from 1 to 50."}]
-HANDLERS = 8  # of the bus alone
+HANDLERS = 8  # in the paths of the bus alone
 AGENTS = 512
-DECODING = 0.1  # seconds that each decode is held up
+DECODING = 0.1  # seconds by which each decode is delayed
 PATIENCE = 600.0  # seconds: a process under valgrind is about fifty times slower
 
-MARK = "HOT_PATHS_MARK"  # the environment variable that names the library in which `mark` is
+MARK = "HOT_PATHS_MARK"  # environment variable: path of the library with `mark`
 
 
 @cache
 def library() -> ctypes.CDLL | None:
+    """Library with `mark`; None where instructions are not counted."""
     return ctypes.CDLL(os.environ[MARK]) if MARK in os.environ else None
 
 
 def mark() -> None:
-    """Ends one block of counted instructions and begins the next, where anybody counts."""
+    """Ends one block of counted instructions and begins the next, if instructions are counted."""
     if (found := library()) is not None:
         found.mark()
 
 
 @dataclass(frozen=True)
 class Ready:
-    """A path that can be run: `run(n)` makes n iterations; `mark_host` marks the other process, where one is counted."""
+    """Path that can run: `run(n)` makes n iterations; `mark_host` marks the other process, if it is counted."""
 
     run: Callable[[int], Awaitable[None]]
     mark_host: Callable[[], Awaitable[int]] | None = None
     caller: bool = True
-    """Whether this process is counted: not where it looks again and again whether the other one is done."""
+    """Whether this process is counted: not where it polls whether the other process is done."""
 
 
-# agents ---------------------------------------------------------------------------------------------------------------
+# --- agents ---
 class Echo(Agent):
-    """Answers at once; is marked by a question, since its process has no other way in."""
+    """Answers at once. Its handler `mark` marks its process."""
 
     @handler
     async def echo(self, text: str) -> str:
@@ -79,7 +79,7 @@ class Echo(Agent):
     @handler
     def mark(self) -> int:
         gc.collect()
-        gc.disable()  # a collection would fall into whichever block is running
+        gc.disable()  # a collection would add to some block
         mark()
         return os.getpid()
 
@@ -93,23 +93,25 @@ class Reader(Agent):
 
 
 def orchestrator() -> Orchestrator:
-    """One host, that may be slow to start and slow to turn."""
+    """Orchestrator of one host, which may be slow: valgrind slows it down."""
     hosts = HostOptions(start_within=PATIENCE, blocked_after=PATIENCE, kill_blocked_after=0.0, silent_after=PATIENCE)
     return Orchestrator(hosts=1, options=OrchestratorOptions(hosts=hosts, default_within=PATIENCE))
 
 
-# paths ----------------------------------------------------------------------------------------------------------------
-def repeated(one: Callable[[], Awaitable[Any]]) -> Callable[[int], Awaitable[None]]:
+# --- paths ---
+def repeated(iteration: Callable[[], Awaitable[Any]]) -> Callable[[int], Awaitable[None]]:
+    """Function that makes n iterations."""
+
     async def run(n: int) -> None:
         for _ in range(n):
-            await one()
+            await iteration()
 
     return run
 
 
 @asynccontextmanager
 async def two_members() -> AsyncIterator[tuple[Bus, Bus]]:
-    """Two members of one bus in this process: both sides of a message are counted, in one thread."""
+    """Joins two members of one bus in this process, so that both sides of a message are counted in one thread."""
     name = f"hot-paths-{os.getpid()}"
     async with await Bus.join(name, BusOptions(label="a")) as a, await Bus.join(name, BusOptions(label="b")) as b:
         yield a, b
@@ -117,6 +119,7 @@ async def two_members() -> AsyncIterator[tuple[Bus, Bus]]:
 
 @asynccontextmanager
 async def bus_broadcast(_url: str) -> AsyncIterator[Ready]:
+    """Publishes to handlers of another member."""
     async with two_members() as (a, b):
         left, done = 0, asyncio.Event()
 
@@ -141,6 +144,7 @@ async def bus_broadcast(_url: str) -> AsyncIterator[Ready]:
 
 @asynccontextmanager
 async def bus_ask(_url: str) -> AsyncIterator[Ready]:
+    """Asks another member."""
     async with two_members() as (a, b):
         await b.register("echo", lambda request: request.reply(request.payload["id"]))
         await a.wait_for("echo", within=PATIENCE)
@@ -149,6 +153,7 @@ async def bus_ask(_url: str) -> AsyncIterator[Ready]:
 
 @asynccontextmanager
 async def agent_ask(_url: str) -> AsyncIterator[Ready]:
+    """Asks an agent in a host process."""
     async with orchestrator() as orc:
         echo = await orc.spawn(Echo, name="echo", within=PATIENCE)
         yield Ready(repeated(lambda: echo.ask(Echo.echo, "hello")), lambda: echo.ask(Echo.mark))
@@ -156,6 +161,7 @@ async def agent_ask(_url: str) -> AsyncIterator[Ready]:
 
 @asynccontextmanager
 async def llm_to_agent(_url: str) -> AsyncIterator[Ready]:
+    """Sends an LLMRequest to an agent in a host process."""
     request = LLMRequest(model="agent:echo", messages=HELLO)
     async with orchestrator() as orc, LLMConnection(bus=orc.bus) as llm:
         echo = await orc.spawn(Echo, name="echo", within=PATIENCE)
@@ -164,6 +170,7 @@ async def llm_to_agent(_url: str) -> AsyncIterator[Ready]:
 
 @asynccontextmanager
 async def broadcast_512(_url: str) -> AsyncIterator[Ready]:
+    """Broadcasts to 512 agents, and waits until all handlers have run."""
     async with orchestrator() as orc:
         await orc.spawn(Reader, AGENTS, name="reader", within=PATIENCE)
         echo = await orc.spawn(Echo, name="echo", within=PATIENCE)
@@ -176,19 +183,21 @@ async def broadcast_512(_url: str) -> AsyncIterator[Ready]:
 
 
 def trusting() -> ssl.SSLContext:
-    """For a provider on loopback, whose certificate is made anew each time."""
+    """TLS context for a provider on loopback, with a certificate that is generated anew each time."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context
 
 
 def connected(url: str) -> LLMConnection:
+    """Connection to a scripted provider."""
     options = ConnectionOptions(transport=PoolOptions(ssl_context=trusting(), trust_env=False))
     return LLMConnection("openai", "key", url + "/v1", timeout=PATIENCE, options=options)
 
 
 @asynccontextmanager
 async def llm_http2(url: str) -> AsyncIterator[Ready]:
+    """Makes a call over TLS and HTTP/2."""
     request = LLMRequest(model="gpt-4o", messages=HELLO)
     async with connected(url) as llm:
         yield Ready(repeated(lambda: llm.chat_completion(request)))
@@ -196,6 +205,7 @@ async def llm_http2(url: str) -> AsyncIterator[Ready]:
 
 @asynccontextmanager
 async def stream_event(url: str) -> AsyncIterator[Ready]:
+    """Reads one event of a stream over TLS and HTTP/2."""
     async with connected(url) as llm:
 
         async def run(n: int) -> None:
@@ -207,7 +217,7 @@ async def stream_event(url: str) -> AsyncIterator[Ready]:
 
 
 def hold_up_decodes(after: Callable[[], object] = lambda: None) -> None:
-    """From now on a token reaches its reader before the next one is decoded; else chance says how many come at once."""
+    """Delays each decode, so that a token reaches its reader before the next one is decoded."""
     import llama_cpp
 
     decode = llama_cpp.llama_decode
@@ -223,6 +233,7 @@ def hold_up_decodes(after: Callable[[], object] = lambda: None) -> None:
 
 @asynccontextmanager
 async def local_token(_url: str) -> AsyncIterator[Ready]:
+    """Reads one token of a local model."""
     from local_models import LoadOptions, LocalModel
 
     hold_up_decodes()
@@ -250,11 +261,11 @@ PATHS = {
 }
 
 
-# processes ------------------------------------------------------------------------------------------------------------
+# --- processes ---
 def turn(seen: Seen) -> Turn:
-    """As many pieces as the request allows tokens, in all of the same size."""
-    asked = seen.json
-    most = asked.get("max_completion_tokens") or asked.get("max_tokens")
+    """Answer with as many pieces as the request allows tokens."""
+    request = seen.json
+    most = request.get("max_completion_tokens") or request.get("max_tokens")
     return Turn(text=("x",) * most) if most else Turn()
 
 
@@ -267,7 +278,7 @@ async def provide() -> None:
 
 
 async def count(name: str, n: int, pairs: int, url: str) -> None:
-    """Blocks of n and of 2n iterations in turn, each between two marks in each counted process."""
+    """Runs blocks of n and of 2n iterations in turn, each between two marks in each counted process."""
     async with AsyncExitStack() as stack:
         ready = await stack.enter_async_context(PATHS[name](url))
         for size in (n, 2 * n):  # warm

@@ -1,20 +1,20 @@
-"""Counts the instructions of one more iteration of each hot path, with valgrind's callgrind.
+"""Counts the instructions of one iteration of each hot path, with valgrind's callgrind.
 
     python scripts/instructions.py                      the tree that this file is in, all paths, as a table
     python scripts/instructions.py --tree DIR NAME...   another tree's packages, some paths
-    python scripts/instructions.py --json FILE          also written down, to be compared with --before FILE later
+    python scripts/instructions.py --json FILE          also writes FILE, for a later run with --before FILE
 
-A path (see hot_paths.py) runs in a process under valgrind; where agents take part, the host that they live in is under
-valgrind too, and counted apart. Blocks of n and of 2n iterations run in turn, each between two marks, and an iteration
-costs the difference of the two divided by n: what a block costs once (the marks, a stream's beginning) drops out. Of
-the blocks of either size the one at the lower quartile is taken, since a heartbeat or a wake-up in a block only adds to
-it; the spread is how far the results of every other block and of the rest lie apart. Instructions are counted exactly,
-in the interpreter and all libraries, of all threads of the process; what the kernel does is not.
+A path (see hot_paths.py) runs in a process under valgrind. The host process of agents runs under valgrind too, and is
+counted apart. Blocks of n and of 2n iterations run in turn, each between two marks. An iteration costs the difference
+of the two divided by n, so that costs of a block (the marks, a stream's start) drop out. Of the blocks of each size,
+the lower quartile counts, since a heartbeat or a wake-up in a block only adds to it. The spread is the difference
+between the results of the even and of the odd blocks. Instructions are counted exactly, in the interpreter and all
+libraries, of all threads of the process, but not in the kernel.
 
-Two things are left out. Looking for a message before going to sleep (`bus_look`) takes as many instructions as there is
-time, and valgrind has its own; decoding (`llama_decode`) is llama.cpp's. What remains differs by about one percent from
-run to run where two processes meet, since one of them may find the other's message before or after it goes to sleep,
-and by far less within a single process. The provider of the HTTP/2 paths is a process of its own that is not counted.
+Two functions are left out. `bus_look`, which polls for a message before the process sleeps, takes as many instructions
+as there is time; `llama_decode` is llama.cpp's. The rest differs by about one percent from run to run where two
+processes meet, since a process may find a message before or after it goes to sleep, and by far less within a single
+process. The provider of the HTTP/2 paths runs in a separate process, which is not counted.
 """
 
 import argparse
@@ -41,7 +41,7 @@ void mark(void) {
 """
 WITHIN = 900.0  # seconds for one path
 STAND_IN = """
-# Before valgrind 3.21 there is no pidfd under it. A pipe ends with its process too, and says so in the same way.
+# Before valgrind 3.21 there is no pidfd under it. A pipe also becomes readable when its process ends.
 import os
 import threading
 
@@ -52,7 +52,7 @@ def pidfd_open(pid, flags=0):
             try:
                 os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
             except ChildProcessError:
-                pass  # somebody else was told first
+                pass  # another thread has waited for it
             os.close(other)
         threading.Thread(target=wait, daemon=True).start()
     return end
@@ -63,12 +63,12 @@ os.pidfd_open = pidfd_open
 
 @dataclass(frozen=True)
 class Measured:
-    """How a path is counted: iterations of the smaller block, and what one of them is."""
+    """One path that is counted."""
 
-    name: str
-    n: int
-    what: str
-    provider: bool = False
+    name: str  #: name in hot_paths.py
+    n: int  #: iterations of the smaller block
+    what: str  #: description of one iteration
+    provider: bool = False  #: whether it needs a scripted provider
 
 
 PATHS = (
@@ -91,19 +91,19 @@ class Counted:
     process: str
     instructions: float
     spread: float
-    """How far the even and the odd blocks are apart, as a share of all."""
+    """Difference between the even and the odd blocks, as a share of all."""
 
 
-# running --------------------------------------------------------------------------------------------------------------
+# --- running ---
 def environment(*path: Path) -> dict[str, str]:
-    """Nothing by chance: these folders' packages, one order of every set, and no io_uring, which valgrind may not know."""
+    """Fixed environment: these folders' packages, one order of every set, and no io_uring, which valgrind may lack."""
     fixed = {"PYTHONPATH": os.pathsep.join(map(str, path)), "PYTHONHASHSEED": "0", "UV_USE_IO_URING": "0"}
     return os.environ | fixed
 
 
 @contextmanager
 def provider(tree: Path) -> Iterator[str]:
-    """The URL of a scripted provider in a process of its own."""
+    """Runs a scripted provider in a separate process; yields its URL."""
     command = [sys.executable, str(CHILD), "provider"]
     with subprocess.Popen(
         command, env=environment(tree), cwd=tree, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -115,7 +115,7 @@ def provider(tree: Path) -> Iterator[str]:
 
 
 def build_mark(folder: Path) -> Path:
-    """A library whose `mark` has callgrind write down what it counted since the last one, and begin again at zero."""
+    """Compiles a library whose `mark` makes callgrind write its count since the last mark, and start again at zero."""
     source, library = folder / "mark.c", folder / "mark.so"
     source.write_text(MARK)
     subprocess.run(["cc", "-O1", "-shared", "-fPIC", str(source), "-o", str(library)], check=True)
@@ -123,7 +123,7 @@ def build_mark(folder: Path) -> Path:
 
 
 def run(path: Measured, tree: Path, pairs: int, folder: Path, url: str = "") -> list[Counted]:
-    """Counts one path; both processes of it, where there are two."""
+    """Counts one path, in each of its processes."""
     command = [
         "valgrind",
         "--tool=callgrind",
@@ -150,7 +150,7 @@ def run(path: Measured, tree: Path, pairs: int, folder: Path, url: str = "") -> 
 
 
 def blocks(folder: Path, pid: int) -> list[int]:
-    """What a process counted between the first and the second mark, the third and the fourth, and so on."""
+    """Counts of a process between the first and the second mark, the third and the fourth, and so on."""
     dumps = sorted(folder.glob(f"{pid}.*"), key=lambda file: int(file.suffix[1:]))
     if not dumps:
         raise RuntimeError(f"callgrind wrote nothing about process {pid}")
@@ -158,7 +158,7 @@ def blocks(folder: Path, pid: int) -> list[int]:
 
 
 def total(dump: Path) -> int:
-    """The instructions of a dump without those of the functions left out and of whatever they called."""
+    """Instructions of a dump, without the functions left out and their callees."""
     count, left_out, is_call, called = 0, 0, False, ""
     with dump.open() as lines:
         for line in lines:
@@ -175,29 +175,32 @@ def total(dump: Path) -> int:
 
 
 def counted(path: Measured, process: str, found: list[int]) -> Counted:
+    """Result of a path in one process, from its blocks."""
     single, double = found[::2], found[1::2]
     whole, some, others = (each(path.n, single[at::step], double[at::step]) for at, step in ((0, 1), (0, 2), (1, 2)))
     return Counted(path.name, process, round(whole, 1), round(abs(some - others) / whole, 4))
 
 
 def each(n: int, single: list[int], double: list[int]) -> float:
-    """Instructions of an iteration. A quartile: what disturbs a block, a heartbeat or a wake-up, only ever adds to it."""
+    """Instructions of an iteration, from the lower quartiles: disturbances only add to a block."""
     return (sorted(double)[len(double) // 4] - sorted(single)[len(single) // 4]) / n
 
 
-# showing --------------------------------------------------------------------------------------------------------------
+# --- showing ---
 def table(found: list[Counted], before: dict[tuple[str, str], float]) -> str:
+    """Results as text, beside those of an earlier run."""
     what = {path.name: path.what for path in PATHS}
     lines = [f"{'path':14} {'process':7} {'instructions':>12} {'spread':>7} {'before':>12} {'ratio':>6}  iteration"]
-    for one in found:
-        earlier = before.get((one.path, one.process))
-        beside = f"{earlier:12,.0f} {one.instructions / earlier:6.3f}" if earlier else f"{'':12} {'':6}"
-        figures = f"{one.instructions:12,.0f} {100 * one.spread:6.2f}% {beside}"
-        lines.append(f"{one.path:14} {one.process:7} {figures}  {what[one.path]}")
+    for row in found:
+        earlier = before.get((row.path, row.process))
+        beside = f"{earlier:12,.0f} {row.instructions / earlier:6.3f}" if earlier else f"{'':12} {'':6}"
+        figures = f"{row.instructions:12,.0f} {100 * row.spread:6.2f}% {beside}"
+        lines.append(f"{row.path:14} {row.process:7} {figures}  {what[row.path]}")
     return "\n".join(lines)
 
 
 def read_before(file: Path | None) -> dict[tuple[str, str], float]:
+    """Reads the file of an earlier run."""
     if file is None:
         return {}
     rows = json.loads(file.read_text())["paths"]
@@ -205,12 +208,13 @@ def read_before(file: Path | None) -> dict[tuple[str, str], float]:
 
 
 def main() -> None:
+    """Runs the command."""
     parser = argparse.ArgumentParser(description="Counts the instructions of the hot paths.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(path.name for path in PATHS))
-    parser.add_argument("--tree", type=Path, default=HERE.parent, help="whose packages are counted")
-    parser.add_argument("--pairs", type=int, default=16, help="of blocks, for each path")
-    parser.add_argument("--json", type=Path, help="a file for the result")
-    parser.add_argument("--before", type=Path, help="such a file, to compare with")
+    parser.add_argument("--tree", type=Path, default=HERE.parent, help="tree whose packages are counted")
+    parser.add_argument("--pairs", type=int, default=16, help="pairs of blocks for each path")
+    parser.add_argument("--json", type=Path, help="file to write the result to")
+    parser.add_argument("--before", type=Path, help="file of an earlier run to compare with")
     given = parser.parse_args()
     if shutil.which("valgrind") is None:
         sys.exit("valgrind is needed (Debian: apt-get install valgrind)")
@@ -231,7 +235,7 @@ def main() -> None:
                 found += run(path, tree, given.pairs, Path(folder))
     print(table(found, read_before(given.before)))
     if given.json is not None:
-        rows = [asdict(one) for one in found]
+        rows = [asdict(row) for row in found]
         given.json.write_text(json.dumps({"tool": "callgrind", "paths": rows}, indent=2) + "\n")
 
 

@@ -10,13 +10,14 @@ loop and its connections. Interrupting a call (Ctrl-C) cancels it at the provide
 """
 
 import asyncio
+import inspect
 import os
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from three_mode import connection
 from three_mode.calls.batch import Outcome, Progress
@@ -31,6 +32,21 @@ from three_mode.providers.capabilities import Capabilities
 __all__ = ["LLMConnection", "ReplyStream", "run"]
 
 T = TypeVar("T")
+P = ParamSpec("P")
+
+
+def _takes_arguments_of(
+    source: Callable[Concatenate[Any, P], Any],
+) -> Callable[[Callable[..., T]], Callable[Concatenate[Any, P], T]]:
+    """Decorator: gives a method the signature of an async one, for type checkers and for the documentation."""
+
+    def decorate(method: Callable[..., T]) -> Callable[Concatenate[Any, P], T]:
+        returned = inspect.signature(method).return_annotation
+        signature = inspect.signature(source).replace(return_annotation=returned)
+        method.__signature__ = signature  # type: ignore[attr-defined]  # `inspect` reads it
+        return method
+
+    return decorate
 
 
 class _BackgroundLoop:
@@ -155,6 +171,7 @@ class _MetricsInLoop(Metrics):
 class LLMConnection:
     """`three_mode.LLMConnection` without await, with the same arguments. Threads may share one."""
 
+    @_takes_arguments_of(connection.LLMConnection.__init__)
     def __init__(self, *args: Any, **options: Any) -> None:
         self._async = connection.LLMConnection(*args, **options)
         self._metrics = _MetricsInLoop(self._async.metrics)
@@ -187,9 +204,10 @@ class LLMConnection:
         """The text of the answer to one prompt: `llm.ask("Why?", model="gpt-5", max_tokens=50)`."""
         return _LOOP.run(self._async.ask(prompt, **request))
 
-    def embed(self, model: str | None, texts: str | Sequence[str], **options: Any) -> Embedded:
+    @_takes_arguments_of(connection.LLMConnection.embed)
+    def embed(self, *args: Any, **options: Any) -> Embedded:
         """A vector for each text. The options are `dimensions`, `within` (seconds) and `extra`."""
-        return _LOOP.run(self._async.embed(model, texts, **options))
+        return _LOOP.run(self._async.embed(*args, **options))
 
     def prepare(self, model: str) -> bool:
         """Loads a local model now, rather than at the first call; False for any other, where there is nothing to do."""

@@ -1,4 +1,4 @@
-"""The public names of local_models and of its packages that others use, pinned; and the error without the `local` extra."""
+"""Public names of local_models and of its packages, pinned; and the error without the `local` extra."""
 
 import ast
 import subprocess

@@ -22,7 +22,7 @@ MARK = "__three_mode_handler__"
 _BEGINS = "__three_mode_begins__"
 
 
-class Kind(Enum):
+class HandlerKind(Enum):
     """How a handler runs, by the kind of its function."""
 
     PLAIN = "plain"
@@ -55,7 +55,7 @@ class Spec:
 
     name: str
     function: Callable[..., Any]
-    kind: Kind
+    kind: HandlerKind
     options: Options
     # Read for every message, so worked out once.
     takes_turn: bool = field(init=False)
@@ -69,8 +69,8 @@ class Spec:
     def __post_init__(self) -> None:
         vars(self).update(
             takes_turn=self.options.concurrent == 1,
-            plain=self.kind is Kind.PLAIN,
-            streams=self.kind is Kind.STREAM,
+            plain=self.kind is HandlerKind.PLAIN,
+            streams=self.kind is HandlerKind.STREAM,
             idempotent=self.options.idempotent,
             begins=getattr(self.function, _BEGINS, None),
         )
@@ -193,7 +193,7 @@ def _specs_of(kind: Any) -> Mapping[str, Spec]:
     return MappingProxyType(found)
 
 
-def _kind(function: Callable[..., Any]) -> Kind:
+def _kind(function: Callable[..., Any]) -> HandlerKind:
     if inspect.isasyncgenfunction(function):
-        return Kind.STREAM
-    return Kind.COROUTINE if inspect.iscoroutinefunction(function) else Kind.PLAIN
+        return HandlerKind.STREAM
+    return HandlerKind.COROUTINE if inspect.iscoroutinefunction(function) else HandlerKind.PLAIN

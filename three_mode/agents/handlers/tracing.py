@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from importlib import import_module
 from typing import Any, Protocol
 
-from three_mode.agents.handlers.declare import Kind, Spec
+from three_mode.agents.handlers.declare import HandlerKind, Spec
 from three_mode.errors import ConfigurationError, MissingExtra
 
 
@@ -55,10 +55,10 @@ def traced(tracer: Tracer, spec: Spec, agent: str, trace: str, sender: str) -> C
             async for part in function(*args, **kwargs):
                 yield part
 
-    kinds: dict[Kind, Callable[..., Any | Coroutine[Any, Any, Any]]] = {
-        Kind.PLAIN: plain,
-        Kind.COROUTINE: coroutine,
-        Kind.STREAM: stream,
+    kinds: dict[HandlerKind, Callable[..., Any | Coroutine[Any, Any, Any]]] = {
+        HandlerKind.PLAIN: plain,
+        HandlerKind.COROUTINE: coroutine,
+        HandlerKind.STREAM: stream,
     }
     return kinds[spec.kind]
 
