@@ -26,6 +26,9 @@ class ServeOptions(Struct, frozen=True, kw_only=True):
     """Bytes of a request; more is a 413."""
     max_in_flight: int = 512
     """Requests being answered at once; more are a 503 that says when to try again."""
+    max_connections: int = 10_000
+    """Open connections, or half of the files that the process may open. One more closes the connection that has been
+    without a whole request for the longest time."""
     default_within: float = 120.0
     """Seconds for a request that brings no deadline of its own."""
     longest_within: float = 3600.0
