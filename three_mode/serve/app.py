@@ -11,12 +11,13 @@ from three_mode.errors import DeadlineExceeded, ThreeModeError
 from three_mode.serve import cors, guard, wire_in, wire_out
 from three_mode.serve.asgi import Exchange, Refused, Scope, Send
 from three_mode.serve.backend import Backend
+from three_mode.serve.bodies import Bodies
 from three_mode.serve.chat import Chat
 from three_mode.serve.events import EventHub
 from three_mode.serve.faults import Fault, fault, from_error
 from three_mode.serve.metrics import Metrics
 from three_mode.serve.options import ServeOptions
-from three_mode.serve.watching import Disconnected, Receive, Watch
+from three_mode.serve.watching import CutShort, Disconnected, Receive, Watch
 from three_mode.serve.websocket import watch_events
 
 log = logging.getLogger("three_mode.serve")
@@ -34,6 +35,8 @@ class App:
         self._backend = backend
         self._chat = Chat(backend, self.events, self.metrics)
         self._watch = Watch()
+        self._bodies = Bodies(max(self.options.max_bodies, self.options.max_body))
+        self._working = 0  # requests that are whole, and hold a place
         self._idle = asyncio.Event()  # of use while draining only
         self._running: set[asyncio.Task[Any]] = set()
         self._cut = False
@@ -128,15 +131,8 @@ class App:
     def _admit(self) -> None:
         if self.draining:
             raise Refused(_draining())
-        if self.metrics.in_flight > self.options.max_in_flight:
-            raise Refused(
-                fault(
-                    503,
-                    f"{self.options.max_in_flight} requests are being answered already",
-                    "overloaded",
-                    retry_after=1,
-                )
-            )
+        if self._working >= self.options.max_in_flight:
+            raise Refused(_overloaded(f"{self.options.max_in_flight} requests are being answered already"))
 
     def _within(self, exchange: Exchange) -> float:
         """The caller's deadline, or ours."""
@@ -152,29 +148,42 @@ class App:
         return min(seconds, self.options.longest_within)
 
     async def _body(self, exchange: Exchange, within: float) -> bytes:
-        """A client that stops half-way holds its place no longer than it may wait for the answer."""
+        """A client that stops half-way holds no place, and its memory no longer than it may wait for the answer."""
         try:
-            with exchange.limited(within):
-                return await exchange.body(self.options.max_body)
+            body = await exchange.body(self.options.max_body, within, self._bodies)
         except TimeoutError:
             raise DeadlineExceeded(f"the body did not come whole within {within:g} s") from None
+        except CutShort:
+            raise Refused(_overloaded("too many bytes of requests are being read")) from None
+        self._admit()
+        return body
 
     async def _complete(self, exchange: Exchange) -> str:
         self._admit()
         within = self._within(exchange)
-        asked = wire_in.read_chat(await self._body(exchange, within), within)
-        await (self._chat.stream if asked.stream else self._chat.complete)(exchange, asked)
+        body = await self._body(exchange, within)
+        self._working += 1
+        try:
+            asked = wire_in.read_chat(body, within)
+            await (self._chat.stream if asked.stream else self._chat.complete)(exchange, asked)
+        finally:
+            self._working -= 1
         return asked.request.model or ""
 
     async def _embed(self, exchange: Exchange) -> str:
         self._admit()
         within = self._within(exchange)
-        asked, as_base64 = wire_in.read_embeddings(await self._body(exchange, within), within)
-        model = asked.model or ""
-        with exchange.while_connected():
-            embedded = await self._backend.embed(asked)
-        self.metrics.used(model, embedded.usage)
-        await exchange.answer(200, wire_out.embeddings(embedded, as_base64))
+        body = await self._body(exchange, within)
+        self._working += 1
+        try:
+            asked, as_base64 = wire_in.read_embeddings(body, within)
+            model = asked.model or ""
+            with exchange.while_connected():
+                embedded = await self._backend.embed(asked)
+            self.metrics.used(model, embedded.usage)
+            await exchange.answer(200, wire_out.embeddings(embedded, as_base64))
+        finally:
+            self._working -= 1
         return model
 
     async def _models(self, exchange: Exchange) -> str:
@@ -190,6 +199,10 @@ class App:
         text = self.metrics.text(len(self.events), self.events.dropped)
         await exchange.answer(200, text, ((b"content-type", b"text/plain; version=0.0.4; charset=utf-8"),))
         return ""
+
+
+def _overloaded(why: str) -> Fault:
+    return fault(503, why, "overloaded", retry_after=1)
 
 
 def _draining() -> Fault:

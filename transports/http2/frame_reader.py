@@ -28,7 +28,8 @@ from transports.http2.errors import LimitExceeded
 from transports.http2.options import Limits
 
 FRAME_HEADER = 9
-DATA, HEADERS, RST_STREAM, CONTINUATION = 0x0, 0x1, 0x3, 0x9
+DATA, HEADERS, RST_STREAM, SETTINGS, CONTINUATION = 0x0, 0x1, 0x3, 0x4, 0x9
+ACK = 0x1
 END_STREAM, END_HEADERS, PADDED, PRIORITY = 0x1, 0x4, 0x8, 0x20
 NO_FLAGS: frozenset[str] = frozenset()
 ENDS_STREAM: frozenset[str] = frozenset(("END_STREAM",))
@@ -216,6 +217,8 @@ def _parse(header: bytes, body: bytes) -> Frame:
     except InvalidPaddingError:
         raise
     except InvalidDataError as error:
+        if header[3] == SETTINGS and header[4] & ACK and not any(header[5:]):
+            raise FrameTooLargeError("an acknowledgement of SETTINGS has content") from error
         raise ProtocolError(f"a frame holds what it must not: {error}") from error
     except InvalidFrameError as error:
         raise FrameDataMissingError(f"a frame is too short: {error}") from error

@@ -197,14 +197,18 @@ class Cycle:
         self.ended = ends
         if self.bodiless or status in (204, 304):
             self.bodiless, body = True, b""
-        self.carrier.start_response(self, status, headers, body, ends)
+        try:
+            self.carrier.start_response(self, status, headers, body, ends)
+        except Exception:
+            self.ended = False  # nothing whole went out
+            raise
 
     def _write(self, body: bytes, ends: bool) -> None:
         if self.bodiless:
             body = b""
         if body or ends:
-            self.ended = ends
             self.carrier.write(self, body, ends)
+            self.ended = ends
 
     # The connection's side
 

@@ -19,18 +19,18 @@ from hyperframe.frame import GoAwayFrame
 
 from transports.http2.engine import CONNECTION_WINDOW
 from transports.http2.errors import LimitExceeded
+from transports.http2.frame_reader import FRAME_HEADER, SETTINGS
 from transports.http2.heads import FORBIDDEN_IN_VALUE
 from transports.http2.request import Header
 from transports.http2.server.connection import Connection, Host
 from transports.http2.server.cycle import Cycle, http_scope
 from transports.http2.server.deadlines import NEVER
-from transports.http2.server.h2_engine import SETTINGS, ServerEngine
+from transports.http2.server.h2_engine import ServerEngine
 from transports.http2.server.h2_head import CONNECTION_FIELDS, check_trailers, read_head
 from transports.http2.server.h2_streams import Outgoing, Unwanted
 from transports.http2.server.head import BadRequest
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-FRAME_HEADER = 9
 GIVE_BACK_CONNECTION = CONNECTION_WINDOW // 4
 
 
@@ -391,7 +391,7 @@ class H2Connection(Connection):
     def _flush(self) -> None:
         self._flushing = False
         data = self._engine.data_to_send()
-        if data and self.transport is not None and not self.closing:
+        if data and self.transport is not None and not self.closing and not self.lingering:
             self.transport.write(data)
 
     # Ends

@@ -1,22 +1,24 @@
 """The `h2` state machine, server side: responses without its detours, and limits that it does not have."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
+import hpack
 from h2.config import H2Configuration
 from h2.errors import ErrorCodes
+from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
 from h2.stream import StreamInputs
 from hyperframe.frame import Frame, GoAwayFrame
 
 from transports.http2.engine import CONNECTION_WINDOW, DEFAULT_WINDOW, FORGET_CLOSED_EVERY, Engine
 from transports.http2.errors import LimitExceeded
-from transports.http2.frame_reader import FrameReader
+from transports.http2.frame_reader import SETTINGS, FrameReader
 from transports.http2.header_cache import CachingDecoder, CachingEncoder
 from transports.http2.options import Limits
 from transports.http2.request import Header
 from transports.http2.server.options import ServerOptions
 
-SETTINGS, WINDOW_UPDATE = 0x4, 0x8
+WINDOW_UPDATE = 0x8
 MOST_SETTINGS = 64 * 6  # bytes of one SETTINGS frame
 SMALL_FRAMES = 5  # of DATA, for each control frame that is allowed
 # A head above the limit is answered with 431; one above this many times the limit ends the connection.
@@ -61,6 +63,24 @@ class ServerFrameReader(FrameReader):
         return super()._assemble(frame)
 
 
+class CompressionFailed(ProtocolError):
+    """A header block that HPACK cannot read: with it, all that follow are lost."""
+
+    error_code = ErrorCodes.COMPRESSION_ERROR
+
+
+class StrictDecoder(CachingDecoder):
+    """Says of a header block that it is none with the code that the protocol has for that, which `h2` does not."""
+
+    def decode(self, data: bytes, raw: bool = False) -> Iterable[hpack.HeaderTuple]:
+        try:
+            return super().decode(data, raw)
+        except hpack.OversizedHeaderListError:
+            raise
+        except (hpack.HPACKError, IndexError, TypeError, UnicodeDecodeError) as error:
+            raise CompressionFailed(f"a header block is malformed: {error}") from error
+
+
 class ServerEngine(Engine):
     """The server's side of a connection."""
 
@@ -82,7 +102,7 @@ class ServerEngine(Engine):
             control_frames_per_second=options.control_frames_per_second,
         )
         self.encoder = CachingEncoder()
-        self.decoder = CachingDecoder()
+        self.decoder = StrictDecoder()
         self.decoder.max_header_list_size = limits.header_bytes
         self.reader = ServerFrameReader(limits, on_goaway, lambda: self.highest_inbound_stream_id)
         self.incoming_buffer = self.reader  # type: ignore[assignment]

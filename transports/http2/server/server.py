@@ -101,7 +101,11 @@ class Server:
         """
         self.retiring = True
         for connection in list(self._connections):
-            connection.retire()
+            try:
+                connection.retire()
+            except Exception:
+                log.exception("a connection could not end in good order")
+                connection.abort()
 
     async def close(self) -> None:
         """Stops listening and closes all connections; applications that still run are cancelled after a while."""
