@@ -15,6 +15,12 @@ class Application:
     release: asyncio.Event = field(default_factory=asyncio.Event)
     lifespan: list[str] = field(default_factory=list)
 
+    @staticmethod
+    def scopes_of(application: Any) -> list[Any]:
+        """Those that an application of this class was called with."""
+        assert isinstance(application, Application)
+        return application.scopes
+
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)

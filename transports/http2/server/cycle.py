@@ -111,7 +111,7 @@ class Cycle:
         try:
             await application(self.scope, self.receive, self.send)
         except asyncio.CancelledError:
-            self._fail()
+            self._fail(503, b"Service Unavailable")
             raise
         except Exception:
             log.exception("the application failed")
@@ -123,14 +123,13 @@ class Cycle:
         finally:
             running.discard(self.task)
 
-    def _fail(self) -> None:
+    def _fail(self, status: int = 500, text: bytes = b"Internal Server Error") -> None:
         if self.ended or self.gone:
             return
         if self.started:
             self.carrier.fail(self)
             return
-        text = b"Internal Server Error"
-        self._finish_start(500, [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(text))], text, True)
+        self._finish_start(status, [(b"content-type", b"text/plain")], text, True)
 
     # The application's side
 

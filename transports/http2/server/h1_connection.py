@@ -118,6 +118,9 @@ class H1Connection(Connection):
         held = self._held
         if held:
             held += data
+            if held[:2] == b"\r\n":
+                del held[:2]
+                self._searched = 0
             end = held.find(HEAD_END, self._searched)
             if end >= 0:
                 data = bytes(held)
