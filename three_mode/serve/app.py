@@ -22,6 +22,7 @@ from three_mode.serve.websocket import watch_events
 
 log = logging.getLogger("three_mode.serve")
 WITHIN = b"three-mode-within"
+READ_BESIDE = 1 << 17  # bytes of a body that take milliseconds to read
 
 
 class App:
@@ -37,6 +38,7 @@ class App:
         self._watch = Watch()
         self._bodies = Bodies(max(self.options.max_bodies, self.options.max_body))
         self._working = 0  # requests that are whole, and hold a place
+        self._working_bytes = 0  # of their bodies
         self._idle = asyncio.Event()  # of use while draining only
         self._running: set[asyncio.Task[Any]] = set()
         self._cut = False
@@ -156,18 +158,28 @@ class App:
         except CutShort:
             raise Refused(_overloaded("too many bytes of requests are being read")) from None
         self._admit()
+        if self._working_bytes + len(body) > self._bodies.limit:
+            raise Refused(_overloaded("requests of too many bytes are being answered already"))
         return body
+
+    async def _read_chat(self, body: bytes, within: float) -> wire_in.Asked:
+        """A large body is read beside the loop, so that others are answered meanwhile."""
+        if len(body) < READ_BESIDE:
+            return wire_in.read_chat(body, within, self.options.max_messages)
+        return await asyncio.to_thread(wire_in.read_chat, body, within, self.options.max_messages)
 
     async def _complete(self, exchange: Exchange) -> str:
         self._admit()
         within = self._within(exchange)
         body = await self._body(exchange, within)
         self._working += 1
+        self._working_bytes += len(body)
         try:
-            asked = wire_in.read_chat(body, within)
+            asked = await self._read_chat(body, within)
             await (self._chat.stream if asked.stream else self._chat.complete)(exchange, asked)
         finally:
             self._working -= 1
+            self._working_bytes -= len(body)
         return asked.request.model or ""
 
     async def _embed(self, exchange: Exchange) -> str:
@@ -175,6 +187,7 @@ class App:
         within = self._within(exchange)
         body = await self._body(exchange, within)
         self._working += 1
+        self._working_bytes += len(body)
         try:
             asked, as_base64 = wire_in.read_embeddings(body, within)
             model = asked.model or ""
@@ -184,6 +197,7 @@ class App:
             await exchange.answer(200, wire_out.embeddings(embedded, as_base64))
         finally:
             self._working -= 1
+            self._working_bytes -= len(body)
         return model
 
     async def _models(self, exchange: Exchange) -> str:

@@ -11,7 +11,7 @@ class Bodies:
     """The bodies of one endpoint that are being read."""
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
+        self.limit = limit
         self._held: dict[Limited, int] = {}  # the oldest first
         self.total = 0
 
@@ -22,7 +22,7 @@ class Bodies:
         """The body that is read in this block has so many bytes more."""
         self._held[block] = self._held.get(block, 0) + size
         self.total += size
-        while self.total > self._limit and self._held:
+        while self.total > self.limit and self._held:
             oldest = next(iter(self._held))
             self.release(oldest)
             oldest.cut_short()

@@ -6,6 +6,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from three_mode.errors import ConfigurationError
+from three_mode.serve.wire_in import MOST_MESSAGES
 
 
 class Tls(Struct, frozen=True):
@@ -24,9 +25,11 @@ class ServeOptions(Struct, frozen=True, kw_only=True):
     api_keys: frozenset[str] = frozenset()
     max_body: int = 8 << 20
     """Bytes of a request; more is a 413."""
+    max_messages: int = MOST_MESSAGES
+    """Messages of a chat request; more are a 400."""
     max_bodies: int = 128 << 20
     """Bytes of requests that are being read, all together, and at least `max_body`; beyond, the oldest that is not
-    whole is a 503."""
+    whole is a 503. As many bytes of requests may be answered at once; beyond, one more is a 503."""
     max_in_flight: int = 512
     """Requests being answered at once, once they are whole; more are a 503 that says when to try again."""
     max_connections: int = 10_000

@@ -2,11 +2,8 @@
 
 import asyncio
 import json
-import resource
 import signal
 import struct
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import httpx
@@ -14,6 +11,7 @@ import pytest
 
 from tests.support.http2.raw import END_HEADERS, END_STREAM, GOAWAY, HEADERS, block, frame
 from tests.support.http2.raw_client import GET, ask, raw_client
+from tests.support.serve.attackers import all_files, sockets
 from tests.support.serve.endpoint import Endpoint, endpoint, free_port
 from tests.support.serve.load import serving
 from transports.http2 import Pool, PoolOptions, Request
@@ -25,39 +23,17 @@ HALF = (
 FILES_BESIDE = 512  # open files of the test itself
 
 
-@pytest.fixture
-def many_files() -> Iterator[int]:
-    """As many open files as this user may have."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    yield hard
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-@asynccontextmanager
-async def sockets(port: int, count: int, sent: bytes = b"") -> AsyncIterator[None]:
-    """So many connections that send this, and nothing more."""
-    async with AsyncExitStack() as stack:
-        for start in range(0, count, 100):
-            opened = await asyncio.gather(
-                *(asyncio.open_connection("127.0.0.1", port) for _ in range(min(100, count - start)))
-            )
-            for _, writer in opened:
-                stack.callback(writer.transport.abort)
-                writer.write(sent)
-        yield
-
-
 async def chat(found: Endpoint, within: float = 20.0) -> httpx.Response:
     async with httpx.AsyncClient(base_url=found.url, timeout=within) as http:
         return await http.post("/v1/chat/completions", json=CHAT)
 
 
 @pytest.mark.parametrize("sent", [b"", b"POST /v1/chat/comp"])
-async def test_more_silent_sockets_than_there_are_places_keep_nobody_out(many_files: int, sent: bytes) -> None:
-    count = min(2_200, (many_files - FILES_BESIDE) // 2)  # both ends are in this process
-    async with endpoint() as found, sockets(found.app.options.port, count, sent):
-        assert (await chat(found)).status_code == 200
+async def test_more_silent_sockets_than_there_are_places_keep_nobody_out(sent: bytes) -> None:
+    async with all_files() as files, endpoint() as found:
+        count = min(2_200, (files - FILES_BESIDE) // 2)  # both ends are in this process
+        async with sockets(found.app.options.port, count, sent):
+            assert (await chat(found)).status_code == 200
 
 
 async def test_half_bodies_hold_no_places() -> None:

@@ -8,7 +8,7 @@ import json
 import resource
 import struct
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import pytest
 from tests.support.agents.until import until
 from tests.support.http2.raw import END_HEADERS, HEADERS, PING, PREFACE, RST_STREAM, SETTINGS, block, frame
 from tests.support.http2.raw_client import EMPTY_SETTINGS, POST
+from tests.support.serve.attackers import all_files, open_many
 from tests.support.serve.endpoint import free_port
 from tests.support.serve.load import serving
 from three_mode import Agent, LLMRequest, LLMResponse, Orchestrator, handler
@@ -66,39 +67,6 @@ class Echo(Agent):
         return LLMResponse(parts=(Text(request.messages[-1].text),), model="echo")
 
 
-@pytest.fixture
-def silent_sockets() -> Iterator[int]:
-    """How many there can be: the attackers' ends are all in this process."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    found = min(SILENT, hard - FILES_BESIDE)
-    if found < SILENT:
-        print(f"{found} silent sockets, not {SILENT}: this user may open {hard} files")  # noqa: T201
-    yield found
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-class Held(asyncio.Protocol):
-    """An attacker's end: sends once, reads nothing into memory."""
-
-    def __init__(self, sent: bytes) -> None:
-        self._sent = sent
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if self._sent:
-            transport.write(self._sent)  # type: ignore[attr-defined]
-
-
-async def open_many(port: int, count: int, sent: bytes) -> list[asyncio.BaseTransport]:
-    """So many connections, a hundred at a time."""
-    loop = asyncio.get_running_loop()
-    opened: list[asyncio.BaseTransport] = []
-    for start in range(0, count, 100):
-        made = (loop.create_connection(lambda: Held(sent), "127.0.0.1", port) for _ in range(min(100, count - start)))
-        opened += [one for one, _ in await asyncio.gather(*made)]
-    return opened
-
-
 @asynccontextmanager
 async def attacked(port: int, silent: int) -> AsyncIterator[None]:
     """All the attacks at once, until the block ends."""
@@ -109,9 +77,8 @@ async def attacked(port: int, silent: int) -> AsyncIterator[None]:
     async def flood() -> None:
         while True:
             for data in FLOODS:
-                for one in await open_many(port, 3, data):
-                    held.append(one)
-                await asyncio.sleep(0.05)
+                held.extend(await open_many(port, 3, data))
+                await asyncio.sleep(0.2)
 
     flooding = asyncio.create_task(flood())
     try:
@@ -129,12 +96,11 @@ def memory_of(pid: int) -> float:
 
 
 @pytest.mark.timeout(180)
-async def test_an_agents_clients_are_answered_meanwhile(
-    silent_sockets: int, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_an_agents_clients_are_answered_meanwhile(capsys: pytest.CaptureFixture[str]) -> None:
     port = free_port()
     body = b'{"model":"agent:echo","messages":[{"role":"user","content":"good day"}]}'
-    async with Orchestrator(hosts=1) as orc:
+    async with all_files() as files, Orchestrator(hosts=1) as orc:
+        silent = min(SILENT, files - FILES_BESIDE)  # the attackers' ends are all in this process
         await orc.spawn(Echo, name="echo")
         async with serving(port, "--bus", orc.bus.name) as process:
             request = Request.to("POST", f"http://127.0.0.1:{port}/v1/chat/completions", (), body)
@@ -150,7 +116,7 @@ async def test_an_agents_clients_are_answered_meanwhile(
             async with Pool(PoolOptions(trust_env=False)) as pool:
                 await ask(pool, 50)
                 before = memory_of(process.pid)
-                async with attacked(port, silent_sockets):
+                async with attacked(port, silent):
                     taken.clear()
                     for _ in range(20):
                         # A new client each time: it has to find a place among the connections.
@@ -161,7 +127,7 @@ async def test_an_agents_clients_are_answered_meanwhile(
                     taken.sort()
                     with capsys.disabled():
                         print(  # noqa: T201
-                            f"\n{len(taken)} requests beside {silent_sockets} silent sockets and {len(ATTACKS)} other attacks: "
+                            f"\n{len(taken)} requests beside {silent} silent sockets and {len(ATTACKS)} other attacks: "
                             f"p50 {taken[len(taken) // 2] * 1e3:.1f} ms, p99 {taken[int(len(taken) * 0.99)] * 1e3:.1f} ms, "
                             f"the slowest {taken[-1] * 1e3:.1f} ms; {grown:.0f} MB more"
                         )

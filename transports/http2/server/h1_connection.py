@@ -15,7 +15,9 @@ from transports.http2.server.deadlines import NEVER
 from transports.http2.server.h1_body import ChunkedBody, LengthBody
 from transports.http2.server.h1_head import BARE_LF, HEAD_END, read_head
 from transports.http2.server.h1_response import CONTINUE, refusal, response_head
+from transports.http2.server.h2_connection import H2Connection
 from transports.http2.server.head import BadRequest, RequestHead
+from transports.http2.server.websocket import WebSocketConnection, handshake
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\n"  # the part of HTTP/2's that looks like a request
 MOST_AHEAD = 65_536  # bytes of requests that a client sends ahead
@@ -334,13 +336,9 @@ class H1Connection(Connection):
     # Other protocols on the same port
 
     def _switch_to_h2(self, data: bytes) -> None:
-        from transports.http2.server.h2_connection import H2Connection
-
         self._hand_over(H2Connection(self.server), data)
 
     def _switch_to_websocket(self, head: RequestHead, rest: bytes) -> None:
-        from transports.http2.server.websocket import WebSocketConnection, handshake
-
         try:
             key = handshake(head)
         except BadRequest as error:

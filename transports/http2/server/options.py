@@ -53,9 +53,9 @@ class ServerOptions:
 
     frame_bytes: int = 65_536
     """The largest HTTP/2 frame; said to the client."""
-    resets_per_second: int = 200
+    resets_per_second: int = 100
     """RST_STREAM from the client, on average over ten seconds; more end the connection with ENHANCE_YOUR_CALM."""
-    control_frames_per_second: int = 1_000
+    control_frames_per_second: int = 300
     """PING, SETTINGS, PRIORITY, empty frames; more end the connection with ENHANCE_YOUR_CALM."""
 
     websocket_message_bytes: int = MIB

@@ -128,7 +128,7 @@ ENDS = {
         # One entry of 4,000 bytes in the table, named again in a byte each: 60 kB become 240 MB.
         frame(HEADERS, WHOLE, 1, block(*GET) + b"\x40\x01x\x7f\xa1\x1e" + b"y" * 4_000 + b"\xbe" * 60_000),
     ),
-    "rapid reset": (CALM, b"".join(get(n) + frame(RST_STREAM, 0, n, word(8)) for n in range(1, 4_400, 2))),
+    "rapid reset": (CALM, b"".join(get(n) + frame(RST_STREAM, 0, n, word(8)) for n in range(1, 2_400, 2))),
 }
 
 

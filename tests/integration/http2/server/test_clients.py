@@ -13,6 +13,7 @@ import trustme
 import uvloop
 import websockets
 
+from tests.support.agents.until import until
 from tests.support.http2.asgi import Application
 from tests.support.http2.raw_client import ask, raw_client
 from transports.http2 import Pool, PoolOptions, Request, StreamReset
@@ -250,8 +251,7 @@ async def test_closing_cancels_what_does_not_end() -> None:
     async with Server(application, ServerOptions(close_within=0.1)) as server:
         async with Pool(PoolOptions(protocol="h2", trust_env=False)) as pool:
             asked = asyncio.create_task(pool.fetch(Request.to("GET", f"http://127.0.0.1:{server.port}/held")))
-            while not application.running:
-                await asyncio.sleep(0.01)
+            await until(lambda: application.running == 1)
             await server.close()
             assert (await asked).status == 503
     assert application.running == 0

@@ -20,23 +20,40 @@ names = st.sampled_from(
 ) | st.sampled_from(
     [b"connection", b"expect", b"upgrade", b"content-length ", b" x", b"x\t", b"", b"x:y", b"x\0", b"\xe9"]
 )
-values = st.sampled_from(
-    [b"localhost", b"3", b"0", b"03", b"+3", b"-3", b"3, 3", b"0x3", b"\xb2", b"chunked", b"CHUNKED", b"gzip, chunked"]
-) | st.sampled_from(
-    [
-        b"close",
-        b"keep-alive",
-        b"100-continue",
-        b"websocket",
-        b"",
-        b" 3 ",
-        b"\t3\t",
-        b"a\tb",
-        b"a\x0bb",
-        b"a\0b",
-        b"a\rb",
-    ]
-) | st.binary(max_size=6)
+values = (
+    st.sampled_from(
+        [
+            b"localhost",
+            b"3",
+            b"0",
+            b"03",
+            b"+3",
+            b"-3",
+            b"3, 3",
+            b"0x3",
+            b"\xb2",
+            b"chunked",
+            b"CHUNKED",
+            b"gzip, chunked",
+        ]
+    )
+    | st.sampled_from(
+        [
+            b"close",
+            b"keep-alive",
+            b"100-continue",
+            b"websocket",
+            b"",
+            b" 3 ",
+            b"\t3\t",
+            b"a\tb",
+            b"a\x0bb",
+            b"a\0b",
+            b"a\rb",
+        ]
+    )
+    | st.binary(max_size=6)
+)
 line_ends = st.sampled_from([b"\r\n"] * 12 + [b"\n", b"\r", b"\r\n ", b"\r\n\t", b"\r\r\n"])
 fields = st.tuples(names, st.sampled_from([b":", b": ", b":\t", b" : ", b"", b"::"]), values, line_ends)
 targets = st.sampled_from(
