@@ -3,7 +3,7 @@
 import asyncio
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from transports.http2.server.cycle import Application
+from transports.http2.server.cycle import Application, Cycle
 from transports.http2.server.deadlines import NEVER, DeadlineWheel
 from transports.http2.server.options import ServerOptions
 
@@ -26,6 +26,12 @@ class Host(Protocol):
 
     def date(self) -> bytes:
         """The time as a header's value."""
+
+    def incomplete(self, cycle: Cycle) -> None:
+        """A request has begun and is not whole."""
+
+    def complete(self, cycle: Cycle) -> None:
+        """The request is whole, or over."""
 
     def opened(self, connection: "Connection") -> None:
         """The connection has a socket."""
@@ -55,6 +61,7 @@ class Connection(asyncio.Protocol):
         self.closing = False
         self.lingering = False
         self.discarded = 0  # bytes
+        self._unsent = 0  # bytes that the client had not taken when it was looked at
         self.client: Any = None
         self.address: Any = None
         self.scheme = "http"
@@ -74,6 +81,7 @@ class Connection(asyncio.Protocol):
         if not self.closing:
             self.closing = True
             if self.transport is not None:
+                self._unsent = self.transport.get_write_buffer_size()
                 self.transport.close()
             self.set_deadline(self.loop.time() + self.options.write_within)
 
@@ -91,10 +99,19 @@ class Connection(asyncio.Protocol):
     def expire(self, now: float) -> None:
         """The deadline has passed."""
         self.deadline = NEVER
-        if self.closing:
+        if self._is_taking():
+            self.set_deadline(now + self.options.write_within)
+        elif self.closing or not self.writable:
             self.abort()
         else:
             self.timed_out(now)
+
+    def _is_taking(self) -> bool:
+        """Whether a client that has bytes to take has taken some since the last look."""
+        if self.transport is None or (self.writable and not self.closing):
+            return False
+        before, self._unsent = self._unsent, self.transport.get_write_buffer_size()
+        return self._unsent < before
 
     def timed_out(self, now: float) -> None:
         """The deadline of an open connection has passed."""
@@ -106,7 +123,7 @@ class Connection(asyncio.Protocol):
         if not self.lingering:
             self.lingering = True
             self.server.idle(self)
-            if self.transport is not None and self.transport.can_write_eof():
+            if self.transport is not None and not self.closing and self.transport.can_write_eof():
                 self.transport.write_eof()
             self.resume_reading()
             self.set_deadline(self.loop.time() + LINGER)
@@ -153,7 +170,12 @@ class Connection(asyncio.Protocol):
         self.server.closed(self)
 
     def pause_writing(self) -> None:
+        """The client takes less than it asks for: nothing more is read from it until it has taken what there is."""
         self.writable = False
+        self.pause_reading()
+        if self.transport is not None:
+            self._unsent = self.transport.get_write_buffer_size()
+        self.set_deadline(self.loop.time() + self.options.write_within)
 
     def resume_writing(self) -> None:
         self.writable = True

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from transports.http2.request import Header
 from transports.http2.server.head import RequestHead
+from transports.http2.server.waiting import Waiters
 
 log = logging.getLogger("three_mode.http2.server")
 
@@ -44,6 +45,9 @@ class Carrier(Protocol):
 
     def fail(self, cycle: "Cycle") -> None:
         """The application ended without a whole response, which had begun."""
+
+    def give_up(self, cycle: "Cycle", why: str) -> None:
+        """The request is not whole, and not waited for any more: its client is told with 408."""
 
 
 class Cycle:
@@ -99,8 +103,8 @@ class Cycle:
         self._headers: Iterable[Header] = ()
         self._trailers_follow = False
         self._loop = loop
-        self._readable: asyncio.Future[None] | None = None
-        self._writable: asyncio.Future[None] | None = None
+        self._readable = Waiters(loop)
+        self._writable = Waiters(loop)
 
     def start(self, application: Application, running: "set[asyncio.Task[None]]") -> None:
         """Calls the application in a task, which is among the running ones until it ends."""
@@ -152,9 +156,7 @@ class Cycle:
                 return {"type": "http.request", "body": b"", "more_body": False}
             if not self.complete:
                 self.carrier.consumed(self, 0)
-            if self._readable is None or self._readable.done():
-                self._readable = self._loop.create_future()
-            await self._readable
+            await self._readable.wait()
 
     async def send(self, message: Message) -> None:
         """A part of the response. Of a client that is gone nothing is said here; `receive` says it."""
@@ -172,8 +174,7 @@ class Cycle:
                 self._write(body, ends)
             if not ends:
                 while self.carrier.blocked(self) and not self.gone:
-                    self._writable = self._loop.create_future()
-                    await self._writable
+                    await self._writable.wait()
         elif kind == "http.response.start":
             if self._status:
                 raise RuntimeError("a response has one start")
@@ -216,27 +217,23 @@ class Cycle:
         self._chunks.append(data)
         self.held += len(data)
         self.body_size += len(data)
-        if self._readable is not None and not self._readable.done():
-            self._readable.set_result(None)
+        self._readable.wake()
 
     def on_complete(self) -> None:
         """The request is whole."""
         self.complete = True
-        if self._readable is not None and not self._readable.done():
-            self._readable.set_result(None)
+        self._readable.wake()
 
     def on_gone(self) -> None:
         """Nobody waits for the response any more."""
         self.gone = True
         self._chunks.clear()
-        if self._readable is not None and not self._readable.done():
-            self._readable.set_result(None)
-        self.on_writable()
+        self._readable.wake()
+        self._writable.wake()
 
     def on_writable(self) -> None:
         """The client takes more."""
-        if self._writable is not None and not self._writable.done():
-            self._writable.set_result(None)
+        self._writable.wake()
 
 
 def http_scope(head: RequestHead, scheme: str, client: Any, server: Any) -> Scope:
@@ -251,7 +248,7 @@ def http_scope(head: RequestHead, scheme: str, client: Any, server: Any) -> Scop
         "raw_path": head.raw_path,
         "query_string": head.query,
         "root_path": "",
-        "headers": head.headers,
+        "headers": head.headers.copy(),
         "client": client,
         "server": server,
         "extensions": EXTENSIONS,

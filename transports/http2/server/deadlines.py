@@ -25,13 +25,14 @@ class Expires(Protocol):
 class DeadlineWheel:
     """Calls `expire` within a tick or two of the deadline."""
 
-    __slots__ = ("_buckets", "_handle", "_loop", "_past")
+    __slots__ = ("_buckets", "_handle", "_loop", "_next", "_past")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._buckets: dict[int, set[Expires]] = {}
         self._past = int(loop.time() / TICK)  # the last tick that came
         self._handle: asyncio.TimerHandle | None = None
+        self._next = 0  # the tick that the timer waits for
 
     def watch(self, owner: Expires) -> None:
         """The owner's deadline is new, or may be earlier than before."""
@@ -45,10 +46,17 @@ class DeadlineWheel:
             self._buckets[lies_in].discard(owner)
         if self._handle is None:
             self._past = int(self._loop.time() / TICK)
-            self._handle = self._loop.call_later(TICK, self._tick)
         bucket = max(bucket, self._past + 1)
         owner.watched_at = bucket
         self._buckets.setdefault(bucket, set()).add(owner)
+        if self._handle is None or bucket < self._next:
+            self._wait_for(bucket)
+
+    def _wait_for(self, bucket: int) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+        self._next = bucket
+        self._handle = self._loop.call_at(bucket * TICK, self._tick)
 
     def forget(self, owner: Expires) -> None:
         """The owner is over: nothing of it is kept."""
@@ -58,15 +66,18 @@ class DeadlineWheel:
             owner.watched_at = 0
 
     def _tick(self) -> None:
+        self._handle = None
         now = self._loop.time()
-        first, self._past = self._past + 1, int(now / TICK)
-        for bucket in range(first, self._past + 1):
-            for owner in self._buckets.pop(bucket, ()):
+        due = [bucket for bucket in self._buckets if bucket * TICK <= now]
+        self._past = int(now / TICK)
+        for bucket in due:
+            for owner in self._buckets.pop(bucket):
                 owner.watched_at = 0
                 if owner.deadline <= now:
                     owner.expire(now)
                 self.watch(owner)
-        self._handle = self._loop.call_later(TICK, self._tick) if self._buckets else None
+        if self._buckets:
+            self._wait_for(min(self._buckets))
 
     def close(self) -> None:
         """Ends the timer; what it refers to is let go."""

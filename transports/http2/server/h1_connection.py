@@ -52,9 +52,7 @@ class H1Connection(Connection):
 
     def timed_out(self, now: float) -> None:
         cycle = self._cycle
-        if not self.writable:
-            self.abort()
-        elif self.lingering:
+        if self.lingering:
             self.close()
         elif cycle is None:
             if self._held:
@@ -93,13 +91,11 @@ class H1Connection(Connection):
 
     def connection_lost(self, exc: Exception | None) -> None:
         cycle, self._cycle = self._cycle, None
-        if cycle is not None and not cycle.ended:
-            cycle.on_gone()
+        if cycle is not None:
+            self.server.complete(cycle)
+            if not cycle.ended:
+                cycle.on_gone()
         super().connection_lost(exc)
-
-    def pause_writing(self) -> None:
-        super().pause_writing()
-        self.set_deadline(self.loop.time() + self.options.write_within)
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -108,11 +104,23 @@ class H1Connection(Connection):
         cycle = self._cycle
         if cycle is None:
             self.set_deadline(self.loop.time() + self.options.idle_after)
-        else:
-            self.deadline = NEVER
-            if self._body is not None and self.reading and not cycle.ended:
-                self.set_deadline(self._body_deadline(cycle))
-            cycle.on_writable()
+            self.resume_reading()
+            self._read_ahead()
+            return
+        self.deadline = NEVER
+        if self._body is not None and not cycle.ended and cycle.held <= self.options.body_window:
+            self.set_deadline(self._body_deadline(cycle))
+        if len(self._held) <= MOST_AHEAD and cycle.held <= self.options.body_window:
+            self.resume_reading()
+        cycle.on_writable()
+
+    def _read_ahead(self) -> None:
+        """The request that the client sent ahead, unless it has responses to read first."""
+        if self._held and self.writable and self._cycle is None:
+            held = bytes(self._held)
+            self._held.clear()
+            self._searched = 0
+            self._read_head(held)
 
     # Requests
 
@@ -178,7 +186,11 @@ class H1Connection(Connection):
             if rest:
                 self._read_body(rest)
             if self._body is not None:
-                self.set_deadline(self._body_deadline(cycle))
+                self.server.incomplete(cycle)
+                if not self._says_continue:
+                    self.set_deadline(self._body_deadline(cycle))
+                else:
+                    self.deadline = NEVER  # the client waits for a word, which the application gives
         else:
             self._complete(cycle, rest)
         if self._cycle is cycle:
@@ -216,6 +228,7 @@ class H1Connection(Connection):
                     self.deadline = self._body_deadline(cycle)
         if rest is not None:
             self._body = None
+            self.server.complete(cycle)
             if cycle.ended:
                 self._next(rest)
             else:
@@ -281,8 +294,10 @@ class H1Connection(Connection):
     def consumed(self, cycle: Cycle, size: int) -> None:
         if self._says_continue:
             self._says_continue = False
+            cycle.received_since = self.loop.time()
+            self.set_deadline(self._body_deadline(cycle))
             self.transport.write(CONTINUE)  # type: ignore[union-attr]
-        elif not self.reading and self._body is not None and cycle.held <= self.options.body_window:
+        elif not self.reading and self.writable and self._body is not None and cycle.held <= self.options.body_window:
             cycle.received_since += self.loop.time() - self._stopped_at
             self.set_deadline(self._body_deadline(cycle))
             self.resume_reading()
@@ -290,12 +305,17 @@ class H1Connection(Connection):
     def fail(self, cycle: Cycle) -> None:
         self.abort()
 
+    def give_up(self, cycle: Cycle, why: str) -> None:
+        if cycle is self._cycle and not cycle.complete:
+            if cycle.ended:
+                self.close()
+            else:
+                self._refuse(408, why)
+
     def _finished(self, cycle: Cycle) -> None:
         """The response is out."""
         if self._body is None:
-            rest = bytes(self._held)
-            self._held.clear()
-            self._next(rest)
+            self._next(b"")
         elif self._says_continue:
             self._body = None
             self.linger()  # it waits for a word before it sends, and none comes any more
@@ -304,19 +324,18 @@ class H1Connection(Connection):
             self.resume_reading()
 
     def _next(self, rest: bytes) -> None:
-        """The request is over on both sides."""
+        """The request is over on both sides; `rest` came behind it."""
         self._cycle = self._head = None
         self.discarded = 0
         self.server.idle(self)
         if not self._keep_alive or self.server.retiring or self.transport is None:
             self.close()
             return
+        self._held += rest
         if self.writable:
             self.set_deadline(self.loop.time() + self.options.idle_after)
-        if not self.reading:
             self.resume_reading()
-        if rest:
-            self._read_head(rest)
+            self._read_ahead()
 
     # Ends
 
@@ -324,9 +343,12 @@ class H1Connection(Connection):
         """Answers in the application's place, and closes."""
         cycle, self._cycle = self._cycle, None
         self._body = None
+        self._says_continue = False
         self._held.clear()
-        if cycle is not None and not cycle.ended:
-            cycle.on_gone()
+        if cycle is not None:
+            self.server.complete(cycle)
+            if not cycle.ended:
+                cycle.on_gone()
         if (cycle is not None and cycle.started) or self.transport is None:
             self.abort()
             return

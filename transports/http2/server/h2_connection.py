@@ -28,7 +28,7 @@ from transports.http2.server.deadlines import NEVER
 from transports.http2.server.h2_engine import ServerEngine
 from transports.http2.server.h2_head import CONNECTION_FIELDS, check_trailers, read_head
 from transports.http2.server.h2_streams import Outgoing, Unwanted
-from transports.http2.server.head import BadRequest
+from transports.http2.server.head import BadRequest, RequestHead
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 GIVE_BACK_CONNECTION = CONNECTION_WINDOW // 4
@@ -51,8 +51,9 @@ class H2Connection(Connection):
         self._flushing = False
         self._last_id = 0  # the last stream that is served once the connection retires
         self._retiring = False
+        self._last_headers: object = None
+        self._last_head: RequestHead
         self._give_back = max(1, server.options.body_window // 2)
-        self._stalled_at = NEVER
         self._active_at = self.loop.time()
 
     # The server's side
@@ -76,9 +77,6 @@ class H2Connection(Connection):
         if self.lingering:
             self.abort()
             return
-        if now >= self._stalled_at + options.write_within:
-            self.abort()
-            return
         for cycle in [one for one in self._cycles.values() if not one.complete and self._body_deadline(one) <= now]:
             self._refuse(cycle, 408, "the body did not come whole, or too slowly")
         for stream_id in [key for key, one in self._outgoing.items() if one.moved_at + options.write_within <= now]:
@@ -94,7 +92,7 @@ class H2Connection(Connection):
     def _look_after(self) -> None:
         """Sets the deadline to the earliest of all."""
         options = self.options
-        deadline = self._stalled_at + options.write_within
+        deadline = NEVER
         for cycle in self._cycles.values():
             if not cycle.complete:
                 deadline = min(deadline, self._body_deadline(cycle))
@@ -104,7 +102,13 @@ class H2Connection(Connection):
             deadline = min(deadline, unwanted.until)
         if not self._cycles and not self._outgoing:
             deadline = min(deadline, self._active_at + options.idle_after)
-        self.set_deadline(deadline)
+        if self.writable and not self.closing and not self.lingering:
+            self.set_deadline(deadline)
+
+    def _not_later(self, deadline: float) -> None:
+        """The connection is looked after by then."""
+        if self.writable and not self.closing and not self.lingering and deadline < self.deadline:
+            self.set_deadline(deadline)
 
     # asyncio's side
 
@@ -141,18 +145,15 @@ class H2Connection(Connection):
         self._drop_all()
         super().connection_lost(exc)
 
-    def pause_writing(self) -> None:
-        super().pause_writing()
-        self._stalled_at = self.loop.time()
-        self._look_after()
-
     def resume_writing(self) -> None:
         super().resume_writing()
-        self._stalled_at = NEVER
-        if not self.closing:
-            self._send_waiting()
-            for cycle in list(self._cycles.values()):
-                cycle.on_writable()
+        if self.closing or self.lingering:
+            return
+        self.resume_reading()
+        self._look_after()
+        self._send_waiting()
+        for cycle in list(self._cycles.values()):
+            cycle.on_writable()
 
     def _read_preface(self, data: bytes) -> bytes:
         """The preface, and SETTINGS as the first frame."""
@@ -185,7 +186,11 @@ class H2Connection(Connection):
                 return
         ended = event.stream_ended is not None
         try:
-            head = read_head(event.headers, options.head_bytes, options.head_fields)
+            if event.headers == self._last_headers:
+                head = self._last_head  # clients send the same again and again; to compare costs less than to check
+            else:
+                head = read_head(event.headers, options.head_bytes, options.head_fields)
+                self._last_headers, self._last_head = event.headers, head
             if ended and head.content_length:
                 raise BadRequest(0, "the body is shorter than content-length")
             if options.body_bytes is not None and (head.content_length or 0) > options.body_bytes:
@@ -198,7 +203,8 @@ class H2Connection(Connection):
         self._cycles[stream_id] = cycle
         if not ended:
             cycle.received_since = self.loop.time()
-            self.set_deadline(min(self.deadline, self._body_deadline(cycle)))
+            self._not_later(self._body_deadline(cycle))
+            self.server.incomplete(cycle)
         cycle.start(self.server.application, self.server.running)
 
     def _on_data(self, event: Event) -> None:
@@ -229,6 +235,7 @@ class H2Connection(Connection):
         if cycle is None:
             self._unwanted.pop(event.stream_id, None)
             return
+        self.server.complete(cycle)
         self._whole += 1
         if self._whole == 1:
             self.server.busy(self)
@@ -300,7 +307,7 @@ class H2Connection(Connection):
             outgoing = Outgoing(body, ends, self.loop.time)
             if not self._send_outgoing(cycle.stream_id, outgoing):
                 self._outgoing[cycle.stream_id] = outgoing
-                self._look_after()
+                self._not_later(outgoing.moved_at + self.options.write_within)
         if ends:
             self._finished(cycle)
         self._flush_soon()
@@ -322,14 +329,22 @@ class H2Connection(Connection):
     def consumed(self, cycle: Cycle, size: int) -> None:
         if size:
             cycle.unacknowledged += size
+            if not cycle.complete:
+                self._not_later(self._body_deadline(cycle))
             if cycle.unacknowledged >= self._give_back:
                 size, cycle.unacknowledged = cycle.unacknowledged, 0
                 self._give(cycle.stream_id, size)
         elif cycle.expects_continue and not cycle.body_size and not cycle.started:
             cycle.expects_continue = False
+            cycle.received_since = self.loop.time()
+            self._not_later(self._body_deadline(cycle))
             if self._is_open(cycle):
                 self._engine.respond_continue(cycle.stream_id)
                 self._flush_soon()
+
+    def give_up(self, cycle: Cycle, why: str) -> None:
+        if cycle.stream_id in self._cycles:
+            self._refuse(cycle, 408, why)
 
     def fail(self, cycle: Cycle) -> None:
         self._reset(cycle.stream_id, ErrorCodes.INTERNAL_ERROR)
@@ -399,9 +414,10 @@ class H2Connection(Connection):
     def _finished(self, cycle: Cycle) -> None:
         """The response is given; what is left of it waits for the client's windows."""
         if not cycle.complete:
-            self._unwanted[cycle.stream_id] = Unwanted(self.loop.time() + self.options.discard_within)
+            until = self.loop.time() + self.options.discard_within
+            self._unwanted[cycle.stream_id] = Unwanted(until)
             self._give(cycle.stream_id, cycle.unacknowledged + cycle.held)
-            self._look_after()
+            self._not_later(until)
         self._forget(cycle.stream_id, gone=False)
         self._flush_soon()
 
@@ -411,6 +427,7 @@ class H2Connection(Connection):
             self._outgoing.pop(stream_id, None)
             self._unwanted.pop(stream_id, None)
         if cycle is not None:
+            self.server.complete(cycle)
             if gone and not cycle.ended:
                 cycle.on_gone()
                 self._left.add(cycle)
@@ -422,7 +439,7 @@ class H2Connection(Connection):
             self._active_at = self.loop.time()
             self._close_if_done()
             if not self.closing:
-                self.set_deadline(min(self.deadline, self._active_at + self.options.idle_after))
+                self._not_later(self._active_at + self.options.idle_after)
 
     def _reset(self, stream_id: int, code: ErrorCodes) -> None:
         try:
@@ -478,6 +495,7 @@ class H2Connection(Connection):
         self._unwanted.clear()
         self._left.clear()
         for cycle in cycles:
+            self.server.complete(cycle)
             if not cycle.ended:
                 cycle.on_gone()
 
@@ -487,8 +505,8 @@ class H2Connection(Connection):
             self.close()
 
     def _body_deadline(self, cycle: Cycle) -> float:
-        if cycle.held >= self.options.body_window:
-            return NEVER  # the application does not take it
+        if cycle.held >= self.options.body_window or (cycle.expects_continue and not cycle.body_size):
+            return NEVER  # the application does not take it, or has not asked for it
         options = self.options
         return cycle.received_since + options.body_grace + cycle.body_size / options.body_rate
 

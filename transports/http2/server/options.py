@@ -20,6 +20,8 @@ class ServerOptions:
 
     connections: int = 10_000
     """Open connections. One more closes the connection that has been without a whole request for the longest time."""
+    incomplete: int = 2_048
+    """Requests that have begun and are not whole, of all connections; one more gives the oldest of them up with 408."""
     streams: int = 256
     """Requests of one HTTP/2 connection that run at once; one more is refused with REFUSED_STREAM."""
 

@@ -9,7 +9,7 @@ from email.utils import formatdate
 from typing import Self
 
 from transports.http2.server.connection import Connection
-from transports.http2.server.cycle import Application
+from transports.http2.server.cycle import Application, Cycle
 from transports.http2.server.deadlines import DeadlineWheel
 from transports.http2.server.h1_connection import H1Connection
 from transports.http2.server.lifespan import Lifespan
@@ -38,6 +38,7 @@ class Server:
         self._sockets: list[socket.socket] = []
         self._connections: set[Connection] = set()
         self._idle: dict[Connection, None] = {}  # those without a whole request, the longest first
+        self._incomplete: dict[Cycle, None] = {}  # requests that are not whole, the oldest first
         self._opening: dict[asyncio.Task[None], None] = {}  # TLS handshakes, the longest first
         self._all_closed: asyncio.Event | None = None
         self._date = (0, b"")
@@ -196,6 +197,18 @@ class Server:
         return False
 
     # The connections' side
+
+    def incomplete(self, cycle: Cycle) -> None:
+        """A request has begun and is not whole."""
+        self._incomplete[cycle] = None
+        if len(self._incomplete) > self.options.incomplete:
+            oldest = next(iter(self._incomplete))
+            del self._incomplete[oldest]
+            oldest.carrier.give_up(oldest, "too many requests have begun and are not whole")
+
+    def complete(self, cycle: Cycle) -> None:
+        """The request is whole, or over."""
+        self._incomplete.pop(cycle, None)
 
     def opened(self, connection: Connection) -> None:
         """The connection has a socket."""

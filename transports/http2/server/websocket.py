@@ -13,6 +13,7 @@ from transports.http2.server.connection import Connection, Host
 from transports.http2.server.cycle import ASGI, Application, Message
 from transports.http2.server.h1_response import refusal, response_head
 from transports.http2.server.head import BadRequest, RequestHead
+from transports.http2.server.waiting import Waiters
 
 log = logging.getLogger("three_mode.http2.server")
 
@@ -54,8 +55,8 @@ class WebSocketConnection(Connection):
         self._head, self._key = head, key
         self._task: asyncio.Task[None] | None = None
         self._messages: deque[Message] = deque(({"type": "websocket.connect"},))
-        self._readable: asyncio.Future[None] | None = None
-        self._writable: asyncio.Future[None] | None = None
+        self._readable = Waiters(self.loop)
+        self._writable = Waiters(self.loop)
         self._accepted = False
         self._over = False  # nothing more is sent
         self._held = b""  # what came before the application accepted
@@ -70,7 +71,7 @@ class WebSocketConnection(Connection):
         self._told_disconnect(GOING_AWAY)
 
     def timed_out(self, now: float) -> None:
-        if not self.writable or self._over or self._pinged or not self._accepted:
+        if self._over or self._pinged or not self._accepted:
             self.abort()
             return
         from wsproto.events import Ping
@@ -112,15 +113,12 @@ class WebSocketConnection(Connection):
         self._told_disconnect(ABNORMAL)
         super().connection_lost(exc)
 
-    def pause_writing(self) -> None:
-        super().pause_writing()
-        self.set_deadline(self.loop.time() + self.options.write_within)
-
     def resume_writing(self) -> None:
         super().resume_writing()
         self.set_deadline(self.loop.time() + self.options.websocket_ping_every)
-        if self._writable is not None and not self._writable.done():
-            self._writable.set_result(None)
+        if len(self._messages) < MOST_UNREAD:
+            self.resume_reading()
+        self._writable.wake()
 
     # Frames
 
@@ -222,8 +220,7 @@ class WebSocketConnection(Connection):
 
     async def _receive(self) -> Message:
         while not self._messages:
-            self._readable = self.loop.create_future()
-            await self._readable
+            await self._readable.wait()
         message = self._messages.popleft()
         if message["type"] == "websocket.disconnect":
             self._messages.append(message)  # for as often as it is asked
@@ -241,8 +238,7 @@ class WebSocketConnection(Connection):
             text = message.get("text")
             self._send(TextMessage(data=text) if text is not None else BytesMessage(data=message["bytes"]))
             while not self.writable and not self._over:
-                self._writable = self.loop.create_future()
-                await self._writable
+                await self._writable.wait()
         elif kind == "websocket.accept" and not self._accepted:
             self._accept(message)
         elif kind == "websocket.close":
@@ -284,13 +280,11 @@ class WebSocketConnection(Connection):
     def _told_disconnect(self, code: int) -> None:
         if not self._messages or self._messages[-1]["type"] != "websocket.disconnect":
             self._tell({"type": "websocket.disconnect", "code": code, "reason": ""})
-        if self._writable is not None and not self._writable.done():
-            self._writable.set_result(None)
+        self._writable.wake()
 
     def _tell(self, message: Message) -> None:
         self._messages.append(message)
-        if self._readable is not None and not self._readable.done():
-            self._readable.set_result(None)
+        self._readable.wake()
 
 
 def _subprotocols(headers: list[Header]) -> list[str]:
