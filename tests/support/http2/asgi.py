@@ -7,7 +7,8 @@ from typing import Any
 
 @dataclass
 class Application:
-    """`/echo` sends the body back; `/stream` a part at a time, with trailers; `/wait` nothing until its client has left."""
+    """`/echo` sends the body back; `/stream` a part at a time, with trailers; `/wait` answers nothing until its client has left;
+    `/held` waits for `release` before it answers, `/late` before it reads."""
 
     scopes: list[Any] = field(default_factory=list)
     gone: int = 0
@@ -48,6 +49,8 @@ class Application:
                 pass
             self.gone += 1
             return
+        if path == "/late":
+            await self.release.wait()
         body = b""
         while True:
             message = await receive()

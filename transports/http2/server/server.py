@@ -39,7 +39,8 @@ class Server:
         self._connections: set[Connection] = set()
         self._idle: dict[Connection, None] = {}  # those without a whole request, the longest first
         self._incomplete: dict[Cycle, None] = {}  # requests that are not whole, the oldest first
-        self._opening: dict[asyncio.Task[None], None] = {}  # TLS handshakes, the longest first
+        self._opening: dict[asyncio.Task[None], socket.socket] = {}  # TLS handshakes, the longest first
+        self._shut: set[asyncio.Task[None]] = set()  # handshakes that are ending
         self._all_closed: asyncio.Event | None = None
         self._date = (0, b"")
         self._lifespan = Lifespan(application)
@@ -111,8 +112,8 @@ class Server:
     async def close(self) -> None:
         """Stops listening and closes all connections; applications that still run are cancelled after a while."""
         self._stop_listening()
-        for opening in list(self._opening):
-            opening.cancel()
+        for accepted in self._opening.values():
+            _shut(accepted)
         self.retire()
         if self._connections and self._all_closed is not None:
             self._all_closed.clear()
@@ -123,6 +124,8 @@ class Server:
             task.cancel()
         if running:
             await asyncio.wait(running, timeout=self.options.close_within)
+        if self._opening:
+            await asyncio.wait(list(self._opening), timeout=self.options.close_within)
         for connection in list(self._connections):
             connection.abort()
         await asyncio.sleep(0)  # for the loop to close their sockets
@@ -151,7 +154,7 @@ class Server:
                 accepted.close()
                 continue
             task = self.loop.create_task(self._open(accepted))
-            self._opening[task] = None
+            self._opening[task] = accepted
             task.add_done_callback(self._opened_or_not)
 
     def _accept_again(self, listener: socket.socket) -> None:
@@ -172,13 +175,12 @@ class Server:
                     ssl_handshake_timeout=options.head_within,
                     ssl_shutdown_timeout=1.0,
                 )
-        except OSError:  # also what TLS raises
-            accepted.close()
-        except asyncio.CancelledError:
+        except OSError:  # also what TLS raises, and of a handshake that was shut
             accepted.close()
 
     def _opened_or_not(self, task: "asyncio.Task[None]") -> None:
         self._opening.pop(task, None)
+        self._shut.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("a connection could not be opened", exc_info=task.exception())
 
@@ -191,8 +193,8 @@ class Server:
             return True
         if self._opening:
             handshake = next(iter(self._opening))
-            del self._opening[handshake]
-            handshake.cancel()
+            _shut(self._opening.pop(handshake))
+            self._shut.add(handshake)
             return True
         return False
 
@@ -236,3 +238,9 @@ class Server:
         if self._date[0] != now:
             self._date = (now, formatdate(usegmt=True).encode("ascii"))
         return self._date[1]
+
+
+def _shut(accepted: socket.socket) -> None:
+    """Ends a connection whose handshake is under way: to cancel its task would leave the socket open on uvloop."""
+    with suppress(OSError):
+        accepted.shutdown(socket.SHUT_RDWR)
