@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from three_mode.errors import DeadlineExceeded, ThreeModeError
@@ -51,12 +51,14 @@ class App:
             "/metrics": ("GET", self._tell_metrics),
         }
 
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A coroutine function, by which other servers know an application of ASGI 3."""
         if scope["type"] == "http":
-            return self._answer(Exchange(scope, receive, send, self._watch))
-        if scope["type"] == "websocket":
-            return watch_events(scope, receive, send, self.events, self.options)
-        return _lifespan(receive, send)
+            await self._answer(Exchange(scope, receive, send, self._watch))
+        elif scope["type"] == "websocket":
+            await watch_events(scope, receive, send, self.events, self.options)
+        else:
+            await _lifespan(receive, send)
 
     async def drain(self) -> bool:
         """True when all that ran has ended within the time it had."""
