@@ -97,6 +97,16 @@ def memory_of(pid: int) -> float:
 
 @pytest.mark.timeout(180)
 async def test_an_agents_clients_are_answered_meanwhile(capsys: pytest.CaptureFixture[str]) -> None:
+    await attack(capsys, rounds=20)
+
+
+@pytest.mark.soak
+async def test_an_agents_clients_are_answered_for_minutes(capsys: pytest.CaptureFixture[str]) -> None:
+    await attack(capsys, rounds=2_000)
+
+
+async def attack(capsys: pytest.CaptureFixture[str], rounds: int) -> None:
+    """Requests of an agent's clients, a new client each round, beside all the attacks."""
     port = free_port()
     body = b'{"model":"agent:echo","messages":[{"role":"user","content":"good day"}]}'
     async with all_files() as files, Orchestrator(hosts=1) as orc:
@@ -118,7 +128,7 @@ async def test_an_agents_clients_are_answered_meanwhile(capsys: pytest.CaptureFi
                 before = memory_of(process.pid)
                 async with attacked(port, silent):
                     taken.clear()
-                    for _ in range(20):
+                    for _ in range(rounds):
                         # A new client each time: it has to find a place among the connections.
                         async with Pool(PoolOptions(trust_env=False)) as fresh:
                             await asyncio.gather(*(ask(fresh, 10) for _ in range(4)))

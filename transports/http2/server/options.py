@@ -1,7 +1,7 @@
 """Limits and time-outs of the server; one frozen object."""
 
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 MIB = 1 << 20
 
@@ -67,3 +67,15 @@ class ServerOptions:
 
     close_within: float = 1.0
     """`Server.close()`: what applications have to end what still runs; then their tasks are cancelled."""
+
+    def __post_init__(self) -> None:
+        """A limit of nothing would serve nobody."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            least = 0 if field.name in ("port", "close_within", "discard_bytes", "discard_within") else 1e-9
+            if isinstance(value, int | float) and value < least:
+                raise ValueError(f"{field.name} must be above 0, not {value}")
+        if not 16_384 <= self.frame_bytes < 1 << 24:
+            raise ValueError(f"frame_bytes is between 16384 and 16777215, not {self.frame_bytes}")
+        if not 1 <= self.body_window < 1 << 31:
+            raise ValueError(f"body_window is below 2147483648, not {self.body_window}")
