@@ -136,13 +136,13 @@ class Connection(asyncio.Protocol):
 
     def pause_reading(self) -> None:
         """The client has to wait."""
-        if self.reading and self.transport is not None:
+        if self.reading and self.transport is not None and not self.closing:
             self.reading = False
             self.transport.pause_reading()
 
     def resume_reading(self) -> None:
         """The client may go on."""
-        if not self.reading and self.transport is not None:
+        if not self.reading and self.transport is not None and not self.closing:
             self.reading = True
             self.transport.resume_reading()
 

@@ -31,6 +31,7 @@ from transports.http2.server.h2_streams import Outgoing, Unwanted
 from transports.http2.server.head import BadRequest, RequestHead
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+MOST_REMEMBERED = 2_048  # bytes of the head that is compared with the next
 GIVE_BACK_CONNECTION = CONNECTION_WINDOW // 4
 
 
@@ -190,7 +191,8 @@ class H2Connection(Connection):
                 head = self._last_head  # clients send the same again and again; to compare costs less than to check
             else:
                 head = read_head(event.headers, options.head_bytes, options.head_fields)
-                self._last_headers, self._last_head = event.headers, head
+                if sum(len(value) for _, value in event.headers) <= MOST_REMEMBERED:
+                    self._last_headers, self._last_head = event.headers, head
             if ended and head.content_length:
                 raise BadRequest(0, "the body is shorter than content-length")
             if options.body_bytes is not None and (head.content_length or 0) > options.body_bytes:

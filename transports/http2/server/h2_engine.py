@@ -70,7 +70,14 @@ class CompressionFailed(ProtocolError):
 
 
 class StrictDecoder(CachingDecoder):
-    """Says of a header block that it is none with the code that the protocol has for that, which `h2` does not."""
+    """Says of a header block that it is none with the code that the protocol has for that, which `h2` does not.
+
+    A server has many connections, and each remembers little.
+    """
+
+    most_blocks = 32
+    longest_block = 1_024
+    most_fields = 64
 
     def decode(self, data: bytes, raw: bool = False) -> Iterable[hpack.HeaderTuple]:
         try:

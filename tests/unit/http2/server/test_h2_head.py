@@ -2,9 +2,11 @@
 
 import asyncio
 
+import hpack
 import pytest
 
 from transports.http2.server.deadlines import NEVER, TICK, DeadlineWheel
+from transports.http2.server.h2_engine import StrictDecoder
 from transports.http2.server.h2_head import read_head
 from transports.http2.server.h2_streams import Outgoing
 from transports.http2.server.head import BadRequest
@@ -68,3 +70,13 @@ async def test_deadlines_that_move_and_are_forgotten() -> None:
     assert len(later.expired) == 1
     assert not any(wheel._buckets.values()), "nothing is kept of what is over"
     wheel.close()
+
+
+def test_what_a_client_can_make_the_decoder_remember_is_bounded() -> None:
+    decoder, encoder = StrictDecoder(), hpack.Encoder()
+    for number in range(200):
+        decoder.decode(encoder.encode([hpack.NeverIndexedHeaderTuple(b"x", b"%d" % number * 2_000)], huffman=False), True)
+    assert not decoder._known
+    for number in range(200):
+        decoder.decode(encoder.encode([hpack.NeverIndexedHeaderTuple(b"x", b"%d" % number)], huffman=False), True)
+    assert 0 < len(decoder._known) <= StrictDecoder.most_blocks
