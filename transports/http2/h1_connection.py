@@ -108,12 +108,11 @@ class H1Connection(Connection):
     # Sending bodies
 
     def send(self, exchange: Exchange, data: memoryview) -> int:
-        if exchange is not self._exchange or not self.writable:
+        if exchange is not self._exchange:
             return 0
-        piece = data[:PIECE]
-        self._send(h11.Data(data=bytes(piece)))
+        sent = self._send_while_writable(data)
         self.flush()
-        return len(piece)
+        return sent
 
     def end(self, exchange: Exchange) -> None:
         if exchange is self._exchange:
@@ -131,14 +130,10 @@ class H1Connection(Connection):
                 self._pump(self._exchange)
 
     def _pump(self, exchange: Exchange) -> None:
-        """Of a body of bytes as much as the socket takes; the rest when it takes more."""
+        """Sends as much of a body of bytes as the socket takes; `resume_writing` sends the rest."""
         left = exchange.body_left
         assert left is not None
-        while left and self.writable:
-            self._send(h11.Data(data=bytes(left[:PIECE])))
-            left = left[PIECE:]
-            if left:
-                self.flush()
+        left = left[self._send_while_writable(left) :]
         if left:
             exchange.body_left = left
             exchange.on_sending()
@@ -147,6 +142,19 @@ class H1Connection(Connection):
             self._send(h11.EndOfMessage())
             self.flush()
             exchange.on_sent()
+
+    def _send_while_writable(self, data: memoryview) -> int:
+        """Sends pieces until the socket is full, and only then less than all: `resume_writing` follows a full socket alone.
+
+        The last piece is not flushed: it leaves with what the caller adds.
+        """
+        sent, size = 0, len(data)
+        while sent < size and self.writable:
+            self._send(h11.Data(data=bytes(data[sent : sent + PIECE])))
+            sent = min(sent + PIECE, size)
+            if sent < size:
+                self.flush()
+        return sent
 
     def _send(self, event: h11.Event) -> None:
         try:
