@@ -210,6 +210,7 @@ class H1Connection(Connection):
                 self.transport.pause_reading()
         elif isinstance(event, h11.Response):
             self.http_version = f"HTTP/{event.http_version.decode()}"
+            exchange.reason = bytes(event.reason)
             exchange.on_head(event.status_code, tuple((name, value) for name, value in event.headers))
         elif isinstance(event, h11.EndOfMessage):
             exchange.trailers = [(name, value) for name, value in event.headers]
