@@ -61,6 +61,8 @@ class Mapped(AbstractContextManager[None]):
         if isinstance(error, errors.TransportError):
             if isinstance(error, errors.TimedOut):
                 name = TIMEOUT_NAMES[error.phase]
+            elif isinstance(error, errors.ConnectionLost) and error.orderly:
+                name = "RemoteProtocolError"
             else:
                 name = next(NAMES[base] for base in type(error).__mro__ if base in NAMES)
             raise getattr(self._library, name)(str(error), request=self._request) from error

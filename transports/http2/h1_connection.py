@@ -1,6 +1,7 @@
 """An HTTP/1.1 connection: one call at a time, kept alive between calls. The protocol itself is h11's."""
 
 import asyncio
+import select
 
 import h11
 
@@ -11,6 +12,7 @@ from transports.http2.heads import body_length, request_head
 
 TOO_LARGE = 431  # what h11 calls a head beyond its limit
 PIECE = 65_536  # of a body, written at a time
+_FRAMED_TWICE = frozenset((b"content-length", b"transfer-encoding"))
 
 
 class H1Connection(Connection):
@@ -28,12 +30,13 @@ class H1Connection(Connection):
         self._via_proxy = via_proxy
         self._out: list[bytes] = []
         self._reading = True
+        self._requests = 0
 
     # The pool's side
 
     @property
     def available(self) -> int:
-        return 0 if self.retiring or self.closed or self._exchange is not None else 1
+        return 0 if self.retiring or self.closed or self._exchange is not None or self._peer_has_left() else 1
 
     @property
     def places(self) -> int:
@@ -42,6 +45,20 @@ class H1Connection(Connection):
     @property
     def busy(self) -> int:
         return 0 if self._exchange is None else 1
+
+    def _peer_has_left(self) -> bool:
+        """Whether the peer has closed the connection since the loop last read from it.
+
+        A server may close an idle connection without a word, and a request that is sent into it fails.
+        """
+        if self._requests == 0 or self.transport is None:
+            return False  # new
+        sock = self.transport.get_extra_info("socket")
+        if sock is None or sock.fileno() < 0:
+            return False
+        ends = select.poll()
+        ends.register(sock.fileno(), select.POLLRDHUP)
+        return bool(ends.poll(0))
 
     def exchanges(self) -> list[Exchange]:
         carried = [] if self._exchange is None else [self._exchange]
@@ -65,6 +82,7 @@ class H1Connection(Connection):
             headers.append((b"transfer-encoding", b"chunked"))
         exchange.carrier = self
         self._exchange = exchange
+        self._requests += 1
         try:
             self._send(h11.Request(method=request.method, target=target, headers=headers))
         except InvalidRequest:
@@ -144,7 +162,7 @@ class H1Connection(Connection):
             exchange.on_sent()
 
     def _send_while_writable(self, data: memoryview) -> int:
-        """Sends pieces until the socket is full, and only then less than all: `resume_writing` follows a full socket alone.
+        """Sends pieces until the socket is full; less than all only then, because `resume_writing` follows nothing else.
 
         The last piece is not flushed: it leaves with what the caller adds.
         """
@@ -192,7 +210,7 @@ class H1Connection(Connection):
         except h11.RemoteProtocolError as error:
             if not data:
                 why = f"{self.pool.origin} closed the connection before the response was complete"
-                self.abort(ConnectionLost(why))
+                self.abort(ConnectionLost(why, orderly=True))
             elif error.error_status_hint == TOO_LARGE:
                 self.abort(
                     LimitExceeded(
@@ -211,12 +229,16 @@ class H1Connection(Connection):
         elif isinstance(event, h11.Response):
             self.http_version = f"HTTP/{event.http_version.decode()}"
             exchange.reason = bytes(event.reason)
-            exchange.on_head(event.status_code, tuple((name, value) for name, value in event.headers))
+            headers = tuple((name, value) for name, value in event.headers)
+            if {name for name, _ in headers} >= _FRAMED_TWICE:
+                # Who adds a length to a chunked response may add a response, too (RFC 9112, section 6.3).
+                self.retire()
+            exchange.on_head(event.status_code, headers)
         elif isinstance(event, h11.EndOfMessage):
             exchange.trailers = [(name, value) for name, value in event.headers]
             self._complete(exchange)
         elif isinstance(event, h11.ConnectionClosed):
-            self.abort(ConnectionLost(f"{self.pool.origin} closed the connection before it answered"))
+            self.abort(ConnectionLost(f"{self.pool.origin} closed the connection before it answered", orderly=True))
 
     def _complete(self, exchange: Exchange) -> None:
         self._leave()

@@ -1,4 +1,4 @@
-"""Uploads from an async iterator to real servers: pieces of any size arrive whole, and a slow server holds them back."""
+"""Uploads from an async iterator: pieces of any size arrive whole, and a slow server holds them back."""
 
 import asyncio
 import hashlib

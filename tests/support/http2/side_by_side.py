@@ -32,7 +32,9 @@ class Way:
         return PoolOptions(protocol="auto" if self.http2 else "http/1.1")
 
     def its_transport(self, **options: Any) -> Any:
-        return self.library.AsyncHTTPTransport(verify=trusting(self, "its"), http2=self.http2, trust_env=False, **options)
+        return self.library.AsyncHTTPTransport(
+            verify=trusting(self, "its"), http2=self.http2, trust_env=False, **options
+        )
 
     def our_transport(self, **options: Any) -> Any:
         return self.ours(self.pool_options(), verify=trusting(self, "ours"), trust_env=False, **options)
@@ -44,7 +46,11 @@ def trusting(way: Way, whose: str) -> ssl.SSLContext:
     return CERTIFICATES.client_context()
 
 
-WAYS = [Way(library, ours, h2) for library, ours in [(httpx, HTTP2Transport), (httpx2, HTTPX2Transport)] for h2 in (0, 1)]
+WAYS = [
+    Way(library, ours, h2)
+    for library, ours in [(httpx, HTTP2Transport), (httpx2, HTTPX2Transport)]
+    for h2 in (False, True)
+]
 Check = Callable[["Side"], Awaitable[Any]]
 
 
@@ -109,3 +115,20 @@ async def outcome(check: Check, way: Way, transport: Any, url: str, **options: A
         except way.library.StreamError as error:
             result = ("raised", type(error).__name__)
         return result, dict(client.cookies), side.notes
+
+
+class Checks(dict[str, Check]):
+    """Checks by their names."""
+
+    def add(self, check: Check) -> Check:
+        """Adds a function under its own name."""
+        self[getattr(check, "__name__", "").replace("_", " ")] = check
+        return check
+
+    def add_get(self, name: str, path: str, **options: Any) -> None:
+        """Adds a check that GETs a path."""
+
+        async def get(side: Side) -> Any:
+            return await side.get(path, **options)
+
+        self[name] = get

@@ -1,4 +1,4 @@
-"""The ASGI application for the side-by-side tests: echoes, redirects, cookies, auth, encodings, ranges, large bodies."""
+"""ASGI application of the side-by-side checks: echoes, redirects, cookies, auth, encodings, ranges, large bodies."""
 
 import asyncio
 import base64
@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, unquote
 Fields = list[tuple[bytes, bytes]]
 Message = dict[str, Any]
 TEXT = b"The quick brown fox jumps over the lazy dog. " * 40
-# `TEXT` as the reference encoders write it, so that the tests need none of them: zstd 1.5, level 3; brotli 1.1, quality 11.
+# `TEXT` as the reference encoders of zstd and brotli write it, so that the tests need neither.
 PACKED: dict[str, bytes] = {
     "identity": TEXT,
     "gzip": gzip.compress(TEXT, mtime=0),
@@ -212,7 +212,9 @@ async def odd(request: Conversation, rest: str) -> None:
 
 
 async def lines(request: Conversation, rest: str) -> None:
-    await request.answer(200, "first\r\nsecond\nthird\u2028still third\n\nlast".encode(), [(b"content-type", b"text/plain")])
+    await request.answer(
+        200, "first\r\nsecond\nthird\u2028still third\n\nlast".encode(), [(b"content-type", b"text/plain")]
+    )
 
 
 ROOMS: dict[str, Callable[[Conversation, str], Awaitable[None]]] = {
