@@ -13,11 +13,13 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 
 from transports.bus.errors import BadFrame
+from transports.bus.registry.descriptors import duplicate
 from transports.bus.registry.wire import FDS_LIMIT, HEADER, MESSAGE_LIMIT
 
 _UCRED = struct.Struct("3i")
 _INT = array.array("i").itemsize
 QUEUE_BYTES = 16 * 1024 * 1024  # that wait for one peer
+QUEUE_FDS = 4096  # descriptors that wait for one peer: the rings and pages of all members of a full bus, twice
 _READ_BYTES = 64 * 1024  # a larger buffer would be mapped and unmapped by each read
 _READS = 256  # in one turn: a flood from one peer must not starve the others
 
@@ -36,8 +38,8 @@ class UnixChannel:
         self.sock = sock
         self._incoming = bytearray()
         self._fds: deque[int] = deque()
-        self._outgoing: deque[tuple[bytes, list[int]]] = deque()
-        self._queued = 0
+        self._outgoing: deque[tuple[bytes, list[int]]] = deque()  # each message with its descriptors, which are owned
+        self._queued = self._queued_fds = 0
 
     def fileno(self) -> int:
         """Return the socket's descriptor."""
@@ -49,7 +51,7 @@ class UnixChannel:
         return bool(self._outgoing)
 
     def send(self, data: bytes, fds: Sequence[int] = ()) -> None:
-        """Send or queue a message; its descriptors are duplicated if it has to wait.
+        """Send or queue a message; one that has to wait holds its descriptors.
 
         Raises OSError if the peer has gone, and OverflowError if it does not read.
         """
@@ -60,8 +62,11 @@ class UnixChannel:
             data, fds = data[sent:], (() if sent else fds)
         if self._queued + len(data) > QUEUE_BYTES:
             raise OverflowError(f"the peer does not read: {self._queued} bytes are waiting for it")
-        self._outgoing.append((data, [os.dup(fd) for fd in fds]))
+        if self._queued_fds + len(fds) > QUEUE_FDS:
+            raise OverflowError(f"the peer does not read: {self._queued_fds} file descriptors are waiting for it")
+        self._outgoing.append((data, [duplicate(fd) for fd in fds]))
         self._queued += len(data)
+        self._queued_fds += len(fds)
 
     def flush(self) -> None:
         """Send as much of what waits as the socket takes."""
@@ -69,8 +74,7 @@ class UnixChannel:
             data, fds = self._outgoing[0]
             sent = self._send_some(data, fds)
             if sent:
-                for fd in fds:
-                    os.close(fd)
+                self._queued_fds -= len(fds)
                 fds.clear()
             self._queued -= sent
             if sent < len(data):
@@ -137,8 +141,5 @@ class UnixChannel:
         self.sock.close()
         for fd in self._fds:
             os.close(fd)
-        for _, fds in self._outgoing:
-            for fd in fds:
-                os.close(fd)
         self._fds.clear()
         self._outgoing.clear()

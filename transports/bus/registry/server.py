@@ -96,6 +96,10 @@ class RegistryServer:
                 channel.close()
             self._listener.close()
             selector.close()
+            self.state.close()
+            for _, _, fds in self._deferred:
+                for fd in fds:
+                    os.close(fd)
 
     def _patience(self) -> float | None:
         """Return the seconds to wait for messages before other work is due."""
@@ -190,6 +194,8 @@ class RegistryServer:
                 return
         try:
             self.state.handle(seat, message, fds)
+            if seat.ended:  # it said Bye
+                self._drop(seat, "left", garbage=False)
         except BusError as error:
             self.state.answer()
             self._drop(seat, f"it sent what it must not: {error}")

@@ -107,6 +107,7 @@ class RouterServer:
         except Exception:
             log.exception("the registry stopped")
         finally:
+            self.state.close()
             self._right.close()
 
     def _patience_ms(self) -> int:
