@@ -242,7 +242,10 @@ class Bus:
 
     # --- messages --------------------------------------------------------------------------------------------------
     def send(self, to: str, payload: Any, topic: str = "", trace: str = "", sender: str = "") -> Sent:
-        """Send one message without a reply, now. Await the result until it is in the receiver's ring."""
+        """Send one message without a reply, now. Await the result until it is in the receiver's ring.
+
+        A receiver that cannot read a large payload later reports that to `BusOptions.on_error`, here and at its own end.
+        """
         member = self._owners.get(to) or self._names.member(to)
         body, flags = self._body(payload)
         envelope = None if trace else self._envelopes.get((to, sender, topic))

@@ -96,7 +96,10 @@ class BusOptions:
     drain_records: int = 512
     """Messages that are handled before the event loop gets a turn."""
     on_error: Callable[[str, BaseException], Any] | None = None
-    """Callback (where, exception) for what callbacks raise; None: the event loop's exception handler."""
+    """Callback (where, exception) for what callbacks raise, and for messages that a receiver could not read.
+
+    None: the event loop's exception handler.
+    """
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "inline_bytes", min(self.inline_bytes, self.ring_bytes // 8, self.pair_bytes // 8))

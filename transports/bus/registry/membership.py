@@ -29,6 +29,7 @@ from transports.bus.registry.member import Member
 
 log = logging.getLogger("three_mode.bus")
 WITHIN = 5.0  # seconds for a request to the registry
+FETCH_WITHIN = 10.0  # seconds for a segment of a member that is on the bus
 
 
 class _RegistryEnded(JoinFailed):
@@ -348,19 +349,22 @@ class Membership:
     async def fetch(self, member: str, uid: int) -> int:
         """Return the descriptor of a segment of a member, or of its page (uid 0).
 
-        The owner announces a segment before it refers to it, but by another way: so try again for a moment.
+        The owner announces a segment before it refers to it, but by another way, and after the registry moved it
+        announces all of them again: so try again while the owner is on the bus, for at most `FETCH_WITHIN` seconds.
         """
-        for attempt in range(20):
+        deadline, nap = self._loop.time() + FETCH_WITHIN, 0.002
+        while True:
             try:
                 fds = await self._ask(lambda token: wire.Fetch(token, member, uid))
-            except NoSuchName:
-                if attempt == 19:
+                break
+            except (NoSuchName, PeerLost, DeadlineExceeded):
+                on_the_bus = member in self._member.directory.members
+                if not uid or not on_the_bus or self._loop.time() >= deadline:
                     raise
-                await asyncio.sleep(0.002 * (attempt + 1))
-                continue
-            for fd in fds[1:]:
-                os.close(fd)
-            if not fds:
-                raise BadFrame("the registry answered without the segment")
-            return fds[0]
-        raise AssertionError("unreachable")
+            await asyncio.sleep(nap)
+            nap = min(2 * nap, 0.05)
+        for fd in fds[1:]:
+            os.close(fd)
+        if not fds:
+            raise BadFrame("the registry answered without the segment")
+        return fds[0]

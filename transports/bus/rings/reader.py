@@ -13,7 +13,7 @@ from transports.bus.errors import BadFrame, BusError
 from transports.bus.messages import Message
 from transports.bus.options import BusOptions
 from transports.bus.pubsub.delivery import CAUGHT
-from transports.bus.rings.large import read_reference
+from transports.bus.rings.large import Reference, read_reference
 from transports.bus.rings.native import DATA, REFERENCE, Pump
 from transports.bus.rings.pairs import Pairs
 from transports.bus.rings.peer import RingPeer
@@ -205,6 +205,8 @@ class RingReader:
         """Copy the payload behind a reference and deliver it; or fetch its segment first, while later records wait."""
         peer, seq, topic = message.peer, message.seq, message.topic
         pair = not topic
+        payload: bytes | None = None
+        reference: Reference | None = None
         try:
             reference = read_reference(message.body)
             if not pair and self._sink.delivery.routes.get(topic, self) is None:  # without a subscriber here
@@ -219,7 +221,6 @@ class RingReader:
             payload = segment.copy(reference.generation, reference.length)
         except (BadFrame, ValueError) as error:
             self._sink.failed(f"large payload of member {peer.id}", error)
-            payload, reference = None, None
         if reference is not None:
             pump.released(peer.info.slot, pair, reference.number)
         if payload is not None:
@@ -228,20 +229,25 @@ class RingReader:
             pump.lost(peer.info.slot, seq, seq)
             self._sink.gap(peer, seq, seq)
         else:
-            self._sink.failed(f"member {peer.id}", BadFrame("a large payload was gone before it was read"))
+            self._sink.undelivered(message, BadFrame("a large payload was gone before it was read"))
 
     async def _fetch(self, peer: RingPeer, pair: bool, uid: int, message: Message) -> None:
         """Map a segment, then deliver the records that waited for it."""
+        failure: BusError = BadFrame("its segment is not the one that it named")
         try:
             await self._fetch_segment(peer, uid)
         except BusError as error:
-            self._sink.failed(f"large payload of member {peer.id}", error)
+            failure = error
         pump = self._pump
         waiting = [message, *peer.stalled.pop(pair, [])]
         if pump is None or self.closed:
             return
         if peer.cache.get(uid) is None:
-            if not pair:
+            pump.released(peer.info.slot, pair, read_reference(message.body).number)
+            if pair:
+                self._sink.undelivered(message, failure)
+            else:
+                self._sink.failed(f"large payload of member {peer.id}", failure)
                 pump.lost(peer.info.slot, message.seq, message.seq)
                 self._sink.gap(peer, message.seq, message.seq)
             waiting = waiting[1:]
