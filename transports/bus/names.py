@@ -56,6 +56,8 @@ class Names:
         """Give names back; requests that arrive until the registry has confirmed are still handled."""
         self._check()
         wanted = [names] if isinstance(names, str) else list(names)
+        for name in wanted:
+            check_name(name)
         await self._carrier.unregister(wanted)
         for name in wanted:
             self._handlers.pop(name, None)

@@ -22,7 +22,6 @@ from transports.bus.rings.carrier import RingsCarrier
 from transports.bus.rings.native import PAGE, PAGE_BYTES, RING
 from transports.bus.rings.segments import make
 
-
 NONSENSE = {
     "garbage": os.urandom(5000),
     "a giant length": struct.pack("<IB", 0xFFFFFFFF, 0),

@@ -1,6 +1,5 @@
 """Connectors: connect a member to the registry, or make it the host. Here over a Unix socket; over tcp in zeromq/."""
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
@@ -71,14 +70,12 @@ class UnixConnector:
 
     def serve(self, right: HostingRight, carrier: str, layout: int, shards: Shards) -> RegistryServer:
         """Make the registry behind the socket."""
-        return RegistryServer(right.listener, self._bus, carrier, layout, shards)
+        return RegistryServer(right, self._bus, carrier, layout, shards)
 
     def after_a_death(self, right: HostingRight) -> bool:
         """Return whether the socket of a dead registry was found."""
         return right.after_a_death
 
     def release(self, right: HostingRight, alone: bool) -> None:
-        """Free the lock, and remove the socket if no other member is left."""
-        if alone:  # else the file stays: it tells the next host that members will come back
-            self._paths.socket.unlink(missing_ok=True)
-        os.close(right.lock)
+        """Free the lock, and remove the registry's files if no other member is left."""
+        right.release(remove=alone)

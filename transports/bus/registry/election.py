@@ -91,11 +91,28 @@ class HostingRight:
     """Descriptor that holds the lock."""
     after_a_death: bool
     """Whether the socket of a dead registry was found."""
+    paths: RegistryPaths
+    """Files of the registry."""
+
+    def release(self, remove: bool) -> None:
+        """Free the lock, if it is not free yet. `remove`: remove the socket and the lock, for no other member is left.
+
+        Otherwise the socket stays: it tells the next host that members will come back.
+        """
+        lock, self.lock = self.lock, -1
+        if lock >= 0:
+            if remove:
+                self.paths.socket.unlink(missing_ok=True)
+                self.paths.lock.unlink(missing_ok=True)  # while it is held: see try_host
+            os.close(lock)
 
 
 def try_connect(paths: RegistryPaths) -> socket.socket | None:
     """Connect to the registry, or return None if no process listens."""
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    except OSError as error:
+        raise JoinFailed(f"no socket can be made: {error}") from None
     try:
         sock.connect(str(paths.socket))
         _, uid = peer_credentials(sock)
@@ -113,13 +130,22 @@ def try_connect(paths: RegistryPaths) -> socket.socket | None:
 
 def try_host(paths: RegistryPaths) -> HostingRight | None:
     """Bind the registry's socket, or return None if another process holds the lock."""
-    lock = os.open(paths.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        lock = os.open(paths.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise JoinFailed(f"the registry's lock {paths.lock} cannot be opened: {error}") from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(lock).st_ino != paths.lock.stat().st_ino:
+            raise FileNotFoundError(paths.lock)  # its last holder removed it meanwhile: the lock is another file
     except OSError:
         os.close(lock)
         return None
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    except OSError as error:
+        os.close(lock)
+        raise JoinFailed(f"no socket can be made: {error}") from None
     try:
         after_a_death = paths.socket.exists()
         paths.socket.unlink(missing_ok=True)
@@ -130,7 +156,7 @@ def try_host(paths: RegistryPaths) -> HostingRight | None:
         listener.close()
         os.close(lock)
         raise JoinFailed(f"the registry's socket {paths.socket} cannot be bound: {error}") from None
-    return HostingRight(listener, lock, after_a_death)
+    return HostingRight(listener, lock, after_a_death, paths)
 
 
 async def connect_or_host(
@@ -144,7 +170,14 @@ async def connect_or_host(
         if create:
             holder = try_host(paths)
             if holder is not None:
-                host(holder)
+                try:
+                    host(holder)
+                except BaseException as error:
+                    holder.listener.close()
+                    holder.release(remove=False)
+                    if isinstance(error, OSError):
+                        raise JoinFailed(f"the registry cannot be hosted here: {error}") from None
+                    raise
                 continue
         elif not paths.lock.exists() or time.monotonic() >= deadline:
             raise NoSuchBus(f"nobody hosts the bus {paths.socket.stem!r}: start it first, or join with create=True")

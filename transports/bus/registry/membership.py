@@ -115,15 +115,19 @@ class Membership:
 
     def _serve(self, right: Any) -> None:
         """Host the registry in this process from now on."""
-        if self._server is not None:
+        if self._server is not None:  # it has ended
             self._server.stop()
+            self._server = None
         shards = self._member.make_shards()
-        self._right = right
-        self._server = self._connector.serve(right, self._member.name, self._member.layout, shards)
-        me = self._member.id
-        self._server.state.host = me
+        try:
+            server = self._connector.serve(right, self._member.name, self._member.layout, shards)
+        except BaseException:
+            shards.close()
+            raise
+        server.state.host = self._member.id
         known = [info for info in self._member.directory.members.values() if info.id != self._host]
-        self._server.start(known, self._connector.after_a_death(right))
+        server.start(known, self._connector.after_a_death(right))
+        self._server, self._right = server, right
 
     def _ended(self, reason: str) -> None:
         """Look for the next registry: its process died, or ended this connection."""
@@ -182,7 +186,7 @@ class Membership:
         kept: Sequence[int] = ()
         try:
             kept = self._handle(message, fds)
-        except BusError as error:
+        except Exception as error:  # noqa: BLE001 - reported; later messages are handled all the same
             self._member.failed("message of the registry", error)
         finally:
             for fd in fds:

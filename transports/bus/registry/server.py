@@ -7,7 +7,6 @@ and it ends with its host. Then the members elect another host (see `election.py
 import logging
 import os
 import selectors
-import socket
 import threading
 import time
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from transports.bus.errors import BusError
 from transports.bus.events import MemberInfo
 from transports.bus.registry import wire
 from transports.bus.registry.channel import UnixChannel, peer_credentials
+from transports.bus.registry.election import HostingRight
 from transports.bus.registry.pacing import ChangePacing
 from transports.bus.registry.seats import Seat, Shards
 from transports.bus.registry.state import RegistryState
@@ -30,8 +30,9 @@ ACCEPTS = 64  # connections accepted in one turn, between messages of members
 class RegistryServer:
     """Registry of one bus, behind a listening Unix socket."""
 
-    def __init__(self, listener: socket.socket, bus: str, carrier: str, layout: int, shards: Shards) -> None:
-        self._listener = listener
+    def __init__(self, right: HostingRight, bus: str, carrier: str, layout: int, shards: Shards) -> None:
+        self._right, self._listener = right, right.listener
+        self._selector = selectors.DefaultSelector()
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._channels: dict[Seat, UnixChannel] = {}
         self._silent: dict[Seat, float] = {}  # connections without Hello -> since when
@@ -68,11 +69,10 @@ class RegistryServer:
 
     # --- the thread -------------------------------------------------------------------------------------------------
     def _run(self) -> None:
-        selector = selectors.DefaultSelector()
-        selector.register(self._listener, selectors.EVENT_READ, None)
-        selector.register(self._wake_read, selectors.EVENT_READ, None)
-        self._selector = selector
+        selector = self._selector
         try:
+            selector.register(self._listener, selectors.EVENT_READ, None)
+            selector.register(self._wake_read, selectors.EVENT_READ, None)
             stopping = False
             while not stopping:
                 stopping = self._stopping  # one more turn then: messages sent before must not be lost
@@ -90,11 +90,13 @@ class RegistryServer:
                     self.state.answer()
                 self._drop_broken()
         except Exception:
-            log.exception("the registry stopped")
+            log.exception("the registry stopped: another member, or this one again, hosts it from now on")
         finally:
+            self._listener.close()
+            if not self._stopping:
+                self._right.release(remove=False)  # else `stop` is waited for, and the right is released after it
             for channel in self._channels.values():
                 channel.close()
-            self._listener.close()
             selector.close()
             self.state.close()
             for _, _, fds in self._deferred:
@@ -140,16 +142,25 @@ class RegistryServer:
             log.warning("the registry cannot accept a member: %s", error)
             time.sleep(0.01)
             return False
-        _, uid = peer_credentials(sock)
+        try:
+            _, uid = peer_credentials(sock)
+        except OSError:
+            sock.close()
+            return True
         if uid not in (os.getuid(), 0) or len(self._channels) >= CONNECTIONS:
             self.dropped += 1
             log.warning("the registry refused a connection of user %d (%d are open)", uid, len(self._channels))
             sock.close()
             return True
         seat = Seat()
+        try:
+            self._selector.register(sock, selectors.EVENT_READ, seat)
+        except OSError as error:
+            log.warning("the registry cannot serve a connection: %s", error)
+            sock.close()
+            return True
         self._channels[seat] = UnixChannel(sock)
         self._silent[seat] = time.monotonic()
-        self._selector.register(sock, selectors.EVENT_READ, seat)
         return True
 
     def _serve(self, seat: Seat, events: int) -> None:
@@ -201,6 +212,9 @@ class RegistryServer:
             self._drop(seat, f"it sent what it must not: {error}")
         except OSError as error:  # of this process: out of descriptors, for example
             self._drop(seat, f"it cannot be served: {error}", garbage=False)
+        except Exception as error:  # not foreseen: it ends the member whose message it was, not the registry
+            log.exception("the registry failed at a %s", type(message).__name__)
+            self._drop(seat, f"its {type(message).__name__} made the registry fail: {error!r}")
 
     def _send(self, seat: Seat, data: bytes, fds: Sequence[int]) -> None:
         channel = self._channels.get(seat)

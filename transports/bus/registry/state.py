@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from transports.bus.directory import Directory
 from transports.bus.errors import BadAddress, NameTaken, NoSuchName, PeerLost, VersionMismatch
-from transports.bus.events import MemberInfo
+from transports.bus.events import MemberInfo, NamesChanged
 from transports.bus.failpoints import reach
 from transports.bus.registry import wire
 from transports.bus.registry.changes import PendingChanges, snapshot
@@ -84,8 +84,9 @@ class RegistryState:
             case wire.Register():
                 self._register(seat, info, message)
             case wire.Unregister():
-                self.directory.remove_names(info.id, message.names)
-                self._pending.removed(info.id, message.names)
+                for change in self.directory.remove_names(info.id, message.names):
+                    if isinstance(change, NamesChanged):
+                        self._pending.removed(info.id, change.removed)
                 self._done(seat, message.token, after_changes=True)
             case wire.Subscribed():
                 self._subscribed(seat, info, message)
@@ -119,6 +120,7 @@ class RegistryState:
 
     def gone(self, seat: Seat, reason: str) -> None:
         """Remove a member: its connection closed, or it sent Bye."""
+        reason = reason[: wire.REASON_LIMIT]
         own = {*seat.fds, *([seat.ring[1]] if seat.ring else ()), *seat.segments.values()}
         if seat in self._rings.values() or any(not own.isdisjoint(answer.fds) for answer in self._answers):
             self.flush()  # its ring may be on the way to its readers: earlier messages are not lost
@@ -214,7 +216,7 @@ class RegistryState:
         self._say(seat, wire.Done(token), fds, after_changes)
 
     def _refuse(self, seat: Seat, token: int, code: str, text: str, member: str = "") -> None:
-        self._say(seat, wire.RequestRefused(token, code, text, member))
+        self._say(seat, wire.RequestRefused(token, code, text[: wire.REASON_LIMIT], member))
 
     # --- each message -----------------------------------------------------------------------------------------------
     def _hello(self, seat: Seat, hello: wire.Hello, fds: list[Descriptor]) -> None:

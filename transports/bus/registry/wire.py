@@ -18,7 +18,8 @@ PROTOCOL = 2
 HEADER = struct.Struct("<IB")
 MESSAGE_LIMIT = 4 * 1024 * 1024
 FDS_LIMIT = 64
-LABEL_LIMIT = 255  # characters: so that the directory of all members fits a message
+LABEL_LIMIT = 255  # characters of every text: so that an answer that quotes it fits a message
+REASON_LIMIT = 500  # characters of a reason or of the text of a refusal
 
 _Short = Annotated[str, msgspec.Meta(max_length=LABEL_LIMIT)]
 
@@ -37,15 +38,15 @@ class Hello(_Message):
 
     protocol: int
     layout: int
-    bus: str
-    carrier: str
+    bus: _Short
+    carrier: _Short
     label: _Short
     pid: int
     endpoints: Annotated[dict[_Short, _Short], msgspec.Meta(max_length=8)]
     id: _Short = ""
     slot: int = -1
-    names: tuple[str, ...] = ()
-    patterns: dict[str, int] = {}
+    names: tuple[_Short, ...] = ()
+    patterns: dict[_Short, int] = {}
     reliable: bool = False
     shards: int = 0
 
@@ -54,21 +55,21 @@ class Register(_Message):
     """Register these names: all or none."""
 
     token: int
-    names: tuple[str, ...]
+    names: tuple[_Short, ...]
 
 
 class Unregister(_Message):
     """Give these names back."""
 
     token: int
-    names: tuple[str, ...]
+    names: tuple[_Short, ...]
 
 
 class Subscribed(_Message):
     """New counts of subscriptions by pattern, and whether any is RELIABLE: then Done waits for all writers."""
 
     token: int
-    patterns: dict[str, int]
+    patterns: dict[_Short, int]
     reliable: bool
 
 
@@ -82,14 +83,14 @@ class LinkTo(_Message):
     """fds: a pair ring to another member. Done carries that member's doorbell, page and pidfd."""
 
     token: int
-    to: str
+    to: _Short
     uid: int
 
 
 class Unlink(_Message):
     """The pair ring to that member is given back."""
 
-    to: str
+    to: _Short
     uid: int
 
 
@@ -109,7 +110,7 @@ class Fetch(_Message):
     """Request for a segment of another member (uid), or for its page (uid 0)."""
 
     token: int
-    owner: str
+    owner: _Short
     uid: int
 
 
@@ -122,7 +123,7 @@ class Gated(_Message):
 class Evict(_Message):
     """This writer no longer waits for `member`."""
 
-    member: str
+    member: _Short
     held: float
 
 

@@ -1,6 +1,7 @@
 """Shared memory: sealed memfds, so that nothing stays behind and the kernel keeps readers from writing."""
 
 import fcntl
+import logging
 import os
 import secrets
 from collections.abc import Sequence
@@ -8,6 +9,7 @@ from collections.abc import Sequence
 from transports.bus.errors import BadFrame
 from transports.bus.rings.native import BELL, HEADER, LARGE, PAGE, RING, SHARD, Segment
 
+log = logging.getLogger("three_mode.bus.registry")
 _F_ADD_SEALS, _F_GET_SEALS = 1033, 1034
 _SEAL, _SHRINK, _GROW, _FUTURE_WRITE = 0x1, 0x2, 0x4, 0x10
 _NAMES = {RING: "ring", PAGE: "page", BELL: "bell", LARGE: "large"}
@@ -53,20 +55,33 @@ class RingShards:
         """Make shards until there are so many."""
         while len(self._fds) < count:
             fd, bell = make(BELL, 0)
-            self._fds.append((fd, os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)))
+            try:
+                self._fds.append((fd, os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)))
+            except OSError:
+                os.close(fd)
+                raise
             self._bells.append(bell)
 
     def adopt(self, fds: Sequence[int]) -> None:
         """Use the shards that members have already, after the registry moved."""
         for number, (bell, event) in enumerate(zip(fds[::2], fds[1::2], strict=True)):
             if number >= len(self._fds):
-                self._bells.append(attach(bell, BELL, writable=True))
-                self._fds.append((os.dup(bell), os.dup(event)))
+                segment = attach(bell, BELL, writable=True)
+                own = os.dup(bell)
+                try:
+                    self._fds.append((own, os.dup(event)))
+                except OSError:
+                    os.close(own)
+                    raise
+                self._bells.append(segment)
 
     def free(self, slot: int) -> None:
         """Clear the place of a member that has gone."""
         if slot // SHARD < len(self._bells):
-            self._bells[slot // SHARD].forget_sleeper(slot % SHARD)
+            try:
+                self._bells[slot // SHARD].forget_sleeper(slot % SHARD)
+            except ValueError as error:  # every member of the shard may write to its bell
+                log.warning("the bell of shard %d is spoiled: %s", slot // SHARD, error)
 
     def close(self) -> None:
         """Close all descriptors."""

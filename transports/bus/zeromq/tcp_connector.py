@@ -136,6 +136,11 @@ class RouterServer:
             self.state.answer()
             self.state.gone(seat, f"it sent what it must not: {error}")
             self._forget(seat)
+        except Exception as error:  # not foreseen: it ends the member whose message it was, not the registry
+            self.dropped += 1
+            log.exception("the registry failed at a message")
+            self.state.gone(seat, f"its message made the registry fail: {error!r}")
+            self._forget(seat)
 
     def _send(self, seat: Seat, data: bytes, fds: Sequence[int]) -> None:
         identity = self._identities.get(seat)
