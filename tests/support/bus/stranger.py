@@ -77,9 +77,13 @@ class Joined(Stranger):
                 return message, fds
         return None
 
-    def close(self) -> None:
+    def forget(self) -> None:
+        """Close the descriptors that came, and forget what came with them."""
         for _, fds in self.received:
             for fd in fds:
                 os.close(fd)
         self.received.clear()
+
+    def close(self) -> None:
+        self.forget()
         self._channel.close()

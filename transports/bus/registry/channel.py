@@ -19,7 +19,7 @@ from transports.bus.registry.wire import FDS_LIMIT, HEADER, MESSAGE_LIMIT
 _UCRED = struct.Struct("3i")
 _INT = array.array("i").itemsize
 QUEUE_BYTES = 16 * 1024 * 1024  # that wait for one peer
-QUEUE_FDS = 4096  # descriptors that wait for one peer: the rings and pages of all members of a full bus, twice
+QUEUE_FDS = 1024  # descriptors that wait for one peer: the rings of all members of a full bus
 _READ_BYTES = 64 * 1024  # a larger buffer would be mapped and unmapped by each read
 _READS = 256  # in one turn: a flood from one peer must not starve the others
 
@@ -36,6 +36,11 @@ class UnixChannel:
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self.sock = sock
+        self.scarce = False
+        """Whether the message that `receive` yielded last came without its descriptors: this process has no room."""
+        self._cut = False  # some descriptors of the next message that has any did not come
+        self.limit = MESSAGE_LIMIT
+        """Bytes of the largest message that is received."""
         self._incoming = bytearray()
         self._fds: deque[int] = deque()
         self._outgoing: deque[tuple[bytes, list[int]]] = deque()  # each message with its descriptors, which are owned
@@ -90,7 +95,10 @@ class UnixChannel:
             return 0
 
     def receive(self) -> Iterator[tuple[bytes, list[int]]]:
-        """Yield messages and descriptors, which the caller then owns; EOFError at the end, BadFrame for garbage."""
+        """Yield messages and descriptors, which the caller then owns; EOFError at the end, BadFrame for garbage.
+
+        A message comes without its descriptors, and `scarce` is set, if this process may open no more files.
+        """
         at_end = False
         for _ in range(_READS):
             try:
@@ -102,12 +110,16 @@ class UnixChannel:
             except ConnectionError:
                 at_end = True
                 break
+            came = 0
             for level, kind, payload in ancillary:
                 if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                     received = array.array("i")
                     received.frombytes(payload[: len(payload) - len(payload) % _INT])
                     self._fds.extend(received)
-            if flags & socket.MSG_CTRUNC or len(self._fds) > 4 * FDS_LIMIT:
+                    came += len(received)
+            if flags & socket.MSG_CTRUNC and came < FDS_LIMIT:  # the kernel had no number for the others
+                self._cut = True
+            elif flags & socket.MSG_CTRUNC or len(self._fds) > 4 * FDS_LIMIT:
                 raise BadFrame("more file descriptors than a message may carry")
             if not data:
                 at_end = True
@@ -122,15 +134,24 @@ class UnixChannel:
     def _messages(self) -> Iterator[tuple[bytes, list[int]]]:
         while len(self._incoming) >= HEADER.size:
             size, count = HEADER.unpack_from(self._incoming)
-            if size > MESSAGE_LIMIT:
-                raise BadFrame(f"a message of {size} bytes is announced: the limit is {MESSAGE_LIMIT}")
+            if size > self.limit:
+                raise BadFrame(f"a message of {size} bytes is announced: the limit is {self.limit}")
             if len(self._incoming) < HEADER.size + size:
                 return
-            if count > len(self._fds):
+            self.scarce = self._cut and count > len(self._fds)
+            if self.scarce:
+                self._cut = False
+                self._close_received()
+            elif count > len(self._fds):
                 raise BadFrame(f"{count} file descriptors are announced, {len(self._fds)} came")
             body = bytes(self._incoming[HEADER.size : HEADER.size + size])
             del self._incoming[: HEADER.size + size]
-            yield body, [self._fds.popleft() for _ in range(count)]
+            yield body, [] if self.scarce else [self._fds.popleft() for _ in range(count)]
+
+    def _close_received(self) -> None:
+        for fd in self._fds:
+            os.close(fd)
+        self._fds.clear()
 
     def close_after_fork(self) -> None:
         """Close the socket in the child of a fork; the connection stays the parent's."""
@@ -139,7 +160,5 @@ class UnixChannel:
     def close(self) -> None:
         """Close the socket, and all descriptors that were not handed on."""
         self.sock.close()
-        for fd in self._fds:
-            os.close(fd)
-        self._fds.clear()
+        self._close_received()
         self._outgoing.clear()

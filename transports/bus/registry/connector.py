@@ -14,6 +14,9 @@ from transports.bus.registry.state import RegistryState
 class RegistryConnection(Protocol):
     """Connection of a member to the registry; `UnixChannel` says what each method does."""
 
+    scarce: bool
+    """Whether the message that was received last came without its descriptors."""
+
     @property
     def pending(self) -> bool: ...
     def fileno(self) -> int: ...

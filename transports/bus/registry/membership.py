@@ -18,6 +18,7 @@ from transports.bus.errors import (
     DeadlineExceeded,
     JoinFailed,
     NoSuchName,
+    Overloaded,
     PeerLost,
 )
 from transports.bus.failpoints import reach
@@ -29,6 +30,8 @@ from transports.bus.registry.member import Member
 
 log = logging.getLogger("three_mode.bus")
 WITHIN = 5.0  # seconds for a request to the registry
+ANNOUNCE_AGAIN = 1.0  # seconds until files that the registry had no room for are announced again
+STEADY = 5.0  # seconds with a registry after which the search for the next one begins without a pause
 FETCH_WITHIN = 10.0  # seconds for a segment of a member that is on the bus
 
 
@@ -53,6 +56,9 @@ class Membership:
         self._ready: asyncio.Future[None] | None = None
         self._leaving = False
         self._rejoin: asyncio.Task[None] | None = None
+        self._announcing: asyncio.TimerHandle | None = None
+        self._pause = 0.0  # before this member joins again
+        self._joined_at = 0.0
         self._not_back: set[str] | None = None  # after the registry moved: members that are not back yet
 
     @property
@@ -80,6 +86,9 @@ class Membership:
         directory, me = self._member.directory, self._member.id
         rejoining = bool(me)
         shards = self._member.shard_fds() if rejoining else []
+        first, *more = wire.restored(
+            directory.owned(me) if rejoining else (), directory.patterns(me) if rejoining else {}
+        )
         hello = wire.Hello(
             wire.PROTOCOL,
             self._member.layout,
@@ -90,13 +99,15 @@ class Membership:
             self._member.endpoints,
             id=me,
             slot=self._slot,
-            names=directory.owned(me) if rejoining else (),
-            patterns=dict(directory.patterns(me)) if rejoining else {},
+            names=first.names,
+            patterns=first.patterns,
             reliable=self._reliable,
             shards=len(shards) // 2,
         )
         if not client.closed:  # else `_ready` has the reason
             client.send(hello, [*self._member.hello_fds(), *shards])
+            for part in more:
+                client.send(part)
         reach("join_hello_sent")
         self._client = client
         try:
@@ -111,6 +122,7 @@ class Membership:
             client.close()
             raise
         reach("join_ready")
+        self._joined_at = time.monotonic()
         self._connected.set()
 
     def _serve(self, right: Any) -> None:
@@ -145,21 +157,26 @@ class Membership:
         host, self._host = self._host, ""
         before = set(self._member.directory.members)
         log.info("bus %s: the registry (member %s) is gone, electing another", self._bus, host or "unknown")
+        if time.monotonic() - self._joined_at > STEADY:
+            self._pause = 0.0
         while not self._leaving:
+            await asyncio.sleep(self._pause)
+            self._pause = min(max(0.05, 2 * self._pause), 1.0)
             try:
                 self._not_back = set(before)
                 await self._connect(time.monotonic() + self._options.join_within, create=True)
                 self._member.announce_again()
                 return
-            except BusError as error:
+            except (BusError, OSError) as error:
                 log.warning("bus %s: no registry yet: %s", self._bus, error)
-                await asyncio.sleep(0.05)
 
     async def leave(self, within: float) -> None:
         """Leave the bus, and stop the registry if this process hosts it: another member takes over."""
         self._leaving = True
         if self._rejoin is not None:
             self._rejoin.cancel()
+        if self._announcing is not None:
+            self._announcing.cancel()
         client, self._client = self._client, None
         if client is not None and not client.closed:
             client.send(wire.Bye())
@@ -224,9 +241,23 @@ class Membership:
             case wire.RequestRefused():
                 if self._ready is not None and not self._ready.done():
                     self._ready.set_exception(refusal(message))
+                else:
+                    self._refused(refusal(message))
             case _:
                 raise BadFrame(f"an unexpected {type(message).__name__}")
         return ()
+
+    def _refused(self, error: BusError) -> None:
+        """Report what the registry did not take. If it has no room for files, announce all of them again soon."""
+        if self._announcing is None:
+            self._member.failed("the registry", error)
+            if isinstance(error, Overloaded):
+                self._announcing = self._loop.call_later(ANNOUNCE_AGAIN, self._announce_again)
+
+    def _announce_again(self) -> None:
+        self._announcing = None
+        if self._client is not None and not self._leaving:
+            self._member.announce_again()
 
     def _welcome(self, message: wire.Welcome, fds: list[int]) -> None:
         self._slot, self._host = message.slot, message.host or message.id
@@ -310,12 +341,14 @@ class Membership:
 
     async def unregister(self, names: Sequence[str]) -> None:
         """Give names back."""
-        await self._ask(lambda token: wire.Unregister(token, tuple(names)))
+        for part in wire.restored(names, {}):
+            await self._ask(lambda token, given=part.names: wire.Unregister(token, given))  # type: ignore[misc]
 
     def withdraw(self, names: Sequence[str]) -> None:
         """Give names back without waiting."""
         self._member.changed(self._member.directory.remove_names(self._member.id, names))
-        self.send(wire.Unregister(0, tuple(names)))
+        for part in wire.restored(names, {}):
+            self.send(wire.Unregister(0, part.names))
 
     async def subscribed(self, patterns: dict[str, int], reliable: bool) -> None:
         """Announce new counts of subscriptions; with `reliable`, wait until all writers wait for this member."""
@@ -325,7 +358,8 @@ class Membership:
     def unsubscribed(self, patterns: dict[str, int], reliable: bool) -> None:
         """Announce the same without waiting."""
         self._note(patterns, reliable)
-        self.send(wire.Subscribed(0, patterns, reliable))
+        for part in wire.restored((), patterns):
+            self.send(wire.Subscribed(0, part.patterns, reliable))
 
     def _note(self, patterns: dict[str, int], reliable: bool) -> None:
         """Keep what the next registry needs to know."""

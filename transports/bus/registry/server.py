@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Sequence
 
-from transports.bus.errors import BusError
+from transports.bus.errors import BusError, JoinFailed, Overloaded
 from transports.bus.events import MemberInfo
 from transports.bus.registry import wire
 from transports.bus.registry.channel import UnixChannel, peer_credentials
@@ -159,7 +159,8 @@ class RegistryServer:
             log.warning("the registry cannot serve a connection: %s", error)
             sock.close()
             return True
-        self._channels[seat] = UnixChannel(sock)
+        channel = self._channels[seat] = UnixChannel(sock)
+        channel.limit = wire.HELLO_LIMIT
         self._silent[seat] = time.monotonic()
         return True
 
@@ -183,7 +184,10 @@ class RegistryServer:
                         for fd in fds:
                             os.close(fd)
                         raise
-                    self._handle(seat, message, fds)
+                    if channel.scarce:
+                        self._handle_without_files(seat, message)
+                    else:
+                        self._handle(seat, message, fds)
                     if seat not in self._channels:
                         return  # dropped meanwhile, and its socket closed
             except OSError as error:
@@ -200,6 +204,9 @@ class RegistryServer:
     def _handle(self, seat: Seat, message: wire.FromMember, fds: list[int]) -> None:
         if isinstance(message, wire.Hello):
             self._silent.pop(seat, None)
+            channel = self._channels.get(seat)
+            if channel is not None:
+                channel.limit = wire.MESSAGE_LIMIT
             if self._grace_until and not message.id:  # returning members choose their slots first
                 self._deferred.append((seat, message, fds))
                 return
@@ -209,12 +216,29 @@ class RegistryServer:
                 self._drop(seat, "left", garbage=False)
         except BusError as error:
             self.state.answer()
+            self._refuse(seat, error)
             self._drop(seat, f"it sent what it must not: {error}")
         except OSError as error:  # of this process: out of descriptors, for example
+            self._refuse(seat, Overloaded(f"the registry cannot serve this member: {error}"))
             self._drop(seat, f"it cannot be served: {error}", garbage=False)
         except Exception as error:  # not foreseen: it ends the member whose message it was, not the registry
             log.exception("the registry failed at a %s", type(message).__name__)
             self._drop(seat, f"its {type(message).__name__} made the registry fail: {error!r}")
+
+    def _handle_without_files(self, seat: Seat, message: wire.FromMember) -> None:
+        """Refuse a message whose descriptors had no room in this process; the member lives on, and tries again."""
+        text = f"the registry, in process {os.getpid()}, may open no more files: raise its RLIMIT_NOFILE"
+        log.warning("%s", text)
+        if isinstance(message, wire.Hello):
+            self._refuse(seat, JoinFailed(text))
+            self._drop(seat, text, garbage=False)
+        else:
+            self.state.refuse(seat, getattr(message, "token", 0), Overloaded(text))
+
+    def _refuse(self, seat: Seat, error: BusError) -> None:
+        """Give a member the reason before its connection ends, if its socket takes it now."""
+        text = str(error)[: wire.REASON_LIMIT]
+        self._send(seat, wire.pack(wire.RequestRefused(0, error.code, text)), ())
 
     def _send(self, seat: Seat, data: bytes, fds: Sequence[int]) -> None:
         channel = self._channels.get(seat)

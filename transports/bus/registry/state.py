@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Callable, Iterator, Sequence
 
 from transports.bus.directory import Directory
-from transports.bus.errors import BadAddress, NameTaken, NoSuchName, PeerLost, VersionMismatch
+from transports.bus.errors import BadAddress, BusError, NameTaken, NoSuchName, Overloaded, PeerLost, VersionMismatch
 from transports.bus.events import MemberInfo, NamesChanged
 from transports.bus.failpoints import reach
 from transports.bus.registry import wire
@@ -81,6 +81,10 @@ class RegistryState:
         if info is None:
             raise BadAddress("the first message must be Hello")
         match message:
+            case wire.Restored():
+                for name in message.names:
+                    check_name(name)
+                self._restore(info.id, message.names, message.patterns)
             case wire.Register():
                 self._register(seat, info, message)
             case wire.Unregister():
@@ -100,6 +104,8 @@ class RegistryState:
                 if other is not None:
                     self._say(other, wire.Unlinked(info.id, message.uid))
             case wire.SegmentMade() if len(files) == 1:
+                if len(seat.segments) >= wire.SEGMENTS_LIMIT and message.uid not in seat.segments:
+                    raise Overloaded(f"a member has at most {wire.SEGMENTS_LIMIT} segments for large payloads")
                 seat.segments[message.uid] = files[0]
             case wire.SegmentGone():
                 seat.segments.pop(message.uid, None)
@@ -215,6 +221,10 @@ class RegistryState:
     def _done(self, seat: Seat, token: int, fds: Sequence[Descriptor] = (), after_changes: bool = False) -> None:
         self._say(seat, wire.Done(token), fds, after_changes)
 
+    def refuse(self, seat: Seat, token: int, error: BusError) -> None:
+        """Refuse a request; token 0: a message that wants no answer."""
+        self._refuse(seat, token, error.code, str(error))
+
     def _refuse(self, seat: Seat, token: int, code: str, text: str, member: str = "") -> None:
         self._say(seat, wire.RequestRefused(token, code, text[: wire.REASON_LIMIT], member))
 
@@ -255,8 +265,11 @@ class RegistryState:
         self._joining.append(seat)
         self.directory.join(seat.info)
         self._pending.joined(seat.info, seat.endpoints)
-        self._add_names(id_, [name for name in hello.names if self.directory.owner(name) in (None, id_)])
-        self._set_patterns(id_, hello.patterns)
+        self._restore(id_, hello.names, hello.patterns)
+
+    def _restore(self, member: str, names: Sequence[str], patterns: dict[str, int]) -> None:
+        self._add_names(member, [name for name in names if self.directory.owner(name) in (None, member)])
+        self._set_patterns(member, patterns)
 
     def _mismatch(self, hello: wire.Hello) -> tuple[str, str] | None:
         if hello.protocol != wire.PROTOCOL or hello.layout != self._layout:

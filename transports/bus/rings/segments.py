@@ -1,30 +1,36 @@
 """Shared memory: sealed memfds, so that nothing stays behind and the kernel keeps readers from writing."""
 
+import errno
 import fcntl
 import logging
 import os
 import secrets
 from collections.abc import Sequence
 
-from transports.bus.errors import BadFrame
+from transports.bus.errors import BadFrame, Overloaded
 from transports.bus.rings.native import BELL, HEADER, LARGE, PAGE, RING, SHARD, Segment
 
 log = logging.getLogger("three_mode.bus.registry")
 _F_ADD_SEALS, _F_GET_SEALS = 1033, 1034
 _SEAL, _SHRINK, _GROW, _FUTURE_WRITE = 0x1, 0x2, 0x4, 0x10
+_SCARCE = (errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EAGAIN)
 _NAMES = {RING: "ring", PAGE: "page", BELL: "bell", LARGE: "large"}
 
 
 def make(kind: int, capacity: int, owner: int = 0) -> tuple[int, Segment]:
     """Make a segment; return its descriptor and the segment. Only this process can write to it, except to a bell."""
-    fd = os.memfd_create(f"three-mode-{_NAMES[kind]}", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    fd = -1
     try:
+        fd = os.memfd_create(f"three-mode-{_NAMES[kind]}", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         os.ftruncate(fd, HEADER + capacity)
         segment = Segment.make(fd, kind, capacity, secrets.randbits(62) + 1, owner)
         seals = _SEAL | _SHRINK | _GROW | (0 if kind == BELL else _FUTURE_WRITE)
         fcntl.fcntl(fd, _F_ADD_SEALS, seals)
-    except BaseException:
-        os.close(fd)
+    except BaseException as error:
+        if fd >= 0:
+            os.close(fd)
+        if isinstance(error, OSError):
+            raise Overloaded(f"this process can make no more shared memory: {error}") from None
         raise
     return fd, segment
 
@@ -37,6 +43,8 @@ def attach(fd: int, kind: int, writable: bool = False) -> Segment:
             raise BadFrame("a segment that its owner may shrink while it is mapped")
         return Segment.attach(fd, kind, writable)
     except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno in _SCARCE:  # it says nothing of the segment
+            raise Overloaded(f"this process can map no more memory: {error}") from None
         raise BadFrame(f"no segment of a bus: {error}") from None
 
 

@@ -197,6 +197,8 @@ class BoundRouter:
 class DealerConnection:
     """Connection of a member to the registry. It ends when ZeroMQ reports that the connection broke."""
 
+    scarce = False  # no descriptors travel over tcp
+
     def __init__(self, endpoint: str, curve: Curve | None) -> None:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
