@@ -1,6 +1,7 @@
 """Options of members and of subscriptions. Frozen; the defaults suit most programs."""
 
 import enum
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -102,4 +103,7 @@ class BusOptions:
     """
 
     def __post_init__(self) -> None:
+        for name in ("join_within", "hold_within", "pair_idle", "linger", "recheck"):
+            if math.isnan(getattr(self, name)):
+                raise ValueError(f"BusOptions.{name} is a number of seconds, not nan")
         object.__setattr__(self, "inline_bytes", min(self.inline_bytes, self.ring_bytes // 8, self.pair_bytes // 8))

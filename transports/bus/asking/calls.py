@@ -135,8 +135,8 @@ class Calls:
 
     def add(self, outcome: Outcome, deadline: float) -> None:
         """Add a call, which fails at `deadline` on time.monotonic()."""
+        outcome.tick = self._deadlines.add(outcome.id, deadline)  # first: a call without a deadline is none
         self._pending[outcome.id] = outcome
-        outcome.tick = self._deadlines.add(outcome.id, deadline)
         self.made += 1
 
     def forget(self, outcome: Outcome) -> bool:

@@ -42,6 +42,7 @@ class UnixChannel:
         self.limit = MESSAGE_LIMIT
         """Bytes of the largest message that is received."""
         self._incoming = bytearray()
+        self._unwanted = 0  # bytes still to come of a message that is too long, which are dropped
         self._fds: deque[int] = deque()
         self._outgoing: deque[tuple[bytes, list[int]]] = deque()  # each message with its descriptors, which are owned
         self._queued = self._queued_fds = 0
@@ -121,21 +122,38 @@ class UnixChannel:
                 self._cut = True
             elif flags & socket.MSG_CTRUNC or len(self._fds) > 4 * FDS_LIMIT:
                 raise BadFrame("more file descriptors than a message may carry")
+            size = len(data)
             if not data:
                 at_end = True
                 break
+            if self._unwanted > 0:
+                data = self._without_unwanted(data)
             self._incoming += data
             yield from self._messages()
-            if len(data) < _READ_BYTES and not ancillary:
+            if size < _READ_BYTES and not ancillary:
                 break  # all is read; with descriptors, a read ends early
         if at_end:
             raise EOFError
+
+    def _without_unwanted(self, data: bytes) -> bytes:
+        """Drop bytes of a message that is too long; raise BadFrame at its end, so that its sender can read why."""
+        self._unwanted -= len(data)
+        if self._unwanted <= 0:
+            raise self._too_long()
+        return b""
+
+    def _too_long(self) -> BadFrame:
+        return BadFrame(f"a message is announced that is longer than the limit of {self.limit} bytes")
 
     def _messages(self) -> Iterator[tuple[bytes, list[int]]]:
         while len(self._incoming) >= HEADER.size:
             size, count = HEADER.unpack_from(self._incoming)
             if size > self.limit:
-                raise BadFrame(f"a message of {size} bytes is announced: the limit is {self.limit}")
+                self._unwanted = HEADER.size + size - len(self._incoming)
+                self._incoming.clear()
+                if size > MESSAGE_LIMIT or self._unwanted <= 0:
+                    raise self._too_long()
+                return
             if len(self._incoming) < HEADER.size + size:
                 return
             self.scarce = self._cut and count > len(self._fds)

@@ -85,3 +85,4 @@ class GateWait:
     seat: Seat
     token: int
     missing: set[Seat]  # writers that have not confirmed yet
+    until: float  # on time.monotonic(): writers that are stopped confirm once they go on

@@ -109,9 +109,13 @@ class RegistryServer:
             return self._pace.wait(time.monotonic())
         if self._grace_until:
             return 0.05
+        if self.state.waits:
+            return 0.2
         return 1.0 if self._silent else None
 
     def _tick(self, now: float) -> None:
+        if self.state.waits:
+            self.state.expire(now)
         if self._grace_until and now >= self._grace_until:
             self._grace_until = 0.0
             self.state.forget_expected()

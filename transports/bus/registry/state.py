@@ -7,6 +7,7 @@ a burst cost each member a few messages instead of 512. A request that changes n
 """
 
 import secrets
+import time
 from collections.abc import Callable, Iterator, Sequence
 
 from transports.bus.directory import Directory
@@ -21,6 +22,7 @@ from transports.bus.topics import check_name, check_pattern
 
 SLOTS = 1024  # members of a bus, at most
 SHARD = 64  # members that share a bell
+GATE_WITHIN = 3.0  # seconds that a RELIABLE subscription waits for writers which do not answer
 
 
 Send = Callable[[Seat, bytes, Sequence[int]], None]
@@ -357,7 +359,7 @@ class RegistryState:
         seat.reliable = True
         self._gate_token += 1
         others = {other for other in self._seats.values() if other is not seat}
-        self._gates[self._gate_token] = GateWait(seat, message.token, others)
+        self._gates[self._gate_token] = GateWait(seat, message.token, others, time.monotonic() + GATE_WITHIN)
         page = seat.fds[:1]
         for other in others:
             self._say(other, wire.GateWanted(self._gate_token, info.id), page)
@@ -368,6 +370,18 @@ class RegistryState:
         if wait is not None:
             wait.missing.discard(seat)
             self._gate_done(token)
+
+    @property
+    def waits(self) -> bool:
+        """Whether any request waits for other members, up to a time that `expire` looks at."""
+        return bool(self._gates)
+
+    def expire(self, now: float) -> None:
+        """Answer the requests that have waited for writers long enough: those publish nothing, or nobody could join."""
+        for token, wait in list(self._gates.items()):
+            if now >= wait.until:
+                wait.missing.clear()
+                self._gate_done(token)
 
     def _gate_done(self, token: int) -> None:
         wait = self._gates.get(token)

@@ -97,6 +97,8 @@ class RouterServer:
                 if self._grace_until and now >= self._grace_until:
                     self._grace_until = 0.0
                     self.state.forget_expected()
+                if self.state.waits:
+                    self.state.expire(now)
                 if self.state.unannounced and not self._pace.wait(now):
                     self.state.announce()
                     self._pace.sent(now, time.monotonic(), self.state.members)
