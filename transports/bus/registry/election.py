@@ -9,6 +9,7 @@ the next host that there may be members to wait for.
 """
 
 import asyncio
+import contextlib
 import fcntl
 import os
 import random
@@ -25,6 +26,7 @@ from transports.bus.errors import JoinFailed, NoSuchBus
 from transports.bus.registry.channel import peer_credentials
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_SETTLED = 5.0  # seconds after which a socket that nobody listens on is dead
 BACKLOG = 1024  # connections that wait to be accepted
 
 
@@ -79,6 +81,23 @@ def running_buses() -> list[str]:
                 continue
             found.append(path.stem)
     return found
+
+
+def remove_if_dead(path: Path) -> None:
+    """Remove a socket that no process listens on any more: its process was killed."""
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink(missing_ok=True)
+
+
+def _remove_dead_sockets(paths: RegistryPaths) -> None:
+    """Remove what members that were killed have left of this bus, besides the registry's own files."""
+    for path in paths.socket.parent.glob(f"{paths.socket.stem}.*.[pd]"):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > _SETTLED:  # a younger one may be about to listen
+                remove_if_dead(path)
 
 
 @dataclass(slots=True)
@@ -148,6 +167,8 @@ def try_host(paths: RegistryPaths) -> HostingRight | None:
         raise JoinFailed(f"no socket can be made: {error}") from None
     try:
         after_a_death = paths.socket.exists()
+        if after_a_death:
+            _remove_dead_sockets(paths)
         paths.socket.unlink(missing_ok=True)
         listener.bind(str(paths.socket))
         listener.listen(BACKLOG)
