@@ -138,8 +138,13 @@ class Chaos:
         await self.wait_for("quiet", 60)
         finals = {line[0]: line[1] for life in self.now.values() for line in life.lines("quiet")}
         finals |= self.published_by_the_killed()
-        for life in self.now.values():
+        last, *others = self.now.values()
+        for life in others:
             life.tell("finish", finals)
+        for life in others:
+            async with asyncio.timeout(60):
+                await life.process.wait()
+        last.tell("finish", finals)  # members that leave in one moment may each take another for the last
         await self.wait_for("summary", 60)
         for life in self.now.values():
             async with asyncio.timeout(30):
@@ -171,9 +176,9 @@ class Chaos:
                 found.append(f"{life.name} ended with {life.process.returncode}: {self.errors(life)}")
             for what in ("missed_wakes", "pending", "memfds"):
                 if summary[what]:
-                    found.append(f"{life.name}: {what} = {summary[what]} at the end")
+                    found.append(f"{life.name}: {what} = {summary[what]} at the end: {summary['links']}")
             if summary["files"] > 0:
-                found.append(f"{life.name}: {summary['files']} descriptors are left")
+                found.append(f"{life.name}: {summary['files']} descriptors are left: {summary['links']}")
         left = sorted(path.name for path in runtime_directory().glob(f"{self.bus}.*"))
         if left:
             found.append(f"files are left: {left}")

@@ -184,11 +184,10 @@ class Membership:
             client.close()
         if self._server is not None:
             server, self._server = self._server, None
-            alone = server.state.members <= 1
             try:
                 await asyncio.to_thread(server.stop)
             finally:  # or no process could host the bus while this one lives
-                self._connector.release(self._right, alone)
+                self._connector.release(self._right, alone=server.state.empty)
 
     def forked(self) -> None:
         """Close the sockets in the child of a fork."""

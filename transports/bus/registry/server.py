@@ -172,13 +172,6 @@ class RegistryServer:
         channel = self._channels.get(seat)
         if channel is None:
             return
-        if events & selectors.EVENT_WRITE:
-            try:
-                channel.flush()
-                if not channel.pending:
-                    self._selector.modify(channel.sock, selectors.EVENT_READ, seat)
-            except OSError as error:
-                self._broken.append((seat, f"its connection broke: {error}"))
         if events & selectors.EVENT_READ:
             try:
                 for body, fds in channel.receive():
@@ -204,6 +197,13 @@ class RegistryServer:
                 )
             except BusError as error:
                 self._drop(seat, f"it sent what it must not: {error}")
+        if events & selectors.EVENT_WRITE and seat in self._channels:  # after reading: its last message may be Bye
+            try:
+                channel.flush()
+                if not channel.pending:
+                    self._selector.modify(channel.sock, selectors.EVENT_READ, seat)
+            except OSError as error:
+                self._broken.append((seat, f"its connection broke: {error}"))
 
     def _handle(self, seat: Seat, message: wire.FromMember, fds: list[int]) -> None:
         if isinstance(message, wire.Hello):
@@ -253,6 +253,8 @@ class RegistryServer:
             channel.send(data, fds)
             if channel.pending and not waiting:
                 self._selector.modify(channel.sock, selectors.EVENT_READ | selectors.EVENT_WRITE, seat)
+        except ConnectionError:
+            pass  # it has closed: what it sent before is read in the next turn, Bye among it, and then its end
         except (OSError, OverflowError) as error:
             self._broken.append((seat, f"it cannot be told anything: {error}"))
 

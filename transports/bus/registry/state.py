@@ -67,6 +67,11 @@ class RegistryState:
         """Number of members."""
         return len(self._seats)
 
+    @property
+    def empty(self) -> bool:
+        """Whether there is no member, and none of those of the registry before may come back."""
+        return not (self._seats or self._expected)
+
     # --- input ------------------------------------------------------------------------------------------------------
     def handle(self, seat: Seat, message: wire.FromMember, fds: Sequence[int]) -> None:
         """Apply one message, and take over its descriptors.
