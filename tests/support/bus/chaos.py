@@ -134,6 +134,8 @@ class Worker:
 
     def event(self, event: Any) -> None:
         self.count(type(event).__name__)
+        if isinstance(event, WriterGone):
+            return
         track = self.track(event.writer)
         if isinstance(event, Gap):
             if track.last is not None and event.first != track.last + 1:
@@ -144,15 +146,13 @@ class Worker:
                 self.write("reliable gap", event.writer, event.first, event.last)
         elif isinstance(event, Evicted):
             track.evicted = True
-        elif isinstance(event, WriterGone):
-            pass
 
     def changed(self, change: Any) -> None:
         if isinstance(change, MemberJoined):
             if self.subscribed:
                 self.later.add(change.member.id)
         elif isinstance(change, MemberLost) and not self.quiet.is_set():
-            self.write("lost", change.member.id, change.reason)
+            self.write("lost", change.member.id, change.reason, time.monotonic())
 
     def request(self, request: Request) -> None:
         payload = request.payload

@@ -43,6 +43,9 @@ class HostedRegistry(Protocol):
 class Connector(Protocol):
     """Way of one member to the registry of its bus."""
 
+    sees_processes: bool
+    """Whether the members' process ids are those of this machine."""
+
     async def connect(self, create: bool, deadline: float, host: Callable[[Any], None]) -> RegistryConnection:
         """Connect to the registry. If this process is to host it, call `host(right)` first."""
         ...
@@ -62,6 +65,8 @@ class Connector(Protocol):
 
 class UnixConnector:
     """Way to the registry of a bus on this machine. JoinFailed for a name that no bus may have."""
+
+    sees_processes = True
 
     def __init__(self, bus: str) -> None:
         self._bus = bus

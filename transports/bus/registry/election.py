@@ -70,6 +70,21 @@ class RegistryPaths:
         return paths
 
 
+def is_alive(pid: int) -> bool:
+    """Return whether a process of this machine runs, or is only stopped. One of another namespace is not seen."""
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    try:
+        state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[:1]
+    except OSError:
+        return True  # no /proc here
+    return state != [b"Z"]
+
+
 def running_buses() -> list[str]:
     """Return the names of the buses of this user that run on this machine now."""
     found = []

@@ -26,7 +26,9 @@ from transports.bus.options import BusOptions
 from transports.bus.registry import wire
 from transports.bus.registry.client import RegistryClient, refusal
 from transports.bus.registry.connector import Connector, HostedRegistry
+from transports.bus.registry.election import is_alive
 from transports.bus.registry.member import Member
+from transports.bus.registry.server import LATE_WITHIN
 
 log = logging.getLogger("three_mode.bus")
 WITHIN = 5.0  # seconds for a request to the registry
@@ -300,13 +302,23 @@ class Membership:
             self._ready.set_result(None)
         if self._not_back is not None:
             # The registry reports the members that do not come back, unless it is new and never knew them.
-            self._loop.call_later(2.0, self._forget_missing, self._not_back)
+            self._loop.call_later(2.0, self._forget_missing, self._not_back, time.monotonic() + LATE_WITHIN)
 
-    def _forget_missing(self, missing: set[str]) -> None:
-        if self._not_back is missing:
-            self._not_back = None
-            for member in missing - {self._member.id}:
+    def _forget_missing(self, missing: set[str], until: float) -> None:
+        """Let go of members that are not back, but wait for those whose process lives: they are only late."""
+        if self._not_back is not missing or self._leaving:
+            return
+        missing.discard(self._member.id)
+        late = time.monotonic() < until and self._connector.sees_processes
+        for member in list(missing):
+            info = self._member.directory.members.get(member)
+            if info is None or not late or not is_alive(info.pid):
+                missing.discard(member)
                 self._member.member_lost(member, "it did not come back after the registry moved")
+        if missing:
+            self._loop.call_later(1.0, self._forget_missing, missing, until)
+        else:
+            self._not_back = None
 
     # --- requests to the registry ----------------------------------------------------------------------------------
     def send(self, message: wire.FromMember, fds: Sequence[int] = ()) -> None:

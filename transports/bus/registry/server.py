@@ -15,14 +15,15 @@ from transports.bus.errors import BusError, JoinFailed, Overloaded
 from transports.bus.events import MemberInfo
 from transports.bus.registry import wire
 from transports.bus.registry.channel import UnixChannel, peer_credentials
-from transports.bus.registry.election import HostingRight
+from transports.bus.registry.election import HostingRight, is_alive
 from transports.bus.registry.pacing import ChangePacing
 from transports.bus.registry.seats import Seat, Shards
 from transports.bus.registry.state import RegistryState
 
 log = logging.getLogger("three_mode.bus.registry")
 HELLO_WITHIN = 5.0  # seconds after which a connection without Hello is dropped
-GRACE = 1.0  # seconds that the members of a registry that died have to come back
+GRACE = 1.0  # seconds that the members of a registry that died have to come back, before others may join
+LATE_WITHIN = 60.0  # seconds that they have as long as their process lives: it may be stopped, or busy
 CONNECTIONS = 2048  # open at once
 ACCEPTS = 64  # connections accepted in one turn, between messages of members
 
@@ -39,6 +40,7 @@ class RegistryServer:
         self._broken: list[tuple[Seat, str]] = []
         self._deferred: list[tuple[Seat, wire.Hello, list[int]]] = []
         self._grace_until = 0.0
+        self._look_at = self._late_until = 0.0  # next look at members that are not back yet, and the last one
         self._pace = ChangePacing()
         self._stopping = False
         self.dropped = 0  # connections ended for garbage, for silence, or because they are another user's
@@ -49,7 +51,8 @@ class RegistryServer:
         """Start the thread. `known`: members of the registry before this one, as far as this process knows them."""
         self.state.expect(known)
         if after_a_death:
-            self._grace_until = time.monotonic() + GRACE
+            self._grace_until = self._look_at = time.monotonic() + GRACE
+            self._late_until = time.monotonic() + LATE_WITHIN
         self._thread.start()
 
     def stop(self) -> None:
@@ -111,14 +114,19 @@ class RegistryServer:
             return 0.05
         if self.state.waits:
             return 0.2
-        return 1.0 if self._silent else None
+        return 1.0 if self._silent or self._late_until else None
 
     def _tick(self, now: float) -> None:
         if self.state.waits:
             self.state.expire(now)
+        if self._late_until and now >= self._look_at:
+            self._look_at = now + GRACE
+            late = now < self._late_until
+            self.state.forget_expected((lambda info: is_alive(info.pid)) if late else None)
+            if not self.state.expects:
+                self._late_until = 0.0
         if self._grace_until and now >= self._grace_until:
             self._grace_until = 0.0
-            self.state.forget_expected()
             deferred, self._deferred = self._deferred, []
             for seat, hello, fds in deferred:
                 if seat in self._channels:

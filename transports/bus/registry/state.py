@@ -54,13 +54,20 @@ class RegistryState:
             self._expected[info.id] = info
             self._slots[info.slot] = info.id
 
-    def forget_expected(self) -> None:
-        """Declare the members lost that have not come back."""
-        for info in self._expected.values():
+    def forget_expected(self, alive: Callable[[MemberInfo], bool] | None = None) -> None:
+        """Declare the members lost that have not come back, but those whose process is `alive`: they are only late."""
+        for info in list(self._expected.values()):
+            if alive is not None and alive(info):
+                continue
+            del self._expected[info.id]
             self._slots.pop(info.slot, None)
             self._shards.free(info.slot)
             self._pending.lost(info.id, "it did not come back after the registry moved")
-        self._expected.clear()
+
+    @property
+    def expects(self) -> bool:
+        """Whether any member of the registry before is not back yet."""
+        return bool(self._expected)
 
     @property
     def members(self) -> int:

@@ -276,6 +276,8 @@ class DealerConnection:
 class TcpConnector:
     """Way to the registry of a bus at a tcp endpoint."""
 
+    sees_processes = False
+
     def __init__(self, bus: str, options: BusOptions) -> None:
         check_endpoint(options)
         self._bus, self._endpoint, self._curve = bus, options.endpoint, options.curve
