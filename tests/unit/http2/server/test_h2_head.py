@@ -75,7 +75,9 @@ async def test_deadlines_that_move_and_are_forgotten() -> None:
 def test_what_a_client_can_make_the_decoder_remember_is_bounded() -> None:
     decoder, encoder = StrictDecoder(), hpack.Encoder()
     for number in range(200):
-        decoder.decode(encoder.encode([hpack.NeverIndexedHeaderTuple(b"x", b"%d" % number * 2_000)], huffman=False), True)
+        decoder.decode(
+            encoder.encode([hpack.NeverIndexedHeaderTuple(b"x", b"%d" % number * 2_000)], huffman=False), True
+        )
     assert not decoder._known
     for number in range(200):
         decoder.decode(encoder.encode([hpack.NeverIndexedHeaderTuple(b"x", b"%d" % number)], huffman=False), True)
