@@ -8,8 +8,8 @@ A path (see hot_paths.py) runs in a process under valgrind; where agents take pa
 valgrind too, and counted apart. Blocks of n and of 2n iterations run in turn, each between two marks, and an iteration
 costs the difference of the two divided by n: what a block costs once (the marks, a stream's beginning) drops out. Of the
 blocks of either size the one at the lower quartile is taken, since a heartbeat or a wake-up in a block only adds to it; the
-spread is how far the results of every other block and of the rest lie apart. Instructions are counted exactly, in the interpreter
-and all libraries, of all threads of the process; what the kernel does is not.
+spread is the distance between the results of the even and of the odd blocks. Counted are the interpreter and all libraries,
+in all threads of the process; the kernel is not.
 
 Two things are left out. Looking for a message before going to sleep (`bus_look`) takes as many instructions as there is time,
 and valgrind has its own; decoding (`llama_decode`) is llama.cpp's. What remains differs by about one percent from run to run
@@ -52,7 +52,7 @@ def pidfd_open(pid, flags=0):
             try:
                 os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
             except ChildProcessError:
-                pass  # somebody else was told first
+                pass  # reaped elsewhere
             os.close(other)
         threading.Thread(target=wait, daemon=True).start()
     return end
