@@ -1,4 +1,4 @@
-"""Runs one of the four flows and prints what each run entered: the process that `flows.py` starts, against the tree in PYTHONPATH.
+"""Runs one of the four flows and prints the entries of each run, for `flows.py`.
 
     FLOWS_TREE=DIR PYTHONPATH=DIR python scripts/flow_runs.py NAME
 

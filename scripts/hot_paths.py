@@ -1,10 +1,12 @@
-"""The hot paths of the product, each ready to be run any number of times: what `instructions.py` and `flows.py` measure.
+"""The hot paths of the product, each ready to be run any number of times: what `instructions.py` and `flows.py`
+measure.
 
-Public names alone are used, so that the file runs against any tree: PYTHONPATH says which. Hosts import this file for its
-agents. Run as a script it is the process that `instructions.py` counts, or the provider beside it.
+Public names alone are used, so that the file runs against any tree: PYTHONPATH says which. Hosts import this file for
+its agents. Run as a script it is the process that `instructions.py` counts, or the provider beside it.
 
     python scripts/hot_paths.py count NAME N PAIRS [URL]
     python scripts/hot_paths.py provider
+
 """
 
 import asyncio
@@ -55,7 +57,7 @@ def mark() -> None:
 
 @dataclass(frozen=True)
 class Ready:
-    """A path that can be run: `run(n)` makes n iterations; `mark_host` marks the other process, where one is counted."""
+    """A path that can be run: `run(n)` makes n iterations, `mark_host` marks the other process where that is counted."""
 
     run: Callable[[int], Awaitable[None]]
     mark_host: Callable[[], Awaitable[int]] | None = None
