@@ -57,7 +57,7 @@ def mark() -> None:
 
 @dataclass(frozen=True)
 class Ready:
-    """A path that can be run: `run(n)` makes n iterations, `mark_host` marks the other process where that is counted."""
+    """A path that can be run: `run(n)` makes n iterations; `mark_host` marks the other process, if counted."""
 
     run: Callable[[int], Awaitable[None]]
     mark_host: Callable[[], Awaitable[int]] | None = None

@@ -97,7 +97,7 @@ class Counted:
 
 # running --------------------------------------------------------------------------------------------------------------
 def environment(*path: Path) -> dict[str, str]:
-    """Nothing by chance: the packages of these folders, one order of every set, no io_uring (valgrind may not know it)."""
+    """Nothing by chance: the packages of these folders, one order of every set, no io_uring (unknown to valgrind)."""
     fixed = {"PYTHONPATH": os.pathsep.join(map(str, path)), "PYTHONHASHSEED": "0", "UV_USE_IO_URING": "0"}
     return os.environ | fixed
 
