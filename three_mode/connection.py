@@ -10,65 +10,48 @@ The policies: policies/.
 """
 
 import asyncio
-import time
 import warnings
 from collections.abc import Callable, Coroutine, Sequence
+from importlib import import_module
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from msgspec import Struct
-
-from three_mode.calls.batch import Outcome, Progress, run_batch
-from three_mode.calls.call_log import ActiveCall, CallLog, FailedFirstAttempt, new_request_id
-from three_mode.calls.embedding import EmbeddingPipeline
-from three_mode.calls.gates import Gates
-from three_mode.calls.health import Health, check_health
-from three_mode.calls.options import ConnectionOptions, Observing, apply_after, with_retries
-from three_mode.calls.pipeline import Pipeline
-from three_mode.calls.provider_accounts import CUSTOM, Account, ProviderAccounts, given_accounts
-from three_mode.calls.request_prep import CallDefaults
-from three_mode.calls.stream import ReplyStream, StreamedCall
-from three_mode.calls.targets import ProviderChoice, Targets
-from three_mode.channels.channel import RemoteChannel
-from three_mode.channels.local.names import LocalNames
-from three_mode.config import Sources
-from three_mode.dispatcher import AGENT, LOCAL, Dispatcher, OwnChannel, target_of
-from three_mode.errors import ConfigurationError
 from three_mode.messages import Embedded, EmbedRequest, LLMRequest, LLMResponse
 from three_mode.modes import CommunicationMode, resolve
-from three_mode.observe.metrics import Metrics
-from three_mode.policies import CallContext, Policies, Prices, ResponseCache, Router, SpendingLedger, Spent, Target
-from three_mode.policies.caches import cache_of
-from three_mode.providers.capabilities import Capabilities, capabilities
-from three_mode.providers.estimate import estimate_tokens
 
 if TYPE_CHECKING:
     from three_mode.calls.agent_fast_path import AgentFastPath, AgentFastPaths, AgentFastStream
+    from three_mode.calls.batch import Outcome
+    from three_mode.calls.batch import Progress as Progress
+    from three_mode.calls.call_log import FailedFirstAttempt
+    from three_mode.calls.health import Health as Health
+    from three_mode.calls.options import ConnectionOptions as ConnectionOptions
+    from three_mode.calls.options import Observing as Observing
+    from three_mode.calls.provider_accounts import Account as Account
+    from three_mode.calls.stream import ReplyStream as ReplyStream
     from three_mode.channels.local.channel import LocalAnswers
-    from three_mode.observe.records import RecordWriter
-    from three_mode.observe.spans import CallTracer
-    from transports.http2 import Pool
+    from three_mode.policies import Policies, Spent, Target
+    from three_mode.providers.capabilities import Capabilities
+
+# Public name -> the module it lives in. Each is imported when it is first used, and so is what a connection is made of.
+_HOME = {
+    "Account": "three_mode.calls.provider_accounts",
+    "ConnectionOptions": "three_mode.calls.options",
+    "Health": "three_mode.calls.health",
+    "Observing": "three_mode.calls.options",
+    "Progress": "three_mode.calls.batch",
+    "ReplyStream": "three_mode.calls.stream",
+}
 
 __all__ = ["Account", "ConnectionOptions", "Health", "LLMConnection", "Observing", "Progress", "ReplyStream"]
 
 
-class Services(Struct, frozen=True, kw_only=True):
-    """What all calls of one connection share."""
-
-    policies: Policies
-    observe: Observing
-    accounts: ProviderAccounts
-    provider: ProviderChoice
-    local_names: LocalNames
-    targets: Targets
-    defaults: CallDefaults
-    gates: Gates
-    log: CallLog
-    cache: ResponseCache | None
-    remote: RemoteChannel
-    dispatcher: Dispatcher
-    pipeline: Pipeline
-    embedding: EmbeddingPipeline
+def __getattr__(name: str) -> object:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module 'three_mode.connection' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(home), name)
+    return value
 
 
 class LLMConnection:
@@ -84,72 +67,38 @@ class LLMConnection:
         mode: CommunicationMode | str | None = None,
         timeout: float | None = None,
         max_retries: int | None = None,
-        policies: Policies | None = None,
-        observe: Observing | None = None,
-        options: ConnectionOptions | None = None,
+        policies: "Policies | None" = None,
+        observe: "Observing | None" = None,
+        options: "ConnectionOptions | None" = None,
         bus: Any = None,
     ) -> None:
         """`bus` is a joined `transports.bus.Bus`, for `agent:NAME`; without one it is the bus that this event loop is
         on."""
-        options, observe = options or ConnectionOptions(), observe or Observing()
-        settings = Sources(options.config).settings()
-        policies = with_retries(policies or Policies(), max_retries, settings.attempts)
-        self._bus, self._model, self._options = bus, model, options
-        self._pool: Pool | None = None
-        self._closed = False
+        from three_mode.calls.options import ConnectionOptions, Observing
+        from three_mode.calls.provider_accounts import Account
+        from three_mode.policies import Policies
+        from three_mode.services import Arguments, services_of
+
+        self._options = options = options or ConnectionOptions()
+        own = Account(api_key=api_key, base_url=base_url, headers=options.headers)
+        arguments = Arguments(
+            own=own,
+            provider=provider,
+            model=model,
+            mode=mode,
+            timeout=timeout,
+            max_retries=max_retries,
+            policies=policies or Policies(),
+            observe=observe or Observing(),
+            options=options,
+            bus=bus,
+        )
+        self._model, self._closed = model, False
+        self._services = services = services_of(arguments, self._learn_fast_path)
+        self.metrics = services.log.metrics
         # Fast paths to agents, by what requests say: a model's name (or the connection's) and a mode.
         self._fast_paths: dict[tuple[str | None, CommunicationMode | None], AgentFastPath] = {}
         self._fast_path_finder: AgentFastPaths | None = None
-
-        if provider is None and base_url is not None:
-            provider = CUSTOM
-        named = provider or settings.provider
-        own = Account(api_key=api_key, base_url=base_url, headers=options.headers)
-        given = given_accounts(options.accounts, named, own)
-        gates = Gates(policies, options.clock)
-        accounts = ProviderAccounts(settings, given, options.safety, self._shared_pool, gates.limit_listener)
-        remote = RemoteChannel(accounts.endpoint)
-        choice = ProviderChoice(
-            accounts.profile(named).name if named is not None else None,
-            options.detection_order or settings.detection_order,
-            accounts,
-            remote.endpoint,
-        )
-        self.metrics = Metrics()
-        prices = options.prices
-        if prices is None:
-            prices = Prices()
-            prices.prepare()
-        router, local_names = Router(policies.routes, prices, self.metrics.latency), LocalNames()
-        mode = CommunicationMode(mode) if mode is not None else settings.mode
-        targets = Targets(choice, model, mode, settings, accounts, policies, router, local_names)
-        targets.check_safety()
-        log = CallLog(
-            prices,
-            SpendingLedger(policies.budgets),
-            self.metrics,
-            _record_writer(observe),
-            _call_tracer(observe),
-            observe.log_content,
-        )
-        cache = cache_of(policies.cache, options.clock) if policies.cache is not None else None
-        dispatcher = Dispatcher(remote, self._agent_channel, self._local_channel)
-        self._services = Services(
-            policies=policies,
-            observe=observe,
-            accounts=accounts,
-            provider=choice,
-            local_names=local_names,
-            targets=targets,
-            defaults=CallDefaults(accounts, settings, timeout, observe.label),
-            gates=gates,
-            log=log,
-            cache=cache,
-            remote=remote,
-            dispatcher=dispatcher,
-            pipeline=Pipeline(dispatcher, accounts, policies, gates, log, cache, options.clock),
-            embedding=EmbeddingPipeline(dispatcher, accounts, policies.retry, gates, log, options.clock),
-        )
 
     def __repr__(self) -> str:
         return f"<LLMConnection to {self._services.provider.name or 'the first available provider'}>"
@@ -163,43 +112,35 @@ class LLMConnection:
         fast = self._fast_paths.get((request.model or self._model, request.mode))
         return self._complete(request) if fast is None else fast.complete(request, self._complete)
 
-    async def _complete(self, request: LLMRequest, failed: FailedFirstAttempt | None = None) -> LLMResponse:
+    async def _complete(self, request: LLMRequest, failed: "FailedFirstAttempt | None" = None) -> LLMResponse:
         """The normal way of every call. `failed` is how a first attempt ended, where one was made already."""
         services = self._services
-        call, targets = await self._prepare(request, failed)
+        call, targets = await services.preparation.prepare(request, failed)
         try:
             answer, usage = await services.pipeline.answer(call, targets)
             reply = services.log.complete_reply(call, answer, usage)
             if services.observe.after is not None:
-                reply = await apply_after(services.observe.after, reply)
+                reply = await services.hooked(reply)
         except BaseException as error:
             services.log.fail_call(call, error)
             raise
         services.log.finish_call(call, reply)
         return reply
 
-    def stream(self, request: LLMRequest) -> ReplyStream:
+    def stream(self, request: LLMRequest) -> "ReplyStream":
         """Chunks as they come. An error before the first content is raised as such; after it, `StreamInterrupted`."""
-        services = self._services
-        call = StreamedCall(
-            request,
-            self._prepare,
-            self._fast_stream,
-            services.pipeline.streams,
-            services.log,
-            services.accounts,
-            services.observe,
-        )
-        return ReplyStream(call)
+        return self._services.stream(request, self._fast_stream)
 
     async def batch(
         self,
         requests: Sequence[LLMRequest],
         *,
         at_once: int = 8,
-        progress: Callable[[Progress], object] | None = None,
-    ) -> list[Outcome]:
+        progress: "Callable[[Progress], object] | None" = None,
+    ) -> "list[Outcome]":
         """Results in the order of the requests; a call that failed is its error, as a value."""
+        from three_mode.calls.batch import run_batch
+
         return await run_batch(self.chat_completion, requests, at_once, progress)
 
     async def ask(self, prompt: str, **request: Any) -> str:
@@ -220,8 +161,8 @@ class LLMConnection:
 
         There is no fallback to another model: its vectors would mean something else.
         """
-        self._check_open()
         services = self._services
+        services.preparation.check_open()
         request = EmbedRequest(texts=texts, model=model, dimensions=dimensions, within=within, extra=extra or {})
         target = await services.targets.for_embedding(model, within)
         time_left = services.defaults.time_limit(within, target.provider)
@@ -237,8 +178,10 @@ class LLMConnection:
         """Targets that are not well: open (failed too often) or half-open (on trial)."""
         return self._services.gates.states()
 
-    async def health(self, within: float = 2.0) -> dict[str, Health]:
+    async def health(self, within: float = 2.0) -> "dict[str, Health]":
         """Asks the provider, and those that fallback and routes name, side by side."""
+        from three_mode.calls.health import check_health
+
         services = self._services
         names = await services.targets.providers()
         return await check_health(names, services.remote.endpoint, services.gates.states(), within)
@@ -250,18 +193,22 @@ class LLMConnection:
         deadline = asyncio.get_running_loop().time() + within
         return await services.remote.endpoint(name).models(deadline)
 
-    def capabilities(self, model: str) -> Capabilities:
+    def capabilities(self, model: str) -> "Capabilities":
         """What a model can do, as far as the table of models knows it."""
+        from three_mode.providers.capabilities import capabilities
+
         return capabilities(model)
 
     def estimate(self, request: LLMRequest) -> int:
         """About how many tokens the request is, as its provider counts them."""
+        from three_mode.providers.estimate import estimate_tokens
+
         model = request.model or self._model or ""
         provider = self._services.provider.name
         profile = self._services.accounts.profile(provider) if provider else None
         return estimate_tokens(request, model, profile.multiplier(model) if profile else 1.0)
 
-    def spent(self, **named: str) -> Spent:
+    def spent(self, **named: str) -> "Spent":
         """What was used so far: of a `provider=`, `model=` or `label=`, or of all."""
         return self._services.log.ledger.spent(**named)
 
@@ -276,6 +223,8 @@ class LLMConnection:
     async def local_model(self, model: str) -> "LocalAnswers | None":
         """Loads a local model, and gives its answers without the policies of a connection: for callers who pass them on
         to others that have policies of their own. None for any other model."""
+        from three_mode.dispatcher import LOCAL, target_of
+
         services = self._services
         target = target_of(resolve(model, local_names=services.local_names))
         if target is None or target.provider != LOCAL:
@@ -314,53 +263,15 @@ class LLMConnection:
         if self._closed:
             return
         self._closed = True
-        services = self._services
+        self._services.preparation.close()
         for fast in self._fast_paths.values():
             fast.close()
         self._fast_paths.clear()
-        services.pipeline.close()
-        services.gates.close()
-        services.provider.close()
-        await services.remote.close()
-        await services.dispatcher.close()
-        if self._pool is not None:
-            await self._pool.aclose()
-        if services.cache is not None:
-            await services.cache.close()
-        if services.log.recorder is not None:
-            services.log.recorder.close()
+        await self._services.close()
 
-    # Before a call
+    # Fast paths to agents
 
-    async def _prepare(
-        self, request: LLMRequest, failed: FailedFirstAttempt | None = None
-    ) -> tuple[ActiveCall, Sequence[Target]]:
-        """The call of a request, and the targets that may answer it."""
-        self._check_open()
-        services, began = self._services, time.monotonic()
-        targets, route = await services.targets.for_request(request)
-        first = targets[0]
-        if first.provider == AGENT and route is None and not self._closed:
-            self._learn_fast_path(request, first)
-        profile = services.accounts.profile(first.provider)
-        within = services.defaults.time_limit(request.within, first.provider)
-        label = services.defaults.label_of(request)
-        context = CallContext(
-            deadline=began + within,
-            began=began,
-            caller=str(request.metadata.get("caller") or label or ""),
-            tokens=estimate_tokens(request, first.model, profile.multiplier(first.model)),
-            first_content=services.policies.fallback.first_content if len(targets) > 1 else None,
-        )
-        if route is not None:
-            context.add_step("routed", began, first, f"by the route {route!r}")
-        call = ActiveCall(request, new_request_id(), context, label=label, target=first)
-        services.log.begin_call(call, targets)
-        if failed is not None:
-            context.began, context.deadline, call.failed = failed
-        return call, targets
-
-    def _learn_fast_path(self, request: LLMRequest, target: Target) -> None:
+    def _learn_fast_path(self, request: LLMRequest, target: "Target") -> None:
         """Note where such a request goes: the next one may go there at once."""
         if self._fast_path_finder is None:
             from three_mode.calls.agent_fast_path import AgentFastPaths
@@ -384,46 +295,3 @@ class LLMConnection:
         """The fast path of a stream, where it has one just now."""
         fast = self._fast_paths.get((request.model or self._model, request.mode))
         return None if fast is None else fast.try_stream(request)
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise ConfigurationError("this connection is closed", hint="make a new LLMConnection")
-
-    # Channels and connections, made when first used
-
-    def _agent_channel(self) -> OwnChannel:
-        from three_mode.agents.calling.current_bus import bus_here
-        from three_mode.channels.agents import AgentChannel
-
-        return AgentChannel(self._bus if self._bus is not None else bus_here())
-
-    def _local_channel(self) -> OwnChannel:
-        from three_mode.channels.local.channel import LocalChannel
-
-        return LocalChannel()
-
-    def _shared_pool(self) -> "Pool":
-        if self._pool is None:
-            from transports.http2 import Pool
-
-            self._pool = Pool(self._options.transport)
-        return self._pool
-
-
-# Parts that few connections have are imported by those.
-
-
-def _record_writer(observe: Observing) -> "RecordWriter | None":
-    if observe.records is None:
-        return None
-    from three_mode.observe.records import RecordWriter
-
-    return RecordWriter(observe.records)
-
-
-def _call_tracer(observe: Observing) -> "CallTracer | None":
-    if not observe.spans:
-        return None
-    from three_mode.observe.spans import CallTracer
-
-    return CallTracer(observe.tracer)

@@ -1,20 +1,26 @@
-"""A request as one target takes it: its time and label, checked fields, emulated tools, and the budget that is reserved
+"""Prepare a call: its targets, time and label; and its request as one target takes it, with the budget that is reserved
 for it."""
 
+import time
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 
 import msgspec
 
-from three_mode.calls.call_log import ActiveCall, CallLog
+from three_mode.calls.call_log import ActiveCall, CallLog, FailedFirstAttempt, new_request_id
 from three_mode.calls.provider_accounts import ProviderAccounts
+from three_mode.calls.targets import Targets
 from three_mode.config import Settings
+from three_mode.dispatcher import AGENT
+from three_mode.errors import ConfigurationError
 from three_mode.handling import current as handled
 from three_mode.handling import time_for
 from three_mode.messages import LLMRequest, Usage
-from three_mode.policies import Target
+from three_mode.policies import CallContext, Target
 from three_mode.policies.tallies import ZERO
 from three_mode.providers.capabilities import capabilities
 from three_mode.providers.emulation import with_tools_in_prompt
+from three_mode.providers.estimate import estimate_tokens
 from three_mode.providers.validate import check
 
 PRICES_LAST = 10.0  # seconds
@@ -104,3 +110,59 @@ class CallDefaults:
     def default_time_limit(self, provider: str) -> float:
         """The seconds of a call that asks for no number of its own."""
         return self._timeout or self._accounts.settings(provider).timeout or self._settings.timeout
+
+
+class CallPreparation:
+    """Makes the calls of one connection: their targets, time, label and size. `learn` hears of each call to an agent
+    that goes the normal way."""
+
+    def __init__(
+        self,
+        targets: Targets,
+        accounts: ProviderAccounts,
+        defaults: CallDefaults,
+        first_content: float,
+        log: CallLog,
+        learn: Callable[[LLMRequest, Target], None],
+    ) -> None:
+        self._targets, self._accounts, self._defaults = targets, accounts, defaults
+        self._first_content, self._log, self._learn = first_content, log, learn
+        self._closed = False
+
+    async def prepare(
+        self, request: LLMRequest, failed: FailedFirstAttempt | None = None
+    ) -> tuple[ActiveCall, Sequence[Target]]:
+        """The call of a request, and the targets that may answer it. `failed` is how a first attempt ended, where one
+        was made."""
+        self.check_open()
+        began = time.monotonic()
+        targets, route = await self._targets.for_request(request)
+        first = targets[0]
+        if first.provider == AGENT and route is None and not self._closed:
+            self._learn(request, first)
+        profile = self._accounts.profile(first.provider)
+        within = self._defaults.time_limit(request.within, first.provider)
+        label = self._defaults.label_of(request)
+        context = CallContext(
+            deadline=began + within,
+            began=began,
+            caller=str(request.metadata.get("caller") or label or ""),
+            tokens=estimate_tokens(request, first.model, profile.multiplier(first.model)),
+            first_content=self._first_content if len(targets) > 1 else None,
+        )
+        if route is not None:
+            context.add_step("routed", began, first, f"by the route {route!r}")
+        call = ActiveCall(request, new_request_id(), context, label=label, target=first)
+        self._log.begin_call(call, targets)
+        if failed is not None:
+            context.began, context.deadline, call.failed = failed
+        return call, targets
+
+    def check_open(self) -> None:
+        """Raise ConfigurationError once the connection is closed."""
+        if self._closed:
+            raise ConfigurationError("this connection is closed", hint="make a new LLMConnection")
+
+    def close(self) -> None:
+        """Prepare no more calls."""
+        self._closed = True

@@ -1,0 +1,200 @@
+"""Services of a connection: what all its calls share, put together when it is made.
+
+connection.py imports this with its first connection: a program that only runs agents need not load what calls to models
+go through.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from three_mode.calls.call_log import CallLog
+from three_mode.calls.embedding import EmbeddingPipeline
+from three_mode.calls.gates import Gates
+from three_mode.calls.options import ConnectionOptions, Observing, apply_after, with_retries
+from three_mode.calls.pipeline import Pipeline
+from three_mode.calls.provider_accounts import CUSTOM, Account, ProviderAccounts, given_accounts
+from three_mode.calls.request_prep import CallDefaults, CallPreparation
+from three_mode.calls.stream import ReplyStream, StreamedCall
+from three_mode.calls.targets import ProviderChoice, Targets
+from three_mode.channels.channel import RemoteChannel
+from three_mode.channels.local.names import LocalNames
+from three_mode.config import Sources
+from three_mode.dispatcher import Dispatcher, OwnChannel
+from three_mode.messages import LLMRequest, LLMResponse
+from three_mode.modes import CommunicationMode
+from three_mode.observe.metrics import Metrics
+from three_mode.policies import Policies, Prices, ResponseCache, Router, SpendingLedger, Target
+from three_mode.policies.caches import cache_of
+
+if TYPE_CHECKING:
+    from three_mode.calls.agent_fast_path import AgentFastStream
+    from three_mode.observe.records import RecordWriter
+    from three_mode.observe.spans import CallTracer
+    from transports.http2 import Pool
+
+
+class Arguments(Struct, frozen=True, kw_only=True):
+    """What a connection was made with; see `LLMConnection`."""
+
+    own: Account
+    """Key and address of its own provider, from the arguments themselves."""
+    provider: str | None
+    model: str | None
+    mode: CommunicationMode | str | None
+    timeout: float | None
+    max_retries: int | None
+    policies: Policies
+    observe: Observing
+    options: ConnectionOptions
+    bus: Any
+
+
+class Services(Struct, frozen=True, kw_only=True):
+    """What all calls of one connection share."""
+
+    policies: Policies
+    observe: Observing
+    accounts: ProviderAccounts
+    provider: ProviderChoice
+    local_names: LocalNames
+    targets: Targets
+    defaults: CallDefaults
+    gates: Gates
+    log: CallLog
+    cache: ResponseCache | None
+    pool: "SharedPool"
+    remote: RemoteChannel
+    dispatcher: Dispatcher
+    preparation: CallPreparation
+    pipeline: Pipeline
+    embedding: EmbeddingPipeline
+
+    def stream(self, request: LLMRequest, fast: "Callable[[LLMRequest], AgentFastStream | None]") -> ReplyStream:
+        """A streamed call, which begins when it is first read. `fast` gives its fast path to an agent, where it has
+        one."""
+        call = StreamedCall(
+            request, self.preparation.prepare, fast, self.pipeline.streams, self.log, self.accounts, self.observe
+        )
+        return ReplyStream(call)
+
+    async def hooked(self, reply: LLMResponse) -> LLMResponse:
+        """The reply that the program's hook makes of a whole one."""
+        return await apply_after(self.observe.after, reply)
+
+    async def close(self) -> None:
+        """End what is in progress, close connections, and write what is left to write."""
+        self.pipeline.close()
+        self.gates.close()
+        self.provider.close()
+        await self.remote.close()
+        await self.dispatcher.close()
+        await self.pool.close()
+        if self.cache is not None:
+            await self.cache.close()
+        if self.log.recorder is not None:
+            self.log.recorder.close()
+
+
+class SharedPool:
+    """The HTTP connections of all providers, made when a provider is first called."""
+
+    def __init__(self, options: ConnectionOptions) -> None:
+        self._options = options
+        self._pool: Pool | None = None
+
+    def get(self) -> "Pool":
+        """The pool; the first time, a new one."""
+        if self._pool is None:
+            from transports.http2 import Pool
+
+            self._pool = Pool(self._options.transport)
+        return self._pool
+
+    async def close(self) -> None:
+        """Close it, if there is one."""
+        if self._pool is not None:
+            await self._pool.aclose()
+
+
+def services_of(given: Arguments, learn: Callable[[LLMRequest, Target], None]) -> Services:
+    """The services of a new connection. `learn` hears of each call to an agent that goes the normal way."""
+    options, observe = given.options, given.observe
+    settings = Sources(options.config).settings()
+    policies = with_retries(given.policies, given.max_retries, settings.attempts)
+    provider = CUSTOM if given.provider is None and given.own.base_url is not None else given.provider
+    named = provider or settings.provider
+    pool, gates = SharedPool(options), Gates(policies, options.clock)
+    known = given_accounts(options.accounts, named, given.own)
+    accounts = ProviderAccounts(settings, known, options.safety, pool.get, gates.limit_listener)
+    remote = RemoteChannel(accounts.endpoint)
+    choice = ProviderChoice(
+        accounts.profile(named).name if named is not None else None,
+        options.detection_order or settings.detection_order,
+        accounts,
+        remote.endpoint,
+    )
+    metrics, prices = Metrics(), options.prices
+    if prices is None:
+        prices = Prices()
+        prices.prepare()
+    router, local_names = Router(policies.routes, prices, metrics.latency), LocalNames()
+    mode = CommunicationMode(given.mode) if given.mode is not None else settings.mode
+    targets = Targets(choice, given.model, mode, settings, accounts, policies, router, local_names)
+    targets.check_safety()
+    ledger = SpendingLedger(policies.budgets)
+    log = CallLog(prices, ledger, metrics, _record_writer(observe), _call_tracer(observe), observe.log_content)
+    cache = cache_of(policies.cache, options.clock) if policies.cache is not None else None
+    dispatcher = Dispatcher(remote, lambda: _agent_channel(given.bus), _local_channel)
+    defaults = CallDefaults(accounts, settings, given.timeout, observe.label)
+    return Services(
+        policies=policies,
+        observe=observe,
+        accounts=accounts,
+        provider=choice,
+        local_names=local_names,
+        targets=targets,
+        defaults=defaults,
+        gates=gates,
+        log=log,
+        cache=cache,
+        pool=pool,
+        remote=remote,
+        dispatcher=dispatcher,
+        preparation=CallPreparation(targets, accounts, defaults, policies.fallback.first_content, log, learn),
+        pipeline=Pipeline(dispatcher, accounts, policies, gates, log, cache, options.clock),
+        embedding=EmbeddingPipeline(dispatcher, accounts, policies.retry, gates, log, options.clock),
+    )
+
+
+# Parts that few connections have are imported by those.
+
+
+def _agent_channel(bus: Any) -> OwnChannel:
+    from three_mode.agents.calling.current_bus import bus_here
+    from three_mode.channels.agents import AgentChannel
+
+    return AgentChannel(bus if bus is not None else bus_here())
+
+
+def _local_channel() -> OwnChannel:
+    from three_mode.channels.local.channel import LocalChannel
+
+    return LocalChannel()
+
+
+def _record_writer(observe: Observing) -> "RecordWriter | None":
+    if observe.records is None:
+        return None
+    from three_mode.observe.records import RecordWriter
+
+    return RecordWriter(observe.records)
+
+
+def _call_tracer(observe: Observing) -> "CallTracer | None":
+    if not observe.spans:
+        return None
+    from three_mode.observe.spans import CallTracer
+
+    return CallTracer(observe.tracer)
