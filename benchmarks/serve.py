@@ -98,7 +98,7 @@ async def measure(context: Context, folder: Path) -> list[Row]:
 def run(context: Context) -> Iterator[Row | Missing]:
     """Runs the benchmark."""
     if not installed("granian"):
-        yield Missing(case=CPU, subject=AGENT, how_to_get="pip install 'three-mode[serve]'")
+        yield Missing(case=CPU, subject=AGENT, how_to_get="pip install granian")
         return
     with TemporaryDirectory() as folder:
         yield from uvloop.run(measure(context, Path(folder)))

@@ -1,4 +1,4 @@
-"""Runs one of the four flows and prints the entries of each run, for `flows.py`, with the packages in PYTHONPATH.
+"""Runs one of the four flows and prints the entries of each run, for `flows.py`.
 
     FLOWS_TREE=DIR PYTHONPATH=DIR python scripts/flow_runs.py NAME
 

@@ -6,23 +6,23 @@
 
 The flows are a broadcast from `orc.broadcast` to a plain handler (`broadcast`), a model call over HTTP/2 and back
 (`http2`), a token from `llama_decode` to the reader of its stream (`token`), and an ask from an agent to an agent in
-another host process (`ask`). Each runs warm, several times, and the most frequent run is shown: in some runs a timer of
+another host process (`ask`). Each runs warm, several times, and what most of the runs did is shown: in some a timer of
 the bus fires meanwhile.
 
-The script counts calls of Python functions (`sys.setprofile`) in files of three_mode, transports and local_models,
-except three_mode/testing, which is the other end of the HTTP/2 call:
+What is counted are calls of Python functions (`sys.setprofile`) in files of three_mode, transports and local_models,
+but for three_mode/testing, which is the other end of the HTTP/2 call:
 
-- An *entry* is a call into a file from another file: from a function there, directly or through the standard library or
-  C, or from the event loop. A return is no entry; neither is a coroutine that continues after it waited, which is a
-  return.
-- A *visit* is a run of entries into one file, without entries into other files between them. A file that is entered,
-  left for another and entered again is visited twice; a reader has to open it twice.
-- A *leaf* is a visit from which no other file was entered: a helper, an error, a new value. All other visits are
-  *journeys*: a reader has to read them to follow the flow.
+- An *entry* is a call into a file from another file: from a function there, directly or through the standard library
+  or C, or from the event loop. The return of a call is none, nor is a coroutine that goes on after it waited, since
+  that is a return.
+- A *visit* is a run of entries into one file with no other file's between them. A file that is entered, left for
+  another and entered again has been visited twice; a reader has to open it twice.
+- A *leaf* is a visit from which no other file was entered: a helper, an error, a value being made. The rest are
+  *journeys*: places that a reader has to go through to get on.
 
-Entries of two processes or threads are put one after another in the order of the message: the sender until it waits,
-the receiver with all it does about the message, then the sender again. The engine's part ends with the token: its work
-for the next token is not part of this flow.
+Where two processes or threads take part their entries are put one after another as the message goes: the sender until
+it waits, the receiver with all it does about the message, then the sender again. A token ends the engine's part: what
+the engine does for the next one is not of this flow.
 """
 
 import argparse

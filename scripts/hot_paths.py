@@ -1,10 +1,12 @@
-"""Hot paths of the product, which `instructions.py` and `flows.py` measure; each can run any number of times.
+"""The hot paths of the product, each ready to be run any number of times: what `instructions.py` and `flows.py`
+measure.
 
-The file uses public names only, so that it runs against any tree, which PYTHONPATH names. Hosts import this file for
-its agents. As a script it is the process that `instructions.py` counts, or the provider beside it.
+Public names alone are used, so that the file runs against any tree: PYTHONPATH says which. Hosts import this file for
+its agents. Run as a script it is the process that `instructions.py` counts, or the provider beside it.
 
     python scripts/hot_paths.py count NAME N PAIRS [URL]
     python scripts/hot_paths.py provider
+
 """
 
 import asyncio
@@ -56,7 +58,7 @@ def mark() -> None:
 
 @dataclass(frozen=True)
 class Ready:
-    """Path that can run: `run(n)` makes n iterations; `mark_host` marks the other process, if it is counted."""
+    """A path that can be run: `run(n)` makes n iterations; `mark_host` marks the other process, if counted."""
 
     run: Callable[[int], Awaitable[None]]
     mark_host: Callable[[], Awaitable[int]] | None = None

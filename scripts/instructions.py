@@ -4,17 +4,18 @@
     python scripts/instructions.py --tree DIR NAME...   another tree's packages, some paths
     python scripts/instructions.py --json FILE          also writes FILE, for a later run with --before FILE
 
-A path (see hot_paths.py) runs in a process under valgrind. The host process of agents runs under valgrind too, and is
-counted apart. Blocks of n and of 2n iterations run in turn, each between two marks. An iteration costs the difference
-of the two divided by n, so that costs of a block (the marks, a stream's start) drop out. Of the blocks of each size,
-the lower quartile counts, since a heartbeat or a wake-up in a block only adds to it. The spread is the difference
-between the results of the even and of the odd blocks. Instructions are counted exactly, in the interpreter and all
-libraries, of all threads of the process, but not in the kernel.
+A path (see hot_paths.py) runs in a process under valgrind; where agents take part, the host that they live in is under
+valgrind too, and counted apart. Blocks of n and of 2n iterations run in turn, each between two marks, and an iteration
+costs the difference of the two divided by n: what a block costs once (the marks, a stream's beginning) drops out. Of
+the blocks of either size the one at the lower quartile is taken, since a heartbeat or a wake-up in a block only adds
+to it; the spread is the distance between the results of the even and of the odd blocks. Counted are the interpreter
+and all libraries, in all threads of the process; the kernel is not.
 
-Two functions are left out. `bus_look`, which polls for a message before the process sleeps, takes as many instructions
-as there is time; `llama_decode` is llama.cpp's. The rest differs by about one percent from run to run where two
-processes meet, since a process may find a message before or after it goes to sleep, and by far less within a single
-process. The provider of the HTTP/2 paths runs in a separate process, which is not counted.
+Two things are left out. Looking for a message before going to sleep (`bus_look`) takes as many instructions as there
+is time, and valgrind has its own; decoding (`llama_decode`) is llama.cpp's. What remains differs by about one percent
+from run to run where two processes meet, since one of them may find the other's message before or after it goes to
+sleep, and by far less within a single process. The provider of the HTTP/2 paths is a process of its own that is not
+counted.
 """
 
 import argparse
@@ -52,7 +53,7 @@ def pidfd_open(pid, flags=0):
             try:
                 os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
             except ChildProcessError:
-                pass  # another thread has waited for it
+                pass  # reaped elsewhere
             os.close(other)
         threading.Thread(target=wait, daemon=True).start()
     return end
@@ -96,7 +97,7 @@ class Counted:
 
 # --- running ---
 def environment(*path: Path) -> dict[str, str]:
-    """Fixed environment: these folders' packages, one order of every set, and no io_uring, which valgrind may lack."""
+    """Nothing by chance: the packages of these folders, one order of every set, no io_uring (unknown to valgrind)."""
     fixed = {"PYTHONPATH": os.pathsep.join(map(str, path)), "PYTHONHASHSEED": "0", "UV_USE_IO_URING": "0"}
     return os.environ | fixed
 
@@ -182,7 +183,7 @@ def counted(path: Measured, process: str, found: list[int]) -> Counted:
 
 
 def each(n: int, single: list[int], double: list[int]) -> float:
-    """Instructions of an iteration, from the lower quartiles: disturbances only add to a block."""
+    """Instructions of an iteration, from the lower quartiles: a heartbeat or a wake-up in a block only adds to it."""
     return (sorted(double)[len(double) // 4] - sorted(single)[len(single) // 4]) / n
 
 

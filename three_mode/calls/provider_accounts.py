@@ -22,13 +22,12 @@ _NONE_OF_ITS_OWN = ProviderSettings()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """A key and, if it is not the provider's own, an address. `headers` go out with every call, and so do settings of
-    `safety` where the provider has such."""
+    """Key, address and settings of one provider."""
 
-    api_key: str | None = field(default=None, repr=False)
-    base_url: str | None = None
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    safety: Mapping[str, str] = field(default_factory=dict)
+    api_key: str | None = field(default=None, repr=False)  #: None: `<PROVIDER>_API_KEY`, `.env` or the config file
+    base_url: str | None = None  #: None: the provider's own
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)  #: sent with every call
+    safety: Mapping[str, str] = field(default_factory=dict)  #: safety settings sent with every call
 
 
 def given_accounts(given: Mapping[str, Account], provider: str | None, own: Account) -> Mapping[str, Account]:

@@ -10,19 +10,22 @@ from collections.abc import Callable, Sequence
 from transports.bus.asking.calls import Calls
 from transports.bus.asking.sending import Sending
 from transports.bus.asking.serving import Send, Serving
-from transports.bus.carrier import Carrier, Peer, Put, ShortWay
-from transports.bus.errors import PeerLost
+from transports.bus.carrier import DATA, Carrier, Peer, Put, ShortWay
+from transports.bus.errors import BusError, Overloaded, PeerLost, RemoteError
 from transports.bus.events import DirectoryChange, Evicted, Gap, InBand, MemberLost, WriterGone
 from transports.bus.frames import (
     CANCEL,
     CREDIT,
     END,
+    ERROR,
     REPLY,
     SEND,
     STREAM,
     UNREADABLE,
     Envelope,
     decode_envelope,
+    encode,
+    pack_envelope,
     unreadable,
 )
 from transports.bus.messages import Message
@@ -89,6 +92,29 @@ class BusSink:
             self.serving.cancel(peer.id, envelope.id)
         elif kind == CREDIT:
             self.serving.credit(peer.id, envelope.id, envelope.count)
+
+    def undelivered(self, message: Message, error: BusError) -> None:
+        """Report a message whose payload could not be read: here, and to the member that sent it.
+
+        A call ends with the error, at either side. The sender of a message without a reply had its `await` long ago, so
+        its `BusOptions.on_error` gets the error.
+        """
+        peer = message.peer
+        self.failed(f"large payload of member {peer.id}", error)
+        try:
+            envelope = decode_envelope(message.envelope)
+        except UNREADABLE:
+            return
+        text = f"member {self._carrier.id} could not read the payload: {error}"
+        if REPLY <= envelope.kind <= END:
+            self.calls.unreadable(peer, envelope.id, RemoteError("payload_lost", text, by=envelope.sender))
+        elif SEND <= envelope.kind <= STREAM:
+            id_ = envelope.id if envelope.kind != SEND else 0
+            try:
+                head = pack_envelope(ERROR, "", envelope.to, id_)
+                self.sending.send(peer.id, head, encode(["payload_lost", text, None]), DATA)
+            except (PeerLost, Overloaded):
+                pass  # the sender is gone, or reads nothing
 
     def writable(self, member: str) -> None:
         """Send what waits for this member: the carrier has room for it again."""

@@ -39,6 +39,18 @@ class Adapter:
         """Sends a request of the library, and gives its response as soon as the head has come. The library calls it."""
         return await self._bridge.handle(request)
 
+    def handle_request(self, request: Any) -> Any:
+        """Refuses the library's client for threads, which calls this, with an error that names the right one."""
+        name = self.library.__name__
+        raise TypeError(
+            f"{type(self).__name__} is asynchronous: pass it to {name}.AsyncClient. "
+            f"For code without an event loop {name}.Client has a transport of its own; leave out `transport=`"
+        )
+
+    def __enter__(self) -> Any:
+        """Refuses the library's client for threads, as `handle_request` does."""
+        self.handle_request(None)
+
     async def aclose(self) -> None:
         """Closes the pool and its connections."""
         await self._bridge.pool.aclose()

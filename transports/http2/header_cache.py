@@ -95,7 +95,11 @@ class CachingEncoder(hpack.Encoder):
 
 
 class CachingDecoder(hpack.Decoder):
-    """For `H2Connection.decoder`."""
+    """For `H2Connection.decoder`. What a peer can make it remember is bounded: long blocks are worked out each time."""
+
+    most_blocks = REMEMBERED
+    longest_block = 4_096  # bytes
+    most_fields = 128  # a block of one byte a field can name long ones again and again
 
     def __init__(self) -> None:
         super().__init__()
@@ -113,10 +117,12 @@ class CachingDecoder(hpack.Decoder):
         if table.changes != self._known_at:
             self._known.clear()
             self._known_at = table.changes
-        elif raw:
-            if len(self._known) >= REMEMBERED:
-                self._known.clear()
-            self._known[data] = headers
+        elif raw and len(data) <= self.longest_block:
+            headers = list(headers)
+            if len(headers) <= self.most_fields:
+                if len(self._known) >= self.most_blocks:
+                    self._known.clear()
+                self._known[data] = headers
         return headers
 
 

@@ -38,8 +38,8 @@ def nghttpd() -> str | None:
 
 @asynccontextmanager
 async def running(name: str, directory: Path, *arguments: str) -> AsyncIterator[Peer]:
-    """Runs the server of that name until the end of the block."""
-    port = _free_port()
+    """The server of that name, ready for connections; its process ends with the block."""
+    port = free_port()
     _, certificate, key = CERTIFICATES.write(directory)
     if name == "nghttpd":
         program = nghttpd()
@@ -109,7 +109,7 @@ async def running(name: str, directory: Path, *arguments: str) -> AsyncIterator[
             await process.wait()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -78,7 +78,7 @@ Script = Callable[[RawServer], Awaitable[None]]
 
 @asynccontextmanager
 async def raw(script: Script, options: PoolOptions | None = None) -> AsyncIterator[tuple[Pool, Request]]:
-    """Pool and request for a server that runs `script` on each connection; errors of the script are raised here."""
+    """A pool, and a request for a server that runs `script` on each connection; its errors are raised here."""
     failures: list[BaseException] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

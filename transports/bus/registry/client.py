@@ -79,7 +79,11 @@ class RegistryClient:
     ) -> list[int]:
         """Send a request, and return the descriptors of its answer; a refusal is raised. `fds` are not closed."""
         token, future = self.token()
-        self.send(make(token), fds)
+        try:
+            self.send(make(token), fds)
+        except BaseException:
+            del self._waiting[token]
+            raise
         return await self.answer(token, future, within)
 
     async def answer(self, token: int, future: Awaitable[list[int]], within: float) -> list[int]:
@@ -98,7 +102,9 @@ class RegistryClient:
         try:
             for body, fds in self._connection.receive():
                 message = wire.from_registry(body)
-                if isinstance(message, wire.Done):
+                if self._connection.scarce:
+                    self._handle_without_files(message)
+                elif isinstance(message, wire.Done):
                     future = self._waiting.pop(message.token, None)
                     if future is not None and not future.done():
                         future.set_result(fds)
@@ -117,6 +123,15 @@ class RegistryClient:
             self._end("the process that hosted it ended")
         except BusError as error:
             self._end(f"it sent garbage: {error}")
+
+    def _handle_without_files(self, message: wire.FromRegistry) -> None:
+        """Fail the request whose answer had no room in this process; without other messages it is no member."""
+        text = f"this process (pid {os.getpid()}) may open no more files: raise its RLIMIT_NOFILE"
+        future = self._waiting.pop(message.token, None) if isinstance(message, wire.Done) else None
+        if future is None:
+            self._end(text)
+        elif not future.done():
+            future.set_exception(errors.Overloaded(text))
 
     def _is_closed(self) -> bool:
         return self.closed

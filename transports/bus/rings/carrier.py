@@ -35,6 +35,7 @@ from transports.bus.rings.peer import DepartedPage, RingPeer
 from transports.bus.rings.reader import RingReader
 from transports.bus.rings.receipts import RingReceipts
 from transports.bus.rings.segments import RingShards, attach, make
+from transports.bus.waiting import until
 
 
 class RingsCarrier:
@@ -87,10 +88,18 @@ class RingsCarrier:
         self._closed = True
         self._pairs.closed = True
         self._reader.close()
+        deadline = time.monotonic() + within
         try:
-            await self._membership.leave(within)
+            await until(self._large_payloads_are_read, within)
         finally:  # also if the loop ends meanwhile and cancels this task
-            self._close_all()
+            try:
+                await self._membership.leave(max(0.0, deadline - time.monotonic()))
+            finally:
+                self._close_all()
+
+    def _large_payloads_are_read(self) -> bool:
+        """Return whether no reader needs a segment of this member any more: segments are gone once it has left."""
+        return self._pairs.all_read(self._peers.values()) and self._broadcast.all_read()
 
     def _close_all(self) -> None:
         self._bell.stop()

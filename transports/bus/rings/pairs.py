@@ -132,6 +132,16 @@ class Pairs:
         self.waiting.clear()
         self._pump = None
 
+    def all_read(self, peers: Iterable[RingPeer]) -> bool:
+        """Return whether the readers have released all large payloads."""
+        for peer in peers:
+            link = peer.link
+            if link is not None and link.page is not None:
+                reclaim(link.leases, link.page.entry(self._slot)[7], self._pool)
+                if link.leases.out:
+                    return False
+        return True
+
     def give_back_idle(self, peers: Iterable[RingPeer], unlinked: Callable[[str, int], None]) -> None:
         """Close the rings that were not used for `BusOptions.pair_idle`, and whose reader has read all."""
         now = time.monotonic()

@@ -231,20 +231,25 @@ class RingReader:
             pump.lost(peer.info.slot, seq, seq)
             self._sink.gap(peer, seq, seq)
         else:
-            self._sink.failed(f"member {peer.id}", BadFrame("a large payload was gone before it was read"))
+            self._sink.undelivered(message, BadFrame("a large payload was gone before it was read"))
 
     async def _fetch(self, peer: RingPeer, pair: bool, uid: int, message: Message) -> None:
         """Map a segment, then deliver the records that waited for it."""
+        failure: BusError = BadFrame("its segment is not the one that it named")
         try:
             await self._fetch_segment(peer, uid)
         except BusError as error:
-            self._sink.failed(f"large payload of member {peer.id}", error)
+            failure = error
         pump = self._pump
         waiting = [message, *peer.stalled.pop(pair, [])]
         if pump is None or self.closed:
             return
         if peer.cache.get(uid) is None:
-            if not pair:
+            pump.released(peer.info.slot, pair, read_reference(message.body).number)
+            if pair:
+                self._sink.undelivered(message, failure)
+            else:
+                self._sink.failed(f"large payload of member {peer.id}", failure)
                 pump.lost(peer.info.slot, message.seq, message.seq)
                 self._sink.gap(peer, message.seq, message.seq)
             waiting = waiting[1:]
