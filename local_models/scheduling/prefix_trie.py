@@ -24,20 +24,20 @@ def common_prefix_length(a: Sequence[int], b: Sequence[int]) -> int:
     return low
 
 
-class _Node:
+class _PrefixNode:
     __slots__ = ("children", "edge", "holders")
 
     def __init__(self, edge: Tokens, holders: set[int]) -> None:
         self.edge = edge
         self.holders = holders
-        self.children: dict[int, _Node] = {}
+        self.children: dict[int, _PrefixNode] = {}
 
 
 class PrefixTrie:
     """Texts by holder; `shared` finds how much of a prompt each of them holds."""
 
     def __init__(self) -> None:
-        self._root = _Node((), set())
+        self._root = _PrefixNode((), set())
         self._texts: dict[int, Tokens] = {}
 
     def __len__(self) -> int:
@@ -60,7 +60,7 @@ class PrefixTrie:
         while at < len(text):
             child = node.children.get(text[at])
             if child is None:
-                node.children[text[at]] = _Node(text[at:], {holder})
+                node.children[text[at]] = _PrefixNode(text[at:], {holder})
                 return
             length = common_prefix_length(child.edge, text[at : at + len(child.edge)])
             if length < len(child.edge):
@@ -69,8 +69,8 @@ class PrefixTrie:
             node, at = child, at + length
 
     @staticmethod
-    def _split(parent: _Node, child: _Node, length: int) -> _Node:
-        upper = _Node(child.edge[:length], set(child.holders))
+    def _split(parent: _PrefixNode, child: _PrefixNode, length: int) -> _PrefixNode:
+        upper = _PrefixNode(child.edge[:length], set(child.holders))
         child.edge = child.edge[length:]
         upper.children[child.edge[0]] = child
         parent.children[upper.edge[0]] = upper

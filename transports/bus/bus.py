@@ -246,7 +246,8 @@ class Bus:
     def send(self, to: str, payload: Any, topic: str = "", trace: str = "", sender: str = "") -> Sent:
         """Send one message without a reply, now. Await the result until it is in the receiver's ring.
 
-        A receiver that cannot read a large payload later reports that to `BusOptions.on_error`, here and at its own end.
+        A receiver that cannot read a large payload later reports that to `BusOptions.on_error`, here and at its own
+        end.
         """
         member = self._owners.get(to) or self._names.member(to)
         body, flags = self._body(payload)

@@ -1,4 +1,4 @@
-"""Bits of what a member shares are flipped at random while others read it: its ring, its page, the bell, its large payloads.
+"""Random bit flips in the shared memory of a member while others read it: ring, page, bell, large payloads.
 
 The others go on: no crash, no hang, no message of theirs lost, and they drop the writer whose ring it was, by name.
 """

@@ -1,4 +1,4 @@
-"""Descriptors at the registry: they belong to someone until they are sent, and to nobody after their member has gone."""
+"""Descriptors at the registry: each has an owner until it is sent, and none after its member has left."""
 
 import gc
 import os

@@ -1,4 +1,6 @@
-"""Times that no clock reaches, and members that are stopped: nobody waits for ever, and nothing is left of a refused call."""
+"""Times that no clock reaches, and members that are stopped: nobody waits for ever, and nothing is left of a refused
+call.
+"""
 
 import asyncio
 import math

@@ -138,7 +138,8 @@ async def attack(capsys: pytest.CaptureFixture[str], rounds: int) -> None:
                     with capsys.disabled():
                         print(  # noqa: T201
                             f"\n{len(taken)} requests beside {silent} silent sockets and {len(ATTACKS)} other attacks: "
-                            f"p50 {taken[len(taken) // 2] * 1e3:.1f} ms, p99 {taken[int(len(taken) * 0.99)] * 1e3:.1f} ms, "
+                            f"p50 {taken[len(taken) // 2] * 1e3:.1f} ms, "
+                            f"p99 {taken[int(len(taken) * 0.99)] * 1e3:.1f} ms, "
                             f"the slowest {taken[-1] * 1e3:.1f} ms; {grown:.0f} MB more"
                         )
                     assert taken[-1] < SLOWEST

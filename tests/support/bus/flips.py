@@ -1,4 +1,4 @@
-"""Members whose shared memory is flipped at random while others read it: `python -m tests.support.bus.flips SECONDS SEED`.
+"""Members whose shared memory gets random bit flips: `python -m tests.support.bus.flips SECONDS SEED`.
 
 The first process holds two honest members: one publishes and asks, the other hears everything. The processes that it
 starts join again and again and change bits in what they share: rings, pages, bells, large payloads. Ends with a line of

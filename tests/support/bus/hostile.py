@@ -131,7 +131,7 @@ def at_the_edge(memory: Memory) -> Segment:
     return segment
 
 
-# --- H2: positions, sizes and capacities ---------------------------------------------------------------------------------
+# --- H2: positions, sizes and capacities ---
 def positions_between_records() -> None:
     """The last bytes of a ring, read from a position that is no multiple of 8, lie behind it."""
     memory = Memory(capacity=64 << 20)
@@ -285,7 +285,7 @@ def make_unsealed() -> tuple[int, Segment]:
     return fd, Segment.make(fd, RING, 4096, 1, 0)
 
 
-# --- H4: memory --------------------------------------------------------------------------------------------------------
+# --- H4: memory ---
 def a_record_larger_than_any_payload() -> None:
     """Of a sparse file: its maker pays nothing for it."""
     memory = Memory(capacity=16 << 30)
@@ -298,7 +298,7 @@ def a_record_larger_than_any_payload() -> None:
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 << 10  # KiB
 
 
-# --- H3: doorbells -----------------------------------------------------------------------------------------------------
+# --- H3: doorbells ---
 def _full_pipe() -> int:
     ours, theirs = os.pipe()
     os.dup2(ours, 200)  # stays open

@@ -1,4 +1,4 @@
-"""A process on the registry's socket that is no member of ours: what it sends, and which descriptors, the test chooses."""
+"""Process on the registry's socket that is no member: the test chooses its messages and descriptors."""
 
 import array
 import os

@@ -7,8 +7,9 @@ from typing import Any
 
 @dataclass
 class Application:
-    """`/echo` sends the body back; `/stream` a part at a time, with trailers; `/wait` answers nothing until its client has left;
-    `/held` waits for `release` before it answers, `/late` before it reads."""
+    """`/echo` sends the body back; `/stream` a part at a time, with trailers; `/wait` answers nothing until its client
+    has left; `/held` waits for `release` before it answers, `/late` before it reads.
+    """
 
     scopes: list[Any] = field(default_factory=list)
     gone: int = 0

@@ -114,7 +114,9 @@ async def raw_client(port: int) -> AsyncIterator[RawClient]:
 
 
 async def ask(port: int, data: bytes) -> bytes:
-    """What the server answers to these bytes until it closes, or until it has said all and the client is patient no more."""
+    """What the server answers to these bytes until it closes, or until it has said all and the client is patient no
+    more.
+    """
     async with raw_client(port) as client:
         await client.send(data)
         return await client.rest()

@@ -31,7 +31,7 @@ def stop(message: Message) -> None:
     raise Stop(message.seq)
 
 
-# --- callbacks -----------------------------------------------------------------------------------------------------------
+# --- callbacks ---
 @pytest.mark.parametrize("count", [1, 3, 4, 10, 20])
 def test_whatever_a_callback_raises_the_others_are_called(
     bench: Bench, count: int, monkeypatch: pytest.MonkeyPatch
@@ -89,7 +89,7 @@ def test_delivery_in_python_goes_on_too() -> None:
     assert len(raised.value.__notes__) == 2
 
 
-# --- draining ------------------------------------------------------------------------------------------------------------
+# --- draining ---
 class Unequal:
     """A key that raises when a topic is compared with it."""
 
@@ -133,7 +133,7 @@ def test_a_gap_before_an_error_is_told_once(bench: Bench) -> None:
     assert bench.reader_page.entry(3)[3:6] == (gap[3], 1, [(1, gap[3])])
 
 
-# --- garbage -------------------------------------------------------------------------------------------------------------
+# --- garbage ---
 class Garbage:
     """Runs `work` when it is collected."""
 
@@ -227,7 +227,7 @@ def test_a_callback_may_change_the_list_that_it_is_delivered_from(bench: Bench) 
         bench.pump.deliver(messages)
 
 
-# --- threads -------------------------------------------------------------------------------------------------------------
+# --- threads ---
 def test_rings_come_and_go_while_another_thread_looks_for_more(bench: Bench) -> None:
     ended = threading.Event()
 

@@ -36,7 +36,7 @@ def test_index_finds_what_a_look_at_each_pattern_finds(seed: int) -> None:
 
 @pytest.mark.timeout(30)
 def test_ten_thousand_subscriptions_and_topics() -> None:
-    """More topics than the cache of routes holds: each is matched again and again, which must not look at all patterns."""
+    """More topics than the cache of routes holds: each is matched anew, which must not try all patterns."""
 
     async def close(_: Subscription) -> None: ...
 

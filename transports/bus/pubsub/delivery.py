@@ -18,7 +18,7 @@ MANY = 16  # callbacks; for more, it pays to decode a message before they get it
 
 
 class Onward:
-    """A context that keeps what is raised within it, so that the next step is still done; `end` raises the first of it."""
+    """Context that keeps exceptions, so that the next step still runs; `end` raises the first of them."""
 
     def __init__(self) -> None:
         self._first: BaseException | None = None

@@ -1,7 +1,7 @@
 """Descriptors with an owner: the file closes when nothing refers to the descriptor any more.
 
-The registry passes descriptors of members on. A member may withdraw a file while an answer that carries it waits, so the
-answer holds the file too: a bare number might be closed by then, or already be the number of another file.
+The registry passes descriptors of members on. A member may withdraw a file while an answer that carries it waits, so
+the answer holds the file too: a bare number might be closed by then, or already be the number of another file.
 """
 
 import os
