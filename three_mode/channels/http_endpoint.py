@@ -10,9 +10,7 @@ from three_mode.errors import DeadlineExceeded
 from three_mode.messages import Chunk, Embedded, EmbedRequest, LLMRequest, LLMResponse, chunks_of
 from three_mode.providers import embeddings
 from three_mode.providers.codec import Codec, Header, Headers, LimitReading, Outgoing
-from transports.http2 import Pool, Request, TimedOut, Timeouts, TransportError, split_url
-from transports.http2.exchange import Exchange
-from transports.http2.response import Response
+from transports.http2 import Exchange, Pool, Request, Response, TimedOut, Timeouts, TransportError, split_url
 
 CONNECT = 10.0
 WRITE = 30.0

@@ -1,6 +1,6 @@
-"""The heads of requests and responses as HTTP/2 and HTTP/1.1 want them: checked, in lower case, and remembered.
+"""Heads of requests and responses for HTTP/2 and HTTP/1.1: checked, in lower case, cached.
 
-Both are remembered because a program sends few different ones: the check costs more than the look-up.
+Results are cached because a program has few different heads, and the check costs more than a look-up.
 """
 
 import re
@@ -19,7 +19,7 @@ EXPECTS_BODY = frozenset((b"POST", b"PUT", b"PATCH"))
 
 
 def request_head(request: Request) -> tuple[Header, ...]:
-    """`:method`, `:scheme`, `:authority`, `:path`, then the caller's headers, without a content-length."""
+    """Builds `:method`, `:scheme`, `:authority`, `:path`, then the caller's headers without a content-length."""
     return _request_head(request.method, request.origin, request.target, tuple(request.headers))
 
 
@@ -56,7 +56,7 @@ def _request_head(method: bytes, origin: Origin, target: bytes, headers: tuple[H
 
 
 def body_length(request: Request) -> bytes | None:
-    """The content-length to send: None where there is none, and for a stream of unknown length."""
+    """Returns the content-length to send; None for a request without a body, and for a stream of unknown length."""
     body = request.body
     if isinstance(body, bytes):
         return b"%d" % len(body) if body or request.method in EXPECTS_BODY else None
@@ -72,7 +72,7 @@ def body_length(request: Request) -> bytes | None:
 
 @lru_cache(maxsize=1024)
 def response_head(headers: tuple[Header, ...]) -> tuple[int, tuple[Header, ...]]:
-    """The status and the fields of an HTTP/2 response; PeerMisbehaved where they are malformed (RFC 9113, 8.1.1)."""
+    """Reads status and fields of an HTTP/2 response; PeerMisbehaved if they are malformed (RFC 9113, 8.1.1)."""
     status = 0
     fields: list[Header] = []
     for name, value in headers:
@@ -91,7 +91,7 @@ def response_head(headers: tuple[Header, ...]) -> tuple[int, tuple[Header, ...]]
 
 
 def trailer_fields(headers: list[Header]) -> list[Header]:
-    """Trailers, checked."""
+    """Checks trailers; PeerMisbehaved if they are malformed."""
     for name, value in headers:
         if name[:1] == b":":
             raise PeerMisbehaved(f"trailers hold the pseudo-header {name!r}")
