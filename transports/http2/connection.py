@@ -10,6 +10,14 @@ from transports.http2.options import PoolOptions
 from transports.http2.request import Origin
 from transports.http2.statistics import OriginStatistics
 
+MOST_OF_AN_ERROR = 200  # characters of an error of h2 or h11, which may quote what the peer sent
+
+
+def shortened(error: Exception) -> str:
+    """Returns the text of an error of h2 or h11, cut to a readable length."""
+    text = str(error)
+    return text if len(text) <= MOST_OF_AN_ERROR else f"{text[:MOST_OF_AN_ERROR]}..."
+
 
 class ConnectionOwner(Protocol):
     """The part of a pool that its connections use."""

@@ -5,7 +5,7 @@ import select
 
 import h11
 
-from transports.http2.connection import Connection, ConnectionOwner
+from transports.http2.connection import Connection, ConnectionOwner, shortened
 from transports.http2.errors import ConnectionLost, InvalidRequest, LimitExceeded, PeerMisbehaved
 from transports.http2.exchange import Exchange
 from transports.http2.heads import body_length, request_head
@@ -219,7 +219,7 @@ class H1Connection(Connection):
                     )
                 )
             else:
-                self.abort(PeerMisbehaved(f"{self.pool.origin} broke HTTP/1.1: {error}"))
+                self.abort(PeerMisbehaved(f"{self.pool.origin} broke HTTP/1.1: {shortened(error)}"))
 
     def _on_event(self, exchange: Exchange, event: object) -> None:
         if isinstance(event, h11.Data):

@@ -17,12 +17,12 @@ from h2.events import (
 from h2.exceptions import DenialOfServiceError, FrameTooLargeError, ProtocolError
 from hyperframe.frame import GoAwayFrame
 
-from transports.http2.connection import Connection, ConnectionOwner
+from transports.http2.connection import Connection, ConnectionOwner, shortened
 from transports.http2.engine import CONNECTION_WINDOW, ClientEngine
 from transports.http2.errors import ConnectionLost, LimitExceeded, PeerMisbehaved
 from transports.http2.errors import StreamReset as StreamWasReset
 from transports.http2.exchange import Exchange
-from transports.http2.heads import body_length, request_head, response_head, trailer_fields
+from transports.http2.heads import body_length, lacks_body, request_head, response_head, trailer_fields
 from transports.http2.uploads import Uploads
 
 # One stream until the server has sent its limit: a burst into an unknown limit would be refused, and some servers end
@@ -169,7 +169,7 @@ class H2Connection(Connection):
             self.abort(LimitExceeded(f"{self.pool.origin} sent more than the limits allow: {error}"))
             return
         except ProtocolError as error:
-            self.abort(PeerMisbehaved(f"{self.pool.origin} broke HTTP/2: {error}"))
+            self.abort(PeerMisbehaved(f"{self.pool.origin} broke HTTP/2: {shortened(error)}"))
             return
         for event in events:
             handler = HANDLERS.get(type(event))
@@ -223,6 +223,10 @@ class H2Connection(Connection):
                 # A complete response to an incomplete request: the server does not need the rest (RFC 9113, section
                 # 8.1).
                 self._reset(exchange, ErrorCodes.NO_ERROR)
+            elif not exchange.received and lacks_body(exchange.request.method, exchange.status, exchange.headers):
+                self._reset(exchange, ErrorCodes.PROTOCOL_ERROR)
+                exchange.fail(PeerMisbehaved("the response has a content-length and no body"))
+                return
             else:
                 self._release(exchange)
             exchange.on_end()

@@ -7,7 +7,7 @@ import re
 from functools import lru_cache
 
 from transports.http2.errors import InvalidRequest, PeerMisbehaved
-from transports.http2.request import Header, Origin, Request
+from transports.http2.request import Header, Headers, Origin, Request
 
 TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 TARGET = re.compile(rb"[!-~]+")  # no space, no control characters, ASCII
@@ -88,6 +88,13 @@ def response_head(headers: tuple[Header, ...]) -> tuple[int, tuple[Header, ...]]
     if not status:
         raise PeerMisbehaved("the response has no :status")
     return status, tuple(fields)
+
+
+def lacks_body(method: bytes, status: int, headers: Headers) -> bool:
+    """Whether a response without a body should have one. `h2` checks the length only of responses with DATA frames."""
+    if method == b"HEAD" or status in (204, 304):
+        return False
+    return any(name == b"content-length" and value.strip(b"0") for name, value in headers)
 
 
 def trailer_fields(headers: list[Header]) -> list[Header]:
