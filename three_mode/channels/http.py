@@ -18,6 +18,7 @@ from three_mode.providers import embeddings
 from three_mode.providers.codec import Codec, Header, Headers, LimitReading, Outgoing
 from transports.http2 import (
     ConnectFailed,
+    Exchange,
     InvalidRequest,
     PeerMisbehaved,
     Pool,
@@ -25,14 +26,13 @@ from transports.http2 import (
     PoolFull,
     ProxyFailed,
     Request,
+    Response,
     TimedOut,
     Timeouts,
     TLSFailed,
     TransportError,
     split_url,
 )
-from transports.http2.exchange import Exchange
-from transports.http2.response import Response
 
 CONNECT = 10.0
 WRITE = 30.0

@@ -21,8 +21,8 @@ from transports.http2.header_cache import CachingDecoder, CachingEncoder
 from transports.http2.options import PoolOptions
 from transports.http2.request import Header
 
-# All streams share the connection's window, so that a slow one must never use it up: bytes are given back when they
-# arrive, and memory is bounded by the windows of the streams.
+# All streams share the connection's window, and a slow stream must not use it up: bytes are given back when they
+# arrive, and the windows of the streams bound the memory.
 CONNECTION_WINDOW = 16 * 1024 * 1024
 DEFAULT_WINDOW = 65_535
 FORGET_CLOSED_EVERY = 64
@@ -59,8 +59,8 @@ class ClientEngine(Engine):
     """The client's side of a connection."""
 
     def __init__(self, options: PoolOptions, on_goaway: Callable[[GoAwayFrame], None]) -> None:
-        # What is sent was checked in `heads`, and what comes is checked there, so that a malformed response ends
-        # its stream, where h2 would end the connection.
+        # `heads` checks requests and responses, so that a malformed response ends its stream; h2 would end the
+        # connection.
         super().__init__(
             H2Configuration(
                 client_side=True,
@@ -94,17 +94,17 @@ class ClientEngine(Engine):
     def _handle_data_on_closed_stream(
         self, events: list[Event], exc: StreamClosedError, frame: DataFrame
     ) -> tuple[list[Frame], list[Event]]:
-        """What was on its way when this side reset the stream is ignored, but for the window it took.
+        """Ignores data that arrives after this side reset the stream, except for the window that it took.
 
-        h2 answers each such frame with one more RST_STREAM; servers that guard against rapid resets count those.
+        h2 answers each such frame with one more RST_STREAM, and servers that guard against rapid resets count them.
         """
         frames, events = super()._handle_data_on_closed_stream(events, exc, frame)
         if self._stream_closed_by(frame.stream_id) is StreamClosedBy.SEND_RST_STREAM:
-            frames = [one for one in frames if not isinstance(one, RstStreamFrame)]
+            frames = [frame for frame in frames if not isinstance(frame, RstStreamFrame)]
         return frames, events
 
     def open_stream(self, stream_id: int, head: Sequence[Header], *, ends: bool) -> None:
-        """A request's head. In the place of `send_headers`, which checks and copies what is right already."""
+        """Sends the head of a request. Replaces `send_headers`, which checks and copies a head that is correct."""
         self._opened += 1
         if self._opened % FORGET_CLOSED_EVERY == 0:
             # Counting all its streams is also how h2 forgets the closed ones; send_headers would do it each time.

@@ -1,12 +1,11 @@
-"""Bytes to HTTP/2 frames, in front of `h2`.
+"""Frame reader: splits bytes into HTTP/2 frames, in front of `h2`.
 
-`h2` calls its buffer for frames, and this is such a buffer, because three things must happen before `h2` sees a frame:
-- A frame that is too long is refused by its nine-byte header, not after all of it was held in memory; so is a header
-  block that grows by CONTINUATION frames, and a flood of frames that carry nothing.
-- GOAWAY is kept from `h2`, which takes it for the end of the connection. It is not: streams up to the last one that the
-  server names go on to their end (RFC 9113, section 6.8).
-- The two kinds of frames that make up nearly all traffic, HEADERS and DATA, are built without the detour through
-  sets of flag objects.
+`h2` takes frames from its buffer. This buffer replaces it, because three things must happen before `h2` gets a frame:
+- A frame that is too long is refused by its nine-byte header, before all of it is held in memory. A header block that
+  grows by CONTINUATION frames and a flood of frames without content are refused too.
+- GOAWAY is kept from `h2`, which would end the connection. Streams up to the last one that the server names go on
+  (RFC 9113, section 6.8).
+- HEADERS and DATA, nearly all of the traffic, are built without sets of flag objects.
 """
 
 import time
@@ -35,13 +34,13 @@ NO_FLAGS: frozenset[str] = frozenset()
 ENDS_STREAM: frozenset[str] = frozenset(("END_STREAM",))
 ENDS_HEADERS: frozenset[str] = frozenset(("END_HEADERS",))
 ENDS_BOTH: frozenset[str] = ENDS_HEADERS | ENDS_STREAM
-# A header block may be this much longer on the wire than its decoded size allows: Huffman coding never expands, but
-# size updates and representations take a few bytes each.
+# Bytes that a header block may be longer on the wire than its decoded size: Huffman coding never expands, but size
+# updates and representations take a few bytes each.
 BLOCK_SLACK = 1_024
 
 
 class FrameReader:
-    """In the place of `h2.connection.H2Connection.incoming_buffer`."""
+    """Replacement of `h2.connection.H2Connection.incoming_buffer`."""
 
     peer = "server"
     resets_counted_over = 60.0  # seconds in which `resets_per_minute` may come
@@ -63,10 +62,11 @@ class FrameReader:
         self._resets_since = 0.0
 
     def add_data(self, data: bytes) -> None:
+        """Adds bytes of the connection."""
         self._data += data
 
     def __iter__(self) -> Iterator[Frame]:
-        """All complete frames, in order."""
+        """Yields all complete frames, in order."""
         data = self._data
         position, size = 0, len(data)
         try:
@@ -145,7 +145,7 @@ class FrameReader:
         if self._block_size > self._limits.header_bytes + BLOCK_SLACK:
             raise LimitExceeded(f"a header block is longer than {self._limits.header_bytes} bytes")
         if not size or len(self._block) > 16:
-            # A block that fits the limit needs few frames; many small ones are there to cost time.
+            # A block within the limit needs few frames. Many small frames cost time for nothing.
             self._count_idle()
 
     def _count_small(self, body: bytes) -> None:

@@ -1,45 +1,45 @@
-"""An HTTP/1.1 connection: one call at a time, kept alive between calls. The protocol itself is h11's."""
+"""HTTP/1.1 connection: one call at a time, kept alive between calls. h11 is the protocol."""
 
 import asyncio
 import select
 
 import h11
 
-from transports.http2.connection import Connection, ConnectionOwner
+from transports.http2.connection import Connection, ConnectionOwner, shortened
 from transports.http2.errors import ConnectionLost, InvalidRequest, LimitExceeded, PeerMisbehaved
 from transports.http2.exchange import Exchange
 from transports.http2.heads import body_length, request_head
 
-TOO_LARGE = 431  # what h11 calls a head beyond its limit
-PIECE = 65_536  # of a body, written at a time
+TOO_LARGE = 431  # status with which h11 marks a head beyond its limit
+PIECE = 65_536  # bytes of a body in one write
 _FRAMED_TWICE = frozenset((b"content-length", b"transfer-encoding"))
 
 
 class H1Connection(Connection):
-    """asyncio on one side, h11 on the other."""
+    """asyncio's protocol of an HTTP/1.1 connection."""
 
     http_version = "HTTP/1.1"
 
     def __init__(
         self, pool: ConnectionOwner, loop: asyncio.AbstractEventLoop, *, via_proxy: bytes | None = None
     ) -> None:
-        """`via_proxy`: requests go to a proxy with whole URLs; what to say to it as proxy-authorization, or b""."""
+        """`via_proxy`: requests go to a proxy, with whole URLs; the value of proxy-authorization, or b"" for none."""
         super().__init__(pool, loop)
         self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=pool.options.limits.header_bytes)
         self._exchange: Exchange | None = None
         self._via_proxy = via_proxy
-        self._out: list[bytes] = []
+        self._unsent: list[bytes] = []
         self._reading = True
         self._requests = 0
 
-    # The pool's side
+    # --- called by the pool ---
 
     @property
     def available(self) -> int:
         return 0 if self.retiring or self.closed or self._exchange is not None or self._peer_has_left() else 1
 
     @property
-    def places(self) -> int:
+    def capacity(self) -> int:
         return 1
 
     @property
@@ -60,7 +60,7 @@ class H1Connection(Connection):
         ends.register(sock.fileno(), select.POLLRDHUP)
         return bool(ends.poll(0))
 
-    def exchanges(self) -> list[Exchange]:
+    def take_exchanges(self) -> list[Exchange]:
         carried = [] if self._exchange is None else [self._exchange]
         self._exchange = None
         return carried
@@ -80,18 +80,18 @@ class H1Connection(Connection):
             headers.append((b"content-length", length))
         elif streamed:
             headers.append((b"transfer-encoding", b"chunked"))
-        exchange.carrier = self
+        exchange.connection = self
         self._exchange = exchange
         self._requests += 1
         try:
             self._send(h11.Request(method=request.method, target=target, headers=headers))
         except InvalidRequest:
-            self._exchange = exchange.carrier = None
+            self._exchange = exchange.connection = None
             self.close()
             raise
         if isinstance(request.body, bytes):
             exchange.body_left = memoryview(request.body)
-            self._pump(exchange)
+            self._send_body(exchange)
         else:
             exchange.uploader = self.loop.create_task(exchange.upload(self, request.body))
         self.flush()
@@ -102,9 +102,9 @@ class H1Connection(Connection):
             self.transport.resume_reading()
 
     def abandon(self, exchange: Exchange) -> None:
-        """HTTP/1.1 has no way to end one response early but to end the connection."""
+        """Closes the connection: HTTP/1.1 cannot end one response early."""
         if exchange is self._exchange:
-            self._leave()
+            self._release_exchange()
             self.closed = True
             if self.transport is not None:
                 self.transport.abort()
@@ -118,12 +118,12 @@ class H1Connection(Connection):
             self.retire()
 
     def flush(self) -> None:
-        if self._out:
-            data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
-            self._out.clear()
+        if self._unsent:
+            data = self._unsent[0] if len(self._unsent) == 1 else b"".join(self._unsent)
+            self._unsent.clear()
             self.write(data)
 
-    # Sending bodies
+    # --- sending bodies ---
 
     def send(self, exchange: Exchange, data: memoryview) -> int:
         if exchange is not self._exchange:
@@ -145,9 +145,9 @@ class H1Connection(Connection):
             if self._exchange.uploader is not None:
                 self._exchange.resume_upload()
             elif self._exchange.body_left is not None:
-                self._pump(self._exchange)
+                self._send_body(self._exchange)
 
-    def _pump(self, exchange: Exchange) -> None:
+    def _send_body(self, exchange: Exchange) -> None:
         """Sends as much of a body of bytes as the socket takes; `resume_writing` sends the rest."""
         left = exchange.body_left
         assert left is not None
@@ -162,9 +162,10 @@ class H1Connection(Connection):
             exchange.on_sent()
 
     def _send_while_writable(self, data: memoryview) -> int:
-        """Sends pieces until the socket is full; less than all only then, because `resume_writing` follows nothing else.
+        """Sends pieces until the socket is full; returns the number of bytes sent.
 
-        The last piece is not flushed: it leaves with what the caller adds.
+        Only a full socket may leave a rest, because only a full socket is followed by `resume_writing`. The last piece
+        is not flushed: it leaves together with the end of the body.
         """
         sent, size = 0, len(data)
         while sent < size and self.writable:
@@ -180,33 +181,33 @@ class H1Connection(Connection):
         except h11.LocalProtocolError as error:
             raise InvalidRequest(f"the request contradicts itself: {error}") from None
         if data:
-            self._out.append(data)
+            self._unsent.append(data)
 
-    # asyncio's side
+    # --- called by asyncio ---
 
     def data_received(self, data: bytes) -> None:
-        self.heard_at = self.loop.time()
+        self.received_at = self.loop.time()
         self.pool.statistics.bytes_received += len(data)
         if self.closed:
             return
         if self._exchange is None:
             self.abort(PeerMisbehaved(f"{self.pool.origin} sent bytes that no request asked for"))
             return
-        self._feed(data)
+        self._parse(data)
 
     def eof_received(self) -> bool:
         if self._exchange is not None and not self.closed:
-            self._feed(b"")  # for a body that ends with its connection, this is the end
+            self._parse(b"")  # the end of a body without a length
         return False
 
-    def _feed(self, data: bytes) -> None:
+    def _parse(self, data: bytes) -> None:
         try:
             self._h11.receive_data(data)
             while self._exchange is not None:
                 event = self._h11.next_event()
                 if event is h11.NEED_DATA or event is h11.PAUSED:
                     break
-                self._handle(self._exchange, event)
+                self._on_event(self._exchange, event)
         except h11.RemoteProtocolError as error:
             if not data:
                 why = f"{self.pool.origin} closed the connection before the response was complete"
@@ -218,9 +219,9 @@ class H1Connection(Connection):
                     )
                 )
             else:
-                self.abort(PeerMisbehaved(f"{self.pool.origin} broke HTTP/1.1: {error}"))
+                self.abort(PeerMisbehaved(f"{self.pool.origin} broke HTTP/1.1: {shortened(error)}"))
 
-    def _handle(self, exchange: Exchange, event: object) -> None:
+    def _on_event(self, exchange: Exchange, event: object) -> None:
         if isinstance(event, h11.Data):
             exchange.on_data(bytes(event.data))
             if exchange.backlog >= self.pool.options.stream_window and self._reading and self.transport is not None:
@@ -231,7 +232,7 @@ class H1Connection(Connection):
             exchange.reason = bytes(event.reason)
             headers = tuple((name, value) for name, value in event.headers)
             if {name for name, _ in headers} >= _FRAMED_TWICE:
-                # Who adds a length to a chunked response may add a response, too (RFC 9112, section 6.3).
+                # A length beside chunks may be an attempt to add a response (RFC 9112, section 6.3).
                 self.retire()
             exchange.on_head(event.status_code, headers)
         elif isinstance(event, h11.EndOfMessage):
@@ -241,13 +242,14 @@ class H1Connection(Connection):
             self.abort(ConnectionLost(f"{self.pool.origin} closed the connection before it answered", orderly=True))
 
     def _complete(self, exchange: Exchange) -> None:
-        self._leave()
+        self._release_exchange()
         clean = self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE
         if clean and not self._h11.trailing_data[0]:
             self._h11.start_next_cycle()
         else:
-            # It said `connection: close`, or answered before it had the whole request, or sent more than it declared:
-            # that must not become the answer to somebody else's request.
+            # The server sent `connection: close`, or answered before the end of the request, or sent more than it
+            # declared:
+            # such bytes must not become the response to another request.
             self.retire()
         if not self._reading and self.transport is not None:
             self._reading = True
@@ -256,8 +258,8 @@ class H1Connection(Connection):
             self.close()
         exchange.on_end()
 
-    def _leave(self) -> None:
+    def _release_exchange(self) -> None:
         exchange, self._exchange = self._exchange, None
         self.idle_since = self.loop.time()
         if exchange is not None:
-            exchange.carrier = None
+            exchange.connection = None

@@ -57,6 +57,8 @@ WRONG = {
     "a status that is none": b"HTTP/1.1 banana OK\r\n\r\n",
     "a header without a colon": b"HTTP/1.1 200 OK\r\nbanana\r\n\r\n",
     "two lengths": b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nx",
+    "a length of many digits": b"HTTP/1.1 200 OK\r\ncontent-length: " + b"9" * 3_500 + b"\r\n\r\n",
+    "a long line without a colon": b"HTTP/1.1 200 OK\r\n" + b"banana" * 500 + b"\r\n\r\n",
     "a length that is none": b"HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n",
     "a chunk of no size": b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
     "an unknown transfer encoding": b"HTTP/1.1 200 OK\r\ntransfer-encoding: gzip\r\n\r\n",
@@ -65,8 +67,9 @@ WRONG = {
 
 @pytest.mark.parametrize("what", WRONG)
 async def test_what_is_not_http(what: str) -> None:
-    with pytest.raises(PeerMisbehaved, match=r"broke HTTP/1\.1"):
+    with pytest.raises(PeerMisbehaved, match=r"broke HTTP/1\.1") as caught:
         await fetch(WRONG[what])
+    assert len(str(caught.value)) < 500, "and the error quotes little of it"
 
 
 async def test_a_head_beyond_the_limit() -> None:
