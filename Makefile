@@ -4,7 +4,7 @@ BIN := .venv/bin
 .DEFAULT_GOAL := help
 # Compiled modules are kept beside their sources, whatever the shell says: what runs here starts many processes, each in half the time.
 export PYTHONDONTWRITEBYTECODE =
-.PHONY: help venv demo test lint format bench soak wheel lock clean
+.PHONY: help venv demo test lint format docs bench soak wheel lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,13 +24,18 @@ lint: venv ## formatting, types, the import contract, secrets
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --config contracts.toml
 	@git ls-files -z | xargs -0 $(BIN)/detect-secrets-hook --baseline .secrets.baseline
 	@echo "lint: all checks pass"
 
 format: venv ## what the formatter and the linter can mend themselves
 	@$(BIN)/ruff check --fix-only -q .
 	@$(BIN)/ruff format .
+
+docs: ## the guides and the API reference, as a site in build/docs; a broken link or an undocumented public name fails it
+	@$(PYTHON) scripts/venv.py docs
+	@$(BIN)/python -m sphinx -q -E -n -W --keep-going docs build/docs
+	@echo "docs: build/docs/index.html"
 
 bench: ## all benchmarks, beside their peers
 	@$(PYTHON) scripts/venv.py bench

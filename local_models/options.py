@@ -1,4 +1,4 @@
-"""What a caller may choose: when a model is loaded, and with every call. Frozen values, checked where they are made."""
+"""Options of loading a model and of each call: frozen values, checked where they are made."""
 
 from typing import Any, Literal, TypedDict
 
@@ -19,28 +19,29 @@ def _require(condition: bool, field: str, rule: str) -> None:
 class Lora(msgspec.Struct, frozen=True, kw_only=True):
     """A trained adapter, applied to every call until `LocalModel.set_lora` says otherwise."""
 
-    path: str
-    scale: float = 1.0
+    path: str  #: file of the adapter, in GGUF
+    scale: float = 1.0  #: strength of the adapter
 
 
 class LoadOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a model is loaded. Zero and "auto" mean: chosen for this device, and said in `statistics()`."""
 
-    context: int = 0  # most tokens of one conversation; 0: what it was trained for, at most 4096
-    sequences: int = 0  # conversations in the KV cache at once, at most 256; more callers wait in the queue
-    pool: int = 0  # tokens of all conversations together, for the unified layout
-    layout: KvLayout = "auto"
-    kv_type: KvType = "f16"
-    batch: int = 512  # most tokens in one step
-    threads: int = 0
-    gpu_layers: int | Literal["auto"] = "auto"
-    step_ms: float = 20.0  # what a step with running streams aims at (or 2.5 times what they take alone): prompts wait
-    queue: int = 4096  # waiting calls; one more gets `Overloaded`
-    prefix_tokens: int = -1  # most tokens of finished conversations kept for re-use; -1: what the cache holds
-    chat_template: str = ""  # instead of the one in the file
-    lora: tuple[Lora, ...] = ()
-    isolated: bool = False  # in a process of its own: a native crash ends calls, not this process
-    mmap: bool = True
+    context: int = 0  #: most tokens of one conversation; 0: what the model was trained for, at most 4096
+    sequences: int = 0  #: conversations in the KV cache at once, at most 256; more callers wait in the queue
+    pool: int = 0  #: tokens of all conversations together, for the unified layout
+    layout: KvLayout = "auto"  #: KV cache "split" into equal parts for each conversation, or "unified"
+    kv_type: KvType = "f16"  #: type of the numbers in the KV cache; "q8_0" takes half the memory
+    batch: int = 512  #: most tokens in one step, 8 to 8192
+    threads: int = 0  #: threads that compute
+    gpu_layers: int | Literal["auto"] = "auto"  #: layers of the model that a GPU computes
+    #: milliseconds that a step with running streams aims at (or 2.5 times what they take alone): long prompts wait
+    step_ms: float = 20.0
+    queue: int = 4096  #: waiting calls; one more gets `Overloaded`
+    prefix_tokens: int = -1  #: most tokens of finished conversations kept for re-use; -1: what the cache holds
+    chat_template: str = ""  #: Jinja template instead of the one in the file
+    lora: tuple[Lora, ...] = ()  #: adapters applied from the start
+    isolated: bool = False  #: runs in a process of its own: a native crash ends calls, not this process
+    mmap: bool = True  #: maps the file into memory rather than reading it
 
     def __post_init__(self) -> None:
         for name in ("context", "sequences", "pool", "threads"):
@@ -55,25 +56,26 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class Generate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How one call is answered."""
 
-    max_tokens: int = 512
-    temperature: float = 0.8  # 0 is greedy
-    top_k: int = 40  # 0: all
-    top_p: float = 0.95
-    min_p: float = 0.05
-    repeat_penalty: float = 1.0
-    frequency_penalty: float = 0.0
-    presence_penalty: float = 0.0
-    penalty_window: int = 64
-    seed: int | None = None
-    stop: tuple[str, ...] = ()
-    schema: dict[str, Any] | None = None  # JSON Schema of the answer
-    grammar: str = ""  # or GBNF, with a rule `root`
-    logprobs: int = -1  # -1: none; 0: of the chosen token; n: and of the n likeliest
-    tools: tuple[dict[str, Any], ...] = ()  # {"type": "function", "function": {"name", "description", "parameters"}}
-    tool_choice: str = "auto"  # or "none", "required": at least one call, or the name of the tool to call
-    agent: str = ""  # who asks: agents get equal shares
-    priority: int = 0  # higher goes first, and may take the place of lower
-    within: float = 300.0  # seconds, waiting included
+    max_tokens: int = 512  #: most tokens of the answer
+    temperature: float = 0.8  #: randomness of the choice of tokens, 0 to 10; 0 is greedy
+    top_k: int = 40  #: chooses from so many of the likeliest tokens; 0: from all
+    top_p: float = 0.95  #: chooses from the likeliest tokens that have this share of the probability together
+    min_p: float = 0.05  #: leaves out tokens with less than this part of the likeliest one's probability
+    repeat_penalty: float = 1.0  #: divides the score of tokens that came lately; 1: no penalty
+    frequency_penalty: float = 0.0  #: lowers the score of a token by this much for each time it came lately, -2 to 2
+    presence_penalty: float = 0.0  #: lowers the score of a token that came lately by this much, -2 to 2
+    penalty_window: int = 64  #: how many of the last tokens the penalties look at, at most 4096
+    seed: int | None = None  #: seed of the choice of tokens; None: another one for each call
+    stop: tuple[str, ...] = ()  #: texts that end the answer, at most 16
+    schema: dict[str, Any] | None = None  #: JSON Schema of the answer
+    grammar: str = ""  #: grammar of the answer instead of a schema: GBNF, with a rule `root`
+    logprobs: int = -1  #: -1: none; 0: of the chosen token; n: of the n likeliest ones too, at most 50
+    #: `{"type": "function", "function": {"name", "description", "parameters"}}` for each tool
+    tools: tuple[dict[str, Any], ...] = ()
+    tool_choice: str = "auto"  #: "auto", "none", "required" (at least one call), or the name of the tool to call
+    agent: str = ""  #: name of the caller: agents get equal shares of the engine
+    priority: int = 0  #: higher goes first, and may take the place of lower
+    within: float = 300.0  #: deadline in seconds, waiting included
 
     def __post_init__(self) -> None:
         _require(self.max_tokens >= 1, "max_tokens", "is at least 1")
@@ -125,7 +127,7 @@ class GenerateChanges(TypedDict, total=False):
 DEFAULTS = Generate()
 
 
-def changed(options: Generate, changes: GenerateChanges) -> Generate:
+def with_changes(options: Generate, changes: GenerateChanges) -> Generate:
     """The options with some fields replaced; an unknown field is an error that lists the known ones."""
     if not changes:
         return options

@@ -1,12 +1,14 @@
 """One API over three modes: remote models, agents on this machine, models in this process.
 
-Only names live here; each is imported when it is first used, so that `import three_mode` is quick and opens nothing.
+The module holds names only. Each is imported when it is first used, so that `import three_mode` is quick and opens
+nothing.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    __version__: str
     from three_mode import errors as errors
     from three_mode.agents import Agent as Agent
     from three_mode.agents import Orchestrator as Orchestrator
@@ -23,8 +25,8 @@ if TYPE_CHECKING:
     from three_mode.messages import fold as fold
     from three_mode.modes import CommunicationMode as CommunicationMode
 
-# Public name -> the module it lives in.
-_HOME = {
+# Public name -> module that defines it.
+_MODULES = {
     "Agent": "three_mode.agents",
     "Chunk": "three_mode.messages",
     "CommunicationMode": "three_mode.modes",
@@ -41,17 +43,31 @@ _HOME = {
     "on": "three_mode.agents",
 }
 
-__all__ = [*_HOME, "errors"]
+__all__ = [*_MODULES, "errors"]
 
 
 def __getattr__(name: str) -> object:
     if name == "errors":
         return import_module("three_mode.errors")
-    home = _HOME.get(name)
-    if home is None:
+    if name == "__version__":
+        return _version()
+    module = _MODULES.get(name)
+    if module is None:
         raise AttributeError(f"module 'three_mode' has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(home), name)
+    value = globals()[name] = getattr(import_module(module), name)
     return value
+
+
+def _version() -> str:
+    """Installed version; "0+unknown" where the code runs from a folder that was never installed."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        found = version("three-mode")
+    except PackageNotFoundError:
+        found = "0+unknown"
+    globals()["__version__"] = found
+    return found
 
 
 def __dir__() -> list[str]:

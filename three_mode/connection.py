@@ -4,51 +4,71 @@
         reply = await llm.chat_completion(LLMRequest(messages=[{"role": "user", "content": "Hello!"}], model="gpt-5"))
         async for chunk in llm.stream(request): print(chunk.text, end="")
 
-Which provider, model and key, where it is not said here: see config/settings.py. What happens around a call: policies/.
+A call is prepared (its targets, time and label), attempted (calls/pipeline.py, with the policies around it) and
+completed (its cost, ids and steps). Which provider, model and key, where it is not said here: see config/settings.py.
+The policies: policies/.
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+import warnings
+from collections.abc import Callable, Coroutine, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from three_mode.calls.accounts import CUSTOM, Account, Accounts, with_own
+from msgspec import Struct
+
 from three_mode.calls.batch import Outcome, Progress, run_batch
-from three_mode.calls.book import Book, OneCall, new_request_id
-from three_mode.calls.detection import Provider
-from three_mode.calls.embedding import Embedding
-from three_mode.calls.engine import Engine
-from three_mode.calls.guards import Guarding
-from three_mode.calls.health import Health, ask_all
-from three_mode.calls.hooks import hooked
-from three_mode.calls.options import ConnectionOptions, Observing
-from three_mode.calls.short_ways import FirstTry, ShortWays
-from three_mode.calls.stream import ReplyStream
-from three_mode.calls.streamed import StreamedCall
-from three_mode.calls.targets import Targets
-from three_mode.calls.terms import Terms
-from three_mode.channels.human_ai import HumanAI
-from three_mode.channels.local_names import LocalNames
-from three_mode.config import Settings, Sources
+from three_mode.calls.call_log import ActiveCall, CallLog, FailedFirstAttempt, new_request_id
+from three_mode.calls.embedding import EmbeddingPipeline
+from three_mode.calls.gates import Gates
+from three_mode.calls.health import Health, check_health
+from three_mode.calls.options import ConnectionOptions, Observing, apply_after, with_retries
+from three_mode.calls.pipeline import Pipeline
+from three_mode.calls.provider_accounts import CUSTOM, Account, ProviderAccounts, given_accounts
+from three_mode.calls.request_prep import CallDefaults
+from three_mode.calls.stream import ReplyStream, StreamedCall
+from three_mode.calls.targets import ProviderChoice, Targets
+from three_mode.channels.channel import RemoteChannel
+from three_mode.channels.local.names import LocalNames
+from three_mode.config import Sources
 from three_mode.dispatcher import AGENT, LOCAL, Dispatcher, OwnChannel, target_of
 from three_mode.errors import ConfigurationError
 from three_mode.messages import Embedded, EmbedRequest, LLMRequest, LLMResponse
 from three_mode.modes import CommunicationMode, resolve
 from three_mode.observe.metrics import Metrics
-from three_mode.observe.records import Recorder
-from three_mode.observe.spans import Tracer
-from three_mode.policies import Call, Ledger, Policies, Prices, Router, Spent, Target
+from three_mode.policies import CallContext, Policies, Prices, ResponseCache, Router, SpendingLedger, Spent, Target
 from three_mode.policies.caches import cache_of
 from three_mode.providers.capabilities import Capabilities, capabilities
 from three_mode.providers.estimate import estimate_tokens
-from transports.http2 import Pool
 
 if TYPE_CHECKING:
-    from three_mode.channels.local_answers import LocalAnswers
+    from three_mode.calls.agent_fast_path import AgentFastPath, AgentFastPaths, AgentFastStream
+    from three_mode.channels.local.channel import LocalAnswers
+    from three_mode.observe.records import RecordWriter
+    from three_mode.observe.spans import CallTracer
+    from transports.http2 import Pool
 
 __all__ = ["Account", "ConnectionOptions", "Health", "LLMConnection", "Observing", "Progress", "ReplyStream"]
+
+
+class Services(Struct, frozen=True, kw_only=True):
+    """What all calls of one connection share."""
+
+    policies: Policies
+    observe: Observing
+    accounts: ProviderAccounts
+    provider: ProviderChoice
+    local_names: LocalNames
+    targets: Targets
+    defaults: CallDefaults
+    gates: Gates
+    log: CallLog
+    cache: ResponseCache | None
+    remote: RemoteChannel
+    dispatcher: Dispatcher
+    pipeline: Pipeline
+    embedding: EmbeddingPipeline
 
 
 class LLMConnection:
@@ -69,117 +89,106 @@ class LLMConnection:
         options: ConnectionOptions | None = None,
         bus: Any = None,
     ) -> None:
-        """`bus` is a joined `transports.bus.Bus`, for `agent:NAME`; without one it is the bus that this event loop is on."""
-        self._bus = bus
-        self._options = options = options or ConnectionOptions()
-        self._observe = observe = observe or Observing()
+        """`bus` is a joined `transports.bus.Bus`, for `agent:NAME`; without one it is the bus that this event loop is
+        on."""
+        options, observe = options or ConnectionOptions(), observe or Observing()
         settings = Sources(options.config).settings()
-        self._policies = policies = _retrying(policies or Policies(), max_retries, settings)
-        self._model = model
-        mode = CommunicationMode(mode) if mode is not None else settings.mode
+        policies = with_retries(policies or Policies(), max_retries, settings.attempts)
+        self._bus, self._model, self._options = bus, model, options
         self._pool: Pool | None = None
         self._closed = False
-        self._guards = guards = Guarding(policies, options.clock)
+        # Fast paths to agents, by what requests say: a model's name (or the connection's) and a mode.
+        self._fast_paths: dict[tuple[str | None, CommunicationMode | None], AgentFastPath] = {}
+        self._fast_path_finder: AgentFastPaths | None = None
+
         if provider is None and base_url is not None:
             provider = CUSTOM
-        given, named = options.accounts, provider or settings.provider
-        if named is not None:
-            own = Account(api_key=api_key, base_url=base_url, headers=options.headers)
-            given = with_own(given, named, own)
-        elif api_key:
-            raise ConfigurationError("api_key= without provider= or base_url=", hint="say whose key it is")
-        elif options.headers:  # they may hold a key too, and whichever provider is found would be told it
-            raise ConfigurationError(
-                "ConnectionOptions(headers=...) without provider= or base_url=",
-                hint="say whose headers they are, or give them to one: accounts={'openai': Account(headers=...)}",
-            )
-        self._accounts = accounts = Accounts(settings, given, options.safety, self._shared_pool, guards.learn)
-        self._terms = terms = Terms(accounts, settings, timeout, observe.label)
-        self._human = HumanAI(accounts.endpoint)
-        self._provider = Provider(
+        named = provider or settings.provider
+        own = Account(api_key=api_key, base_url=base_url, headers=options.headers)
+        given = given_accounts(options.accounts, named, own)
+        gates = Gates(policies, options.clock)
+        accounts = ProviderAccounts(settings, given, options.safety, self._shared_pool, gates.limit_listener)
+        remote = RemoteChannel(accounts.endpoint)
+        choice = ProviderChoice(
             accounts.profile(named).name if named is not None else None,
             options.detection_order or settings.detection_order,
             accounts,
-            self._human.endpoint,
+            remote.endpoint,
         )
-        self._local_names = LocalNames()
         self.metrics = Metrics()
         prices = options.prices
         if prices is None:
             prices = Prices()
             prices.prepare()
-        self._targets = Targets(
-            self._provider,
-            model,
-            mode,
-            settings,
-            accounts,
-            policies,
-            Router(policies.routes, prices, self.metrics.latency),
-            self._local_names,
-        )
-        self._targets.check_safety()
-        self._book = book = Book(
+        router, local_names = Router(policies.routes, prices, self.metrics.latency), LocalNames()
+        mode = CommunicationMode(mode) if mode is not None else settings.mode
+        targets = Targets(choice, model, mode, settings, accounts, policies, router, local_names)
+        targets.check_safety()
+        log = CallLog(
             prices,
-            Ledger(policies.budgets),
+            SpendingLedger(policies.budgets),
             self.metrics,
-            Recorder(observe.records) if observe.records is not None else None,
-            Tracer(observe.tracer) if observe.spans else None,
+            _record_writer(observe),
+            _call_tracer(observe),
             observe.log_content,
         )
-        self._cache = cache_of(policies.cache, options.clock) if policies.cache is not None else None
-        self._dispatcher = dispatcher = Dispatcher(self._human, self._agent_channel, self._local_channel)
-        self._engine = Engine(dispatcher, accounts, policies, guards, book, self._cache, options.clock)
-        self._embedding = Embedding(dispatcher, accounts, policies.retry, guards, book, options.clock)
-        self._short_ways = ShortWays(model, dispatcher, accounts, guards, book, terms, policies, observe.after)
+        cache = cache_of(policies.cache, options.clock) if policies.cache is not None else None
+        dispatcher = Dispatcher(remote, self._agent_channel, self._local_channel)
+        self._services = Services(
+            policies=policies,
+            observe=observe,
+            accounts=accounts,
+            provider=choice,
+            local_names=local_names,
+            targets=targets,
+            defaults=CallDefaults(accounts, settings, timeout, observe.label),
+            gates=gates,
+            log=log,
+            cache=cache,
+            remote=remote,
+            dispatcher=dispatcher,
+            pipeline=Pipeline(dispatcher, accounts, policies, gates, log, cache, options.clock),
+            embedding=EmbeddingPipeline(dispatcher, accounts, policies.retry, gates, log, options.clock),
+        )
 
     def __repr__(self) -> str:
-        return f"<LLMConnection to {self._provider.name or 'the first available provider'}>"
+        return f"<LLMConnection to {self._services.provider.name or 'the first available provider'}>"
 
     # Calls
 
-    async def chat_completion(self, request: LLMRequest) -> LLMResponse:
+    def chat_completion(self, request: LLMRequest) -> Coroutine[Any, Any, LLMResponse]:
         """The whole reply. Raises one of `three_mode.errors`; see there."""
-        to_agent = self._short_ways.known.get((request.model or self._model, request.mode))
-        if to_agent is None or not to_agent.enter():
-            return await self._at_length(request)
-        call = to_agent.begin(request)
-        if isinstance(call, FirstTry):
-            return await self._at_length(request, call)
-        try:
-            answer = await call[0].future
-        except asyncio.CancelledError:
-            to_agent.cancelled(call)
-            raise
-        reply = to_agent.end(call, answer, request)
-        return reply if isinstance(reply, LLMResponse) else await self._at_length(request, reply)
+        # A plain function: a coroutine that only passes on would be one more for every call. `fast` is the way to an
+        # agent that was asked before, where no policy has a say: calls/agent_fast_path.py.
+        fast = self._fast_paths.get((request.model or self._model, request.mode))
+        return self._complete(request) if fast is None else fast.complete(request, self._complete)
 
-    async def _at_length(self, request: LLMRequest, first: FirstTry | None = None) -> LLMResponse:
-        """With all that policies may do before an attempt and after it."""
-        one, targets = await self._begin(request)
-        if first is not None:
-            one.policy.began, one.policy.deadline, one.failed = first
+    async def _complete(self, request: LLMRequest, failed: FailedFirstAttempt | None = None) -> LLMResponse:
+        """The normal way of every call. `failed` is how a first attempt ended, where one was made already."""
+        services = self._services
+        call, targets = await self._prepare(request, failed)
         try:
-            reply = await self._engine.complete(one, targets)
-            if self._observe.after is not None:
-                reply = await hooked(self._observe.after, reply)
+            answer, usage = await services.pipeline.answer(call, targets)
+            reply = services.log.complete_reply(call, answer, usage)
+            if services.observe.after is not None:
+                reply = await apply_after(services.observe.after, reply)
         except BaseException as error:
-            self._book.failed(one, error)
+            services.log.fail_call(call, error)
             raise
-        self._book.finished(one, reply)
+        services.log.finish_call(call, reply)
         return reply
 
     def stream(self, request: LLMRequest) -> ReplyStream:
         """Chunks as they come. An error before the first content is raised as such; after it, `StreamInterrupted`."""
+        services = self._services
         call = StreamedCall(
             request,
-            self._begin,
-            self._engine.streams,
-            self._book,
-            self._accounts,
-            self._short_ways.stream,
-            self._observe.after,
-            self._observe.each,
+            self._prepare,
+            self._fast_stream,
+            services.pipeline.streams,
+            services.log,
+            services.accounts,
+            services.observe,
         )
         return ReplyStream(call)
 
@@ -212,65 +221,83 @@ class LLMConnection:
         There is no fallback to another model: its vectors would mean something else.
         """
         self._check_open()
+        services = self._services
         request = EmbedRequest(texts=texts, model=model, dimensions=dimensions, within=within, extra=extra or {})
-        target = await self._targets.embedder(model, within)
-        time_left = self._terms.within(within, target.provider)
-        return await self._embedding.run(request, target, time_left, self._terms.label)
-
-    def local_models(self) -> tuple[str, ...]:
-        """The names in the catalogue of this computer."""
-        return tuple(self._local_names)
-
-    def states(self) -> dict[str, str]:
-        """Targets that are not well: open (failed too often) or half open (on trial)."""
-        return self._guards.states()
+        target = await services.targets.for_embedding(model, within)
+        time_left = services.defaults.time_limit(within, target.provider)
+        return await services.embedding.embed(request, target, time_left, services.defaults.label)
 
     # What is known
 
+    def local_models(self) -> tuple[str, ...]:
+        """The names in the catalogue of this computer."""
+        return tuple(self._services.local_names)
+
+    def breaker_states(self) -> dict[str, str]:
+        """Targets that are not well: open (failed too often) or half-open (on trial)."""
+        return self._services.gates.states()
+
     async def health(self, within: float = 2.0) -> dict[str, Health]:
         """Asks the provider, and those that fallback and routes name, side by side."""
-        return await ask_all(await self._targets.providers(), self._human.endpoint, self._guards.states(), within)
+        services = self._services
+        names = await services.targets.providers()
+        return await check_health(names, services.remote.endpoint, services.gates.states(), within)
 
     async def models(self, provider: str | None = None, within: float = 10.0) -> tuple[str, ...]:
         """The names of the models that a provider has."""
-        name = self._accounts.profile(provider).name if provider else await self._provider.found()
+        services = self._services
+        name = services.accounts.profile(provider).name if provider else await services.provider.found()
         deadline = asyncio.get_running_loop().time() + within
-        return await self._human.endpoint(name).models(deadline)
+        return await services.remote.endpoint(name).models(deadline)
 
     def capabilities(self, model: str) -> Capabilities:
+        """What a model can do, as far as the table of models knows it."""
         return capabilities(model)
 
     def estimate(self, request: LLMRequest) -> int:
         """About how many tokens the request is, as its provider counts them."""
         model = request.model or self._model or ""
-        provider = self._provider.name
-        profile = self._accounts.profile(provider) if provider else None
+        provider = self._services.provider.name
+        profile = self._services.accounts.profile(provider) if provider else None
         return estimate_tokens(request, model, profile.multiplier(model) if profile else 1.0)
 
     def spent(self, **named: str) -> Spent:
         """What was used so far: of a `provider=`, `model=` or `label=`, or of all."""
-        return self._book.ledger.spent(**named)
+        return self._services.log.ledger.spent(**named)
 
     def budgets(self) -> dict[str, Any]:
         """Each budget and the dollars it has left."""
-        return dict(self._book.ledger.left())
+        return dict(self._services.log.ledger.left())
 
     async def prepare(self, model: str) -> bool:
         """Loads a local model now, rather than at the first call; False for any other, where there is nothing to do."""
-        return await self.local(model) is not None
+        return await self.local_model(model) is not None
 
-    async def local(self, model: str) -> "LocalAnswers | None":
-        """Loads a local model, and gives its answers without the policies of a connection: for whoever passes them on to callers
-        who have policies of their own. None for any other model."""
-        target = target_of(resolve(model, local_names=self._local_names))
+    async def local_model(self, model: str) -> "LocalAnswers | None":
+        """Loads a local model, and gives its answers without the policies of a connection: for callers who pass them on
+        to others that have policies of their own. None for any other model."""
+        services = self._services
+        target = target_of(resolve(model, local_names=services.local_names))
         if target is None or target.provider != LOCAL:
             return None
-        channel: Any = self._dispatcher.channel(CommunicationMode.AI_PC)
+        channel: Any = services.dispatcher.channel(CommunicationMode.AI_PC)
         await channel.load(target.model)
-        from three_mode.channels.local_answers import LocalAnswers
+        from three_mode.channels.local.channel import LocalAnswers
 
-        most = self._accounts.max_tokens(LOCAL)
-        return LocalAnswers(channel, target.model, most, lambda within: self._terms.within(within, LOCAL))
+        most = services.accounts.max_tokens(LOCAL)
+        return LocalAnswers(channel, target.model, most, lambda within: services.defaults.time_limit(within, LOCAL))
+
+    # Names of before, which go with the first release
+
+    def states(self) -> dict[str, str]:
+        """`breaker_states`."""
+        warnings.warn("LLMConnection.states is now breaker_states", DeprecationWarning, stacklevel=2)
+        return self.breaker_states()
+
+    async def local(self, model: str) -> "LocalAnswers | None":
+        """`local_model`."""
+        warnings.warn("LLMConnection.local is now local_model", DeprecationWarning, stacklevel=2)
+        return await self.local_model(model)
 
     # Its life
 
@@ -287,70 +314,116 @@ class LLMConnection:
         if self._closed:
             return
         self._closed = True
-        self._short_ways.close()
-        self._engine.close()
-        self._guards.close()
-        self._provider.close()
-        await self._human.close()
-        await self._dispatcher.close()
+        services = self._services
+        for fast in self._fast_paths.values():
+            fast.close()
+        self._fast_paths.clear()
+        services.pipeline.close()
+        services.gates.close()
+        services.provider.close()
+        await services.remote.close()
+        await services.dispatcher.close()
         if self._pool is not None:
             await self._pool.aclose()
-        if self._cache is not None:
-            await self._cache.close()
-        if self._book.recorder is not None:
-            self._book.recorder.close()
+        if services.cache is not None:
+            await services.cache.close()
+        if services.log.recorder is not None:
+            services.log.recorder.close()
 
     # Before a call
 
-    async def _begin(self, request: LLMRequest) -> tuple[OneCall, Sequence[Target]]:
+    async def _prepare(
+        self, request: LLMRequest, failed: FailedFirstAttempt | None = None
+    ) -> tuple[ActiveCall, Sequence[Target]]:
+        """The call of a request, and the targets that may answer it."""
         self._check_open()
-        began = time.monotonic()
-        targets, route = await self._targets.of(request)
+        services, began = self._services, time.monotonic()
+        targets, route = await services.targets.for_request(request)
         first = targets[0]
-        if first.provider == AGENT and route is None:
-            self._short_ways.learn(request, first)
-        profile = self._accounts.profile(first.provider)
-        within = self._terms.within(request.within, first.provider)
-        label = self._terms.label_of(request)
-        policy = Call(
+        if first.provider == AGENT and route is None and not self._closed:
+            self._learn_fast_path(request, first)
+        profile = services.accounts.profile(first.provider)
+        within = services.defaults.time_limit(request.within, first.provider)
+        label = services.defaults.label_of(request)
+        context = CallContext(
             deadline=began + within,
             began=began,
             caller=str(request.metadata.get("caller") or label or ""),
             tokens=estimate_tokens(request, first.model, profile.multiplier(first.model)),
-            first_content=self._policies.fallback.first_content if len(targets) > 1 else None,
+            first_content=services.policies.fallback.first_content if len(targets) > 1 else None,
         )
         if route is not None:
-            policy.step("routed", began, first, f"by the route {route!r}")
-        one = OneCall(request, new_request_id(), policy, label=label, target=first)
-        self._book.began(one, targets)
-        return one, targets
+            context.add_step("routed", began, first, f"by the route {route!r}")
+        call = ActiveCall(request, new_request_id(), context, label=label, target=first)
+        services.log.begin_call(call, targets)
+        if failed is not None:
+            context.began, context.deadline, call.failed = failed
+        return call, targets
+
+    def _learn_fast_path(self, request: LLMRequest, target: Target) -> None:
+        """Note where such a request goes: the next one may go there at once."""
+        if self._fast_path_finder is None:
+            from three_mode.calls.agent_fast_path import AgentFastPaths
+
+            services = self._services
+            channel: Any = services.dispatcher.channel(CommunicationMode.AI_AI)
+            self._fast_path_finder = AgentFastPaths(
+                self._fast_paths,
+                self._model,
+                channel,
+                services.accounts,
+                services.gates,
+                services.log,
+                services.defaults,
+                services.policies,
+                services.observe,
+            )
+        self._fast_path_finder.learn(request, target)
+
+    def _fast_stream(self, request: LLMRequest) -> "AgentFastStream | None":
+        """The fast path of a stream, where it has one just now."""
+        fast = self._fast_paths.get((request.model or self._model, request.mode))
+        return None if fast is None else fast.try_stream(request)
 
     def _check_open(self) -> None:
         if self._closed:
             raise ConfigurationError("this connection is closed", hint="make a new LLMConnection")
 
+    # Channels and connections, made when first used
+
     def _agent_channel(self) -> OwnChannel:
         from three_mode.agents.calling.current_bus import bus_here
-        from three_mode.channels.ai_ai import AgentChannel
+        from three_mode.channels.agents import AgentChannel
 
         return AgentChannel(self._bus if self._bus is not None else bus_here())
 
     def _local_channel(self) -> OwnChannel:
-        from three_mode.channels.ai_pc import LocalChannel
+        from three_mode.channels.local.channel import LocalChannel
 
         return LocalChannel()
 
-    def _shared_pool(self) -> Pool:
+    def _shared_pool(self) -> "Pool":
         if self._pool is None:
+            from transports.http2 import Pool
+
             self._pool = Pool(self._options.transport)
         return self._pool
 
 
-def _retrying(policies: Policies, max_retries: int | None, settings: Settings) -> Policies:
-    """As often as the argument or the settings say, where one of them says it."""
-    attempts = max_retries + 1 if max_retries is not None else settings.attempts
-    if attempts is None:
-        return policies
-    if attempts < 1:
-        raise ConfigurationError(f"max_retries is at least 0, not {max_retries}")
-    return replace(policies, retry=replace(policies.retry, attempts=attempts))
+# Parts that few connections have are imported by those.
+
+
+def _record_writer(observe: Observing) -> "RecordWriter | None":
+    if observe.records is None:
+        return None
+    from three_mode.observe.records import RecordWriter
+
+    return RecordWriter(observe.records)
+
+
+def _call_tracer(observe: Observing) -> "CallTracer | None":
+    if not observe.spans:
+        return None
+    from three_mode.observe.spans import CallTracer
+
+    return CallTracer(observe.tracer)

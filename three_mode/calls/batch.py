@@ -3,7 +3,8 @@
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from three_mode.errors import InvalidRequest, ThreeModeError
 from three_mode.messages import LLMRequest, LLMResponse
@@ -11,8 +12,7 @@ from three_mode.messages import LLMRequest, LLMResponse
 Outcome = LLMResponse | ThreeModeError
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(Struct, frozen=True):
     """How far a batch is; `index` and `outcome` are of the call that ended just now."""
 
     done: int

@@ -1,64 +1,62 @@
-"""The way of a call that embeds: attempts (breaker, limiter, retries), budgets and prices around the channel.
+"""The way of a call that embeds: attempts (gate, retries), budgets and prices around the channel.
 
-There is no fallback: vectors of two models have nothing to do with one another, and nobody would see that they were mixed.
+There is no fallback: vectors of two models have nothing to do with one another, and nobody would see that they were
+mixed.
 """
 
 import time
 
 import msgspec
 
-from three_mode.calls.accounts import Accounts
-from three_mode.calls.book import Book
-from three_mode.calls.guards import Guarding
+from three_mode.calls.call_log import CallLog
+from three_mode.calls.gates import Gates
+from three_mode.calls.provider_accounts import ProviderAccounts
 from three_mode.dispatcher import Dispatcher
-from three_mode.errors import ThreeModeError
 from three_mode.messages import Embedded, EmbedRequest, Usage
-from three_mode.policies import Attempts, Call, Clock, RetryOptions, Target
+from three_mode.policies import Attempts, CallContext, Clock, RetryOptions, Target
 from three_mode.providers.estimate import estimate_text
 
 
-class Embedding:
-    """Runs such calls with the policies of a connection."""
+class EmbeddingPipeline:
+    """Runs calls that embed, with the policies of a connection."""
 
     def __init__(
         self,
         channel: Dispatcher,
-        accounts: Accounts,
+        accounts: ProviderAccounts,
         retry: RetryOptions,
-        guards: Guarding,
-        book: Book,
+        gates: Gates,
+        log: CallLog,
         clock: Clock,
     ) -> None:
-        self._channel, self._accounts, self._book = channel, accounts, book
-        self._attempts = Attempts(guards, retry, clock=clock)
+        self._channel, self._accounts, self._log = channel, accounts, log
+        self._attempts = Attempts(gates, retry, clock=clock)
 
-    async def run(self, request: EmbedRequest, target: Target, within: float, label: str | None = None) -> Embedded:
+    async def embed(self, request: EmbedRequest, target: Target, within: float, label: str | None = None) -> Embedded:
+        """A vector for each text, from the target, in `within` seconds at most."""
         began = time.monotonic()
         tokens = sum(map(estimate_text, request.texts))
-        policy = Call(deadline=began + within, began=began, caller=label or "", tokens=tokens)
+        context = CallContext(deadline=began + within, began=began, caller=label or "", tokens=tokens)
 
         async def attempt(target: Target, due: float) -> Embedded:
-            return await self._once(request, target, due, tokens, label)
+            return await self._attempt(request, target, due, tokens, label)
 
-        embedded = await self._attempts.run(policy, [target], attempt)
-        self._book.metrics.record(target.provider, target.model, time.monotonic() - began)
+        embedded = await self._attempts.run(context, [target], attempt)
+        self._log.metrics.record(target.provider, target.model, time.monotonic() - began)
         return embedded
 
-    async def _once(
+    async def _attempt(
         self, request: EmbedRequest, target: Target, deadline: float, tokens: int, label: str | None
     ) -> Embedded:
-        book, profile = self._book, self._accounts.profile(target.provider)
-        most = book.cost(target, Usage(input_tokens=tokens), profile)
-        reserved = book.ledger.reserve(target.provider, target.model, label, most)
-        usage: Usage | None = None
+        log, profile = self._log, self._accounts.profile(target.provider)
+        most = log.cost(target, Usage(input_tokens=tokens), profile)
+        reserved = log.ledger.reserve(target.provider, target.model, label, most)
         try:
             embedded = await self._channel.embed(target, request, deadline)
-            usage = book.priced(target, embedded.usage, profile)
-        except ThreeModeError as error:
-            book.metrics.failed(target.provider, target.model, error)
+        except BaseException as error:
+            log.fail_attempt(label, target, reserved, error)
             raise
-        finally:
-            book.ledger.settle(target.provider, target.model, label, reserved, usage)
+        usage = log.settle_attempt(label, target, reserved, embedded.usage, profile)
         return msgspec.structs.replace(
             embedded, model=embedded.model or target.model, provider=target.provider, usage=usage
         )

@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterable, Mapping
 
 from msgspec import Struct
 
-from three_mode.channels.human_ai import Endpoint
+from three_mode.channels.channel import Endpoint
 from three_mode.errors import ConfigurationError, ThreeModeError
 
 
 class Health(Struct, frozen=True, kw_only=True):
-    """One provider. `latency` in seconds; `error` says why it is not well; `breakers` lists models that are not tried now."""
+    """One provider. `latency` in seconds; `error` says why it is not well; `breakers` lists models that are not tried
+    now."""
 
     provider: str
     ok: bool
@@ -21,7 +22,7 @@ class Health(Struct, frozen=True, kw_only=True):
     breakers: dict[str, str] = {}
 
 
-async def ask_all(
+async def check_health(
     providers: Iterable[str],
     endpoint: Callable[[str], Endpoint],
     breakers: Mapping[str, str],

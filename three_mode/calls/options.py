@@ -1,47 +1,83 @@
-"""What is rarely said of a connection: who is told of its calls, and what it is made of."""
+"""Rarely used options of a connection: observers of its calls, hooks on their replies, and what it is made of."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from three_mode.calls.accounts import Account
-from three_mode.calls.hooks import EachHook, Hook
-from three_mode.observe.records import RecordOptions
-from three_mode.policies import PriceList
+from msgspec import field
+from msgspec.structs import replace
+
+from three_mode.calls.provider_accounts import Account
+from three_mode.channels.channel import is_content
+from three_mode.errors import ConfigurationError
+from three_mode.frozen_options import FrozenOptions
+from three_mode.messages import Chunk, LLMResponse
+from three_mode.policies import Policies, PriceList
 from three_mode.policies.clock import MONOTONIC, Clock
-from transports.http2 import PoolOptions
+
+if TYPE_CHECKING:
+    from three_mode.observe.records import RecordOptions
+    from transports.http2 import PoolOptions
+
+Hook = Callable[[LLMResponse], LLMResponse | Awaitable[LLMResponse]]
+EachHook = Callable[[Chunk], Chunk | None]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observing:
-    """What is told of calls, and what may be changed in replies. `label` names who pays, where a request's metadata does not.
+async def apply_after(after: Hook | None, reply: LLMResponse) -> LLMResponse:
+    """The reply that the hook makes of a whole one."""
+    if after is None:
+        return reply
+    changed = after(reply)
+    return await changed if inspect.isawaitable(changed) else changed
 
-    `after` gets each reply when it is whole, and gives the one that the caller sees: of a stream that is `response()`, because the
-    pieces have gone out by then. `each` gets every piece of a stream (text, thinking, a tool call's) before its reader does, and
-    gives the one to pass on, or None for nothing. The cache keeps what the provider said, so that both run on what comes out of it too.
+
+def apply_each(each: EachHook, batch: list[Chunk]) -> list[Chunk]:
+    """The batch as the hook leaves it, which gets to see only what the model made."""
+    changed = (each(chunk) if is_content(chunk) else chunk for chunk in batch)
+    return [chunk for chunk in changed if chunk is not None]
+
+
+class Observing(FrozenOptions, frozen=True, kw_only=True):
+    """Observers of a connection's calls, and hooks that change its replies.
+
+    The cache stores replies as the provider sent them: both hooks run on stored replies too.
     """
 
-    records: RecordOptions | None = None
-    spans: bool = False
-    tracer: Any = None
-    log_content: bool = False
-    label: str | None = None
-    after: Hook | None = None
-    each: EachHook | None = None
+    records: "RecordOptions | None" = None  #: where each call is written down, a JSON line a call; None: nowhere
+    spans: bool = False  #: whether each call makes an OpenTelemetry span
+    tracer: Any = None  #: OpenTelemetry tracer of the spans; None: the global one
+    log_content: bool = False  #: whether logs hold the text of requests and replies
+    label: str | None = None  #: who pays, for requests whose metadata has no `label`
+    after: Hook | None = None  #: changes each whole reply; of a stream that is `response()`, its pieces are out by then
+    each: EachHook | None = None  #: changes each piece of a stream before its reader gets it; None drops the piece
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConnectionOptions:
-    """What is rarely set. `accounts` holds keys and addresses of other providers, for fallback and routes. `headers` go to the
-    connection's own provider, which must be named (`Account(headers=...)` is for any other). `safety` is for all
-    providers that are called: one that has no such settings is an error (`Account(safety=...)` is for one of them)."""
+def _pool_options() -> "PoolOptions":
+    """The defaults of the HTTP transport, which a program of agents alone never loads."""
+    from transports.http2 import PoolOptions
 
-    accounts: Mapping[str, Account] = field(default_factory=dict)
-    headers: Mapping[str, str] = field(default_factory=dict)
-    safety: Mapping[str, str] = field(default_factory=dict)
-    config: str | Path | Mapping[str, Any] | None = None
-    detection_order: tuple[str, ...] | None = None
-    transport: PoolOptions = field(default_factory=PoolOptions)
-    prices: PriceList | None = None
-    clock: Clock = MONOTONIC
+    return PoolOptions()
+
+
+class ConnectionOptions(FrozenOptions, frozen=True, kw_only=True):
+    """Options of a connection that most programs leave alone."""
+
+    accounts: Mapping[str, Account] = {}  #: keys and addresses of other providers, for fallback and routes
+    headers: Mapping[str, str] = {}  #: sent to the connection's own provider, which must be named
+    safety: Mapping[str, str] = {}  #: safety settings for every provider called; an error where a provider has none
+    config: str | Path | Mapping[str, Any] | None = None  #: config file or its content; None: the file of `LLM_CONFIG`
+    detection_order: tuple[str, ...] | None = None  #: providers to try where none is named; None: as configured
+    transport: "PoolOptions" = field(default_factory=_pool_options)  #: the pool of HTTP connections
+    prices: PriceList | None = None  #: prices of models; None: those of `genai-prices`, where it is installed
+    clock: Clock = MONOTONIC  #: clock of all policies, for tests
+
+
+def with_retries(policies: Policies, max_retries: int | None, attempts: int | None) -> Policies:
+    """The policies with as many attempts as the argument or the settings say, where one of them says it."""
+    attempts = max_retries + 1 if max_retries is not None else attempts
+    if attempts is None:
+        return policies
+    if attempts < 1:
+        raise ConfigurationError(f"max_retries is at least 0, not {max_retries}")
+    return replace(policies, retry=replace(policies.retry, attempts=attempts))

@@ -1,4 +1,4 @@
-"""What `stream()` gives: chunks as they come, and the reply so far.
+"""What `stream()` gives: chunks as they come, and the reply so far; and the call behind it.
 
 async for chunk in llm.stream(request): print(chunk.text, end="")
 
@@ -9,32 +9,44 @@ async with llm.stream(request) as stream:          # leaving the block ends the 
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
-from three_mode.calls.hooks import EachHook, each_of
+import msgspec
+
+from three_mode.calls.call_log import ActiveCall, CallLog, FailedFirstAttempt
+from three_mode.calls.options import EachHook, Observing, apply_after, apply_each
+from three_mode.calls.pipeline import StreamOpener
+from three_mode.calls.provider_accounts import ProviderAccounts
 from three_mode.channels.channel import OpenReply
 from three_mode.errors import StreamInterrupted, ThreeModeError
-from three_mode.messages import Chunk, Finish, LLMResponse, TextDelta, fold
+from three_mode.messages import Chunk, Finish, LLMRequest, LLMResponse, TextDelta, fold
+from three_mode.policies import Target
+
+if TYPE_CHECKING:
+    from three_mode.calls.agent_fast_path import AgentFastStream
+
+# Makes the call of a request, and finds its targets. A first attempt may have failed already.
+Prepare = Callable[[LLMRequest, FailedFirstAttempt | None], Awaitable[tuple[ActiveCall, Sequence[Target]]]]
 
 
-class Owner(Protocol):
-    """Who makes the call: opens it, completes chunks that only it can complete, and hears how it ended. `each` may change what
-    the reader is given."""
+class StreamOwner(Protocol):
+    """The call behind a stream: opens it, completes its chunks, and is told how it ended. `each` may change what the
+    reader is given."""
 
     each: EachHook | None
 
     async def open(self) -> OpenReply: ...
-    def completed(self, chunk: Chunk) -> Chunk: ...
-    async def finished(self, raw: LLMResponse, given: LLMResponse) -> LLMResponse: ...
-    def interrupted(self, error: BaseException, reply: Callable[[], LLMResponse]) -> None: ...
+    def complete_chunk(self, chunk: Chunk) -> Chunk: ...
+    async def finish(self, raw: LLMResponse, given: LLMResponse) -> LLMResponse: ...
+    def fail(self, error: BaseException, reply: Callable[[], LLMResponse]) -> None: ...
 
 
 class ReplyStream:
-    """Begins when it is first asked for a chunk, or entered. One reader at a time."""
+    """A streamed reply. It begins when it is first asked for a chunk, or entered. One reader at a time."""
 
-    def __init__(self, owner: Owner) -> None:
+    def __init__(self, owner: StreamOwner) -> None:
         self._owner = owner
         self._open: OpenReply | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -43,7 +55,7 @@ class ReplyStream:
         self._given = self._seen if owner.each is None else list[Chunk]()
         self._final: LLMResponse | None = None
         self._over = False
-        self._told = False
+        self._reported = False
 
     def __aiter__(self) -> Self:
         return self
@@ -55,15 +67,15 @@ class ReplyStream:
 
     @property
     def waiting(self) -> int:
-        """Chunks that are here already."""
+        """How many chunks are here already."""
         return len(self._waiting)
 
     def take(self) -> Chunk:
-        """One of those."""
+        """The next of the chunks that are here already."""
         return self._waiting.popleft()
 
     async def batch(self) -> list[Chunk]:
-        """All that has come by now, and at least one chunk; [] at the end. For whoever passes a stream on."""
+        """All that has come by now, and at least one chunk; [] at the end. For passing a stream on."""
         if not self._waiting:
             try:
                 await self._fill()
@@ -74,7 +86,7 @@ class ReplyStream:
         return batch
 
     async def __aenter__(self) -> Self:
-        await self._begin()
+        await self._opened()
         return self
 
     async def __aexit__(
@@ -83,7 +95,7 @@ class ReplyStream:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Ends the call; chunks that came stay in `response()`."""
+        """End the call; chunks that came stay in `response()`."""
         self._leave(asyncio.CancelledError("left early"))
         self._waiting.clear()
 
@@ -92,12 +104,12 @@ class ReplyStream:
         return self._final if self._final is not None else fold(self._given)
 
     async def text(self) -> str:
-        """Reads to the end; the whole text."""
+        """Read to the end; the whole text."""
         async for _ in self:
             pass
         return self.response().content
 
-    async def _begin(self) -> OpenReply:
+    async def _opened(self) -> OpenReply:
         if self._open is None:
             if self._over:
                 raise StopAsyncIteration
@@ -105,15 +117,15 @@ class ReplyStream:
             try:
                 self._open = await self._owner.open()
             except BaseException as error:
-                self._over = self._told = True
-                self._owner.interrupted(error, self.response)
+                self._over = self._reported = True
+                self._owner.fail(error, self.response)
                 raise
         return self._open
 
     async def _fill(self) -> None:
         if self._over:
             raise StopAsyncIteration
-        source = self._open or await self._begin()
+        source = self._open or await self._opened()
         try:
             batch = await source.more()
         except ThreeModeError as error:
@@ -128,11 +140,11 @@ class ReplyStream:
         last: Chunk | None = None
         for number, chunk in enumerate(batch):
             if type(chunk) is not TextDelta:
-                last = batch[number] = self._owner.completed(chunk)
+                last = batch[number] = self._owner.complete_chunk(chunk)
         self._seen += batch
         try:
             if self._owner.each is not None:
-                batch = each_of(self._owner.each, batch)
+                batch = apply_each(self._owner.each, batch)
                 self._given += batch
             if type(last) is Finish:
                 await self._finish()
@@ -142,10 +154,10 @@ class ReplyStream:
         self._waiting.extend(batch)
 
     async def _finish(self) -> None:
-        self._told = True
+        self._reported = True
         given = fold(self._given)
         raw = given if self._given is self._seen else fold(self._seen)
-        self._final = await self._owner.finished(raw, given)
+        self._final = await self._owner.finish(raw, given)
 
     def _interrupted(self, error: ThreeModeError) -> StreamInterrupted:
         if isinstance(error, StreamInterrupted):
@@ -166,9 +178,9 @@ class ReplyStream:
         self._over = True
         if self._open is not None:
             self._open.close()
-            if not self._told:
-                self._told = True
-                self._owner.interrupted(why, self.response)
+            if not self._reported:
+                self._reported = True
+                self._owner.fail(why, self.response)
 
     def __del__(self) -> None:
         """A loop that was left by `break` drops the stream: the provider is told then too."""
@@ -176,3 +188,66 @@ class ReplyStream:
             return
         self._over = True
         self._loop.call_soon_threadsafe(self._open.close)
+
+
+class StreamedCall:
+    """One streamed call: opens it, on the agents' fast path or through the pipeline, and closes its account when it
+    ends."""
+
+    def __init__(
+        self,
+        request: LLMRequest,
+        prepare: Prepare,
+        fast: "Callable[[LLMRequest], AgentFastStream | None]",
+        opener: StreamOpener,
+        log: CallLog,
+        accounts: ProviderAccounts,
+        observe: Observing,
+    ) -> None:
+        self._request, self._prepare, self._fast = request, prepare, fast
+        self._opener, self._log, self._accounts = opener, log, accounts
+        self._after, self.each = observe.after, observe.each
+        self._call: ActiveCall | None = None
+        self._first: Target | None = None  # who is asked first, where the pipeline asks
+
+    async def open(self) -> OpenReply:
+        """Open the reply, with its first content."""
+        fast, failed = self._fast(self._request), None
+        if fast is not None:
+            try:
+                self._call = fast.send()
+                return await fast.open(self._call, self._opener)
+            except ThreeModeError as error:
+                failed = FailedFirstAttempt(fast.began, fast.began + fast.within, error)
+        self._call, targets = await self._prepare(self._request, failed)
+        self._first = targets[0]
+        return await self._opener.open(self._call, targets)
+
+    def complete_chunk(self, chunk: Chunk) -> Chunk:
+        """The chunk with all that a codec could not know."""
+        call = self._call
+        assert call is not None
+        assert call.target is not None
+        return self._log.complete_chunk(call, chunk, self._accounts.profile(call.target.provider))
+
+    async def finish(self, raw: LLMResponse, given: LLMResponse) -> LLMResponse:
+        """`raw` is what the provider said, `given` what the reader got. The reply that the hook makes of that."""
+        call = self._call
+        assert call is not None
+        assert call.target is not None
+        try:
+            given = await apply_after(self._after, given)
+        except BaseException as error:
+            self._log.fail_call(call, error, given)
+            raise
+        self._log.finish_call(call, given)
+        if self._first is not None and call.reused != "cache_hit":
+            raw = msgspec.structs.replace(raw, request_id=call.provider_id)
+            await self._opener.store(call, raw, call.target, self._first)
+        return given
+
+    def fail(self, error: BaseException, reply: Callable[[], LLMResponse]) -> None:
+        """Write down that the call ended with an error; `reply` gives what came before it."""
+        call = self._call
+        if call is not None:  # else it never began
+            self._log.fail_call(call, error, reply() if call.first_content is not None else None)

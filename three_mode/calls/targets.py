@@ -1,28 +1,119 @@
-"""Who may answer a request, in order: by a route, by what its model's name says, or the connection's provider; then their fallback."""
+"""Targets of a request, in order: by a route, by what its model's name says, or the connection's provider; then their
+fallback."""
 
-from collections.abc import Container, Sequence
+import asyncio
+from collections.abc import Callable, Container, Sequence
 
-from three_mode.calls.accounts import Accounts
-from three_mode.calls.detection import Provider
+from three_mode.calls.provider_accounts import ProviderAccounts
+from three_mode.channels.channel import Endpoint
 from three_mode.config import Settings
 from three_mode.dispatcher import HERE, target_of, unnamed
-from three_mode.errors import ConfigurationError, InvalidRequest, UnsupportedParameter
+from three_mode.errors import (
+    ConfigurationError,
+    DeadlineExceeded,
+    InvalidRequest,
+    ThreeModeError,
+    UnsupportedParameter,
+)
 from three_mode.messages import LLMRequest
 from three_mode.modes import CommunicationMode, resolve
 from three_mode.policies import Policies, Router, Target
 from three_mode.providers.safety import check_provider
 
+WITHIN = 1.5  # seconds for all of them together: they are asked side by side
+
+
+class ProviderChoice:
+    """The provider of a connection: the one that is named, or the one that is found when a call first needs it, once
+    for all calls that wait for it then. `name` is None until it is known."""
+
+    def __init__(
+        self, name: str | None, order: Sequence[str], accounts: ProviderAccounts, endpoint: Callable[[str], Endpoint]
+    ) -> None:
+        self.name = name
+        self._order, self._accounts, self._endpoint = order, accounts, endpoint
+        self._finding: asyncio.Task[str] | None = None
+
+    async def found(self, within: float | None = None) -> str:
+        """`within` is how long this caller waits for it; the search goes on for the others."""
+        if self.name is not None:
+            return self.name
+        if self._finding is None or (self._finding.done() and self._finding.cancelled()):
+            self._finding = asyncio.ensure_future(first_available(self._order, self._accounts, self._endpoint))
+        try:
+            async with asyncio.timeout(within):
+                self.name = await asyncio.shield(self._finding)
+        except ConfigurationError:
+            self._finding = None
+            raise
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if not self._finding.cancelled() or (task is not None and task.cancelling()):
+                raise
+            raise ConfigurationError(  # the search was ended, and nobody cancelled this caller
+                "this connection is closed", hint="make a new LLMConnection"
+            ) from None
+        except TimeoutError:
+            raise DeadlineExceeded(
+                "no provider was reached in the time allowed",
+                stage="connect",
+                hint="give provider=, and none is looked for",
+            ) from None
+        return self.name
+
+    def close(self) -> None:
+        if self._finding is not None:
+            self._finding.cancel()
+
+
+async def first_available(
+    order: Sequence[str], accounts: ProviderAccounts, endpoint: Callable[[str], Endpoint], within: float = WITHIN
+) -> str:
+    """With one candidate there is nothing to find out. With more, the first in order that a connection reaches: the
+    rest of the order is not waited for."""
+    candidates = [name for name in order if accounts.available(name)]
+    if not candidates:
+        wanted = ", ".join(
+            f"{accounts.profile(name).env_name}_API_KEY" for name in order if accounts.profile(name).needs_key
+        )
+        raise ConfigurationError(
+            f"no provider is available: none of {', '.join(order)} has what it needs",
+            hint=f"set one of {wanted}, or give provider= and api_key=; "
+            "models of this computer need none: three-mode models lists them",
+        )
+    if len(candidates) == 1:
+        return candidates[0]
+    tasks = [asyncio.ensure_future(_reached(endpoint, name, within)) for name in candidates]
+    try:
+        for name, task in zip(candidates, tasks, strict=True):
+            if await task:
+                return name
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+    return candidates[0]  # none was reached: the call itself will say why
+
+
+async def _reached(endpoint: Callable[[str], Endpoint], name: str, within: float) -> bool:
+    try:
+        async with asyncio.timeout(within):
+            await endpoint(name).warm(within)
+    except (ThreeModeError, TimeoutError):
+        return False
+    return True
+
 
 class Targets:
-    """Those of one connection. `model` and `mode` are for requests that say none."""
+    """Finds the targets of requests of one connection. `model` and `mode` are for requests that say none."""
 
     def __init__(
         self,
-        provider: Provider,
+        provider: ProviderChoice,
         model: str | None,
         mode: CommunicationMode,
         settings: Settings,
-        accounts: Accounts,
+        accounts: ProviderAccounts,
         policies: Policies,
         router: Router,
         local_names: Container[str],
@@ -39,8 +130,8 @@ class Targets:
         # A target, with those that answer when it does not.
         self._chains: dict[tuple[str, str], tuple[Target, ...]] = {}
 
-    async def of(self, request: LLMRequest) -> tuple[Sequence[Target], str | None]:
-        """Who may answer, in order; and the route that said so."""
+    async def for_request(self, request: LLMRequest) -> tuple[Sequence[Target], str | None]:
+        """The targets of a request, in order; and the name of the route that said so."""
         name = request.model or self._model or self._settings.model
         mode = request.mode if request.mode is not None else self._mode
         if name is not None:
@@ -58,12 +149,13 @@ class Targets:
                 "the request names no model",
                 field="model",
                 provider=provider,
-                hint=f"set model=, a default model on the connection, or {self._accounts.profile(provider).env_name}_MODEL",
+                hint="set model=, a default model on the connection, "
+                f"or {self._accounts.profile(provider).env_name}_MODEL",
             )
         return self._chains.get((provider, model)) or self._with_fallback(Target(provider, model)), None
 
-    async def embedder(self, model: str | None, within: float | None) -> Target:
-        """Who embeds. Nobody else does where that one does not; see embedding.py."""
+    async def for_embedding(self, model: str | None, within: float | None) -> Target:
+        """The one target that embeds: there is no fallback, see embedding.py."""
         name = model or self._model
         target = self._addressed(name, self._mode) if name is not None else None
         if target is not None:
@@ -74,12 +166,12 @@ class Targets:
         return Target(provider, name)
 
     async def providers(self) -> set[str]:
-        """All that may be called."""
+        """The providers that may be called."""
         return {await self._provider.found(), *self._elsewhere}
 
     def check_safety(self) -> None:
-        """That all providers that are known by now have settings of safety, where some are wanted. One that is found later is
-        checked at its first call."""
+        """Raise ConfigurationError where a provider that is known by now has no settings of safety, and some are
+        wanted. A provider that is found later is checked at its first call."""
         names = self._elsewhere | self._accounts.with_safety
         if self._provider.name is not None:
             names |= {self._provider.name}

@@ -1,8 +1,10 @@
-"""What every mode's channel can do. The policies around a call know no more of it than this."""
+"""What every mode's channel can do, and the channel to remote models. The policies around a call know no more of it
+than this."""
 
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
 
+from three_mode.errors import ThreeModeError
 from three_mode.messages import (
     Chunk,
     Embedded,
@@ -28,7 +30,7 @@ class OpenReply(Protocol):
         ...
 
 
-class Sent(Protocol):
+class SentRequest(Protocol):
     """A request that is out, whose whole reply is wanted. Whoever gets one either has its reply or cancels it."""
 
     written: bytes
@@ -42,11 +44,12 @@ class Sent(Protocol):
         ...
 
     def cancel(self) -> None:
-        """Ends it at the far side, at once, if it has not ended: whoever waits for its reply gets an error. Never waits."""
+        """Ends it at the far side, at once, if it has not ended: whoever waits for its reply gets an error. Never
+        waits."""
         ...
 
 
-Send = Callable[[LLMRequest, str, float, float], Sent]
+Send = Callable[[LLMRequest, str, float, float], SentRequest]
 """A request to a model, when its first content must be there, and when all of it."""
 
 
@@ -70,3 +73,55 @@ def is_content(chunk: Chunk) -> bool:
     """Whether a chunk is something that the model made: a start, a count or a keep-alive is not."""
     kind = type(chunk)
     return kind is TextDelta or kind is ThinkingDelta or kind is ToolDelta
+
+
+class Endpoint(Protocol):
+    """One provider, reachable."""
+
+    name: str
+
+    async def fetch(self, request: LLMRequest, model: str, due: float, deadline: float) -> LLMResponse: ...
+    async def open(self, request: LLMRequest, model: str, due: float, deadline: float) -> OpenReply: ...
+    async def embed(self, request: EmbedRequest, model: str, deadline: float) -> Embedded: ...
+    async def models(self, deadline: float) -> tuple[str, ...]: ...
+    async def warm(self, within: float) -> None: ...
+
+
+class RemoteChannel:
+    """Sends each call to the endpoint of its target's provider."""
+
+    def __init__(self, make: Callable[[str], Endpoint]) -> None:
+        self._make = make
+        self._endpoints: dict[str, Endpoint] = {}
+
+    def endpoint(self, provider: str) -> Endpoint:
+        found = self._endpoints.get(provider)
+        if found is None:
+            found = self._endpoints[provider] = self._make(provider)
+        return found
+
+    async def close(self) -> None:
+        """Ends programs that run for calls; connections are the pool's, which its owner closes."""
+        for endpoint in self._endpoints.values():
+            close = getattr(endpoint, "close", None)
+            if close is not None:
+                await close()
+
+    # These only pass on: a coroutine of their own would be one more for every call and every wait in it.
+
+    def fetch(
+        self, target: Target, request: LLMRequest, due: float, deadline: float
+    ) -> Coroutine[Any, Any, LLMResponse]:
+        return self.endpoint(target.provider).fetch(request, target.model, due, deadline)
+
+    def open(self, target: Target, request: LLMRequest, due: float, deadline: float) -> Coroutine[Any, Any, OpenReply]:
+        return self.endpoint(target.provider).open(request, target.model, due, deadline)
+
+    def sender(self, target: Target) -> Send | None:
+        try:
+            return getattr(self.endpoint(target.provider), "send", None)
+        except ThreeModeError:  # no key, for example: the call itself will say so
+            return None
+
+    def embed(self, target: Target, request: EmbedRequest, deadline: float) -> Coroutine[Any, Any, Embedded]:
+        return self.endpoint(target.provider).embed(request, target.model, deadline)

@@ -1,4 +1,7 @@
-"""`three-mode serve`: an OpenAI-compatible endpoint, until SIGTERM or Ctrl-C; what runs then may finish."""
+"""Subcommand `three-mode serve`: an OpenAI-compatible endpoint, until SIGTERM or Ctrl-C.
+
+Requests that run at that moment may finish.
+"""
 
 import argparse
 import asyncio
@@ -21,11 +24,12 @@ from three_mode.serve.system_events import tell_of_agents, tell_of_providers
 
 KEYS = "THREE_MODE_API_KEYS"
 DEFAULTS = ServeOptions()
-# Objects made and not let go between two looks for cycles: 64 requests at once are more than Python's own 700.
+# Objects allocated between two runs of the garbage collector: 64 requests at once exceed Python's default of 700.
 COLLECT_EVERY = 10_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of the subcommand to its parser."""
     parser.add_argument("--host", default=DEFAULTS.host, help="address to listen on (default: loopback)")
     parser.add_argument("--port", type=int, default=DEFAULTS.port, help=f"port to listen on (default: {DEFAULTS.port})")
     parser.add_argument("--certificate", type=Path, metavar="PEM", help="certificate chain: HTTP/2 over TLS")
@@ -51,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    """Runs the subcommand; returns the exit code."""
     console = Console(stderr=True)
     try:
         _run(_serve(options, _settings(options), console))
@@ -90,10 +95,10 @@ def _settings(options: argparse.Namespace) -> ServeOptions:
 
 
 def _keys(path: Path | None) -> frozenset[str]:
-    """From a file or the environment: on the command line they would stand in the list of processes."""
+    """Reads keys from a file or the environment. On the command line, the list of processes would show them."""
     text = path.read_text() if path is not None else os.environ.get(KEYS, "").replace(",", "\n")
     keys = frozenset(line.strip() for line in text.splitlines() if line.strip())
-    if path is not None and not keys:  # whoever names a file wants keys to be asked for
+    if path is not None and not keys:  # an empty file must not open the endpoint
         raise ConfigurationError(f"no key is in {path}", hint="one a line")
     return keys
 
@@ -128,7 +133,7 @@ async def _serve(options: argparse.Namespace, settings: ServeOptions, console: C
                 soft_wrap=True,
             )
             sys.stderr.flush()
-            gc.freeze()  # what was loaded lives as long as the process: the collector need not look at it
+            gc.freeze()  # loaded code lives as long as the process: the collector need not visit it
             gc.set_threshold(COLLECT_EVERY, 20, 20)
             await until_signalled()
             console.print("draining")

@@ -1,21 +1,24 @@
-"""Which carrier the bus would use here, and whether it works."""
+"""Checks of the bus: which carrier it would use here, and whether that works."""
 
 import importlib
 import secrets
 from collections.abc import Iterator
 
 from three_mode.doctor.check import Check, Status
+from three_mode.doctor.runtime import REINSTALL
 
 AREA = "bus"
 
 
 def checks() -> Iterator[Check]:
+    """Checks of this area."""
     yield native_ring()
     yield zeromq()
     yield carrier()
 
 
 def native_ring() -> Check:
+    """Checks that the native ring is compiled."""
     try:
         importlib.import_module("transports.bus._ring")
     except ImportError as error:
@@ -24,12 +27,13 @@ def native_ring() -> Check:
             "native ring",
             Status.LIMITED,
             f"not built ({error}): the bus runs on ZeroMQ",
-            "install a C compiler, then pip install --force-reinstall --no-binary three-mode three-mode",
+            f"install a C compiler, then {REINSTALL}",
         )
     return Check(AREA, "native ring", Status.OK, "built")
 
 
 def zeromq() -> Check:
+    """Checks that ZeroMQ loads, with its transports."""
     try:
         import zmq
     except ImportError as error:
@@ -48,9 +52,8 @@ def zeromq() -> Check:
 
 
 def carrier() -> Check:
-    """The one that a bus here runs on, shown by a bus: two members, one question."""
-    from transports.bus import BusError
-    from transports.bus.sync import BlockingBus
+    """Joins a bus with two members and sends one request over its carrier."""
+    from transports.bus import BlockingBus, BusError
 
     name = f"doctor-{secrets.token_hex(4)}"
     try:

@@ -1,6 +1,6 @@
-"""llama.cpp and the devices it can use.
+"""Checks of llama.cpp and of the devices that it can use.
 
-It is asked in a process of its own: a native library that does not fit this processor kills whoever loads it.
+They run in a separate process: a native library that does not fit this processor kills the process that loads it.
 """
 
 import json
@@ -21,12 +21,10 @@ gpu = bool(llama.library().api.llama_supports_gpu_offload())
 found = [{"kind": d.kind, "description": d.description, "free": d.free_bytes} for d in llama.devices()]
 print(json.dumps({"gpu": gpu, "devices": found}))
 """
-_CUDA = (
-    "for CUDA: CMAKE_ARGS=-DGGML_CUDA=on pip install --force-reinstall --no-binary llama-cpp-python 'three-mode[local]'"
-)
 
 
 def checks() -> Iterator[Check]:
+    """Checks of this area."""
     version = installed("llama-cpp-python")
     if version is None:
         yield Check(
@@ -45,23 +43,29 @@ def checks() -> Iterator[Check]:
             "llama.cpp",
             Status.BROKEN,
             f"llama-cpp-python {version} does not load: {last[0]}",
-            "pip install --force-reinstall --no-binary llama-cpp-python 'three-mode[local]'",
+            compile_again(version),
         )
         return
-    told: dict[str, Any] = json.loads(probe.stdout.strip().splitlines()[-1])
+    probed: dict[str, Any] = json.loads(probe.stdout.strip().splitlines()[-1])
     yield Check(AREA, "llama.cpp", Status.OK, f"llama-cpp-python {version}")
-    yield devices(told)
+    yield devices(probed)
 
 
-def devices(told: dict[str, Any]) -> Check:
-    """What llama.cpp itself lists, with the memory that is free on each."""
+def compile_again(version: str | None) -> str:
+    """Command that compiles llama.cpp again, past the wheel in pip's cache that does not fit."""
+    return f"pip install --force-reinstall --no-deps --no-cache-dir llama-cpp-python=={version}"
+
+
+def devices(probed: dict[str, Any]) -> Check:
+    """Lists the devices of llama.cpp, with the free memory of each."""
     found = "; ".join(
         f"{device['kind']}: {device['description']}, {device['free'] / 2**30:.1f} GiB free"
-        for device in told["devices"]
+        for device in probed["devices"]
     )
-    if any(device["kind"] in ("gpu", "igpu") for device in told["devices"]):
+    cuda = f"for CUDA: CMAKE_ARGS=-DGGML_CUDA=on {compile_again(installed('llama-cpp-python'))}"
+    if any(device["kind"] in ("gpu", "igpu") for device in probed["devices"]):
         return Check(AREA, "devices", Status.OK, found)
-    if told["gpu"]:
+    if probed["gpu"]:
         return Check(
             AREA,
             "devices",
@@ -69,4 +73,4 @@ def devices(told: dict[str, Any]) -> Check:
             f"{found}; built for a GPU, and found none",
             "see whether the driver finds it (`nvidia-smi`, `vulkaninfo`); models run on the CPU until then",
         )
-    return Check(AREA, "devices", Status.OK, f"{found}; built without a GPU backend", _CUDA)
+    return Check(AREA, "devices", Status.OK, f"{found}; built without a GPU backend", cuda)

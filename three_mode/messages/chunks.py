@@ -1,6 +1,6 @@
-"""What a streamed answer is made of. `chunk.text` is there on every kind, and "" where there is no text.
+"""Chunks of a streamed answer. Every chunk has `text`; it is "" where the chunk carries no text.
 
-`index` tells the blocks of an answer apart: all deltas of one kind and index belong to one part.
+`index` distinguishes the blocks of an answer: all deltas of one kind and index belong to one part.
 """
 
 from datetime import datetime
@@ -14,64 +14,65 @@ from three_mode.modes import CommunicationMode
 
 
 class _Chunk(Struct, frozen=True, tag_field="type", omit_defaults=True):
-    """What the chunks share: frozen, and told apart by `type`."""
+    """Base of the chunks: a frozen struct; `type` names the kind on the wire."""
 
 
 class Start(_Chunk, frozen=True, tag="start"):
-    """The model began. It is not content: a provider may send it long before the first token."""
+    """Start of an answer. A start is no content: a provider may send one long before the first token."""
 
-    text: ClassVar[str] = ""
-    model: str = ""
-    provider: str = ""
-    mode: CommunicationMode = CommunicationMode.HUMAN_AI
-    request_id: str = ""
-    created_at: datetime | None = None
+    text: ClassVar[str] = ""  #: always ""
+    model: str = ""  #: the model that answers
+    provider: str = ""  #: the provider that answers
+    mode: CommunicationMode = CommunicationMode.HUMAN_AI  #: how the model is reached
+    request_id: str = ""  #: id of the call in records and logs
+    created_at: datetime | None = None  #: when the answer began, in UTC
 
 
 class TextDelta(_Chunk, frozen=True, tag="text"):
     """More of the answer's text."""
 
-    text: str
-    index: int = 0
+    text: str  #: the next piece
+    index: int = 0  #: which block of text it belongs to
 
 
 class ThinkingDelta(_Chunk, frozen=True, tag="thinking"):
-    """More of what the model thinks, or the signature that ends it."""
+    """More of the model's thinking, or the signature that ends it."""
 
-    text: ClassVar[str] = ""
-    thinking: str = ""
-    signature: str | None = None
-    redacted: str | None = None
-    provider: str | None = None
-    index: int = 0
+    text: ClassVar[str] = ""  #: always ""; the words are in `thinking`
+    thinking: str = ""  #: the next piece
+    signature: str | None = None  #: as in `Thinking`
+    redacted: str | None = None  #: as in `Thinking`
+    provider: str | None = None  #: as in `Thinking`
+    index: int = 0  #: which block of thinking it belongs to
 
 
 class ToolDelta(_Chunk, frozen=True, tag="tool"):
     """More of a tool call: its id and name come once, its arguments as pieces of JSON text."""
 
-    text: ClassVar[str] = ""
-    index: int = 0
-    id: str | None = None
-    name: str | None = None
-    arguments: str = ""
-    signature: str | None = None
+    text: ClassVar[str] = ""  #: always ""
+    index: int = 0  #: which call it belongs to
+    id: str | None = None  #: id of the call
+    name: str | None = None  #: name of the tool
+    arguments: str = ""  #: the next piece of the arguments, as JSON text
+    signature: str | None = None  #: as in `ToolCall`
 
 
 class UsageUpdate(_Chunk, frozen=True, tag="usage"):
-    """The usage so far; the last one counts."""
+    """Usage so far; the last update of an answer counts."""
 
-    text: ClassVar[str] = ""
-    usage: Usage = Usage()
+    text: ClassVar[str] = ""  #: always ""
+    usage: Usage = Usage()  #: tokens and cost so far
 
 
 class Finish(_Chunk, frozen=True, tag="finish"):
-    """The answer is whole."""
+    """End of a whole answer."""
 
-    text: ClassVar[str] = ""
-    reason: FinishReason = "stop"
-    latency: float = 0.0
-    steps: tuple[Step, ...] = ()
-    extra: dict[str, Any] = {}
+    text: ClassVar[str] = ""  #: always ""
+    reason: FinishReason = "stop"  #: why the answer ended
+    latency: float = 0.0  #: seconds from the call to the whole answer
+    steps: tuple[Step, ...] = ()  #: attempts, waits, cache hits and switches of provider on the way
+    extra: dict[str, Any] = {}  #: fields of the provider's reply that have no name here
 
 
+#: Any chunk of a stream.
 Chunk = Start | TextDelta | ThinkingDelta | ToolDelta | UsageUpdate | Finish

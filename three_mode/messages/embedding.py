@@ -1,4 +1,4 @@
-"""Texts to vectors: what is asked of a model that embeds, and what it gives back; one pair of values for every mode."""
+"""Embeddings: the request for vectors, and the reply with them, in every mode."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -12,14 +12,13 @@ from three_mode.messages.usage import Usage
 
 
 class EmbedRequest(Struct, frozen=True, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
-    """`dimensions` shortens the vectors, where the model can. `within` is the deadline in seconds; `extra` goes to the
-    provider as it is."""
+    """A request for vectors. `LLMConnection.embed` makes one; an agent's handler `embed` gets one."""
 
-    texts: tuple[str, ...]
-    model: str | None = None
-    dimensions: int | None = None
-    within: float | None = None
-    extra: dict[str, Any] = {}
+    texts: tuple[str, ...]  #: the texts to embed; one string is one text
+    model: str | None = None  #: a model that embeds; None: the default of the provider
+    dimensions: int | None = None  #: length of the vectors, for models that can shorten them
+    within: float | None = None  #: deadline of the whole call in seconds
+    extra: dict[str, Any] = {}  #: fields that go to the provider as they are
 
     if TYPE_CHECKING:
 
@@ -42,12 +41,12 @@ class EmbedRequest(Struct, frozen=True, omit_defaults=True, kw_only=True, forbid
 
 
 class Embedded(Struct, frozen=True, omit_defaults=True):
-    """Vectors, in the order of the texts; it can be used as the sequence of them."""
+    """Vectors, in the order of the texts; behaves as the sequence of the vectors."""
 
-    vectors: tuple[tuple[float, ...], ...]
-    model: str = ""
-    usage: Usage = Usage()
-    provider: str = ""
+    vectors: tuple[tuple[float, ...], ...]  #: one vector for each text
+    model: str = ""  #: the model that answered
+    usage: Usage = Usage()  #: tokens used, and their cost
+    provider: str = ""  #: the provider that answered
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -60,8 +59,8 @@ class Embedded(Struct, frozen=True, omit_defaults=True):
 
 
 def _texts(value: Any) -> tuple[str, ...]:
-    """One text, or several; a string is one text and never its letters."""
+    """Converts one text, or several, to a tuple. A string is one text, not a sequence of letters."""
     texts = (value,) if isinstance(value, str) else value
     if not isinstance(texts, Sequence) or not texts or not all(isinstance(text, str) for text in texts):
-        raise InvalidRequest("a text, or a list of texts that is not empty, is to be embedded", field="texts")
+        raise InvalidRequest("texts is a string, or a list of strings that is not empty", field="texts")
     return tuple(texts)

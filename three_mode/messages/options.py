@@ -1,4 +1,4 @@
-"""What a request may ask for beside its messages: tools, a shape for the answer, thinking, caching."""
+"""Options of a request: tools, the shape of the answer, thinking, caching."""
 
 from typing import Any, Literal
 
@@ -7,42 +7,43 @@ from msgspec import Struct
 
 
 class Option(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """What the options of a request share."""
+    """Base of the options: a frozen struct in which an unknown field is an error."""
 
 
 class Tool(Option, frozen=True):
-    """A tool the model may call; `parameters` is a JSON Schema. `cache` marks the end of a prefix the provider may keep."""
+    """A tool that the model may call."""
 
-    name: str
-    description: str = ""
-    parameters: dict[str, Any] = {}
-    strict: bool | None = None
-    cache: str | None = None
+    name: str  #: name that the model calls it by
+    description: str = ""  #: what the tool does, for the model
+    parameters: dict[str, Any] = {}  #: JSON Schema of the arguments
+    strict: bool | None = None  #: whether the model is held to the schema; None: the provider's default
+    cache: str | None = None  #: marks the end of a prefix for the provider's cache, and how long it lives: "5m" or "1h"
 
 
 class ResponseFormat(Option, frozen=True):
-    """The answer is JSON; with a schema, JSON of that shape."""
+    """Asks for an answer in JSON; with a schema, in JSON of that shape."""
 
-    json_schema: dict[str, Any] | None = None
-    name: str = "answer"
-    strict: bool = True
+    json_schema: dict[str, Any] | None = None  #: schema of the answer; None: any JSON
+    name: str = "answer"  #: name of the schema, for providers that want one
+    strict: bool = True  #: whether the provider holds the model to the schema
 
     @classmethod
     def of(cls, kind: Any) -> "ResponseFormat":
-        """The format whose answer `LLMResponse.parse(kind)` reads: a dataclass, a struct, a TypedDict, `list[int]`..."""
+        """Format of the type that `LLMResponse.parse` reads: a dataclass, a struct, a TypedDict, `list[int]`..."""
         return cls(json_schema=msgspec.json.schema(kind), name=getattr(kind, "__name__", "answer"))
 
 
 class Reasoning(Option, frozen=True):
-    """How much the model may think: the provider's word for effort ("low", "high"...), or a budget of tokens."""
+    """How much the model may think."""
 
-    effort: str | None = None
-    budget_tokens: int | None = None
+    effort: str | None = None  #: the provider's word for it: "low", "high"...
+    budget_tokens: int | None = None  #: most tokens of thinking
 
 
 class CacheHints(Option, frozen=True):
-    """`key` groups requests that share a prefix, for the provider. `response` steers our own cache of whole answers."""
+    """Hints for two caches: the provider's cache of prompts, and the connection's cache of replies."""
 
-    key: str | None = None
+    key: str | None = None  #: groups requests that share a prefix, for the provider
+    #: the cache of replies: "skip" neither reads nor writes it, "refresh" calls again and stores the new reply
     response: Literal["default", "skip", "refresh"] = "default"
-    ttl: float | None = None
+    ttl: float | None = None  #: seconds that this reply is kept; None: as `CacheOptions` says

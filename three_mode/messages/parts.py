@@ -1,4 +1,7 @@
-"""What a message is made of. Each part is a frozen value whose `type` names it on the wire."""
+"""Parts of a message: text, images, tool calls, tool results and thinking.
+
+Each part is a frozen value; `type` names the kind on the wire.
+"""
 
 import mimetypes
 from pathlib import Path
@@ -10,24 +13,24 @@ from three_mode.errors import InvalidRequest
 
 
 class _Part(Struct, frozen=True, tag_field="type", tag=str.lower, omit_defaults=True, forbid_unknown_fields=True):
-    """What the parts share: a frozen struct, told apart by `type`; an unknown field is an error, not a typo that passes."""
+    """Base of the parts: a frozen struct in which an unknown field is an error; `type` names the kind on the wire."""
 
 
 class Text(_Part, frozen=True):
-    """Plain text. `cache` marks the end of a prefix that the provider may keep: how long, as in "5m" or "1h"."""
+    """Plain text."""
 
-    text: str
-    cache: str | None = None
+    text: str  #: the text
+    cache: str | None = None  #: marks the end of a prefix for the provider's cache, and how long it lives: "5m" or "1h"
 
 
 class Image(_Part, frozen=True):
-    """An image by URL or as bytes: exactly one of the two. `detail` is the provider's word for resolution, as in "low"."""
+    """An image by URL or as bytes: exactly one of the two."""
 
-    url: str | None = None
-    data: bytes | None = None
-    mime: str | None = None
-    detail: str | None = None
-    cache: str | None = None
+    url: str | None = None  #: https, http, data, gs or file URL of the image
+    data: bytes | None = None  #: the image itself
+    mime: str | None = None  #: type of `data`, such as "image/png"
+    detail: str | None = None  #: the provider's word for the resolution, such as "low"
+    cache: str | None = None  #: marks the end of a prefix for the provider's cache, and how long it lives: "5m" or "1h"
 
     def __post_init__(self) -> None:
         if (self.url is None) == (self.data is None):
@@ -45,44 +48,39 @@ class Image(_Part, frozen=True):
 
     @classmethod
     def from_file(cls, path: str | Path, detail: str | None = None) -> "Image":
-        """Reads the file now, so that a missing one is an error here and not at the provider."""
+        """Reads an image file now, so that a missing file is an error here and not at the provider."""
         mime, _ = mimetypes.guess_type(str(path))
         return cls(data=Path(path).read_bytes(), mime=mime, detail=detail)
 
 
 class ToolCall(_Part, frozen=True, tag="tool_call"):
-    """The model asks for a tool. `arguments` are parsed; if they were not JSON, they are empty and `raw` has the text.
+    """A call of a tool by the model."""
 
-    `signature` is the provider's proof that goes back with the call, verbatim (Gemini's thought signature).
-    """
-
-    id: str
-    name: str
-    arguments: dict[str, Any] = {}
-    raw: str | None = None
-    signature: str | None = None
+    id: str  #: id that the `ToolResult` repeats
+    name: str  #: name of the tool
+    arguments: dict[str, Any] = {}  #: arguments, parsed; {} where the model wrote no JSON object
+    raw: str | None = None  #: text of arguments that are no JSON object
+    signature: str | None = None  #: the provider's proof, which goes back with the call verbatim
 
 
 class ToolResult(_Part, frozen=True, tag="tool_result"):
-    """What a tool answered to the call of that id."""
+    """The result of one call of a tool."""
 
-    call_id: str
-    content: str | tuple[Text | Image, ...] = ""
-    name: str | None = None
-    is_error: bool = False
-    cache: str | None = None
+    call_id: str  #: `id` of the `ToolCall` that it answers
+    content: str | tuple[Text | Image, ...] = ""  #: what the tool returned
+    name: str | None = None  #: name of the tool, for providers that want it
+    is_error: bool = False  #: whether the tool failed, and `content` says how
+    cache: str | None = None  #: marks the end of a prefix for the provider's cache, and how long it lives: "5m" or "1h"
 
 
 class Thinking(_Part, frozen=True):
-    """What the model thought. It goes back to the same provider verbatim, and to no other.
+    """Thinking of the model. It goes back to the same provider verbatim, and to no other."""
 
-    `redacted` is thinking that the provider gave encrypted; it is opaque to us and travels in the same way.
-    """
-
-    text: str = ""
-    signature: str | None = None
-    redacted: str | None = None
-    provider: str | None = None
+    text: str = ""  #: the thinking, as far as the provider shows it
+    signature: str | None = None  #: the provider's proof, which goes back with the text verbatim
+    redacted: str | None = None  #: thinking that the provider gave encrypted, which goes back verbatim
+    provider: str | None = None  #: the provider that it goes back to
 
 
+#: Any part of a message.
 Part = Text | Image | ToolCall | ToolResult | Thinking

@@ -1,4 +1,4 @@
-"""What a call used, counted in one way for every provider."""
+"""Usage of a call, counted in one way for every provider."""
 
 from decimal import Decimal
 
@@ -6,32 +6,35 @@ from msgspec import Struct
 
 
 class Usage(Struct, frozen=True, omit_defaults=True):
-    """Tokens and money. Input includes what was read from and written to a cache; output includes reasoning.
+    """Tokens and money. Input includes tokens read from and written to a cache; output includes reasoning.
 
-    `cost` is in US dollars, and None where the price is not known: never a zero that looks like a price.
+    Usages can be added; a sum with an unknown cost is unknown.
     """
 
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cache_read_tokens: int = 0
-    cache_write_tokens: int = 0
-    reasoning_tokens: int = 0
-    cost: Decimal | None = None
+    input_tokens: int = 0  #: tokens of the prompt
+    output_tokens: int = 0  #: tokens of the answer
+    cache_read_tokens: int = 0  #: part of the input that came from the provider's cache
+    cache_write_tokens: int = 0  #: part of the input that was written to the provider's cache
+    reasoning_tokens: int = 0  #: part of the output that is thinking
+    cost: Decimal | None = None  #: US dollars; None where the price is not known, rather than 0
 
     @property
     def total_tokens(self) -> int:
+        """Input and output together."""
         return self.input_tokens + self.output_tokens
 
     @property
     def prompt_tokens(self) -> int:
+        """`input_tokens`, as OpenAI calls it."""
         return self.input_tokens
 
     @property
     def completion_tokens(self) -> int:
+        """`output_tokens`, as OpenAI calls it."""
         return self.output_tokens
 
     def __add__(self, other: "Usage") -> "Usage":
-        """Sums two calls; a sum with an unknown cost is unknown, unless the other side used nothing at all."""
+        """Sums two calls; a sum with an unknown cost is unknown, unless the other usage is empty."""
         if self == NOTHING:
             return other
         if other == NOTHING:

@@ -1,14 +1,16 @@
-"""Policies around a call: one idea a file, each usable alone, with the clock injected."""
+"""Policies around a call: one policy a file, each usable alone, with an injected clock."""
 
+import warnings
 from typing import TYPE_CHECKING
 
-from three_mode.policies.attempts import Attempts, Call
+from three_mode.policies.attempts import Attempts, CallContext
 from three_mode.policies.breaker import BreakerOptions, CircuitBreaker
-from three_mode.policies.budget import Budget, Ledger
+from three_mode.policies.budget import Budget, SpendingLedger
 from three_mode.policies.cache import CacheOptions, MemoryCache, ResponseCache, cache_key
 from three_mode.policies.clock import Clock, MonotonicClock
 from three_mode.policies.coalesce import Coalescer
 from three_mode.policies.coalesce_streams import SharedStreams
+from three_mode.policies.gate import Gate
 from three_mode.policies.hedge import hedged
 from three_mode.policies.limiter import AdaptiveLimiter, LimiterOptions
 from three_mode.policies.options import CoalesceOptions, FallbackOptions, HedgeOptions, Policies
@@ -26,15 +28,15 @@ __all__ = [
     "BreakerOptions",
     "Budget",
     "CacheOptions",
-    "Call",
+    "CallContext",
     "CircuitBreaker",
     "Clock",
     "CoalesceOptions",
     "Coalescer",
     "FallbackOptions",
     "FileCache",
+    "Gate",
     "HedgeOptions",
-    "Ledger",
     "LimiterOptions",
     "MemoryCache",
     "MonotonicClock",
@@ -47,6 +49,7 @@ __all__ = [
     "Route",
     "Router",
     "SharedStreams",
+    "SpendingLedger",
     "Spent",
     "Target",
     "backoff",
@@ -55,11 +58,17 @@ __all__ = [
     "wait_before_retry",
 ]
 
+# Old names, which are removed with the first release.
+_RENAMED = {"Call": "CallContext", "Ledger": "SpendingLedger"}
+
 
 def __getattr__(name: str) -> object:
-    """The file cache brings SQLite, which most programs need not load."""
+    """Loads the file cache when it is used, because it loads SQLite; serves old names with a warning."""
     if name == "FileCache":
         from three_mode.policies.cache_file import FileCache
 
         return FileCache
+    if name in _RENAMED:
+        warnings.warn(f"three_mode.policies.{name} is now {_RENAMED[name]}", DeprecationWarning, stacklevel=2)
+        return globals()[_RENAMED[name]]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

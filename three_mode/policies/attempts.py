@@ -1,13 +1,15 @@
-"""The loop around a call: which target next, when again, and when to give up. It owns all retries, and there is one deadline.
+"""Loop around a call: chooses the next target, waits before retries, and gives up at the one deadline. It owns all
+retries.
 
-For each round, each target in order: its breaker must allow it, its limiter must let it go before the deadline, and then the
-operation runs. A failure moves on to the next target at once; only when all have failed does the loop wait, once, for the
-target that may answer soonest. All but the last have `first_content` seconds to their first content.
+Each round tries each target in order: its gate (breaker and limiter) must let the call pass before the deadline, and
+then the operation runs. A failure moves on to the next target at once. When all have failed, the loop waits once, for
+the target that may answer soonest. All targets but the last have `first_content` seconds to their first content.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
+
+from msgspec import Struct
 
 from three_mode.errors import (
     AllProvidersFailed,
@@ -17,12 +19,12 @@ from three_mode.errors import (
     InvalidRequest,
     LLMError,
     ModeConflict,
-    RateLimit,
     ThreeModeError,
 )
 from three_mode.messages import Step
-from three_mode.policies.breaker import CircuitBreaker, trips
+from three_mode.policies.breaker import CircuitBreaker
 from three_mode.policies.clock import MONOTONIC, Clock
+from three_mode.policies.gate import Gate
 from three_mode.policies.hedge import Hedge
 from three_mode.policies.limiter import AdaptiveLimiter
 from three_mode.policies.options import HedgeOptions
@@ -30,24 +32,24 @@ from three_mode.policies.retry import RetryOptions, wait_before_retry
 from three_mode.policies.routing import Target
 
 T = TypeVar("T")
-# The same request, or the same words, would be refused elsewhere too.
+# Errors that another target would repeat.
 _FINAL = (ModeConflict, ContentFilter)
 
 
-@dataclass(slots=True)
-class Call:
-    """One call of the user's, as the policies see it. `steps` is what happened to it, and ends up in the reply."""
+class CallContext(Struct, eq=False):
+    """One call of the user, as policies see it."""
 
-    deadline: float
-    began: float
-    caller: str = ""
-    tokens: int = 0
-    first_content: float | None = None
+    deadline: float  #: in the clock's time
+    began: float  #: start of the call, in the clock's time
+    caller: str = ""  #: caller, for fair queues
+    tokens: int = 0  #: estimate of the tokens of the prompt
+    first_content: float | None = None  #: seconds to the first content for all targets but the last; None: no bound
+    #: whether an attempt ends at the first content; the reader of the rest then reports the end to the breaker
     streamed: bool = False
-    """What an attempt gives is only the beginning: whoever reads the rest tells the breaker how it ended."""
-    steps: list[Step] = field(default_factory=list)
+    steps: list[Step] = []  #: steps so far, which go into the reply
 
-    def step(self, kind: str, now: float, target: Target | None = None, why: str | None = None) -> None:
+    def add_step(self, kind: str, now: float, target: Target | None = None, why: str | None = None) -> None:
+        """Adds a step; `now` is in the clock's time."""
         self.steps.append(
             Step(
                 kind,  # type: ignore[arg-type]
@@ -59,29 +61,24 @@ class Call:
         )
 
 
-Operation = Callable[[Target, float], Awaitable[T]]  # the target, and when its first content is due (loop time)
+Operation = Callable[[Target, float], Awaitable[T]]  # takes the target, and when its first content is due (loop time)
 
 
 class Guards(Protocol):
-    """What stands before each target; None: nothing."""
+    """Breakers and limiters of all targets."""
 
-    def breaker(self, target: Target) -> CircuitBreaker | None: ...
-    def limiter(self, target: Target) -> AdaptiveLimiter | None: ...
+    def breaker(self, target: Target) -> CircuitBreaker | None:
+        """Breaker of a target; None where it has none."""
+
+    def limiter(self, target: Target) -> AdaptiveLimiter | None:
+        """Limiter of a target; None where it has none."""
 
 
 def moves_on(error: BaseException) -> bool:
-    """Whether another target may do what this one did not."""
+    """Whether another target may succeed after this error."""
     if type(error) is InvalidRequest or isinstance(error, _FINAL):
         return False
     return isinstance(error, ThreeModeError)
-
-
-def judge(error: BaseException, breaker: CircuitBreaker | None, limiter: AdaptiveLimiter | None) -> None:
-    """What an attempt that failed says of its target. One that was cancelled says nothing."""
-    if limiter is not None and isinstance(error, RateLimit) and error.status == 429:
-        limiter.refused(error.retry_after)
-    if breaker is not None:
-        (breaker.failure if trips(error) else breaker.abandoned)()
 
 
 class Attempts:
@@ -95,26 +92,27 @@ class Attempts:
         clock: Clock = MONOTONIC,
         discard: Callable[[Any], None] = lambda _: None,
     ) -> None:
-        """`discard` is for a result that came second in a race."""
+        """`discard` takes a result that came second in a race."""
         self._guards = guards
         self._retry = retry
         self.hedge: Hedge[Any] | None = Hedge(hedge.after, discard, clock) if hedge is not None else None
         self._clock = clock
 
     def close(self) -> None:
+        """Stops the timer of hedged calls."""
         if self.hedge is not None:
             self.hedge.close()
 
     async def run(
         self,
-        call: Call,
+        call: CallContext,
         targets: Sequence[Target],
         operation: Operation[T],
         first: ThreeModeError | None = None,
     ) -> T:
-        """`first` is how an attempt on the first target ended, where one was made already."""
+        """Tries the targets. `first` is the error of an attempt on the first target that was made already."""
         alive, failures = targets, 0
-        asked: dict[Target, tuple[float, ThreeModeError]] = {}  # who asked us to wait, until when, and how
+        waits: dict[Target, tuple[float, ThreeModeError]] = {}  # until when a target asked to wait, and its error
         while True:
             failed: list[ThreeModeError] = []
             for number, target in enumerate(alive):
@@ -124,47 +122,47 @@ class Attempts:
                     due = min(due, self._clock.now() + call.first_content)
                 try:
                     if first is not None:
-                        made, first = first, None
-                        raise made
-                    if target in asked:
-                        await self._until(*asked[target], due)
-                    attempt = self._guarded(call, target, due, operation)
+                        error, first = first, None
+                        raise error
+                    if target in waits:
+                        await self._wait_until(*waits[target], due)
+                    attempt = self._attempt(call, target, due, operation)
                     if self.hedge is None:
                         return await attempt
                     spare = target if last else alive[number + 1]
-                    won: T = await self.hedge.race(attempt, self.late, call, target, spare, due, operation)
+                    won: T = await self.hedge.race(attempt, self.second_attempt, call, target, spare, due, operation)
                     return won
                 except ThreeModeError as error:
                     failed.append(error)
-                    if error.retry_after is not None and (target not in asked or asked[target][1] is not error):
-                        asked[target] = (self._clock.now() + error.retry_after, error)
+                    if error.retry_after is not None and (target not in waits or waits[target][1] is not error):
+                        waits[target] = (self._clock.now() + error.retry_after, error)
                     if not moves_on(error) or self._clock.now() >= call.deadline:
                         raise _verdict(failed) from error.__cause__
                     if not last:
-                        call.step("switched", self._clock.now(), alive[number + 1], f"{target}: {_why(error)}")
+                        call.add_step("switched", self._clock.now(), alive[number + 1], f"{target}: {_why(error)}")
             failures += 1
-            alive, wait = self._again(call, alive, failed, failures)
+            alive, wait = self._next_round(call, alive, failed, failures)
             if not alive:
                 raise _verdict(failed)
-            call.step("retry", self._clock.now(), alive[0], f"in {wait:.2f} s: {_why(failed[-1])}")
+            call.add_step("retry", self._clock.now(), alive[0], f"in {wait:.2f} s: {_why(failed[-1])}")
             await self._clock.sleep(wait)
 
-    async def _until(self, ready: float, error: ThreeModeError, due: float) -> None:
-        """Waits until a target is ready that said when; where that is too late it stays at what it said."""
+    async def _wait_until(self, ready: float, error: ThreeModeError, due: float) -> None:
+        """Waits until `ready`, the time that a target named; raises its error where that is after `due`."""
         wait = ready - self._clock.now()
         if wait > 0:
             if ready >= due:
                 raise error
             await self._clock.sleep(wait)
 
-    def _again(
-        self, call: Call, alive: Sequence[Target], failed: list[ThreeModeError], failures: int
+    def _next_round(
+        self, call: CallContext, alive: Sequence[Target], failed: list[ThreeModeError], failures: int
     ) -> tuple[list[Target], float]:
-        """Those worth another try, the soonest first, and how long to wait for it."""
+        """Targets worth another try, the soonest first, and the seconds to wait for the first of them."""
         remaining = call.deadline - self._clock.now()
         waits = []
         for target, error in zip(alive, failed, strict=True):
-            if isinstance(error, CircuitOpen):  # its cool-down is longer than anybody waits for an answer
+            if isinstance(error, CircuitOpen):  # its cool-down is longer than a call
                 continue
             wait = wait_before_retry(self._retry, failures, error, remaining)
             if wait is not None:
@@ -172,53 +170,30 @@ class Attempts:
         waits.sort(key=lambda each: each[0])
         return [target for _, target in waits], waits[0][0] if waits else 0.0
 
-    def late(self, call: Call, target: Target, spare: Target, due: float, operation: Operation[T]) -> Awaitable[T]:
-        """The attempt that a hedge makes."""
+    def second_attempt(
+        self, call: CallContext, target: Target, spare: Target, due: float, operation: Operation[T]
+    ) -> Awaitable[T]:
+        """Second attempt of a hedged call."""
         assert self.hedge is not None
         why = f"nothing from {target} in {self.hedge.after:g} s"
-        call.step("hedged", self._clock.now(), spare, why)
-        return self._guarded(call, spare, due, operation)
+        call.add_step("hedged", self._clock.now(), spare, why)
+        return self._attempt(call, spare, due, operation)
 
-    async def _guarded(self, call: Call, target: Target, due: float, operation: Operation[T]) -> T:
-        breaker = self._guards.breaker(target)
-        if breaker is not None and not breaker.allow():
-            raise CircuitOpen(
-                f"{target} failed too often just now",
-                provider=target.provider,
-                model=target.model,
-                retry_after=breaker.opens_in(),
-                hint="it is tried again when its cool-down is over",
-            )
-        limiter = self._guards.limiter(target)
-        if limiter is not None and not limiter.try_acquire(call.tokens):
-            await self._wait(call, target, due, limiter, breaker)
+    async def _attempt(self, call: CallContext, target: Target, due: float, operation: Operation[T]) -> T:
+        """Makes one attempt, behind the gate of its target."""
+        gate = Gate(target, self._guards.breaker(target), self._guards.limiter(target))
+        if not gate.try_enter(call.tokens):
+            waited = await gate.enter(call.caller, call.tokens, due - self._clock.now())
+            if waited is not None:
+                call.add_step("wait", self._clock.now(), target, f"{waited:.3f} s for the rate limit")
+        call.add_step("attempt", self._clock.now(), target)
         try:
-            try:
-                call.step("attempt", self._clock.now(), target)
-                result = await operation(target, due)
-            finally:
-                if limiter is not None:
-                    limiter.release()
+            result = await operation(target, due)
         except BaseException as error:
-            judge(error, breaker, limiter)
+            gate.failed(error)
             raise
-        if breaker is not None:
-            (breaker.began if call.streamed else breaker.success)()
-        if limiter is not None:
-            limiter.succeeded()
+        gate.succeeded(streaming=call.streamed)
         return result
-
-    async def _wait(
-        self, call: Call, target: Target, due: float, limiter: AdaptiveLimiter, breaker: CircuitBreaker | None
-    ) -> None:
-        """For its turn. That it does not come says nothing of the target, which was not asked."""
-        try:
-            waited = await limiter.acquire(call.caller, call.tokens, due - self._clock.now())
-        except BaseException:
-            if breaker is not None:
-                breaker.abandoned()
-            raise
-        call.step("wait", self._clock.now(), target, f"{waited:.3f} s for the rate limit")
 
 
 def _why(error: ThreeModeError) -> str:
@@ -226,11 +201,11 @@ def _why(error: ThreeModeError) -> str:
 
 
 def _verdict(causes: Sequence[ThreeModeError]) -> ThreeModeError:
-    """One failure is itself; several are one error with all of them."""
+    """Error of the call: the only cause, or one error that holds all causes."""
     if len(causes) == 1:
         return causes[0]
     timed_out = isinstance(causes[-1], DeadlineExceeded) and causes[-1].stage == "total"
-    told = "; ".join(_why(cause) for cause in causes)
+    reasons = "; ".join(_why(cause) for cause in causes)
     if timed_out:
         last = causes[-1]
         assert isinstance(last, DeadlineExceeded)
@@ -239,7 +214,7 @@ def _verdict(causes: Sequence[ThreeModeError]) -> ThreeModeError:
         )
     last_llm = next((cause for cause in reversed(causes) if isinstance(cause, LLMError)), None)
     return AllProvidersFailed(
-        f"all {len(causes)} providers failed: {told}",
+        f"all {len(causes)} providers failed: {reasons}",
         causes=tuple(causes),
         provider=last_llm.provider if last_llm else None,
         retry_after=min((c.retry_after for c in causes if c.retry_after is not None), default=None),

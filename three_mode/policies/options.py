@@ -1,7 +1,6 @@
-"""All policies around a call, as one frozen value. What is None is off."""
+"""Options of all policies around a call, as one frozen value. None switches a policy off."""
 
-from dataclasses import dataclass, field
-
+from three_mode.frozen_options import FrozenOptions
 from three_mode.policies.breaker import BreakerOptions
 from three_mode.policies.budget import Budget
 from three_mode.policies.cache import CacheOptions
@@ -10,45 +9,43 @@ from three_mode.policies.retry import RetryOptions
 from three_mode.policies.routing import Route, Target
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FallbackOptions:
-    """Who answers when the first provider does not: `targets` in order, as `Target(provider, model)`.
+class FallbackOptions(FrozenOptions, frozen=True, kw_only=True):
+    """Fallback: other targets for calls whose first target fails or is slow."""
 
-    `first_content` is how long each but the last may take to its first content, in seconds; thinking is content.
+    targets: tuple[Target, ...] = ()  #: targets to try then, in order
+    first_content: float = 1.5  #: seconds to first content for each but the last; thinking counts
+
+
+class HedgeOptions(FrozenOptions, frozen=True, kw_only=True):
+    """Hedging: sends a slow call a second time, to the next target if there is one.
+
+    The first call with content wins, and the other is cancelled at its provider. Both may be billed.
     """
 
-    targets: tuple[Target, ...] = ()
-    first_content: float = 1.5
+    after: float = 1.0  #: seconds without any content before the second call
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HedgeOptions:
-    """Where nothing has come after that many seconds, the same call goes out once more, to the next target if there is
-    one; the first to give content wins, and the other is cancelled at its provider. Both may be billed."""
+class CoalesceOptions(FrozenOptions, frozen=True, kw_only=True):
+    """Coalescing: makes identical calls in flight one call at the provider."""
 
-    after: float = 1.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CoalesceOptions:
-    """Identical whole calls in flight are one. With `streams`, identical streams are one too: `buffer` is how many bytes of what
-    came are kept for those who read more slowly or join later; a reader that falls further behind is given up."""
-
-    streams: bool = False
-    buffer: int = 1024 * 1024
+    streams: bool = False  #: whether identical streams are one too, each reader at its own pace
+    buffer: int = 1024 * 1024  #: bytes of a stream kept for slow and late readers; a slower reader fails
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policies:
-    """`Policies(cache=CacheOptions(), retry=RetryOptions(attempts=5))`; the defaults retry, break and limit, and no more."""
+class Policies(FrozenOptions, frozen=True, kw_only=True):
+    """All policies around a call: `Policies(cache=CacheOptions(), retry=RetryOptions(attempts=5))`.
 
-    retry: RetryOptions = field(default_factory=RetryOptions)
-    breaker: BreakerOptions | None = field(default_factory=BreakerOptions)
-    limiter: LimiterOptions | None = field(default_factory=LimiterOptions)
-    fallback: FallbackOptions = field(default_factory=FallbackOptions)
-    hedge: HedgeOptions | None = None
-    cache: CacheOptions | None = None
-    coalesce: CoalesceOptions | bool = False
-    """True is `CoalesceOptions()`."""
-    budgets: tuple[Budget, ...] = ()
-    routes: tuple[Route, ...] = ()
+    The defaults retry, break circuits and limit, and do no more. None switches a policy off.
+    """
+
+    retry: RetryOptions = RetryOptions()  #: how often a failed call is tried again, and when
+    #: when calls to a failing target are refused
+    breaker: BreakerOptions | None = BreakerOptions()
+    #: most calls in flight; adapts to the limits of the provider
+    limiter: LimiterOptions | None = LimiterOptions()
+    fallback: FallbackOptions = FallbackOptions()  #: targets for calls whose first target fails
+    hedge: HedgeOptions | None = None  #: a second call where the first is slow
+    cache: CacheOptions | None = None  #: replies kept for identical calls
+    coalesce: CoalesceOptions | bool = False  #: identical calls in flight as one; True is `CoalesceOptions()`
+    budgets: tuple[Budget, ...] = ()  #: most US dollars that calls may cost
+    routes: tuple[Route, ...] = ()  #: names that stand for several targets; the `model` of a request may be one

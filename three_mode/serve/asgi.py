@@ -1,4 +1,5 @@
-"""One HTTP exchange over ASGI: its headers, its body within a limit, its answer. The only file that speaks ASGI's dicts."""
+"""One HTTP exchange over ASGI: its headers, its body within a limit, its answer. The only file that speaks ASGI's
+dicts."""
 
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any

@@ -1,7 +1,7 @@
 """Who may ask: keys, web pages of other origins, and names that lead to loopback. Pure.
 
-A web page can send requests to a server on its reader's own machine, and a hostile name can be made to point there. So a
-request that names another origin is refused, and an endpoint without keys answers only to the names of loopback.
+A web page can send requests to a server on its reader's own machine, and a hostile name can be made to point there. So
+a request that names another origin is refused, and an endpoint without keys answers only to the names of loopback.
 """
 
 import hmac

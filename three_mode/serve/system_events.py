@@ -19,7 +19,7 @@ async def tell_of_providers(connection: LLMConnection, events: EventHub) -> None
     """Runs until cancelled."""
     before: dict[str, str] = {}
     while True:
-        now = connection.states()  # those that are not closed
+        now = connection.breaker_states()  # those that are not closed
         for target in sorted(before.keys() | now.keys()):
             was, state = before.get(target, "closed"), now.get(target, "closed")
             if was != state:

@@ -1,8 +1,8 @@
 """Looks whether the clients of answers that take long are still there, so that nothing works for nobody.
 
-Watching takes a task, which is more than most answers of an agent take, and even a timer for each answer costs more than
-reading its request does. So there is one timer for all, which runs while any answer is being made: one that it finds for the
-second time gets a task that watches its client.
+Watching takes a task, which is more than most answers of an agent take, and even a timer for each answer costs more
+than reading its request does. So there is one timer for all, which runs while any answer is being made: one that it
+finds for the second time gets a task that watches its client.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""A model provider on a real socket that does what a script says, and remembers what it saw.
+"""Scripted provider: a model provider on a real socket that follows a script and records its requests.
 
     async with ScriptedProvider("h2") as provider:
         provider.always(Turn(text=("Hello", " world")))
@@ -7,7 +7,7 @@
         ...
         assert provider.seen[0].cancelled
 
-It answers in the words of whichever provider the path belongs to. `"h2"` is HTTP/2 over TLS with HTTP/1.1 beside it by
+The path of a request decides the wire format of its answer. `"h2"` is HTTP/2 over TLS with HTTP/1.1 beside it by
 ALPN, `"h2c"` HTTP/2 with prior knowledge, `"http/1.1"` plain, `"https/1.1"` TLS without HTTP/2.
 """
 
@@ -31,7 +31,12 @@ Scripted = Turn | Answer | Callable[[Seen], Turn | Answer]
 
 
 class ScriptedProvider:
-    """A server for tests."""
+    """A model provider on a real socket of this machine, for tests: it answers as its script says.
+
+    `speaks` is "h2" (HTTP/2 over TLS, with HTTP/1.1 beside it), "h2c" (HTTP/2 with prior knowledge), "http/1.1" (plain)
+    or "https/1.1" (TLS without HTTP/2). The path of a request decides the wire format of its answer: that of OpenAI,
+    Anthropic, Gemini or Ollama.
+    """
 
     def __init__(
         self,
@@ -42,57 +47,58 @@ class ScriptedProvider:
     ) -> None:
         self.speaks: Speaks = speaks
         self.behaviour = behaviour or Behaviour()
-        self.seen: list[Seen] = []
-        self.connections: list[ServerConnection] = []  # open ones
+        self.seen: list[Seen] = []  #: every request so far, oldest first
+        self.connections: list[ServerConnection] = []  #: open connections
         self._transports: dict[ServerConnection, asyncio.Transport] = {}
-        self.accepted = 0  # connections whose handshake is done
-        self._knocked = 0
-        self.complaints: list[str] = []  # where a client broke the protocol
-        self.port = 0
+        self.accepted = 0  #: connections whose handshake is done
+        self._handshakes = 0  # begun
+        self.complaints: list[str] = []  #: where a client broke the protocol
+        self.port = 0  #: port on 127.0.0.1, chosen when it starts
         self._tls = speaks in ("h2", "https/1.1")
         self._certificates = certificates or (Certificates() if self._tls else None)
         self._always: tuple[Scripted, Fault] = (Turn(), NO_FAULT)
         self._next: deque[tuple[Scripted, Fault]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
-        self._news = asyncio.Event()
+        self._changed = asyncio.Event()
 
-    # The script
+    # --- script ---
 
     def always(self, what: Scripted, *, fault: Fault = NO_FAULT) -> None:
-        """What every request gets from now on."""
+        """Sets the answer to every request from now on."""
         self._always = (what, fault)
 
     def next(self, what: Scripted, *, fault: Fault = NO_FAULT, times: int = 1) -> None:
-        """What the next request gets that nothing was said about yet."""
+        """Queues the answer to the next request, or to the next `times` requests."""
         self._next.extend([(what, fault)] * times)
 
-    # Where it is
+    # --- address ---
 
     @property
     def url(self) -> str:
+        """URL of the provider, without a path: a client's base URL is `url + "/v1"`."""
         return f"{'https' if self._tls else 'http'}://localhost:{self.port}"
 
     def ssl_context(self) -> ssl.SSLContext:
-        """For clients: trusts this server and no other."""
+        """A TLS context for clients, which trusts this server."""
         if self._certificates is None:
             raise ValueError("this provider speaks without TLS")
         return self._certificates.client_context()
 
-    # Its life
+    # --- start and end ---
 
     async def __aenter__(self) -> Self:
         context = None
         if self._certificates is not None:
             context = self._certificates.server_context(["h2", "http/1.1"] if self.speaks == "h2" else ["http/1.1"])
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._knock, "127.0.0.1", self.port, ssl=context)
+        self._server = await loop.create_server(self._begin_handshake, "127.0.0.1", self.port, ssl=context)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
-    def _knock(self) -> "Chooser":
-        self._knocked += 1
-        return Chooser(self)
+    def _begin_handshake(self) -> "ProtocolSelector":
+        self._handshakes += 1
+        return ProtocolSelector(self)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -111,26 +117,27 @@ class ScriptedProvider:
             for transport in list(self._transports.values()):
                 transport.abort()
         await self._server.wait_closed()
-        # Handshakes that were broken off are known to asyncio alone, and need a moment to end.
-        await asyncio.sleep(BROKEN_HANDSHAKES if self._knocked > self.accepted else 0)
+        # Only asyncio knows handshakes that failed; they need a moment to end.
+        await asyncio.sleep(BROKEN_HANDSHAKES if self._handshakes > self.accepted else 0)
 
-    # What it saw
+    # --- recorded requests ---
 
     async def until(self, condition: Callable[["ScriptedProvider"], bool], within: float = 5.0) -> None:
-        """Returns when the condition holds; TimeoutError when it does not come to."""
+        """Waits until the condition holds; TimeoutError after `within` seconds."""
         async with asyncio.timeout(within):
             while not condition(self):
-                self._news.clear()
+                self._changed.clear()
                 try:
-                    await asyncio.wait_for(self._news.wait(), 0.02)
+                    await asyncio.wait_for(self._changed.wait(), 0.02)
                 except TimeoutError:
-                    pass  # not all that a condition may look at makes news
+                    pass  # a condition may depend on values that set no event
 
     @property
     def cancelled_requests(self) -> list[Seen]:
+        """Requests whose client left before the whole response had gone out."""
         return [seen for seen in self.seen if seen.cancelled]
 
-    # The connections' side
+    # --- for its connections ---
 
     def saw(
         self,
@@ -143,6 +150,7 @@ class ScriptedProvider:
         stream: int,
         body: bytes,
     ) -> Seen:
+        """Notes a request. Its connection calls this."""
         fields = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in headers}
         seen = Seen(
             number=len(self.seen),
@@ -155,33 +163,38 @@ class ScriptedProvider:
             body=body,
         )
         self.seen.append(seen)
-        self._news.set()
+        self._changed.set()
         return seen
 
     def cancelled(self, seen: Seen, code: int | None) -> None:
+        """Notes that the client left. Its connection calls this."""
         seen.cancelled = True
         seen.reset_code = code
         seen.cancelled_at = asyncio.get_running_loop().time()
-        self._news.set()
+        self._changed.set()
 
     def connected(self, connection: ServerConnection, transport: asyncio.Transport) -> None:
+        """Notes a connection. The connection calls this."""
         self.connections.append(connection)
         self._transports[connection] = transport
-        self._news.set()
+        self._changed.set()
 
     def disconnected(self, connection: ServerConnection) -> None:
+        """Notes the end of a connection. The connection calls this."""
         if connection in self.connections:
             self.connections.remove(connection)
         self._transports.pop(connection, None)
-        self._news.set()
+        self._changed.set()
 
     def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Runs work of a connection until the provider ends."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
     async def play(self, seen: Seen, wire: Wire) -> None:
+        """Answers a request as the script says. Its connection calls this."""
         what, fault = self._next.popleft() if self._next else self._always
         if callable(what):
             what = what(seen)
@@ -189,8 +202,8 @@ class ScriptedProvider:
         await play(answer, fault, wire, seen)
 
 
-class Chooser(asyncio.Protocol):
-    """Waits for the TLS handshake, then hands the connection to the protocol that was agreed on."""
+class ProtocolSelector(asyncio.Protocol):
+    """Passes a connection to the HTTP version that its TLS handshake agreed on."""
 
     def __init__(self, provider: ScriptedProvider) -> None:
         self._provider = provider

@@ -1,4 +1,10 @@
-"""The bus: processes of one machine (or a few) that publish, send and ask each other at the speed of memory."""
+"""Bus between processes: publish and subscribe, send, ask, and streams, over shared memory or ZeroMQ.
+
+`BlockingBus` and `running_buses` are imported when they are first used: most members need neither.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from transports.bus.asking.calls import Asked, Call, StreamReader
 from transports.bus.asking.requests import ReplyStream, Request
@@ -43,13 +49,21 @@ from transports.bus.pubsub.listener import Listener
 from transports.bus.pubsub.subscriptions import Subscription
 from transports.bus.receipt import Receipt, Settled
 from transports.bus.status import BusStatus
-from transports.bus.topics import matches
+from transports.bus.topics import check_pattern, matches
 from transports.bus.watching import Watch
+
+if TYPE_CHECKING:
+    from transports.bus.registry.election import running_buses as running_buses
+    from transports.bus.sync import BlockingBus as BlockingBus
+
+# Public names that are imported late -> their modules.
+_LATE = {"BlockingBus": "transports.bus.sync", "running_buses": "transports.bus.registry.election"}
 
 __all__ = [
     "Asked",
     "BadAddress",
     "BadFrame",
+    "BlockingBus",
     "Bus",
     "BusError",
     "BusOptions",
@@ -94,6 +108,20 @@ __all__ = [
     "VersionMismatch",
     "Watch",
     "WriterGone",
+    "check_pattern",
     "matches",
     "rings_available",
+    "running_buses",
 ]
+
+
+def __getattr__(name: str) -> object:
+    module = _LATE.get(name)
+    if module is None:
+        raise AttributeError(f"module 'transports.bus' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(module), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

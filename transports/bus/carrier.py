@@ -1,7 +1,6 @@
-"""What a carrier is: the part of the bus that moves frames. Rings, ZeroMQ and memory all implement it, and one contract
-suite holds them to the same behaviour.
+"""Carrier: the part of the bus that moves frames. Rings and ZeroMQ implement it; one contract suite tests both.
 
-A carrier belongs to one event loop and calls its sink from it. It also keeps the connection to the registry.
+A carrier belongs to one event loop and calls its sink from that loop. It also keeps the connection to the registry.
 """
 
 from collections.abc import Callable, Sequence, Sized
@@ -10,16 +9,17 @@ from typing import Any, Protocol
 import msgspec
 
 from transports.bus.directory import Directory
+from transports.bus.errors import BusError
 from transports.bus.events import DirectoryChange, MemberInfo
 from transports.bus.messages import Message
 from transports.bus.pubsub.delivery import Delivery
 from transports.bus.receipt import Settled
 
-DATA = 2  # the flag of a message that the sink sees; with it, perhaps, BINARY
+DATA = 2  # flag of every message that a sink sees; BINARY may stand beside it
 
 
 class Peer:
-    """A member as the carrier sees it; handed back with everything that came from it."""
+    """A member as the carrier knows it. Every message and event from that member refers to it."""
 
     __slots__ = ("id", "info")
 
@@ -29,21 +29,26 @@ class Peer:
 
 
 class ReaderStatus(msgspec.Struct, frozen=True):
-    """How far a member is behind what this member published."""
+    """Progress of one member in reading what this member published."""
 
     member: str
+    """Id of the reading member."""
     label: str
-    lag: int  # messages
+    """Label of the reading member."""
+    lag: int
+    """Messages that it has not read yet."""
     lost: int
+    """Messages that it lost, in total."""
     gaps: int
+    """Gaps that it saw, in total."""
 
 
-# (topic, envelope, body, flags) -> 0 where there is no room
 Put = Callable[[bytes, bytes, bytes, int], int]
+"""(topic, envelope, body, flags) -> the message's number, or 0 without room."""
 
 
 class ShortWay(Protocol):
-    """From a payload to its receipt in one step, for what is small and usual; all else is left to the long way."""
+    """One step from the payload of a small message to its receipt; the native writer offers it."""
 
     def publishes(
         self,
@@ -55,99 +60,161 @@ class ShortWay(Protocol):
         waiting: Sized,
         /,
     ) -> None:
-        """`encode_into(payload, bytearray)`, `receipt(publisher, name, number, when)`; an `encoded` has its msgpack in `raw`;
-        `topics` has what is known of a name, or of a name and a sender; nothing overtakes what is `waiting`."""
+        """Set what `publish` works with.
+
+        `encode_into(payload, bytearray)` encodes; `receipt(publisher, name, number, when)` makes the result; an
+        `encoded` payload has its msgpack in `raw`; a body of more than `small` bytes is declined; `topics` holds the
+        topic's bytes and its envelope, by name or by name and sender; nothing is published while anything is `waiting`.
+        """
         ...
 
     def publish(self, publisher: object, name: str, payload: Any, sender: str, envelope: bytes | None, /) -> Any:
-        """A receipt; or nothing was done, and this is the payload's msgpack, or None if it was not encoded either."""
+        """Publish and return a receipt; or decline, and return the payload's msgpack, or None if it was not encoded."""
         ...
 
 
 class Sink(Protocol):
-    """What a carrier tells the bus. Messages go to `delivery`; its `routes` map a topic to whoever wants it here: the carrier
-    looks up, the bus fills in; None means that nobody does, and that nothing of the message need be copied."""
+    """Receiver of a carrier's reports. Messages go to `delivery`.
+
+    `delivery.routes` maps a topic to its callbacks in this process. The carrier looks topics up, the bus fills them in;
+    None means that nothing here subscribes to the topic, so that none of the message need be copied.
+    """
 
     delivery: Delivery
 
-    def gap(self, peer: Peer, first: int, last: int) -> None: ...
+    def gap(self, peer: Peer, first: int, last: int) -> None:
+        """Messages `first` to `last` of `peer` are lost."""
+        ...
 
-    def evicted(self, writer: str, held_seconds: float) -> None: ...
+    def evicted(self, writer: str, held_seconds: float) -> None:
+        """Member `writer` no longer waits for this RELIABLE reader."""
+        ...
 
-    def writer_gone(self, peer: Peer) -> None: ...
+    def writer_gone(self, peer: Peer) -> None:
+        """A member that had published has left or died."""
+        ...
 
-    def writable(self, member: str) -> None: ...
+    def writable(self, member: str) -> None:
+        """There is room again for frames to `member`."""
+        ...
 
-    def publishable(self) -> None: ...
+    def publishable(self) -> None:
+        """There may be room again for publications."""
+        ...
 
     def publish_by(self, way: ShortWay) -> None:
-        """From now on what is small may go this way, which is `Carrier.publish` without its surroundings."""
+        """Small messages may from now on be published by `way`, which is `Carrier.publish` without its surroundings."""
         ...
 
     def way_to(self, member: str, put: "Put | None") -> None:
-        """From now on what is small may go straight to `put`, which is `Carrier.send` without its surroundings; None: no more."""
+        """Small frames to `member` may from now on go to `put`, which is `Carrier.send` without its surroundings.
+
+        None: they may no longer.
+        """
         ...
 
-    def unsendable(self, member: str, error: Exception) -> None: ...
+    def unsendable(self, member: str, error: Exception) -> None:
+        """Nothing can be sent to `member`."""
+        ...
 
-    def directory_changed(self, changes: Sequence[DirectoryChange]) -> None: ...
+    def directory_changed(self, changes: Sequence[DirectoryChange]) -> None:
+        """Members or names have appeared or gone."""
+        ...
 
-    def failed(self, where: str, error: BaseException) -> None: ...
+    def undelivered(self, message: Message, error: BusError) -> None:
+        """A direct message came without its payload, which could not be read."""
+        ...
+
+    def failed(self, where: str, error: BaseException) -> None:
+        """An error that has no caller to raise it to."""
+        ...
 
 
 class Carrier(Protocol):
+    """Moves frames between the members of a bus."""
+
     name: str
-    id: str  # this member's
+    """Name of the kind of carrier: "rings" or "zmq"."""
+    id: str
+    """Id of this member."""
     directory: Directory
-    shares_clock: bool  # whether time.monotonic() means the same to all members
+    """Members, names and subscriptions of the bus."""
+    shares_clock: bool
+    """Whether time.monotonic() means the same to all members."""
 
-    async def start(self) -> None: ...
+    async def start(self) -> None:
+        """Join the bus."""
+        ...
 
-    async def close(self, within: float) -> None: ...
+    async def close(self, within: float) -> None:
+        """Leave the bus, in at most about `within` seconds."""
+        ...
+
+    def forked(self) -> None:
+        """Close, in the child of a fork, what would keep the parent's connections open."""
+        ...
 
     def publish(self, topic: bytes, envelope: bytes, body: bytes, flags: int) -> int:
-        """The message's number. 0: a RELIABLE reader holds it up, and `Sink.publishable` says when to try again."""
+        """Publish and return the message's number.
+
+        0: a RELIABLE reader holds it up, and `Sink.publishable` says when to try again.
+        """
         ...
 
     def send(self, member: str, envelope: bytes, body: bytes, flags: int) -> bool:
-        """False: no room for now, and `Sink.writable` says when to try again. PeerLost if the member has gone."""
+        """Send to one member; PeerLost if it has gone.
+
+        False: there is no room now, and `Sink.writable` says when to try again.
+        """
         ...
 
-    async def register(self, names: Sequence[str]) -> None: ...
+    async def register(self, names: Sequence[str]) -> None:
+        """Register names of this member: all or none."""
+        ...
 
-    async def unregister(self, names: Sequence[str]) -> None: ...
+    async def unregister(self, names: Sequence[str]) -> None:
+        """Give names back."""
+        ...
 
     def withdraw(self, names: Sequence[str]) -> None:
-        """They may have been registered, though nobody waited until they were: take them back, without waiting."""
+        """Give names back that may have been registered, without waiting."""
         ...
 
     def listen(self, on: bool) -> None:
-        """Whether anybody here subscribes at all."""
+        """Start or stop reading broadcasts: on while this member subscribes to anything."""
         ...
 
     def hold(self, on: bool) -> None:
-        """Leave broadcasts where they are for now: a RELIABLE listener here is full."""
+        """Leave broadcasts unread for now: a RELIABLE listener of this member is full."""
         ...
 
     async def catch_up(self) -> None:
-        """Returns when all that was published before this call has been delivered here."""
+        """Wait until all that was published before this call has been delivered to this member."""
         ...
 
     async def subscribed(self, patterns: dict[str, int], reliable: bool) -> None:
-        """Tell everybody how many subscriptions there are for each pattern (changes only). With `reliable`, returns when
-        all writers wait for this member."""
+        """Announce the number of subscriptions of each pattern that changed.
+
+        With `reliable`, wait until all writers wait for this member.
+        """
         ...
 
     def unsubscribed(self, patterns: dict[str, int], reliable: bool) -> None:
-        """The same without waiting, for what could not be begun."""
+        """Announce the same without waiting, for subscriptions that could not start."""
         ...
 
     async def replay(self) -> list[Message]:
-        """What the writers still hold from before."""
+        """Return earlier messages that their writers still hold."""
         ...
 
-    async def settled(self, seq: int, topic: str, published: float, within: float) -> Settled: ...
+    async def settled(self, seq: int, topic: str, published: float, within: float) -> Settled:
+        """Ask how far message `seq` got, for at most `within` seconds."""
+        ...
 
-    def counters(self) -> dict[str, int]: ...
+    def counters(self) -> dict[str, int]:
+        """Return the carrier's counters, by name."""
+        ...
 
-    async def readers(self) -> list[ReaderStatus]: ...
+    async def readers(self) -> list[ReaderStatus]:
+        """Return how far each subscribed member is behind."""
+        ...

@@ -1,6 +1,6 @@
-"""The directory: who is on the bus, who owns which name, and how many subscriptions each member has.
+"""Directory: the members of a bus, the owner of each name, and the subscriptions of each member.
 
-The registry holds one, every member holds a copy, and both change it by the same pure steps.
+The registry has one and every member has a copy; both change it by the same pure steps.
 """
 
 from collections.abc import Iterable
@@ -11,6 +11,8 @@ from transports.bus.topics import matches
 
 
 class Directory:
+    """Members, names and subscriptions. `members` and `names` are live views, by id and by name."""
+
     def __init__(self) -> None:
         self._members: dict[str, MemberInfo] = {}
         self._owners: dict[str, str] = {}
@@ -20,20 +22,23 @@ class Directory:
         self.names = MappingProxyType(self._owners)
 
     def owner(self, name: str) -> str | None:
+        """Return the member that registered `name`."""
         return self._owners.get(name)
 
     def owned(self, member: str) -> tuple[str, ...]:
+        """Return the names of a member, oldest first."""
         return tuple(self._owned.get(member, ()))
 
     def patterns(self, member: str) -> dict[str, int]:
+        """Return the patterns that a member subscribes to, and how many times each."""
         return self._patterns.get(member, {})
 
     def subscribers(self, member: str, topic: str) -> int:
-        """How many subscriptions of `member` want `topic`."""
+        """Count the subscriptions of `member` that match `topic`."""
         return sum(count for pattern, count in self._patterns.get(member, {}).items() if matches(pattern, topic))
 
     def taken(self, names: Iterable[str], member: str) -> tuple[str, str] | None:
-        """The first of `names` that another member owns, and that member."""
+        """Return the first of `names` that another member owns, and its owner."""
         for name in names:
             owner = self._owners.get(name, member)
             if owner != member:
@@ -41,6 +46,7 @@ class Directory:
         return None
 
     def join(self, info: MemberInfo) -> list[DirectoryChange]:
+        """Add a member."""
         if info.id in self._members:
             self._members[info.id] = info
             return []
@@ -48,6 +54,7 @@ class Directory:
         return [MemberJoined(info)]
 
     def leave(self, member: str, reason: str) -> list[DirectoryChange]:
+        """Remove a member, with its names and subscriptions."""
         info = self._members.pop(member, None)
         if info is None:
             return []
@@ -59,10 +66,11 @@ class Directory:
         return [*changes, MemberLost(info, reason)]
 
     def add_names(self, member: str, names: Iterable[str]) -> list[DirectoryChange]:
+        """Make `member` the owner of `names`."""
         if member not in self._members:
             return []
         owned = self._owned.setdefault(member, {})
-        added = tuple(name for name in names if name not in owned)
+        added = tuple(name for name in dict.fromkeys(names) if name not in owned)
         for name in added:
             previous = self._owners.get(name)
             if previous is not None:
@@ -72,15 +80,16 @@ class Directory:
         return [NamesChanged(member, added=added)] if added else []
 
     def remove_names(self, member: str, names: Iterable[str]) -> list[DirectoryChange]:
+        """Remove `names` of `member`."""
         owned = self._owned.get(member, {})
-        removed = tuple(name for name in names if name in owned)
+        removed = tuple(name for name in dict.fromkeys(names) if name in owned)
         for name in removed:
             del owned[name]
             del self._owners[name]
         return [NamesChanged(member, removed=removed)] if removed else []
 
     def set_patterns(self, member: str, patterns: dict[str, int]) -> None:
-        """`patterns` are changes: a count of 0 removes."""
+        """Change the subscriptions of a member: `patterns` holds new counts, and 0 removes a pattern."""
         if member not in self._members:
             return
         mine = self._patterns.setdefault(member, {})

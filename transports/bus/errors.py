@@ -1,4 +1,4 @@
-"""Every error of the bus, in one tree.
+"""Errors of the bus, in one tree.
 
     BusError
     +-- JoinFailed              the bus could not be joined
@@ -6,19 +6,19 @@
     |   +-- VersionMismatch     the bus speaks another version of the protocol or of the memory layout
     +-- Closed                  this member has left
     |   +-- Forked              this process was forked after joining; join again, or use spawn
-    +-- NotEncodable            the payload is nothing that msgpack can say
+    +-- NotEncodable            msgpack has no form for the payload
     +-- TooLarge                the payload is above the limit
-    +-- BadFrame                bytes that are no frame of ours
-    +-- BadAddress              a name, topic or pattern that is not well formed
+    +-- BadFrame                received bytes are no valid frame
+    +-- BadAddress              a name, topic or pattern is not well formed
     +-- NameTaken               another member registered that name
-    +-- NoSuchName              nobody registered that name
+    +-- NoSuchName              no member registered that name
     +-- PeerLost                the member at the other end died or left
     +-- Overloaded              a bounded queue is full
     +-- DeadlineExceeded        the time allowed has passed
     +-- CallCancelled           the caller went away
     +-- RemoteError             the other end answered with an error
 
-`code` is the stable name that travels on the wire; the text is for people.
+`code` is the stable name of an error on the wire; its text is for people.
 """
 
 from typing import Any, ClassVar
@@ -28,49 +28,72 @@ class BusError(Exception):
     """Base of all errors of the bus."""
 
     code: ClassVar[str] = "bus_error"
+    """Stable name on the wire."""
 
 
 class JoinFailed(BusError):
+    """The bus could not be joined."""
+
     code = "join_failed"
 
 
 class NoSuchBus(JoinFailed):
+    """There is no bus of that name, and `create` is False."""
+
     code = "no_such_bus"
 
 
 class VersionMismatch(JoinFailed):
+    """The bus speaks another version of the protocol or of the memory layout."""
+
     code = "version_mismatch"
 
 
 class Closed(BusError):
+    """This member has left the bus."""
+
     code = "closed"
 
 
 class Forked(Closed):
+    """This process was forked after joining: join again in the child, or start it with spawn."""
+
     code = "forked"
 
 
 class NotEncodable(BusError):
+    """The payload has no form in msgpack."""
+
     code = "not_encodable"
 
 
 class TooLarge(BusError):
+    """The payload is above `BusOptions.payload_limit`."""
+
     code = "too_large"
 
 
 class BadFrame(BusError):
+    """Received bytes are no valid frame."""
+
     code = "bad_frame"
 
 
 class BadAddress(BusError):
+    """A name, topic or pattern is not well formed."""
+
     code = "bad_address"
 
 
 class NameTaken(BusError):
+    """Another member registered that name."""
+
     code = "name_taken"
 
 
 class NoSuchName(BusError):
+    """No member registered that name."""
+
     code = "no_such_name"
 
 
@@ -85,19 +108,25 @@ class PeerLost(BusError):
 
 
 class Overloaded(BusError):
+    """A bounded queue is full."""
+
     code = "overloaded"
 
 
 class DeadlineExceeded(BusError):
+    """The time allowed has passed."""
+
     code = "deadline_exceeded"
 
 
 class CallCancelled(BusError):
+    """The caller went away, or no longer wants the reply."""
+
     code = "call_cancelled"
 
 
 class RemoteError(BusError):
-    """The other end answered with an error: `remote_code` and `detail` are what it said, `by` is who said it."""
+    """The other end answered with an error: its `remote_code`, `text` and `detail`; `by` is the name that answered."""
 
     code = "remote_error"
 
@@ -109,13 +138,13 @@ class RemoteError(BusError):
         self.by = by
 
 
-# Errors that the bus itself answers with; the caller gets the same class that it would have had locally.
+# Errors that the bus itself answers with: the caller gets the same class that a local error has.
 _ANSWERED: dict[str, type[BusError]] = {
     kind.code: kind for kind in (NoSuchName, Overloaded, DeadlineExceeded, CallCancelled, BadFrame, TooLarge, Closed)
 }
 
 
 def error_from_wire(code: str, text: str, detail: Any, by: str) -> BusError:
-    """The exception for an error frame."""
+    """Make the exception for an error frame."""
     kind = _ANSWERED.get(code)
     return kind(text) if kind is not None else RemoteError(code, text, detail, by)

@@ -1,4 +1,4 @@
-"""Points at which a fault test stops or kills this process, named in an environment variable of the test's child.
+"""Failpoints: places where a fault test stops or kills this process, named in an environment variable of its child.
 
     THREE_MODE_BUS_FAILPOINT=join_hello_sent:kill
     THREE_MODE_BUS_FAILPOINT=registry_telling:stop:3      the third time
@@ -10,7 +10,7 @@ import os
 import signal
 
 POINTS = ("join_connected", "join_hello_sent", "join_ready", "leave_bye_sent")
-REGISTRY_POINTS = ("registry_telling", "registry_told", "registry_welcomed")  # of the member that hosts it
+REGISTRY_POINTS = ("registry_telling", "registry_told", "registry_welcomed")  # in the process that hosts the registry
 _SIGNALS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}
 
 ZMQ_WRITER_POINTS = ("zmq_numbered", "zmq_published", "zmq_ticked", "zmq_repaired")
@@ -22,12 +22,13 @@ _left = int(_times or 1)
 
 
 def arm(point: str, action: str, times: int = 1) -> None:
-    """The same from within, from now on."""
+    """Arm a failpoint from within the process: it acts when it is reached for the `times`-th time."""
     global _point, _action, _left
     _point, _action, _left = point, action, times
 
 
 def reach(point: str) -> None:
+    """Stop or kill this process if `point` is armed."""
     global _left
     if point == _point:
         _left -= 1

@@ -1,12 +1,12 @@
-"""Frames: a small versioned envelope, then the payload, both msgpack.
+"""Frames: a small versioned envelope and the payload, both in msgpack.
 
     envelope   [version, kind, to, from, id, deadline, trace, topic, count]        payload   any msgpack value
 
 The two travel side by side (two parts of a ZeroMQ message, two fields of a ring record), so that a payload can be
 passed on, or left undecoded, without touching it.
 
-`deadline` is an absolute time.monotonic() while positive: on Linux that clock is one for all processes of a machine.
-Between machines it is sent as minus the seconds that remain. 0 is no deadline.
+A positive `deadline` is an absolute time.monotonic(): on Linux, all processes of a machine share that clock. Between
+machines the deadline is minus the seconds that remain. 0 is no deadline.
 """
 
 import enum
@@ -21,20 +21,22 @@ _TEXT_LIMIT = 1024
 
 
 class Kind(enum.IntEnum):
+    """Kind of a frame."""
+
     PUBLISH = 1
     SEND = 2
     ASK = 3
-    STREAM = 4  # an ask that is answered by PARTs and an END; count is the credit given
+    STREAM = 4  # an ASK that is answered by PARTs and an END; `count` is the first credit
     REPLY = 5
     ERROR = 6  # payload: [code, text, detail]
     PART = 7
     END = 8
-    CREDIT = 9  # count more PARTs may be sent
+    CREDIT = 9  # `count` more PARTs may be sent
     CANCEL = 10
     ACK = 11  # between carriers only
 
 
-# The same as plain numbers, for the paths where looking up a member of an enum costs more than what is done with it.
+# The kinds as plain numbers: on hot paths, looking up a member of an enum costs more than the work done with it.
 PUBLISH, SEND, ASK, STREAM, REPLY, ERROR, PART, END, CREDIT, CANCEL, ACK = map(int, Kind)
 KINDS = {int(kind): kind for kind in Kind}
 
@@ -43,6 +45,8 @@ _Text = Annotated[str, msgspec.Meta(max_length=_TEXT_LIMIT)]
 
 
 class Envelope(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """Envelope of a frame, decoded."""
+
     version: Annotated[int, msgspec.Meta(ge=VERSION, le=VERSION)]
     kind: Annotated[int, msgspec.Meta(ge=PUBLISH, le=ACK)]
     to: _Text
@@ -55,9 +59,10 @@ class Envelope(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class Encoded(msgspec.Struct, frozen=True, gc=False):
-    """A payload that is msgpack already: passed through as it is."""
+    """A payload that is msgpack already, and is sent as it is."""
 
     raw: bytes
+    """The msgpack of the payload."""
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -77,6 +82,7 @@ def pack_envelope(
     topic: str = "",
     count: int = 0,
 ) -> bytes:
+    """Encode an envelope; BadAddress for a text that is too long or not valid Unicode."""
     try:
         packed = encode((VERSION, kind, to, sender, id, deadline, trace, topic, count))
     except UnicodeEncodeError as error:
@@ -89,7 +95,7 @@ def pack_envelope(
 
 
 def unpack_envelope(raw: bytes) -> Envelope:
-    """The envelope in `raw`, or BadFrame that says what is wrong with it."""
+    """Decode an envelope, or raise a BadFrame that says what is wrong with it."""
     try:
         return decode_envelope(raw)
     except UNREADABLE as error:
@@ -100,10 +106,10 @@ UNREADABLE = (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError, 
 
 
 def unreadable(raw: bytes, error: Exception) -> BadFrame:
-    """What is wrong with an envelope that `decode_envelope` refused."""
+    """Say what is wrong with an envelope that `decode_envelope` refused."""
     try:
         version, kind = msgspec.msgpack.decode(raw)[:2]
-    except Exception:  # noqa: BLE001 - whatever it is, it is no envelope
+    except Exception:  # noqa: BLE001 - no envelope at all
         return BadFrame(f"not an envelope of a bus: {error}")
     if type(version) is int and version != VERSION:
         return BadFrame(f"a frame of version {version}; this build speaks version {VERSION}")
@@ -116,7 +122,7 @@ UNENCODABLE = (TypeError, ValueError, OverflowError, RecursionError, UnicodeEnco
 
 
 def encode_payload(payload: Any) -> bytes:
-    """Msgpack of `payload`, or NotEncodable."""
+    """Encode `payload` as msgpack, or raise NotEncodable."""
     if type(payload) is Encoded:
         return payload.raw
     try:
@@ -126,7 +132,7 @@ def encode_payload(payload: Any) -> bytes:
 
 
 def not_encodable(error: Exception) -> NotEncodable:
-    """What cannot be encoded, and what can."""
+    """Say what cannot be encoded, and what can."""
     return NotEncodable(
         f"the payload cannot be sent: {error}. What can: None, bool, int (64 bit), float, str, bytes, list, dict,"
         " dataclasses, msgspec structs, and what is built of these"

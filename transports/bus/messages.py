@@ -1,4 +1,4 @@
-"""What a subscriber or a caller is handed: one object per process and message, the payload decoded on first use."""
+"""Message: the object that subscribers and callers get. One for each process and message, decoded on first use."""
 
 from typing import Any
 
@@ -8,10 +8,14 @@ from transports.bus.record import Record
 
 
 class Message(Record):
-    """A published message, or the reply to an ask, or a part of a stream.
+    """A published message, the reply to an ask, or a part of a stream.
 
-    `payload`, `raw` (it as msgpack, for `Encoded`, to pass it on), `topic` ("" for what was not published) and `seq` (its number among all that its member published; 0 for
-    replies) are plain attributes. All subscribers of a process share one Message and its payload: treat it as read-only.
+    All subscribers of a process share one Message and its payload: treat both as read-only. Plain attributes:
+
+    - `payload`: the decoded payload.
+    - `raw`: the payload as msgpack; `encoded` wraps it, to pass it on.
+    - `topic`: the topic that it was published to; "" for what was not published.
+    - `seq`: its number among all messages that its member published; 0 for replies.
     """
 
     __slots__ = ()
@@ -24,17 +28,20 @@ class Message(Record):
 
     @property
     def encoded(self) -> Encoded:
+        """The payload as it came, to be passed on without decoding it."""
         return Encoded(self.raw)
 
     @property
     def sender(self) -> str:
-        """Who published or answered: a name if the sender gave one, else the member's id."""
+        """Name that the sender gave, or else the id of its member."""
         return unpack_envelope(self.envelope).sender or self.member
 
     @property
     def trace(self) -> str:
+        """Trace context that the sender gave, or ""."""
         return unpack_envelope(self.envelope).trace
 
+    #: Decoder of payloads: the value of a msgpack body.
     decode = staticmethod(decode_payload)
 
     def _packed(self) -> bytes:
@@ -48,13 +55,13 @@ class Message(Record):
 
 
 class OpenedMessage(Message):
-    """One whose payload is decoded already and lies in a plain slot, which the interpreter reads at a tenth of the cost."""
+    """Message with its payload decoded in a plain slot, which the interpreter reads at a tenth of the cost."""
 
     __slots__ = ("payload",)
 
 
 def opened(message: Message) -> Message:
-    """What to give to many: the same message, open. One that cannot be decoded says so to each who looks."""
+    """Return the same message, decoded, for many callbacks; the message itself if it cannot be decoded."""
     try:
         payload = message.payload
     except BadFrame:
@@ -73,11 +80,13 @@ def opened(message: Message) -> Message:
 
 
 def decode_body(body: bytes) -> Any:
+    """Decode a payload, or raise BadFrame."""
     try:
         return decode_payload(body)
-    except Exception as error:  # noqa: BLE001 - msgspec's own, unicode, recursion: all mean that it is no payload
+    except Exception as error:  # noqa: BLE001 - msgspec's own, unicode, recursion: each means that it is no payload
         raise undecodable(error) from None
 
 
 def undecodable(error: Exception) -> BadFrame:
+    """Make the error for a payload that is no msgpack."""
     return BadFrame(f"the payload is not msgpack: {error}")

@@ -1,6 +1,7 @@
-"""What became of a published message."""
+"""Receipts: how far a published message got."""
 
 import asyncio
+import math
 import time
 from collections.abc import Generator
 from typing import Any, Protocol
@@ -9,33 +10,47 @@ import msgspec
 
 
 class Settled(msgspec.Struct, frozen=True):
-    """How many subscriptions saw a message. A LATEST subscription has seen it when it was delivered or overtaken."""
+    """Count of the subscriptions that saw a message, and of those that did not."""
 
     seen: int = 0
-    lagging: int = 0  # not there yet when the time was up
-    lost: int = 0  # lapped: they were told so by a Gap
-    dead: int = 0  # their process ended before they saw it
+    """Subscriptions that saw it. A LATEST one has seen it when it was delivered, or overtaken by a newer one."""
+    lagging: int = 0
+    """Subscriptions that had not seen it when the time was up."""
+    lost: int = 0
+    """Subscriptions that were lapped; each got a Gap."""
+    dead: int = 0
+    """Subscriptions whose process ended before they saw it."""
     lagging_members: tuple[str, ...] = ()
+    """Ids of the members that `lagging` counts."""
     lost_members: tuple[str, ...] = ()
+    """Ids of the members that `lost` counts."""
     dead_members: tuple[str, ...] = ()
+    """Ids of the members that `dead` counts."""
 
     @property
     def complete(self) -> bool:
+        """Whether every subscription saw the message."""
         return not (self.lagging or self.lost or self.dead)
 
 
-class _Publisher(Protocol):
+class _Settles(Protocol):
     async def settled(self, seq: int, topic: str, published: float, within: float) -> Settled: ...
 
 
 class Receipt(msgspec.Struct, eq=False, gc=False):
-    """Of one published message. `await receipt` returns when it is in the ring, which is at once unless a RELIABLE
-    subscriber holds it up; `settled` asks how far it got, and costs nothing until it is called."""
+    """Receipt of one published message.
 
-    _publisher: Any  # _Publisher: a Struct looks its annotations up
+    `await receipt` returns when the message is in the ring: at once, unless a RELIABLE subscriber holds it up.
+    `settled` asks how far the message got, and costs nothing until it is called.
+    """
+
+    _publisher: Any  # _Settles: a Struct looks its annotations up
     topic: str
-    seq: int  # its number among this member's messages; 0 while it waits for room
-    published: float  # time.monotonic()
+    """Topic of the message."""
+    seq: int
+    """Number of the message among those of this member; 0 while it waits for room."""
+    published: float
+    """Time of publishing, on time.monotonic()."""
     _placed: "asyncio.Future[int] | None" = None
 
     def __await__(self) -> Generator[Any, None, "Receipt"]:
@@ -45,9 +60,11 @@ class Receipt(msgspec.Struct, eq=False, gc=False):
         return self
 
     async def settled(self, within: float = 1.0) -> Settled:
-        """Wait until all subscribers saw the message, or are lost or dead, at most `within` seconds."""
+        """Wait until each subscriber saw the message, lost it or died, for at most `within` seconds."""
         deadline = time.monotonic() + within
-        publisher: _Publisher = self._publisher
+        if math.isnan(within):
+            raise ValueError(f"`within` is a number of seconds, not {within}")
+        publisher: _Settles = self._publisher
         if self._placed is not None:
             try:
                 async with asyncio.timeout(within):
@@ -61,5 +78,6 @@ class Receipt(msgspec.Struct, eq=False, gc=False):
 
 
 def already_placed(future: "asyncio.Future[int]", receipt: Receipt) -> None:
+    """Give a receipt the number of its message, which is in the ring now."""
     if not future.cancelled() and future.exception() is None:
         receipt.seq = future.result()

@@ -1,15 +1,16 @@
-"""What a message is made of. The native part makes them where it is built; this one stands in where it is not."""
+"""Record: the base of every message. The native part provides it; `PlainRecord` is for builds without one."""
 
 from collections.abc import Callable
 from typing import Any
 
 
 class PlainRecord:
-    """The same as the native Record: see native/record.c."""
+    """Record in plain Python; native/record.c has the same attributes."""
 
     __slots__ = ("body", "envelope", "flags", "payload", "peer", "route", "seq", "topic")
 
-    payload: Any  # decoded when first looked at
+    payload: Any
+    """The decoded payload; decoded when it is first read."""
 
     def __init__(
         self, flags: int, peer: Any, seq: int, route: Any, topic: str, envelope: bytes, body: bytes, /
@@ -23,7 +24,7 @@ class PlainRecord:
         self.body = body
 
     def __getattr__(self, name: str) -> Any:
-        """The slot of the payload is empty until somebody looks."""
+        """Decode the payload: its slot is empty until it is first read."""
         if name != "payload":
             raise AttributeError(name)
         if self.flags & BINARY:
@@ -31,14 +32,16 @@ class PlainRecord:
         else:
             try:
                 self.payload = type(self).decode(self.body)
-            except Exception as error:  # noqa: BLE001 - whatever the decoder raises
+            except Exception as error:  # noqa: BLE001 - the decoder may raise anything
                 self.payload = self._undecodable(error)
         return self.payload
 
-    decode: Callable[[bytes], Any]  # of the class, without self
+    decode: Callable[[bytes], Any]
+    """Decoder of payloads: an attribute of the class, called without self."""
 
     @property
     def raw(self) -> bytes:
+        """The payload as msgpack."""
         return self._packed() if self.flags & BINARY else self.body
 
     def _packed(self) -> bytes:
@@ -48,7 +51,7 @@ class PlainRecord:
         raise error
 
 
-BINARY = 8  # the body is the bytes that were sent, not msgpack of them
+BINARY = 8  # flag: the body is the bytes that were sent, not msgpack of them
 
 try:
     from transports.bus._ring import Record as Record

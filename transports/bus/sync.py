@@ -1,6 +1,7 @@
-"""The bus for a thread without an event loop: the same verbs, blocking, over one loop in a background thread.
+"""BlockingBus: the verbs of a bus for threads without an event loop.
 
-Callbacks and handlers run in that thread; iterators are read in yours.
+One event loop in a background thread does the work. Callbacks and handlers run in that thread, and may not block;
+iterators are read in the thread that asks for them.
 """
 
 import asyncio
@@ -23,35 +24,35 @@ from transports.bus.receipt import Receipt, Settled
 from transports.bus.status import BusStatus
 
 T = TypeVar("T")
-_DONE: Any = object()
+_END: Any = object()
 
 
 class BlockingBus:
-    """Made by `BlockingBus.join(name)`; usable from any thread; a context manager."""
+    """Member of a bus, for any thread: `with BlockingBus.join(name) as bus`. Its verbs block; see `Bus` for each."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, thread: threading.Thread, bus: Bus) -> None:
         self._loop, self._thread, self._bus = loop, thread, bus
         self._left = False
         self._pid = os.getpid()
-        self._going = (
-            threading.Lock()
-        )  # while work is handed to the loop: what is handed to one that has ended is never done
+        # Held while work is handed to the loop: work that is handed to a loop that has ended is never done.
+        self._handing_over = threading.Lock()
 
     @classmethod
     def join(cls, name: str, options: BusOptions | None = None) -> Self:
+        """Join the bus of that name, or start it."""
         loop = asyncio.new_event_loop()
-        thread = threading.Thread(target=_serve, args=(loop,), name=f"bus-{name}", daemon=True)
+        thread = threading.Thread(target=_run_loop, args=(loop,), name=f"bus-{name}", daemon=True)
         thread.start()
         try:
             bus = asyncio.run_coroutine_threadsafe(Bus.join(name, options), loop).result()
         except BaseException:
-            _end(loop, thread)
+            _stop_loop(loop, thread)
             raise
         return cls(loop, thread, bus)
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         try:
-            future = self._begin(work)
+            future = self._submit(work)
         except BaseException:
             work.close()
             raise
@@ -63,7 +64,7 @@ class BlockingBus:
                 raise Closed("this member has left the bus") from None
             raise
 
-    def _begin(self, work: Coroutine[Any, Any, T]) -> "concurrent.futures.Future[T]":
+    def _submit(self, work: Coroutine[Any, Any, T]) -> "concurrent.futures.Future[T]":
         if os.getpid() != self._pid:
             raise Forked(
                 "this process was forked after it joined the bus, whose thread is its parent's: join in the child"
@@ -72,17 +73,17 @@ class BlockingBus:
             raise RuntimeError(
                 "a callback of the bus may not wait for the bus: it runs in the thread that would answer"
             )
-        with self._going:
+        with self._handing_over:
             if self._left:
                 raise Closed("this member has left the bus")
             return asyncio.run_coroutine_threadsafe(work, self._loop)
 
-    def _end(self, work: Coroutine[Any, Any, None]) -> None:
-        """The same for what has ended anyway where the member has left, or is the parent's."""
+    def _run_unless_ended(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run work that is needless once the member has left, or in the child of a fork."""
         with suppress(Closed):
             self._run(work)
 
-    def _do(self, work: Callable[[], T]) -> T:
+    def _call(self, work: Callable[[], T]) -> T:
         async def run() -> T:
             return work()
 
@@ -95,36 +96,42 @@ class BlockingBus:
         self.leave()
 
     def leave(self, within: float = 2.0) -> None:
-        """Whoever still waits in another thread hears that it is Closed."""
+        """Send what is queued, for at most `within` seconds, then leave. Calls in other threads raise Closed."""
         if self._left or os.getpid() != self._pid:
             return
-        self._end(self._bus.leave(within))
-        with self._going:
+        self._run_unless_ended(self._bus.leave(within))
+        with self._handing_over:
             left, self._left = self._left, True
         if not left:
-            _end(self._loop, self._thread)
+            _stop_loop(self._loop, self._thread)
 
     @property
     def id(self) -> str:
+        """Id of this member."""
         return self._bus.id
 
     def names(self) -> Mapping[str, str]:
-        return self._do(lambda: dict(self._bus.names()))
+        """Return all registered names and the ids of their members."""
+        return self._call(lambda: dict(self._bus.names()))
 
     def members(self) -> Mapping[str, MemberInfo]:
-        return self._do(lambda: dict(self._bus.members()))
+        """Return all members, by id."""
+        return self._call(lambda: dict(self._bus.members()))
 
     def register(self, names: str | Iterable[str], handler: Handler) -> None:
+        """Take requests to these names; `handler` runs in the background thread."""
         self._run(self._bus.register(names, handler))
 
     def unregister(self, names: str | Iterable[str]) -> None:
+        """Give names back."""
         self._run(self._bus.unregister(names))
 
     def wait_for(self, names: str | Iterable[str], within: float = 5.0) -> None:
+        """Wait until all these names are registered; DeadlineExceeded after `within` seconds."""
         self._run(self._bus.wait_for(names, within))
 
     def publish(self, topic: str, payload: Any, *, trace: str = "", sender: str = "") -> Receipt:
-        """Returns once the message is in the ring."""
+        """Publish, and return once the message is in the ring."""
 
         async def publish() -> Receipt:
             receipt = self._bus.publish(topic, payload, trace=trace, sender=sender)
@@ -133,28 +140,31 @@ class BlockingBus:
         return self._run(publish())
 
     def settled(self, receipt: Receipt, within: float = 1.0) -> Settled:
+        """Ask how far a published message got, for at most `within` seconds."""
         return self._run(receipt.settled(within))
 
     def subscribe(self, pattern: str, callback: Callback, options: SubscribeOptions | None = None) -> Subscription:
+        """Call `callback(message)` in the background thread for each message to a matching topic."""
         return self._run(self._bus.subscribe(pattern, callback, options))
 
     def unsubscribe(self, subscription: Subscription) -> None:
+        """End a subscription."""
         self._run(subscription.close())
 
     @contextmanager
     def listen(
         self, pattern: str, options: SubscribeOptions | None = None, *, depth: int = 1024
     ) -> Iterator[Iterator[Item]]:
-        """`with bus.listen(...) as items: for item in items`."""
-        listener = self._do(lambda: self._bus.listen(pattern, options, depth=depth))
+        """Iterate over messages and events: `with bus.listen(...) as items: for item in items`."""
+        listener = self._call(lambda: self._bus.listen(pattern, options, depth=depth))
         self._run(listener.__aenter__())
         try:
             yield self._each(listener.__anext__)
         finally:
-            self._end(listener.aclose())
+            self._run_unless_ended(listener.aclose())
 
     def send(self, to: str, payload: Any, *, topic: str = "", trace: str = "", sender: str = "") -> None:
-        """Returns once the message is in the other side's ring."""
+        """Send one message without a reply, and return once it is in the receiver's ring."""
 
         async def send() -> None:
             await self._bus.send(to, payload, topic=topic, trace=trace, sender=sender)
@@ -171,6 +181,7 @@ class BlockingBus:
         trace: str = "",
         sender: str = "",
     ) -> Message:
+        """Ask and wait for the reply, at most `within` seconds."""
         return self._run(self._bus.ask(to, payload, topic=topic, within=within, trace=trace, sender=sender))
 
     @contextmanager
@@ -184,35 +195,39 @@ class BlockingBus:
         credit: int = 16,
         sender: str = "",
     ) -> Iterator[Iterator[Message]]:
-        """`with bus.stream(...) as parts: for part in parts`; leaving cancels the far side."""
+        """Ask for a stream of replies: `with bus.stream(...) as parts: for part in parts`.
+
+        Leaving the block before the end cancels the receiver's work.
+        """
         reader = self._bus.stream(to, payload, topic=topic, within=within, credit=credit, sender=sender)
         self._run(reader.__aenter__())
         try:
             yield self._each(reader.__anext__)
         finally:
-            self._end(reader.aclose())
+            self._run_unless_ended(reader.aclose())
 
     def _each(self, following: Callable[[], Coroutine[Any, Any, T]]) -> Iterator[T]:
-        async def one() -> T:
+        async def following_or_end() -> T:
             try:
                 return await following()
             except StopAsyncIteration:
-                end: T = _DONE
+                end: T = _END
                 return end
 
-        while (item := self._run(one())) is not _DONE:
+        while (item := self._run(following_or_end())) is not _END:
             yield item
 
     def status(self) -> BusStatus:
+        """Take a snapshot of this member, and of how far its subscribers are behind."""
         return self._run(self._bus.status_of_readers())
 
 
-def _serve(loop: asyncio.AbstractEventLoop) -> None:
+def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
     asyncio.set_event_loop(loop)
     loop.run_forever()
 
 
-async def _finish(loop: asyncio.AbstractEventLoop) -> None:
+async def _cancel_all(loop: asyncio.AbstractEventLoop) -> None:
     others = asyncio.all_tasks(loop) - {asyncio.current_task()}
     for task in others:
         task.cancel()
@@ -221,8 +236,8 @@ async def _finish(loop: asyncio.AbstractEventLoop) -> None:
     await loop.shutdown_default_executor()
 
 
-def _end(loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
-    asyncio.run_coroutine_threadsafe(_finish(loop), loop).result()
+def _stop_loop(loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
+    asyncio.run_coroutine_threadsafe(_cancel_all(loop), loop).result()
     loop.call_soon_threadsafe(loop.stop)
     thread.join(5.0)
     loop.close()

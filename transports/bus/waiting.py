@@ -1,4 +1,4 @@
-"""Waiting for something that nobody announces."""
+"""Wait for a condition that raises no event, by looking again and again."""
 
 import asyncio
 import time
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 
 async def until(condition: Callable[[], object], within: float, nap: float = 0.001) -> bool:
-    """Look every `nap` seconds; whether `condition()` came true in time."""
+    """Test `condition` every `nap` seconds, for at most `within` seconds; return whether it came true."""
     deadline = time.monotonic() + within
     while not condition():
         if time.monotonic() >= deadline:

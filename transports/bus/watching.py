@@ -1,4 +1,4 @@
-"""Who wants to hear of changes in the directory."""
+"""Watches: callbacks for changes of the directory."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +8,7 @@ from transports.bus.pubsub.delivery import CAUGHT
 
 
 class Watch:
-    """`close()` ends it."""
+    """One callback for changes of members and names. `close()` ends it."""
 
     __slots__ = ("_watches", "callback")
 
@@ -18,18 +18,23 @@ class Watch:
         watches[self] = None
 
     def close(self) -> None:
+        """Call the callback no more."""
         self._watches.pop(self, None)
 
 
 class Watches:
+    """All watches of one member. `failed(where, error)` reports what a callback raised."""
+
     def __init__(self, failed: Callable[[str, BaseException], None]) -> None:
         self._failed = failed
         self._watches: dict[Watch, None] = {}
 
     def add(self, callback: Callable[[DirectoryChange], Any]) -> Watch:
+        """Add a callback."""
         return Watch(self._watches, callback)
 
-    def tell(self, change: DirectoryChange) -> None:
+    def notify(self, change: DirectoryChange) -> None:
+        """Call every callback with one change."""
         for watch in list(self._watches):
             try:
                 watch.callback(change)

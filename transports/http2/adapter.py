@@ -1,4 +1,4 @@
-"""What the transports for httpx and for httpx2 are: the two libraries differ in their module, and in nothing that is used here."""
+"""The common base of the transports for httpx and httpx2, two libraries that are alike in all that is used here."""
 
 import ssl
 from typing import Any, ClassVar
@@ -9,7 +9,10 @@ from transports.http2.pool import Pool
 
 
 class Adapter:
-    """HTTP/2 with HTTP/1.1 beside it. `verify`, `cert`, `proxy` and `trust_env` mean what they mean to the library."""
+    """A pool of HTTP/2 and HTTP/1.1 connections, as a transport of the client library.
+
+    `verify`, `cert`, `proxy` and `trust_env` mean what they mean to the library; `options` say the rest.
+    """
 
     # A subclass names its library, and its class for bodies.
     library: ClassVar[Any]
@@ -29,11 +32,25 @@ class Adapter:
 
     @property
     def pool(self) -> Pool:
-        """For statistics."""
+        """The pool beneath, for its statistics."""
         return self._bridge.pool
 
     async def handle_async_request(self, request: Any) -> Any:
+        """Sends a request of the library, and gives its response as soon as the head has come. The library calls it."""
         return await self._bridge.handle(request)
 
+    def handle_request(self, request: Any) -> Any:
+        """Refuses the library's client for threads, which calls this, with an error that names the right one."""
+        name = self.library.__name__
+        raise TypeError(
+            f"{type(self).__name__} is asynchronous: pass it to {name}.AsyncClient. "
+            f"For code without an event loop {name}.Client has a transport of its own; leave out `transport=`"
+        )
+
+    def __enter__(self) -> Any:
+        """Refuses the library's client for threads, as `handle_request` does."""
+        self.handle_request(None)
+
     async def aclose(self) -> None:
+        """Closes the pool and its connections."""
         await self._bridge.pool.aclose()

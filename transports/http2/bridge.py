@@ -61,6 +61,8 @@ class Mapped(AbstractContextManager[None]):
         if isinstance(error, errors.TransportError):
             if isinstance(error, errors.TimedOut):
                 name = TIMEOUT_NAMES[error.phase]
+            elif isinstance(error, errors.ConnectionLost) and error.orderly:
+                name = "RemoteProtocolError"
             else:
                 name = next(NAMES[base] for base in type(error).__mro__ if base in NAMES)
             raise getattr(self._library, name)(str(error), request=self._request) from error
@@ -124,10 +126,7 @@ class Bridge:
             response.status,
             headers=response.headers,
             stream=self._stream_type(response, mapped, tracer),
-            extensions={
-                "http_version": response.http_version.encode("ascii"),
-                "stream_id": response.stream_id,
-            },
+            extensions=_extensions(response),
         )
 
     def _request(self, request: Any) -> Request:
@@ -135,7 +134,9 @@ class Bridge:
         try:
             body = request.content
         except self._library.RequestNotRead:
-            body = request.stream
+            # A redirected request is not read again, but its stream may be bytes all the same.
+            stream = request.stream
+            body = b"".join(stream) if isinstance(stream, self._library.ByteStream) else stream
         return Request(
             method=request.method.encode("ascii"),
             origin=_origin(url.raw_scheme, url.raw_host, url.port),
@@ -143,6 +144,16 @@ class Bridge:
             headers=request.headers.raw,
             body=body,
         )
+
+
+def _extensions(response: Response) -> dict[str, Any]:
+    """What the libraries' own transports say beside status and headers, in their words."""
+    extensions: dict[str, Any] = {"http_version": response.http_version.encode("ascii")}
+    if response.stream_id:
+        extensions["stream_id"] = response.stream_id
+    else:
+        extensions["reason_phrase"] = response.reason
+    return extensions
 
 
 @lru_cache(maxsize=1024)

@@ -74,7 +74,11 @@ class TimedOut(TransportError):
 
 
 class ConnectionLost(TransportError):
-    """The connection ended before the response did."""
+    """The connection ended before the response did. `orderly`: the peer closed it; nothing failed beneath."""
+
+    def __init__(self, message: str, *, unprocessed: bool = False, orderly: bool = False) -> None:
+        super().__init__(message, unprocessed=unprocessed)
+        self.orderly = orderly
 
 
 class StreamReset(TransportError):

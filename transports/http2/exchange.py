@@ -82,6 +82,7 @@ class Exchange:
         "max_bytes",
         "phase",
         "pool_deadline",
+        "reason",
         "received",
         "request",
         "size",
@@ -114,6 +115,7 @@ class Exchange:
         self.upload_waiter: asyncio.Future[None] | None = None
         # The response.
         self.status = 0
+        self.reason = b""  # the words after the status; HTTP/2 has none
         self.http_version = ""
         self.headers: Headers = ()
         self.trailers: list[Header] = []

@@ -122,7 +122,7 @@ class FrameReader:
             if frame.stream_id > self._last_opened():
                 raise ProtocolError("RST_STREAM for a stream that was never opened")
             self._count_reset()
-        elif frame.type != DATA:
+        elif not isinstance(frame, DataFrame) or not (frame.data or "END_STREAM" in frame.flags):
             self._count_idle()
         return frame
 

@@ -1,6 +1,7 @@
 """An HTTP/1.1 connection: one call at a time, kept alive between calls. The protocol itself is h11's."""
 
 import asyncio
+import select
 
 import h11
 
@@ -11,6 +12,7 @@ from transports.http2.heads import body_length, request_head
 
 TOO_LARGE = 431  # what h11 calls a head beyond its limit
 PIECE = 65_536  # of a body, written at a time
+_FRAMED_TWICE = frozenset((b"content-length", b"transfer-encoding"))
 
 
 class H1Connection(Connection):
@@ -28,12 +30,13 @@ class H1Connection(Connection):
         self._via_proxy = via_proxy
         self._out: list[bytes] = []
         self._reading = True
+        self._requests = 0
 
     # The pool's side
 
     @property
     def available(self) -> int:
-        return 0 if self.retiring or self.closed or self._exchange is not None else 1
+        return 0 if self.retiring or self.closed or self._exchange is not None or self._peer_has_left() else 1
 
     @property
     def places(self) -> int:
@@ -42,6 +45,20 @@ class H1Connection(Connection):
     @property
     def busy(self) -> int:
         return 0 if self._exchange is None else 1
+
+    def _peer_has_left(self) -> bool:
+        """Whether the peer has closed the connection since the loop last read from it.
+
+        A server may close an idle connection without a word, and a request that is sent into it fails.
+        """
+        if self._requests == 0 or self.transport is None:
+            return False  # new
+        sock = self.transport.get_extra_info("socket")
+        if sock is None or sock.fileno() < 0:
+            return False
+        ends = select.poll()
+        ends.register(sock.fileno(), select.POLLRDHUP)
+        return bool(ends.poll(0))
 
     def exchanges(self) -> list[Exchange]:
         carried = [] if self._exchange is None else [self._exchange]
@@ -65,6 +82,7 @@ class H1Connection(Connection):
             headers.append((b"transfer-encoding", b"chunked"))
         exchange.carrier = self
         self._exchange = exchange
+        self._requests += 1
         try:
             self._send(h11.Request(method=request.method, target=target, headers=headers))
         except InvalidRequest:
@@ -108,12 +126,11 @@ class H1Connection(Connection):
     # Sending bodies
 
     def send(self, exchange: Exchange, data: memoryview) -> int:
-        if exchange is not self._exchange or not self.writable:
+        if exchange is not self._exchange:
             return 0
-        piece = data[:PIECE]
-        self._send(h11.Data(data=bytes(piece)))
+        sent = self._send_while_writable(data)
         self.flush()
-        return len(piece)
+        return sent
 
     def end(self, exchange: Exchange) -> None:
         if exchange is self._exchange:
@@ -131,14 +148,10 @@ class H1Connection(Connection):
                 self._pump(self._exchange)
 
     def _pump(self, exchange: Exchange) -> None:
-        """Of a body of bytes as much as the socket takes; the rest when it takes more."""
+        """Sends as much of a body of bytes as the socket takes; `resume_writing` sends the rest."""
         left = exchange.body_left
         assert left is not None
-        while left and self.writable:
-            self._send(h11.Data(data=bytes(left[:PIECE])))
-            left = left[PIECE:]
-            if left:
-                self.flush()
+        left = left[self._send_while_writable(left) :]
         if left:
             exchange.body_left = left
             exchange.on_sending()
@@ -147,6 +160,19 @@ class H1Connection(Connection):
             self._send(h11.EndOfMessage())
             self.flush()
             exchange.on_sent()
+
+    def _send_while_writable(self, data: memoryview) -> int:
+        """Sends pieces until the socket is full; less than all only then, because `resume_writing` follows nothing else.
+
+        The last piece is not flushed: it leaves with what the caller adds.
+        """
+        sent, size = 0, len(data)
+        while sent < size and self.writable:
+            self._send(h11.Data(data=bytes(data[sent : sent + PIECE])))
+            sent = min(sent + PIECE, size)
+            if sent < size:
+                self.flush()
+        return sent
 
     def _send(self, event: h11.Event) -> None:
         try:
@@ -184,7 +210,7 @@ class H1Connection(Connection):
         except h11.RemoteProtocolError as error:
             if not data:
                 why = f"{self.pool.origin} closed the connection before the response was complete"
-                self.abort(ConnectionLost(why))
+                self.abort(ConnectionLost(why, orderly=True))
             elif error.error_status_hint == TOO_LARGE:
                 self.abort(
                     LimitExceeded(
@@ -202,12 +228,17 @@ class H1Connection(Connection):
                 self.transport.pause_reading()
         elif isinstance(event, h11.Response):
             self.http_version = f"HTTP/{event.http_version.decode()}"
-            exchange.on_head(event.status_code, tuple((name, value) for name, value in event.headers))
+            exchange.reason = bytes(event.reason)
+            headers = tuple((name, value) for name, value in event.headers)
+            if {name for name, _ in headers} >= _FRAMED_TWICE:
+                # Who adds a length to a chunked response may add a response, too (RFC 9112, section 6.3).
+                self.retire()
+            exchange.on_head(event.status_code, headers)
         elif isinstance(event, h11.EndOfMessage):
             exchange.trailers = [(name, value) for name, value in event.headers]
             self._complete(exchange)
         elif isinstance(event, h11.ConnectionClosed):
-            self.abort(ConnectionLost(f"{self.pool.origin} closed the connection before it answered"))
+            self.abort(ConnectionLost(f"{self.pool.origin} closed the connection before it answered", orderly=True))
 
     def _complete(self, exchange: Exchange) -> None:
         self._leave()

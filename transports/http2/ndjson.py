@@ -21,6 +21,7 @@ class NDJSONDecoder:
         self._lines = LineSplitter(max_line, "a line of the NDJSON stream")
 
     def feed(self, data: bytes) -> list[bytes]:
+        """The lines that these bytes complete."""
         return [line for line in self._lines.feed(data) if line and not line.isspace()]
 
     def finish(self) -> list[bytes]:

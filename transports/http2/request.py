@@ -76,11 +76,11 @@ def split_url(url: str) -> tuple[Origin, bytes]:
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds that each part of one call may take; None: no limit. One that fires ends this call and no other."""
 
-    connect: float | None = 10.0  # DNS, TCP, TLS and a proxy's CONNECT, together
-    pool: float | None = 30.0  # waiting for a free stream or connection
-    write: float | None = 30.0  # the peer takes no byte of the request's body for that long
-    first_byte: float | None = 120.0  # from the request being sent to the head of the response
-    idle: float | None = 120.0  # between two pieces of the response's body
+    connect: float | None = 10.0  #: DNS, TCP, TLS and a proxy's CONNECT, together
+    pool: float | None = 30.0  #: waiting for a free stream or connection
+    write: float | None = 30.0  #: the peer takes no byte of the request's body for so long
+    first_byte: float | None = 120.0  #: from the end of the request to the head of the response
+    idle: float | None = 120.0  #: between two pieces of the response's body
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,14 +90,15 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     async iterator is sent with back-pressure, once.
     """
 
-    method: bytes
-    origin: Origin
-    target: bytes = b"/"  # path and query, percent-encoded
-    headers: Headers = ()
-    body: bytes | AsyncIterable[bytes] = b""
+    method: bytes  #: HTTP method, such as b"POST"
+    origin: Origin  #: server that gets the request
+    target: bytes = b"/"  #: path and query, percent-encoded
+    headers: Headers = ()  #: names and values
+    body: bytes | AsyncIterable[bytes] = b""  #: body; an async iterator is sent as it comes
 
     @classmethod
     def to(cls, method: str, url: str, headers: Headers = (), body: bytes | AsyncIterable[bytes] = b"") -> "Request":
+        """A request to a URL."""
         origin, target = split_url(url)
         return cls(method=method.encode("ascii"), origin=origin, target=target, headers=headers, body=body)
 

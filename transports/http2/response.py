@@ -48,6 +48,11 @@ class Response:
         return next((value for known, value in self.headers if known == name), None)
 
     @property
+    def reason(self) -> bytes:
+        """The words after the status of an HTTP/1.1 response; b"" over HTTP/2, which has none."""
+        return self._exchange.reason
+
+    @property
     def stream_id(self) -> int:
         """HTTP/2's number of the stream; 0 over HTTP/1.1."""
         return self._exchange.stream_id

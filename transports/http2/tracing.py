@@ -9,6 +9,7 @@ A trace is called with a name and a mapping, at the moment it happens, on the ev
 import logging
 from collections.abc import Callable, Mapping
 
+#: A function that gets a name and a mapping when something happens in a pool. No mapping holds a header or a body.
 Trace = Callable[[str, Mapping[str, object]], None]
 
 log = logging.getLogger("transports.http2")

@@ -21,16 +21,16 @@ PIECE = 64 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChildOptions:
-    """`max_line` bounds one line of output in bytes; `grace` is the time between one way of stopping it and the next."""
+    """How a program runs."""
 
-    max_line: int = 16 * 1024 * 1024
-    grace: float = 1.0
-    environment: Mapping[str, str] | None = None
-    directory: str | None = None
+    max_line: int = 16 * 1024 * 1024  #: bytes of the longest line of output; a longer one is ChildFailed
+    grace: float = 1.0  #: seconds between one way of stopping the program and the next
+    environment: Mapping[str, str] | None = None  #: all of its environment; None: that of this process
+    directory: str | None = None  #: its working directory; None: that of this process
 
 
 class ChildFailed(Exception):
-    """The program did not start, or broke the rules. `stderr` is the last of what it said."""
+    """The program did not start, or broke the rules. `status` is its exit status, `stderr` the last of what it said."""
 
     def __init__(self, message: str, *, status: int | None = None, stderr: str = "") -> None:
         super().__init__(message)
@@ -47,6 +47,7 @@ class StderrTail:
         self._size = 0
 
     def add(self, data: bytes) -> None:
+        """Keeps the data, and lets go of what is older than the last few thousand bytes."""
         self._pieces.append(data[-self._most :])
         self._size += len(self._pieces[-1])
         while self._size - len(self._pieces[0]) >= self._most:
@@ -54,6 +55,7 @@ class StderrTail:
 
     @property
     def text(self) -> str:
+        """The bytes kept, as text."""
         return b"".join(self._pieces)[-self._most :].decode("utf-8", "replace").strip()
 
 
@@ -74,13 +76,16 @@ class ChildLines:
 
     @property
     def status(self) -> int | None:
+        """The exit status; None while the program runs, and before it starts."""
         return self._process.returncode if self._process is not None else None
 
     @property
     def stderr(self) -> str:
+        """The last of what the program wrote to its standard error."""
         return self._tail.text
 
     async def start(self) -> None:
+        """Starts the program; ChildFailed where it cannot be. `async with` does it too."""
         try:
             self._process = await asyncio.create_subprocess_exec(
                 *self._command,
@@ -149,6 +154,7 @@ class ChildLines:
             self._stopping.add_done_callback(lambda _: call())
 
     async def aclose(self) -> None:
+        """Stops the program, and waits until it and its process group are gone."""
         self.stop()
         if self._stopping is not None:
             await asyncio.shield(self._stopping)

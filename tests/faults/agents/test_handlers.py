@@ -1,4 +1,6 @@
-"""A handler that raises, blocks, never ends or returns what cannot be sent: its caller is told, and nobody else is harmed."""
+"""A handler that raises, blocks, never ends or returns what cannot be sent: its caller is told, and nobody else is
+harmed.
+"""
 
 import asyncio
 import time
@@ -9,7 +11,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.support.agents.cast import Brief, Faulty, Hooked, Late, Once, Scout, Slow
+from tests.support.agents.agent_cast import Brief, Faulty, Hooked, Late, Once, Scout, Slow
 from tests.support.agents.until import until
 from three_mode import Orchestrator
 from three_mode.agents import AgentGroup, HostOptions, OrchestratorOptions, Restart

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.support.agents.cast import Keeper, Publisher, Scout, Slow
+from tests.support.agents.agent_cast import Keeper, Publisher, Scout, Slow
 from three_mode import Orchestrator
 
 PUBLISHERS = 8

@@ -1,4 +1,4 @@
-"""Every type of frame at a wrong moment, and with wrong content, as h2spec does to servers: here it is the client's turn.
+"""Every type of frame at a wrong moment, and with wrong content: what h2spec does to servers, done to the client.
 
 What ends the connection and what only the stream follows RFC 9113. In each case the caller gets an error that says what
 happened, and the next call works, on a new connection where the old one ended.
@@ -285,6 +285,8 @@ async def test_a_head_that_unpacks_beyond_the_limit() -> None:
         frame(PING, 0, 0, b"12345678"),
         frame(SETTINGS),
         frame(DATA, 0, 1),
+        frame(DATA, PADDED, 1, b"\0"),
+        frame(DATA, PADDED, 1, b"\xff" + b"\0" * 255),
         frame(PRIORITY, 0, 1, b"\0\0\0\3\x10"),
     ],
 )

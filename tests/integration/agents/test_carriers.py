@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.agents.cast import Faulty, Lagging, Scout, Slow
+from tests.support.agents.agent_cast import Faulty, Lagging, Scout, Slow
 from tests.support.agents.until import until
 from three_mode import Orchestrator
 from three_mode.agents import OrchestratorOptions

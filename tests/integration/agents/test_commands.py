@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from tests.support.agents.cast import Scout
+from tests.support.agents.agent_cast import Scout
 from tests.support.agents.until import until
 from three_mode import Orchestrator
 from three_mode.agents.wire.orders import AgentReport, HostReport, Table

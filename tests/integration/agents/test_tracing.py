@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.agents.cast import Caller, Scout, Slow
+from tests.support.agents.agent_cast import Caller, Scout, Slow
 from three_mode import Orchestrator
 from three_mode.agents import OrchestratorOptions
 from three_mode.agents.handlers.tracing import OpenTelemetry

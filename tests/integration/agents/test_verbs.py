@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from tests.support.agents.cast import Caller, Mood, Opinion, Scout, Slow
+from tests.support.agents.agent_cast import Caller, Mood, Opinion, Scout, Slow
 from tests.support.agents.until import until
 from three_mode import Orchestrator
 from three_mode.agents import AgentGroup, AgentRef, join
@@ -63,7 +63,7 @@ async def test_gather_gives_values_errors_and_missing(orc: Orchestrator, scouts:
     votes = await scouts.gather(Scout.score, "hello", within=5)
     assert votes.complete
     assert votes.values == dict.fromkeys(scouts.names, 5.5)
-    some = AgentGroup("scout", [0, 1, 99], orc._caller)
+    some = AgentGroup("scout", [0, 1, 99], orc._three_mode_caller)
     votes = await some.gather(Scout.score, "x", within=5)
     assert isinstance(votes.errors["scout/99"], NoSuchAgent)
     assert len(votes) == 2

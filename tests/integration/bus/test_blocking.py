@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.bus.members import bus_name
 from transports.bus import (
+    BlockingBus,
     BusOptions,
     CallCancelled,
     Closed,
@@ -22,7 +23,6 @@ from transports.bus import (
     NoSuchName,
     Request,
 )
-from transports.bus.sync import BlockingBus
 
 
 def echo(request: Request) -> None:

@@ -13,34 +13,14 @@ from typing import Any
 import pytest
 
 from tests.support.bus.members import eventually, members
+from tests.support.bus.stranger import Stranger, connect, hello
 from transports.bus import Bus, BusOptions, JoinFailed, PeerLost, VersionMismatch
 from transports.bus.errors import BadFrame
 from transports.bus.registry import wire
-from transports.bus.registry.election import Place, check_bus_name, running_buses, runtime_directory
+from transports.bus.registry.election import RegistryPaths, check_bus_name, running_buses, runtime_directory
 from transports.bus.rings.carrier import RingsCarrier
 from transports.bus.rings.native import PAGE, PAGE_BYTES, RING
 from transports.bus.rings.segments import make
-
-
-def connect(bus: str) -> socket.socket:
-    sock = socket.socket(socket.AF_UNIX)
-    sock.connect(str(Place.of(bus).socket))
-    sock.settimeout(5)
-    return sock
-
-
-def hello(**changes: Any) -> wire.Hello:
-    fields: dict[str, Any] = {
-        "protocol": wire.PROTOCOL,
-        "layout": 1,
-        "bus": "x",
-        "carrier": "rings",
-        "label": "evil",
-        "pid": 1,
-        "endpoints": {},
-    }
-    return wire.Hello(**{**fields, **changes})
-
 
 NONSENSE = {
     "garbage": os.urandom(5000),
@@ -132,7 +112,7 @@ async def test_registry_leaks_no_descriptors() -> None:
 async def test_who_says_hello_again_and_again_is_no_member() -> None:
     """Also while those who were here before choose their places first."""
     async with members() as group:
-        Place.of(group.name).socket.touch()  # as a registry that died leaves it
+        RegistryPaths.of(group.name).socket.touch()  # as a registry that died leaves it
         joins = asyncio.create_task(group.join())
         await eventually(lambda: group.name in running_buses())
         sock = connect(group.name)
@@ -147,18 +127,6 @@ async def test_who_says_hello_again_and_again_is_no_member() -> None:
         sock.close()
         other = await group.join()
         await eventually(lambda: set(bus.members()) == set(other.members()) == {bus.id, other.id})
-
-
-class Stranger:
-    """Somebody who speaks with the registry as a member of the rings, and whose descriptors are what we like."""
-
-    def __init__(self, bus: str, *fds: int) -> None:
-        self.sock = connect(bus)
-        self.say(hello(bus=bus, layout=RingsCarrier.layout), *fds)
-
-    def say(self, message: wire.FromMember, *fds: int) -> None:
-        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
-        self.sock.sendmsg([wire.pack(message, len(fds))], rights)
 
 
 @pytest.mark.parametrize("bad", ["ring", "page", "pidfd"])

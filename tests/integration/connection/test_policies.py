@@ -13,7 +13,7 @@ import pytest
 from tests.support.providers.clock import settle
 from tests.support.providers.servers import PATHS, QUICK, connected, hello, several, transport
 from three_mode import LLMConnection, errors
-from three_mode.calls.guards import MOST
+from three_mode.calls.gates import MOST
 from three_mode.connection import Account, ConnectionOptions, Observing
 from three_mode.messages import LLMRequest, Text
 from three_mode.observe import JSONFormatter, Metrics, RecordOptions
@@ -133,14 +133,14 @@ async def test_streams_that_break_off_open_the_breaker_and_one_that_ends_well_cl
         server.next(Turn(text=("Hel", "lo")), fault=Fault(stall_after=2))
         async with llm.stream(hello()) as stream:
             await anext(stream)  # left early: it says nothing
-        assert llm.states() == {}
+        assert llm.breaker_states() == {}
         await breaks_off()
-        assert list(llm.states().values()) == ["open"]
+        assert list(llm.breaker_states().values()) == ["open"]
         with pytest.raises(errors.CircuitOpen):
             await llm.stream(hello()).text()
         await asyncio.sleep(0.25)
         assert await llm.stream(hello()).text() == "Hello world!"
-        assert llm.states() == {}
+        assert llm.breaker_states() == {}
 
 
 async def test_guards_that_know_nothing_are_forgotten_where_there_are_many() -> None:
@@ -148,7 +148,7 @@ async def test_guards_that_know_nothing_are_forgotten_where_there_are_many() -> 
         llm,
         server,
     ):
-        guards, target = llm._guards, Target("openai", "m")
+        guards, target = llm._services.gates, Target("openai", "m")
         server.next(Answer(status=500))
         with pytest.raises(errors.ServerError):
             await llm.chat_completion(hello())
@@ -187,7 +187,7 @@ async def test_a_cache_in_a_file(tmp_path: Path) -> None:
         await llm.chat_completion(hello())
         port = server.port
     async with connected(policies=policies) as (llm, server):
-        llm._accounts._given["openai"] = type(llm._accounts._given["openai"])(
+        llm._services.accounts._given["openai"] = type(llm._services.accounts._given["openai"])(
             api_key="sk-secret-key-of-the-test", base_url=f"https://localhost:{port}/v1"
         )
         reply = await llm.chat_completion(hello())
@@ -305,7 +305,10 @@ async def test_the_limiter_learns_from_headers() -> None:
         (b"x-ratelimit-remaining-requests", b"0"),
         (b"x-ratelimit-reset-requests", b"300ms"),
     )
-    whole = b'{"id":"c","model":"m","choices":[{"index":0,"finish_reason":"stop","message":{"role":"assistant","content":"x"}}]}'
+    whole = (
+        b'{"id":"c","model":"m","choices":[{"index":0,"finish_reason":"stop",'
+        b'"message":{"role":"assistant","content":"x"}}]}'
+    )
     async with connected() as (llm, server):
         server.next(Answer(headers=limited, pieces=(whole,)))
         await llm.chat_completion(hello())
@@ -338,7 +341,7 @@ async def test_who_waits_for_a_place_waits_no_longer_than_its_deadline(streamed:
         with pytest.raises(errors.DeadlineExceeded) as caught:
             await asyncio.wait_for(call, 20)
         assert caught.value.stage == "queue"
-        assert llm.states() == {}, "the provider was not asked"
+        assert llm.breaker_states() == {}, "the provider was not asked"
         slow.cancel()
         server.always(Turn())
         assert (await llm.chat_completion(hello())).content == "Hello world!"
@@ -351,7 +354,7 @@ async def test_who_waits_for_the_rate_limit_hears_that_the_connection_is_closed(
             await llm.chat_completion(hello())
         waiting = asyncio.ensure_future(llm.chat_completion(hello(within=5000)))
         await settle()
-        limiter = llm._guards.limiter_of("openai")
+        limiter = llm._services.gates.limiter_of("openai")
         assert limiter is not None
         assert limiter.waiting == 1
         await llm.close()
@@ -428,9 +431,9 @@ async def test_a_call_that_ends_after_its_connection_is_recorded_too(tmp_path: P
 
 
 async def test_records_that_nobody_writes_down_are_counted(tmp_path: Path) -> None:
-    from three_mode.observe import Recorder
+    from three_mode.observe import RecordWriter
 
-    recorder = Recorder(RecordOptions(path=tmp_path / "r", waiting=2))
+    recorder = RecordWriter(RecordOptions(path=tmp_path / "r", waiting=2))
     recorder._thread = type("Stuck", (), {"join": lambda self, timeout: None})()  # type: ignore[assignment]
     for _ in range(5):
         recorder._put(b"x\n")
@@ -438,7 +441,7 @@ async def test_records_that_nobody_writes_down_are_counted(tmp_path: Path) -> No
     recorder._thread = None
     recorder.close()
     with pytest.raises(errors.ConfigurationError):
-        Recorder(RecordOptions(path=tmp_path / "none" / "r"))
+        RecordWriter(RecordOptions(path=tmp_path / "none" / "r"))
 
 
 async def test_metrics_and_the_check_of_the_seed() -> None:

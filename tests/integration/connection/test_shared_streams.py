@@ -99,7 +99,7 @@ async def test_one_that_breaks_off_breaks_off_for_all_and_counts_once() -> None:
         assert [type(each) for each in outcomes] == [errors.StreamInterrupted] * 3
         assert {each.partial.content for each in outcomes} <= {"Hel", "Hello"}  # type: ignore[union-attr]
         assert len(server.seen) == 1
-        assert llm.states() == {}, "one call, one failure"
+        assert llm.breaker_states() == {}, "one call, one failure"
 
 
 async def test_a_slow_reader_is_told_and_holds_up_nobody() -> None:

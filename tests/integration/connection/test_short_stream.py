@@ -18,7 +18,9 @@ SOON = RetryOptions(attempts=3, first=0.001)
 
 
 class Teller(Agent):
-    """Streams as its message says: `fail 2` fails twice and then tells, `break` ends in the middle, `hang` waits before it begins."""
+    """Streams as its message says: `fail 2` fails twice and then tells, `break` ends in the middle, `hang` waits before
+    it begins.
+    """
 
     def __init__(self) -> None:
         self.failed = self.asked = self.left = 0
@@ -71,10 +73,10 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 async def learnt(llm: LLMConnection, model: str = "agent:teller") -> LLMResponse:
     """The first call finds the way for those that come."""
-    assert not llm._short_ways.known
+    assert not llm._fast_paths
     stream = llm.stream(asking(model=model))
     await stream.text()
-    assert len(llm._short_ways.known) == 1
+    assert len(llm._fast_paths) == 1
     return stream.response()
 
 

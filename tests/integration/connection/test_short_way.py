@@ -77,9 +77,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 async def ways(llm: LLMConnection, request: LLMRequest) -> tuple[LLMResponse, LLMResponse]:
     """The first call finds the way and the second goes it."""
-    assert not llm._short_ways.known
+    assert not llm._fast_paths
     long = await llm.chat_completion(request)
-    assert len(llm._short_ways.known) == 1
+    assert len(llm._fast_paths) == 1
     return long, await llm.chat_completion(request)
 
 
@@ -126,9 +126,9 @@ async def test_failures_on_the_short_way_open_the_breaker(city: Orchestrator) ->
         with pytest.raises(CircuitOpen):
             await llm.chat_completion(asking())
         await asyncio.sleep(0.06)
-        assert llm.states() == {"agent/moody": "half-open"}
+        assert llm.breaker_states() == {"agent/moody": "half-open"}
         await llm.chat_completion(asking())
-        assert llm.states() == {}
+        assert llm.breaker_states() == {}
 
 
 async def test_a_success_on_the_short_way_ends_a_row_of_failures(city: Orchestrator) -> None:
@@ -139,7 +139,7 @@ async def test_a_success_on_the_short_way_ends_a_row_of_failures(city: Orchestra
             with pytest.raises(ServerError):
                 await llm.chat_completion(asking("fail 1"))
             await llm.chat_completion(asking())
-        assert llm.states() == {}
+        assert llm.breaker_states() == {}
 
 
 async def test_the_limiter_counts_it_and_after_a_429_has_its_say(city: Orchestrator) -> None:
@@ -185,7 +185,7 @@ async def test_whatever_has_a_say_keeps_calls_on_the_long_way(city: Orchestrator
     async with LLMConnection(bus=city.bus, policies=Policies(cache=CacheOptions())) as llm:
         for kinds in (["attempt"], ["cache_hit"]):
             assert [step.kind for step in (await llm.chat_completion(asking())).steps] == kinds
-        assert not llm._short_ways.known
+        assert not llm._fast_paths
     async with LLMConnection(bus=city.bus) as llm:
         await ways(llm, asking())
         with caplog.at_level(logging.INFO, logger="three_mode.llm"):
@@ -207,7 +207,7 @@ async def test_a_way_goes_with_the_metrics_of_its_agent(city: Orchestrator) -> N
         await ways(llm, asking())
         for number in range(2 * MOST):
             llm.metrics.record("agent", f"a{number}", 0.1)
-        assert not llm._short_ways.known
+        assert not llm._fast_paths
         assert llm.metrics.snapshot(model="moody").calls == 0
         await ways(llm, asking())
         assert llm.metrics.snapshot(model="moody").calls == 2

@@ -1,4 +1,4 @@
-"""A first attempt that is sent straight: what becomes of it when its caller leaves, when it fails, and when it is late."""
+"""A first attempt that is sent straight: its caller leaves, it fails, or it is late."""
 
 import asyncio
 from decimal import Decimal
@@ -34,9 +34,9 @@ async def three(llm: LLMConnection, server: ScriptedProvider) -> list["asyncio.T
 
 def idle(llm: LLMConnection) -> bool:
     """Nothing is held for a call that is over."""
-    engine = llm._engine
+    engine = llm._services.pipeline
     hedge = engine._attempts.hedge
-    limiters = llm._guards._limiters.values()
+    limiters = llm._services.gates._limiters.values()
     return (
         all(limiter.in_flight == 0 for limiter in limiters)
         and (hedge is None or not hedge._waiting)
@@ -122,7 +122,7 @@ async def test_failures_open_the_breaker_and_a_success_closes_it_again() -> None
         await asyncio.sleep(0.12)
         server.always(Turn())
         await llm.chat_completion(hello())
-        assert llm.states() == {}
+        assert llm.breaker_states() == {}
         assert idle(llm)
 
 

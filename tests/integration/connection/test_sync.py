@@ -127,7 +127,7 @@ async def test_it_refuses_to_block_a_loop() -> None:
 
 def test_what_was_counted_is_read_while_more_is_counted() -> None:
     with LLMConnection("openai", api_key="k") as llm:
-        book, many = llm._async._book, 4000
+        book, many = llm._async._services.log, 4000
 
         async def count() -> None:
             for number in range(many):

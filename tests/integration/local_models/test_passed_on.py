@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.agents.until import until
 from three_mode import LLMConnection, LLMRequest
-from three_mode.channels.ai_pc import LocalChannel
+from three_mode.channels.local.channel import LocalChannel
 from three_mode.connection import ConnectionOptions
 from three_mode.errors import DeadlineExceeded, UnsupportedParameter
 from three_mode.messages import Chunk, Finish, Start, TextDelta, fold
@@ -40,17 +40,17 @@ async def test_closing_it_ends_the_call_in_the_engine_and_lets_the_model_go() ->
 async def test_it_says_what_a_stream_of_a_connection_says() -> None:
     async with LLMConnection() as llm:
         asked = request("Repeat: apple", max_tokens=24)
-        passed_on = await llm.local("tiny")
+        passed_on = await llm.local_model("tiny")
         assert passed_on is not None
         made = [chunk async for batch in passed_on(asked, "tiny", 20.0) for chunk in batch]
         assert type(made[-1]) is Finish
         assert fold(made).content == (await llm.chat_completion(asked.addressed("tiny", 20.0))).content != ""
-        assert await llm.local("gpt-4o") is None
+        assert await llm.local_model("gpt-4o") is None
 
 
 async def test_a_configured_limit_of_tokens_holds() -> None:
     async with LLMConnection(options=ConnectionOptions(config={"max_tokens": 3})) as llm:
-        passed_on = await llm.local("tiny")
+        passed_on = await llm.local_model("tiny")
         assert passed_on is not None
         made = [chunk async for batch in passed_on(request(), "tiny", 20.0) for chunk in batch]
         assert fold(made).usage.output_tokens == 3
@@ -58,7 +58,7 @@ async def test_a_configured_limit_of_tokens_holds() -> None:
 
 async def test_its_deadline_is_the_engines() -> None:
     async with LLMConnection() as llm:
-        passed_on = await llm.local("tiny")
+        passed_on = await llm.local_model("tiny")
         assert passed_on is not None
         with pytest.raises(DeadlineExceeded):
             async for _ in passed_on(request(), "tiny", 1e-6):

@@ -31,6 +31,16 @@ def test_old_returns_are_forgotten() -> None:
     assert history.total == 5
 
 
+def test_the_time_of_a_start_that_failed_makes_no_return_forgotten() -> None:
+    history, now = History(Restart("permanent", limit=3, within=10.0)), 0.0
+    for _ in range(3):
+        assert isinstance(history.ended(now, True, "slow"), Again)
+        now += 60.0
+        history.start_took(60.0)
+    assert isinstance(history.ended(now, True, "slow"), GivenUp)
+    assert isinstance(history.ended(now + 11.0, True, "slow"), Again)  # time in which it ran, or waited, does count
+
+
 def test_the_wait_grows_to_its_limit_and_the_first_is_at_once() -> None:
     history = History(Restart("permanent", limit=10, within=100.0, wait=0.5, wait_at_most=3.0))
     waits = [verdict.wait for now in range(6) if isinstance(verdict := history.ended(float(now), True, ""), Again)]

@@ -10,9 +10,10 @@ from transports.bus.directory import Directory
 from transports.bus.errors import BadAddress
 from transports.bus.events import MemberInfo
 from transports.bus.registry import wire
-from transports.bus.registry.pace import FEW, LONGEST, SHORTEST, Pace
-from transports.bus.registry.pending import ITEMS_A_MESSAGE, Pending, snapshot
-from transports.bus.registry.state import NoShards, RegistryState, Seat
+from transports.bus.registry.changes import ITEMS_A_MESSAGE, PendingChanges, snapshot
+from transports.bus.registry.pacing import FEW, LONGEST, SHORTEST, ChangePacing
+from transports.bus.registry.seats import NoShards, Seat
+from transports.bus.registry.state import RegistryState
 
 
 class Registry:
@@ -47,7 +48,7 @@ class Registry:
 
     def join(self, **changes: Any) -> Seat:
         seat = self.hello(**changes)
-        self.state.tell()
+        self.state.announce()
         return seat
 
     def do(self, seat: Seat, message: wire.FromMember, fds: int = 0) -> None:
@@ -84,7 +85,7 @@ def test_many_joins_are_told_once_to_each() -> None:
     registry.state.answer()
     assert all(seat not in registry.said for seat in new)
     sends = registry.sends
-    registry.state.tell()
+    registry.state.announce()
     assert registry.sends - sends == len(old) + 2 * len(new)
     for seat in old:
         assert registry.kinds(seat, before[seat]) == ["Changes"]
@@ -115,7 +116,7 @@ def test_done_means_that_everybody_was_told_before(change: wire.FromMember) -> N
         )
     )
     registry.state._send = registry._send
-    registry.state.tell()
+    registry.state.announce()
     assert order[-1] == (asker, "Done")
     assert sorted(kind for _, kind in order[:-1]) == ["Changes", "Changes"]
 
@@ -127,7 +128,7 @@ def test_a_ring_reaches_who_asks_afterwards_before_the_answer() -> None:
     registry.do(writer, wire.RingMade(5), fds=1)
     registry.do(reader, wire.Sync(1))
     assert registry.kinds(reader, before) == []
-    registry.state.tell()
+    registry.state.announce()
     assert registry.kinds(reader, before) == ["Writers", "Done"]
 
 
@@ -147,7 +148,7 @@ def test_rings_of_many_writers_come_together() -> None:
     before = len(registry.said[seats[0]])
     for number, seat in enumerate(seats):
         registry.do(seat, wire.RingMade(number + 1), fds=1)
-    registry.state.tell()
+    registry.state.announce()
     handed = [m for m in registry.said[seats[0]][before:] if isinstance(m, wire.Writers)]
     assert [len(message.rings) for message in handed] == [wire.FDS_LIMIT, 70 - wire.FDS_LIMIT]
     late = registry.join()
@@ -162,7 +163,7 @@ def test_who_returns_reads_rings_that_it_missed_from_their_beginning() -> None:
     registry.state.expect([MemberInfo("@aaaa", "m", 1, 0), MemberInfo("@bbbb", "m", 2, 1)])
     first = registry.join(id="@aaaa", slot=0)
     registry.do(first, wire.RingMade(5), fds=1)
-    registry.state.tell()
+    registry.state.announce()
     last = registry.join(id="@bbbb", slot=1)
     assert [(m.rings, m.fresh) for m in registry.said[last] if isinstance(m, wire.Writers)] == [((("@aaaa", 5),), True)]
 
@@ -173,7 +174,7 @@ def test_who_is_not_welcome_yet_hears_of_a_gate_after_its_welcome() -> None:
     writer = registry.hello()
     registry.do(reader, wire.Subscribed(3, {"t": 1}, True))
     assert registry.kinds(writer) == []
-    registry.state.tell()
+    registry.state.announce()
     assert registry.kinds(writer)[:2] == ["Welcome", "Changes"]
     assert "Done" not in registry.kinds(reader)[3:]  # not before the new writer respects it
     wanted = [m for m in registry.said[writer] if isinstance(m, wire.GateWanted) and m.token]
@@ -194,7 +195,7 @@ def test_who_joins_and_goes_before_it_is_welcome() -> None:
 
 
 def test_a_burst_in_messages_of_bounded_size() -> None:
-    pending = Pending()
+    pending = PendingChanges()
     info = MemberInfo("@aaaa", "m", 1, 0)
     names = [f"{n:06}" + "n" * 240 for n in range(3 * ITEMS_A_MESSAGE)]
     pending.joined(info, {})
@@ -207,6 +208,23 @@ def test_a_burst_in_messages_of_bounded_size() -> None:
     again = directory_of(list(snapshot(known, [(info, {})])))
     assert again.owned(info.id) == tuple(names)
     assert again.patterns(info.id) == dict.fromkeys(names, 1)
+
+
+def test_members_with_large_labels_and_endpoints_in_messages_of_bounded_size() -> None:
+    text = "\U0001f41d" * 250
+    endpoints = {f"{n}" + text[:200]: text for n in range(8)}
+    members = [(MemberInfo(f"@{n:08}", text, 1, n), endpoints) for n in range(1024)]
+    directory, pending = Directory(), PendingChanges()
+    for info, _ in members:
+        directory.join(info)
+        pending.joined(info, endpoints)
+    for messages in (list(pending.messages()), list(snapshot(directory, members))):
+        assert all(len(wire.pack(message)) < wire.MESSAGE_LIMIT for message in messages)
+        assert sum(len(message.joined) for message in messages) == sum(len(m.endpoints) for m in messages) == 1024
+    lost = PendingChanges()
+    for info, _ in members * 8:
+        lost.lost(info.id, "r" * wire.REASON_LIMIT)
+    assert all(len(wire.pack(message)) < wire.MESSAGE_LIMIT for message in lost.messages())
 
 
 @pytest.mark.parametrize("changes", [{"patterns": {"a..b": 1}}, {"names": ("@x",)}, {"shards": -1}, {"shards": 1}])
@@ -226,7 +244,7 @@ def test_a_hello_that_is_refused_closes_its_descriptors_once(changes: dict[str, 
 
 
 def test_what_is_undone_before_it_is_told() -> None:
-    pending = Pending()
+    pending = PendingChanges()
     pending.added("@a", ["x", "y"])
     pending.removed("@a", ["x"])
     pending.added("@b", ["x"])
@@ -240,20 +258,20 @@ def test_what_is_undone_before_it_is_told() -> None:
 
 
 def test_pace_is_none_when_quiet_and_slows_down_in_a_burst() -> None:
-    pace, members = Pace(), FEW + 500
+    pace, members = ChangePacing(), FEW + 500
     assert pace.wait(100.0) == 0.0
-    pace.told(100.0, 100.01, members)
+    pace.sent(100.0, 100.01, members)
     assert pace.wait(100.01) == pytest.approx(SHORTEST * 500)
     now, pauses = 100.01, []
     for _ in range(5):
         now += pace.wait(now)
-        pace.told(now, now, members)
+        pace.sent(now, now, members)
         pauses.append(pace.wait(now))
     assert pauses == pytest.approx([LONGEST * 500 / 2, *[LONGEST * 500] * 4])
     now += 10.0
     assert pace.wait(now) == 0.0
-    pace.told(now, now, members)
+    pace.sent(now, now, members)
     assert pace.wait(now) == pytest.approx(SHORTEST * 500)
-    few = Pace()
-    few.told(1.0, 1.0, FEW)
+    few = ChangePacing()
+    few.sent(1.0, 1.0, FEW)
     assert few.wait(1.0) == 0.0

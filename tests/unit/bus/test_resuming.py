@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from transports.bus.asking.resuming import resume
+from transports.bus.asking.calls import resume
 
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "asyncio": asyncio.new_event_loop,

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from three_mode.channels.batches import open_batches
+from three_mode.channels.replies import open_batches
 from three_mode.errors import DeadlineExceeded
 from three_mode.messages import Chunk, Finish, Start, TextDelta, ToolDelta
 

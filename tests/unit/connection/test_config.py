@@ -35,7 +35,7 @@ def nothing_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def key_of(llm: LLMConnection, provider: str = "openai") -> str | None:
-    found = llm._accounts.key(provider)
+    found = llm._services.accounts.key(provider)
     return found.reveal() if found else None
 
 
@@ -51,7 +51,7 @@ def test_the_order_is_argument_environment_dotenv_file(tmp_path: Path, monkeypat
     assert key_of(LLMConnection("openai", options=ConnectionOptions(config=config))) == "from-environment"
     assert Sources(config).settings().timeout == 9
     assert (
-        LLMConnection("openai", options=ConnectionOptions(config=config))._accounts.model("openai")
+        LLMConnection("openai", options=ConnectionOptions(config=config))._services.accounts.model("openai")
         == "model-of-environment"
     )
     assert (
@@ -71,7 +71,8 @@ def test_keys_have_other_names_too(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_dotenv(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text(
-        '# a comment\n\nexport A = one\nB=\'two # no comment\'\nC="three\\n\\"x\\"" # comment\nD=four # comment\nE=\nF=a#b\nG=x=y\n'
+        '# a comment\n\nexport A = one\nB=\'two # no comment\'\nC="three\\n\\"x\\"" # comment\n'
+        "D=four # comment\nE=\nF=a#b\nG=x=y\n"
     )
     found = read_dotenv(tmp_path / ".env")
     assert found == {
@@ -91,10 +92,17 @@ def test_dotenv(tmp_path: Path) -> None:
 
 
 FILES = {
-    "x.toml": '[LLM_CONFIG]\ndefault_provider = "v98"\ndefault_model = "m"\ndefault_mode = "human_ai"\ntimeout = 30\nmax_retries = 3\n',
-    "x.json": '{"LLM_CONFIG": {"default_provider": "v98", "default_model": "m", "default_mode": "HUMAN_AI", "timeout": 30, "max_retries": 3}}',
+    "x.toml": (
+        '[LLM_CONFIG]\ndefault_provider = "v98"\ndefault_model = "m"\ndefault_mode = "human_ai"\n'
+        "timeout = 30\nmax_retries = 3\n"
+    ),
+    "x.json": (
+        '{"LLM_CONFIG": {"default_provider": "v98", "default_model": "m", "default_mode": "HUMAN_AI", '
+        '"timeout": 30, "max_retries": 3}}'
+    ),
     "x.py": (
-        "from core import CommunicationMode\nraise SystemExit('this file was run')\nLLM_CONFIG = {\n    'default_provider': 'v98', 'default_model': 'm',\n"
+        "from core import CommunicationMode\nraise SystemExit('this file was run')\n"
+        "LLM_CONFIG = {\n    'default_provider': 'v98', 'default_model': 'm',\n"
         "    'default_mode': CommunicationMode.HUMAN_AI,\n    'timeout': 30,\n    'max_retries': 3\n}\n"
     ),
 }
@@ -107,7 +115,7 @@ def test_a_config_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: st
     settings = Sources().settings()
     assert (settings.provider, settings.model, settings.timeout, settings.attempts) == ("v98", "m", 30, 4)
     assert settings.mode is CommunicationMode.HUMAN_AI
-    assert LLMConnection()._provider.name == "v98"
+    assert LLMConnection()._services.provider.name == "v98"
 
 
 @pytest.mark.parametrize(
@@ -160,7 +168,7 @@ SAFETY = {"HARM_CATEGORY_HARASSMENT": "BLOCK_NONE"}
 
 def test_safety_settings_that_nobody_would_heed_are_an_error() -> None:
     asked = ConnectionOptions(safety=SAFETY)
-    assert LLMConnection("gemini", "k", options=asked)._accounts.profile("gemini").safety == SAFETY
+    assert LLMConnection("gemini", "k", options=asked)._services.accounts.profile("gemini").safety == SAFETY
     for provider in set(providers()) - {"gemini"}:
         with pytest.raises(errors.ConfigurationError, match="no safety settings"):
             LLMConnection(provider, "k", options=asked)
@@ -177,7 +185,7 @@ def test_safety_settings_that_nobody_would_heed_are_an_error() -> None:
 def test_safety_settings_of_one_provider_among_others() -> None:
     options = ConnectionOptions(accounts={"gemini": Account(api_key="k", safety=SAFETY)})
     fallback = Policies(fallback=FallbackOptions(targets=(Target("gemini", "m"),)))
-    accounts = LLMConnection("openai", "k", options=options, policies=fallback)._accounts
+    accounts = LLMConnection("openai", "k", options=options, policies=fallback)._services.accounts
     assert (accounts.profile("gemini").safety, accounts.profile("openai").safety) == (SAFETY, {})
 
 
@@ -189,7 +197,7 @@ def test_what_a_connection_says_of_its_own_provider_leaves_the_rest_of_its_accou
         (LLMConnection(name, options=options), "k"),
         (LLMConnection(name, "mine", options=options), "mine"),
     ):
-        accounts = llm._accounts
+        accounts = llm._services.accounts
         assert (key_of(llm, "gemini"), accounts.base_url("gemini")) == (key, "http://x.test")
         assert accounts.profile("gemini").safety == SAFETY
         assert accounts._given["gemini"].headers == {"a": "1", "b": "2"}
@@ -203,7 +211,7 @@ async def test_headers_without_a_provider_are_an_error_and_those_of_an_account_g
     assert "Account(headers=...)" in (caught.value.hint or "")
     monkeypatch.setenv("LLM_PROVIDER", "openai")
     llm = LLMConnection(options=ConnectionOptions(headers={"x-team": "blue"}))
-    assert llm._accounts._given["openai"].headers == {"x-team": "blue"}
+    assert llm._services.accounts._given["openai"].headers == {"x-team": "blue"}
     monkeypatch.delenv("LLM_PROVIDER")
     async with ScriptedProvider("http/1.1") as server:
         account = Account(api_key="k", base_url=server.url + "/v1", headers={"x-team": "blue"})
@@ -247,7 +255,7 @@ def test_a_base_url_that_is_none() -> None:
     for url in ("host/v1", "ftp://host", "https://" + "user:password" + "@host/v1"):
         llm = LLMConnection(base_url=url, api_key="k")
         with pytest.raises(errors.ConfigurationError) as caught:
-            llm._accounts.endpoint("custom")
+            llm._services.accounts.endpoint("custom")
         assert "password@" not in str(caught.value)
 
 
@@ -257,7 +265,7 @@ def test_a_base_url_that_is_none() -> None:
 async def detected(**environment: str) -> str:
     llm = LLMConnection(options=ConnectionOptions(detection_order=("anthropic", "openai", "deepseek")))
     async with llm:
-        return await llm._provider.found()
+        return await llm._services.provider.found()
 
 
 async def test_the_only_one_with_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -348,7 +356,7 @@ def test_a_provider_of_ones_own_in_a_few_lines(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("ACME_AI_API_KEY", "k")
     llm = LLMConnection("acme-ai")
     assert key_of(llm, "acme-ai") == "k"
-    assert llm._accounts.model("acme-ai") == "rocket"
+    assert llm._services.accounts.model("acme-ai") == "rocket"
     with pytest.raises(errors.ConfigurationError):
         register(Profile(name="Acme", base_url="https://x.test"))
 

@@ -9,7 +9,7 @@ import local_models
 from local_models import Generate, Piece, Reply
 from tests.support.messages import values
 from three_mode import errors
-from three_mode.channels import ai_pc_wire as wire
+from three_mode.channels.local import values as wire
 from three_mode.errors import InvalidRequest, ThreeModeError, UnsupportedParameter
 from three_mode.messages import Chunk, Finish, LLMRequest, Text, TextDelta, Tool, ToolCall, Usage, fold
 

@@ -20,12 +20,12 @@ from three_mode.policies import (
     CacheOptions,
     Coalescer,
     FileCache,
-    Ledger,
     MemoryCache,
     Price,
     Prices,
     Route,
     Router,
+    SpendingLedger,
     Target,
     cache_key,
 )
@@ -323,7 +323,7 @@ def test_our_sum_is_the_librarys(provider: str, model: str, usage: Usage) -> Non
 
 
 def test_the_ledger_adds_up_by_provider_model_and_label() -> None:
-    ledger = Ledger()
+    ledger = SpendingLedger()
     for provider, label, cost in (("a", "x", "0.1"), ("a", "y", "0.2"), ("b", "x", None)):
         usage = Usage(10, 5, cost=Decimal(cost) if cost else None)
         ledger.settle(provider, "m", label, Decimal(0), usage)
@@ -336,7 +336,7 @@ def test_the_ledger_adds_up_by_provider_model_and_label() -> None:
 
 
 def test_a_budget_refuses_the_call_that_would_exceed_it_also_side_by_side() -> None:
-    ledger = Ledger((Budget(limit="1.00", label="x"), Budget(limit=10)))  # type: ignore[arg-type]
+    ledger = SpendingLedger((Budget(limit="1.00", label="x"), Budget(limit=10)))  # type: ignore[arg-type]
     first = ledger.reserve("p", "m", "x", Decimal("0.6"))
     with pytest.raises(errors.BudgetExceeded, match="label x"):
         ledger.reserve("p", "m", "x", Decimal("0.6"))
@@ -348,14 +348,14 @@ def test_a_budget_refuses_the_call_that_would_exceed_it_also_side_by_side() -> N
 
 
 def test_a_budget_knows_at_once_of_a_call_that_cost_more_than_was_reserved() -> None:
-    ledger = Ledger((Budget(limit=1),))
+    ledger = SpendingLedger((Budget(limit=1),))
     ledger.settle("p", "m", None, ledger.reserve("p", "m", None, Decimal("0.1")), Usage(1, 1, cost=Decimal("0.8")))
     with pytest.raises(errors.BudgetExceeded, match=r"0\.200000 left"):
         ledger.reserve("p", "m", None, Decimal("0.3"))
 
 
 def test_what_one_budget_refuses_is_not_taken_from_another() -> None:
-    ledger = Ledger((Budget(limit=10), Budget(limit=1, label="x")))
+    ledger = SpendingLedger((Budget(limit=10), Budget(limit=1, label="x")))
     for _ in range(3):
         with pytest.raises(errors.BudgetExceeded, match="label x"):
             ledger.reserve("p", "m", "x", Decimal(4))
@@ -374,9 +374,12 @@ def test_what_one_budget_refuses_is_not_taken_from_another() -> None:
     )
 )
 def test_budgets_hold_whatever_the_order(calls: list[tuple[str, int, int | None, bool]]) -> None:
-    """Beside a ledger that adds each call up as it comes. A cost of None is one that nobody knows; False: nothing was used."""
+    """Beside a ledger that adds each call up as it comes.
+
+    A cost of None is one that nobody knows; False: nothing was used.
+    """
     ledger, limits = (
-        Ledger((Budget(limit=100), Budget(limit=50, label="x"))),
+        SpendingLedger((Budget(limit=100), Budget(limit=50, label="x"))),
         {"": Decimal(100), "x": Decimal(50)},
     )
     for label, most, cost, used in calls:
@@ -399,7 +402,7 @@ def test_budgets_hold_whatever_the_order(calls: list[tuple[str, int, int | None,
 
 
 def test_a_failed_call_gives_back_what_it_reserved_and_an_unknown_cost_keeps_it() -> None:
-    ledger = Ledger((Budget(limit=1),))
+    ledger = SpendingLedger((Budget(limit=1),))
     ledger.settle("p", "m", None, ledger.reserve("p", "m", None, Decimal("0.7")), None)
     assert list(ledger.left().values()) == [Decimal(1)]
     ledger.settle("p", "m", None, ledger.reserve("p", "m", None, Decimal("0.7")), Usage(1, 1))
@@ -408,7 +411,7 @@ def test_a_failed_call_gives_back_what_it_reserved_and_an_unknown_cost_keeps_it(
 
 def test_a_budget_cannot_be_kept_where_the_price_is_unknown() -> None:
     with pytest.raises(errors.BudgetExceeded, match="nobody knows"):
-        Ledger((Budget(limit=1),)).reserve("p", "m", None, None)
+        SpendingLedger((Budget(limit=1),)).reserve("p", "m", None, None)
 
 
 def used(cost: str = "0.5") -> Usage:
@@ -416,7 +419,7 @@ def used(cost: str = "0.5") -> Usage:
 
 
 def test_a_ledger_of_many_agents_is_bounded_and_its_sums_stay_exact() -> None:
-    ledger = Ledger(most=1000)
+    ledger = SpendingLedger(most=1000)
     for number in range(5000):
         ledger.add(("openai", "gpt-5", "team a"), used())
         ledger.add(("agent", f"a{number}", f"team {'ab'[number % 2]}"), used())
@@ -434,7 +437,7 @@ def test_a_ledger_of_many_agents_is_bounded_and_its_sums_stay_exact() -> None:
 
 
 def test_a_ledger_of_many_labels_is_bounded_and_its_sums_stay_exact() -> None:
-    ledger = Ledger(most=1000)
+    ledger = SpendingLedger(most=1000)
     for number in range(5000):
         ledger.add(("openai", f"m{number % 2}", f"person {number}"), used())
     assert len(ledger._tallies.known) <= 10000 + _FRESH
@@ -443,7 +446,7 @@ def test_a_ledger_of_many_labels_is_bounded_and_its_sums_stay_exact() -> None:
 
 
 def test_a_ledger_of_many_of_everything_is_bounded_and_its_sum_stays_exact() -> None:
-    ledger = Ledger(most=1000)
+    ledger = SpendingLedger(most=1000)
     for number in range(5000):
         ledger.add((f"http://{number}", f"m{number}", f"person {number}"), used())
     assert ledger.spent().calls == 5000
@@ -451,7 +454,7 @@ def test_a_ledger_of_many_of_everything_is_bounded_and_its_sum_stays_exact() -> 
 
 
 def test_those_that_were_not_used_for_the_longest_time_go_first() -> None:
-    ledger = Ledger(most=100)
+    ledger = SpendingLedger(most=100)
     for _ in range(50):
         ledger.add(("agent", "busy once", None), used())
     for number in range(400):
@@ -469,10 +472,10 @@ def test_those_that_were_not_used_for_the_longest_time_go_first() -> None:
 def test_budgets_hold_where_tallies_go(calls: list[tuple[int, str | None, int, bool]]) -> None:
     """Beside a ledger that never lets one go. What was reserved is still there when many others came meanwhile."""
     few, all_ = (
-        Ledger((Budget(limit=100), Budget(limit=50, label="x"), Budget(limit=9, model="m1")), most=most)
+        SpendingLedger((Budget(limit=100), Budget(limit=50, label="x"), Budget(limit=9, model="m1")), most=most)
         for most in (4, 10_000)
     )
-    taken: list[tuple[Ledger, str, str | None, Decimal, Usage | None]] = []
+    taken: list[tuple[SpendingLedger, str, str | None, Decimal, Usage | None]] = []
     for model, label, cost, at_once in calls:
         found = []
         for ledger in (few, all_):

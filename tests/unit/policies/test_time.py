@@ -12,7 +12,7 @@ from three_mode.policies import (
     AdaptiveLimiter,
     Attempts,
     BreakerOptions,
-    Call,
+    CallContext,
     CircuitBreaker,
     HedgeOptions,
     LimiterOptions,
@@ -486,8 +486,8 @@ class Breakers(NoGuards):
         return self.of[target]
 
 
-def a_call(clock: FakeClock, within: float = 60, first_content: float | None = None) -> Call:
-    return Call(deadline=clock.now() + within, began=clock.now(), first_content=first_content)
+def a_call(clock: FakeClock, within: float = 60, first_content: float | None = None) -> CallContext:
+    return CallContext(deadline=clock.now() + within, began=clock.now(), first_content=first_content)
 
 
 async def test_all_fail_then_the_soonest_is_tried_first() -> None:

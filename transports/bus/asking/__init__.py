@@ -1,1 +1,1 @@
-"""Questions to one name on the bus, and the answers or streams that come back."""
+"""Requests to one name on the bus, and the replies or streams that come back."""

@@ -1,10 +1,10 @@
-"""The serving side: a request, its reply, and the stream of replies with credit."""
+"""Requests, as the serving side sees them: reply to one, fail it, or answer it with a stream of replies."""
 
 import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from msgspec import Struct
 
@@ -22,91 +22,121 @@ from transports.bus.frames import (
 )
 from transports.bus.messages import Message
 
-if TYPE_CHECKING:
-    from transports.bus.asking.serving import Serving
+
+class Answers(Protocol):
+    """Sends the answers to requests; `Serving` does."""
+
+    at_once: Callable[[str, bytes, bytes], bool]
+    """Sends (member, envelope, body) from any thread; False if that would have to wait."""
+
+    def answer(self, request: "Request", kind: int, payload: Any) -> None:
+        """Send the reply to a request, its error, or the end of its stream."""
+        ...
+
+    def part(self, request: "Request", envelope: bytes, payload: Any) -> None:
+        """Send one part of the stream of a request."""
+        ...
 
 
 class Request(Struct, eq=False):
-    """What another agent wants. Reply, fail, or open a stream; at once or later."""
+    """A request from another member. Reply, fail, or open a stream; in the handler or later."""
 
-    serving: "Serving"
+    serving: Answers
+    """Sends the answers."""
     member: str
     """Id of the member that asks."""
     envelope: Envelope
+    """Envelope of the request."""
     message: Message
+    """Message that carries the payload."""
     deadline: float
-    """Absolute, on this process's time.monotonic()."""
+    """Absolute deadline, on this process's time.monotonic()."""
     trace: str
+    """Trace context that the caller gave, or ""."""
     streams: bool
+    """Whether the caller wants a stream."""
     tells: bool
+    """Whether the caller wants no answer at all."""
     done: bool
-    """Nothing is expected back (any more)."""
+    """Whether an answer is no longer wanted, or never was."""
     cancelled: str = ""
-    """Why nobody waits any more."""
+    """Reason why the caller no longer waits, or ""."""
     on_cancelled: Callable[[str], None] | None = None
+    """Callback for that reason."""
     stream: "ReplyStream | None" = None
+    """Stream that `open_stream` has opened."""
     kept: bool = False
-    """It outlived its handler."""
+    """Whether it was unanswered when its handler returned."""
     tick: int = 0
-    """Of its deadline, where it is kept."""
+    """Tick of its deadline, if it is kept."""
 
     @property
     def kind(self) -> Kind:
+        """SEND, ASK or STREAM."""
         return KINDS[self.envelope.kind]
 
     @property
     def to(self) -> str:
+        """Name, or id of a member, that the request is for."""
         return self.envelope.to
 
     @property
     def sender(self) -> str:
-        """Who asks: a name if it gave one, else its member's id."""
+        """Name that the caller gave, or else the id of its member."""
         return self.envelope.sender or self.member
 
     @property
     def topic(self) -> str:
+        """Topic that the caller gave, or ""."""
         return self.envelope.topic
 
     @property
     def id(self) -> int:
+        """Number of the request among those of its member."""
         return self.envelope.id
 
     @property
     def payload(self) -> Any:
-        """Decoded when first looked at."""
+        """The payload, decoded when it is first read."""
         return self.message.payload
 
     @property
     def raw(self) -> bytes:
+        """The payload as msgpack."""
         return self.message.raw
 
     @property
     def encoded(self) -> Encoded:
+        """The payload as it came, to be passed on without decoding it."""
         return self.message.encoded
 
     def remaining(self) -> float:
+        """Seconds until the deadline, at least 0."""
         return max(0.0, self.deadline - time.monotonic())
 
     def reply(self, payload: Any) -> None:
+        """Send the reply; once."""
         if self.done:
             raise self._too_late()
         self.done = True
         self.serving.answer(self, REPLY, payload)
 
     def fail(self, code: str, text: str, detail: Any = None) -> None:
+        """Send an error instead of a reply: the caller's call raises it."""
         if self.done:
             raise self._too_late()
         self.done = True
         self.serving.answer(self, ERROR, [code, text, detail])
 
     def on_cancel(self, callback: Callable[[str], None]) -> None:
-        """Call `callback(reason)` when the caller cancels or dies, or its deadline passes. At once if that is so already."""
+        """Call `callback(reason)` when the caller cancels or dies, or its deadline passes; now, if it already has."""
         if self.cancelled:
             callback(self.cancelled)
         else:
             self.on_cancelled = callback
 
     def open_stream(self) -> "ReplyStream":
+        """Answer with a stream; the caller must have asked for one."""
         if not self.streams:
             raise BusError(f"{self.sender} asked for one reply to {self.to!r}, not for a stream")
         if self.stream is not None or self.done:
@@ -119,8 +149,9 @@ class Request(Struct, eq=False):
             "nothing is expected back for this request" if self.tells else "this request is answered already"
         )
 
-    # --- Serving calls these ---------------------------------------------------------------------------------------
+    # --- called by Serving ------------------------------------------------------------------------------------------
     def cancel(self, reason: str) -> None:
+        """Note that the caller no longer waits, and tell the handler's callback."""
         if self.cancelled:
             return
         self.cancelled = reason
@@ -131,21 +162,23 @@ class Request(Struct, eq=False):
             callback(reason)
 
     def credit(self, count: int) -> None:
+        """Let the stream send `count` more parts."""
         if self.stream is not None:
-            self.stream.more(count)
+            self.stream.grant(count)
 
     def __repr__(self) -> str:
-        return f"Request({self.kind.name}, to={self.to!r}, sender={self.sender!r}, topic={self.topic!r}, {len(self.message.body)} bytes)"
+        size = len(self.message.body)
+        return f"Request({self.kind.name}, to={self.to!r}, sender={self.sender!r}, topic={self.topic!r}, {size} bytes)"
 
 
 _MOST_CREDIT = 1 << 20
 
 
 class ReplyStream:
-    """Parts of an answer, as many at a time as the caller gave credit for. End it, or the caller waits for its deadline.
+    """Stream of replies to one request; the caller's credit bounds the parts under way. End it, or the caller waits.
 
-    Another thread than the loop's may send parts too (`at_once`), as long as the loop sends none meanwhile: what was granted and
-    what was sent are counted apart, each by one thread at a time.
+    Another thread than the loop's may send parts too (`at_once`), as long as the loop sends none meanwhile: granted and
+    sent parts are counted apart, each count changed by one thread at a time.
     """
 
     __slots__ = ("_envelope", "_granted", "_request", "_sent", "_waiters")
@@ -157,7 +190,7 @@ class ReplyStream:
         self._waiters: deque[asyncio.Future[None]] = deque()
 
     async def send(self, payload: Any) -> None:
-        """Send a part when there is credit for it; CallCancelled when nobody wants it any more."""
+        """Send a part as soon as there is credit for it; CallCancelled if the caller no longer wants the stream."""
         while not self.try_send(payload):
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
@@ -168,6 +201,7 @@ class ReplyStream:
                     self._waiters.remove(waiter)
 
     def try_send(self, payload: Any) -> bool:
+        """Send a part if there is credit for it; False if there is none."""
         request = self._request
         if request.cancelled:
             raise CallCancelled(f"{request.sender} no longer wants the stream: {request.cancelled}")
@@ -180,7 +214,11 @@ class ReplyStream:
         return True
 
     def at_once(self, body: bytes) -> bool:
-        """From another thread. False: nobody wants it any more, there is no credit or no room, or it is large: the loop's to decide."""
+        """Send an encoded part from another thread.
+
+        False: it was not sent, because the stream has ended, credit or room is lacking, or the part is large. The loop
+        then has to send it.
+        """
         request = self._request
         if request.cancelled or request.done or self._sent >= self._granted:
             return False
@@ -190,6 +228,7 @@ class ReplyStream:
         return True
 
     def end(self) -> None:
+        """End the stream; once."""
         request = self._request
         if request.done:
             raise request._too_late()
@@ -197,9 +236,11 @@ class ReplyStream:
         request.serving.answer(request, END, None)
 
     def fail(self, code: str, text: str, detail: Any = None) -> None:
+        """End the stream with an error."""
         self._request.fail(code, text, detail)
 
-    def more(self, count: int) -> None:
+    def grant(self, count: int) -> None:
+        """Allow `count` more parts."""
         self._granted = min(self._granted + max(0, count), self._sent + _MOST_CREDIT)
         for _ in range(min(self._granted - self._sent, len(self._waiters))):
             waiter = self._waiters.popleft()
@@ -207,7 +248,8 @@ class ReplyStream:
                 waiter.set_result(None)
 
     def cancelled(self, reason: str) -> None:
+        """Wake all who wait for credit: the caller no longer wants the stream."""
         while self._waiters:
             waiter = self._waiters.popleft()
             if not waiter.done():
-                waiter.set_result(None)  # it looks again, and finds out
+                waiter.set_result(None)  # it tries again, and raises

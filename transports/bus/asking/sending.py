@@ -1,4 +1,4 @@
-"""Frames on their way out: to another member now or as soon as there is room, to this one at the next turn of the loop."""
+"""Send frames: to another member now or when there is room, to this member itself in the next turn of the loop."""
 
 import asyncio
 import threading
@@ -6,17 +6,16 @@ from collections import deque
 from collections.abc import Callable, Generator
 from typing import Any, cast
 
-from transports.bus.asking.outbox import Outbox
 from transports.bus.carrier import DATA, Carrier, Peer, Put
 from transports.bus.errors import BusError, Overloaded
 from transports.bus.messages import Message
 from transports.bus.options import BusOptions
 
-_AT_ONCE = cast("Generator[Any, None, None]", iter(()))  # what is awaited where there is nothing to wait for
+_NO_WAIT = cast("Generator[Any, None, None]", iter(()))  # awaited for a frame that was placed at once
 
 
 class Sent:
-    """A message that was handed over. `await sent`: until it is in the other side's ring."""
+    """A message that was sent. `await sent` returns when it is in the receiver's ring."""
 
     __slots__ = ("_future",)
 
@@ -24,15 +23,59 @@ class Sent:
         self._future = future
 
     def __await__(self) -> Generator[Any, None, None]:
-        return _AT_ONCE if self._future is None else asyncio.shield(self._future).__await__()
+        return _NO_WAIT if self._future is None else asyncio.shield(self._future).__await__()
 
 
 SENT = Sent(None)
-"""One that is there already: the same for all messages."""
+"""A message that is in the ring already: one object for all of them."""
+
+
+Entry = tuple[bytes, bytes, int, "asyncio.Future[None] | None"]
+
+
+class Outbox:
+    """Queue of frames for one member, in order and bounded in bytes; made only once a frame has to wait."""
+
+    __slots__ = ("bytes", "entries")
+
+    def __init__(self) -> None:
+        self.entries: deque[Entry] = deque()
+        self.bytes = 0
+
+    def append(self, member: str, limit: int, entry: Entry) -> None:
+        """Add a frame, or raise Overloaded."""
+        size = len(entry[0]) + len(entry[1])
+        if self.entries and self.bytes + size > limit:
+            raise Overloaded(
+                f"{len(self.entries)} messages ({self.bytes} bytes) already wait for member {member}: it reads too"
+                " slowly. Await what you send, or raise BusOptions.outbox_bytes"
+            )
+        self.entries.append(entry)
+        self.bytes += size
+
+    def flush(self, send: Callable[[bytes, bytes, int], bool]) -> bool:
+        """Send the frames that fit; return whether all did."""
+        while self.entries:
+            envelope, body, flags, sent = self.entries[0]
+            if not send(envelope, body, flags):
+                return False
+            self.entries.popleft()
+            self.bytes -= len(envelope) + len(body)
+            if sent is not None and not sent.done():
+                sent.set_result(None)
+        return True
+
+    def fail(self, error: Exception) -> None:
+        """Drop all frames; those who await them get `error`."""
+        entries, self.entries, self.bytes = self.entries, deque(), 0
+        for _, _, _, sent in entries:
+            if sent is not None and not sent.done():
+                sent.set_exception(error)
+                sent.exception()  # mark it as retrieved: without a waiter, the loop is not to warn of it
 
 
 class Sending:
-    """`arrived(message)` is called for what this process sends to itself."""
+    """Sends the frames of one member. `arrived(message)` gets those that it sends to itself."""
 
     def __init__(self, options: BusOptions, arrived: Callable[[Message], None]) -> None:
         self._loop = asyncio.get_running_loop()
@@ -42,69 +85,73 @@ class Sending:
         self._outboxes: dict[str, Outbox] = {}
         self._puts: dict[str, Put] = {}
         self.ways: dict[str, Put] = {}
-        """Straight into the ring of a member for which nothing waits; what finds no room there, or is large, goes another way."""
-        # Held by another thread from finding a way to the end of its put, and here while a way goes: what a ring is made of is
-        # closed behind it. Our own puts need none: a put keeps the interpreter to itself from its beginning to its end.
-        self._going = threading.Lock()
-        self._here: deque[tuple[bytes, bytes, int]] = deque()
-        self._here_bytes = 0
+        """Puts straight into the ring of a member for which nothing waits; without room they decline."""
+        # Another thread holds it from finding a way to the end of its put, and this thread while it removes a way: the
+        # ring is closed after that. Puts in this thread need no lock: a put holds the interpreter from its beginning to
+        # its end.
+        self._removing = threading.Lock()
+        self._to_self: deque[tuple[bytes, bytes, int]] = deque()
+        self._to_self_bytes = 0
         self._carrier: Carrier
         self._me: Peer
 
     def joined(self, carrier: Carrier) -> None:
+        """Set the carrier, which has joined the bus."""
         self._carrier = carrier
         self._me = Peer(carrier.directory.members[carrier.id])
 
     def send(
         self, member: str, envelope: bytes, body: bytes, flags: int, wanted: bool = False
     ) -> "asyncio.Future[None] | None":
-        """Hand a frame over, now or as soon as there is room; a future for the latter, if `wanted`."""
+        """Send a frame now, or as soon as there is room; in the latter case return a future, if `wanted`."""
         put = self.ways.get(member)
         if put is not None and len(body) <= self._small and put(b"", envelope, body, flags):
             return None
         if member == self._carrier.id:
-            self._send_here(envelope, body, flags)
+            self._send_to_self(envelope, body, flags)
             return None
         outbox = self._outboxes.get(member)
         if outbox is None:
             if self._carrier.send(member, envelope, body, flags):
                 return None
             outbox = self._outboxes[member] = Outbox()
-            self.ways.pop(member, None)  # nothing overtakes what waits
+            self.ways.pop(member, None)  # no frame overtakes one that waits
         future: asyncio.Future[None] | None = self._loop.create_future() if wanted else None
         outbox.append(member, self._limit, (envelope, body, flags, future))
         return future
 
     def at_once(self, member: str, envelope: bytes, body: bytes) -> bool:
-        """From any thread. False: not sent, since that would have to wait, or is large."""
+        """Send a small frame from any thread; False if it was not sent: it is large, or would have to wait."""
         if len(body) > self._small:
             return False
-        with self._going:
+        with self._removing:
             put = self.ways.get(member)
             return put is not None and put(b"", envelope, body, DATA) != 0
 
-    def _send_here(self, envelope: bytes, body: bytes, flags: int) -> None:
-        """To a name of this process: no ring, but the next turn of the loop, as everywhere else."""
+    def _send_to_self(self, envelope: bytes, body: bytes, flags: int) -> None:
+        """Queue a frame to this member itself: there is no ring, but it too arrives in a later turn of the loop."""
         size = len(envelope) + len(body)
-        if self._here and self._here_bytes + size > self._limit:
-            raise Overloaded(f"{len(self._here)} messages within this process wait already (BusOptions.outbox_bytes)")
-        if not self._here:
-            self._loop.call_soon(self._deliver_here)
-        self._here.append((envelope, body, flags))
-        self._here_bytes += size
+        if self._to_self and self._to_self_bytes + size > self._limit:
+            raise Overloaded(
+                f"{len(self._to_self)} messages within this process wait already (BusOptions.outbox_bytes)"
+            )
+        if not self._to_self:
+            self._loop.call_soon(self._deliver_to_self)
+        self._to_self.append((envelope, body, flags))
+        self._to_self_bytes += size
 
-    def _deliver_here(self) -> None:
+    def _deliver_to_self(self) -> None:
         try:
-            for _ in range(min(len(self._here), self._drain_records)):
-                envelope, body, flags = self._here.popleft()
-                self._here_bytes -= len(envelope) + len(body)
+            for _ in range(min(len(self._to_self), self._drain_records)):
+                envelope, body, flags = self._to_self.popleft()
+                self._to_self_bytes -= len(envelope) + len(body)
                 self._arrived(Message(flags, self._me, 0, None, "", envelope, body))
-        finally:  # whatever one of them raised, the others are delivered
-            if self._here:
-                self._loop.call_soon(self._deliver_here)
+        finally:  # the others are delivered, even if one of them raises
+            if self._to_self:
+                self._loop.call_soon(self._deliver_to_self)
 
     def flush(self, member: str) -> Exception | None:
-        """There is room for this member again. The error, if what waited cannot be sent at all."""
+        """Send what waits for this member: there is room again. Return the error if it cannot be sent at all."""
         outbox = self._outboxes.get(member)
         if outbox is None:
             return None
@@ -112,25 +159,22 @@ class Sending:
             if outbox.flush(lambda envelope, body, flags: self._carrier.send(member, envelope, body, flags)):
                 del self._outboxes[member]
                 self._open_way(member)
-        except (
-            BusError,
-            OSError,
-            ValueError,
-        ) as error:  # also where it is this process that lacks what it takes
+        except (BusError, OSError, ValueError) as error:  # OSError: this process may lack memory or descriptors
             return error
         return None
 
     def drop(self, member: str, error: Exception) -> None:
-        """What waited for this member has failed."""
+        """Fail what waits for this member."""
         outbox = self._outboxes.pop(member, None)
         if outbox is not None:
             outbox.fail(error)
             self._open_way(member)
 
     def way_to(self, member: str, put: Put | None) -> None:
+        """Set the put into the ring of a member, which small frames take from now on; None: there is none any more."""
         if put is None:
             self._puts.pop(member, None)
-            with self._going:
+            with self._removing:
                 self.ways.pop(member, None)
         else:
             self._puts[member] = put
@@ -142,21 +186,25 @@ class Sending:
             self.ways[member] = put
 
     def close(self, error: BusError) -> None:
+        """Fail all that waits."""
         for outbox in self._outboxes.values():
             outbox.fail(error)
         self._outboxes.clear()
         self._puts.clear()
-        with self._going:
+        with self._removing:
             self.ways.clear()
 
     @property
     def busy(self) -> bool:
-        return bool(self._outboxes or self._here)
+        """Whether any frame waits."""
+        return bool(self._outboxes or self._to_self)
 
     @property
     def messages(self) -> int:
+        """Number of frames that wait for other members."""
         return sum(len(outbox.entries) for outbox in self._outboxes.values())
 
     @property
     def bytes(self) -> int:
+        """Bytes of these frames."""
         return sum(outbox.bytes for outbox in self._outboxes.values())

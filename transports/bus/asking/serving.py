@@ -1,4 +1,4 @@
-"""What other members ask of this one: find the handler, run it inline, keep what is not answered yet."""
+"""Serve requests: find the handler, run it inline, keep the requests that are not answered yet."""
 
 import math
 import time
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from transports.bus.asking.requests import Request
-from transports.bus.deadlines import Deadlines
+from transports.bus.deadlines import LONGEST, Deadlines
 from transports.bus.errors import NoSuchName, NotEncodable, Overloaded, PeerLost, TooLarge
 from transports.bus.frames import SEND, STREAM, Envelope, pack_envelope
 from transports.bus.messages import Message
@@ -20,24 +20,29 @@ _NEVER = math.inf
 
 
 class Serving:
-    """`send(member, envelope, payload)` encodes and sends; `at_once(member, envelope, body)` sends from any thread, or says that
-    it cannot; `failed(where, error)` reports what a handler raised."""
+    """Handlers of one member, and its open requests.
+
+    `send(member, envelope, payload)` encodes and sends; `at_once(member, envelope, body)` sends from any thread, or
+    returns False; `failed(where, error)` reports what a handler raised.
+    """
 
     def __init__(self, send: Send, at_once: AtOnce, failed: Callable[[str, BaseException], None]) -> None:
         self._send, self.at_once, self._failed = send, at_once, failed
         self.handlers: dict[str, tuple[Callable[[Any], Any], type[Request]]] = {}
-        self.own: Handler | None = None  # for what is addressed to the member itself
+        self.own: Handler | None = None  # handler of requests to the member itself
         self._open: dict[tuple[str, int], Request] = {}
         self._deadlines = Deadlines(self._expired)
         self.served = self.late = 0
 
     @property
     def open(self) -> int:
+        """Number of requests that are not answered yet."""
         return len(self._open)
 
     def serve(self, member: str, envelope: Envelope, message: Message) -> None:
+        """Run the handler of a request; drop the request if its deadline has passed."""
         deadline = envelope.deadline
-        if deadline < 0.0:  # what remains, from another machine's clock
+        if deadline < 0.0:  # the seconds that remain: the caller has another clock
             deadline = time.monotonic() - deadline
         self.served += 1
         if deadline and time.monotonic() >= deadline:
@@ -49,7 +54,7 @@ class Serving:
         elif envelope.to[:1] == "@" and self.own is not None:
             handler, kind = self.own, Request
         else:
-            handler, kind = self._nobody, Request
+            handler, kind = self._unknown_name, Request
         wire = envelope.kind
         tells = wire == SEND
         request = kind(
@@ -57,21 +62,23 @@ class Serving:
         )
         try:
             handler(request)
-        except CAUGHT as error:  # whatever a handler raises belongs to its caller
+        except CAUGHT as error:  # what a handler raises goes to its caller
             self.handler_failed(request, error)
         if not request.done:
             self._open[member, envelope.id] = request
             request.kept = True
             if deadline:
-                request.tick = self._deadlines.add((member, envelope.id), deadline)
+                latest = time.monotonic() + LONGEST  # a caller may have sent infinity, or no number
+                request.tick = self._deadlines.add((member, envelope.id), min(latest, deadline))
 
-    def _nobody(self, request: Request) -> None:
+    def _unknown_name(self, request: Request) -> None:
         if request.tells:
             self._failed(f"message to {request.to!r}", NoSuchName(f"nobody here is called {request.to!r}"))
         else:
             request.fail(NoSuchName.code, f"nobody is called {request.to!r} at member {request.member}")
 
     def handler_failed(self, request: Request, error: BaseException) -> None:
+        """Report what a handler raised, and fail the request with it."""
         self._failed(f"handler of {request.to!r}", error)
         if not request.done:
             code = error.code if isinstance(error, NotEncodable) else HANDLER_ERROR
@@ -81,14 +88,14 @@ class Serving:
                 self._failed(f"answer to {request.sender!r}", full)
 
     def part(self, request: Request, envelope: bytes, payload: Any) -> None:
-        """Of a stream that somebody still wants."""
+        """Send one part of a stream that the caller still wants."""
         try:
             self._send(request.member, envelope, payload)
         except PeerLost:
             self.late += 1
 
     def answer(self, request: Request, kind: int, payload: Any) -> None:
-        """Of a reply, an error or an end."""
+        """Send a reply, an error, or the end of a stream."""
         if request.cancelled:
             self.late += 1
             if request.kept:
@@ -100,9 +107,7 @@ class Serving:
         except PeerLost:
             self.late += 1
         except (NotEncodable, TooLarge, Overloaded):
-            request.done = (
-                False  # it can still be failed, with words that can be encoded; or answered when there is room
-            )
+            request.done = False  # it can still be failed with a text, or answered when there is room
             raise
         if request.kept and request.done:
             self._forget(request)
@@ -116,20 +121,23 @@ class Serving:
         self._end(key, "its deadline passed")
 
     def cancel(self, member: str, id_: int) -> None:
+        """Cancel a request: its caller no longer waits."""
         self._end((member, id_), "the caller cancelled")
 
     def _end(self, key: tuple[str, int], reason: str) -> None:
         request = self._open.pop(key, None)
-        if request is not None:  # else it was answered, perhaps by whoever heard of the end of another
+        if request is not None:  # else it was answered, perhaps by the callback of another request
             self._deadlines.discard(key, request.tick)
             self._cancel(request, reason)
 
     def credit(self, member: str, id_: int, count: int) -> None:
+        """Let the stream of a request send `count` more parts."""
         request = self._open.get((member, id_))
         if request is not None:
             request.credit(count)
 
     def member_lost(self, member: str) -> None:
+        """Cancel all requests of a member."""
         for key in [key for key in self._open if key[0] == member]:
             self._end(key, "the caller's process is gone")
 
@@ -140,6 +148,7 @@ class Serving:
             self._failed(f"on_cancel of {request.to!r}", error)
 
     def close(self) -> None:
+        """Cancel all requests."""
         for key in list(self._open):
             self._end(key, "this member leaves the bus")
         self._deadlines.close()

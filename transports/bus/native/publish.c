@@ -1,11 +1,11 @@
-/* A payload on its way into the ring: encoded, put, and a receipt for it, in one step.
+/* Publish a small payload in one step: encode it, put it into the ring, make its receipt.
  *
- * Only what is small and usual is done here. Whatever is not, an error included, goes the long way (`Bus.publish`), which
- * says what is wrong with it.
+ * Small messages to known topics are published here. All others, errors included, are left to `Bus._publish`, which says
+ * what is wrong with them.
  */
 #include "writer.h"
 
-#define DESK 1024 /* bytes: what does not fit has it grow for the moment */
+#define BUFFER 1024 /* bytes: a larger payload makes the buffer grow for the moment */
 
 static PyObject *raw_name;
 
@@ -18,8 +18,8 @@ PyObject *writer_publishes(PyObject *object, PyObject *args) {
     Py_ssize_t small;
     if (!PyArg_ParseTuple(args, "OOOnO!O:publishes", &encode_into, &receipt, &encoded, &small, &PyDict_Type, &topics, &waiting)) return NULL;
     if (raw_name == NULL && (raw_name = PyUnicode_InternFromString("raw")) == NULL) return NULL;
-    PyObject *desk = PyByteArray_FromStringAndSize(NULL, DESK);
-    if (desk == NULL) return NULL;
+    PyObject *buffer = PyByteArray_FromStringAndSize(NULL, BUFFER);
+    if (buffer == NULL) return NULL;
     Py_INCREF(encode_into);
     Py_INCREF(receipt);
     Py_INCREF(encoded);
@@ -31,7 +31,7 @@ PyObject *writer_publishes(PyObject *object, PyObject *args) {
     self->encoded = encoded;
     self->topics = topics;
     self->waiting = waiting;
-    self->desk = desk;
+    self->buffer = buffer;
     self->small = small;
     Py_RETURN_NONE;
 }
@@ -56,7 +56,7 @@ static void *the_long_way(void) {
     return NULL;
 }
 
-/* `body`, where it is an object, is given back if it was not put; what lies on the desk as a copy. */
+/* Put a body. If it was not put, return it: the object `body` itself, or a copy of the buffer. */
 static PyObject *put(Writer *self, const errand *what, PyObject *body, const char *bytes, Py_ssize_t size) {
     long long seq = size > self->small ? 0 : bus_put(self, what->topic, what->envelope, bytes, size, BUS_DATA);
     if (seq > 0) return receipt_of(self, what, seq);
@@ -74,29 +74,29 @@ static PyObject *put_encoded(Writer *self, const errand *what, PyObject *payload
     return done;
 }
 
-/* Encoding may call back: a payload with properties of its own may publish too, and finds the desk taken. */
+/* Encode and put. Encoding may call Python: a payload with properties may publish too, while the buffer is in use. */
 static PyObject *encode_and_put(Writer *self, const errand *what, PyObject *payload) {
-    PyObject *desk = self->desk, *encode_into = self->encode_into, *encoded = NULL, *done = NULL;
-    if (desk == NULL) return NULL;
-    self->desk = NULL;
+    PyObject *buffer = self->buffer, *encode_into = self->encode_into, *encoded = NULL, *done = NULL;
+    if (buffer == NULL) return NULL;
+    self->buffer = NULL;
     Py_INCREF(encode_into);
-    if (PyByteArray_Resize(desk, DESK) == 0) encoded = PyObject_CallFunctionObjArgs(encode_into, payload, desk, NULL);
+    if (PyByteArray_Resize(buffer, BUFFER) == 0) encoded = PyObject_CallFunctionObjArgs(encode_into, payload, buffer, NULL);
     Py_DECREF(encode_into);
     if (encoded != NULL) {
         Py_DECREF(encoded);
-        done = put(self, what, NULL, PyByteArray_AsString(desk), PyByteArray_Size(desk));
+        done = put(self, what, NULL, PyByteArray_AsString(buffer), PyByteArray_Size(buffer));
     } else {
         the_long_way();
     }
-    if (self->encode_into == NULL || self->desk != NULL) {
-        Py_DECREF(desk); /* meanwhile it was closed, or told to publish otherwise */
+    if (self->encode_into == NULL || self->buffer != NULL) {
+        Py_DECREF(buffer); /* meanwhile it was closed, or `publishes` was called again */
     } else {
-        self->desk = desk;
+        self->buffer = buffer;
     }
     return done;
 }
 
-/* Whether it is known before it is encoded. Plain bytes travel as they are, whatever their number. */
+/* Whether the size is known before encoding. Plain bytes travel as they are, of any length. */
 static int is_large(const Writer *self, PyObject *payload) {
     return PyBytes_CheckExact(payload) || (PyUnicode_CheckExact(payload) && PyUnicode_GetLength(payload) > self->small);
 }
@@ -144,5 +144,5 @@ void bus_let_go_of_publishing(Writer *self) {
     Py_CLEAR(self->encoded);
     Py_CLEAR(self->topics);
     Py_CLEAR(self->waiting);
-    Py_CLEAR(self->desk);
+    Py_CLEAR(self->buffer);
 }

@@ -1,13 +1,11 @@
-/* The writing end of a ring: put a record, then wake whoever sleeps.
+/* Writer of a ring: put a record, then wake the readers that sleep.
  *
  * Put is O(1) in readers. A gate is a reader that must not be lapped (the reader of a pair, a RELIABLE subscriber): its
  * position is read only when the cached minimum says that there may be no room. A bell is whom to wake.
  */
 #include "writer.h"
 
-#include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
 #define CHUNK (64u * 1024u)
 
@@ -23,13 +21,13 @@ static PyObject *writer_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     self->segment = segment;
     self->ring = (bus_ring *)segment->base;
     self->data = segment->base + BUS_HEADER;
-    self->capacity = bus_common_of(segment)->capacity;
+    self->capacity = segment->common.capacity;
     self->room_until = self->capacity;
     return (PyObject *)self;
 }
 
 static uint64_t gate_position(const Writer *self, const gate *g) {
-    uint64_t uid = bus_common_of(self->segment)->uid;
+    uint64_t uid = self->segment->common.uid;
     if (g->pair) {
         if (atomic_load_explicit(&g->entry->pair, memory_order_acquire) != uid) return 0;
         return atomic_load_explicit(&g->entry->pair_position, memory_order_acquire);
@@ -59,12 +57,13 @@ static void ring_bells(Writer *self) {
         if (parks == b->rung_for) continue;
         b->rung_for = parks;
         self->rung++;
-        uint64_t one = 1;
-        ssize_t written;
-        do {
-            written = write(b->fd, &one, sizeof one);
-        } while (written < 0 && errno == EINTR);
+        bus_wake(b->fd);
     }
+}
+
+static long long damaged(void) {
+    PyErr_SetString(PyExc_RuntimeError, "the ring of this member was overwritten by something else in this process");
+    return -1;
 }
 
 long long bus_put(Writer *self, PyObject *topic_object, PyObject *envelope_object, const char *body, Py_ssize_t body_size, unsigned long flags) {
@@ -97,7 +96,9 @@ long long bus_put(Writer *self, PyObject *topic_object, PyObject *envelope_objec
     }
     if (end - self->oldest > self->capacity) {
         while (end - self->oldest > self->capacity) {
-            self->oldest += ((const bus_record *)(self->data + (self->oldest & (self->capacity - 1))))->size;
+            uint64_t size_of_oldest = ((const bus_record *)(self->data + (self->oldest & (self->capacity - 1))))->size;
+            if (size_of_oldest - 8 > self->capacity || size_of_oldest % 8) return damaged();
+            self->oldest += size_of_oldest;
         }
         atomic_store_explicit(&self->ring->oldest, self->oldest, memory_order_relaxed);
         atomic_thread_fence(memory_order_release);
@@ -265,16 +266,17 @@ static void writer_dealloc(PyObject *object) {
     Py_DECREF(type);
 }
 
-/* reader(pump): ours, told of each message */
+/* reader(pump): the pump of this process, which is notified of each message */
 static PyObject *writer_reader(PyObject *object, PyObject *pump) {
     Writer *self = (Writer *)object;
     if (!PyObject_TypeCheck(pump, bus_pump_type)) {
         PyErr_SetString(PyExc_TypeError, "a reader is a Pump");
         return NULL;
     }
+    PyObject *before = (PyObject *)self->reader;
     Py_INCREF(pump);
-    Py_XDECREF((PyObject *)self->reader);
     self->reader = (Pump *)pump;
+    Py_XDECREF(before);
     Py_RETURN_NONE;
 }
 
@@ -289,7 +291,7 @@ static PyMethodDef writer_methods[] = {
     {"slowest", writer_slowest, METH_NOARGS, "slowest() -> (id, position) or None"},
     {"shard", writer_shard, METH_VARARGS, "shard(id, fd, bell, without)"},
     {"member", writer_member, METH_VARARGS, "member(id, fd, page)"},
-    {"reader", writer_reader, METH_O, "reader(pump): the pump of this process, told of each message"},
+    {"reader", writer_reader, METH_O, "reader(pump): the pump of this process, which is notified of each message"},
     {"counters", writer_counters, METH_NOARGS, "counters() -> (seq, tail, oldest, rung, bytes, held, allocated)"},
     {NULL, NULL, 0, NULL},
 };

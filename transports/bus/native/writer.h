@@ -19,7 +19,7 @@ typedef struct {
     long id;
     Segment *segment;
     _Atomic uint64_t *asleep; /* a bit mask of a shard, or the parked word of one member */
-    _Atomic uint64_t *parks;  /* changes each time somebody there lies down */
+    _Atomic uint64_t *parks;  /* changes each time a member there goes to sleep */
     uint64_t mask;
     uint64_t rung_for; /* value of parks that was rung for already; private, so that a killed writer misleads nobody */
     int fd;
@@ -39,7 +39,7 @@ typedef struct {
     Pump *reader; /* of this process, which no bell wakes: it reads its own ring like any other */
     /* of publish() */
     PyObject *encode_into, *receipt, *encoded, *topics, *waiting;
-    PyObject *desk; /* what payloads are encoded into; NULL while one is */
+    PyObject *buffer; /* that payloads are encoded into; NULL while it is in use */
     Py_ssize_t small;
 } Writer;
 

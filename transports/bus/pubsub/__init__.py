@@ -1,1 +1,1 @@
-"""Broadcasts by topic: publications, subscriptions, and their delivery."""
+"""Publications, subscriptions, and the delivery of what was published."""

@@ -1,4 +1,4 @@
-"""Messages as an async iterator, with what happened to them in band. The queue is bounded by its depth."""
+"""Listener: messages of a subscription as an async iterator, with its events in order between them."""
 
 import asyncio
 from collections import deque
@@ -14,10 +14,11 @@ Item = Message | InBand
 
 
 class Listener:
-    """`async with bus.listen(...) as items: async for item in items`.
+    """Iterator over messages and events: `async with bus.listen(...) as items: async for item in items`.
 
-    Full: LOSSY drops the oldest message and says so with a Gap; LATEST keeps the newest of each topic; RELIABLE holds the
-    writers up (and everything else that this process subscribes to) until there is room.
+    At most `depth` items wait. When the queue is full, LOSSY drops the oldest message and reports it in a Gap, LATEST
+    keeps the newest of each topic, and RELIABLE holds up the writers (and with them all other subscriptions of this
+    process) until there is room.
     """
 
     def __init__(
@@ -34,7 +35,7 @@ class Listener:
         self._items: deque[Item] = deque()
         self._newest: dict[str, Message] = {}  # LATEST: by topic, in order of first arrival
         self._subscription: Subscription | None = None
-        self._before: dict[tuple[type[InBand], str], InBand] = {}  # what gave way: by kind and writer
+        self._before: dict[tuple[type[InBand], str], InBand] = {}  # events to read first, by kind and writer
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._holding = self._closed = False
         self.dropped = 0
@@ -48,13 +49,14 @@ class Listener:
         await self.aclose()
 
     async def aclose(self) -> None:
+        """End the subscription."""
         self._release()
         self.end()
         if self._subscription is not None:
             await self._subscription.close()
 
     def end(self) -> None:
-        """Nothing more comes in; what is here may still be read."""
+        """Take nothing more; what waits may still be read."""
         self._closed = True
         self._wake()
 
@@ -81,7 +83,7 @@ class Listener:
             self._hold(self, True)
 
     def _drop_oldest(self) -> None:
-        """A message becomes part of its writer's gap. Events are not dropped, but a writer has one gap here, not many."""
+        """Add the oldest message to its writer's gap. Events are not dropped; the gaps of a writer become one."""
         oldest = self._items.popleft()
         if isinstance(oldest, Message):
             self.dropped += 1
@@ -97,7 +99,7 @@ class Listener:
         self._wake()
 
     def _wake(self) -> None:
-        """All who wait: there is one of them, as a rule."""
+        """Wake all readers; as a rule there is one."""
         while self._waiters:
             waiter = self._waiters.popleft()
             if not waiter.done():

@@ -1,4 +1,4 @@
-"""Counting a receipt: what each subscribed member says about a message, weighed by its subscriptions. Pure."""
+"""Count a receipt: the verdict of each subscribed member on a message, weighed by its subscriptions. Pure."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,12 +11,16 @@ from transports.bus.topics import count_matching
 
 @dataclass(frozen=True, slots=True)
 class Departed:
-    """A member that is gone, for receipts of what was published before: "seen" or "lost" if that is known."""
+    """A member that has gone, for receipts of earlier messages."""
 
     info: MemberInfo
+    """The member."""
     patterns: dict[str, int]
+    """Patterns that it subscribed to, and how many times each."""
     at: float
+    """Time of its end, on time.monotonic()."""
     verdict: str
+    """Verdict on any message: "seen" or "lost" if that is known, else "lagging"."""
 
 
 def tally(
@@ -26,7 +30,7 @@ def tally(
     verdicts: Mapping[str, str],
     departed: Iterable[Departed],
 ) -> Settled:
-    """`verdicts`: member -> "seen" or "lost"; who is not in it lags."""
+    """Count one message. `verdicts` holds "seen" or "lost" by member; all other members lag."""
     counts = {"seen": 0, "lagging": 0, "lost": 0, "dead": 0}
     members: dict[str, list[str]] = {"seen": [], "lagging": [], "lost": [], "dead": []}
 

@@ -1,1 +1,1 @@
-"""The registry: who is on the bus, and the one place where file descriptors change hands."""
+"""Registry: the members of a bus, their names and subscriptions, and the exchange of file descriptors."""

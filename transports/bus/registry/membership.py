@@ -1,7 +1,7 @@
-"""A member's side of the registry: join, keep the directory, pass descriptors, and find a new registry when one dies.
+"""Membership: join the bus, keep the directory, pass descriptors, and find the next registry when one dies.
 
-While there is no registry, everything that exists goes on: rings, pairs, calls. What needs it (joining, new pairs, new
-names, new subscriptions) waits for the next one, up to its deadline.
+While there is no registry, existing rings, pairs and calls go on. Joining, new pairs, new names and new subscriptions
+wait for the next registry, up to their deadline.
 """
 
 import asyncio
@@ -9,9 +9,8 @@ import logging
 import os
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
-from transports.bus.directory import Directory
 from transports.bus.errors import (
     BadFrame,
     BusError,
@@ -19,92 +18,79 @@ from transports.bus.errors import (
     DeadlineExceeded,
     JoinFailed,
     NoSuchName,
+    Overloaded,
     PeerLost,
 )
-from transports.bus.events import DirectoryChange
 from transports.bus.failpoints import reach
 from transports.bus.options import BusOptions
 from transports.bus.registry import wire
 from transports.bus.registry.client import RegistryClient, refusal
-from transports.bus.registry.door import Door, Server
-from transports.bus.registry.state import Shards
+from transports.bus.registry.connector import Connector, HostedRegistry
+from transports.bus.registry.election import is_alive
+from transports.bus.registry.member import Member
+from transports.bus.registry.server import LATE_WITHIN
 
 log = logging.getLogger("three_mode.bus")
-WITHIN = 5.0  # for what the registry is asked
+WITHIN = 5.0  # seconds for a request to the registry
+ANNOUNCE_AGAIN = 1.0  # seconds until files that the registry had no room for are announced again
+STEADY = 5.0  # seconds with a registry after which the search for the next one begins without a pause
+FETCH_WITHIN = 10.0  # seconds for a segment of a member that is on the bus
 
 
-class _WentAway(JoinFailed):
-    """The registry ended while it was asked to let us in."""
-
-
-class Member(Protocol):
-    """What membership needs of the carrier."""
-
-    id: str
-    name: str  # of the carrier
-    layout: int  # version of the memory layout; 0 where there is none
-    directory: Directory
-    endpoints: dict[str, str]  # where ZeroMQ reaches it
-
-    def make_shards(self) -> Shards: ...
-    def connect(self, member: str, endpoints: dict[str, str]) -> None: ...
-    def hello_fds(self) -> list[int]: ...
-    def shard_fds(self) -> list[int]: ...
-    def welcomed(self, member: str, slot: int, shards: list[int]) -> None: ...
-    def add_shard(self, bell_fd: int, event_fd: int) -> None: ...
-    def announce_again(self) -> None: ...
-    def member_lost(self, member: str, reason: str) -> None: ...
-    def read_ring(self, member: str, uid: int, fresh: bool, fd: int) -> None: ...
-    def read_pair(self, member: str, uid: int, fds: list[int]) -> None: ...
-    def pair_given_back(self, member: str, uid: int) -> None: ...
-    def gate(self, member: str, page_fd: int) -> None: ...
-    def ungate(self, member: str) -> None: ...
-    def evicted_by(self, writer: str, held: float) -> None: ...
-    def failed(self, where: str, error: BaseException) -> None: ...
-    def changed(self, changes: Sequence[DirectoryChange]) -> None: ...
+class _RegistryEnded(JoinFailed):
+    """The registry ended while this member was joining."""
 
 
 class Membership:
-    def __init__(self, bus: str, options: BusOptions, member: Member, door: Door) -> None:
+    """Connection of one member to the registry of its bus, whichever process hosts it."""
+
+    def __init__(self, bus: str, options: BusOptions, member: Member, connector: Connector) -> None:
         self._bus, self._options, self._member = bus, options, member
         self._loop = asyncio.get_running_loop()
-        self._door = door
+        self._connector = connector
         self._client: RegistryClient | None = None
-        self._up = asyncio.Event()
-        self._server: Server | None = None
-        self._right: Any = None  # to host
+        self._connected = asyncio.Event()
+        self._server: HostedRegistry | None = None
+        self._right: Any = None  # right to host
         self._host = ""  # member that hosts the registry
         self._slot = -1
         self._reliable = False
         self._ready: asyncio.Future[None] | None = None
         self._leaving = False
         self._rejoin: asyncio.Task[None] | None = None
-        self._catching_up: set[str] | None = None  # after the registry moved: who was there before and is not yet back
+        self._announcing: asyncio.TimerHandle | None = None
+        self._pause = 0.0  # before this member joins again
+        self._joined_at = 0.0
+        self._not_back: set[str] | None = None  # after the registry moved: members that are not back yet
 
     @property
     def dropped(self) -> int:
+        """Connections that the registry ended for what they sent, if this process hosts it."""
         return self._server.dropped if self._server is not None else 0
 
     # --- joining ---------------------------------------------------------------------------------------------------
     async def join(self) -> None:
-        """A registry that dies meanwhile is followed by another: that one is asked then."""
+        """Join the bus; if the registry dies meanwhile, ask the next one."""
         deadline = time.monotonic() + self._options.join_within
         while True:
             try:
                 return await self._connect(deadline, self._options.create)
-            except _WentAway:
+            except _RegistryEnded:
                 if time.monotonic() >= deadline:
                     raise
                 await asyncio.sleep(0.01)
 
     async def _connect(self, deadline: float, create: bool) -> None:
-        line = await self._door.enter(create, deadline, self._serve)
+        connection = await self._connector.connect(create, deadline, self._serve)
         reach("join_connected")
         self._ready = self._loop.create_future()
-        client = RegistryClient(line, self._message, self._ended)
+        client = RegistryClient(connection, self._message, self._ended)
         directory, me = self._member.directory, self._member.id
-        again = bool(me)
-        shards = self._member.shard_fds() if again else []
+        rejoining = bool(me)
+        shards = self._member.shard_fds() if rejoining else []
+        first, *more = wire.restored(
+            directory.owned(me) if rejoining else (), directory.patterns(me) if rejoining else {}
+        )
         hello = wire.Hello(
             wire.PROTOCOL,
             self._member.layout,
@@ -115,13 +101,15 @@ class Membership:
             self._member.endpoints,
             id=me,
             slot=self._slot,
-            names=directory.owned(me) if again else (),
-            patterns=dict(directory.patterns(me)) if again else {},
+            names=first.names,
+            patterns=first.patterns,
             reliable=self._reliable,
             shards=len(shards) // 2,
         )
-        if not client.closed:  # else the reason is in `_ready`
+        if not client.closed:  # else `_ready` has the reason
             client.send(hello, [*self._member.hello_fds(), *shards])
+            for part in more:
+                client.send(part)
         reach("join_hello_sent")
         self._client = client
         try:
@@ -136,50 +124,61 @@ class Membership:
             client.close()
             raise
         reach("join_ready")
-        self._up.set()
+        self._joined_at = time.monotonic()
+        self._connected.set()
 
     def _serve(self, right: Any) -> None:
-        """This process hosts the registry from here on."""
-        if self._server is not None:
+        """Host the registry in this process from now on."""
+        if self._server is not None:  # it has ended
             self._server.stop()
+            self._server = None
         shards = self._member.make_shards()
-        self._right = right
-        self._server = self._door.serve(right, self._member.name, self._member.layout, shards)
-        me = self._member.id
-        self._server.state.host = me
+        try:
+            server = self._connector.serve(right, self._member.name, self._member.layout, shards)
+        except BaseException:
+            shards.close()
+            raise
+        server.state.host = self._member.id
         known = [info for info in self._member.directory.members.values() if info.id != self._host]
-        self._server.start(known, self._door.after_a_death(right))
+        server.start(known, self._connector.after_a_death(right))
+        self._server, self._right = server, right
 
     def _ended(self, reason: str) -> None:
-        """The registry is gone: its process died, or dropped us."""
+        """Look for the next registry: its process died, or ended this connection."""
         self._client = None
-        self._up.clear()
+        self._connected.clear()
         if self._ready is not None and not self._ready.done():
-            self._ready.set_exception(_WentAway(f"the registry of {self._bus!r} went away: {reason}"))
+            self._ready.set_exception(_RegistryEnded(f"the registry of {self._bus!r} went away: {reason}"))
             return
         if self._leaving:
             return
         self._rejoin = self._loop.create_task(self._join_again())
 
     async def _join_again(self) -> None:
-        """Find the next registry, or become it."""
+        """Join the next registry, or host it."""
         host, self._host = self._host, ""
         before = set(self._member.directory.members)
         log.info("bus %s: the registry (member %s) is gone, electing another", self._bus, host or "unknown")
+        if time.monotonic() - self._joined_at > STEADY:
+            self._pause = 0.0
         while not self._leaving:
+            await asyncio.sleep(self._pause)
+            self._pause = min(max(0.05, 2 * self._pause), 1.0)
             try:
-                self._catching_up = set(before)
+                self._not_back = set(before)
                 await self._connect(time.monotonic() + self._options.join_within, create=True)
                 self._member.announce_again()
                 return
-            except BusError as error:
+            except (BusError, OSError) as error:
                 log.warning("bus %s: no registry yet: %s", self._bus, error)
-                await asyncio.sleep(0.05)
 
     async def leave(self, within: float) -> None:
+        """Leave the bus, and stop the registry if this process hosts it: another member takes over."""
         self._leaving = True
         if self._rejoin is not None:
             self._rejoin.cancel()
+        if self._announcing is not None:
+            self._announcing.cancel()
         client, self._client = self._client, None
         if client is not None and not client.closed:
             client.send(wire.Bye())
@@ -187,25 +186,25 @@ class Membership:
             client.close()
         if self._server is not None:
             server, self._server = self._server, None
-            alone = server.state.members <= 1
             try:
                 await asyncio.to_thread(server.stop)
-            finally:  # or nobody could host the bus while this process lives
-                self._door.give_up(self._right, alone)
+            finally:  # or no process could host the bus while this one lives
+                self._connector.release(self._right, alone=server.state.empty)
 
     def forked(self) -> None:
+        """Close the sockets in the child of a fork."""
         self._leaving = True
         if self._client is not None:
             self._client.close_after_fork()
         if self._server is not None:
             self._server.close_after_fork()
 
-    # --- what the registry says ------------------------------------------------------------------------------------
+    # --- messages of the registry -----------------------------------------------------------------------------------
     def _message(self, message: wire.FromRegistry, fds: list[int]) -> None:
         kept: Sequence[int] = ()
         try:
             kept = self._handle(message, fds)
-        except BusError as error:
+        except Exception as error:  # noqa: BLE001 - reported; later messages are handled all the same
             self._member.failed("message of the registry", error)
         finally:
             for fd in fds:
@@ -213,7 +212,7 @@ class Membership:
                     os.close(fd)
 
     def _handle(self, message: wire.FromRegistry, fds: list[int]) -> Sequence[int]:
-        """Returns the descriptors that somebody keeps."""
+        """Handle a message; return the descriptors that are kept."""
         match message:
             case wire.Welcome():
                 self._welcome(message, fds)
@@ -238,21 +237,35 @@ class Membership:
                     self.send(wire.Gated(message.token))
             case wire.GateLifted():
                 self._member.ungate(message.member)
-            case wire.Evicted():
+            case wire.EvictionNotice():
                 self._member.evicted_by(message.writer, message.held)
-            case wire.Refused():
+            case wire.RequestRefused():
                 if self._ready is not None and not self._ready.done():
                     self._ready.set_exception(refusal(message))
+                else:
+                    self._refused(refusal(message))
             case _:
                 raise BadFrame(f"an unexpected {type(message).__name__}")
         return ()
+
+    def _refused(self, error: BusError) -> None:
+        """Report what the registry did not take. If it has no room for files, announce all of them again soon."""
+        if self._announcing is None:
+            self._member.failed("the registry", error)
+            if isinstance(error, Overloaded):
+                self._announcing = self._loop.call_later(ANNOUNCE_AGAIN, self._announce_again)
+
+    def _announce_again(self) -> None:
+        self._announcing = None
+        if self._client is not None and not self._leaving:
+            self._member.announce_again()
 
     def _welcome(self, message: wire.Welcome, fds: list[int]) -> None:
         self._slot, self._host = message.slot, message.host or message.id
         known = len(self._member.shard_fds()) if self._member.id else len(fds)
         self._member.welcomed(message.id, message.slot, fds[:known])
         for bell, event in zip(fds[known::2], fds[known + 1 :: 2], strict=True):
-            self._member.add_shard(bell, event)  # made while we had no registry
+            self._member.add_shard(bell, event)  # made while this member had no registry
         if self._server is not None and not self._server.state.host:
             self._server.state.host = message.id
 
@@ -263,8 +276,8 @@ class Membership:
         changes: list[Any] = []
         for info in message.joined:
             changes += directory.join(info)
-            if self._catching_up is not None:
-                self._catching_up.discard(info.id)
+            if self._not_back is not None:
+                self._not_back.discard(info.id)
         for member, names in message.removed.items():
             changes += directory.remove_names(member, names)
         for member, names in message.added.items():
@@ -276,7 +289,7 @@ class Membership:
         self._member.changed(changes)
 
     def _read_rings(self, message: wire.Writers, fds: Sequence[int]) -> None:
-        """One that is broken keeps nobody from the others."""
+        """Read new rings; a broken one does not keep this member from the others."""
         for (member, uid), fd in zip(message.rings, fds, strict=True):
             try:
                 self._member.read_ring(member, uid, message.fresh, fd)
@@ -284,34 +297,44 @@ class Membership:
                 self._member.failed(f"ring of member {member}", error)
 
     def _complete(self) -> None:
-        """The snapshot is complete."""
+        """End the joining: the snapshot of the directory is complete."""
         if self._ready is not None and not self._ready.done():
             self._ready.set_result(None)
-        if self._catching_up is not None:
-            # The registry itself knows who was there and tells who does not come back, unless it is quite new.
-            self._loop.call_later(2.0, self._forget_missing, self._catching_up)
+        if self._not_back is not None:
+            # The registry reports the members that do not come back, unless it is new and never knew them.
+            self._loop.call_later(2.0, self._forget_missing, self._not_back, time.monotonic() + LATE_WITHIN)
 
-    def _forget_missing(self, missing: set[str]) -> None:
-        if self._catching_up is missing:
-            self._catching_up = None
-            for member in missing - {self._member.id}:
+    def _forget_missing(self, missing: set[str], until: float) -> None:
+        """Let go of members that are not back, but wait for those whose process lives: they are only late."""
+        if self._not_back is not missing or self._leaving:
+            return
+        missing.discard(self._member.id)
+        late = time.monotonic() < until and self._connector.sees_processes
+        for member in list(missing):
+            info = self._member.directory.members.get(member)
+            if info is None or not late or not is_alive(info.pid):
+                missing.discard(member)
                 self._member.member_lost(member, "it did not come back after the registry moved")
+        if missing:
+            self._loop.call_later(1.0, self._forget_missing, missing, until)
+        else:
+            self._not_back = None
 
-    # --- what the registry is asked --------------------------------------------------------------------------------
+    # --- requests to the registry ----------------------------------------------------------------------------------
     def send(self, message: wire.FromMember, fds: Sequence[int] = ()) -> None:
-        """Say something that a new registry would be told anyway."""
+        """Send a message, if there is a registry; the next one gets it with Hello or `announce_again`."""
         if self._client is not None and not self._client.closed:
             self._client.send(message, fds)
 
     async def _ask(self, make: Callable[[int], wire.FromMember], fds: Sequence[int] = ()) -> list[int]:
-        """Ask; when the registry moves meanwhile, ask the next one."""
+        """Send a request; if the registry dies meanwhile, send it to the next one."""
         deadline = self._loop.time() + WITHIN
         while True:
             if self._leaving:
                 raise Closed("this member has left the bus")
             try:
                 async with asyncio.timeout_at(deadline):
-                    await self._up.wait()
+                    await self._connected.wait()
             except TimeoutError:
                 raise DeadlineExceeded(f"the bus {self._bus!r} has had no registry for {WITHIN:g} s") from None
             client = self._client
@@ -324,37 +347,46 @@ class Membership:
                 await asyncio.sleep(0)
 
     async def register(self, names: Sequence[str]) -> None:
+        """Register names: all or none."""
         await self._ask(lambda token: wire.Register(token, tuple(names)))
 
     async def unregister(self, names: Sequence[str]) -> None:
-        await self._ask(lambda token: wire.Unregister(token, tuple(names)))
+        """Give names back."""
+        for part in wire.restored(names, {}):
+            await self._ask(lambda token, given=part.names: wire.Unregister(token, given))  # type: ignore[misc]
 
     def withdraw(self, names: Sequence[str]) -> None:
+        """Give names back without waiting."""
         self._member.changed(self._member.directory.remove_names(self._member.id, names))
-        self.send(wire.Unregister(0, tuple(names)))
+        for part in wire.restored(names, {}):
+            self.send(wire.Unregister(0, part.names))
 
     async def subscribed(self, patterns: dict[str, int], reliable: bool) -> None:
+        """Announce new counts of subscriptions; with `reliable`, wait until all writers wait for this member."""
         self._note(patterns, reliable)
         await self._ask(lambda token: wire.Subscribed(token, patterns, reliable))
 
     def unsubscribed(self, patterns: dict[str, int], reliable: bool) -> None:
+        """Announce the same without waiting."""
         self._note(patterns, reliable)
-        self.send(wire.Subscribed(0, patterns, reliable))
+        for part in wire.restored((), patterns):
+            self.send(wire.Subscribed(0, part.patterns, reliable))
 
     def _note(self, patterns: dict[str, int], reliable: bool) -> None:
-        """What a new registry is told."""
+        """Keep what the next registry needs to know."""
         self._reliable = reliable
         self._member.directory.set_patterns(self._member.id, patterns)
 
     def evict(self, member: str, held: float) -> None:
-        """Tell a RELIABLE reader that we no longer wait for it."""
+        """Tell a RELIABLE reader that this writer no longer waits for it."""
         self.send(wire.Evict(member, held))
 
     async def sync(self) -> None:
+        """Wait until this member has the rings and names of all that was announced before this call."""
         await self._ask(wire.Sync)
 
     async def link(self, member: str, uid: int, ring: int) -> tuple[int, int, int]:
-        """(page, doorbell, pidfd) of the member, which gets our ring to it."""
+        """Hand a ring to a member; return the page, doorbell and pidfd of that member."""
         fds = await self._ask(lambda token: wire.LinkTo(token, member, uid), [ring])
         if len(fds) != 3:
             for fd in fds:
@@ -364,19 +396,24 @@ class Membership:
         return page, wake, pidfd
 
     async def fetch(self, member: str, uid: int) -> int:
-        """The descriptor of a member's segment, or of its page (uid 0). The owner announces a segment before it refers to
-        it, but on another path: look again for a moment."""
-        for attempt in range(20):
+        """Return the descriptor of a segment of a member, or of its page (uid 0).
+
+        The owner announces a segment before it refers to it, but by another way, and after the registry moved it
+        announces all of them again: so try again while the owner is on the bus, for at most `FETCH_WITHIN` seconds.
+        """
+        deadline, nap = self._loop.time() + FETCH_WITHIN, 0.002
+        while True:
             try:
                 fds = await self._ask(lambda token: wire.Fetch(token, member, uid))
-            except NoSuchName:
-                if attempt == 19:
+                break
+            except (NoSuchName, PeerLost, DeadlineExceeded):
+                on_the_bus = member in self._member.directory.members
+                if not uid or not on_the_bus or self._loop.time() >= deadline:
                     raise
-                await asyncio.sleep(0.002 * (attempt + 1))
-                continue
-            for fd in fds[1:]:
-                os.close(fd)
-            if not fds:
-                raise BadFrame("the registry answered without the segment")
-            return fds[0]
-        raise AssertionError("unreachable")
+            await asyncio.sleep(nap)
+            nap = min(2 * nap, 0.05)
+        for fd in fds[1:]:
+            os.close(fd)
+        if not fds:
+            raise BadFrame("the registry answered without the segment")
+        return fds[0]

@@ -1,54 +1,62 @@
-"""The registry's thread: sockets in, `RegistryState` between, sockets out.
+"""Registry server: a thread that reads Unix sockets, applies messages to `RegistryState`, and sends the answers.
 
-It is hosted by a member's process, in a thread of its own: it answers while that process's event loop is busy, costs no
-process, and ends with it. When it dies, the members elect another (see `election.py`).
+The process of one member hosts it. In a thread it answers while that process's event loop is busy, it needs no process,
+and it ends with its host. Then the members elect another host (see `election.py`).
 """
 
 import logging
 import os
 import selectors
-import socket
 import threading
 import time
 from collections.abc import Sequence
 
-from transports.bus.errors import BusError
+from transports.bus.errors import BusError, JoinFailed, Overloaded
 from transports.bus.events import MemberInfo
 from transports.bus.registry import wire
-from transports.bus.registry.channel import Channel, peer_credentials
-from transports.bus.registry.pace import Pace
-from transports.bus.registry.state import RegistryState, Seat, Shards
+from transports.bus.registry.channel import UnixChannel, peer_credentials
+from transports.bus.registry.election import HostingRight, is_alive
+from transports.bus.registry.pacing import ChangePacing
+from transports.bus.registry.seats import Seat, Shards
+from transports.bus.registry.state import RegistryState
 
 log = logging.getLogger("three_mode.bus.registry")
-HELLO_WITHIN = 5.0  # a connection that says nothing for so long is dropped
-GRACE = 1.0  # how long members known to a registry that died have to come back
-CONNECTIONS = 2048
-ACCEPTS = 64  # connections taken in one turn, between messages of those who are in
+HELLO_WITHIN = 5.0  # seconds after which a connection without Hello is dropped
+GRACE = 1.0  # seconds that the members of a registry that died have to come back, before others may join
+LATE_WITHIN = 60.0  # seconds that they have as long as their process lives: it may be stopped, or busy
+CONNECTIONS = 2048  # open at once
+ACCEPTS = 64  # connections accepted in one turn, between messages of members
 
 
 class RegistryServer:
-    def __init__(self, listener: socket.socket, bus: str, carrier: str, layout: int, shards: Shards) -> None:
-        self._listener = listener
+    """Registry of one bus, behind a listening Unix socket."""
+
+    def __init__(self, right: HostingRight, bus: str, carrier: str, layout: int, shards: Shards) -> None:
+        self._right, self._listener = right, right.listener
+        self._selector = selectors.DefaultSelector()
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self._channels: dict[Seat, Channel] = {}
-        self._silent: dict[Seat, float] = {}  # connected, no Hello yet: since when
+        self._channels: dict[Seat, UnixChannel] = {}
+        self._silent: dict[Seat, float] = {}  # connections without Hello -> since when
         self._broken: list[tuple[Seat, str]] = []
         self._deferred: list[tuple[Seat, wire.Hello, list[int]]] = []
         self._grace_until = 0.0
-        self._pace = Pace()
+        self._look_at = self._late_until = 0.0  # next look at members that are not back yet, and the last one
+        self._pace = ChangePacing()
         self._stopping = False
-        self.dropped = 0  # connections ended for garbage, silence or another user's process
+        self.dropped = 0  # connections ended for garbage, for silence, or because they are another user's
         self.state = RegistryState(bus, carrier, layout, shards, self._send)
         self._thread = threading.Thread(target=self._run, name=f"bus-registry-{bus}", daemon=True)
 
     def start(self, known: Sequence[MemberInfo], after_a_death: bool) -> None:
-        """Serve. `known` are the members that a registry before this one knew, as far as this process does."""
+        """Start the thread. `known`: members of the registry before this one, as far as this process knows them."""
         self.state.expect(known)
         if after_a_death:
-            self._grace_until = time.monotonic() + GRACE
+            self._grace_until = self._look_at = time.monotonic() + GRACE
+            self._late_until = time.monotonic() + LATE_WITHIN
         self._thread.start()
 
     def stop(self) -> None:
+        """End the thread, after the messages that members have already sent."""
         self._stopping = True
         os.write(self._wake_write, b"x")
         self._thread.join(2.0)
@@ -57,21 +65,20 @@ class RegistryServer:
             os.close(self._wake_write)
 
     def close_after_fork(self) -> None:
-        """In the child of a fork: the sockets are the parent's."""
+        """Close the sockets in the child of a fork; the connections stay the parent's."""
         self._listener.close()
         for channel in self._channels.values():
             channel.sock.close()
 
     # --- the thread -------------------------------------------------------------------------------------------------
     def _run(self) -> None:
-        selector = selectors.DefaultSelector()
-        selector.register(self._listener, selectors.EVENT_READ, None)
-        selector.register(self._wake_read, selectors.EVENT_READ, None)
-        self._selector = selector
+        selector = self._selector
         try:
+            selector.register(self._listener, selectors.EVENT_READ, None)
+            selector.register(self._wake_read, selectors.EVENT_READ, None)
             stopping = False
             while not stopping:
-                stopping = self._stopping  # once more then: what members said before must not be lost
+                stopping = self._stopping  # one more turn then: messages sent before must not be lost
                 for key, events in selector.select(0 if stopping else self._patience()):
                     if key.fileobj is self._listener:
                         self._accept()
@@ -79,37 +86,52 @@ class RegistryServer:
                         self._serve(key.data, events)
                 now = time.monotonic()
                 self._tick(now)
-                if self.state.untold and (stopping or not self._pace.wait(now)):
-                    self.state.tell()
-                    self._pace.told(now, time.monotonic(), self.state.members)
+                if self.state.unannounced and (stopping or not self._pace.wait(now)):
+                    self.state.announce()
+                    self._pace.sent(now, time.monotonic(), self.state.members)
                 else:
                     self.state.answer()
                 self._drop_broken()
         except Exception:
-            log.exception("the registry stopped")
+            log.exception("the registry stopped: another member, or this one again, hosts it from now on")
         finally:
+            self._listener.close()
+            if not self._stopping:
+                self._right.release(remove=False)  # else `stop` is waited for, and the right is released after it
             for channel in self._channels.values():
                 channel.close()
-            self._listener.close()
             selector.close()
+            self.state.close()
+            for _, _, fds in self._deferred:
+                for fd in fds:
+                    os.close(fd)
 
     def _patience(self) -> float | None:
-        """How long to wait for messages before there is something else to do."""
-        if self.state.untold:
+        """Return the seconds to wait for messages before other work is due."""
+        if self.state.unannounced:
             return self._pace.wait(time.monotonic())
         if self._grace_until:
             return 0.05
-        return 1.0 if self._silent else None
+        if self.state.waits:
+            return 0.2
+        return 1.0 if self._silent or self._late_until else None
 
     def _tick(self, now: float) -> None:
+        if self.state.waits:
+            self.state.expire(now)
+        if self._late_until and now >= self._look_at:
+            self._look_at = now + GRACE
+            late = now < self._late_until
+            self.state.forget_expected((lambda info: is_alive(info.pid)) if late else None)
+            if not self.state.expects:
+                self._late_until = 0.0
         if self._grace_until and now >= self._grace_until:
             self._grace_until = 0.0
-            self.state.forget_expected()
             deferred, self._deferred = self._deferred, []
             for seat, hello, fds in deferred:
                 if seat in self._channels:
                     self._handle(seat, hello, fds)
-                else:  # it said Hello more than once
+                else:  # it sent Hello twice
                     for fd in fds:
                         os.close(fd)
         while self._silent:
@@ -128,33 +150,36 @@ class RegistryServer:
             sock, _ = self._listener.accept()
         except (BlockingIOError, InterruptedError, ConnectionError):
             return False
-        except OSError as error:  # out of descriptors: the next one may fit again
+        except OSError as error:  # out of descriptors: a later one may fit again
             log.warning("the registry cannot accept a member: %s", error)
             time.sleep(0.01)
             return False
-        _, uid = peer_credentials(sock)
+        try:
+            _, uid = peer_credentials(sock)
+        except OSError:
+            sock.close()
+            return True
         if uid not in (os.getuid(), 0) or len(self._channels) >= CONNECTIONS:
             self.dropped += 1
             log.warning("the registry refused a connection of user %d (%d are open)", uid, len(self._channels))
             sock.close()
             return True
         seat = Seat()
-        self._channels[seat] = Channel(sock)
+        try:
+            self._selector.register(sock, selectors.EVENT_READ, seat)
+        except OSError as error:
+            log.warning("the registry cannot serve a connection: %s", error)
+            sock.close()
+            return True
+        channel = self._channels[seat] = UnixChannel(sock)
+        channel.limit = wire.HELLO_LIMIT
         self._silent[seat] = time.monotonic()
-        self._selector.register(sock, selectors.EVENT_READ, seat)
         return True
 
     def _serve(self, seat: Seat, events: int) -> None:
         channel = self._channels.get(seat)
         if channel is None:
             return
-        if events & selectors.EVENT_WRITE:
-            try:
-                channel.flush()
-                if not channel.pending:
-                    self._selector.modify(channel.sock, selectors.EVENT_READ, seat)
-            except OSError as error:
-                self._broken.append((seat, f"its connection broke: {error}"))
         if events & selectors.EVENT_READ:
             try:
                 for body, fds in channel.receive():
@@ -164,7 +189,10 @@ class RegistryServer:
                         for fd in fds:
                             os.close(fd)
                         raise
-                    self._handle(seat, message, fds)
+                    if channel.scarce:
+                        self._handle_without_files(seat, message)
+                    else:
+                        self._handle(seat, message, fds)
                     if seat not in self._channels:
                         return  # dropped meanwhile, and its socket closed
             except OSError as error:
@@ -172,25 +200,57 @@ class RegistryServer:
             except EOFError:
                 self._drop(
                     seat,
-                    "its process ended" if seat.info is not None else "it went without a word",
+                    "its process ended" if seat.info is not None else "it closed before Hello",
                     garbage=False,
                 )
             except BusError as error:
                 self._drop(seat, f"it sent what it must not: {error}")
+        if events & selectors.EVENT_WRITE and seat in self._channels:  # after reading: its last message may be Bye
+            try:
+                channel.flush()
+                if not channel.pending:
+                    self._selector.modify(channel.sock, selectors.EVENT_READ, seat)
+            except OSError as error:
+                self._broken.append((seat, f"its connection broke: {error}"))
 
     def _handle(self, seat: Seat, message: wire.FromMember, fds: list[int]) -> None:
         if isinstance(message, wire.Hello):
             self._silent.pop(seat, None)
-            if self._grace_until and not message.id:  # those who were here before choose their slots first
+            channel = self._channels.get(seat)
+            if channel is not None:
+                channel.limit = wire.MESSAGE_LIMIT
+            if self._grace_until and not message.id:  # returning members choose their slots first
                 self._deferred.append((seat, message, fds))
                 return
         try:
             self.state.handle(seat, message, fds)
+            if seat.ended:  # it said Bye
+                self._drop(seat, "left", garbage=False)
         except BusError as error:
             self.state.answer()
+            self._refuse(seat, error)
             self._drop(seat, f"it sent what it must not: {error}")
-        except OSError as error:  # ours: out of descriptors, for one
+        except OSError as error:  # of this process: out of descriptors, for example
+            self._refuse(seat, Overloaded(f"the registry cannot serve this member: {error}"))
             self._drop(seat, f"it cannot be served: {error}", garbage=False)
+        except Exception as error:  # not foreseen: it ends the member whose message it was, not the registry
+            log.exception("the registry failed at a %s", type(message).__name__)
+            self._drop(seat, f"its {type(message).__name__} made the registry fail: {error!r}")
+
+    def _handle_without_files(self, seat: Seat, message: wire.FromMember) -> None:
+        """Refuse a message whose descriptors had no room in this process; the member lives on, and tries again."""
+        text = f"the registry, in process {os.getpid()}, may open no more files: raise its RLIMIT_NOFILE"
+        log.warning("%s", text)
+        if isinstance(message, wire.Hello):
+            self._refuse(seat, JoinFailed(text))
+            self._drop(seat, text, garbage=False)
+        else:
+            self.state.refuse(seat, getattr(message, "token", 0), Overloaded(text))
+
+    def _refuse(self, seat: Seat, error: BusError) -> None:
+        """Give a member the reason before its connection ends, if its socket takes it now."""
+        text = str(error)[: wire.REASON_LIMIT]
+        self._send(seat, wire.pack(wire.RequestRefused(0, error.code, text)), ())
 
     def _send(self, seat: Seat, data: bytes, fds: Sequence[int]) -> None:
         channel = self._channels.get(seat)
@@ -201,6 +261,8 @@ class RegistryServer:
             channel.send(data, fds)
             if channel.pending and not waiting:
                 self._selector.modify(channel.sock, selectors.EVENT_READ | selectors.EVENT_WRITE, seat)
+        except ConnectionError:
+            pass  # it has closed: what it sent before is read in the next turn, Bye among it, and then its end
         except (OSError, OverflowError) as error:
             self._broken.append((seat, f"it cannot be told anything: {error}"))
 

@@ -1,193 +1,149 @@
-"""The registry's rules, without sockets: what a message does, and who is told.
+"""Rules of the registry, without sockets: the effect of each message, and who gets an answer or an announcement.
 
-Changes of the directory are gathered and told to everybody at once (`tell`); who waits for one of them is answered only
-then. So whoever was answered `Done` knows that all who ask later see what he did, and 512 joins in a burst cost a few
-messages each instead of 512. What changes nothing is answered without waiting for that (`answer`).
+Changes of the directory are gathered and announced to all members at once (`announce`); a request for a change is
+answered only then. So a member that was answered `Done` knows that all later requests see its change, and 512 joins in
+a burst cost each member a few messages instead of 512. A request that changes nothing is answered before that
+(`answer`).
 """
 
-import os
 import secrets
+import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
 
 from transports.bus.directory import Directory
-from transports.bus.errors import BadAddress, NameTaken, NoSuchName, PeerLost, VersionMismatch
-from transports.bus.events import MemberInfo
+from transports.bus.errors import BadAddress, BusError, NameTaken, NoSuchName, Overloaded, PeerLost, VersionMismatch
+from transports.bus.events import MemberInfo, NamesChanged
 from transports.bus.failpoints import reach
 from transports.bus.registry import wire
-from transports.bus.registry.pending import Pending, snapshot
+from transports.bus.registry.changes import PendingChanges, snapshot
+from transports.bus.registry.descriptors import Descriptor
+from transports.bus.registry.seats import GateWait, QueuedAnswer, Seat, Shards
 from transports.bus.topics import check_name, check_pattern
 
-SLOTS = 1024
-SHARD = 64
-
-
-class Shards(Protocol):
-    """Bells of shards, made as they are needed; empty where the carrier has none."""
-
-    def fds(self) -> list[tuple[int, int]]: ...
-
-    def ensure(self, count: int) -> None: ...
-
-    def adopt(self, fds: Sequence[int]) -> None: ...
-
-    def free(self, slot: int) -> None: ...
-
-
-class NoShards:
-    """Where the carrier has no bells."""
-
-    def fds(self) -> list[tuple[int, int]]:
-        return []
-
-    def ensure(self, count: int) -> None: ...
-
-    def adopt(self, fds: Sequence[int]) -> None: ...
-
-    def free(self, slot: int) -> None: ...
-
-
-@dataclass(slots=True, eq=False)
-class Seat:
-    """A connection, and the member behind it once it said Hello."""
-
-    info: MemberInfo | None = None
-    endpoints: dict[str, str] = field(default_factory=dict)
-    fds: list[int] = field(default_factory=list)  # page, doorbell, pidfd
-    ring: tuple[int, int] | None = None  # uid, fd
-    segments: dict[int, int] = field(default_factory=dict)  # uid -> fd
-    reliable: bool = False
-    returning: bool = False  # it was on the bus before the registry moved
-    welcome: bool = False  # it has been told who is here, and is told of changes
-
-    def close(self) -> None:
-        for fd in (*self.fds, *([self.ring[1]] if self.ring else ()), *self.segments.values()):
-            os.close(fd)
-        self.fds, self.ring, self.segments = [], None, {}
-
-
-@dataclass(slots=True)
-class Answer:
-    """What is to be said to one member; `told`: only after all changes until now have been told."""
-
-    seat: Seat
-    message: wire.FromRegistry
-    fds: Sequence[int]
-    told: bool
-
-
-@dataclass(slots=True)
-class GateWait:
-    """A RELIABLE subscription that waits until every writer respects it."""
-
-    seat: Seat
-    token: int
-    missing: set[Seat]
+SLOTS = 1024  # members of a bus, at most
+SHARD = 64  # members that share a bell
+GATE_WITHIN = 3.0  # seconds that a RELIABLE subscription waits for writers which do not answer
 
 
 Send = Callable[[Seat, bytes, Sequence[int]], None]
 
 
 class RegistryState:
+    """State of the registry of one bus. `send(seat, data, fds)` sends to a member."""
+
     def __init__(self, bus: str, carrier: str, layout: int, shards: Shards, send: Send, host: str = "") -> None:
         self._bus, self._carrier, self._layout = bus, carrier, layout
         self._shards, self._send = shards, send
-        self.host = host  # the member whose process this is
+        self.host = host  # id of the member whose process hosts the registry
         self.directory = Directory()
         self._seats: dict[str, Seat] = {}
         self._slots: dict[int, str] = {}
-        self._expected: dict[str, MemberInfo] = {}  # known from before, not yet back
+        self._expected: dict[str, MemberInfo] = {}  # members of the registry before, not back yet
         self._gates: dict[int, GateWait] = {}
         self._gate_token = 0
-        self._pending = Pending()
-        self._joining: list[Seat] = []  # said Hello, not yet welcome
-        self._rings: dict[str, Seat] = {}  # members whose new broadcast ring nobody has been told of
-        self._answers: list[Answer] = []
-        self._shards_told = 0
-        self._handed: list[int] = []  # descriptors that are only passed on: closed once that is done
+        self._pending = PendingChanges()
+        self._joining: list[Seat] = []  # sent Hello, not welcomed yet
+        self._rings: dict[str, Seat] = {}  # members whose new broadcast ring is not announced yet
+        self._answers: list[QueuedAnswer] = []
+        self._shards_announced = 0
 
-    # --- before anybody joins: what is known from a registry that died ----------------------------------------------
+    # --- members of a registry that died ----------------------------------------------------------------------------
     def expect(self, known: Sequence[MemberInfo]) -> None:
-        """These members were there; their slots are kept for them until `forget_expected`."""
+        """Keep the slots of members of the registry before this one, until `forget_expected`."""
         for info in known:
             self._expected[info.id] = info
             self._slots[info.slot] = info.id
 
-    def forget_expected(self) -> None:
-        """Whoever has not come back by now is lost."""
-        for info in self._expected.values():
+    def forget_expected(self, alive: Callable[[MemberInfo], bool] | None = None) -> None:
+        """Declare the members lost that have not come back, but those whose process is `alive`: they are only late."""
+        for info in list(self._expected.values()):
+            if alive is not None and alive(info):
+                continue
+            del self._expected[info.id]
             self._slots.pop(info.slot, None)
             self._shards.free(info.slot)
             self._pending.lost(info.id, "it did not come back after the registry moved")
-        self._expected.clear()
+
+    @property
+    def expects(self) -> bool:
+        """Whether any member of the registry before is not back yet."""
+        return bool(self._expected)
 
     @property
     def members(self) -> int:
+        """Number of members."""
         return len(self._seats)
 
-    # --- what comes in ----------------------------------------------------------------------------------------------
-    def handle(self, seat: Seat, message: wire.FromMember, fds: list[int]) -> None:
-        """One message; `fds` are ours from here on. Raises BusError for what breaks the rules: the caller drops the seat."""
-        kept: list[int] = []
-        try:
-            if isinstance(message, wire.Hello):
-                kept = self._hello(seat, message, fds)
-                return
-            info = seat.info
-            if info is None:
-                raise BadAddress("the first message must be Hello")
-            match message:
-                case wire.Register():
-                    self._register(seat, info, message)
-                case wire.Unregister():
-                    self.directory.remove_names(info.id, message.names)
-                    self._pending.removed(info.id, message.names)
-                    self._done(seat, message.token, told=True)
-                case wire.Subscribed():
-                    self._subscribed(seat, info, message)
-                case wire.RingMade() if len(fds) == 1:
-                    kept = self._ring_made(seat, info, message, fds)
-                case wire.LinkTo() if len(fds) == 1:
-                    kept = self._link(seat, info, message, fds)
-                case wire.Unlink():
-                    other = self._seats.get(message.to)
-                    if other is not None:
-                        self._say(other, wire.Unlinked(info.id, message.uid))
-                case wire.SegmentMade() if len(fds) == 1:
-                    kept = fds
-                    old = seat.segments.pop(message.uid, None)
-                    if old is not None:
-                        os.close(old)
-                    seat.segments[message.uid] = fds[0]
-                case wire.SegmentGone():
-                    gone = seat.segments.pop(message.uid, None)
-                    if gone is not None:
-                        os.close(gone)
-                case wire.Fetch():
-                    self._fetch(seat, message)
-                case wire.Gated():
-                    self._gated(seat, message.token)
-                case wire.Evict():
-                    other = self._seats.get(message.member)
-                    if other is not None:
-                        self._say(other, wire.Evicted(info.id, message.held))
-                case wire.Sync():  # whose answer says: you have the rings of all who published before you asked
-                    self._done(seat, message.token, told=bool(self._rings))
-                case wire.Bye():
-                    self.gone(seat, "left")
-                case _:
-                    raise BadAddress(f"{type(message).__name__} without its file descriptors")
-        finally:
-            for fd in fds:
-                if fd not in kept:
-                    os.close(fd)
+    @property
+    def empty(self) -> bool:
+        """Whether there is no member, and none of those of the registry before may come back."""
+        return not (self._seats or self._expected)
+
+    # --- input ------------------------------------------------------------------------------------------------------
+    def handle(self, seat: Seat, message: wire.FromMember, fds: Sequence[int]) -> None:
+        """Apply one message, and take over its descriptors.
+
+        Raises BusError for a message that breaks the rules; the caller then drops the connection.
+        """
+        files = [Descriptor(fd) for fd in fds]  # those that nothing below keeps are closed on return
+        if seat.ended:
+            raise BadAddress("a message after Bye")
+        if isinstance(message, wire.Hello):
+            self._hello(seat, message, files)
+            return
+        info = seat.info
+        if info is None:
+            raise BadAddress("the first message must be Hello")
+        match message:
+            case wire.Restored():
+                for name in message.names:
+                    check_name(name)
+                self._restore(info.id, message.names, message.patterns)
+            case wire.Register():
+                self._register(seat, info, message)
+            case wire.Unregister():
+                for change in self.directory.remove_names(info.id, message.names):
+                    if isinstance(change, NamesChanged):
+                        self._pending.removed(info.id, change.removed)
+                self._done(seat, message.token, after_changes=True)
+            case wire.Subscribed():
+                self._subscribed(seat, info, message)
+            case wire.RingMade() if len(files) == 1:
+                seat.ring = (message.uid, files[0])
+                self._rings[info.id] = seat
+            case wire.LinkTo() if len(files) == 1:
+                self._link(seat, info, message, files[0])
+            case wire.Unlink():
+                other = self._seats.get(message.to)
+                if other is not None:
+                    self._say(other, wire.Unlinked(info.id, message.uid))
+            case wire.SegmentMade() if len(files) == 1:
+                if len(seat.segments) >= wire.SEGMENTS_LIMIT and message.uid not in seat.segments:
+                    raise Overloaded(f"a member has at most {wire.SEGMENTS_LIMIT} segments for large payloads")
+                seat.segments[message.uid] = files[0]
+            case wire.SegmentGone():
+                seat.segments.pop(message.uid, None)
+            case wire.Fetch():
+                self._fetch(seat, message)
+            case wire.Gated():
+                self._gated(seat, message.token)
+            case wire.Evict():
+                other = self._seats.get(message.member)
+                if other is not None:
+                    self._say(other, wire.EvictionNotice(info.id, message.held))
+            case wire.Sync():  # its answer means: you have the rings of all that published before
+                self._done(seat, message.token, after_changes=bool(self._rings))
+            case wire.Bye():
+                self.gone(seat, "left")
+            case _:
+                raise BadAddress(f"{type(message).__name__} without its file descriptors")
 
     def gone(self, seat: Seat, reason: str) -> None:
-        """The connection of a member closed, or it said Bye."""
+        """Remove a member: its connection closed, or it sent Bye."""
+        reason = reason[: wire.REASON_LIMIT]
         own = {*seat.fds, *([seat.ring[1]] if seat.ring else ()), *seat.segments.values()}
         if seat in self._rings.values() or any(not own.isdisjoint(answer.fds) for answer in self._answers):
-            self.flush()  # its ring may be on the way to those who read it: what it published before is not lost
+            self.flush()  # its ring may be on the way to its readers: earlier messages are not lost
         info, seat.info = seat.info, None
         if info is None or self._seats.get(info.id) is not seat:
             seat.close()
@@ -197,7 +153,7 @@ class RegistryState:
         self._shards.free(info.slot)
         self.directory.leave(info.id, reason)
         self._pending.lost(info.id, reason)
-        if not seat.welcome:
+        if not seat.welcomed:
             self._joining.remove(seat)
         for token, wait in list(self._gates.items()):
             wait.missing.discard(seat)
@@ -206,44 +162,46 @@ class RegistryState:
             else:
                 self._gate_done(token)
         self._answers = [answer for answer in self._answers if answer.seat is not seat]
-        self._withdraw(own, info.id)
         seat.close()
 
-    # --- what goes out ----------------------------------------------------------------------------------------------
+    def close(self) -> None:
+        """Let go of all descriptors: those of the members, of the messages that wait, and of the shards."""
+        for seat in self._seats.values():
+            seat.close()
+        self._answers.clear()
+        self._shards.close()
+
+    # --- output -----------------------------------------------------------------------------------------------------
     @property
-    def untold(self) -> bool:
-        """Whether there is anything that everybody is to be told."""
+    def unannounced(self) -> bool:
+        """Whether any change is not announced yet."""
         return bool(self._pending or self._joining or self._rings)
 
     def answer(self) -> None:
-        """Say what need not wait until everybody has been told of the changes."""
+        """Send the answers that need not wait for an announcement."""
         if not self._answers:
             return
-        now = [answer for answer in self._answers if not answer.told]
-        self._answers = [answer for answer in self._answers if answer.told]
+        now = [answer for answer in self._answers if not answer.after_changes]
+        self._answers = [answer for answer in self._answers if answer.after_changes]
         for answer in now:
             self._send(answer.seat, wire.pack(answer.message, len(answer.fds)), answer.fds)
-        if not self._answers and self._handed:
-            handed, self._handed = self._handed, []
-            for fd in handed:
-                os.close(fd)
 
-    def tell(self) -> None:
-        """Tell everybody what changed, those who are new all there is, and then answer those who waited for that."""
-        here = [seat for seat in self._seats.values() if seat.welcome]
-        pending, self._pending = self._pending, Pending()
-        news, fds = self._new_shards()  # before anybody is known who sleeps there
+    def announce(self) -> None:
+        """Send the changes to all members and the directory to new ones; then send the answers that waited for that."""
+        welcomed = [seat for seat in self._seats.values() if seat.welcomed]
+        pending, self._pending = self._pending, PendingChanges()
+        data, fds = self._new_shards()  # before the members that sleep there are known
         for changes in pending.messages():
-            news += wire.pack(changes)
-            if len(news) >= wire.MESSAGE_LIMIT:
-                self._send_all(here, news, fds)
-                news, fds = b"", []
-        self._send_all(here, news, fds)
-        self._hand_over_rings(here)
+            data += wire.pack(changes)
+            if len(data) >= wire.MESSAGE_LIMIT:
+                self._send_all(welcomed, data, fds)
+                data, fds = b"", []
+        self._send_all(welcomed, data, fds)
+        self._hand_over_rings(welcomed)
         reach("registry_told")
         self._welcome()
         for answer in self._answers:
-            answer.told = False
+            answer.after_changes = False
         self.answer()
 
     def _send_all(self, seats: Sequence[Seat], data: bytes, fds: Sequence[int]) -> None:
@@ -254,45 +212,43 @@ class RegistryState:
                 self._send(seat, data, fds)
 
     def _new_shards(self) -> tuple[bytes, list[int]]:
-        """Bells that nobody has been told of; who is new gets all of them with its welcome."""
+        """Return the bells that are not announced yet; a new member gets all bells with Welcome."""
         shards = self._shards.fds()
-        numbers = range(self._shards_told, len(shards))
-        self._shards_told = len(shards)
+        numbers = range(self._shards_announced, len(shards))
+        self._shards_announced = len(shards)
         data = b"".join(wire.pack(wire.Shard(number), 2) for number in numbers)
         return data, [fd for number in numbers for fd in shards[number]]
 
     def flush(self) -> None:
-        """All of it, now."""
-        if self.untold:
-            self.tell()
+        """Send all announcements and answers now."""
+        if self.unannounced:
+            self.announce()
         self.answer()
 
-    def _withdraw(self, fds: set[int], member: str) -> None:
-        """These descriptors are about to be closed: whoever was to get one is refused."""
-        for place, answer in enumerate(self._answers):
-            if fds.isdisjoint(answer.fds):
-                continue
-            token = answer.message.token if isinstance(answer.message, wire.Done) else 0
-            refusal = wire.Refused(token, PeerLost.code, f"member {member} has just gone", member)
-            self._answers[place] = Answer(answer.seat, refusal, (), answer.told)
+    def _say(
+        self, seat: Seat, message: wire.FromRegistry, fds: Sequence[Descriptor] = (), after_changes: bool = False
+    ) -> None:
+        """Queue a message. With `after_changes`, or for a new member, it waits for the next announcement."""
+        waits = not seat.welcomed or (after_changes and self.unannounced)
+        self._answers.append(QueuedAnswer(seat, message, tuple(fds), waits))
 
-    def _say(self, seat: Seat, message: wire.FromRegistry, fds: Sequence[int] = (), told: bool = False) -> None:
-        """`told`: after what is untold now. Who is not welcome yet hears everything else first."""
-        self._answers.append(Answer(seat, message, fds, not seat.welcome or (told and self.untold)))
+    def _done(self, seat: Seat, token: int, fds: Sequence[Descriptor] = (), after_changes: bool = False) -> None:
+        self._say(seat, wire.Done(token), fds, after_changes)
 
-    def _done(self, seat: Seat, token: int, fds: Sequence[int] = (), told: bool = False) -> None:
-        self._say(seat, wire.Done(token), list(fds), told)
+    def refuse(self, seat: Seat, token: int, error: BusError) -> None:
+        """Refuse a request; token 0: a message that wants no answer."""
+        self._refuse(seat, token, error.code, str(error))
 
     def _refuse(self, seat: Seat, token: int, code: str, text: str, member: str = "") -> None:
-        self._say(seat, wire.Refused(token, code, text, member))
+        self._say(seat, wire.RequestRefused(token, code, text[: wire.REASON_LIMIT], member))
 
     # --- each message -----------------------------------------------------------------------------------------------
-    def _hello(self, seat: Seat, hello: wire.Hello, fds: list[int]) -> list[int]:
+    def _hello(self, seat: Seat, hello: wire.Hello, fds: list[Descriptor]) -> None:
         if seat.info is not None:
-            raise BadAddress("Hello was said twice")
+            raise BadAddress("Hello was sent twice")
         problem = self._mismatch(hello)
         if problem is not None:
-            self._send(seat, wire.pack(wire.Refused(0, *problem)), ())
+            self._send(seat, wire.pack(wire.RequestRefused(0, *problem)), ())
             raise VersionMismatch(problem[1])
         wanted = 3 if self._carrier == "rings" else 0
         if len(fds) != wanted + 2 * hello.shards:
@@ -312,9 +268,9 @@ class RegistryState:
             )
             if slot < 0:
                 text = f"the bus is full: {SLOTS} members"
-                self._send(seat, wire.pack(wire.Refused(0, "overloaded", text)), ())
+                self._send(seat, wire.pack(wire.RequestRefused(0, "overloaded", text)), ())
                 raise BadAddress(text)
-        self._shards.ensure(slot // SHARD + 1)  # from here on nothing fails: the descriptors are the seat's
+        self._shards.ensure(slot // SHARD + 1)  # nothing fails after this: the descriptors belong to the seat
         self._expected.pop(id_, None)
         seat.fds, seat.reliable, seat.endpoints = fds[:wanted], hello.reliable, hello.endpoints
         seat.info = MemberInfo(id_, hello.label, hello.pid, slot)
@@ -323,9 +279,11 @@ class RegistryState:
         self._joining.append(seat)
         self.directory.join(seat.info)
         self._pending.joined(seat.info, seat.endpoints)
-        self._add_names(id_, [name for name in hello.names if self.directory.owner(name) in (None, id_)])
-        self._set_patterns(id_, hello.patterns)
-        return seat.fds
+        self._restore(id_, hello.names, hello.patterns)
+
+    def _restore(self, member: str, names: Sequence[str], patterns: dict[str, int]) -> None:
+        self._add_names(member, [name for name in names if self.directory.owner(name) in (None, member)])
+        self._set_patterns(member, patterns)
 
     def _mismatch(self, hello: wire.Hello) -> tuple[str, str] | None:
         if hello.protocol != wire.PROTOCOL or hello.layout != self._layout:
@@ -341,7 +299,7 @@ class RegistryState:
         return None
 
     def _welcome(self) -> None:
-        """Shards, directory, rings and gates for all who have joined since the last time: put together once."""
+        """Send shards, directory, rings and gates to all members that joined since the last announcement."""
         joining, self._joining = self._joining, []
         if not joining:
             return
@@ -353,10 +311,10 @@ class RegistryState:
         known, fresh = list(_of_rings(rings, fresh=False)), list(_of_rings(rings, fresh=True))
         for seat in joining:
             assert seat.info is not None
-            seat.welcome = True
+            seat.welcomed = True
             welcome = wire.Welcome(seat.info.id, seat.info.slot, self.host, len(shards) // 2)
             self._send(seat, wire.pack(welcome, len(shards)) + directory, shards)
-            # A ring that a returning member does not know was made while it had no registry: it missed nothing of it.
+            # A returning member reads an unknown ring from its start: the ring was made while it had no registry.
             for data, fds in fresh if seat.returning else known:
                 self._send(seat, data, fds)
             for info, other in everyone:
@@ -366,15 +324,14 @@ class RegistryState:
             self._send(seat, wire.pack(wire.Ready()), ())
             reach("registry_welcomed")
 
-    def _hand_over_rings(self, here: Sequence[Seat]) -> None:
-        """The broadcast rings that are new."""
+    def _hand_over_rings(self, welcomed: Sequence[Seat]) -> None:
+        """Send new broadcast rings to all members."""
         made, self._rings = self._rings, {}
         if not made:
             return
         rings = [(member, *seat.ring) for member, seat in made.items() if seat.ring is not None]
-        letters = list(_of_rings(rings, fresh=True))
-        for data, fds in letters:
-            self._send_all(here, data, fds)
+        for data, fds in list(_of_rings(rings, fresh=True)):
+            self._send_all(welcomed, data, fds)
 
     def _register(self, seat: Seat, info: MemberInfo, message: wire.Register) -> None:
         try:
@@ -388,7 +345,7 @@ class RegistryState:
             text = f"the name {taken[0]!r} is taken by member {taken[1]} ({owner.label if owner else 'unknown'})"
             return self._refuse(seat, message.token, NameTaken.code, text, taken[1])
         self._add_names(info.id, message.names)
-        return self._done(seat, message.token, told=True)
+        return self._done(seat, message.token, after_changes=True)
 
     def _add_names(self, member: str, names: Sequence[str]) -> None:
         if names:
@@ -410,11 +367,11 @@ class RegistryState:
                 if other is not seat:
                     self._say(other, wire.GateLifted(info.id))
         if not message.reliable or seat.reliable:
-            return self._done(seat, message.token, told=True)
+            return self._done(seat, message.token, after_changes=True)
         seat.reliable = True
         self._gate_token += 1
         others = {other for other in self._seats.values() if other is not seat}
-        self._gates[self._gate_token] = GateWait(seat, message.token, others)
+        self._gates[self._gate_token] = GateWait(seat, message.token, others, time.monotonic() + GATE_WITHIN)
         page = seat.fds[:1]
         for other in others:
             self._say(other, wire.GateWanted(self._gate_token, info.id), page)
@@ -426,28 +383,31 @@ class RegistryState:
             wait.missing.discard(seat)
             self._gate_done(token)
 
+    @property
+    def waits(self) -> bool:
+        """Whether any request waits for other members, up to a time that `expire` looks at."""
+        return bool(self._gates)
+
+    def expire(self, now: float) -> None:
+        """Answer the requests that have waited for writers long enough: those publish nothing, or nobody could join."""
+        for token, wait in list(self._gates.items()):
+            if now >= wait.until:
+                wait.missing.clear()
+                self._gate_done(token)
+
     def _gate_done(self, token: int) -> None:
         wait = self._gates.get(token)
         if wait is not None and not wait.missing:
             del self._gates[token]
-            self._done(wait.seat, wait.token, told=True)
+            self._done(wait.seat, wait.token, after_changes=True)
 
-    def _ring_made(self, seat: Seat, info: MemberInfo, message: wire.RingMade, fds: list[int]) -> list[int]:
-        if seat.ring is not None:
-            os.close(seat.ring[1])
-        seat.ring = (message.uid, fds[0])
-        self._rings[info.id] = seat
-        return fds
-
-    def _link(self, seat: Seat, info: MemberInfo, message: wire.LinkTo, fds: list[int]) -> list[int]:
+    def _link(self, seat: Seat, info: MemberInfo, message: wire.LinkTo, ring: Descriptor) -> None:
         other = self._seats.get(message.to)
         if other is None or len(other.fds) != 3:
             self._refuse(seat, message.token, PeerLost.code, f"member {message.to} is not on the bus", message.to)
-            return []
-        self._handed.append(fds[0])
-        self._say(other, wire.Linked(info.id, message.uid), [fds[0], *seat.fds])
+            return
+        self._say(other, wire.Linked(info.id, message.uid), [ring, *seat.fds])
         self._done(seat, message.token, other.fds)
-        return fds
 
     def _fetch(self, seat: Seat, message: wire.Fetch) -> None:
         owner = self._seats.get(message.owner)
@@ -462,7 +422,7 @@ class RegistryState:
 
 
 def _of_rings(rings: Sequence[tuple[str, int, int]], fresh: bool) -> Iterator[tuple[bytes, list[int]]]:
-    """Rings (member, uid, descriptor), in messages with as many descriptors as one may carry."""
+    """Yield messages for rings (member, uid, descriptor), each with as many descriptors as one may carry."""
     for start in range(0, len(rings), wire.FDS_LIMIT):
         part = rings[start : start + wire.FDS_LIMIT]
         message = wire.Writers(tuple((member, uid) for member, uid, _ in part), fresh)

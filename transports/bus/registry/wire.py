@@ -1,24 +1,29 @@
-"""What members and the registry say to each other.
+"""Messages between members and the registry.
 
 Each message is a tagged msgpack array behind a header of five bytes (length, number of file descriptors); descriptors
-travel beside the bytes as SCM_RIGHTS. Requests carry a token that `Done` or `Refused` returns.
+travel beside the bytes as SCM_RIGHTS. A request carries a token, which its answer (`Done` or `RequestRefused`) returns.
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Annotated
 
 import msgspec
 
-from transports.bus.errors import BadFrame
+from transports.bus.errors import BadFrame, TooLarge
 from transports.bus.events import MemberInfo
 from transports.bus.frames import UNREADABLE
 
 PROTOCOL = 2
 HEADER = struct.Struct("<IB")
 MESSAGE_LIMIT = 4 * 1024 * 1024
+HELLO_LIMIT = 64 * 1024  # bytes of Hello: a connection that is no member yet is worth no more memory
+RESTORED_BYTES = 16 * 1024  # bytes of names and patterns in Hello, and in each Restored after it
 FDS_LIMIT = 64
-LABEL_LIMIT = 255  # characters: what is told of all members fits a message
+SEGMENTS_LIMIT = 2048  # segments of one member, of which the registry keeps the descriptors
+LABEL_LIMIT = 255  # characters of every text: so that an answer that quotes it fits a message
+REASON_LIMIT = 500  # characters of a reason or of the text of a refusal
 
 _Short = Annotated[str, msgspec.Meta(max_length=LABEL_LIMIT)]
 
@@ -29,40 +34,53 @@ class _Message(msgspec.Struct, array_like=True, tag=True):
 
 # --- from a member -------------------------------------------------------------------------------------------------
 class Hello(_Message):
-    """First words. fds for rings: page, doorbell eventfd, pidfd. A member that joins again after the registry died
-    says what it had; the fds of every shard's bell follow then."""
+    """First message of a member. fds with rings: page, doorbell eventfd, pidfd.
+
+    A member that joins again after the registry died adds its id, slot, names and patterns, and bell and eventfd of
+    each shard. Names and patterns beyond `RESTORED_BYTES` follow in `Restored`.
+    """
 
     protocol: int
     layout: int
-    bus: str
-    carrier: str
+    bus: _Short
+    carrier: _Short
     label: _Short
     pid: int
     endpoints: Annotated[dict[_Short, _Short], msgspec.Meta(max_length=8)]
     id: _Short = ""
     slot: int = -1
-    names: tuple[str, ...] = ()
-    patterns: dict[str, int] = {}
+    names: tuple[_Short, ...] = ()
+    patterns: dict[_Short, int] = {}
     reliable: bool = False
     shards: int = 0
 
 
+class Restored(_Message):
+    """Further names and patterns of a member that joins again; names that another member owns by now are left out."""
+
+    names: tuple[_Short, ...] = ()
+    patterns: dict[_Short, int] = {}
+
+
 class Register(_Message):
+    """Register these names: all or none."""
+
     token: int
-    names: tuple[str, ...]
+    names: tuple[_Short, ...]
 
 
 class Unregister(_Message):
+    """Give these names back."""
+
     token: int
-    names: tuple[str, ...]
+    names: tuple[_Short, ...]
 
 
 class Subscribed(_Message):
-    """Changes of the number of subscriptions per pattern, and whether any is RELIABLE: then Done comes when all writers
-    hold the gate."""
+    """New counts of subscriptions by pattern, and whether any is RELIABLE: then Done waits for all writers."""
 
     token: int
-    patterns: dict[str, int]
+    patterns: dict[_Short, int]
     reliable: bool
 
 
@@ -76,12 +94,14 @@ class LinkTo(_Message):
     """fds: a pair ring to another member. Done carries that member's doorbell, page and pidfd."""
 
     token: int
-    to: str
+    to: _Short
     uid: int
 
 
 class Unlink(_Message):
-    to: str
+    """The pair ring to that member is given back."""
+
+    to: _Short
     uid: int
 
 
@@ -92,19 +112,21 @@ class SegmentMade(_Message):
 
 
 class SegmentGone(_Message):
+    """The segment exists no longer."""
+
     uid: int
 
 
 class Fetch(_Message):
-    """Asks for a segment of another member (uid), or for its page (uid 0)."""
+    """Request for a segment of another member (uid), or for its page (uid 0)."""
 
     token: int
-    owner: str
+    owner: _Short
     uid: int
 
 
 class Gated(_Message):
-    """This writer respects the RELIABLE reader that `GateWanted` named."""
+    """This writer waits for the RELIABLE reader that `GateWanted` named."""
 
     token: int
 
@@ -112,21 +134,23 @@ class Gated(_Message):
 class Evict(_Message):
     """This writer no longer waits for `member`."""
 
-    member: str
+    member: _Short
     held: float
 
 
 class Sync(_Message):
+    """Request for Done, after all that was announced before."""
+
     token: int
 
 
 class Bye(_Message):
-    pass
+    """The member leaves."""
 
 
 # --- from the registry ---------------------------------------------------------------------------------------------
 class Welcome(_Message):
-    """fds: bell and eventfd of each shard, in order."""
+    """Place of a member that joined. fds: bell and eventfd of each shard, in order."""
 
     id: str
     slot: int
@@ -146,7 +170,7 @@ class Changes(_Message):
 
 
 class Ready(_Message):
-    """The snapshot is complete; `host` is the member that hosts the registry."""
+    """The snapshot of the directory is complete."""
 
 
 class Shard(_Message):
@@ -159,7 +183,7 @@ class Writers(_Message):
     """fds: the broadcast ring of each of these members (and its uid)."""
 
     rings: tuple[tuple[str, int], ...]
-    fresh: bool  # made just now: read them from their first record
+    fresh: bool  # new rings, to be read from their first record
 
 
 class Linked(_Message):
@@ -170,6 +194,8 @@ class Linked(_Message):
 
 
 class Unlinked(_Message):
+    """`member` gave back its pair ring to the receiver."""
+
     member: str
     uid: int
 
@@ -187,16 +213,22 @@ class GateLifted(_Message):
     member: str
 
 
-class Evicted(_Message):
+class EvictionNotice(_Message, tag="Evicted"):
+    """`writer` no longer waits for the receiver, a RELIABLE reader."""
+
     writer: str
     held: float
 
 
 class Done(_Message):
+    """Answer to a request that was granted; fds: what it asked for."""
+
     token: int
 
 
-class Refused(_Message):
+class RequestRefused(_Message, tag="Refused"):
+    """Answer to a request that was refused; with token 0, to Hello."""
+
     token: int
     code: str
     text: str
@@ -205,6 +237,7 @@ class Refused(_Message):
 
 FromMember = (
     Hello
+    | Restored
     | Register
     | Unregister
     | Subscribed
@@ -220,7 +253,18 @@ FromMember = (
     | Bye
 )
 FromRegistry = (
-    Welcome | Changes | Ready | Shard | Writers | Linked | Unlinked | GateWanted | GateLifted | Evicted | Done | Refused
+    Welcome
+    | Changes
+    | Ready
+    | Shard
+    | Writers
+    | Linked
+    | Unlinked
+    | GateWanted
+    | GateLifted
+    | EvictionNotice
+    | Done
+    | RequestRefused
 )
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -229,14 +273,32 @@ _from_registry = msgspec.msgpack.Decoder(FromRegistry).decode
 
 
 def pack(message: FromMember | FromRegistry, fds: int = 0) -> bytes:
+    """Encode a message that goes with so many descriptors, or raise TooLarge."""
     body = _encode(message)
     if len(body) > MESSAGE_LIMIT:
-        raise ValueError(f"a registry message of {len(body)} bytes: the limit is {MESSAGE_LIMIT}")
+        raise TooLarge(f"a registry message of {len(body)} bytes: the limit is {MESSAGE_LIMIT}")
     return HEADER.pack(len(body), fds) + body
 
 
+def restored(names: Iterable[str], patterns: Mapping[str, int]) -> Iterator[Restored]:
+    """Yield names and patterns in messages of about `RESTORED_BYTES`: at least one, which may be empty."""
+    part_names: list[str] = []
+    part_patterns: dict[str, int] = {}
+    size = 0
+    for text, count in chain(((name, -1) for name in names), patterns.items()):
+        if count < 0:
+            part_names.append(text)
+        else:
+            part_patterns[text] = count
+        size += len(text.encode()) + 12
+        if size >= RESTORED_BYTES:
+            yield Restored(tuple(part_names), part_patterns)
+            part_names, part_patterns, size = [], {}, 0
+    yield Restored(tuple(part_names), part_patterns)
+
+
 def bodies(packed: bytes) -> Iterator[bytes]:
-    """The bodies of messages that came in one piece."""
+    """Yield the bodies of messages that lie behind each other."""
     while packed:
         if len(packed) < HEADER.size:
             raise BadFrame("half a header")
@@ -248,6 +310,7 @@ def bodies(packed: bytes) -> Iterator[bytes]:
 
 
 def from_member(body: bytes) -> FromMember:
+    """Decode a message of a member, or raise BadFrame."""
     try:
         message: FromMember = _from_member(body)
     except UNREADABLE as error:
@@ -256,6 +319,7 @@ def from_member(body: bytes) -> FromMember:
 
 
 def from_registry(body: bytes) -> FromRegistry:
+    """Decode a message of the registry, or raise BadFrame."""
     try:
         message: FromRegistry = _from_registry(body)
     except UNREADABLE as error:

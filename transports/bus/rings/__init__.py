@@ -1,1 +1,1 @@
-"""The carrier of choice on Linux: rings in shared memory, doorbells, and a registry on a Unix socket."""
+"""Rings carrier, the default on Linux: rings in shared memory, doorbells, and a registry on a Unix socket."""

@@ -1,4 +1,4 @@
-"""The rings carrier: joins reading, broadcast, pairs, doorbell and registry, and is what the bus drives."""
+"""Rings carrier: connects reader, broadcast, pairs, doorbell and registry, and implements `Carrier` with them."""
 
 import os
 import time
@@ -13,11 +13,11 @@ from transports.bus.messages import Message
 from transports.bus.options import BusOptions
 from transports.bus.receipt import Settled
 from transports.bus.registry import wire
-from transports.bus.registry.door import UnixDoor
+from transports.bus.registry.connector import UnixConnector
 from transports.bus.registry.membership import Membership
-from transports.bus.registry.state import Shards
-from transports.bus.rings.broadcast import Broadcast
-from transports.bus.rings.doorbell import Doorbell
+from transports.bus.registry.seats import Shards
+from transports.bus.rings.broadcast import RingBroadcast
+from transports.bus.rings.doorbell import Doorbell, expect_doorbell
 from transports.bus.rings.large import SegmentPool
 from transports.bus.rings.native import (
     BELL,
@@ -32,19 +32,22 @@ from transports.bus.rings.native import (
 )
 from transports.bus.rings.pairs import Pairs
 from transports.bus.rings.peer import DepartedPage, RingPeer
-from transports.bus.rings.reading import Reading
+from transports.bus.rings.reader import RingReader
+from transports.bus.rings.receipts import RingReceipts
 from transports.bus.rings.segments import RingShards, attach, make
-from transports.bus.rings.settling import Settling
+from transports.bus.waiting import until
 
 
 class RingsCarrier:
+    """Carrier over shared memory, and `Member` of the registry; these two say what each method does."""
+
     name = "rings"
     layout = LAYOUT_VERSION
     shares_clock = True
 
     def __init__(self, bus: str, options: BusOptions, sink: Sink) -> None:
         self._options, self._sink = options, sink
-        door = UnixDoor(bus)  # first: it refuses names, and nothing is held yet
+        connector = UnixConnector(bus)  # first: it refuses names, and no descriptor is open yet
         self.directory = Directory()
         self.id = ""
         self._slot = -1
@@ -61,11 +64,13 @@ class RingsCarrier:
             lambda uid, fd: self._membership.send(wire.SegmentMade(uid), [fd]),
             lambda uid: self._membership.send(wire.SegmentGone(uid)),
         )
-        self._membership = Membership(bus, options, self, door)
-        self._broadcast = Broadcast(options, self._pool, self._ring_made, sink.publishable, self._evicted)
+        self._membership = Membership(bus, options, self, connector)
+        self._broadcast = RingBroadcast(options, self._pool, self._ring_made, sink.publishable, self._evicted)
         self._pairs = Pairs(options, sink, self._pool, self._bell, self._membership.link)
-        self._reading = Reading(options, sink, self._pairs, self._peers, self._fetch_segment, self._tidy, self._ended)
-        self._settling = Settling(self)
+        self._reader = RingReader(
+            options, sink, self._pairs, self._peers, self._fetch_segment, self._tidy, self._processes_ended
+        )
+        self._receipts = RingReceipts(self)
 
     # --- life ------------------------------------------------------------------------------------------------------
     async def start(self) -> None:
@@ -74,27 +79,35 @@ class RingsCarrier:
         except BaseException:
             await self.close(0.0)
             raise
-        self._reading.recheck()
-        self._reading.lie_down()
+        self._reader.recheck()
+        self._reader.park()
 
     async def close(self, within: float) -> None:
         if self._closed:
             return
         self._closed = True
         self._pairs.closed = True
-        self._reading.close()
+        self._reader.close()
+        deadline = time.monotonic() + within
         try:
-            await self._membership.leave(within)
-        finally:  # also if the loop ends meanwhile and cancels what is left
-            self._let_go()
+            await until(self._large_payloads_are_read, within)
+        finally:  # also if the loop ends meanwhile and cancels this task
+            try:
+                await self._membership.leave(max(0.0, deadline - time.monotonic()))
+            finally:
+                self._close_all()
 
-    def _let_go(self) -> None:
+    def _large_payloads_are_read(self) -> bool:
+        """Return whether no reader needs a segment of this member any more: segments are gone once it has left."""
+        return self._pairs.all_read(self._peers.values()) and self._broadcast.all_read()
+
+    def _close_all(self) -> None:
         self._bell.stop()
         for peer in self._peers.values():
             self._drop_pair(peer)
             self._pairs.drop(peer)
         self._peers.clear()
-        self._reading.let_go()
+        self._reader.close_pump()
         self._pump = None
         self._pool.close()
         self._broadcast.close()
@@ -105,28 +118,28 @@ class RingsCarrier:
         os.close(self._pidfd)
 
     def forked(self) -> None:
-        """In the child of a fork: let go of what would keep the parent's end open."""
+        """Close, in the child of a fork, what would keep the parent's connections open."""
         self._closed = True
         self._membership.forked()
 
-    # --- membership calls these ------------------------------------------------------------------------------------
+    # --- called by Membership --------------------------------------------------------------------------------------
     def hello_fds(self) -> list[int]:
         return [self._page_fd, self._bell.own, self._pidfd]
 
     def make_shards(self) -> Shards:
-        """Bells for the registry that this process is about to host; those that are in use, after one died."""
+        """Make the bells for the registry that this process is about to host; after one died, keep those in use."""
         shards = RingShards()
         shards.adopt(self.shard_fds())
         return shards
 
     def connect(self, member: str, endpoints: dict[str, str]) -> None:
-        """Rings need no endpoints."""
+        """Do nothing: rings need no endpoints."""
 
     def shard_fds(self) -> list[int]:
         return [fd for bell, event, _ in self._broadcast.shards for fd in (bell, event)]
 
     def welcomed(self, member: str, slot: int, shards: list[int]) -> None:
-        """We have a place. After the registry moved it is the one that we had, or we are somebody new."""
+        """Take the place that the registry gave; after the registry moved, the place is taken already."""
         if self._pump is not None:
             for fd in shards:
                 os.close(fd)
@@ -135,20 +148,22 @@ class RingsCarrier:
         for number in range(len(shards) // 2):
             self.add_shard(shards[2 * number], shards[2 * number + 1])
         own_bell = self._broadcast.shards[slot // SHARD][2]
-        self._pump = Pump(self._page, own_bell, slot, self._sink.delivery.routes, Message)
+        limit = self._options.payload_limit
+        self._pump = Pump(self._page, own_bell, slot, self._sink.delivery.routes, Message, limit)
         self._broadcast.placed(slot)
         self._pairs.placed(slot, self._pump)
-        self._reading.placed(self._pump)
-        self._watch_bell(self._pump)
+        self._reader.placed(self._pump)
+        self._set_bell(self._pump)
         self._bell.wakes(self._pump)
 
     def add_shard(self, bell_fd: int, event_fd: int) -> None:
         number = len(self._broadcast.shards)
         bell = attach(bell_fd, BELL, writable=number == self._slot // SHARD)
+        expect_doorbell(event_fd)
         self._broadcast.add_shard(bell_fd, event_fd, bell)
 
     def announce_again(self) -> None:
-        """A new registry knows nothing of our segments."""
+        """Announce the ring and all segments to a new registry."""
         if self._broadcast.announcement is not None:
             uid, fd = self._broadcast.announcement
             self._membership.send(wire.RingMade(uid), [fd])
@@ -165,17 +180,17 @@ class RingsCarrier:
         return peer
 
     def member_lost(self, member: str, reason: str) -> None:
-        """Deliver what it still said, then say that it is gone."""
+        """Deliver the last messages of a member, then report that it has gone."""
         info = self.directory.members.get(member)
         if info is None or member == self.id:
             return
         peer = self._peers.get(member)
         self._broadcast.ungate(member)
         page = peer.link.page if peer is not None and peer.link is not None else None
-        page = self._settling.page_of(member) or page
+        page = self._receipts.page_of(member) or page
         self._departed.append(DepartedPage(info, dict(self.directory.patterns(member)), time.monotonic(), page))
         if peer is not None:
-            self._reading.drain_rest_of(peer)
+            self._reader.drain_last_of(peer)
             del self._peers[member]
             had_ring = peer.ring_uid
             if self._pump is not None:
@@ -184,10 +199,11 @@ class RingsCarrier:
             self._pairs.drop(peer)
             if had_ring:
                 self._sink.writer_gone(peer)
-        self._settling.forget(member)
+        self._receipts.forget(member)
         self._sink.directory_changed(self.directory.leave(member, reason))
 
     def departed(self) -> Sequence[DepartedPage]:
+        """Return the members that have gone lately."""
         return self._departed
 
     def read_ring(self, member: str, uid: int, fresh: bool, fd: int) -> None:
@@ -199,11 +215,14 @@ class RingsCarrier:
             self._pump.detach(peer.info.slot, False)
         self._pump.writer(peer, segment, peer.info.slot, fresh)
         peer.ring_uid = uid
-        self._reading.begins(peer)
-        self._reading.soon()
+        self._reader.pause_if_held(peer)
+        self._reader.soon()
 
     def read_pair(self, member: str, uid: int, fds: list[int]) -> None:
-        """fds: ring, page, doorbell, pidfd. We own all but the first two, which the caller closes; none of them if this raises."""
+        """Read the ring from a member; fds: ring, page, doorbell, pidfd.
+
+        The caller closes the first two, and all of them if this raises.
+        """
         ring_fd, page_fd, wake, pidfd = fds
         peer = self.peer(member)
         if peer is None or self._pump is None:
@@ -211,20 +230,18 @@ class RingsCarrier:
             os.close(pidfd)
             return
         ring, page = attach(ring_fd, RING), attach(page_fd, PAGE)
+        expect_doorbell(wake)
         self._drop_pair(peer)
         self._bell.watch_death(pidfd, member)
-        peer.pair_wake, peer.pair_pidfd, peer.pair_uid = (
-            wake,
-            pidfd,
-            uid,
-        )  # ours, now that nothing is wrong with them
+        # From here on the peer owns them: nothing was wrong with them.
+        peer.pair_wake, peer.pair_pidfd, peer.pair_uid = wake, pidfd, uid
         self._pump.pair(peer, ring, peer.info.slot, page, wake)
-        self._reading.soon()
+        self._reader.soon()
 
     def pair_given_back(self, member: str, uid: int) -> None:
         peer = self._peers.get(member)
         if peer is not None and peer.pair_uid == uid:
-            self._reading.drain_rest_of(peer)
+            self._reader.drain_last_of(peer)
             self._drop_pair(peer)
 
     def gate(self, member: str, page_fd: int) -> None:
@@ -246,22 +263,22 @@ class RingsCarrier:
             self._sink.directory_changed(changes)
 
     # --- reading ---------------------------------------------------------------------------------------------------
-    def _watch_bell(self, pump: Pump) -> None:
+    def _set_bell(self, pump: Pump) -> None:
         pump.bell(self._bell.fileno(), self._bell.own, self._bell.shard)
 
-    def _ended(self, fds: list[int]) -> None:
+    def _processes_ended(self, fds: list[int]) -> None:
         for member in self._bell.died(fds):
             self.member_lost(member, "its process ended")
 
     def hold(self, on: bool) -> None:
-        self._reading.hold(on)
+        self._reader.hold(on)
 
     async def catch_up(self) -> None:
         await self._membership.sync()
-        self._reading.drain_all()
+        self._reader.drain_all()
 
     async def replay(self) -> list[Message]:
-        return await self._reading.replay()
+        return await self._reader.replay()
 
     def _tidy(self) -> None:
         self._pairs.give_back_idle(
@@ -273,7 +290,7 @@ class RingsCarrier:
         return self._broadcast.publish(topic, envelope, body, flags)
 
     def _ring_made(self, uid: int, fd: int, ring: Segment, writer: Writer) -> None:
-        """The first message: we read our own ring like any other, and the others hear of it."""
+        """Announce the ring that the first message made, and read it like any other."""
         own = self.peer(self.id)
         assert own is not None
         assert self._pump is not None
@@ -281,7 +298,7 @@ class RingsCarrier:
         writer.reader(self._pump)
         self._sink.publish_by(writer)
         own.ring_uid = uid
-        self._reading.begins(own)
+        self._reader.pause_if_held(own)
         self._membership.send(wire.RingMade(uid), [fd])
 
     def _evicted(self, member: str, held: float) -> None:
@@ -299,7 +316,7 @@ class RingsCarrier:
             return False
         sent = self._pairs.put(peer, link, envelope, body, flags)
         if not sent:
-            self._reading.soon()  # it may have made room before it saw that we wait
+            self._reader.soon()  # the reader may have made room before it saw that this member waits
         return sent
 
     def _make_link(self, member: str) -> None:
@@ -308,7 +325,7 @@ class RingsCarrier:
             raise PeerLost(f"member {member} is not on the bus", member)
         connecting = self._pairs.begin(peer)
         if connecting is not None:
-            self._reading.spawn(connecting)
+            self._reader.spawn(connecting)
 
     def _drop_pair(self, peer: RingPeer) -> None:
         if peer.pair_uid and self._pump is not None:
@@ -317,7 +334,7 @@ class RingsCarrier:
             os.close(peer.pair_wake)
             peer.pair_uid, peer.pair_pidfd, peer.pair_wake = 0, -1, -1
 
-    # --- the rest --------------------------------------------------------------------------------------------------
+    # --- other -----------------------------------------------------------------------------------------------------
     async def register(self, names: Sequence[str]) -> None:
         await self._membership.register(names)
 
@@ -328,11 +345,11 @@ class RingsCarrier:
         self._membership.withdraw(names)
 
     def listen(self, on: bool) -> None:
-        if on != self._reading.listening:
+        if on != self._reader.listening:
             self._bell.watch_shard(self._broadcast.shards[self._slot // SHARD][1] if on else -1)
             if self._pump is not None:
-                self._watch_bell(self._pump)
-            self._reading.listen(on)
+                self._set_bell(self._pump)
+            self._reader.listen(on)
 
     async def subscribed(self, patterns: dict[str, int], reliable: bool) -> None:
         self._gate_own(reliable)
@@ -349,13 +366,14 @@ class RingsCarrier:
             self._broadcast.ungate(self.id)
 
     async def settled(self, seq: int, topic: str, published: float, within: float) -> Settled:
-        return await self._settling.settled(seq, topic, published, within)
+        return await self._receipts.settled(seq, topic, published, within)
 
-    def page_for_settling(self) -> tuple[int, Segment, int]:
-        """(our slot, our own page, uid of our ring)"""
+    def page_for_receipts(self) -> tuple[int, Segment, int]:
+        """Return this member's slot, its page, and the uid of its ring."""
         return self._slot, self._page, self._broadcast.ring.uid if self._broadcast.ring is not None else 0
 
     async def fetch_page(self, member: str) -> Segment:
+        """Map the page of a member."""
         fd = await self._membership.fetch(member, 0)
         try:
             return attach(fd, PAGE)
@@ -391,12 +409,12 @@ class RingsCarrier:
             "lost": lost,
             "gaps": gaps,
             "broken_rings": broken,
-            "wakes": self._reading.wakes,
-            "missed_wakes": self._reading.missed,
+            "wakes": self._reader.wakes,
+            "missed_wakes": self._reader.missed,
             "evictions": self._broadcast.evictions,
             "large_memory": self._pool.bytes,
             "registry_dropped": self._membership.dropped,
         }
 
     async def readers(self) -> list[ReaderStatus]:
-        return await self._settling.readers(self._broadcast.newest)
+        return await self._receipts.readers(self._broadcast.newest)

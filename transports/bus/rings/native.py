@@ -1,4 +1,4 @@
-"""The native part, imported in one place, so that its absence is noticed in one place."""
+"""Names of the native part, imported in one place so that a missing build is noticed in one place."""
 
 from transports.bus._ring import (
     BELL,
@@ -19,6 +19,8 @@ from transports.bus._ring import (
     Segment,
     Writer,
     failpoint,
+    is_doorbell,
+    ring,
 )
 
 __all__ = [
@@ -40,4 +42,6 @@ __all__ = [
     "Segment",
     "Writer",
     "failpoint",
+    "is_doorbell",
+    "ring",
 ]

@@ -1,36 +1,40 @@
-"""Rings of our own to other members: made at the first message, gated by their reader, given back when idle."""
+"""Pairs: rings from this member to one other; made at the first message, gated by the reader, closed when idle."""
 
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Any
 
 from transports.bus.carrier import Sink
 from transports.bus.errors import BadFrame, BusError
 from transports.bus.options import BusOptions
-from transports.bus.rings.doorbell import Doorbell
+from transports.bus.rings.doorbell import Doorbell, expect_doorbell
 from transports.bus.rings.large import SegmentPool, commit, reclaim, refer
 from transports.bus.rings.native import DATA, PAGE, REFERENCE, RING, Pump, Writer
 from transports.bus.rings.peer import OutLink, RingPeer
 from transports.bus.rings.segments import attach, make
 
-# (member, uid, ring descriptor) -> its page, doorbell and pidfd
 Connect = Callable[[str, int, int], Awaitable[tuple[int, int, int]]]
+"""(member, uid, ring descriptor) -> descriptors of the member's page, doorbell and pidfd."""
 
 
 class Pairs:
+    """Rings to other members. `connect` hands a ring to its reader."""
+
     def __init__(self, options: BusOptions, sink: Sink, pool: SegmentPool, bell: Doorbell, connect: Connect) -> None:
         self._options, self._sink, self._pool, self._bell = options, sink, pool, bell
-        self._ask_to_connect = connect
+        self._hand_over = connect
         self._slot = -1
         self._pump: Pump | None = None
-        self.waiting: dict[str, tuple[RingPeer, OutLink]] = {}  # for room
+        self.waiting: dict[str, tuple[RingPeer, OutLink]] = {}  # links without room
         self.closed = False
 
     def placed(self, slot: int, pump: Pump) -> None:
+        """Set the slot that the registry gave, and the pump."""
         self._slot, self._pump = slot, pump
 
     def put(self, peer: RingPeer, link: OutLink, envelope: bytes, body: bytes, flags: int) -> bool:
-        """False: there is no room, and the reader knows that we wait for some."""
+        """Write a frame. False: there is no room, and the reader knows that this member waits for it."""
         assert link.writer is not None
         if len(body) > self._options.inline_bytes:
             sent = self._put_large(link, link.writer, envelope, body, flags)
@@ -57,7 +61,7 @@ class Pairs:
         return True
 
     def offer_room(self) -> None:
-        """Links that waited may go on; those that still find no room wait again."""
+        """Let the links that waited write again; those that still find no room wait again."""
         waiting = list(self.waiting.items())
         self.waiting.clear()
         for member, (peer, link) in waiting:
@@ -68,8 +72,8 @@ class Pairs:
             if not link.waiting and self._pump is not None:
                 self._pump.want_room(peer.info.slot, 0)
 
-    def begin(self, peer: RingPeer) -> Awaitable[None] | None:
-        """Make the ring, if there is none; what remains to be done is to be awaited."""
+    def begin(self, peer: RingPeer) -> Coroutine[Any, Any, None] | None:
+        """Make the ring to a member, if there is none; the caller has to await the rest."""
         if peer.link is not None:
             return None
         fd, segment = make(RING, self._options.pair_bytes, self._slot)
@@ -77,9 +81,9 @@ class Pairs:
         return self._connect(peer, peer.link)
 
     async def _connect(self, peer: RingPeer, link: OutLink) -> None:
-        """Hand our ring to the member and learn how to wake it."""
+        """Hand the ring to its reader, and get the descriptors that wake it."""
         try:
-            page_fd, wake, pidfd = await self._ask_to_connect(peer.id, link.uid, link.fd)
+            page_fd, wake, pidfd = await self._hand_over(peer.id, link.uid, link.fd)
         except BusError as error:
             if peer.link is link:
                 self.drop(peer)
@@ -98,6 +102,7 @@ class Pairs:
                 raise
             link.pidfd = pidfd
             link.page = attach(page_fd, PAGE)
+            expect_doorbell(wake)
             writer = Writer(link.segment)
             writer.gate(0, link.page, self._slot, True)
             writer.member(0, wake, link.page)
@@ -112,6 +117,7 @@ class Pairs:
         self._sink.writable(peer.id)
 
     def drop(self, peer: RingPeer) -> None:
+        """Close the ring to a member."""
         link, peer.link = peer.link, None
         if link is not None:
             self._sink.way_to(peer.id, None)
@@ -122,11 +128,22 @@ class Pairs:
             link.close()
 
     def close(self) -> None:
+        """Drop the pump: it is in a cycle that the garbage collector cannot see."""
         self.waiting.clear()
-        self._pump = None  # out of sight of the garbage collector, see the carrier
+        self._pump = None
+
+    def all_read(self, peers: Iterable[RingPeer]) -> bool:
+        """Return whether the readers have released all large payloads."""
+        for peer in peers:
+            link = peer.link
+            if link is not None and link.page is not None:
+                reclaim(link.leases, link.page.entry(self._slot)[7], self._pool)
+                if link.leases.out:
+                    return False
+        return True
 
     def give_back_idle(self, peers: Iterable[RingPeer], unlinked: Callable[[str, int], None]) -> None:
-        """Pairs that nobody used for a while, and whose reader has read all."""
+        """Close the rings that were not used for `BusOptions.pair_idle`, and whose reader has read all."""
         now = time.monotonic()
         for peer in peers:
             link = peer.link
@@ -137,5 +154,5 @@ class Pairs:
             if counters[0] != link.sent or link.leases.out or slowest is None or slowest[1] != counters[1]:
                 link.sent, link.idle_since = counters[0], now
             elif now - link.idle_since > self._options.pair_idle:
-                self.drop(peer)  # first: what another thread still wrote is there before the reader is told to let go
+                self.drop(peer)  # first: frames of another thread are in the ring before the reader closes it
                 unlinked(peer.id, link.uid)

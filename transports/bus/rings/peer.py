@@ -1,4 +1,4 @@
-"""Another member, as the rings carrier sees it, and the ring of ours that leads to it."""
+"""Peers of the rings carrier: what it knows of another member, and the ring to that member."""
 
 import os
 import time
@@ -13,7 +13,7 @@ from transports.bus.rings.native import Segment, Writer
 
 @dataclass(slots=True, eq=False)
 class OutLink:
-    """Our ring to one member. Made when first needed; `writer` is there once the member's page is known."""
+    """Ring to one member. `writer` is None until the member's page is known."""
 
     uid: int
     fd: int
@@ -24,10 +24,11 @@ class OutLink:
     pidfd: int = -1
     leases: Leases = field(default_factory=Leases)
     waiting: bool = False  # for room
-    sent: int = 0  # records at the last look, to see whether it is idle
+    sent: int = 0  # records at the last check, which tells whether it is idle
     idle_since: float = field(default_factory=time.monotonic)
 
     def close(self) -> None:
+        """Tell the reader that the ring has ended, and close the descriptors."""
         self.writer = None
         self.segment.done()
         os.close(self.fd)
@@ -36,26 +37,27 @@ class OutLink:
 
 
 class RingPeer(Peer):
-    """What is known of another member. A ring of it that waits for a large payload is in `stalled`."""
+    """A member, with the rings that this member reads from it and the ring to it."""
 
     __slots__ = ("cache", "link", "pair_pidfd", "pair_uid", "pair_wake", "ring_uid", "stalled")
 
     def __init__(self, info: MemberInfo) -> None:
         super().__init__(info)
-        self.ring_uid = 0  # broadcast ring that we read
-        self.pair_uid = 0  # pair ring that we read
+        self.ring_uid = 0  # its broadcast ring, if it is read here
+        self.pair_uid = 0  # its ring to this member
         self.pair_wake = -1
         self.pair_pidfd = -1
         self.link: OutLink | None = None
         self.cache = SegmentCache()
-        self.stalled: dict[bool, list[Any]] = {}  # pair? -> records behind the payload that is being fetched
+        # Whether it is the pair ring -> records behind the large payload that is being fetched.
+        self.stalled: dict[bool, list[Any]] = {}
 
 
 @dataclass(frozen=True, slots=True)
 class DepartedPage:
-    """A member that is gone, for receipts of what was published before."""
+    """A member that has gone, for receipts of earlier messages."""
 
     info: MemberInfo
-    patterns: dict[str, int]
-    at: float
+    patterns: dict[str, int]  # that it subscribed to, and how many times each
+    at: float  # time of its end, on time.monotonic()
     page: Segment | None

@@ -1,2 +1,4 @@
-"""The carrier for everywhere else: ZeroMQ, with sequence numbers, repairs and acknowledgements on top, so that it keeps
-the same promises as the rings."""
+"""ZeroMQ carrier, for machines without rings and for buses between machines.
+
+Sequence numbers, repairs and acknowledgements on top of ZeroMQ give it the guarantees of the rings.
+"""

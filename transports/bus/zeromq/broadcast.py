@@ -1,6 +1,6 @@
-"""The publishing side: this member's numbered messages, what it keeps of them, and the RELIABLE readers that it waits for.
+"""Publish on ZeroMQ: number the messages, keep the latest for repairs, and wait for RELIABLE readers.
 
-What this member hears of itself goes through its event loop, not through a socket.
+This member's own subscribers get its messages through the event loop, not through a socket.
 """
 
 import asyncio
@@ -12,19 +12,19 @@ from transports.bus.errors import Closed
 from transports.bus.failpoints import reach
 from transports.bus.messages import Message
 from transports.bus.options import BusOptions
-from transports.bus.pubsub.holding import Holding
+from transports.bus.pubsub.publications import Holding
 from transports.bus.waiting import until
 from transports.bus.zeromq import wire
-from transports.bus.zeromq.history import History, Published
-from transports.bus.zeromq.peer import Tell, ZmqPeer, message
+from transports.bus.zeromq.history import Published, PublishHistory
+from transports.bus.zeromq.peer import SendToPeer, ZmqPeer, message_of
 from transports.bus.zeromq.sockets import Sockets
 
-_ROOM_WITHIN = 5.0  # for a reader to take what it asked for
-_TICK_AFTER = 0.02  # after the last message: how a reader learns that the last ones were dropped
+_ROOM_WITHIN = 5.0  # seconds for a reader to make room for the messages that it asked for
+_TICK_AFTER = 0.02  # seconds after the last message: a tick shows a reader that the last ones were dropped
 
 
-class Broadcast:
-    """`evict(member, held)` says that the writer goes on without a RELIABLE reader of another process."""
+class ZmqBroadcast:
+    """Publisher of one member. `evict(member, seconds)` reports that it no longer waits for another member."""
 
     def __init__(
         self,
@@ -33,26 +33,28 @@ class Broadcast:
         sockets: Sockets,
         peers: Mapping[str, ZmqPeer],
         evict: Callable[[str, float], None],
-        tell: Tell,
+        send_to: SendToPeer,
     ) -> None:
         self._options, self._sink, self._sockets = options, sink, sockets
-        self._peers, self._evict, self._tell = peers, evict, tell
+        self._peers, self._evict, self._send_to = peers, evict, send_to
         self._loop = asyncio.get_running_loop()
         self._id = ""
-        self._history = History(options.ring_bytes, options.pool_bytes, options.inline_bytes)
-        self._gates: dict[str, int] = {}  # RELIABLE readers: handled up to
+        self._history = PublishHistory(options.ring_bytes, options.pool_bytes, options.inline_bytes)
+        self._gates: dict[str, int] = {}  # RELIABLE reader -> last message that it has handled
         self._holding = Holding(options.hold_within, sink.publishable, self._evict_slowest)
-        self._own: deque[Published] = deque()  # to be heard here
+        self._own: deque[Published] = deque()  # to be delivered to this member
         self._tick: asyncio.TimerHandle | None = None
         self._listening = self._closed = False
-        self.seq = self.handled = 0  # the last message, and the last that this member has handled itself
+        self.seq = self.handled = 0  # last message published, and last that this member has handled itself
         self.held_up = self.evictions = 0
 
     def placed(self, member: str) -> None:
+        """Set the id that the registry gave."""
         self._id = member
 
     # --- publishing --------------------------------------------------------------------------------------------------
     def publish(self, topic: bytes, envelope: bytes, body: bytes, flags: int) -> int:
+        """Publish; return the message's number, or 0 if a RELIABLE reader holds it up."""
         if self._closed:
             raise Closed("this member has left the bus")
         if self._gates:
@@ -86,17 +88,18 @@ class Broadcast:
             self._tick = self._loop.call_later(_TICK_AFTER, self._tick_now, self.seq)
 
     def tick(self, token: int) -> None:
-        """Says how far it has come to whoever listens; with a token, as the answer to a probe."""
+        """Publish the number of the last message; with a token, as the answer to a probe."""
         self._sockets.publish([b"\0", wire.pack(wire.Tick(self._id, self.seq, token))])
 
-    # --- what it publishes to itself ---------------------------------------------------------------------------------
+    # --- delivery to this member -------------------------------------------------------------------------------------
     def listen(self, on: bool) -> None:
+        """Start or stop delivering to this member."""
         self._listening = on
         if not on:
             self._own.clear()
 
     def resume(self) -> None:
-        """What was left where it is may be heard now."""
+        """Deliver what was held back."""
         if self._own:
             self._loop.call_soon(self._deliver_own)
 
@@ -110,7 +113,7 @@ class Broadcast:
         self.resume()
 
     def deliver_all(self) -> None:
-        """What has been published until now, and no more: a callback may publish for each message that it is handed."""
+        """Deliver what is published now, and no more: a callback may publish one message for each that it gets."""
         last = self.seq
         while self._own and self._own[0].seq <= last and not (self._closed or self._sockets.paused):
             self._deliver_own()
@@ -121,17 +124,19 @@ class Broadcast:
             self._gates[self._id] = seq
 
     def _message(self, item: Published) -> Message:
-        return message(self._peers[self._id], item, item.topic.decode(), self._sink.delivery.routes)
+        return message_of(self._peers[self._id], item, item.topic.decode(), self._sink.delivery.routes)
 
     # --- RELIABLE readers --------------------------------------------------------------------------------------------
     def gate(self, member: str) -> None:
-        """Drop nothing that this member has not acknowledged."""
+        """Keep all messages that a member has not acknowledged."""
         self._gates.setdefault(member, self.handled if member == self._id else self.seq)
 
     def ungate(self, member: str) -> None:
+        """No longer wait for a member."""
         self._gates.pop(member, None)
 
     def acknowledged(self, member: str, seq: int) -> None:
+        """Note the last message that a member has handled."""
         if member in self._gates:
             self._gates[member] = max(self._gates[member], seq)
 
@@ -145,33 +150,38 @@ class Broadcast:
             else:
                 self._evict(member, held)
 
-    # --- what others ask for again -----------------------------------------------------------------------------------
+    # --- repairs, and earlier messages -------------------------------------------------------------------------------
     def repair(self, peer: ZmqPeer, want: wire.Want) -> None:
+        """Send messages again that a reader misses."""
         items = self._history.between(want.first, want.last)
         oldest = items[0].seq if items else min(want.last, self.seq) + 1
         if oldest > want.first:
-            self._tell(peer, wire.Gone(self._id, oldest - 1))
+            self._send_to(peer, wire.NoLongerHeld(self._id, oldest - 1))
         for item in items[: self._options.drain_records]:
             head = wire.Repair(self._id, item.seq, item.flags)
-            self._tell(peer, head, item.topic, item.envelope, item.body)
+            self._send_to(peer, head, item.topic, item.envelope, item.body)
             reach("zmq_repaired")
 
     async def send_past(self, peer: ZmqPeer, want: wire.WantPast) -> None:
+        """Send earlier messages to a new subscriber."""
         for item in self._history.between(1, want.before - 1 if want.before else self.seq):
             head = wire.Past(self._id, want.token, item.seq, item.flags)
-            if not await self._tell_in_turn(peer, head, item.topic, item.envelope, item.body):
+            if not await self._send_when_room(peer, head, item.topic, item.envelope, item.body):
                 return
-        await self._tell_in_turn(peer, wire.Answer(self._id, want.token, "all"))
+        await self._send_when_room(peer, wire.QueryAnswer(self._id, want.token, "all"))
 
-    async def _tell_in_turn(self, peer: ZmqPeer, head: wire.Head, /, *more: bytes) -> bool:
-        """More than a queue holds may be held: wait until there is room in it."""
-        return await until(lambda: self._peers.get(peer.id) is not peer or self._tell(peer, head, *more), _ROOM_WITHIN)
+    async def _send_when_room(self, peer: ZmqPeer, head: wire.Head, /, *more: bytes) -> bool:
+        """Send when the peer's queue has room: the history may hold more than a queue does."""
+        return await until(
+            lambda: self._peers.get(peer.id) is not peer or self._send_to(peer, head, *more), _ROOM_WITHIN
+        )
 
     def own_past(self) -> list[Message]:
-        """What is still held of what this member has handled itself."""
+        """Return earlier messages that this member has handled itself and still holds."""
         return [self._message(item) for item in self._history.between(1, self.handled)]
 
     def close(self) -> None:
+        """Publish no more."""
         self._closed = True
         self._holding.close()
         if self._tick is not None:

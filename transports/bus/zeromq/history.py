@@ -1,10 +1,12 @@
-"""What a writer keeps of what it published, as a ring would: for repairs, for late joiners, for RELIABLE readers. Pure."""
+"""History of a writer: the latest messages, as in a ring, for repairs, new subscribers and RELIABLE readers. Pure."""
 
 from collections import deque
 from typing import NamedTuple
 
 
 class Published(NamedTuple):
+    """A published message."""
+
     seq: int
     flags: int
     topic: bytes
@@ -12,11 +14,11 @@ class Published(NamedTuple):
     body: bytes
 
 
-_OVERHEAD = 32  # of a record in a ring, so that both carriers hold about as much
+_OVERHEAD = 32  # bytes of a record in a ring: so both carriers hold about as much
 
 
-class History:
-    """Bounded in bytes; large payloads have a limit of their own. The newest message is always kept."""
+class PublishHistory:
+    """Latest messages of one writer, bounded in bytes: small and large payloads apart. The newest is always kept."""
 
     def __init__(self, small_limit: int, large_limit: int, large_from: int) -> None:
         self._limits = (small_limit, large_limit)
@@ -26,19 +28,21 @@ class History:
 
     @property
     def oldest(self) -> int:
+        """Number of the oldest message; 0 without any."""
         return self._items[0].seq if self._items else 0
 
     def _size(self, topic: bytes, envelope: bytes, body: bytes) -> tuple[int, int]:
         return len(topic) + len(envelope) + len(body) + _OVERHEAD, len(body) > self._large_from
 
     def make_room(self, topic: bytes, envelope: bytes, body: bytes, needed_from: int) -> bool:
-        """Whether one more fits; messages before `needed_from` may be dropped for it."""
+        """Return whether one more message fits; those before `needed_from` are dropped for it."""
         size, kind = self._size(topic, envelope, body)
         while self._bytes[kind] + size > self._limits[kind] and self._items and self._items[0].seq < needed_from:
             self._drop_oldest()
         return not self._bytes[kind] or self._bytes[kind] + size <= self._limits[kind]
 
     def add(self, item: Published) -> None:
+        """Add a message, and drop the oldest ones above the limits."""
         size, kind = self._size(item.topic, item.envelope, item.body)
         self._items.append(item)
         self._bytes[kind] += size
@@ -51,6 +55,7 @@ class History:
         self._bytes[kind] -= size
 
     def between(self, first: int, last: int) -> list[Published]:
+        """Return the messages from `first` to `last` that are still there."""
         if not self._items or last < self._items[0].seq:
             return []
         start = max(0, first - self._items[0].seq)

@@ -1,4 +1,4 @@
-"""A member as the ZeroMQ carrier sees it, and a published message of it as the bus wants it."""
+"""Peers of the ZeroMQ carrier, and the Message for what a peer published."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -12,20 +12,24 @@ from transports.bus.zeromq.inbound import Inbound
 
 
 class ZmqPeer(Peer):
-    __slots__ = ("endpoints", "inbound", "queries")
+    """A member, with its endpoints and the order of its messages."""
+
+    __slots__ = ("endpoints", "inbound", "queries", "silent")
 
     def __init__(self, info: MemberInfo, endpoints: dict[str, str]) -> None:
         super().__init__(info)
         self.endpoints = endpoints
-        self.inbound: Inbound[Published] | None = None  # None: not listened to yet
-        self.queries: list[tuple[int, int]] = []  # (seq, token) that it asked about
+        self.inbound: Inbound[Published] | None = None  # None: not read yet
+        self.silent = False  # it did not answer a probe in time: it is read from the first message that comes
+        self.queries: list[tuple[int, int]] = []  # (seq, token) of its queries without an answer
 
 
-class Tell(Protocol):
-    """To one member, beside what is published. False: its queue is full, or it is this member itself."""
+class SendToPeer(Protocol):
+    """Sends to one member, beside what is published. False: its queue is full, or it is this member itself."""
 
     def __call__(self, peer: ZmqPeer, head: wire.Head, /, *more: bytes) -> bool: ...
 
 
-def message(peer: ZmqPeer, item: Published, topic: str, routes: Mapping[str, Any]) -> Message:
+def message_of(peer: ZmqPeer, item: Published, topic: str, routes: Mapping[str, Any]) -> Message:
+    """Make the Message for an item that a peer published."""
     return Message(item.flags, peer, item.seq, routes.get(topic), topic, item.envelope, item.body)

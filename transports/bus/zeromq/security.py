@@ -1,4 +1,4 @@
-"""Who may come in over tcp: CURVE keys, and nobody without them beyond this machine."""
+"""Access over tcp: CURVE keys say who may join; beyond this machine, nobody may without keys."""
 
 import ipaddress
 from typing import Any
@@ -12,17 +12,18 @@ from transports.bus.options import BusOptions, Curve
 
 
 class AllowedKeys:
-    """What ZeroMQ's authentication asks about a CURVE key."""
+    """Credentials provider of ZeroMQ's authentication: the CURVE keys that may join."""
 
     def __init__(self, allowed: frozenset[str]) -> None:
         self._allowed = {key.encode() for key in allowed}
 
     def callback(self, domain: str, key: bytes) -> bool:
+        """Return whether a key may join."""
         return key in self._allowed
 
 
 def authenticate(context: "zmq.Context[Any]", curve: Curve | None) -> ThreadAuthenticator | None:
-    """Let in only the keys that are allowed; without a list, whoever knows the server's public key."""
+    """Admit only the allowed keys; without a list of them, each client that knows the server's public key."""
     if curve is None or curve.allowed is None:
         return None
     authenticator = ThreadAuthenticator(context)
@@ -32,7 +33,7 @@ def authenticate(context: "zmq.Context[Any]", curve: Curve | None) -> ThreadAuth
 
 
 def check_endpoint(options: BusOptions) -> None:
-    """tcp beyond this machine needs keys."""
+    """Raise JoinFailed for an endpoint that is not well formed, or that lies beyond this machine without keys."""
     parts = urlsplit(options.endpoint)
     if parts.scheme != "tcp" or not parts.hostname or not parts.port:
         raise JoinFailed(f"an endpoint is tcp://HOST:PORT; got {options.endpoint!r}")

@@ -1,7 +1,7 @@
-"""The sockets of one member, driven by the event loop through ZeroMQ's edge-triggered descriptors.
+"""Sockets of one member, driven by the event loop through ZeroMQ's edge-triggered descriptors.
 
-An edge says only that something changed: so each wake-up reads until there is nothing more, and whoever stops early comes
-back by himself. Nothing is sent on the sockets that are read, so no edge is eaten by a send.
+An edge says only that something changed. So each wake-up reads until a socket is empty, and a read that stops earlier
+is scheduled again. Nothing is sent on the sockets that are read, so no send consumes an edge.
 """
 
 import asyncio
@@ -17,9 +17,9 @@ from transports.bus.errors import BadFrame, JoinFailed
 from transports.bus.options import Curve
 from transports.bus.zeromq.security import authenticate
 
-HIGH_WATER = 1000  # messages that a socket queues; beyond, PUB drops (and repairs) and PUSH says no
+HIGH_WATER = 1000  # messages that a socket queues; with more, PUB drops (and repairs) and PUSH refuses
 LINGER_MS = 500
-_ZERO_COPY_FROM = 65536
+_ZERO_COPY_FROM = 65536  # bytes
 _ENDPOINT = re.compile(r"tcp://[^\s/]+:[0-9]{1,5}|ipc://[^\0]{1,107}")
 
 
@@ -30,18 +30,24 @@ def _descriptor(socket: "zmq.Socket[bytes]") -> int:
 
 
 def check_reachable(endpoint: str) -> None:
-    """Another member says where it is reached: it may say anything."""
+    """Raise BadFrame if what another member gave is no endpoint."""
     if not _ENDPOINT.fullmatch(endpoint):
         raise BadFrame(f"{endpoint!r} is no endpoint of a bus: tcp://HOST:PORT or ipc://PATH")
 
 
 class Sockets:
+    """PUB, SUB, PULL, and a PUSH to each member.
+
+    `published(parts)` handles messages from SUB, `received(parts)` those from PULL; `batch` of them in one turn of the
+    loop.
+    """
+
     def __init__(
         self,
         bind: str,
         curve: Curve | None,
         published: Callable[[list[bytes]], None],
-        told: Callable[[list[bytes]], None],
+        received: Callable[[list[bytes]], None],
         batch: int,
     ) -> None:
         self._loop = asyncio.get_running_loop()
@@ -49,7 +55,7 @@ class Sockets:
         self._batch = batch
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._authenticator = authenticate(self._context, curve)
-        self._connected: dict[str, str] = {}  # member -> its PUB
+        self._connected: dict[str, str] = {}  # member -> endpoint of its PUB
         self._pushes: dict[str, zmq.Socket[bytes]] = {}
         self._handlers: dict[zmq.Socket[bytes], Callable[[list[bytes]], None]] = {}
         self._soon: set[zmq.Socket[bytes]] = set()
@@ -59,7 +65,7 @@ class Sockets:
         self._pub = self._bound(zmq.PUB, bind, "p")
         self._pull = self._bound(zmq.PULL, bind, "d")
         self._sub = self._socket(zmq.SUB)
-        for socket, handler in ((self._sub, published), (self._pull, told)):
+        for socket, handler in ((self._sub, published), (self._pull, received)):
             self._handlers[socket] = handler
             self._loop.add_reader(_descriptor(socket), self._readable, socket)
         self.endpoints = {
@@ -104,25 +110,28 @@ class Sockets:
             except zmq.Again:
                 return
             handler(parts)
-        self.look_again(socket)
+        self.read_soon(socket)
 
-    def look_again(self, socket: "zmq.Socket[bytes] | None" = None) -> None:
-        for one in [socket] if socket is not None else list(self._handlers):
-            if one not in self._soon and not self.closed:
-                self._soon.add(one)
-                self._loop.call_soon(self._readable, one)
+    def read_soon(self, socket: "zmq.Socket[bytes] | None" = None) -> None:
+        """Read a socket, or all of them, in the next turn of the loop."""
+        for due in [socket] if socket is not None else list(self._handlers):
+            if due not in self._soon and not self.closed:
+                self._soon.add(due)
+                self._loop.call_soon(self._readable, due)
 
     def pause(self, on: bool) -> None:
+        """Leave broadcasts unread, or read them again."""
         self.paused = on
         if not on:
-            self.look_again(self._sub)
+            self.read_soon(self._sub)
 
     def listen(self, on: bool) -> None:
+        """Subscribe to all broadcasts, or to none."""
         self._sub.setsockopt(zmq.SUBSCRIBE if on else zmq.UNSUBSCRIBE, b"")
-        self.look_again(self._sub)
+        self.read_soon(self._sub)
 
     def follow(self, member: str, endpoint: str, key: str) -> None:
-        """Hear what that member publishes."""
+        """Receive what a member publishes."""
         if self._connected.get(member) != endpoint:
             check_reachable(endpoint)
             try:
@@ -131,28 +140,30 @@ class Sockets:
             except (zmq.ZMQError, ValueError) as error:
                 raise BadFrame(f"{endpoint!r} cannot be connected to: {error}") from None
             self._connected[member] = endpoint
-            self.look_again(self._sub)
+            self.read_soon(self._sub)
 
     def _secure(self, socket: "zmq.Socket[bytes]", key: str) -> None:
         if self._curve is not None:
             socket.setsockopt(zmq.CURVE_SERVERKEY, key.encode())
 
     def forget(self, member: str) -> None:
+        """Disconnect from a member."""
         endpoint = self._connected.pop(member, None)
         if endpoint is not None and not self.closed:
             with contextlib.suppress(zmq.ZMQError):
                 self._sub.disconnect(endpoint)
-            self.look_again(self._sub)
+            self.read_soon(self._sub)
         push = self._pushes.pop(member, None)
         if push is not None:
             push.close(0)
 
     # --- writing -----------------------------------------------------------------------------------------------------
     def publish(self, parts: Sequence[bytes]) -> None:
+        """Send to all members that receive broadcasts."""
         self._send(self._pub, parts)
 
-    def tell(self, member: str, endpoint: str, key: str, parts: Sequence[bytes]) -> bool:
-        """False: its queue is full."""
+    def push(self, member: str, endpoint: str, key: str, parts: Sequence[bytes]) -> bool:
+        """Send to one member; False if its queue is full."""
         push = self._pushes.get(member)
         if push is None:
             push = self._socket(zmq.PUSH)
@@ -175,10 +186,12 @@ class Sockets:
         return True
 
     @property
-    def told(self) -> list[str]:
+    def receivers(self) -> list[str]:
+        """Members that this one has sent to."""
         return list(self._pushes)
 
     def close(self) -> None:
+        """Close all sockets."""
         self.closed = True
         for socket in self._handlers:
             self._loop.remove_reader(_descriptor(socket))
@@ -190,7 +203,7 @@ class Sockets:
             file.unlink(missing_ok=True)
 
     def term(self) -> None:
-        """Waits for what lingers; call it off the loop."""
+        """Wait until ZeroMQ has sent what it queues; to be called in another thread than the loop's."""
         if self._authenticator is not None:
             self._authenticator.stop()
         self._context.term()

@@ -1,4 +1,4 @@
-"""What members say to each other over ZeroMQ beside the frames themselves. Each is the first part of a message."""
+"""Heads of messages between members over ZeroMQ: the first part, and the only one that is not a frame."""
 
 import msgspec
 
@@ -7,6 +7,8 @@ from transports.bus.frames import UNREADABLE
 
 
 class _Head(msgspec.Struct, array_like=True, tag=True, gc=False):
+    """First part of a message; `sender` is the id of the sending member."""
+
     sender: str
 
 
@@ -24,32 +26,34 @@ class Broadcast(_Head):
 
 
 class Tick(_Head):
-    """On PUB: I have published up to `seq`. With a token: an answer to Probe, to show that the way is open."""
+    """On PUB: the sender has published up to `seq`. With a token: the answer to Probe, which shows that PUB arrives."""
 
     seq: int
     token: int
 
 
 class Probe(_Head):
+    """Query for a Tick with this token."""
+
     token: int
 
 
 class Want(_Head):
-    """Send these again."""
+    """Request to send messages `first` to `last` again."""
 
     first: int
     last: int
 
 
 class Repair(_Head):
-    """A message again; topic, envelope and body follow."""
+    """A message that is sent again; topic, envelope and body follow."""
 
     seq: int
     flags: int
 
 
-class Gone(_Head):
-    """Messages up to `last` are no longer held."""
+class NoLongerHeld(_Head, tag="Gone"):
+    """The writer no longer holds messages up to `last`."""
 
     last: int
 
@@ -61,39 +65,43 @@ class Ack(_Head):
 
 
 class Query(_Head):
-    """Say when you have handled `seq`, or that it is lost."""
+    """Query for a QueryAnswer once message `seq` is handled, or lost."""
 
     token: int
     seq: int
 
 
-class Answer(_Head):
+class QueryAnswer(_Head, tag="Answer"):
+    """Answer to Query ("seen" or "lost"), and the end of Past ("all")."""
+
     token: int
     verdict: str
 
 
 class WantPast(_Head):
-    """What you still hold from before `before` (0: all)."""
+    """Request for the messages before `before` that the writer still holds; 0: all."""
 
     token: int
     before: int
 
 
 class Past(_Head):
-    """One of it; topic, envelope and body follow. Answer ends it."""
+    """Answer to WantPast: one message; topic, envelope and body follow. QueryAnswer is the last."""
 
     token: int
     seq: int
     flags: int
 
 
-class State(_Head):
-    """How far are you with my messages? Answered by StateIs."""
+class StateQuery(_Head, tag="State"):
+    """Query for the receiver's progress with the sender's messages; the answer is StateIs."""
 
     token: int
 
 
 class StateIs(_Head):
+    """Progress of a reader: the next message, messages lost, gaps."""
+
     token: int
     next: int
     lost: int
@@ -101,13 +109,27 @@ class StateIs(_Head):
 
 
 Head = (
-    Direct | Broadcast | Tick | Probe | Want | Repair | Gone | Ack | Query | Answer | WantPast | Past | State | StateIs
+    Direct
+    | Broadcast
+    | Tick
+    | Probe
+    | Want
+    | Repair
+    | NoLongerHeld
+    | Ack
+    | Query
+    | QueryAnswer
+    | WantPast
+    | Past
+    | StateQuery
+    | StateIs
 )
 _decode = msgspec.msgpack.Decoder(Head).decode
 pack = msgspec.msgpack.Encoder().encode
 
 
 def unpack(raw: bytes) -> Head:
+    """Decode a head, or raise BadFrame."""
     try:
         head: Head = _decode(raw)
     except UNREADABLE as error:

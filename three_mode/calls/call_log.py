@@ -1,0 +1,300 @@
+"""Log of a connection's calls: completes replies, settles what they cost, and writes metrics, logs, records and spans.
+
+One place for whole replies, streams and the agents' fast path.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from itertools import count
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from three_mode.dispatcher import HERE, mode_of
+from three_mode.errors import LLMError, ThreeModeError
+from three_mode.messages import Chunk, Finish, LLMRequest, LLMResponse, Start, Step, Usage, UsageUpdate
+from three_mode.modes import CommunicationMode
+from three_mode.observe.logs import event, logger
+from three_mode.observe.metrics import Metrics
+from three_mode.policies import CallContext, PriceList, Prices, SpendingLedger, Target
+from three_mode.providers.profile import Profile
+
+if TYPE_CHECKING:
+    from three_mode.observe.records import RecordWriter
+    from three_mode.observe.spans import CallTracer, Span
+
+
+class FailedFirstAttempt(NamedTuple):
+    """A first attempt that failed on the agents' fast path: what the pipeline goes on from."""
+
+    began: float
+    deadline: float
+    error: ThreeModeError
+
+
+class ActiveCall(Struct, eq=False):
+    """A call of the user's from beginning to end."""
+
+    request: LLMRequest
+    request_id: str
+    context: CallContext
+    label: str | None = None
+    target: Target | None = None
+    """Who answers, once that is known."""
+    first_content: float | None = None
+    """When its first content came, in seconds after it began."""
+    reused: Literal["cache_hit", "coalesced"] | None = None
+    """The reply is not of an attempt of this call."""
+    provider_id: str = ""
+    """The provider's own id of a streamed reply."""
+    span: "Span | None" = None
+    failed: ThreeModeError | None = None
+    """How its first attempt ended, where that was made already: see agent_fast_path.py."""
+
+    def raise_first_failure(self) -> None:
+        """Raise how the first attempt ended, where that was made already; in the place of that attempt, and once."""
+        if self.failed is not None:
+            failed, self.failed = self.failed, None
+            raise failed
+
+
+def completed_reply(
+    reply: LLMResponse,
+    target: Target,
+    mode: CommunicationMode,
+    usage: Usage,
+    began: float,
+    request_id: str,
+    created_at: datetime,
+    steps: tuple[Step, ...],
+) -> LLMResponse:
+    """The reply with all that a codec could not know. Its id is ours; the provider's own goes into `extra`."""
+    extra = reply.extra
+    if reply.request_id and reply.request_id != request_id:
+        extra = {**extra, "provider_request_id": reply.request_id}
+    return replace(
+        reply,
+        model=reply.model or target.model,
+        provider=target.provider,
+        mode=mode,
+        usage=usage,
+        latency=time.monotonic() - began,
+        request_id=request_id,
+        created_at=created_at,
+        steps=steps,
+        extra=extra,
+    )
+
+
+class CallLog:
+    """The spending ledger, metrics and records of a connection."""
+
+    def __init__(
+        self,
+        prices: PriceList,
+        ledger: SpendingLedger,
+        metrics: Metrics,
+        recorder: "RecordWriter | None",
+        tracer: "CallTracer | None",
+        log_content: bool,
+    ) -> None:
+        self.prices = prices
+        self.ledger = ledger
+        self.metrics = metrics
+        self.recorder = recorder
+        self._tracer = tracer
+        self._log_content = log_content
+
+    @property
+    def traces(self) -> bool:
+        return self._tracer is not None
+
+    def begin_call(self, call: ActiveCall, targets: Sequence[Target]) -> None:
+        """Begin the span of a call, and log it."""
+        if self._tracer is not None and call.span is None:
+            call.span = self._tracer.begin(call.request, targets[0].provider, targets[0].model, call.request_id)
+        if logger.isEnabledFor(logging.DEBUG):
+            self._log(
+                logging.DEBUG,
+                "llm_request",
+                call,
+                targets[0],
+                messages=len(call.request.messages),
+                tokens=call.context.tokens,
+                content=[message.text for message in call.request.messages] if self._log_content else None,
+            )
+
+    def cost(self, target: Target, usage: Usage, profile: Profile) -> Decimal | None:
+        """By the provider's prices; where it counts tokens more than once, so do we."""
+        cost = self.prices.cost(target.provider, target.model, usage)
+        if cost is None:
+            return None
+        factor = profile.multiplier(target.model)
+        return cost if factor == 1.0 else cost * Decimal(str(factor))
+
+    def has_price(self, target: Target) -> bool:
+        """Whether somebody may know what it costs: of a target on this machine, only a price that the user gave says
+        it."""
+        prices = self.prices
+        return target.provider not in HERE or type(prices) is not Prices or prices.gave(target.provider, target.model)
+
+    def with_cost(self, target: Target, usage: Usage, profile: Profile) -> Usage:
+        """The usage with what it costs, where somebody knows."""
+        cost = usage.cost if usage.cost is not None else self.cost(target, usage, profile)
+        return usage if cost is None else replace(usage, cost=cost)
+
+    # An attempt ends
+
+    def settle_attempt(
+        self, label: str | None, target: Target, reserved: Decimal, usage: Usage, profile: Profile
+    ) -> Usage:
+        """Book what an attempt used in place of what was reserved for it. The usage, with its cost."""
+        cost = usage.cost if usage.cost is not None else self.cost(target, usage, profile)
+        if cost is not None:
+            usage = replace(usage, cost=cost)
+        self.ledger.settle(target.provider, target.model, label, reserved, usage)
+        return usage
+
+    def fail_attempt(self, label: str | None, target: Target, reserved: Decimal, error: BaseException) -> None:
+        """Free what was reserved for an attempt that failed. It counts for the provider that failed, also where another
+        one answers."""
+        self.ledger.settle(target.provider, target.model, label, reserved, None)
+        if isinstance(error, ThreeModeError):
+            self.metrics.failed(target.provider, target.model, error)
+
+    # A reply is completed
+
+    def complete_reply(self, call: ActiveCall, reply: LLMResponse, usage: Usage) -> LLMResponse:
+        """A whole reply as the caller of this call gets it."""
+        target, context = call.target, call.context
+        assert target is not None
+        return completed_reply(
+            reply,
+            target,
+            mode_of(target),
+            usage,
+            context.began,
+            call.request_id,
+            datetime.now(UTC),
+            tuple(context.steps),
+        )
+
+    def complete_chunk(self, call: ActiveCall, chunk: Chunk, profile: Profile) -> Chunk:
+        """A chunk of a streamed reply as its reader gets it: the same as for a whole reply, spread over the chunks that
+        say it."""
+        target = call.target
+        assert target is not None
+        if type(chunk) is UsageUpdate:
+            return chunk if call.reused == "cache_hit" else UsageUpdate(self.with_cost(target, chunk.usage, profile))
+        if type(chunk) is Start:
+            if chunk.request_id != call.request_id:
+                call.provider_id = chunk.request_id
+            return Start(
+                chunk.model or target.model, target.provider, mode_of(target), call.request_id, datetime.now(UTC)
+            )
+        if type(chunk) is Finish:
+            return replace(
+                chunk,
+                latency=time.monotonic() - call.context.began,
+                steps=tuple(call.context.steps),
+                extra={**chunk.extra, "provider_request_id": call.provider_id} if call.provider_id else chunk.extra,
+            )
+        return chunk
+
+    # A call ends
+
+    def finish_call(self, call: ActiveCall, reply: LLMResponse) -> None:
+        """Write down a call that has its reply."""
+        target = call.target
+        if target is not None and call.reused is None:
+            self._measure(call, target, reply)
+        if logger.isEnabledFor(logging.INFO):
+            self._log(
+                logging.INFO,
+                "llm_reply",
+                call,
+                target,
+                latency=round(reply.latency, 4),
+                finish=reply.finish_reason,
+                input_tokens=reply.usage.input_tokens,
+                output_tokens=reply.usage.output_tokens,
+                cost=reply.usage.cost,
+                attempts=_attempts(call),
+                content=reply.content if self._log_content else None,
+            )
+        if self.recorder is not None:
+            self.recorder.record(call.request_id, call.request, reply, None, reply.latency, call.first_content)
+        if call.span is not None:
+            call.span.finished(reply)
+
+    def fail_call(self, call: ActiveCall, error: BaseException, reply: LLMResponse | None = None) -> None:
+        """Write down a call that ended with an error; `reply` is what came before it."""
+        latency = time.monotonic() - call.context.began
+        if isinstance(error, ThreeModeError):
+            if isinstance(error, LLMError) and error.request_id is None:
+                error.request_id = call.request_id
+            if logger.isEnabledFor(logging.WARNING):
+                self._log(
+                    logging.WARNING,
+                    "llm_error",
+                    call,
+                    call.target,
+                    error=type(error).__name__,
+                    detail=error.message,
+                    latency=round(latency, 4),
+                    attempts=_attempts(call),
+                    provider_request_id=getattr(error, "request_id", None),
+                )
+            if self.recorder is not None:
+                self.recorder.record(call.request_id, call.request, reply, error, latency, call.first_content)
+        elif logger.isEnabledFor(logging.INFO):
+            self._log(logging.INFO, "llm_cancelled", call, call.target, latency=round(latency, 4))
+        if call.span is not None:
+            call.span.failed(error)
+
+    def _measure(self, call: ActiveCall, target: Target, reply: LLMResponse) -> None:
+        first, rate = call.first_content, None
+        if first is not None and reply.latency > first and reply.usage.output_tokens > 1:
+            rate = reply.usage.output_tokens / (reply.latency - first)
+        self.metrics.record(target.provider, target.model, reply.latency, first_content=first, tokens_per_second=rate)
+
+    def _log(self, level: int, name: str, call: ActiveCall, target: Target | None, **fields: Any) -> None:
+        event(
+            level,
+            name,
+            call.request_id,
+            provider=target.provider if target else None,
+            model=target.model if target else None,
+            label=call.label,
+            steps=[f"{s.kind} {s.provider or ''}/{s.model or ''} {s.why or ''}".strip() for s in call.context.steps]
+            or None,
+            **{key: value for key, value in fields.items() if value is not None},
+        )
+
+
+def _attempts(call: ActiveCall) -> int:
+    return sum(step.kind == "attempt" for step in call.context.steps)
+
+
+_begins = ""
+_numbers = count(1)
+
+
+def _renew_prefix() -> None:
+    global _begins
+    _begins = f"call_{os.urandom(5).hex()}"
+
+
+_renew_prefix()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_prefix)
+
+
+def new_request_id() -> str:
+    """The process, by chance, and a number in it: it names a call and guards nothing."""
+    return "%s%08x" % (_begins, next(_numbers))  # noqa: UP031  # half the time of an f-string

@@ -1,0 +1,89 @@
+"""Gates of a connection: a breaker for each model, a limiter for each provider.
+
+Agents are no provider: none of them knows of the others' limits, so that each has a limiter of its own, as has each
+local model.
+"""
+
+from collections.abc import Callable
+
+from three_mode.dispatcher import HERE
+from three_mode.policies import AdaptiveLimiter, CircuitBreaker, Clock, Gate, Policies, Target
+from three_mode.providers import LimitReading
+
+MOST = 1000
+
+
+class Gates:
+    """Breakers and limiters, made when first needed. Where there are many, those that know nothing are forgotten:
+    agents come and go."""
+
+    def __init__(self, policies: Policies, clock: Clock) -> None:
+        self._policies = policies
+        self._clock = clock
+        self._breakers: dict[tuple[str, str], CircuitBreaker] = {}
+        self._limiters: dict[str, AdaptiveLimiter] = {}
+        self._most_breakers = self._most_limiters = MOST
+        # Providers whose endpoints tell their limiter what they hear, for as long as they are there.
+        self._providers: set[str] = set()
+        self._on_forget: list[Callable[[], None]] = []
+
+    def on_forget(self, forget: Callable[[], None]) -> None:
+        """Call `forget` before any breaker or limiter is forgotten: it lets go of all gates that the caller holds."""
+        self._on_forget.append(forget)
+
+    def gate(self, target: Target) -> Gate:
+        """The gate of one target. Whoever keeps it registers with `on_forget`."""
+        return Gate(target, self.breaker(target), self.limiter(target))
+
+    def breaker(self, target: Target) -> CircuitBreaker | None:
+        """The breaker of a target; None where the policies have none."""
+        key = (target.provider, target.model)
+        found = self._breakers.get(key)
+        if found is None and self._policies.breaker is not None:
+            if len(self._breakers) >= self._most_breakers:
+                self._forget()
+                self._breakers = {kept: each for kept, each in self._breakers.items() if not each.at_rest}
+                self._most_breakers = max(MOST, 2 * len(self._breakers))
+            found = self._breakers[key] = CircuitBreaker(self._policies.breaker, self._clock)
+        return found
+
+    def limiter(self, target: Target) -> AdaptiveLimiter | None:
+        """The limiter of a target: its provider's, or its own where it is on this machine; None where the policies have
+        none."""
+        here = target.provider in HERE
+        return self.limiter_of(f"{target.provider}/{target.model}" if here else target.provider)
+
+    def limiter_of(self, provider: str) -> AdaptiveLimiter | None:
+        """The limiter of a provider, or of `agent/NAME` or `local/NAME`."""
+        found = self._limiters.get(provider)
+        if found is None and self._policies.limiter is not None:
+            if len(self._limiters) >= self._most_limiters:
+                self._forget()
+                mine, used = self._limiters, self._providers
+                self._limiters = {kept: mine[kept] for kept in mine if kept in used or not mine[kept].at_rest}
+                self._most_limiters = max(MOST, 2 * len(self._limiters))
+            found = self._limiters[provider] = AdaptiveLimiter(self._policies.limiter, self._clock)
+        return found
+
+    def limit_listener(self, provider: str) -> Callable[[LimitReading], None] | None:
+        """What the endpoint of a provider calls with the limits that it reads; its limiter is never forgotten."""
+        self._providers.add(provider)
+        limiter = self.limiter_of(provider)
+        return limiter.learn if limiter is not None else None
+
+    def _forget(self) -> None:
+        for forget in self._on_forget:
+            forget()
+
+    def states(self) -> dict[str, str]:
+        """The state of each breaker that is not closed."""
+        return {
+            f"{provider}/{model}": breaker.state
+            for (provider, model), breaker in self._breakers.items()
+            if breaker.state != "closed"
+        }
+
+    def close(self) -> None:
+        """Refuse the calls that wait for a limiter."""
+        for limiter in self._limiters.values():
+            limiter.close()

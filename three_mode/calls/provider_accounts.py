@@ -1,0 +1,189 @@
+"""Accounts of providers: their keys and addresses, and the endpoint of each, made when it is first called."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from three_mode.channels.channel import Endpoint
+from three_mode.config import ProviderSettings, Secret, Settings
+from three_mode.dispatcher import HERE
+from three_mode.errors import ConfigurationError
+from three_mode.providers import LimitReading, Profile, codec_of, profile_of
+from three_mode.providers.safety import check_settings
+
+if TYPE_CHECKING:
+    from transports.http2 import Pool
+
+CUSTOM = "custom"
+_NONE_OF_ITS_OWN = ProviderSettings()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """Key, address and settings of one provider."""
+
+    api_key: str | None = field(default=None, repr=False)  #: None: `<PROVIDER>_API_KEY`, `.env` or the config file
+    base_url: str | None = None  #: None: the provider's own
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)  #: sent with every call
+    safety: Mapping[str, str] = field(default_factory=dict)  #: safety settings sent with every call
+
+
+def given_accounts(given: Mapping[str, Account], provider: str | None, own: Account) -> Mapping[str, Account]:
+    """The accounts that a connection was given, with what its arguments say of its own provider. Those come before what
+    the provider's own account says."""
+    if provider is None:
+        if own.api_key:
+            raise ConfigurationError("api_key= without provider= or base_url=", hint="say whose key it is")
+        if own.headers:  # they may hold a key too, and whichever provider is found would be told it
+            raise ConfigurationError(
+                "ConnectionOptions(headers=...) without provider= or base_url=",
+                hint="say whose headers they are, or give them to one: accounts={'openai': Account(headers=...)}",
+            )
+        return given
+    accounts = {_name_of(name): account for name, account in given.items()}
+    before = accounts.get(_name_of(provider), Account())
+    accounts[_name_of(provider)] = Account(
+        api_key=own.api_key or before.api_key,
+        base_url=own.base_url or before.base_url,
+        headers={**before.headers, **own.headers},
+        safety={**before.safety, **own.safety},
+    )
+    return accounts
+
+
+def _name_of(provider: str) -> str:
+    """One name for a provider that has several."""
+    own = provider == CUSTOM or provider in HERE or "://" in provider
+    return provider if own else profile_of(provider).name
+
+
+class ProviderAccounts:
+    """What a connection knows of each provider: from arguments first, then settings, then the profile."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        given: Mapping[str, Account],
+        safety: Mapping[str, str],
+        pool: "Callable[[], Pool]",
+        learn: Callable[[str], Callable[[LimitReading], None] | None],
+    ) -> None:
+        self._settings = settings
+        self._given = {_name_of(name): account for name, account in given.items()}
+        self._safety = safety
+        for settings_ in (safety, *(account.safety for account in given.values())):
+            check_settings(settings_)
+        self._pool = pool
+        self._learn = learn
+        self._profiles: dict[str, Profile] = {}
+        self._identities: dict[str, tuple[str, str]] = {}
+        self._read: dict[str, ProviderSettings] = {}
+
+    def profile(self, provider: str) -> Profile:
+        """A URL in place of a name is an OpenAI-compatible API that wants no key of ours."""
+        found = self._profiles.get(provider)
+        if found is None:
+            found = self._profile(provider)
+            account = self._given.get(provider)
+            safety = {**self._safety, **(account.safety if account is not None else {})}
+            if safety:
+                found = msgspec.structs.replace(found, safety={**found.safety, **safety})
+            self._profiles[provider] = found
+        return found
+
+    def _profile(self, provider: str) -> Profile:
+        account = self._given.get(provider)
+        if provider in HERE:
+            return Profile(name=provider, base_url="", needs_key=False)
+        if provider == CUSTOM or "://" in provider:
+            url = account.base_url if account is not None and account.base_url else provider
+            return Profile(name=provider, base_url=url, needs_key=False, max_tokens_field="max_tokens")
+        return profile_of(provider)
+
+    @property
+    def with_safety(self) -> frozenset[str]:
+        """Providers whose accounts bring settings of safety."""
+        return frozenset(name for name, account in self._given.items() if account.safety)
+
+    def settings(self, provider: str) -> ProviderSettings:
+        if provider == CUSTOM or provider in HERE or "://" in provider:
+            return _NONE_OF_ITS_OWN
+        found = self._read.get(provider)
+        if found is None:
+            found = self._read[provider] = self._settings.of(profile_of(provider))
+        return found
+
+    def key(self, provider: str) -> Secret | None:
+        account = self._given.get(provider)
+        if account is not None and account.api_key:
+            return Secret(account.api_key)
+        return self.settings(provider).api_key
+
+    def base_url(self, provider: str) -> str:
+        account = self._given.get(provider)
+        if account is not None and account.base_url:
+            return account.base_url
+        return self.settings(provider).base_url or self.profile(provider).base_url
+
+    def max_tokens(self, provider: str) -> int | None:
+        """A default, where the provider takes one at all."""
+        if self.profile(provider).wire == "claude-cli":
+            return None
+        return self.settings(provider).max_tokens or self._settings.max_tokens
+
+    def model(self, provider: str) -> str | None:
+        return self.settings(provider).model or self.profile(provider).default_model
+
+    def identity(self, provider: str) -> tuple[str, str]:
+        """Where calls go, and whose key, headers and safety settings they carry, without showing them: what tells the
+        caches of two accounts apart."""
+        found = self._identities.get(provider)
+        if found is None:
+            found = (f"{provider} {self.base_url(provider)}", self._tenant(provider))
+            self._identities[provider] = found
+        return found
+
+    def _tenant(self, provider: str) -> str:
+        key, account, safety = self.key(provider), self._given.get(provider), self.profile(provider).safety
+        tenant = key.fingerprint() if key is not None else ""
+        headers = account.headers if account is not None else {}
+        if headers or safety:  # an organization, another key, what is blocked
+            named = sorted((name.lower(), value) for name, value in headers.items())
+            tenant += Secret(repr((named, sorted(safety.items())))).fingerprint()
+        return tenant
+
+    def available(self, provider: str) -> bool:
+        """Whether it can be tried at all: a key, or a program, or a provider that wants neither."""
+        profile = self.profile(provider)
+        if profile.wire == "claude-cli":
+            import shutil
+
+            return shutil.which("claude") is not None
+        if not profile.needs_key:
+            return True
+        account = self._given.get(provider)
+        return self.key(provider) is not None or (account is not None and account.base_url is not None)
+
+    def endpoint(self, provider: str) -> Endpoint:
+        profile = self.profile(provider)
+        account = self._given.get(provider, Account())
+        if profile.wire == "claude-cli":
+            from three_mode.channels.claude_cli import CLIEndpoint
+
+            if account.api_key or account.base_url or account.headers:
+                raise ConfigurationError(
+                    f"{provider} takes no key, address or headers: the command has a login of its own",
+                    hint="leave them out, or use provider='anthropic'",
+                )
+            return CLIEndpoint(profile)
+        key, base_url = self.key(provider), self.base_url(provider)
+        if key is None and profile.needs_key and base_url == profile.base_url:
+            raise ConfigurationError(
+                f"no key for {provider}",
+                hint=f"give api_key=, or set {profile.env_name}_API_KEY in the environment or in .env",
+            )
+        from three_mode.channels.http import HTTPEndpoint
+
+        return HTTPEndpoint(codec_of(profile), self._pool(), base_url, key, account.headers, self._learn(provider))

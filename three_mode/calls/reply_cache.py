@@ -1,0 +1,75 @@
+"""Reply cache: keys, storing replies, reusing one for a new call.
+
+A stored reply has one step, which says who had given it, or none where that is who was asked first.
+"""
+
+import time
+from decimal import Decimal
+
+import msgspec
+
+from three_mode.calls.call_log import ActiveCall, CallLog
+from three_mode.calls.provider_accounts import ProviderAccounts
+from three_mode.channels.channel import SentRequest
+from three_mode.messages import LLMResponse, Step, Usage
+from three_mode.policies import MemoryCache, ResponseCache, Target, cache_key
+
+
+class ReplyCache:
+    """The replies that a connection may use again. With `shared`, calls have keys also where none is stored."""
+
+    def __init__(self, cache: ResponseCache | None, shared: bool, accounts: ProviderAccounts, log: CallLog) -> None:
+        self.cache = cache
+        self._memory = cache if type(cache) is MemoryCache else None
+        self.look = self._memory.look if self._memory is not None else None
+        """Finds a stored reply without waiting, where replies are in memory."""
+        self._accounts, self._log = accounts, log
+        self._any = cache is not None or shared
+
+    def key_of(self, call: ActiveCall, target: Target) -> bytes | None:
+        """The same key for calls that may have one reply; None for a call that shares none."""
+        hints = call.request.cache
+        if not self._any or (hints is not None and hints.response == "skip"):
+            return None
+        where, tenant = self._accounts.identity(target.provider)
+        return cache_key(call.request, where, target.model, tenant)
+
+    def may_reuse(self, call: ActiveCall) -> bool:
+        """Whether a stored reply may be the one of this call, which has a key."""
+        hints = call.request.cache
+        return self.cache is not None and (hints is None or hints.response != "refresh")
+
+    async def find(self, key: bytes) -> LLMResponse | None:
+        """A stored reply, wherever it is."""
+        assert self.cache is not None
+        return await self.cache.get(key)
+
+    def reuse(self, call: ActiveCall, stored: LLMResponse, first: Target) -> tuple[LLMResponse, Usage]:
+        """A stored reply as the one of this call, which asked `first`; and its usage, which costs nothing."""
+        target = _giver(stored) if stored.steps else first
+        call.context.add_step("cache_hit", time.monotonic(), target)
+        call.reused, call.target = "cache_hit", target
+        priced = self._log.with_cost(target, stored.usage, self._accounts.profile(target.provider))
+        return stored, msgspec.structs.replace(priced, cost=Decimal(0) if priced.cost is not None else None)
+
+    def store_written(self, call: ActiveCall, key: bytes, sent: SentRequest) -> bool:
+        """Store a reply as it came, which `sent` reads again at each hit; False where replies are not in memory."""
+        if self._memory is None:
+            return False
+        hints = call.request.cache
+        self._memory.keep_written(key, sent.written, sent.read, hints.ttl if hints is not None else None)
+        return True
+
+    async def store(self, call: ActiveCall, key: bytes, reply: LLMResponse, target: Target, first: Target) -> None:
+        """Store a reply that `target` gave to a call that asked `first`."""
+        assert self.cache is not None
+        steps = () if target == first else (Step("cache_hit", 0.0, target.provider, target.model),)
+        if reply.steps != steps:
+            reply = msgspec.structs.replace(reply, steps=steps)
+        hints = call.request.cache
+        await self.cache.put(key, reply, hints.ttl if hints is not None else None)
+
+
+def _giver(stored: LLMResponse) -> Target:
+    (step,) = stored.steps
+    return Target(step.provider or "", step.model or "")

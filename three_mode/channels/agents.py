@@ -1,0 +1,133 @@
+"""The AI-AI mode: a request to an agent on the bus, which is a model like any other.
+
+`agent:brain` is any agent of the role `brain`, `agent:scout/7` that one. An agent is a model if it has a handler
+`chat_completion(request: LLMRequest) -> LLMResponse`; one that also has `stream_completion`, which yields lists of
+chunks, streams. One with a handler `embed(request: EmbedRequest) -> Embedded` embeds.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import msgspec
+
+from three_mode.agents.calling.caller import Caller, Streaming
+from three_mode.agents.calling.refs import AgentRef, RoleRef
+from three_mode.agents.calling.session import Session
+from three_mode.agents.calling.streams import Stream
+from three_mode.agents.model import Model
+from three_mode.channels.channel import OpenReply
+from three_mode.channels.replies import ReadyReply, open_batches
+from three_mode.errors import NoSuchAgent
+from three_mode.messages import Embedded, EmbedRequest, LLMRequest, LLMResponse, chunks_of
+from three_mode.policies import Target
+from transports.bus import Bus
+
+# What an agent that lacks a handler is not, and what makes it so.
+_LACKING = {
+    "chat_completion": (
+        "is no model",
+        "@handler async def chat_completion(self, request: LLMRequest) -> LLMResponse",
+    ),
+    "embed": (
+        "gives no embeddings",
+        "@handler async def embed(self, request: EmbedRequest) -> Embedded, both of three_mode.messages",
+    ),
+}
+
+
+class AgentChannel:
+    """Speaks on a bus that somebody else joined and leaves."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._caller: Caller | None = None
+
+    @cached_property
+    def _streaming(self) -> Streaming:
+        return Streaming(Model.stream_completion, self.caller)
+
+    def _address(self, name: str) -> str:
+        """Of an agent, or of whoever of a role has the least to do. A stream does not count as something to do."""
+        if "/" in name:
+            return name
+        roles = self.caller.roles
+        address = roles.take(name)
+        roles.give_back(address)
+        return address
+
+    async def fetch(self, target: Target, request: LLMRequest, due: float, deadline: float) -> LLMResponse:
+        ref, within = self._ref(target.model), _within(deadline)
+        asked = request.addressed(None, within)
+        try:
+            reply: LLMResponse = await ref.ask(Model.chat_completion, asked, within=within)
+        except NoSuchAgent:
+            raise self.explained(target.model) from None
+        return reply
+
+    def begin(self, name: str, request: LLMRequest, within: float) -> Stream[Any]:
+        """Sends the request now, and gives what `opened` waits for."""
+        return self._streaming.begin(self._address(name), (request.addressed(None, within),), within)
+
+    async def opened(self, stream: Stream[Any], name: str, due: float | None) -> OpenReply:
+        leaving: list[asyncio.Task[None]] = []
+
+        def leave() -> None:
+            leaving.append(asyncio.ensure_future(stream.aclose()))
+
+        return await open_batches(stream, leave, due, f"agent:{name}")
+
+    async def open(self, target: Target, request: LLMRequest, due: float, deadline: float) -> OpenReply:
+        try:
+            stream = self.begin(target.model, request, _within(deadline))
+            # The bus keeps the deadline of the whole call; only an earlier one needs a watch of ours.
+            return await self.opened(stream, target.model, due if due < deadline else None)
+        except NoSuchAgent:
+            if not self._is_there(target.model):
+                raise self.explained(target.model) from None
+        # It is there and does not stream: its whole answer is a stream of one piece.
+        return ReadyReply(chunks_of(await self.fetch(target, request, due, deadline)))
+
+    async def embed(self, target: Target, request: EmbedRequest, deadline: float) -> Embedded:
+        ref, within = self._ref(target.model), _within(deadline)
+        asked = msgspec.structs.replace(request, model=None, within=within)
+        try:
+            embedded: Embedded = await ref.ask(Model.embed, asked, within=within)
+        except NoSuchAgent:
+            raise self.explained(target.model, Model.embed) from None
+        return embedded
+
+    async def close(self) -> None:
+        if self._caller is not None:
+            self._caller.session.close()
+
+    def _is_there(self, name: str) -> bool:
+        if "/" in name:
+            return self._bus.locate(name) is not None
+        return any(known.startswith(f"any:{name}@") for known in self._bus.names())
+
+    def explained(self, name: str, verb: Callable[..., Any] = Model.chat_completion) -> NoSuchAgent:
+        if self._is_there(name):
+            said, hint = _LACKING[verb.__name__]
+            return NoSuchAgent(f"the agent {name!r} {said}: it has no handler {verb.__name__}", agent=name, hint=hint)
+        return NoSuchAgent(
+            f"no agent {name!r} is on the bus",
+            agent=name,
+            hint=f"orc.model(..., name={name!r}) puts a model there; `three-mode agents` lists who is",
+        )
+
+    def _ref(self, name: str) -> AgentRef:
+        caller = self.caller
+        return AgentRef(name, caller) if "/" in name else RoleRef(name, caller)
+
+    @property
+    def caller(self) -> Caller:
+        if self._caller is None:
+            self._caller = Caller(Session(self._bus), "")
+        return self._caller
+
+
+def _within(deadline: float) -> float:
+    return max(0.001, deadline - time.monotonic())

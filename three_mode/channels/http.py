@@ -1,0 +1,313 @@
+"""One provider over HTTP: a codec, an address and a key on the shared pool; and errors of the transport as ours."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from three_mode.channels.replies import DecodedReply
+from three_mode.config.secret import Secret
+from three_mode.errors import (
+    BadReply,
+    ConfigurationError,
+    ConnectionFailed,
+    DeadlineExceeded,
+    Overloaded,
+    ThreeModeError,
+)
+from three_mode.messages import Chunk, Embedded, EmbedRequest, LLMRequest, LLMResponse, chunks_of
+from three_mode.providers import embeddings
+from three_mode.providers.codec import Codec, Header, Headers, LimitReading, Outgoing
+from transports.http2 import (
+    ConnectFailed,
+    InvalidRequest,
+    PeerMisbehaved,
+    Pool,
+    PoolClosed,
+    PoolFull,
+    ProxyFailed,
+    Request,
+    TimedOut,
+    Timeouts,
+    TLSFailed,
+    TransportError,
+    split_url,
+)
+from transports.http2.exchange import Exchange
+from transports.http2.response import Response
+
+CONNECT = 10.0
+WRITE = 30.0
+IDLE = 60.0  # a stream that says nothing for that long, not even a keep-alive, is dead
+WAIT_FOR_END = 0.25  # for the end of a stream after its end marker
+AGENT: tuple[Header, ...] = ((b"user-agent", b"three-mode"),)
+# A whole reply has one limit, its deadline, which the caller holds.
+WHOLE = Timeouts(connect=CONNECT, pool=None, write=WRITE, first_byte=None, idle=None)
+MOST_OF_AN_ERROR = 1024 * 1024
+
+
+class HTTPEndpoint:
+    """`fetch` for a whole reply, `open` for one that streams."""
+
+    def __init__(
+        self,
+        codec: Codec,
+        pool: Pool,
+        base_url: str,
+        key: Secret | None,
+        headers: Mapping[str, str] | None = None,
+        learn: Callable[[LimitReading], None] | None = None,
+        idle: float = IDLE,
+    ) -> None:
+        self.codec = codec
+        self.name = codec.profile.name
+        self.base_url = base_url.rstrip("/")
+        self._pool = pool
+        try:
+            self._origin, prefix = split_url(self.base_url + "/")
+        except TransportError as error:
+            raise error_of(error, self.name, None) from None
+        self._prefix = prefix[:-1]
+        self._learn = learn
+        self._silent: Headers | None = None  # the last that said nothing of limits
+        self._streams = Timeouts(connect=CONNECT, pool=None, write=WRITE, first_byte=None, idle=idle)
+        more = {**codec.profile.headers, **(headers or {})}
+        self._always = (
+            codec.authorization(key.reveal() if key else None)
+            + AGENT
+            + tuple((name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in more.items())
+        )
+        self._heads: dict[tuple[Header, ...], tuple[Header, ...]] = {}
+
+    async def fetch(self, request: LLMRequest, model: str, due: float, deadline: float) -> LLMResponse:
+        sent = self.send(request, model, due, deadline)
+        try:
+            return await sent.reply()
+        except BaseException:
+            sent.cancel()
+            raise
+
+    def send(self, request: LLMRequest, model: str, due: float, deadline: float) -> "HTTPSentRequest":
+        """The first half of `fetch`."""
+        outgoing = self._request(self.codec.encode(request, model, stream=False))
+        stage = "first token" if due < deadline else "total"
+        try:
+            exchange = self._pool.send(outgoing, timeouts=WHOLE, until=min(due, deadline))
+        except TransportError as error:
+            raise self._error_of(error, model, stage) from None
+        return HTTPSentRequest(self, exchange, model, stage)
+
+    async def open(self, request: LLMRequest, model: str, due: float, deadline: float) -> "HTTPReply":
+        outgoing = self.codec.encode(request, model, stream=True)
+        call = self._pool.request(self._request(outgoing), timeouts=self._streams)
+        reply = HTTPReply(self, model, call.exchange, deadline)
+        loop = asyncio.get_running_loop()
+        timer = (
+            loop.call_at(due, reply.expire, "first token" if due < deadline else "total") if due < deadline else None
+        )
+        try:
+            response = await call.start()
+            body = await response.read(MOST_OF_AN_ERROR) if response.status >= 400 else b""
+            self._check_head(response.status, call.exchange.headers, body)
+            await reply.begin(response)
+        except TransportError as error:
+            reply.close()
+            raise reply.failure(error) from None
+        except BaseException:
+            reply.close()
+            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
+        return reply
+
+    async def embed(self, request: EmbedRequest, model: str, deadline: float) -> Embedded:
+        outgoing = embeddings.encode(self.codec.profile, request, model)
+        body = await self._send(outgoing, deadline, model, "total")
+        return embeddings.decode(self.codec.profile, model, body, len(request.texts))
+
+    async def models(self, deadline: float) -> tuple[str, ...]:
+        return self.codec.decode_models(await self._send(self.codec.encode_models(), deadline, "", "total"))
+
+    async def warm(self, within: float) -> None:
+        """Opens a connection, which also tells whether the provider can be reached at all."""
+        try:
+            await self._pool.warm(self.base_url, within=within)
+        except TransportError as error:
+            raise error_of(error, self.name, None) from None
+
+    def too_late(self, model: str, stage: str) -> DeadlineExceeded:
+        what = "no content came" if stage == "first token" else "the reply was not complete"
+        return DeadlineExceeded(
+            f"{self.name}: {what} in the time allowed", stage=stage, provider=self.name, model=model or None
+        )
+
+    async def _send(self, outgoing: Outgoing, until: float, model: str, stage: str) -> bytes:
+        try:
+            reply = await self._pool.fetch(self._request(outgoing), timeouts=WHOLE, until=until)
+        except TransportError as error:
+            raise self._error_of(error, model, stage) from None
+        self._check_head(reply.status, reply.headers, reply.content)
+        return reply.content
+
+    def _error_of(self, error: TransportError, model: str, stage: str) -> Exception:
+        if isinstance(error, TimedOut) and error.phase == "total":
+            return self.too_late(model, stage)
+        return error_of(error, self.name, model or None)
+
+    def _check_head(self, status: int, headers: Headers, body: bytes) -> None:
+        """What the head says of limits, and of failure. The transport gives equal heads as one object, which is looked
+        at once."""
+        if self._learn is not None and headers is not self._silent:
+            reading = self.codec.limits(headers)
+            if reading is not None:
+                self._learn(reading)
+            else:
+                self._silent = headers
+        if status >= 400:
+            raise self.codec.error(status, headers, body)
+
+    def _request(self, outgoing: Outgoing) -> Request:
+        """Headers of one shape are one object: the transport keeps their encoded form."""
+        heads = self._heads.get(outgoing.headers)
+        if heads is None:
+            if len(self._heads) > 64:
+                self._heads.clear()
+            heads = self._heads[outgoing.headers] = self._always + outgoing.headers
+        return Request(
+            method=outgoing.method.encode(),
+            origin=self._origin,
+            target=self._prefix + outgoing.path.encode(),
+            headers=heads,
+            body=outgoing.body,
+        )
+
+
+class HTTPSentRequest:
+    """A request that is out."""
+
+    __slots__ = ("_endpoint", "_exchange", "_model", "_stage", "written")
+
+    def __init__(self, endpoint: HTTPEndpoint, exchange: Exchange, model: str, stage: str) -> None:
+        self._endpoint, self._exchange, self._model, self._stage = endpoint, exchange, model, stage
+        self.written = b""
+
+    async def reply(self) -> LLMResponse:
+        endpoint, exchange = self._endpoint, self._exchange
+        try:
+            body = self.written = await exchange.whole()
+        except TransportError as error:
+            raise endpoint._error_of(error, self._model, self._stage) from None
+        endpoint._check_head(exchange.status, exchange.headers, body)
+        return endpoint.codec.decode(body)
+
+    @property
+    def read(self) -> Callable[[bytes], LLMResponse]:
+        return self._endpoint.codec.decode
+
+    def cancel(self) -> None:
+        self._exchange.cancel()
+
+
+class HTTPReply(DecodedReply):
+    """A reply that streams. Its total deadline is one timer; the transport watches the rest."""
+
+    def __init__(self, endpoint: HTTPEndpoint, model: str, exchange: Exchange, deadline: float) -> None:
+        super().__init__(endpoint.codec.decoder())
+        self._endpoint = endpoint
+        self._model = model
+        self._exchange = exchange
+        self._response: Response | None = None
+        self._expired: str | None = None
+        self._timer = asyncio.get_running_loop().call_at(deadline, self.expire, "total")
+
+    async def begin(self, response: Response) -> None:
+        """Reads up to the first content."""
+        self._response = response  # dropping it would cancel the call
+        kind = response.header(b"content-type") or b""
+        if (
+            kind.startswith(b"application/json")
+            and b"ndjson" not in kind
+            and self._endpoint.codec.profile.wire != "ollama"
+        ):
+            # It was asked for a stream and gave a document: an error, or a host that does not stream.
+            self._first = list(chunks_of(self._endpoint.codec.decode(await response.read())))
+            self._end_stream()
+            return
+        await self._until_content()
+
+    async def _read(self) -> list[Chunk]:
+        if self._decoder.done:
+            await self._read_to_end()
+            return []
+        try:
+            data = await self._exchange.chunk()
+        except TransportError as error:
+            raise self.failure(error) from None
+        if data:
+            return self._decoder.feed(data)
+        self._end_stream()
+        return self._decoder.finish()
+
+    async def _read_to_end(self) -> None:
+        """The reply is whole. Its last frame is about to come, and a stream that ended needs no reset."""
+        self._end_stream()
+        if not self._exchange.ended:
+            try:
+                async with asyncio.timeout(WAIT_FOR_END):
+                    while await self._exchange.chunk():
+                        pass
+            except (TimeoutError, TransportError):
+                pass
+
+    def _end_stream(self) -> None:
+        self._ended = True
+        self._timer.cancel()
+
+    def expire(self, stage: str) -> None:
+        self._expired = stage
+        self._exchange.give_up(TimedOut(f"the {stage} deadline has passed", phase="idle"))
+
+    def failure(self, error: TransportError) -> Exception:
+        if self._expired is not None:
+            return self._endpoint.too_late(self._model, self._expired)
+        return error_of(error, self._endpoint.name, self._model)
+
+    def close(self) -> None:
+        self._end_stream()
+        self._exchange.cancel()
+
+
+_STAGES = {
+    "connect": "connect",
+    "pool": "pool",
+    "write": "write",
+    "first_byte": "first token",
+    "idle": "idle",
+    "total": "total",
+}
+
+
+def error_of(error: TransportError, provider: str, model: str | None) -> ThreeModeError:
+    said = f"{provider}: {error}"
+    if isinstance(error, TimedOut):
+        return DeadlineExceeded(said, stage=_STAGES[error.phase], provider=provider, model=model)
+    if isinstance(error, TLSFailed):
+        return ConnectionFailed(
+            said,
+            provider=provider,
+            model=model,
+            retryable=False,
+            hint="is base_url= right, and its certificate known here?",
+        )
+    if isinstance(error, ProxyFailed):
+        return ConnectionFailed(said, provider=provider, model=model, hint="check HTTPS_PROXY and NO_PROXY")
+    if isinstance(error, ConnectFailed):
+        return ConnectionFailed(said, provider=provider, model=model, hint="is base_url= right, and the server up?")
+    if isinstance(error, PoolClosed):
+        return ConfigurationError(f"{provider}: this connection is closed", hint="make a new LLMConnection")
+    if isinstance(error, PoolFull):
+        return Overloaded(said)
+    if isinstance(error, InvalidRequest):
+        return ConfigurationError(said, hint="check base_url= and the headers that you added")
+    if isinstance(error, PeerMisbehaved):
+        return BadReply(said, provider=provider, model=model)
+    return ConnectionFailed(said, provider=provider, model=model)

@@ -1,0 +1,1 @@
+"""The AI-PC mode: models in this process, their values as ours, and their streams."""

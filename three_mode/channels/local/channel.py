@@ -1,0 +1,138 @@
+"""AI-PC mode: requests to models in this process, each loaded at its first request and kept while there is room."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import psutil
+from msgspec.structs import replace
+
+import local_models
+from local_models import LoadOptions, LocalModelError, ModelPool, PieceStream
+from three_mode.channels.local import values as wire
+from three_mode.channels.local.streams import LocalBatches, LocalFlow, PartSender, shown
+from three_mode.channels.replies import BatchReply, open_batches
+from three_mode.errors import DeadlineExceeded, UnsupportedParameter
+from three_mode.messages import (
+    Embedded,
+    EmbedRequest,
+    LLMRequest,
+    LLMResponse,
+    Usage,
+)
+from three_mode.policies import Target
+
+# Of the memory that is free when the first model is loaded; the rest is for everybody else's.
+SHARE_OF_MEMORY = 0.6
+
+
+class LocalChannel:
+    """Runs models by path or catalogued name, several under one memory budget."""
+
+    def __init__(self, options: LoadOptions | None = None, memory_bytes: int | None = None) -> None:
+        budget = memory_bytes or int(psutil.virtual_memory().available * SHARE_OF_MEMORY)
+        self._pool = ModelPool(budget, options)
+
+    async def load(self, name: str) -> None:
+        """Loads it now, so that what is wrong with it is said now."""
+        try:
+            (await self._pool.lease(name)).release()
+        except LocalModelError as error:
+            raise wire.error_of(error, name) from error
+
+    async def fetch(self, target: Target, request: LLMRequest, due: float, deadline: float) -> LLMResponse:
+        started = time.monotonic()
+        try:
+            async with self._pool.use(target.model, _within(deadline)) as model:
+                reply = await model.chat(wire.messages_of(request), **wire.options_of(request, _within(deadline)))
+        except LocalModelError as error:
+            raise wire.error_of(error, target.model) from error
+        return wire.response_of(reply, shown(target.model), time.monotonic() - started, "")
+
+    async def open(self, target: Target, request: LLMRequest, due: float, deadline: float) -> BatchReply:
+        batches = self.batches(target.model, request, _within(deadline))
+        # The engine keeps the deadline of the whole call; only an earlier one needs a watch of ours.
+        first = due if due < deadline else None
+        return await open_batches(batches, batches.close, first, target.model)
+
+    def batches(self, name: str, request: LLMRequest, within: float) -> LocalBatches:
+        """An answer that begins when it is first asked for something."""
+        return LocalBatches(lambda: self._begin(name, request, within), name)
+
+    def flow(self, name: str, request: LLMRequest, within: float, parts: PartSender) -> "asyncio.Future[None] | None":
+        """An answer that begins now and goes out by `parts`, from the engine's own thread where that needs no waiting.
+        The future is done when all of it has gone; cancelling it ends the call. None: it cannot begin without waiting.
+        """
+        messages, options = wire.messages_of(request), wire.options_of(request, within)
+        lease = self._pool.lease_at_once(name)
+        if lease is None:
+            return None
+        try:
+            return LocalFlow(lease, name, parts).begin(messages, options)
+        except LocalModelError as error:
+            raise wire.error_of(error, name) from error
+
+    async def _begin(self, name: str, request: LLMRequest, within: float) -> tuple[PieceStream, local_models.Lease]:
+        deadline = asyncio.get_running_loop().time() + within
+        try:
+            lease = await self._pool.lease(name, within)
+            try:
+                options = wire.options_of(request, _within(deadline))
+                stream = lease.model.stream(wire.messages_of(request), **options)
+            except BaseException:
+                lease.release()
+                raise
+        except LocalModelError as error:
+            raise wire.error_of(error, name) from error
+        return stream, lease
+
+    async def embed(self, target: Target, request: EmbedRequest, deadline: float) -> Embedded:
+        name = target.model
+        given = ["dimensions"] if request.dimensions else [f"extra.{field}" for field in request.extra]
+        if given:
+            said = given[0].removeprefix("extra.")
+            raise UnsupportedParameter(
+                f"a local model embeds without {said}", field=given[0], provider=wire.PROVIDER, model=name
+            )
+        try:
+            async with asyncio.timeout_at(deadline), self._pool.use(name) as model:
+                vectors = await model.embed(request.texts)
+                used = sum([await model.count(text) for text in request.texts])
+        except LocalModelError as error:
+            raise wire.error_of(error, name) from error
+        except TimeoutError:
+            raise DeadlineExceeded(
+                f"{name}: no vectors came in the time allowed", provider=wire.PROVIDER, model=name
+            ) from None
+        return Embedded(tuple(map(tuple, vectors)), shown(name), Usage(input_tokens=used), wire.PROVIDER)
+
+    async def close(self) -> None:
+        await self._pool.close()
+
+
+def _within(deadline: float) -> float:
+    return max(0.001, deadline - asyncio.get_running_loop().time())
+
+
+class LocalAnswers:
+    """`most` is the configured limit of tokens, for requests that name none."""
+
+    __slots__ = ("_channel", "_most", "_name", "_time_of")
+
+    def __init__(
+        self, channel: LocalChannel, name: str, most: int | None, time_of: Callable[[float | None], float]
+    ) -> None:
+        self._channel, self._name, self._most, self._time_of = channel, name, most, time_of
+
+    def __call__(self, request: LLMRequest, model: str, within: float | None) -> LocalBatches:
+        """One in batches of chunks."""
+        return self._channel.batches(self._name, self._limited(request), self._time_of(within))
+
+    def flow(self, request: LLMRequest, within: float | None, parts: PartSender) -> "asyncio.Future[None] | None":
+        """One that goes out by `parts`, if it can begin now: see local_flow.py."""
+        return self._channel.flow(self._name, self._limited(request), self._time_of(within), parts)
+
+    def _limited(self, request: LLMRequest) -> LLMRequest:
+        if self._most is None or request.max_tokens is not None:
+            return request
+        return replace(request, max_tokens=self._most)

@@ -1,0 +1,28 @@
+"""The names in the catalogue of local models, looked at the disk for at most once a second."""
+
+import time
+from collections.abc import Iterator
+
+KEPT = 1.0  # seconds
+
+
+class LocalNames:
+    """The names in the catalogue."""
+
+    def __init__(self) -> None:
+        self._names: frozenset[str] = frozenset()
+        self._until = 0.0
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._fresh()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._fresh()))
+
+    def _fresh(self) -> frozenset[str]:
+        now = time.monotonic()
+        if now >= self._until:
+            from local_models import files  # when the first name is looked up
+
+            self._names, self._until = frozenset(files.paths()), now + KEPT
+        return self._names

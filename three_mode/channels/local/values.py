@@ -1,0 +1,185 @@
+"""Between our values and those of `local_models`. Pure: it loads no engine.
+
+A local model takes a few fields that no provider has (`top_k`, `min_p`, `grammar`, `agent`, `priority`...); they come
+in `extra`, by the names of `local_models.Generate`.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import local_models
+from local_models import Generate, GenerateChanges, Piece, Reply
+from three_mode import errors
+from three_mode.errors import InvalidRequest, ThreeModeError, UnsupportedParameter
+from three_mode.messages import (
+    Chunk,
+    Finish,
+    LLMRequest,
+    LLMResponse,
+    Message,
+    Text,
+    TextDelta,
+    Thinking,
+    Tool,
+    ToolCall,
+    ToolDelta,
+    ToolResult,
+    Usage,
+    UsageUpdate,
+)
+from three_mode.messages.plain import converted
+from three_mode.modes import CommunicationMode
+
+PROVIDER = "local"
+_KNOWN = frozenset(Generate.__struct_fields__)
+# Said by fields of the request itself; in `extra` they would contradict those.
+_OURS = frozenset({"max_tokens", "temperature", "top_p", "seed", "stop", "schema", "tools", "tool_choice", "within"})
+_ANY_JSON: dict[str, Any] = {"type": ["object", "array"]}
+
+
+def options_of(request: LLMRequest, within: float | None) -> dict[str, Any]:
+    """The keywords of a call to a local model."""
+    options: dict[str, Any] = {
+        name: value
+        for name in ("max_tokens", "temperature", "top_p", "seed")
+        if (value := getattr(request, name)) is not None
+    }
+    if request.stop:
+        options["stop"] = request.stop
+    if within is not None:
+        options["within"] = within
+    if request.response_format is not None:
+        options["schema"] = request.response_format.json_schema or _ANY_JSON
+    if request.tools:
+        options["tools"] = tuple(_tool(tool) for tool in request.tools)
+        options["tool_choice"] = request.tool_choice or "auto"
+    if request.extra:
+        options |= _extra_options(request.extra)
+    return options
+
+
+def _extra_options(extra: Mapping[str, Any]) -> dict[str, Any]:
+    """Nobody has looked at their types before, and a wrong one that came as far as the engine would end it for all
+    callers."""
+    given = dict(extra)
+    if given.get("logprobs") is True:  # OpenAI's two words for what is one number here
+        given["logprobs"] = given.pop("top_logprobs", 0)
+    for name in given:
+        if name not in _KNOWN - _OURS:
+            known = ", ".join(sorted(_KNOWN - _OURS))
+            raise UnsupportedParameter(f"a local model has no {name!r}", field=f"extra.{name}", hint=f"it has {known}")
+    checked: dict[str, Any] = converted(given, GenerateChanges, "extra")
+    return checked
+
+
+def _tool(tool: Tool) -> dict[str, Any]:
+    function = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
+    return {"type": "function", "function": function}
+
+
+def messages_of(request: LLMRequest) -> list[dict[str, Any]]:
+    """The messages as a chat template expects them."""
+    return [plain for index, message in enumerate(request.messages) for plain in _plain(message, f"messages[{index}]")]
+
+
+def _plain(message: Message, field: str) -> Iterator[dict[str, Any]]:
+    """One of our messages; tool results become messages of their own, as templates know them."""
+    texts: list[str] = []
+    calls: list[dict[str, Any]] = []
+    for number, part in enumerate(message.parts):
+        match part:
+            case Text():
+                texts.append(part.text)
+            case ToolCall():
+                arguments = part.raw if part.raw is not None else json.dumps(part.arguments)
+                function = {"name": part.name, "arguments": arguments}
+                calls.append({"id": part.id, "type": "function", "function": function})
+            case ToolResult():
+                yield {
+                    "role": "tool",
+                    "tool_call_id": part.call_id,
+                    "content": _result(part, f"{field}.content[{number}]"),
+                }
+            case Thinking():
+                pass  # what another turn thought is not part of this one, for templates as for providers
+            case _:
+                raise UnsupportedParameter("a local model reads text only", field=f"{field}.content[{number}]")
+    if texts or calls:
+        plain: dict[str, Any] = {"role": message.role, "content": "".join(texts)}
+        yield plain | ({"tool_calls": calls} if calls else {})
+
+
+def _result(part: ToolResult, field: str) -> str:
+    if isinstance(part.content, str):
+        return part.content
+    if not all(isinstance(piece, Text) for piece in part.content):
+        raise UnsupportedParameter("a local model reads text only", field=field)
+    return "".join(piece.text for piece in part.content if isinstance(piece, Text))
+
+
+def usage_of(used: local_models.Usage) -> Usage:
+    """Prompt tokens that were in the KV cache already count as cache reads."""
+    return Usage(
+        input_tokens=used.prompt_tokens,
+        output_tokens=used.completion_tokens,
+        cache_read_tokens=used.reused_tokens,
+    )
+
+
+def response_of(reply: Reply, model: str, latency: float, request_id: str) -> LLMResponse:
+    calls = tuple(ToolCall(call.id, call.name, call.parsed) for call in reply.tool_calls)
+    return LLMResponse(
+        parts=((Text(reply.text),) if reply.text else ()) + calls,
+        model=model,
+        provider=PROVIDER,
+        mode=CommunicationMode.AI_PC,
+        usage=usage_of(reply.usage),
+        finish_reason=reply.finish,
+        latency=latency,
+        request_id=request_id,
+        extra=_extra(reply.scores),
+    )
+
+
+def chunks_of_piece(piece: Piece, latency: float, before: tuple[local_models.TokenScore, ...] = ()) -> Iterator[Chunk]:
+    """A piece of text, or the last piece with all that a stream ends with; `before` are the scores of the pieces
+    before."""
+    if piece.text:
+        yield TextDelta(piece.text)
+    for index, call in enumerate(piece.tool_calls):
+        yield ToolDelta(index, call.id, call.name, json.dumps(call.parsed))
+    if piece.usage is not None:
+        yield UsageUpdate(usage_of(piece.usage))
+    if piece.finish is not None:
+        yield Finish(piece.finish, latency, extra=_extra(before + piece.scores))
+
+
+def _extra(scores: tuple[local_models.TokenScore, ...]) -> dict[str, Any]:
+    if not scores:
+        return {}
+    return {
+        "logprobs": [{"token": s.text, "logprob": s.logprob, "top": [list(pair) for pair in s.top]} for s in scores]
+    }
+
+
+def error_of(error: local_models.LocalModelError, model: str) -> ThreeModeError:
+    """The same in our tree; what is about the request keeps its field."""
+    hint = error.hint or None
+    match error:
+        case local_models.PromptTooLong():
+            return errors.ContextLength(error.message, field=error.field, hint=hint, provider=PROVIDER, model=model)
+        case local_models.BadOption():
+            return InvalidRequest(error.message, field=error.field or None, hint=hint, provider=PROVIDER, model=model)
+        case local_models.Overloaded():
+            return errors.Overloaded(error.message, hint=hint)
+        case local_models.DeadlineExceeded():
+            return errors.DeadlineExceeded(error.message, stage=error.stage, hint=hint, provider=PROVIDER, model=model)
+        case local_models.ModelNotFound() | local_models.BadModelFile():
+            return errors.NotFound(error.message, hint=hint, provider=PROVIDER, model=model)
+        case local_models.EngineMissing():
+            return errors.ModeUnavailable(error.message, hint=hint)
+        case local_models.WorkerDied() | local_models.ModelClosed():
+            return errors.ServerError(error.message, hint=hint, provider=PROVIDER, model=model)
+        case _:
+            return errors.ServerError(error.message, hint=hint, retryable=False, provider=PROVIDER, model=model)

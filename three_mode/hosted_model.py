@@ -1,0 +1,103 @@
+"""Agent that puts a model on the bus, by a connection of its own: one engine or one pool of connections, for every
+agent in every process. `Orchestrator.model` starts it, in a process of its own."""
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+from three_mode.agents.handlers.declare import begins
+from three_mode.agents.model import Model, ModelSource
+from three_mode.agents.runtime.requests import Parts
+from three_mode.connection import LLMConnection
+from three_mode.errors import ConfigurationError
+from three_mode.messages import Chunk, Embedded, EmbedRequest, LLMRequest, LLMResponse
+
+if TYPE_CHECKING:
+    from three_mode.channels.local.channel import LocalAnswers
+    from three_mode.channels.local.streams import LocalBatches
+
+# A request, the model's name and the seconds it has: the answer in batches of chunks, which its reader closes.
+Batches = Callable[[LLMRequest, str, float | None], "LocalBatches | AsyncGenerator[list[Chunk], None]"]
+
+
+class HostedModel(Model):
+    """Answers requests with one model."""
+
+    def __init__(self, source: ModelSource) -> None:
+        self.source = source
+        self._connection: LLMConnection
+        self._batches: Batches
+        self._local: LocalAnswers | None = None
+
+    async def started(self) -> None:
+        """Load the model now, so that a wrong path is an error of the spawn and not of the first call."""
+        self._connection = connection = _connect(self.source)
+        try:
+            self._local = await connection.local_model(self.source.model)
+        except BaseException:
+            await connection.close()
+            raise
+        self._batches = self._local or _streamed_by(connection)
+
+    async def stopped(self) -> None:
+        """Close the connection."""
+        await self._connection.close()
+
+    async def chat_completion(self, request: LLMRequest) -> LLMResponse:
+        """A whole reply of our model, within what remains of the caller's time."""
+        ours = request.addressed(self.source.model, self._within(request.within))
+        return await self._connection.chat_completion(ours)
+
+    async def stream_completion(self, request: LLMRequest) -> AsyncIterator[list[Chunk]]:
+        """Chunks as they come, those that came together in one message."""
+        within = self._within(request.within)
+        async with aclosing(self._batches(request, self.source.model, within)) as batches:
+            async for batch in batches:
+                yield batch
+
+    @begins(stream_completion)
+    def _begin_stream(self, parts: Parts, request: LLMRequest) -> "asyncio.Future[None] | None":
+        """A local engine's thread sends its chunks itself."""
+        if self._local is None:
+            return None
+        return self._local.flow(request, self._within(request.within), parts)
+
+    async def embed(self, request: EmbedRequest) -> Embedded:
+        """A vector for each text."""
+        return await self._connection.embed(
+            self.source.model,
+            request.texts,
+            dimensions=request.dimensions,
+            within=self._within(request.within),
+            extra=request.extra,
+        )
+
+    def _within(self, asked: float | None) -> float | None:
+        remaining = self.remaining()
+        return asked if remaining == float("inf") else max(0.001, remaining)
+
+
+def _connect(source: ModelSource) -> LLMConnection:
+    """The connection behind a model: to a local engine, or a provider's pool."""
+    key = None
+    if source.api_key_env is not None:
+        key = os.environ.get(source.api_key_env)
+        if not key:
+            raise ConfigurationError(
+                f"{source.api_key_env} is not set in the host's environment",
+                hint="set it before the orchestrator is started: hosts inherit it",
+            )
+    return LLMConnection(source.provider, key, source.base_url, model=source.model)
+
+
+def _streamed_by(connection: LLMConnection) -> Batches:
+    """With the policies of a connection: a provider has limits that all callers share."""
+
+    async def batches(request: LLMRequest, model: str, within: float | None) -> AsyncGenerator[list[Chunk], None]:
+        async with connection.stream(request.addressed(model, within)) as chunks:
+            while batch := await chunks.batch():
+                yield batch
+
+    return batches
