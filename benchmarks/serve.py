@@ -115,8 +115,8 @@ BENCHMARK = Benchmark(
         Target(case=RATE, subject=PROVIDER, peer=LITELLM, at_least=4.0),
     ],
     notes=(
-        "Processor time is that of the whole serving process, user and kernel: the server's threads in Rust, "
-        "parsing, policies, the bus. The agent and the provider (granian with a constant answer) are other processes "
+        "Processor time is that of the whole serving process, user and kernel: HTTP, parsing, policies, "
+        "the bus. The agent and the provider (granian with a constant answer) are other processes "
         "and not in it. The client is the same for all, over HTTP/1.1 with keys checked; client, endpoint and the "
         "processes behind it share the machine, which costs the faster ones more. litellm has a separate venv, "
         "because it needs another openai."

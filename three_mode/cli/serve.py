@@ -7,7 +7,6 @@ import argparse
 import asyncio
 import gc
 import os
-import ssl
 import sys
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
@@ -20,7 +19,7 @@ from rich.markup import escape
 from three_mode.cli.joining import join
 from three_mode.errors import ConfigurationError, ThreeModeError
 from three_mode.serve import App, Connected, ServeOptions, Tls, serve
-from three_mode.serve.server import until_signalled
+from three_mode.serve.server import tls_context, until_signalled
 from three_mode.serve.system_events import tell_of_agents, tell_of_providers
 
 KEYS = "THREE_MODE_API_KEYS"
@@ -82,7 +81,7 @@ def _settings(options: argparse.Namespace) -> ServeOptions:
         if path is not None and not path.is_file():
             raise ConfigurationError(f"no such file: {path}")
     if options.certificate is not None:
-        _check_pair(options.certificate, options.key)
+        tls_context(Tls(options.certificate, options.key))  # for its errors, before anything is started
     if options.base_url is not None and not options.base_url.startswith(("http://", "https://")):
         raise ConfigurationError(f"--base-url is a URL such as http://localhost:11434/v1, not {options.base_url!r}")
     return ServeOptions(
@@ -102,16 +101,6 @@ def _keys(path: Path | None) -> frozenset[str]:
     if path is not None and not keys:  # an empty file must not open the endpoint
         raise ConfigurationError(f"no key is in {path}", hint="one a line")
     return keys
-
-
-def _check_pair(certificate: Path, key: Path) -> None:
-    try:
-        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key, password="")
-    except (ssl.SSLError, OSError) as error:
-        raise ConfigurationError(
-            f"{certificate} and {key} are no certificate with its key: {error}",
-            hint="both are PEM files, the key without a password",
-        ) from None
 
 
 async def _serve(options: argparse.Namespace, settings: ServeOptions, console: Console) -> None:

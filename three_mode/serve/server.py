@@ -11,7 +11,7 @@ from importlib.util import find_spec
 
 from three_mode.errors import ConfigurationError, MissingExtra
 from three_mode.serve.app import App
-from three_mode.serve.options import ServeOptions
+from three_mode.serve.options import ServeOptions, Tls
 from transports.http2.server import Server, ServerOptions
 
 log = logging.getLogger("three_mode.serve")
@@ -53,21 +53,20 @@ def _server_options(options: ServeOptions) -> ServerOptions:
     return ServerOptions(
         host="127.0.0.1" if options.host == "localhost" else options.host,
         port=options.port,
-        ssl_context=_ssl_context(options),
+        ssl_context=tls_context(options.tls) if options.tls else None,
         connections=_most_connections(options),
         websocket_message_bytes=1 << 16,  # of what a reader of events sends, nothing is read
     )
 
 
-def _ssl_context(options: ServeOptions) -> ssl.SSLContext | None:
-    if options.tls is None:
-        return None
+def tls_context(tls: Tls) -> ssl.SSLContext:
+    """The certificate and its key, loaded; ConfigurationError where they do not fit."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
-        context.load_cert_chain(options.tls.certificate, options.tls.key, password="")
+        context.load_cert_chain(tls.certificate, tls.key, password="")
     except (ssl.SSLError, OSError) as error:
         raise ConfigurationError(
-            f"{options.tls.certificate} and {options.tls.key} are no certificate with its key: {error}",
+            f"{tls.certificate} and {tls.key} are no certificate with its key: {error}",
             hint="both are PEM files, the key without a password",
         ) from None
     return context
