@@ -176,9 +176,11 @@ class Chaos:
             summary = life.lines("summary")[0][0]
             if life.process.returncode != 0:
                 found.append(f"{life.name} ended with {life.process.returncode}: {self.errors(life)}")
-            for what in ("missed_wakes", "pending", "memfds"):
-                if summary[what]:
-                    found.append(f"{life.name}: {what} = {summary[what]} at the end: {summary['links']}")
+            found += [
+                f"{life.name}: {what} = {summary[what]} at the end: {summary['links']}"
+                for what in ("missed_wakes", "pending", "memfds")
+                if summary[what]
+            ]
             if summary["files"] > 0:
                 found.append(f"{life.name}: {summary['files']} descriptors are left: {summary['links']}")
         left = sorted(path.name for path in runtime_directory().glob(f"{self.bus}.*"))
@@ -196,12 +198,12 @@ class Chaos:
 
 
 async def survive(folder: Path, carrier: str, seconds: float, seed: int) -> None:
-    print(f"chaos on {carrier} for {seconds:g} s, seed {seed}")
+    sys.stdout.write(f"chaos on {carrier} for {seconds:g} s, seed {seed}\n")
     chaos = Chaos(folder, carrier, seed)
     violations = await chaos.run(seconds)
     counts = chaos.counts()
-    print(f"{len(chaos.lives)} processes, {sum(life.killed for life in chaos.lives)} killed: {counts}")
-    print(*violations, sep="\n")
+    killed = sum(life.killed for life in chaos.lives)
+    sys.stdout.write("\n".join([f"{len(chaos.lives)} processes, {killed} killed: {counts}", *violations, ""]))
     assert not violations
     assert counts["broadcasts"] > 100
     assert counts["asks"] > 10
