@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.bus.members import eventually, members, process
-from transports.bus import BusError, Gap, Message, RemoteError, SubscribeOptions, TooLarge
+from transports.bus import BusError, Gap, Message, PeerLost, RemoteError, SubscribeOptions, TooLarge, WriterGone
 from transports.bus.registry import membership
 from transports.bus.registry.election import running_buses
 
@@ -175,3 +175,32 @@ async def process_of(group: Any) -> AsyncIterator[tuple[Any, Any]]:
     """Members whose registry is in a process of its own."""
     async with group as joined, process(joined.name) as host:
         yield joined, host
+
+
+async def test_what_follows_a_large_payload_of_a_killed_writer_is_delivered() -> None:
+    """Its segment is gone with it: that message is a gap, or is reported; those before and behind it arrive."""
+    async with process_of(members()) as (group, host):
+        errors: list[BaseException] = []
+        reader = await group.join(on_error=lambda _, error: errors.append(error))
+        items: list[Any] = []
+        got: list[int] = []
+        await reader.subscribe("t", items.append, SubscribeOptions(on_event=items.append))
+        await reader.register("x", lambda request: got.append(len(request.payload)))
+        async with process(group.name) as writer:
+            await writer.do("send", "x", 10)
+            await writer.do("publish", "t", 1, 10)
+            await eventually(lambda: len(items) == 1 and got == [10])
+            host.signal(signal.SIGSTOP)  # so that no segment can be fetched
+            await host.stopped()
+            for size in (100, 500_000, 200):
+                await writer.do("send", "x", size)
+                await writer.do("publish", "t", 1, size)
+            await eventually(lambda: len(items) == 2 and len(got) == 2)
+            writer.signal(signal.SIGKILL)
+            await writer.ended()
+            host.signal(signal.SIGCONT)
+            await eventually(lambda: any(isinstance(item, WriterGone) for item in items))
+        assert got == [10, 100, 200]
+        kinds = [type(item).__name__ for item in items]
+        assert kinds == ["Message", "Message", "Gap", "Message", "WriterGone"]
+        assert sum(isinstance(error, PeerLost) for error in errors) == 2

@@ -101,6 +101,9 @@ class Child:
                         self.bus.publish(topic, body(n, size))
                         n += 1
                     await asyncio.sleep(0)
+            case "send":
+                name, size = arguments
+                await self.bus.send(name, bytes(size))
             case "ask":
                 name, count = arguments
                 for n in range(count):

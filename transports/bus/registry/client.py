@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 
 from transports.bus import errors
 from transports.bus.errors import BusError, Closed, DeadlineExceeded, JoinFailed
@@ -27,6 +27,13 @@ def refusal(message: wire.RequestRefused) -> BusError:
     if message.code == errors.PeerLost.code:
         return errors.PeerLost(message.text, message.member)
     return _BY_CODE.get(message.code, BusError)(message.text)
+
+
+def _close_answer(future: "asyncio.Future[list[int]]") -> None:
+    """Close the descriptors of an answer that came in the turn in which its caller gave up."""
+    if future.done() and not future.cancelled() and future.exception() is None:
+        for fd in future.result():
+            os.close(fd)
 
 
 class RegistryClient:
@@ -86,13 +93,17 @@ class RegistryClient:
             raise
         return await self.answer(token, future, within)
 
-    async def answer(self, token: int, future: Awaitable[list[int]], within: float) -> list[int]:
+    async def answer(self, token: int, future: "asyncio.Future[list[int]]", within: float) -> list[int]:
         """Wait for the answer to a token; DeadlineExceeded after `within` seconds."""
         try:
             async with asyncio.timeout(within):
                 return await future
         except TimeoutError:
+            _close_answer(future)
             raise DeadlineExceeded(f"the registry did not answer within {within:g} s") from None
+        except asyncio.CancelledError:
+            _close_answer(future)
+            raise
         finally:
             self._waiting.pop(token, None)
 

@@ -32,6 +32,10 @@ class HostedRegistry(Protocol):
 
     state: RegistryState
     """Rules and contents of the registry."""
+
+    @property
+    def alone(self) -> bool: ...
+
     dropped: int
     """Connections that were ended for what they sent."""
 

@@ -189,7 +189,7 @@ class Membership:
             try:
                 await asyncio.to_thread(server.stop)
             finally:  # or no process could host the bus while this one lives
-                self._connector.release(self._right, alone=server.state.empty)
+                self._connector.release(self._right, server.alone)
 
     def forked(self) -> None:
         """Close the sockets in the child of a fork."""

@@ -64,6 +64,11 @@ class RegistryServer:
             os.close(self._wake_read)
             os.close(self._wake_write)
 
+    @property
+    def alone(self) -> bool:
+        """Whether no member is left: none is here, and none whose process lives may come back."""
+        return not self.state.members and not any(is_alive(info.pid) for info in self.state.expected)
+
     def close_after_fork(self) -> None:
         """Close the sockets in the child of a fork; the connections stay the parent's."""
         self._listener.close()
@@ -123,7 +128,7 @@ class RegistryServer:
             self._look_at = now + GRACE
             late = now < self._late_until
             self.state.forget_expected((lambda info: is_alive(info.pid)) if late else None)
-            if not self.state.expects:
+            if not self.state.expected:
                 self._late_until = 0.0
         if self._grace_until and now >= self._grace_until:
             self._grace_until = 0.0

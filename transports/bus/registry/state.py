@@ -65,19 +65,14 @@ class RegistryState:
             self._pending.lost(info.id, "it did not come back after the registry moved")
 
     @property
-    def expects(self) -> bool:
-        """Whether any member of the registry before is not back yet."""
-        return bool(self._expected)
-
-    @property
     def members(self) -> int:
         """Number of members."""
         return len(self._seats)
 
     @property
-    def empty(self) -> bool:
-        """Whether there is no member, and none of those of the registry before may come back."""
-        return not (self._seats or self._expected)
+    def expected(self) -> list[MemberInfo]:
+        """Members of the registry before that are not back yet."""
+        return list(self._expected.values())
 
     # --- input ------------------------------------------------------------------------------------------------------
     def handle(self, seat: Seat, message: wire.FromMember, fds: Sequence[int]) -> None:

@@ -190,7 +190,7 @@ class RingsCarrier:
         page = self._receipts.page_of(member) or page
         self._departed.append(DepartedPage(info, dict(self.directory.patterns(member)), time.monotonic(), page))
         if peer is not None:
-            self._reader.drain_last_of(peer)
+            self._reader.drain_last_of(peer, gone=True)
             del self._peers[member]
             had_ring = peer.ring_uid
             if self._pump is not None:

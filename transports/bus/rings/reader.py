@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
 from transports.bus.carrier import Sink
-from transports.bus.errors import BadFrame, BusError
+from transports.bus.errors import BadFrame, BusError, PeerLost
 from transports.bus.messages import Message
 from transports.bus.options import BusOptions
 from transports.bus.pubsub.delivery import CAUGHT, Onward
@@ -119,12 +119,20 @@ class RingReader:
         if self._pump is not None and not self.closed and not self._pump.park():
             self.soon()
 
-    def drain_last_of(self, peer: RingPeer) -> None:
-        """Deliver all that the rings of a member still hold, before they are closed."""
+    def drain_last_of(self, peer: RingPeer, gone: bool = False) -> None:
+        """Deliver all that the rings of a member still hold, before they are closed.
+
+        `gone`: the member has left or died. Large payloads that are not mapped here went with it, and are lost.
+        """
         pump = self._pump
         if pump is None:
             return
+        peer.gone = gone
         for pair in (False, True):
+            waiting = peer.stalled.pop(pair, None) if gone else None
+            if waiting:
+                self._lose(pump, waiting[0], PeerLost(f"member {peer.id} is gone, and its segments with it", peer.id))
+                self._deliver_special(pump, waiting[1:])
             if pair not in peer.stalled:
                 pump.pause(peer.info.slot, pair, False)  # a full listener no longer holds it up: its writer has gone
             end = self._ends(peer, pair)  # later messages are not waited for: a lost member may write on
@@ -215,10 +223,13 @@ class RingReader:
                 return
             expect_length(reference, self._options.payload_limit)
             segment = peer.cache.get(reference.uid)
+            if segment is None and peer.gone:
+                self._lose(pump, message, PeerLost(f"member {peer.id} is gone, and its segments with it", peer.id))
+                return
             if segment is None:
                 pump.pause(peer.info.slot, pair, True)
-                peer.stalled[pair] = []
-                self.spawn(self._fetch(peer, pair, reference.uid, message))
+                peer.stalled[pair] = [message]
+                self.spawn(self._fetch(peer, pair, reference.uid))
                 return
             payload = segment.copy(reference.generation, reference.length)
         except (BadFrame, ValueError) as error:
@@ -233,7 +244,18 @@ class RingReader:
         else:
             self._sink.undelivered(message, BadFrame("a large payload was gone before it was read"))
 
-    async def _fetch(self, peer: RingPeer, pair: bool, uid: int, message: Message) -> None:
+    def _lose(self, pump: Pump, message: Message, error: BusError) -> None:
+        """Report a message whose large payload cannot be read, and release its segment."""
+        peer, pair = message.peer, not message.topic
+        pump.released(peer.info.slot, pair, read_reference(message.body).number)
+        if pair:
+            self._sink.undelivered(message, error)
+        else:
+            self._sink.failed(f"large payload of member {peer.id}", error)
+            pump.lost(peer.info.slot, message.seq, message.seq)
+            self._sink.gap(peer, message.seq, message.seq)
+
+    async def _fetch(self, peer: RingPeer, pair: bool, uid: int) -> None:
         """Map a segment, then deliver the records that waited for it."""
         failure: BusError = BadFrame("its segment is not the one that it named")
         try:
@@ -241,17 +263,11 @@ class RingReader:
         except BusError as error:
             failure = error
         pump = self._pump
-        waiting = [message, *peer.stalled.pop(pair, [])]
-        if pump is None or self.closed:
+        waiting = peer.stalled.pop(pair, [])
+        if pump is None or self.closed or not waiting:  # nothing waits: the member has gone meanwhile
             return
         if peer.cache.get(uid) is None:
-            pump.released(peer.info.slot, pair, read_reference(message.body).number)
-            if pair:
-                self._sink.undelivered(message, failure)
-            else:
-                self._sink.failed(f"large payload of member {peer.id}", failure)
-                pump.lost(peer.info.slot, message.seq, message.seq)
-                self._sink.gap(peer, message.seq, message.seq)
+            self._lose(pump, waiting[0], failure)
             waiting = waiting[1:]
         try:
             self._deliver_special(pump, waiting)

@@ -75,6 +75,11 @@ class RouterServer:
         self._stopping = True
         self._thread.join(2.0)
 
+    @property
+    def alone(self) -> bool:
+        """Whether no member is left."""
+        return not self.state.members
+
     def close_after_fork(self) -> None:
         """Do nothing: ZeroMQ closes the descriptors of a context in a forked child when that ends."""
 
