@@ -1,8 +1,10 @@
-"""Eight members that do everything at random, while they are killed, stopped and started again, the registry's host first.
+"""Eight members that do everything at random, while they are killed, stopped and started again, the registry's host
+first.
 
-What is promised is checked: nothing twice, nothing out of order, nothing missing without a Gap, nothing at all missing for
-RELIABLE readers, every ask ended in time, every awaited send delivered to a receiver that lives, no live member declared
-dead, and nothing left at the end. Each run prints its seed; THREE_MODE_CHAOS_SEED repeats one, as far as processes do.
+What is promised is checked: nothing twice, nothing out of order, nothing missing without a Gap, nothing at all missing
+for RELIABLE readers, every ask ended in time, every awaited send delivered to a receiver that lives, no live member
+declared dead, and nothing left at the end. Each run prints its seed; THREE_MODE_CHAOS_SEED repeats one, as far as
+processes do.
 """
 
 import asyncio

@@ -1,8 +1,8 @@
 """A member that does everything at random and checks what it gets: `python -m tests.support.bus.chaos JSON`.
 
-It publishes, sends, asks and answers with payloads of 1 byte to 40 MB, until the line "quiet" comes; at "finish" it waits
-for the last messages, leaves, and writes what it saw. Numbers that a SIGKILL must not take with it are in a file that is
-mapped (`Progress`), and sends that were awaited in a log that is written line by line.
+It publishes, sends, asks and answers with payloads of 1 byte to 40 MB, until the line "quiet" comes; at "finish" it
+waits for the last messages, leaves, and writes what it saw. Numbers that a SIGKILL must not take with it are in a file
+that is mapped (`Progress`), and sends that were awaited in a log that is written line by line.
 """
 
 import asyncio
