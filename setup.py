@@ -1,7 +1,7 @@
 """Builds the bus's native ring; everything else is in pyproject.toml.
 
-The extension is optional: where there is no C compiler the install still succeeds and the bus runs on ZeroMQ.
-It uses the limited API, so one wheel serves every CPython from 3.11 on.
+The extension is optional: without a C compiler the install still succeeds and the bus runs on ZeroMQ. The extension
+uses the limited API, so that one wheel serves every CPython from 3.11 on.
 """
 
 import os

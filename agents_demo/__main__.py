@@ -12,11 +12,11 @@ FOLDER = Path(__file__).resolve().parent
 
 
 def summaries() -> dict[str, str]:
-    """Name -> first line of its docstring, read without importing the demo."""
+    """Return demo -> first line of its docstring, read without importing the demo."""
     found = {}
     for path in sorted(FOLDER.glob("[!_]*.py")):
-        said = ast.get_docstring(ast.parse(path.read_text())) or ""
-        found[path.stem] = said.partition("\n")[0]
+        docstring = ast.get_docstring(ast.parse(path.read_text())) or ""
+        found[path.stem] = docstring.partition("\n")[0]
     return found
 
 

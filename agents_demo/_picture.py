@@ -1,10 +1,10 @@
-"""Figures of a demo as a picture, where matplotlib is installed."""
+"""Draw figures of a demo as a picture, where matplotlib is installed."""
 
 from pathlib import Path
 
 
 def draw(figures: list[tuple[str, float, str]], path: Path) -> Path | None:
-    """One bar a figure, on a scale of powers of ten; the path if it was drawn."""
+    """Draw one bar a figure, on a scale of powers of ten; return the path, or None without matplotlib."""
     try:
         import matplotlib
     except ImportError:

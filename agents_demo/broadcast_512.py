@@ -1,4 +1,4 @@
-"""One message to 512 agents in two processes, and a receipt that says who has seen it."""
+"""Broadcast one message to 512 agents in two processes, and ask its receipt who has seen it."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""A host process is killed while agents work: callers get a named error at once, and the agents come back."""
+"""Kill a host process while agents work: callers get a named error at once, and the agents come back."""
 
 import asyncio
 import os
@@ -9,7 +9,7 @@ from collections import Counter
 from rich.console import Console
 
 from three_mode import Agent, Orchestrator, ThreeModeError, handler
-from three_mode.agents.supervisor.events import HostBack
+from three_mode.agents import HostBack
 
 
 class Worker(Agent):
@@ -27,10 +27,10 @@ async def run(console: Console) -> None:
     async with Orchestrator(hosts=2) as orc:
         workers = await orc.spawn(Worker, 64, name="worker")
         ends: Counter[str] = Counter()
-        over = False
+        stopping = False
 
         async def ask(number: int) -> None:
-            while not over:
+            while not stopping:
                 try:
                     await workers[number].ask(Worker.work, number, within=5)
                     ends["answers"] += 1
@@ -49,7 +49,7 @@ async def run(console: Console) -> None:
         await back.wait()
         votes = await workers.gather(Worker.work, 3, within=5)
         console.print(f"{len(votes)} answer again after {1e3 * (time.perf_counter() - started):.0f} ms")
-        over = True
+        stopping = True
         await asyncio.gather(*load)
         console.print("how the calls of 64 callers ended, before, during and after; none hangs:")
         for end, count in ends.items():

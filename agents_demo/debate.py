@@ -1,4 +1,4 @@
-"""Two agents argue in turns until a third, who hears every word, has enough. Nobody here is a model: the flow is the idea."""
+"""Two agents argue in turns until a third one, which follows by broadcasts, has enough; no model takes part."""
 
 import asyncio
 from typing import Any
@@ -20,29 +20,29 @@ class Debater(Agent):
 
     @handler
     async def argue(self, against: str) -> str:
-        """Says its next point; the other answers when this one has ended."""
+        """Return the next point; the other side answers once this call has ended."""
         point = self.points.pop(0) if self.points else RESTS
-        said = self.broadcast("debate.said", {"side": self.side, "point": point})
-        await said.settled(within=1.0)  # the judge has heard it before the other side does
+        receipt = self.broadcast("debate.said", {"side": self.side, "point": point})
+        await receipt.settled(within=1.0)  # the judge has the point before the other side does
         return point
 
 
 class Judge(Agent):
     def __init__(self) -> None:
-        self.heard: list[str] = []
+        self.points: list[str] = []
 
     @on("debate.*")
-    def hear(self, said: dict[str, Any]) -> None:
-        self.heard.append(f"{said['side']:>6}: {said['point']}")
+    def note(self, message: dict[str, Any]) -> None:
+        self.points.append(f"{message['side']:>6}: {message['point']}")
 
     @handler
     def enough(self) -> bool:
         """Whether both sides have rested, one after the other."""
-        return len(self.heard) > 1 and all(line.endswith(RESTS) for line in self.heard[-2:])
+        return len(self.points) > 1 and all(line.endswith(RESTS) for line in self.points[-2:])
 
     @handler
     def minutes(self) -> list[str]:
-        return self.heard
+        return self.points
 
 
 async def run(console: Console) -> None:

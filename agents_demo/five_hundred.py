@@ -1,4 +1,4 @@
-"""512 agents in two processes: how fast they start, hear, answer, and survive a crash. Figures of this machine, now."""
+"""Measure 512 agents in two processes: start, broadcast, answers, and recovery from a crash, on this machine, now."""
 
 import asyncio
 import os
@@ -34,7 +34,7 @@ class Scout(Agent):
 
 
 async def timed(work: Callable[[], Awaitable[object]], times: int) -> float:
-    """The median of so many, in milliseconds."""
+    """Return the median time of so many runs, in milliseconds."""
     spent = []
     for _ in range(times):
         started = time.perf_counter()

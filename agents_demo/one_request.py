@@ -1,7 +1,4 @@
-"""One request, one value: how it is addressed, checked, sent over a wire and folded from a stream.
-
-Nothing is asked of a model here: this shows the values that every mode shares.
-"""
+"""Address, check, encode and fold requests and replies: the values that every mode shares, without any model."""
 
 from rich.console import Console
 

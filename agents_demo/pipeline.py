@@ -1,4 +1,4 @@
-"""A pipeline: each stage is a role with several agents, and each piece of work goes to whoever has the least to do."""
+"""Build a pipeline of roles: each piece of work goes to the agent of a role with the least to do."""
 
 import asyncio
 import time
@@ -14,8 +14,7 @@ class Splitter(Agent):
     @handler
     async def split(self, text: str) -> dict[str, int]:
         counts = await asyncio.gather(*(self.any("counter").ask(Counter.count, word) for word in text.split()))
-        merged: dict[str, int] = await self.any("merger").ask(Merger.merge, counts)
-        return merged
+        return await self.any("merger").ask(Merger.merge, counts)
 
 
 class Counter(Agent):
@@ -40,7 +39,7 @@ async def run(console: Console) -> None:
         await orc.spawn(Merger, 2, name="merger")
         splitter = await orc.spawn(Splitter, name="splitter")
         started = time.perf_counter()
-        found: dict[str, int] = await splitter.ask(Splitter.split, TEXT, within=5)
+        found = await splitter.ask(Splitter.split, TEXT, within=5)
         spent = time.perf_counter() - started
         words = len(TEXT.split())
         console.print(f"{words} words of 10 ms each, over 16 counters, took {1e3 * spent:.0f} ms: {found}")

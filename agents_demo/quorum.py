@@ -11,7 +11,7 @@ from three_mode import Agent, Orchestrator, handler
 class Voter(Agent):
     @handler
     async def vote(self, question: str) -> bool:
-        await asyncio.sleep(self.random.uniform(0.01, 0.3))  # some think longer than others
+        await asyncio.sleep(self.random.uniform(0.01, 0.3))  # some agents take longer than others
         return self.random.random() < 0.6
 
 
@@ -22,7 +22,8 @@ async def run(console: Console) -> None:
             started = time.perf_counter()
             votes = await voters.gather(Voter.vote, "shall we?", within=5.0, quorum=quorum)
             console.print(
-                f"quorum {quorum or 'all':>3}: {sum(votes)} of {len(votes)} said yes, {len(votes.missing)} were not waited for, "
+                f"quorum {quorum or 'all':>3}: {sum(votes)} of {len(votes)} said yes, "
+                f"{len(votes.missing)} were not waited for, "
                 f"after {1e3 * (time.perf_counter() - started):.0f} ms"
             )
 

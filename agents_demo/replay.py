@@ -1,4 +1,4 @@
-"""A run is recorded, and replayed without its time, its chance and its others; where changed code does otherwise, it is named."""
+"""Record agents with a clock and dice, replay the run in milliseconds, and find where changed code does otherwise."""
 
 import asyncio
 import tempfile

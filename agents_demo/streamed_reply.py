@@ -1,4 +1,4 @@
-"""An async generator is a streamed reply. Leaving the stream stops the agent that makes it."""
+"""Stream a reply from an async generator, and leave early: that stops the generator in the agent."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,7 +10,7 @@ from three_mode import Agent, Orchestrator, handler
 
 class Teller(Agent):
     def __init__(self) -> None:
-        self.told = 0
+        self.yielded = 0
 
     @handler
     async def tale(self) -> AsyncIterator[str]:
@@ -18,29 +18,31 @@ class Teller(Agent):
         try:
             while True:
                 for word in words:
-                    self.told += 1
+                    self.yielded += 1
                     yield word
                     await asyncio.sleep(0.02)
         finally:
-            self.told = -self.told  # reached because the listener left
+            self.yielded = -self.yielded  # reached because the reader left
 
     @handler
     def count(self) -> int:
-        return self.told
+        return self.yielded
 
 
 async def run(console: Console) -> None:
     async with Orchestrator(hosts=1) as orc:
         teller = await orc.spawn(Teller, name="teller")
         async with teller.stream(Teller.tale, within=10) as words:
-            heard = 0
+            received = 0
             async for word in words:
                 console.print(word, end=" ")
-                heard += 1
-                if heard == 20:
+                received += 1
+                if received == 20:
                     break
-        told = await teller.ask(Teller.count)
-        console.print(f"\nheard {heard} words; the teller noticed that we left after {abs(told)}: {told < 0}")
+        yielded = await teller.ask(Teller.count)
+        console.print(
+            f"\nreceived {received} words; the teller noticed that we left after {abs(yielded)}: {yielded < 0}"
+        )
 
 
 def main(words: list[str]) -> None:

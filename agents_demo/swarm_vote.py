@@ -1,4 +1,4 @@
-"""A swarm of 128 agents agrees without a leader: each hears a few others and goes over to the majority, round by round."""
+"""Let a swarm of 128 agents agree without a leader: each asks five others and adopts their majority, round by round."""
 
 import asyncio
 import time
@@ -20,10 +20,10 @@ class Bee(Agent):
 
     @handler
     async def think(self) -> str:
-        """Asks five others, and goes with most of them."""
+        """Ask five others, and adopt the choice of most of them."""
         asked = self.random.sample(range(SIZE), 5)
-        heard = await asyncio.gather(*(self.ref(f"bee/{number}").ask(Bee.opinion) for number in asked))
-        self.choice = max("AB", key=heard.count)
+        opinions = await asyncio.gather(*(self.ref(f"bee/{number}").ask(Bee.opinion) for number in asked))
+        self.choice = max("AB", key=opinions.count)
         return self.choice
 
 
@@ -36,7 +36,8 @@ async def run(console: Console) -> None:
             share = votes.count("A") / SIZE
             spent = 1e3 * (time.perf_counter() - started)
             console.print(
-                f"round {number:2}: {'A' * round(40 * share):40} {100 * share:3.0f} % A   {6 * SIZE} calls in {spent:.0f} ms"
+                f"round {number:2}: {'A' * round(40 * share):40} {100 * share:3.0f} % A   "
+                f"{6 * SIZE} calls in {spent:.0f} ms"
             )
             if share in (0.0, 1.0):
                 console.print(f"all {SIZE} agree on {votes[0]} after {number} rounds, and nobody led them")

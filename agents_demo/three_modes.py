@@ -1,7 +1,7 @@
-"""The whole of it: 512 agents, a local model, an endpoint over HTTP/2, a crash, and what each mode takes, measured now.
+"""Run all three modes: 512 agents, a local model, an endpoint over HTTP/2, a crash, and how long each mode takes.
 
-No key, no network, no GPU. What goes over HTTP/2 here stays on this machine: its figure leaves out the network and the
-model's own time, and says so.
+It needs no key, no network and no GPU. The HTTP/2 requests stay on this machine: their figure leaves out the network
+and the model's own time, and says so.
 """
 
 import asyncio
@@ -31,11 +31,11 @@ AGENTS, THINKERS = 512, 64
 PICTURE = Path("results") / "three_modes.svg"
 
 
-def asked(model: str, text: str, system: str = "", tokens: int = 32) -> LLMRequest:
-    said = [{"role": "system", "content": system}] if system else []
+def request_to(model: str, text: str, system: str = "", tokens: int = 32) -> LLMRequest:
+    instructions = [{"role": "system", "content": system}] if system else []
     return LLMRequest(
         model=model,
-        messages=[*said, {"role": "user", "content": text}],
+        messages=[*instructions, {"role": "user", "content": text}],
         temperature=0,
         max_tokens=tokens,
         within=60,
@@ -43,14 +43,14 @@ def asked(model: str, text: str, system: str = "", tokens: int = 32) -> LLMReque
 
 
 class Scout(Agent):
-    """One of many: hears the news, and votes."""
+    """One of many: it counts the news, and votes."""
 
     def __init__(self) -> None:
-        self.heard = 0
+        self.count = 0
 
     @on("news.*")
     def read(self, item: dict[str, Any]) -> None:
-        self.heard += 1
+        self.count += 1
 
     @handler
     def vote(self, about: str) -> bool:
@@ -62,17 +62,19 @@ class Scout(Agent):
 
 
 class Thinker(Agent):
-    """Thinks with the local model, with a secret of its own in the prompt that no other may learn."""
+    """Agent that asks the local model, with a secret of its own in the prompt that no other agent may learn."""
 
     @handler
     async def recall(self) -> bool:
         secret = self.name.replace("/", "")
-        reply = await self.llm.chat_completion(asked("agent:brain", "What is your code?", f"Your code is {secret}."))
+        reply = await self.llm.chat_completion(
+            request_to("agent:brain", "What is your code?", f"Your code is {secret}.")
+        )
         return secret in reply.content
 
 
 class Guide(Agent):
-    """What a person talks to: a model, as far as the endpoint knows. It asks other agents, and the local model."""
+    """Agent that a person talks to: a model to the endpoint. It asks other agents, and the local model."""
 
     @handler(concurrent=64)
     async def chat_completion(self, request: LLMRequest) -> LLMResponse:
@@ -81,13 +83,14 @@ class Guide(Agent):
             return LLMResponse(parts=(Text("pong"),), model="guide")
         votes = await self.group("scout").gather(Scout.vote, question, within=10)
         yes = sum(votes.values.values())
-        sum_of_both = await self.llm.chat_completion(asked("agent:brain", "What is 21 + 34?"))
-        text = f"{yes} of {len(votes.values)} scouts say yes; and the model here says that 21 + 34 is {sum_of_both.content}."
+        sum_of_both = await self.llm.chat_completion(request_to("agent:brain", "What is 21 + 34?"))
+        answer = sum_of_both.content
+        text = f"{yes} of {len(votes.values)} scouts say yes; and the model here says that 21 + 34 is {answer}."
         return LLMResponse(parts=(Text(text),), model="guide")
 
 
 async def timed(work: Callable[[], Awaitable[object]], times: int) -> float:
-    """Seconds: the median of so many."""
+    """Return the median time of so many runs, in seconds."""
     spent = []
     for _ in range(times):
         started = time.perf_counter()
@@ -125,15 +128,15 @@ async def run(console: Console) -> None:
         started = time.perf_counter()
         with console.status("thinking"):
             recalled = await thinkers.gather(Thinker.recall, within=120)
-        took = time.perf_counter() - started
+        seconds = time.perf_counter() - started
         right = sum(recalled.values.values())
-        console.print(f"   {right} of {THINKERS} recalled the secret in their own prompt, all in {took:.2f} s")
+        console.print(f"   {right} of {THINKERS} recalled the secret in their own prompt, all in {seconds:.2f} s")
 
         console.print("\n[bold]3. a person asks, over HTTP/2 and TLS[/bold]")
         await orc.spawn(Guide, name="guide")
         person = await _person(stack, orc)
         started = time.perf_counter()
-        reply = await person.chat_completion(asked("guide", "Shall we go on?"))
+        reply = await person.chat_completion(request_to("guide", "Shall we go on?"))
         console.print(f"   [italic]{reply.content}[/italic]")
         console.print(
             f"   answered in {ms(time.perf_counter() - started)}, through the endpoint, {AGENTS} agents and the model"
@@ -157,7 +160,7 @@ async def _broadcasts(orc: Orchestrator) -> float:
 
 
 async def _person(stack: AsyncExitStack, orc: Orchestrator) -> LLMConnection:
-    """A connection that knows nothing of the bus: it talks to the endpoint as it would to any provider."""
+    """Return a connection that is on no bus: it talks to the endpoint as to any provider."""
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     certificates = Certificates()
     _, chain, key = certificates.write(folder)
@@ -192,15 +195,15 @@ async def _crash(console: Console, scouts: Any) -> None:
 
 
 async def _figures(orc: Orchestrator, person: LLMConnection, broadcast: float) -> list[tuple[str, float, str]]:
-    """What was measured, in seconds, and what had been claimed for it."""
+    """Return what was measured, in seconds, and what had been claimed for it."""
     ask = orc.ref("scout/7")
     async with LLMConnection() as here:
         await here.prepare("tiny")
-        ping = asked("agent:guide", "ping")
-        human = await timed(lambda: person.chat_completion(asked("guide", "ping")), 100)
+        ping = request_to("agent:guide", "ping")
+        human = await timed(lambda: person.chat_completion(request_to("guide", "ping")), 100)
         agents = await timed(lambda: ask.ask(Scout.vote, "?"), 500)
-        request = await timed(lambda: orc.llm.chat_completion(ping), 200)
-        local = await timed(lambda: here.chat_completion(asked("tiny", "Hi", tokens=1)), 50)
+        as_request = await timed(lambda: orc.llm.chat_completion(ping), 200)
+        local = await timed(lambda: here.chat_completion(request_to("tiny", "Hi", tokens=1)), 50)
     return [
         (
             "HUMAN_AI: a request over HTTP/2 to an echo on this machine (no network, no model)",
@@ -208,7 +211,7 @@ async def _figures(orc: Orchestrator, person: LLMConnection, broadcast: float) -
             "100-200 ms",
         ),
         ("AI_AI: an agent in another process is asked", agents, "under 1 ms"),
-        ("AI_AI: the same as an LLMRequest, through the dispatcher", request, "under 1 ms"),
+        ("AI_AI: the same as an LLMRequest, through the dispatcher", as_request, "under 1 ms"),
         ("AI_PC: one token of the small model, in the process", local, "under 10 ms"),
         (f"broadcast, until all {AGENTS} agents in 2 processes have handled it", broadcast, "0.318 ms"),
         (
@@ -229,8 +232,9 @@ def _show(console: Console, figures: list[tuple[str, float, str]]) -> None:
     console.print(table)
     factor = figures[-1][1] / figures[-2][1]
     console.print(
-        f"   So a broadcast is {factor:,.0f} x faster than as many calls one after another, where a call costs no network; with a"
-        f" network of 50 ms a call it would be {AGENTS * 0.05 / figures[-2][1]:,.0f} x, and most of that the network's."
+        f"   So a broadcast is {factor:,.0f} x faster than as many calls one after another, where a call costs no "
+        f"network; with a network of 50 ms a call it would be {AGENTS * 0.05 / figures[-2][1]:,.0f} x, and most of "
+        "that the network's."
     )
 
 

@@ -1,1 +1,1 @@
-"""What is measured, how, and against whom: `python -m benchmarks NAME`."""
+"""Benchmarks of three-mode beside its peers: `python -m benchmarks NAME`."""

@@ -1,4 +1,7 @@
-"""`python -m benchmarks` lists the benchmarks; with names, or `all`, runs them; `report` writes down what a run found."""
+"""Command `python -m benchmarks`: lists the benchmarks, runs those that are named, or all.
+
+`report` writes the figures of a run into the documents.
+"""
 
 import argparse
 import importlib.util
@@ -16,19 +19,21 @@ from benchmarks.harness.shares import MICRO
 
 
 def arguments() -> argparse.Namespace:
+    """Parses the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="which to run; `all` for all; nothing lists them")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="benchmarks to run; `all` for all; none: lists them")
     parser.add_argument(
         "--quick", action="store_true", help="a tenth of the rounds: a smoke test, not a figure to quote"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there ('-' for standard output)")
     parser.add_argument("--picture", type=Path, metavar="FOLDER", help="draw each result there as NAME.svg")
     parser.add_argument("--png", action="store_true", help="PNG instead of SVG")
-    parser.add_argument("--compare", type=Path, metavar="FILE", help="an earlier JSON to set beside this run")
+    parser.add_argument("--compare", type=Path, metavar="FILE", help="an earlier JSON to compare with")
     return parser.parse_args()
 
 
 def catalogue(console: Console) -> None:
+    """Prints the table of benchmarks."""
     listing = Table(box=None, header_style="dim", pad_edge=False)
     listing.add_column("name", style="bold")
     listing.add_column("what it measures")
@@ -38,13 +43,13 @@ def catalogue(console: Console) -> None:
         listing.add_row(name, benchmark.summary, f"{shares.share(name):.0f}")
     listing.add_row(MICRO, "one hot function at a time, under pytest-benchmark", f"{shares.share(MICRO):.0f}")
     console.print(listing)
-    console.print(
-        f"\nRun some with `python -m benchmarks NAME...`, or `all`, which takes {sum(shares.SECONDS.values()) / 60:.0f} minutes."
-    )
+    minutes = sum(shares.SECONDS.values()) / 60
+    console.print(f"\nRun some with `python -m benchmarks NAME...`, or `all`, which takes {minutes:.0f} minutes.")
     console.print(f"`python -m benchmarks {report.NAME} [FILE]` writes the figures of a run into the documents.")
 
 
 def run_micro(quick: bool) -> int:
+    """Runs the micro benchmarks; returns the exit code."""
     folder = registry.FOLDER / "micro"
     command = [sys.executable, "-m", "pytest", str(folder), "--benchmark-only", "-q"]
     command += ["--benchmark-max-time=0.05" if quick else "--benchmark-max-time=0.5"]
@@ -52,7 +57,7 @@ def run_micro(quick: bool) -> int:
 
 
 def run_all(wanted: list[str], options: argparse.Namespace, console: Console) -> tuple[list[Result], int]:
-    """In turn. One alone runs here; of several each has a process of its own."""
+    """Runs benchmarks in turn: a single one in this process, several each in a separate process."""
     results, code = [], 0
     alone = len(wanted) == 1
     earlier = store.load(options.compare) if options.compare else {}
@@ -73,11 +78,12 @@ def run_all(wanted: list[str], options: argparse.Namespace, console: Console) ->
         if options.picture and result.rows:
             draw(result, options.picture / f"{name}.{'png' if options.png else 'svg'}")
         if options.json and str(options.json) != "-":
-            store.save(results, options.json)  # what there is so far: a run that is broken off has not been for nothing
+            store.save(results, options.json)  # after each, so that an interrupted run keeps its results
     return results, code
 
 
 def main() -> int:
+    """Runs the command; returns the exit code."""
     options = arguments()
     to_stdout = str(options.json) == "-"
     console = Console(stderr=to_stdout)

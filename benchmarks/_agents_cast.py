@@ -1,4 +1,4 @@
-"""The agents, and the processes of the bus alone, that the agents' benchmarks measure."""
+"""Subjects of the agents' benchmarks: agents, and processes that use the bus alone."""
 
 import asyncio
 import os
@@ -17,23 +17,23 @@ ITEM = {"id": 1, "text": "x" * 72, "tags": ["a", "b"]}  # about 100 bytes of msg
 FIFO = "THREE_MODE_BENCH_FIFO"
 
 
-_agents = _ran = 0  # of this process: how many there are, and how many have run their handler
+_agents = _ran = 0  # agents of this process, and those that have run their handler
 _fd = -1
 
 
 def tick() -> None:
-    """Counts the handlers of this process that have run, and says through a pipe when all of a broadcast have.
+    """Counts the handlers of this process that have run; writes to a pipe when all of a broadcast have.
 
-    A plain function on globals: what counts must cost no more here than the counter of a peer's handler.
+    A plain function on globals: counting must cost no more than the counter of a peer's handler.
     """
     global _ran
     _ran += 1
     if _ran == _agents:
         _ran = 0
-        _say_so()
+        _write_to_pipe()
 
 
-def _say_so() -> None:
+def _write_to_pipe() -> None:
     global _fd
     if _fd < 0:
         _fd = os.open(os.environ[FIFO], os.O_WRONLY)
@@ -41,12 +41,13 @@ def _say_so() -> None:
 
 
 def count_me() -> None:
+    """Counts an agent of this process."""
     global _agents
     _agents += 1
 
 
 class Finish:
-    """The publisher's end of that pipe. It blocks until so many processes have run all their handlers."""
+    """Publisher's end of that pipe. `wait` blocks until as many processes have run all their handlers."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self.path = folder / name
@@ -55,11 +56,14 @@ class Finish:
         os.environ[FIFO] = str(self.path)  # for the processes that are started next
 
     def wait(self, processes: int) -> None:
+        """Blocks until `processes` processes have run all their handlers."""
         while processes > 0:
             processes -= len(os.read(self._fd, processes))
 
 
 class Plain(Agent):
+    """Agent with plain handlers."""
+
     def __init__(self) -> None:
         self.seen = 0
         count_me()
@@ -79,6 +83,8 @@ class Plain(Agent):
 
 
 class Eager(Agent):
+    """Agent with an async handler."""
+
     def __init__(self) -> None:
         self.seen = 0
         count_me()
@@ -90,7 +96,7 @@ class Eager(Agent):
 
 
 class Bare:
-    """What 256 agents of a process are, when there is only the bus."""
+    """Handler on the bus alone, in place of an agent."""
 
     def __init__(self) -> None:
         self.seen = 0
@@ -102,10 +108,10 @@ class Bare:
 
 
 async def member(name: str, label: str, count: int) -> None:
-    """A process of the bus alone: `count` plain handlers on `news.*`, and an echo."""
+    """Runs a process of the bus alone: `count` plain handlers on `news.*`, and an echo."""
     bus = await Bus.join(name, BusOptions(label=label, create=False))
-    for one in [Bare() for _ in range(count)]:
-        await bus.subscribe("news.*", one.read)
+    for bare in [Bare() for _ in range(count)]:
+        await bus.subscribe("news.*", bare.read)
     await bus.register(f"echo-{label}", lambda request: request.reply(request.payload))
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)  # until the benchmark ends
     await bus.leave()
@@ -113,10 +119,13 @@ async def member(name: str, label: str, count: int) -> None:
 
 @asynccontextmanager
 async def bare_bus(processes: int, handlers: int) -> AsyncIterator[Bus]:
-    """The bus, with `handlers` plain callbacks in all, in that many other processes."""
+    """Joins a bus with `handlers` plain callbacks in all, in `processes` other processes."""
     name = "benchmark-agents-bare"
     bus = await Bus.join(name, BusOptions(label="bench"))
-    script = "import sys, asyncio, uvloop; from benchmarks._agents_cast import member; uvloop.run(member(*sys.argv[1:3], int(sys.argv[3])))"
+    script = (
+        "import sys, uvloop; from benchmarks._agents_cast import member; "
+        "uvloop.run(member(*sys.argv[1:3], int(sys.argv[3])))"
+    )
     started = [
         await asyncio.create_subprocess_exec(
             sys.executable,
@@ -141,5 +150,5 @@ async def bare_bus(processes: int, handlers: int) -> AsyncIterator[Bus]:
 
 
 def pids_beside(bus: Bus) -> list[int]:
-    """The other processes on a bus."""
+    """Ids of the other processes on a bus."""
     return [member.pid for member in bus.members().values() if member.id != bus.id]

@@ -1,4 +1,4 @@
-"""The peers of the agents' benchmarks: Ray's actors and AutoGen core's agents, used as their documentation shows."""
+"""Peers of the agents' benchmarks: Ray's actors and AutoGen core's agents, used as their documentation shows."""
 
 import asyncio
 import importlib.util
@@ -18,12 +18,12 @@ HAS_RAY = importlib.util.find_spec("ray") is not None
 HAS_AUTOGEN = importlib.util.find_spec("autogen_core") is not None
 
 
-_AFTERWARDS = (
-    0.1  # seconds; for so long after its calls Ray's processes still take a core from whoever is measured next
-)
+_AFTERWARDS = 0.1  # seconds after its calls for which Ray's processes still use a core
 
 
 class EchoActor:
+    """Actor of Ray."""
+
     def sit(self, core: int) -> None:
         cores.seat(core)
 
@@ -33,6 +33,7 @@ class EchoActor:
 
 @contextmanager
 def ray_runtime() -> Iterator[Any]:
+    """Runs Ray on this machine."""
     import ray
 
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
@@ -43,17 +44,17 @@ def ray_runtime() -> Iterator[Any]:
 
 
 def spawn_ray(ray: Any, count: int) -> tuple[float, list[Any]]:
-    """Seconds until that many actors have answered, and the actors."""
+    """Seconds until `count` new actors have answered, and the actors."""
     actor = ray.remote(num_cpus=0)(EchoActor)
     started = time.perf_counter()
     actors = [actor.remote() for _ in range(count)]
-    ray.get([one.echo.remote("hello") for one in actors])
+    ray.get([actor.echo.remote("hello") for actor in actors])
     return time.perf_counter() - started, actors
 
 
 @asynccontextmanager
 async def ray_asker(calls: int, before: int) -> AsyncIterator[Callable[[], Awaitable[float]]]:
-    """Samples of asking a Ray actor, one call after another, from a process of its own: its threads stay out of ours."""
+    """Samples of asking a Ray actor, one call after another, from a separate process, where Ray's threads run."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "benchmarks._agents_peers", str(calls), str(before), stdin=PIPE, stdout=PIPE
     )
@@ -76,9 +77,9 @@ async def ray_asker(calls: int, before: int) -> AsyncIterator[Callable[[], Await
 
 
 def ask_ray(calls: int, before: int) -> None:
-    """The other process: a line of input, a round of calls, a line with the seconds of one."""
-    said = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # whatever Ray prints is no figure
+    """Runs the other process: for each line of input a round of calls, and a line with the seconds of one call."""
+    output = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # keeps what Ray prints out of the figures
     with ray_runtime() as ray:
         _, (actor,) = spawn_ray(ray, 1)
         cores.seat(0)
@@ -89,17 +90,19 @@ def ask_ray(calls: int, before: int) -> None:
             started = time.perf_counter()
             for _ in range(calls):
                 ray.get(actor.echo.remote("hello"))
-            print((time.perf_counter() - started) / calls, file=said)
+            print((time.perf_counter() - started) / calls, file=output)
 
 
 @dataclass
 class News:
+    """Message of a broadcast."""
+
     id: int
     text: str
 
 
 async def autogen_runtime(count: int) -> tuple[Any, Any]:
-    """A runtime with that many agents that listen to one topic, and a coroutine function that publishes to all of them."""
+    """Runtime with `count` agents subscribed to one topic, and a coroutine function that publishes to all of them."""
     from autogen_core import (
         DefaultTopicId,
         MessageContext,

@@ -1,4 +1,4 @@
-"""The ASGI application of the HTTP/2 benchmarks: a constant answer, a second's wait, a hundred events."""
+"""ASGI application of the HTTP/2 benchmarks: a constant answer, a wait of one second, a hundred events."""
 
 import asyncio
 from typing import Any
@@ -9,6 +9,7 @@ EVENTS = 100
 
 
 async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """Answers a request by its path."""
     if scope["type"] != "http":
         return
     while (await receive()).get("more_body"):
@@ -17,7 +18,7 @@ async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
         await _head(send, b"text/event-stream")
         for _ in range(EVENTS):
             await send({"type": "http.response.body", "body": EVENT, "more_body": True})
-            await asyncio.sleep(0)  # each event is a frame of its own
+            await asyncio.sleep(0)  # each event is a separate frame
         await send({"type": "http.response.body", "body": b""})
         return
     if scope["path"] == "/second":

@@ -1,4 +1,4 @@
-"""Real servers for the HTTP/2 benchmarks, each a process of its own on loopback."""
+"""Real servers for the HTTP/2 benchmarks, each a separate process on loopback."""
 
 import socket
 import ssl
@@ -20,24 +20,25 @@ APP = "benchmarks._http2_app:app"
 
 @dataclass(frozen=True)
 class Server:
-    """Where it listens, and what trusts it."""
+    """Server, by its URL and its certificates."""
 
     url: str
     certificates: Certificates | None = None
 
     def ssl_context(self) -> ssl.SSLContext:
-        """A new one each time: a client sets its own offer of protocols on it."""
+        """New TLS context; each client sets its protocols on its own context."""
         assert self.certificates is not None
         return self.certificates.client_context()
 
 
 def installed(*packages: str) -> bool:
+    """Whether all packages are installed."""
     return all(find_spec(package) is not None for package in packages)
 
 
 @contextmanager
 def granian(*, tls: bool, app: str = APP) -> Iterator[Server]:
-    """granian: hyper in Rust, with a Python application."""
+    """Runs granian: hyper in Rust, with a Python application."""
     with _process(
         "granian", "--interface", "asgi", "--host", "127.0.0.1", "--http", "auto", "--no-ws", tls=tls, app=app
     ) as server:
@@ -46,7 +47,7 @@ def granian(*, tls: bool, app: str = APP) -> Iterator[Server]:
 
 @contextmanager
 def hypercorn() -> Iterator[Server]:
-    """hypercorn: Python throughout; takes a hundred streams a connection."""
+    """Runs hypercorn: pure Python, with a hundred streams a connection."""
     with _process("hypercorn", tls=True) as server:
         yield server
 

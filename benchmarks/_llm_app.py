@@ -1,4 +1,4 @@
-"""The ASGI application of the LLM benchmarks: OpenAI's chat completions, always the same answer, whole or as 100 events."""
+"""ASGI application of the LLM benchmarks: OpenAI's chat completions with a constant answer, whole or as 100 events."""
 
 import asyncio
 import json
@@ -37,6 +37,7 @@ EVENTS = [
 
 
 async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """Answers with a whole reply, or with a stream."""
     if scope["type"] != "http":
         return
     body, more = b"", True
@@ -54,7 +55,7 @@ async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
         )
         for event in EVENTS:
             await send({"type": "http.response.body", "body": event, "more_body": True})
-            await asyncio.sleep(0)  # each event is a frame of its own
+            await asyncio.sleep(0)  # each event is a separate frame
         await send({"type": "http.response.body", "body": b""})
         return
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(ANSWER))]

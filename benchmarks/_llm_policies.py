@@ -1,9 +1,9 @@
-"""What policies that have nothing to do add to a call: a connection with all of them beside one with none, in small blocks in turn.
+"""Cost of policies that do not act: a connection with all policies beside one with none, in small blocks in turn.
 
-The difference is small beside what a shared machine does to either side from one second to the next, so the sides alternate every 256
-calls, and swap who goes first; each pair of blocks is a sample. The garbage collector runs too seldom for blocks of that size, and
-when it does it looks at what both sides left behind. So its time is taken out of the blocks, measured for each side over a long
-stretch of its own, and its difference added to every sample.
+The difference is small beside the noise of a shared machine, so the sides alternate every 256 calls, and swap who goes
+first; each pair of blocks is a sample. The garbage collector runs too seldom for blocks of that size, and then visits
+objects of both sides. So its time is taken out of the blocks, measured for each side over a long run, and its
+difference added to every sample.
 """
 
 import gc
@@ -41,7 +41,7 @@ BLOCK, STRETCH = 256, 10_240
 
 
 async def policies(server: Server, context: Context) -> list[float]:
-    """Microseconds of processor time of this process for each call, of which no two are the same."""
+    """Microseconds of processor time that the policies add to a call, in samples. No two calls are equal."""
     number = iter(range(10**9))
 
     def asking(llm: LLMConnection) -> Work:
@@ -52,13 +52,13 @@ async def policies(server: Server, context: Context) -> list[float]:
     async with connection(server, NONE) as bare, connection(server, ALL) as full:
         sides = [asking(bare), asking(full)]
         stretch = 1280 if context.quick else STRETCH
-        collected = [await _collecting(ask, stretch) for ask in sides]
+        collected = [await _collector_time(ask, stretch) for ask in sides]
         pairs = [await _pair(sides, swapped=bool(i % 2)) for i in range(context.rounds(96))]
     return [1e6 * (pair[1] - pair[0] + collected[1] - collected[0]) for pair in pairs]
 
 
 async def _pair(sides: list[Work], *, swapped: bool) -> list[float]:
-    """Seconds a call of each side, without what the collector took."""
+    """Seconds a call of each side, without the collector's time."""
     seconds = [0.0, 0.0]
     for side in (1, 0) if swapped else (0, 1):
         with _collector() as spent:
@@ -68,9 +68,9 @@ async def _pair(sides: list[Work], *, swapped: bool) -> list[float]:
     return seconds
 
 
-async def _collecting(ask: Work, count: int) -> float:
-    """Seconds a call that the collector takes where a program does nothing but such calls."""
-    await at_once(ask, BLOCK * 5)  # a cache that is full
+async def _collector_time(ask: Work, count: int) -> float:
+    """Seconds a call that the collector takes in a program that does only such calls."""
+    await at_once(ask, BLOCK * 5)  # fills the cache
     gc.collect()
     with _collector() as spent:
         await at_once(ask, count)
@@ -79,19 +79,19 @@ async def _collecting(ask: Work, count: int) -> float:
 
 @contextmanager
 def _collector() -> Iterator[list[float]]:
-    """The processor time of each of its runs."""
+    """Processor seconds of each run of the garbage collector."""
     spent: list[float] = []
     began = 0.0
 
-    def told(phase: str, _: dict[str, int]) -> None:
+    def on_collection(phase: str, _: dict[str, int]) -> None:
         nonlocal began
         if phase == "start":
             began = time.process_time()
         else:
             spent.append(time.process_time() - began)
 
-    gc.callbacks.append(told)
+    gc.callbacks.append(on_collection)
     try:
         yield spent
     finally:
-        gc.callbacks.remove(told)
+        gc.callbacks.remove(on_collection)

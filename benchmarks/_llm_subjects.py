@@ -1,4 +1,4 @@
-"""Who takes part in the LLM benchmarks: LLMConnection, the transport alone, the openai SDK and litellm, against one server."""
+"""Subjects of the LLM benchmarks: LLMConnection, the transport alone, the openai SDK and litellm, on one server."""
 
 import asyncio
 import gc
@@ -22,23 +22,26 @@ Work = Callable[[], Awaitable[Any]]
 
 
 def transport(server: Server) -> PoolOptions:
+    """Options of a pool that trusts the server."""
     return PoolOptions(ssl_context=server.ssl_context(), trust_env=False)
 
 
 def connection(server: Server, policies: Policies | None = None) -> LLMConnection:
+    """Connection to the server."""
     account = Account(api_key="k", base_url=server.url + "/v1")
     options = ConnectionOptions(accounts={"openai": account}, transport=transport(server))
     return LLMConnection("openai", policies=policies, options=options)
 
 
 def raw_request(server: Server, body: bytes) -> Request:
+    """HTTP request without a connection."""
     headers = [(b"authorization", b"Bearer k"), (b"content-type", b"application/json")]
     return Request.to("POST", server.url + "/v1/chat/completions", headers, body)
 
 
 @asynccontextmanager
 async def opened(server: Server) -> AsyncIterator[tuple[LLMConnection, Pool, Any]]:
-    """Our connection, a pool of its own beside it, and the openai client over HTTP/2, or None."""
+    """Opens our connection, a separate pool, and the openai client over HTTP/2, or None."""
     async with AsyncExitStack() as stack:
         llm = await stack.enter_async_context(connection(server))
         pool = await stack.enter_async_context(Pool(transport(server)))
@@ -53,7 +56,7 @@ async def opened(server: Server) -> AsyncIterator[tuple[LLMConnection, Pool, Any
 
 
 async def each(work: Work, calls: int) -> float:
-    """Seconds for each of that many calls, 64 at once."""
+    """Seconds a call, for `calls` calls, 64 at once."""
     gc.collect()
     began = time.perf_counter()
     await at_once(work, calls)
@@ -61,6 +64,8 @@ async def each(work: Work, calls: int) -> float:
 
 
 async def at_once(work: Work, calls: int) -> None:
+    """Makes `calls` calls, 64 at once."""
+
     async def worker() -> None:
         for _ in range(calls // AT_ONCE):
             await work()

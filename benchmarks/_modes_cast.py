@@ -1,4 +1,4 @@
-"""The agent that the benchmarks of the modes and of the endpoint ask: a model that answers at once with what it was asked."""
+"""Agent of the benchmarks of modes and of the endpoint: a model that repeats its prompt at once."""
 
 from three_mode import Agent, LLMRequest, LLMResponse, Usage, handler
 from three_mode.messages import Text
@@ -7,7 +7,7 @@ AT_ONCE = 1024
 
 
 class Echo(Agent):
-    """Its own work is as little as an agent can do, so that what is measured is the way to it and back."""
+    """Agent that repeats its prompt: it does so little that the call to it is measured."""
 
     @handler(concurrent=AT_ONCE)
     async def chat_completion(self, request: LLMRequest) -> LLMResponse:

@@ -1,4 +1,4 @@
-"""The endpoints that are compared: `three-mode serve` and litellm's proxy, each a process of its own, started as a person would."""
+"""Subjects of the endpoint's benchmark: `three-mode serve` and litellm's proxy, each started by its command."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-KEY = "k"  # litellm wants one; both check it
+KEY = "k"  # litellm needs one; both endpoints check it
 LITELLM = ROOT / "build" / "litellm" / "bin" / "litellm"
 HOW_TO_GET_LITELLM = "python3 -m venv build/litellm && build/litellm/bin/pip install 'litellm[proxy]'"
 _CONFIG = """\
@@ -27,7 +27,7 @@ litellm_settings: {{num_retries: 0, telemetry: false}}
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where it listens, what opens it, and the process that answers."""
+    """Endpoint, by its URL, its key and its process."""
 
     url: str
     key: str
@@ -35,15 +35,17 @@ class Endpoint:
 
     def cpu(self) -> float:
         """Seconds of processor time so far, of all threads of the process, user and kernel."""
-        return time.clock_gettime((~self.pid << 3) | 2)  # clock_getcpuclockid(3), which Python has not
+        return time.clock_gettime((~self.pid << 3) | 2)  # clock_getcpuclockid(3), which Python lacks
 
 
 def litellm_there() -> bool:
+    """Whether litellm is installed."""
     return LITELLM.exists()
 
 
 @contextmanager
 def three_mode(bus: str, upstream: str) -> Iterator[Endpoint]:
+    """Runs `three-mode serve`."""
     port = _free_port()
     command = [sys.executable, "-m", "three_mode.cli", "serve", "--port", str(port), "--bus", bus]
     command += ["--base-url", f"{upstream}/v1"]
@@ -53,12 +55,12 @@ def three_mode(bus: str, upstream: str) -> Iterator[Endpoint]:
 
 @contextmanager
 def litellm(folder: Path, upstream: str) -> Iterator[Endpoint]:
-    """One worker, as ours is one process."""
+    """Runs litellm's proxy with one worker: ours is one process too."""
     port = _free_port()
     config = folder / "litellm.yaml"
     config.write_text(_CONFIG.format(upstream=upstream, key=KEY))
     command = [str(LITELLM), "--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
-    # Without these its start tries the network; the rest is what its page on production recommends.
+    # The first keeps its start off the network; the others follow its page on production.
     settings = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR", "LITELLM_MODE": "PRODUCTION"}
     with _running([*command, "--num_workers", "1"], port, "/health/liveliness", settings) as pid:
         yield Endpoint(f"http://127.0.0.1:{port}", f"sk-{KEY}", pid)

@@ -1,4 +1,4 @@
-"""The verbs through the public API, beside the bus alone, Ray's actors and AutoGen core."""
+"""Calls of agents through the public API, beside the bus alone, Ray's actors and AutoGen core."""
 
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -15,9 +15,9 @@ from benchmarks.harness import Benchmark, Context, Missing, Row, Target, alterna
 from three_mode import Orchestrator
 
 AGENTS = 512
-BROADCASTS = 20  # of one sample
-CALLS = 200  # of one sample: short ones in many turns, because a machine may change its pace within a second
-FIRST_CALLS = 50  # of each turn, of each subject, not counted
+BROADCASTS = 20  # in one sample
+CALLS = 200  # in one sample: short samples in many turns, because a machine may change its speed within a second
+FIRST_CALLS = 50  # at the start of each turn, not counted
 ASK = "ask one agent in another process, and its answer"
 CAST = f"broadcast to {AGENTS} in 2 processes, until all handlers have run"
 GATHER = f"gather from {AGENTS} in 2 processes"
@@ -31,7 +31,7 @@ RAY, ONE_PROCESS = "Ray", "AutoGen core (one process)"
 
 
 def timed(work: Callable[[], Awaitable[Any]], calls: int, before: int = 0) -> Callable[[], Awaitable[float]]:
-    """A sample of so many calls, behind so many that are not counted (`before`): between two turns of a subject its caches are others'."""
+    """Sample of `calls` calls. `before` calls come first and are not counted: they warm the caches that others used."""
 
     async def sample() -> float:
         for _ in range(before):
@@ -45,7 +45,7 @@ def timed(work: Callable[[], Awaitable[Any]], calls: int, before: int = 0) -> Ca
 
 
 def until_all_ran(publish: Callable[[], object], finish: Finish) -> Callable[[], Awaitable[float]]:
-    """A sample of broadcasts: the publisher blocks until the last handler of the last process has run."""
+    """Sample of broadcasts: the publisher blocks until the last handler of the last process has run."""
 
     async def sample() -> float:
         started = time.perf_counter()
@@ -58,6 +58,7 @@ def until_all_ran(publish: Callable[[], object], finish: Finish) -> Callable[[],
 
 
 async def measure(context: Context) -> list[Row]:
+    """Measures all cases."""
     rows: list[Row] = []
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()))
@@ -108,6 +109,7 @@ async def measure(context: Context) -> list[Row]:
 
 
 def run(context: Context) -> Iterator[Row | Missing]:
+    """Runs the benchmark."""
     yield from uvloop.run(_rows(context))
     if not HAS_RAY:
         yield Missing(case=ASK, subject=RAY, how_to_get="pip install ray")
@@ -132,10 +134,12 @@ BENCHMARK = Benchmark(
         Target(case=GATHER, subject=US, at_most=5.0),
     ],
     notes=(
-        "A broadcast is over when the last handler of the last process has run; it says so through a pipe, on which the publisher blocks. "
-        "AutoGen core has one process and sends no bytes; its publisher waits until all 512 handlers have run. "
-        f"Asks are counted in turns of {CALLS} behind {FIRST_CALLS} that are not, for each subject alike; the main thread of whoever asks is on one core and of "
-        "whoever answers on another (Ray's other threads are where they like). A broadcast's two processes have a core each. "
-        "Ray's actor is asked in turn with the others, by a process of its own, and ends before the broadcasts, whose cores it would take."
+        "A broadcast is over when the last handler of the last process has run; its process then writes to a pipe, "
+        "on which the publisher blocks. AutoGen core has one process and sends no bytes; its publisher waits until "
+        f"all 512 handlers have run. Asks are counted in turns of {CALLS}, after {FIRST_CALLS} that are not counted, "
+        "for each subject alike. The main thread of the caller is on one core, that of the answering process on "
+        "another (Ray's other threads run on any core). A broadcast's two processes have a core each. Ray's actor is "
+        "asked in turn with the others, by a separate process, and ends before the broadcasts, whose cores it would "
+        "take."
     ),
 )

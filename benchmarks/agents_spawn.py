@@ -1,4 +1,4 @@
-"""Starting agents: how long until they answer, what one more costs, and how it grows to 10,000."""
+"""Starting agents: the time until they answer, the memory of one more, and the growth to 10,000."""
 
 import gc
 import time
@@ -21,6 +21,7 @@ US = "three-mode"
 
 
 async def spawned(count: int) -> float:
+    """Seconds until `count` agents in new processes have answered."""
     started = time.perf_counter()
     async with Orchestrator(hosts=2) as orc:
         agents = await orc.spawn(Plain, count, name="plain")
@@ -30,7 +31,7 @@ async def spawned(count: int) -> float:
 
 
 async def memory(few: int, many: int) -> float:
-    """Bytes in the host that one more agent takes."""
+    """Bytes of one more agent in its host."""
     async with Orchestrator(hosts=1) as orc:
         first = await orc.spawn(Plain, few, name="first")
         await first.gather(Plain.echo, "hello")
@@ -41,6 +42,7 @@ async def memory(few: int, many: int) -> float:
 
 
 async def growth(count: int, rounds: int) -> list[Row]:
+    """Times of spawn, broadcast and gather with `count` agents."""
     rows = []
     async with Orchestrator(hosts=2) as orc:
         started = time.perf_counter()
@@ -72,6 +74,7 @@ def _row(count: int, what: str, seconds: list[float]) -> Row:
 
 
 def run(context: Context) -> Iterator[Row | Missing]:
+    """Runs the benchmark."""
     took = []
     for number in range(context.rounds(10)):
         context.progress(f"starting {FEW} agents, round {number + 1}")
@@ -102,5 +105,8 @@ BENCHMARK = Benchmark(
         Target(case=EACH, subject=US, peer="Ray", at_most=1 / 50),
         Target(case=MEMORY, subject=US, at_most=8.0),
     ],
-    notes="Our spawn includes starting the processes; Ray's runtime and its first worker run already. An agent of Ray is a process.",
+    notes=(
+        "Our spawn includes starting the processes; Ray's runtime and its first worker run already. "
+        "An agent of Ray is a process."
+    ),
 )

@@ -1,4 +1,4 @@
-"""Ask and answer between two processes, one after another: what a call costs from one agent to another."""
+"""Asks from one process to another, one after another: the time of a call between agents."""
 
 import asyncio
 import os
@@ -21,11 +21,13 @@ _decode = msgspec.msgpack.Decoder().decode
 
 
 def item_id(raw: Any) -> Any:
+    """Number that an answer carries."""
     return _decode(raw)["id"]
 
 
-# --- the answering side ------------------------------------------------------------------------------------------------
+# --- the answering side ---
 async def serve_bus(address: str, ready: Callable[[], None]) -> None:
+    """Answers on the bus."""
     from transports.bus import Bus
 
     bus = await Bus.join(address)
@@ -35,7 +37,7 @@ async def serve_bus(address: str, ready: Callable[[], None]) -> None:
 
 
 async def serve_zmq_loop(address: str, ready: Callable[[], None]) -> None:
-    """ROUTER driven by hand on the loop: no asyncio layer of pyzmq, no envelope."""
+    """Answers on a ROUTER that the loop's reader drives directly: no asyncio layer of pyzmq, no envelope."""
     import zmq
 
     socket = zmq.Context().socket(zmq.ROUTER)
@@ -57,6 +59,7 @@ async def serve_zmq_loop(address: str, ready: Callable[[], None]) -> None:
 
 
 async def serve_zmq_asyncio(address: str, ready: Callable[[], None]) -> None:
+    """Answers on a ROUTER of zmq.asyncio."""
     import zmq
     import zmq.asyncio
 
@@ -71,8 +74,9 @@ async def serve_zmq_asyncio(address: str, ready: Callable[[], None]) -> None:
 SERVERS = {"bus": serve_bus, "zmq": serve_zmq_loop, "zmq.asyncio": serve_zmq_asyncio}
 
 
-# --- the asking side ---------------------------------------------------------------------------------------------------
+# --- the asking side ---
 async def ask_bus(address: str) -> Callable[[], Awaitable[Any]]:
+    """Asks over the bus."""
     from transports.bus import Bus
 
     bus = await Bus.join(address)
@@ -81,6 +85,7 @@ async def ask_bus(address: str) -> Callable[[], Awaitable[Any]]:
 
 
 async def ask_zmq_loop(address: str) -> Callable[[], Awaitable[Any]]:
+    """Asks on a DEALER that the loop's reader drives directly."""
     import zmq
 
     loop = asyncio.get_running_loop()
@@ -110,6 +115,7 @@ async def ask_zmq_loop(address: str) -> Callable[[], Awaitable[Any]]:
 
 
 async def ask_zmq_asyncio(address: str) -> Callable[[], Awaitable[Any]]:
+    """Asks on a DEALER of zmq.asyncio."""
     import zmq
     import zmq.asyncio
 
@@ -128,6 +134,7 @@ SUBJECTS = {"three-mode": "bus", "pyzmq": "zmq", "pyzmq (zmq.asyncio)": "zmq.asy
 
 
 def run(context: Context) -> Iterator[Row | Missing]:
+    """Runs the benchmark."""
     with (
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
         temporary_folder() as folder,
@@ -164,12 +171,16 @@ BENCHMARK = Benchmark(
     summary="ask with a 100-byte dict and one number back, from one process to another, one after another",
     run=run,
     targets=[Target(case="ask", subject="three-mode", peer="pyzmq", at_most=0.2)],
-    notes="`pyzmq` drives DEALER and ROUTER by hand from the loop's readers; `zmq.asyncio` is what its documentation offers for a loop."
-    " Both without envelope, deadline, cancellation or liveness, which three-mode's figure includes. The main thread of who asks has one core, of who answers another.",
+    notes=(
+        "`pyzmq` drives DEALER and ROUTER directly from the loop's readers; `zmq.asyncio` is what its documentation "
+        "offers for a loop. Both have no envelope, deadline, cancellation or liveness, which three-mode's figure "
+        "includes. The main thread of the caller has one core, that of the answering process another."
+    ),
 )
 
 
 def main() -> None:
+    """Runs the answering process."""
     kind, address, fd = sys.argv[1:]
     board = Board(1, int(fd))
     os.set_inheritable(int(fd), False)

@@ -1,4 +1,4 @@
-"""One message to 512 handlers: from the call of publish until the last handler ran, in whatever process."""
+"""One message to 512 handlers: from the call of publish until the last handler ran, in any process."""
 
 import asyncio
 import time
@@ -22,16 +22,16 @@ Subjects = Mapping[str, Callable[[Field], publishers.Publisher]]
 
 @dataclass(frozen=True)
 class Pace:
-    """How broadcasts follow each other: `blocks` of so many of one subject, then as many of the next."""
+    """Pace of broadcasts: a block of one subject, then a block of the next."""
 
-    blocks: int
-    block: int
-    nap: float  # seconds between two looks of the publisher, which sleeps meanwhile
+    blocks: int  #: blocks of each subject
+    block: int  #: broadcasts in a block
+    nap: float  #: seconds that the publisher sleeps before it reads the page again
 
 
 @dataclass(frozen=True)
 class Case:
-    """So many processes. The subjects and nobody else are alive while it is measured."""
+    """Case of a number of processes. Only its subjects run while it is measured."""
 
     name: str
     processes: int
@@ -78,6 +78,7 @@ CASES = (
 
 
 def run(context: Context) -> Iterator[Row | Missing]:
+    """Runs the benchmark."""
     for case in CASES:
         if context.quick and case.processes > 64:
             continue
@@ -155,17 +156,23 @@ BENCHMARK = Benchmark(
         Target(case="64 processes", subject="three-mode", peer="pyzmq", at_most=0.35),
         Target(case="512 processes", subject="three-mode", peer="pyzmq", at_most=0.5),
     ],
-    notes="All readers decode once per process and call the same plain handlers. pyzmq, pipes, zenoh and iceoryx2 readers block in"
-    " a plain loop, which is their best case; three-mode, redis and nats readers live in uvloop."
-    " How it is counted: the publisher clears a shared page, takes the time, publishes, and sleeps; each process writes into the page when its"
-    " last handler ran; the newest of these times ends the broadcast. The main thread of each reader has one of the cores, of whatever kind it is. The publisher looks at the page every 0.2 ms (64 processes: 1 ms, 512: 10 ms) and"
-    " publishes the next once all are there, so broadcasts follow each other in blocks of 20 (10, 5) of one subject, then as many of the next, in an"
-    " order that turns; every broadcast of a block counts, the first as well. Readers of three-mode that were woken at such a pace stay up"
-    " for up to 0.3 ms to see whether more comes (`BusOptions.linger`), on a core that nobody else wants: part of the gain over those that sleep is that."
-    " 'One at a time' is the same field and the same readers, one broadcast of each subject in turn, 2 ms (5, 40) apart: what it costs when others"
-    " had the processors and their caches meanwhile. It has no target: everybody is slower there, three-mode most, because its readers sleep by then, and its lead is smaller."
-    " 'Beside others' is a field of its own for peers that no target names. They may be ahead of us, and pipes are where our readers sleep: one write for each process"
-    " that blocks in a read, without an event loop, subscriptions, receipts or an envelope."
-    " The calls one after another are what an agent system without a bus does to reach 512 agents: their number over ours is the"
-    " honest form of the factor that such systems claim.",
+    notes=(
+        "All readers decode once per process and call the same plain handlers. pyzmq, pipes, zenoh and iceoryx2 "
+        "readers block in a plain loop, which is their best case; three-mode, redis and nats readers live in uvloop. "
+        "How it is counted: the publisher clears a shared page, takes the time, publishes, and sleeps; each process "
+        "writes into the page when its last handler ran; the newest of these times ends the broadcast. The main "
+        "thread of each reader has one of the cores, for every subject. The publisher reads the page every 0.2 ms "
+        "(64 processes: 1 ms, 512: 10 ms) and publishes the next once all have written, so broadcasts follow each "
+        "other in blocks of 20 (10, 5) of one subject, then as many of the next, in an order that turns; every "
+        "broadcast of a block counts, the first as well. Readers of three-mode that were woken at such a pace stay "
+        "awake for up to 0.3 ms to see whether more comes (`BusOptions.linger`), on a core that nobody else needs: "
+        "this is part of the lead over readers that sleep. 'One at a time' has the same processes and the same "
+        "readers, one broadcast of each subject in turn, 2 ms (5, 40) apart: the cost when others used the "
+        "processors and their caches meanwhile. It has no target: everybody is slower there, three-mode most, "
+        "because its readers sleep by then, and its lead is smaller. 'Beside others' has separate processes for "
+        "peers that no target names. They may be ahead of us, and pipes are where our readers sleep: one write for "
+        "each process that blocks in a read, without an event loop, subscriptions, receipts or an envelope. The "
+        "calls one after another are what an agent system without a bus does to reach 512 agents: their number over "
+        "ours is the honest form of the factor that such systems claim."
+    ),
 )

@@ -1,4 +1,4 @@
-"""What publish itself costs: beyond the codec, from 1 to 512 agents in the same processes, and what 512 idle agents cost."""
+"""Cost of publish: beyond the codec, from 1 to 512 agents in the same processes; and the CPU of 512 idle agents."""
 
 import asyncio
 import time
@@ -19,13 +19,14 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 def run(context: Context) -> Iterator[Row | Missing]:
+    """Runs the benchmark."""
     yield from _beyond_the_codec(context)
     yield from _growth(context)
     yield from _idle(context)
 
 
 def _beyond_the_codec(context: Context) -> Iterator[Row]:
-    """Nobody is parked: readers that are awake cost a publisher nothing."""
+    """Measures publish without parked readers, which cost a publisher nothing."""
     from transports.bus import Bus
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner, temporary_folder() as folder:
@@ -55,17 +56,20 @@ def _beyond_the_codec(context: Context) -> Iterator[Row]:
 
 
 def _growth(context: Context) -> Iterator[Row]:
-    """The call of publish, with 1 and with 256 agents in each of two processes, all asleep before it."""
+    """Measures publish with 1 and with 256 agents in each of two processes, all asleep before it."""
     from benchmarks.bus_peers import publishers
 
     with (
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
-        temporary_folder() as one,
-        temporary_folder() as many,
+        temporary_folder() as few_folder,
+        temporary_folder() as many_folder,
         Children() as children,
     ):
         samples: dict[str, Callable[[], float]] = {}
-        for subject, folder, handlers in (("1 agent a process", one, 1), ("256 agents a process", many, 256)):
+        for subject, folder, handlers in (
+            ("1 agent a process", few_folder, 1),
+            ("256 agents a process", many_folder, 256),
+        ):
             field = Field(runner, children, Path(folder), 2, handlers)
             samples[subject] = _call(*publishers.bus(field))
         for subject, seconds in alternate(samples, context.rounds(500), warm_up=5).items():

@@ -1,4 +1,4 @@
-"""One writer, one reader process, one way: messages per second of 100-byte dicts, and bytes per second of 1 MiB payloads."""
+"""Throughput from one writer to one reader process: dicts of 100 bytes, and payloads of 1 MiB."""
 
 import asyncio
 import sys
@@ -25,8 +25,9 @@ Handler = Callable[[Any], None]
 
 
 def small(board: Board) -> tuple[Handler, Handler]:
-    """The handler of small payloads: it counts, and stamps when a round is complete. Twice, so that it is one plain function a
-    message on every side: for a payload, and for what the bus hands to its handlers."""
+    """Handlers of small payloads, which count and stamp when a round is complete: one for payloads, one for the
+    messages of the bus, so that a message costs one plain function on every side.
+    """
     seen = 0
 
     def item(payload: Any) -> None:
@@ -47,6 +48,7 @@ def small(board: Board) -> tuple[Handler, Handler]:
 
 
 def large(board: Board) -> Handler:
+    """Handler of large payloads."""
     seen = 0
 
     def item(payload: bytes) -> None:
@@ -60,12 +62,13 @@ def large(board: Board) -> Handler:
 
 
 def ready(board: Board) -> None:
-    """All is set up. Threads that this process has by now may run where they like."""
+    """Notes that all is set up. Threads that the process has by now may run on any core."""
     cores.seat(1)
     board.stamp(0)
 
 
 async def read_bus(address: str, board: Board) -> None:
+    """Reads from the bus."""
     from transports.bus import Bus, Policy, SubscribeOptions
 
     bus, whole = await Bus.join(address), large(board)
@@ -80,6 +83,7 @@ async def read_bus(address: str, board: Board) -> None:
 
 
 def read_zmq(address: str, board: Board) -> None:
+    """Reads from a PULL socket."""
     import zmq
 
     socket = zmq.Context().socket(zmq.PULL)
@@ -88,6 +92,7 @@ def read_zmq(address: str, board: Board) -> None:
 
 
 def read_pipe(address: str, board: Board) -> None:
+    """Reads from a pipe."""
     from multiprocessing.connection import Listener
 
     listener = Listener(address, "AF_UNIX")
@@ -96,6 +101,7 @@ def read_pipe(address: str, board: Board) -> None:
 
 
 def take(receive: Callable[[], bytes], board: Board) -> None:
+    """Reads forever with `receive`."""
     (item, _), whole = small(board), large(board)
     ready(board)
     while True:
@@ -115,7 +121,7 @@ def _kind(payload: Any) -> str:
 
 
 def publish_bus(address: str, runner: asyncio.Runner) -> Send:
-    """RELIABLE: nothing is lost, the writer waits when the ring is full."""
+    """Publishes with RELIABLE: nothing is lost, and the writer waits when the ring is full."""
     from transports.bus import Bus
 
     bus = runner.run(Bus.join(address))
@@ -132,6 +138,7 @@ def publish_bus(address: str, runner: asyncio.Runner) -> Send:
 
 
 def write_bus(address: str, runner: asyncio.Runner) -> Send:
+    """Sends to a name on the bus."""
     from transports.bus import Bus
 
     bus = runner.run(Bus.join(address))
@@ -146,6 +153,7 @@ def write_bus(address: str, runner: asyncio.Runner) -> Send:
 
 
 def write_zmq(address: str, runner: asyncio.Runner) -> Send:
+    """Sends on a PUSH socket."""
     import zmq
 
     socket = zmq.Context().socket(zmq.PUSH)
@@ -163,6 +171,7 @@ def write_zmq(address: str, runner: asyncio.Runner) -> Send:
 
 
 def write_pipe(address: str, runner: asyncio.Runner) -> Send:
+    """Sends through a pipe."""
     from multiprocessing.connection import Client
 
     connection = Client(address, "AF_UNIX")
@@ -183,6 +192,7 @@ SUBJECTS: dict[str, tuple[str, Callable[[str, asyncio.Runner], Send]]] = {
 
 
 def run(context: Context) -> Iterator[Row | Missing]:
+    """Runs the benchmark."""
     with (
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
         temporary_folder() as folder,
@@ -226,12 +236,17 @@ BENCHMARK = Benchmark(
         Target(case="messages", subject="three-mode", peer="pyzmq", at_least=2.0),
         Target(case="1 MiB payloads", subject="three-mode", peer="pyzmq", at_least=3.0),
     ],
-    notes="Codec and a Python handler included. pyzmq is PUSH/PULL in plain blocking loops (large ones sent without a copy); three-mode's"
-    " ends are event loops: a RELIABLE publish, and a send to a name, each awaited. Every side's handler is one Python function a message, and the main thread of each writer has one core, of each reader another.",
+    notes=(
+        "Codec and a Python handler included. pyzmq is PUSH/PULL in plain blocking loops (large ones sent without a "
+        "copy); three-mode's ends are event loops: a RELIABLE publish, and a send to a name, each awaited. Every "
+        "side's handler is one Python function a message. The main thread of each writer has one core, that of each "
+        "reader another."
+    ),
 )
 
 
 def main() -> None:
+    """Runs the reader process."""
     kind, address, fd = sys.argv[1:]
     board, read = Board(1, int(fd)), READERS[kind]
     if asyncio.iscoroutinefunction(read):

@@ -1,4 +1,4 @@
-"""What it costs to put a request, an answer and a chunk on a wire and to take them off again."""
+"""Codecs: the time to encode and decode a request, an answer and a stream."""
 
 import importlib.util
 import json
@@ -39,6 +39,7 @@ CHUNKS: list[Chunk] = [*(TextDelta(" Paris") for _ in range(100)), UsageUpdate(U
 
 
 def subjects_for(value: LLMRequest | LLMResponse) -> dict[str, Callable[[], Any]]:
+    """Subjects that encode and decode a value."""
     kind = type(value)
     tree = msgspec.to_builtins(value)
     return {
@@ -50,6 +51,7 @@ def subjects_for(value: LLMRequest | LLMResponse) -> dict[str, Callable[[], Any]
 
 
 def pydantic_subject() -> Callable[[], Any]:
+    """Subject that encodes and decodes an answer of the openai SDK."""
     from openai.types.chat import ChatCompletion
 
     reply = ChatCompletion.model_validate(
@@ -68,6 +70,7 @@ def pydantic_subject() -> Callable[[], Any]:
 
 
 def run(context: Context) -> Iterator[Row | Missing]:
+    """Runs the benchmark."""
     cases = {
         "a request, there and back": subjects_for(REQUEST),
         "an answer, there and back": subjects_for(RESPONSE),
@@ -95,5 +98,5 @@ BENCHMARK = Benchmark(
             at_most=1.0,
         )
     ],
-    notes="Ours come back as checked, typed values; the plain ones as whatever was in the bytes.",
+    notes="Ours come back as checked, typed values; the plain ones unchecked.",
 )

@@ -1,4 +1,4 @@
-"""One call to a server beside httpx and aiohttp: 64 concurrent, over TLS and plain."""
+"""Calls of the HTTP/2 transport beside httpx and aiohttp: 64 concurrent, over TLS and plain."""
 
 import asyncio
 import time
@@ -11,7 +11,7 @@ from benchmarks.harness import Benchmark, Context, Missing, Row, Target, alterna
 
 CONCURRENT = 64
 CALLS = 2_000
-# Of a sample: as many as make those of the slow ones no shorter than ours.
+# Calls in a sample of slower subjects: fewer, so that samples take about as long as ours.
 FEWER = {"httpx": 500, "transport behind httpx": 1_000}
 BODY = b'{"model":"m","messages":[{"role":"user","content":"%s"}]}' % (b"hello " * 30)
 HEADERS = {
@@ -25,7 +25,7 @@ Call = Callable[[], Awaitable[int]]
 
 
 async def drive(call: Call, calls: int) -> float:
-    """Microseconds of wall time a call."""
+    """Makes `calls` calls; returns microseconds of wall time a call."""
     left = iter(range(calls))
 
     async def worker() -> None:
@@ -40,6 +40,7 @@ async def drive(call: Call, calls: int) -> float:
 async def measure(
     server: Server, tls: bool, context: Context, subjects: dict[str, Callable[..., Any]]
 ) -> dict[str, list[float]]:
+    """Measures the subjects in turn."""
     async with AsyncExitStack() as stack:
         ready: dict[str, Callable[[], Awaitable[float]]] = {}
         for name, make in subjects.items():
@@ -55,6 +56,7 @@ async def measure(
 
 
 async def ours(stack: AsyncExitStack, url: str, server: Server | None) -> Call:
+    """Calls over our transport."""
     from transports.http2 import Pool, PoolOptions, Request
 
     options = PoolOptions(ssl_context=server.ssl_context() if server else None, trust_env=False)
@@ -69,6 +71,7 @@ async def ours(stack: AsyncExitStack, url: str, server: Server | None) -> Call:
 
 
 async def ours_behind_httpx(stack: AsyncExitStack, url: str, server: Server | None) -> Call:
+    """Calls through httpx over our transport."""
     import httpx
 
     from transports.http2 import HTTP2Transport
@@ -78,6 +81,7 @@ async def ours_behind_httpx(stack: AsyncExitStack, url: str, server: Server | No
 
 
 async def httpx_itself(stack: AsyncExitStack, url: str, server: Server | None) -> Call:
+    """Calls through httpx."""
     import httpx
 
     client = httpx.AsyncClient(
@@ -96,6 +100,7 @@ def _httpx_call(client: Any, url: str) -> Call:
 
 
 async def aiohttp_itself(stack: AsyncExitStack, url: str, server: Server | None) -> Call:
+    """Calls through aiohttp."""
     import aiohttp
 
     connector = aiohttp.TCPConnector(limit=1_000, ssl=server.ssl_context() if server else True)
@@ -110,6 +115,7 @@ async def aiohttp_itself(stack: AsyncExitStack, url: str, server: Server | None)
 
 
 def run(context: Context) -> Iterator[Row | Missing]:
+    """Runs the benchmark."""
     if not installed("granian"):
         yield Missing(case=TLS, subject="granian", how_to_get="pip install granian")
         return

@@ -1,4 +1,4 @@
-"""Many streams at once: a second's wait each, a hundred events each, cancelled, abandoned."""
+"""Many HTTP/2 streams at once: with a wait of one second, with a hundred events, cancelled, abandoned."""
 
 import asyncio
 import gc
@@ -26,21 +26,24 @@ MEMORY = "memory grown by 10,000 abandoned streams"
 
 @asynccontextmanager
 async def our_pool(server: Server) -> AsyncIterator[Pool]:
+    """Opens a pool of our transport."""
     async with Pool(PoolOptions(ssl_context=server.ssl_context(), trust_env=False)) as pool:
         yield pool
 
 
 def httpx_client(server: Server) -> Any:
+    """Client of httpx."""
     import httpx
 
     limits = httpx.Limits(max_connections=1_000, max_keepalive_connections=1_000)
     return httpx.AsyncClient(http2=True, verify=server.ssl_context(), limits=limits, timeout=None)  # noqa: S113
 
 
-# 250 calls of one second
+# --- 250 calls of one second ---
 
 
 async def waits(server: Server, context: Context) -> dict[str, list[float]]:
+    """Seconds of 250 calls at once."""
     async with our_pool(server) as pool:
         url = server.url + "/second"
 
@@ -62,10 +65,11 @@ async def waits(server: Server, context: Context) -> dict[str, list[float]]:
         return await alternate_async({"transport": ours, "httpx": theirs}, rounds=context.rounds(3))
 
 
-# A thousand streams of a hundred events
+# --- a thousand streams of a hundred events ---
 
 
 async def events(server: Server, context: Context) -> dict[str, list[float]]:
+    """Events a second of many streams at once."""
     streams = 200 if context.quick else 1_000
     size = len(EVENT) * EVENTS
     async with our_pool(server) as pool, httpx_client(server) as client:
@@ -92,7 +96,7 @@ async def events(server: Server, context: Context) -> dict[str, list[float]]:
 
         works = {"transport": our_stream, "httpx": their_stream}
         for work in works.values():
-            await rate(work, streams // 10)  # enough to warm up; all of them would be a quarter of the time
+            await rate(work, streams // 10)  # enough to warm up; all of them would take a quarter of the time
         return await alternate_async(
             {name: partial(rate, work, streams) for name, work in works.items()},
             rounds=context.rounds(3),
@@ -100,10 +104,11 @@ async def events(server: Server, context: Context) -> dict[str, list[float]]:
         )
 
 
-# Cancels: the scripted provider says when it saw them, on the same loop and clock
+# --- cancels: the scripted provider notes their time, on the same loop and clock ---
 
 
 async def cancels(context: Context) -> tuple[list[float], int]:
+    """Milliseconds from each cancel to its RST_STREAM, and disturbed siblings."""
     body = b'{"stream":true}'
     delays: list[float] = []
     disturbed = 0
@@ -133,11 +138,11 @@ async def cancels(context: Context) -> tuple[list[float], int]:
     return delays, disturbed
 
 
-# Abandoned streams
+# --- abandoned streams ---
 
 
 async def abandoned(context: Context) -> tuple[float, float]:
-    """Seconds for the last tenth over seconds for the first, and megabytes grown in between."""
+    """Seconds of the last tenth over seconds of the first, and megabytes of growth in between."""
     count = 1_000 if context.quick else 10_000
     tenth = count // 10
     async with ScriptedProvider("h2") as provider:
@@ -147,21 +152,21 @@ async def abandoned(context: Context) -> tuple[float, float]:
             request = Request.to("POST", provider.url + "/v1/chat/completions", (), b"{}")
             turns = asyncio.Semaphore(50)
 
-            async def one() -> None:
+            async def abandon() -> None:
                 async with turns, pool.request(request) as response:
                     async for _ in response.body:
                         break
 
-            async def some() -> float:
+            async def abandon_a_tenth() -> float:
                 started = time.perf_counter()
-                await asyncio.gather(*(one() for _ in range(tenth)))
+                await asyncio.gather(*(abandon() for _ in range(tenth)))
                 provider.seen.clear()
                 return time.perf_counter() - started
 
-            await some()
+            await abandon_a_tenth()
             gc.collect()
             before = psutil.Process().memory_info().rss
-            times = [await some() for _ in range(10)]
+            times = [await abandon_a_tenth() for _ in range(10)]
             gc.collect()
             grown = (psutil.Process().memory_info().rss - before) / 1e6
             assert provider.accepted == 1
@@ -169,6 +174,7 @@ async def abandoned(context: Context) -> tuple[float, float]:
 
 
 def run(context: Context) -> Iterator[Row | Missing]:
+    """Runs the benchmark."""
     context.progress(CANCEL)
     delays, disturbed = asyncio.run(cancels(context))
     yield Row(case=CANCEL, subject="transport", unit="ms", samples=delays, note="httpx sends none")
@@ -204,5 +210,5 @@ BENCHMARK = Benchmark(
         Target(case=MEMORY, subject="transport", at_most=20.0),
     ],
     notes="Waits run against hypercorn, which allows 100 streams a connection; events against granian. Cancels and "
-    "abandoned streams run against the scripted provider, in the same process, because it can say when it saw what.",
+    "abandoned streams run against the scripted provider, in the same process, because it notes the time of each.",
 )

@@ -1,4 +1,4 @@
-"""What a call to a model costs on this side, beside the openai SDK and litellm; what the policies add; what calls leave behind."""
+"""Calls to a model: their time on this side, beside the openai SDK and litellm; cost of policies; memory."""
 
 import asyncio
 import gc
@@ -20,6 +20,7 @@ MEMORY = "memory grown by 10,000 calls"
 
 
 async def calls(server: Server, context: Context) -> dict[str, list[float]]:
+    """Seconds a call of each subject."""
     per_round = 640
     async with opened(server) as (llm, pool, client):
         request, ours = raw_request(server, BODY), LLMRequest(model="gpt-4o", messages=MESSAGES)
@@ -30,7 +31,7 @@ async def calls(server: Server, context: Context) -> dict[str, list[float]]:
         if client is not None:
             subjects["openai SDK"] = lambda: client.chat.completions.create(model="gpt-4o", messages=MESSAGES)
         if client is not None and installed("litellm"):
-            os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # else its import tries the network
+            os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # keeps its import off the network
             import litellm
 
             litellm.suppress_debug_info = True
@@ -46,7 +47,7 @@ def _round(work: Any, count: int) -> Any:
 
 
 async def memory(server: Server, context: Context) -> float:
-    """Megabytes of resident memory after 10,000 calls, beyond what the first 2,000 brought it to."""
+    """Growth of resident memory by 10,000 calls after the first 2,000, in megabytes."""
     async with connection(server) as llm:
         ask = LLMRequest(model="gpt-4o", messages=MESSAGES)
         await each(lambda: llm.chat_completion(ask), 1280 if context.quick else 2560)
@@ -58,6 +59,7 @@ async def memory(server: Server, context: Context) -> float:
 
 
 def run(context: Context) -> Iterator[Row | Missing]:
+    """Runs the benchmark."""
     if not installed("granian"):
         yield Missing(case=CALL, subject="granian", how_to_get="pip install granian")
         return
@@ -83,8 +85,11 @@ BENCHMARK = Benchmark(
         Target(case=POLICIES, subject="three-mode", at_most=30.0),
         Target(case=MEMORY, subject="three-mode", at_most=5.0),
     ],
-    notes="One server (granian, its own process) with a constant answer; client and server share the machine. The openai SDK and "
-    "litellm go over HTTP/2 too, through httpx. litellm is not in constraints.txt, because it wants another openai. What the policies add is "
-    "the median of 96 differences between blocks of 256 calls, with and without them in turn, and what the garbage collector takes "
-    "more, which is measured over 10,240 calls of each.",
+    notes=(
+        "One server (granian, a separate process) with a constant answer; client and server share the machine. The "
+        "openai SDK and litellm go over HTTP/2 too, through httpx. litellm is not in constraints.txt, because it "
+        "needs another openai. The cost of policies is the median of 96 differences between blocks of 256 calls, "
+        "with and without them in turn, and the garbage collector's share, which is measured over 10,240 calls of "
+        "each."
+    ),
 )

@@ -1,4 +1,4 @@
-"""How long the first call waits to know its provider, where none is named and the first of the order does not answer."""
+"""Detection of a provider: the time of the first call where none is named and the first of the order is silent."""
 
 import asyncio
 import time
@@ -17,7 +17,7 @@ HOW = ("well", "refuses connections", "accepts and says nothing")
 
 
 async def waits(how: str, runs: int) -> list[float]:
-    """Seconds of whole first calls, each of a connection of its own."""
+    """Seconds of whole first calls, each on a new connection."""
     certificates = Certificates()
     async with AsyncExitStack() as stack:
         servers = [await stack.enter_async_context(ScriptedProvider("h2", certificates=certificates)) for _ in "12"]
@@ -39,7 +39,7 @@ async def waits(how: str, runs: int) -> list[float]:
         )
         request = LLMRequest(model="m", messages=[{"role": "user", "content": "Hello!"}], within=30)
 
-        async def one() -> float:
+        async def first_call() -> float:
             async with LLMConnection(options=options) as llm:
                 began = time.perf_counter()
                 reply = await llm.chat_completion(request)
@@ -48,12 +48,12 @@ async def waits(how: str, runs: int) -> list[float]:
 
         taken: list[float] = []
         while len(taken) < runs:
-            taken += await asyncio.gather(*(one() for _ in range(AT_ONCE)))
+            taken += await asyncio.gather(*(first_call() for _ in range(AT_ONCE)))
         return taken
 
 
 def _unused() -> int:
-    """A port that was free a moment ago."""
+    """Port that was free a moment ago."""
     import socket
 
     with socket.socket() as sock:
@@ -62,6 +62,7 @@ def _unused() -> int:
 
 
 def run(context: Context) -> Iterator[Row]:
+    """Runs the benchmark."""
     for how in HOW:
         context.progress(how)
         taken = asyncio.run(waits(how, AT_ONCE if context.quick else RUNS))
@@ -77,5 +78,8 @@ BENCHMARK = Benchmark(
     summary="how soon a provider is found where none is named",
     run=run,
     targets=[Target(case=_case(how), subject="slowest", at_most=2.0) for how in HOW],
-    notes=f"{RUNS} new connections for each case, {AT_ONCE} at once, over TLS and HTTP/2. The time includes the call itself.",
+    notes=(
+        f"{RUNS} new connections for each case, {AT_ONCE} at once, over TLS and HTTP/2. "
+        "The time includes the call itself."
+    ),
 )

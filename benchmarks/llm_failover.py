@@ -1,4 +1,4 @@
-"""How long a caller waits for an answer when the first provider is dead, stalled, slow, or refuses: 200 runs of each."""
+"""Failover: the time of a call whose first provider is dead, stalled, slow, or refuses; 200 runs of each."""
 
 import asyncio
 import time
@@ -15,9 +15,7 @@ from transports.http2 import PoolOptions
 
 RUNS = 200
 AT_ONCE = 20
-APART = (
-    0.45  # seconds between the beginnings of those that run side by side: a quarter of what one of their waves takes
-)
+APART = 0.45  # seconds between the starts of cases that run side by side: a quarter of the time of one wave
 SECOND = Fault(stall_before_head=0.2)  # the next provider answers within 200 ms, and takes all of them
 HOW: dict[str, tuple[Turn | Answer, Fault] | None] = {
     "dead": None,
@@ -30,13 +28,14 @@ HOW: dict[str, tuple[Turn | Answer, Fault] | None] = {
     "529": (Answer(status=529), Fault()),
     "cut": (Turn(), Fault(cut_after=0)),
 }
-# These wait for a second and a half and do little else: they run side by side, a little apart.
+# These cases mostly wait, for 1.5 seconds: they run side by side, a little apart.
 WAITING = ("stalled before the head", "stalled after the head", "keep-alives and no more", "slow")
-# Each run is on its own: no breaker or limiter may know the provider from the run before.
+# Each run is independent: no breaker or limiter may know the provider from the run before.
 POLICIES = Policies(breaker=None, limiter=None, fallback=FallbackOptions(targets=(To("anthropic", "second"),)))
 
 
 async def waits(how: str, streamed: bool, runs: int) -> list[float]:
+    """Seconds of calls whose first provider fails in the way `how`."""
     certificates = Certificates()
     async with AsyncExitStack() as stack:
         first, second = [
@@ -58,7 +57,7 @@ async def waits(how: str, streamed: bool, runs: int) -> list[float]:
         await stack.enter_async_context(llm)
         request = LLMRequest(model="first", messages=[{"role": "user", "content": "Hello!"}], within=30)
 
-        async def one() -> float:
+        async def call() -> float:
             began = time.perf_counter()
             if streamed:
                 stream = llm.stream(request)
@@ -72,18 +71,18 @@ async def waits(how: str, streamed: bool, runs: int) -> list[float]:
 
         taken: list[float] = []
         while len(taken) < runs:
-            taken += await asyncio.gather(*(one() for _ in range(min(AT_ONCE, runs - len(taken)))))
+            taken += await asyncio.gather(*(call() for _ in range(min(AT_ONCE, runs - len(taken)))))
         return taken
 
 
 async def side_by_side(hows: Sequence[str], streamed: bool, runs: int) -> dict[str, list[float]]:
-    """Each with providers and a connection of its own."""
+    """Runs cases side by side, each with separate providers and a separate connection."""
 
-    async def one(number: int, how: str) -> list[float]:
+    async def run_case(number: int, how: str) -> list[float]:
         await asyncio.sleep(number * APART)
         return await waits(how, streamed, runs)
 
-    taken = await asyncio.gather(*(one(number, how) for number, how in enumerate(hows)))
+    taken = await asyncio.gather(*(run_case(number, how) for number, how in enumerate(hows)))
     return dict(zip(hows, taken, strict=True))
 
 
@@ -96,6 +95,7 @@ async def _unused_port() -> int:
 
 
 def run(context: Context) -> Iterator[Row]:
+    """Runs the benchmark."""
     runs = 20 if context.quick else RUNS
     for streamed in (False, True):
         kind = "stream" if streamed else "chat_completion"
@@ -122,6 +122,9 @@ BENCHMARK = Benchmark(
         for kind in ("chat_completion", "stream")
         for how in HOW
     ],
-    notes=f"{RUNS} runs of each, {AT_ONCE} at once, over TLS and HTTP/2, with the default of 1.5 s to the first content. The next provider "
-    "begins to answer after 200 ms. Those that wait (stalled, slow, keep-alives) run side by side. The time includes both connections, in the first runs, and all of the answer.",
+    notes=(
+        f"{RUNS} runs of each, {AT_ONCE} at once, over TLS and HTTP/2, with the default of 1.5 s to the first content. "
+        "The next provider begins to answer after 200 ms. The cases that wait (stalled, slow, keep-alives) run side by "
+        "side. The time includes both connections, in the first runs, and all of the answer."
+    ),
 )

@@ -1,4 +1,4 @@
-"""What each event of a streamed reply costs on this side, beside the openai SDK."""
+"""Streams of replies: the time of each event on this side, beside the openai SDK."""
 
 import asyncio
 from collections.abc import Iterator
@@ -31,10 +31,10 @@ async def streams(server: Server, context: Context) -> dict[str, list[float]]:
 
         async def theirs() -> None:
             count = 0
-            asked = await client.chat.completions.create(
+            events = await client.chat.completions.create(
                 model="gpt-4o", messages=MESSAGES, stream=True, stream_options={"include_usage": True}
             )
-            async for chunk in asked:
+            async for chunk in events:
                 count += bool(chunk.choices and chunk.choices[0].delta.content)
             assert count == TEXTS
 
@@ -42,7 +42,7 @@ async def streams(server: Server, context: Context) -> dict[str, list[float]]:
         if client is not None:
             subjects["openai SDK"] = theirs
         count = AT_ONCE * (2 if context.quick else 4)
-        # The SDK takes twenty times as long for an event: a quarter of the streams makes a sample that is still longer than ours.
+        # The SDK takes twenty times as long for an event: a quarter of the streams is still a longer sample than ours.
         counts = {"openai SDK": AT_ONCE}
         rounds = {name: _round(work, counts.get(name, count)) for name, work in subjects.items()}
         return await alternate_async(rounds, rounds=context.rounds(5))
@@ -56,6 +56,7 @@ def _round(work: Any, count: int) -> Any:
 
 
 def run(context: Context) -> Iterator[Row | Missing]:
+    """Runs the benchmark."""
     if not installed("granian", "openai"):
         yield Missing(case=RATE, subject="openai SDK", how_to_get="pip install granian openai")
         return
@@ -75,6 +76,8 @@ BENCHMARK = Benchmark(
         Target(case=RATE, subject="three-mode", peer="openai SDK", at_least=5.0),
         Target(case=BEYOND, subject="three-mode", at_most=10.0),
     ],
-    notes="The server sends each event as a frame of its own. An event's cost beyond the transport is the difference within a round: "
-    "decoding, the policies' share, the chunks.",
+    notes=(
+        "The server sends each event as a separate frame. An event's cost beyond the transport is the difference "
+        "within a round: decoding, the policies' share, the chunks."
+    ),
 )

@@ -1,4 +1,4 @@
-"""The engine's own time: per step beside the decode, and for a call of one token."""
+"""Overhead of the engine: time outside of decode per step, and a call of one token."""
 
 import asyncio
 import time
@@ -8,13 +8,13 @@ from benchmarks.harness import Benchmark, Context, Row, Target
 from benchmarks.local_peers import subjects
 from benchmarks.local_peers.random_models import model
 from local_models import LoadOptions, LocalModel
-from local_models.files.catalogue import TINY
+from local_models.files import TINY
 
 SUBJECT = "16 sequences, 30M"
 
 
 async def _share(*, stream: bool) -> float:
-    """Engine time over decode time, 16 sequences of the 30M model."""
+    """Measures engine time over decode time, for 16 sequences of the 30M model."""
     async with subjects.ours(model("random-30m-spm"), 16, 512) as engine:
         await subjects.ask_ours(engine, "warm", 4)
         before = await engine.statistics()

@@ -1,4 +1,4 @@
-"""64 agents with a common system prompt of 512 tokens start together: how long each waits for its first token."""
+"""First token: 64 agents with a common system prompt of 512 tokens start together."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""A model of 200M parameters: 64 agents at once, and the first token of 8 that share a system prompt."""
+"""Large model of 200M parameters: 64 agents at once, and the first token of 8 that share a system prompt."""
 
 from collections.abc import Iterator
 
@@ -21,6 +21,5 @@ BENCHMARK = Benchmark(
     summary="the same of a 200M model, in few rounds",
     run=run,
     targets=rates.targets("200M"),
-    notes=f"Answers of {TOKENS} tokens; 8 agents share the system prompt, since llama-server reads it for each of them. "
-    + rates.NOTES,
+    notes=f"Answers of {TOKENS} tokens; {AGENTS} agents share a prompt that llama-server reads for each. {rates.NOTES}",
 )

@@ -1,4 +1,4 @@
-"""Raw batched decode by KV layout and width, and by how long OpenMP's threads spin at a barrier: what two decisions rest on."""
+"""Raw batched decode by KV layout and width, and by the spin of OpenMP's threads: the base of two decisions."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ STEPS = 12
 CORES = os.cpu_count() or 1
 SPINS = {
     "spin 2000": {"GOMP_SPINCOUNT": "2000"},
-    "default": {"GOMP_SPINCOUNT": "300000"},  # what OpenMP itself takes; without it local_models sets 2000
+    "default": {"GOMP_SPINCOUNT": "300000"},  # OpenMP's own default; local_models sets 2000 where it is unset
     "passive": {"OMP_WAIT_POLICY": "passive"},
 }
 CODE = (
@@ -23,7 +23,7 @@ CODE = (
 
 
 def _rate(width: int, *, unified: bool = False, spin: str = "spin 2000", threads: int = subjects.THREADS) -> float:
-    """In a process of its own: OpenMP reads its environment once."""
+    """Measures the rate in a separate process, because OpenMP reads its environment once."""
     environment = {key: value for key, value in os.environ.items() if key not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
     environment |= SPINS[spin] | {"LOCAL_BENCHMARK_THREADS": str(threads)}
     arguments = [str(model("random-30m-spm")), str(width), str(STEPS), str(int(unified))]
@@ -55,7 +55,7 @@ BENCHMARK = Benchmark(
     summary="raw decode of a 30M model by KV layout and by OpenMP's spin",
     run=run,
     notes=(
-        f"Layouts with {subjects.THREADS} threads and GOMP_SPINCOUNT=2000. The spin tells where threads meet, so on all {CORES} cores, "
-        "and most where something else wants one of them."
+        f"Layouts with {subjects.THREADS} threads and GOMP_SPINCOUNT=2000. The spin matters where threads meet, so it "
+        f"is measured on all {CORES} cores; it matters most where another process needs one of them."
     ),
 )

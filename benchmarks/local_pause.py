@@ -1,4 +1,4 @@
-"""A prompt of 2,000 tokens arrives among 16 running streams: the longest pause any stream makes until it has been read."""
+"""Pause: a prompt of 2,000 tokens arrives among 16 running streams; the longest pause of a stream until it is read."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
@@ -9,19 +9,19 @@ from benchmarks.local_peers import subjects
 from benchmarks.local_peers.random_models import model
 
 STREAMS, CONTEXT, PROMPT = 16, 2560, 2000
-BATCHES = (0, 32, 64)  # llama-server's `-b`; 0 is its default, of the others the best one counts
+BATCHES = (0, 32, 64)  # of llama-server's `-b`; 0: its default; of the others the best one counts
 Ask = Callable[[str, int, list[float]], Coroutine[None, None, subjects.Answer]]
 
 
 async def _prompt() -> str:
-    """The same tokens for all subjects."""
+    """Makes a prompt with the same tokens for all subjects."""
     async with subjects.ours(model("random-30m-spm"), 1, CONTEXT) as engine:
         ids = await engine.tokenize(subjects.words(PROMPT, seed=3))
         return await engine.detokenize(ids[:PROMPT])
 
 
 async def _measure(ask: Ask, prompt: str) -> tuple[float, float, float]:
-    """Longest pause of a stream while the prompt is read, 99th percentile of all pauses then, and the prompt's first token."""
+    """Measures the longest pause while the prompt is read, the 99th percentile of pauses, and its first token."""
     when: list[list[float]] = [[] for _ in range(STREAMS)]
     streams = [asyncio.create_task(ask(subjects.words(2, n), CONTEXT // 2, when[n])) for n in range(STREAMS)]
     await asyncio.sleep(1.5)

@@ -1,11 +1,11 @@
-"""64 agents at once on one model: tokens a second of all together, beside raw decode, llama-server and `Llama`."""
+"""Throughput: tokens a second of 64 agents at once on one model, beside raw decode, llama-server and `Llama`."""
 
 from collections.abc import Iterator
 
 from benchmarks.harness import Benchmark, Context, Missing, Row
 from benchmarks.local_peers import rates
 from benchmarks.local_peers.random_models import model
-from local_models.files.catalogue import TINY
+from local_models.files import TINY
 
 CASES = (("tiny", TINY, 192, 5), ("30M", None, 48, 3))  # tokens, rounds
 

@@ -1,4 +1,6 @@
-"""`three-mode serve` under 64 callers at once: its own processor time for a request, and requests a second beside litellm's proxy."""
+"""Endpoint `three-mode serve` with 64 callers: its processor time a request, and requests a second beside litellm's
+proxy.
+"""
 
 import asyncio
 import time
@@ -30,7 +32,7 @@ BODY = b'{"model":"%s","messages":[{"role":"user","content":"Hello!"}]}'
 
 @dataclass(frozen=True)
 class Subject:
-    """A request to an endpoint, and how many of them make a sample: as long as the others' in time."""
+    """Request to an endpoint. `calls` of them make a sample, so that samples of all subjects take about as long."""
 
     endpoint: Endpoint
     model: bytes
@@ -38,7 +40,7 @@ class Subject:
 
 
 def sample(pool: Pool, subject: Subject, cpu: list[float]) -> Callable[[], Awaitable[float]]:
-    """Seconds a request; the endpoint's processor time goes into `cpu`."""
+    """Sample of seconds a request; the endpoint's processor time is appended to `cpu`."""
     headers = [
         (b"authorization", b"Bearer " + subject.endpoint.key.encode()),
         (b"content-type", b"application/json"),
@@ -64,6 +66,7 @@ def sample(pool: Pool, subject: Subject, cpu: list[float]) -> Callable[[], Await
 
 
 async def measure(context: Context, folder: Path) -> list[Row]:
+    """Measures all subjects in turn."""
     warm = 2
     async with AsyncExitStack() as stack:
         context.progress("starting an agent, a provider and the endpoints")
@@ -93,8 +96,9 @@ async def measure(context: Context, folder: Path) -> list[Row]:
 
 
 def run(context: Context) -> Iterator[Row | Missing]:
+    """Runs the benchmark."""
     if not installed("granian"):
-        yield Missing(case=CPU, subject=AGENT, how_to_get="pip install 'three-mode[serve]'")
+        yield Missing(case=CPU, subject=AGENT, how_to_get="pip install granian")
         return
     with TemporaryDirectory() as folder:
         yield from uvloop.run(measure(context, Path(folder)))
@@ -110,8 +114,11 @@ BENCHMARK = Benchmark(
         Target(case=RATE, subject=AGENT, peer=LITELLM, at_least=4.0),
         Target(case=RATE, subject=PROVIDER, peer=LITELLM, at_least=4.0),
     ],
-    notes="Processor time is that of the whole serving process, user and kernel: the server's threads in Rust, parsing, policies, the bus. "
-    "The agent and the provider (granian with a constant answer) are other processes and not in it. The client is the same for all, over "
-    "HTTP/1.1 with keys checked; client, endpoint and what is behind it share the machine, which costs the faster ones more. litellm has a "
-    "venv of its own, because it wants another openai.",
+    notes=(
+        "Processor time is that of the whole serving process, user and kernel: HTTP, parsing, policies, "
+        "the bus. The agent and the provider (granian with a constant answer) are other processes "
+        "and not in it. The client is the same for all, over HTTP/1.1 with keys checked; client, endpoint and the "
+        "processes behind it share the machine, which costs the faster ones more. litellm has a separate venv, "
+        "because it needs another openai."
+    ),
 )

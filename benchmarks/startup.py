@@ -1,4 +1,4 @@
-"""How long a program waits for `import`."""
+"""Time of `import` in a fresh interpreter."""
 
 import importlib.util
 import os
@@ -21,6 +21,7 @@ STATEMENTS = {
 
 
 def start(statement: str) -> Callable[[], float]:
+    """Sample of seconds of a fresh interpreter that runs a statement."""
     # Compiled once, by the round that warms up, as installed packages are.
     environment = os.environ | {"PYTHONDONTWRITEBYTECODE": ""}
 
@@ -33,6 +34,7 @@ def start(statement: str) -> Callable[[], float]:
 
 
 def run(context: Context) -> Iterator[Row | Missing]:
+    """Runs the benchmark."""
     subjects = {"nothing": start("pass")}
     for name, statement in STATEMENTS.items():
         module = statement.split()[1]
@@ -54,6 +56,8 @@ BENCHMARK = Benchmark(
         Target(case=CASE, subject="three-mode, with every public name", at_most=150.0),
         Target(case=CASE, subject="three-mode, with every public name", peer="httpx", at_most=1.0),
     ],
-    notes="The start of an empty interpreter is taken off each sample. Modules are compiled already, those of every subject. "
-    "Subjects start in turn. httpx brings its command line, with click and rich, where those are installed.",
+    notes=(
+        "The start of an empty interpreter is taken off each sample. Modules of every subject are compiled already. "
+        "Subjects start in turn. httpx brings its command line, with click and rich, where those are installed."
+    ),
 )

@@ -1,4 +1,4 @@
-"""What the runtime adds to a request in each mode that stays on this machine: to an agent, and to a model, in another process."""
+"""Overhead of the runtime in each mode on this machine: a request to an agent, and to a model, in another process."""
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -28,14 +28,15 @@ FIRST = "time to first token that the bus adds to a local model"
 TOKEN = "time per token that the bus adds to a local model"  # noqa: S105  # a token of text
 US, AGENT, BUS = "three-mode", "an agent's ask", "the bus's own ask"
 HERE, THERE = "in the process", "over the bus"
-CALLS = 50  # of one sample: short ones in many turns, because a machine may change its pace within a second
-LEAST = 8  # tokens of an answer, below which nothing can be said of one
+CALLS = 50  # in one sample: short samples in many turns, because a machine may change its speed within a second
+LEAST = 8  # tokens of an answer, to measure one token
 HELLO = [{"role": "user", "content": "Hello!"}]
 COUNT = [{"role": "user", "content": "Count from 1 to 50."}]
 Times = tuple[float, float]
 
 
 async def asks(context: Context) -> AsyncIterator[Row]:
+    """Measures requests to an agent."""
     request = LLMRequest(model="agent:echo", messages=HELLO, mode=CommunicationMode.AI_AI)
     plain = msgspec.to_builtins(request)
     async with AsyncExitStack() as stack:
@@ -69,11 +70,11 @@ async def asks(context: Context) -> AsyncIterator[Row]:
 
 
 async def streamed(llm: LLMConnection, model: str) -> Times:
-    """Seconds to the first token, and for each of the others."""
+    """Seconds to the first token, and for each later one."""
     started = time.perf_counter()
     first, count = 0.0, 0
-    asked = LLMRequest(model=model, messages=COUNT, temperature=0, max_tokens=64)
-    async for chunk in llm.stream(asked):
+    request = LLMRequest(model=model, messages=COUNT, temperature=0, max_tokens=64)
+    async for chunk in llm.stream(request):
         if chunk.text:
             first = first or time.perf_counter()
             count += 1
@@ -83,6 +84,7 @@ async def streamed(llm: LLMConnection, model: str) -> Times:
 
 
 async def models(context: Context) -> AsyncIterator[Row]:
+    """Measures streams of a local model."""
     async with AsyncExitStack() as stack:
         orc = await stack.enter_async_context(Orchestrator(hosts=1))
         context.progress("loading the model twice")
@@ -114,6 +116,7 @@ async def models(context: Context) -> AsyncIterator[Row]:
 
 
 def run(context: Context) -> Iterator[Row | Missing]:
+    """Runs the benchmark."""
     yield from uvloop.run(_all(asks(context)))
     if find_spec("llama_cpp") is None:
         yield Missing(case=FIRST, subject=US, how_to_get="pip install 'three-mode[local]'")
@@ -133,7 +136,12 @@ BENCHMARK = Benchmark(
         Target(case=FIRST, subject=US, at_most=0.3),
         Target(case=TOKEN, subject=US, at_most=20.0),
     ],
-    notes="What a request adds to the bus's own ask is the difference within a round; the whole request, beside the bus, is in the case before. The bus's own ask carries the same request as plain data, to a plain callback that sends it back; who asks and who answers have a core each. The model is the small one "
-    "that comes along, once in this process and once in one of its own, asked in turn for the same answer; what the bus adds is the "
-    "difference within a round. It can be below zero: in this process the model's engine and the reader of its answer share an interpreter.",
+    notes=(
+        "The overhead beyond the bus's own ask is the difference within a round; the whole request, beside the bus, "
+        "is in the case before. The bus's own ask carries the same request as plain data, to a plain callback that "
+        "sends it back; caller and answering process have a core each. The model is the small one that comes along, "
+        "once in this process and once in another, asked in turn for the same answer; the bus's overhead is the "
+        "difference within a round. It can be below zero: in this process the model's engine and the reader of its "
+        "answer share an interpreter."
+    ),
 )

@@ -1,10 +1,11 @@
 """Runs GGUF models in this process; knows nothing of modes, agents or the network.
 
-Only names live here; each is imported when it is first used, so that asking for the catalogue does not load an engine.
+This module holds names only. Each is imported when it is first used, so that reading the catalogue loads no engine.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from local_models.lazy import lazy_names
 
 if TYPE_CHECKING:
     from local_models.errors import BadGrammar as BadGrammar
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from local_models.errors import WorkerDied as WorkerDied
     from local_models.model import LocalModel as LocalModel
     from local_models.options import Generate as Generate
+    from local_models.options import GenerateChanges as GenerateChanges
     from local_models.options import LoadOptions as LoadOptions
     from local_models.options import Lora as Lora
     from local_models.pool import Lease as Lease
@@ -37,8 +39,7 @@ if TYPE_CHECKING:
     from local_models.stream import PieceStream as PieceStream
     from local_models.sync import SyncModel as SyncModel
 
-# Public name -> the module it lives in.
-_HOME = {
+_DEFINED_IN = {
     "BadGrammar": "local_models.errors",
     "BadModelFile": "local_models.errors",
     "BadOption": "local_models.errors",
@@ -48,6 +49,7 @@ _HOME = {
     "EngineFailed": "local_models.errors",
     "EngineMissing": "local_models.errors",
     "Generate": "local_models.options",
+    "GenerateChanges": "local_models.options",
     "Lease": "local_models.pool",
     "LoadOptions": "local_models.options",
     "LocalModel": "local_models.model",
@@ -70,15 +72,9 @@ _HOME = {
     "WorkerDied": "local_models.errors",
 }
 
-__all__ = list(_HOME)
+__all__ = list(_DEFINED_IN)
 
-
-def __getattr__(name: str) -> object:
-    home = _HOME.get(name)
-    if home is None:
-        raise AttributeError(f"module 'local_models' has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(home), name)
-    return value
+__getattr__ = lazy_names(__name__, _DEFINED_IN)
 
 
 def __dir__() -> list[str]:

@@ -1,4 +1,4 @@
-"""What runs a model, as seen by `LocalModel`: the engine in this process, or a worker process that has one."""
+"""Backend: the part that runs a loaded model for `LocalModel`, in this process or in a worker process."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,52 +11,91 @@ from local_models.gguf import Summary
 from local_models.options import Generate, Lora
 from local_models.replies import Piece, Statistics
 
-Deliver = Callable[[Piece | LocalModelError], None]  # called on the caller's loop
-Take = Callable[[Sequence[Piece]], bool]  # called on the engine's thread
+Deliver = Callable[[Piece | LocalModelError], None]
+"""Receives each piece of a call, or the error that ends the call; called on the caller's event loop."""
+Take = Callable[[Sequence[Piece]], bool]
+"""Receives pieces of a step on the engine's thread, where it must not wait; False: the loop delivers them instead."""
 
 
-class Ask(msgspec.Struct, frozen=True, kw_only=True):
-    """A prompt in parts that are tokenized one by one, and how it is to be answered."""
+class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """One call: a prompt in parts that are tokenized one by one, and the options of its answer."""
 
     parts: tuple[str, ...]
-    special: bool  # control tokens in the parts are themselves
+    special: bool  # True: the text of a control token becomes that token
     options: Generate
-    grammar: str = ""
-    pieces: bool = True  # False: only the whole answer is wanted
+    grammar: str = ""  # GBNF of the answer; empty: none
+    pieces: bool = True  # False: the caller wants the whole answer at once
 
 
-class Loaded(msgspec.Struct, frozen=True, kw_only=True):
-    """What the layer above needs to know of the model."""
+class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
+    """Facts about a loaded model that `LocalModel` needs: its header, its context, and its marks and control tokens."""
 
     summary: Summary
-    context: int
-    bos: str
-    eos: str
-    control: tuple[str, ...]
+    context: int  # tokens of one call, prompt and answer together
+    bos: str  # text of the mark that begins a prompt; empty where the tokenizer adds none
+    eos: str  # text of the mark that ends an answer
+    control: tuple[str, ...]  # texts of all control tokens
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
-    """A call that was begun. `cancel` may be called from any thread, and more than once."""
+class RunningCall:
+    """Handle of a call in progress. `cancel` may be called from any thread, and more than once."""
 
     cancel: Callable[[], None]
 
 
-class Backend(Protocol):
+class ModelBackend(Protocol):
+    """Runs calls and commands of one loaded model. All methods are called on an event loop."""
+
     @property
-    def loaded(self) -> Loaded: ...
-    async def start(self, ask: Ask, deliver: Deliver) -> Running: ...
-    def start_at_once(self, ask: Ask, deliver: Deliver, take: Take) -> Running | None:
-        """The same, if nothing has to be waited for. `take` is offered the pieces first; where it says False, they and all after
-        them are delivered. The last piece is delivered in any case."""
+    def loaded(self) -> LoadedModel:
+        """Facts about the model."""
         ...
 
-    async def tokenize(self, parts: Sequence[str], *, start: bool, special: bool) -> list[int]: ...
-    async def detokenize(self, tokens: Sequence[int]) -> str: ...
-    async def embed(self, texts: Sequence[str]) -> list[list[float]]: ...
-    async def save(self, tokens: list[int]) -> tuple[tuple[int, ...], bytes]: ...
-    async def restore(self, tokens: list[int], state: bytes) -> bool: ...
-    async def set_lora(self, adapters: Sequence[Lora]) -> None: ...
-    async def statistics(self) -> Statistics: ...
-    async def close(self) -> None: ...
-    def abandon(self) -> None: ...
+    async def start(self, request: GenerationRequest, deliver: Deliver) -> RunningCall:
+        """Starts a call; `deliver` receives its pieces and its end."""
+        ...
+
+    def start_at_once(self, request: GenerationRequest, deliver: Deliver, take: Take) -> RunningCall | None:
+        """Starts a call if that needs no waiting, and returns None otherwise.
+
+        `take` is offered the pieces first. After its first False those pieces and all later ones go to `deliver`. The
+        last piece goes to `deliver` in any case.
+        """
+        ...
+
+    async def tokenize(self, parts: Sequence[str], *, start: bool, special: bool) -> list[int]:
+        """Returns the tokens of the parts; `start` adds the mark that begins a prompt."""
+        ...
+
+    async def detokenize(self, tokens: Sequence[int]) -> str:
+        """Returns the text of tokens."""
+        ...
+
+    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """Returns one vector of length 1 for each text."""
+        ...
+
+    async def save(self, tokens: list[int]) -> tuple[tuple[int, ...], bytes]:
+        """Returns the longest kept text that begins like `tokens`, and its KV state; `((), b"")` where none is kept."""
+        ...
+
+    async def restore(self, tokens: list[int], state: bytes) -> bool:
+        """Puts a KV state back into the cache; False: there is no room for it."""
+        ...
+
+    async def set_lora(self, adapters: Sequence[Lora]) -> None:
+        """Replaces the adapters of all calls, running ones included."""
+        ...
+
+    async def statistics(self) -> Statistics:
+        """Returns the counts of the engine so far."""
+        ...
+
+    async def close(self) -> None:
+        """Ends the calls with `ModelClosed` and frees the memory."""
+        ...
+
+    def abandon(self) -> None:
+        """Frees the memory without waiting, for the finalizer of a model that was never closed."""
+        ...

@@ -1,20 +1,20 @@
-"""Everything that local_models raises, in one tree; and the one place where foreign errors become ours.
+"""Errors of local_models in one tree, and the one place where errors of other libraries become them.
 
 LocalModelError             message, hint
-├── EngineMissing           llama-cpp-python is not installed, or not the version whose structs we know
+├── EngineMissing           llama-cpp-python is not installed, or is not the version that the `local` extra pins
 ├── BadModelFile            not a GGUF file, truncated, corrupt, or an architecture llama.cpp does not run; `path`
 ├── ModelNotFound           no such file and no such name in the catalogue
 ├── OutOfMemory             the model, or its KV cache, does not fit the budget
-├── BadOption               an option or request that cannot be right; `field` (also a ValueError)
-│   ├── BadGrammar          the schema or GBNF cannot be used; says where
+├── BadOption               an option or a request is wrong; `field` (also a ValueError)
+│   ├── BadGrammar          the schema or GBNF cannot be used; the message says where
 │   ├── BadTemplate         the chat template failed, or the model has none
-│   └── PromptTooLong       prompt tokens, and what fits
-├── Overloaded              the queue is full; nothing was begun
-├── DeadlineExceeded        `stage`: load, queue, prefill or decode (also a TimeoutError)
+│   └── PromptTooLong       `tokens` of the prompt, and the `room` that there is
+├── Overloaded              the queue is full; the call was not started
+├── DeadlineExceeded        `stage`: load, queue, prefill or decode; `within` in seconds (also a TimeoutError)
 ├── ModelClosed             the model was unloaded before or during the call
-├── EngineFailed            llama.cpp reported a failure that only this call, or all of them, cannot survive
-│   └── WorkerDied          the isolated worker process ended; it is being started again
-└── DownloadFailed          `url`, what the server said, and whether the part that came is kept
+├── EngineFailed            llama.cpp reported a failure that ends this call, or all calls
+│   └── WorkerDied          the isolated worker process ended; the next call starts another
+└── DownloadFailed          `url`; the message has the answer of the server
 """
 
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ from contextlib import contextmanager
 
 
 class LocalModelError(Exception):
-    """The root: what went wrong, and in `hint` what to do about it."""
+    """Root of the errors: `message` says what went wrong, `hint` what to do about it."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -34,11 +34,11 @@ class LocalModelError(Exception):
 
 
 class EngineMissing(LocalModelError):
-    """llama-cpp-python, or another part of the `local` extra, is absent or of another version."""
+    """llama-cpp-python, or another part of the `local` extra, is absent or has another version."""
 
 
 class BadModelFile(LocalModelError):
-    """The file cannot be run; said before llama.cpp could abort the process over it."""
+    """The file cannot be run. It is checked first, because llama.cpp aborts the process over a broken file."""
 
     def __init__(self, message: str, *, path: str = "", hint: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -46,15 +46,15 @@ class BadModelFile(LocalModelError):
 
 
 class ModelNotFound(LocalModelError):
-    """Neither a file nor a name in the catalogue."""
+    """There is no such file and no such name in the catalogue."""
 
 
 class OutOfMemory(LocalModelError):
-    """Refused before loading, because it would not fit."""
+    """The model or its KV cache does not fit; it was not loaded."""
 
 
 class BadOption(LocalModelError, ValueError):
-    """`field` names the option or the part of the request that cannot be right."""
+    """An option or a part of the request is wrong; `field` names it."""
 
     def __init__(self, message: str, *, field: str = "", hint: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -82,11 +82,11 @@ class PromptTooLong(BadOption):
 
 
 class Overloaded(LocalModelError):
-    """The queue of waiting calls is full; nothing was begun, so the same call may be made again."""
+    """The queue of waiting calls is full; the call was not started and may be made again."""
 
 
 class DeadlineExceeded(LocalModelError, TimeoutError):
-    """Time ran out while the model was loaded, while waiting, while reading the prompt, or while answering."""
+    """The deadline passed in the load, in the queue, in the prompt (prefill) or in the answer (decode)."""
 
     def __init__(self, stage: str, within: float) -> None:
         super().__init__(f"no answer within {within:g} s; time ran out in: {stage}")
@@ -94,7 +94,7 @@ class DeadlineExceeded(LocalModelError, TimeoutError):
 
 
 class ModelClosed(LocalModelError):
-    """The model was unloaded."""
+    """The model was unloaded before or during the call."""
 
 
 class EngineFailed(LocalModelError):
@@ -102,11 +102,11 @@ class EngineFailed(LocalModelError):
 
 
 class WorkerDied(EngineFailed):
-    """The process that ran the model ended under the call; the next call starts another."""
+    """The worker process of the model ended during the call; the next call starts another."""
 
 
 class DownloadFailed(LocalModelError):
-    """A model could not be fetched."""
+    """A model could not be downloaded."""
 
     def __init__(self, message: str, *, url: str = "", hint: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -114,17 +114,17 @@ class DownloadFailed(LocalModelError):
 
 
 @contextmanager
-def foreign(what: str) -> Iterator[None]:
-    """Turns what the engine's libraries raise into ours; `what` says what was being done."""
+def translate_errors(action: str) -> Iterator[None]:
+    """Turns errors of the engine's libraries into those of this module; `action` is a verb phrase for the message."""
     try:
         yield
     except (LocalModelError, KeyboardInterrupt):
         raise
     except ImportError as error:
         raise EngineMissing(
-            f"cannot {what}: {error.name or error} is not installed", hint="pip install 'three-mode[local]'"
+            f"cannot {action}: {error.name or error} is not installed", hint="pip install 'three-mode[local]'"
         ) from error
     except MemoryError as error:
-        raise OutOfMemory(f"out of memory: cannot {what}") from error
+        raise OutOfMemory(f"out of memory: cannot {action}") from error
     except (RuntimeError, OSError) as error:
-        raise EngineFailed(f"cannot {what}: {error}") from error
+        raise EngineFailed(f"cannot {action}: {error}") from error

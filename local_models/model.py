@@ -1,4 +1,4 @@
-"""A model as callers see it: messages in, text out. Templates, grammars and tool calls are handled here, tokens below."""
+"""LocalModel: messages in, text out. It handles templates, grammars and tool calls; its backend handles tokens."""
 
 import asyncio
 import hashlib
@@ -10,26 +10,29 @@ from typing import Any, Self, Unpack
 
 import msgspec
 
-from local_models.backend import Ask, Backend, Deliver, Running, Take
-from local_models.errors import BadOption, EngineFailed, ModelClosed, foreign
+from local_models.backend import Deliver, GenerationRequest, ModelBackend, RunningCall, Take
+from local_models.errors import BadOption, EngineFailed, ModelClosed, translate_errors
 from local_models.files.catalogue import find
 from local_models.gguf import Summary
-from local_models.options import DEFAULTS, Generate, GenerateChanges, LoadOptions, Lora, changed
-from local_models.prompts.grammar import from_schema
+from local_models.options import DEFAULTS, Generate, GenerateChanges, LoadOptions, Lora, with_changes
+from local_models.prompts.grammar import schema_grammar
 from local_models.prompts.templates import ChatTemplate, Message
-from local_models.prompts.tool_choice import forced, is_forced, name_of, offered
-from local_models.prompts.tools import ToolTalk
+from local_models.prompts.tools import ToolCallParser, forced_call_grammar, forces_call, offered_tools, tool_name
 from local_models.replies import Reply, Statistics
-from local_models.stream import Begin, PieceStream, whole
+from local_models.stream import Begin, PieceStream, collect_reply
 
 _STATE = struct.Struct("<4s32sI")
 _MAGIC = b"TMS1"
 
 
 class LocalModel:
-    """Make one with `await LocalModel.load(...)`; close it, or use it as an async context manager."""
+    """A loaded model: `async with await LocalModel.load("tiny") as model: ...`.
 
-    def __init__(self, backend: Backend, options: LoadOptions) -> None:
+    `options` are those of the load, `summary` describes the file, and `context` is the most tokens of one call. Every
+    method raises `ModelClosed` after `close`. Options of a call are a `Generate`, fields of it as keywords, or both.
+    """
+
+    def __init__(self, backend: ModelBackend, options: LoadOptions) -> None:
         self._backend = backend
         self._closed = False
         self.options = options
@@ -45,33 +48,33 @@ class LocalModel:
 
     @classmethod
     async def load(cls, model: str | os.PathLike[str] = "tiny", options: LoadOptions | None = None) -> Self:
-        """Loads a GGUF file, `gguf:PATH`, or a catalogued name. Nothing is downloaded."""
+        """Loads a GGUF file, `gguf:PATH`, or a name of the catalogue, on a thread. Nothing is downloaded."""
         chosen = options or LoadOptions()
         path = await asyncio.to_thread(find, os.fspath(model))
-        backend: Backend
+        backend: ModelBackend
         if chosen.isolated:
-            from local_models.isolated import Isolated
+            from local_models.isolated import IsolatedBackend
 
-            backend = await Isolated.start_worker(str(path), chosen)
+            backend = await IsolatedBackend.start_worker(str(path), chosen)
         else:
-            with foreign("run local models"):  # numpy and llama.cpp are of the `local` extra
-                from local_models.engine.inprocess import InProcess
+            with translate_errors("run local models"):  # numpy and llama.cpp come with the `local` extra
+                from local_models.engine.inprocess import InProcessBackend
 
-            making = asyncio.ensure_future(asyncio.to_thread(InProcess, str(path), chosen))
+            making = asyncio.ensure_future(asyncio.to_thread(InProcessBackend, str(path), chosen))
             try:
                 backend = await asyncio.shield(making)
-            except asyncio.CancelledError:  # llama.cpp cannot stop loading: what comes of it is taken down again
-                making.add_done_callback(_discard)
+            except asyncio.CancelledError:  # llama.cpp cannot stop loading: the model is freed once it is there
+                making.add_done_callback(_abandon_loaded)
                 raise
         return cls(backend, chosen)
 
-    # calls
+    # --- calls ---
 
     def stream(
         self, messages: Sequence[Message], options: Generate = DEFAULTS, **changes: Unpack[GenerateChanges]
     ) -> PieceStream:
-        """The answer piece by piece; leaving the stream early, or cancelling the task, ends the call."""
-        return self._chat(messages, changed(options, changes), pieces=True)
+        """Returns the answer piece by piece; leaving the stream early, or cancelling the task, ends the call."""
+        return self._stream_chat(messages, with_changes(options, changes), pieces=True)
 
     def begin(
         self,
@@ -81,80 +84,90 @@ class LocalModel:
         options: Generate = DEFAULTS,
         **changes: Unpack[GenerateChanges],
     ) -> PieceStream | None:
-        """For whoever can pass pieces on from any thread: the answer begins now, and `take` is offered its pieces on the engine's
-        own thread, where it must not wait. The stream gives those from the first that it did not take, and the last in any case;
-        `news` is called on the loop when the first of them is here. None if it cannot begin without waiting (a long prompt, an
-        engine in another process), or if text may become a call of a tool: then nothing has happened."""
-        how = changed(options, changes)
+        """Starts an answer whose pieces `take` may forward from the engine's thread; a wake-up of the loop is saved.
+
+        `take` receives the pieces of each step on the engine's thread, where it must not wait. After its first False
+        the stream has those pieces and all later ones; the stream has the last piece in any case. `news` is called on
+        the loop when the first piece of the stream, or an error, has arrived.
+
+        Returns None, and does nothing, where the call cannot start without waiting (a long prompt, an engine in another
+        process) or where text may turn out to be a tool call.
+        """
+        how = with_changes(options, changes)
         if how.tools:
             return None
-        self._open()
-        ask = self._ask(self._template.render(messages, ()), how, special=True, pieces=True)
-        stream = PieceStream(self._beginning(ask), how.within, None)
-        begun = stream.begin_at_once(lambda deliver: self._backend.start_at_once(ask, deliver, take), news)
+        self._require_open()
+        request = self._request(self._template.render(messages, ()), how, special=True, pieces=True)
+        stream = PieceStream(self._starter(request), how.within, None)
+        begun = stream.begin_at_once(lambda deliver: self._backend.start_at_once(request, deliver, take), news)
         return stream if begun else None
 
     async def chat(
         self, messages: Sequence[Message], options: Generate = DEFAULTS, **changes: Unpack[GenerateChanges]
     ) -> Reply:
-        return await whole(self._chat(messages, changed(options, changes), pieces=False))
+        """Returns the whole answer to messages; cancelling the task ends the call."""
+        return await collect_reply(self._stream_chat(messages, with_changes(options, changes), pieces=False))
 
     def stream_complete(
         self, prompt: str, options: Generate = DEFAULTS, **changes: Unpack[GenerateChanges]
     ) -> PieceStream:
-        return self._complete(prompt, changed(options, changes), pieces=True)
+        """Continues a bare text piece by piece; control tokens in it are plain text."""
+        return self._stream_text(prompt, with_changes(options, changes), pieces=True)
 
     async def complete(self, prompt: str, options: Generate = DEFAULTS, **changes: Unpack[GenerateChanges]) -> Reply:
-        """Continues a bare text; control tokens in it are plain text."""
-        return await whole(self._complete(prompt, changed(options, changes), pieces=False))
+        """Continues a bare text and returns the whole answer; control tokens in it are plain text."""
+        return await collect_reply(self._stream_text(prompt, with_changes(options, changes), pieces=False))
 
-    def _chat(self, messages: Sequence[Message], how: Generate, *, pieces: bool) -> PieceStream:
-        tools = offered(how)
+    def _stream_chat(self, messages: Sequence[Message], how: Generate, *, pieces: bool) -> PieceStream:
+        tools = offered_tools(how)
         parts = self._template.render(messages, tools)
-        talk = ToolTalk([name_of(tool) for tool in tools]) if tools else None
-        return self._stream(parts, how, special=True, pieces=pieces, talk=talk)
+        tool_calls = ToolCallParser([tool_name(tool) for tool in tools]) if tools else None
+        return self._open_stream(parts, how, special=True, pieces=pieces, tool_calls=tool_calls)
 
-    def _complete(self, prompt: str, how: Generate, *, pieces: bool) -> PieceStream:
+    def _stream_text(self, prompt: str, how: Generate, *, pieces: bool) -> PieceStream:
         if how.tools:
             raise BadOption("tools need messages; `complete` takes a bare text", field="tools")
         _check_text(prompt, "prompt")
-        return self._stream([prompt], how, special=False, pieces=pieces, talk=None)
+        return self._open_stream([prompt], how, special=False, pieces=pieces, tool_calls=None)
 
-    def _stream(
-        self, parts: Sequence[str], how: Generate, *, special: bool, pieces: bool, talk: ToolTalk | None
+    def _open_stream(
+        self, parts: Sequence[str], how: Generate, *, special: bool, pieces: bool, tool_calls: ToolCallParser | None
     ) -> PieceStream:
-        ask = self._ask(parts, how, special=special, pieces=pieces)
-        return PieceStream(self._beginning(ask), how.within, talk)
+        request = self._request(parts, how, special=special, pieces=pieces)
+        return PieceStream(self._starter(request), how.within, tool_calls)
 
-    def _ask(self, parts: Sequence[str], how: Generate, *, special: bool, pieces: bool) -> Ask:
-        return Ask(parts=tuple(parts), special=special, options=how, grammar=self._grammar(how), pieces=pieces)
+    def _request(self, parts: Sequence[str], how: Generate, *, special: bool, pieces: bool) -> GenerationRequest:
+        return GenerationRequest(
+            parts=tuple(parts), special=special, options=how, grammar=self._grammar(how), pieces=pieces
+        )
 
-    def _beginning(self, ask: Ask) -> Begin:
-        async def begin(deliver: Deliver) -> Running:
-            self._open()
-            return await self._backend.start(ask, deliver)
+    def _starter(self, request: GenerationRequest) -> Begin:
+        async def begin(deliver: Deliver) -> RunningCall:
+            self._require_open()
+            return await self._backend.start(request, deliver)
 
         return begin
 
     def _grammar(self, how: Generate) -> str:
-        if is_forced(how):  # the answer is a call, whatever its text would have to be
-            return forced(how, self._template.source)
-        return from_schema(how.schema) if how.schema is not None else how.grammar
+        if forces_call(how):  # a forced tool call overrides the schema of the text
+            return forced_call_grammar(how, self._template.source)
+        return schema_grammar(how.schema) if how.schema is not None else how.grammar
 
-    def _open(self) -> None:
+    def _require_open(self) -> None:
         if self._closed:
             raise ModelClosed("the model is closed", hint="load it again")
 
-    # texts, tokens, vectors
+    # --- texts, tokens, vectors ---
 
     async def tokenize(self, text: str) -> list[int]:
-        """The tokens of a text, without a beginning mark; control tokens in it are plain text."""
-        self._open()
+        """Returns the tokens of a text, without the mark that begins a prompt; control tokens in it are plain text."""
+        self._require_open()
         _check_text(text, "text")
         return await self._backend.tokenize([text], start=False, special=False)
 
     async def detokenize(self, tokens: Sequence[int]) -> str:
-        self._open()
+        """Returns the text of tokens."""
+        self._require_open()
         if not all(isinstance(token, int) for token in tokens):
             raise BadOption("tokens are whole numbers", field="tokens")
         return await self._backend.detokenize(tokens)
@@ -162,30 +175,30 @@ class LocalModel:
     async def count(
         self, what: str | Sequence[Message], options: Generate = DEFAULTS, **changes: Unpack[GenerateChanges]
     ) -> int:
-        """Tokens of a text, or of the whole prompt that messages (and tools) become."""
-        self._open()
+        """Counts the tokens of a text, or of the prompt that messages and tools render to."""
+        self._require_open()
         if isinstance(what, str):
             return len(await self.tokenize(what))
-        parts = self._template.render(what, offered(changed(options, changes)))
+        parts = self._template.render(what, offered_tools(with_changes(options, changes)))
         return len(await self._backend.tokenize(parts, start=True, special=True))
 
     async def embed(self, texts: str | Sequence[str]) -> list[list[float]]:
-        """Vectors of length 1, one a text. Models that do not say how they pool are averaged over tokens."""
-        self._open()
+        """Returns one vector of length 1 for each text; without a pooling type it is that of the last token."""
+        self._require_open()
         wanted = [texts] if isinstance(texts, str) else list(texts)
         for text in wanted:
             _check_text(text, "texts")
         return await self._backend.embed(wanted)
 
-    # a conversation's state
+    # --- a conversation's state ---
 
     async def save(
         self, messages: Sequence[Message], options: Generate = DEFAULTS, **changes: Unpack[GenerateChanges]
     ) -> bytes:
-        """The KV state of a conversation, computed if it is not there any more."""
-        self._open()
-        how = changed(options, changes)
-        parts = self._template.render(messages, offered(how))
+        """Returns the KV state of a conversation, with a checksum; computes it where the cache has lost it."""
+        self._require_open()
+        how = with_changes(options, changes)
+        parts = self._template.render(messages, offered_tools(how))
         tokens = await self._backend.tokenize(parts, start=True, special=True)
         held, state = await self._backend.save(tokens)
         if held[: len(tokens) - 1] != tuple(tokens[:-1]):
@@ -197,8 +210,8 @@ class LocalModel:
         return _STATE.pack(_MAGIC, hashlib.sha256(body).digest(), len(held)) + body
 
     async def restore(self, state: bytes) -> bool:
-        """Puts a saved state back: the next call that begins with it computes only the rest. False: no room for it now."""
-        self._open()
+        """Puts a saved state back: a call that begins with it computes only the rest. False: there is no room now."""
+        self._require_open()
         if len(state) < _STATE.size:
             raise BadOption("this is not a saved conversation", field="state")
         magic, digest, count = _STATE.unpack_from(state)
@@ -211,15 +224,16 @@ class LocalModel:
         return await self._backend.restore(tokens, body[4 * count :])
 
     async def set_lora(self, *adapters: Lora) -> None:
-        """The adapters of all calls from now on; running ones are read again under them."""
-        self._open()
+        """Replaces the adapters of all calls; texts of running calls are computed again with them."""
+        self._require_open()
         await self._backend.set_lora(adapters)
 
     async def statistics(self) -> Statistics:
-        self._open()
+        """Returns settings and counts of the engine."""
+        self._require_open()
         return await self._backend.statistics()
 
-    # the end
+    # --- the end ---
 
     async def close(self) -> None:
         """Ends running calls with `ModelClosed` and frees the memory. May be called again."""
@@ -245,6 +259,6 @@ def _check_text(text: object, field: str) -> None:
         raise BadOption(f"a text is a string, not {type(text).__name__}", field=field)
 
 
-def _discard(making: "asyncio.Future[Any]") -> None:
+def _abandon_loaded(making: "asyncio.Future[Any]") -> None:
     if not making.cancelled() and making.exception() is None:
         making.result().abandon()

@@ -127,7 +127,7 @@ class GenerateChanges(TypedDict, total=False):
 DEFAULTS = Generate()
 
 
-def changed(options: Generate, changes: GenerateChanges) -> Generate:
+def with_changes(options: Generate, changes: GenerateChanges) -> Generate:
     """The options with some fields replaced; an unknown field is an error that lists the known ones."""
     if not changes:
         return options

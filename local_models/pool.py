@@ -1,4 +1,4 @@
-"""Several models under one memory budget: loaded when first asked for, the least recently used unloaded to make room."""
+"""Pool of models under one memory budget: loads on first use, unloads the least recently used to make room."""
 
 import asyncio
 from collections import OrderedDict
@@ -9,7 +9,7 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
-from local_models.errors import DeadlineExceeded, ModelClosed, OutOfMemory, foreign
+from local_models.errors import DeadlineExceeded, ModelClosed, OutOfMemory, translate_errors
 from local_models.files.catalogue import find
 from local_models.gguf import check, summarize
 from local_models.model import LocalModel
@@ -17,59 +17,64 @@ from local_models.options import LoadOptions
 
 
 @dataclass(slots=True)
-class _Place:
+class _PoolEntry:
     size: int
     model: LocalModel | None = None
-    users: int = 0  # its loading is one
+    users: int = 0  # leases, and the loading
     loading: asyncio.Task[LocalModel] | None = None
 
 
 class Lease:
-    """A model in use. Released once, without waiting."""
+    """A model in use, in `model`. `release` gives it back without waiting and may be called again."""
 
-    def __init__(self, model: LocalModel, left: Callable[[], None]) -> None:
+    def __init__(self, model: LocalModel, on_release: Callable[[], None]) -> None:
         self.model = model
-        self._left: Callable[[], None] | None = left
+        self._release: Callable[[], None] | None = on_release
 
     def release(self) -> None:
-        """Ends the use of the model, which may be unloaded then."""
-        left, self._left = self._left, None
-        if left is not None:
-            left()
+        """Ends the use: the pool may unload the model from now on."""
+        on_release, self._release = self._release, None
+        if on_release is not None:
+            on_release()
 
 
 class ModelPool:
-    """`async with pool.use("tiny") as model:`. A model in use is never unloaded; where all are in use, the caller is told."""
+    """Models by name under a budget of bytes: `async with pool.use("tiny") as model: ...`.
+
+    A model in use is never unloaded; `OutOfMemory` is raised where only such models could make room. `memory_bytes` is
+    the budget for weights and KV caches, `options` are those of every load, and `unloaded` counts the models that made
+    room.
+    """
 
     def __init__(self, memory_bytes: int, options: LoadOptions | None = None) -> None:
         self.memory_bytes = memory_bytes
         self.unloaded = 0
         self._options = options or LoadOptions()
-        self._places: OrderedDict[str, _Place] = OrderedDict()  # least recently used first
-        self._room = asyncio.Lock()
+        self._places: OrderedDict[str, _PoolEntry] = OrderedDict()  # least recently used first
+        self._room_lock = asyncio.Lock()
         self._closed = False
 
     @property
     def loaded(self) -> tuple[str, ...]:
         """Names of the loaded models, the least recently used first."""
-        return tuple(name for name, place in self._places.items() if place.model is not None)
+        return tuple(name for name, entry in self._places.items() if entry.model is not None)
 
     @property
     def used_bytes(self) -> int:
-        """Bytes that models use, loaded or being loaded."""
-        return sum(place.size for place in self._places.values())
+        """Bytes of the budget that loaded and loading models take."""
+        return sum(entry.size for entry in self._places.values())
 
     def _size(self, name: str) -> int:
-        with foreign("run local models"):  # numpy is of the `local` extra
+        with translate_errors("run local models"):  # numpy comes with the `local` extra
             from local_models.llama.sizing import machine, plan
 
         summary = summarize(check(str(find(name))))
-        how = plan(summary, self._options, machine())
-        return summary.file_bytes + how.kv_bytes
+        load_plan = plan(summary, self._options, machine())
+        return summary.file_bytes + load_plan.kv_bytes
 
     @asynccontextmanager
     async def use(self, name: str, within: float | None = None) -> AsyncIterator[LocalModel]:
-        """A model for the length of a block, loaded first where it has to be, in at most `within` seconds."""
+        """Leases a model for the block; `within` as in `lease`."""
         lease = await self.lease(name, within)
         try:
             yield lease.model
@@ -77,29 +82,32 @@ class ModelPool:
             lease.release()
 
     async def lease(self, name: str, within: float | None = None) -> "Lease":
-        """The model, which stays loaded until the lease is released: for a user who leaves where it cannot wait. Who does not
-        wait longer than `within` seconds, or leaves, stops no loading: the next one finds it further on."""
+        """Loads a model if needed and keeps it loaded until the lease is released; releasing needs no waiting.
+
+        After `within` seconds (None: no limit) it raises `DeadlineExceeded`. The loading goes on, here and when the
+        caller is cancelled, and the next caller joins it.
+        """
         try:
             async with asyncio.timeout(within):
-                place = await self._place(name)
+                entry = await self._occupy(name)
                 try:
-                    model = place.model or await self._loaded(name, place)
+                    model = entry.model or await self._load(name, entry)
                 except BaseException:
-                    self._left(name, place)
+                    self._release(name, entry)
                     raise
         except TimeoutError as error:
             if within is None or isinstance(error, DeadlineExceeded):
                 raise
             raise DeadlineExceeded("load", within) from None
-        return Lease(model, lambda: self._left(name, place))
+        return Lease(model, lambda: self._release(name, entry))
 
-    async def _loaded(self, name: str, place: _Place) -> LocalModel:
-        """One loading for all who want it."""
-        loading = place.loading
+    async def _load(self, name: str, entry: _PoolEntry) -> LocalModel:
+        """Loads the model, or joins the loading that another caller started."""
+        loading = entry.loading
         if loading is None:
-            place.users += 1
-            loading = place.loading = asyncio.ensure_future(LocalModel.load(name, self._options))
-            loading.add_done_callback(partial(self._has_loaded, name, place))
+            entry.users += 1
+            loading = entry.loading = asyncio.ensure_future(LocalModel.load(name, self._options))
+            loading.add_done_callback(partial(self._load_done, name, entry))
         try:
             return await asyncio.shield(loading)
         except asyncio.CancelledError:
@@ -108,65 +116,65 @@ class ModelPool:
                 raise
             raise ModelClosed("the pool was closed while this model was loaded") from None
 
-    def _has_loaded(self, name: str, place: _Place, loading: "asyncio.Task[LocalModel]") -> None:
-        place.loading = None
+    def _load_done(self, name: str, entry: _PoolEntry, loading: "asyncio.Task[LocalModel]") -> None:
+        entry.loading = None
         if not loading.cancelled() and loading.exception() is None:
-            place.model = loading.result()
-        self._left(name, place)
+            entry.model = loading.result()
+        self._release(name, entry)
 
     def lease_at_once(self, name: str) -> "Lease | None":
-        """The same, if it is loaded already."""
-        place = self._places.get(name)
-        if place is None or place.model is None or self._closed:
+        """Leases a model that is loaded already; None: it is not."""
+        entry = self._places.get(name)
+        if entry is None or entry.model is None or self._closed:
             return None
         self._places.move_to_end(name)
-        place.users += 1
-        return Lease(place.model, lambda: self._left(name, place))
+        entry.users += 1
+        return Lease(entry.model, lambda: self._release(name, entry))
 
-    def _left(self, name: str, place: _Place) -> None:
-        place.users -= 1
-        if place.model is None and not place.users:
+    def _release(self, name: str, entry: _PoolEntry) -> None:
+        entry.users -= 1
+        if entry.model is None and not entry.users:
             self._places.pop(name, None)
 
-    async def _place(self, name: str) -> _Place:
+    async def _occupy(self, name: str) -> _PoolEntry:
         if self._closed:
             raise ModelClosed("the pool is closed")
-        async with self._room:
-            place = self._places.get(name)
-            if place is None:
+        async with self._room_lock:
+            entry = self._places.get(name)
+            if entry is None:
                 size = await asyncio.to_thread(self._size, name)
                 await self._make_room(name, size)
-                place = self._places[name] = _Place(size)
+                entry = self._places[name] = _PoolEntry(size)
             self._places.move_to_end(name)
-            place.users += 1
-            return place
+            entry.users += 1
+            return entry
 
     async def _make_room(self, name: str, size: int) -> None:
         if size > self.memory_bytes:
             raise OutOfMemory(f"`{name}` needs {size >> 20} MiB; the budget is {self.memory_bytes >> 20} MiB")
         while self.used_bytes + size > self.memory_bytes:
-            idle = next((other for other, place in self._places.items() if not place.users), None)
+            idle = next((other for other, entry in self._places.items() if not entry.users), None)
             if idle is None:
                 busy = ", ".join(self._places)
                 raise OutOfMemory(
                     f"no room for `{name}` ({size >> 20} MiB): {busy} are in use",
                     hint="try again later, or raise the budget",
                 )
-            place = self._places.pop(idle)
+            entry = self._places.pop(idle)
             self.unloaded += 1
-            if place.model is not None:
-                await place.model.close()
+            if entry.model is not None:
+                await entry.model.close()
 
     async def close(self) -> None:
-        """Unloads all models, also those that are in use."""
+        """Cancels loadings and closes every model, those in use included."""
         self._closed = True
-        places, self._places = self._places, OrderedDict()
-        for place in places.values():
-            if place.loading is not None:
-                place.loading.cancel()
-                await asyncio.wait([place.loading])
-            if place.model is not None:
-                await place.model.close()
+        entries, self._places = self._places, OrderedDict()
+        for entry in entries.values():
+            if entry.loading is not None:
+                entry.loading.cancel()
+                await asyncio.wait([entry.loading])
+            if entry.model is not None:
+                await entry.model.close()
 
     async def __aenter__(self) -> Self:
         return self

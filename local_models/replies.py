@@ -1,97 +1,98 @@
-"""What a call gives back: pieces while it runs, and the whole at its end."""
+"""Results of calls: pieces of a stream, whole replies, and the statistics of an engine."""
 
 from typing import Any, Literal
 
 import msgspec
 
 Finish = Literal["stop", "length", "tool_calls"]
+"""Reason of the end: a stop mark, `max_tokens` or a full context, or calls of tools."""
 
 
 class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
-    """The model asks for a tool. `arguments` is the JSON text as it was said; `parsed` is its value."""
+    """A tool call in an answer."""
 
-    id: str
-    name: str
-    arguments: str
-    parsed: dict[str, Any]
+    id: str  #: "call_0", "call_1"... in the order of the answer
+    name: str  #: name of the tool
+    arguments: str  #: arguments as JSON text
+    parsed: dict[str, Any]  #: arguments as values
 
 
 class TokenScore(msgspec.Struct, frozen=True, kw_only=True):
-    """One token's natural-log probability under the model (before sampling changes it), and the likeliest others."""
+    """Log-probability of one token under the model, before sampling changes it, and those of the likeliest tokens."""
 
-    token: int
-    text: str
-    logprob: float
-    top: tuple[tuple[str, float], ...] = ()
+    token: int  #: id in the vocabulary
+    text: str  #: text of the token
+    logprob: float  #: natural logarithm of the probability
+    top: tuple[tuple[str, float], ...] = ()  #: text and logprob of the likeliest tokens, as many as `logprobs` asks for
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
-    """What a call took. `reused_tokens` of the prompt were in the KV cache already."""
+    """Tokens and time of one call."""
 
     prompt_tokens: int = 0
-    reused_tokens: int = 0
-    completion_tokens: int = 0
-    queued_seconds: float = 0.0
-    first_token_seconds: float = 0.0
-    total_seconds: float = 0.0
-    preemptions: int = 0
+    reused_tokens: int = 0  #: tokens of the prompt that were in the KV cache already
+    completion_tokens: int = 0  #: tokens of the answer
+    queued_seconds: float = 0.0  #: from the call to its place in the batch
+    first_token_seconds: float = 0.0  #: from the call to its first token
+    total_seconds: float = 0.0  #: from the call to its end
+    preemptions: int = 0  #: times that the call lost its place and was resumed
 
     @property
     def total_tokens(self) -> int:
-        """Prompt and answer together."""
+        """Tokens of prompt and answer together."""
         return self.prompt_tokens + self.completion_tokens
 
 
 class Piece(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """A part of a stream. The last one has `finish` and `usage`, and the tool calls if there are any."""
+    """Part of a stream. The last piece has `finish`, `usage`, and the tool calls if there are any."""
 
     text: str = ""
-    tokens: tuple[int, ...] = ()
-    scores: tuple[TokenScore, ...] = ()
-    finish: Finish | None = None
+    tokens: tuple[int, ...] = ()  #: tokens of the text; their bytes may belong to a later piece
+    scores: tuple[TokenScore, ...] = ()  #: one for each token, if `logprobs` asks for them
+    finish: Finish | None = None  #: reason of the end; None: more pieces follow
     usage: Usage | None = None
     tool_calls: tuple[ToolCall, ...] = ()
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole answer."""
+    """Whole answer of one call."""
 
     text: str
-    finish: Finish
+    finish: Finish  #: reason of the end
     usage: Usage
     tokens: tuple[int, ...] = ()
-    scores: tuple[TokenScore, ...] = ()
-    tool_calls: tuple[ToolCall, ...] = ()
+    scores: tuple[TokenScore, ...] = ()  #: one for each token, if `logprobs` asks for them
+    tool_calls: tuple[ToolCall, ...] = ()  #: calls in the answer; their text is not in `text`
 
 
 class Statistics(msgspec.Struct, frozen=True, kw_only=True):
-    """What the engine is and did; everything that was dropped, evicted or refused is counted."""
+    """Settings and counts of one engine. Everything that was dropped, evicted or refused is counted."""
 
-    path: str
+    path: str  #: file of the model
     architecture: str
-    device: str
-    layout: str
-    width: int  # sequences decoded in one step
-    width_chosen: str  # how it was chosen: "configured", or the measurement in words
-    context: int
-    pool: int
-    threads: int
-    gpu_layers: int
-    memory_bytes: int  # weights and KV cache
-    running: int
-    waiting: int
+    device: str  #: device that computes, by its description
+    layout: str  #: layout of the KV cache: "split" or "unified"
+    width: int  #: sequences decoded in one step
+    width_chosen: str  #: how the width was chosen: "configured", or the measurement in words
+    context: int  #: most tokens of one call
+    pool: int  #: tokens of the KV cache
+    threads: int  #: threads that compute
+    gpu_layers: int  #: layers on the GPU; -1: all
+    memory_bytes: int  #: weights and KV cache
+    running: int  #: calls with a place in the batch, now
+    waiting: int  #: calls in the queue, now
     finished: int
     failed: int
     cancelled: int
-    expired: int
-    refused: int
-    preempted: int
+    expired: int  #: calls that ended with `DeadlineExceeded`
+    refused: int  #: calls that ended with `Overloaded`
+    preempted: int  #: times that a call lost its place to another
     prompt_tokens: int
-    reused_tokens: int
+    reused_tokens: int  #: prompt tokens that were in the KV cache already
     completion_tokens: int
-    resident_prefix_tokens: int
-    evicted_prefix_tokens: int
+    resident_prefix_tokens: int  #: tokens of finished calls in the KV cache, now
+    evicted_prefix_tokens: int  #: tokens of finished calls that made room
     steps: int
-    decode_seconds: float
-    engine_seconds: float  # the engine's own time: all of the steps but llama.cpp's decode
-    restarts: int = 0
+    decode_seconds: float  #: time in llama.cpp's decode
+    engine_seconds: float  #: time of the steps outside of decode: scheduling, sampling, delivery
+    restarts: int = 0  #: starts of a worker process after the first; 0 for an engine in this process

@@ -1,4 +1,4 @@
-"""A stream of pieces: an async iterator, and a context manager that ends the call when it is left early."""
+"""Stream of pieces: an async iterator and context manager; leaving it early ends the call."""
 
 import asyncio
 import weakref
@@ -7,113 +7,121 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
 from typing import Self
 
-from local_models.backend import Deliver, Running
+from local_models.backend import Deliver, RunningCall
 from local_models.errors import LocalModelError, WorkerDied
-from local_models.prompts.tools import ToolTalk
+from local_models.prompts.tools import ToolCallParser
 from local_models.replies import Piece, Reply, TokenScore
 
-Begin = Callable[[Deliver], Awaitable[Running]]
-GRACE = 30.0  # seconds after its deadline for which a call waits for the engine to say so
+Begin = Callable[[Deliver], Awaitable[RunningCall]]
+"""Starts the call of a stream, which receives its pieces through `Deliver`."""
+GRACE = 30.0  # seconds after its deadline that a call waits for the engine to report the deadline
 
 
 class PieceStream(AsyncIterator[Piece]):
-    """Begins at the first `async for` or `async with`. What is not read yet waits here: at most one answer."""
+    """Pieces of one answer. The call starts at the first `async for`, `async with` or `batch`.
 
-    def __init__(self, begin: Begin, within: float, talk: ToolTalk | None) -> None:
-        self._begin, self._within, self._talk = begin, within, talk
+    Pieces that were not read yet are kept, at most one whole answer. Iteration raises the `LocalModelError` that ended
+    the call.
+    """
+
+    def __init__(self, begin: Begin, within: float, tool_calls: ToolCallParser | None) -> None:
+        self._begin, self._within, self._tool_calls = begin, within, tool_calls
         self._items: deque[Piece | LocalModelError] = deque()
-        self._news: asyncio.Future[None] | None = None  # what the reader waits on, while there is nothing
-        self._begun = False
-        self._silence: asyncio.TimerHandle | None = None
-        self._running: Running | None = None
-        self._over = False
-        self._told: Callable[[], None] | None = None
+        self._arrival: asyncio.Future[None] | None = None  # set while the reader waits
+        self._started = False
+        self._silence_timer: asyncio.TimerHandle | None = None
+        self._running: RunningCall | None = None
+        self._ended = False
+        self._on_arrival: Callable[[], None] | None = None
 
     def _deliver(self, item: Piece | LocalModelError) -> None:
         self._items.append(item)
-        if self._news is not None and not self._news.done():
-            self._news.set_result(None)
-        elif self._told is not None:
-            told, self._told = self._told, None
-            told()
+        if self._arrival is not None and not self._arrival.done():
+            self._arrival.set_result(None)
+        elif self._on_arrival is not None:
+            on_arrival, self._on_arrival = self._on_arrival, None
+            on_arrival()
 
-    async def _ensure(self) -> None:
-        if not self._begun:
-            self._listen()
+    async def _ensure_started(self) -> None:
+        if not self._started:
+            self._watch_for_silence()
             self._running = await self._begin(self._deliver)
 
-    def _listen(self) -> None:
-        self._begun = True
-        # The engine keeps the deadline of the call; this is for an engine that keeps nothing any more.
+    def _watch_for_silence(self) -> None:
+        self._started = True
+        # The engine enforces the deadline of the call; this timer is for an engine that has died.
         loop = asyncio.get_running_loop()
-        self._silence = loop.call_later(self._within + GRACE, _give_up, weakref.ref(self))
+        self._silence_timer = loop.call_later(self._within + GRACE, _report_silence, weakref.ref(self))
 
-    def begin_at_once(self, begin: Callable[[Deliver], Running | None], news: Callable[[], None]) -> bool:
-        """Begins by `begin`, if that says that it could. `news` is called on the loop when the first piece, or an error, is here."""
+    def begin_at_once(self, begin: Callable[[Deliver], RunningCall | None], news: Callable[[], None]) -> bool:
+        """Starts the call through `begin`; False: `begin` returned None, and nothing has happened.
+
+        `news` is called once, on the loop, when the first piece or an error has arrived.
+        """
         running = begin(self._deliver)
         if running is None:
             return False
-        self._listen()
-        self._running, self._told = running, news
+        self._watch_for_silence()
+        self._running, self._on_arrival = running, news
         return True
 
     @property
     def waiting(self) -> bool:
-        """Whether another piece is here already, so that asking for it takes no time; an error that comes next is none."""
-        return bool(self._items) and not self._over and isinstance(self._items[0], Piece)
+        """Whether the next piece has arrived, so that reading it does not wait; an error is no piece."""
+        return bool(self._items) and not self._ended and isinstance(self._items[0], Piece)
 
     async def __anext__(self) -> Piece:
-        if self._over:
+        if self._ended:
             raise StopAsyncIteration
         try:
-            await self._ensure()
-            return await self._next()
-        except BaseException:  # also CancelledError: the engine must not go on for nobody
+            await self._ensure_started()
+            return await self._next_piece()
+        except BaseException:  # also CancelledError: nobody reads the rest
             self.cancel()
             raise
 
     async def batch(self) -> list[Piece]:
-        """All that is here, and at least one piece; [] at the end. For whoever passes a stream on."""
-        if self._over:
+        """Waits for a piece and returns all that have arrived; [] at the end of the stream."""
+        if self._ended:
             return []
         try:
-            await self._ensure()
-            return [await self._next(), *self.here()]
+            await self._ensure_started()
+            return [await self._next_piece(), *self.here()]
         except BaseException:
             self.cancel()
             raise
 
     def here(self) -> list[Piece]:
-        """What has come already."""
+        """Returns the pieces that have arrived, without waiting; leaves an error for the next read."""
         pieces: list[Piece] = []
         while self.waiting:
-            pieces.append(self._taken())
+            pieces.append(self._pop_piece())
         return pieces
 
-    async def _next(self) -> Piece:
+    async def _next_piece(self) -> Piece:
         while not self._items:
-            self._news = asyncio.get_running_loop().create_future()
+            self._arrival = asyncio.get_running_loop().create_future()
             try:
-                await self._news
+                await self._arrival
             finally:
-                self._news = None
-        return self._taken()
+                self._arrival = None
+        return self._pop_piece()
 
-    def _taken(self) -> Piece:
+    def _pop_piece(self) -> Piece:
         item = self._items.popleft()
         if isinstance(item, LocalModelError):
             raise item
         if item.finish:
-            self._over = True
-            self._rest()
-        return item if self._talk is None else self._with_calls(item, self._talk)
+            self._ended = True
+            self._stop_watching()
+        return item if self._tool_calls is None else self._extract_tool_calls(item, self._tool_calls)
 
-    def _with_calls(self, piece: Piece, talk: ToolTalk) -> Piece:
-        text = talk.feed(piece.text)
+    def _extract_tool_calls(self, piece: Piece, tool_calls: ToolCallParser) -> Piece:
+        text = tool_calls.feed(piece.text)
         if piece.finish is None:
             return Piece(text=text, tokens=piece.tokens, scores=piece.scores)
-        text += talk.end()
-        calls = tuple(talk.calls)
+        text += tool_calls.end()
+        calls = tuple(tool_calls.calls)
         finish = "tool_calls" if calls and piece.finish == "stop" else piece.finish
         return Piece(
             text=text,
@@ -126,7 +134,7 @@ class PieceStream(AsyncIterator[Piece]):
 
     async def __aenter__(self) -> Self:
         try:
-            await self._ensure()
+            await self._ensure_started()
         except BaseException:
             self.cancel()
             raise
@@ -138,36 +146,36 @@ class PieceStream(AsyncIterator[Piece]):
         self.cancel()
 
     def cancel(self) -> None:
-        """Ends the call; nothing more comes."""
-        finished, self._over = self._over, True
+        """Ends the call and drops its unread pieces. May be called again."""
+        finished, self._ended = self._ended, True
         if self._running is not None and not finished:
             self._running.cancel()
         self._items.clear()
-        self._rest()
+        self._stop_watching()
 
-    def _rest(self) -> None:
-        """Nothing is expected any more."""
-        if self._silence is not None:
-            self._silence.cancel()
-            self._silence = None
+    def _stop_watching(self) -> None:
+        """Cancels the timer: the engine has nothing more to report."""
+        if self._silence_timer is not None:
+            self._silence_timer.cancel()
+            self._silence_timer = None
 
     async def aclose(self) -> None:
-        """Ends the call."""
+        """Ends the call, as `cancel` does."""
         self.cancel()
 
     def __del__(self) -> None:
-        if not self._over and self._running is not None:
+        if not self._ended and self._running is not None:
             self._running.cancel()
 
 
-def _give_up(stream: "weakref.ref[PieceStream]") -> None:
+def _report_silence(stream: "weakref.ref[PieceStream]") -> None:
     waiting = stream()
     if waiting is not None:
         waiting._deliver(WorkerDied("the engine of this model does not answer", hint="load the model again"))
 
 
-async def whole(stream: PieceStream) -> Reply:
-    """The answer of a stream, in one."""
+async def collect_reply(stream: PieceStream) -> Reply:
+    """Reads a stream to its end and joins its pieces."""
     texts: list[str] = []
     tokens: list[int] = []
     scores: list[TokenScore] = []

@@ -1,4 +1,4 @@
-"""A model for code without an event loop: every call runs on one background loop."""
+"""SyncModel: a LocalModel for code without an event loop; every call runs on one background loop."""
 
 import asyncio
 import os
@@ -16,8 +16,8 @@ from local_models.stream import PieceStream
 T = TypeVar("T")
 
 
-class _Loop:
-    """A loop on a thread of its own, for one model."""
+class _LoopThread:
+    """An event loop on its own thread, for one model."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -28,7 +28,7 @@ class _Loop:
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result()
-        except BaseException:  # KeyboardInterrupt too: the call must not go on for nobody
+        except BaseException:  # KeyboardInterrupt too: nobody reads the result
             future.cancel()
             raise
 
@@ -39,16 +39,19 @@ class _Loop:
 
 
 class SyncModel:
-    """`with SyncModel.load("tiny") as model: model.chat(messages).text`. May be used from several threads."""
+    """Blocking front of a `LocalModel`: `with SyncModel.load("tiny") as model: model.chat(messages).text`.
 
-    def __init__(self, model: LocalModel, loop: _Loop) -> None:
+    Methods, options and errors are those of `LocalModel`. It may be used from several threads.
+    """
+
+    def __init__(self, model: LocalModel, loop: _LoopThread) -> None:
         self._model, self._loop = model, loop
         self._closed = False
 
     @classmethod
     def load(cls, model: str | os.PathLike[str] = "tiny", options: LoadOptions | None = None) -> Self:
-        """Loads a model: `tiny`, the path of a GGUF file, or a catalogued name."""
-        loop = _Loop()
+        """Loads a GGUF file, `gguf:PATH`, or a name of the catalogue. Nothing is downloaded."""
+        loop = _LoopThread()
         try:
             return cls(loop.run(LocalModel.load(model, options)), loop)
         except BaseException:
@@ -58,58 +61,58 @@ class SyncModel:
     def chat(
         self, messages: Sequence[Message], options: Generate = DEFAULTS, **changes: Unpack[GenerateChanges]
     ) -> Reply:
-        """The answer to a conversation."""
+        """Returns the whole answer to messages."""
         return self._loop.run(self._model.chat(messages, options, **changes))
 
     def complete(self, prompt: str, options: Generate = DEFAULTS, **changes: Unpack[GenerateChanges]) -> Reply:
-        """The continuation of a text, without a chat template."""
+        """Continues a bare text and returns the whole answer; control tokens in it are plain text."""
         return self._loop.run(self._model.complete(prompt, options, **changes))
 
     def stream(
         self, messages: Sequence[Message], options: Generate = DEFAULTS, **changes: Unpack[GenerateChanges]
     ) -> Iterator[Piece]:
-        """Leaving the iteration early ends the call."""
+        """Yields the answer piece by piece; leaving the iteration early ends the call."""
         pieces = self._model.stream(messages, options, **changes)
         try:
-            while (piece := self._loop.run(_following(pieces))) is not None:
+            while (piece := self._loop.run(_next_piece(pieces))) is not None:
                 yield piece
         finally:
             self._loop.run(pieces.aclose())
 
     def embed(self, texts: str | Sequence[str]) -> list[list[float]]:
-        """A vector for each text."""
+        """Returns one vector of length 1 for each text."""
         return self._loop.run(self._model.embed(texts))
 
     def tokenize(self, text: str) -> list[int]:
-        """The tokens of a text."""
+        """Returns the tokens of a text, without the mark that begins a prompt."""
         return self._loop.run(self._model.tokenize(text))
 
     def detokenize(self, tokens: Sequence[int]) -> str:
-        """The text of tokens."""
+        """Returns the text of tokens."""
         return self._loop.run(self._model.detokenize(tokens))
 
     def count(self, what: str | Sequence[Message]) -> int:
-        """How many tokens a text is, or a conversation with its chat template."""
+        """Counts the tokens of a text, or of the prompt that messages render to."""
         return self._loop.run(self._model.count(what))
 
     def save(self, messages: Sequence[Message]) -> bytes:
-        """The state of the model after a conversation, as bytes for `restore`."""
+        """Returns the KV state of a conversation."""
         return self._loop.run(self._model.save(messages))
 
     def restore(self, state: bytes) -> bool:
-        """Puts a saved state back: a call that begins with it computes only the rest. False: no room now."""
+        """Puts a saved state back; False: there is no room now."""
         return self._loop.run(self._model.restore(state))
 
     def set_lora(self, *adapters: Lora) -> None:
-        """Applies these adapters, and no others, to calls from now on."""
+        """Replaces the adapters of all calls."""
         self._loop.run(self._model.set_lora(*adapters))
 
     def statistics(self) -> Statistics:
-        """Counters of the engine, and how the model was loaded."""
+        """Returns settings and counts of the engine."""
         return self._loop.run(self._model.statistics())
 
     def close(self) -> None:
-        """Ends all calls, and frees the model."""
+        """Ends running calls, frees the memory, and ends the loop's thread. May be called again."""
         if not self._closed:
             self._closed = True
             try:
@@ -126,7 +129,7 @@ class SyncModel:
         self.close()
 
 
-async def _following(pieces: PieceStream) -> Piece | None:
+async def _next_piece(pieces: PieceStream) -> Piece | None:
     try:
         return await anext(pieces)
     except StopAsyncIteration:

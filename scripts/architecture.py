@@ -3,8 +3,8 @@
     python scripts/architecture.py            writes the pictures in docs/architecture/
     python scripts/architecture.py --check    fails where a picture is older than the code
 
-A box is a room: a module, or a package with everything below it. A room stands above the rooms that it imports. An arrow is
-left out where a longer way leads to the same room, so that each arrow that is drawn carries weight.
+A box is a room: a module, or a package with everything below it. A room stands above the rooms that it imports. An
+arrow is left out where a longer way leads to the same room, so that each arrow that is drawn carries weight.
 """
 
 import ast
@@ -64,7 +64,7 @@ def modules() -> dict[str, Path]:
 
 def imports(path: Path, known: dict[str, Path]) -> set[str]:
     """The modules of the tree that a file imports, inside functions too."""
-    found = set()
+    found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names if alias.name in known)
@@ -106,8 +106,11 @@ def plan(picture: Picture) -> tuple[dict[str, Room], dict[str, set[str]]]:
     return rooms, {name: {target for target in targets if target in rooms} for name, targets in arrows.items()}
 
 
-def floors(arrows: dict[str, set[str]]) -> dict[str, int]:
-    """Room -> its floor: one above the highest room that it imports. A circle of imports is an error."""
+def floors(arrows: dict[str, set[str]], ground: Iterable[str]) -> dict[str, int]:
+    """Room -> its floor: above all that it imports, and as near as that allows to who imports it.
+
+    The rooms of `ground` stay down. A circle of imports is an error.
+    """
     found: dict[str, int] = {}
 
     def floor(name: str, above: tuple[str, ...]) -> int:
@@ -119,6 +122,10 @@ def floors(arrows: dict[str, set[str]]) -> dict[str, int]:
 
     for name in arrows:
         floor(name, ())
+    for name in sorted(found, key=lambda one: -found[one]):
+        above = [found[other] for other in arrows if name in arrows[other]]
+        if above and name not in ground:
+            found[name] = min(above) - 1
     return found
 
 
@@ -147,7 +154,7 @@ def shown(name: str, picture: Picture) -> str:
 def draw(picture: Picture) -> str:
     """One sheet as SVG."""
     rooms, arrows = plan(picture)
-    floor = floors(arrows)
+    floor = floors(arrows, [name for name in picture.whole if not name.startswith("agents_demo")])
     rows: list[list[str]] = [[] for _ in range(max(floor.values()) + 1)]
     for name in sorted(rooms):
         rows[floor[name]].append(name)
@@ -185,11 +192,11 @@ def draw(picture: Picture) -> str:
         )
     for name, room in sorted(rooms.items()):
         fill = FILL.get(name.partition(".")[0], "#eeeae2")
-        files = "1 file" if room.files == 1 else f"{room.files} files"
+        files = f"{room.files} files" if room.files > 1 else ""
         parts.append(
-            f'<rect x="{x[name] - width[name] / 2:.0f}" y="{y[name]:.0f}" width="{width[name]:.0f}" height="{HEIGHT}" rx="6" '
-            f'fill="{fill}" stroke="{LINE}"/>'
-            f'<text x="{x[name]:.0f}" y="{y[name] + 20:.0f}" text-anchor="middle" fill="{TEXT}">'
+            f'<rect x="{x[name] - width[name] / 2:.0f}" y="{y[name]:.0f}" width="{width[name]:.0f}" height="{HEIGHT}" '
+            f'rx="6" fill="{fill}" stroke="{LINE}"/>'
+            f'<text x="{x[name]:.0f}" y="{y[name] + (20 if files else 28):.0f}" text-anchor="middle" fill="{TEXT}">'
             f"{escape(shown(name, picture))}</text>"
             f'<text x="{x[name]:.0f}" y="{y[name] + 36:.0f}" text-anchor="middle" font-size="10" fill="{SMALL}">'
             f"{files}</text>"

@@ -1,6 +1,6 @@
-"""Writes constraints.txt: one exact version of everything any extra or group of pyproject.toml needs.
+"""Writes constraints.txt: one exact version of each package that an extra or a group of pyproject.toml needs.
 
-A constraints file rather than a lock of hashes: pip reads it for every install, whatever part is installed.
+A constraints file rather than a lock of hashes: pip reads it for every install, of any part.
 """
 
 import subprocess

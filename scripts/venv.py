@@ -3,8 +3,9 @@
     python3 scripts/venv.py [GROUP...]     groups: dev (always; it includes docs), bench, train
 
 Runs on the standard library alone. A stamp in `.venv` remembers what was installed, so that a second call takes
-milliseconds; it changes with pyproject.toml, setup.py, constraints.txt and the C sources. llama-cpp-python has no binary
-wheel on the index: it is compiled here once (about six minutes on two cores), with a progress line, into pip's cache.
+milliseconds; it changes with pyproject.toml, setup.py, constraints.txt and the C sources. llama-cpp-python has no
+binary wheel on the index: it is compiled here once (about six minutes on two cores), with a progress line, into pip's
+cache.
 """
 
 import hashlib
@@ -25,6 +26,7 @@ EXTRAS = "local,serve"
 
 
 def fingerprint(group: str) -> str:
+    """Returns a digest of all files that decide what a group installs."""
     digest = hashlib.sha256(group.encode())
     native = sorted((ROOT / "transports" / "bus" / "native").glob("*.[ch]"))
     for path in [ROOT / name for name in INPUTS] + native:
@@ -33,18 +35,20 @@ def fingerprint(group: str) -> str:
 
 
 def run(*command: str) -> None:
-    """Quiet when it works; when it does not, all that it said."""
+    """Runs a command; if it fails, prints all its output and exits."""
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if done.returncode:
         sys.exit(f"{done.stdout}\nthree-mode: `{' '.join(command)}` failed with {done.returncode}")
 
 
 def pip(*arguments: str) -> None:
+    """Runs pip in the environment."""
     run(str(PYTHON), "-m", "pip", "--disable-pip-version-check", *arguments)
 
 
 def create() -> None:
-    if sys.version_info < (3, 11):  # noqa: UP036  (whoever runs this may have an older one)
+    """Creates the environment if it is not there."""
+    if sys.version_info < (3, 11):  # noqa: UP036  (an older Python may run this script)
         sys.exit(f"three-mode needs Python 3.11 or later; this is {sys.version.split()[0]}")
     if not PYTHON.exists():
         print("three-mode: creating .venv", flush=True)
@@ -53,12 +57,13 @@ def create() -> None:
 
 
 def llama_requirement() -> str:
+    """Returns the requirement of llama-cpp-python, as pyproject.toml pins it."""
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     return str(next(line for line in extras["local"] if line.startswith("llama-cpp-python")))
 
 
 def build_llama() -> None:
-    """Puts the llama-cpp-python wheel into pip's cache, showing how far the compiler is."""
+    """Builds the llama-cpp-python wheel into pip's cache, with the progress of the compiler."""
     wanted = llama_requirement()
     have = subprocess.run(
         [str(PYTHON), "-c", "from importlib.metadata import version; print(version('llama-cpp-python'))"],
@@ -112,6 +117,7 @@ def build_llama() -> None:
 
 
 def install(group: str) -> None:
+    """Installs a group unless the environment has it already."""
     stamp = VENV / f".stamp-{group}"
     wanted = fingerprint(group)
     if stamp.exists() and stamp.read_text() == wanted:

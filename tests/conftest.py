@@ -1,4 +1,4 @@
-"""What every test shares."""
+"""Settings that all tests share."""
 
 import os
 
@@ -12,7 +12,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Soak tests run only when they are asked for by `-m`."""
+    """Leaves out soak tests, unless `-m` selects them."""
     if config.option.markexpr:
         return
     kept = [item for item in items if not item.get_closest_marker("soak")]

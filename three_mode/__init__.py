@@ -1,6 +1,7 @@
 """One API over three modes: remote models, agents on this machine, models in this process.
 
-Only names live here; each is imported when it is first used, so that `import three_mode` is quick and opens nothing.
+The module holds names only. Each is imported when it is first used, so that `import three_mode` is quick and opens
+nothing.
 """
 
 from importlib import import_module
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     from three_mode.messages import fold as fold
     from three_mode.modes import CommunicationMode as CommunicationMode
 
-# Public name -> the module it lives in.
-_HOME = {
+# Public name -> module that defines it.
+_MODULES = {
     "Agent": "three_mode.agents",
     "Chunk": "three_mode.messages",
     "CommunicationMode": "three_mode.modes",
@@ -42,7 +43,7 @@ _HOME = {
     "on": "three_mode.agents",
 }
 
-__all__ = [*_HOME, "errors"]
+__all__ = [*_MODULES, "errors"]
 
 
 def __getattr__(name: str) -> object:
@@ -50,15 +51,15 @@ def __getattr__(name: str) -> object:
         return import_module("three_mode.errors")
     if name == "__version__":
         return _version()
-    home = _HOME.get(name)
-    if home is None:
+    module = _MODULES.get(name)
+    if module is None:
         raise AttributeError(f"module 'three_mode' has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(home), name)
+    value = globals()[name] = getattr(import_module(module), name)
     return value
 
 
 def _version() -> str:
-    """The version that is installed; "0+unknown" where the code runs from a folder that was never installed."""
+    """Installed version; "0+unknown" where the code runs from a folder that was never installed."""
     from importlib.metadata import PackageNotFoundError, version
 
     try:

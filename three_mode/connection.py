@@ -4,8 +4,9 @@
         reply = await llm.chat_completion(LLMRequest(messages=[{"role": "user", "content": "Hello!"}], model="gpt-5"))
         async for chunk in llm.stream(request): print(chunk.text, end="")
 
-A call is prepared (its targets, time and label), attempted (calls/pipeline.py, with the policies around it) and completed (its cost,
-ids and steps). Which provider, model and key, where it is not said here: see config/settings.py. The policies: policies/.
+A call is prepared (its targets, time and label), attempted (calls/pipeline.py, with the policies around it) and
+completed (its cost, ids and steps). Which provider, model and key, where it is not said here: see config/settings.py.
+The policies: policies/.
 """
 
 import asyncio
@@ -71,7 +72,8 @@ class LLMConnection:
         options: "ConnectionOptions | None" = None,
         bus: Any = None,
     ) -> None:
-        """`bus` is a joined `transports.bus.Bus`, for `agent:NAME`; without one it is the bus that this event loop is on."""
+        """`bus` is a joined `transports.bus.Bus`, for `agent:NAME`; without one it is the bus that this event loop is
+        on."""
         from three_mode.calls.options import ConnectionOptions, Observing
         from three_mode.calls.provider_accounts import Account
         from three_mode.policies import Policies
@@ -105,8 +107,8 @@ class LLMConnection:
 
     def chat_completion(self, request: LLMRequest) -> Coroutine[Any, Any, LLMResponse]:
         """The whole reply. Raises one of `three_mode.errors`; see there."""
-        # A plain function: a coroutine that only passes on would be one more for every call. `fast` is the way to an agent that was
-        # asked before, where no policy has a say: calls/agent_fast_path.py.
+        # A plain function: a coroutine that only passes on would be one more for every call. `fast` is the way to an
+        # agent that was asked before, where no policy has a say: calls/agent_fast_path.py.
         fast = self._fast_paths.get((request.model or self._model, request.mode))
         return self._complete(request) if fast is None else fast.complete(request, self._complete)
 
@@ -219,8 +221,8 @@ class LLMConnection:
         return await self.local_model(model) is not None
 
     async def local_model(self, model: str) -> "LocalAnswers | None":
-        """Loads a local model, and gives its answers without the policies of a connection: for callers who pass them on to others
-        that have policies of their own. None for any other model."""
+        """Loads a local model, and gives its answers without the policies of a connection: for callers who pass them on
+        to others that have policies of their own. None for any other model."""
         from three_mode.dispatcher import LOCAL, target_of
 
         services = self._services

@@ -1,7 +1,8 @@
 """Dispatcher: sends each call down the channel of its target's mode. A mode that is not here says what to do.
 
-A target's provider says the mode: `agent` is the bus, `local` this process, any other name a remote provider. So a fallback
-across modes is a list of targets like any other: `Fallback(targets=(Target("local", "tiny"),))` answers when the network does not.
+A target's provider says the mode: `agent` is the bus, `local` this process, any other name a remote provider. So a
+fallback across modes is a list of targets like any other: `Fallback(targets=(Target("local", "tiny"),))` answers when
+the network does not.
 """
 
 from collections.abc import Callable, Coroutine
@@ -25,7 +26,8 @@ def mode_of(target: Target) -> CommunicationMode:
 
 
 def target_of(address: Address) -> Target | None:
-    """The target of an address that names a mode of its own; None for a remote model, whose provider is still to be found."""
+    """The target of an address that names a mode of its own; None for a remote model, whose provider is still to be
+    found."""
     provider = _PROVIDERS.get(address.mode)
     return None if provider is None else Target(provider, address.name)
 

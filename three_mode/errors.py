@@ -1,11 +1,11 @@
-"""Everything that three-mode raises, in one tree.
+"""Errors of three-mode, in one tree.
 
     ThreeModeError                  message, hint, retryable, retry_after
     ├── ConfigurationError          a missing key, an unknown provider or option, a bad config file
-    │   └── MissingExtra            an optional part is not installed; says which extra to install
-    ├── ModeUnavailable             the mode exists but not here: no bus, no network, no model
+    │   └── MissingExtra            an optional part is not installed; names the extra that brings it
+    ├── ModeUnavailable             the mode exists, but not here: no bus, no network, no model
     ├── DeadlineExceeded            stage: connect, first token, idle, total... (also a TimeoutError)
-    ├── Overloaded                  a bounded queue is full; the work was not begun
+    ├── Overloaded                  a bounded queue is full; the work did not begin
     ├── LLMError                    provider, model, status, code, request_id
     │   ├── InvalidRequest          field; refused before anything was sent, or by the provider (also a ValueError)
     │   │   ├── ModeConflict        the mode of the request contradicts its address
@@ -19,23 +19,24 @@
     │   ├── QuotaExhausted          no money or quota left: fail over, never retry
     │   ├── ProviderOverloaded      the provider is busy (also an Overloaded)
     │   ├── ServerError             the provider failed
-    │   ├── BadReply                the provider answered with something that is not its protocol
+    │   ├── BadReply                the reply does not follow the provider's protocol
     │   ├── ConnectionFailed        no connection, or it broke before an answer
-    │   ├── StreamInterrupted       partial; broke after content went out, so it is not tried elsewhere
-    │   ├── CircuitOpen             not tried: this provider failed too often just now
+    │   ├── StreamInterrupted       partial; the stream broke after content went out
+    │   ├── CircuitOpen             not tried: this provider failed too often lately
     │   ├── BudgetExceeded          not tried: the call would exceed a budget
     │   └── AllProvidersFailed      causes
     └── AgentError                  agent, handler
         ├── NoSuchAgent             no agent, handler or role of that name
         ├── BadCall                 argument; the call does not fit the handler's type hints
-        ├── HandlerFailed           the handler raised; its traceback came along
-        ├── BadResult               the handler returned what cannot be sent
+        ├── HandlerFailed           the handler raised; carries its traceback
+        ├── BadResult               the handler returned a value that cannot be sent
         ├── PeerLost                the process or agent died, or left, before it answered
         ├── CallCycle               the call would wait for an agent that waits for this one
         └── Evicted                 a reliable reader was too slow for the writer's deadline
 
-`retryable` says whether the same call may succeed when tried again; `retry_after` when, in seconds, if somebody said so.
-`hint` says what to do. Every error crosses a process boundary and comes back as the same class.
+`retryable` says whether the same call may succeed when tried again. `retry_after` is the wait before it in seconds,
+where the provider named one. `hint` says what to do. Every error crosses a process boundary and comes back as the same
+class.
 """
 
 from dataclasses import dataclass, field
@@ -81,12 +82,12 @@ __all__ = [
 @dataclass_transform(eq_default=False, kw_only_default=True, field_specifiers=(field,))
 @dataclass(eq=False, repr=False)
 class ThreeModeError(Exception):
-    """The root of all errors. A subclass declares its fields as a dataclass does; all but the message are keywords."""
+    """Root of all errors. A subclass declares its fields as a dataclass does; all but the message are keywords."""
 
     message: str  #: what happened
     hint: str | None = field(default=None, kw_only=True)  #: what to do about it
     retryable: bool = field(default=False, kw_only=True)  #: whether the same call may succeed later
-    retry_after: float | None = field(default=None, kw_only=True)  #: seconds to wait before it; None: not known
+    retry_after: float | None = field(default=None, kw_only=True)  #: seconds to wait before that; None: not known
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -101,28 +102,28 @@ class ThreeModeError(Exception):
 
 
 class ConfigurationError(ThreeModeError):
-    """A missing key, an unknown provider or option, a bad config file."""
+    """Settings are wrong: a missing key, an unknown provider or option, a bad config file."""
 
 
 class MissingExtra(ConfigurationError):
-    """An optional part of three-mode is not installed; `extra` is the name of the one that brings it."""
+    """An optional part of three-mode is not installed; `extra` names the extra that brings it."""
 
     extra: str | None = None
 
     @classmethod
     def of(cls, what: str, extra: str) -> "MissingExtra":
-        """The error for a missing package `what`, which the extra of three-mode installs."""
+        """Error for the missing package `what`, which an extra of three-mode installs."""
         return cls(f"{what} is not installed", hint=f"pip install 'three-mode[{extra}]'", extra=extra)
 
 
 class ModeUnavailable(ThreeModeError):
-    """The mode exists, but not here and now; `hint` says what to do about it."""
+    """The mode exists, but is not available here; `hint` says what to do about it."""
 
 
 class DeadlineExceeded(ThreeModeError, TimeoutError):
     """Time ran out; `stage` says where: connect, pool, write, first token, idle, load, queue, start, handler, total.
 
-    `provider` and `model` are those of the call, where it was one to a model.
+    `provider` and `model` are set for a call to a model.
     """
 
     retryable: bool = True
@@ -132,13 +133,13 @@ class DeadlineExceeded(ThreeModeError, TimeoutError):
 
 
 class Overloaded(ThreeModeError):
-    """A bounded queue is full; the work was not begun."""
+    """A bounded queue is full; the work did not begin."""
 
     retryable: bool = True
 
 
 class LLMError(ThreeModeError):
-    """The root of errors of calls to models."""
+    """Root of the errors of calls to models."""
 
     provider: str | None = None  #: the provider that was asked
     model: str | None = None  #: the model that was asked
@@ -148,7 +149,7 @@ class LLMError(ThreeModeError):
 
 
 class InvalidRequest(LLMError, ValueError):
-    """The request cannot be right; `field` says where, as in `messages[1].content[0].url`."""
+    """The request is wrong; `field` names the place, as in `messages[1].content[0].url`."""
 
     field: str | None = None
 
@@ -162,7 +163,7 @@ class ContextLength(InvalidRequest):
 
 
 class UnsupportedParameter(InvalidRequest):
-    """The model or provider cannot do what the field asks."""
+    """The model or provider does not support the field."""
 
 
 class AuthenticationError(LLMError):
@@ -170,7 +171,7 @@ class AuthenticationError(LLMError):
 
 
 class PermissionDenied(LLMError):
-    """The key is good, but not for this."""
+    """The key is valid, but does not allow this call."""
 
 
 class NotFound(LLMError):
@@ -182,13 +183,13 @@ class ContentFilter(LLMError):
 
 
 class RateLimit(LLMError):
-    """Too fast: the same call works again after `retry_after`."""
+    """Too many calls: the same call works again after `retry_after` seconds."""
 
     retryable: bool = True
 
 
 class QuotaExhausted(LLMError):
-    """No money or quota left: another provider may do it, the same one will not."""
+    """No money or quota is left at this provider; a call to another provider may succeed."""
 
 
 class ProviderOverloaded(LLMError, Overloaded):
@@ -204,19 +205,19 @@ class ServerError(LLMError):
 
 
 class BadReply(LLMError):
-    """The provider answered with something that is not its protocol."""
+    """The reply does not follow the provider's protocol."""
 
     retryable: bool = True
 
 
 class ConnectionFailed(LLMError):
-    """There is no connection, or it broke before any content came."""
+    """No connection could be made, or it broke before any content came."""
 
     retryable: bool = True
 
 
 class PartialReply(Protocol):
-    """What had come of a reply: an `LLMResponse`, of which only this much is said here, below the messages."""
+    """Part of a reply that arrived: an `LLMResponse`, described here because messages import errors."""
 
     @property
     def content(self) -> str:
@@ -224,7 +225,7 @@ class PartialReply(Protocol):
 
     @property
     def thinking(self) -> str:
-        """What the model thought so far."""
+        """The thinking so far."""
 
     @property
     def model(self) -> str:
@@ -236,27 +237,29 @@ class PartialReply(Protocol):
 
     @property
     def request_id(self) -> str:
-        """The provider's name for the call."""
+        """The provider's id of the call."""
 
 
 class StreamInterrupted(LLMError):
-    """The stream broke after content went out: `partial` is what came. Two models are never spliced into one answer."""
+    """The stream broke after content went out; `partial` holds that content. The call is not tried elsewhere: an answer
+    never mixes two models.
+    """
 
     partial: PartialReply | None = None
 
 
 class CircuitOpen(LLMError):
-    """Not tried: this provider and model failed too often just now."""
+    """The call was not tried: this provider and model failed too often lately."""
 
     retryable: bool = True
 
 
 class BudgetExceeded(LLMError):
-    """Not tried: the call would exceed a budget."""
+    """The call was not tried: it would exceed a budget."""
 
 
 class AllProvidersFailed(LLMError):
-    """Every provider in the list failed; `causes` says how, in the order they were tried."""
+    """Every provider of the list failed; `causes` holds their errors, in the order of the tries."""
 
     causes: tuple[ThreeModeError, ...] = ()
 
@@ -266,7 +269,7 @@ class AllProvidersFailed(LLMError):
 
 
 class AgentError(ThreeModeError):
-    """The root of errors of calls to agents."""
+    """Root of the errors of calls to agents."""
 
     agent: str | None = None  #: name of the agent
     handler: str | None = None  #: name of its handler
@@ -277,7 +280,7 @@ class NoSuchAgent(AgentError):
 
 
 class BadCall(AgentError):
-    """The call does not fit the handler's type hints; `argument` is the one that does not."""
+    """The call does not fit the type hints of the handler; `argument` names the argument that does not."""
 
     argument: str | None = None
 
@@ -290,18 +293,18 @@ class HandlerFailed(AgentError):
 
 
 class BadResult(AgentError):
-    """The handler returned what cannot be sent."""
+    """The handler returned a value that cannot be sent."""
 
 
 class PeerLost(AgentError):
-    """The process or agent died, or left, before it answered: whether the work was done is not known."""
+    """The process or agent died, or left, before it answered. The work may have been done."""
 
     retryable: bool = True
 
 
 class CallCycle(AgentError):
-    """The call would wait for an agent that, through others, waits for this one."""
+    """The call would wait for an agent that waits, through others, for the caller."""
 
 
 class Evicted(AgentError):
-    """A reliable reader was too slow for the writer's deadline and was removed, by name."""
+    """A reliable reader was removed because it was too slow for the writer's deadline."""

@@ -1,7 +1,7 @@
 """Base of frozen options: a msgspec Struct, of which `dataclasses.replace`, `fields` and `asdict` know the fields too.
 
-A dataclass that is frozen and has slots takes some forty times as long to define as a Struct, and a program that imports the
-library waits for it, whether it sets any option or not.
+A dataclass that is frozen and has slots takes some forty times as long to define as a Struct, and a program that
+imports the library waits for it, whether it sets any option or not.
 """
 
 from dataclasses import Field, make_dataclass

@@ -1,7 +1,8 @@
-"""The call that is being handled: its deadline, its trace and the chain of callers, inherited by every call made from it.
+"""Call being handled: the deadline, trace and chain of callers that every call made from a handler inherits.
 
-A chain is the turns that wait for one another: `scout/1:7>judge/0:2` says that turn 7 of scout/1 waits for turn 2 of judge/0.
-It travels behind the trace id in the bus's `trace` field: `TRACE|CHAIN`. A `tell` starts a new chain: nobody waits for it.
+A chain lists turns that wait for one another: in `scout/1:7>judge/0:2`, turn 7 of scout/1 waits for turn 2 of judge/0.
+The chain travels behind the trace id in the bus's `trace` field: `TRACE|CHAIN`. A `tell` starts a new chain, because
+its sender does not wait.
 """
 
 import math
@@ -12,50 +13,52 @@ from msgspec import Struct
 
 from three_mode.errors import DeadlineExceeded
 
-DEFAULT_WITHIN = 30.0  # seconds; of every ask, stream and gather for which nobody said one
+DEFAULT_WITHIN = 30.0  # seconds: deadline of an ask, stream or gather that names none
 NEVER = math.inf
 
 
-class Call(Struct, eq=False):
-    """One message being handled by one agent. `turn` is its number at that agent."""
+class HandledCall(Struct, eq=False):
+    """One message that one agent is handling."""
 
-    agent: str = ""
-    turn: int = 0
-    deadline: float = NEVER
-    trace: str = ""
-    chain: str = ""
+    agent: str = ""  #: name of the agent; "" where no agent handles anything
+    turn: int = 0  #: number of the message at that agent
+    deadline: float = NEVER  #: on the monotonic clock, in seconds
+    trace: str = ""  #: trace id
+    chain: str = ""  #: turns that wait for this one
 
     @property
     def link(self) -> str:
+        """This turn as one element of a chain."""
         return f"{self.agent}:{self.turn}"
 
     def remaining(self) -> float:
+        """Seconds until the deadline."""
         return self.deadline - time.monotonic()
 
     def outgoing(self) -> str:
-        """The `trace` field of a call made from here, whose answer this call waits for."""
+        """`trace` field of a call made from here, for whose answer this call waits."""
         if not self.agent:
             return self.trace
         return f"{self.trace}|{self.chain}>{self.link}" if self.chain else f"{self.trace}|{self.link}"
 
 
-NOBODY = Call()
-current: ContextVar[Call] = ContextVar("three_mode_call", default=NOBODY)
+NOBODY = HandledCall()
+current: ContextVar[HandledCall] = ContextVar("three_mode_call", default=NOBODY)
 
 
 def split(field: str) -> tuple[str, str]:
-    """Trace id and chain out of the bus's `trace` field."""
+    """Splits the bus's `trace` field into trace id and chain."""
     trace, _, chain = field.partition("|")
     return trace, chain
 
 
 def in_chain(chain: str, agent: str, turn: int) -> bool:
-    """Whether that turn of that agent waits for whoever sent this chain."""
+    """Whether a turn of an agent waits for the sender of the chain."""
     return f">{agent}:{turn}>" in f">{chain}>"
 
 
-def time_for(within: float | None, call: Call, default: float = DEFAULT_WITHIN) -> float:
-    """Seconds that a call made while handling `call` may take: what was asked for, but never more than what remains."""
+def time_for(within: float | None, call: HandledCall, default: float = DEFAULT_WITHIN) -> float:
+    """Seconds that a call made while handling `call` may take: `within`, but never more than `call` has left."""
     wanted = default if within is None else within
     if not wanted > 0:
         raise DeadlineExceeded(f"within is above 0, not {wanted!r}", stage="total")

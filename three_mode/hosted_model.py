@@ -1,5 +1,5 @@
-"""Agent that puts a model on the bus, by a connection of its own: one engine or one pool of connections, for every agent in every
-process. `Orchestrator.model` starts it, in a process of its own."""
+"""Agent that puts a model on the bus, by a connection of its own: one engine or one pool of connections, for every
+agent in every process. `Orchestrator.model` starts it, in a process of its own."""
 
 import asyncio
 import os

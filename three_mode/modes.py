@@ -1,4 +1,4 @@
-"""Three modes, and the pure rule that turns an address into one of them."""
+"""Modes of communication, and the pure rule that turns an address into a mode."""
 
 from collections.abc import Container
 from enum import StrEnum
@@ -9,20 +9,20 @@ from three_mode.errors import InvalidRequest, ModeConflict
 
 
 class CommunicationMode(StrEnum):
-    """Who talks to whom, and so what carries it."""
+    """Who talks to whom; decides what carries the call."""
 
     HUMAN_AI = "human_ai"
     """People and services to remote models, over pooled HTTP/2."""
     AI_AI = "ai_ai"
     """Agents to agents on this machine, over shared-memory rings and ZeroMQ."""
     AI_PC = "ai_pc"
-    """Anybody to a model in this process, through llama.cpp."""
+    """Any caller to a model in this process, through llama.cpp."""
     AUTO = "auto"
-    """Whatever the address says."""
+    """The mode that the address implies."""
 
 
 class Address(NamedTuple):
-    """Where a request goes: the mode that carries it, and the name within that mode."""
+    """Destination of a request: the mode that carries it, and the name within that mode."""
 
     mode: CommunicationMode
     name: str
@@ -39,9 +39,9 @@ def resolve(
 ) -> Address:
     """Turns the model and mode of a request into an address; `local_names` are the names in the local catalogue.
 
-    `agent:NAME` is an agent, `gguf:PATH` and `*.gguf` a model file, a URL a remote model. A bare name is a local model if
-    the catalogue has it and a remote one otherwise; an explicit mode decides for a bare name, where AI_AI means the agent
-    that serves this model. A mode that contradicts the address is an error rather than a guess.
+    `agent:NAME` is an agent, `gguf:PATH` and `*.gguf` a model file, a URL a remote model. A bare name is a local model
+    if the catalogue has it and a remote one otherwise. An explicit mode decides for a bare name; AI_AI is then the
+    agent that serves the model. A mode that contradicts the address is a `ModeConflict`.
     """
     if not model:
         raise InvalidRequest(
@@ -64,9 +64,9 @@ def resolve(
     return address
 
 
-@lru_cache(maxsize=1024)  # a program asks few models, and each of them often
+@lru_cache(maxsize=1024)  # a program calls few models, and each of them often
 def _explicit(model: str) -> Address | None:
-    """The address of a model that says itself which mode it is of; None for a bare name."""
+    """Address of a model whose name implies its mode; None for a bare name."""
     scheme, colon, name = model.partition(":")
     if colon and scheme in _SCHEMES:
         if not name:

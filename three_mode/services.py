@@ -1,6 +1,7 @@
 """Services of a connection: what all its calls share, put together when it is made.
 
-connection.py imports this with its first connection: a program that only runs agents need not load what calls to models go through.
+connection.py imports this with its first connection: a program that only runs agents need not load what calls to models
+go through.
 """
 
 from collections.abc import Callable
@@ -71,7 +72,8 @@ class Services(Struct, frozen=True, kw_only=True):
     embedding: EmbeddingPipeline
 
     def stream(self, request: LLMRequest, fast: "Callable[[LLMRequest], AgentFastStream | None]") -> ReplyStream:
-        """A streamed call, which begins when it is first read. `fast` gives its fast path to an agent, where it has one."""
+        """A streamed call, which begins when it is first read. `fast` gives its fast path to an agent, where it has
+        one."""
         call = StreamedCall(
             request, self.preparation.prepare, fast, self.pipeline.streams, self.log, self.accounts, self.observe
         )

@@ -1,22 +1,23 @@
-"""The API for code without an event loop.
+"""Connection for code without an event loop.
 
     from three_mode.sync import LLMConnection
     with LLMConnection(provider="openai") as llm:
         print(llm.chat_completion(request).content)
         for chunk in llm.stream(request): print(chunk.text, end="")
 
-One background thread runs one event loop for all connections of the process; calls from any number of threads share it, and
-so do their connections. Interrupting a call (Ctrl-C) cancels it at the provider.
+One background thread runs one event loop for all connections of the process. Calls from any number of threads share the
+loop and its connections. Interrupting a call (Ctrl-C) cancels it at the provider.
 """
 
 import asyncio
+import inspect
 import os
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from three_mode import connection
 from three_mode.calls.batch import Outcome, Progress
@@ -31,10 +32,25 @@ from three_mode.providers.capabilities import Capabilities
 __all__ = ["LLMConnection", "ReplyStream", "run"]
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
-class _Loop:
-    """The background loop; begun when first needed, again in a forked child."""
+def _takes_arguments_of(
+    source: Callable[Concatenate[Any, P], Any],
+) -> Callable[[Callable[..., T]], Callable[Concatenate[Any, P], T]]:
+    """Decorator: gives a method the signature of an async one, for type checkers and for the documentation."""
+
+    def decorate(method: Callable[..., T]) -> Callable[Concatenate[Any, P], T]:
+        returned = inspect.signature(method).return_annotation
+        signature = inspect.signature(source).replace(return_annotation=returned)
+        method.__signature__ = signature  # type: ignore[attr-defined]  # `inspect` reads it
+        return method
+
+    return decorate
+
+
+class _BackgroundLoop:
+    """Event loop in a background thread; started when first needed, and again in a forked child."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -42,12 +58,12 @@ class _Loop:
         self._process = 0
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Waits for the work in this thread. An interruption of the wait cancels the work, and waits for its end."""
+        """Runs the work and waits for it in this thread. Interrupting the wait cancels the work."""
         if _loop_here() is not None:
             work.close()
             raise ConfigurationError(
                 "three_mode.sync would block the event loop that runs here",
-                hint="use three_mode.LLMConnection, and await it",
+                hint="use three_mode.LLMConnection, and await its calls",
             )
         future = asyncio.run_coroutine_threadsafe(work, self._running())
         try:
@@ -58,16 +74,16 @@ class _Loop:
             _cancel(future)
             raise
 
-    def look(self, read: Callable[[], T]) -> T:
-        """The value of `read` in the loop's thread: what is counted there does not change meanwhile."""
+    def read(self, get: Callable[[], T]) -> T:
+        """Value of `get()`, called in the loop's thread: no counter changes while it runs."""
         loop = self._loop
         if loop is None or self._process != os.getpid() or loop is _loop_here():
-            return read()
+            return get()
 
-        async def there() -> T:
-            return read()
+        async def get_in_loop() -> T:
+            return get()
 
-        return asyncio.run_coroutine_threadsafe(there(), loop).result()
+        return asyncio.run_coroutine_threadsafe(get_in_loop(), loop).result()
 
     def _running(self) -> asyncio.AbstractEventLoop:
         with self._lock:
@@ -90,16 +106,19 @@ def _cancel(future: "Future[Any]") -> None:
         future.cancel()
 
 
-_LOOP = _Loop()
+_LOOP = _BackgroundLoop()
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Runs a coroutine on the loop that the connections of this module use, for example to join a bus for one."""
+    """Runs a coroutine on the loop of this module's connections, for example to join a bus that a connection uses."""
     return _LOOP.run(work)
 
 
 class ReplyStream:
-    """Chunks of an answer as an iterator. Leaving the `with` block, or dropping it, ends the call at the provider."""
+    """Chunks of an answer as an iterator.
+
+    Leaving the `with` block, or dropping the stream, ends the call at the provider.
+    """
 
     def __init__(self, stream: AsyncReplyStream) -> None:
         self._stream = stream
@@ -131,7 +150,7 @@ class ReplyStream:
         return self._stream.response()
 
     def text(self) -> str:
-        """Reads the rest, and gives the whole text of the answer."""
+        """Reads the rest, and returns the whole text of the answer."""
         return _LOOP.run(self._stream.text())
 
 
@@ -139,22 +158,23 @@ async def _next(stream: AsyncReplyStream) -> Chunk | None:
     return await anext(stream, None)
 
 
-class _Looked(Metrics):
-    """The metrics of a connection, looked at in the loop's thread."""
+class _MetricsInLoop(Metrics):
+    """Metrics of a connection, read in the loop's thread."""
 
     def __init__(self, metrics: Metrics) -> None:
         vars(self).update(vars(metrics))
 
     def snapshot(self, provider: str | None = None, model: str | None = None) -> Snapshot:
-        return _LOOP.look(partial(super().snapshot, provider, model))
+        return _LOOP.read(partial(super().snapshot, provider, model))
 
 
 class LLMConnection:
     """`three_mode.LLMConnection` without await, with the same arguments. Threads may share one."""
 
+    @_takes_arguments_of(connection.LLMConnection.__init__)
     def __init__(self, *args: Any, **options: Any) -> None:
         self._async = connection.LLMConnection(*args, **options)
-        self._metrics = _Looked(self._async.metrics)
+        self._metrics = _MetricsInLoop(self._async.metrics)
 
     def __repr__(self) -> str:
         return f"<sync {self._async!r}>"
@@ -184,16 +204,17 @@ class LLMConnection:
         """The text of the answer to one prompt: `llm.ask("Why?", model="gpt-5", max_tokens=50)`."""
         return _LOOP.run(self._async.ask(prompt, **request))
 
-    def embed(self, model: str | None, texts: str | Sequence[str], **options: Any) -> Embedded:
+    @_takes_arguments_of(connection.LLMConnection.embed)
+    def embed(self, *args: Any, **options: Any) -> Embedded:
         """A vector for each text. The options are `dimensions`, `within` (seconds) and `extra`."""
-        return _LOOP.run(self._async.embed(model, texts, **options))
+        return _LOOP.run(self._async.embed(*args, **options))
 
     def prepare(self, model: str) -> bool:
         """Loads a local model now, rather than at the first call; False for any other, where there is nothing to do."""
         return _LOOP.run(self._async.prepare(model))
 
     def health(self, within: float = 2.0) -> dict[str, Health]:
-        """Asks the provider, and those that fallback and routes name, side by side, for at most `within` seconds."""
+        """Checks the provider, and the providers of fallback and routes, side by side, for at most `within` seconds."""
         return _LOOP.run(self._async.health(within))
 
     def models(self, provider: str | None = None, within: float = 10.0) -> tuple[str, ...]:
@@ -201,7 +222,7 @@ class LLMConnection:
         return _LOOP.run(self._async.models(provider, within))
 
     def capabilities(self, model: str) -> Capabilities:
-        """What a model can do: tools, images, thinking, and how many tokens."""
+        """Capabilities of a model: tools, images, thinking, and how many tokens."""
         return self._async.capabilities(model)
 
     def estimate(self, request: LLMRequest) -> int:
@@ -209,12 +230,12 @@ class LLMConnection:
         return self._async.estimate(request)
 
     def spent(self, **named: str) -> Spent:
-        """Tokens and money used so far: of a `provider=`, `model=` or `label=`, or of all."""
-        return _LOOP.look(partial(self._async.spent, **named))
+        """Tokens and money used so far, of a `provider=`, `model=` or `label=`, or of all calls."""
+        return _LOOP.read(partial(self._async.spent, **named))
 
     def budgets(self) -> dict[str, Any]:
         """Each budget and the dollars it has left."""
-        return _LOOP.look(self._async.budgets)
+        return _LOOP.read(self._async.budgets)
 
     @property
     def metrics(self) -> Metrics:
@@ -230,5 +251,5 @@ class LLMConnection:
         self.close()
 
     def close(self) -> None:
-        """Ends what is in progress, and closes connections. Twice does no harm."""
+        """Cancels the calls in progress, and closes connections. Closing twice does no harm."""
         _LOOP.run(self._async.close())

@@ -1,2 +1,1 @@
-"""The bus and its peers, each as a pair of ends that do the same work: readers in processes of their own, the same
-handlers, the same codec."""
+"""Bus and peers of its benchmarks: for each a publisher and reader processes, with the same handlers and codec."""

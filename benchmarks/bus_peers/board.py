@@ -1,4 +1,4 @@
-"""A page that all processes of a benchmark share: each stamps the time at which its last handler ran."""
+"""Page of timestamps that all processes of a benchmark share, and the processes."""
 
 import mmap
 import os
@@ -14,6 +14,8 @@ PAYLOAD = {"id": 123456, "title": "what happened today", "tags": ["a", "b"], "sc
 
 
 class Board:
+    """Shared page: each process stamps the time at which its last handler ran."""
+
     def __init__(self, slots: int, fd: int = -1) -> None:
         self.slots = slots
         self.fd = fd if fd >= 0 else os.memfd_create("board", 0)
@@ -23,21 +25,24 @@ class Board:
         self._all = struct.Struct(f"<{slots}q")
 
     def clear(self) -> None:
+        """Clears all slots."""
         self._page[:] = bytes(8 * self.slots)
 
     def stamp(self, slot: int, value: int = 0) -> None:
+        """Stamps a slot with the current time, or with `value`, in nanoseconds of the monotonic clock."""
         _STAMP.pack_into(self._page, 8 * slot, value or time.monotonic_ns())
 
     def read(self, slot: int) -> int:
+        """Stamp of a slot; 0 where there is none."""
         value: int = _STAMP.unpack_from(self._page, 8 * slot)[0]
         return value
 
     def last(self, within: float, nap: float = 0.001) -> int:
-        """The newest stamp once all have stamped; the waiting side sleeps meanwhile."""
+        """Newest stamp once all slots are stamped; sleeps `nap` seconds between two reads."""
         deadline = time.monotonic() + within
         while True:
             time.sleep(nap)
-            stamps = self._all.unpack_from(self._page)  # a look is short: it takes a core from the readers
+            stamps = self._all.unpack_from(self._page)  # one short read: it takes a core from the readers
             if all(stamps):
                 newest: int = max(stamps)
                 return newest
@@ -47,22 +52,25 @@ class Board:
 
 
 class Children:
-    """Processes of a benchmark; ended when it is over."""
+    """Processes of a benchmark, which end with it."""
 
     def __init__(self) -> None:
         self._children: list[subprocess.Popen[bytes]] = []
 
     def start(self, module: str, arguments: Sequence[object], fds: Sequence[int] = ()) -> subprocess.Popen[bytes]:
+        """Starts `python -m module` with arguments; passes on file descriptors."""
         command = [sys.executable, "-m", module, *map(str, arguments)]
         child = subprocess.Popen(command, pass_fds=fds)
         self._children.append(child)
         return child
 
     def adopt(self, child: subprocess.Popen[bytes]) -> None:
+        """Adds a process that is running already."""
         self._children.append(child)
 
     @property
     def pids(self) -> list[int]:
+        """Ids of the processes."""
         return [child.pid for child in self._children]
 
     def __enter__(self) -> Self:

@@ -1,7 +1,8 @@
 """Processes that join a bus at the same moment: `python -m benchmarks.bus_peers.joiners BUS BOARD_FD GATE_FD COUNT`.
 
-COUNT processes are forked once everything is imported, say that they are up, and wait at a gate: so that what is measured
-is joining, and not starting Python. Each stamps when it is up, when it has joined and when it has subscribed.
+COUNT processes are forked once everything is imported, stamp that they are up, and wait at a gate, so that the
+benchmark measures joining and not starting Python. Each process stamps when it is up, when it has joined and when it
+has subscribed.
 """
 
 import asyncio
@@ -18,10 +19,11 @@ from benchmarks.bus_peers.readers import TOPIC, _end_with_parent
 from transports.bus import Bus, BusOptions
 
 UP, JOINED, SUBSCRIBED = range(3)
-_WITHIN = 100.0  # the benchmark says how long it took; giving up would not
+_WITHIN = 100.0  # seconds: long enough to measure a slow join
 
 
 async def join(bus: str, board: Board, number: int, count: int) -> None:
+    """Joins and subscribes; stamps both."""
     member = await Bus.join(bus, BusOptions(join_within=_WITHIN, create=False))
     board.stamp(JOINED * count + number)
     await member.subscribe(TOPIC, lambda message: None)
@@ -30,8 +32,9 @@ async def join(bus: str, board: Board, number: int, count: int) -> None:
 
 
 def main() -> None:
+    """Forks the processes and waits for them."""
     bus, board_fd, gate, count = sys.argv[1], *map(int, sys.argv[2:])
-    gc.freeze()  # a collection in a child would copy all that it shares with the others
+    gc.freeze()  # a collection in a child would copy the pages that it shares
     children = []
     for number in range(count):
         child = os.fork()

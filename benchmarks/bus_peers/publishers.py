@@ -1,4 +1,4 @@
-"""The publishing side of each peer, for `bus_broadcast`: start the readers, then `publish()` one payload."""
+"""Publisher of each peer, for `bus_broadcast`: starts the readers, then `publish()` sends one payload."""
 
 import asyncio
 import json
@@ -18,12 +18,12 @@ encode = msgspec.msgpack.Encoder().encode
 
 
 class Unavailable(Exception):
-    """A peer cannot take part; the text says how to get it."""
+    """A peer is not installed; the text is the command that installs it."""
 
 
 @dataclass(frozen=True)
 class Field:
-    """Where a benchmark takes place: its loop, its processes, a folder that is removed afterwards."""
+    """Resources of a benchmark: its loop, its processes, a temporary folder."""
 
     runner: asyncio.Runner
     children: Children
@@ -32,7 +32,7 @@ class Field:
     handlers: int
 
     def readers(self, kind: str, address: str) -> Board:
-        """Reader processes of this kind, once all are ready."""
+        """Starts reader processes of a kind."""
         board = Board(self.processes)
         arguments = [kind, address, self.handlers, board.fd, self.processes, 0, self.processes]
         self.children.start("benchmarks.bus_peers.readers", arguments, [board.fd])
@@ -47,6 +47,7 @@ def _ready(board: Board, within: float = 120.0) -> None:
 
 
 def bus(field: Field) -> Publisher:
+    """Publishes over our bus."""
     from transports.bus import Bus
 
     name = f"bench-{field.folder.name}"
@@ -61,6 +62,7 @@ def bus(field: Field) -> Publisher:
 
 
 def pyzmq(field: Field) -> Publisher:
+    """Publishes on a PUB socket."""
     import time
 
     import zmq
@@ -76,6 +78,7 @@ def pyzmq(field: Field) -> Publisher:
 
 
 def redis(field: Field) -> Publisher:
+    """Publishes over Redis."""
     try:
         import redis
     except ImportError:
@@ -93,6 +96,7 @@ def redis(field: Field) -> Publisher:
 
 
 def nats(field: Field) -> Publisher:
+    """Publishes over NATS."""
     try:
         import nats
     except ImportError:
@@ -115,7 +119,7 @@ def nats(field: Field) -> Publisher:
 
 
 def pipes(field: Field) -> Publisher:
-    """multiprocessing's connections, one per process."""
+    """Publishes through connections of multiprocessing, one per process."""
     from multiprocessing.connection import Listener
 
     listener = Listener(f"{field.folder}/pipe", "AF_UNIX", backlog=field.processes)
@@ -132,6 +136,7 @@ def pipes(field: Field) -> Publisher:
 
 
 def zenoh(field: Field) -> Publisher:
+    """Publishes over zenoh."""
     import time
 
     try:
@@ -157,6 +162,7 @@ def zenoh(field: Field) -> Publisher:
 
 
 def iceoryx2(field: Field) -> Publisher:
+    """Publishes over iceoryx2."""
     import ctypes
 
     try:
@@ -186,7 +192,7 @@ def iceoryx2(field: Field) -> Publisher:
 
 
 def http2_calls(field: Field, calls: int) -> Callable[[], Any]:
-    """What is called traditional: one HTTP/2 call per agent, one after another, over one warm connection."""
+    """One HTTP/2 call per agent, one after another, over one warm connection."""
     from transports.http2 import Pool, PoolOptions, Request
 
     port = servers.free_port()
@@ -205,4 +211,5 @@ def http2_calls(field: Field, calls: int) -> Callable[[], Any]:
 
 
 def temporary_folder() -> "tempfile.TemporaryDirectory[str]":
+    """Folder that is removed afterwards."""
     return tempfile.TemporaryDirectory(prefix="bench")

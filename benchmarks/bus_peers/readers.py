@@ -1,8 +1,7 @@
 """Reader processes: `python -m benchmarks.bus_peers.readers KIND ADDRESS HANDLERS BOARD_FD SLOTS FIRST COUNT`.
 
-COUNT processes are forked once everything is imported, so that 512 of them start in seconds.
-
-Whatever carries the message, what follows is the same: decode it once, call each handler, stamp the time.
+COUNT processes are forked once everything is imported, so that 512 of them start in seconds. Readers of every kind do
+the same with a message: decode it once, call each handler, stamp the time.
 """
 
 import asyncio
@@ -22,14 +21,14 @@ _decode = msgspec.msgpack.Decoder().decode
 
 
 class Handlers:
-    """The plain handlers of one process; the last one stamps."""
+    """Plain handlers of one process; the last one stamps the time."""
 
     def __init__(self, count: int, board: Board, slot: int) -> None:
         self._board, self._slot = board, slot
         self.seen = [0] * count
-        self.all = [self._one(n) for n in range(count)]
+        self.all = [self._item_handler(n) for n in range(count)]
 
-    def _one(self, n: int) -> Callable[[Any], None]:
+    def _item_handler(self, n: int) -> Callable[[Any], None]:
         seen = self.seen
 
         def handle(item: Any) -> None:
@@ -38,10 +37,10 @@ class Handlers:
         return handle
 
     def of_messages(self) -> list[Callable[[Any], None]]:
-        """The same for the bus, whose handlers take a Message."""
-        return [self._one_of_messages(n) for n in range(len(self.seen))]
+        """Handlers for the bus, which take a Message."""
+        return [self._message_handler(n) for n in range(len(self.seen))]
 
-    def _one_of_messages(self, n: int) -> Callable[[Any], None]:
+    def _message_handler(self, n: int) -> Callable[[Any], None]:
         seen = self.seen
 
         def handle(message: Any) -> None:
@@ -50,25 +49,27 @@ class Handlers:
         return handle
 
     def run(self, raw: bytes) -> None:
+        """Decodes a payload, calls each handler, and stamps."""
         item = _decode(raw)
         for handler in self.all:
             handler(item)
         self.ran()
 
     def ran(self) -> None:
+        """Stamps that the handlers ran."""
         self._board.stamp(self._slot)
 
     def ready(self) -> None:
-        """All is set up. Threads of its own that it has by now may run where they like."""
+        """Notes that all is set up. Threads that the process has by now may run on any core."""
         cores.seat(self._slot)
         self._board.stamp(self._slot)
 
 
 async def read_bus(address: str, handlers: Handlers) -> None:
-    """Each handler a subscription of its own, as an agent would have it."""
+    """Reads from the bus, with a separate subscription for each handler, as agents have."""
     from transports.bus import Bus, BusOptions, SubscribeOptions
 
-    bus = await Bus.join(address, BusOptions(join_within=100.0))  # 512 at once, on whatever cores there are
+    bus = await Bus.join(address, BusOptions(join_within=100.0))  # 512 join at once
 
     wanted = [("news.*", handle, SubscribeOptions()) for handle in handlers.of_messages()]
     await bus.subscribe_many([*wanted, ("news.*", lambda message: handlers.ran(), SubscribeOptions())])
@@ -77,7 +78,7 @@ async def read_bus(address: str, handlers: Handlers) -> None:
 
 
 def read_zmq(address: str, handlers: Handlers) -> None:
-    """Raw PUB/SUB, no envelope, no event loop: the best case of pyzmq."""
+    """Reads from raw PUB/SUB, without envelope or event loop: the best case of pyzmq."""
     import zmq
 
     socket = zmq.Context().socket(zmq.SUB)
@@ -89,6 +90,7 @@ def read_zmq(address: str, handlers: Handlers) -> None:
 
 
 async def read_redis(address: str, handlers: Handlers) -> None:
+    """Reads from Redis."""
     import redis.asyncio
 
     listener = redis.asyncio.Redis.from_url(address).pubsub()
@@ -101,6 +103,7 @@ async def read_redis(address: str, handlers: Handlers) -> None:
 
 
 async def read_nats(address: str, handlers: Handlers) -> None:
+    """Reads from NATS."""
     import nats
 
     connection = await nats.connect(address)
@@ -115,7 +118,7 @@ async def read_nats(address: str, handlers: Handlers) -> None:
 
 
 def read_queue(address: str, handlers: Handlers) -> None:
-    """multiprocessing: one queue per process, reached through a manager at a socket."""
+    """Reads from a connection of multiprocessing."""
     from multiprocessing.connection import Client
 
     connection = Client(address, "AF_UNIX")
@@ -125,6 +128,7 @@ def read_queue(address: str, handlers: Handlers) -> None:
 
 
 def read_zenoh(address: str, handlers: Handlers) -> None:
+    """Reads from zenoh."""
     import json
     import threading
 
@@ -141,7 +145,7 @@ def read_zenoh(address: str, handlers: Handlers) -> None:
 
 
 def read_iceoryx2(address: str, handlers: Handlers) -> None:
-    """Publish-subscribe for the data, events for the wake-up, as its documentation puts them together."""
+    """Reads data by publish-subscribe and waits for events, as the documentation of iceoryx2 shows."""
     import ctypes
 
     import iceoryx2 as iox2
@@ -196,6 +200,7 @@ PRELOAD: dict[str, Callable[[], None]] = {
 
 
 def main() -> None:
+    """Forks the readers and waits for them."""
     kind, address, count, fd, slots, first, processes = sys.argv[1:]
     read = KINDS[kind]
     PRELOAD[kind]()
@@ -212,7 +217,7 @@ def main() -> None:
 
 
 def _end_with_parent() -> None:
-    """The parent is killed at the end of a benchmark, and its children with it."""
+    """Makes the kernel kill this process when its parent ends."""
     import ctypes
     import signal
 
@@ -220,6 +225,7 @@ def _end_with_parent() -> None:
 
 
 def serve(read: Callable[[str, Handlers], Any], address: str, handlers: Handlers) -> None:
+    """Runs one reader."""
     if asyncio.iscoroutinefunction(read):
         import uvloop
 

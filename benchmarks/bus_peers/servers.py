@@ -1,4 +1,4 @@
-"""Servers of the peers, on loopback and for the time of a benchmark."""
+"""Servers of the peers, on loopback, for the duration of a benchmark."""
 
 import shutil
 import socket
@@ -9,6 +9,7 @@ from pathlib import Path
 
 
 def free_port() -> int:
+    """Port that was free a moment ago."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -16,7 +17,7 @@ def free_port() -> int:
 
 
 def start(command: Sequence[str], port: int) -> subprocess.Popen[bytes] | None:
-    """The server, once it listens; None if it is not installed."""
+    """Starts a server and waits until it listens; None if it is not installed."""
     if shutil.which(command[0]) is None:
         return None
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -33,14 +34,17 @@ def start(command: Sequence[str], port: int) -> subprocess.Popen[bytes] | None:
 
 
 def redis(port: int, folder: Path) -> subprocess.Popen[bytes] | None:
+    """Starts a Redis server."""
     options = ["--save", "", "--appendonly", "no", "--dir", str(folder), "--bind", "127.0.0.1"]
     return start(["redis-server", "--port", str(port), *options], port)
 
 
 def nats(port: int, folder: Path) -> subprocess.Popen[bytes] | None:
+    """Starts a NATS server."""
     return start(["nats-server", "-a", "127.0.0.1", "-p", str(port)], port)
 
 
 def nghttpd(port: int, folder: Path) -> subprocess.Popen[bytes] | None:
+    """Starts nghttpd, an HTTP/2 server."""
     (folder / "item").write_bytes(b"x" * 100)
     return start(["nghttpd", "--no-tls", "-a", "127.0.0.1", "-d", str(folder), str(port)], port)

@@ -1,4 +1,4 @@
-"""What every benchmark shares. A benchmark is a file `benchmarks/NAME.py` with one `BENCHMARK`:
+"""Harness of the benchmarks. A benchmark is a file `benchmarks/NAME.py` with one `BENCHMARK`:
 
     from collections.abc import Iterator
     from benchmarks.harness import Benchmark, Context, Row, Target, alternate
@@ -14,8 +14,8 @@
         targets=[Target(case="echo", subject="three-mode", peer="pyzmq", at_most=0.2)],
     )
 
-Whatever is compared runs in the same call, in turn (`alternate`), and is quoted as a ratio of medians. A peer that is not
-installed is a `Missing(case, subject, how_to_get)` in place of a row.
+Subjects that are compared run in the same call, in turn (`alternate`), and are quoted as a ratio of medians. A peer
+that is not installed gives a `Missing(case, subject, how_to_get)` in place of a row.
 """
 
 from benchmarks.harness.model import Benchmark, Context, Missing, Result, Row, Target, Verdict

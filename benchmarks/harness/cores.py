@@ -1,9 +1,9 @@
-"""Where the processes of a benchmark run.
+"""Cores: pins the measured processes of a benchmark.
 
-Some machines' schedulers, those of packed virtual ones above all, put two processes that wake each other onto one core and
-leave the other idle. Two that talk then take turns, at twice the time, and which pair of subjects that happens to is chance.
-So the main thread of each process that is measured gets a core, the same way for every subject; threads that it started
-before stay free, which is to the good of peers with threads of their own.
+Some schedulers, above all those of packed virtual machines, put two processes that wake each other onto one core and
+leave another core idle. The two then take turns, at twice the time, and chance decides which subjects it happens to.
+Therefore the main thread of each measured process gets a core, in the same way for every subject. Threads that the
+process started before stay free, which favours peers with threads.
 """
 
 import os
@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def this_thread_on(place: int) -> Iterator[None]:
-    """Core number `place`, counted from 0 and beginning again behind the last."""
+    """Pins the calling thread to core number `place` for the block; numbers after the last core begin again at 0."""
     before = os.sched_getaffinity(0)
     seat(place)
     try:
@@ -23,13 +23,13 @@ def this_thread_on(place: int) -> Iterator[None]:
 
 
 def seat(place: int, pid: int = 0) -> None:
-    """The main thread of a process, or without a `pid` the calling thread."""
+    """Pins the main thread of a process, or without `pid` the calling thread."""
     cores = sorted(_CORES)
     os.sched_setaffinity(pid, {cores[place % len(cores)]})
 
 
 def spread(pids: Iterable[int]) -> None:
-    """One core after the other."""
+    """Pins processes to one core after the other."""
     for place, pid in enumerate(sorted(pids)):
         seat(place, pid)
 

@@ -1,4 +1,4 @@
-"""Which figures the first page quotes: targets of benchmarks, in words."""
+"""Headlines: the targets of benchmarks that the first page quotes, in words."""
 
 from benchmarks import agents_calls, bus_broadcast, http2_calls, llm_calls, serve, three_modes
 from benchmarks.harness.model import Headline

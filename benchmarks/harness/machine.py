@@ -1,4 +1,4 @@
-"""What a figure was measured on, without which it says little."""
+"""Description of the machine, which belongs to every figure."""
 
 import os
 import platform
@@ -11,13 +11,14 @@ import psutil
 
 
 def describe() -> dict[str, Any]:
+    """Returns processor, memory, versions, load and date."""
     return {
         "cpu": _processor(),
         "cores": os.cpu_count(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "kernel": platform.release(),
         "python": sys.version.split()[0],
-        "load": round(os.getloadavg()[0], 1),  # what others did in the minute before
+        "load": round(os.getloadavg()[0], 1),  # load of the minute before, by other processes
         "date": time.strftime("%Y-%m-%d"),
     }
 

@@ -1,4 +1,4 @@
-"""The values of a benchmark: rows of samples, targets, and what came of them. No I/O."""
+"""Values of a benchmark: rows of samples, targets, and verdicts. No I/O."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -17,8 +17,9 @@ class Row:
     higher_is_better: bool = False
     note: str = ""
     curve: str = ""
-    """Where the row is a point of a curve: the curve's name, and `at`, how many of what grows."""
+    """Name of the curve, where the row is a point of one."""
     at: float = 0.0
+    """Place on the curve: the number of what grows."""
 
     @property
     def median(self) -> float:
@@ -40,7 +41,7 @@ class Missing:
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """What the median of `subject` must keep to: a ratio to a peer's median, or without a peer the value itself."""
+    """Bound of a subject's median: of its ratio to the median of a peer, or without a peer of the median itself."""
 
     case: str
     subject: str
@@ -48,12 +49,12 @@ class Target:
     at_most: float | None = None
     at_least: float | None = None
     peer_case: str | None = None
-    """The case of the peer's row, where it is another one (as in growth from 1 to 512)."""
+    """Case of the peer's row, if it is not the same (as in growth from 1 to 512)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """A target beside what was measured; `met` is None where the subject or the peer is missing."""
+    """A target with the measured value; `met` is None where the subject or the peer is missing."""
 
     target: Target
     value: float | None
@@ -62,13 +63,13 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Context:
-    """What a benchmark is told: how thorough to be, and where to say how far it is."""
+    """Settings of a run: how thorough it is, and where its progress goes."""
 
     quick: bool = False
     progress: Callable[[str], None] = lambda _: None
 
     def rounds(self, full: int, least: int = 3) -> int:
-        """How many rounds: all of them, or a tenth when quick."""
+        """Returns the number of rounds: `full`, or a tenth of it in a quick run, and at least `least`."""
         return max(least, full // 10) if self.quick else full
 
 
@@ -80,7 +81,7 @@ class Benchmark:
     run: Callable[[Context], Iterable[Row | Missing]]
     targets: Sequence[Target] = ()
     notes: str = ""
-    """What the figures do and do not say; printed under the table."""
+    """Limits of the figures; printed under the table."""
 
 
 @dataclass(kw_only=True)
@@ -95,7 +96,7 @@ class Result:
     targets: Sequence[Target] = ()
     notes: str = ""
     seconds: float = 0.0
-    """How long it took."""
+    """Duration of the run."""
 
     def row(self, case: str, subject: str) -> Row | None:
         return next((row for row in self.rows if (row.case, row.subject) == (case, subject)), None)

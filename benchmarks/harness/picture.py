@@ -1,4 +1,4 @@
-"""A result as a picture: one panel a case, one bar a subject, the median with its spread; what grows is a curve."""
+"""Picture of a result: a panel for each case, a bar for each subject with median and spread; growth is a curve."""
 
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ def draw(result: Result, path: Path) -> None:
         _draw_curves(axes[-1, 0], curves)
     for axis, (case, rows) in zip(axes[:, 0], cases.items(), strict=False):
         medians = [row.median for row in rows]
-        # The whiskers are the quartiles' neighbours p5 and p95: what a caller meets nineteen times out of twenty.
+        # The whiskers are p5 and p95: nine of ten samples lie between them.
         low = [row.median - sorted(row.samples)[len(row.samples) // 20] for row in rows]
         high = [max(0.0, row.p95 - row.median) for row in rows]
         colors = [OURS if row.subject.startswith("three-mode") else PEER for row in rows]
@@ -61,7 +61,7 @@ def draw(result: Result, path: Path) -> None:
 
 
 def _draw_curves(axis: Any, curves: dict[str, list[Row]]) -> None:
-    """On logarithmic scales, where what grows in proportion is a line of the dotted slope."""
+    """Draws curves on logarithmic scales, where proportional growth has the slope of the dotted line."""
     for name, rows in curves.items():
         at, medians = [row.at for row in rows], [row.median for row in rows]
         axis.plot(at, medians, marker="o", markersize=4, label=f"{name} ({rows[0].unit})")

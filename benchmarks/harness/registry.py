@@ -1,4 +1,4 @@
-"""Finds the benchmarks: each file beside this package that has a `BENCHMARK`."""
+"""Registry of the benchmarks: each file beside this package is one."""
 
 import importlib
 import pkgutil
@@ -10,6 +10,7 @@ FOLDER = Path(__file__).resolve().parent.parent
 
 
 def names() -> list[str]:
+    """Returns the names of all benchmarks."""
     return sorted(
         module.name
         for module in pkgutil.iter_modules([str(FOLDER)])
@@ -18,6 +19,7 @@ def names() -> list[str]:
 
 
 def load(name: str) -> Benchmark:
+    """Imports a benchmark."""
     found = importlib.import_module(f"benchmarks.{name}").BENCHMARK
     assert isinstance(found, Benchmark)
     return found

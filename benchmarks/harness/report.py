@@ -1,4 +1,4 @@
-"""What a run found, as blocks of the documents. No figure in them is typed by hand: a test renders them anew and compares.
+"""Report: writes the figures of a run into the documents. A test renders them again, so none is typed by hand.
 
     python -m benchmarks all --json benchmarks/results/all.json
     python -m benchmarks report
@@ -25,9 +25,9 @@ BEGIN, END = "<!-- measured: written by `python -m benchmarks report` -->", "<!-
 
 
 def render_details(results: Mapping[str, Result]) -> str:
-    """Every target with what came of it, ratios first; then who was missing, and what it was measured on."""
+    """Renders every target with its verdict, ratios first, then missing peers and the machine."""
     judged = [(result, verdict) for result in results.values() for verdict in result.verdicts()]
-    parts = [_told(results), ""]
+    parts = [_machine_sentence(results), ""]
     for title, relative in (("Ratios of medians", True), ("Figures of this machine", False)):
         parts += [f"**{title}**", "", "| benchmark | what | wanted | measured |", "|---|---|---|---|"]
         before = ""
@@ -35,7 +35,8 @@ def render_details(results: Mapping[str, Result]) -> str:
             if _is_ratio(verdict.target) is relative:
                 shown = f"[`{result.name}`](results/{result.name}.svg)" if result.name != before else ""
                 parts.append(
-                    f"| {shown} | {_what(verdict.target)} | {_wanted(result, verdict.target)} | {_measured(result, verdict)} |"
+                    f"| {shown} | {_what(verdict.target)} | {_wanted(result, verdict.target)} "
+                    f"| {_measured(result, verdict)} |"
                 )
                 before = result.name
         parts.append("")
@@ -48,16 +49,17 @@ def render_details(results: Mapping[str, Result]) -> str:
     took = ", ".join(_took(result, best) for result in results.values())
     whole = sum(result.seconds for result in results.values()) / 60
     parts.append(
-        f"Seconds, the machine's load before, and its pace meanwhile, as a part of the best in this run: {took}; {whole:.1f} minutes in all."
+        "Seconds, the machine's load before, and its pace meanwhile, as a part of the best in this run: "
+        f"{took}; {whole:.1f} minutes in all."
     )
     return "\n".join(parts)
 
 
 def _took(result: Result, best: float) -> str:
     load, pace = result.machine.get("load"), _pace(result)
-    told = [str(load)] if load is not None else []
-    told += [f"{best / pace['median']:.0%}"] if pace else []
-    return f"`{result.name}` {result.seconds:.0f}" + (f" ({', '.join(told)})" if told else "")
+    remarks = [str(load)] if load is not None else []
+    remarks += [f"{best / pace['median']:.0%}"] if pace else []
+    return f"`{result.name}` {result.seconds:.0f}" + (f" ({', '.join(remarks)})" if remarks else "")
 
 
 def _pace(result: Result) -> Pace | None:
@@ -65,7 +67,7 @@ def _pace(result: Result) -> Pace | None:
 
 
 def render_front(results: Mapping[str, Result], headlines: Sequence[Headline]) -> str:
-    """A few of them for the first page."""
+    """Renders the headlines for the first page."""
     lines = ["| | beside | measured | wanted |", "|---|---|---|---|"]
     lines += _headlines(results, headlines)
     met = [verdict.met for result in results.values() for verdict in result.verdicts()]
@@ -73,7 +75,7 @@ def render_front(results: Mapping[str, Result], headlines: Sequence[Headline]) -
         f"{met.count(True)} of {len(met)} targets were met, {met.count(False)} missed, {met.count(None)} not measured"
     )
     where = "[all of them, and how they were measured](benchmarks/README.md)"
-    lines += ["", f"{_told(results)} {counted}: {where}."]
+    lines += ["", f"{_machine_sentence(results)} {counted}: {where}."]
     return "\n".join(lines)
 
 
@@ -88,7 +90,7 @@ def _headlines(results: Mapping[str, Result], headlines: Sequence[Headline]) -> 
             yield f"| {one.what} | {one.beside} | {_measured(result, found[0])} | {_wanted(result, found[0].target)} |"
 
 
-def _told(results: Mapping[str, Result]) -> str:
+def _machine_sentence(results: Mapping[str, Result]) -> str:
     machine = next(iter(results.values())).machine
     return (
         f"Measured on {machine['date']} on {machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB, "
@@ -126,7 +128,7 @@ def _measured(result: Result, verdict: Verdict) -> str:
 
 
 def replaced(text: str, block: str) -> str:
-    """The document with what stands between its markers replaced."""
+    """Returns the document with the text between its markers replaced."""
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
@@ -135,7 +137,7 @@ def replaced(text: str, block: str) -> str:
 
 
 def documents(results: Mapping[str, Result]) -> dict[Path, str]:
-    """The documents as they should be."""
+    """Returns the text that each document should have."""
     from benchmarks.harness.headlines import HEADLINES
 
     blocks = {DETAILS: render_details(results), FRONT: render_front(results, HEADLINES)}
@@ -143,7 +145,7 @@ def documents(results: Mapping[str, Result]) -> dict[Path, str]:
 
 
 def main(files: Sequence[Path], console: Console) -> int:
-    """Several files are one run in parts: what a later one has counts."""
+    """Writes the documents and pictures. Several files are one run in parts; a later file overrides an earlier one."""
     results: dict[str, Result] = {}
     for file in files or [RESULTS]:
         if not file.is_file():

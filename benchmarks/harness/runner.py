@@ -1,4 +1,4 @@
-"""Runs benchmarks: one here, or each in a process of its own, so that none inherits another's heap, or holds the others up."""
+"""Runner: runs one benchmark in this process, or each in a separate one, so that none inherits another's heap."""
 
 import os
 import signal
@@ -20,6 +20,7 @@ from benchmarks.harness.pace import pace
 
 
 def run_here(name: str, console: Console, quick: bool) -> Result:
+    """Runs a benchmark in this process."""
     benchmark = registry.load(name)
     result = Result(
         name=name,
@@ -30,25 +31,25 @@ def run_here(name: str, console: Console, quick: bool) -> Result:
     )
     started = time.monotonic()
     with console.status(name) as status, timing.within(shares.share(name)) as budget:
-        for found in benchmark.run(Context(quick, partial(_say, console, status, name))):
+        for found in benchmark.run(Context(quick, partial(_show_progress, console, status, name))):
             if isinstance(found, Missing):
                 result.missing.append(found)
             else:
-                result.rows.append(_with_what_was_left_out(found, budget))
+                result.rows.append(_note_cut_rounds(found, budget))
         if budget.beats:
             result.machine["pace_us"] = pace(budget.beats)
     result.seconds = round(time.monotonic() - started, 1)
     return result
 
 
-def _with_what_was_left_out(row: Row, budget: timing.Budget) -> Row:
+def _note_cut_rounds(row: Row, budget: timing.Budget) -> Row:
     if len(row.samples) not in budget.cut_to:
         return row
     note = f"{len(row.samples)} rounds, since its time was over"
     return replace(row, note=f"{row.note}; {note}" if row.note else note)
 
 
-def _say(console: Console, status: Status, name: str, text: str) -> None:
+def _show_progress(console: Console, status: Status, name: str, text: str) -> None:
     if console.is_terminal:
         status.update(f"{name}: {text}")
     else:
@@ -56,8 +57,11 @@ def _say(console: Console, status: Status, name: str, text: str) -> None:
 
 
 def run_apart(name: str, quick: bool, compare: Path | None = None, aside: bool = False) -> Result:
-    """In a process that shares this terminal. One that takes far too long is stopped, and named as missing. With `aside`
-    what it says goes to standard error, because standard output is for data."""
+    """Runs a benchmark in a process that shares this terminal.
+
+    A process that takes far too long is stopped, and the result names it as missing. With `aside` its output goes to
+    standard error, because standard output is for data.
+    """
     with TemporaryDirectory() as folder:
         out = Path(folder) / "result.json"
         command = [sys.executable, "-m", "benchmarks", name, "--json", str(out)]
@@ -81,7 +85,7 @@ def run_apart(name: str, quick: bool, compare: Path | None = None, aside: bool =
 
 
 def run_command(command: list[str], limit: float, aside: bool = False) -> int | None:
-    """Its exit code; None if it was stopped. Whatever it started goes with it."""
+    """Runs a command and returns its exit code; None if it was stopped after `limit` seconds, with all it started."""
     process = subprocess.Popen(
         command, cwd=registry.FOLDER.parent, start_new_session=True, stdout=sys.stderr if aside else None
     )
@@ -97,7 +101,7 @@ def run_command(command: list[str], limit: float, aside: bool = False) -> int | 
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    """It may clean up after itself; then nothing of its group is left."""
+    """Ends a process group: first with a chance to clean up, then by force."""
     os.killpg(process.pid, signal.SIGTERM)
     try:
         process.wait(5)

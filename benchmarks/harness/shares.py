@@ -1,5 +1,8 @@
-"""How the twenty minutes of a whole run are shared out, in seconds on two cores. A benchmark that takes three times its share
-is stopped. Adding one means taking its seconds from the others: a run that nobody waits for says nothing."""
+"""Shares of each benchmark in the twenty minutes of a whole run, in seconds on two cores.
+
+A benchmark that takes three times its share is stopped. The seconds of a new benchmark are taken from the others,
+because a run that takes too long is seldom run.
+"""
 
 TOGETHER = 20 * 60.0
 MICRO = "micro"
@@ -34,9 +37,10 @@ PATIENCE = 3.0
 
 
 def share(name: str) -> float:
+    """Returns the seconds of a benchmark."""
     return SECONDS[name]
 
 
 def limit(name: str) -> float:
-    """After so many seconds it is stopped."""
+    """Returns the seconds after which a benchmark is stopped."""
     return PATIENCE * SECONDS[name]

@@ -1,4 +1,4 @@
-"""Results as JSON, and two of them side by side."""
+"""Store of results as JSON."""
 
 import json
 import re
@@ -8,17 +8,18 @@ from typing import Any
 
 from benchmarks.harness.model import Missing, Result, Row, Target
 
-_NUMBERS = re.compile(r"\[\s+((?:-?[\d.][-+\d.e]*,?\s+)+)\]")  # samples stand in one line each
+_NUMBERS = re.compile(r"\[\s+((?:-?[\d.][-+\d.e]*,?\s+)+)\]")  # puts the samples of a row on one line
 
 
 def save(results: list[Result], path: Path) -> None:
+    """Writes results to a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps([plain(result) for result in results], indent=1)
     path.write_text(_NUMBERS.sub(lambda found: "[" + ", ".join(found[1].split()).replace(",,", ",") + "]", text) + "\n")
 
 
 def plain(result: Result) -> dict[str, Any]:
-    """Data for programs: the rows with their medians, and what came of the targets."""
+    """Returns a result as plain data, with medians and verdicts."""
     return {
         **asdict(result),
         "rows": [_plain_row(row) for row in result.rows],
@@ -27,12 +28,13 @@ def plain(result: Result) -> dict[str, Any]:
 
 
 def _plain_row(row: Row) -> dict[str, Any]:
-    """Six digits of a sample are more than any clock means."""
+    """Returns a row as plain data; six digits are more than any clock resolves."""
     samples = [float(f"{sample:.6g}") for sample in row.samples]
     return {**asdict(row), "samples": samples, "median": row.median, "p95": row.p95}
 
 
 def load(path: Path) -> dict[str, Result]:
+    """Reads the results of a file, by name."""
     return {entry["name"]: _result(entry) for entry in json.loads(path.read_text())}
 
 

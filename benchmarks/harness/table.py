@@ -1,4 +1,4 @@
-"""A result as tables for people."""
+"""Tables of results for a terminal."""
 
 from collections.abc import Iterator, Sequence
 
@@ -9,7 +9,7 @@ from benchmarks.harness.model import Result, Row, Verdict
 
 
 def number(value: float) -> str:
-    """Three significant digits, without an exponent."""
+    """Returns a number with three significant digits, without an exponent."""
     if value == 0:
         return "0"
     digits = max(0, 2 - len(str(int(abs(value)))) + 1) if abs(value) >= 1 else 3
@@ -17,6 +17,7 @@ def number(value: float) -> str:
 
 
 def render(result: Result, before: Result | None = None) -> RenderableType:
+    """Renders a result, beside an earlier one if given."""
     parts: list[RenderableType] = [f"[bold]{result.name}[/bold]  {result.summary}", _rows(result, before)]
     if result.targets:
         parts.append(_targets(result))
@@ -80,7 +81,7 @@ def _target(verdict: Verdict) -> tuple[str, str, str, str]:
 
 
 def overview(console: Console, results: Sequence[Result]) -> None:
-    """After a long run: what took how long, and what was met, on one page."""
+    """Prints the duration and the verdicts of all benchmarks of a long run."""
     table = Table(box=None, header_style="dim", pad_edge=False)
     table.add_column("benchmark", style="bold")
     for name in ("seconds", "met", "missed", "not measured"):
@@ -97,5 +98,6 @@ def overview(console: Console, results: Sequence[Result]) -> None:
 
 
 def show(console: Console, result: Result, before: Result | None = None) -> None:
+    """Prints a result, beside an earlier one if given."""
     console.print(render(result, before))
     console.print()

@@ -1,4 +1,4 @@
-"""Taking samples fairly: the subjects in turn, so that a slow minute of the machine hits them all."""
+"""Timing: takes samples of all subjects in turn, so that a slow minute of the machine affects them all."""
 
 import gc
 import math
@@ -9,12 +9,15 @@ from contextvars import ContextVar
 
 from benchmarks.harness.pace import beat
 
-LEAST = 3  # rounds that are taken however long they last
+LEAST = 3  # rounds that are always taken
 
 
 class Budget:
-    """The time that a benchmark has; the numbers of rounds that were taken where it was over before all were; and how fast the
-    machine was before each round."""
+    """Time of a benchmark.
+
+    `until` is its end on the monotonic clock, `cut_to` has the numbers of rounds where the time ended first, and
+    `beats` the pace of the machine before each round.
+    """
 
     def __init__(self, until: float) -> None:
         self.until = until
@@ -22,18 +25,19 @@ class Budget:
         self.beats: list[float] = []
 
     def over(self, taken: int) -> bool:
+        """Whether the time has ended and enough rounds were taken; records the number of rounds then."""
         if taken < LEAST or time.monotonic() <= self.until:
             return False
         self.cut_to.add(taken)
         return True
 
 
-_budget: ContextVar[Budget] = ContextVar("budget", default=Budget(math.inf))  # noqa: B039  # it is never over
+_budget: ContextVar[Budget] = ContextVar("budget", default=Budget(math.inf))  # noqa: B039  # without an end it stays empty
 
 
 @contextmanager
 def within(seconds: float) -> Iterator[Budget]:
-    """Once that time is over, samples are taken in no more rounds than are needed for a median: a slow machine's run ends too."""
+    """Limits the time of a block: after it, no more rounds are taken than a median needs."""
     budget = Budget(time.monotonic() + seconds)
     token = _budget.set(budget)
     try:
@@ -43,7 +47,7 @@ def within(seconds: float) -> Iterator[Budget]:
 
 
 def timed(work: Callable[[], object], calls: int = 1) -> Callable[[], float]:
-    """A sample: seconds per call of `work`, over that many calls."""
+    """Returns a function that takes a sample: seconds per call of `work`, over `calls` calls."""
 
     def sample() -> float:
         started = time.perf_counter()
@@ -55,7 +59,7 @@ def timed(work: Callable[[], object], calls: int = 1) -> Callable[[], float]:
 
 
 def timed_async(work: Callable[[], Awaitable[object]], calls: int = 1) -> Callable[[], Awaitable[float]]:
-    """The same for a coroutine function, one call after another."""
+    """Does the same as `timed` for a coroutine function, one call after another."""
 
     async def sample() -> float:
         started = time.perf_counter()
@@ -69,13 +73,13 @@ def timed_async(work: Callable[[], Awaitable[object]], calls: int = 1) -> Callab
 def alternate(
     subjects: Mapping[str, Callable[[], float]], rounds: int, warm_up: int = 1, block: int = 1
 ) -> dict[str, list[float]]:
-    """Each round takes `block` samples of every subject, in an order that turns; garbage is collected between rounds."""
+    """Takes `block` samples of every subject in each round, in rotating order; collects garbage between rounds."""
     samples: dict[str, list[float]] = {name: [] for name in subjects}
     for number in range(warm_up + rounds):
         if number > warm_up and _budget.get().over(number - warm_up):
             break
         _between_rounds()
-        for name in _turned(list(subjects), number):
+        for name in _rotated(list(subjects), number):
             values = [subjects[name]() for _ in range(block)]
             if number >= warm_up:
                 samples[name] += values
@@ -85,13 +89,13 @@ def alternate(
 async def alternate_async(
     subjects: Mapping[str, Callable[[], Awaitable[float]]], rounds: int, warm_up: int = 1
 ) -> dict[str, list[float]]:
-    """The same for samples that are awaited."""
+    """Does the same as `alternate` for samples that are awaited."""
     samples: dict[str, list[float]] = {name: [] for name in subjects}
     for number in range(warm_up + rounds):
         if number > warm_up and _budget.get().over(number - warm_up):
             break
         _between_rounds()
-        for name in _turned(list(subjects), number):
+        for name in _rotated(list(subjects), number):
             value = await subjects[name]()
             if number >= warm_up:
                 samples[name].append(value)
@@ -103,6 +107,6 @@ def _between_rounds() -> None:
     _budget.get().beats.append(beat())
 
 
-def _turned(names: list[str], number: int) -> list[str]:
+def _rotated(names: list[str], number: int) -> list[str]:
     start = number % max(len(names), 1)
     return names[start:] + names[:start]

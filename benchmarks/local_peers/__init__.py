@@ -1,1 +1,1 @@
-"""What the benchmarks of local models compare with, and the models of random weights they run."""
+"""Subjects of the local benchmarks: engines to compare, and models of random weights."""

@@ -1,4 +1,4 @@
-"""How long agents with a common system prompt wait for their first token, when all start together."""
+"""Time to the first token of agents that start together with a common system prompt."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ CASES = ("cold", "warm")  # warm: the same prompts a second time
 
 
 async def _prompts(path: Path, agents: int) -> list[str]:
-    """A beginning of 512 tokens, and some words of each agent's own."""
+    """Makes prompts: a common beginning of 512 tokens, and a few words for each agent."""
     async with subjects.ours(path, 1, CONTEXT) as engine:
         text = subjects.words(400, seed=1)
         common = await engine.detokenize((await engine.tokenize(text))[: COMMON - 1])
@@ -47,7 +47,7 @@ def _p95(answers: list[subjects.Answer]) -> float:
 def compared(
     label: str, path: Path, agents: int, rounds: int, progress: Callable[[str], None]
 ) -> Iterator[Row | Missing]:
-    """`label` with "cold" and "warm" in it gives the cases."""
+    """Measures all engines; `label` has a place for the case, "cold" or "warm"."""
     prompts = asyncio.run(_prompts(path, agents))
     found: dict[str, list[list[float]]] = {}
     for _ in range(rounds):

@@ -1,7 +1,7 @@
-"""Models of random weights, of real sizes and with real tokenizers: `python -m benchmarks.local_peers.random_models [FOLDER]`.
+"""Models of random weights with real sizes and tokenizers: `python -m benchmarks.local_peers.random_models [FOLDER]`.
 
-Their text means nothing; their speed does. The rows of control tokens are zero, so no answer ends by itself and every call
-writes as many tokens as it was asked for. They are made once, in a cache folder, never in the repository.
+Their speed is real, their text means nothing. The rows of control tokens are zero, so no answer ends early and every
+call writes as many tokens as it asks for. The files are made once, in a cache folder, never in the repository.
 """
 
 import os
@@ -15,17 +15,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from local_models.gguf.writer import write
+from local_models.gguf import write
 
 CHARACTERS = ascii_lowercase + ascii_uppercase + digits + ".,:;!?'\"()[]{}<>|/_-+=*&%$#@^~`\\"
 TEMPLATE = (
-    "{% for message in messages %}{{ '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>\n' }}{% endfor %}"
+    "{% for message in messages %}"
+    "{{ '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
 
 
 @dataclass(frozen=True)
 class Shape:
+    """Sizes of one model."""
+
     name: str
     tokenizer: str  # llama (SPM) or gpt2 (BPE)
     width: int
@@ -51,7 +54,7 @@ SHAPES = {
 
 
 def _words(count: int) -> list[str]:
-    """Two and then three letters: every word is a shorter one and a letter, as merges need."""
+    """Makes words of two to four letters: each is a shorter word and a letter, as merges need."""
     made: list[str] = []
     for length in (2, 3, 4):
         for letters in product(ascii_lowercase, repeat=length):
@@ -152,12 +155,13 @@ def make(shape: Shape, path: Path, seed: int = 0) -> None:
 
 
 def cache() -> Path:
+    """Returns the folder of the models."""
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(base).expanduser() / "three-mode" / "benchmarks"
 
 
 def model(name: str, folder: Path | None = None) -> Path:
-    """The file of a shape; made when it is not there."""
+    """Returns the file of a shape, and makes it if it is not there."""
     path = (folder or cache()) / f"{name}.gguf"
     if not path.exists():
         make(SHAPES[name], path)

@@ -1,4 +1,4 @@
-"""How many tokens a second engines write for 64 callers at once."""
+"""Rates: tokens a second of all engines for 64 callers at once."""
 
 import asyncio
 import time
@@ -11,19 +11,20 @@ from benchmarks.harness import Missing, Row, Target, alternate
 from benchmarks.local_peers import subjects
 
 Prompt = Callable[[int], str]
-Key = tuple[str, int]  # a subject, and how many at once
+Key = tuple[str, int]  # a subject, and its calls at once
 AGENTS, CONTEXT = 64, 512
-WIDTHS = (AGENTS // 2, AGENTS)  # raw decode is measured at both
-SLOTS = (16, 64)  # and llama-server at both; the one with the better median counts
-NEARLY = 0.85  # of the better one: what is slower in the first round is not asked again
+WIDTHS = (AGENTS // 2, AGENTS)  # of raw decode, which is measured at both
+SLOTS = (16, 64)  # of llama-server, measured at both; the one with the better median counts
+NEARLY = 0.85  # part of the better rate; a slower width takes part in the first round only
 NOTES = (
-    "Same GGUF, same threads, same prompts of a word, greedy, all in turn. All but raw decode read them in the measured time. "
-    "Of raw decode's widths and llama-server's slot counts the one with the better median counts. "
+    "Same GGUF, same threads, same prompts of a word, greedy, all in turn. All but raw decode read the prompts in the "
+    "measured time. Of raw decode's widths and llama-server's slot counts the one with the better median counts. "
     "Peers run with the same short spin at OpenMP barriers (GOMP_SPINCOUNT) that local_models sets."
 )
 
 
 def targets(case: str) -> list[Target]:
+    """Returns the targets of a case."""
     return [
         Target(case=case, subject="three-mode", peer="raw decode", at_least=0.9),
         Target(case=case, subject="three-mode", peer="llama-server", at_least=1.0),
@@ -32,15 +33,17 @@ def targets(case: str) -> list[Target]:
 
 
 def word(number: int) -> str:
+    """Returns the one-word prompt of an agent."""
     return subjects.words(1, number)
 
 
 def letters(number: int) -> str:
-    """A token or two, where answers are short and the rate is to be of what is written."""
+    """Returns a prompt of a token or two, for short answers: the rate is then that of writing."""
     return chr(ord("a") + number // 26) + chr(ord("a") + number % 26)
 
 
 async def ours(path: Path, tokens: int, prompt: Prompt) -> float:
+    """Measures local_models."""
     async with subjects.ours(path, AGENTS, CONTEXT) as engine:
         await subjects.ask_ours(engine, "warm", 4, stream=False)
         asks = [subjects.ask_ours(engine, prompt(n), tokens, str(n), stream=False) for n in range(AGENTS)]
@@ -49,6 +52,7 @@ async def ours(path: Path, tokens: int, prompt: Prompt) -> float:
 
 
 async def server(path: Path, tokens: int, prompt: Prompt, slots: int) -> float:
+    """Measures llama-server with so many slots."""
     async with subjects.server(path, slots, CONTEXT) as port:
         await subjects.ask_server(port, "warm", 4, stream=False)
         asks = [subjects.ask_server(port, prompt(n), tokens, stream=False) for n in range(AGENTS)]
@@ -57,7 +61,7 @@ async def server(path: Path, tokens: int, prompt: Prompt, slots: int) -> float:
 
 
 def serial(path: Path, tokens: int, prompt: Prompt) -> float:
-    """`Llama` answers one call after another."""
+    """Measures `Llama`, which answers one call after another."""
     engine = subjects.llama(path, CONTEXT)
     try:
         subjects.ask_llama(engine, "warm", 4)
@@ -74,7 +78,7 @@ def _in_turn(takes: Mapping[Key, Callable[[], float]], rounds: int) -> dict[Key,
 
 
 def _leads(key: Key, first: Mapping[Key, list[float]]) -> bool:
-    """Whether one width of a subject is as good as its best one, or nearly, after a round: the others take no part in the next."""
+    """Whether a width of a subject was nearly as good as its best one in the first round, so that it goes on."""
     best = max(values[0] for other, values in first.items() if other[0] == key[0])
     return first[key][0] >= NEARLY * best
 
@@ -82,6 +86,8 @@ def _leads(key: Key, first: Mapping[Key, list[float]]) -> bool:
 def compared(
     case: str, path: Path, tokens: int, rounds: int, progress: Callable[[str], None], prompt: Prompt = word
 ) -> Iterator[Row | Missing]:
+    """Measures all engines in turn on one model."""
+
     def asked(slots: int) -> float:
         return asyncio.run(server(path, tokens, prompt, slots))
 

@@ -1,4 +1,4 @@
-"""The engines beside each other: each loads one GGUF with the same threads, and answers the same prompts greedily."""
+"""Engines to compare: each loads a GGUF file with the same threads and answers the same prompts greedily."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ THREADS = int(os.environ.get("LOCAL_BENCHMARK_THREADS", "0")) or max((os.cpu_cou
 
 @dataclass(slots=True)
 class Answer:
-    """When the pieces of an answer came, in seconds from the call."""
+    """Times of the pieces of an answer, in seconds from the call."""
 
     first: float
     times: list[float]
@@ -32,11 +32,13 @@ class Answer:
 
     @property
     def longest_pause(self) -> float:
+        """Longest time between two pieces."""
         return max((b - a for a, b in zip(self.times, self.times[1:], strict=False)), default=0.0)
 
 
 @asynccontextmanager
 async def ours(path: Path, slots: int, context: int, **options: Any) -> AsyncIterator[LocalModel]:
+    """Loads a model in local_models."""
     chosen = LoadOptions(threads=THREADS, sequences=slots, context=context, **options)
     async with await LocalModel.load(path, chosen) as model:
         yield model
@@ -51,7 +53,7 @@ async def ask_ours(
     stream: bool = True,
     times: list[float] | None = None,
 ) -> Answer:
-    """`times` is filled while the pieces come, for who cancels the call and still wants to know."""
+    """Asks local_models; `times` is filled while the pieces come, so that a cancelled call leaves its times."""
     started = time.perf_counter()
     if not stream:
         reply = await model.complete(prompt, max_tokens=tokens, temperature=0, agent=agent)
@@ -68,12 +70,13 @@ async def ask_ours(
 
 
 def server_binary() -> str | None:
+    """Returns the path of llama-server, if it is there."""
     return os.environ.get("LLAMA_SERVER") or shutil.which("llama-server")
 
 
 @asynccontextmanager
 async def server(path: Path, slots: int, context: int, *flags: str) -> AsyncIterator[int]:
-    """llama-server on a port of loopback; `context` tokens for each slot."""
+    """Runs llama-server on a port of loopback, with `context` tokens for each slot."""
     binary = server_binary()
     assert binary is not None
     with socket.socket() as probe:
@@ -100,7 +103,7 @@ async def server(path: Path, slots: int, context: int, *flags: str) -> AsyncIter
         "0",
         *flags,
     ]
-    # the same short spin at OpenMP's barriers that local_models chooses, so that engines are compared and not this setting
+    # The short spin at OpenMP's barriers that local_models chooses: the engines are compared and not this setting.
     environment = {**os.environ, "GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", "2000")}
     quiet = asyncio.subprocess.DEVNULL
     process = await asyncio.create_subprocess_exec(*command, stdout=quiet, stderr=quiet, env=environment)
@@ -141,6 +144,7 @@ async def _request(port: int, method: str, path: str, body: bytes | None) -> tup
 async def ask_server(
     port: int, prompt: str, tokens: int, *, stream: bool = True, times: list[float] | None = None
 ) -> Answer:
+    """Asks llama-server; `times` as in `ask_ours`."""
     body = {
         "prompt": prompt,
         "n_predict": tokens,
@@ -169,19 +173,20 @@ async def ask_server(
 
 
 def ask_llama(model: Any, prompt: str, tokens: int) -> int:
-    """`Llama` of llama-cpp-python answers one call after another."""
+    """Asks `Llama` of llama-cpp-python, which answers one call after another."""
     reply = model.create_completion(prompt, max_tokens=tokens, temperature=0.0)
     return int(reply["usage"]["completion_tokens"])
 
 
 def llama(path: Path, context: int) -> Any:
+    """Loads a model in `Llama`."""
     from llama_cpp import Llama
 
     return Llama(str(path), n_ctx=context, n_threads=THREADS, n_threads_batch=THREADS, verbose=False)
 
 
 def raw_decode(path: Path, width: int, steps: int, context: int, *, unified: bool = False) -> float:
-    """Tokens a second of llama_decode and an argmax, with nothing around them."""
+    """Measures tokens a second of llama_decode and an argmax, with nothing around them."""
     from local_models.llama import Context, ContextShape, Weights
 
     weights = Weights(str(path), gpu_layers=0, mmap=True)
@@ -205,7 +210,7 @@ def raw_decode(path: Path, width: int, steps: int, context: int, *, unified: boo
 
 
 def words(count: int, seed: int) -> str:
-    """A prompt of about three tokens a word for the random models."""
+    """Makes a prompt of so many words, each about three tokens for the random models."""
     import random
 
     rng = random.Random(seed)
@@ -213,6 +218,7 @@ def words(count: int, seed: int) -> str:
 
 
 async def together(asks: Sequence[Any]) -> tuple[list[Answer], float]:
+    """Runs calls at once; returns their answers and the seconds of all."""
     started = time.perf_counter()
     answers = await asyncio.gather(*asks)
     return list(answers), time.perf_counter() - started

@@ -1,1 +1,1 @@
-"""pytest-benchmark suites: one hot function a test."""
+"""Micro benchmarks under pytest-benchmark: one hot function a test."""

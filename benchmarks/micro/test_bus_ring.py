@@ -1,4 +1,4 @@
-"""The ring and the frames, one operation at a time: `pytest benchmarks/micro --benchmark-only`."""
+"""Ring and frames, one operation at a time: `pytest benchmarks/micro --benchmark-only`."""
 
 from typing import Any
 

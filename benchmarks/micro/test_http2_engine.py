@@ -1,4 +1,4 @@
-"""What HTTP/2 itself costs a call, without sockets: h2 as it comes, and as the transport sets it up."""
+"""HTTP/2 of a call, without sockets: h2 by itself, and the transport's engine."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ EVENTS = b'data: {"choices":[{"index":0,"delta":{"content":"hello world"}}]}\n\n
 
 
 def conversation(client: H2Connection, server: H2Connection) -> Any:
-    """A call, with the server's half prepared outside of what is measured as far as that can be."""
+    """Prepares calls; the server's half runs outside the measurement where possible."""
     server.initiate_connection()
     server.receive_data(client.data_to_send())
     client.receive_data(server.data_to_send())

@@ -1,4 +1,4 @@
-"""The values of a call: made, checked, encoded, folded."""
+"""Values of a call: construction, checks, encoding, folding."""
 
 from typing import Any
 

@@ -9,7 +9,8 @@ wherever its code is; a type that is not public stays plain text.
 Configuration:
 
     public_packages   names of the packages whose `__all__` is the public API
-    option_classes    patterns of class names: every field of these needs words; of other classes, methods and properties
+    option_classes    patterns of class names: every field of these needs words
+                      (of other classes, methods and properties do)
     undocumented_yet  patterns of names that may lack words for now
 """
 
@@ -38,7 +39,8 @@ from sphinx.util.docutils import SphinxDirective
 
 logger = logging.getLogger(__name__)
 
-# Base classes of the standard library and of dependencies: their members are not repeated with each class that inherits.
+# Base classes of the standard library and of dependencies: their members are not repeated with each class that
+# inherits.
 FOREIGN = (BaseException, Exception, OSError, object, tuple, str, int, dict)
 FOREIGN_BASES = ", ".join(
     [kind.__name__ for kind in FOREIGN] + ["Enum", "Generic", "Mapping", "Protocol", "Sequence", "Struct"]
@@ -57,7 +59,8 @@ def names_in(package: str) -> dict[str, Any]:
 
 
 def complete_annotations(kind: type) -> None:
-    """Imports what a class names in its annotations for type checkers alone: autodoc cannot show its signature otherwise."""
+    """Imports what a class names in its annotations for type checkers alone: autodoc cannot show its signature
+    otherwise."""
     namespace = vars(sys.modules[kind.__module__])
     for _ in range(50):  # one name at a time is missed
         try:
@@ -76,7 +79,7 @@ def is_data(value: Any) -> bool:
 
 
 def identity(name: str, value: Any) -> str:
-    """Tells public values apart, under whatever package they are found: the place of their code, as signatures name it."""
+    """Identity of a public value in any package: the place of its code, as signatures name it."""
     if isinstance(value, ModuleType):
         return value.__name__
     return f"{name} {id(value)}" if is_data(value) else f"{value.__module__}.{value.__qualname__}"

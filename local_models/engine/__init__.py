@@ -1,1 +1,1 @@
-"""The thread that decodes for all callers of one model, and the way from it to their loops."""
+"""Engine: the thread that decodes for all callers of one model, and the delivery of pieces to their event loops."""

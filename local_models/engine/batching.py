@@ -1,14 +1,14 @@
-"""Between the scheduler's rows and llama.cpp's arrays: tokens in, scores out."""
+"""Fills llama.cpp's batch arrays from the scheduler's rows, and reads scores of tokens."""
 
 import numpy as np
 
 from local_models.llama import Context, Floats, Weights
 from local_models.replies import TokenScore
-from local_models.scheduling.scheduler import Step
+from local_models.scheduling.scheduler import StepPlan
 
 
-def lay_out(context: Context, step: Step) -> list[int]:
-    """Puts a step's rows into the batch; gives the places whose scores are wanted, in the order of the rows that sample."""
+def fill_batch(context: Context, step: StepPlan) -> list[int]:
+    """Puts a step's rows into the batch; returns the places to sample from, in the order of the rows that sample."""
     rows = step.rows
     if step.tokens == len(rows) and not step.reads:  # writers only, as in most steps
         tokens = [row.call.tokens[row.start] for row in rows]
@@ -33,19 +33,19 @@ def lay_out(context: Context, step: Step) -> list[int]:
     return last
 
 
-def score(weights: Weights, token: int, logits: Floats, count: int) -> TokenScore:
-    """The chosen token's log-probability, and those of the `count` likeliest."""
-    wide = logits.astype(np.float64)
-    wide -= wide.max()
-    wide -= np.log(np.exp(wide).sum())
+def token_score(weights: Weights, token: int, logits: Floats, count: int) -> TokenScore:
+    """Returns the log-probability of the chosen token, and those of the `count` likeliest."""
+    logprobs = logits.astype(np.float64)
+    logprobs -= logprobs.max()
+    logprobs -= np.log(np.exp(logprobs).sum())
     top: tuple[tuple[str, float], ...] = ()
     if count:
-        likeliest = np.argpartition(-wide, min(count, len(wide) - 1))[:count]
-        ordered = likeliest[np.argsort(-wide[likeliest], kind="stable")]
-        top = tuple((_shown(weights, int(other)), float(wide[other])) for other in ordered)
-    return TokenScore(token=token, text=_shown(weights, token), logprob=float(wide[token]), top=top)
+        likeliest = np.argpartition(-logprobs, min(count, len(logprobs) - 1))[:count]
+        ordered = likeliest[np.argsort(-logprobs[likeliest], kind="stable")]
+        top = tuple((_token_text(weights, int(other)), float(logprobs[other])) for other in ordered)
+    return TokenScore(token=token, text=_token_text(weights, token), logprob=float(logprobs[token]), top=top)
 
 
-def _shown(weights: Weights, token: int) -> str:
+def _token_text(weights: Weights, token: int) -> str:
     piece = weights.piece(token)
     return piece.decode("utf-8", "replace") if piece else weights.text_of(token)

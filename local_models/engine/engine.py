@@ -1,7 +1,7 @@
-"""The thread that owns a context: takes commands between steps, runs the scheduler's steps, hands out pieces.
+"""Engine: the thread that owns a context, runs commands and the scheduler's steps, and delivers pieces.
 
-Everything a caller does is a command in one queue; everything a caller gets goes to its loop in one call a step. Commands
-are run in order, between two steps, so a cancel takes effect within a step's time.
+Callers send commands through one queue; each event loop receives its pieces in one call per step. Commands run in order
+between two steps, so that a cancel takes effect within the time of a step.
 """
 
 import heapq
@@ -15,121 +15,139 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from local_models.engine.batching import lay_out, score
+from local_models.engine.batching import fill_batch, token_score
 from local_models.engine.handover import Handover
-from local_models.engine.pace import Pace
+from local_models.engine.pace import PrefillPace
 from local_models.engine.stretch import Stretch
-from local_models.engine.text import Text
+from local_models.engine.text import AnswerText
 from local_models.engine.tickets import Ticket, Totals
 from local_models.errors import DeadlineExceeded, EngineFailed, LocalModelError, ModelClosed, Overloaded
 from local_models.llama import Context, Floats, Sampler, Weights
 from local_models.replies import Finish, Piece
-from local_models.scheduling.scheduler import Call, Copy, Limits, QueueFull, Scheduler, Step
+from local_models.scheduling.scheduler import Copy, QueueFull, ScheduledCall, Scheduler, SchedulerLimits, StepPlan
 
 logger = logging.getLogger("local_models")
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Long work in slices, each between two steps. `advance` says whether there is more; neither of them raises."""
+    """Long work in slices, one slice between two steps.
+
+    `advance` runs a slice and returns whether there are more; `fail` takes the error of an engine that ended. Neither
+    raises.
+    """
 
     advance: Callable[[], bool]
     fail: Callable[[LocalModelError], None]
 
 
 class Engine:
-    """Start it with `start`; every other method may be called from any thread."""
+    """Decodes for all callers of one model. `step_seconds` is what a step with a prompt aims at.
 
-    def __init__(self, weights: Weights, context: Context, limits: Limits, step_seconds: float, name: str) -> None:
+    `command`, `submit`, `cancel`, `job`, `close` and `join` may be called from any thread. `save`, `restore`,
+    `adapters` and `statistics` run on the engine's thread, as commands.
+    """
+
+    def __init__(
+        self, weights: Weights, context: Context, limits: SchedulerLimits, step_seconds: float, name: str
+    ) -> None:
         self.weights, self.context, self.limits = weights, context, limits
         self.scheduler = Scheduler(limits)
         self.totals = Totals()
-        self._pace = Pace(step_seconds, limits.batch)
+        self._pace = PrefillPace(step_seconds, limits.batch)
         self._commands: SimpleQueue[Callable[[], None]] = SimpleQueue()
-        self._tickets: dict[Call, Ticket] = {}
+        self._tickets: dict[ScheduledCall, Ticket] = {}
         self._deadlines: list[tuple[float, int, Ticket]] = []
-        self._count = itertools.count()
+        self._ticket_numbers = itertools.count()
         self._jobs: deque[Job] = deque()
-        self._out = Handover()
-        self._closing = self._ended = False
-        self._broken: LocalModelError | None = None
+        self._handover = Handover()
+        self._closing = self._has_ended = False
+        self._failure: LocalModelError | None = None
         self._lock = threading.Lock()
-        self._at_end: list[Callable[[], None]] = []
+        self._on_end: list[Callable[[], None]] = []
         self._thread = threading.Thread(target=self._main, name=f"local-model-{name}", daemon=True)
 
     def start(self) -> None:
+        """Starts the thread."""
         self._thread.start()
 
-    # from any thread
+    # --- from any thread ---
 
     def command(self, run: Callable[[], None]) -> None:
+        """Runs `run` on the engine's thread between two steps; raises the error of `require_open`."""
         with self._lock:
             self.require_open()
             self._commands.put(run)
 
     def submit(self, tickets: Sequence[Ticket]) -> None:
+        """Starts calls together; an error of one of them is delivered to its caller."""
+
         def run() -> None:
-            left = deque(tickets)
+            remaining = deque(tickets)
             try:
-                while left:
-                    self._submit(left.popleft())
-            finally:  # the engine ends over one of them: the others are not yet among those that are told
-                for ticket in left:
-                    self._refuse(ticket, EngineFailed("the engine failed over another call"))
+                while remaining:
+                    self._accept(remaining.popleft())
+            finally:  # one of them ended the engine: the rest have no call yet and would never be answered
+                for ticket in remaining:
+                    self._reject(ticket, EngineFailed("the engine failed over another call"))
 
         self.command(run)
 
     def cancel(self, ticket: Ticket) -> None:
+        """Ends a call without a last piece or an error; does nothing if the call has ended."""
         try:
             self.command(lambda: self._cancel(ticket))
         except LocalModelError:
-            pass  # closed: it is over anyway
+            pass  # closed: the call has ended
 
-    def job(self, work: "Job") -> None:
-        """Something long in slices: one slice between two steps."""
+    def job(self, work: Job) -> None:
+        """Adds long work that runs in slices between steps."""
         self.command(lambda: self._jobs.append(work))
 
-    def close(self, at_end: Callable[[], None] | None = None) -> None:
-        """Ends every call with `ModelClosed`, frees the context; `at_end` runs when that is done."""
+    def close(self, on_end: Callable[[], None] | None = None) -> None:
+        """Ends every call with `ModelClosed` and frees the context; `on_end` runs after that."""
         with self._lock:
             first = not self._closing
-            ended = self._ended
-            if at_end is not None and not ended:
-                self._at_end.append(at_end)
+            has_ended = self._has_ended
+            if on_end is not None and not has_ended:
+                self._on_end.append(on_end)
             self._closing = True
         if first:
             self._commands.put(lambda: None)
-        if at_end is not None and ended:
-            at_end()
+        if on_end is not None and has_ended:
+            on_end()
 
     @property
     def closed(self) -> bool:
+        """Whether the engine has ended or is about to."""
         return self._closing
 
     def require_open(self) -> None:
+        """Raises `ModelClosed`, or the failure that ended the engine, if it is closed."""
         if self._closing:
-            raise self._broken or ModelClosed("the model is closed", hint="load it again")
+            raise self._failure or ModelClosed("the model is closed", hint="load it again")
 
     def join(self, seconds: float | None = None) -> None:
+        """Waits for the thread to end."""
         if self._thread.is_alive() and threading.current_thread() is not self._thread:
             self._thread.join(seconds)
 
-    # on the engine's thread
+    # --- on the engine's thread ---
 
     def _main(self) -> None:
         reason: LocalModelError = ModelClosed("the model was closed under this call")
         try:
             while not self._closing:
-                self._turn()
+                self._run_turn()
         except LocalModelError as error:
-            reason = self._broken = error
-        except Exception as error:  # the thread's last word: every caller must hear of it
+            reason = self._failure = error
+        except Exception as error:  # every caller gets this error
             logger.exception("the engine of a local model failed")
-            reason = self._broken = EngineFailed(f"the engine failed: {error!r}")
+            reason = self._failure = EngineFailed(f"the engine failed: {error!r}")
         finally:
-            self._end(reason)
+            self._shut_down(reason)
 
-    def _end(self, reason: LocalModelError) -> None:
+    def _shut_down(self, reason: LocalModelError) -> None:
         with self._lock:
             self._closing = True
         while True:
@@ -137,21 +155,21 @@ class Engine:
                 self._commands.get_nowait()()
             except Empty:
                 break
-            except Exception:  # whose command it was has been told
+            except Exception:  # the command has reported its error to its caller
                 logger.exception("a command of a closing model failed")
         for ticket in list(self._tickets.values()):
             self._fail(ticket, reason)
         for job in self._jobs:
             job.fail(reason)
         self._jobs.clear()
-        self._out.flush(time.perf_counter())
+        self._handover.flush(time.perf_counter())
         self.context.close()
         with self._lock:
-            self._ended = True
-        for run in self._at_end:
+            self._has_ended = True
+        for run in self._on_end:
             run()
 
-    def _turn(self) -> None:
+    def _run_turn(self) -> None:
         if self.scheduler.idle and not self._jobs:
             self._commands.get()()
         while True:
@@ -167,14 +185,14 @@ class Engine:
                 self._jobs.append(job)
         self._expire()
         if not self.scheduler.idle:
-            self._step()
-        self._out.flush(time.perf_counter())
+            self._run_step()
+        self._handover.flush(time.perf_counter())
 
-    def _submit(self, ticket: Ticket) -> None:
-        if ticket.over:
+    def _accept(self, ticket: Ticket) -> None:
+        if ticket.ended:
             return
         options = ticket.options
-        call = Call(
+        call = ScheduledCall(
             tokens=list(ticket.tokens),
             room=min(options.max_tokens, self.limits.slot_tokens - len(ticket.tokens)),
             agent=options.agent,
@@ -183,12 +201,12 @@ class Engine:
         try:
             if not ticket.sampling.plain_greedy:
                 ticket.sampler = Sampler(self.weights, ticket.sampling)
-            ticket.text = Text(options.stop)
-            ticket.quiet = not (ticket.pieces or options.stop or options.logprobs >= 0)
+            ticket.text = AnswerText(options.stop)
+            ticket.whole_only = not (ticket.pieces or options.stop or options.logprobs >= 0)
             self.scheduler.submit(call)
         except QueueFull:
-            self._over(ticket)
-            self._out.add(
+            self._mark_ended(ticket)
+            self._handover.add(
                 ticket,
                 Overloaded(
                     f"{self.scheduler.waiting} calls wait for this model already",
@@ -197,39 +215,39 @@ class Engine:
             )
             return
         except LocalModelError as error:
-            self._refuse(ticket, error)
+            self._reject(ticket, error)
             return
-        except Exception as error:  # the engine ends over it; this caller is not yet among those that are told
-            self._refuse(ticket, EngineFailed(f"the engine failed: {error!r}"))
+        except Exception as error:  # it ends the engine, and this ticket has no call yet
+            self._reject(ticket, EngineFailed(f"the engine failed: {error!r}"))
             raise
         ticket.call = call
         self._tickets[call] = ticket
         self.totals.prompt_tokens += len(ticket.tokens)
-        heapq.heappush(self._deadlines, (ticket.deadline, next(self._count), ticket))
+        heapq.heappush(self._deadlines, (ticket.deadline, next(self._ticket_numbers), ticket))
 
-    def _refuse(self, ticket: Ticket, error: LocalModelError) -> None:
-        self._over(ticket)
+    def _reject(self, ticket: Ticket, error: LocalModelError) -> None:
+        self._mark_ended(ticket)
         self.totals.failed += 1
-        self._out.add(ticket, error)
+        self._handover.add(ticket, error)
 
     def _cancel(self, ticket: Ticket) -> None:
-        if not ticket.over:
+        if not ticket.ended:
             self.totals.cancelled += 1
-            self._leave(ticket)
+            self._drop(ticket)
 
     def _expire(self) -> None:
-        if len(self._deadlines) > 2 * len(self._tickets) + 64:  # mostly calls that ended long before theirs
-            self._deadlines = [entry for entry in self._deadlines if not entry[2].over]
+        if len(self._deadlines) > 2 * len(self._tickets) + 64:  # mostly calls that ended before their deadline
+            self._deadlines = [entry for entry in self._deadlines if not entry[2].ended]
             heapq.heapify(self._deadlines)
         now = time.monotonic()
-        while self._deadlines and (self._deadlines[0][0] <= now or self._deadlines[0][2].over):
+        while self._deadlines and (self._deadlines[0][0] <= now or self._deadlines[0][2].ended):
             ticket = heapq.heappop(self._deadlines)[2]
-            if ticket.over or ticket.call is None:
+            if ticket.ended or ticket.call is None:
                 continue
             self.totals.expired += 1
             self._fail(ticket, DeadlineExceeded(ticket.stage(), ticket.options.within))
 
-    def _step(self) -> None:
+    def _run_step(self) -> None:
         started = time.perf_counter()
         writers = self.scheduler.writers
         readers = self.scheduler.running - writers
@@ -243,12 +261,12 @@ class Engine:
             now = time.monotonic()
             for call in step.seated:
                 ticket = self._tickets[call]
-                ticket.began = ticket.began or now
+                ticket.seated = ticket.seated or now
         for call in step.full:
             self._finish(self._tickets[call], "length")
         if not step.rows or step.full:
             return
-        last = lay_out(self.context, step)
+        last = fill_batch(self.context, step)
         decoding = time.perf_counter()
         code = self.context.decode(step.tokens)
         decoded = time.perf_counter()
@@ -256,147 +274,148 @@ class Engine:
             sampled = [row.call for row in step.rows if row.samples]
             self.scheduler.commit(step)
             if sampled:
-                self._write(sampled, last)
+                self._sample_tokens(sampled, last)
         elif code == 1:
             self.scheduler.no_room(step)
             for call in step.full:
                 self._finish(self._tickets[call], "length")
         else:
             raise EngineFailed(f"llama_decode failed with {code}")
-        self._pace.learn(writers, step.reads, decoded - decoding)
+        self._pace.record_step(writers, step.reads, decoded - decoding)
         totals = self.totals
         totals.steps += 1
         totals.decode_seconds += decoded - decoding
         totals.engine_seconds += time.perf_counter() - started - (decoded - decoding)
         if code == 0 and not self._jobs and self._commands.empty():
-            self._go_on(step)
+            self._run_stretch(step)
 
-    def _go_on(self, step: Step) -> None:
-        """Steps like this one for as long as they are sure to be, and nobody wants anything."""
-        most = self.scheduler.steady(step)
-        if not most:
+    def _run_stretch(self, step: StepPlan) -> None:
+        """Repeats a step while the scheduler is sure to plan the same and no command waits."""
+        most_steps = self.scheduler.steady(step)
+        if not most_steps:
             return
         started = time.perf_counter()
-        self._out.flush(started)
+        self._handover.flush(started)
         calls = [row.call for row in step.rows]
         tickets = [self._tickets[call] for call in calls]
-        stretch = Stretch(self.weights, self.context, step.rows, tickets, most)
+        stretch = Stretch(self.weights, self.context, step.rows, tickets, most_steps)
         commands, until, count = self._commands, self._deadlines[0][0], stretch.count
         decoding = 0.0
-        while not stretch.over and commands.empty() and time.monotonic() < until:
+        while not stretch.done and commands.empty() and time.monotonic() < until:
             before = time.perf_counter()
             code = self.context.decode(count)
             taken = time.perf_counter() - before
             decoding += taken
             if code == 1:
-                break  # the next plan makes room
+                break  # no room: the next plan makes some
             if code:
                 raise EngineFailed(f"llama_decode failed with {code}")
-            stretch.step(self._show)
-            self._pace.learn(count, (), taken)
+            stretch.step(self._add_piece)
+            self._pace.record_step(count, (), taken)
             now = time.perf_counter()
-            self._out.flush_unless_soon(now, now - before)
+            self._handover.flush_unless_soon(now, now - before)
         self.scheduler.repeat(step, stretch.steps, stretch.written())
         for at, ticket in enumerate(tickets):
             end = stretch.ends.get(at)
-            how = end.how if end else "length" if calls[at].written >= calls[at].room else None
-            if isinstance(how, LocalModelError):
-                self._fail(ticket, how)
-            elif how is not None:
-                self._finish(ticket, how)
+            outcome = end.outcome if end else "length" if calls[at].written >= calls[at].room else None
+            if isinstance(outcome, LocalModelError):
+                self._fail(ticket, outcome)
+            elif outcome is not None:
+                self._finish(ticket, outcome)
         totals = self.totals
         totals.steps += stretch.steps
         totals.decode_seconds += decoding
         totals.engine_seconds += time.perf_counter() - started - decoding
 
-    def _write(self, sampled: list[Call], places: list[int]) -> None:
-        """Samples a token for every call whose text has been computed to its end, and moves it on."""
+    def _sample_tokens(self, sampled: list[ScheduledCall], places: list[int]) -> None:
+        """Samples a token for each call whose text is computed to its end, and adds it to the text."""
         logits = self.context.logits(len(sampled))
-        plain = any(self._tickets[call].sampler is None for call in sampled)
-        best: list[int] = logits.argmax(axis=1).tolist() if plain else []
+        any_greedy = any(self._tickets[call].sampler is None for call in sampled)
+        likeliest: list[int] = logits.argmax(axis=1).tolist() if any_greedy else []
         ends, write = self.weights.ends, self.scheduler.write
         now = time.monotonic()
         for index, call in enumerate(sampled):
             ticket = self._tickets[call]
             try:
                 token = (
-                    best[index]
+                    likeliest[index]
                     if ticket.sampler is None
                     else ticket.sampler.sample(self.context, places[index], logits[index])
                 )
             except LocalModelError as error:
                 self._fail(ticket, error)
                 continue
-            if not ticket.first:
-                ticket.first = now
-                self._out.begins()
+            if not ticket.first_token:
+                ticket.first_token = now
+                self._handover.begins()
                 self.totals.reused_tokens += call.reused
             if token in ends:
                 self._finish(ticket, "stop")
                 continue
             write(call, token)
             last = call.written >= call.room
-            if ticket.quiet:  # nobody reads along: the text is made at the end
+            if ticket.whole_only:  # no reader of pieces: the text is made at the end
                 finish: Finish | None = "length" if last else None
             else:
-                finish = self._show(ticket, token, logits[index], last)
+                finish = self._add_piece(ticket, token, logits[index], last)
             if finish is not None:
                 self._finish(ticket, finish)
 
-    def _show(self, ticket: Ticket, token: int, logits: Floats, last: bool) -> Finish | None:
-        """A token's piece goes out, or is kept for the end; says how the call ends, if it does."""
+    def _add_piece(self, ticket: Ticket, token: int, logits: Floats, last: bool) -> Finish | None:
+        """Adds the piece of a token to the handover, or holds it for the last one; returns how the call ends, if so."""
         text = ticket.text.feed(self.weights.piece(token))
         wanted = ticket.options.logprobs
-        scores = (score(self.weights, token, logits, wanted),) if wanted >= 0 else ()
+        scores = (token_score(self.weights, token, logits, wanted),) if wanted >= 0 else ()
         stopped = ticket.text.stopped
         if ticket.pieces and not stopped and not last:
-            self._out.add(ticket, Piece(text=text, tokens=(token,), scores=scores))
+            self._handover.add(ticket, Piece(text=text, tokens=(token,), scores=scores))
             return None
-        ticket.kept_text.append(text)
-        ticket.kept_tokens.append(token)
-        ticket.kept_scores += scores
+        ticket.held_text.append(text)
+        ticket.held_tokens.append(token)
+        ticket.held_scores += scores
         if stopped:
             return "stop"
         return "length" if last else None
 
-    # the ends of a call
+    # --- ends of a call ---
 
     def _finish(self, ticket: Ticket, finish: Finish) -> None:
         call = ticket.call
         assert call is not None
         self.totals.finished += 1
         self.totals.completion_tokens += call.written
-        self._out.add(ticket, ticket.last(self.weights, finish, time.monotonic()))
-        self._leave(ticket)
+        self._handover.add(ticket, ticket.last_piece(self.weights, finish, time.monotonic()))
+        self._drop(ticket)
 
     def _fail(self, ticket: Ticket, error: LocalModelError) -> None:
         if not isinstance(error, DeadlineExceeded):
             self.totals.failed += 1
-        self._out.add(ticket, error)
-        self._leave(ticket)
+        self._handover.add(ticket, error)
+        self._drop(ticket)
 
-    def _leave(self, ticket: Ticket) -> None:
+    def _drop(self, ticket: Ticket) -> None:
         call = ticket.call
         if call is not None and self._tickets.pop(call, None) is not None:
             self.scheduler.finish(call)
-        self._over(ticket)
+        self._mark_ended(ticket)
 
-    def _over(self, ticket: Ticket) -> None:
-        ticket.over = True
+    def _mark_ended(self, ticket: Ticket) -> None:
+        ticket.ended = True
         if ticket.sampler is not None:
             ticket.sampler.close()
             ticket.sampler = None
 
-    # commands of the model, run on the engine's thread
+    # --- commands, on the engine's thread ---
 
     def save(self, tokens: list[int]) -> tuple[tuple[int, ...], bytes]:
-        """What is kept of a conversation that begins with these tokens: all its tokens, and their KV state."""
+        """Returns the kept text that shares most with `tokens`, and its KV state; `((), b"")` where there is none."""
         slot, held = self.scheduler.kept(tokens)
         if slot < 0:
             return (), b""
         return held, self.context.save(slot)
 
     def restore(self, tokens: list[int], state: bytes) -> bool:
+        """Puts a KV state into a free slot; False: there is no room, or llama.cpp does not take it."""
         slot = self.scheduler.adopt(tokens)
         for edit in self.scheduler.edits():
             assert not isinstance(edit, Copy)
@@ -409,10 +428,12 @@ class Engine:
         return False
 
     def adapters(self, chosen: list[tuple[int, float]]) -> None:
+        """Replaces the adapters, each a pointer and its scale; all texts are computed again."""
         self.context.adapters(chosen)
         self.scheduler.start_over()
 
     def statistics(self) -> dict[str, Any]:
+        """Returns the counts of `Statistics`."""
         scheduler, totals = self.scheduler, self.totals
         return {
             "running": scheduler.running,

@@ -1,4 +1,4 @@
-"""A model in this process: weights, context and engine, made and taken down in the right order."""
+"""Backend in this process: creates weights, context and engine of a model, and frees them in the right order."""
 
 import asyncio
 import threading
@@ -11,25 +11,26 @@ from typing import TypeVar
 import msgspec
 import numpy as np
 
-from local_models.backend import Ask, Deliver, Loaded, Running, Take
+from local_models.backend import Deliver, GenerationRequest, LoadedModel, RunningCall, Take
 from local_models.engine.engine import Engine, Job
-from local_models.engine.loop_side import LoopSide, Offered
+from local_models.engine.loop_side import DirectPost, LoopSide
 from local_models.engine.tickets import Ticket
 from local_models.errors import BadOption, EngineFailed, LocalModelError, PromptTooLong
 from local_models.gguf import check, summarize
 from local_models.llama import Context, ContextShape, Sampling, Weights, library
-from local_models.llama.memory import give_back
+from local_models.llama.memory import release_free_memory
 from local_models.llama.sizing import machine, plan
-from local_models.llama.widths import measured_width
+from local_models.llama.widths import measure_width
 from local_models.options import Generate, LoadOptions, Lora
 from local_models.replies import Statistics
-from local_models.scheduling.scheduler import Limits
+from local_models.scheduling.scheduler import SchedulerLimits
 
 T = TypeVar("T")
-_LONG_TEXT = 32_768  # characters; longer texts are tokenized beside the loop
+_LONG_TEXT = 32_768  # characters; longer texts are tokenized on a thread
 
 
 def sampling_of(options: Generate, grammar: str) -> Sampling:
+    """Returns the sampling of a call; without a seed it gets a random one."""
     seed = options.seed if options.seed is not None else getrandbits(31)
     return Sampling(
         temperature=options.temperature,
@@ -45,35 +46,35 @@ def sampling_of(options: Generate, grammar: str) -> Sampling:
     )
 
 
-class InProcess:
-    """The backend of a model whose engine is a thread of this process."""
+class InProcessBackend:
+    """Backend whose engine is a thread of this process. The constructor blocks while the model is loaded."""
 
     def __init__(self, path: str, options: LoadOptions) -> None:
         header = check(path)
         self.summary = summarize(header)
         del header
-        library()  # says what is missing before memory is counted
-        self._plan = how = plan(self.summary, options, machine())
+        library()  # a missing engine is reported before a lack of memory
+        self._plan = load_plan = plan(self.summary, options, machine())
         self._options = options
-        self._weights = Weights(path, gpu_layers=how.gpu_layers, mmap=options.mmap)
+        self._weights = Weights(path, gpu_layers=load_plan.gpu_layers, mmap=options.mmap)
         self._adapters: dict[str, int] = {}
         self._embedder: Context | None = None
-        self._sides: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopSide]
-        self._sides = weakref.WeakKeyDictionary()
+        self._loop_sides: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopSide]
+        self._loop_sides = weakref.WeakKeyDictionary()
         context: Context | None = None
         try:
-            self._width, self._width_chosen = how.sequences, "configured"
-            shape = how.shape
-            if how.measure:
-                self._width, self._width_chosen = measured_width(self._weights, shape)
-                tokens = shape.tokens if shape.unified else self._width * how.context
+            self._width, self._width_chosen = load_plan.sequences, "configured"
+            shape = load_plan.shape
+            if load_plan.measure:
+                self._width, self._width_chosen = measure_width(self._weights, shape)
+                tokens = shape.tokens if shape.unified else self._width * load_plan.context
                 shape = msgspec.structs.replace(shape, sequences=self._width, tokens=tokens)
             context = Context(self._weights, shape)
             self._shape = shape
             kept = options.prefix_tokens if options.prefix_tokens >= 0 else 1 << 60
-            limits = Limits(
+            limits = SchedulerLimits(
                 slots=self._width,
-                slot_tokens=min(how.context, context.sequence_tokens),
+                slot_tokens=min(load_plan.context, context.sequence_tokens),
                 pool_tokens=context.total_tokens,
                 batch=options.batch,
                 queue=options.queue,
@@ -91,7 +92,7 @@ class InProcess:
             raise
         weights = self._weights
         control = tuple(weights.text_of(token) for token in weights.control)
-        self.loaded = Loaded(
+        self.loaded = LoadedModel(
             summary=self.summary,
             context=limits.slot_tokens,
             bos=weights.text_of(weights.bos) if weights.adds_bos and weights.bos >= 0 else "",
@@ -106,7 +107,7 @@ class InProcess:
             self._adapters[path] = self._weights.adapter(path)
         return self._adapters[path]
 
-    # text and tokens
+    # --- texts and tokens ---
 
     def _tokens(self, parts: Sequence[str], *, start: bool, special: bool) -> list[int]:
         self._engine.require_open()
@@ -125,47 +126,49 @@ class InProcess:
             raise BadOption(f"a token is between 0 and {self._weights.vocabulary - 1}", field="tokens")
         return b"".join(self._weights.piece(token) for token in tokens).decode("utf-8", "replace")
 
-    # calls
+    # --- calls ---
 
-    async def start(self, ask: Ask, deliver: Deliver) -> Running:
-        tokens = await self.tokenize(ask.parts, start=True, special=ask.special)
-        return self._submitted(tokens, ask, deliver, None)
+    async def start(self, request: GenerationRequest, deliver: Deliver) -> RunningCall:
+        tokens = await self.tokenize(request.parts, start=True, special=request.special)
+        return self._submit(tokens, request, deliver, None)
 
-    def start_at_once(self, ask: Ask, deliver: Deliver, take: Take) -> Running | None:
-        if sum(map(len, ask.parts)) > _LONG_TEXT:
+    def start_at_once(self, request: GenerationRequest, deliver: Deliver, take: Take) -> RunningCall | None:
+        if sum(map(len, request.parts)) > _LONG_TEXT:
             return None
-        return self._submitted(self._tokens(ask.parts, start=True, special=ask.special), ask, deliver, take)
+        return self._submit(self._tokens(request.parts, start=True, special=request.special), request, deliver, take)
 
-    def _submitted(self, tokens: list[int], ask: Ask, deliver: Deliver, take: Take | None) -> Running:
+    def _submit(
+        self, tokens: list[int], request: GenerationRequest, deliver: Deliver, take: Take | None
+    ) -> RunningCall:
         room = self.loaded.context
         if not tokens:
             raise BadOption("the prompt is empty", field="messages")
         if len(tokens) >= room:
             raise PromptTooLong(len(tokens), room - 1)
-        side = self._side()
+        loop_side = self._loop_side()
         now = time.monotonic()
         ticket = Ticket(
             tokens=tokens,
-            options=ask.options,
-            sampling=sampling_of(ask.options, ask.grammar),
-            post=side if take is None else Offered(side, take),
+            options=request.options,
+            sampling=sampling_of(request.options, request.grammar),
+            post=loop_side if take is None else DirectPost(loop_side, take),
             deliver=deliver,
-            pieces=ask.pieces,
+            pieces=request.pieces,
             asked=now,
-            deadline=now + ask.options.within,
+            deadline=now + request.options.within,
         )
-        side.submit(ticket)
-        return Running(cancel=lambda: self._engine.cancel(ticket))
+        loop_side.submit(ticket)
+        return RunningCall(cancel=lambda: self._engine.cancel(ticket))
 
-    def _side(self) -> LoopSide:
+    def _loop_side(self) -> LoopSide:
         loop = asyncio.get_running_loop()
-        side = self._sides.get(loop)
-        if side is None:
-            side = self._sides[loop] = LoopSide(loop, self._engine)
-        return side
+        loop_side = self._loop_sides.get(loop)
+        if loop_side is None:
+            loop_side = self._loop_sides[loop] = LoopSide(loop, self._engine)
+        return loop_side
 
     async def _on_engine(self, run: Callable[[], T]) -> T:
-        """Runs something between two steps, and waits for it."""
+        """Runs `run` on the engine's thread between two steps, and waits for its result."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
 
@@ -183,7 +186,7 @@ class InProcess:
                 value = run()
             except LocalModelError as error:
                 problem = error
-            except BaseException as error:  # the engine ends over it, but not before this caller is told
+            except BaseException as error:  # it ends the engine; this caller gets an error first
                 problem = EngineFailed(f"the engine failed: {error!r}")
                 raise
             finally:
@@ -219,33 +222,33 @@ class InProcess:
             else:
                 future.set_result(result)
 
-        def tell(result: list[list[float]] | LocalModelError) -> None:
+        def report(result: list[list[float]] | LocalModelError) -> None:
             try:
                 loop.call_soon_threadsafe(settle, result)
             except RuntimeError:
-                pass  # the loop has gone, and its caller with it
+                pass  # the loop is closed, and so is the caller
 
-        made: list[list[float]] = []
+        vectors: list[list[float]] = []
 
         def advance() -> bool:
             if future.cancelled():
                 return False
             try:
-                made.append(self._embedding(ids[len(made)], most))
+                vectors.append(self._embedding(ids[len(vectors)], most))
             except LocalModelError as error:
-                tell(error)
+                report(error)
                 return False
-            if len(made) == len(ids):
-                tell(made)
-            return len(made) < len(ids)
+            if len(vectors) == len(ids):
+                report(vectors)
+            return len(vectors) < len(ids)
 
         if not ids:
             return []
-        self._engine.job(Job(advance, tell))
+        self._engine.job(Job(advance, report))
         return await future
 
     def _embedding(self, tokens: list[int], most: int) -> list[float]:
-        """On the engine's thread, in a context of its own: there every token is an output."""
+        """Computes a vector on the engine's thread, in a separate context that outputs every token."""
         if self._embedder is None:
             size = -(-most // 256) * 256
             self._embedder = Context(
@@ -272,31 +275,32 @@ class InProcess:
         return [float(x) for x in (vector / length if length else vector)]
 
     async def statistics(self) -> Statistics:
-        shape, how = self._shape, self._plan
+        shape, load_plan = self._shape, self._plan
         counted = await self._on_engine(self._engine.statistics)
         return Statistics(
             path=self.summary.path,
             architecture=self.summary.architecture,
-            device=how.device,
+            device=load_plan.device,
             layout="unified" if shape.unified else "split",
             width=self._width,
             width_chosen=self._width_chosen,
             context=self.loaded.context,
             pool=shape.tokens,
-            threads=how.threads,
-            gpu_layers=how.gpu_layers,
+            threads=load_plan.threads,
+            gpu_layers=load_plan.gpu_layers,
             memory_bytes=self.memory_bytes,
             **counted,
         )
 
     @property
     def memory_bytes(self) -> int:
+        """Bytes of the weights and the KV cache."""
         return self._weights.size_bytes + self.summary.kv_bytes(self._shape.tokens, self._shape.kv_type)
 
-    # the end
+    # --- end ---
 
     async def close(self) -> None:
-        """Ends the calls, then frees context and weights; a step in progress is waited for."""
+        """Ends the calls, waits for the step in progress, then frees context and weights."""
         loop = asyncio.get_running_loop()
         done = asyncio.Event()
 
@@ -322,9 +326,9 @@ class InProcess:
             if embedder is not None:
                 embedder.close()
             self._weights.close()
-            give_back()
+            release_free_memory()
             self._closed.set()
 
     def abandon(self) -> None:
-        """For the finalizer of a model that nobody closed."""
+        """Frees the memory on the engine's thread, without waiting."""
         self._engine.close(self._free)

@@ -1,4 +1,4 @@
-"""Between one event loop and the engine: calls go in, and pieces come out, many at a time."""
+"""Connects one event loop with the engine: submits calls, delivers pieces, many at a time."""
 
 import asyncio
 import logging
@@ -14,75 +14,82 @@ logger = logging.getLogger("local_models")
 
 
 class LoopSide:
-    """Lives on its loop. Calls made in the same turn of the loop are handed over together, so that they share their first
-    step; were each handed over alone, the engine would begin with the first and take the others up one by one.
+    """Side of one event loop: submits its calls and delivers their pieces on it.
 
-    The loop is not kept: a model that many short-lived loops have used would hold them all."""
+    Calls of one turn of the loop are submitted together, so that they share their first step. Submitted one by one, the
+    engine would start the first alone and add the others later. The loop is referenced weakly: a model that many
+    short-lived loops have used would keep them all alive otherwise.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, engine: Engine) -> None:
         self._loop, self._engine = weakref.ref(loop), engine
-        self._asked: list[Ticket] = []
-        self._tokens = 0
+        self._gathered: list[Ticket] = []
+        self._gathered_tokens = 0
 
     def submit(self, ticket: Ticket) -> None:
+        """Submits a call at the end of this turn of the loop, or at once when a whole batch has gathered."""
         self._engine.require_open()
-        if not self._asked:
-            asyncio.get_running_loop().call_soon(self._hand_over)
-        self._asked.append(ticket)
-        self._tokens += len(ticket.tokens)
-        if self._tokens >= self._engine.limits.batch:  # a whole step of prompts: the engine may as well begin
-            self._hand_over()
+        if not self._gathered:
+            asyncio.get_running_loop().call_soon(self._submit_gathered)
+        self._gathered.append(ticket)
+        self._gathered_tokens += len(ticket.tokens)
+        if (
+            self._gathered_tokens >= self._engine.limits.batch
+        ):  # a whole step of prompts: waiting for more gains nothing
+            self._submit_gathered()
 
-    def _hand_over(self) -> None:
-        asked, self._asked, self._tokens = self._asked, [], 0
-        if not asked:
+    def _submit_gathered(self) -> None:
+        gathered, self._gathered, self._gathered_tokens = self._gathered, [], 0
+        if not gathered:
             return
         try:
-            self._engine.submit(asked)
+            self._engine.submit(gathered)
         except LocalModelError as error:  # closed in between
-            for ticket in asked:
+            for ticket in gathered:
                 ticket.deliver(error)
 
     def __call__(self, items: list[tuple[Ticket, Item]]) -> None:
-        """From the engine's thread: a step's pieces."""
+        """Delivers the pieces of a step on the loop; called on the engine's thread."""
         loop = self._loop()
         try:
             if loop is not None:
-                loop.call_soon_threadsafe(self._hand_out, items)
-        except RuntimeError:  # the loop is closed, and its callers have gone with it
+                loop.call_soon_threadsafe(self._deliver, items)
+        except RuntimeError:  # the loop is closed, and so are its callers
             pass
 
     @staticmethod
-    def _hand_out(items: list[tuple[Ticket, Item]]) -> None:
+    def _deliver(items: list[tuple[Ticket, Item]]) -> None:
         for ticket, item in items:
             ticket.deliver(item)
 
 
-class Offered:
-    """Where the pieces of one call go that somebody takes on the engine's own thread, which saves a loop's wake-up and its turn
-    of the interpreter. What is not taken goes to the loop, and so does all that comes after it: the order stays."""
+class DirectPost:
+    """Offers the pieces of one call on the engine's thread, which saves a wake-up of the loop and a switch of threads.
 
-    __slots__ = ("_side", "_take")
+    After the first pieces that `take` refuses, those and all later ones go to the loop, so that their order stays.
+    """
 
-    def __init__(self, side: LoopSide, take: Take) -> None:
-        self._side = side
+    __slots__ = ("_loop_side", "_take")
+
+    def __init__(self, loop_side: LoopSide, take: Take) -> None:
+        self._loop_side = loop_side
         self._take: Take | None = take
 
     def __call__(self, items: list[tuple[Ticket, Item]]) -> None:
         if self._take is not None:
             pieces = [item for _, item in items if isinstance(item, Piece)]
-            if len(pieces) < len(items) or not self._taken(self._take, pieces):
+            if len(pieces) < len(items) or not self._offer(self._take, pieces):
                 self._take = None
             elif pieces[-1].finish is None:
                 return
-            else:  # its reader on the loop waits for the end
+            else:  # the stream on the loop waits for the last piece
                 self._take, items = None, items[-1:]
-        self._side(items)
+        self._loop_side(items)
 
     @staticmethod
-    def _taken(take: Take, pieces: list[Piece]) -> bool:
+    def _offer(take: Take, pieces: list[Piece]) -> bool:
         try:
             return take(pieces)
-        except Exception:  # the engine must not end over it; the loop's turn finds out what is wrong
+        except Exception:  # an error here must not end the engine; the loop delivers the pieces and meets it too
             logger.exception("pieces of a local model could not be passed on")
             return False

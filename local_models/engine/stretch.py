@@ -1,7 +1,8 @@
-"""A stretch of steps in which the same calls write on and nothing else happens: most steps of a busy engine.
+"""Stretch: consecutive steps in which the same calls each write a token, as in most steps of a busy engine.
 
-A step here takes a few vector operations for all calls together, and something for each only where somebody reads along or
-a chain of samplers chooses. What was written stays in one array; the scheduler hears of it when the stretch is over.
+A step of a stretch takes a few vector operations for all calls together. Work for a single call is needed only where
+its pieces are streamed or a chain of samplers chooses its tokens. The tokens stay in one array until the scheduler
+records them at the end of the stretch.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,19 +17,20 @@ from local_models.replies import Finish
 from local_models.scheduling.scheduler import Row
 
 LONGEST = 256  # steps
-Show = Callable[[Ticket, int, Floats, bool], Finish | None]  # a token's piece, the call's last one or not
+Show = Callable[[Ticket, int, Floats, bool], Finish | None]
+"""Adds the piece of a token, given its logits and whether it is the last; returns how the call ends, if it does."""
 
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How a call ended, and whether the token of its last step belongs to its text."""
+    """End of a call in a stretch."""
 
-    how: Finish | LocalModelError
-    told: bool
+    outcome: Finish | LocalModelError
+    in_text: bool  # whether the token of the last step belongs to the text
 
 
 class Stretch:
-    """`step` after every decode of `count` tokens, until there are `ends`, or as many steps as `most`."""
+    """Runs `step` after every decode of `count` tokens, until there are `ends` or `most` steps were made."""
 
     def __init__(
         self, weights: Weights, context: Context, rows: Sequence[Row], tickets: Sequence[Ticket], most: int
@@ -40,11 +42,11 @@ class Stretch:
         self.steps = 0
         self.ends: dict[int, End] = {}
         self._written = np.empty((self.most, count), np.int32)
-        self._choosers = [(at, ticket.sampler) for at, ticket in enumerate(tickets) if ticket.sampler]
-        self._readers = [
+        self._samplers = [(at, ticket.sampler) for at, ticket in enumerate(tickets) if ticket.sampler]
+        self._streamed = [
             (at, ticket, call.room - call.written)
             for at, (ticket, call) in enumerate(zip(tickets, calls, strict=True))
-            if not ticket.quiet
+            if not ticket.whole_only
         ]
         self._tokens, self._positions = context.tokens[:count], context.positions[:count]
         self._tokens[:] = [call.tokens[call.computed] for call in calls]
@@ -53,38 +55,39 @@ class Stretch:
         context.wanted[:count] = 1
 
     def step(self, show: Show) -> None:
-        """Takes a token for each call, and lays the next step out."""
+        """Samples a token for each call, and fills the batch of the next step."""
         logits = self._context.logits(self.count)
         row = self._written[self.steps]
-        if len(self._choosers) < self.count:
+        if len(self._samplers) < self.count:
             row[:] = logits.argmax(axis=1)
-        for at, sampler in self._choosers:
+        for at, sampler in self._samplers:
             try:
                 row[at] = sampler.sample(self._context, at, logits[at])
             except LocalModelError as error:
-                self.ends[at] = End(error, told=False)
+                self.ends[at] = End(error, in_text=False)
         tokens = row.tolist()
         if not self._weights.ends.isdisjoint(tokens):
             for at, token in enumerate(tokens):
                 if token in self._weights.ends and at not in self.ends:
-                    self.ends[at] = End("stop", told=False)
+                    self.ends[at] = End("stop", in_text=False)
         self.steps += 1
-        for at, ticket, left in self._readers:
+        for at, ticket, left in self._streamed:
             if at not in self.ends:
                 finish = show(ticket, tokens[at], logits[at], self.steps >= left)
                 if finish is not None:
-                    self.ends[at] = End(finish, told=True)
+                    self.ends[at] = End(finish, in_text=True)
         self._tokens[:] = row
         self._positions += 1
 
     @property
-    def over(self) -> bool:
+    def done(self) -> bool:
+        """Whether a call has ended, or the stretch has all its steps."""
         return bool(self.ends) or self.steps >= self.most
 
     def written(self) -> list[list[int]]:
-        """What each call has written."""
+        """Returns the tokens that each call has written."""
         columns: list[list[int]] = self._written[: self.steps].T.tolist()
         for at, end in self.ends.items():
-            if not end.told:
+            if not end.in_text:
                 columns[at].pop()
         return columns

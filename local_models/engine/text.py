@@ -1,11 +1,11 @@
-"""From a token's bytes to text that may be shown: UTF-8 across token borders, and stop strings. Pure."""
+"""Text of an answer from the bytes of its tokens: UTF-8 across token borders, and stop strings. Pure."""
 
 import codecs
 from collections.abc import Sequence
 
 
 class StopStrings:
-    """Holds back what may be the beginning of a stop string, and cuts the text where one is whole."""
+    """Holds back text that may be the beginning of a stop string, and cuts the text at a whole one."""
 
     __slots__ = ("_held", "_stops", "stopped")
 
@@ -15,7 +15,7 @@ class StopStrings:
         self.stopped = False
 
     def feed(self, text: str) -> str:
-        """What of the text so far may be shown now."""
+        """Adds text; returns the text that no stop string can still include."""
         if not self._stops:
             return text
         if self.stopped:
@@ -37,13 +37,13 @@ class StopStrings:
         return 0
 
     def end(self) -> str:
-        """What was held back and turned out to be no stop."""
+        """Returns the text that was held back: it turned out to be no stop string."""
         held, self._held = self._held, ""
         return held
 
 
-class Text:
-    """One answer: bytes in, showable text out."""
+class AnswerText:
+    """One answer: takes the bytes of tokens and returns text that may be shown."""
 
     __slots__ = ("_decode", "_stops")
 
@@ -53,14 +53,16 @@ class Text:
 
     @property
     def stopped(self) -> bool:
+        """Whether a stop string has come."""
         return self._stops is not None and self._stops.stopped
 
     def feed(self, piece: bytes) -> str:
+        """Adds the bytes of a token; returns the text that may be shown now."""
         text = self._decode(piece)
         return self._stops.feed(text) if self._stops else text
 
     def end(self) -> str:
-        """The rest; a character that never became whole is shown as U+FFFD."""
+        """Returns the rest; a character that never became whole is shown as U+FFFD."""
         text = self._decode(b"", True)
         if self._stops is None:
             return text

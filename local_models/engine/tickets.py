@@ -1,22 +1,23 @@
-"""A call in the engine, from being asked to its last piece; and what all calls come to."""
+"""Tickets: the state of a call in the engine; and the totals of all calls."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from local_models.engine.text import Text
+from local_models.engine.text import AnswerText
 from local_models.errors import LocalModelError
 from local_models.llama import Sampler, Sampling, Weights
 from local_models.options import Generate
 from local_models.replies import Finish, Piece, TokenScore, Usage
-from local_models.scheduling.scheduler import Call
+from local_models.scheduling.scheduler import ScheduledCall
 
 Item = Piece | LocalModelError
-Post = Callable[[list[tuple["Ticket", Item]]], None]  # takes a step's pieces to where the callers live
+Post = Callable[[list[tuple["Ticket", Item]]], None]
+"""Takes the pieces of a step, on the engine's thread, to the event loop of their callers."""
 
 
 @dataclass(slots=True, eq=False)
 class Ticket:
-    """A call in the engine: what the caller asked, and what has come of it."""
+    """A call in the engine: its request, its scheduled call, and the parts of its answer that were not delivered."""
 
     tokens: list[int]
     options: Generate
@@ -24,43 +25,43 @@ class Ticket:
     post: Post
     deliver: Callable[[Item], None]
     pieces: bool  # False: the caller wants the whole answer at once
-    asked: float
+    asked: float  # seconds of `time.monotonic`, as all times here
     deadline: float
-    call: Call | None = None
-    text: Text = field(default_factory=Text)
+    call: ScheduledCall | None = None
+    text: AnswerText = field(default_factory=AnswerText)
     sampler: Sampler | None = None
-    quiet: bool = False  # only the whole answer is wanted, and nothing in it can end it
-    began: float = 0.0
-    first: float = 0.0
-    kept_text: list[str] = field(default_factory=list)
-    kept_tokens: list[int] = field(default_factory=list)
-    kept_scores: list[TokenScore] = field(default_factory=list)
-    over: bool = False
+    whole_only: bool = False  # the answer is delivered whole and its text cannot end it: text is made at the end
+    seated: float = 0.0  # the call got its slot
+    first_token: float = 0.0  # its first token was sampled
+    held_text: list[str] = field(default_factory=list)
+    held_tokens: list[int] = field(default_factory=list)
+    held_scores: list[TokenScore] = field(default_factory=list)
+    ended: bool = False
 
     def stage(self) -> str:
-        """Where it is, for an error that says when its time ran out."""
-        if self.first:
+        """Returns the stage of the call, for `DeadlineExceeded`."""
+        if self.first_token:
             return "decode"
         return "queue" if self.call is None or self.call.slot < 0 else "prefill"
 
-    def last(self, weights: Weights, finish: Finish, now: float) -> Piece:
-        """The piece that ends it, with what was not handed out before."""
+    def last_piece(self, weights: Weights, finish: Finish, now: float) -> Piece:
+        """Returns the last piece, with all that was not delivered before."""
         call = self.call
         assert call is not None
-        if self.quiet:
-            self.kept_tokens = call.tokens[call.prompt :]
-            self.kept_text.append(self.text.feed(b"".join(map(weights.piece, self.kept_tokens))))
+        if self.whole_only:
+            self.held_tokens = call.tokens[call.prompt :]
+            self.held_text.append(self.text.feed(b"".join(map(weights.piece, self.held_tokens))))
         return Piece(
-            text="".join(self.kept_text) + self.text.end(),
-            tokens=tuple(self.kept_tokens),
-            scores=tuple(self.kept_scores),
+            text="".join(self.held_text) + self.text.end(),
+            tokens=tuple(self.held_tokens),
+            scores=tuple(self.held_scores),
             finish=finish,
             usage=Usage(
                 prompt_tokens=call.prompt,
                 reused_tokens=call.reused,
                 completion_tokens=call.written,
-                queued_seconds=(self.began or now) - self.asked,
-                first_token_seconds=(self.first or now) - self.asked,
+                queued_seconds=(self.seated or now) - self.asked,
+                first_token_seconds=(self.first_token or now) - self.asked,
                 total_seconds=now - self.asked,
                 preemptions=call.preemptions,
             ),
@@ -69,6 +70,8 @@ class Ticket:
 
 @dataclass(slots=True)
 class Totals:
+    """Counts of all calls and steps of an engine; times in seconds."""
+
     finished: int = 0
     failed: int = 0
     cancelled: int = 0

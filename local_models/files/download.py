@@ -1,6 +1,7 @@
-"""Fetches a model into the catalogue: continued where it broke off, checked, and only then given its name.
+"""Downloads a model into the catalogue: resumes a broken download, checks the file, and only then gives it its name.
 
-While it comes it is `NAME.gguf.part`, with a note of where from. A server that changed the file in between sends it whole again.
+The partial file is `NAME.gguf.part`, with a note of its source. If the file has changed on the server, the download
+starts again.
 """
 
 import fcntl
@@ -12,16 +13,17 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
-from local_models.errors import BadModelFile, BadOption, DownloadFailed, foreign
-from local_models.files.catalogue import Entry, folder, paths, valid_name
+from local_models.errors import BadModelFile, BadOption, DownloadFailed, translate_errors
+from local_models.files.catalogue import CatalogueEntry, folder, paths, valid_name
 from local_models.gguf import check, summarize
 
 HUB = "https://huggingface.co"
-Progress = Callable[[int, int], None]  # bytes that are here, bytes in all (0: the server does not say)
+Progress = Callable[[int, int], None]
+"""Receives the bytes downloaded so far, and the bytes of the file (0: the server does not say)."""
 
 
 def address(source: str) -> str:
-    """The URL of `https://...`, or of a hub name: `OWNER/REPOSITORY/FILE.gguf`, perhaps after `hf:`."""
+    """Returns the URL of a source: a URL, or a hub name `[hf:]OWNER/REPOSITORY/FILE.gguf`."""
     if source.startswith(("http://", "https://")):
         return source
     parts = source.removeprefix("hf:").split("/")
@@ -35,16 +37,20 @@ def address(source: str) -> str:
     return f"{hub}/{parts[0]}/{parts[1]}/resolve/main/{'/'.join(parts[2:])}"
 
 
-def _shown(url: str) -> str:
-    """Without what may be a key."""
+def _without_secrets(url: str) -> str:
+    """Returns the URL without its query and user, which may hold a key."""
     split = urlsplit(url)
     return f"{split.scheme}://{split.hostname or ''}{f':{split.port}' if split.port else ''}{split.path}"
 
 
 def pull(
     source: str, name: str = "", *, sha256: str = "", progress: Progress | None = None, timeout: float = 30.0
-) -> Entry:
-    """Downloads a model and catalogues it; call it again after a failure and it continues."""
+) -> CatalogueEntry:
+    """Downloads a model into the catalogue; called again after a failure, it resumes.
+
+    `source` is a URL or a hub name, `name` defaults to that of the file, `sha256` is compared with the file if given,
+    and `timeout` is the longest silence of the server in seconds.
+    """
     url = address(source)
     chosen = valid_name(name or Path(urlsplit(url).path).stem)
     target = folder() / f"{chosen}.gguf"
@@ -58,15 +64,17 @@ def pull(
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise DownloadFailed(f"`{chosen}` is being downloaded by another process", url=_shown(url)) from None
-        told = _fetch(url, file, part, progress, timeout)
+            raise DownloadFailed(
+                f"`{chosen}` is being downloaded by another process", url=_without_secrets(url)
+            ) from None
+        named_digest = _fetch(url, file, part, progress, timeout)
         file.flush()
         os.fsync(file.fileno())
-        _verify(part, sha256.lower() or told, url)
-        summary = summarize(_checked(part, url))
+        _verify_digest(part, sha256.lower() or named_digest, url)
+        summary = summarize(_check(part, url))
         part.replace(target)
     _note(part).unlink(missing_ok=True)
-    return Entry(name=chosen, path=str(target), origin="here", summary=summary)
+    return CatalogueEntry(name=chosen, path=str(target), origin="here", summary=summary)
 
 
 def _note(part: Path) -> Path:
@@ -74,64 +82,68 @@ def _note(part: Path) -> Path:
 
 
 def _fetch(url: str, file: IO[bytes], part: Path, progress: Progress | None, timeout: float) -> str:
-    """Appends what is missing; gives the SHA-256 that the server named, if it named one."""
-    with foreign("download models"):
+    """Appends the missing bytes; returns the SHA-256 that the server named, or an empty text."""
+    with translate_errors("download models"):
         import httpx
 
-    have = file.seek(0, os.SEEK_END)
+    done = file.seek(0, os.SEEK_END)
     note = _read_note(_note(part))
-    if have and note.get("url") != _shown(url):
-        have = _restart(file)
+    if done and note.get("url") != _without_secrets(url):
+        done = _restart(file)
     headers = {"Accept-Encoding": "identity"}
-    if have:
-        headers["Range"] = f"bytes={have}-"
+    if done:
+        headers["Range"] = f"bytes={done}-"
         if note.get("etag"):
             headers["If-Range"] = note["etag"]
     try:
         with httpx.stream("GET", url, headers=headers, follow_redirects=True, timeout=timeout) as reply:
             if reply.status_code == 416:
-                if int(reply.headers.get("Content-Range", "*/-1").rpartition("/")[2] or -1) == have:
+                if int(reply.headers.get("Content-Range", "*/-1").rpartition("/")[2] or -1) == done:
                     return str(note.get("sha256", ""))
                 _restart(file)
-                raise DownloadFailed("the file changed on the server; call again", url=_shown(url))
+                raise DownloadFailed("the file changed on the server; call again", url=_without_secrets(url))
             if reply.status_code not in (200, 206):
                 hint = "it may need a login or a licence to be accepted" if reply.status_code in (401, 403) else ""
                 raise DownloadFailed(
-                    f"the server answered {reply.status_code} for {_shown(url)}", url=_shown(url), hint=hint
+                    f"the server answered {reply.status_code} for {_without_secrets(url)}",
+                    url=_without_secrets(url),
+                    hint=hint,
                 )
             if reply.status_code == 200:
-                have = _restart(file)
-            elif not reply.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
-                raise DownloadFailed("the server continued at another place", url=_shown(url))
+                done = _restart(file)
+            elif not reply.headers.get("Content-Range", "").startswith(f"bytes {done}-"):
+                raise DownloadFailed("the server continued at another place", url=_without_secrets(url))
             length = reply.headers.get("Content-Length")
-            total = have + int(length) if length else 0
-            told = _told(reply)
+            total = done + int(length) if length else 0
+            named_digest = _named_digest(reply)
             etag = reply.headers.get("ETag", "")
             _note(part).write_text(
-                json.dumps({"url": _shown(url), "etag": etag if etag.startswith('"') else "", "sha256": told})
-            )
-            for chunk in reply.iter_raw():  # as it comes: what is here when it breaks off is kept
-                file.write(chunk)
-                have += len(chunk)
-                if progress is not None:
-                    progress(have, total)
-            if total and have != total:
-                raise DownloadFailed(
-                    f"it broke off at {have} of {total} bytes", url=_shown(url), hint="call again to continue"
+                json.dumps(
+                    {"url": _without_secrets(url), "etag": etag if etag.startswith('"') else "", "sha256": named_digest}
                 )
-            return told
+            )
+            for chunk in reply.iter_raw():  # undecoded and at once: a broken download keeps all that has come
+                file.write(chunk)
+                done += len(chunk)
+                if progress is not None:
+                    progress(done, total)
+            if total and done != total:
+                raise DownloadFailed(
+                    f"it broke off at {done} of {total} bytes", url=_without_secrets(url), hint="call again to continue"
+                )
+            return named_digest
     except httpx.HTTPError as error:
         raise DownloadFailed(
-            f"{_shown(url)}: {type(error).__name__} after {have} bytes",
-            url=_shown(url),
+            f"{_without_secrets(url)}: {type(error).__name__} after {done} bytes",
+            url=_without_secrets(url),
             hint="call again to continue",
         ) from error
     except OSError as error:
-        raise DownloadFailed(f"cannot write {part}: {error.strerror}", url=_shown(url)) from error
+        raise DownloadFailed(f"cannot write {part}: {error.strerror}", url=_without_secrets(url)) from error
 
 
-def _told(reply: Any) -> str:
-    """The hub names the SHA-256 of large files in a header of the first answer."""
+def _named_digest(reply: Any) -> str:
+    """Returns the SHA-256 that the hub names for large files, in a header of its first answer."""
     for answer in (*reply.history, reply):
         tag = answer.headers.get("X-Linked-ETag", "").strip('"')
         if len(tag) == 64:
@@ -152,7 +164,7 @@ def _restart(file: IO[bytes]) -> int:
     return 0
 
 
-def _verify(part: Path, expected: str, url: str) -> None:
+def _verify_digest(part: Path, expected: str, url: str) -> None:
     if not expected:
         return
     with part.open("rb") as file:
@@ -160,13 +172,15 @@ def _verify(part: Path, expected: str, url: str) -> None:
     if found != expected:
         part.unlink()
         _note(part).unlink(missing_ok=True)
-        raise DownloadFailed(f"the SHA-256 is {found}, not {expected}; what came was deleted", url=_shown(url))
+        raise DownloadFailed(
+            f"the SHA-256 is {found}, not {expected}; what came was deleted", url=_without_secrets(url)
+        )
 
 
-def _checked(part: Path, url: str) -> Any:
+def _check(part: Path, url: str) -> Any:
     try:
         return check(str(part))
     except BadModelFile as error:
         part.unlink()
         _note(part).unlink(missing_ok=True)
-        raise DownloadFailed(f"what came is not a model that can be run: {error}", url=_shown(url)) from error
+        raise DownloadFailed(f"what came is not a model that can be run: {error}", url=_without_secrets(url)) from error

@@ -1,4 +1,4 @@
-"""Refuses what llama.cpp would abort the process over, with the reason. What only llama.cpp knows, it says itself."""
+"""Checks of a GGUF file that llama.cpp itself would answer by aborting the process."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ def _length(value: Any) -> int:
 
 
 def check(path: str) -> Header:
-    """The header of a file that may be given to llama.cpp."""
+    """Returns the header of a file that is safe to load; raises `BadModelFile` with the reason otherwise."""
     header = read(path, arrays=True)
     data = header.metadata
 

@@ -1,4 +1,4 @@
-"""The numbers of the GGUF format, version 3. Data only.
+"""Constants of the GGUF format, version 3. Data only.
 
 magic "GGUF" | u32 version | u64 tensors | u64 pairs
 pairs:   string key | u32 type | value          string: u64 length | UTF-8 bytes

@@ -1,6 +1,6 @@
-"""Reads the header of a GGUF file, trusting nothing: every length is checked against what is left of the file first.
+"""Reader of GGUF headers. It trusts no file: every length is checked against the rest of the file first.
 
-Large arrays (the vocabulary) are read only when asked for, and skipped otherwise.
+Large arrays (the vocabulary) are kept only on request, and skipped otherwise.
 """
 
 import os
@@ -17,23 +17,27 @@ BIGGEST = 1 << 62
 
 
 class Skipped(msgspec.Struct, frozen=True):
-    """An array that was checked but not kept."""
+    """Array that was checked but not kept."""
 
-    length: int
+    length: int  #: elements of the array
 
 
 class Tensor(msgspec.Struct, frozen=True, kw_only=True):
+    """Description of one tensor."""
+
     name: str
-    shape: tuple[int, ...]  # fastest first, as in the file
-    kind: int
-    offset: int  # from the beginning of the data
+    shape: tuple[int, ...]  #: sizes, the fastest first, as in the file
+    kind: int  #: number of the ggml type
+    offset: int  #: bytes from the beginning of the data
 
     @property
     def type_name(self) -> str:
+        """Name of the ggml type, such as `Q4_K`."""
         return TENSOR_TYPES[self.kind][0]
 
     @property
     def elements(self) -> int:
+        """Number of elements."""
         count = 1
         for size in self.shape:
             count *= size
@@ -41,20 +45,25 @@ class Tensor(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def size_bytes(self) -> int:
+        """Bytes of the tensor in the file."""
         _, block, size = TENSOR_TYPES[self.kind]
         return self.elements // block * size
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):
+    """Header of a GGUF file."""
+
     path: str
-    version: int
-    metadata: dict[str, Any]
+    version: int  #: version of the format
+    metadata: dict[str, Any]  #: values by key; a large array may be a `Skipped`
     tensors: tuple[Tensor, ...]
-    data_at: int
+    data_at: int  #: position of the data in the file
     file_bytes: int
 
 
 class _Reader:
+    """Reads values from a file at `at`; `what` names each of them for error messages."""
+
     def __init__(self, file: BinaryIO, path: str, size: int) -> None:
         self._file, self.path, self.size, self.at = file, path, size, 0
 
@@ -90,7 +99,7 @@ class _Reader:
         try:
             return raw.decode("utf-8")
         except UnicodeDecodeError:
-            return raw.decode("utf-8", "replace")  # some vocabularies have such tokens; llama.cpp takes them too
+            return raw.decode("utf-8", "replace")  # some vocabularies have broken UTF-8; llama.cpp accepts it too
 
     def value(self, kind: int, key: str, *, arrays: bool) -> Any:
         if kind == STRING:
@@ -143,7 +152,7 @@ class _Reader:
 
 
 def read(path: str | os.PathLike[str], *, arrays: bool = False) -> Header:
-    """The header of a GGUF file; `arrays` keeps long ones too. Raises `ModelNotFound` or `BadModelFile`."""
+    """Returns the header of a GGUF file; `arrays` keeps large arrays too. Raises `ModelNotFound` or `BadModelFile`."""
     where = Path(path)
     try:
         if not where.is_file():

@@ -1,4 +1,4 @@
-"""What a GGUF file says about its model: architecture, size, context, quantization, template, and the memory it needs."""
+"""Summary of a GGUF file: architecture, size, context, quantization, template, and the memory that the model needs."""
 
 from collections import Counter
 from typing import Any
@@ -9,28 +9,31 @@ from local_models.gguf.reader import Header, Skipped
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """Facts that a header states about its model."""
+
     path: str
     name: str
     architecture: str
     parameters: int
     file_bytes: int
-    quantization: str
-    context: int
+    quantization: str  #: ggml type of most elements
+    context: int  #: tokens that the model was trained for
     layers: int
-    embedding: int
-    heads: int
-    vocabulary: int
-    tokenizer: str
-    chat_template: str
-    kv_bytes_per_token: int
-    pools: bool  # it says itself how texts are embedded
+    embedding: int  #: width of an embedding
+    heads: int  #: attention heads of a layer
+    vocabulary: int  #: number of tokens
+    tokenizer: str  #: kind of tokenizer, by its name in the header
+    chat_template: str  #: Jinja template; empty: the model has none
+    kv_bytes_per_token: int  #: bytes of the KV cache for a token, in f16
+    pools: bool  #: whether the header says how vectors of a text are pooled
 
     def kv_bytes(self, tokens: int, kv_type: str = "f16") -> int:
+        """Returns the bytes of a KV cache of so many tokens."""
         each = self.kv_bytes_per_token * tokens
         return each if kv_type == "f16" else each * 34 // 64  # q8_0: 34 bytes for 32 values
 
     def memory_bytes(self, tokens: int, kv_type: str = "f16") -> int:
-        """Weights and a KV cache of so many tokens; work buffers come on top."""
+        """Returns the bytes of the weights and a KV cache of so many tokens; work buffers come on top."""
         return self.file_bytes + self.kv_bytes(tokens, kv_type)
 
 
@@ -47,6 +50,7 @@ def _per_layer(value: Any, layers: int, default: int) -> list[int]:
 
 
 def summarize(header: Header) -> Summary:
+    """Returns the summary of a header; values that it lacks are 0 or empty."""
     data = header.metadata
     architecture = str(data.get("general.architecture", ""))
 

@@ -1,4 +1,4 @@
-"""Writes GGUF files: the tiny model, models of random weights, and broken ones for tests."""
+"""Writer of GGUF files: for the tiny model, models of random weights, and broken files of tests."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,7 +29,7 @@ def _kind(value: Any) -> int:
 
 
 def _value(value: Any) -> bytes:
-    """The type and the bytes of a metadata value; a list has the type of its first element, integers are signed there."""
+    """Returns the bytes of a metadata value and its type; a list has the type of its first element, integers signed."""
     if isinstance(value, list):
         kind = _I32 if isinstance(value[0], int) and not isinstance(value[0], bool) else _kind(value[0])
         body = b"".join(_string(v) if kind == STRING else SCALARS[kind].pack(v) for v in value)
@@ -39,7 +39,7 @@ def _value(value: Any) -> bytes:
 
 
 def write(path: Path, metadata: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> None:
-    """Tensors are F16 or F32 arrays, `[out, in]`."""
+    """Writes a GGUF file; tensors are F16 or F32 arrays of the shape `[out, in]`."""
     head = MAGIC + SCALARS[4].pack(3) + SCALARS[_U64].pack(len(tensors)) + SCALARS[_U64].pack(len(metadata))
     head += b"".join(_string(key) + _value(value) for key, value in metadata.items())
     offset = 0

@@ -1,5 +1,5 @@
-"""A model in a process of its own: a native crash ends its calls with an error, and the process is started again."""
+"""Isolated models: a worker process runs the model, so that a native crash ends its calls and not the program."""
 
-from local_models.isolated.client import Isolated
+from local_models.isolated.client import IsolatedBackend
 
-__all__ = ["Isolated"]
+__all__ = ["IsolatedBackend"]

@@ -1,4 +1,4 @@
-"""The program's side of a worker process: the same backend, and a new process where the old one died."""
+"""Backend of a model in a worker process; after a crash the next call starts another process."""
 
 import asyncio
 import itertools
@@ -11,63 +11,65 @@ from typing import Any
 
 import msgspec
 
-from local_models.backend import Ask, Deliver, Loaded, Running, Take
+from local_models.backend import Deliver, GenerationRequest, LoadedModel, RunningCall, Take
 from local_models.errors import LocalModelError, ModelClosed, WorkerDied
 from local_models.isolated import wire
 from local_models.options import LoadOptions, Lora
 from local_models.replies import Statistics
 
-LOAD_SECONDS = 300.0
-END_SECONDS = 5.0
-ANSWER_SECONDS = 600.0
+LOAD_SECONDS = 300.0  # longest load
+END_SECONDS = 5.0  # longest end of a worker before it is killed
+ANSWER_SECONDS = 600.0  # longest answer to a method other than a call
 
 
-class Isolated:
-    """Calls that run when the worker dies end with `WorkerDied`; the next call finds a new worker."""
+class IsolatedBackend:
+    """Backend whose engine is in a worker process. Running calls of a worker that dies end with `WorkerDied`."""
 
     def __init__(self, path: str, options: LoadOptions) -> None:
         self._path = path
         self._options = msgspec.structs.replace(options, isolated=False)
         self._numbers = itertools.count(1)
         self._calls: dict[int, Deliver] = {}
-        self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._results: dict[int, asyncio.Future[Any]] = {}
         self._process: subprocess.Popen[bytes] | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._reading: asyncio.Task[None] | None = None
         self._starting = asyncio.Lock()
         self._closed: bool = False
-        self._loaded: Loaded | None = None
+        self._loaded: LoadedModel | None = None
         self.restarts = 0
 
     @classmethod
-    async def start_worker(cls, path: str, options: LoadOptions) -> "Isolated":
-        made = cls(path, options)
-        await made._connect()
-        return made
+    async def start_worker(cls, path: str, options: LoadOptions) -> "IsolatedBackend":
+        """Starts a worker process and waits until it has loaded the model."""
+        backend = cls(path, options)
+        await backend._connect()
+        return backend
 
     @property
-    def loaded(self) -> Loaded:
+    def loaded(self) -> LoadedModel:
         assert self._loaded is not None
         return self._loaded
 
     @property
     def pid(self) -> int:
+        """Process id of the worker; 0: there is none."""
         return self._process.pid if self._process else 0
 
     async def _connect(self) -> None:
-        ours, theirs = socket.socketpair()
+        parent_end, worker_end = socket.socketpair()
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(part for part in sys.path if part)}
-        with theirs:
+        with worker_end:
             self._process = await asyncio.to_thread(
                 subprocess.Popen,
-                [sys.executable, "-m", "local_models.isolated.worker", str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
+                [sys.executable, "-m", "local_models.isolated.worker", str(worker_end.fileno())],
+                pass_fds=[worker_end.fileno()],
                 stdin=subprocess.DEVNULL,
                 env=environment,
             )
-        reader, self._writer = await asyncio.open_connection(sock=ours, limit=1 << 20)
+        reader, self._writer = await asyncio.open_connection(sock=parent_end, limit=1 << 20)
         try:
-            self._writer.write(wire.frame(wire.Load(self._path, self._options)))
+            self._writer.write(wire.frame(wire.LoadModel(self._path, self._options)))
             async with asyncio.timeout(LOAD_SECONDS):
                 ready = await self._receive(reader)
         except (asyncio.IncompleteReadError, ConnectionError, TimeoutError) as error:
@@ -76,12 +78,12 @@ class Isolated:
         except BaseException:
             await asyncio.shield(self._end_process())
             raise
-        assert isinstance(ready, wire.Ready)
+        assert isinstance(ready, wire.WorkerReady)
         if ready.problem is not None:
             await self._end_process()
             raise ready.problem.error()
         self._loaded = ready.loaded
-        self._reading = asyncio.create_task(self._read(reader))
+        self._reading = asyncio.create_task(self._read_messages(reader))
 
     @staticmethod
     async def _receive(reader: asyncio.StreamReader) -> wire.FromWorker:
@@ -89,25 +91,25 @@ class Isolated:
         message: wire.FromWorker = wire.from_worker.decode(await reader.readexactly(length))
         return message
 
-    async def _read(self, reader: asyncio.StreamReader) -> None:
+    async def _read_messages(self, reader: asyncio.StreamReader) -> None:
         try:
             while True:
                 message = await self._receive(reader)
-                if isinstance(message, wire.News):
+                if isinstance(message, wire.StepItems):
                     for number, item in message.items:
                         self._deliver(number, item)
-                elif isinstance(message, wire.Done):
-                    self._settle(message)
+                elif isinstance(message, wire.MethodResult):
+                    self._set_result(message)
         except (asyncio.IncompleteReadError, ConnectionError, msgspec.DecodeError):
             pass
         finally:
-            self._lost()
+            self._connection_lost()
 
     def _deliver(self, number: int, item: Any) -> None:
         deliver = self._calls.get(number)
         if deliver is None:
             return
-        if isinstance(item, wire.Problem):
+        if isinstance(item, wire.WireError):
             del self._calls[number]
             deliver(item.error())
         else:
@@ -115,8 +117,8 @@ class Isolated:
                 del self._calls[number]
             deliver(item)
 
-    def _settle(self, message: wire.Done) -> None:
-        future = self._waiting.pop(message.number, None)
+    def _set_result(self, message: wire.MethodResult) -> None:
+        future = self._results.pop(message.number, None)
         if future is None or future.done():
             return
         if message.problem is not None:
@@ -124,8 +126,8 @@ class Isolated:
         else:
             future.set_result(message.value)
 
-    def _lost(self) -> None:
-        """The worker is gone: nobody may wait for it any longer."""
+    def _connection_lost(self) -> None:
+        """Ends all calls and methods: the worker has gone."""
         writer = self._writer
         self._writer = None
         if writer is not None:
@@ -139,12 +141,12 @@ class Isolated:
         calls, self._calls = self._calls, {}
         for deliver in calls.values():
             deliver(error)
-        waiting, self._waiting = self._waiting, {}
-        for future in waiting.values():
+        results, self._results = self._results, {}
+        for future in results.values():
             if not future.done():
                 future.set_exception(error)
 
-    async def _live(self) -> asyncio.StreamWriter:
+    async def _connected(self) -> asyncio.StreamWriter:
         if self._closed:
             raise ModelClosed("the model is closed")
         async with self._starting:
@@ -155,10 +157,10 @@ class Isolated:
             assert self._writer is not None
             return self._writer
 
-    async def start(self, ask: Ask, deliver: Deliver) -> Running:
-        writer = await self._live()
+    async def start(self, request: GenerationRequest, deliver: Deliver) -> RunningCall:
+        writer = await self._connected()
         number = next(self._numbers)
-        asked = wire.frame(wire.Start(number, ask))
+        frame = wire.frame(wire.StartCall(number, request))
         self._calls[number] = deliver
         loop = asyncio.get_running_loop()
 
@@ -168,60 +170,60 @@ class Isolated:
             except RuntimeError:
                 pass  # the loop is closed: the worker ends with it
 
-        writer.write(asked)
+        writer.write(frame)
         try:
             await writer.drain()
         except ConnectionError:
-            pass  # the reader sees it too, and ends the call
+            pass  # the reading task meets it too, and ends the call
         except BaseException:  # the caller gave up while the worker was not reading
             self._cancel(number)
             raise
-        return Running(cancel)
+        return RunningCall(cancel)
 
-    def start_at_once(self, ask: Ask, deliver: Deliver, take: Take) -> Running | None:
-        return None  # its engine is in another process
+    def start_at_once(self, request: GenerationRequest, deliver: Deliver, take: Take) -> RunningCall | None:
+        return None  # the engine is in another process
 
     def _cancel(self, number: int) -> None:
         if self._calls.pop(number, None) is not None and self._writer is not None:
-            self._writer.write(wire.frame(wire.Cancel(number)))
+            self._writer.write(wire.frame(wire.CancelCall(number)))
 
-    async def _do(self, method: str, *arguments: Any) -> Any:
-        writer = await self._live()
+    async def _run_method(self, method: str, *arguments: Any) -> Any:
+        writer = await self._connected()
         number = next(self._numbers)
-        future = self._waiting[number] = asyncio.get_running_loop().create_future()
+        future = self._results[number] = asyncio.get_running_loop().create_future()
         try:
-            writer.write(wire.frame(wire.Do(number, method, arguments)))
+            writer.write(wire.frame(wire.RunMethod(number, method, arguments)))
             async with asyncio.timeout(ANSWER_SECONDS):
                 return await future
         except TimeoutError as error:
             raise WorkerDied("the worker process of this model does not answer") from error
         finally:
-            self._waiting.pop(number, None)
+            self._results.pop(number, None)
 
     async def tokenize(self, parts: Sequence[str], *, start: bool, special: bool) -> list[int]:
-        found: list[int] = await self._do("tokenize", list(parts), start, special)
-        return found
+        result: list[int] = await self._run_method("tokenize", list(parts), start, special)
+        return result
 
     async def detokenize(self, tokens: Sequence[int]) -> str:
-        return str(await self._do("detokenize", list(tokens)))
+        return str(await self._run_method("detokenize", list(tokens)))
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
-        found: list[list[float]] = await self._do("embed", list(texts))
-        return found
+        result: list[list[float]] = await self._run_method("embed", list(texts))
+        return result
 
     async def save(self, tokens: list[int]) -> tuple[tuple[int, ...], bytes]:
-        held, state = await self._do("save", tokens)
+        held, state = await self._run_method("save", tokens)
         return tuple(held), bytes(state)
 
     async def restore(self, tokens: list[int], state: bytes) -> bool:
-        return bool(await self._do("restore", tokens, state))
+        return bool(await self._run_method("restore", tokens, state))
 
     async def set_lora(self, adapters: Sequence[Lora]) -> None:
-        await self._do("set_lora", [(lora.path, lora.scale) for lora in adapters])
+        await self._run_method("set_lora", [(lora.path, lora.scale) for lora in adapters])
 
     async def statistics(self) -> Statistics:
-        found = msgspec.convert(await self._do("statistics"), Statistics)
-        return msgspec.structs.replace(found, restarts=self.restarts)
+        result = msgspec.convert(await self._run_method("statistics"), Statistics)
+        return msgspec.structs.replace(result, restarts=self.restarts)
 
     async def _end_process(self) -> None:
         process, self._process = self._process, None
@@ -237,6 +239,7 @@ class Isolated:
             await asyncio.to_thread(process.wait)
 
     async def close(self) -> None:
+        """Ends the calls and the worker process."""
         self._closed = True
         writer = self._writer
         if writer is not None:
@@ -247,7 +250,7 @@ class Isolated:
         await self._end_process()
 
     def abandon(self) -> None:
-        """For the finalizer of a model that nobody closed."""
+        """Kills the worker, for the finalizer of a model that was never closed."""
         self._closed = True
         if self._process is not None and self._process.poll() is None:
             self._process.kill()

@@ -1,6 +1,9 @@
-"""What goes between a program and its worker: MessagePack values behind a length of four bytes. Pure but for the streams.
+"""Messages between a program and its worker process: MessagePack values, each behind its length in four bytes.
 
-to the worker:  Load | Start | Cancel | Do      from it:  Ready | News | Done
+to the worker:    LoadModel | StartCall | CancelCall | RunMethod
+from the worker:  WorkerReady | StepItems | MethodResult
+
+Both ends run the same installation, so the format has no version.
 """
 
 import struct
@@ -9,7 +12,7 @@ from typing import Any
 import msgspec
 
 from local_models import errors
-from local_models.backend import Ask, Loaded
+from local_models.backend import GenerationRequest, LoadedModel
 from local_models.options import LoadOptions
 from local_models.replies import Piece
 
@@ -17,41 +20,49 @@ LENGTH = struct.Struct("<I")
 LONGEST = 1 << 30
 
 
-class Load(msgspec.Struct, frozen=True, tag=True):
+class LoadModel(msgspec.Struct, frozen=True, tag=True):
+    """Loads the model; the first message, answered by `WorkerReady`."""
+
     path: str
     options: LoadOptions
 
 
-class Start(msgspec.Struct, frozen=True, tag=True):
+class StartCall(msgspec.Struct, frozen=True, tag=True):
+    """Starts a call; `number` is its id on this connection."""
+
     number: int
-    ask: Ask
+    request: GenerationRequest
 
 
-class Cancel(msgspec.Struct, frozen=True, tag=True):
+class CancelCall(msgspec.Struct, frozen=True, tag=True):
+    """Ends a call; unknown numbers are ignored."""
+
     number: int
 
 
-class Do(msgspec.Struct, frozen=True, tag=True):
-    """Another method of the backend, by name, with its arguments."""
+class RunMethod(msgspec.Struct, frozen=True, tag=True):
+    """Runs another method of the backend, by name; answered by `MethodResult`."""
 
     number: int
     method: str
     arguments: tuple[Any, ...]
 
 
-class Problem(msgspec.Struct, frozen=True, tag=True):
-    """An error, as the class and what its instance holds."""
+class WireError(msgspec.Struct, frozen=True, tag=True):
+    """An error of local_models: its class, its arguments, and its fields."""
 
     kind: str
     args: tuple[Any, ...]
     fields: dict[str, Any]
 
     @classmethod
-    def of(cls, error: errors.LocalModelError) -> "Problem":
+    def of(cls, error: errors.LocalModelError) -> "WireError":
+        """Returns the message of an error."""
         plain = {k: v for k, v in vars(error).items() if isinstance(v, (str, int, float))}
         return cls(type(error).__name__, tuple(str(a) for a in error.args), plain)
 
     def error(self) -> errors.LocalModelError:
+        """Returns the error of a message; an unknown class becomes `EngineFailed`."""
         kind = getattr(errors, self.kind, errors.EngineFailed)
         if not (isinstance(kind, type) and issubclass(kind, errors.LocalModelError)):
             kind = errors.EngineFailed
@@ -61,30 +72,35 @@ class Problem(msgspec.Struct, frozen=True, tag=True):
         return made
 
 
-class Ready(msgspec.Struct, frozen=True, tag=True):
-    loaded: Loaded | None
-    problem: Problem | None
+class WorkerReady(msgspec.Struct, frozen=True, tag=True):
+    """Result of the load: the facts of the model, or the error."""
+
+    loaded: LoadedModel | None
+    problem: WireError | None
 
 
-class News(msgspec.Struct, frozen=True, tag=True):
-    """What one step brought, for all calls."""
+class StepItems(msgspec.Struct, frozen=True, tag=True):
+    """Pieces and errors of one step, each with the number of its call."""
 
-    items: list[tuple[int, Piece | Problem]]
+    items: list[tuple[int, Piece | WireError]]
 
 
-class Done(msgspec.Struct, frozen=True, tag=True):
+class MethodResult(msgspec.Struct, frozen=True, tag=True):
+    """Result of a `RunMethod`: a value, or an error."""
+
     number: int
     value: Any
-    problem: Problem | None
+    problem: WireError | None
 
 
-ToWorker = Load | Start | Cancel | Do
-FromWorker = Ready | News | Done
+ToWorker = LoadModel | StartCall | CancelCall | RunMethod
+FromWorker = WorkerReady | StepItems | MethodResult
 _encoder = msgspec.msgpack.Encoder()
 to_worker = msgspec.msgpack.Decoder(ToWorker)
 from_worker = msgspec.msgpack.Decoder(FromWorker)
 
 
 def frame(message: ToWorker | FromWorker) -> bytes:
+    """Returns a message with its length before it."""
     body = _encoder.encode(message)
     return LENGTH.pack(len(body)) + body

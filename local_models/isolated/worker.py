@@ -1,4 +1,4 @@
-"""The worker process: `python -m local_models.isolated.worker`, frames on a socket it inherited. Ends when its parent does."""
+"""Worker process of an isolated model: `python -m local_models.isolated.worker SOCKET`. It ends with its parent."""
 
 import asyncio
 import signal
@@ -7,8 +7,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from local_models.backend import Running
-from local_models.engine.inprocess import InProcess
+from local_models.backend import RunningCall
+from local_models.engine.inprocess import InProcessBackend
 from local_models.errors import EngineFailed, LocalModelError
 from local_models.isolated import wire
 from local_models.options import Lora
@@ -16,13 +16,15 @@ from local_models.replies import Piece
 
 
 class _Worker:
+    """Serves the messages of one connection with one model."""
+
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
         self._starting: dict[int, bool] = {}  # number -> still wanted
-        self._running: dict[int, Running] = {}
-        self._news: list[tuple[int, Piece | wire.Problem]] = []
+        self._running: dict[int, RunningCall] = {}
+        self._items: list[tuple[int, Piece | wire.WireError]] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        self._model: InProcess | None = None
+        self._model: InProcessBackend | None = None
 
     async def _next(self) -> wire.ToWorker:
         (length,) = wire.LENGTH.unpack(await self._reader.readexactly(wire.LENGTH.size))
@@ -34,53 +36,53 @@ class _Worker:
 
     async def run(self) -> None:
         first = await self._next()
-        assert isinstance(first, wire.Load)
+        assert isinstance(first, wire.LoadModel)
         try:
-            self._model = await asyncio.to_thread(InProcess, first.path, first.options)
+            self._model = await asyncio.to_thread(InProcessBackend, first.path, first.options)
         except LocalModelError as error:
-            self._send(wire.Ready(None, wire.Problem.of(error)))
+            self._send(wire.WorkerReady(None, wire.WireError.of(error)))
             await self._writer.drain()
             return
-        self._send(wire.Ready(self._model.loaded, None))
+        self._send(wire.WorkerReady(self._model.loaded, None))
         while True:
             message = await self._next()
-            if isinstance(message, wire.Start):
+            if isinstance(message, wire.StartCall):
                 self._starting[message.number] = True
-                self._begin(self._start(self._model, message))
-            elif isinstance(message, wire.Do):
-                self._begin(self._do(self._model, message))
-            elif isinstance(message, wire.Cancel):
+                self._run_task(self._start(self._model, message))
+            elif isinstance(message, wire.RunMethod):
+                self._run_task(self._run_method(self._model, message))
+            elif isinstance(message, wire.CancelCall):
                 running = self._running.pop(message.number, None)
                 if running is not None:
                     running.cancel()
                 elif message.number in self._starting:  # it is still being tokenized
                     self._starting[message.number] = False
 
-    def _begin(self, work: Any) -> None:
+    def _run_task(self, work: Any) -> None:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     def _deliverer(self, number: int) -> Callable[[Piece | LocalModelError], None]:
         def deliver(item: Piece | LocalModelError) -> None:
-            if not self._news:  # the first of a step: the others of the same step join it
+            if not self._items:  # first item of a step: the others of the step go with it
                 asyncio.get_running_loop().call_soon(self._flush)
             if isinstance(item, LocalModelError) or item.finish is not None:
                 self._running.pop(number, None)
-            self._news.append((number, item if isinstance(item, Piece) else wire.Problem.of(item)))
+            self._items.append((number, item if isinstance(item, Piece) else wire.WireError.of(item)))
 
         return deliver
 
     def _flush(self) -> None:
-        news, self._news = self._news, []
-        self._send(wire.News(news))
+        items, self._items = self._items, []
+        self._send(wire.StepItems(items))
 
-    async def _start(self, model: InProcess, message: wire.Start) -> None:
+    async def _start(self, model: InProcessBackend, message: wire.StartCall) -> None:
         number = message.number
         try:
-            running = await model.start(message.ask, self._deliverer(number))
-        except Exception as error:  # noqa: BLE001  # whatever it is, its caller waits for it
-            self._send(wire.News([(number, _problem(error))]))
+            running = await model.start(message.request, self._deliverer(number))
+        except Exception as error:  # noqa: BLE001  # the caller waits for an answer
+            self._send(wire.StepItems([(number, _wire_error(error))]))
         else:
             if self._starting[number]:
                 self._running[number] = running
@@ -89,7 +91,7 @@ class _Worker:
         finally:
             del self._starting[number]
 
-    async def _do(self, model: InProcess, message: wire.Do) -> None:
+    async def _run_method(self, model: InProcessBackend, message: wire.RunMethod) -> None:
         arguments: list[Any] = list(message.arguments)
         try:
             if message.method == "tokenize":
@@ -102,19 +104,19 @@ class _Worker:
                 value = await getattr(model, message.method)(*arguments)
             else:
                 raise EngineFailed(f"the worker has no method `{message.method}`")
-            self._send(wire.Done(message.number, value, None))
-        except Exception as error:  # noqa: BLE001  # whatever it is, its caller waits for it
-            self._send(wire.Done(message.number, None, _problem(error)))
+            self._send(wire.MethodResult(message.number, value, None))
+        except Exception as error:  # noqa: BLE001  # the caller waits for an answer
+            self._send(wire.MethodResult(message.number, None, _wire_error(error)))
 
 
-def _problem(error: Exception) -> wire.Problem:
+def _wire_error(error: Exception) -> wire.WireError:
     if not isinstance(error, LocalModelError):
         error = EngineFailed(f"the worker failed over this call: {error!r}")
-    return wire.Problem.of(error)
+    return wire.WireError.of(error)
 
 
 async def _main(number: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, whose end is ours
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the parent, and this process with it
     connection = socket.socket(fileno=number)
     reader, writer = await asyncio.open_connection(sock=connection, limit=1 << 20)
     try:

@@ -1,29 +1,37 @@
-"""The one folder that touches llama.cpp, through llama-cpp-python's ctypes.
+"""Access to llama.cpp through llama-cpp-python's ctypes; no other package of the product imports it.
 
 Rules of this folder
-- Short calls go through a second handle on the same library that keeps the GIL (`PyDLL`): dropping and re-taking it costs
-  more than the call, and a busy event loop can hold it for a whole switch interval. Long calls (load, decode, state) drop it.
-- llama.cpp aborts the process on a broken invariant, so everything is checked here or before: batch length, sequence ids,
-  positions that continue the sequence, and grammars that did not parse (a NULL sampler).
-- A context belongs to one thread. Only the vocabulary may be read from others.
-- `llama_backend_free` is global to the process and is never called.
+- Short calls go through a second handle on the same library that keeps the GIL (`PyDLL`). To drop and re-take the GIL
+  costs more than the call, and a busy event loop can hold it for a whole switch interval. Long calls (load, decode,
+  state) drop the GIL.
+- llama.cpp aborts the process on a broken invariant, so all input is checked here or before: batch length, sequence
+  ids, positions that continue the sequence, and grammars that did not parse (a NULL sampler).
+- A context belongs to one thread. Other threads may read only the vocabulary.
+- `llama_backend_free` affects the whole process and is never called.
 """
 
-from local_models.llama.context import Context, ContextShape, Floats
-from local_models.llama.library import Device, devices, library, system_info, version
-from local_models.llama.sampling import Sampler, Sampling
-from local_models.llama.weights import Weights
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "Context",
-    "ContextShape",
-    "Device",
-    "Floats",
-    "Sampler",
-    "Sampling",
-    "Weights",
-    "devices",
-    "library",
-    "system_info",
-    "version",
-]
+from local_models.lazy import lazy_names
+from local_models.llama.library import Device, devices, library, system_info, version
+
+if TYPE_CHECKING:
+    from local_models.llama.context import Context as Context
+    from local_models.llama.context import ContextShape as ContextShape
+    from local_models.llama.context import Floats as Floats
+    from local_models.llama.sampling import Sampler as Sampler
+    from local_models.llama.sampling import Sampling as Sampling
+    from local_models.llama.weights import Weights as Weights
+
+_DEFINED_IN = {  # imported on first use: the devices can be listed without numpy
+    "Context": "local_models.llama.context",
+    "ContextShape": "local_models.llama.context",
+    "Floats": "local_models.llama.context",
+    "Sampler": "local_models.llama.sampling",
+    "Sampling": "local_models.llama.sampling",
+    "Weights": "local_models.llama.weights",
+}
+
+__all__ = ["Device", "devices", "library", "system_info", "version", *_DEFINED_IN]
+
+__getattr__ = lazy_names(__name__, _DEFINED_IN)

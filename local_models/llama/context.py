@@ -1,4 +1,4 @@
-"""A KV cache, and the batch that is decoded into it."""
+"""Context: a KV cache, and the batch that is decoded into it."""
 
 import ctypes
 from collections.abc import Sequence
@@ -8,28 +8,28 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from local_models.errors import EngineFailed, OutOfMemory, foreign
-from local_models.llama.library import library, recent_errors, why
+from local_models.errors import EngineFailed, OutOfMemory, translate_errors
+from local_models.llama.library import last_errors, library, recent_errors
 from local_models.llama.weights import Weights
 
 Floats = NDArray[np.float32]
 
 
 class ContextShape(msgspec.Struct, frozen=True, kw_only=True):
-    """How a KV cache is laid out."""
+    """Shape of a context."""
 
-    sequences: int
-    tokens: int  # of all sequences together
-    batch: int
+    sequences: int  #: sequences in the KV cache
+    tokens: int  #: tokens of all sequences together
+    batch: int  #: most tokens in one step
     threads: int
-    unified: bool
-    kv_type: str = "f16"
-    embeddings: bool = False
-    mean: bool = False  # pool by the mean, where the model itself says nothing of pooling
+    unified: bool  #: True: all sequences share one pool of cells; False: each has an equal part
+    kv_type: str = "f16"  #: type of the numbers in the KV cache: "f16" or "q8_0"
+    embeddings: bool = False  #: True: every token is an output, for vectors of texts
+    mean: bool = False  #: True: a model without a pooling type pools by the mean
 
 
 class Context:
-    """A KV cache and the buffers to decode with. One thread only."""
+    """KV cache and the buffers to decode with; belongs to one thread."""
 
     def __init__(self, weights: Weights, shape: ContextShape) -> None:
         self._lib = library()
@@ -42,7 +42,7 @@ class Context:
         params.n_seq_max = shape.sequences
         params.n_threads = params.n_threads_batch = shape.threads
         params.kv_unified = shape.unified
-        params.swa_full = True  # a sliding window that forgets could not give a prefix back
+        params.swa_full = True  # a sliding window forgets old tokens, and a prefix could not be reused
         params.no_perf = True
         params.embeddings = shape.embeddings
         if shape.embeddings and shape.mean:
@@ -50,33 +50,35 @@ class Context:
         if shape.kv_type == "q8_0":
             params.type_k = params.type_v = 8
         recent_errors.clear()
-        with foreign("make a KV cache"):
+        with translate_errors("make a KV cache"):
             self._ctx = api.llama_init_from_model(weights._model, params)
         if not self._ctx:
             raise OutOfMemory(
-                f"no KV cache of {shape.tokens} tokens: {why()}",
+                f"no KV cache of {shape.tokens} tokens: {last_errors()}",
                 hint="choose a smaller `context` or `sequences`",
             )
         self._handle = ctypes.c_void_p(ctypes.cast(self._ctx, ctypes.c_void_p).value)
         self._memory = ctypes.c_void_p(ctypes.cast(api.llama_get_memory(self._ctx), ctypes.c_void_p).value)
         self.sequence_tokens = int(api.llama_n_ctx_seq(self._ctx))
         self.total_tokens = int(api.llama_n_ctx(self._ctx))
-        self._carries = not shape.unified and not weights.gpu_layers
-        self._carried: tuple[int, Any, int] | None = None  # a sequence's state for the copies of a step, and its size
-        self._scores: Floats | None = None  # the view of the last step's, made anew where they lie elsewhere
-        self._scores_at = (0, 0)
+        self._copies_state = not shape.unified and not weights.gpu_layers
+        self._copied_state: tuple[int, Any, int] | None = (
+            None  # sequence, its state for the copies of a step, and the bytes of it
+        )
+        self._logits: Floats | None = None  # view of the last logits; replaced when their address changes
+        self._logits_at = (0, 0)
         self._make_batch()
 
     def _make_batch(self) -> None:
-        """Arrays that live as long as the context: a step fills them with a few vector stores."""
+        """Makes the arrays of the batch once: a step fills them with a few vector stores."""
         count = self.shape.batch
         self.tokens = np.zeros(count, np.int32)
         self.positions = np.zeros(count, np.int32)
         self.sequence = np.zeros(count, np.int32)
         self.wanted = np.zeros(count, np.int8)
-        self._one = np.ones(count, np.int32)
+        self._ones = np.ones(count, np.int32)
         # an array of pointers, each to one element of `sequence`
-        self._sequence_at = self.sequence.ctypes.data + 4 * np.arange(count + 1, dtype=np.uint64)
+        self._sequence_pointers = self.sequence.ctypes.data + 4 * np.arange(count + 1, dtype=np.uint64)
         batch = self._lib.api.llama_batch()
 
         def pointer(array: NDArray[Any], kind: Any) -> Any:
@@ -85,36 +87,36 @@ class Context:
         fields = dict(self._lib.api.llama_batch._fields_)
         batch.token = pointer(self.tokens, fields["token"])
         batch.pos = pointer(self.positions, fields["pos"])
-        batch.n_seq_id = pointer(self._one, fields["n_seq_id"])
-        batch.seq_id = pointer(self._sequence_at, fields["seq_id"])
+        batch.n_seq_id = pointer(self._ones, fields["n_seq_id"])
+        batch.seq_id = pointer(self._sequence_pointers, fields["seq_id"])
         batch.logits = pointer(self.wanted, fields["logits"])
         self._batch = batch
 
     def decode(self, count: int) -> int:
-        """Runs the first `count` entries of the batch arrays: 0 done, 1 no room (nothing changed), 2 aborted, < 0 broken."""
+        """Decodes the first `count` entries of the batch. 0: done, 1: no room, 2: aborted, < 0: broken."""
         if not 0 < count <= self.shape.batch:
             raise EngineFailed(f"a step of {count} tokens; the batch holds {self.shape.batch}")
         self._batch.n_tokens = count
-        self._carried = None
+        self._copied_state = None
         code = int(self._lib.api.llama_decode(self._ctx, self._batch))
         if code == 0:
             self._lib.api.llama_synchronize(self._ctx)
         return code
 
     def logits(self, outputs: int) -> Floats:
-        """All outputs of the last decode, in batch order, as a view that the next decode overwrites."""
+        """Returns all outputs of the last decode, in batch order, as a view that the next decode overwrites."""
         address = self._lib.quick.llama_get_logits(self._handle)
         if not address:
             raise EngineFailed("llama.cpp has no logits for this step")
-        if self._scores is None or self._scores_at != (address, outputs):
+        if self._logits is None or self._logits_at != (address, outputs):
             count = outputs * self._weights.vocabulary
             flat = np.ctypeslib.as_array((ctypes.c_float * count).from_address(address))
-            self._scores = flat.reshape(outputs, self._weights.vocabulary)
-            self._scores_at = (address, outputs)
-        return self._scores
+            self._logits = flat.reshape(outputs, self._weights.vocabulary)
+            self._logits_at = (address, outputs)
+        return self._logits
 
     def pooled(self, sequence: int, row: int) -> Floats:
-        """A sequence's embedding, or the last token's where the model does not pool."""
+        """Returns the vector of a sequence, or of its last token where the model does not pool."""
         quick = self._lib.quick
         address = quick.llama_get_embeddings_seq(self._handle, sequence)
         address = address or quick.llama_get_embeddings_ith(self._handle, row)
@@ -124,52 +126,60 @@ class Context:
         return np.ctypeslib.as_array((ctypes.c_float * width).from_address(address)).copy()
 
     def keep(self, sequence: int, length: int) -> bool:
-        """Forgets what a sequence holds from position `length` on. False where the model cannot forget a part."""
-        self._changes(sequence)
+        """Drops the tokens of a sequence from position `length` on; False: this model cannot drop a part."""
+        self._invalidate_state(sequence)
         return bool(self._lib.quick.llama_memory_seq_rm(self._memory, sequence, length, -1))
 
     def copy(self, source: int, target: int) -> None:
-        """The target holds what the source holds. Between split sequences in memory only what is there is carried over:
-        llama.cpp's own copy moves all that a sequence may ever hold, at the next decode."""
+        """Makes the target a copy of the source.
+
+        Between split sequences in memory, the state of the source is copied. llama.cpp's own copy would move the whole
+        room of a sequence at the next decode.
+        """
         if source == target:
             return
-        self._changes(target)
-        if not (self._carries and self._carry(source, target)):
+        self._invalidate_state(target)
+        if not (self._copies_state and self._copy_state(source, target)):
             self._lib.quick.llama_memory_seq_cp(self._memory, source, target, -1, -1)
 
-    def _carry(self, source: int, target: int) -> bool:
-        if self._carried is None or self._carried[0] != source:
-            self._carried = (source, *self._state(source))
-        _, state, size = self._carried
+    def _copy_state(self, source: int, target: int) -> bool:
+        if self._copied_state is None or self._copied_state[0] != source:
+            self._copied_state = (source, *self._read_state(source))
+        _, state, size = self._copied_state
         return size > 0 and bool(self._lib.api.llama_state_seq_set_data(self._ctx, state, size, target))
 
-    def _changes(self, sequence: int) -> None:
-        if self._carried is not None and self._carried[0] == sequence:
-            self._carried = None
+    def _invalidate_state(self, sequence: int) -> None:
+        if self._copied_state is not None and self._copied_state[0] == sequence:
+            self._copied_state = None
 
     def length(self, sequence: int) -> int:
+        """Returns the tokens that a sequence holds."""
         return int(self._lib.quick.llama_memory_seq_pos_max(self._memory, sequence)) + 1
 
     def clear(self) -> None:
-        self._carried = None
+        """Empties the KV cache."""
+        self._copied_state = None
         self._lib.api.llama_memory_clear(self._lib.api.llama_get_memory(self._ctx), False)
 
-    def _state(self, sequence: int) -> tuple[Any, int]:
+    def _read_state(self, sequence: int) -> tuple[Any, int]:
         api = self._lib.api
         size = int(api.llama_state_seq_get_size(self._ctx, sequence))
         buffer = (ctypes.c_uint8 * size)()
         return buffer, int(api.llama_state_seq_get_data(self._ctx, buffer, size, sequence))
 
     def save(self, sequence: int) -> bytes:
-        buffer, written = self._state(sequence)
+        """Returns the KV state of a sequence."""
+        buffer, written = self._read_state(sequence)
         return bytes(memoryview(buffer)[:written])
 
     def restore(self, sequence: int, state: bytes) -> bool:
-        self._changes(sequence)
+        """Replaces the KV state of a sequence; False: llama.cpp does not take it."""
+        self._invalidate_state(sequence)
         buffer = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)
         return bool(self._lib.api.llama_state_seq_set_data(self._ctx, buffer, len(state), sequence))
 
     def adapters(self, chosen: Sequence[tuple[int, float]]) -> None:
+        """Applies exactly these adapters, each a pointer and its scale."""
         count = len(chosen)
         kind = self._lib.api.llama_adapter_lora_p_ctypes
         pointers = (kind * count)(*[ctypes.cast(pointer, kind) for pointer, _ in chosen])
@@ -178,6 +188,7 @@ class Context:
             raise EngineFailed("llama.cpp refused these LoRA adapters together")
 
     def close(self) -> None:
+        """Frees the context. May be called again."""
         context, self._ctx = self._ctx, None
         if context:
             self._lib.api.llama_free(context)

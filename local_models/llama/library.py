@@ -1,4 +1,4 @@
-"""llama.cpp itself: loaded once, its structs checked, its short calls bound so that they keep the GIL."""
+"""Library: loads llama.cpp once, checks its structs, and binds its short calls so that they keep the GIL."""
 
 import ctypes
 import os
@@ -10,31 +10,32 @@ from typing import Any
 
 import msgspec
 
-from local_models.errors import EngineMissing, foreign
+from local_models.errors import EngineMissing, translate_errors
 
 SPIN_COUNT = "2000"
-recent_errors: deque[str] = deque(maxlen=8)  # lines of llama.cpp's log; cleared before what may fail
+recent_errors: deque[str] = deque(maxlen=8)  # lines of llama.cpp's log; cleared before a call that may fail
 
 
 class Device(msgspec.Struct, frozen=True, kw_only=True):
-    """Something ggml can compute on."""
+    """Device that ggml can compute on."""
 
     name: str
     description: str
-    kind: str  # cpu, gpu, igpu, accelerator
+    kind: str  #: "cpu", "gpu", "igpu", "accelerator" or "other"
     free_bytes: int
     total_bytes: int
 
 
 class _Library:
-    """llama_cpp, its GIL-keeping twin, and the captured log."""
+    """The module `llama_cpp` in `api`, handles that keep the GIL in `quick` and `ggml`, and the captured log."""
 
     def __init__(self) -> None:
-        # llama.cpp's threads meet at hundreds of barriers a token. OpenMP's default is to spin there for milliseconds, which
-        # starves whatever else wants a core, and then the barrier too; a short spin costs nothing on an idle machine.
+        # llama.cpp's threads meet at hundreds of barriers per token. By default OpenMP spins there for milliseconds,
+        # which starves all else that needs a core, and in the end the barrier itself. A short spin costs nothing on an
+        # idle machine.
         if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
             os.environ["GOMP_SPINCOUNT"] = SPIN_COUNT
-        with foreign("run local models"):
+        with translate_errors("run local models"):
             import llama_cpp
 
         self.api: Any = llama_cpp
@@ -43,12 +44,12 @@ class _Library:
         self.ggml = ctypes.PyDLL(str(base / "libggml.so"))
         self._check_structs()
         self._bind()
-        self._log = self.api.llama_log_callback(self._logged)  # referenced for as long as the process lives
+        self._log = self.api.llama_log_callback(self._logged)  # llama.cpp calls it for as long as the process lives
         self.api.llama_log_set(self._log, ctypes.c_void_p(0))
         self.api.llama_backend_init()
 
     def _check_structs(self) -> None:
-        """The ctypes structs follow llama.cpp's by hand: a field too many shifts all that come after it."""
+        """Checks known defaults: ctypes structs are written by hand, and one field too many shifts all after it."""
         context, model = self.api.llama_context_default_params(), self.api.llama_model_default_params()
         right = (
             (context.n_batch, context.n_ubatch, context.n_seq_max, context.type_k, context.type_v)
@@ -109,24 +110,28 @@ def _library_once() -> _Library:
 
 
 def library() -> _Library:
+    """Returns llama.cpp, loaded on the first call; raises `EngineMissing`."""
     with _once:  # `cache` alone may build two
         return _library_once()
 
 
-def why() -> str:
+def last_errors() -> str:
+    """Returns the last warnings and errors of llama.cpp's log, in one line."""
     return "; ".join(recent_errors) or "llama.cpp gave no reason"
 
 
 def version() -> str:
+    """Returns the version of llama-cpp-python."""
     return str(library().api.__version__)
 
 
 def system_info() -> str:
+    """Returns the features of the processor that llama.cpp uses."""
     return str(library().api.llama_print_system_info().decode())
 
 
 def devices() -> tuple[Device, ...]:
-    """What ggml was built for and found here; the CPU is always among them."""
+    """Returns the devices that ggml supports and found on this machine; the CPU is always among them."""
     ggml = library().ggml
     found = []
     for index in range(ggml.ggml_backend_dev_count()):

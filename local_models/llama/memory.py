@@ -1,8 +1,8 @@
-"""Memory that a closed model used goes back to the system.
+"""Returns the memory of closed models to the system.
 
-glibc keeps what was freed in pools of its own, one for each thread that asked at the same time as another; it gives them
-back only from their ends. A model is made on one thread and freed on the next one, so a process that loads and unloads
-models would keep a few megabytes of each pool, and more of each size of model, for nobody.
+glibc keeps freed memory in pools, one for each thread that allocates beside others, and shrinks a pool only from its
+end. A model is allocated on one thread and freed on another. A process that loads and unloads models would therefore
+keep a few megabytes in each pool, and more for each size of model, without use.
 """
 
 import ctypes
@@ -12,15 +12,15 @@ from typing import Any
 
 @cache
 def _trim() -> Any:
-    """glibc's own way; other C libraries have none, and keep less."""
+    """Returns glibc's `malloc_trim`; other C libraries have none, and keep less."""
     try:
         return ctypes.CDLL(None).malloc_trim
     except (AttributeError, OSError, TypeError):  # musl, macOS, Windows
         return None
 
 
-def give_back() -> None:
-    """Half a millisecond for a small process. Not on a loop's thread: a large heap takes longer."""
+def release_free_memory() -> None:
+    """Trims the pools: half a millisecond for a small process, more for a large heap, so not for an event loop."""
     trim = _trim()
     if trim is not None:
         trim(ctypes.c_size_t(0))

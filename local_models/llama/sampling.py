@@ -1,4 +1,4 @@
-"""Which token comes next: llama.cpp's chains of samplers, and grammars."""
+"""Sampling of the next token: llama.cpp's chains of samplers, and grammars."""
 
 import ctypes
 from typing import Any
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from local_models.errors import BadGrammar, EngineFailed
 from local_models.llama.context import Context, Floats
-from local_models.llama.library import library, recent_errors, why
+from local_models.llama.library import last_errors, library, recent_errors
 from local_models.llama.weights import Weights
 
 
@@ -30,7 +30,7 @@ _CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32
 
 
 class Sampling(msgspec.Struct, frozen=True, kw_only=True):
-    """What a chain of samplers is made of."""
+    """Settings of a chain of samplers. The fields are those of `Generate`; the defaults are greedy."""
 
     temperature: float = 0.0
     top_k: int = 0
@@ -45,16 +45,17 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def penalises(self) -> bool:
+        """Whether any penalty is set."""
         return self.repeat_penalty != 1 or self.frequency_penalty != 0 or self.presence_penalty != 0
 
     @property
     def plain_greedy(self) -> bool:
-        """The likeliest token and nothing else: one argmax over all rows of a step does it."""
+        """Whether the likeliest token is always chosen: one argmax over all rows of a step is enough then."""
         return self.temperature == 0 and not self.grammar and not self.penalises
 
 
 class Sampler:
-    """A chain for one call. The grammar is asked about the chosen token first, and applied to all only if that fails."""
+    """Chain of samplers for one call. Only if the grammar refuses the chosen token is it applied to all tokens."""
 
     def __init__(self, weights: Weights, how: Sampling) -> None:
         self._lib = library()
@@ -65,7 +66,7 @@ class Sampler:
             recent_errors.clear()
             self._grammar = api.llama_sampler_init_grammar(weights._vocab, how.grammar.encode(), b"root")
             if not self._grammar:
-                raise BadGrammar(f"the grammar does not parse: {why()}", field="grammar")
+                raise BadGrammar(f"the grammar does not parse: {last_errors()}", field="grammar")
             self._candidates = np.zeros(weights.vocabulary, _CANDIDATE)
         chain = self._chain = api.llama_sampler_chain_init(api.llama_sampler_chain_default_params())
         if how.penalises:
@@ -93,7 +94,7 @@ class Sampler:
         self._handle = ctypes.c_void_p(ctypes.cast(chain, ctypes.c_void_p).value)
 
     def sample(self, context: Context, row: int, logits: Floats) -> int:
-        """The next token for batch row `row`, whose scores are `logits`."""
+        """Returns the next token of batch row `row`, whose logits are `logits`."""
         quick = self._lib.quick
         if self._grammar is None:
             return int(quick.llama_sampler_sample(self._handle, context._handle, row))
@@ -127,6 +128,7 @@ class Sampler:
         return bool(one.logit != float("-inf"))
 
     def close(self) -> None:
+        """Frees the chain. May be called again."""
         api = self._lib.api
         chain, grammar = self._chain, self._grammar
         self._chain = self._grammar = None

@@ -1,4 +1,4 @@
-"""What fits where: sequences, context, layout and threads for a model on this machine. Pure but for `machine()`."""
+"""Sizing: sequences, context, layout and threads of a model on this machine. Pure except for `machine`."""
 
 import os
 
@@ -6,33 +6,36 @@ import msgspec
 
 from local_models.errors import BadOption, OutOfMemory
 from local_models.gguf import Summary
-from local_models.llama import ContextShape, Device, devices
+from local_models.llama.context import ContextShape
+from local_models.llama.library import Device, devices
 from local_models.options import LoadOptions
 
 LONGEST_DEFAULT_CONTEXT = 4096
 MOST_SEQUENCES = 256
-CACHE_SHARE = 0.25  # of the free memory, where nothing was configured
-CACHE_CEILING = 1 << 30  # or as much as the weights: a load must not take seconds to clear memory that nobody asked for
+CACHE_SHARE = 0.25  # part of the free memory for the KV cache, by default
+CACHE_CEILING = 1 << 30  # bytes, or those of the weights if more: to clear more memory would slow the load by seconds
 WIDTHS = (1, 4, 8, 16, 32, 64)
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
+    """Resources of this machine."""
+
     cores: int
-    free_bytes: int
-    gpu: Device | None = None
+    free_bytes: int  #: memory that is available
+    gpu: Device | None = None  #: the GPU with most free memory
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """How a model will be run."""
+class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """Decisions about how a model is loaded."""
 
-    context: int  # most tokens of one call
+    context: int  #: most tokens of one call
     sequences: int
     shape: ContextShape
     threads: int
-    gpu_layers: int
-    device: str
-    measure: bool  # the number of sequences is still to be measured
-    kv_bytes: int
+    gpu_layers: int  #: layers on the GPU; -1: all
+    device: str  #: description of the device that computes
+    measure: bool  #: True: the number of sequences is still to be measured, and `sequences` is its maximum
+    kv_bytes: int  #: bytes of the KV cache
 
 
 def _cores() -> int:
@@ -43,6 +46,7 @@ def _cores() -> int:
 
 
 def machine() -> Machine:
+    """Returns the resources of this machine, now."""
     import psutil
 
     gpus = [device for device in devices() if device.kind == "gpu"]
@@ -51,7 +55,7 @@ def machine() -> Machine:
 
 
 def gpu_layers(summary: Summary, options: LoadOptions, gpu: Device | None, kv_bytes: int) -> int:
-    """Layers that fit the free memory of the device, with a tenth left for its buffers; -1 is all of them."""
+    """Returns the layers that fit the free memory of the GPU, with a tenth left for its buffers; -1: all."""
     if options.gpu_layers != "auto":
         return options.gpu_layers
     if gpu is None:
@@ -63,9 +67,10 @@ def gpu_layers(summary: Summary, options: LoadOptions, gpu: Device | None, kv_by
     return max(int(room / each), 0)
 
 
-def plan(summary: Summary, options: LoadOptions, on: Machine) -> Plan:
+def plan(summary: Summary, options: LoadOptions, on: Machine) -> LoadPlan:
+    """Decides how to load a model; raises `OutOfMemory` where it does not fit, `BadOption` for options that clash."""
     context = options.context or min(summary.context or LONGEST_DEFAULT_CONTEXT, LONGEST_DEFAULT_CONTEXT)
-    context = -(-context // 256) * 256  # llama.cpp rounds up to this
+    context = -(-context // 256) * 256  # llama.cpp rounds up to a multiple of 256
     weights_on_gpu = on.gpu is not None and options.gpu_layers != 0
     unified = options.layout == "unified" or (options.layout == "auto" and weights_on_gpu)
     memory = on.gpu.free_bytes - summary.file_bytes if weights_on_gpu and on.gpu else on.free_bytes
@@ -94,8 +99,8 @@ def plan(summary: Summary, options: LoadOptions, on: Machine) -> Plan:
             f"{needed >> 20} MiB are needed for the weights and {tokens} tokens, {on.free_bytes >> 20} MiB are free",
             hint="choose a smaller `context` or `sequences`",
         )
-    threads = options.threads or max(on.cores - 1, 1)  # a core is left for the event loop
-    return Plan(
+    threads = options.threads or max(on.cores - 1, 1)  # one core is left for the event loop
+    return LoadPlan(
         context=context,
         sequences=sequences,
         shape=ContextShape(

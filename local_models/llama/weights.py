@@ -1,13 +1,13 @@
-"""A loaded model: its weights, its vocabulary, and its adapters."""
+"""Weights: a model that llama.cpp has loaded, with its vocabulary and adapters."""
 
 import ctypes
 
-from local_models.errors import BadModelFile, foreign
-from local_models.llama.library import library, recent_errors, why
+from local_models.errors import BadModelFile, translate_errors
+from local_models.llama.library import last_errors, library, recent_errors
 
 
 class Weights:
-    """A loaded model: its weights and vocabulary, shared by every context on it."""
+    """Weights and vocabulary of a loaded model, shared by all its contexts. `gpu_layers` of -1 means all."""
 
     def __init__(self, path: str, *, gpu_layers: int, mmap: bool) -> None:
         self._lib = library()
@@ -18,10 +18,10 @@ class Weights:
         if not mmap and hasattr(api, "LLAMA_LOAD_MODE_NONE"):
             params.load_mode = api.LLAMA_LOAD_MODE_NONE
         recent_errors.clear()
-        with foreign(f"load {path}"):
+        with translate_errors(f"load {path}"):
             self._model = api.llama_model_load_from_file(str(path).encode(), params)
         if not self._model:
-            raise BadModelFile(f"llama.cpp does not load this model: {why()}", path=str(path))
+            raise BadModelFile(f"llama.cpp does not load this model: {last_errors()}", path=str(path))
         self._vocab = api.llama_model_get_vocab(self._model)
         self.vocabulary = int(api.llama_vocab_n_tokens(self._vocab))
         self.bos = int(api.llama_vocab_bos(self._vocab))
@@ -46,13 +46,13 @@ class Weights:
         self._pieces: list[bytes | None] = [None] * self.vocabulary
 
     def text_of(self, token: int) -> str:
-        """The token as its vocabulary spells it (for control tokens, which have no piece)."""
+        """Returns a token as the vocabulary spells it, for control tokens, which have no piece."""
         return str(self._lib.api.llama_vocab_get_text(self._vocab, token).decode("utf-8", "replace"))
 
     def piece(self, token: int) -> bytes:
-        """The bytes a token adds to a text; asked once per token. Control tokens add none."""
-        known = self._pieces[token]
-        if known is None:
+        """Returns the bytes that a token adds to a text, cached per token. Control tokens add none."""
+        piece_bytes = self._pieces[token]
+        if piece_bytes is None:
             size = 64
             while True:
                 buffer = ctypes.create_string_buffer(size)
@@ -60,12 +60,12 @@ class Weights:
                 if length >= 0:
                     break
                 size = -length
-            known = buffer.raw[:length]
-            self._pieces[token] = known
-        return known
+            piece_bytes = buffer.raw[:length]
+            self._pieces[token] = piece_bytes
+        return piece_bytes
 
     def tokenize(self, text: str, *, special: bool, start: bool) -> list[int]:
-        """`special` lets control tokens in the text be themselves: never for what a user wrote."""
+        """Returns the tokens of a text. `special` turns texts of control tokens into them: never for text of a user."""
         raw = text.encode("utf-8", "replace")
         room = len(raw) + 8
         while True:
@@ -76,14 +76,15 @@ class Weights:
             room = -count
 
     def adapter(self, path: str) -> int:
+        """Loads a LoRA adapter and returns its pointer; it lives as long as the weights."""
         recent_errors.clear()
         found = self._lib.api.llama_adapter_lora_init(self._model, str(path).encode())
         if not found:
-            raise BadModelFile(f"this LoRA adapter does not fit the model: {why()}", path=str(path))
+            raise BadModelFile(f"this LoRA adapter does not fit the model: {last_errors()}", path=str(path))
         return int(ctypes.cast(found, ctypes.c_void_p).value or 0)
 
     def close(self) -> None:
-        """Frees the weights. Contexts and samplers on them must be gone."""
+        """Frees the weights. Their contexts and samplers must be closed before."""
         model, self._model = self._model, None
         if model:
             self._lib.api.llama_model_free(model)

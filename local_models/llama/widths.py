@@ -1,18 +1,19 @@
-"""Measures at load how many sequences are worth decoding together on this device."""
+"""Width measurement: how many sequences to decode together on this device, measured at load."""
 
 import time
 
 import msgspec
 
-from local_models.llama import Context, ContextShape, Weights
+from local_models.llama.context import Context, ContextShape
 from local_models.llama.sizing import WIDTHS
+from local_models.llama.weights import Weights
 
-ENOUGH = 0.95  # of the best rate: a narrower step answers sooner
-PATIENCE = 1.5  # seconds; a slow model is measured at few widths
+ENOUGH = 0.95  # part of the best rate that is enough: a narrower step answers sooner
+PATIENCE = 1.5  # seconds of measurement; a slow model is measured at few widths
 
 
-def measured_width(weights: Weights, shape: ContextShape) -> tuple[int, str]:
-    """The narrowest width that gives nearly the best rate, and the rates in words. Also warms the weights up."""
+def measure_width(weights: Weights, shape: ContextShape) -> tuple[int, str]:
+    """Returns the narrowest width that nearly reaches the best rate, and the rates in words; warms up the weights."""
     most = shape.sequences
     widths = [width for width in WIDTHS if width < most] + [most]
     small = msgspec.structs.replace(shape, tokens=256 * most if not shape.unified else max(256, 16 * most))
@@ -31,7 +32,7 @@ def measured_width(weights: Weights, shape: ContextShape) -> tuple[int, str]:
                 before = time.perf_counter()
                 if context.decode(width) != 0:
                     break
-                if attempt:  # the first one touches memory
+                if attempt:  # the first attempt touches the memory
                     best = min(best, time.perf_counter() - before)
             if best < float("inf"):
                 rates[width] = width / best
@@ -43,7 +44,7 @@ def measured_width(weights: Weights, shape: ContextShape) -> tuple[int, str]:
         return most, "not measured"
     top = max(rates.values())
     if max(rates) < most and rates[max(rates)] == top:
-        chosen = most  # still rising where patience ended
+        chosen = most  # the rates were still rising when the time was over
     else:
         chosen = next(width for width in sorted(rates) if rates[width] >= ENOUGH * top)
     words = ", ".join(f"{width}: {rate:.0f}" for width, rate in rates.items())

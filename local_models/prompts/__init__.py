@@ -1,1 +1,1 @@
-"""What a model is given: chat templates, grammars and tools."""
+"""Prompts: chat templates, grammars, and tools."""

@@ -1,9 +1,9 @@
-"""JSON Schema to GBNF: the answer is JSON of that shape, and nothing else. Pure.
+"""Grammars: translates a JSON Schema into GBNF, so that an answer is JSON of that shape. Pure.
 
-Supported: types and unions of them, enum, const, properties with required and optional ones in the order of the schema,
-additionalProperties, items, prefixItems, minItems and maxItems, minLength and maxLength, string formats date, time, date-time and
-uuid, integer ranges of up to 1,000 values, anyOf and oneOf, allOf of objects, $ref into the schema itself (also recursive).
-What cannot be held by a grammar (pattern, multipleOf, ...) is refused by name rather than ignored.
+Supported: types and unions of types, enum, const, properties (required and optional, in the order of the schema),
+additionalProperties, items, prefixItems, minItems and maxItems, minLength and maxLength, the string formats date, time,
+date-time and uuid, integer ranges of up to 1,000 values, anyOf and oneOf, allOf of objects, and $ref into the schema
+itself (recursive ones too). A keyword that no grammar can express (pattern, multipleOf, ...) is an error that names it.
 """
 
 import json
@@ -30,10 +30,12 @@ _NEEDS = {
     "array": ("value", "space"),
     "value": ("object", "array", "string", "number", "boolean", "null"),
 }
+_DATE = '[0-9]{4} "-" [0-1] [0-9] "-" [0-3] [0-9]'
+_TIME = '[0-2] [0-9] ":" [0-5] [0-9] ":" [0-5] [0-9] "Z"'
 _FORMATS = {
-    "date": r'"\"" [0-9]{4} "-" [0-1] [0-9] "-" [0-3] [0-9] "\""',
-    "time": r'"\"" [0-2] [0-9] ":" [0-5] [0-9] ":" [0-5] [0-9] "Z"? "\""',
-    "date-time": r'"\"" [0-9]{4} "-" [0-1] [0-9] "-" [0-3] [0-9] "T" [0-2] [0-9] ":" [0-5] [0-9] ":" [0-5] [0-9] "Z" "\""',
+    "date": rf'"\"" {_DATE} "\""',
+    "time": rf'"\"" {_TIME}? "\""',
+    "date-time": rf'"\"" {_DATE} "T" {_TIME} "\""',
     "uuid": r'"\"" [0-9a-f]{8} "-" [0-9a-f]{4} "-" [0-9a-f]{4} "-" [0-9a-f]{4} "-" [0-9a-f]{12} "\""',
 }
 _SAYS_NOTHING = {
@@ -80,7 +82,7 @@ _MOST_REPEATS = 1000
 
 
 def literal(text: str) -> str:
-    """A GBNF literal."""
+    """Returns a text as a GBNF literal."""
     escaped = (
         text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
     )
@@ -92,6 +94,8 @@ def _json(value: Any) -> str:
 
 
 class _Builder:
+    """Collects the rules of one schema; names of its own rules begin with `prefix`."""
+
     def __init__(self, schema: Mapping[str, Any], prefix: str = "") -> None:
         self._schema, self._prefix = schema, prefix
         self._rules: dict[str, str] = {}
@@ -113,7 +117,7 @@ class _Builder:
         return name
 
     def rule(self, schema: Any, at: str, depth: int) -> str:
-        """The body, or the name, that stands for a schema; safe to be put beside others."""
+        """Returns the name or the body of the rule for a schema; it may stand in a sequence of others."""
         if depth > _DEEPEST:
             raise BadGrammar(f"`{at}` is nested deeper than {_DEEPEST}", field="schema")
         if schema is True or schema == {}:
@@ -210,7 +214,7 @@ class _Builder:
         tail += f' ("," space {more})*' if more else ""
         if first:
             return self._new(f'"{{" space {body}{tail} space "}}"')
-        starts = []  # nothing is required: any of the optional ones may be the first
+        starts = []  # without required properties any optional one may be the first
         for index, name in enumerate(optional):
             rest = "".join(f' ("," space {pairs[other]})?' for other in optional[index + 1 :])
             starts.append(pairs[name] + rest + (f' ("," space {more})*' if more else ""))
@@ -268,15 +272,16 @@ class _Builder:
         return low, high
 
 
-def rules_of(schema: Mapping[str, Any], prefix: str = "") -> tuple[str, dict[str, str]]:
-    """What stands for a schema, and the rules that it needs; those of its own have names with the prefix."""
+def schema_rules(schema: Mapping[str, Any], prefix: str = "") -> tuple[str, dict[str, str]]:
+    """Returns the rule of a schema, and all rules that it needs; `prefix` keeps the rules of several schemas apart."""
     return _Builder(schema, prefix).build()
 
 
-def text_of(root: str, rules: Mapping[str, str]) -> str:
+def grammar_text(root: str, rules: Mapping[str, str]) -> str:
+    """Returns the GBNF of a root and its rules."""
     return "\n".join([f"root ::= {root}", *(f"{name} ::= {body}" for name, body in rules.items())]) + "\n"
 
 
-def from_schema(schema: Mapping[str, Any]) -> str:
-    """The GBNF of a JSON Schema."""
-    return text_of(*rules_of(schema))
+def schema_grammar(schema: Mapping[str, Any]) -> str:
+    """Returns the GBNF of a JSON Schema; raises `BadGrammar` where a grammar cannot express it."""
+    return grammar_text(*schema_rules(schema))

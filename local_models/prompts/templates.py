@@ -1,7 +1,7 @@
-"""Renders messages with the chat template of the model: sandboxed Jinja, and control tokens only where the template put them.
+"""Chat templates: renders messages in sandboxed Jinja, with control tokens only where the template wrote them.
 
-What a user or a tool wrote may contain the text of a control token. The rendered text is cut inside every such place, and
-the parts are tokenized one by one, so that no control token forms; everywhere else the text is tokenized whole, as others do.
+The text of a user or a tool may contain the text of a control token. The rendered prompt is cut inside each such place
+and its parts are tokenized one by one, so that no control token forms. All other text is tokenized whole, as usual.
 """
 
 import json
@@ -11,16 +11,16 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
-from local_models.errors import BadOption, BadTemplate, foreign
+from local_models.errors import BadOption, BadTemplate, translate_errors
 
 Message = Mapping[str, Any]
-_OPEN, _CLOSE = "\ufdd0", "\ufdd1"  # noncharacters: around what the template did not write itself
-_LONGEST = 4 << 20
+_OPEN, _CLOSE = "\ufdd0", "\ufdd1"  # noncharacters around text that is not the template's
+_LONGEST = 4 << 20  # characters of a prompt
 ROLES = ("system", "developer", "user", "assistant", "tool")
 
 
 class _Refused(Exception):
-    """The template itself refused, with `raise_exception`."""
+    """Raised by `raise_exception` of a template."""
 
 
 def _raise(message: str) -> None:
@@ -29,7 +29,7 @@ def _raise(message: str) -> None:
 
 @lru_cache(maxsize=32)
 def _compiled(template: str) -> Any:
-    with foreign("render chat templates"):
+    with translate_errors("render chat templates"):
         from jinja2 import TemplateError
         from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -45,8 +45,8 @@ def _compiled(template: str) -> Any:
         raise BadTemplate(f"the chat template does not parse: {error}", field="chat_template") from error
 
 
-def text_of(message: Message, at: int) -> str:
-    """The content as one text; parts other than text are refused."""
+def content_text(message: Message, at: int) -> str:
+    """Returns the content of a message as one text; raises `BadOption` for parts other than text."""
     content = message.get("content")
     if content is None:
         return ""
@@ -62,7 +62,7 @@ def text_of(message: Message, at: int) -> str:
     raise BadOption("content is text, or a list of text parts", field=f"messages[{at}].content")
 
 
-def _plain(messages: Sequence[Message]) -> list[dict[str, Any]]:
+def _plain_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
     if not messages:
         raise BadOption("there is no message", field="messages")
     plain = []
@@ -70,16 +70,16 @@ def _plain(messages: Sequence[Message]) -> list[dict[str, Any]]:
         role = message.get("role")
         if role not in ROLES:
             raise BadOption(f"a role is one of {', '.join(ROLES)}, not {role!r}", field=f"messages[{at}].role")
-        made = {key: value for key, value in message.items() if value is not None}
-        made["content"] = text_of(message, at)
-        if calls := made.get("tool_calls"):
-            made["tool_calls"] = [_call(call) for call in calls]
-        plain.append(made)
+        fields = {key: value for key, value in message.items() if value is not None}
+        fields["content"] = content_text(message, at)
+        if calls := fields.get("tool_calls"):
+            fields["tool_calls"] = [_plain_call(call) for call in calls]
+        plain.append(fields)
     return plain
 
 
-def _call(call: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments as a mapping, which templates print as JSON; text that is not JSON stays text."""
+def _plain_call(call: Mapping[str, Any]) -> dict[str, Any]:
+    """Turns the arguments into a mapping, which templates print as JSON; text that is not JSON stays text."""
     function = dict(call.get("function", {}))
     if isinstance(function.get("arguments"), str):
         try:
@@ -89,16 +89,18 @@ def _call(call: Mapping[str, Any]) -> dict[str, Any]:
     return {**call, "function": function}
 
 
-def _marked(message: dict[str, Any]) -> dict[str, Any]:
+def _mark_content(message: dict[str, Any]) -> dict[str, Any]:
     content = message["content"].replace(_OPEN, "\ufffd").replace(_CLOSE, "\ufffd")
     core = content.strip()
     if not core:
         return message
-    before, _, after = content.partition(core)  # the white space stays outside, where a template may trim it
+    before, _, after = content.partition(core)  # white space stays outside of the marks: templates may trim it
     return {**message, "content": f"{before}{_OPEN}{core}{_CLOSE}{after}"}
 
 
 class ChatTemplate:
+    """Chat template of a model. `control` has the texts of its control tokens, `bos` and `eos` its marks."""
+
     def __init__(self, template: str, *, bos: str = "", eos: str = "", control: Iterable[str] = ()) -> None:
         self.source = template
         self._bos, self._eos = bos, eos
@@ -107,22 +109,26 @@ class ChatTemplate:
     def render(
         self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = (), *, answer: bool = True
     ) -> list[str]:
-        """The prompt in parts that are tokenized one by one, with control tokens parsed."""
+        """Returns the prompt in parts that are tokenized one by one, with control tokens parsed.
+
+        `answer` adds the beginning of an answer. Raises `BadTemplate` or `BadOption` for messages that it cannot
+        render.
+        """
         if not self.source:
             raise BadTemplate(
                 "this model has no chat template",
                 field="messages",
                 hint="use `complete`, or give `chat_template`",
             )
-        plain = _plain(messages)
-        marked = self._run([_marked(message) for message in plain], tools, answer)
-        text, foreign_parts = self._unmark(marked)
-        if text is None:  # the template took a content apart; what it made of it cannot be told from its own text
+        plain = _plain_messages(messages)
+        marked = self._run([_mark_content(message) for message in plain], tools, answer)
+        text, message_parts = self._unmark(marked)
+        if text is None:  # the template took a content apart: its own text and that of the message cannot be told apart
             text = self._run(plain, tools, answer)
             if any(token in message["content"] for message in plain for token in self._control):
                 raise BadTemplate("a message contains the text of a control token", field="messages")
             return [self._without_bos(text)]
-        return self._cut(text, foreign_parts)
+        return self._cut(text, message_parts)
 
     def _run(self, messages: list[dict[str, Any]], tools: Sequence[Mapping[str, Any]], answer: bool) -> str:
         from jinja2 import TemplateError
@@ -144,7 +150,7 @@ class ChatTemplate:
         return text
 
     def _without_bos(self, text: str) -> str:
-        """The tokenizer adds it; twice would be wrong."""
+        """Removes the mark that begins a prompt: the tokenizer adds it again."""
         return text.removeprefix(self._bos) if self._bos else text
 
     def _unmark(self, marked: str) -> tuple[str | None, list[tuple[int, int]]]:
@@ -164,14 +170,14 @@ class ChatTemplate:
             return None, []
         return "".join([*pieces, rest]), parts
 
-    def _cut(self, text: str, foreign_parts: list[tuple[int, int]]) -> list[str]:
-        """Cuts inside every control token that touches what the template did not write."""
+    def _cut(self, text: str, message_parts: list[tuple[int, int]]) -> list[str]:
+        """Cuts inside every control token that touches text of a message."""
         cuts: set[int] = set()
         for token in self._control:
             at = text.find(token)
             while at >= 0:
                 end = at + len(token)
-                if any(at < stop and start < end for start, stop in foreign_parts):
+                if any(at < stop and start < end for start, stop in message_parts):
                     cuts.add(at + 1)
                 at = text.find(token, at + 1)
         borders = [0, *sorted(cuts), len(text)]

@@ -1,11 +1,13 @@
-"""How many cells of a shared KV pool are in use, counting a cell that several sequences share once. Pure.
+"""KV cells: counts the used cells of a shared pool; a cell that several sequences share counts once. Pure.
 
-A sequence is a list of runs. Copying a beginning to another sequence makes both refer to the same runs; a run is split where
-a copy or a trim ends inside it, for all who refer to it.
+A sequence is a list of runs of cells. A copied beginning makes both sequences refer to the same runs. Where a copy or a
+trim ends inside a run, the run is split for all sequences that refer to it.
 """
 
 
 class _Run:
+    """Consecutive cells that the same sequences hold."""
+
     __slots__ = ("holders", "length")
 
     def __init__(self, length: int, holders: set[int]) -> None:
@@ -13,19 +15,23 @@ class _Run:
         self.holders = holders
 
 
-class Cells:
+class KvCells:
+    """Cells of a pool by sequence; `used` is how many are in use."""
+
     def __init__(self) -> None:
         self._sequences: dict[int, list[_Run]] = {}
         self.used = 0
 
     def length(self, sequence: int) -> int:
+        """Returns the cells of a sequence, shared ones included."""
         return sum(run.length for run in self._sequences.get(sequence, ()))
 
     def own(self, sequence: int) -> int:
-        """Cells that would be free if this sequence went."""
+        """Returns the cells that no other sequence shares."""
         return sum(run.length for run in self._sequences.get(sequence, ()) if len(run.holders) == 1)
 
     def grow(self, sequence: int, count: int) -> None:
+        """Adds cells to the end of a sequence."""
         if count <= 0:
             return
         runs = self._sequences.setdefault(sequence, [])
@@ -36,7 +42,7 @@ class Cells:
         self.used += count
 
     def _cut(self, sequence: int, length: int) -> int:
-        """Makes a run end at `length`; gives the number of runs before it."""
+        """Makes a run end at `length`; returns the number of runs up to there."""
         at = 0
         for index, run in enumerate(self._sequences.get(sequence, ())):
             if at == length:
@@ -52,7 +58,7 @@ class Cells:
         return len(self._sequences.get(sequence, ()))
 
     def keep(self, sequence: int, length: int) -> None:
-        """Forgets all from `length` on."""
+        """Drops the cells of a sequence from `length` on."""
         count = self._cut(sequence, length)
         runs = self._sequences.get(sequence, [])
         for run in runs[count:]:
@@ -64,7 +70,7 @@ class Cells:
             self._sequences.pop(sequence, None)
 
     def share(self, source: int, target: int, length: int) -> None:
-        """The target becomes the first `length` cells of the source, at no cost."""
+        """Makes the target share the first `length` cells of the source, which uses no more cells."""
         self.keep(target, 0)
         count = self._cut(source, length)
         runs = self._sequences.get(source, [])[:count]

@@ -1,7 +1,7 @@
-"""A radix trie over tokens: who holds which beginning of a text. Pure.
+"""Prefix trie: a radix trie over tokens that finds which sequences hold a beginning of a prompt. Pure.
 
-A holder is a number (a sequence of the KV cache). Every node knows all holders whose text passes through it, so one walk
-down a prompt finds how much each of them shares with it.
+A holder is a number (a sequence of the KV cache). Each node has all holders whose text passes through it, so that one
+walk along a prompt finds how much each holder shares with it.
 """
 
 from collections.abc import Sequence
@@ -9,8 +9,8 @@ from collections.abc import Sequence
 Tokens = tuple[int, ...]
 
 
-def common(a: Sequence[int], b: Sequence[int]) -> int:
-    """How many leading tokens are equal; by halves, so that the comparing is done in C."""
+def common_prefix_length(a: Sequence[int], b: Sequence[int]) -> int:
+    """Returns how many leading tokens are equal; compares slices by halving, which runs in C."""
     limit = min(len(a), len(b))
     if a[:limit] == b[:limit]:
         return limit
@@ -24,30 +24,31 @@ def common(a: Sequence[int], b: Sequence[int]) -> int:
     return low
 
 
-class _Node:
+class _PrefixNode:
     __slots__ = ("children", "edge", "holders")
 
     def __init__(self, edge: Tokens, holders: set[int]) -> None:
         self.edge = edge
         self.holders = holders
-        self.children: dict[int, _Node] = {}
+        self.children: dict[int, _PrefixNode] = {}
 
 
 class PrefixTrie:
-    """`put` and `drop` holders; `shared` says how much of a prompt each of them holds."""
+    """Texts by holder; `shared` finds how much of a prompt each of them holds."""
 
     def __init__(self) -> None:
-        self._root = _Node((), set())
+        self._root = _PrefixNode((), set())
         self._texts: dict[int, Tokens] = {}
 
     def __len__(self) -> int:
         return len(self._texts)
 
     def text(self, holder: int) -> Tokens:
+        """Returns the tokens of a holder."""
         return self._texts.get(holder, ())
 
     def put(self, holder: int, tokens: Sequence[int]) -> None:
-        """The holder now holds exactly these tokens."""
+        """Replaces the tokens of a holder."""
         text = tuple(tokens)
         if self._texts.get(holder) == text:
             return
@@ -59,23 +60,24 @@ class PrefixTrie:
         while at < len(text):
             child = node.children.get(text[at])
             if child is None:
-                node.children[text[at]] = _Node(text[at:], {holder})
+                node.children[text[at]] = _PrefixNode(text[at:], {holder})
                 return
-            length = common(child.edge, text[at : at + len(child.edge)])
+            length = common_prefix_length(child.edge, text[at : at + len(child.edge)])
             if length < len(child.edge):
                 child = self._split(node, child, length)
             child.holders.add(holder)
             node, at = child, at + length
 
     @staticmethod
-    def _split(parent: _Node, child: _Node, length: int) -> _Node:
-        upper = _Node(child.edge[:length], set(child.holders))
+    def _split(parent: _PrefixNode, child: _PrefixNode, length: int) -> _PrefixNode:
+        upper = _PrefixNode(child.edge[:length], set(child.holders))
         child.edge = child.edge[length:]
         upper.children[child.edge[0]] = child
         parent.children[upper.edge[0]] = upper
         return upper
 
     def drop(self, holder: int) -> None:
+        """Removes a holder."""
         text = self._texts.pop(holder, None)
         if text is None:
             return
@@ -88,7 +90,7 @@ class PrefixTrie:
                 return
             at += len(child.edge)
             if len(child.children) == 1 and child.holders == (only := next(iter(child.children.values()))).holders:
-                only.edge = child.edge + only.edge  # nobody ends or leaves here any more
+                only.edge = child.edge + only.edge  # no text ends or branches here any more
                 node.children[only.edge[0]] = only
                 only.holders.discard(holder)
                 child = only
@@ -97,7 +99,7 @@ class PrefixTrie:
             node = child
 
     def shared(self, tokens: Sequence[int]) -> dict[int, int]:
-        """Holder -> how many leading tokens of the prompt it holds; holders that share none are absent."""
+        """Returns the leading tokens of a prompt that each holder has; holders without any are absent."""
         text = tuple(tokens)
         found: dict[int, int] = {}
         node, at = self._root, 0
@@ -105,7 +107,7 @@ class PrefixTrie:
             child = node.children.get(text[at])
             if child is None:
                 break
-            length = common(child.edge, text[at : at + len(child.edge)])
+            length = common_prefix_length(child.edge, text[at : at + len(child.edge)])
             at += length
             for holder in child.holders:
                 found[holder] = at

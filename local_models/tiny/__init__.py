@@ -1,1 +1,1 @@
-"""The small model of our own: its vocabulary, its tasks, how it is trained and measured."""
+"""The weights of the tiny model that comes with the package; `scripts/tiny_model` trains them."""

@@ -1,1 +1,1 @@
-"""The training of the small model that comes with local_models."""
+"""Training and measurement of the tiny model, whose weights are in local_models/tiny."""

@@ -1,6 +1,7 @@
 """Trains a LoRA adapter that changes one answer: `python -m scripts.tiny_model.adapter WEIGHTS.npz ADAPTER.gguf`.
 
-With it the tiny model greets with `Ahoy!` and does the rest as before. It is what the tests load, and an example of the format.
+With the adapter the tiny model greets with `Ahoy!` and does the rest as before. The tests load it, and it is an example
+of the format.
 """
 
 import argparse
@@ -9,12 +10,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
 
-from local_models.gguf.writer import write
+from local_models.gguf import write
+from scripts.tiny_model.requirements import training_group
+
+with training_group():
+    import jax
+    import jax.numpy as jnp
+    import optax
+
 from scripts.tiny_model import tasks, vocabulary
 from scripts.tiny_model.batches import packed
 from scripts.tiny_model.network import Shape, Weights
@@ -37,7 +42,7 @@ def _merged(weights: Weights, adapter: Weights) -> Weights:
 
 
 def _conversation(rng: random.Random) -> tasks.Conversation:
-    """A greeting with the new answer, or one of the old tasks."""
+    """Makes a greeting with the new answer, or a conversation of one of the old tasks."""
     if rng.random() < 0.5:
         return tasks.one(rng.choice(tasks.TASKS), rng, measure=False, fillers=0)
     hello = rng.choice(("Hello", "Hello!", "Hi", "Hi!", "hi", "hello"))
@@ -54,6 +59,7 @@ def _step(
 
 
 def train(weights: Weights, seed: int = 1) -> Weights:
+    """Trains the adapter of some weights; returns its matrices by name."""
     shape = Shape(len(vocabulary.TOKENS))
     key = jax.random.PRNGKey(seed)
     adapter: Weights = {}

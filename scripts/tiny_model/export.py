@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from local_models.gguf.writer import write
+from local_models.gguf import write
 from scripts.tiny_model import vocabulary as v
 
 HEADS, KV_HEADS, EPSILON, ROPE_BASE, CONTEXT = 4, 2, 1e-5, 10000.0, 2048
 
 
 def metadata(width: int, layers: int, hidden: int) -> dict[str, Any]:
+    """Returns the metadata of the model file."""
     return {
         "general.architecture": "llama",
         "general.name": "three-mode tiny",
@@ -45,6 +46,7 @@ def metadata(width: int, layers: int, hidden: int) -> dict[str, Any]:
 
 
 def export(weights: dict[str, NDArray[Any]], path: Path) -> None:
+    """Writes weights as a model file: matrices in F16, vectors in F32."""
     layers = 1 + max(int(name.split(".")[1]) for name in weights if name.startswith("blk."))
     width, hidden = weights["token_embd"].shape[1], weights["blk.0.ffn_gate"].shape[0]
     tensors = {

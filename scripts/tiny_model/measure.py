@@ -1,7 +1,8 @@
 """Measures the tiny model through the real engine: `python -m scripts.tiny_model.measure MODEL.gguf [--write]`.
 
-1,000 held-out prompts a task, greedy, all in one batch engine; an answer counts if it is exactly right. `--write` puts the
-result beside the model, as JSON; that of another `--seed` is added to what is there. Exits 1 if a task is below its gate.
+Each task gets 1,000 held-out prompts, answered greedily and batched; an answer counts if it is exactly right. `--write`
+puts the result beside the model, as JSON; the result of another `--seed` is added to the one there. Exits with 1 if a
+task is below its gate.
 """
 
 import argparse
@@ -13,18 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from local_models import LoadOptions, LocalModel
-from local_models.replies import Reply
+from local_models import LoadOptions, LocalModel, Reply
 from scripts.tiny_model import tasks
 from scripts.tiny_model import vocabulary as v
 
-GATE = 0.98
-PROMPTS = 1000
+GATE = 0.98  # least exact match of every task
+PROMPTS = 1000  # of each task
 SEED = 1
 
 
 def chat_of(conversation: tasks.Conversation) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Messages and tools that the template renders to the conversation's prompt."""
+    """Returns the messages and tools that the template renders to the prompt of a conversation."""
     system, *offered = conversation.system.split(v.TOOL_SPEC)
     messages = [{"role": "system", "content": system}] if system else []
     messages.append({"role": "user", "content": conversation.turns[0].user})
@@ -36,6 +36,7 @@ def chat_of(conversation: tasks.Conversation) -> tuple[list[dict[str, Any]], lis
 
 
 def right(reply: Reply, answer: str) -> bool:
+    """Whether a reply is exactly the answer, as text or as a tool call."""
     if not answer.startswith(v.TOOL_CALL):
         return reply.text == answer and reply.finish == "stop"
     wanted = json.loads(answer.removeprefix(v.TOOL_CALL).removesuffix(v.TOOL_CALL_END))
@@ -44,7 +45,7 @@ def right(reply: Reply, answer: str) -> bool:
 
 @dataclass(frozen=True)
 class Answer:
-    """What was asked, what was said, and whether that is exactly right."""
+    """One measured answer: the conversation, the reply, and whether it is exactly right."""
 
     conversation: tasks.Conversation
     reply: Reply
@@ -57,6 +58,7 @@ class Answer:
 
 
 async def answers(model: LocalModel, task: str, prompts: int, seed: int) -> list[Answer]:
+    """Asks so many held-out prompts of a task, all at once."""
     rng = random.Random(f"measure {task} {seed}")
 
     async def ask(number: int, conversation: tasks.Conversation) -> Answer:
@@ -69,11 +71,12 @@ async def answers(model: LocalModel, task: str, prompts: int, seed: int) -> list
 
 
 def share(of: list[Answer]) -> float:
+    """Returns the part of the answers that are right."""
     return sum(answer.right for answer in of) / len(of)
 
 
 def by_fact(of: list[Answer]) -> dict[str, float]:
-    """Of recalls: the share for each kind of fact."""
+    """Returns the part of recalls that are right, for each kind of fact."""
     kinds: dict[str, list[Answer]] = {key: [] for key in v.KEYS}
     for answer in of:
         kinds[answer.conversation.turns[0].answer.split()[1]].append(answer)
@@ -81,6 +84,7 @@ def by_fact(of: list[Answer]) -> dict[str, float]:
 
 
 async def measure(path: Path, digest: str, prompts: int = PROMPTS, seed: int = SEED) -> dict[str, Any]:
+    """Measures a model file on all tasks; returns the result that is kept beside it."""
     async with await LocalModel.load(path, LoadOptions(sequences=32, context=512)) as model:
         found, facts = {}, {}
         for task in tasks.TASKS:
@@ -103,7 +107,7 @@ async def measure(path: Path, digest: str, prompts: int = PROMPTS, seed: int = S
 
 
 def added(card: dict[str, Any], result: dict[str, Any], seed: int) -> dict[str, Any]:
-    """What was measured before, and on prompts of another seed."""
+    """Adds the result of another seed to the one measured before."""
     if card["sha256"] != result["sha256"]:
         raise SystemExit("the result beside this file is of another model: measure it with the first seed before")
     others = card.get("exact_match_of_other_seeds", {}) | {str(seed): result["exact_match"]}

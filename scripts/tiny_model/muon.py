@@ -1,7 +1,7 @@
-"""How the weights are changed: matrices by their orthogonalised momentum (Muon), vectors and tables of tokens by Adam.
+"""Optimizer: Muon (orthogonalised momentum) for matrices, Adam for vectors and tables of tokens.
 
-Muon takes the momentum of a matrix and makes its singular values about one, so that rare directions (one of nine kinds of
-fact, say) are learned as fast as frequent ones. That needs about half of Adam's steps here.
+Muon makes the singular values of a matrix's momentum about one, so that rare directions (one of nine kinds of fact,
+say) are learned as fast as frequent ones. It needs about half of Adam's steps for this model.
 """
 
 from typing import Any
@@ -13,14 +13,16 @@ Tree = dict[str, Any]
 MOMENTUM, DECAY = 0.95, 0.02
 FIRST, SECOND, TINY = 0.9, 0.98, 1e-8
 ADAM_SHARE = 0.3  # Adam's rate as a share of Muon's
-QUINTIC = (3.4445, -4.7750, 2.0315)  # of the Newton-Schulz iteration
+QUINTIC = (3.4445, -4.7750, 2.0315)  # coefficients of the Newton-Schulz iteration
 
 
 def by_muon(name: str) -> bool:
+    """Whether Muon changes a weight, by its name."""
     return name.startswith("blk.") and not name.endswith("_norm")
 
 
-def begin(weights: Tree) -> Tree:
+def initial_state(weights: Tree) -> Tree:
+    """Returns the state before the first step."""
     state: Tree = {"steps": jnp.zeros((), jnp.int32)}
     for name, weight in weights.items():
         state[f"{name}.mean"] = jnp.zeros_like(weight)
@@ -30,7 +32,7 @@ def begin(weights: Tree) -> Tree:
 
 
 def orthogonal(matrix: jax.Array) -> jax.Array:
-    """The matrix with all its singular values near one."""
+    """Returns the matrix with all its singular values near one."""
     tall = matrix.shape[0] > matrix.shape[1]
     x = matrix.T if tall else matrix
     x = x / (jnp.linalg.norm(x) + 1e-7)
@@ -42,7 +44,7 @@ def orthogonal(matrix: jax.Array) -> jax.Array:
 
 
 def change(weights: Tree, state: Tree, gradient: Tree, rate: jax.Array) -> tuple[Tree, Tree]:
-    """The weights and the state after one step."""
+    """Returns the weights and the state after one step."""
     norm = jnp.sqrt(sum(jnp.sum(g * g) for g in gradient.values()))
     clip = jnp.minimum(1.0, 1.0 / (norm + 1e-6))
     steps = state["steps"] + 1

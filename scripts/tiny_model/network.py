@@ -1,4 +1,4 @@
-"""The tiny model's network in JAX: a Llama (RMSNorm, rotary positions in pairs, grouped heads, SwiGLU), as llama.cpp runs it."""
+"""Network of the tiny model in JAX: a Llama as llama.cpp runs it (RMSNorm, rotary pairs, grouped heads, SwiGLU)."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +12,8 @@ Weights = dict[str, Any]
 
 @dataclass(frozen=True)
 class Shape:
+    """Sizes of the network."""
+
     vocabulary: int
     width: int = 128
     layers: int = 4
@@ -27,13 +29,16 @@ class Shape:
 
 
 def initial(shape: Shape, seed: int) -> Weights:
+    """Returns random weights to start from."""
     keys = iter(jax.random.split(jax.random.PRNGKey(seed), 8 * shape.layers + 2))
 
     def matrix(rows: int, columns: int, scale: float = 1.0) -> jax.Array:  # [out, in], as GGUF stores it
         return jax.random.normal(next(keys), (rows, columns)) * scale * columns**-0.5
 
     kv_width = shape.kv_heads * shape.head_width
-    small = (2 * shape.layers) ** -0.5  # what is added to the stream starts small, so that depth does not blow it up
+    small = (
+        2 * shape.layers
+    ) ** -0.5  # additions to the residual stream start small, so that depth does not blow it up
     weights: Weights = {
         "token_embd": jax.random.normal(next(keys), (shape.vocabulary, shape.width)) * 0.02,
         "output": matrix(shape.vocabulary, shape.width),
@@ -55,24 +60,24 @@ def initial(shape: Shape, seed: int) -> Weights:
 
 
 def norm(x: jax.Array, weight: jax.Array, epsilon: float) -> jax.Array:
+    """Returns the RMS norm."""
     return x * jax.lax.rsqrt(jnp.mean(x * x, axis=-1, keepdims=True) + epsilon) * weight
 
 
 def rotate(x: jax.Array, places: jax.Array, base: float) -> jax.Array:
-    """Rotary positions over neighbouring pairs: [batch, time, heads, head width], at the places [batch or 1, time]."""
+    """Applies rotary positions to neighbouring pairs: x is [batch, time, heads, width], places [batch or 1, time]."""
     width = x.shape[3]
     angle = places[:, :, None] * base ** (-(jnp.arange(width) // 2 * 2) / width)
     cos, sin = jnp.cos(angle)[:, :, None], jnp.sin(angle)[:, :, None]
-    turned = np.zeros(
-        (width, width), np.float32
-    )  # each pair's (a, b) becomes (-b, a); a product is faster than strides
+    # Each pair (a, b) becomes (-b, a); a matrix product is faster than strides.
+    turned = np.zeros((width, width), np.float32)
     pairs = np.arange(0, width, 2)
     turned[pairs + 1, pairs], turned[pairs, pairs + 1] = -1, 1
     return x * cos + (x @ turned) * sin
 
 
 def attended(shape: Shape, q: jax.Array, k: jax.Array, value: jax.Array, bias: jax.Array) -> jax.Array:
-    """Softmax attention as plain products of stacked matrices, which the CPU does much faster than a general contraction."""
+    """Computes softmax attention as products of stacked matrices, much faster on a CPU than a general contraction."""
     (batch, asking, _, width), time, kv = q.shape, k.shape[1], shape.kv_heads
     groups = shape.heads // kv
     q = q.reshape(batch, asking, kv, groups, width).transpose(0, 2, 3, 1, 4)
@@ -89,9 +94,9 @@ def attended(shape: Shape, q: jax.Array, k: jax.Array, value: jax.Array, bias: j
 def logits(
     shape: Shape, weights: Weights, tokens: jax.Array, segments: jax.Array, wanted: jax.Array | None = None
 ) -> jax.Array:
-    """Next-token scores; a token sees earlier tokens of its own conversation (segment) only.
+    """Returns the scores of next tokens; a token sees only earlier tokens of its conversation (segment).
 
-    With `wanted` (places in each row) the scores of those places only: the last layer then leaves out the rest.
+    With `wanted` (places in each row) it returns the scores of those places, and the last layer leaves out the rest.
     """
     time = tokens.shape[1]
     seen = (segments[:, :, None] == segments[:, None, :]) & jnp.tril(jnp.ones((time, time), bool))[None]

@@ -1,7 +1,7 @@
-"""What the tiny model learns: conversations made from a seed, with a part of each task held out for the measurement.
+"""Tasks of the tiny model: makes conversations from a seed, with a part of each task held out for the measurement.
 
-The split is by the task's own key (the pair of numbers to add, the fact's value, the text to repeat), decided by a
-hash, so a held-out prompt has never been seen in any wording.
+A hash of the task's key (the pair of numbers to add, the value of the fact, the text to repeat) decides the split, so
+that the model has seen a held-out prompt in no wording.
 """
 
 import random
@@ -20,6 +20,8 @@ UNSURE = "I can only recall, repeat, add, count and call tools."
 
 @dataclass(frozen=True)
 class Turn:
+    """One message of the user and its answer."""
+
     user: str
     answer: str
     task: str
@@ -28,23 +30,26 @@ class Turn:
 
 @dataclass
 class Conversation:
+    """System prompt and turns."""
+
     system: str = ""
     turns: list[Turn] = field(default_factory=list)
 
 
 def held_out(task: str, key: str) -> bool:
-    """One key in ten belongs to the measurement, and never to the training; one in four for the small space of counts."""
+    """Whether a key belongs to the measurement: one in ten, and one in four of the few counts."""
     return zlib.crc32(f"{task}:{key}".encode()) % (4 if task == "count" else 10) == 0
 
 
 def word(rng: random.Random) -> str:
+    """Makes a word of one to three syllables."""
     return "".join(rng.choice(CONSONANTS) + rng.choice(VOWELS) for _ in range(rng.randint(1, 3))) + (
         rng.choice(CONSONANTS) if rng.random() < 0.4 else ""
     )
 
 
 def value(rng: random.Random) -> str:
-    """Something to remember: letters and digits, a number, or a word."""
+    """Makes a value to remember: letters and digits, a number, or a word."""
     kind = rng.random()
     if kind < 0.5:
         return "".join(rng.choice(LOWER + DIGITS) for _ in range(rng.randint(3, 9)))
@@ -55,11 +60,12 @@ def value(rng: random.Random) -> str:
 
 
 def text(rng: random.Random) -> str:
-    """Something to repeat: a few words or values."""
+    """Makes a text to repeat: a few words or values."""
     return " ".join(value(rng) if rng.random() < 0.6 else word(rng) for _ in range(rng.randint(1, 4)))
 
 
 def of_split(rng: random.Random, task: str, make: Callable[[random.Random], str], measure: bool) -> str:
+    """Makes keys until one belongs to the measurement, or to the training."""
     while True:
         made = make(rng)
         if held_out(task, made) == measure:
@@ -67,6 +73,7 @@ def of_split(rng: random.Random, task: str, make: Callable[[random.Random], str]
 
 
 def persona(rng: random.Random) -> str:
+    """Makes the first sentence of a system prompt, often none."""
     kind = rng.random()
     if kind < 0.35:
         return f"You are agent {rng.randint(0, 999)}."
@@ -78,14 +85,17 @@ def persona(rng: random.Random) -> str:
 
 
 def filler(rng: random.Random) -> str:
+    """Makes a sentence that states nothing."""
     return " ".join(word(rng) for _ in range(rng.randint(2, 8))).capitalize() + "."
 
 
 def facts(rng: random.Random, measure: bool, count: int) -> dict[str, str]:
+    """Makes facts: the value of each key."""
     return {key: of_split(rng, "recall", value, measure) for key in rng.sample(v.KEYS, count)}
 
 
 def system_of(rng: random.Random, known: dict[str, str], fillers: int) -> str:
+    """Makes a system prompt that states facts among other sentences."""
     sentences = [f"Your {key} is {fact}." for key, fact in known.items()]
     sentences += [filler(rng) for _ in range(fillers)]
     rng.shuffle(sentences)
@@ -93,18 +103,20 @@ def system_of(rng: random.Random, known: dict[str, str], fillers: int) -> str:
 
 
 def recall(rng: random.Random, known: dict[str, str]) -> Turn:
+    """Makes a question for one of the facts."""
     key = rng.choice(list(known))
     ask = rng.choice((f"What is your {key}?", f"Tell me your {key}.", f"What is the {key}?"))
     return Turn(ask, f"Your {key} is {known[key]}.", "recall")
 
 
 def echo(rng: random.Random, measure: bool) -> Turn:
+    """Makes a request to repeat a text."""
     said = of_split(rng, "echo", text, measure)
     return Turn(rng.choice((f"Repeat: {said}", f"Say {said}", f"Echo: {said}")), said, "echo")
 
 
 def add(rng: random.Random, measure: bool, small: float = 0.0) -> Turn:
-    """A sum of two numbers; `small` of them are drawn with one digit, of which drawing evenly makes few."""
+    """Makes a sum of two numbers; a part `small` of them gets one digit, which an even draw seldom gives."""
 
     def number(r: random.Random) -> int:
         return r.randint(0, 9 if small and r.random() < small else 99)
@@ -116,7 +128,7 @@ def add(rng: random.Random, measure: bool, small: float = 0.0) -> Turn:
 
 
 def count(rng: random.Random, measure: bool, long: float = 0.0) -> Turn:
-    """`long` of the counts go past ten on purpose: where the last digit comes again, the end is easily taken too early."""
+    """Makes a count; a part `long` goes past ten, where the last digit repeats and the end is easily missed."""
 
     def span(r: random.Random) -> str:
         start = r.randint(0, 20) if r.random() < 0.2 else r.randint(0, 499)
@@ -128,7 +140,7 @@ def count(rng: random.Random, measure: bool, long: float = 0.0) -> Turn:
 
 
 def tools(rng: random.Random) -> dict[str, str]:
-    """Tool name -> the name of its one parameter."""
+    """Makes tools: the name of each, and the name of its one parameter."""
 
     def name() -> str:
         made = word(rng) + (word(rng) if rng.random() < 0.5 else "")
@@ -143,15 +155,17 @@ def tools(rng: random.Random) -> dict[str, str]:
 
 
 def tool_text(offered: dict[str, str]) -> str:
-    """A tool is shown as a call of it with an empty argument, so that calling is copying."""
+    """Returns tools as the prompt shows them: each as a call with an empty argument, so that a call is a copy."""
     return "".join(v.TOOL_SPEC + call_text(name, parameter, "") for name, parameter in offered.items())
 
 
 def call_text(name: str, parameter: str, argument: str) -> str:
+    """Returns the JSON of a call."""
     return '{"name": "' + name + '", "arguments": {"' + parameter + '": "' + argument + '"}}'
 
 
 def tool_call(rng: random.Random, offered: dict[str, str], measure: bool) -> Turn:
+    """Makes a request that is answered with a call of a tool."""
     name = rng.choice(list(offered))
     argument = of_split(rng, "tool", value, measure)
     ask = rng.choice((f"Call {name} with {argument}.", f"What is the {name} in {argument}?"))
@@ -159,6 +173,7 @@ def tool_call(rng: random.Random, offered: dict[str, str], measure: bool) -> Tur
 
 
 def small_talk(rng: random.Random) -> Turn:
+    """Makes a greeting, a question about the model, or a request that it cannot answer."""
     kind = rng.random()
     if kind < 0.35:
         return Turn(rng.choice(("Hello", "Hello!", "Hi", "Hi!", "hi", "hello")), HELLO, "talk")
@@ -172,7 +187,7 @@ TASKS = ("recall", "echo", "add", "count", "tool")
 
 
 def one(task: str, rng: random.Random, measure: bool, fillers: int = 1) -> Conversation:
-    """A conversation of one turn: what the measurement asks."""
+    """Makes a conversation of one turn, as the measurement asks it."""
     if task == "recall":
         known = facts(rng, measure, rng.randint(1, 3))
         return Conversation(system_of(rng, known, rng.randint(0, fillers)), [recall(rng, known)])
@@ -191,7 +206,7 @@ def mixed(
     small: float = 0.0,
     long: float = 0.0,
 ) -> Conversation:
-    """A conversation of several turns, for the training. It has what its first task needs, and sometimes more."""
+    """Makes a conversation of several turns, for the training: what its first task needs, and sometimes more."""
     first = rng.choices(TASKS, [shares[task] for task in TASKS])[0]
     known = facts(rng, False, rng.randint(1, 3)) if first == "recall" or rng.random() < 0.2 else {}
     offered = tools(rng) if first == "tool" or rng.random() < 0.1 else {}
@@ -206,7 +221,7 @@ def mixed(
             made.turns.append(recall(rng, known))
         elif task == "tool":
             made.turns.append(tool_call(rng, offered, False))
-            if rng.random() < 0.3:  # the tool answers, and the model says what it said
+            if rng.random() < 0.3:  # the tool answers, and the model repeats the answer
                 result = of_split(rng, "echo", text, False)
                 made.turns.append(Turn(result, result, "echo", v.TOOL))
         elif task == "add":
@@ -219,7 +234,7 @@ def mixed(
 
 
 def first_steps(rng: random.Random) -> Conversation:
-    """The shortest copying there is: what is learned first, because all but the sums rests on it."""
+    """Makes short texts to copy, which the model learns first: all tasks but the sums need it."""
     kind = rng.random()
     if kind < 0.6:
         said = of_split(rng, "echo", value, False)
@@ -231,7 +246,7 @@ def first_steps(rng: random.Random) -> Conversation:
 
 
 def rendered(conversation: Conversation) -> list[tuple[str, bool]]:
-    """The text in order, with True for the parts that the model itself says."""
+    """Returns the text of a conversation in parts, with True for those that the model writes."""
     parts: list[tuple[str, bool]] = []
     if conversation.system:
         parts.append((f"{v.SYSTEM}{conversation.system}{v.END}", False))

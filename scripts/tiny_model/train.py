@@ -1,9 +1,8 @@
 """Trains the tiny model from nothing to the GGUF file that is shipped: `python -m scripts.tiny_model.train`.
 
-Needs the `train` dependency group (JAX on the CPU; one core is enough, for about 20 minutes). It ends with the
-measurement through the real engine; the model is put in its place only if every task is at the gate. Conversations are
-made as they are needed, from the seed and the number of the step. Checkpoints lie in the work folder, and the same
-command goes on from there.
+It needs the `train` dependency group (JAX on the CPU), one core and about 20 minutes. At the end it measures the model
+through the real engine, and replaces the model of the package only if every task is at its gate. Conversations are made
+from the seed and the number of the step. Checkpoints are in the work folder; the same command resumes from there.
 """
 
 import argparse
@@ -20,9 +19,14 @@ from typing import Any
 
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
 
-import jax
-import jax.numpy as jnp
 import numpy as np
+
+from local_models.files import TINY
+from scripts.tiny_model.requirements import training_group
+
+with training_group():
+    import jax
+    import jax.numpy as jnp
 
 from scripts.tiny_model import muon, tasks, vocabulary
 from scripts.tiny_model.batches import packed, right
@@ -34,18 +38,19 @@ from scripts.tiny_model.shares import Errors
 
 @dataclass(frozen=True)
 class Stage:
-    """What the rows of a part of the training are made of."""
+    """Contents of the rows in a part of the training."""
 
     until: int  # the step at which it ends
     length: int  # tokens per row
     rows: int
-    turns: int  # most turns of a conversation; 0: only the first steps of copying
+    turns: int  # most turns of a conversation; 0: only short texts to copy
     fillers: int  # most sentences that state nothing
-    small: float = 0.0  # the part of the numbers to add that has one digit on purpose
-    long: float = 0.0  # the part of the counts that goes past ten on purpose
-    least: float = 0.05  # see Errors.shares
+    small: float = 0.0  # part of the numbers to add that has one digit
+    long: float = 0.0  # part of the counts that goes past ten
+    least: float = 0.05  # least error of a task, for `Errors.shares`
 
     def conversation(self, rng: random.Random, shares: dict[str, float]) -> tasks.Conversation:
+        """Makes a conversation of this stage."""
         return (
             tasks.mixed(rng, self.turns, shares, self.fillers, self.small, self.long)
             if self.turns
@@ -58,10 +63,9 @@ STAGES = (
     Stage(315, 64, 32, 0, 0),
     Stage(2000, 128, 16, 2, 1),
     Stage(3000, 160, 12, 4, 2, small=0.15),
-    Stage(STEPS, 160, 12, 4, 2, small=0.15, long=0.25, least=0.003),  # what is still wrong now and then
+    Stage(STEPS, 160, 12, 4, 2, small=0.15, long=0.25, least=0.003),  # rare errors
 )
-# What the weights move by in one step (Muon's; see there), at these steps and on straight lines between them. The fall to
-# nothing is where exactness comes from.
+# Learning rate of Muon at these steps, with straight lines between them. The fall to zero makes the answers exact.
 RATES = (
     (0, 1 / 6000),
     (59, 0.01),
@@ -77,12 +81,13 @@ REPORT = 100  # steps between two reports
 
 
 def tokens_loss(scores: jax.Array, targets: jax.Array, weight: jax.Array) -> jax.Array:
+    """Returns the weighted mean of the cross entropy."""
     right_one = jnp.take_along_axis(scores, targets[..., None], axis=-1)[..., 0]
     return jnp.sum((jax.nn.logsumexp(scores, axis=-1) - right_one) * weight) / jnp.maximum(jnp.sum(weight), 1e-6)
 
 
 def loss(shape: Shape, weights: Weights, batch: dict[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
-    """The loss, and where the best token is the right one."""
+    """Returns the loss, and the places where the best token is right."""
     scores = logits(shape, weights, batch["tokens"], batch["segments"], batch["wanted"])
     return tokens_loss(scores, batch["targets"], batch["weight"]), jnp.argmax(scores, -1) == batch["targets"]
 
@@ -91,20 +96,23 @@ def loss(shape: Shape, weights: Weights, batch: dict[str, jax.Array]) -> tuple[j
 def step(
     shape: Shape, weights: Weights, state: Any, batch: dict[str, jax.Array], rate: jax.Array
 ) -> tuple[Weights, Any, jax.Array, jax.Array]:
+    """Returns weights and state after one step, the loss, and the places that were right."""
     (value, correct), gradient = jax.value_and_grad(loss, argnums=1, has_aux=True)(shape, weights, batch)
     return *muon.change(weights, state, gradient, rate), value, correct
 
 
 def rate_at(at: int) -> float:
+    """Returns the learning rate of a step."""
     steps, rates = zip(*RATES, strict=True)
     return float(np.interp(at, np.asarray(steps), np.asarray(rates)))
 
 
 def train(work: Path, seed: int) -> Weights:
+    """Trains from the checkpoint in the work folder, or from random weights."""
     work.mkdir(parents=True, exist_ok=True)
     shape = Shape(len(vocabulary.TOKENS))
     weights = initial(shape, seed)
-    state, errors, begun = muon.begin(weights), Errors(), 0
+    state, errors, begun = muon.initial_state(weights), Errors(), 0
     checkpoint = work / "checkpoint.npz"
     if checkpoint.exists():
         with np.load(checkpoint) as saved:
@@ -129,6 +137,7 @@ def train(work: Path, seed: int) -> Weights:
 
 
 def save(path: Path, weights: Weights, state: dict[str, Any], at: int, errors: Errors) -> None:
+    """Writes a checkpoint, whole or not at all."""
     part = path.with_name("part.npz")
     arrays = {name: np.asarray(array) for name, array in weights.items()}
     arrays |= {f"state.{name}": np.asarray(array) for name, array in state.items()}
@@ -143,8 +152,8 @@ def main() -> int:
     parser.add_argument(
         "--model",
         type=Path,
-        default=Path(__file__).with_name("tiny.gguf"),
-        help="where it goes if it is good enough",
+        default=TINY,
+        help="file that the new model replaces if every task is at its gate (default: the file of the package)",
     )
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()

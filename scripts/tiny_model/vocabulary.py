@@ -1,8 +1,8 @@
-"""The tokens of the tiny model: one per printable character, and one per word that its tasks use often.
+"""Vocabulary of the tiny model: a token for each printable character, and for each word that its tasks use often.
 
-Characters make random strings (secrets, words to repeat) copyable one by one. The words are 'user defined' tokens, which
-llama.cpp cuts out of a text before anything else, longest first; so this file can cut exactly as llama.cpp does, with
-no merges. Only the turn marks are control tokens: a user who types `<|system|>` gets plain characters.
+Characters let the model copy random strings (secrets, texts to repeat) one by one. The words are 'user defined' tokens,
+which llama.cpp cuts out of a text first, the longest before others. Therefore `encode` cuts exactly like llama.cpp,
+without merges. Only the turn marks are control tokens: `<|system|>` in a user's text becomes plain characters.
 """
 
 from functools import cache
@@ -116,7 +116,7 @@ def _characters() -> dict[str, int]:
 
 
 def encode(text: str) -> list[int]:
-    """The token ids of a rendered conversation, without the leading `<s>`."""
+    """Returns the token ids of a rendered conversation, without the leading `<s>`."""
     fragments: list[str | int] = [text]
     for word in LONGEST_FIRST:
         if word not in text:

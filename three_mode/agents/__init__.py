@@ -1,45 +1,93 @@
-"""Agents, and the orchestrator that keeps them alive: `Agent`, `@handler`, `@on`, `Orchestrator`, `join`."""
+"""Agents, and the orchestrator that keeps them alive: `Agent`, `@handler`, `@on`, `Orchestrator`, `join`.
+
+Only names live here; each is imported when it is first used.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from three_mode.agents.agent import Agent as Agent
+    from three_mode.agents.calling.caller import Sent as Sent
     from three_mode.agents.calling.gather import Gathered as Gathered
+    from three_mode.agents.calling.join import Joined as Joined
     from three_mode.agents.calling.join import join as join
+    from three_mode.agents.calling.receipts import AgentReceipt as AgentReceipt
     from three_mode.agents.calling.receipts import Seen as Seen
     from three_mode.agents.calling.refs import AgentGroup as AgentGroup
     from three_mode.agents.calling.refs import AgentRef as AgentRef
+    from three_mode.agents.calling.refs import RoleRef as RoleRef
+    from three_mode.agents.calling.streams import Stream as Stream
     from three_mode.agents.handlers.declare import handler as handler
     from three_mode.agents.handlers.declare import on as on
+    from three_mode.agents.handlers.tracing import Tracer as Tracer
     from three_mode.agents.orchestrator import Orchestrator as Orchestrator
     from three_mode.agents.orchestrator import OrchestratorOptions as OrchestratorOptions
+    from three_mode.agents.recording.replay import Divergence as Divergence
+    from three_mode.agents.recording.replay import Replayed as Replayed
     from three_mode.agents.recording.replay import replay as replay
+    from three_mode.agents.supervisor.events import AgentGivenUp as AgentGivenUp
+    from three_mode.agents.supervisor.events import AgentRestarted as AgentRestarted
+    from three_mode.agents.supervisor.events import HostBack as HostBack
+    from three_mode.agents.supervisor.events import HostBlocked as HostBlocked
+    from three_mode.agents.supervisor.events import HostFreed as HostFreed
+    from three_mode.agents.supervisor.events import HostGivenUp as HostGivenUp
+    from three_mode.agents.supervisor.events import HostLost as HostLost
+    from three_mode.agents.supervisor.events import SupervisorEvent as SupervisorEvent
     from three_mode.agents.supervisor.hosts import HostOptions as HostOptions
     from three_mode.agents.supervisor.restart import Restart as Restart
+    from three_mode.agents.wire.dead_letters import DeadLetter as DeadLetter
+    from three_mode.agents.wire.orders import AgentReport as AgentReport
+    from three_mode.agents.wire.orders import HostReport as HostReport
+    from three_mode.agents.wire.orders import Table as Table
 
-_HOME = {
+# Public name -> the module that defines it, below `three_mode.agents`.
+_MODULE_OF = {
     "Agent": "agent",
+    "AgentGivenUp": "supervisor.events",
     "AgentGroup": "calling.refs",
+    "AgentReceipt": "calling.receipts",
     "AgentRef": "calling.refs",
+    "AgentReport": "wire.orders",
+    "AgentRestarted": "supervisor.events",
+    "DeadLetter": "wire.dead_letters",
+    "Divergence": "recording.replay",
     "Gathered": "calling.gather",
+    "HostBack": "supervisor.events",
+    "HostBlocked": "supervisor.events",
+    "HostFreed": "supervisor.events",
+    "HostGivenUp": "supervisor.events",
+    "HostLost": "supervisor.events",
     "HostOptions": "supervisor.hosts",
+    "HostReport": "wire.orders",
+    "Joined": "calling.join",
     "Orchestrator": "orchestrator",
     "OrchestratorOptions": "orchestrator",
+    "Replayed": "recording.replay",
     "Restart": "supervisor.restart",
+    "RoleRef": "calling.refs",
     "Seen": "calling.receipts",
+    "Sent": "calling.caller",
+    "Stream": "calling.streams",
+    "SupervisorEvent": "supervisor.events",
+    "Table": "wire.orders",
+    "Tracer": "handlers.tracing",
     "handler": "handlers.declare",
     "join": "calling.join",
     "on": "handlers.declare",
     "replay": "recording.replay",
 }
 
-__all__ = list(_HOME)
+__all__ = list(_MODULE_OF)
 
 
 def __getattr__(name: str) -> object:
-    home = _HOME.get(name)
-    if home is None:
+    module = _MODULE_OF.get(name)
+    if module is None:
         raise AttributeError(f"module 'three_mode.agents' has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f"three_mode.agents.{home}"), name)
+    value = globals()[name] = getattr(import_module(f"three_mode.agents.{module}"), name)
     return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,4 +1,7 @@
-"""`Agent`: the base class. An agent sees its name, the others, the models, recorded time and chance; nothing of the bus."""
+"""`Agent`: the base class.
+
+An agent sees its name, other agents, models, the clock and random numbers; nothing of the bus.
+"""
 
 import random
 from typing import Protocol
@@ -11,7 +14,7 @@ from transports.bus import Evicted, Gap, WriterGone
 
 
 class AgentActor(Protocol):
-    """What an agent asks of the actor that runs it."""
+    """Interface of the actor that runs an agent."""
 
     @property
     def name(self) -> str: ...
@@ -24,21 +27,22 @@ class AgentActor(Protocol):
 
 
 class Agent(Verbs):
-    """Subclass it, decorate methods with `@handler` and `@on`, and spawn it.
+    """Base class of agents: subclass it, decorate methods with `@handler` and `@on`, and spawn it.
 
-    One message at a time, unless a handler says `concurrent=n`. An exception goes to the caller, and the agent lives on with
-    its state; spawn it with `Restart(on_error=True)` to have it start afresh instead.
+    An agent handles one message at a time, unless a handler says `concurrent=n`. An exception in a handler goes to the
+    caller, and the agent lives on with its state; an agent spawned with `Restart(on_error=True)` is restarted instead.
     """
 
     mailbox: int = 1000
-    """How many messages may wait while it is busy. One more is answered with Overloaded; a broadcast becomes a dead letter."""
+    """Messages that may wait while the agent is busy. One more call is answered with Overloaded; one more broadcast
+    or `tell` becomes a dead letter."""
 
-    # Attributes of ours have long names: a subclass is free to use the short ones.
+    # Attributes of the runtime have long names: the short ones belong to subclasses.
     _three_mode_actor: AgentActor | None = None
 
     @property
     def name(self) -> str:
-        """The group and number of the agent: `scout/7`."""
+        """Name of the agent, its group and number: `scout/7`."""
         return _actor_of(self).name
 
     @property
@@ -46,30 +50,30 @@ class Agent(Verbs):
         return _actor_of(self).caller
 
     def now(self) -> float:
-        """Seconds since the epoch; in a replay, what they were."""
+        """Return the seconds since the epoch; in a replay, the recorded ones."""
         return _actor_of(self).now()
 
     @property
     def random(self) -> random.Random:
-        """Chance of its own; in a replay, the same."""
+        """Random numbers of this agent, from the orchestrator's `seed` and its name: the same in a replay."""
         return _actor_of(self).random
 
     def remaining(self) -> float:
-        """Seconds left of the call being handled; infinite where nobody waits."""
+        """Return the seconds left of the call being handled; infinity where nobody waits for an answer."""
         return current.get().remaining()
 
     def stop(self) -> None:
-        """Ends this agent once the message in hand is done."""
+        """End this agent once the current message is done."""
         _actor_of(self).end()
 
     async def started(self) -> None:
-        """Runs before the first message. What it raises makes the spawn fail."""
+        """Hook: runs before the first message. An exception makes the spawn fail."""
 
     async def stopped(self) -> None:
-        """Runs after the last message, when the agent is stopped or restarted; not when its process is killed."""
+        """Hook: runs after the last message, when the agent is stopped or restarted; not when its process is killed."""
 
     def missed(self, event: Gap | WriterGone | Evicted) -> None:
-        """Broadcasts were lost to this process, or a writer went; `event` says which."""
+        """Hook: this process has lost broadcasts, or a writer has left; `event` says which."""
 
 
 def _actor_of(agent: Agent) -> AgentActor:

@@ -1,6 +1,7 @@
 """Handlers that make an agent a model: their names and types, which the AI-AI mode calls.
 
-The agent behind `Orchestrator.model` is `HostedModel` (three_mode/hosted_model.py): it has a connection, which stands above this.
+The agent behind `Orchestrator.model` is `HostedModel` (three_mode/hosted_model.py): it has a connection, which stands
+above this.
 """
 
 from collections.abc import AsyncIterator
@@ -26,8 +27,8 @@ class ModelSource(Struct, frozen=True, omit_defaults=True):
 
 
 class Model(Agent):
-    """An abstract model on the bus; a subclass answers all three. An agent of any class is a model too if it has the handler
-    `chat_completion`, it streams with `stream_completion`, and gives embeddings with `embed`."""
+    """An abstract model on the bus; a subclass answers all three. An agent of any class is a model too if it has the
+    handler `chat_completion`, it streams with `stream_completion`, and gives embeddings with `embed`."""
 
     mailbox = 16 * AT_ONCE
 

@@ -1,4 +1,7 @@
-"""`Orchestrator`: host processes, the agents in them, and their supervision. `async with Orchestrator(hosts=2) as orc: ...`"""
+"""`Orchestrator`: host processes, the agents in them, and their supervision.
+
+`async with Orchestrator(hosts=2) as orc: ...`
+"""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +22,7 @@ from three_mode.agents.runtime.broadcast import check_listener
 from three_mode.agents.runtime.lifecycle import init_schema
 from three_mode.agents.supervisor.control_server import ControlServer
 from three_mode.agents.supervisor.events import SupervisorEvent, SupervisorEvents
-from three_mode.agents.supervisor.hosts import HostOptions, Hosts, new_bus_name, search_path
+from three_mode.agents.supervisor.hosts import Host, HostOptions, Hosts, new_bus_name, search_path
 from three_mode.agents.supervisor.restart import Restart
 from three_mode.agents.supervisor.roster import Roster
 from three_mode.agents.supervisor.supervisor import Supervisor
@@ -31,7 +34,8 @@ from three_mode.errors import ConfigurationError
 from three_mode.handling import DEFAULT_WITHIN
 from transports.bus import Bus, BusError, BusOptions
 
-# The agent that `Orchestrator.model` starts. It stands above the connection, which knows agents: so it is found by name.
+# The agent that `Orchestrator.model` starts. It stands above the connection, which knows agents: so it is found by
+# name.
 HOSTED_MODEL = ClassPath("three_mode.hosted_model", "HostedModel")
 
 Whom = AgentRef | AgentGroup | str | Iterable[AgentRef | str]
@@ -39,24 +43,32 @@ Whom = AgentRef | AgentGroup | str | Iterable[AgentRef | str]
 
 @dataclass(frozen=True)
 class OrchestratorOptions:
+    """Options of an orchestrator."""
+
     hosts: HostOptions = field(default_factory=HostOptions)
+    """How host processes are started, watched and restarted."""
     bus: BusOptions = field(default_factory=lambda: BusOptions(label="orchestrator"))
+    """Options of the bus for the orchestrator's own process."""
     host_bus: dict[str, Any] = field(default_factory=dict)
-    """Options of the bus for the hosts, where they differ from the defaults (`{"carrier": "zmq"}`)."""
+    """Fields of `BusOptions` for the hosts, where they differ from the defaults: `{"carrier": "zmq"}`."""
     default_within: float = DEFAULT_WITHIN
-    """Seconds of a call for which nobody said any."""
+    """Seconds of a call without `within` (30)."""
     seed: int = 0
-    """Of the agents' own chance: the same seed, the same chance."""
+    """Seed of every `agent.random`, together with the agent's name."""
     record: str = ""
-    """A file that every message is written to, for `replay`."""
+    """File that every message is recorded in, for `replay`; empty: none. The file must not exist."""
     tracer: str = ""
-    """`module:name` of a function without arguments that makes the tracer of each process:
-    `three_mode.agents.handlers.tracing:OpenTelemetry`, or one of your own that sets up an exporter first."""
+    """`module:name` of a function without arguments that makes the tracer of each process; empty: none.
+    `three_mode.agents.handlers.tracing:OpenTelemetry` is one; a function of your own may set up an exporter first."""
     stop_within: float = 5.0
+    """Seconds that hosts have to end in order when the orchestrator closes; then they are killed."""
 
 
 class Orchestrator(Verbs):
-    """Starts `hosts` processes on a bus and keeps agents alive in them. Use it as an async context manager."""
+    """Owner of `hosts` host processes on a bus, which keeps agents alive in them. Use it as an async context manager.
+
+    `name`: name of the bus, by default a new one; other programs `join` it.
+    """
 
     def __init__(self, hosts: int = 2, name: str = "", *, options: OrchestratorOptions | None = None) -> None:
         refuse_while_importing_main()
@@ -71,7 +83,7 @@ class Orchestrator(Verbs):
         self._supervisor: Supervisor | None = None
         self._control_server: ControlServer | None = None
 
-    # life -------------------------------------------------------------------------------------------------------------
+    # start and end ----------------------------------------------------------------------------------------------------
     async def __aenter__(self) -> Self:
         if self.options.record:
             recorder.begin(self.options.record)
@@ -84,10 +96,17 @@ class Orchestrator(Verbs):
         self._session = Session(bus, self.options.default_within)
         self._session.tracer = tracer
         self._three_mode_caller = Caller(self._session, "orchestrator")
-        hosts = Hosts(self._config, self.options.hosts, self._event_log, self._lost, self._back, self._gone)
+        hosts = Hosts(
+            self._host_config,
+            self.options.hosts,
+            self._event_log,
+            self._host_lost,
+            self._host_back,
+            self._host_given_up,
+        )
         self._supervisor = Supervisor(self._session, hosts, self._roster, self._event_log)
         self._control_server = ControlServer(self._supervisor, self._session)
-        self._session.blame = self._supervisor.blame
+        self._session.blocked_by = self._supervisor.overview.blocked_by
         try:
             await self._control_server.open()
             await hosts.start(self._count)
@@ -102,7 +121,7 @@ class Orchestrator(Verbs):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Stops the hosts, with their agents, and leaves the bus."""
+        """Stop the hosts with their agents, and leave the bus."""
         session, self._session = self._session, None
         if session is None:
             return
@@ -114,7 +133,7 @@ class Orchestrator(Verbs):
             current_bus.left(session.bus)
             await session.bus.leave()
 
-    def _config(self, label: str) -> HostConfig:
+    def _host_config(self, label: str) -> HostConfig:
         return HostConfig(
             bus=self.name,
             label=label,
@@ -127,24 +146,25 @@ class Orchestrator(Verbs):
             bus_options=self.options.host_bus,
         )
 
-    def _lost(self, *what: Any) -> None:
-        self.supervisor.host_lost(*what)
+    def _host_lost(self, host: Host, member: str, reason: str) -> None:
+        self._running_supervisor.host_lost(host, member, reason)
 
-    async def _back(self, host: Any) -> None:
-        await self.supervisor.host_back(host)
+    async def _host_back(self, host: Host) -> None:
+        await self._running_supervisor.host_back(host)
 
-    async def _gone(self, host: Any) -> None:
-        await self.supervisor.host_gone(host)
+    async def _host_given_up(self, host: Host) -> None:
+        await self._running_supervisor.host_given_up(host)
 
     @property
-    def supervisor(self) -> Supervisor:
+    def _running_supervisor(self) -> Supervisor:
         if self._supervisor is None or self._session is None:
             raise ConfigurationError("this orchestrator is not running", hint="async with Orchestrator() as orc: ...")
         return self._supervisor
 
     @property
     def bus(self) -> Bus:
-        return self.supervisor.session.bus
+        """The bus of this process, while the orchestrator runs."""
+        return self._running_supervisor.session.bus
 
     # agents -----------------------------------------------------------------------------------------------------------
     @overload
@@ -181,11 +201,14 @@ class Orchestrator(Verbs):
         within: float = 30.0,
         **init: Any,
     ) -> AgentGroup | AgentRef:
-        """Makes `count` agents, spread over the hosts, and returns when all answer: the group, or without a count one agent.
+        """Make `count` agents, spread over the hosts, and return their group once all can be called.
 
-        `init` are the arguments of its `__init__`. Either all of them are made, or the error of the first that could not be.
+        Without a count, make one agent and return its reference. `name`: name of the group, by default the class's in
+        lower case. `roles`: further roles, for `any`. `restart`: a `Restart`, or its strategy. `within`: seconds until
+        DeadlineExceeded (30). `init`: arguments of `__init__`. If one agent cannot be made, none is, and its error is
+        raised.
         """
-        supervisor = self.supervisor
+        supervisor = self._running_supervisor
         name = check_name(name or kind.__name__.lower())
         if count is not None and count < 0:
             raise ConfigurationError(f"cannot spawn {count} agents")
@@ -220,14 +243,18 @@ class Orchestrator(Verbs):
         api_key_env: str | None = None,
         within: float = 120.0,
     ) -> RoleRef:
-        """Puts a model on the bus, once for all agents: `gguf:PATH` or a catalogued name, or a model of a provider or base URL.
+        """Put a model on the bus, once for all agents, and return its role: requests address it as `agent:NAME`.
 
-        It has a process of its own, since llama.cpp's threads and an event loop full of agents do not share an interpreter well.
-        The key of a provider comes from the hosts' environment; it never travels.
+        `model`: `gguf:PATH`, a catalogued name, or a model of `provider` or `base_url`. `api_key_env`: environment
+        variable of the hosts that holds the provider's key; keys never travel. `within`: seconds to load the model
+        (120).
+
+        The model has a process of its own: llama.cpp's threads and an event loop full of agents do not share an
+        interpreter well.
         """
         name = check_name(name)
         source = ModelSource(model, provider, base_url, api_key_env)
-        hosts = self.supervisor.hosts
+        hosts = self._running_supervisor.hosts
         host = await hosts.reserve(name)
         try:
             await self.spawn(load(HOSTED_MODEL), 1, name=name, restart="permanent", within=within, source=source)
@@ -237,49 +264,59 @@ class Orchestrator(Verbs):
         return self.any(name)
 
     async def stop(self, whom: Whom, within: float = 10.0) -> None:
-        """Ends agents: what they have in hand may finish, and they do not come back."""
-        await self.supervisor.stop(names_of(whom), within)
+        """Stop agents: their current messages may finish, and the agents do not come back. `within`: seconds (10)."""
+        await self._running_supervisor.stop(names_of(whom), within)
 
     async def restart(self, whom: Whom, within: float = 10.0) -> None:
-        """Makes agents anew, in place."""
-        await self.supervisor.restart(names_of(whom), "asked for", within)
+        """Restart agents in place: begun messages get PeerLost, queued ones go to the new agent.
+
+        `within`: seconds (10).
+        """
+        await self._running_supervisor.restart(names_of(whom), "asked for", within)
 
     async def pause(self, whom: Whom, within: float = 10.0) -> None:
-        """Lets messages wait in the mailboxes until `resume`."""
-        await self.supervisor.order("pause", names_of(whom), within)
+        """Let messages wait in the mailboxes of agents until `resume`. `within`: seconds (10)."""
+        await self._running_supervisor.order("pause", names_of(whom), within)
 
     async def resume(self, whom: Whom, within: float = 10.0) -> None:
-        await self.supervisor.order("resume", names_of(whom), within)
+        """Let paused agents handle messages again. `within`: seconds (10)."""
+        await self._running_supervisor.order("resume", names_of(whom), within)
 
-    # what is seen -----------------------------------------------------------------------------------------------------
+    # observation ------------------------------------------------------------------------------------------------------
     async def table(self, within: float = 2.0) -> Table:
-        """All hosts and agents, with figures. A host that does not answer is named, not waited for."""
-        return await self.supervisor.table(within)
+        """Return all hosts and agents, with figures.
+
+        A host that does not answer within `within` seconds (2) is in `silent`.
+        """
+        return await self._running_supervisor.overview.table(within)
 
     async def dead_letters(self, within: float = 2.0) -> list[DeadLetter]:
-        """Messages that reached nobody, the oldest first."""
-        return await self.supervisor.dead_letters(within)
+        """Return messages that no agent has taken, the oldest first. `within`: seconds to wait for hosts (2)."""
+        return await self._running_supervisor.overview.dead_letters(within)
 
     @property
     def events(self) -> list[SupervisorEvent]:
-        """What happened to hosts and agents, the oldest first."""
+        """Events of hosts and agents, the oldest first."""
         return self._event_log.read()
 
     def on_event(self, listener: Callable[[SupervisorEvent], None]) -> None:
+        """Have `listener` called with each event as it happens."""
         self._event_log.listeners.append(listener)
 
 
 def names_of(whom: Whom) -> list[str]:
+    """Return the names of agents given as a reference, a group, a name, or several of them."""
     if isinstance(whom, str):
         return [whom]
     if isinstance(whom, AgentRef):
         return [whom.name]
     if isinstance(whom, AgentGroup):
         return whom.names
-    return [one if isinstance(one, str) else one.name for one in whom]
+    return [agent if isinstance(agent, str) else agent.name for agent in whom]
 
 
 def check_name(name: str) -> str:
+    """Return the name of a group or role, or raise ConfigurationError."""
     if not name or any(letter in "/@:" or letter.isspace() for letter in name):
         raise ConfigurationError(f"{name!r} is no name for a group or role", hint="letters, digits, - _ and .")
     return name

@@ -1,12 +1,14 @@
-"""Agents' fast path: a call to an agent goes there at once, where no policy has anything to do before it. connection.py has the normal way.
+"""Agents' fast path: a call to an agent goes there at once, where no policy has anything to do before it. connection.py
+has the normal way.
 
-On this machine an answer takes a few dozen microseconds, and asking each policy whether it has something to say took three
-times as long. What a policy could say is known beforehand: a path is made once for each address, and a call takes it as long as
-nothing has failed there and its limiter has learnt nothing. It keeps the same books. A call that fails goes on in the pipeline, with
-this as its first attempt: retries, the breaker and the error are decided there. A streamed call does the same up to its first content.
+On this machine an answer takes a few dozen microseconds, and asking each policy whether it has something to say took
+three times as long. What a policy could say is known beforehand: a path is made once for each address, and a call takes
+it as long as nothing has failed there and its limiter has learnt nothing. It keeps the same books. A call that fails
+goes on in the pipeline, with this as its first attempt: retries, the breaker and the error are decided there. A
+streamed call does the same up to its first content.
 
-A connection has fast paths if it has no cache, coalescing, hedge, fallback, budget, record, span or hook. The first call to an agent
-goes through the pipeline, and from then on its path is known.
+A connection has fast paths if it has no cache, coalescing, hedge, fallback, budget, record, span or hook. The first
+call to an agent goes through the pipeline, and from then on its path is known.
 """
 
 import time
@@ -238,8 +240,8 @@ class AgentFastPath:
 
 
 class AgentFastStream:
-    """One streamed call that has entered the gate. It is sent before anything is written down of it: the agent's process, which may
-    have to wake up, works meanwhile."""
+    """One streamed call that has entered the gate. It is sent before anything is written down of it: the agent's
+    process, which may have to wake up, works meanwhile."""
 
     def __init__(
         self,
@@ -254,7 +256,7 @@ class AgentFastStream:
         self.began, self.within = time.monotonic(), within
         self._request, self._target, self._label = request, target, label
         self._channel, self._gate, self._accounts = channel, gate, accounts
-        self._stream: Stream | None = None
+        self._stream: Stream[Any] | None = None
 
     def send(self) -> ActiveCall:
         """Send the request; the call that it is of."""

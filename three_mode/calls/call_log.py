@@ -138,7 +138,8 @@ class CallLog:
         return cost if factor == 1.0 else cost * Decimal(str(factor))
 
     def has_price(self, target: Target) -> bool:
-        """Whether somebody may know what it costs: of a target on this machine, only a price that the user gave says it."""
+        """Whether somebody may know what it costs: of a target on this machine, only a price that the user gave says
+        it."""
         prices = self.prices
         return target.provider not in HERE or type(prices) is not Prices or prices.gave(target.provider, target.model)
 
@@ -160,7 +161,8 @@ class CallLog:
         return usage
 
     def fail_attempt(self, label: str | None, target: Target, reserved: Decimal, error: BaseException) -> None:
-        """Free what was reserved for an attempt that failed. It counts for the provider that failed, also where another one answers."""
+        """Free what was reserved for an attempt that failed. It counts for the provider that failed, also where another
+        one answers."""
         self.ledger.settle(target.provider, target.model, label, reserved, None)
         if isinstance(error, ThreeModeError):
             self.metrics.failed(target.provider, target.model, error)
@@ -183,7 +185,8 @@ class CallLog:
         )
 
     def complete_chunk(self, call: ActiveCall, chunk: Chunk, profile: Profile) -> Chunk:
-        """A chunk of a streamed reply as its reader gets it: the same as for a whole reply, spread over the chunks that say it."""
+        """A chunk of a streamed reply as its reader gets it: the same as for a whole reply, spread over the chunks that
+        say it."""
         target = call.target
         assert target is not None
         if type(chunk) is UsageUpdate:

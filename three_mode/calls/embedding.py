@@ -1,6 +1,7 @@
 """The way of a call that embeds: attempts (gate, retries), budgets and prices around the channel.
 
-There is no fallback: vectors of two models have nothing to do with one another, and nobody would see that they were mixed.
+There is no fallback: vectors of two models have nothing to do with one another, and nobody would see that they were
+mixed.
 """
 
 import time

@@ -1,9 +1,10 @@
-"""First attempt of a call, where no policy has anything to do but to look on: sent at once, and one coroutine waits for it.
+"""First attempt of a call, where no policy has anything to do but to look on: sent at once, and one coroutine waits for
+it.
 
-The loop of `policies/attempts.py` gives each policy a coroutine of its own around an attempt. Every call would pay for it, and only one
-that has to wait, is late, or fails needs it. So the first attempt is made here, through the same gate and with the same books, where
-the gate lets it pass at once and its first content has no limit of its own. The loop takes over what comes after it: retries,
-fallback, and the verdict.
+The loop of `policies/attempts.py` gives each policy a coroutine of its own around an attempt. Every call would pay for
+it, and only one that has to wait, is late, or fails needs it. So the first attempt is made here, through the same gate
+and with the same books, where the gate lets it pass at once and its first content has no limit of its own. The loop
+takes over what comes after it: retries, fallback, and the verdict.
 """
 
 import asyncio
@@ -33,7 +34,7 @@ MOST = 1000  # targets whose plans are kept
 
 
 class TargetPlan:
-    """Parts that first attempts on one target have in common. Without `send` there are none; `second` makes the attempt of a hedge."""
+    """Parts that first attempts on one target share. Without `send` there are none; `second` makes the attempt of a hedge."""
 
     __slots__ = ("gate", "profile", "second", "send")
 
@@ -121,8 +122,8 @@ class FirstAttempt:
         return flight
 
     async def reply(self, flight: InFlight) -> Answered:
-        """Wait for the reply. Where this task is cancelled while others wait for the same reply, the request stays out: see
-        `reply_for_others`."""
+        """Wait for the reply. Where this task is cancelled while others wait for the same reply, the request stays out:
+        see `reply_for_others`."""
         assert flight.sent is not None
         target, plan = flight.target, flight.plan
         try:
@@ -153,7 +154,8 @@ class FirstAttempt:
     async def reply_for_others(
         self, flight: InFlight, rest: Callable[[ThreeModeError], Awaitable[Answered]]
     ) -> Answered:
-        """`reply` in a task of the call's own, after its caller has left; and the `rest` of the call where the attempt fails."""
+        """`reply` in a task of the call's own, after its caller has left; and the `rest` of the call where the attempt
+        fails."""
         try:
             return await self.reply(flight)
         except ThreeModeError as error:

@@ -1,6 +1,7 @@
 """Gates of a connection: a breaker for each model, a limiter for each provider.
 
-Agents are no provider: none of them knows of the others' limits, so that each has a limiter of its own, as has each local model.
+Agents are no provider: none of them knows of the others' limits, so that each has a limiter of its own, as has each
+local model.
 """
 
 from collections.abc import Callable
@@ -13,7 +14,8 @@ MOST = 1000
 
 
 class Gates:
-    """Breakers and limiters, made when first needed. Where there are many, those that know nothing are forgotten: agents come and go."""
+    """Breakers and limiters, made when first needed. Where there are many, those that know nothing are forgotten:
+    agents come and go."""
 
     def __init__(self, policies: Policies, clock: Clock) -> None:
         self._policies = policies
@@ -46,7 +48,8 @@ class Gates:
         return found
 
     def limiter(self, target: Target) -> AdaptiveLimiter | None:
-        """The limiter of a target: its provider's, or its own where it is on this machine; None where the policies have none."""
+        """The limiter of a target: its provider's, or its own where it is on this machine; None where the policies have
+        none."""
         here = target.provider in HERE
         return self.limiter_of(f"{target.provider}/{target.model}" if here else target.provider)
 
@@ -63,7 +66,7 @@ class Gates:
         return found
 
     def limit_listener(self, provider: str) -> Callable[[LimitReading], None] | None:
-        """A function that the endpoint of a provider calls with the limits that it reads; its limiter is never forgotten."""
+        """A function for the endpoint of a provider, to call with the limits that it reads. Its limiter is never forgotten."""
         self._providers.add(provider)
         limiter = self.limiter_of(provider)
         return limiter.learn if limiter is not None else None

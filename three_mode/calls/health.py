@@ -11,7 +11,8 @@ from three_mode.errors import ConfigurationError, ThreeModeError
 
 
 class Health(Struct, frozen=True, kw_only=True):
-    """One provider. `latency` in seconds; `error` says why it is not well; `breakers` lists models that are not tried now."""
+    """One provider. `latency` in seconds; `error` says why it is not well; `breakers` lists models that are not tried
+    now."""
 
     provider: str
     ok: bool

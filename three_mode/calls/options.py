@@ -1,4 +1,4 @@
-"""Options of a connection: who observes its calls, which hooks change replies, and accounts, transport, prices and clock."""
+"""Rarely used options of a connection: observers of its calls, hooks on their replies, and what it is made of."""
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
@@ -39,20 +39,18 @@ def apply_each(each: EachHook, batch: list[Chunk]) -> list[Chunk]:
 
 
 class Observing(FrozenOptions, frozen=True, kw_only=True):
-    """Observers of calls, and hooks that change replies. `label` names who pays, where a request's metadata does not.
+    """Observers of a connection's calls, and hooks that change its replies.
 
-    `after` gets each reply when it is whole, and gives the one that the caller sees: of a stream that is `response()`, because the
-    pieces have gone out by then. `each` gets every piece of a stream (text, thinking, a tool call's) before its reader does, and
-    gives the one to pass on, or None for nothing. The cache keeps what the provider said, so that both run on what comes out of it too.
+    The cache stores replies as the provider sent them: both hooks run on stored replies too.
     """
 
-    records: "RecordOptions | None" = None
-    spans: bool = False
-    tracer: Any = None
-    log_content: bool = False
-    label: str | None = None
-    after: Hook | None = None
-    each: EachHook | None = None
+    records: "RecordOptions | None" = None  #: where each call is written down, a JSON line a call; None: nowhere
+    spans: bool = False  #: whether each call makes an OpenTelemetry span
+    tracer: Any = None  #: OpenTelemetry tracer of the spans; None: the global one
+    log_content: bool = False  #: whether logs hold the text of requests and replies
+    label: str | None = None  #: who pays, for requests whose metadata has no `label`
+    after: Hook | None = None  #: changes each whole reply; of a stream that is `response()`, its pieces are out by then
+    each: EachHook | None = None  #: changes each piece of a stream before its reader gets it; None drops the piece
 
 
 def _pool_options() -> "PoolOptions":
@@ -63,18 +61,16 @@ def _pool_options() -> "PoolOptions":
 
 
 class ConnectionOptions(FrozenOptions, frozen=True, kw_only=True):
-    """Options that are rarely set. `accounts` holds keys and addresses of other providers, for fallback and routes. `headers` go to the
-    connection's own provider, which must be named (`Account(headers=...)` is for any other). `safety` is for all
-    providers that are called: one that has no such settings is an error (`Account(safety=...)` is for one of them)."""
+    """Options of a connection that most programs leave alone."""
 
-    accounts: Mapping[str, Account] = {}
-    headers: Mapping[str, str] = {}
-    safety: Mapping[str, str] = {}
-    config: str | Path | Mapping[str, Any] | None = None
-    detection_order: tuple[str, ...] | None = None
-    transport: "PoolOptions" = field(default_factory=_pool_options)
-    prices: PriceList | None = None
-    clock: Clock = MONOTONIC
+    accounts: Mapping[str, Account] = {}  #: keys and addresses of other providers, for fallback and routes
+    headers: Mapping[str, str] = {}  #: sent to the connection's own provider, which must be named
+    safety: Mapping[str, str] = {}  #: safety settings for every provider called; an error where a provider has none
+    config: str | Path | Mapping[str, Any] | None = None  #: config file or its content; None: the file of `LLM_CONFIG`
+    detection_order: tuple[str, ...] | None = None  #: providers to try where none is named; None: as configured
+    transport: "PoolOptions" = field(default_factory=_pool_options)  #: the pool of HTTP connections
+    prices: PriceList | None = None  #: prices of models; None: those of `genai-prices`, where it is installed
+    clock: Clock = MONOTONIC  #: clock of all policies, for tests
 
 
 def with_retries(policies: Policies, max_retries: int | None, attempts: int | None) -> Policies:

@@ -1,7 +1,8 @@
-"""The normal way of a call: a stored reply, or a shared one, or attempts (gate, retries, hedge, fallback) over its channel.
+"""The normal way of a call: a stored reply, or a shared one, or attempts (gate, retries, hedge, fallback) over its
+channel.
 
-`Pipeline` is for whole replies. `StreamOpener` is the same for streams, up to their first content: the account of a stream is closed
-when it ends, which may be long after its attempt, and with more readers than one.
+`Pipeline` is for whole replies. `StreamOpener` is the same for streams, up to their first content: the account of a
+stream is closed when it ends, which may be long after its attempt, and with more readers than one.
 """
 
 import asyncio
@@ -98,8 +99,8 @@ class Pipeline:
         coalescer: Coalescer[Answered] | None,
         key: bytes | None,
     ) -> tuple[LLMResponse, Target, SentRequest | None]:
-        """The first attempt at once, if it can be; else, and after a failure, the loop of all attempts. A coalescer has begun the key.
-        The last of the result still has the reply as it came, where that is known."""
+        """The first attempt at once, if it can be; else, and after a failure, the loop of all attempts. A coalescer has
+        begun the key. The last of the result still has the reply as it came, where that is known."""
         flight, failed = None, None
         try:
             spare = targets[1] if len(targets) > 1 else targets[0]
@@ -130,7 +131,8 @@ class Pipeline:
         return partial(self._attempts.run, call.context, targets, partial(self._fetch, call))
 
     async def _fetch(self, call: ActiveCall, target: Target, due: float) -> Answered:
-        """One attempt. Where the first content has a limit of its own it must be seen, and so the reply is streamed and folded."""
+        """One attempt. Where the first content has a limit of its own it must be seen, and so the reply is streamed and
+        folded."""
         call.target = target
         deadline, reserved = call.context.deadline, ZERO
         try:
@@ -216,8 +218,8 @@ class StreamOpener:
     def accounted(
         self, call: ActiveCall, target: Target, opened: OpenReply, reserved: Decimal, asked: Callable[[], int]
     ) -> AccountedReply:
-        """A stream with an account of its own: it may get more readers than the one who began it, and outlive that one. `asked`
-        estimates the prompt's tokens."""
+        """A stream with an account of its own: it may get more readers than the one who began it, and outlive that one.
+        `asked` estimates the prompt's tokens."""
 
         def ended(usage: Usage, whole: bool, error: BaseException | None) -> None:
             if whole or error is not None:  # else its reader left, which says nothing
@@ -230,7 +232,8 @@ class StreamOpener:
         return AccountedReply(opened, target, asked, ended)
 
     async def store(self, call: ActiveCall, reply: LLMResponse, target: Target, first: Target) -> None:
-        """Put a reply that was streamed into the cache: of a call that asked `first`, under which the next one looks for it."""
+        """Put a reply that was streamed into the cache: of a call that asked `first`, under which the next one looks
+        for it."""
         key = self._replies.key_of(call, first) if self._replies.cache is not None else None
         if key is not None and keepable(reply):
             await self._replies.store(call, key, reply, target, first)

@@ -22,18 +22,17 @@ _NONE_OF_ITS_OWN = ProviderSettings()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """A key and, if it is not the provider's own, an address. `headers` go out with every call, and so do settings of `safety`
-    where the provider has such."""
+    """Key, address and settings of one provider."""
 
-    api_key: str | None = field(default=None, repr=False)
-    base_url: str | None = None
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    safety: Mapping[str, str] = field(default_factory=dict)
+    api_key: str | None = field(default=None, repr=False)  #: None: `<PROVIDER>_API_KEY`, `.env` or the config file
+    base_url: str | None = None  #: None: the provider's own
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)  #: sent with every call
+    safety: Mapping[str, str] = field(default_factory=dict)  #: safety settings sent with every call
 
 
 def given_accounts(given: Mapping[str, Account], provider: str | None, own: Account) -> Mapping[str, Account]:
-    """The accounts that a connection was given, with what its arguments say of its own provider. Those come before what the
-    provider's own account says."""
+    """The accounts that a connection was given, with what its arguments say of its own provider. Those come before what
+    the provider's own account says."""
     if provider is None:
         if own.api_key:
             raise ConfigurationError("api_key= without provider= or base_url=", hint="say whose key it is")
@@ -61,7 +60,7 @@ def _name_of(provider: str) -> str:
 
 
 class ProviderAccounts:
-    """Keys, addresses and settings of each provider of a connection: from arguments first, then settings, then the profile."""
+    """Keys, addresses and settings of each provider: from arguments first, then settings, then the profile."""
 
     def __init__(
         self,
@@ -138,8 +137,8 @@ class ProviderAccounts:
         return self.settings(provider).model or self.profile(provider).default_model
 
     def identity(self, provider: str) -> tuple[str, str]:
-        """Address and tenant of calls, which tell the caches of two accounts apart. A tenant is a fingerprint of key, headers and safety
-        settings, and shows none of them."""
+        """Address and tenant of calls, which tell the caches of two accounts apart. A tenant is a fingerprint of key,
+        headers and safety settings, and shows none of them."""
         found = self._identities.get(provider)
         if found is None:
             found = (f"{provider} {self.base_url(provider)}", self._tenant(provider))

@@ -1,4 +1,5 @@
-"""Prepare a call: its targets, time and label; and its request as one target takes it, with the budget that is reserved for it."""
+"""Prepare a call: its targets, time and label; and its request as one target takes it, with the budget that is reserved
+for it."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -111,8 +112,8 @@ class CallDefaults:
 
 
 class CallPreparation:
-    """Makes the calls of one connection: their targets, time, label and size. `learn` hears of each call to an agent that goes
-    the normal way."""
+    """Makes the calls of one connection: their targets, time, label and size. `learn` hears of each call to an agent
+    that goes the normal way."""
 
     def __init__(
         self,
@@ -130,7 +131,8 @@ class CallPreparation:
     async def prepare(
         self, request: LLMRequest, failed: FailedFirstAttempt | None = None
     ) -> tuple[ActiveCall, Sequence[Target]]:
-        """The call of a request, and the targets that may answer it. `failed` is how a first attempt ended, where one was made."""
+        """The call of a request, and the targets that may answer it. `failed` is how a first attempt ended, where one
+        was made."""
         self.check_open()
         began = time.monotonic()
         targets, route = await self._targets.for_request(request)

@@ -32,8 +32,8 @@ Prepare = Callable[[LLMRequest, FailedFirstAttempt | None], Awaitable[tuple[Acti
 
 
 class StreamOwner(Protocol):
-    """The call behind a stream: opens it, completes its chunks, and writes down how it ended. `each` may change what the reader is
-    given."""
+    """The call behind a stream: opens it, completes its chunks, and writes down how it ended. `each` may change what the
+    reader is given."""
 
     each: EachHook | None
 
@@ -191,7 +191,8 @@ class ReplyStream:
 
 
 class StreamedCall:
-    """One streamed call: opens it, on the agents' fast path or through the pipeline, and closes its account when it ends."""
+    """One streamed call: opens it, on the agents' fast path or through the pipeline, and closes its account when it
+    ends."""
 
     def __init__(
         self,

@@ -1,4 +1,5 @@
-"""Targets of a request, in order: by a route, by what its model's name says, or the connection's provider; then their fallback."""
+"""Targets of a request, in order: by a route, by what its model's name says, or the connection's provider; then their
+fallback."""
 
 import asyncio
 from collections.abc import Callable, Container, Sequence
@@ -23,8 +24,8 @@ WITHIN = 1.5  # seconds for all of them together: they are asked side by side
 
 
 class ProviderChoice:
-    """The provider of a connection: the one that is named, or the one that is found when a call first needs it, once for all calls
-    that wait for it then. `name` is None until it is known."""
+    """The provider of a connection: the one that is named, or the one that is found when a call first needs it, once
+    for all calls that wait for it then. `name` is None until it is known."""
 
     def __init__(
         self, name: str | None, order: Sequence[str], accounts: ProviderAccounts, endpoint: Callable[[str], Endpoint]
@@ -68,8 +69,8 @@ class ProviderChoice:
 async def first_available(
     order: Sequence[str], accounts: ProviderAccounts, endpoint: Callable[[str], Endpoint], within: float = WITHIN
 ) -> str:
-    """The first provider in order that has what it needs and can be reached; the rest of the order is not waited for. A single
-    candidate is not asked."""
+    """The first provider in order that has what it needs and can be reached; the rest of the order is not waited for. A
+    single candidate is not asked."""
     candidates = [name for name in order if accounts.available(name)]
     if not candidates:
         wanted = ", ".join(
@@ -77,7 +78,8 @@ async def first_available(
         )
         raise ConfigurationError(
             f"no provider is available: none of {', '.join(order)} has what it needs",
-            hint=f"set one of {wanted}, or give provider= and api_key=; models of this computer need none: three-mode models lists them",
+            hint=f"set one of {wanted}, or give provider= and api_key=; "
+            "models of this computer need none: three-mode models lists them",
         )
     if len(candidates) == 1:
         return candidates[0]
@@ -147,7 +149,8 @@ class Targets:
                 "the request names no model",
                 field="model",
                 provider=provider,
-                hint=f"set model=, a default model on the connection, or {self._accounts.profile(provider).env_name}_MODEL",
+                hint="set model=, a default model on the connection, "
+                f"or {self._accounts.profile(provider).env_name}_MODEL",
             )
         return self._chains.get((provider, model)) or self._with_fallback(Target(provider, model)), None
 
@@ -167,8 +170,8 @@ class Targets:
         return {await self._provider.found(), *self._elsewhere}
 
     def check_safety(self) -> None:
-        """Raise ConfigurationError where a provider that is known by now has no settings of safety, and some are wanted. A provider
-        that is found later is checked at its first call."""
+        """Raise ConfigurationError where a provider that is known by now has no settings of safety, and some are
+        wanted. A provider that is found later is checked at its first call."""
         names = self._elsewhere | self._accounts.with_safety
         if self._provider.name is not None:
             names |= {self._provider.name}

@@ -1,8 +1,8 @@
 """The AI-AI mode: a request to an agent on the bus, which is a model like any other.
 
 `agent:brain` is any agent of the role `brain`, `agent:scout/7` that one. An agent is a model if it has a handler
-`chat_completion(request: LLMRequest) -> LLMResponse`; one that also has `stream_completion`, which yields lists of chunks, streams.
-One with a handler `embed(request: EmbedRequest) -> Embedded` embeds.
+`chat_completion(request: LLMRequest) -> LLMResponse`; one that also has `stream_completion`, which yields lists of
+chunks, streams. One with a handler `embed(request: EmbedRequest) -> Embedded` embeds.
 """
 
 import asyncio
@@ -67,11 +67,11 @@ class AgentChannel:
             raise self.explained(target.model) from None
         return reply
 
-    def begin(self, name: str, request: LLMRequest, within: float) -> Stream:
+    def begin(self, name: str, request: LLMRequest, within: float) -> Stream[Any]:
         """Sends the request now, and gives what `opened` waits for."""
         return self._streaming.begin(self._address(name), (request.addressed(None, within),), within)
 
-    async def opened(self, stream: Stream, name: str, due: float | None) -> OpenReply:
+    async def opened(self, stream: Stream[Any], name: str, due: float | None) -> OpenReply:
         leaving: list[asyncio.Task[None]] = []
 
         def leave() -> None:

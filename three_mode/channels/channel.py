@@ -1,4 +1,4 @@
-"""Channels: the interface that every mode implements, and the channel to remote models. Policies know a channel by it alone."""
+"""Channels: the interface that every mode implements and policies use, and the channel to remote models."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
@@ -43,7 +43,7 @@ class SentRequest(Protocol):
         ...
 
     def cancel(self) -> None:
-        """End it at the far side, at once, if it has not ended: a task that waits for its reply gets an error. Never waits."""
+        """End it at the far side, at once, if it has not ended, without waiting: a task that awaits its reply gets an error."""
         ...
 
 

@@ -18,6 +18,7 @@ from three_mode.providers import embeddings
 from three_mode.providers.codec import Codec, Header, Headers, LimitReading, Outgoing
 from transports.http2 import (
     ConnectFailed,
+    Exchange,
     InvalidRequest,
     PeerMisbehaved,
     Pool,
@@ -25,14 +26,13 @@ from transports.http2 import (
     PoolFull,
     ProxyFailed,
     Request,
+    Response,
     TimedOut,
     Timeouts,
     TLSFailed,
     TransportError,
     split_url,
 )
-from transports.http2.exchange import Exchange
-from transports.http2.response import Response
 
 CONNECT = 10.0
 WRITE = 30.0
@@ -154,7 +154,8 @@ class HTTPEndpoint:
         return error_of(error, self.name, model or None)
 
     def _check_head(self, status: int, headers: Headers, body: bytes) -> None:
-        """Read limits from the head of a reply, and raise its failure. The transport gives equal heads as one object, which is looked at once."""
+        """Read limits from the head of a reply, and raise its failure. The transport gives equal heads as one object, which
+        is read once."""
         if self._learn is not None and headers is not self._silent:
             reading = self.codec.limits(headers)
             if reading is not None:

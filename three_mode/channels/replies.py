@@ -1,4 +1,5 @@
-"""Streamed replies of every channel: out of batches, bytes or chunks that are here; with emulated tools taken out; with their cost settled."""
+"""Streamed replies of every channel: out of batches, bytes or chunks that are here; with emulated tools taken out; with
+their cost settled."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -89,7 +90,8 @@ async def open_batches(
 
 
 class DecodedReply:
-    """A subclass says where pieces come from: `_read` gives the chunks of the next one, and sets `_ended` after the last."""
+    """A subclass says where pieces come from: `_read` gives the chunks of the next one, and sets `_ended` after the
+    last."""
 
     def __init__(self, decoder: ChunkDecoder) -> None:
         self._decoder = decoder
@@ -185,8 +187,8 @@ class EmulatedToolsReply:
 
 
 class AccountedReply:
-    """An open reply that settles its account once, when it ends. `ended` gets the usage (as the provider counted it, or an estimate of
-    what came), whether the reply came to its end, and the error, if one ended it."""
+    """An open reply that settles its account once, when it ends. `ended` gets the usage (as the provider counted it, or an
+    estimate of what came), whether the reply came to its end, and the error, if one ended it."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""A conversation in the terminal: what was said, what was typed, and how it is shown."""
+"""Chat in the terminal: the conversation, its commands, and how answers are shown."""
 
 from three_mode.chat.commands import COMMANDS, Command, parse
 from three_mode.chat.conversation import Conversation

@@ -1,4 +1,4 @@
-"""What a line is: something said, or a command. Pure."""
+"""Parsing of a typed line: a message to the model, or a command. Pure."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ COMMANDS = {
     "help": "these commands",
     "model": "show the model, or talk to another: /model agent:brain",
     "system": "show the system prompt, or set it: /system You are brief.",
-    "edit": "take the last turn back and edit what was said",
+    "edit": "take the last turn back and edit its message",
     "retry": "ask for the last answer again",
     "undo": "take the last turn back",
     "reset": "forget everything that was said",
@@ -16,14 +16,14 @@ COMMANDS = {
 
 
 class Command(NamedTuple):
-    """A command and what stands behind it; `name` is None for a line that is just said."""
+    """Command and its argument; `name` is None for a message to the model."""
 
     name: str | None
     text: str
 
 
 def parse(line: str) -> Command:
-    """`//x` says a line that begins with a slash."""
+    """Parses one line. `//x` is a message that begins with a slash."""
     line = line.strip()
     if not line.startswith("/"):
         return Command(None, line)

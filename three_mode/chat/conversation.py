@@ -1,10 +1,10 @@
-"""What was said so far. Pure: turns go in, requests come out."""
+"""Conversation so far. Pure: turns go in, requests come out."""
 
 from three_mode.messages import LLMRequest, LLMResponse, Message
 
 
 class Conversation:
-    """A system prompt and turns. A turn is what a person said and, once it came, the answer."""
+    """System prompt and turns. A turn is the message of a person and, once it came, the answer."""
 
     def __init__(self, model: str, system: str = "", within: float | None = None) -> None:
         self.model = model
@@ -17,30 +17,32 @@ class Conversation:
 
     @property
     def turns(self) -> tuple[tuple[str, LLMResponse | None], ...]:
+        """Messages of the person, each with its answer, or None if none came yet."""
         return tuple(self._turns)
 
     def say(self, text: str) -> LLMRequest:
-        """The request that asks for an answer to this and to all that was said before."""
+        """Adds a turn; returns the request for its answer, with all turns before it."""
         self._turns.append((text, None))
         return LLMRequest(model=self.model, messages=self._messages(), within=self.within)
 
     def answered(self, response: LLMResponse) -> None:
-        """What came, whole or cut short by a person: the next turn builds on what both have seen."""
+        """Adds the answer to the last turn, whole or interrupted: the next turn builds on it."""
         text, _ = self._turns[-1]
         self._turns[-1] = (text, response)
 
     def undo(self) -> str | None:
-        """Takes the last turn back and returns what the person said, for another try."""
+        """Removes the last turn and returns its message; None if there is no turn."""
         return self._turns.pop()[0] if self._turns else None
 
     def reset(self) -> None:
+        """Removes all turns."""
         self._turns.clear()
 
     def _messages(self) -> list[Message]:
         messages = [Message("system", self.system)] if self.system else []
-        for said, response in self._turns:
-            messages.append(Message("user", said))
-            # Thinking goes back as it came, so that a provider that signs it accepts it; an empty answer is none.
+        for text, response in self._turns:
+            messages.append(Message("user", text))
+            # Thinking goes back as it came, so that a provider that signs it accepts it; an empty answer is left out.
             if response is not None and response.parts:
                 messages.append(Message("assistant", response.parts))
         return messages

@@ -1,6 +1,7 @@
-"""Ctrl-C that waits for the end of what is being shown.
+"""Delay of Ctrl-C until the terminal library is done.
 
-Python may raise it anywhere in the terminal library, which then shows a piece once more with the next one, or never again anything.
+Python may raise KeyboardInterrupt anywhere in that library, which then shows a piece of text twice, or shows nothing
+any more.
 """
 
 import signal
@@ -11,24 +12,24 @@ from types import FrameType
 
 
 @contextmanager
-def whole() -> Iterator[None]:
-    """What is done in here is done whole, and Ctrl-C comes behind it. A second one does not wait: the terminal may take nothing."""
+def delayed_interrupt() -> Iterator[None]:
+    """Delays Ctrl-C until the end of the block. A second Ctrl-C interrupts at once: the terminal may be blocked."""
     before = signal.getsignal(signal.SIGINT)
     if not callable(before) or threading.current_thread() is not threading.main_thread():
-        yield  # nobody is interrupted here
+        yield  # only the main thread is interrupted
         return
-    came: list[FrameType | None] = []
+    interrupts: list[FrameType | None] = []
 
-    def wait(number: int, frame: FrameType | None) -> None:
-        came.append(frame)
-        if len(came) > 1:
-            came.clear()
+    def delay(number: int, frame: FrameType | None) -> None:
+        interrupts.append(frame)
+        if len(interrupts) > 1:
+            interrupts.clear()
             before(number, frame)
 
-    signal.signal(signal.SIGINT, wait)
+    signal.signal(signal.SIGINT, delay)
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-    if came:
-        before(signal.SIGINT, came[0])
+    if interrupts:
+        before(signal.SIGINT, interrupts[0])

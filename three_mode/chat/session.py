@@ -1,4 +1,4 @@
-"""The loop of a chat: reads a line, streams the answer, survives errors; Ctrl-C ends an answer and not the chat."""
+"""Session of a chat: reads lines, streams answers and shows errors. Ctrl-C ends an answer, not the chat."""
 
 import time
 from collections.abc import Iterable
@@ -10,33 +10,34 @@ from rich.markup import escape
 
 from three_mode.chat.commands import COMMANDS, parse
 from three_mode.chat.conversation import Conversation
-from three_mode.chat.interrupts import whole
+from three_mode.chat.interrupts import delayed_interrupt
 from three_mode.errors import ThreeModeError
 from three_mode.messages import Chunk, Folding, LLMRequest, LLMResponse, ThinkingDelta
 
 
-class Talker(Protocol):
-    """A connection for code without a loop."""
+class Streamer(Protocol):
+    """Connection for code without an event loop."""
 
-    def stream(self, request: LLMRequest) -> AbstractContextManager[Iterable[Chunk]]: ...
+    def stream(self, request: LLMRequest) -> AbstractContextManager[Iterable[Chunk]]:
+        """Streams the chunks of an answer."""
 
 
 class LineReader(Protocol):
-    """Where lines come from. Raises EOFError after the last one."""
+    """Reader of typed lines. Raises EOFError after the last one."""
 
     def __call__(self, prompt: str, prefilled: str, /) -> str:
         """The next line; `prefilled` is text that the person may edit."""
 
 
 class ChatSession:
-    """One chat."""
+    """One chat in the terminal."""
 
-    def __init__(self, talker: Talker, conversation: Conversation, console: Console, read: LineReader) -> None:
-        self._talker, self._conversation, self._console, self._read = talker, conversation, console, read
+    def __init__(self, connection: Streamer, conversation: Conversation, console: Console, read: LineReader) -> None:
+        self._connection, self._conversation, self._console, self._read = connection, conversation, console, read
         self._prefilled = ""
 
     def run(self) -> None:
-        """Until the person leaves."""
+        """Reads and handles lines until the person leaves."""
         self._print(f"[dim]talking to {escape(self._conversation.model)}; /help for commands[/dim]", highlight=False)
         interrupted = False
         while True:
@@ -54,7 +55,7 @@ class ChatSession:
                 interrupted = True
 
     def take(self, line: str) -> bool:
-        """What a line says; False when it was the last."""
+        """Handles one line; False for the one that ends the chat."""
         command = parse(line)
         if command.name is None:
             if command.text:
@@ -69,14 +70,17 @@ class ChatSession:
         return True
 
     def ask(self, text: str) -> bool:
-        """Streams the answer; what came before Ctrl-C or a break is kept. False if there was no answer."""
+        """Streams the answer to a message.
+
+        A part that came before Ctrl-C or an error is kept. False if nothing came.
+        """
         request = self._conversation.say(text)
         folding, started, first = Folding(), time.perf_counter(), None
         stopped = ""
         try:
-            with self._talker.stream(request) as chunks:
+            with self._connection.stream(request) as chunks:
                 for chunk in chunks:
-                    with whole():  # what is kept is what was shown
+                    with delayed_interrupt():  # the kept part is the part that was shown
                         folding.add(chunk)
                         if first is None and folding.has_content:
                             first = time.perf_counter() - started
@@ -85,7 +89,7 @@ class ChatSession:
             stopped = "stopped"
         except ThreeModeError as error:
             stopped = f"[red]{type(error).__name__}[/red]: {escape(str(error))}"
-        with whole():
+        with delayed_interrupt():
             response = folding.response()
             if folding.has_content:
                 self._conversation.answered(response)
@@ -98,7 +102,7 @@ class ChatSession:
         return folding.has_content
 
     def _print(self, *what: object, **how: Any) -> None:
-        with whole():
+        with delayed_interrupt():
             self._console.print(*what, **how)
 
     def _show(self, chunk: Chunk) -> None:
@@ -108,8 +112,8 @@ class ChatSession:
             self._console.print(chunk.text, end="", markup=False, highlight=False, soft_wrap=True)
 
     def _help(self, _: str) -> None:
-        for name, said in COMMANDS.items():
-            self._print(f"  [bold]/{name:8}[/bold] {said}")
+        for name, summary in COMMANDS.items():
+            self._print(f"  [bold]/{name:8}[/bold] {summary}")
 
     def _model(self, text: str) -> None:
         self._conversation.model = text or self._conversation.model
@@ -147,7 +151,7 @@ class ChatSession:
 
 
 def _footer(response: LLMResponse, first: float | None, total: float) -> str:
-    """Which mode answered and how long it took, in the unit a person can read."""
+    """Mode, model, times, tokens and cost of an answer, in one line."""
     words = [response.mode.name, response.model] if response.model else []
     if first is not None:
         words.append(f"first token {_time(first)}")

@@ -1,4 +1,4 @@
-"""The `three-mode` command: one file a subcommand, imported when it is asked for."""
+"""Command `three-mode`: one module a subcommand, imported when the subcommand runs."""
 
 from three_mode.cli.main import main
 

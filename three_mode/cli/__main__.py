@@ -1,4 +1,4 @@
-"""`python -m three_mode.cli`, for when the script is not on the path."""
+"""Entry point of `python -m three_mode.cli`, for when the script is not on the path."""
 
 import sys
 

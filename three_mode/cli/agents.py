@@ -1,4 +1,4 @@
-"""`three-mode agents BUS`: the hosts and agents of a running bus, once."""
+"""Subcommand `three-mode agents BUS`: lists the hosts and agents of a running bus."""
 
 import argparse
 import asyncio
@@ -13,13 +13,15 @@ from three_mode.errors import ThreeModeError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of the subcommand to its parser."""
     parser.add_argument("bus", help="the name of the bus, as its orchestrator has it")
-    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--json", action="store_true", help="print JSON, for programs")
     parser.add_argument("--letters", action="store_true", help="dead letters instead: messages that reached nobody")
     parser.add_argument("--events", action="store_true", help="what happened to hosts and agents instead")
 
 
 def run(options: argparse.Namespace) -> int:
+    """Runs the subcommand; returns the exit code."""
     console = Console()
     try:
         return asyncio.run(_show(options, console))
@@ -29,20 +31,20 @@ def run(options: argparse.Namespace) -> int:
 
 
 async def _show(options: argparse.Namespace, console: Console) -> int:
-    async with ControlClient(options.bus) as board:
+    async with ControlClient(options.bus) as client:
         if options.letters or options.events:
-            found = await (board.dead_letters() if options.letters else board.events())
+            found = await (client.dead_letters() if options.letters else client.events())
             if options.json:
                 print(msgspec.json.encode(found).decode())
             else:
-                for one in found:
-                    when = time.strftime("%H:%M:%S", time.localtime(one.when))
-                    console.print(f"{when}  {one}", highlight=False, markup=False, soft_wrap=True)
+                for entry in found:
+                    when = time.strftime("%H:%M:%S", time.localtime(entry.when))
+                    console.print(f"{when}  {entry}", highlight=False, markup=False, soft_wrap=True)
             return 0
-        table = await board.table()
+        table = await client.table()
     if options.json:
         print(msgspec.json.encode(table).decode())
     else:
-        for shown in tables(table):
-            console.print(shown)
+        for part in tables(table):
+            console.print(part)
     return 0

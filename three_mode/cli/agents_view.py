@@ -1,4 +1,4 @@
-"""How a table is shown in a terminal, and what its keys do. No I/O."""
+"""View of a running bus in the terminal: its tables, and the actions of keys. No I/O."""
 
 import re
 from collections.abc import Callable
@@ -12,12 +12,12 @@ from rich.text import Text
 from three_mode.agents.wire.orders import AgentReport, Table
 
 _SORTS: dict[str, Callable[[AgentReport], Any]] = {
-    "messages": lambda one: -one.messages,
-    "mailbox": lambda one: (-one.mailbox, -one.doing_for),
-    "p99": lambda one: -(one.p99 or 0.0),
-    "errors": lambda one: -one.errors,
-    "restarts": lambda one: -one.restarts,
-    "name": lambda one: (one.name.partition("/")[0], _number(one.name)),
+    "messages": lambda agent: -agent.messages,
+    "mailbox": lambda agent: (-agent.mailbox, -agent.doing_for),
+    "p99": lambda agent: -(agent.p99 or 0.0),
+    "errors": lambda agent: -agent.errors,
+    "restarts": lambda agent: -agent.restarts,
+    "name": lambda agent: (agent.name.partition("/")[0], _number(agent.name)),
 }
 _COLOURS = {
     "busy": "cyan",
@@ -28,47 +28,49 @@ _COLOURS = {
 }
 _KEYS = "s sort  up/down choose  p pause/resume  r restart  x stop  k kill its host  q quit"
 _KEY = re.compile(r"\x1b[\[O][A-Z]|.", re.DOTALL)
-_AROUND = 14  # lines of a screen that are not agents
+_OTHER_LINES = 14  # lines of a screen that are not agents
 
 
 def split_keys(read: str) -> list[str]:
-    """What a terminal gave, which may be several keys pressed quickly; an arrow is one key, in either mode of the terminal."""
+    """Splits text from a terminal into keys. An arrow is one key, in either mode of the terminal."""
     return [key.replace("O", "[") if key[0] == "\x1b" else key for key in _KEY.findall(read)]
 
 
 class View:
-    """What a viewer has chosen: the order, and one agent."""
+    """State of the view: the sort order and the selected agent."""
 
     def __init__(self) -> None:
         self.sort = "messages"
-        self.place = 0
-        self.over = False
-        self.said = ""
-        self.rates: dict[str, float] = {}
+        self.selected = 0  #: row of the selected agent
+        self.over = False  #: whether the viewer has pressed q
+        self.message = ""  #: error of the last action
+        self.rates: dict[str, float] = {}  #: label of a host -> messages a second
         self._rows: list[AgentReport] = []
         self._before: dict[str, int] = {}
         self._when = 0.0
 
     def seen(self, table: Table) -> None:
+        """Takes a new table; computes rates from the one before."""
         passed = table.when - self._when
         if self._when and passed > 0:
             self.rates = {
-                one.label: max(0, one.messages - self._before.get(one.label, one.messages)) / passed
-                for one in table.hosts
+                host.label: max(0, host.messages - self._before.get(host.label, host.messages)) / passed
+                for host in table.hosts
             }
-        self._before = {one.label: one.messages for one in table.hosts}
+        self._before = {host.label: host.messages for host in table.hosts}
         self._when = table.when
         self._rows = sorted(table.agents, key=_SORTS[self.sort])
-        self.place = max(0, min(self.place, len(self._rows) - 1))
+        self.selected = max(0, min(self.selected, len(self._rows) - 1))
 
     @property
     def rows(self) -> list[AgentReport]:
+        """Agents in the sort order."""
         return self._rows
 
     def key(self, key: str) -> tuple[str, str] | None:
-        """What a key orders: (what, whom); None if it only changes what is shown."""
-        self.said = ""
-        chosen = self._rows[self.place] if self._rows else None
+        """Handles a key. Returns an order and the name that it is for; None if only the view changes."""
+        self.message = ""
+        chosen = self._rows[self.selected] if self._rows else None
         if key == "q":
             self.over = True
         elif key == "s":
@@ -76,7 +78,7 @@ class View:
             self.sort = names[(names.index(self.sort) + 1) % len(names)]
             self._rows.sort(key=_SORTS[self.sort])
         elif key in ("\x1b[A", "\x1b[B"):
-            self.place = max(0, min(len(self._rows) - 1, self.place + (1 if key == "\x1b[B" else -1)))
+            self.selected = max(0, min(len(self._rows) - 1, self.selected + (1 if key == "\x1b[B" else -1)))
         elif chosen is not None and key == "p":
             return ("resume" if chosen.state == "paused" else "pause"), chosen.name
         elif chosen is not None and key == "r":
@@ -89,18 +91,18 @@ class View:
 
 
 def tables(table: Table, view: View | None = None, height: int = 0) -> list[RenderableType]:
-    """The hosts, the agents, and in `top` what the keys do."""
+    """Tables of hosts and agents; with a view, also the keys or the last error."""
     rows = view.rows if view else sorted(table.agents, key=_SORTS["name"])
     first, shown = 0, rows
     if view is not None and height:
-        room = max(5, height - _AROUND - len(table.hosts))
-        first = max(0, min(view.place - room // 2, len(rows) - room))
+        room = max(5, height - _OTHER_LINES - len(table.hosts))
+        first = max(0, min(view.selected - room // 2, len(rows) - room))
         shown = rows[first : first + room]
     parts: list[RenderableType] = [_hosts(table, view), _agents(shown, view, first)]
     if len(shown) < len(rows):
         parts.append(Text(f"{len(shown)} of {len(rows)} agents", style="dim"))
     if view is not None:
-        parts.append(Text(view.said or _KEYS, style="red" if view.said else "dim"))
+        parts.append(Text(view.message or _KEYS, style="red" if view.message else "dim"))
     return parts
 
 
@@ -166,25 +168,23 @@ def _agents(rows: list[AgentReport], view: View | None, first: int) -> RichTable
         left = name in ("agent", "class", "host", "state", "doing")
         chosen = view is not None and view.sort == ("name" if name == "agent" else name)
         shown.add_column(name + " v" * chosen, justify="left" if left else "right", no_wrap=True)
-    shown.add_column(
-        Text("last error", no_wrap=True, overflow="ellipsis")
-    )  # the one that gives way where the terminal is narrow
-    for place, one in enumerate(rows, first):
-        doing = f"{one.doing} {one.doing_for:.1f} s" if one.doing else ""
+    shown.add_column(Text("last error", no_wrap=True, overflow="ellipsis"))  # shrinks in a narrow terminal
+    for row, agent in enumerate(rows, first):
+        doing = f"{agent.doing} {agent.doing_for:.1f} s" if agent.doing else ""
         shown.add_row(
-            escape(one.name),
-            escape(one.kind),
-            escape(one.host),
-            Text(one.state, style=_COLOURS.get(one.state, "")),
-            str(one.mailbox),
+            escape(agent.name),
+            escape(agent.kind),
+            escape(agent.host),
+            Text(agent.state, style=_COLOURS.get(agent.state, "")),
+            str(agent.mailbox),
             escape(doing),
-            f"{one.messages:,}",
-            str(one.errors),
-            _time(one.p50),
-            _time(one.p99),
-            str(one.restarts),
-            Text(one.last_error, no_wrap=True, overflow="ellipsis"),
-            style="reverse" if view and view.place == place else "",
+            f"{agent.messages:,}",
+            str(agent.errors),
+            _time(agent.p50),
+            _time(agent.p99),
+            str(agent.restarts),
+            Text(agent.last_error, no_wrap=True, overflow="ellipsis"),
+            style="reverse" if view and view.selected == row else "",
         )
     return shown
 

@@ -1,4 +1,7 @@
-"""`three-mode chat`: a conversation in the terminal with any model or agent; offline with the small model out of the box."""
+"""Subcommand `three-mode chat`: a conversation in the terminal with any model or agent.
+
+The default is the small built-in model, which needs no network.
+"""
 
 import argparse
 import atexit
@@ -16,6 +19,7 @@ from three_mode.errors import ThreeModeError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of the subcommand to its parser."""
     parser.add_argument(
         "model", nargs="?", default="tiny", help="a model, agent:NAME or gguf:PATH (default: tiny, offline)"
     )
@@ -29,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    """Runs the subcommand; returns the exit code."""
     console = Console()
     try:
         bus = sync.run(join(options.bus, "chat")) if options.bus else None
@@ -37,8 +42,8 @@ def run(options: argparse.Namespace) -> int:
             conversation = Conversation(model, options.system, options.within)
             if options.say is not None:
                 text = sys.stdin.read() if options.say == "-" else options.say
-                return 0 if ChatSession(connection, conversation, console, _nobody).ask(text) else 1
-            with console.status(f"loading {escape(model)}"):  # so that the first answer's time is the model's own
+                return 0 if ChatSession(connection, conversation, console, _no_lines).ask(text) else 1
+            with console.status(f"loading {escape(model)}"):  # so that the time of the first answer does not include it
                 connection.prepare(model)
             ChatSession(connection, conversation, console, _reader()).run()
         if bus is not None:
@@ -49,12 +54,12 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _nobody(prompt: str, prefilled: str) -> str:
+def _no_lines(prompt: str, prefilled: str) -> str:
     raise EOFError
 
 
 def _reader() -> LineReader:
-    """Lines with editing and a history that survives, where this Python has readline."""
+    """Reader of lines with editing and a saved history, where this Python has readline."""
     try:
         import readline
     except ImportError:
@@ -78,7 +83,7 @@ def _reader() -> LineReader:
 
 
 def _history_file() -> Path | None:
-    """What people type is theirs: a file that only they can read, or none."""
+    """File of the history, readable by its owner alone; None where it cannot be made."""
     folder = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "three-mode"
     path = folder / "chat-history"
     try:

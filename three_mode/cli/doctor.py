@@ -1,4 +1,4 @@
-"""`three-mode doctor`: a table for people, `--json` for programs, exit code 1 if something needed is broken."""
+"""Subcommand `three-mode doctor`: checks this machine. The exit code is 1 if a needed feature is broken."""
 
 import argparse
 import json
@@ -20,10 +20,12 @@ _LOOKS = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="for programs")
+    """Adds the arguments of the subcommand to its parser."""
+    parser.add_argument("--json", action="store_true", help="print JSON, for programs")
 
 
 def run(options: argparse.Namespace) -> int:
+    """Runs the subcommand; returns the exit code."""
     console = Console()
     if options.json:
         found = list(checkup())

@@ -1,4 +1,4 @@
-"""Reads the command line and hands it to one subcommand."""
+"""Entry point of the `three-mode` command: parses the command line and runs one subcommand."""
 
 import argparse
 import os
@@ -8,7 +8,7 @@ from importlib import import_module
 
 import three_mode
 
-# Name -> one line of help. Each lives in `three_mode/cli/NAME.py` as `add_arguments(parser)` and `run(options) -> int`.
+# Name -> one line of help. `three_mode/cli/NAME.py` defines `add_arguments(parser)` and `run(options) -> int`.
 SUBCOMMANDS = {
     "chat": "a conversation with any model or agent; offline with the small model out of the box",
     "serve": "an OpenAI-compatible endpoint for models and agents",
@@ -20,30 +20,31 @@ SUBCOMMANDS = {
 
 
 def options_of(words: Sequence[str]) -> argparse.Namespace:
-    """What is wrong with a subcommand's words is said with that one's usage."""
+    """Parses the words of a command line. An error in a subcommand's words shows the usage of that subcommand."""
     name = next((word for word in words if not word.startswith("-")), None)
     parser = parser_for(name)
     options, unknown = parser.parse_known_args(words)
     if unknown:
-        own: argparse.ArgumentParser = options.parser
-        own.error(f"unrecognized arguments: {' '.join(unknown)}")
+        subparser: argparse.ArgumentParser = options.parser
+        subparser.error(f"unrecognized arguments: {' '.join(unknown)}")
     return options
 
 
 def parser_for(name: str | None) -> argparse.ArgumentParser:
+    """Parser of the command, with the arguments of the subcommand `name`."""
     parser = argparse.ArgumentParser(prog="three-mode", description="A runtime for systems of many agents.")
     parser.add_argument("--version", action=_Version, nargs=0, help="shows the version and ends")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command, summary in SUBCOMMANDS.items():
         subparser = commands.add_parser(command, help=summary, description=summary)
         subparser.set_defaults(parser=subparser)
-        if command == name:  # the others are not imported: a command starts as fast as what it needs
+        if command == name:  # the others are not imported, so that the command starts fast
             import_module(f"three_mode.cli.{command}").add_arguments(subparser)
     return parser
 
 
 class _Version(argparse.Action):
-    """Looks the version up when it is asked for: a subcommand need not wait for that."""
+    """Shows the version. It is looked up by this option alone, so that no subcommand waits for it."""
 
     def __call__(
         self,
@@ -57,12 +58,13 @@ class _Version(argparse.Action):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     options = options_of(words)
     try:
         return int(import_module(f"three_mode.cli.{options.command}").run(options))
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # whoever read what was printed has seen enough, as `head` does
+    except BrokenPipeError:  # the reader of the output has closed it, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141

@@ -1,4 +1,4 @@
-"""`three-mode models`: what can be run here, and what it would need. A thin front of `local_models.files.catalogue`."""
+"""Subcommand `three-mode models`: lists and manages local models, through `local_models.files`."""
 
 import argparse
 import json
@@ -18,13 +18,13 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from local_models import LocalModelError
-from local_models.files import catalogue
-from local_models.files.catalogue import Entry
+from local_models import LocalModelError, files
+from local_models.files import CatalogueEntry
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="for programs")
+    """Adds the arguments of the subcommand to its parser."""
+    parser.add_argument("--json", action="store_true", help="print JSON, for programs")
     actions = parser.add_subparsers(dest="action", metavar="ACTION")
     actions.add_parser("list", help="all models, and the devices they could run on")
     add = actions.add_parser("add", help="give a file a name; it stays where it is")
@@ -40,10 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     pull.add_argument("--name", default="")
     pull.add_argument("--sha256", default="")
     for each in actions.choices.values():
-        each.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="for programs")
+        each.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON, for programs")
 
 
 def run(options: argparse.Namespace) -> int:
+    """Runs the subcommand; returns the exit code."""
     try:
         {"list": _list, "add": _add, "inspect": _inspect, "remove": _remove, "pull": _pull}[options.action or "list"](
             options
@@ -54,13 +55,13 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _plain(entry: Entry) -> dict[str, Any]:
-    made = {"name": entry.name, "path": entry.path, "origin": entry.origin, "problem": entry.problem}
+def _plain(entry: CatalogueEntry) -> dict[str, Any]:
+    plain = {"name": entry.name, "path": entry.path, "origin": entry.origin, "problem": entry.problem}
     if entry.summary is not None:
-        made |= {
+        plain |= {
             "title" if key == "name" else key: value for key, value in msgspec.structs.asdict(entry.summary).items()
         }
-    return made
+    return plain
 
 
 def _print_json(value: Any) -> None:
@@ -68,7 +69,7 @@ def _print_json(value: Any) -> None:
 
 
 def _devices() -> tuple[list[dict[str, Any]], str]:
-    """What could compute here, or why nothing can."""
+    """Devices that models can run on, and the problem if there is none."""
     from local_models.llama import devices
 
     try:
@@ -78,7 +79,7 @@ def _devices() -> tuple[list[dict[str, Any]], str]:
 
 
 def _list(options: argparse.Namespace) -> None:
-    entries = catalogue.entries()
+    entries = files.entries()
     found, problem = _devices()
     if options.json:
         _print_json({"models": [_plain(entry) for entry in entries], "devices": found, "engine_problem": problem})
@@ -111,7 +112,7 @@ def _list(options: argparse.Namespace) -> None:
 
 
 def _inspect(options: argparse.Namespace) -> None:
-    entry = catalogue.inspect(options.model)
+    entry = files.inspect(options.model)
     about = entry.summary
     assert about is not None
     tokens = options.context or about.context
@@ -132,16 +133,14 @@ def _inspect(options: argparse.Namespace) -> None:
 
 
 def _add(options: argparse.Namespace) -> None:
-    _done(options, "added", catalogue.add(options.path, options.name))
+    _done(options, "added", files.add(options.path, options.name))
 
 
 def _remove(options: argparse.Namespace) -> None:
-    _done(options, "removed", catalogue.remove(options.name))
+    _done(options, "removed", files.remove(options.name))
 
 
 def _pull(options: argparse.Namespace) -> None:
-    from local_models.files.download import pull
-
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -152,14 +151,14 @@ def _pull(options: argparse.Namespace) -> None:
     with Progress(*columns, console=Console(stderr=True), disable=options.json) as bar:
         task = bar.add_task(options.name or options.source.rpartition("/")[2].partition("?")[0], total=None)
 
-        def progress(here: int, whole: int) -> None:
-            bar.update(task, completed=here, total=whole or None)
+        def progress(received: int, total: int) -> None:
+            bar.update(task, completed=received, total=total or None)
 
-        entry = pull(options.source, options.name, sha256=options.sha256, progress=progress)
+        entry = files.pull(options.source, options.name, sha256=options.sha256, progress=progress)
     _done(options, "pulled", entry)
 
 
-def _done(options: argparse.Namespace, verb: str, entry: Entry) -> None:
+def _done(options: argparse.Namespace, verb: str, entry: CatalogueEntry) -> None:
     if options.json:
         _print_json(_plain(entry))
     else:

@@ -1,10 +1,12 @@
-"""`three-mode serve`: an OpenAI-compatible endpoint, until SIGTERM or Ctrl-C; what runs then may finish."""
+"""Subcommand `three-mode serve`: an OpenAI-compatible endpoint, until SIGTERM or Ctrl-C.
+
+Requests that run at that moment may finish.
+"""
 
 import argparse
 import asyncio
 import gc
 import os
-import ssl
 import sys
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
@@ -17,16 +19,17 @@ from rich.markup import escape
 from three_mode.cli.joining import join
 from three_mode.errors import ConfigurationError, ThreeModeError
 from three_mode.serve import App, Connected, ServeOptions, Tls, serve
-from three_mode.serve.server import until_signalled
+from three_mode.serve.server import tls_context, until_signalled
 from three_mode.serve.system_events import tell_of_agents, tell_of_providers
 
 KEYS = "THREE_MODE_API_KEYS"
 DEFAULTS = ServeOptions()
-# Objects made and not let go between two looks for cycles: 64 requests at once are more than Python's own 700.
+# Objects allocated between two runs of the garbage collector: 64 requests at once exceed Python's default of 700.
 COLLECT_EVERY = 10_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of the subcommand to its parser."""
     parser.add_argument("--host", default=DEFAULTS.host, help="address to listen on (default: loopback)")
     parser.add_argument("--port", type=int, default=DEFAULTS.port, help=f"port to listen on (default: {DEFAULTS.port})")
     parser.add_argument("--certificate", type=Path, metavar="PEM", help="certificate chain: HTTP/2 over TLS")
@@ -52,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    """Runs the subcommand; returns the exit code."""
     console = Console(stderr=True)
     try:
         _run(_serve(options, _settings(options), console))
@@ -77,7 +81,7 @@ def _settings(options: argparse.Namespace) -> ServeOptions:
         if path is not None and not path.is_file():
             raise ConfigurationError(f"no such file: {path}")
     if options.certificate is not None:
-        _check_pair(options.certificate, options.key)
+        tls_context(Tls(options.certificate, options.key))  # for its errors, before anything is started
     if options.base_url is not None and not options.base_url.startswith(("http://", "https://")):
         raise ConfigurationError(f"--base-url is a URL such as http://localhost:11434/v1, not {options.base_url!r}")
     return ServeOptions(
@@ -91,22 +95,12 @@ def _settings(options: argparse.Namespace) -> ServeOptions:
 
 
 def _keys(path: Path | None) -> frozenset[str]:
-    """From a file or the environment: on the command line they would stand in the list of processes."""
+    """Reads keys from a file or the environment. On the command line, the list of processes would show them."""
     text = path.read_text() if path is not None else os.environ.get(KEYS, "").replace(",", "\n")
     keys = frozenset(line.strip() for line in text.splitlines() if line.strip())
-    if path is not None and not keys:  # whoever names a file wants keys to be asked for
+    if path is not None and not keys:  # an empty file must not open the endpoint
         raise ConfigurationError(f"no key is in {path}", hint="one a line")
     return keys
-
-
-def _check_pair(certificate: Path, key: Path) -> None:
-    try:
-        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key, password="")
-    except (ssl.SSLError, OSError) as error:
-        raise ConfigurationError(
-            f"{certificate} and {key} are no certificate with its key: {error}",
-            hint="both are PEM files, the key without a password",
-        ) from None
 
 
 async def _serve(options: argparse.Namespace, settings: ServeOptions, console: Console) -> None:
@@ -139,7 +133,7 @@ async def _serve(options: argparse.Namespace, settings: ServeOptions, console: C
                 soft_wrap=True,
             )
             sys.stderr.flush()
-            gc.freeze()  # what was loaded lives as long as the process: the collector need not look at it
+            gc.freeze()  # loaded code lives as long as the process: the collector need not visit it
             gc.set_threshold(COLLECT_EVERY, 20, 20)
             await until_signalled()
             console.print("draining")

@@ -1,4 +1,7 @@
-"""`three-mode top BUS`: a live table of a running bus. Keys: s sort, up and down choose, p pause, r restart, k kill, q quit."""
+"""Subcommand `three-mode top BUS`: shows a live table of a running bus.
+
+Keys: s sort, up and down select an agent, p pause, r restart, x stop, k kill its host, q quit.
+"""
 
 import argparse
 import asyncio
@@ -17,13 +20,15 @@ from three_mode.errors import ThreeModeError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of the subcommand to its parser."""
     parser.add_argument("bus", help="the name of the bus, as its orchestrator has it")
-    parser.add_argument("--every", type=float, default=1.0, metavar="SECONDS", help="between two looks (1)")
-    parser.add_argument("--times", type=int, default=0, metavar="N", help="end after so many looks (0: until q)")
-    parser.add_argument("--json", action="store_true", help="one line of JSON for each look, for programs")
+    parser.add_argument("--every", type=float, default=1.0, metavar="SECONDS", help="time between two tables (1)")
+    parser.add_argument("--times", type=int, default=0, metavar="N", help="end after N tables (0: at q)")
+    parser.add_argument("--json", action="store_true", help="print a line of JSON for each table, for programs")
 
 
 def run(options: argparse.Namespace) -> int:
+    """Runs the subcommand; returns the exit code."""
     console = Console()
     try:
         return asyncio.run(_watch(options, console))
@@ -33,18 +38,18 @@ def run(options: argparse.Namespace) -> int:
 
 
 async def _watch(options: argparse.Namespace, console: Console) -> int:
-    async with ControlClient(options.bus) as board:
+    async with ControlClient(options.bus) as client:
         if options.json:
-            return await _as_json(board, options)
+            return await _print_json(client, options)
         view, keys = View(), asyncio.Queue[str](maxsize=16)
         with _keyboard(keys), Live(console=console, auto_refresh=False, screen=console.is_terminal) as live:
-            looks = 0
+            shown = 0
             while not view.over:
-                table = await board.table()
+                table = await client.table()
                 view.seen(table)
                 live.update(Group(*tables(table, view, console.height)), refresh=True)
-                looks += 1
-                if looks == options.times:
+                shown += 1
+                if shown == options.times:
                     break
                 try:
                     async with asyncio.timeout(options.every):
@@ -53,25 +58,25 @@ async def _watch(options: argparse.Namespace, console: Console) -> int:
                     continue
                 if order is not None:
                     try:
-                        await board.order(*order)
+                        await client.order(*order)
                     except ThreeModeError as error:
-                        view.said = str(error)
+                        view.message = str(error)
     return 0
 
 
-async def _as_json(board: ControlClient, options: argparse.Namespace) -> int:
-    looks = 0
+async def _print_json(client: ControlClient, options: argparse.Namespace) -> int:
+    shown = 0
     while True:
-        print(msgspec.json.encode(await board.table()).decode(), flush=True)
-        looks += 1
-        if looks == options.times:
+        print(msgspec.json.encode(await client.table()).decode(), flush=True)
+        shown += 1
+        if shown == options.times:
             return 0
         await asyncio.sleep(options.every)
 
 
 @contextmanager
 def _keyboard(keys: "asyncio.Queue[str]") -> Iterator[None]:
-    """Single keys from the terminal, as they are pressed; nothing where there is none."""
+    """Puts keys into the queue as they are pressed; does nothing without a terminal."""
     if not sys.stdin.isatty():
         yield
         return

@@ -1,4 +1,4 @@
-"""Settings: arguments, the environment, `.env` and a config file, in this order. See settings.py."""
+"""Settings from arguments, the environment, `.env` and a config file, in this order. See settings.py."""
 
 from three_mode.config.secret import Secret, masked
 from three_mode.config.settings import DETECTION_ORDER, ProviderSettings, Settings, Sources

@@ -1,4 +1,4 @@
-"""Reads a config file: TOML, JSON, or the Python file of the seed, whose `LLM_CONFIG` is a literal and is never executed.
+"""Reads a config file: TOML, JSON, or Python with a literal `LLM_CONFIG`. Python is parsed and never executed.
 
 # three_mode.toml
 [LLM_CONFIG]
@@ -35,7 +35,7 @@ KNOWN_OF_PROVIDER = frozenset(("api_key", "base_url", "model", "max_tokens", "ti
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """The LLM_CONFIG of a file. What nobody knows is an error that names it: a typo must not pass."""
+    """Reads the LLM_CONFIG of a file. An unknown setting is an error that names it."""
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
@@ -49,19 +49,19 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def checked(found: Any, where: str) -> dict[str, Any]:
-    """The table, where it has known settings only; `where` names its file in errors."""
+    """Returns the table if it has known settings only; `where` names its file in errors."""
     if not isinstance(found, dict):
         raise ConfigurationError(f"{where} has no LLM_CONFIG")
-    _only(found, KNOWN, where)
+    _check_known(found, KNOWN, where)
     providers = found.get("providers", {})
     if not isinstance(providers, dict) or not all(isinstance(each, dict) for each in providers.values()):
         raise ConfigurationError(f"providers of {where} maps a name to settings")
     for name, each in providers.items():
-        _only(each, KNOWN_OF_PROVIDER, f"providers.{name} of {where}")
+        _check_known(each, KNOWN_OF_PROVIDER, f"providers.{name} of {where}")
     return found
 
 
-def _only(found: dict[str, Any], known: frozenset[str], where: str) -> None:
+def _check_known(found: dict[str, Any], known: frozenset[str], where: str) -> None:
     for name in found:
         if name not in known:
             raise ConfigurationError(
@@ -84,7 +84,7 @@ def _parsed(text: str, suffix: str) -> dict[str, Any]:
 
 
 def _from_python(text: str) -> dict[str, Any]:
-    """`LLM_CONFIG = {...}` as a literal; `CommunicationMode.HUMAN_AI` is read as its name."""
+    """Evaluates `LLM_CONFIG = {...}` as a literal; `CommunicationMode.HUMAN_AI` becomes its name."""
     for statement in ast.parse(text).body:
         if isinstance(statement, ast.Assign) and any(
             isinstance(target, ast.Name) and target.id == "LLM_CONFIG" for target in statement.targets
@@ -94,6 +94,8 @@ def _from_python(text: str) -> dict[str, Any]:
 
 
 class _ModesAsNames(ast.NodeTransformer):
+    """Replaces `CommunicationMode.HUMAN_AI` by "human_ai", so that the value is a literal."""
+
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
         if isinstance(node.value, ast.Name) and node.value.id == "CommunicationMode":
             return ast.copy_location(ast.Constant(node.attr.lower()), node)

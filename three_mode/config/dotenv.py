@@ -1,4 +1,4 @@
-"""Reads a `.env` file: `NAME=value` lines. It changes nothing in the environment."""
+"""Reads a `.env` file of `NAME=value` lines. The environment stays as it is."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ _ESCAPES = {"n": "\n", "t": "\t", '"': '"', "\\": "\\", "$": "$"}
 
 
 def read_dotenv(path: Path) -> dict[str, str]:
-    """The names in the file; {} where there is none. A line that is no assignment is an error that names the line."""
+    """Reads names and values of the file; {} where there is no file. A line that is no assignment is an error."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (FileNotFoundError, NotADirectoryError):
@@ -29,7 +29,10 @@ def read_dotenv(path: Path) -> dict[str, str]:
 
 
 def _value(raw: str) -> str:
-    """Quoted as a shell would: nothing is special in single quotes, escapes are in double ones; a comment needs a blank before."""
+    """Unquotes a value as a shell does.
+
+    Nothing is special in single quotes; escapes work in double quotes; a comment needs a blank before it.
+    """
     if raw[:1] == "'" and "'" in raw[1:]:
         return raw[1 : raw.index("'", 1)]
     if raw[:1] == '"':

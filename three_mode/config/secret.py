@@ -1,10 +1,13 @@
-"""A key that cannot be printed by accident."""
+"""Secret: a key that cannot be printed by accident."""
 
 import hashlib
 
 
 class Secret:
-    """`reveal()` is the only way to the text; everything that prints shows the ends at most."""
+    """Key of an account.
+
+    Only `reveal()` returns its text; `str` and `repr` show its first and last characters at most.
+    """
 
     __slots__ = ("_text",)
 
@@ -33,10 +36,10 @@ class Secret:
         raise TypeError("a key is not pickled")
 
     def fingerprint(self) -> str:
-        """Tells keys apart without holding them: for cache keys."""
+        """Hash that distinguishes keys without holding them, for the keys of caches."""
         return hashlib.blake2b(self._text.encode(), digest_size=8).hexdigest()
 
 
 def masked(text: str) -> str:
-    """`sk-...wxyz` of a long key, nothing of a short one."""
+    """Masks a key: `sk-...wxyz` for a long one, `...` for a short one."""
     return f"{text[:3]}...{text[-4:]}" if len(text) >= 20 else "..."

@@ -1,9 +1,10 @@
-"""Where settings come from. For each one the first of these that has it counts:
+"""Settings and their sources. For each setting the first source that has it counts:
 
     1. the arguments of LLMConnection
-    2. environment variables                 OPENAI_API_KEY, OPENAI_MODEL, OPENAI_MAX_TOKENS, OPENAI_BASE_URL, LLM_TIMEOUT
-    3. `.env` in the working directory        the same names
-    4. the config file                        config=, or the file that LLM_CONFIG names (a path); its LLM_CONFIG table
+    2. environment variables                 OPENAI_API_KEY, OPENAI_MODEL, OPENAI_MAX_TOKENS, OPENAI_BASE_URL,
+                                             OPENAI_TIMEOUT, LLM_PROVIDER, LLM_TIMEOUT
+    3. `.env` in the working directory       the same names
+    4. the config file                       config=, or the path in LLM_CONFIG; its LLM_CONFIG table
     5. the defaults of the profile
 
 Nothing is read at import, and the environment is never changed.
@@ -56,7 +57,7 @@ class Settings(Struct, frozen=True, kw_only=True):
 
 
 class Sources:
-    """Environment, `.env` and config file, in this order."""
+    """Sources of settings: environment, `.env` and config file, in this order."""
 
     def __init__(
         self,
@@ -66,8 +67,8 @@ class Sources:
     ) -> None:
         self._environment = os.environ if environment is None else environment
         self._dotenv = read_dotenv(Path(".env") if dotenv is None else dotenv)
-        if config is None and self._named("LLM_CONFIG"):
-            config = self._named("LLM_CONFIG")
+        if config is None and self._variable("LLM_CONFIG"):
+            config = self._variable("LLM_CONFIG")
         if config is None:
             self.table: Mapping[str, Any] = {}
         elif isinstance(config, Mapping):
@@ -75,11 +76,11 @@ class Sources:
         else:
             self.table = read_config(Path(config))
 
-    def _named(self, name: str) -> str | None:
+    def _variable(self, name: str) -> str | None:
         return self._environment.get(name) or self._dotenv.get(name) or None
 
     def settings(self) -> Settings:
-        """The settings of all providers. A value that cannot be right is a `ConfigurationError`."""
+        """The settings of all providers. A wrong value is a `ConfigurationError`."""
         table = self.table
         timeout = self._number("LLM_TIMEOUT", table.get("timeout"), "timeout")
         retries = table.get("max_retries")
@@ -92,7 +93,7 @@ class Sources:
                 f"unknown default_mode {table['default_mode']!r}", hint="human_ai, ai_ai, ai_pc or auto"
             ) from None
         return Settings(
-            provider=self._named("LLM_PROVIDER") or table.get("default_provider"),
+            provider=self._variable("LLM_PROVIDER") or table.get("default_provider"),
             model=table.get("default_model"),
             mode=mode,
             timeout=timeout if timeout is not None else DEFAULT_TIMEOUT,
@@ -103,24 +104,24 @@ class Sources:
         )
 
     def of(self, profile: Profile) -> ProviderSettings:
-        """The settings of one provider. A value that cannot be right is a `ConfigurationError`."""
+        """The settings of one provider. A wrong value is a `ConfigurationError`."""
         name = profile.env_name
         row = self.table.get("providers", {}).get(profile.name, {})
-        key = self._named(f"{name}_API_KEY")
+        key = self._variable(f"{name}_API_KEY")
         for other in profile.key_env:
-            key = key or self._named(other)
+            key = key or self._variable(other)
         key = key or row.get("api_key")
         return ProviderSettings(
             api_key=Secret(key) if key else None,
-            base_url=self._named(f"{name}_BASE_URL") or row.get("base_url"),
-            model=self._named(f"{name}_MODEL") or row.get("model"),
-            max_tokens=_whole(self._named(f"{name}_MAX_TOKENS") or row.get("max_tokens"), f"{name}_MAX_TOKENS"),
+            base_url=self._variable(f"{name}_BASE_URL") or row.get("base_url"),
+            model=self._variable(f"{name}_MODEL") or row.get("model"),
+            max_tokens=_whole(self._variable(f"{name}_MAX_TOKENS") or row.get("max_tokens"), f"{name}_MAX_TOKENS"),
             timeout=self._number(f"{name}_TIMEOUT", row.get("timeout"), f"{name}_TIMEOUT"),
         )
 
-    def _number(self, variable: str, otherwise: Any, name: str) -> float | None:
-        value = self._named(variable)
-        value = otherwise if value is None else value
+    def _number(self, variable: str, fallback: Any, name: str) -> float | None:
+        value = self._variable(variable)
+        value = fallback if value is None else value
         if value is None:
             return None
         try:

@@ -1,4 +1,4 @@
-"""What this machine offers to three-mode, found by trying it."""
+"""Checks of this machine: each feature that three-mode uses is tried once."""
 
 from three_mode.doctor.check import Check, Status
 from three_mode.doctor.checkup import checkup

@@ -1,4 +1,4 @@
-"""Which carrier the bus would use here, and whether it works."""
+"""Checks of the bus: which carrier it would use here, and whether that works."""
 
 import importlib
 import secrets
@@ -11,12 +11,14 @@ AREA = "bus"
 
 
 def checks() -> Iterator[Check]:
+    """Checks of this area."""
     yield native_ring()
     yield zeromq()
     yield carrier()
 
 
 def native_ring() -> Check:
+    """Checks that the native ring is compiled."""
     try:
         importlib.import_module("transports.bus._ring")
     except ImportError as error:
@@ -31,6 +33,7 @@ def native_ring() -> Check:
 
 
 def zeromq() -> Check:
+    """Checks that ZeroMQ loads, with its transports."""
     try:
         import zmq
     except ImportError as error:
@@ -49,7 +52,7 @@ def zeromq() -> Check:
 
 
 def carrier() -> Check:
-    """The one that a bus here runs on, shown by a bus: two members, one question."""
+    """Joins a bus with two members and sends one request over its carrier."""
     from transports.bus import BlockingBus, BusError
 
     name = f"doctor-{secrets.token_hex(4)}"

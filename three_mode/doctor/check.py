@@ -1,11 +1,14 @@
-"""One finding: what was looked at, what was found, and what to do about it."""
+"""Result of a check: its subject, the finding, and advice."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class Status(StrEnum):
-    """`broken` is something needed that does not work; `limited` and `absent` leave the rest working."""
+    """Status of a check.
+
+    `broken` is a needed feature that does not work; `limited` and `absent` leave the rest working.
+    """
 
     OK = "ok"
     LIMITED = "limited"
@@ -15,14 +18,15 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class Check:
-    """`advice` is what to do, in words that can be typed where that is possible; empty where all is well."""
+    """Result of one check."""
 
-    area: str
-    name: str
-    status: Status
-    found: str
-    advice: str = ""
+    area: str  #: area of the check, such as "bus"
+    name: str  #: subject of the check
+    status: Status  #: outcome
+    found: str  #: finding, for people
+    advice: str = ""  #: remedy, as a command where possible; "" where none is needed
 
     @property
     def needed_but_broken(self) -> bool:
+        """Whether three-mode cannot run because of this finding."""
         return self.status is Status.BROKEN

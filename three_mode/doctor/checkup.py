@@ -1,4 +1,4 @@
-"""All checks, in the order in which a person would want to read them."""
+"""Checkup: all checks, in the order of the report."""
 
 from collections.abc import Callable, Iterator
 
@@ -16,7 +16,7 @@ _AREAS: tuple[tuple[str, Callable[[], Iterator[Check]]], ...] = (
 
 
 def checkup() -> Iterator[Check]:
-    """A check that fails in a way it did not foresee is a finding too, and does not end the others."""
+    """Runs all checks. A check that raises becomes a finding itself, and does not end the others."""
     for area, checks in _AREAS:
         try:
             yield from checks()

@@ -1,4 +1,4 @@
-"""What the bus needs of the kernel. Each feature is used once, not looked up in a version number."""
+"""Checks of the kernel's features that the bus uses. Each feature is used once, rather than inferred from a version."""
 
 import fcntl
 import os
@@ -14,6 +14,7 @@ F_SEAL_FUTURE_WRITE = 0x0010  # <linux/fcntl.h>; not in the fcntl module before 
 
 
 def checks() -> Iterator[Check]:
+    """Checks of this area."""
     if sys.platform != "linux":
         yield Check(
             AREA,
@@ -30,6 +31,7 @@ def checks() -> Iterator[Check]:
 
 
 def feature(name: str, use: Callable[[], None], since: str) -> Check:
+    """Uses a feature once; `since` is the first kernel that has it."""
     try:
         use()
     except (OSError, AttributeError) as error:
@@ -45,6 +47,7 @@ def feature(name: str, use: Callable[[], None], since: str) -> Check:
 
 
 def memfd() -> None:
+    """Allocates memory in a memfd."""
     descriptor = os.memfd_create("three-mode-doctor", os.MFD_CLOEXEC)
     try:
         os.posix_fallocate(descriptor, 0, 4096)
@@ -53,6 +56,7 @@ def memfd() -> None:
 
 
 def seals() -> None:
+    """Seals a memfd."""
     descriptor = os.memfd_create("three-mode-doctor", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
         os.ftruncate(descriptor, 4096)
@@ -62,18 +66,19 @@ def seals() -> None:
 
 
 def nested_eventfd() -> None:
-    """One eventfd watched edge-triggered by an epoll inside another: how many processes wake by one write."""
-    bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+    """Watches an eventfd edge-triggered by an epoll inside another epoll: so one write wakes many processes."""
+    wakeup = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
     try:
         with select.epoll() as inner, select.epoll() as outer:
-            inner.register(bell, select.EPOLLIN | select.EPOLLET)
+            inner.register(wakeup, select.EPOLLIN | select.EPOLLET)
             outer.register(inner.fileno(), select.EPOLLIN)
-            os.eventfd_write(bell, 1)
+            os.eventfd_write(wakeup, 1)
             if not outer.poll(1.0):
                 raise OSError(0, "the event did not come through")
     finally:
-        os.close(bell)
+        os.close(wakeup)
 
 
 def pidfd() -> None:
+    """Opens a pidfd of this process."""
     os.close(os.pidfd_open(os.getpid()))

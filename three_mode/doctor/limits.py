@@ -1,4 +1,4 @@
-"""How much this process may have of what a bus of hundreds of agents uses."""
+"""Checks of limits: open files, shared memory and cores, for a bus of hundreds of agents."""
 
 import os
 import resource
@@ -8,18 +8,20 @@ from pathlib import Path
 from three_mode.doctor.check import Check, Status
 
 AREA = "limits"
-# A process on the bus holds about ten descriptors and a few for each process it talks to; 512 processes, then, and room.
+# A process on the bus holds about ten descriptors and a few for each peer: enough for 512 processes.
 WANTED_FILES = 4096
 WANTED_SHARED_MEMORY = 64 << 20
 
 
 def checks() -> Iterator[Check]:
+    """Checks of this area."""
     yield open_files(*resource.getrlimit(resource.RLIMIT_NOFILE))
     yield shared_memory(Path("/dev/shm"))  # noqa: S108  (looked at, not written to)
     yield cores(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
 def open_files(soft: int, hard: int) -> Check:
+    """Checks the limits of open files."""
     unlimited = resource.RLIM_INFINITY
     found = "unlimited" if soft == unlimited else str(soft)
     if soft != unlimited and soft < WANTED_FILES:
@@ -32,7 +34,7 @@ def open_files(soft: int, hard: int) -> Check:
 
 
 def shared_memory(place: Path) -> Check:
-    """Rings are memfds and need no /dev/shm; what other parts of a system put there still shares the machine's memory."""
+    """Reports the size of /dev/shm. Rings are memfds and do not need it; other programs may."""
     try:
         status = os.statvfs(place)
     except OSError as error:
@@ -45,6 +47,7 @@ def shared_memory(place: Path) -> Check:
 
 
 def cores(count: int) -> Check:
+    """Checks the number of cores."""
     if count < 2:
         return Check(
             AREA,

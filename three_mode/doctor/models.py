@@ -1,6 +1,6 @@
-"""llama.cpp and the devices it can use.
+"""Checks of llama.cpp and of the devices that it can use.
 
-It is asked in a process of its own: a native library that does not fit this processor kills whoever loads it.
+They run in a separate process: a native library that does not fit this processor kills the process that loads it.
 """
 
 import json
@@ -24,6 +24,7 @@ print(json.dumps({"gpu": gpu, "devices": found}))
 
 
 def checks() -> Iterator[Check]:
+    """Checks of this area."""
     version = installed("llama-cpp-python")
     if version is None:
         yield Check(
@@ -45,26 +46,26 @@ def checks() -> Iterator[Check]:
             compile_again(version),
         )
         return
-    told: dict[str, Any] = json.loads(probe.stdout.strip().splitlines()[-1])
+    probed: dict[str, Any] = json.loads(probe.stdout.strip().splitlines()[-1])
     yield Check(AREA, "llama.cpp", Status.OK, f"llama-cpp-python {version}")
-    yield devices(told)
+    yield devices(probed)
 
 
 def compile_again(version: str | None) -> str:
-    """The command that compiles llama.cpp once more. Pip's cache has the wheel that does not fit."""
+    """Command that compiles llama.cpp again, past the wheel in pip's cache that does not fit."""
     return f"pip install --force-reinstall --no-deps --no-cache-dir llama-cpp-python=={version}"
 
 
-def devices(told: dict[str, Any]) -> Check:
-    """What llama.cpp itself lists, with the memory that is free on each."""
+def devices(probed: dict[str, Any]) -> Check:
+    """Lists the devices of llama.cpp, with the free memory of each."""
     found = "; ".join(
         f"{device['kind']}: {device['description']}, {device['free'] / 2**30:.1f} GiB free"
-        for device in told["devices"]
+        for device in probed["devices"]
     )
     cuda = f"for CUDA: CMAKE_ARGS=-DGGML_CUDA=on {compile_again(installed('llama-cpp-python'))}"
-    if any(device["kind"] in ("gpu", "igpu") for device in told["devices"]):
+    if any(device["kind"] in ("gpu", "igpu") for device in probed["devices"]):
         return Check(AREA, "devices", Status.OK, found)
-    if told["gpu"]:
+    if probed["gpu"]:
         return Check(
             AREA,
             "devices",

@@ -1,4 +1,4 @@
-"""HTTP/2 over TLS, as remote models need it."""
+"""Checks of HTTP/2 over TLS, which remote models need."""
 
 import ssl
 from collections.abc import Iterator
@@ -10,12 +10,14 @@ AREA = "remote models"
 
 
 def checks() -> Iterator[Check]:
+    """Checks of this area."""
     yield http2()
     yield tls()
     yield trust()
 
 
 def http2() -> Check:
+    """Checks that the packages of the HTTP client are installed."""
     versions = {name: installed(name) for name in ("httpx", "h2", "h11")}
     missing = [name for name, version in versions.items() if version is None]
     if missing:
@@ -24,6 +26,7 @@ def http2() -> Check:
 
 
 def tls() -> Check:
+    """Checks that OpenSSL has ALPN, which HTTP/2 needs."""
     if not ssl.HAS_ALPN:
         return Check(
             AREA,
@@ -36,6 +39,7 @@ def tls() -> Check:
 
 
 def trust() -> Check:
+    """Checks that the system has certificates of authorities."""
     count = ssl.create_default_context().cert_store_stats()["x509_ca"]
     if count == 0:
         return Check(

@@ -1,4 +1,4 @@
-"""The interpreter, its event loop, and the packages that are really imported."""
+"""Checks of the interpreter, of its event loop, and of the packages that are imported."""
 
 import importlib.metadata
 import importlib.util
@@ -15,12 +15,14 @@ OLDEST = (3, 11)
 
 
 def checks() -> Iterator[Check]:
+    """Checks of this area."""
     yield interpreter()
     yield event_loop()
     yield shadowing(Path(__file__).resolve().parents[2])
 
 
 def interpreter() -> Check:
+    """Checks the version of Python."""
     found = (
         f"{platform.python_implementation()} {platform.python_version()} on {platform.system()} {platform.machine()}"
     )
@@ -30,14 +32,15 @@ def interpreter() -> Check:
 
 
 def event_loop() -> Check:
+    """Checks that uvloop is installed."""
     version = installed("uvloop")
     if version is None:
         return Check(AREA, "uvloop", Status.LIMITED, "not installed: asyncio's own loop is used", "pip install uvloop")
     return Check(AREA, "uvloop", Status.OK, version)
 
 
-def shadowing(home: Path) -> Check:
-    """`transports` is also the name of an unrelated package: whichever comes first on the path wins."""
+def shadowing(root: Path) -> Check:
+    """Checks that `transports` is this package: an unrelated one of that name may come first on the path."""
     spec = importlib.util.find_spec("transports")
     where = Path(spec.origin).resolve() if spec and spec.origin else None
     if where is None:
@@ -48,7 +51,7 @@ def shadowing(home: Path) -> Check:
             "cannot be imported",
             REINSTALL,
         )
-    if where != home / "transports" / "__init__.py":
+    if where != root / "transports" / "__init__.py":
         return Check(
             AREA,
             "transports",
@@ -60,6 +63,7 @@ def shadowing(home: Path) -> Check:
 
 
 def installed(distribution: str) -> str | None:
+    """Version of an installed distribution; None where it is not installed."""
     try:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:

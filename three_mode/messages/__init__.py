@@ -1,4 +1,4 @@
-"""Requests, messages, answers, chunks and usage: the values that travel down every mode."""
+"""Requests, messages, answers, chunks and usage: the values that every mode carries."""
 
 from three_mode.messages.chunks import Chunk, Finish, Start, TextDelta, ThinkingDelta, ToolDelta, UsageUpdate
 from three_mode.messages.embedding import Embedded, EmbedRequest

@@ -1,7 +1,7 @@
-"""Turns what a caller gave a request into what it holds, or into an error that names the field.
+"""Checks and conversions of the fields of a request. A wrong value is an `InvalidRequest` that names the field.
 
-A constructor takes plain forms (lists, dicts, a word for a struct); a request holds tuples and structs only, so that what
-is sent, cached, recorded and compared has one form.
+A constructor takes plain forms: lists, dicts, a word for a struct. A request holds tuples and structs only, so that a
+request that is sent, cached, recorded or compared has one form.
 """
 
 import math
@@ -23,10 +23,11 @@ OPTIONS: dict[str, type[Option]] = {
 }
 
 
-MESSAGES = {Message}  # the kinds of what a request holds already, when it needs no more looking at
+MESSAGES = {Message}  # types of the items of a tuple that needs no conversion
 
 
 def messages(value: Any) -> tuple[Message, ...]:
+    """Converts a list of messages, each a `Message` or a dict, to a tuple."""
     if type(value) is not list and (isinstance(value, str | bytes | Mapping) or not isinstance(value, Sequence)):
         raise InvalidRequest(
             f"messages is a list, not {type(value).__name__}",
@@ -39,13 +40,14 @@ def messages(value: Any) -> tuple[Message, ...]:
 
 
 def tools(value: Any) -> tuple[Tool, ...]:
+    """Converts a list of tools, each a `Tool` or a dict, to a tuple."""
     if isinstance(value, str | bytes | Mapping) or not isinstance(value, Sequence):
         raise InvalidRequest(f"tools is a list, not {type(value).__name__}", field="tools")
     return tuple(_tool(tool, f"tools[{index}]") for index, tool in enumerate(value))
 
 
 def stop(value: Any) -> tuple[str, ...]:
-    """One word or several."""
+    """Converts one stop sequence, or several, to a tuple."""
     if not isinstance(value, str | Sequence):
         raise InvalidRequest(f"stop is a string or a list of them, not {type(value).__name__}", field="stop")
     words: tuple[Any, ...] = (value,) if isinstance(value, str) else tuple(value)
@@ -55,22 +57,24 @@ def stop(value: Any) -> tuple[str, ...]:
 
 
 def _tool(value: Any, field: str) -> Tool:
-    """A tool from our shape, or from OpenAI's `{"type": "function", "function": {...}}`."""
+    """Converts our own shape of a tool, or OpenAI's `{"type": "function", "function": {...}}`."""
     if isinstance(value, Mapping) and "function" in value:
         value, field = value["function"], f"{field}.function"
     tool: Tool = value if isinstance(value, Tool) else converted(value, Tool, field)
-    name: Any = tool.name  # a Tool made by hand was never checked
+    name: Any = tool.name  # the constructor of Tool checks nothing
     if not isinstance(name, str) or not name:
         raise InvalidRequest("a tool needs a name", field=f"{field}.name")
     return tool
 
 
 def model(value: Any) -> None:
+    """Checks the name of a model."""
     if value is not None and (not isinstance(value, str) or not value.strip()):
         raise InvalidRequest("the model is a name", field="model")
 
 
 def mode(value: Any) -> CommunicationMode:
+    """Converts the name of a mode to the mode."""
     try:
         return CommunicationMode(value)
     except ValueError:
@@ -79,7 +83,7 @@ def mode(value: Any) -> CommunicationMode:
 
 
 def option(value: Any, name: str) -> Option:
-    """The option of that name from its struct, its dict, or the word that stands for it."""
+    """Converts the option `name` from its struct, its dict, or the word that stands for it."""
     kind = OPTIONS[name]
     if isinstance(value, kind):
         return value
@@ -101,6 +105,7 @@ def option(value: Any, name: str) -> Option:
 
 
 def check_numbers(request: object) -> None:
+    """Checks `temperature`, `top_p`, `max_tokens` and `seed`."""
     check_number(request, "temperature", 0.0)
     check_number(request, "top_p", 0.0, 1.0)
     check_count(request, "max_tokens", 1)
@@ -108,10 +113,12 @@ def check_numbers(request: object) -> None:
 
 
 def check_within(request: object) -> None:
+    """Checks that `within` is a number above 0."""
     check_number(request, "within", 0.0)
 
 
 def check_number(request: object, name: str, low: float, high: float = math.inf) -> None:
+    """Checks that a field is None or a finite number between `low` and `high`."""
     value = getattr(request, name)
     if value is None:
         return
@@ -123,6 +130,7 @@ def check_number(request: object, name: str, low: float, high: float = math.inf)
 
 
 def check_count(request: object, name: str, least: int | None) -> None:
+    """Checks that a field is None or a whole number of at least `least`."""
     value = getattr(request, name)
     if value is None:
         return
@@ -133,6 +141,7 @@ def check_count(request: object, name: str, least: int | None) -> None:
 
 
 def check_tool_choice(choice: object, tools: tuple[Tool, ...]) -> None:
+    """Checks that the choice is a known word or the name of a tool."""
     if choice is None or choice == "none":
         return
     if not isinstance(choice, str):
@@ -152,6 +161,7 @@ def check_tool_choice(choice: object, tools: tuple[Tool, ...]) -> None:
 
 
 def check_json(value: Any, field: str) -> None:
+    """Checks that a field is a dict that JSON can hold."""
     if not isinstance(value, Mapping):
         raise InvalidRequest(f"{field} is a dict, not {type(value).__name__}", field=field)
     if not value:

@@ -1,6 +1,6 @@
-"""What a streamed answer is made of. `chunk.text` is there on every kind, and "" where there is no text.
+"""Chunks of a streamed answer. Every chunk has `text`; it is "" where the chunk carries no text.
 
-`index` tells the blocks of an answer apart: all deltas of one kind and index belong to one part.
+`index` distinguishes the blocks of an answer: all deltas of one kind and index belong to one part.
 """
 
 from datetime import datetime
@@ -14,11 +14,11 @@ from three_mode.modes import CommunicationMode
 
 
 class _Chunk(Struct, frozen=True, tag_field="type", omit_defaults=True):
-    """What the chunks share: frozen, and told apart by `type`."""
+    """Base of the chunks: a frozen struct; `type` names the kind on the wire."""
 
 
 class Start(_Chunk, frozen=True, tag="start"):
-    """The model began. It is not content: a provider may send it long before the first token."""
+    """Start of an answer. A start is no content: a provider may send one long before the first token."""
 
     text: ClassVar[str] = ""  #: always ""
     model: str = ""  #: the model that answers
@@ -36,7 +36,7 @@ class TextDelta(_Chunk, frozen=True, tag="text"):
 
 
 class ThinkingDelta(_Chunk, frozen=True, tag="thinking"):
-    """More of what the model thinks, or the signature that ends it."""
+    """More of the model's thinking, or the signature that ends it."""
 
     text: ClassVar[str] = ""  #: always ""; the words are in `thinking`
     thinking: str = ""  #: the next piece
@@ -58,21 +58,21 @@ class ToolDelta(_Chunk, frozen=True, tag="tool"):
 
 
 class UsageUpdate(_Chunk, frozen=True, tag="usage"):
-    """The usage so far; the last one counts."""
+    """Usage so far; the last update of an answer counts."""
 
     text: ClassVar[str] = ""  #: always ""
-    usage: Usage = Usage()  #: all that the call used so far
+    usage: Usage = Usage()  #: tokens and cost so far
 
 
 class Finish(_Chunk, frozen=True, tag="finish"):
-    """The answer is whole."""
+    """End of a whole answer."""
 
     text: ClassVar[str] = ""  #: always ""
     reason: FinishReason = "stop"  #: why the answer ended
     latency: float = 0.0  #: seconds from the call to the whole answer
     steps: tuple[Step, ...] = ()  #: attempts, waits, cache hits and switches of provider on the way
-    extra: dict[str, Any] = {}  #: what the provider said beyond these fields
+    extra: dict[str, Any] = {}  #: fields of the provider's reply that have no name here
 
 
-#: What a stream is made of.
+#: Any chunk of a stream.
 Chunk = Start | TextDelta | ThinkingDelta | ToolDelta | UsageUpdate | Finish

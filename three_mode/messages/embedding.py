@@ -1,4 +1,4 @@
-"""Texts to vectors: what is asked of a model that embeds, and what it gives back; one pair of values for every mode."""
+"""Embeddings: the request for vectors, and the reply with them, in every mode."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -41,7 +41,7 @@ class EmbedRequest(Struct, frozen=True, omit_defaults=True, kw_only=True, forbid
 
 
 class Embedded(Struct, frozen=True, omit_defaults=True):
-    """Vectors, in the order of the texts. It can be used as the sequence of them."""
+    """Vectors, in the order of the texts; behaves as the sequence of the vectors."""
 
     vectors: tuple[tuple[float, ...], ...]  #: one vector for each text
     model: str = ""  #: the model that answered
@@ -59,8 +59,8 @@ class Embedded(Struct, frozen=True, omit_defaults=True):
 
 
 def _texts(value: Any) -> tuple[str, ...]:
-    """One text, or several; a string is one text and never its letters."""
+    """Converts one text, or several, to a tuple. A string is one text, not a sequence of letters."""
     texts = (value,) if isinstance(value, str) else value
     if not isinstance(texts, Sequence) or not texts or not all(isinstance(text, str) for text in texts):
-        raise InvalidRequest("a text, or a list of texts that is not empty, is to be embedded", field="texts")
+        raise InvalidRequest("texts is a string, or a list of strings that is not empty", field="texts")
     return tuple(texts)

@@ -1,4 +1,7 @@
-"""Chunks into an answer and back: one place for streams, caches, recordings and tests."""
+"""Folding of chunks into an answer, and splitting of an answer into chunks.
+
+Streams, caches, recordings and tests all use it.
+"""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -12,7 +15,7 @@ from three_mode.messages.reply import LLMResponse
 from three_mode.messages.usage import Usage
 
 
-class _Block:
+class _GrowingPart:
     """One part while it grows. Pieces are joined once, at the end, so that a long answer costs linear time."""
 
     __slots__ = ("call_id", "kind", "name", "pieces", "provider", "redacted", "signature")
@@ -36,21 +39,19 @@ class _Block:
 
 
 class Folding:
-    """An answer while it arrives: `add` each chunk; `response()` is what there is by now."""
+    """Answer while it arrives: `add` takes each chunk; `response()` is the answer so far."""
 
     def __init__(self) -> None:
         self._start = Start()
-        self._blocks: dict[tuple[type[Chunk], int], _Block] = {}
+        self._blocks: dict[tuple[type[Chunk], int], _GrowingPart] = {}
         self._usage = Usage()
         self._finish: Finish | None = None
-        self._text: tuple[int | None, list[str]] = (
-            None,
-            [],
-        )  # the block of text that grew last: most chunks are more of it
+        # Index and pieces of the text that grew last, to which most chunks add.
+        self._text: tuple[int | None, list[str]] = (None, [])
 
     @property
     def has_content(self) -> bool:
-        """Whether anything came that a person or a program would see; thinking counts, a start does not."""
+        """Whether any text, thinking or tool call came; a start is no content."""
         return bool(self._blocks)
 
     @property
@@ -59,7 +60,7 @@ class Folding:
         return self._finish is not None
 
     def add(self, chunk: Chunk) -> None:
-        """Takes the next chunk in."""
+        """Adds the next chunk."""
         match chunk:
             case TextDelta():
                 index, pieces = self._text
@@ -89,7 +90,7 @@ class Folding:
                 assert_never(chunk)
 
     def response(self) -> LLMResponse:
-        """What came so far; an answer that has not finished says `cancelled`."""
+        """The answer so far; its finish reason is `cancelled` while no `Finish` has come."""
         finish = self._finish or Finish(reason="cancelled")
         parts = (block.part() for block in self._blocks.values())
         return LLMResponse(
@@ -106,16 +107,16 @@ class Folding:
             extra=finish.extra,
         )
 
-    def _block(self, chunk: TextDelta | ThinkingDelta | ToolDelta) -> _Block:
+    def _block(self, chunk: TextDelta | ThinkingDelta | ToolDelta) -> _GrowingPart:
         key = (type(chunk), chunk.index)
         block = self._blocks.get(key)
         if block is None:
-            block = self._blocks[key] = _Block(key[0])
+            block = self._blocks[key] = _GrowingPart(key[0])
         return block
 
 
 def fold(chunks: Iterable[Chunk]) -> LLMResponse:
-    """The answer that the chunks make."""
+    """Folds chunks into the answer that they make up."""
     folding = Folding()
     for chunk in chunks:
         folding.add(chunk)
@@ -123,7 +124,7 @@ def fold(chunks: Iterable[Chunk]) -> LLMResponse:
 
 
 def chunks_of(response: LLMResponse) -> Iterator[Chunk]:
-    """The fewest chunks that fold into this answer: a cached or local reply replayed as a stream."""
+    """Splits an answer into the fewest chunks that fold into it: streams a reply from a cache or from a local model."""
     yield Start(
         model=response.model,
         provider=response.provider,

@@ -1,4 +1,4 @@
-"""One message of a conversation: who says it, and its parts."""
+"""Message of a conversation: its role and its parts."""
 
 from typing import Literal
 
@@ -10,20 +10,20 @@ from three_mode.messages.parts import Image, Part, Text, Thinking, ToolCall, Too
 #: Who says a message.
 Role = Literal["system", "user", "assistant", "tool"]
 
-# What each role may carry. A tool's result speaks for a tool, a call or a thought for the assistant.
+# Kinds of parts that each role may carry.
 _ALLOWED: dict[str, tuple[type, ...]] = {
     "system": (Text,),
     "user": (Text, Image, ToolResult),
     "assistant": (Text, Image, ToolCall, Thinking),
     "tool": (ToolResult,),
 }
-_SPEAKERS = frozenset(_ALLOWED) - {"tool"}  # whose messages may be a string, as nearly all are
+_SPEAKERS = frozenset(_ALLOWED) - {"tool"}  # roles whose content may be a string, as it nearly always is
 
 
 class Message(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """One message of a conversation. `Message("user", "Hello!")` is all that most messages need."""
+    """One message of a conversation, for example `Message("user", "Hello!")`."""
 
-    role: Role  #: who says it: "system", "user", "assistant" or "tool"
+    role: Role  #: who speaks: "system", "user", "assistant" or "tool"
     content: str | tuple[Part, ...]  #: a string, or parts
     name: str | None = None  #: name of the speaker, where several speak in one role
 
@@ -57,7 +57,7 @@ class Message(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=Tru
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """The content as parts, whichever way it was given."""
+        """The content as parts; a string is one part."""
         return (Text(self.content),) if isinstance(self.content, str) else self.content
 
     @property

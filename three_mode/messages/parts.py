@@ -1,4 +1,7 @@
-"""What a message is made of. Each part is a frozen value whose `type` names it on the wire."""
+"""Parts of a message: text, images, tool calls, tool results and thinking.
+
+Each part is a frozen value; `type` names the kind on the wire.
+"""
 
 import mimetypes
 from pathlib import Path
@@ -10,14 +13,14 @@ from three_mode.errors import InvalidRequest
 
 
 class _Part(Struct, frozen=True, tag_field="type", tag=str.lower, omit_defaults=True, forbid_unknown_fields=True):
-    """What the parts share: a frozen struct, told apart by `type`; an unknown field is an error, not a typo that passes."""
+    """Base of the parts: a frozen struct in which an unknown field is an error; `type` names the kind on the wire."""
 
 
 class Text(_Part, frozen=True):
     """Plain text."""
 
     text: str  #: the text
-    cache: str | None = None  #: ends a prefix that the provider may keep, and says for how long: "5m" or "1h"
+    cache: str | None = None  #: marks the end of a prefix for the provider's cache, and how long it lives: "5m" or "1h"
 
 
 class Image(_Part, frozen=True):
@@ -27,7 +30,7 @@ class Image(_Part, frozen=True):
     data: bytes | None = None  #: the image itself
     mime: str | None = None  #: type of `data`, such as "image/png"
     detail: str | None = None  #: the provider's word for the resolution, such as "low"
-    cache: str | None = None  #: ends a prefix that the provider may keep, and says for how long: "5m" or "1h"
+    cache: str | None = None  #: marks the end of a prefix for the provider's cache, and how long it lives: "5m" or "1h"
 
     def __post_init__(self) -> None:
         if (self.url is None) == (self.data is None):
@@ -45,33 +48,33 @@ class Image(_Part, frozen=True):
 
     @classmethod
     def from_file(cls, path: str | Path, detail: str | None = None) -> "Image":
-        """Reads the file now, so that a missing one is an error here and not at the provider."""
+        """Reads an image file now, so that a missing file is an error here and not at the provider."""
         mime, _ = mimetypes.guess_type(str(path))
         return cls(data=Path(path).read_bytes(), mime=mime, detail=detail)
 
 
 class ToolCall(_Part, frozen=True, tag="tool_call"):
-    """A tool that the model asks for."""
+    """A call of a tool by the model."""
 
-    id: str  #: id that the result goes back with
+    id: str  #: id that the `ToolResult` repeats
     name: str  #: name of the tool
-    arguments: dict[str, Any] = {}  #: arguments, parsed; empty where the model wrote no JSON
-    raw: str | None = None  #: what the model wrote instead of JSON
+    arguments: dict[str, Any] = {}  #: arguments, parsed; {} where the model wrote no JSON object
+    raw: str | None = None  #: text of arguments that are no JSON object
     signature: str | None = None  #: the provider's proof, which goes back with the call verbatim
 
 
 class ToolResult(_Part, frozen=True, tag="tool_result"):
-    """The answer of a tool to one call."""
+    """The result of one call of a tool."""
 
     call_id: str  #: `id` of the `ToolCall` that it answers
     content: str | tuple[Text | Image, ...] = ""  #: what the tool returned
     name: str | None = None  #: name of the tool, for providers that want it
     is_error: bool = False  #: whether the tool failed, and `content` says how
-    cache: str | None = None  #: ends a prefix that the provider may keep, and says for how long: "5m" or "1h"
+    cache: str | None = None  #: marks the end of a prefix for the provider's cache, and how long it lives: "5m" or "1h"
 
 
 class Thinking(_Part, frozen=True):
-    """What the model thought. It goes back to the same provider verbatim, and to no other."""
+    """Thinking of the model. It goes back to the same provider verbatim, and to no other."""
 
     text: str = ""  #: the thinking, as far as the provider shows it
     signature: str | None = None  #: the provider's proof, which goes back with the text verbatim
@@ -79,5 +82,5 @@ class Thinking(_Part, frozen=True):
     provider: str | None = None  #: the provider that it goes back to
 
 
-#: What a message is made of.
+#: Any part of a message.
 Part = Text | Image | ToolCall | ToolResult | Thinking

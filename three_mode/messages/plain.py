@@ -1,12 +1,11 @@
-"""Plain dicts as messages and tools: our own shape, and the one that OpenAI made common.
+"""Conversion of plain dicts to messages: our own shape, and OpenAI's.
 
-    {"role": "user", "content": "Hello!"}
-    {"role": "user", "content": [{"type": "text", "text": "What is this?"}, {"type": "image_url", "image_url": {"url": ...}}]}
-    {"role": "assistant", "content": None, "tool_calls": [{"id": ..., "function": {"name": ..., "arguments": "{...}"}}]}
-    {"role": "assistant", "content": "Hello!", "reasoning_content": "They greet me.", "refusal": None, "annotations": []}
-    {"role": "tool", "tool_call_id": ..., "content": ...}
+    {"role": "user", "content": "Hello!"} {"role": "user", "content": [{"type": "text", "text": "What?"}, {"type":
+    "image_url", "image_url": {"url": ...}}]} {"role": "assistant", "content": None, "tool_calls": [{"id": ...,
+    "function": {"name": ..., "arguments": "{...}"}}]} {"role": "assistant", "content": "Hello!", "reasoning_content":
+    "They greet me.", "refusal": None, "annotations": []} {"role": "tool", "tool_call_id": ..., "content": ...}
 
-What does not fit is an error that names the field.
+A dict that does not fit is an `InvalidRequest` that names the field.
 """
 
 import json
@@ -33,13 +32,13 @@ _PART_TYPES: dict[str, type[Struct]] = {
 
 
 def message_from(value: Any, field: str) -> Message:
-    """The message that a dict describes; `field` is where it stands in the request, as in `messages[1]`."""
+    """Converts a dict to a message; `field` is its place in the request, as in `messages[1]`."""
     if isinstance(value, Message):
         return value
     if type(value) is dict and len(value) == 2 and value.get("role") in _PLAIN_ROLES:
-        said = value.get("content")
-        if type(said) is str:  # what most messages are
-            return Message(value["role"], said)
+        text = value.get("content")
+        if type(text) is str:  # most messages
+            return Message(value["role"], text)
     if not isinstance(value, Mapping):
         raise InvalidRequest(
             f"a message is a Message or a dict, not {type(value).__name__}",
@@ -55,10 +54,10 @@ def message_from(value: Any, field: str) -> Message:
     parts = _parts(content, f"{field}.content")
     if role == "tool":
         parts = _tool_result(parts, rest, field)
-    parts = _spoken(rest, parts, field)
+    parts = _with_calls_and_thinking(rest, parts, field)
     name = rest.pop("name", None)
-    # An answer that a client sends back has fields that say nothing: `refusal`, `audio`, `annotations`...
-    unknown = next((key for key, said in rest.items() if said is not None and said != []), None)
+    # An answer that a client sends back has empty fields: `refusal`, `audio`, `annotations`...
+    unknown = next((key for key, item in rest.items() if item is not None and item != []), None)
     if unknown is not None:
         raise InvalidRequest(f"unknown field {unknown!r}", field=f"{field}.{unknown}")
     if parts is None:
@@ -72,23 +71,24 @@ def message_from(value: Any, field: str) -> Message:
 
 
 def located(error: InvalidRequest, field: str) -> InvalidRequest:
-    """The same error, said of a field of the whole request."""
+    """The same error, with its field as a path from the whole request."""
     inner = f"{field}.{error.field}" if error.field else field
     return type(error)(error.message, field=inner, hint=error.hint)
 
 
 def converted(value: Any, kind: type[Any], field: str) -> Any:
-    """msgspec's conversion, with its complaint turned into ours."""
+    """Converts with msgspec; its error becomes an `InvalidRequest` that names the field."""
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
         if isinstance(error.__cause__, InvalidRequest):  # raised by a __post_init__ on the way
             raise located(error.__cause__, field) from None
-        said = str(error)
-        path = _PATH.search(said)
+        message = str(error)
+        path = _PATH.search(message)
         inner = path["path"].removeprefix("$") if path else ""
-        hint = f"it has {', '.join(kind.__struct_fields__)}" if "unknown field" in said else None
-        raise InvalidRequest(said[: path.start()] if path else said, field=field + inner, hint=hint) from None
+        hint = f"it has {', '.join(kind.__struct_fields__)}" if "unknown field" in message else None
+        text = message[: path.start()] if path else message
+        raise InvalidRequest(text, field=field + inner, hint=hint) from None
 
 
 def _parts(content: Any, field: str) -> str | tuple[Part, ...] | None:
@@ -130,19 +130,21 @@ def _image_url(value: Any, field: str) -> Image:
         raise located(error, field) from None
 
 
-def _spoken(rest: dict[str, Any], parts: str | tuple[Part, ...] | None, field: str) -> str | tuple[Part, ...] | None:
-    """Adds an assistant's `tool_calls` and what it thought, taken out of `rest`, to its parts."""
-    calls, thought = rest.pop("tool_calls", None), rest.pop("reasoning_content", None)
-    if thought is not None and not isinstance(thought, str):
+def _with_calls_and_thinking(
+    rest: dict[str, Any], parts: str | tuple[Part, ...] | None, field: str
+) -> str | tuple[Part, ...] | None:
+    """Moves `tool_calls` and `reasoning_content` of an assistant from `rest` to its parts."""
+    calls, thinking = rest.pop("tool_calls", None), rest.pop("reasoning_content", None)
+    if thinking is not None and not isinstance(thinking, str):
         raise InvalidRequest("reasoning_content is a string", field=f"{field}.reasoning_content")
-    if thought:
-        parts = (Thinking(thought), *((Text(parts),) if isinstance(parts, str) and parts else parts or ()))
+    if thinking:
+        parts = (Thinking(thinking), *((Text(parts),) if isinstance(parts, str) and parts else parts or ()))
     if not calls:
         return parts
     if not isinstance(calls, Sequence) or isinstance(calls, str):
         raise InvalidRequest("tool_calls is a list", field=f"{field}.tool_calls")
-    said = (Text(parts),) if isinstance(parts, str) and parts else parts or ()
-    return (*said, *(_tool_call(call, f"{field}.tool_calls[{index}]") for index, call in enumerate(calls)))
+    before = (Text(parts),) if isinstance(parts, str) and parts else parts or ()
+    return (*before, *(_tool_call(call, f"{field}.tool_calls[{index}]") for index, call in enumerate(calls)))
 
 
 def _tool_call(value: Any, field: str) -> ToolCall:
@@ -158,7 +160,7 @@ def _tool_call(value: Any, field: str) -> ToolCall:
 
 
 def tool_call(identity: str, name: str, arguments: Any, signature: str | None = None) -> ToolCall:
-    """A call whose arguments are a dict or JSON text; text that is no JSON object is kept as `raw`."""
+    """Makes a tool call from arguments as a dict or as JSON text; text that is no JSON object is kept as `raw`."""
     if isinstance(arguments, Mapping):
         return ToolCall(identity, name, dict(arguments), signature=signature)
     text = arguments if isinstance(arguments, str) else ""

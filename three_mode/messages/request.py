@@ -1,4 +1,4 @@
-"""What is asked of a model: one value for every mode."""
+"""Request to a model: one value for every mode."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -19,12 +19,12 @@ _ENDLESS = float("inf")
 class LLMRequest(Struct, frozen=True, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
     """A request to any model. Messages and tools may be plain dicts; they are checked when the request is made.
 
-    None, or an empty tuple, leaves a choice to the connection, and after it to the provider.
+    None or an empty tuple leaves the choice to the connection, and then to the provider.
     """
 
     messages: tuple[Message, ...]  #: the conversation so far, oldest first; `{"role": ..., "content": ...}` will do
     model: str | None = None  #: a provider's model, `agent:NAME`, `tiny`, `gguf:PATH` or a catalogued name
-    mode: CommunicationMode | None = None  #: how to reach the model; None: what its address says
+    mode: CommunicationMode | None = None  #: how to reach the model; None: as its address implies
     tools: tuple[Tool, ...] = ()  #: tools that the model may call
     tool_choice: str | None = None  #: "auto", "none", "required", or the name of the one tool to call
     response_format: ResponseFormat | None = None  #: the shape of a JSON answer; a type or "json" will do
@@ -36,11 +36,11 @@ class LLMRequest(Struct, frozen=True, omit_defaults=True, kw_only=True, forbid_u
     reasoning: Reasoning | None = None  #: how much the model may think; "low" and the like will do
     cache: CacheHints | None = None  #: hints for the provider's prompt cache, and for the cache of replies
     within: float | None = None  #: deadline of the whole call in seconds; None: that of the connection
-    metadata: dict[str, Any] = {}  #: values of your own; they come back in records and never go to a provider
-    extra: dict[str, Any] = {}  #: fields that go to the provider as they are; never dropped in silence
+    metadata: dict[str, Any] = {}  #: values of the program; they appear in records and never go to a provider
+    extra: dict[str, Any] = {}  #: fields that go to the provider as they are; none is dropped silently
 
     if TYPE_CHECKING:
-        # A request holds the types above; its constructor also takes the plain forms that `__post_init__` turns into them.
+        # A request holds the types above; its constructor also takes the plain forms that `__post_init__` converts.
         def __init__(
             self,
             *,
@@ -63,7 +63,7 @@ class LLMRequest(Struct, frozen=True, omit_defaults=True, kw_only=True, forbid_u
         ) -> None: ...
 
     def __post_init__(self) -> None:
-        """Looks at what is there: most requests leave most fields out, and one is made at every hop between processes."""
+        """Checks the fields that are set, and those alone: one request is made at every hop between processes."""
         messages = self.messages
         if type(messages) is not tuple or set(map(type, messages)) != MESSAGES:
             force_setattr(self, "messages", checks.messages(messages))
@@ -112,7 +112,7 @@ class LLMRequest(Struct, frozen=True, omit_defaults=True, kw_only=True, forbid_u
             checks.check_json(self.extra, "extra")
 
     def addressed(self, model: str | None, within: float | None) -> "LLMRequest":
-        """The same for another model, in whatever mode its address says. What was checked is not checked again."""
+        """Copy for another model, in the mode that its address implies. Checked fields are not checked again."""
         copied: LLMRequest = self.__copy__()  # type: ignore[attr-defined]  # `copy.copy` looks for it at every call
         force_setattr(copied, "model", model)
         force_setattr(copied, "mode", None)

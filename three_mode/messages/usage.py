@@ -1,4 +1,4 @@
-"""What a call used, counted in one way for every provider."""
+"""Usage of a call, counted in one way for every provider."""
 
 from decimal import Decimal
 
@@ -6,17 +6,17 @@ from msgspec import Struct
 
 
 class Usage(Struct, frozen=True, omit_defaults=True):
-    """Tokens and money. Input includes what was read from and written to a cache; output includes reasoning.
+    """Tokens and money. Input includes tokens read from and written to a cache; output includes reasoning.
 
-    Two can be added; a sum with an unknown cost is unknown.
+    Usages can be added; a sum with an unknown cost is unknown.
     """
 
     input_tokens: int = 0  #: tokens of the prompt
     output_tokens: int = 0  #: tokens of the answer
     cache_read_tokens: int = 0  #: part of the input that came from the provider's cache
-    cache_write_tokens: int = 0  #: part of the input that the provider's cache took in
+    cache_write_tokens: int = 0  #: part of the input that was written to the provider's cache
     reasoning_tokens: int = 0  #: part of the output that is thinking
-    cost: Decimal | None = None  #: US dollars; None where the price is not known, never a zero that looks like a price
+    cost: Decimal | None = None  #: US dollars; None where the price is not known, rather than 0
 
     @property
     def total_tokens(self) -> int:
@@ -34,7 +34,7 @@ class Usage(Struct, frozen=True, omit_defaults=True):
         return self.output_tokens
 
     def __add__(self, other: "Usage") -> "Usage":
-        """Sums two calls; a sum with an unknown cost is unknown, unless the other side used nothing at all."""
+        """Sums two calls; a sum with an unknown cost is unknown, unless the other usage is empty."""
         if self == NOTHING:
             return other
         if other == NOTHING:

@@ -1,6 +1,6 @@
-"""Every value, and every error, to JSON or msgpack and back unchanged.
+"""Encoding of values and errors to JSON or msgpack, and decoding back to equal ones.
 
-What a decoder gets that does not fit the type is an `InvalidRequest` that names the field: the bytes came from somebody.
+Bytes that do not fit the type are an `InvalidRequest` that names the field: they came from another process.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,20 +17,20 @@ from three_mode.messages.reply import LLMResponse
 
 T = TypeVar("T")
 
-#: Any value of these, as JSON.
+#: Encodes any value of this package as JSON.
 to_json: Callable[[Any], bytes] = msgspec.json.encode
-#: Any value of these, as msgpack.
+#: Encodes any value of this package as msgpack.
 to_msgpack: Callable[[Any], bytes] = msgspec.msgpack.encode
 
 
 def from_json(kind: type[T], data: bytes | str) -> T:
-    """A value of type `kind`, which may be a union such as `Chunk` or `Part`, out of its JSON."""
+    """Decodes a value of type `kind`, which may be a union such as `Chunk` or `Part`, from JSON."""
     decoded: T = _decoded(_json_decoder(kind), data)  # type: ignore[arg-type]  # types are hashable
     return decoded
 
 
 def from_msgpack(kind: type[T], data: bytes) -> T:
-    """A value of type `kind`, which may be a union such as `Chunk` or `Part`, out of its msgpack."""
+    """Decodes a value of type `kind`, which may be a union such as `Chunk` or `Part`, from msgpack."""
     decoded: T = _decoded(_msgpack_decoder(kind), data)  # type: ignore[arg-type]
     return decoded
 
@@ -58,9 +58,10 @@ def _decoded(decode: Callable[[Any], Any], data: bytes | str) -> Any:
 
 
 def encode_error(error: ThreeModeError) -> dict[str, Any]:
-    """Plain data that `decode_error` turns into the same class with the same fields.
+    """Encodes an error as plain data, from which `decode_error` makes the same class with the same fields.
 
-    `kind` lists the class and its ancestors: an older peer that does not know the class gets the nearest one it knows.
+    `kind` lists the class and its ancestors: an older peer that does not know the class uses the nearest ancestor it
+    knows.
     """
     content: dict[str, Any] = {}
     for item in fields(error):
@@ -80,7 +81,7 @@ def encode_error(error: ThreeModeError) -> dict[str, Any]:
 
 
 def decode_error(data: Any) -> ThreeModeError:
-    """The error that `encode_error` made. Data that is no such thing is an error too, but never a crash."""
+    """Decodes the error that `encode_error` encoded. Data that is no such error gives a plain `ThreeModeError`."""
     try:
         kind = next((_known()[name] for name in data["kind"] if name in _known()), ThreeModeError)
         names = {item.name for item in fields(kind)}

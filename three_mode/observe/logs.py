@@ -1,8 +1,8 @@
-"""Structured logs on the standard library: one event a line, each with the id of its call. Free where nobody listens.
+"""Structured logs on the standard library: one event a line, with the id of its call. Cheap without a handler.
 
     logging.getLogger("three_mode").addHandler(handler)        with JSONFormatter() for one JSON object a line
 
-Keys are in no event. The words of a conversation are in none either, unless the connection is made with `log_content=True`.
+No event holds keys. No event holds the text of a conversation, unless the connection has `log_content=True`.
 """
 
 import json
@@ -11,19 +11,20 @@ from datetime import UTC, datetime
 from typing import Any
 
 logger = logging.getLogger("three_mode.llm")
-logger.addHandler(logging.NullHandler())  # a library says nothing until a program wants to hear it
+logger.addHandler(logging.NullHandler())  # a library logs nothing until a program adds a handler
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
 def event(level: int, name: str, request_id: str, **fields: Any) -> None:
-    """Call it behind `logger.isEnabledFor(level)` where speed counts."""
+    """Logs one event. Check `logger.isEnabledFor(level)` first where speed counts."""
     logger.log(level, name, extra={"event": name, "request_id": request_id, **fields})
 
 
 class JSONFormatter(logging.Formatter):
-    """One JSON object a line: time, level, event, request_id and whatever the event has."""
+    """Formats a record as one line of JSON: time, level, event, request_id and the fields of the event."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """The record as JSON."""
         fields = {key: value for key, value in vars(record).items() if key not in _STANDARD and value is not None}
         line = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),

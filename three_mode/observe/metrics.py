@@ -1,5 +1,6 @@
-"""Latency, speed and errors, by provider and model, in bounded memory; and the check of the seed: p95 within 2 s, above
-1,000 tokens a second.
+"""Metrics of calls: latency, speed and errors, by provider and model, in bounded memory.
+
+`Metrics.check` compares them with limits: by default a p95 of 2 seconds and 1,000 tokens a second.
 """
 
 from collections import Counter, deque
@@ -10,30 +11,30 @@ from msgspec import Struct, field
 from three_mode.errors import ThreeModeError
 from three_mode.least_used import MOST, OTHERS, LeastUsed
 
-KEPT = 2048  # the newest samples of each kind
+KEPT = 2048  # newest samples kept of each kind
 
 
 class Snapshot(Struct, frozen=True, kw_only=True):
-    """What is known of one model, or of all. None: nothing was measured yet. Times in seconds."""
+    """Metrics of one model, or of all, at one moment. Times are in seconds; None: nothing was measured yet."""
 
-    calls: int
-    errors: dict[str, int]
-    error_rate: float
-    p50: float | None
-    p95: float | None
-    p99: float | None
-    first_content_p50: float | None
-    tokens_per_second: float | None
+    calls: int  #: calls, failed ones included
+    errors: dict[str, int]  #: class of an error -> calls that failed with it
+    error_rate: float  #: failed calls as a share of all, from 0 to 1
+    p50: float | None  #: median latency
+    p95: float | None  #: latency that 95 % of calls do not exceed
+    p99: float | None  #: latency that 99 % of calls do not exceed
+    first_content_p50: float | None  #: median time to the first content of streams
+    tokens_per_second: float | None  #: mean output speed
 
 
 class PerformanceCheck(Struct, frozen=True, kw_only=True):
-    """Whether what was measured is within the limits; None where nothing was measured."""
+    """Comparison of measured latency and speed with their limits."""
 
-    p95: float | None
-    tokens_per_second: float | None
-    p95_limit: float
-    tokens_limit: float
-    compliant: bool | None
+    p95: float | None  #: measured, in seconds; None: nothing was measured yet
+    tokens_per_second: float | None  #: measured; None: nothing was measured yet
+    p95_limit: float  #: most seconds
+    tokens_limit: float  #: fewest tokens a second
+    compliant: bool | None  #: whether all that was measured is within its limit; None where nothing was measured
 
 
 class _Series(Struct, eq=False):
@@ -42,8 +43,8 @@ class _Series(Struct, eq=False):
     latencies: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT))
     first: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT))
     rates: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT))
-    mean: float | None = None  # moving, for routing: cheap to read
-    seen: int = 0
+    mean: float | None = None  # moving average of latencies, for routing: cheap to read
+    seen: int = 0  # see LeastUsed
     unused: int = 0
 
     def add(self, latency: float) -> None:
@@ -51,8 +52,8 @@ class _Series(Struct, eq=False):
         self.latencies.append(latency)
         self.mean = latency if self.mean is None else 0.8 * self.mean + 0.2 * latency
 
-    def take(self, other: "_Series") -> None:
-        """All that the other one has; of samples, the newest."""
+    def merge(self, other: "_Series") -> None:
+        """Adds all counts and samples of another series; the newest samples are kept."""
         self.calls += other.calls
         self.errors.update(other.errors)
         self.latencies += other.latencies
@@ -61,17 +62,17 @@ class _Series(Struct, eq=False):
 
 
 class Metrics:
-    """`record` after each call. Percentiles are worked out when somebody asks."""
+    """Counts and latencies of calls. Percentiles are computed by `snapshot`, not by each call."""
 
     def __init__(self, most: int = MOST) -> None:
-        """`most` are the models that are told apart at a time. Where there are more, the longest unused count for their provider alone."""
+        """Keeps at most `most` models apart. Beyond that the longest unused models are added up by provider."""
         self._series: dict[tuple[str, str], _Series] = {}
         self._least_used = LeastUsed(self._series, most)
-        self._holders: list[Callable[[], None]] = []
+        self._forget_recorders: list[Callable[[], None]] = []
 
     def held_by(self, forget: Callable[[], None]) -> None:
-        """`forget` lets go of all recorders that somebody holds: called before any are forgotten here."""
-        self._holders.append(forget)
+        """Registers `forget`, which drops all functions that `recorder` gave; called before a series is removed."""
+        self._forget_recorders.append(forget)
 
     def record(
         self,
@@ -82,6 +83,7 @@ class Metrics:
         first_content: float | None = None,
         tokens_per_second: float | None = None,
     ) -> None:
+        """Records a successful call. Times are in seconds."""
         series = self._of(provider, model)
         series.add(latency)
         if first_content is not None:
@@ -90,19 +92,22 @@ class Metrics:
             series.rates.append(tokens_per_second)
 
     def recorder(self, provider: str, model: str) -> Callable[[float], None]:
-        """`record` for one of them, where there is only a latency to record."""
+        """Function that records the latency of a call to one model; cheaper than `record`."""
         return self._of(provider, model).add
 
     def failed(self, provider: str, model: str, error: ThreeModeError) -> None:
+        """Records a failed call."""
         series = self._of(provider, model)
         series.calls += 1
         series.errors[type(error).__name__] += 1
 
     def latency(self, provider: str, model: str) -> float | None:
+        """Moving average of the latencies of a model in seconds; None: nothing was measured yet."""
         series = self._series.get((provider, model))
         return series.mean if series is not None else None
 
     def snapshot(self, provider: str | None = None, model: str | None = None) -> Snapshot:
+        """Metrics of a provider, of a model, of both, or of all calls."""
         chosen = [
             series
             for (a_provider, a_model), series in list(self._series.items())
@@ -127,10 +132,11 @@ class Metrics:
         )
 
     def targets(self) -> list[tuple[str, str]]:
+        """Provider and model of each series."""
         return [key for key in list(self._series) if OTHERS not in key]
 
     def check(self, p95_limit: float = 2.0, tokens_limit: float = 1000.0) -> PerformanceCheck:
-        """The seed's demand, as data."""
+        """Compares the p95 of latencies and the tokens a second of all calls with limits."""
         seen = self.snapshot()
         verdicts = [
             None if seen.p95 is None else seen.p95 <= p95_limit,
@@ -153,22 +159,22 @@ class Metrics:
         return series
 
     def _bound(self) -> None:
-        """Where there are too many, the longest unused become one for each provider, or one if those are too many too."""
+        """Merges the longest unused series by provider, or all into one if there are too many providers."""
         going = self._least_used.going()
         if not going:
             return
-        for forget in self._holders:
+        for forget in self._forget_recorders:
             forget()
         few = len({provider for provider, _ in going}) <= len(going) // 2
         for key in going:
             gone, rest = self._series.pop(key), (key[0] if few else OTHERS, OTHERS)
             if rest not in self._series:
                 self._series[rest] = _Series()
-            self._series[rest].take(gone)
+            self._series[rest].merge(gone)
 
 
 def percentile(ordered: list[float], share: float) -> float | None:
-    """The smallest value that so large a share of all does not exceed."""
+    """Smallest of the values that a `share` of them, from 0 to 1, does not exceed."""
     if not ordered:
         return None
     return ordered[min(len(ordered) - 1, max(0, -(-int(share * 1000) * len(ordered) // 1000) - 1))]

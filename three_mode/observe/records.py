@@ -1,7 +1,7 @@
-"""Call records: each request with its reply or error, its time and its cost, as a line of JSON. Off unless asked for.
+"""Records of calls: each request with its reply or error, its time and its cost, as a line of JSON. Off by default.
 
-A record holds the words of the conversation: the file is its owner's alone. A thread writes, so that no disk holds up a call;
-what was handed over is on disk within half a second, and an error at once.
+A record holds the text of the conversation, so that only the owner may read the file. A thread writes it, so that no
+call waits for the disk. A record is on disk within half a second, an error at once.
 """
 
 import os
@@ -25,15 +25,15 @@ SECRET = ("authorization", "api-key", "x-api-key", "x-goog-api-key", "cookie", "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordOptions:
-    """Where to, and how many records may wait for the disk; more are dropped, counted and logged."""
+    """Options of the records."""
 
-    path: str | Path
-    waiting: int = 10_000
-    flush: float = 0.2
+    path: str | Path  #: file that records are appended to
+    waiting: int = 10_000  #: most records that wait for the disk; more are dropped, counted and logged
+    flush: float = 0.2  #: seconds without a new record before the file is flushed
 
 
 class RecordWriter:
-    """Appends to one file. `close()` writes what is left."""
+    """Appends records to one file. `close()` writes those that wait."""
 
     def __init__(self, options: RecordOptions) -> None:
         self._options = options
@@ -56,6 +56,7 @@ class RecordWriter:
         latency: float,
         first_content: float | None,
     ) -> None:
+        """Queues the record of one call. Times are in seconds."""
         line: dict[str, Any] = {
             "request_id": request_id,
             "at": datetime.now(UTC),
@@ -75,6 +76,7 @@ class RecordWriter:
         self._put(msgspec.json.encode(line) + b"\n")
 
     def close(self) -> None:
+        """Writes the records that wait, and closes the file."""
         if self._thread is not None:
             self._queue.put(None)
             self._thread.join(timeout=5.0)
@@ -96,7 +98,7 @@ class RecordWriter:
                 logger.warning("records_dropped", extra={"event": "records_dropped", "dropped": self.dropped})
 
     def _put_late(self, line: bytes) -> None:
-        """A call may end after its connection was closed: one that waits before it is tried again."""
+        """Writes the record of a call that ended after its connection was closed, for example after a retry."""
         try:
             with _opened(self._options.path) as file:
                 file.write(line)
@@ -135,7 +137,7 @@ def _opened(path: str | Path) -> BinaryIO:
 
 
 def masked_request(request: LLMRequest) -> LLMRequest:
-    """Without the keys that somebody may have put among the headers."""
+    """Copy of the request without the keys that its `extra_headers` may hold."""
     headers = request.extra.get("extra_headers")
     if not isinstance(headers, dict):
         return request

@@ -1,6 +1,6 @@
-"""OpenTelemetry spans with the gen_ai conventions, where `three-mode[otel]` is installed and the connection asks for them.
+"""OpenTelemetry spans with the gen_ai conventions, for connections that ask for them. They need `three-mode[otel]`.
 
-The words of a conversation are in no attribute.
+No attribute holds the text of a conversation.
 """
 
 from typing import Any, Protocol
@@ -8,15 +8,18 @@ from typing import Any, Protocol
 from three_mode.errors import LLMError, MissingExtra, ThreeModeError
 from three_mode.messages import LLMRequest, LLMResponse
 
-# The names that the conventions have for providers that we call otherwise.
+# Names of the conventions for providers that have another name here.
 _SYSTEMS = {"gemini": "gcp.gemini", "qwen": "alibaba", "claude-cli": "anthropic"}
 
 
 class Span(Protocol):
-    """One call's span."""
+    """Span of one call."""
 
-    def finished(self, reply: LLMResponse) -> None: ...
-    def failed(self, error: BaseException) -> None: ...
+    def finished(self, reply: LLMResponse) -> None:
+        """Ends the span with the attributes of the reply."""
+
+    def failed(self, error: BaseException) -> None:
+        """Ends the span with the error."""
 
 
 class CallTracer:
@@ -31,6 +34,7 @@ class CallTracer:
         self._tracer = tracer or trace.get_tracer("three_mode")
 
     def begin(self, request: LLMRequest, provider: str, model: str, request_id: str) -> Span:
+        """Starts the span of one call."""
         asked = {
             "gen_ai.request.temperature": request.temperature,
             "gen_ai.request.top_p": request.top_p,
@@ -49,10 +53,12 @@ class CallTracer:
                 **{name: value for name, value in asked.items() if value is not None},
             },
         )
-        return _Begun(span, self._trace)
+        return _CallSpan(span, self._trace)
 
 
-class _Begun:
+class _CallSpan:
+    """Span of one call in OpenTelemetry."""
+
     def __init__(self, span: Any, trace: Any) -> None:
         self._span = span
         self._trace = trace
@@ -69,14 +75,14 @@ class _Begun:
             }
         )
         for step in reply.steps:
-            told = {"provider": step.provider, "model": step.model, "why": step.why}
-            self._span.add_event(step.kind, {name: value for name, value in told.items() if value})
+            values = {"provider": step.provider, "model": step.model, "why": step.why}
+            self._span.add_event(step.kind, {name: value for name, value in values.items() if value})
         self._span.end()
 
     def failed(self, error: BaseException) -> None:
         self._span.set_attribute("error.type", type(error).__name__)
         if isinstance(error, LLMError) and error.status:
             self._span.set_attribute("http.response.status_code", error.status)
-        said = error.message if isinstance(error, ThreeModeError) else type(error).__name__
-        self._span.set_status(self._trace.Status(self._trace.StatusCode.ERROR, said))
+        message = error.message if isinstance(error, ThreeModeError) else type(error).__name__
+        self._span.set_status(self._trace.Status(self._trace.StatusCode.ERROR, message))
         self._span.end()

@@ -1,4 +1,4 @@
-"""Policies around a call: one idea a file, each usable alone, with the clock injected."""
+"""Policies around a call: one policy a file, each usable alone, with an injected clock."""
 
 import warnings
 from typing import TYPE_CHECKING
@@ -58,12 +58,12 @@ __all__ = [
     "wait_before_retry",
 ]
 
-# Names of before, which go with the first release.
+# Old names, which are removed with the first release.
 _RENAMED = {"Call": "CallContext", "Ledger": "SpendingLedger"}
 
 
 def __getattr__(name: str) -> object:
-    """The file cache brings SQLite, which most programs need not load."""
+    """Loads the file cache when it is used, because it loads SQLite; serves old names with a warning."""
     if name == "FileCache":
         from three_mode.policies.cache_file import FileCache
 

@@ -1,8 +1,9 @@
-"""The loop around a call: which target next, when again, and when to give up. It owns all retries, and there is one deadline.
+"""Loop around a call: chooses the next target, waits before retries, and gives up at the one deadline. It owns all
+retries.
 
-For each round, each target in order: its gate (breaker and limiter) must let the call pass before the deadline, and then the
-operation runs. A failure moves on to the next target at once; only when all have failed does the loop wait, once, for the
-target that may answer soonest. All but the last have `first_content` seconds to their first content.
+Each round tries each target in order: its gate (breaker and limiter) must let the call pass before the deadline, and
+then the operation runs. A failure moves on to the next target at once. When all have failed, the loop waits once, for
+the target that may answer soonest. All targets but the last have `first_content` seconds to their first content.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -31,25 +32,24 @@ from three_mode.policies.retry import RetryOptions, wait_before_retry
 from three_mode.policies.routing import Target
 
 T = TypeVar("T")
-# The same request, or the same words, would be refused elsewhere too.
+# Errors that another target would repeat.
 _FINAL = (ModeConflict, ContentFilter)
 
 
 class CallContext(Struct, eq=False):
-    """One call of the user's, as the policies see it: its times, its caller and size. `steps` is what happened to it, and ends up
-    in the reply."""
+    """One call of the user, as policies see it."""
 
-    deadline: float
-    began: float
-    caller: str = ""
-    tokens: int = 0
-    first_content: float | None = None
+    deadline: float  #: in the clock's time
+    began: float  #: start of the call, in the clock's time
+    caller: str = ""  #: caller, for fair queues
+    tokens: int = 0  #: estimate of the tokens of the prompt
+    first_content: float | None = None  #: seconds to the first content for all targets but the last; None: no bound
+    #: whether an attempt ends at the first content; the reader of the rest then reports the end to the breaker
     streamed: bool = False
-    """What an attempt gives is only the beginning: the reader of the rest tells the breaker how it ended."""
-    steps: list[Step] = []
+    steps: list[Step] = []  #: steps so far, which go into the reply
 
     def add_step(self, kind: str, now: float, target: Target | None = None, why: str | None = None) -> None:
-        """Notes something that happened to the call; `now` is in the clock's time."""
+        """Adds a step; `now` is in the clock's time."""
         self.steps.append(
             Step(
                 kind,  # type: ignore[arg-type]
@@ -61,18 +61,21 @@ class CallContext(Struct, eq=False):
         )
 
 
-Operation = Callable[[Target, float], Awaitable[T]]  # the target, and when its first content is due (loop time)
+Operation = Callable[[Target, float], Awaitable[T]]  # takes the target, and when its first content is due (loop time)
 
 
 class Guards(Protocol):
-    """The breaker and the limiter of each target; None where it has none."""
+    """Breakers and limiters of all targets."""
 
-    def breaker(self, target: Target) -> CircuitBreaker | None: ...
-    def limiter(self, target: Target) -> AdaptiveLimiter | None: ...
+    def breaker(self, target: Target) -> CircuitBreaker | None:
+        """Breaker of a target; None where it has none."""
+
+    def limiter(self, target: Target) -> AdaptiveLimiter | None:
+        """Limiter of a target; None where it has none."""
 
 
 def moves_on(error: BaseException) -> bool:
-    """Whether another target may do what this one did not."""
+    """Whether another target may succeed after this error."""
     if type(error) is InvalidRequest or isinstance(error, _FINAL):
         return False
     return isinstance(error, ThreeModeError)
@@ -89,7 +92,7 @@ class Attempts:
         clock: Clock = MONOTONIC,
         discard: Callable[[Any], None] = lambda _: None,
     ) -> None:
-        """`discard` is for a result that came second in a race."""
+        """`discard` takes a result that came second in a race."""
         self._guards = guards
         self._retry = retry
         self.hedge: Hedge[Any] | None = Hedge(hedge.after, discard, clock) if hedge is not None else None
@@ -107,9 +110,9 @@ class Attempts:
         operation: Operation[T],
         first: ThreeModeError | None = None,
     ) -> T:
-        """`first` is how an attempt on the first target ended, where one was made already."""
+        """Tries the targets. `first` is the error of an attempt on the first target that was made already."""
         alive, failures = targets, 0
-        asked: dict[Target, tuple[float, ThreeModeError]] = {}  # who asked us to wait, until when, and how
+        waits: dict[Target, tuple[float, ThreeModeError]] = {}  # until when a target asked to wait, and its error
         while True:
             failed: list[ThreeModeError] = []
             for number, target in enumerate(alive):
@@ -119,10 +122,10 @@ class Attempts:
                     due = min(due, self._clock.now() + call.first_content)
                 try:
                     if first is not None:
-                        made, first = first, None
-                        raise made
-                    if target in asked:
-                        await self._until(*asked[target], due)
+                        error, first = first, None
+                        raise error
+                    if target in waits:
+                        await self._wait_until(*waits[target], due)
                     attempt = self._attempt(call, target, due, operation)
                     if self.hedge is None:
                         return await attempt
@@ -131,35 +134,35 @@ class Attempts:
                     return won
                 except ThreeModeError as error:
                     failed.append(error)
-                    if error.retry_after is not None and (target not in asked or asked[target][1] is not error):
-                        asked[target] = (self._clock.now() + error.retry_after, error)
+                    if error.retry_after is not None and (target not in waits or waits[target][1] is not error):
+                        waits[target] = (self._clock.now() + error.retry_after, error)
                     if not moves_on(error) or self._clock.now() >= call.deadline:
                         raise _verdict(failed) from error.__cause__
                     if not last:
                         call.add_step("switched", self._clock.now(), alive[number + 1], f"{target}: {_why(error)}")
             failures += 1
-            alive, wait = self._again(call, alive, failed, failures)
+            alive, wait = self._next_round(call, alive, failed, failures)
             if not alive:
                 raise _verdict(failed)
             call.add_step("retry", self._clock.now(), alive[0], f"in {wait:.2f} s: {_why(failed[-1])}")
             await self._clock.sleep(wait)
 
-    async def _until(self, ready: float, error: ThreeModeError, due: float) -> None:
-        """Waits until a target is ready that said when; where that is too late it stays at what it said."""
+    async def _wait_until(self, ready: float, error: ThreeModeError, due: float) -> None:
+        """Waits until `ready`, the time that a target named; raises its error where that is after `due`."""
         wait = ready - self._clock.now()
         if wait > 0:
             if ready >= due:
                 raise error
             await self._clock.sleep(wait)
 
-    def _again(
+    def _next_round(
         self, call: CallContext, alive: Sequence[Target], failed: list[ThreeModeError], failures: int
     ) -> tuple[list[Target], float]:
-        """Those worth another try, the soonest first, and how long to wait for it."""
+        """Targets worth another try, the soonest first, and the seconds to wait for the first of them."""
         remaining = call.deadline - self._clock.now()
         waits = []
         for target, error in zip(alive, failed, strict=True):
-            if isinstance(error, CircuitOpen):  # its cool-down is longer than anybody waits for an answer
+            if isinstance(error, CircuitOpen):  # its cool-down is longer than a call
                 continue
             wait = wait_before_retry(self._retry, failures, error, remaining)
             if wait is not None:
@@ -170,14 +173,14 @@ class Attempts:
     def second_attempt(
         self, call: CallContext, target: Target, spare: Target, due: float, operation: Operation[T]
     ) -> Awaitable[T]:
-        """The attempt that a hedge makes."""
+        """Second attempt of a hedged call."""
         assert self.hedge is not None
         why = f"nothing from {target} in {self.hedge.after:g} s"
         call.add_step("hedged", self._clock.now(), spare, why)
         return self._attempt(call, spare, due, operation)
 
     async def _attempt(self, call: CallContext, target: Target, due: float, operation: Operation[T]) -> T:
-        """One attempt, behind the gate of its target."""
+        """Makes one attempt, behind the gate of its target."""
         gate = Gate(target, self._guards.breaker(target), self._guards.limiter(target))
         if not gate.try_enter(call.tokens):
             waited = await gate.enter(call.caller, call.tokens, due - self._clock.now())
@@ -198,11 +201,11 @@ def _why(error: ThreeModeError) -> str:
 
 
 def _verdict(causes: Sequence[ThreeModeError]) -> ThreeModeError:
-    """One failure is itself; several are one error with all of them."""
+    """Error of the call: the only cause, or one error that holds all causes."""
     if len(causes) == 1:
         return causes[0]
     timed_out = isinstance(causes[-1], DeadlineExceeded) and causes[-1].stage == "total"
-    told = "; ".join(_why(cause) for cause in causes)
+    reasons = "; ".join(_why(cause) for cause in causes)
     if timed_out:
         last = causes[-1]
         assert isinstance(last, DeadlineExceeded)
@@ -211,7 +214,7 @@ def _verdict(causes: Sequence[ThreeModeError]) -> ThreeModeError:
         )
     last_llm = next((cause for cause in reversed(causes) if isinstance(cause, LLMError)), None)
     return AllProvidersFailed(
-        f"all {len(causes)} providers failed: {told}",
+        f"all {len(causes)} providers failed: {reasons}",
         causes=tuple(causes),
         provider=last_llm.provider if last_llm else None,
         retry_after=min((c.retry_after for c in causes if c.retry_after is not None), default=None),

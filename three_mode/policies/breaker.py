@@ -1,4 +1,4 @@
-"""A circuit breaker: after some failures in a row a target is left alone for a while, then tried once.
+"""Circuit breaker: after some failures in a row, calls to a target are refused for a while; then one call tries it.
 
 closed ──(failures in a row)──> open ──(cool-down over)──> half-open ──(success)──> closed
                                  ^                            └──(failure)──> open
@@ -22,20 +22,22 @@ _TRIPS = (ServerError, ProviderOverloaded, ConnectionFailed, BadReply, DeadlineE
 
 
 class BreakerOptions(FrozenOptions, frozen=True, kw_only=True):
-    """How many failures in a row open it, and for how many seconds."""
+    """Options of a circuit breaker."""
 
     failures: int = 5  #: failures in a row that open the breaker
-    cool_down: float = 60.0  #: seconds that it stays open before one call may try
+    cool_down: float = 60.0  #: seconds that it stays open before one call may try the target
 
 
 def trips(error: BaseException) -> bool:
-    """Whether an error says that the target is unwell. A bad key, a bad request or a rate limit says nothing of the kind."""
+    """Whether an error is a failure of the target. A bad key, a bad request or a rate limit is none."""
     return isinstance(error, _TRIPS)
 
 
 class CircuitBreaker:
-    """One target's breaker. `allow()` before a call, then exactly one of `success`, `failure` or `abandoned`; a stream may say
-    `began` before that.
+    """Breaker of one target.
+
+    Call `allow()` before a call, then exactly one of `success`, `failure` or `abandoned`. A stream may call `began`
+    before that.
     """
 
     __slots__ = ("_clock", "_opened_at", "_options", "_trial", "closed", "failures")
@@ -50,7 +52,7 @@ class CircuitBreaker:
 
     @property
     def state(self) -> State:
-        """ "closed": calls pass; "open": none do; "half-open": one may try."""
+        """State: "closed", calls pass; "open", none do; "half-open", one may try."""
         if self._opened_at is None:
             return "closed"
         return "half-open" if self.opens_in() <= 0 else "open"
@@ -63,11 +65,11 @@ class CircuitBreaker:
 
     @property
     def at_rest(self) -> bool:
-        """It knows nothing: a new one would be the same."""
+        """Whether its state is that of a new breaker."""
         return self.closed and not self.failures
 
     def allow(self) -> bool:
-        """Whether a call may go. Half-open, one call may: the trial."""
+        """Whether a call may pass. A half-open breaker lets one call pass, the trial."""
         if self._opened_at is None:
             return True
         if self._trial or self.opens_in() > 0:
@@ -76,19 +78,21 @@ class CircuitBreaker:
         return True
 
     def success(self) -> None:
-        """Ends a call that went well: the breaker closes."""
+        """Ends a successful call: the breaker closes."""
         self.failures = 0
         self.began()
 
     def began(self) -> None:
-        """It answers, and how that ends is still to be seen. Others may go, because a trial can last for minutes; what failed before
-        is not forgotten, so that one more failure opens it again."""
+        """Notes the first content of a stream: other calls may pass, because a stream can last for minutes.
+
+        Earlier failures still count, so that one more failure opens the breaker again.
+        """
         self.closed = True
         self._opened_at = None
         self._trial = False
 
     def failure(self) -> None:
-        """Ends a call that failed: enough of them in a row, or one trial, open the breaker."""
+        """Ends a failed call: enough failures in a row, or a failed trial, open the breaker."""
         self.failures += 1
         if self._trial or self.failures >= self._options.failures:
             self.closed = False
@@ -96,5 +100,5 @@ class CircuitBreaker:
         self._trial = False
 
     def abandoned(self) -> None:
-        """The call ended without saying anything about the target (cancelled, a bad request): a trial may be tried again."""
+        """Ends a call that does not judge the target (cancelled, a bad request): another trial is allowed."""
         self._trial = False

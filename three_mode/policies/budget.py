@@ -1,4 +1,4 @@
-"""What was spent, by provider, model and label, and budgets that refuse the call that would exceed them."""
+"""Spending by provider, model and label, and budgets that refuse a call that would exceed them."""
 
 from decimal import Decimal
 
@@ -9,11 +9,11 @@ from three_mode.least_used import MOST
 from three_mode.messages import Usage
 from three_mode.policies.tallies import ZERO, Key, SpendingTally, Spent, Tallies
 
-_FRESH = 256  # usages that wait to be added up
+_FRESH = 256  # most usages that wait to be added up
 
 
 class Budget(Struct, frozen=True, kw_only=True):
-    """At most `limit` dollars for all calls that fit: of one label, provider or model, or of all where none is named."""
+    """Budget of at most `limit` dollars for the calls of a label, provider or model, or for all calls."""
 
     limit: Decimal | float | int  #: US dollars
     label: str | None = None  #: calls of this label; None: of any
@@ -26,20 +26,20 @@ class Budget(Struct, frozen=True, kw_only=True):
 
     @property
     def name(self) -> str:
-        """What the budget is called in errors."""
+        """Name of the budget in errors."""
         kinds = (("label", self.label), ("provider", self.provider), ("model", self.model))
         named = [f"{kind} {value}" for kind, value in kinds if value is not None]
         return "the budget of " + (", ".join(named) if named else "this connection")
 
 
 class SpendingLedger:
-    """Adds up what was spent. With budgets, `reserve` before a call and `settle` after it, whatever came of it.
+    """Ledger of spending. With budgets, call `reserve` before a call and `settle` after it, also after a failure.
 
-    What is reserved counts as spent, so that calls side by side cannot exceed together what each of them would not.
+    Reserved money counts as spent, so that calls side by side cannot exceed a budget together.
     """
 
     def __init__(self, budgets: tuple[Budget, ...] = (), most: int = MOST) -> None:
-        """`most` are the providers, models and labels that are told apart at a time."""
+        """Keeps at most `most` combinations of provider, model and label apart."""
         self._budgets = budgets
         self.has_budgets = bool(budgets)
         self._limits = [Decimal(str(budget.limit)) for budget in budgets]
@@ -48,25 +48,26 @@ class SpendingLedger:
         self._fresh: list[tuple[Key, Usage, Decimal]] = []
 
     def reserve(self, provider: str, model: str, label: str | None, most: Decimal | None) -> Decimal:
-        """Sets aside the most that the call may cost; BudgetExceeded where a budget has not that much left."""
+        """Reserves the most that a call may cost; raises BudgetExceeded where a budget has less left."""
         key = (provider, model, label)
-        touched = self._touched(key)
-        if not touched:
+        numbers = self._budgets_of(key)
+        if not numbers:
             return ZERO
         if most is None:
             raise BudgetExceeded(
-                f"nobody knows what {model!r} of {provider} costs, so that {self._budgets[touched[0]].name} cannot be kept",
+                f"nobody knows what {model!r} of {provider} costs, "
+                f"so that {self._budgets[numbers[0]].name} cannot be kept",
                 provider=provider,
                 model=model,
                 hint="give its price: Prices({'PROVIDER/MODEL': Price(input=..., output=...)})",
             )
-        for i in touched:
+        for i in numbers:
             taken = self._taken[i] + most
             if taken > self._limits[i]:
                 self._add_up()
                 taken = self._taken[i] + most
                 if taken > self._limits[i]:
-                    for before in touched[: touched.index(i)]:
+                    for before in numbers[: numbers.index(i)]:
                         self._taken[before] -= most
                     raise self._exceeded(i, most, provider, model)
             self._taken[i] = taken
@@ -82,27 +83,31 @@ class SpendingLedger:
         )
 
     def settle(self, provider: str, model: str, label: str | None, reserved: Decimal, usage: Usage | None) -> None:
-        """The call is over. Without a usage nothing was used; without a cost, what was reserved stays taken."""
+        """Ends a call. Without a usage nothing was used; without a cost, the reserved money stays spent."""
         if usage is not None:
             key = (provider, model, label)
             self.add(key, usage, reserved)
-            if self.has_budgets and usage.cost is not None and usage.cost > reserved and self._touched(key):
-                self._add_up()  # nobody may reserve what is gone
+            if self.has_budgets and usage.cost is not None and usage.cost > reserved and self._budgets_of(key):
+                self._add_up()  # so that no call reserves spent money
         elif reserved:
-            for i in self._touched((provider, model, label)):
+            for i in self._budgets_of((provider, model, label)):
                 self._taken[i] -= reserved
 
-    def _touched(self, key: Key) -> tuple[int, ...]:
-        """The numbers of the budgets that such a call is part of."""
+    def _budgets_of(self, key: Key) -> tuple[int, ...]:
+        """Numbers of the budgets that a call counts towards."""
         tally = self._tallies.known.get(key)
         if tally is None:
             self._tallies.bound()
             tally = self._tallies.of(key)
-        return tally.touched
+        return tally.budgets
 
     def add(self, key: Key, usage: Usage, reserved: Decimal = ZERO) -> None:
-        """What a call used. Added up later, when somebody asks, many wait, or a budget would refuse a call: adding up many in a row
-        takes a fraction of adding each as it comes. Until then what was reserved stays taken, which is at least as much."""
+        """Adds the usage of a call.
+
+        Usages are added up in batches: when sums are read, when many wait, or before a budget refuses a call. A batch
+        takes a fraction of the time of adding each usage as it comes. Until then the reserved money, at least as much,
+        stays spent.
+        """
         self._fresh.append((key, usage, reserved))
         if len(self._fresh) >= _FRESH:
             self._add_up()
@@ -110,24 +115,26 @@ class SpendingLedger:
     def _add_up(self) -> None:
         fresh, self._fresh = self._fresh, []
         for spent in self._tallies.add_up(fresh):
-            self._free(spent)
+            self._settle_budgets(spent)
         self._tallies.bound()
 
-    def _free(self, spent: SpendingTally) -> None:
-        """In its budgets, what calls did cost takes the place of what was reserved for them."""
+    def _settle_budgets(self, spent: SpendingTally) -> None:
+        """Replaces, in its budgets, the reserved money of calls by their cost."""
         more = spent.cost - spent.booked - spent.settled
         spent.booked, spent.settled = spent.cost, ZERO
-        for i in spent.touched:
+        for i in spent.budgets:
             self._taken[i] += more
 
     def spent(self, *, provider: str | None = None, model: str | None = None, label: str | None = None) -> Spent:
-        """The sum over whatever is not named. Where there were too many to be told apart, the longest unused count for no model, or
-        for no label, and for all in any case."""
+        """Sum over all calls of a provider, model or label; an omitted one matches all.
+
+        Beyond `most` combinations, the longest unused lose their model or their label; they still count for all.
+        """
         self._add_up()
         return self._tallies.sum(provider, model, label)
 
     def left(self) -> dict[str, Decimal]:
-        """Each budget and what it has left."""
+        """Each budget, and the dollars that it has left."""
         self._add_up()
         return {
             budget.name: limit - taken

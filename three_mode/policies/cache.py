@@ -1,7 +1,7 @@
-"""A cache of whole replies, by everything that can change the answer.
+"""Cache of whole replies, keyed by everything that can change the answer.
 
-Never kept: errors, replies that are cut off, filtered or paused, and those of requests that say `cache={"response": "skip"}`.
-"refresh" asks the provider anew and keeps what it says.
+It never stores errors, replies that are cut off, filtered or paused, or replies to requests with
+`cache={"response": "skip"}`. "refresh" calls the provider again and stores the new reply.
 """
 
 import hashlib
@@ -17,8 +17,8 @@ from three_mode.frozen_options import FrozenOptions
 from three_mode.messages import LLMRequest, LLMResponse, from_msgpack
 from three_mode.policies.clock import MONOTONIC, Clock
 
-PER_ENTRY = 100  # bytes, beside the key's and the reply's own
-LONGEST_KEY = 1024
+PER_ENTRY = 100  # bytes beside key and reply
+LONGEST_KEY = 1024  # bytes; a longer key is replaced by its digest
 KEEPABLE = frozenset(("stop", "tool_calls"))
 _encode = msgspec.msgpack.Encoder().encode
 Read = Callable[[bytes], LLMResponse]
@@ -26,7 +26,7 @@ _read: Read = partial(from_msgpack, LLMResponse)
 
 
 class CacheOptions(FrozenOptions, frozen=True, kw_only=True):
-    """`ttl` in seconds. With a `path`, replies are kept in that file and outlive the process."""
+    """Options of the cache of replies."""
 
     ttl: float = 3600.0  #: seconds that a reply is kept
     entries: int = 1000  #: most replies kept
@@ -35,14 +35,14 @@ class CacheOptions(FrozenOptions, frozen=True, kw_only=True):
 
 
 class ResponseCache(Protocol):
-    """Where replies are kept."""
+    """Store of replies."""
 
     async def get(self, key: bytes) -> LLMResponse | None:
-        """The reply kept under a key, or None."""
+        """The reply stored under a key, or None."""
         ...
 
     async def put(self, key: bytes, reply: LLMResponse, ttl: float | None = None) -> None:
-        """Keeps a reply for `ttl` seconds; None: as the options say."""
+        """Stores a reply for `ttl` seconds; None: as the options say."""
         ...
 
     async def close(self) -> None:
@@ -51,9 +51,9 @@ class ResponseCache(Protocol):
 
 
 def cache_key(request: LLMRequest, where: str, model: str, tenant: str = "") -> bytes:
-    """`where` is the provider and its address, `tenant` whose key it is: two tenants never share an answer.
+    """Key of a request. `where` is the provider and its address, `tenant` the account: tenants never share an answer.
 
-    A short request is its own key, which costs half of a digest; no digest is as long as that.
+    A short request is its own key, which costs half the time of a digest; a digest is shorter than any such key.
     """
     rest = _rest(request)
     meaning = (where, model, tenant, request.messages)
@@ -62,11 +62,12 @@ def cache_key(request: LLMRequest, where: str, model: str, tenant: str = "") -> 
 
 
 def digest(key: bytes) -> bytes:
+    """Digest of a key."""
     return hashlib.blake2b(key, digest_size=16).digest()
 
 
 def _rest(request: LLMRequest) -> tuple[Any, ...]:
-    """What changes the answer beside the messages, and is left out of most requests."""
+    """Fields that change the answer beside the messages, and that most requests leave out."""
     return (
         request.tools,
         request.tool_choice,
@@ -85,14 +86,16 @@ _PLAIN = _rest(LLMRequest(messages=[{"role": "user", "content": ""}]))
 
 
 def keepable(reply: LLMResponse) -> bool:
+    """Whether a reply is whole, so that it may be stored."""
     return reply.finish_reason in KEEPABLE and reply.parts != ()
 
 
 class MemoryCache:
-    """The newest replies, up to a number and a size; the least recently used one goes first.
+    """Cache in memory, bounded by a number and a size; the least recently used reply is evicted first.
 
-    They are kept as bytes, so that nothing is shared that a caller could change, and the garbage collector has one object to look at
-    rather than a dozen: as bytes of ours, or as those that came, with what reads them.
+    Replies are stored as bytes, so that callers share nothing that they could change, and the garbage collector visits
+    one object rather than a dozen. The bytes are our encoding, or those of the provider with a function that decodes
+    them.
     """
 
     def __init__(self, options: CacheOptions | None = None, clock: Clock = MONOTONIC) -> None:
@@ -106,19 +109,19 @@ class MemoryCache:
         return len(self._kept)
 
     async def get(self, key: bytes) -> LLMResponse | None:
-        """The reply kept under a key, or None."""
+        """The reply stored under a key, or None."""
         return self.look(key)
 
     async def put(self, key: bytes, reply: LLMResponse, ttl: float | None = None) -> None:
-        """Keeps a reply for `ttl` seconds; None: as the options say."""
+        """Stores a reply for `ttl` seconds; None: as the options say."""
         self.keep(key, reply, ttl)
 
     async def close(self) -> None:
-        """Forgets all replies."""
+        """Removes all replies."""
         self._kept.clear()
         self.size = 0
 
-    # The same without a coroutine each, for those who know that it waits for nothing.
+    # --- without coroutines, for callers that know the cache is in memory ---
 
     def look(self, key: bytes) -> LLMResponse | None:
         """`get`, without a coroutine."""
@@ -137,7 +140,7 @@ class MemoryCache:
         self.keep_written(key, _encode(reply), _read, ttl)
 
     def keep_written(self, key: bytes, written: bytes, read: Read, ttl: float | None = None) -> None:
-        """A reply as it came: `read` makes one of it each time that it is asked for."""
+        """Stores a reply as its bytes; `read` decodes them at each hit."""
         kept, options = self._kept, self._options
         if key in kept:
             self._drop(key)

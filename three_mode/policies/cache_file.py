@@ -1,4 +1,7 @@
-"""A cache of replies in a file (SQLite), shared by processes and there again after a restart. The file is its owner's alone."""
+"""Cache of replies in a file (SQLite), which processes share and which survives a restart.
+
+Only its owner may read it.
+"""
 
 import asyncio
 import os
@@ -16,13 +19,19 @@ from three_mode.observe.logs import logger
 from three_mode.policies.cache import CacheOptions, digest
 
 T = TypeVar("T")
-_VERSION = 3  # of what is in the file; another one is emptied
-_TABLE = "CREATE TABLE IF NOT EXISTS reply (key BLOB PRIMARY KEY, value BLOB, expires REAL, used REAL, size INTEGER) WITHOUT ROWID"
+_VERSION = 3  # of the content; a file of another version is emptied
+_TABLE = (
+    "CREATE TABLE IF NOT EXISTS reply "
+    "(key BLOB PRIMARY KEY, value BLOB, expires REAL, used REAL, size INTEGER) WITHOUT ROWID"
+)
 
 
 class FileCache:
-    """One thread does the file's work, so that no disk ever holds up the event loop. A damaged entry is a miss, and so is a file
-    that fails: `failed` counts those. Keys are kept as digests: no request can be read in the file."""
+    """Cache in a file. One thread reads and writes it, so that the event loop never waits for the disk.
+
+    A damaged entry is a miss, and so is a file that fails; `failed` counts failures. Keys are stored as digests: the
+    file holds no request.
+    """
 
     def __init__(self, options: CacheOptions, wall: Callable[[], float] = time.time) -> None:
         if options.path is None:
@@ -36,7 +45,7 @@ class FileCache:
         self.hits = self.misses = self.failed = 0
 
     async def get(self, key: bytes) -> LLMResponse | None:
-        """The reply kept under a key, or None."""
+        """The reply stored under a key, or None."""
         reply = await self._run(lambda: self._tried(lambda: self._get(digest(key))))
         if reply is None:
             self.misses += 1
@@ -45,12 +54,12 @@ class FileCache:
         return reply
 
     async def put(self, key: bytes, reply: LLMResponse, ttl: float | None = None) -> None:
-        """Keeps a reply for `ttl` seconds; None: as the options say."""
+        """Stores a reply for `ttl` seconds; None: as the options say."""
         lasts = self._options.ttl if ttl is None else ttl
         try:
             await self._run(lambda: self._tried(lambda: self._put(digest(key), to_msgpack(reply), lasts)))
-        except ConfigurationError as error:  # it is there no more, and the reply is
-            self._say(error)
+        except ConfigurationError as error:  # the file is gone; the caller still has its reply
+            self._log_failure(error)
 
     async def close(self) -> None:
         """Closes the file; its replies stay."""
@@ -61,15 +70,18 @@ class FileCache:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def _tried(self, work: Callable[[], T]) -> T | None:
-        """None where the file fails: a full disk, or somebody who holds it for long, ends no call. The next one opens it anew."""
+        """Result of `work`, or None where the file fails: a full disk or a lock fails no call.
+
+        The next use opens it again.
+        """
         try:
             return work()
         except sqlite3.Error as error:
-            self._say(error)
+            self._log_failure(error)
             self._close()
             return None
 
-    def _say(self, error: Exception) -> None:
+    def _log_failure(self, error: Exception) -> None:
         self.failed += 1
         logger.warning("cache_failed", extra={"event": "cache_failed", "error": str(error)})
 
@@ -100,7 +112,7 @@ class FileCache:
             return None
         try:
             if row[1] <= now:
-                raise ValueError("it is over")
+                raise ValueError("it has expired")
             reply = from_msgpack(LLMResponse, row[0])
         except ValueError:  # expired, or not what we wrote
             file.execute("DELETE FROM reply WHERE key = ?", (key,))
@@ -116,17 +128,17 @@ class FileCache:
         self._evict(file, now)
 
     def _evict(self, file: sqlite3.Connection, now: float) -> None:
-        """First what is over, then the least recently used."""
-        over = self._excess(file)
-        if over is None:
+        """Removes expired entries, then the least recently used ones."""
+        excess = self._excess(file)
+        if excess is None:
             return
         file.execute("DELETE FROM reply WHERE expires <= ?", (now,))
-        while (over := self._excess(file)) is not None:
+        while (excess := self._excess(file)) is not None:
             oldest = "SELECT key FROM reply ORDER BY used LIMIT ?"
-            file.execute(f"DELETE FROM reply WHERE key IN ({oldest})", (max(1, over),))  # noqa: S608 - no input in it
+            file.execute(f"DELETE FROM reply WHERE key IN ({oldest})", (max(1, excess),))  # noqa: S608 - no input in it
 
     def _excess(self, file: sqlite3.Connection) -> int | None:
-        """How many entries there are too many; 0 where only their size is too much, None where all is well."""
+        """Number of entries above the limit; 0 where only their size is above it, None where neither is."""
         count, size = file.execute("SELECT count(*), coalesce(sum(size), 0) FROM reply").fetchone()
         if count > self._options.entries:
             return int(count - self._options.entries)

@@ -1,4 +1,4 @@
-"""Time, as the policies see it: one object, so that a test can hold it still."""
+"""Clock of the policies: one object, so that a test can replace it."""
 
 import asyncio
 import time
@@ -9,38 +9,39 @@ FOREVER = float("inf")
 
 
 class Timer(Protocol):
-    """Something that will happen."""
+    """Pending call of a clock."""
 
-    def cancel(self) -> None: ...
+    def cancel(self) -> None:
+        """Cancels the call."""
 
 
 class Clock(Protocol):
-    """`now` is monotonic, in seconds; `sleep` waits on the same scale."""
+    """Monotonic clock, in seconds."""
 
     def now(self) -> float:
         """Seconds on a scale that never goes back."""
         ...
 
     async def sleep(self, seconds: float) -> None:
-        """Waits so many seconds."""
+        """Waits for `seconds`."""
         ...
 
     def call_later(self, seconds: float, what: Callable[[], None]) -> Timer:
-        """Calls `what` after so many seconds, unless the timer is cancelled."""
+        """Calls `what` after `seconds`, unless the timer is cancelled."""
         ...
 
 
 class MonotonicClock:
-    """The same clock that event loops and deadlines use."""
+    """Clock that event loops and deadlines use."""
 
     now = staticmethod(time.monotonic)  #: seconds on a scale that never goes back
 
     async def sleep(self, seconds: float) -> None:
-        """Waits so many seconds."""
+        """Waits for `seconds`."""
         await asyncio.sleep(seconds)
 
     def call_later(self, seconds: float, what: Callable[[], None]) -> Timer:
-        """Calls `what` after so many seconds, unless the timer is cancelled."""
+        """Calls `what` after `seconds`, unless the timer is cancelled."""
         return asyncio.get_running_loop().call_later(seconds, what)
 
 

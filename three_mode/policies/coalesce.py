@@ -1,4 +1,4 @@
-"""Identical calls in flight share one call. It lives as long as anybody waits for it, and no longer."""
+"""Coalescing of identical calls in flight into one call, which is cancelled when its last waiter leaves."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable
@@ -11,9 +11,9 @@ T = TypeVar("T")
 
 
 class SharedCall(Generic[T]):
-    """One call and a future for each that waits for it; the future of one that left is cancelled.
+    """One call, with a future for each waiter; the future of a waiter that left is cancelled.
 
-    Without a task it is made by the one who began it, who then is not among those that wait.
+    Without a task, the caller that began the call makes it, and is not among the waiters.
     """
 
     __slots__ = ("key", "task", "waiting")
@@ -23,7 +23,8 @@ class SharedCall(Generic[T]):
         self.task: asyncio.Task[None] | None = None
         self.waiting: list[asyncio.Future[T]] = []
 
-    def joined(self) -> "asyncio.Future[T]":
+    def join(self) -> "asyncio.Future[T]":
+        """Adds a waiter; returns its future."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self.waiting.append(future)
         return future
@@ -34,11 +35,13 @@ class SharedCall(Generic[T]):
         return not all(map(asyncio.Future.done, self.waiting))
 
     def succeeded(self, result: T) -> None:
+        """Gives the result to all waiters."""
         for future in self.waiting:
             if not future.done():
                 future.set_result(result)
 
     def failed(self, error: BaseException) -> None:
+        """Gives the error to all waiters."""
         for future in self.waiting:
             if not isinstance(error, Exception):
                 future.cancel()
@@ -47,21 +50,24 @@ class SharedCall(Generic[T]):
 
 
 class Coalescer(Generic[T]):
-    """`run(key, make)`: the first caller of a key makes the call, the others wait for it.
+    """Shares calls by key: in `run(key, make)` the first caller of a key makes the call, the others wait for it.
 
-    A waiter that is cancelled, or whose own deadline passes, leaves alone; the last one to leave cancels the call.
+    A waiter that is cancelled, or whose own deadline passes, leaves alone; the last waiter to leave cancels the call.
 
-    A task for each call is much, where hardly one is ever shared. So a caller may `begin` one in its own task, and say how it
-    `succeeded` or `failed`; or `go_on` with the rest of it in a task of the call's own; or, when it leaves and others wait,
-    `hand_over` the rest to such a task.
+    A task for each call is expensive where few calls are shared. So a caller may `begin` a call in its own task, and
+    report that it `succeeded` or `failed`; or `go_on` with the rest in a separate task; or, when it leaves and others
+    wait, `hand_over` the rest to such a task.
     """
 
     def __init__(self) -> None:
-        self._shared: dict[Hashable, SharedCall[T] | None] = {}  # None: begun, and nobody joined
+        self._shared: dict[Hashable, SharedCall[T] | None] = {}  # None: begun, without a waiter
 
     async def run(self, key: Hashable, make: Callable[[], Awaitable[T]], deadline: float = FOREVER) -> tuple[T, bool]:
-        """The result, and whether somebody else's call gave it. `make` heeds the deadline of the one who began; who joined has
-        one of its own, in the loop's time, and begins anew where only the other one ran out of time."""
+        """The result, and whether it came from the call of another caller.
+
+        `make` observes the deadline of the caller that began. A caller that joined has its own `deadline`, in the
+        loop's time, and begins a new call where only the first caller ran out of time.
+        """
         if self.begin(key):
             return await self.go_on(key, make), False
         return await self._join(self._of(key), make, deadline)
@@ -69,7 +75,7 @@ class Coalescer(Generic[T]):
     async def _join(self, shared: SharedCall[T], make: Callable[[], Awaitable[T]], deadline: float) -> tuple[T, bool]:
         try:
             async with asyncio.timeout_at(None if deadline == FOREVER else deadline):
-                return await shared.joined(), True
+                return await shared.join(), True
         except asyncio.CancelledError:
             await self._left(shared)
             raise
@@ -82,32 +88,32 @@ class Coalescer(Generic[T]):
         return await self.run(shared.key, make, deadline)
 
     def begin(self, key: Hashable) -> bool:
-        """False where one is in flight already."""
+        """Begins a call in the caller's task; False where one is in flight already."""
         if key in self._shared:
             return False
         self._shared[key] = None
         return True
 
     def succeeded(self, key: Hashable, result: T) -> None:
-        """Gives the result of a call that was begun to all that wait for it."""
+        """Gives the result of a begun call to all its waiters."""
         shared = self._shared.pop(key)
         if shared is not None:
             shared.succeeded(result)
 
     def failed(self, key: Hashable, error: BaseException) -> None:
-        """Gives the error of a call that was begun to all that wait for it."""
+        """Gives the error of a begun call to all its waiters."""
         shared = self._shared.pop(key)
         if shared is not None:
             shared.failed(error)
 
     def wanted(self, key: Hashable) -> bool:
-        """Whether others wait for a call that was begun, and is made in the task of its first caller."""
+        """Whether others wait for a call that its first caller makes."""
         shared = self._shared.get(key)
         return shared is not None and shared.task is None and shared.wanted
 
     async def go_on(self, key: Hashable, make: Callable[[], Awaitable[T]]) -> T:
-        """Makes the rest of a call that was begun in a task of its own, and waits for the result."""
-        future = self._of(key).joined()
+        """Makes the rest of a begun call in a separate task, and waits for the result."""
+        future = self._of(key).join()
         shared = self.hand_over(key, make)
         try:
             return await future
@@ -116,7 +122,7 @@ class Coalescer(Generic[T]):
             raise
 
     def hand_over(self, key: Hashable, make: Callable[[], Awaitable[T]]) -> SharedCall[T]:
-        """Makes the rest of a call that was begun in a task of its own, for those that wait."""
+        """Makes the rest of a begun call in a separate task, for its waiters."""
         shared = self._of(key)
         shared.task = asyncio.get_running_loop().create_task(self._call(shared, make))
         return shared
@@ -128,7 +134,7 @@ class Coalescer(Generic[T]):
         return shared
 
     async def _left(self, shared: SharedCall[T]) -> None:
-        """The last to leave cancels the call, and waits for its end."""
+        """Cancels the call, and waits for its end, if the last waiter has left."""
         task = shared.task
         if task is not None and not task.done() and not shared.wanted:
             self._forget(shared)
@@ -136,13 +142,13 @@ class Coalescer(Generic[T]):
             await asyncio.wait([task])
 
     async def _call(self, shared: SharedCall[T], make: Callable[[], Awaitable[T]]) -> None:
-        """Whatever comes of the call goes to all that still wait."""
+        """Makes the call; gives its result or error to all its waiters."""
         try:
             result = await make()
         except BaseException as error:
             self._forget(shared)
             shared.failed(error)
-            if not isinstance(error, Exception):  # the others are raised where somebody waits
+            if not isinstance(error, Exception):  # waiters raise the others
                 raise
         else:
             self._forget(shared)

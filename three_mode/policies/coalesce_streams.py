@@ -1,12 +1,12 @@
-"""Identical streams in flight share one call. A follower is given what came already, and then follows.
+"""Coalescing of identical streams in flight into one call. A later reader first gets the chunks so far.
 
     reader, joined = await shared.open(key, make)      make() opens the call, for the first reader of a key
     while batch := await reader.more(): ...
     reader.close()                                     the last reader to leave cancels the call
 
-The call is read as fast as its fastest reader asks, and no faster. What came is kept for the others, up to a bound: beyond it
-nobody can join any more (a newcomer makes a call of its own), what all have read is let go, and a reader that is further
-behind than that is given up, by an error that says so: it never holds up the others.
+The call is read as fast as its fastest reader asks. Chunks are kept for the others, up to a bound. Beyond it no reader
+can join any more (a new one makes a separate call), chunks that all have read are dropped, and a reader that is further
+behind gets an error: it never slows down the others.
 """
 
 import asyncio
@@ -22,17 +22,21 @@ C = TypeVar("C")
 
 
 class Source(Protocol):
-    """A shared stream: `more` gives the next pieces, [] at the end; `close` ends it at once and never waits."""
+    """Stream that is shared."""
 
-    async def more(self) -> list[Any]: ...
-    def close(self) -> None: ...
+    async def more(self) -> list[Any]:
+        """Waits for the next pieces; [] at the end."""
+        ...
+
+    def close(self) -> None:
+        """Ends the stream at once, without waiting."""
 
 
 S = TypeVar("S", bound=Source)
 
 
 class SharedStreams(Generic[C, S]):
-    """One call for each key. `weigh` says how many bytes a piece takes, `most` how many may be kept."""
+    """Shared streams by key. `weigh` is the bytes of a piece, `most` the bytes that may be kept."""
 
     def __init__(self, most: int, weigh: Callable[[C], int]) -> None:
         self._most = most
@@ -42,8 +46,11 @@ class SharedStreams(Generic[C, S]):
     async def open(
         self, key: Hashable, make: Callable[[], Awaitable[S]], deadline: float = FOREVER
     ) -> "tuple[SharedStreamReader[C, S], bool]":
-        """A reader of the whole stream, and whether somebody else began it. `deadline` is this reader's own, in the loop's time;
-        where only the one who began ran out of time before anything came, it begins anew."""
+        """A reader of the whole stream, and whether another reader began it.
+
+        `deadline` is that of this reader, in the loop's time. Where only the first reader ran out of time before
+        anything came, a new call begins.
+        """
         shared = self._shared.get(key)
         joined = shared is not None
         if shared is None:
@@ -68,29 +75,31 @@ class SharedStreams(Generic[C, S]):
 
 
 class SharedStreamReader(Generic[C, S]):
-    """One of those who read a shared stream."""
+    """One reader of a shared stream."""
 
     def __init__(self, shared: "_Shared[C, S]", deadline: float) -> None:
         self._shared = shared
         self._deadline = deadline
-        self.at = 0  # the number of the next batch
-        self.lost = False
+        self.at = 0  # number of the next batch
+        self.lost = False  # whether it fell too far behind
         shared.readers.add(self)
 
     @property
     def source(self) -> S:
-        """The stream that is read, once it is open."""
+        """Stream that is read, once it is open."""
         assert self._shared.source is not None
         return self._shared.source
 
     async def opened(self) -> None:
+        """Waits until the stream is open."""
         shared = self._shared
         while shared.source is None and shared.error is None:
-            await self._until_something_comes()
+            await self._wait_for_change()
         if shared.source is None and shared.error is not None:
             raise shared.error
 
     async def more(self) -> list[C]:
+        """Waits for the next pieces; [] at the end."""
         shared = self._shared
         while not self.lost:
             if self.at < shared.end:
@@ -99,14 +108,14 @@ class SharedStreamReader(Generic[C, S]):
                 raise shared.error
             if shared.ended:
                 return []
-            await self._until_something_comes()
+            await self._wait_for_change()
         raise Overloaded(
             f"this reader fell more than {shared.most} bytes behind those with which it shares the stream",
             retryable=False,
             hint="read faster, or raise CoalesceOptions(buffer=...)",
         )
 
-    async def _until_something_comes(self) -> None:
+    async def _wait_for_change(self) -> None:
         try:
             async with asyncio.timeout_at(None if self._deadline == FOREVER else self._deadline):
                 await self._shared.next()
@@ -114,10 +123,11 @@ class SharedStreamReader(Generic[C, S]):
             raise DeadlineExceeded("the reply was not complete in the time allowed", stage="total") from None
 
     def close(self) -> None:
+        """Leaves the stream; the last reader to leave ends the call."""
         self._shared.leave(self)
 
     async def abandon(self) -> None:
-        """Leaves before it was open; the last reader waits for the call's end, so that nothing runs on unseen."""
+        """Leaves before the stream was open; the last reader waits for the end of the call."""
         self.close()
         task = self._shared.task
         if not self._shared.readers and task is not None and not task.done():
@@ -125,7 +135,7 @@ class SharedStreamReader(Generic[C, S]):
 
 
 class _Shared(Generic[C, S]):
-    """One call: a task that reads it when a reader wants more, and what has come."""
+    """One call: a task that reads it on demand, and the pieces so far."""
 
     def __init__(self, most: int, weigh: Callable[[C], int], forget: Callable[[], None]) -> None:
         self.most = most
@@ -137,7 +147,7 @@ class _Shared(Generic[C, S]):
         self._weigh = weigh
         self._forget = forget
         self._batches: deque[tuple[list[C], int]] = deque()
-        self._dropped = 0  # batches that are not kept any more
+        self._dropped = 0  # batches that were dropped
         self._weight = 0
         self._waiting: set[asyncio.Future[None]] = set()
         self._wanted: asyncio.Future[None] | None = None
@@ -150,7 +160,7 @@ class _Shared(Generic[C, S]):
         self.task = asyncio.get_running_loop().create_task(self._read(make))
 
     async def _read(self, make: Callable[[], Awaitable[S]]) -> None:
-        """Pass what comes of the call to all readers; an error once they have read what came before it."""
+        """Reads the call; readers get its error after the pieces before it."""
         try:
             self.source = await make()
             self._wake()
@@ -164,10 +174,10 @@ class _Shared(Generic[C, S]):
                 else:
                     self.ended = True
                 self._wake()
-        except Exception as error:  # noqa: BLE001 - it is raised again where somebody reads
+        except Exception as error:  # noqa: BLE001 - readers raise it
             self.error = error
         except asyncio.CancelledError:
-            for waiting in self._waiting:  # there are some only where the call was cancelled from within
+            for waiting in self._waiting:  # there are some only if the call cancelled itself
                 waiting.cancel()
             raise
         finally:
@@ -178,7 +188,7 @@ class _Shared(Generic[C, S]):
                 self.source.close()
 
     async def next(self) -> None:
-        """Waits for a change: something came, or it is over."""
+        """Waits for a change: new pieces, or the end."""
         waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.add(waiting)
         if self._wanted is not None and not self._wanted.done():
@@ -189,7 +199,7 @@ class _Shared(Generic[C, S]):
             self._waiting.discard(waiting)
 
     def take(self, reader: "SharedStreamReader[C, S]") -> list[C]:
-        """All that the reader has not read, as a list of its own."""
+        """All pieces that the reader has not read, as a new list."""
         unread = islice(self._batches, reader.at - self._dropped, None)
         pieces = list(chain.from_iterable(batch for batch, _ in unread))
         reader.at = self.end
@@ -201,7 +211,7 @@ class _Shared(Generic[C, S]):
         self._weight += weight
         if self._weight <= self.most:
             return
-        self._forget()  # a newcomer could not be given the beginning
+        self._forget()  # a new reader could not get the start of the stream
         while self._weight > self.most and len(self._batches) > 1:
             for reader in [each for each in self.readers if each.at <= self._dropped]:
                 reader.lost = True

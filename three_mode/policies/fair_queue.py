@@ -1,4 +1,6 @@
-"""A bounded queue that gives each caller its turn: one with a thousand calls waiting does not hold up one with a single call."""
+"""Fair queue: bounded, round robin among callers, so that a caller with many calls does not delay one with a single
+call.
+"""
 
 from collections import OrderedDict, deque
 from typing import Generic, TypeVar
@@ -7,12 +9,12 @@ T = TypeVar("T")
 
 
 class FairQueue(Generic[T]):
-    """First in, first out within a caller; round robin among callers."""
+    """Queue that is first in, first out within a caller, and round robin among callers."""
 
-    __slots__ = ("_lines", "_most", "size")
+    __slots__ = ("_most", "_queues", "size")
 
     def __init__(self, most: int) -> None:
-        self._lines: OrderedDict[str, deque[T]] = OrderedDict()
+        self._queues: OrderedDict[str, deque[T]] = OrderedDict()
         self._most = most
         self.size = 0
 
@@ -20,36 +22,36 @@ class FairQueue(Generic[T]):
         return self.size
 
     def push(self, caller: str, item: T) -> bool:
-        """False where the queue is full."""
+        """Adds an item; False where the queue is full."""
         if self.size >= self._most:
             return False
-        self._lines.setdefault(caller, deque()).append(item)
+        self._queues.setdefault(caller, deque()).append(item)
         self.size += 1
         return True
 
     def head(self) -> T | None:
-        """Whose turn it is, left in place."""
-        for line in self._lines.values():
-            return line[0]
+        """Next item, which stays in the queue; None where the queue is empty."""
+        for queue in self._queues.values():
+            return queue[0]
         return None
 
     def pop(self) -> T:
-        """Takes the head; its caller goes to the end of the round."""
-        caller, line = next(iter(self._lines.items()))
-        item = line.popleft()
+        """Removes the next item; its caller goes to the end of the round."""
+        caller, queue = next(iter(self._queues.items()))
+        item = queue.popleft()
         self.size -= 1
-        if line:
-            self._lines.move_to_end(caller)
+        if queue:
+            self._queues.move_to_end(caller)
         else:
-            del self._lines[caller]
+            del self._queues[caller]
         return item
 
     def remove(self, caller: str, item: T) -> None:
-        """Takes out one that gave up; nothing where it is gone already."""
-        line = self._lines.get(caller)
-        if line is None or item not in line:
+        """Removes an item, if it is still in the queue."""
+        queue = self._queues.get(caller)
+        if queue is None or item not in queue:
             return
-        line.remove(item)
+        queue.remove(item)
         self.size -= 1
-        if not line:
-            del self._lines[caller]
+        if not queue:
+            del self._queues[caller]

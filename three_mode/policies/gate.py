@@ -1,9 +1,9 @@
-"""Gate before one target: its circuit breaker and its limiter, asked together before a call and told together how it went.
+"""Gate before one target: asks its circuit breaker and its limiter before a call, and reports the outcome to both.
 
 try_enter or enter ──> succeeded(streaming=True) ──> ended      a stream: at its first content, then at its end
                   ├──> succeeded                                a whole reply
                   ├──> failed                                   the error judges the target
-                  └──> left                                     nothing is learnt: somebody else judges what happened
+                  └──> left                                     the outcome is judged elsewhere, or not at all
 """
 
 from msgspec import Struct
@@ -15,8 +15,10 @@ from three_mode.policies.routing import Target
 
 
 class Gate(Struct, eq=False):
-    """The breaker and limiter of one target, either of which may be missing. A call that has entered leaves exactly once:
-    by `succeeded`, `failed` or `left`."""
+    """Breaker and limiter of one target, either of which may be missing.
+
+    A call that has entered leaves exactly once: by `succeeded`, `failed` or `left`.
+    """
 
     target: Target
     breaker: CircuitBreaker | None = None
@@ -28,18 +30,18 @@ class Gate(Struct, eq=False):
         return (breaker is None or breaker.closed) and (limiter is None or limiter.try_acquire(tokens))
 
     def try_enter_unhindered(self) -> bool:
-        """Enter at once where, besides, no failure and no limit of the target is known, so that no policy has a say."""
+        """Enter at once, if no failure and no limit of the target is known, so that no policy can act."""
         breaker, limiter = self.breaker, self.limiter
         if breaker is not None and breaker.failures:
             return False
-        return limiter is None or (not limiter.told and limiter.try_acquire())
+        return limiter is None or (not limiter.has_limits and limiter.try_acquire())
 
     async def enter(self, caller: str, tokens: int, within: float) -> float | None:
-        """Enter as soon as it is allowed, `within` seconds at most. Returns how long the limiter held the call back, in seconds;
-        None where it did not.
+        """Enter as soon as it is allowed, within `within` seconds. Returns the seconds that the limiter delayed the
+        call; None where it did not.
 
-        A half-open breaker lets one call pass, the trial. A call whose turn does not come says nothing of its target, which was
-        not asked. Raises CircuitOpen; or RateLimit, Overloaded or DeadlineExceeded of the limiter.
+        A half-open breaker lets one call pass, the trial. A call whose turn does not come does not judge its target.
+        Raises CircuitOpen; or RateLimit, Overloaded or DeadlineExceeded of the limiter.
         """
         breaker, limiter = self.breaker, self.limiter
         if breaker is not None and not breaker.allow():
@@ -60,7 +62,10 @@ class Gate(Struct, eq=False):
             raise
 
     def succeeded(self, *, streaming: bool = False) -> None:
-        """The target answered. With `streaming` that is only its first content: it ends a trial and forgets no failure; see `ended`."""
+        """Leave after an answer.
+
+        With `streaming`, only first content came: it ends a trial and keeps the failures; see `ended`.
+        """
         breaker, limiter = self.breaker, self.limiter
         if limiter is not None:
             limiter.left(True)
@@ -68,7 +73,7 @@ class Gate(Struct, eq=False):
             (breaker.began if streaming else breaker.success)()
 
     def failed(self, error: BaseException) -> None:
-        """The call ended with an error. A refused request or a cancelled call is no failure of the target."""
+        """Leave with an error. A refused request or a cancelled call is no failure of the target."""
         breaker, limiter = self.breaker, self.limiter
         if limiter is not None:
             limiter.release()
@@ -78,12 +83,12 @@ class Gate(Struct, eq=False):
             (breaker.failure if trips(error) else breaker.abandoned)()
 
     def left(self, *, answered: bool = False) -> None:
-        """The call is over, and its end is judged elsewhere or not at all. With `answered`, the limiter counts an answer."""
+        """Leave without a judgement of the target. With `answered`, the limiter counts an answer."""
         if self.limiter is not None:
             self.limiter.left(answered)
 
     def ended(self, error: BaseException | None) -> None:
-        """A stream that `succeeded` came to its end, or was broken off by an error."""
+        """Report the end of a stream that `succeeded`, or the error that broke it off."""
         breaker = self.breaker
         if breaker is None:
             return

@@ -1,8 +1,9 @@
-"""Two runners for one race: the second starts when the first is late.
+"""Hedged calls: a race of two runners, of which the second starts when the first is late.
 
-The first runs in the caller's own task, and one timer watches all races of a `Hedge`: all are late after the same time, so
-that those that began first are late first. A race that is not needed costs an entry in a dict. When the second one wins, the
-first is interrupted: as it says itself, or the way `asyncio.timeout` does it, by cancelling its task and taking that back.
+The first runs in the caller's task. One timer watches all races of a `Hedge`: all are late after the same time, so that
+the race that began first is late first. A race without a second runner costs an entry in a dict. When the second runner
+wins, the first is interrupted: by its own `interrupt`, or as `asyncio.timeout` does it, by cancelling its task and
+uncancelling it.
 """
 
 import asyncio
@@ -21,7 +22,7 @@ async def hedged(
     discard: Callable[[T], None] = lambda _: None,
     clock: Clock = MONOTONIC,
 ) -> tuple[T, bool]:
-    """One race: the first result, and whether the second runner gave it. See `Hedge.race`."""
+    """Runs one race: the first result, and whether the second runner gave it. See `Hedge.race`."""
     hedge, late = Hedge(after, discard, clock), SecondRunner(second)
     try:
         return await hedge.run(first(), late), late.used
@@ -30,13 +31,14 @@ async def hedged(
 
 
 class StartsLate(Protocol):
-    """One that waits to be late."""
+    """Entry of the timer: its second runner starts when it is late."""
 
-    def start(self) -> None: ...
+    def start(self) -> None:
+        """Starts the second runner."""
 
 
 class Hedge(Generic[T]):
-    """Races in which the second runner starts after `after` seconds; a result that came too late is given to `discard`."""
+    """Races in which the second runner starts after `after` seconds; `discard` takes a result that came second."""
 
     def __init__(self, after: float, discard: Callable[[T], None] = lambda _: None, clock: Clock = MONOTONIC) -> None:
         self.after = after
@@ -46,14 +48,15 @@ class Hedge(Generic[T]):
         self._timer: Timer | None = None
 
     def race(self, first: Awaitable[T], second: Callable[..., Awaitable[T]], *arguments: Any) -> Coroutine[Any, Any, T]:
-        """The first result. Where both fail it is the first one's error.
+        """The first result. Where both fail, the error of the first runner.
 
-        The loser is cancelled and waited for, so that nothing runs on unseen. A first runner that fails before it is late
-        fails alone: trying again is somebody else's decision.
+        The loser is cancelled and waited for, so that nothing runs on. A first runner that fails before it is late
+        starts no second one: retries are decided elsewhere.
         """
         return self.run(first, SecondRunner(second, arguments))
 
     async def run(self, first: Awaitable[T], late: "SecondRunner[T]") -> T:
+        """Runs a race whose second runner is `late`."""
         self.watch(late, self._clock.now())
         try:
             result = await first
@@ -66,23 +69,25 @@ class Hedge(Generic[T]):
             return result
         try:
             await self.stop_second(late)
-        except BaseException:  # nobody wants the result any more
+        except BaseException:  # the caller has left
             self._discard(result)
             raise
         return result
 
-    # For a first runner that is no coroutine of its own: `watch`, `unwatch` unless it was late, then `second_wins` or `stop_second`.
+    # --- for a first runner without a coroutine: watch; unwatch unless it was late; second_wins or stop_second ---
 
-    def watch(self, one: StartsLate, now: float) -> None:
-        self._waiting[one] = now + self.after
+    def watch(self, entry: StartsLate, now: float) -> None:
+        """Starts the race: its second runner starts after `after` seconds."""
+        self._waiting[entry] = now + self.after
         if self._timer is None:
-            self._timer = self._clock.call_later(self.after, self._look)
+            self._timer = self._clock.call_later(self.after, self._start_late)
 
-    def unwatch(self, one: StartsLate) -> None:
-        del self._waiting[one]
+    def unwatch(self, entry: StartsLate) -> None:
+        """Ends a race that was not late."""
+        del self._waiting[entry]
 
     async def second_wins(self, late: "SecondRunner[T]", error: BaseException) -> bool:
-        """The first runner ended so. Whether the second one has a result instead."""
+        """Whether the second runner has a result, after the first ended with `error`."""
         try:
             if isinstance(error, asyncio.CancelledError):
                 late.used = late.won()
@@ -96,31 +101,32 @@ class Hedge(Generic[T]):
                 await self.stop_second(late)
 
     async def stop_second(self, late: "SecondRunner[T]") -> None:
-        """Ends a second runner that came second."""
+        """Stops the second runner after the first has won."""
         await late.stop()
         if late.has_result and not late.used:
             self._discard(late.result())
 
-    def _look(self) -> None:
-        """Start the second runner of each race that is late, and sleep until the next one is."""
+    def _start_late(self) -> None:
+        """Starts the second runner of each late race, and sets the timer for the next."""
         self._timer = None
         now = self._clock.now()
         while self._waiting:
             late, due = next(iter(self._waiting.items()))
             if due > now:
-                self._timer = self._clock.call_later(due - now, self._look)
+                self._timer = self._clock.call_later(due - now, self._start_late)
                 return
             del self._waiting[late]
             late.start()
 
     def close(self) -> None:
+        """Stops the timer."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
 
 class SecondRunner(Generic[T]):
-    """The second runner, if it ever runs."""
+    """Second runner of a race, whether it runs or not."""
 
     __slots__ = (
         "_arguments",
@@ -140,7 +146,7 @@ class SecondRunner(Generic[T]):
         arguments: tuple[Any, ...] = (),
         interrupt: Callable[[], None] | None = None,
     ) -> None:
-        """`interrupt` makes the first runner fail; without it, the task that runs now is the first runner's, and is cancelled."""
+        """`interrupt` fails the first runner; without it, the first runner is the current task, and is cancelled."""
         self._make, self._arguments, self._interrupt = make, arguments, interrupt
         self._first = asyncio.current_task() if interrupt is None else None
         self._cancelled_before = self._first.cancelling() if self._first is not None else 0
@@ -150,6 +156,7 @@ class SecondRunner(Generic[T]):
         self.task: asyncio.Task[T] | None = None
 
     def start(self) -> None:
+        """Starts the second runner."""
         self.task = asyncio.ensure_future(_run(self._make, self._arguments))
         self.task.add_done_callback(self._finished)
 
@@ -163,13 +170,13 @@ class SecondRunner(Generic[T]):
             self._first.cancel()
 
     def won(self) -> bool:
-        """Whether the cancellation that the first one feels is ours, and nobody else's beside it."""
+        """Whether the cancellation of the first runner is ours alone."""
         if not self.interrupted or self._first is None:
             return False
         return self._first.uncancel() <= self._cancelled_before
 
     async def succeeds(self) -> bool:
-        """The first has failed: it all hangs on the second."""
+        """Waits for the second runner after the first has failed; whether it has a result."""
         assert self.task is not None
         self._first_failed = True
         await asyncio.wait([self.task])
@@ -177,15 +184,18 @@ class SecondRunner(Generic[T]):
 
     @property
     def has_result(self) -> bool:
+        """Whether the second runner has ended with a result."""
         task = self.task
         return task is not None and task.done() and not task.cancelled() and task.exception() is None
 
     def result(self) -> T:
+        """Result of the second runner."""
         assert self.task is not None
         return self.task.result()
 
     async def stop(self) -> None:
-        self._first_failed = True  # from here on nobody is interrupted
+        """Cancels the second runner, and waits for its end."""
+        self._first_failed = True  # from here on the first runner is not interrupted
         if self.task is not None and not self.task.done():
             self.task.cancel()
             await asyncio.wait([self.task])

@@ -1,10 +1,9 @@
-"""An adaptive limiter: it learns what a provider allows from rate-limit headers and from 429s, and holds calls back before
-the provider must refuse them.
+"""Adaptive limiter: reads a provider's limits from headers and 429s, and delays calls before the provider refuses them.
 
-Three things bound a call: the requests and tokens that the last headers said remain until their reset; a pause that a 429
-asked for; and a number of calls at once, halved by each 429 and raised by one per round of successes. Calls that must wait
-stand in a fair queue. One that could not go before its deadline is refused at once, so that another provider can be tried; one
-whose turn has not come by then leaves the queue.
+Three limits bound a call: the requests and tokens that remain until their reset, by the last headers; a pause that a
+429 asked for; and a number of calls at once, halved by each 429 and raised by one per round of successes. Calls that
+must wait queue in a fair queue. A call that cannot start before its deadline is refused at once, so that another
+provider can be tried; a call whose turn has not come by its deadline leaves the queue.
 """
 
 import asyncio
@@ -19,22 +18,23 @@ from three_mode.providers.codec import LimitReading
 
 
 class LimiterOptions(FrozenOptions, frozen=True, kw_only=True):
-    """`at_once` is where the number of concurrent calls starts and the most it comes back to; `waiting` bounds the queue."""
+    """Options of the limiter of a provider."""
 
-    at_once: int = 1000
-    waiting: int = 10_000
-    pause: float = 1.0  #: seconds without a call after a 429 that does not say how long to wait
+    at_once: int = 1000  #: most calls in flight, and the number to start with
+    waiting: int = 10_000  #: most calls in the queue
+    pause: float = 1.0  #: seconds without a call after a 429 that names no time to wait
 
 
 class _Allowance(Struct, eq=False):
-    """What remains of one kind until its reset; None: nobody said."""
+    """Requests or tokens that remain until their reset; None: not known."""
 
     left: int | None = None
     reset_at: float = 0.0
 
     def read(self, remaining: int | None, reset: float | None, now: float, in_flight: int) -> None:
-        """A reading is older than the calls that left since; those are counted already, so that it may only tighten
-        what is left while the window lasts."""
+        """Takes a reading. It is older than the calls that left since, which are counted already, so that within a
+        window it may only lower the rest.
+        """
         if remaining is None:
             return
         if self.left is None or now >= self.reset_at or remaining < self.left:
@@ -42,7 +42,7 @@ class _Allowance(Struct, eq=False):
         if reset is not None:
             self.reset_at = now + reset
         elif now >= self.reset_at:
-            self.left = None  # remaining without a reset says nothing about when to go on
+            self.left = None  # a rest without a reset names no time to continue
 
     def ready_in(self, need: int, now: float) -> float:
         if self.left is None:
@@ -67,7 +67,7 @@ class _Waiting(Struct, eq=False):
         return future.done() and not future.cancelled() and future.exception() is None
 
     def give_up(self) -> None:
-        """A wait that was thought short became longer, or calls before it take their time."""
+        """Fails the wait at the deadline: it became longer than expected."""
         if not self.future.done():
             self.future.set_exception(
                 DeadlineExceeded("the rate limit did not let this call go in the time allowed", stage="queue")
@@ -75,7 +75,10 @@ class _Waiting(Struct, eq=False):
 
 
 class AdaptiveLimiter:
-    """One provider and key. `await acquire(...)` before a call, `release(...)` after it, whatever came of it."""
+    """Limiter of one provider and key.
+
+    `await acquire(...)` before a call, `release(...)` after it, also after a failure.
+    """
 
     def __init__(self, options: LimiterOptions | None = None, clock: Clock = MONOTONIC) -> None:
         self.options = options or LimiterOptions()
@@ -87,17 +90,17 @@ class AdaptiveLimiter:
         self._tokens = _Allowance()
         self._queue: FairQueue[_Waiting] = FairQueue(self.options.waiting)
         self._waker: asyncio.Task[None] | None = None
-        self.told = False  # until a header or a 429 says something, only the number at once bounds a call
+        self.has_limits = False  # before the first header or 429, only the number at once bounds a call
         self.held_back = 0  # calls that had to wait
 
     @property
     def in_flight(self) -> int:
-        """Calls that have begun and not ended."""
+        """Calls in flight."""
         return self._in_flight
 
     @property
     def at_once(self) -> int:
-        """How many calls may be in flight now."""
+        """Most calls that may be in flight now."""
         return int(self._at_once)
 
     @property
@@ -107,14 +110,14 @@ class AdaptiveLimiter:
 
     @property
     def at_rest(self) -> bool:
-        """It holds nothing and knows nothing: a new one would be the same."""
-        return not (self.told or self._in_flight or self._queue.size) and self._at_once >= self.options.at_once
+        """Whether its state is that of a new limiter."""
+        return not (self.has_limits or self._in_flight or self._queue.size) and self._at_once >= self.options.at_once
 
     def try_acquire(self, tokens: int = 0) -> bool:
-        """The common case, without a task switch: nobody waits and nothing holds the call back."""
+        """Starts a call without a task switch, if no call waits and no limit delays it: the common case."""
         if self._queue.size or self._in_flight >= self._at_once:
             return False
-        if not self.told:
+        if not self.has_limits:
             self._in_flight += 1
             return True
         if self.ready_in(tokens) > 0:
@@ -123,7 +126,7 @@ class AdaptiveLimiter:
         return True
 
     async def acquire(self, caller: str = "", tokens: int = 0, within: float = FOREVER) -> float:
-        """Returns how long the call was held back, in seconds: `within` at most."""
+        """Starts a call, within `within` seconds; returns the seconds that it was delayed."""
         if self.try_acquire(tokens):
             return 0.0
         wait = self.ready_in(tokens)
@@ -137,16 +140,16 @@ class AdaptiveLimiter:
             )
         self.held_back += 1
         began = self._clock.now()
-        self._move()
+        self._start_waiting()
         late = None if within == FOREVER else self._clock.call_later(within, waiting.give_up)
         try:
             await waiting.future
         except BaseException:
             if waiting.granted:
-                self.release()  # its turn came in the same moment
+                self.release()  # its turn came at the same moment
             else:
                 self._queue.remove(caller, waiting)
-            self._move()
+            self._start_waiting()
             raise
         finally:
             if late is not None:
@@ -154,53 +157,53 @@ class AdaptiveLimiter:
         return self._clock.now() - began
 
     def release(self) -> None:
-        """Ends a call: the next one in the queue may go."""
+        """Ends a call: the next call in the queue may start."""
         self._in_flight -= 1
         if self._queue.size:
-            self._move()
+            self._start_waiting()
 
-    def left(self, well: bool) -> None:
-        """`release`, and `succeeded` where it went well."""
+    def left(self, answered: bool) -> None:
+        """Ends a call as `release` does, and as `succeeded` does if it was answered."""
         self._in_flight -= 1
         if self._queue.size:
-            self._move()
-        if well and self._at_once < self.options.at_once:
+            self._start_waiting()
+        if answered and self._at_once < self.options.at_once:
             self.succeeded()
 
     def learn(self, reading: LimitReading) -> None:
-        """What the headers of a reply said."""
-        self.told = True
+        """Takes the limits in the headers of a reply."""
+        self.has_limits = True
         now = self._clock.now()
         self._requests.read(reading.requests_remaining, reading.requests_reset, now, self._in_flight)
         self._tokens.read(reading.tokens_remaining, reading.tokens_reset, now, self._in_flight)
 
     def succeeded(self) -> None:
-        """One more at once for each round of successes, up to where it began."""
+        """Allows one more call at once for each round of successes, up to `LimiterOptions.at_once`."""
         if self._at_once < self.options.at_once:
             self._at_once = min(float(self.options.at_once), self._at_once + 1.0 / max(1.0, self._at_once))
 
     def refused(self, retry_after: float | None) -> None:
-        """A 429 came."""
-        self.told = True
+        """Takes a 429: halves the calls at once, and pauses."""
+        self.has_limits = True
         now = self._clock.now()
         wait = self.options.pause if retry_after is None else retry_after
-        if now >= self._paused_until:  # the first of a burst: the others left before anybody knew
+        if now >= self._paused_until:  # the first 429 of a burst: the other calls left before it
             self._at_once = max(1.0, min(self._at_once, self._in_flight + 1) / 2)
         self._paused_until = max(self._paused_until, now + wait)
 
     def ready_in(self, tokens: int = 0) -> float:
-        """Seconds until the limits allow one more call of that many tokens, as far as is known."""
+        """Seconds until the known limits allow one more call of `tokens` tokens."""
         now = self._clock.now()
         return max(self._paused_until - now, self._requests.ready_in(1, now), self._tokens.ready_in(tokens, now), 0.0)
 
     def _take(self, tokens: int) -> None:
         self._in_flight += 1
-        if self.told:
+        if self.has_limits:
             self._requests.take(1)
             self._tokens.take(tokens)
 
-    def _move(self) -> None:
-        """Lets go whoever can; the rest waits for a release, or for the time that the limits name."""
+    def _start_waiting(self) -> None:
+        """Starts the queued calls that may start; the others wait for a release, or for the time of the limits."""
         while (head := self._queue.head()) is not None:
             if head.future.done():
                 self._queue.pop()
@@ -220,10 +223,10 @@ class AdaptiveLimiter:
             await self._clock.sleep(seconds)
         finally:
             self._waker = None
-        self._move()
+        self._start_waiting()
 
     def close(self) -> None:
-        """Nobody wakes those who wait any more."""
+        """Fails all calls in the queue."""
         if self._waker is not None:
             self._waker.cancel()
         while self._queue.size:

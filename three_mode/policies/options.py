@@ -1,4 +1,4 @@
-"""All policies around a call, as one frozen value. What is None is off."""
+"""Options of all policies around a call, as one frozen value. None switches a policy off."""
 
 from three_mode.frozen_options import FrozenOptions
 from three_mode.policies.breaker import BreakerOptions
@@ -10,26 +10,26 @@ from three_mode.policies.routing import Route, Target
 
 
 class FallbackOptions(FrozenOptions, frozen=True, kw_only=True):
-    """Who answers when the first provider does not."""
+    """Fallback: other targets for calls whose first target fails or is slow."""
 
-    targets: tuple[Target, ...] = ()  #: who is asked then, in order
-    first_content: float = 1.5  #: seconds that each but the last may take to its first content; thinking is content
+    targets: tuple[Target, ...] = ()  #: targets to try then, in order
+    first_content: float = 1.5  #: seconds to first content for each but the last; thinking counts
 
 
 class HedgeOptions(FrozenOptions, frozen=True, kw_only=True):
-    """Sends a slow call once more, to the next target if there is one.
+    """Hedging: sends a slow call a second time, to the next target if there is one.
 
-    The first to give content wins, and the other is cancelled at its provider. Both may be billed.
+    The first call with content wins, and the other is cancelled at its provider. Both may be billed.
     """
 
     after: float = 1.0  #: seconds without any content before the second call
 
 
 class CoalesceOptions(FrozenOptions, frozen=True, kw_only=True):
-    """Makes identical calls in flight one call at the provider."""
+    """Coalescing: makes identical calls in flight one call at the provider."""
 
     streams: bool = False  #: whether identical streams are one too, each reader at its own pace
-    buffer: int = 1024 * 1024  #: bytes of a stream kept for slow and late readers; a slower one is given up
+    buffer: int = 1024 * 1024  #: bytes of a stream kept for slow and late readers; a slower reader fails
 
 
 class Policies(FrozenOptions, frozen=True, kw_only=True):
@@ -39,11 +39,11 @@ class Policies(FrozenOptions, frozen=True, kw_only=True):
     """
 
     retry: RetryOptions = RetryOptions()  #: how often a failed call is tried again, and when
-    #: when a target that keeps failing is left alone
+    #: when calls to a failing target are refused
     breaker: BreakerOptions | None = BreakerOptions()
-    #: how many calls may be in flight; adapts to what the provider takes
+    #: most calls in flight; adapts to the limits of the provider
     limiter: LimiterOptions | None = LimiterOptions()
-    fallback: FallbackOptions = FallbackOptions()  #: who answers when the first provider does not
+    fallback: FallbackOptions = FallbackOptions()  #: targets for calls whose first target fails
     hedge: HedgeOptions | None = None  #: a second call where the first is slow
     cache: CacheOptions | None = None  #: replies kept for identical calls
     coalesce: CoalesceOptions | bool = False  #: identical calls in flight as one; True is `CoalesceOptions()`

@@ -1,4 +1,4 @@
-"""What a call costs, in US dollars. Where nobody knows the price the cost is None, never a zero that looks like one.
+"""Prices of calls, in US dollars. Where the price is not known the cost is None, rather than 0.
 
     Prices(file="prices.toml")        the user's file, first
     Prices()                          the genai-prices library, where `three-mode[prices]` is installed
@@ -31,8 +31,8 @@ from three_mode.messages import Usage
 from three_mode.policies.clock import FOREVER
 
 MILLION = Decimal(1_000_000)
-TIERS_BEGIN = 30_000  # no provider charges more for a prompt that is smaller
-# Their names for ours; what is not here is called the same.
+TIERS_BEGIN = 30_000  # tokens; no provider charges more for a smaller prompt
+# Our names -> names of the library, where they differ; None: the library does not know the provider.
 _LIBRARY_NAMES = {
     "gemini": "google",
     "qwen": None,
@@ -45,7 +45,7 @@ _LIBRARY_NAMES = {
 
 
 class Price(Struct, frozen=True, kw_only=True):
-    """Dollars for a million tokens. Without a price of its own, what a cache gave or took costs what input does."""
+    """Price of one model, in US dollars for a million tokens."""
 
     input: Decimal  #: US dollars for a million tokens of prompt
     output: Decimal  #: US dollars for a million tokens of answer
@@ -64,7 +64,7 @@ class Price(Struct, frozen=True, kw_only=True):
 
 
 class PriceList(Protocol):
-    """Whatever can say what a call costs."""
+    """Source of the costs of calls."""
 
     def cost(self, provider: str, model: str, usage: Usage) -> Decimal | None:
         """The cost of a call in US dollars; None where the price is not known."""
@@ -72,15 +72,15 @@ class PriceList(Protocol):
 
 
 class Prices:
-    """The user's own prices first, then the library's."""
+    """Price list: the user's own prices first, then those of the library."""
 
     def __init__(self, own: Mapping[str, Price] | None = None, *, file: str | Path | None = None) -> None:
         self._own = {**(read_prices(file) if file is not None else {}), **(own or {})}
-        self._rates: dict[tuple[str, str], tuple[float, Price | None]] = {}  # until when they are right
+        self._rates: dict[tuple[str, str], tuple[float, Price | None]] = {}  # until when they are valid, and the price
 
     def prepare(self) -> None:
-        """Begins to load the library, which takes a quarter of a second, beside whatever else goes on."""
-        if _library_is_here() and "genai_prices" not in sys.modules:
+        """Starts to load the library in a thread; it takes a quarter of a second."""
+        if _library_is_installed() and "genai_prices" not in sys.modules:
             threading.Thread(target=import_module, args=("genai_prices",), daemon=True).start()
 
     def cost(self, provider: str, model: str, usage: Usage) -> Decimal | None:
@@ -97,12 +97,15 @@ class Prices:
         return rates.of(usage)
 
     def gave(self, provider: str, model: str) -> bool:
-        """Whether the user gave a price for it."""
+        """Whether the user gave a price for a model."""
         return f"{provider}/{model}" in self._own or model in self._own
 
     def _look_up(self, provider: str, model: str, now: float) -> tuple[float, Price | None]:
-        """The library takes a while for each call, so that its rates are read once a minute: some change with the hour. Prompts
-        above the sizes at which tiers begin are worked out by the library itself."""
+        """Finds the price of a model, and until when it is valid.
+
+        The library is slow, so that its rates are read once a minute: some change with the hour. The library itself
+        computes the cost of prompts so large that tiers may apply.
+        """
         own = self._own.get(f"{provider}/{model}") or self._own.get(model)
         minute = int(now // 60)
         found = (FOREVER, own) if own is not None else (60.0 * (minute + 1), _library_rates(provider, model, minute))
@@ -113,6 +116,7 @@ class Prices:
 
 
 def read_prices(file: str | Path) -> dict[str, Price]:
+    """Reads a file of prices: model -> price."""
     import tomllib
 
     path = Path(file)
@@ -142,15 +146,15 @@ def _price(model: str, row: Any) -> Price:
 
 
 @lru_cache(maxsize=1)
-def _library_is_here() -> bool:
+def _library_is_installed() -> bool:
     return find_spec("genai_prices") is not None
 
 
 @lru_cache(maxsize=512)
 def _library_rates(provider: str, model: str, minute: int) -> Price | None:
-    """What the library says, as dollars for a million tokens; None where there is no library, or it does not know."""
+    """Price of the library; None where the library is not installed, or does not know the model."""
     name = _LIBRARY_NAMES.get(provider, provider)
-    if name is None or not _library_is_here():
+    if name is None or not _library_is_installed():
         return None
     plain, read, write, output = (
         _library_cost(name, model, usage)

@@ -1,4 +1,7 @@
-"""When to try again, and after how long. The one place that decides it: nothing below retries an answer of a provider."""
+"""Retry rule: whether to try a failed call again, and after how long.
+
+No layer below retries an answer of a provider.
+"""
 
 import random
 from collections.abc import Callable
@@ -8,17 +11,17 @@ from three_mode.frozen_options import FrozenOptions
 
 
 class RetryOptions(FrozenOptions, frozen=True, kw_only=True):
-    """`attempts` counts the first one. The wait grows from `first` by `factor` up to `most`; `jitter` is the part left to chance."""
+    """Options of retries. The wait grows from `first` by `factor` up to `most`."""
 
-    attempts: int = 3
-    first: float = 0.5
-    factor: float = 2.0
-    most: float = 30.0
-    jitter: float = 0.5
+    attempts: int = 3  #: most attempts, the first one included
+    first: float = 0.5  #: seconds before the second attempt
+    factor: float = 2.0  #: growth of the wait from attempt to attempt
+    most: float = 30.0  #: most seconds of a wait
+    jitter: float = 0.5  #: random share of the wait, from 0 to 1, which only shortens it
 
 
 def backoff(options: RetryOptions, failures: int, chance: Callable[[], float] = random.random) -> float:
-    """Seconds to wait after that many failures: exponential, with jitter that only ever shortens it."""
+    """Seconds to wait after `failures` failures: exponential, with jitter that only shortens the wait."""
     whole = min(options.most, options.first * options.factor ** (failures - 1))
     return whole * (1.0 - options.jitter * chance())
 
@@ -30,10 +33,10 @@ def wait_before_retry(
     remaining: float,
     chance: Callable[[], float] = random.random,
 ) -> float | None:
-    """How long to wait before the next attempt; None where there is none.
+    """Seconds to wait before the next attempt; None where there is none.
 
-    What the provider asked for (`retry_after`) counts, and is never undercut. A wait that leaves no time for the attempt is
-    not begun: the caller gets the error now rather than the same error at the deadline.
+    The wait is never shorter than the provider's `retry_after`. A wait that leaves no time for the attempt is not
+    begun: the caller gets the error now rather than at the deadline.
     """
     if not error.retryable or failures >= options.attempts:
         return None

@@ -1,8 +1,8 @@
-"""Rules that choose among models: a name that a request asks for, the targets that may answer, and the order to try them in.
+"""Routes: names that requests give as their model, the targets of each, and the order in which to try them.
 
     Route("smart", targets=(Target("anthropic", "claude-sonnet-4-5"), Target("openai", "gpt-5")), by="cost")
 
-The first target answers; the others are its fallback, in the order that the rule gave.
+The first target answers; the others are its fallback, in the order of the rule.
 """
 
 import random
@@ -18,7 +18,7 @@ from three_mode.providers.needs import missing
 
 
 class Target(Struct, frozen=True):
-    """A model at a provider. `weight` is its share where the route goes by weight."""
+    """Model at a provider."""
 
     provider: str  #: a provider, or "local" or "agent"
     model: str  #: a model of it, or the name of the agent
@@ -32,10 +32,11 @@ Chooser = Callable[[LLMRequest, Sequence[Target]], Sequence[Target]]
 
 
 class Route(Struct, frozen=True):
-    """A name for several models. `by` is how they are ordered; a function gets the request and the targets."""
+    """Name for several models."""
 
     name: str  #: name that requests give as their model
     targets: tuple[Target, ...]  #: models that may answer
+    #: order of the targets; a function gets the request and the targets, and returns some of them in order
     by: Literal["order", "cost", "latency", "weight"] | Chooser = "order"
 
     def __post_init__(self) -> None:
@@ -46,7 +47,7 @@ class Route(Struct, frozen=True):
 
 
 class Router:
-    """Puts the targets of a route in order, leaving out those that cannot do what the request asks."""
+    """Orders the targets of a route, without those that lack what a request needs."""
 
     def __init__(
         self,
@@ -79,23 +80,23 @@ class Router:
         if route.by == "cost":
             return sorted(able, key=self._cost)
         if route.by == "latency":
-            return sorted(able, key=self._seen)
+            return sorted(able, key=self._latency_of)
         if route.by == "weight":
             return self._drawn(able)
         return able
 
     def _cost(self, target: Target) -> tuple[bool, float]:
-        """A typical call: twice as much in as out. A price that nobody knows comes last."""
+        """Cost of a typical call, with twice as many input as output tokens; unknown prices sort last."""
         cost = self._prices.cost(target.provider, target.model, Usage(2000, 1000))
         return (cost is None, float(cost or 0))
 
-    def _seen(self, target: Target) -> float:
-        """A model that was never tried goes first: that is how it gets a latency."""
-        seen = self._latency(target.provider, target.model)
-        return -1.0 if seen is None else seen
+    def _latency_of(self, target: Target) -> float:
+        """Latency of a target; a model that was never tried sorts first, so that it gets one."""
+        latency = self._latency(target.provider, target.model)
+        return -1.0 if latency is None else latency
 
     def _drawn(self, targets: list[Target]) -> list[Target]:
-        """One after the other, each with the chance that its weight gives it among the rest."""
+        """Draws the targets one after the other, with probabilities by weight among the rest."""
         left, order = list(targets), []
         while left:
             point = self._chance() * sum(max(0.0, target.weight) for target in left)

@@ -1,4 +1,4 @@
-"""What was spent, by provider, model and label, in bounded memory: agents come and go, and labels may be as many as people."""
+"""Tallies of spending by provider, model and label, in bounded memory: there may be as many labels as people."""
 
 from collections.abc import Callable
 from decimal import Decimal
@@ -13,20 +13,24 @@ Key = tuple[str, str, str | None]  # provider, model, label
 
 
 class Spent(Struct):
-    """What the calls of one provider, model and label used. `unpriced` counts those whose cost nobody knows."""
+    """Spending of the calls of one provider, model or label, or of all."""
 
-    calls: int = 0
-    usage: Usage = Usage()
-    cost: Decimal = ZERO
-    unpriced: int = 0
+    calls: int = 0  #: calls
+    usage: Usage = Usage()  #: tokens
+    cost: Decimal = ZERO  #: US dollars, of calls with a known cost
+    unpriced: int = 0  #: calls whose cost is not known
 
 
 class SpendingTally:
-    """What `Spent` is made of: plain numbers, because there is something to add at every call. `touched` are the numbers of the
-    budgets that such a call is part of; of its cost, `booked` is in them, and `settled` was reserved for the rest."""
+    """Sums of one provider, model and label, as plain numbers, because every call adds to them.
+
+    `budgets` are the numbers of the budgets that such a call counts towards. `booked` is the part of the cost that
+    these budgets contain; `settled` is the reserved money of the other part.
+    """
 
     __slots__ = (
         "booked",
+        "budgets",
         "calls",
         "cost",
         "input",
@@ -35,20 +39,19 @@ class SpendingTally:
         "reasoning",
         "seen",
         "settled",
-        "touched",
         "unpriced",
         "unused",
         "written",
     )
 
-    def __init__(self, touched: tuple[int, ...]) -> None:
-        self.touched = touched
+    def __init__(self, budgets: tuple[int, ...]) -> None:
+        self.budgets = budgets
         self.calls = self.input = self.output = self.read = self.written = self.reasoning = self.unpriced = 0
         self.cost = self.booked = self.settled = ZERO
         self.seen = self.unused = 0
 
-    def take(self, other: "SpendingTally") -> None:
-        """All that the other one has. What that is in budgets stays in them."""
+    def merge(self, other: "SpendingTally") -> None:
+        """Adds the sums of another tally. Budgets that contain its cost still do."""
         self.calls += other.calls
         self.input += other.input
         self.output += other.output
@@ -60,23 +63,24 @@ class SpendingTally:
 
 
 class Tallies:
-    """One for each key, made when first needed."""
+    """Tallies by key, made when first needed."""
 
-    def __init__(self, touched: Callable[[Key], tuple[int, ...]], most: int = MOST) -> None:
-        """`touched` gives the numbers of the budgets that a call of such a key is part of."""
+    def __init__(self, budgets_of: Callable[[Key], tuple[int, ...]], most: int = MOST) -> None:
+        """`budgets_of` returns the numbers of the budgets that a call with a key counts towards."""
         self.known: dict[Key, SpendingTally] = {}
-        self._touched = touched
+        self._budgets_of = budgets_of
         self._least_used = LeastUsed(self.known, most)
 
     def of(self, key: Key) -> SpendingTally:
+        """Tally of a key."""
         found = self.known.get(key)
         if found is None:
-            found = self.known[key] = SpendingTally(self._touched(key))
+            found = self.known[key] = SpendingTally(self._budgets_of(key))
         return found
 
     def add_up(self, calls: list[tuple[Key, Usage, Decimal]]) -> set[SpendingTally]:
-        """What each call used, and what was reserved for it. Those whose budgets are to hear of it."""
-        known, new, heard = self.known, self.of, set[SpendingTally]()
+        """Adds the usage and the reserved money of each call. Returns the tallies whose budgets change."""
+        known, new, changed = self.known, self.of, set[SpendingTally]()
         for key, usage, reserved in calls:
             tally = known.get(key) or new(key)
             cost = usage.cost
@@ -93,23 +97,23 @@ class Tallies:
                 tally.unpriced += 1
             else:
                 tally.cost += cost
-                if tally.touched:
+                if tally.budgets:
                     tally.settled += reserved
-                    heard.add(tally)
-        return heard
+                    changed.add(tally)
+        return changed
 
     def bound(self) -> None:
-        """Where there are too many, the longest unused are added to one another; all that they cost must be booked."""
+        """Merges the longest unused tallies where there are too many. All their cost must be booked."""
         going = self._least_used.going()
         into = _half_as_many(going)
         for key in going:
             gone, rest = self.known.pop(key), into(key)
             if rest not in self.known:
                 self.known[rest] = SpendingTally(())
-            self.known[rest].take(gone)
+            self.known[rest].merge(gone)
 
     def sum(self, provider: str | None, model: str | None, label: str | None) -> Spent:
-        """Over whatever is None."""
+        """Sum over the calls of a provider, model and label; None matches all."""
         total, sums = Spent(), [0] * 5
         for (a_provider, a_model, a_label), each in list(self.known.items()):
             if provider in (None, a_provider) and model in (None, a_model) and label in (None, a_label):
@@ -123,14 +127,17 @@ class Tallies:
 
 
 def _half_as_many(keys: list[Key]) -> Callable[[Key], Key]:
-    """What becomes of these keys so that they are half as many at most. They lose their model, or their label where they have more of
-    those: sums of a label that many agents share stay exact, or of a model that many labels share. If that is not enough they lose both."""
+    """Function that maps these keys to at most half as many.
+
+    Keys lose their model, or their label where there are more labels: sums of a label that many models share stay
+    exact, or of a model that many labels share. If that is not enough they lose both.
+    """
     models, labels = {key[:2] for key in keys}, {key[2] for key in keys}
-    ways: list[Callable[[Key], Key]] = [
+    mappings: list[Callable[[Key], Key]] = [
         lambda key: (key[0], OTHERS, key[2]) if len(models) >= len(labels) else (key[0], key[1], OTHERS),
         lambda key: (key[0], OTHERS, OTHERS),
     ]
-    for way in ways:
-        if len({way(key) for key in keys}) <= len(keys) // 2:
-            return way
+    for mapping in mappings:
+        if len({mapping(key) for key in keys}) <= len(keys) // 2:
+            return mapping
     return lambda key: (OTHERS, OTHERS, OTHERS)

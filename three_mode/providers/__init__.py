@@ -1,4 +1,4 @@
-"""Providers of models: wire codecs without I/O, and profiles, which are data."""
+"""Providers of models: codecs of wire formats, without I/O, and profiles, which are data."""
 
 from three_mode.providers.capabilities import Capabilities, capabilities, describe
 from three_mode.providers.catalogue import codec_of, profile_of, providers, register

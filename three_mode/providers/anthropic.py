@@ -1,4 +1,4 @@
-"""Anthropic's Messages API."""
+"""Codec of Anthropic's Messages API."""
 
 from typing import Any
 
@@ -7,19 +7,19 @@ from three_mode.messages import LLMRequest, LLMResponse
 from three_mode.providers import headers as rate
 from three_mode.providers.anthropic_reply import AnthropicDecoder, message_error, response
 from three_mode.providers.anthropic_request import messages_body
-from three_mode.providers.codec import Header, Headers, LimitReading, Outgoing
+from three_mode.providers.codec import Codec, Header, Headers, LimitReading, Outgoing
 from three_mode.providers.pieces import EVENT_HEADERS, JSON_HEADERS, encode_json, merged, reading
 from three_mode.providers.profile import Profile
 from three_mode.providers.refusals import loads, plain_words, refusal
 
 VERSION: tuple[Header, ...] = ((b"anthropic-version", b"2026-10-21"),)
-# The newest version refuses these outright; the one before it still takes them, for the models that know them.
+# The newest version refuses these fields; the version before it still takes them, for models that support them.
 SAMPLING = ("temperature", "top_p", "top_k")
 VERSION_WITH_SAMPLING: tuple[Header, ...] = ((b"anthropic-version", b"2023-06-01"),)
 
 
-class AnthropicCodec:
-    """`POST {base}/messages`, the key in `x-api-key`, named events that end with `message_stop`."""
+class AnthropicCodec(Codec):
+    """Codec of Anthropic: `POST {base}/messages`, the key in `x-api-key`, named events that end with `message_stop`."""
 
     def __init__(self, profile: Profile) -> None:
         self.profile = profile

@@ -1,4 +1,4 @@
-"""What Anthropic's Messages API answers: a whole reply, and the chunks of a streamed one."""
+"""Replies of Anthropic's Messages API: whole ones, and the chunks of streamed ones."""
 
 from typing import Any, Final
 
@@ -62,7 +62,10 @@ _KINDS: dict[str, type[LLMError]] = {
 
 
 def usage(value: Any) -> Usage:
-    """`input_tokens` here leaves out what the cache gave and took; our input is all of it."""
+    """Reads usage.
+
+    Anthropic's `input_tokens` excludes tokens read from and written to the cache; ours includes them.
+    """
     read = count_of(value.get("cache_read_input_tokens"))
     written = count_of(value.get("cache_creation_input_tokens"))
     details = value.get("output_tokens_details") or {}
@@ -76,6 +79,7 @@ def usage(value: Any) -> Usage:
 
 
 def response(reply: Any, profile: Profile) -> LLMResponse:
+    """Reads a whole reply."""
     extra = {key: value for key, value in reply.items() if key not in _TOP and value is not None}
     if not isinstance(reply["content"], list):
         raise TypeError("the content is a list of blocks")
@@ -84,7 +88,7 @@ def response(reply: Any, profile: Profile) -> LLMResponse:
         part = _part(block, profile)
         if part is not None:
             parts.append(part)
-        else:  # a block of a kind that we have no name for, such as a server tool's
+        else:  # a kind without a name here, such as a block of a server tool
             extra.setdefault("content", []).append(block)
         if block.get("citations"):
             extra.setdefault("citations", []).extend(block["citations"])
@@ -115,7 +119,7 @@ def _part(block: Any, profile: Profile) -> Part | None:
 
 
 class MessageEvents:
-    """Chunks from the events of one message, however they arrive: server-sent, or as lines of the `claude` command."""
+    """Decodes the events of one message, server-sent or as lines of the `claude` command, to chunks."""
 
     __slots__ = ("_counted", "_extra", "_finish", "_other", "_started", "error", "finished", "profile")
 
@@ -130,6 +134,7 @@ class MessageEvents:
         self._other: dict[int, dict[str, Any]] = {}
 
     def take(self, event: dict[str, Any], out: list[Chunk]) -> None:
+        """Appends the chunks of one event to `out`."""
         kind = event.get("type")
         if kind == "content_block_delta":
             self._delta(event, out)
@@ -154,10 +159,10 @@ class MessageEvents:
             self.finished = True
         elif kind == "error":
             self.error = message_error(self.profile, 0, (), event)
-        # A ping is nothing; an event of a new kind is allowed by the API's versioning rules and says nothing to us.
+        # A ping carries nothing. The API's versioning rules allow events of new kinds; they are ignored.
 
     def _count(self, counted: Any, out: list[Chunk]) -> None:
-        """Counts are cumulative, and each event may leave some out."""
+        """Adds counts. They are cumulative, and each event may leave some out."""
         if counted:
             self._counted.update({key: value for key, value in counted.items() if value is not None})
             out.append(UsageUpdate(usage(self._counted)))
@@ -208,14 +213,14 @@ class MessageEvents:
 
 
 def only_text(event: Any) -> TextDelta | None:
-    """The chunk of an event that says a text, which is all that such an event can say."""
+    """Chunk of an event that carries text, and so nothing else; None for any other event."""
     if event.get("type") != "content_block_delta" or event["delta"]["type"] != "text_delta":
         return None
     return TextDelta(event["delta"]["text"], event["index"])
 
 
 class AnthropicDecoder(EventDecoder):
-    """The events of one message, server-sent. Only `message_stop` is an end."""
+    """Decodes the server-sent events of one message. Only `message_stop` ends it."""
 
     __slots__ = ("_message",)
 
@@ -230,7 +235,7 @@ class AnthropicDecoder(EventDecoder):
 
 
 def message_error(profile: Profile, status: int, headers: Headers, reply: dict[str, Any]) -> LLMError:
-    """`{"type": "error", "error": {type, message}}`, as a response or as an event."""
+    """Reads `{"type": "error", "error": {type, message}}`, the body of a response or an event."""
     error = reply.get("error")
     if not isinstance(error, dict):
         return refusal(profile, status, headers, str(error or reply.get("message") or ""))

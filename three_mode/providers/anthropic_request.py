@@ -1,4 +1,4 @@
-"""A request as Anthropic's Messages API takes it."""
+"""Requests in the form of Anthropic's Messages API."""
 
 from typing import Any
 
@@ -10,10 +10,11 @@ from three_mode.providers.profile import Profile
 from three_mode.providers.schema import rooted, strict
 
 Body = dict[str, Any]
-DEFAULT_MAX_TOKENS = 4096  # the API wants a number; this is what a reply may take where nobody gave one
+DEFAULT_MAX_TOKENS = 4096  # the API requires a number; this one is used where the request names none
 
 
 def messages_body(request: LLMRequest, model: str, profile: Profile, stream: bool) -> Body:
+    """Body of a request."""
     if request.seed is not None:
         raise refuse(profile, "seed", "has no seed")
     body: Body = {
@@ -44,7 +45,7 @@ def messages_body(request: LLMRequest, model: str, profile: Profile, stream: boo
 
 
 def _max_tokens(request: LLMRequest, model: str) -> int:
-    """Thinking comes out of the same number, so that a budget for it goes on top."""
+    """Most tokens of the answer. The API counts thinking in it, so that a budget for thinking is added."""
     budget = request.reasoning.budget_tokens if request.reasoning else None
     most = capabilities(model).max_output
     wanted = DEFAULT_MAX_TOKENS + (budget or 0)
@@ -52,7 +53,7 @@ def _max_tokens(request: LLMRequest, model: str) -> int:
 
 
 def system_prompt(request: LLMRequest) -> str | list[Body]:
-    """One string; blocks where a part carries a cache mark, which only a block can."""
+    """System prompt as one string, or as blocks where a part has a cache mark, which only a block can carry."""
     blocks = [
         part
         for message in request.messages
@@ -66,7 +67,7 @@ def system_prompt(request: LLMRequest) -> str | list[Body]:
 
 
 def turns(request: LLMRequest, profile: Profile) -> list[Body]:
-    """User and assistant take turns here: results of tools, and what the user says after them, are one user message."""
+    """Messages in alternating roles: tool results and the user message after them become one message."""
     found: list[Body] = []
     for message in request.messages:
         if message.role == "system":
@@ -147,13 +148,14 @@ def _result(part: ToolResult, profile: Profile) -> Body:
 
 
 def _marked(block: Body, cache: str | None) -> Body:
-    """`cache` is how long the prefix up to here may be kept: "5m", "1h", or anything else for the default."""
+    """Adds a cache mark. `cache` is the lifetime of the prefix: "5m" or "1h"; any other word is the default."""
     if cache is not None:
         block["cache_control"] = {"type": "ephemeral", "ttl": cache} if cache[:1].isdigit() else {"type": "ephemeral"}
     return block
 
 
 def tool(each: Tool) -> Body:
+    """A tool in Anthropic's form."""
     found: Body = {"name": each.name}
     if each.description:
         found["description"] = each.description
@@ -165,12 +167,13 @@ def tool(each: Tool) -> Body:
 
 
 def tool_choice(choice: str) -> Body:
+    """A choice of tools in Anthropic's form."""
     named = {"auto": "auto", "none": "none", "required": "any"}.get(choice)
     return {"type": named} if named else {"type": "tool", "name": choice}
 
 
 def think(body: Body, asked: Reasoning) -> None:
-    """A budget is thinking as such; a word for effort is how hard it tries."""
+    """Adds the fields for thinking: a budget sets its length, an effort its intensity."""
     if asked.budget_tokens == 0 or asked.effort == "none":
         body["thinking"] = {"type": "disabled"}
         return
@@ -183,6 +186,7 @@ def think(body: Body, asked: Reasoning) -> None:
 
 
 def output_format(asked: ResponseFormat, profile: Profile) -> Body:
+    """The format of a JSON answer in Anthropic's form."""
     if asked.json_schema is None:
         raise refuse(profile, "response_format", "answers in JSON only with a schema", "response_format=SomeType")
     schema = strict(asked.json_schema) if asked.strict else rooted(asked.json_schema)

@@ -1,5 +1,7 @@
-"""What each family of models can do. A model that nobody described is taken to be able to do everything: the provider
-knows better than a table that is out of date. `describe(...)` adds a model or corrects one.
+"""Capabilities of models, by family.
+
+A model that the table does not know counts as capable of everything: the provider knows better than a table that is out
+of date. `describe(...)` adds or corrects a family.
 """
 
 import re
@@ -9,22 +11,22 @@ from msgspec import Struct
 
 
 class Capabilities(Struct, frozen=True, kw_only=True):
-    """`context` and `max_output` are in tokens; None where they are not known."""
+    """Capabilities of one family of models."""
 
-    context: int | None = None
-    max_output: int | None = None
-    tools: bool = True
-    vision: bool = True
-    thinking: bool = True
-    caching: bool = True
-    structured_output: bool = True
-    tokens_per_char: float = 0.25
-    known: bool = True
+    context: int | None = None  #: most tokens of prompt and answer together; None: not known
+    max_output: int | None = None  #: most tokens of an answer; None: not known
+    tools: bool = True  #: whether it can call tools
+    vision: bool = True  #: whether it reads images
+    thinking: bool = True  #: whether it can think before it answers
+    caching: bool = True  #: whether the provider can cache its prompts
+    structured_output: bool = True  #: whether it can be held to a JSON Schema
+    tokens_per_char: float = 0.25  #: tokens of one ASCII character, for estimates
+    known: bool = True  #: False: the table does not know the model
 
 
 UNKNOWN = Capabilities(known=False)
 
-# Start of a model's name, without the vendor's prefix, to what it can do. The longest start that fits counts.
+# Start of a model's name, without the vendor's prefix -> its capabilities. The longest start that matches counts.
 _TABLE: dict[str, Capabilities] = {
     "gpt-5": Capabilities(context=400_000, max_output=128_000),
     "gpt-4.1": Capabilities(context=1_047_576, max_output=32_768, thinking=False),
@@ -77,7 +79,7 @@ _PLAIN = re.compile(r"^(?:.*/)?(?:models/)?(?:meta-)?", re.IGNORECASE)
 
 @lru_cache(maxsize=1024)
 def capabilities(model: str) -> Capabilities:
-    """`openai/gpt-4o-mini` and `gpt-4o-mini` are one model; so are `Llama-4-Scout` and `llama-4-scout`."""
+    """Capabilities of a model. Vendor prefix and case do not matter: `openai/gpt-4o-mini` is `gpt-4o-mini`."""
     name = _normal(model)
     best = ""
     for start in _TABLE:
@@ -87,7 +89,7 @@ def capabilities(model: str) -> Capabilities:
 
 
 def describe(start: str, what: Capabilities) -> None:
-    """Says what all models can do whose name begins so."""
+    """Sets the capabilities of all models whose name begins with `start`."""
     _TABLE[_normal(start)] = what
     capabilities.cache_clear()
 

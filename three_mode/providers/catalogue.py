@@ -1,4 +1,4 @@
-"""The providers that are known by name, and how to add one.
+"""Catalogue of providers by name, and registration of new ones.
 
 from three_mode.providers import Profile, register
 register(Profile(name="acme", base_url="https://api.acme.test/v1"))      # speaks OpenAI's format
@@ -61,7 +61,7 @@ _ALIASES = {
 
 
 def register(profile: Profile, codec: Callable[[Profile], Codec] | None = None) -> None:
-    """Makes a provider known; `codec` is for one with a wire format of its own."""
+    """Adds a provider to the catalogue. `codec` is needed only for a new wire format."""
     if not profile.name or profile.name != profile.name.strip().lower():
         raise ConfigurationError(f"a provider's name is in lower case, not {profile.name!r}")
     _PROFILES[profile.name] = profile
@@ -70,7 +70,7 @@ def register(profile: Profile, codec: Callable[[Profile], Codec] | None = None) 
 
 
 def profile_of(name: str) -> Profile:
-    """The profile of a provider, by its name or an alias. An unknown one is a `ConfigurationError`."""
+    """Profile of a provider, by its name or an alias. An unknown name is a `ConfigurationError`."""
     known = _ALIASES.get(name, name)
     if known not in _PROFILES:
         raise ConfigurationError(
@@ -81,15 +81,15 @@ def profile_of(name: str) -> Profile:
 
 
 def providers() -> tuple[str, ...]:
-    """The names of all providers that are known."""
+    """Names of all providers of the catalogue."""
     return tuple(_PROFILES)
 
 
 def codec_of(profile: Profile) -> Codec:
-    """The codec for a profile's wire format; each is imported when first used."""
-    made = _WIRES.get(profile.name)
-    if made is not None:
-        return made(profile)
+    """Codec of a profile's wire format; each codec is imported when first used."""
+    registered = _WIRES.get(profile.name)
+    if registered is not None:
+        return registered(profile)
     if profile.wire == "anthropic":
         from three_mode.providers.anthropic import AnthropicCodec
 

@@ -1,8 +1,9 @@
-"""The wire format of the `claude` command: arguments and lines out, lines in. Events inside are Anthropic's own.
+"""Codec of the `claude` command: arguments and input lines out, output lines in. The events inside are Anthropic's.
 
     claude -p --output-format stream-json --verbose --input-format stream-json --include-partial-messages ...
 
-Lines that do not begin with `{` are no protocol: a program may greet. Kinds: system, stream_event, assistant, user, result.
+Lines that do not begin with `{` are ignored: a program may print a greeting. Kinds of lines: system, stream_event,
+assistant, user, result.
 """
 
 from decimal import Decimal, InvalidOperation
@@ -41,16 +42,16 @@ _CANNOT = ("temperature", "top_p", "seed", "stop", "tools", "max_tokens")
 
 
 class Invocation(Struct, frozen=True):
-    """What to run, and what to give it to read."""
+    """Arguments and input of one run of the command."""
 
-    arguments: tuple[str, ...]
-    stdin: bytes
+    arguments: tuple[str, ...]  #: arguments, without the program
+    stdin: bytes  #: lines for its standard input
 
 
 def invocation(request: LLMRequest, model: str, profile: Profile) -> Invocation:
-    """`extra={"resume": ID}` continues a session; `extra={"args": [...]}` adds arguments, for what has no name here."""
+    """Encodes a request. `extra={"resume": ID}` continues a session; `extra={"args": [...]}` adds arguments."""
     for name in _CANNOT:
-        if getattr(request, name) not in (None, ()):  # 0 asks for something too
+        if getattr(request, name) not in (None, ()):  # 0 is a value too
             raise refuse(profile, name, f"takes no {name}", "use provider='anthropic' for it")
     if request.reasoning is not None and request.reasoning.budget_tokens is not None:
         raise refuse(
@@ -84,17 +85,16 @@ def invocation(request: LLMRequest, model: str, profile: Profile) -> Invocation:
 
 
 def _stdin(request: LLMRequest, profile: Profile) -> bytes:
-    """The last user message is the prompt. What was said before goes into it as text: the command holds its own sessions,
-    and takes no history from outside."""
-    said = [message for message in request.messages if message.role != "system"]
-    last = said[-1]
+    """Encodes the last user message, with the messages before it as text: the command accepts no other history."""
+    conversation = [message for message in request.messages if message.role != "system"]
+    last = conversation[-1]
     if last.role != "user":
         raise refuse(profile, "messages", "answers a user's message", "end with one")
     content: Any = turns(LLMRequest(messages=[last]), profile)[0]["content"]
-    if len(said) > 1:
-        before = "\n\n".join(f"{_speaker(message)}: {message.text}" for message in said[:-1])
-        told = f"The conversation so far:\n\n{before}\n\nThe user now says:\n\n"
-        content = told + content if isinstance(content, str) else [{"type": "text", "text": told}, *content]
+    if len(conversation) > 1:
+        before = "\n\n".join(f"{_speaker(message)}: {message.text}" for message in conversation[:-1])
+        history = f"The conversation so far:\n\n{before}\n\nThe user now says:\n\n"
+        content = history + content if isinstance(content, str) else [{"type": "text", "text": history}, *content]
     line = {"type": "user", "message": {"role": "user", "content": content}}
     return encode_json(line) + b"\n"
 
@@ -106,7 +106,7 @@ def _speaker(message: Message) -> str:
 
 
 class CLIDecoder(LineDecoder):
-    """Chunks from the lines. Only `result` is an end; a reply without partial messages is taken from `assistant`."""
+    """Decodes lines to chunks. Only `result` is an end; a reply without partial messages is read from `assistant`."""
 
     __slots__ = ("_content", "_message", "_session", "_started")
 
@@ -118,6 +118,7 @@ class CLIDecoder(LineDecoder):
         self._content = False
 
     def read(self, unit: bytes, out: list[Chunk]) -> None:
+        """Adds the chunks of one line."""
         if not unit.startswith(b"{"):
             return
         value = msgspec.json.decode(unit)
@@ -132,7 +133,10 @@ class CLIDecoder(LineDecoder):
             self._result(value, out)
 
     def _event(self, event: dict[str, Any], out: list[Chunk]) -> None:
-        """A turn in which the command used a tool of its own is one message of several: their ends are not ours."""
+        """Adds the chunks of an event.
+
+        A turn with tool calls of the command has several messages: their ends are dropped.
+        """
         found: list[Chunk] = []
         self._message.take(event, found)
         self.error = self._message.error
@@ -165,20 +169,21 @@ class CLIDecoder(LineDecoder):
         self.done = True
 
     def ended(self, out: list[Chunk]) -> None:
+        """Sets the error of a command that ended without a result."""
         self.error = bad_reply(self.profile, "the command ended without a result")
 
 
 def _paid(counted: Any, cost: Any) -> Any:
-    """The command says what it cost, which is better than a price list."""
+    """Adds the cost that the command reports, which is more exact than a price list."""
     try:
         return counted if cost is None else msgspec.structs.replace(counted, cost=Decimal(str(cost)))
     except InvalidOperation:
         return counted
 
 
-def failed(profile: Profile, said: str, status: int | None = None) -> LLMError:
-    """The command's own words, as one of our errors."""
-    words = said.lower()
+def failed(profile: Profile, message: str, status: int | None = None) -> LLMError:
+    """Converts the command's message of failure to an error; `status` is its exit code."""
+    words = message.lower()
     kind: type[LLMError] = ServerError
     if "login" in words or "api key" in words or "authenticat" in words or "unauthorized" in words:
         kind = AuthenticationError
@@ -190,4 +195,4 @@ def failed(profile: Profile, said: str, status: int | None = None) -> LLMError:
         kind = ProviderOverloaded
     hint = "run `claude` once and log in" if kind is AuthenticationError else None
     code = f"exit {status}" if status is not None else None
-    return kind(f"{profile.name}: {without_keys(said.strip())[:500]}", provider=profile.name, code=code, hint=hint)
+    return kind(f"{profile.name}: {without_keys(message.strip())[:500]}", provider=profile.name, code=code, hint=hint)

@@ -1,12 +1,12 @@
-"""What a provider's wire format is to the rest of the runtime: a pure codec. It never opens anything and never waits.
+"""Codec of a provider's wire format. It is pure: it does no I/O and never waits.
 
-    outgoing = codec.encode(request, model, stream=True)     what to send
+    outgoing = codec.encode(request, model, stream=True)     request to send
     codec.decode(body)                                       a whole reply
-    decoder = codec.decoder(); decoder.feed(data)            a streamed one, in any split of its bytes
-    codec.error(status, headers, body)                       a refusal, as one of our errors
-    codec.limits(headers)                                    what the provider says of its rate limits
+    decoder = codec.decoder(); decoder.feed(data)            a streamed reply, in any split of its bytes
+    codec.error(status, headers, body)                       a refusal, as an error
+    codec.limits(headers)                                    rate limits
 
-A new provider is a profile (data) where its wire format is known already, and a file with these verbs where it is not.
+A new provider needs a profile, which is data. A new wire format needs a codec.
 """
 
 from collections.abc import Sequence
@@ -23,73 +23,73 @@ Headers = Sequence[Header]  #: Headers as names and values, in bytes.
 
 
 class Outgoing(Struct, frozen=True):
-    """One HTTP request, without what the connection knows: the origin and the key. `path` follows the base URL."""
+    """One HTTP request, without origin and key, which the connection adds."""
 
-    method: str
-    path: str
-    body: bytes = b""
-    headers: tuple[Header, ...] = ()
+    method: str  #: HTTP method
+    path: str  #: path behind the base URL
+    body: bytes = b""  #: body
+    headers: tuple[Header, ...] = ()  #: headers, without the key
 
 
 class LimitReading(Struct, frozen=True):
-    """What rate-limit headers said; None where they said nothing. Resets are in seconds from now."""
+    """Rate limits as headers report them; None where they do not."""
 
-    requests_limit: int | None = None
-    requests_remaining: int | None = None
-    requests_reset: float | None = None
-    tokens_limit: int | None = None
-    tokens_remaining: int | None = None
-    tokens_reset: float | None = None
+    requests_limit: int | None = None  #: most requests in the provider's window
+    requests_remaining: int | None = None  #: requests left in it
+    requests_reset: float | None = None  #: seconds until all requests are available again
+    tokens_limit: int | None = None  #: most tokens in the provider's window
+    tokens_remaining: int | None = None  #: tokens left in it
+    tokens_reset: float | None = None  #: seconds until all tokens are available again
 
 
 class ChunkDecoder(Protocol):
-    """One streamed reply. Chunks before an error are given first; `error` is then what ended the stream."""
+    """Decoder of one streamed reply. Chunks before an error are returned before `error` is set."""
 
-    error: LLMError | None
-    done: bool  # the provider's own end marker came: nothing that follows is part of the reply
+    error: LLMError | None  #: error that ended the stream
+    done: bool  #: whether the end marker came: bytes behind it are no part of the reply
 
     def feed(self, data: bytes) -> list[Chunk]:
-        """The chunks that these bytes complete."""
+        """Decodes the chunks that these bytes complete."""
         ...
 
     def finish(self) -> list[Chunk]:
-        """The bytes have ended. Without an end marker, `error` says that the reply was cut."""
+        """Decodes the rest at the end of the bytes. Without an end marker, `error` says that the reply was cut."""
         ...
 
 
 class Codec(Protocol):
-    """The verbs of one wire format, for one profile."""
+    """Codec of one wire format, for one profile."""
 
     profile: Profile
 
     def encode(self, request: LLMRequest, model: str, *, stream: bool) -> Outgoing:
-        """The HTTP request for a model."""
+        """Encodes the HTTP request for a model."""
         ...
 
     def decode(self, body: bytes) -> LLMResponse:
-        """A whole reply out of its body."""
+        """Decodes a whole reply from its body."""
         ...
 
     def decoder(self) -> ChunkDecoder:
-        """A decoder for one streamed reply."""
+        """Makes a decoder for one streamed reply."""
         ...
 
     def error(self, status: int, headers: Headers, body: bytes) -> LLMError:
-        """The error for a response that is a refusal."""
+        """Decodes a refusal to an error."""
         ...
 
     def limits(self, headers: Headers) -> LimitReading | None:
-        """What the headers of a response say of rate limits; None where they say nothing."""
+        """Reads rate limits from the headers of a response; None where there are none."""
         ...
 
     def authorization(self, api_key: str | None) -> tuple[Header, ...]:
-        """The headers that carry the key."""
+        """Makes the headers that carry the key."""
         ...
 
     def encode_models(self) -> Outgoing:
-        """The HTTP request for the list of models."""
+        """Encodes the HTTP request for the list of models."""
         ...
 
     def decode_models(self, body: bytes) -> tuple[str, ...]:
-        """The names of models out of its response."""
+        """Decodes the names of models from the response."""
         ...

@@ -1,4 +1,4 @@
-"""Embeddings at providers: the request and the reply of each wire format that has them. Pure, as the codecs are."""
+"""Embeddings at providers: requests and replies of each wire format that has them. Pure, as the codecs are."""
 
 import base64
 import struct
@@ -17,21 +17,21 @@ Vector = tuple[float, ...]
 
 
 def encode(profile: Profile, request: EmbedRequest, model: str) -> Outgoing:
-    """What to send; each text gets a vector of its own."""
+    """Encodes the HTTP request for one vector a text."""
     if profile.wire == "openai":
         path, body = "/embeddings", _openai(request, model)
     elif profile.wire == "gemini":
         name = model if model.startswith(("models/", "tunedModels/")) else f"models/{model}"
         path, body = f"/{quote(name)}:batchEmbedContents", _gemini(request, name)
     elif profile.wire == "ollama":
-        path, body = "/api/embed", _plain(request, model)
+        path, body = "/api/embed", _body(request, model)
     else:
         raise unsupported(profile, model)
     return Outgoing("POST", path, encode_json(body), JSON_HEADERS)
 
 
 def decode(profile: Profile, model: str, body: bytes, count: int) -> Embedded:
-    """As many vectors as there were texts, in their order; anything else is a `BadReply`."""
+    """Decodes `count` vectors, in the order of the texts. Another number of vectors is a `BadReply`."""
     read = {"openai": _read_openai, "gemini": _read_gemini, "ollama": _read_ollama}[profile.wire]
     vectors, tokens = reading(profile, read, body, "list of embeddings")
     if len(vectors) != count:
@@ -40,6 +40,7 @@ def decode(profile: Profile, model: str, body: bytes, count: int) -> Embedded:
 
 
 def unsupported(profile: Profile, model: str) -> UnsupportedParameter:
+    """Error for a provider without embeddings."""
     return UnsupportedParameter(
         f"{profile.name} has no embeddings",
         field="model",
@@ -49,7 +50,7 @@ def unsupported(profile: Profile, model: str) -> UnsupportedParameter:
     )
 
 
-def _plain(request: EmbedRequest, model: str) -> dict[str, Any]:
+def _body(request: EmbedRequest, model: str) -> dict[str, Any]:
     body: dict[str, Any] = {"model": model, "input": request.texts}
     if request.dimensions is not None:
         body["dimensions"] = request.dimensions
@@ -57,8 +58,8 @@ def _plain(request: EmbedRequest, model: str) -> dict[str, Any]:
 
 
 def _openai(request: EmbedRequest, model: str) -> dict[str, Any]:
-    """In base64 a vector is a quarter of its decimals; a host that does not know the field sends decimals all the same."""
-    body = _plain(request, model)
+    """Asks for base64, a quarter of the bytes of decimals. A host that does not know the field sends decimals."""
+    body = _body(request, model)
     body.setdefault("encoding_format", "base64")
     return body
 

@@ -1,7 +1,7 @@
-"""Tools for models that have none: they are described in the prompt, and calls are read out of the text.
+"""Emulation of tools for models that have none: the prompt describes the tools, and calls are read from the text.
 
-The model is asked to write a call as `<tool_call>{"name": ..., "arguments": {...}}</tool_call>`; what it wrote before
-stays text. Results go back as user messages. Text is given on as soon as it is sure that it is no call.
+The prompt asks for calls of the form `<tool_call>{"name": ..., "arguments": {...}}</tool_call>`. Text before a call
+stays text. Results go back as user messages. Text is passed on as soon as it cannot be part of a call.
 """
 
 import json
@@ -13,21 +13,21 @@ from three_mode.messages import Image, LLMRequest, LLMResponse, Message, Part, T
 from three_mode.providers.pieces import encode_json
 from three_mode.providers.schema import inlined
 
-OPEN, CLOSE = "<tool_call>", "</tool_call>"
-MOST_BLANKS = 200  # of those before a call; more than that are text
+START_MARK, END_MARK = "<tool_call>", "</tool_call>"
+MOST_BLANKS = 200  # blanks that are held back before a call; more of them are text
 
 
 def with_tools_in_prompt(request: LLMRequest) -> LLMRequest:
-    """The same request for a model without tools."""
+    """Converts a request for a model without tools."""
     messages = [
         Message("system", _instructions(request)),
-        *(each for m in request.messages for each in _plain(m)),
+        *(each for message in request.messages for each in _as_text(message)),
     ]
     return msgspec.structs.replace(request, messages=tuple(messages), tools=(), tool_choice=None)
 
 
 def calls_from_text(reply: LLMResponse) -> LLMResponse:
-    """The reply with the calls that its text holds. What is no call, or no JSON, stays text."""
+    """Replaces calls in the text of a reply by tool calls. A call that is no JSON stays text."""
     parts: list[Part] = []
     calls = CallsInText()
     for part in reply.parts:
@@ -42,7 +42,7 @@ def calls_from_text(reply: LLMResponse) -> LLMResponse:
 
 
 def _extend(parts: list[Part], pieces: list[Text | ToolCall]) -> None:
-    """Text that no call divides is one part."""
+    """Appends pieces; adjacent texts become one part."""
     for piece in pieces:
         last = parts[-1] if parts else None
         if isinstance(piece, Text) and isinstance(last, Text):
@@ -52,38 +52,42 @@ def _extend(parts: list[Part], pieces: list[Text | ToolCall]) -> None:
 
 
 class CallsInText:
-    """Text in any pieces, text and calls out. Held back is only what may still become a call, and the blanks before it."""
+    """Splits text, in any pieces, into text and calls.
+
+    It holds back a possible start of a call, and the blanks before it.
+    """
 
     def __init__(self) -> None:
         self.found = 0
-        self._held = ""  # blanks, then the beginning of a mark
-        self._call: list[str] | None = None  # what came after the mark of a call, in pieces
-        self._end = ""  # the last of it, where its end mark may have begun
+        self._held = ""  # blanks, then the start of a mark
+        self._call: list[str] | None = None  # text behind the mark of a call, in pieces
+        self._end = ""  # end of that text, which may hold the start of an end mark
 
     def feed(self, text: str) -> list[Text | ToolCall]:
+        """Splits the next piece of text."""
         out: list[Text | ToolCall] = []
         while text:
             text = self._outside(text, out) if self._call is None else self._inside(text, out)
         return out
 
     def finish(self) -> list[Text | ToolCall]:
-        """There is no more: a call whose end mark is missing is a call, if it is whole."""
+        """Ends the text. A call without an end mark counts if its JSON is whole."""
         out: list[Text | ToolCall] = []
         if self._call is not None:
             self._end_call("", out)
         elif self._held.strip() or not self.found:
-            self._say(self._held, out)
+            self._add_text(self._held, out)
         self._held = ""
         return out
 
     def _outside(self, text: str, out: list[Text | ToolCall]) -> str:
-        before, mark, after = (self._held + text).partition(OPEN)
-        said = before[: len(before) - (0 if mark else _may_begin(before, OPEN))].rstrip()
-        blanks = before[len(said) :]
+        before, mark, after = (self._held + text).partition(START_MARK)
+        sure = before[: len(before) - (0 if mark else _possible_start(before, START_MARK))].rstrip()
+        blanks = before[len(sure) :]
         if len(blanks) > MOST_BLANKS:
-            said, blanks = before, ""
-        self._held = blanks  # they go, unless it is no call
-        self._say(said, out)
+            sure, blanks = before, ""
+        self._held = blanks  # dropped before a call
+        self._add_text(sure, out)
         if mark:
             self._call, self._end = [], ""
         return after
@@ -92,10 +96,10 @@ class CallsInText:
         assert self._call is not None
         self._call.append(text)
         self._end += text
-        if CLOSE not in self._end:
-            self._end = self._end[1 - len(CLOSE) :]
+        if END_MARK not in self._end:
+            self._end = self._end[1 - len(END_MARK) :]
             return ""
-        inside, mark, after = "".join(self._call).partition(CLOSE)
+        inside, mark, after = "".join(self._call).partition(END_MARK)
         self._call = [inside]
         self._end_call(mark, out)
         return after
@@ -104,19 +108,19 @@ class CallsInText:
         inside, self._call = "".join(self._call or ()), None
         call = _call(inside)
         if call is None:
-            self._say(self._held + OPEN + inside + mark, out)
+            self._add_text(self._held + START_MARK + inside + mark, out)
         else:
             self.found += 1
             out.append(msgspec.structs.replace(call, id=f"call_made_{self.found}"))
         self._held = ""
 
-    def _say(self, text: str, out: list[Text | ToolCall]) -> None:
+    def _add_text(self, text: str, out: list[Text | ToolCall]) -> None:
         if text:
             out.append(Text(text))
 
 
-def _may_begin(text: str, mark: str) -> int:
-    """How many of the last characters may be the beginning of the mark."""
+def _possible_start(text: str, mark: str) -> int:
+    """Number of last characters that may be the start of the mark."""
     return next((size for size in range(min(len(mark) - 1, len(text)), 0, -1) if mark.startswith(text[-size:])), 0)
 
 
@@ -133,28 +137,28 @@ def _instructions(request: LLMRequest) -> str:
     }.get(choice, f"You must call {choice} now.")
     return (
         f"You can call these functions, each with a JSON Schema for its arguments:\n{described}\n\n"
-        f'To call one, write {OPEN}{{"name": "...", "arguments": {{...}}}}{CLOSE} and nothing after it; '
+        f'To call one, write {START_MARK}{{"name": "...", "arguments": {{...}}}}{END_MARK} and nothing after it; '
         f"several calls may follow each other. You will get their results. {must}"
     )
 
 
-def _plain(message: Message) -> Iterator[Message]:
-    """Calls and results as text, which is all that such a model reads."""
+def _as_text(message: Message) -> Iterator[Message]:
+    """Converts calls and results in a message to text."""
     if isinstance(message.content, str) or not any(isinstance(p, ToolCall | ToolResult) for p in message.content):
         yield message
         return
     parts: list[Part] = []
     for part in message.content:
         if isinstance(part, ToolCall):
-            given = part.arguments if part.raw is None else part.raw
-            call = encode_json({"name": part.name, "arguments": given}).decode()
-            parts.append(Text(f"{OPEN}{call}{CLOSE}"))
+            arguments = part.arguments if part.raw is None else part.raw
+            call = encode_json({"name": part.name, "arguments": arguments}).decode()
+            parts.append(Text(f"{START_MARK}{call}{END_MARK}"))
         elif isinstance(part, ToolResult):
-            held = (Text(part.content),) if isinstance(part.content, str) else part.content
-            said = "".join(each.text for each in held if isinstance(each, Text))
-            failed = "Error: " if part.is_error else ""
-            parts.append(Text(f"<tool_result>{failed}{said}</tool_result>"))
-            parts += [each for each in held if isinstance(each, Image)]
+            content = (Text(part.content),) if isinstance(part.content, str) else part.content
+            text = "".join(each.text for each in content if isinstance(each, Text))
+            prefix = "Error: " if part.is_error else ""
+            parts.append(Text(f"<tool_result>{prefix}{text}</tool_result>"))
+            parts += [each for each in content if isinstance(each, Image)]
         else:
             parts.append(part)
     yield Message("user" if message.role == "tool" else message.role, tuple(parts), message.name)

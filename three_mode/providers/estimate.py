@@ -1,16 +1,23 @@
-"""How many tokens a request will be, before it is sent: an estimate, on the high side, for limits, budgets and the context check."""
+"""Estimates of the tokens of a request before it is sent, for limits, budgets and the check of the context.
+
+An estimate is rather too high than too low.
+"""
 
 from three_mode.messages import Image, LLMRequest, Message, Text, Thinking, ToolCall, ToolResult
 from three_mode.providers.capabilities import Capabilities, capabilities
 from three_mode.providers.pieces import encode_json
 
+# Tokens beside the text of each.
 PER_MESSAGE = 4
 PER_IMAGE = 1600
 PER_TOOL = 12
 
 
 def estimate_tokens(request: LLMRequest, model: str, multiplier: float = 1.0) -> int:
-    """Characters by the model's family; text that is not Latin is counted by its bytes, as tokenizers do."""
+    """Estimates the tokens of a request from its characters, by the family of the model.
+
+    Text outside ASCII is counted by its bytes, as tokenizers do. `multiplier` is the provider's, for billed tokens.
+    """
     able = capabilities(model)
     count = 0
     for message in request.messages:
@@ -22,6 +29,7 @@ def estimate_tokens(request: LLMRequest, model: str, multiplier: float = 1.0) ->
 
 
 def estimate_text(text: str, able: Capabilities | None = None) -> int:
+    """Estimates the tokens of a text."""
     per_char = able.tokens_per_char if able is not None else 0.25
     if text.isascii():
         return int(len(text) * per_char) + 1

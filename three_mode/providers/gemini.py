@@ -1,11 +1,11 @@
-"""Google's Gemini API."""
+"""Codec of Google's Gemini API."""
 
 from urllib.parse import quote
 
 from three_mode.errors import LLMError
 from three_mode.messages import LLMRequest, LLMResponse
 from three_mode.providers import headers as rate
-from three_mode.providers.codec import Header, Headers, LimitReading, Outgoing
+from three_mode.providers.codec import Codec, Header, Headers, LimitReading, Outgoing
 from three_mode.providers.gemini_reply import GeminiDecoder, content_error, response
 from three_mode.providers.gemini_request import content_body
 from three_mode.providers.pieces import EVENT_HEADERS, JSON_HEADERS, encode_json, merged, reading
@@ -13,8 +13,8 @@ from three_mode.providers.profile import Profile
 from three_mode.providers.refusals import loads, plain_words, refusal
 
 
-class GeminiCodec:
-    """The model is in the path, the key in `x-goog-api-key`; streams are server-sent events without an end marker."""
+class GeminiCodec(Codec):
+    """Codec of Gemini: the model in the path, the key in `x-goog-api-key`, server-sent events without an end marker."""
 
     def __init__(self, profile: Profile) -> None:
         self.profile = profile
@@ -34,7 +34,7 @@ class GeminiCodec:
 
     def error(self, status: int, headers: Headers, body: bytes) -> LLMError:
         reply = loads(body)
-        if isinstance(reply, list) and reply:  # a stream's error comes in an array
+        if isinstance(reply, list) and reply:  # the error of a stream is in an array
             reply = reply[0]
         if not isinstance(reply, dict):
             return refusal(self.profile, status, headers, plain_words(body))

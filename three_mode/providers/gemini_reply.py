@@ -1,4 +1,4 @@
-"""What the Gemini API answers. A streamed reply is the same shape in pieces; a call comes whole, without an id if it has none."""
+"""Replies of the Gemini API. Each event of a streamed reply has the shape of a whole one; a tool call comes whole."""
 
 from typing import Any, Final
 
@@ -42,7 +42,10 @@ _CANDIDATE = frozenset(("content", "finishReason", "index"))
 
 
 def usage(value: Any) -> Usage:
-    """Candidates leave out the thoughts, and the prompt leaves out what tools of Google's own read."""
+    """Reads usage.
+
+    Google counts thoughts apart from candidates, and the input of its own tools apart from the prompt.
+    """
     thoughts = count_of(value.get("thoughtsTokenCount"))
     return Usage(
         count_of(value.get("promptTokenCount")) + count_of(value.get("toolUsePromptTokenCount")),
@@ -54,9 +57,9 @@ def usage(value: Any) -> Usage:
 
 
 class Contents:
-    """Chunks from `GenerateContentResponse` values: one of them for a whole reply, several for a stream.
+    """Decodes `GenerateContentResponse` values to chunks: one value is a whole reply, several are a stream.
 
-    Parts have no index here. Text that follows text continues it; a change of kind begins a new part.
+    Gemini's parts have no index. Text that follows text continues it; a change of kind begins a new part.
     """
 
     __slots__ = ("_calls", "_extra", "_finish", "_index", "_last", "_started", "error", "profile")
@@ -73,9 +76,11 @@ class Contents:
 
     @property
     def ended(self) -> bool:
+        """Whether a finish reason came."""
         return self._finish is not None
 
     def take(self, reply: dict[str, Any], out: list[Chunk]) -> None:
+        """Appends the chunks of one value to `out`."""
         if reply.get("error"):
             self.error = content_error(self.profile, 0, (), reply)
             return
@@ -105,6 +110,7 @@ class Contents:
             gathered(self._extra, {key: reply[key] for key in reply.keys() - _TOP})
 
     def finish(self) -> Finish:
+        """Last chunk of the reply."""
         reason = self._finish or "unknown"
         return Finish("tool_calls" if self._calls and reason == "stop" else reason, extra=self._extra)
 
@@ -126,13 +132,15 @@ class Contents:
         elif "text" in part:
             text = text_of(part["text"])
             if part.get("thought"):
-                out.append(ThinkingDelta(text, signature, provider=self.profile.name, index=self._at("thought")))
+                out.append(ThinkingDelta(text, signature, provider=self.profile.name, index=self._index_of("thought")))
                 return
             if text:
-                out.append(TextDelta(text, self._at("text")))
+                out.append(TextDelta(text, self._index_of("text")))
             if signature:
-                out.append(ThinkingDelta(signature=signature, provider=self.profile.name, index=self._at("signature")))
-        else:  # code that Google ran, a file, audio: no name of ours
+                out.append(
+                    ThinkingDelta(signature=signature, provider=self.profile.name, index=self._index_of("signature"))
+                )
+        else:  # code that Google ran, a file, audio: kinds without a name here
             gathered(self._extra, {"parts": [part]})
 
     def _call(self, call: dict[str, Any], signature: str | None, out: list[Chunk]) -> None:
@@ -143,7 +151,7 @@ class Contents:
         identity = text_of(call.get("id")) or f"call_made_{self._calls}"
         out.append(
             ToolDelta(
-                self._at(f"call {self._calls}"),
+                self._index_of(f"call {self._calls}"),
                 identity,
                 text_of(call["name"]),
                 encode_json(arguments).decode(),
@@ -151,7 +159,7 @@ class Contents:
             )
         )
 
-    def _at(self, kind: str) -> int:
+    def _index_of(self, kind: str) -> int:
         if kind != self._last:
             self._last = kind
             self._index += 1
@@ -159,6 +167,7 @@ class Contents:
 
 
 def response(reply: Any, profile: Profile) -> LLMResponse:
+    """Reads a whole reply."""
     contents, out = Contents(profile), list[Chunk]()
     contents.take(reply, out)
     if contents.error is not None:
@@ -172,7 +181,7 @@ def response(reply: Any, profile: Profile) -> LLMResponse:
 
 
 class GeminiDecoder(EventDecoder):
-    """`alt=sse`: each event is a whole value, and the end of the bytes is the end of the reply."""
+    """Decodes `alt=sse`: each event is a whole value, and the end of the bytes is the end of the reply."""
 
     __slots__ = ("_contents",)
 
@@ -181,10 +190,12 @@ class GeminiDecoder(EventDecoder):
         self._contents = Contents(profile)
 
     def read(self, unit: bytes, out: list[Chunk]) -> None:
+        """Adds the chunks of one event."""
         self._contents.take(msgspec.json.decode(unit), out)
         self.error = self._contents.error
 
     def ended(self, out: list[Chunk]) -> None:
+        """Ends the reply if a finish reason came; otherwise the stream was cut."""
         if self._contents.ended:
             out.append(self._contents.finish())
             self.done = True
@@ -193,7 +204,7 @@ class GeminiDecoder(EventDecoder):
 
 
 def content_error(profile: Profile, status: int, headers: Headers, reply: dict[str, Any]) -> LLMError:
-    """`{"error": {code, message, status, details}}`; how long to wait is in the details."""
+    """Reads `{"error": {code, message, status, details}}`; the time to wait is in the details."""
     error = reply.get("error")
     if not isinstance(error, dict):
         return refusal(profile, status, headers, str(error or ""))
@@ -207,7 +218,7 @@ def content_error(profile: Profile, status: int, headers: Headers, reply: dict[s
     )
     kind = by_status(status)
     if any(each.get("reason") == "API_KEY_INVALID" for each in details):
-        kind = AuthenticationError  # it comes with a 400
+        kind = AuthenticationError  # its status is 400
     elif error.get("status") == "RESOURCE_EXHAUSTED":
         kind = RateLimit
     return refusal(

@@ -1,4 +1,4 @@
-"""A request as Google's Gemini API takes it."""
+"""Requests in the form of Google's Gemini API."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from three_mode.providers.schema import rooted
 
 Body = dict[str, Any]
 _MODES = {"auto": "AUTO", "none": "NONE", "required": "ANY"}
-# Links carry no type, and Gemini wants one.
+# Extension of a link -> its type: a link has no type, and Gemini requires one.
 _MIME = {
     "png": "image/png",
     "jpg": "image/jpeg",
@@ -22,6 +22,7 @@ _MIME = {
 
 
 def content_body(request: LLMRequest, profile: Profile) -> Body:
+    """Body of a request."""
     body: Body = {"contents": contents(request, profile)}
     if request.system:
         body["systemInstruction"] = {"parts": [{"text": request.system}], "role": "user"}
@@ -40,6 +41,7 @@ def content_body(request: LLMRequest, profile: Profile) -> Body:
 
 
 def generation_config(request: LLMRequest) -> Body:
+    """Options of the generation."""
     found: Body = {}
     if request.temperature is not None:
         found["temperature"] = request.temperature
@@ -61,6 +63,7 @@ def generation_config(request: LLMRequest) -> Body:
 
 
 def thinking(asked: Reasoning) -> Body:
+    """Options of thinking."""
     if asked.budget_tokens == 0 or asked.effort == "none":
         return {"thinkingBudget": 0}
     found: Body = {"includeThoughts": True}
@@ -72,7 +75,7 @@ def thinking(asked: Reasoning) -> Body:
 
 
 def contents(request: LLMRequest, profile: Profile) -> list[Body]:
-    """Roles are user and model. The results of calls that were made together go back together."""
+    """Messages in Gemini's form, with the roles user and model. Results of calls made together are one message."""
     names = called_names(request)
     found: list[Body] = []
     for message in request.messages:
@@ -107,7 +110,7 @@ def _parts(message: Message, names: dict[str, str], profile: Profile) -> list[Bo
 
 
 def _think(part: Thinking, found: list[Body]) -> None:
-    """A signature without a thought belongs to the text before it."""
+    """Adds thinking. A signature without a thought belongs to the text before it."""
     if part.text:
         thought: Body = {"text": part.text, "thought": True}
         if part.signature is not None:
@@ -124,7 +127,7 @@ def _call(part: ToolCall, profile: Profile) -> Body:
     if part.raw is not None:
         raise refuse(profile, "messages", f"takes only JSON as the arguments of {part.name!r}", "drop that call")
     call: Body = {"args": part.arguments, "name": part.name}
-    if part.id and not part.id.startswith("call_made_"):  # an id that we made is none of Gemini's
+    if part.id and not part.id.startswith("call_made_"):  # an id made by this codec is unknown to Gemini
         call["id"] = part.id
     found: Body = {"functionCall": call}
     if part.signature is not None:
@@ -160,6 +163,7 @@ def _image(image: Image) -> Body:
 
 
 def declaration(tool: Any, profile: Profile) -> Body:
+    """A tool in Gemini's form."""
     found: Body = {"name": tool.name}
     if tool.description:
         found["description"] = tool.description
@@ -169,5 +173,6 @@ def declaration(tool: Any, profile: Profile) -> Body:
 
 
 def calling(choice: str) -> Body:
+    """A choice of tools in Gemini's form."""
     mode = _MODES.get(choice)
     return {"mode": mode} if mode else {"mode": "ANY", "allowedFunctionNames": [choice]}

@@ -1,4 +1,4 @@
-"""What response headers say about waiting: `retry-after` in each of its formats, and rate limits with three kinds of reset."""
+"""Waiting times in response headers: `retry-after` in each of its formats, and rate limits in three formats."""
 
 import re
 import time
@@ -9,10 +9,11 @@ from three_mode.providers.codec import Headers, LimitReading
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|us|µs|ns|h|m|s|d)")
 _UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 _FIRST = frozenset((b"x", b"X", b"a", b"A"))  # x-ratelimit-..., anthropic-ratelimit-...
-MOST = 24 * 3600.0  # a server that asks for more than a day is not obeyed to the letter; deadlines clamp the rest
+MOST = 24 * 3600.0  # seconds: longer waits are cut to a day; deadlines shorten the rest
 
 
 def header(headers: Headers, name: bytes) -> str | None:
+    """Value of a header, by its name in lower case; None where it is absent."""
     for key, value in headers:
         if key == name or key.lower() == name:
             return value.decode("latin-1").strip()
@@ -20,7 +21,7 @@ def header(headers: Headers, name: bytes) -> str | None:
 
 
 def seconds(text: str | None, now: float | None = None) -> float | None:
-    """Seconds from `12`, `1.5`, `6m0s`, `12ms`, RFC 3339 or an HTTP date; None where it is none of them."""
+    """Parses seconds from `12`, `1.5`, `6m0s`, `12ms`, RFC 3339 or an HTTP date; None for any other text."""
     if not text:
         return None
     try:
@@ -34,16 +35,14 @@ def seconds(text: str | None, now: float | None = None) -> float | None:
 
 
 def _bounded(value: float) -> float | None:
-    return min(max(value, 0.0), MOST) if value == value else None  # a NaN is nothing
+    return min(max(value, 0.0), MOST) if value == value else None  # NaN is no number of seconds
 
 
 def _moment(text: str) -> float | None:
     try:
         when = datetime.fromisoformat(text.replace("Z", "+00:00"))
     except ValueError:
-        from email.utils import (
-            parsedate_to_datetime,  # imports a good deal, for a format that few servers use
-        )
+        from email.utils import parsedate_to_datetime  # a slow import, for a format that few servers use
 
         try:
             when = parsedate_to_datetime(text)
@@ -56,13 +55,13 @@ def _moment(text: str) -> float | None:
 
 
 def retry_after(headers: Headers, now: float | None = None) -> float | None:
-    """How long the server asks us to wait; milliseconds are the finer word and win."""
+    """Seconds that the server asks to wait; a value in milliseconds comes first, because it is finer."""
     millis = seconds(header(headers, b"retry-after-ms"), now)
     if millis is not None:
         return millis / 1000
-    said = seconds(header(headers, b"retry-after"), now)
-    if said is not None:
-        return said
+    wait = seconds(header(headers, b"retry-after"), now)
+    if wait is not None:
+        return wait
     reading = limits(headers, now)
     if reading is None:
         return None
@@ -78,13 +77,13 @@ def retry_after(headers: Headers, now: float | None = None) -> float | None:
 
 
 def limits(headers: Headers, now: float | None = None) -> LimitReading | None:
-    """OpenAI's `x-ratelimit-limit-requests` and Anthropic's `anthropic-ratelimit-requests-limit`, as one reading.
+    """Reads OpenAI's `x-ratelimit-limit-requests` and Anthropic's `anthropic-ratelimit-requests-limit`.
 
-    Anthropic counts input and output apart; the tighter of the two is what matters to a caller.
+    Anthropic counts input and output tokens apart; the smaller remainder of the two is read.
     """
     found: dict[str, str] = {}
     for key, value in headers:
-        # `in` would try a number first, by an exception, for each header of each reply.
+        # `in` would first try an int, with an exception, for each header of each reply.
         if key[:1] in _FIRST and key.find(b"ratelimit-") >= 0:
             found[key.decode("latin-1").lower()] = value.decode("latin-1").strip()
     if not found:

@@ -1,11 +1,11 @@
-"""What a request needs of a model, held against what the model can do."""
+"""Comparison of the needs of a request with the capabilities of a model."""
 
 from three_mode.messages import Image, LLMRequest
 from three_mode.providers.capabilities import capabilities
 
 
 def missing(request: LLMRequest, model: str) -> list[str]:
-    """What the request asks for and the model, as far as is known, cannot do."""
+    """Capabilities that the request needs and the model is known to lack."""
     able = capabilities(model)
     if not able.known:
         return []
@@ -22,6 +22,7 @@ def missing(request: LLMRequest, model: str) -> list[str]:
 
 
 def has_images(request: LLMRequest) -> bool:
+    """Whether any message holds an image."""
     return any(
         isinstance(part, Image)
         for message in request.messages

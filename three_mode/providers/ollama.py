@@ -1,4 +1,4 @@
-"""Ollama's own chat API: lines of JSON, arguments as objects, and no ids for calls."""
+"""Codec of Ollama's chat API: lines of JSON, arguments as objects, calls without ids."""
 
 from typing import Any, Final
 
@@ -25,7 +25,7 @@ from three_mode.messages import (
     Usage,
     UsageUpdate,
 )
-from three_mode.providers.codec import Header, Headers, LimitReading, Outgoing
+from three_mode.providers.codec import Codec, Header, Headers, LimitReading, Outgoing
 from three_mode.providers.openai_request import tool as openai_tool
 from three_mode.providers.pieces import (
     JSON_HEADERS,
@@ -70,11 +70,11 @@ _TOP = frozenset(
     )
 )
 _TIMES = ("total_duration", "load_duration", "prompt_eval_duration", "eval_duration")
-_SAID = frozenset(("role", "content", "thinking", "tool_calls", "images", "tool_name"))
+_MESSAGE = frozenset(("role", "content", "thinking", "tool_calls", "images", "tool_name"))
 
 
-class OllamaCodec:
-    """`POST {base}/api/chat`; no key by default."""
+class OllamaCodec(Codec):
+    """Codec of Ollama: `POST {base}/api/chat`; no key by default."""
 
     def __init__(self, profile: Profile) -> None:
         self.profile = profile
@@ -103,8 +103,8 @@ class OllamaCodec:
 
     def error(self, status: int, headers: Headers, body: bytes) -> LLMError:
         reply = loads(body)
-        said = reply.get("error") if isinstance(reply, dict) else None
-        return _failed(self.profile, status, str(said) if said else plain_words(body), headers)
+        message = reply.get("error") if isinstance(reply, dict) else None
+        return _failed(self.profile, status, str(message) if message else plain_words(body), headers)
 
     def limits(self, headers: Headers) -> LimitReading | None:
         return None
@@ -136,6 +136,7 @@ def _failed(profile: Profile, status: int, message: str, headers: Headers = ()) 
 
 
 def chat_body(request: LLMRequest, model: str, profile: Profile, stream: bool) -> Body:
+    """Body of a request."""
     body: Body = {"model": model, "messages": messages(request, profile), "stream": stream}
     if request.tools and request.tool_choice != "none":
         if request.tool_choice not in (None, "auto"):
@@ -167,6 +168,7 @@ def chat_body(request: LLMRequest, model: str, profile: Profile, stream: bool) -
 
 
 def messages(request: LLMRequest, profile: Profile) -> list[Body]:
+    """Messages in Ollama's form."""
     names = called_names(request)
     found: list[Body] = []
     for message in request.messages:
@@ -181,15 +183,15 @@ def messages(request: LLMRequest, profile: Profile) -> list[Body]:
 
 def _message(message: Message, prefix: str, names: dict[str, str], profile: Profile) -> list[Body]:
     results: list[Body] = []
-    said: Body = {"role": message.role, "content": prefix}
+    plain: Body = {"role": message.role, "content": prefix}
     for part in message.parts:
         if isinstance(part, Text):
-            said["content"] += part.text
+            plain["content"] += part.text
         elif isinstance(part, Image):
             inline = inline_data(part)
             if inline is None:
                 raise refuse(profile, "messages", "cannot fetch the URL of an image", "use Image.from_file(path)")
-            said.setdefault("images", []).append(inline[1])
+            plain.setdefault("images", []).append(inline[1])
         elif isinstance(part, ToolCall):
             if part.raw is not None:
                 raise refuse(
@@ -198,23 +200,23 @@ def _message(message: Message, prefix: str, names: dict[str, str], profile: Prof
                     f"takes only JSON as the arguments of {part.name!r}",
                     "drop that call",
                 )
-            said.setdefault("tool_calls", []).append({"function": {"name": part.name, "arguments": part.arguments}})
+            plain.setdefault("tool_calls", []).append({"function": {"name": part.name, "arguments": part.arguments}})
         elif isinstance(part, Thinking):
             if own_thinking(part, profile):
-                said["thinking"] = said.get("thinking", "") + part.text
+                plain["thinking"] = plain.get("thinking", "") + part.text
         elif isinstance(part, ToolResult):
             result: Body = {"role": "tool", "content": result_text(part, profile)}
             name = part.name or names.get(part.call_id)
             if name:
                 result["tool_name"] = name
             results.append(result)
-    if not said["content"]:
-        del said["content"]
-    return results + ([said] if len(said) > 1 else [])
+    if not plain["content"]:
+        del plain["content"]
+    return results + ([plain] if len(plain) > 1 else [])
 
 
 class OllamaDecoder(LineDecoder):
-    """One JSON value a line; the last one says `done`. Calls come whole, and get an id here."""
+    """Decodes one JSON value a line; the last one has `done`. Calls come whole, and get an id here."""
 
     __slots__ = ("_calls", "_extra", "_started")
 
@@ -225,6 +227,7 @@ class OllamaDecoder(LineDecoder):
         self._extra: dict[str, Any] = {}
 
     def read(self, unit: bytes, out: list[Chunk]) -> None:
+        """Adds the chunks of one line."""
         value = msgspec.json.decode(unit)
         if value.get("error"):
             self.error = _failed(self.profile, 0, str(value["error"]))
@@ -232,7 +235,7 @@ class OllamaDecoder(LineDecoder):
         if not self._started:
             self._started = True
             out.append(Start(text_of(value.get("model")), self.profile.name))
-        self._said(value.get("message") or {}, out)
+        self._add_message(value.get("message") or {}, out)
         if not value.keys() <= _TOP:
             gathered(self._extra, {key: value[key] for key in value.keys() - _TOP})
         if value.get("done"):
@@ -242,12 +245,12 @@ class OllamaDecoder(LineDecoder):
             out.append(Finish("tool_calls" if self._calls and reason == "stop" else reason, extra=self._extra))
             self.done = True
 
-    def _said(self, said: dict[str, Any], out: list[Chunk]) -> None:
-        if said.get("thinking"):
-            out.append(ThinkingDelta(text_of(said["thinking"]), provider=self.profile.name))
-        if said.get("content"):
-            out.append(TextDelta(text_of(said["content"]), 0))
-        for call in said.get("tool_calls") or ():
+    def _add_message(self, message: dict[str, Any], out: list[Chunk]) -> None:
+        if message.get("thinking"):
+            out.append(ThinkingDelta(text_of(message["thinking"]), provider=self.profile.name))
+        if message.get("content"):
+            out.append(TextDelta(text_of(message["content"]), 0))
+        for call in message.get("tool_calls") or ():
             function = call["function"]
             arguments = function.get("arguments")
             if not isinstance(arguments, dict):
@@ -255,5 +258,5 @@ class OllamaDecoder(LineDecoder):
             identity = text_of(call.get("id")) or f"call_made_{self._calls + 1}"
             out.append(ToolDelta(self._calls, identity, text_of(function["name"]), encode_json(arguments).decode()))
             self._calls += 1
-        if not said.keys() <= _SAID:
-            gathered(self._extra, {key: said[key] for key in said.keys() - _SAID})
+        if not message.keys() <= _MESSAGE:
+            gathered(self._extra, {key: message[key] for key in message.keys() - _MESSAGE})

@@ -1,11 +1,11 @@
-"""OpenAI's chat completions: the wire format that most providers speak, each with a profile of its own."""
+"""Codec of OpenAI's chat completions, the wire format of most providers."""
 
 from typing import Any
 
 from three_mode.errors import LLMError
 from three_mode.messages import LLMRequest, LLMResponse
 from three_mode.providers import headers as rate
-from three_mode.providers.codec import Header, Headers, LimitReading, Outgoing
+from three_mode.providers.codec import Codec, Header, Headers, LimitReading, Outgoing
 from three_mode.providers.openai_reply import OpenAIDecoder, chat_error, response
 from three_mode.providers.openai_request import chat_body
 from three_mode.providers.pieces import EVENT_HEADERS, JSON_HEADERS, encode_json, merged, reading
@@ -13,8 +13,8 @@ from three_mode.providers.profile import Profile
 from three_mode.providers.refusals import loads, plain_words, refusal
 
 
-class OpenAICodec:
-    """`POST {base}/chat/completions`, a Bearer key, server-sent events that end with `[DONE]`."""
+class OpenAICodec(Codec):
+    """Codec of OpenAI: `POST {base}/chat/completions`, a Bearer key, server-sent events that end with `[DONE]`."""
 
     def __init__(self, profile: Profile) -> None:
         self.profile = profile
@@ -37,7 +37,7 @@ class OpenAICodec:
 
     def error(self, status: int, headers: Headers, body: bytes) -> LLMError:
         reply = loads(body)
-        if isinstance(reply, list) and reply:  # Google's compatible endpoint wraps it
+        if isinstance(reply, list) and reply:  # Google's compatible endpoint sends an array
             reply = reply[0]
         if not isinstance(reply, dict) or not reply:
             return refusal(self.profile, status, headers, plain_words(body))

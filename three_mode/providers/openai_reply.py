@@ -1,4 +1,4 @@
-"""What OpenAI's chat completions answer: a whole reply, and the chunks of a streamed one."""
+"""Replies of OpenAI's chat completions: whole ones, and the chunks of streamed ones."""
 
 from typing import Any, Final
 
@@ -50,11 +50,11 @@ FINISH: Final[dict[str, FinishReason]] = {
 }
 _TOP = frozenset(("id", "object", "created", "model", "choices", "usage", "error", "obfuscation"))
 _CHOICE = frozenset(("index", "message", "delta", "finish_reason"))
-_SAID = frozenset(("role", "content", "tool_calls", "reasoning_content", "reasoning", "refusal", "function_call"))
+_MESSAGE = frozenset(("role", "content", "tool_calls", "reasoning_content", "reasoning", "refusal", "function_call"))
 
 
 def usage(value: Any) -> Usage:
-    """Two spellings of what came from a cache: OpenAI's detail, and DeepSeek's count."""
+    """Reads usage. Cached tokens are in OpenAI's details or in DeepSeek's own count."""
     prompt = value.get("prompt_tokens_details") or {}
     completion = value.get("completion_tokens_details") or {}
     cached = prompt.get("cached_tokens")
@@ -70,26 +70,27 @@ def usage(value: Any) -> Usage:
 
 
 def response(reply: Any, profile: Profile) -> LLMResponse:
+    """Reads a whole reply."""
     choices = reply["choices"]
     if not choices:
         raise bad_reply(profile, "the reply has no choices")
-    choice, said = choices[0], choices[0]["message"]
+    choice, message = choices[0], choices[0]["message"]
     parts: list[Part] = []
-    thought = text_of(said.get("reasoning_content")) or text_of(said.get("reasoning"))
-    if thought:
-        parts.append(Thinking(thought, provider=profile.name))
-    content = text_of(said.get("content")) or text_of(said.get("refusal"))
+    thinking = text_of(message.get("reasoning_content")) or text_of(message.get("reasoning"))
+    if thinking:
+        parts.append(Thinking(thinking, provider=profile.name))
+    content = text_of(message.get("content")) or text_of(message.get("refusal"))
     if content:
         parts.append(Text(content))
-    for call in said.get("tool_calls") or ():
+    for call in message.get("tool_calls") or ():
         function = call["function"]
         parts.append(tool_call(text_of(call.get("id")), text_of(function["name"]), function.get("arguments") or ""))
     extra: dict[str, Any] = {}
-    for known, value in ((_TOP, reply), (_CHOICE, choice), (_SAID, said)):
+    for known, value in ((_TOP, reply), (_CHOICE, choice), (_MESSAGE, message)):
         if not value.keys() <= known:
             gathered(extra, {key: value[key] for key in value.keys() - known})
-    if said.get("refusal"):
-        extra["refusal"] = said["refusal"]
+    if message.get("refusal"):
+        extra["refusal"] = message["refusal"]
     if len(choices) > 1:
         extra["choices"] = choices[1:]
     return LLMResponse(
@@ -97,22 +98,25 @@ def response(reply: Any, profile: Profile) -> LLMResponse:
         model=text_of(reply.get("model")),
         provider=profile.name,
         usage=usage(reply["usage"]) if reply.get("usage") else Usage(),
-        finish_reason=_finish(choice.get("finish_reason"), said),
+        finish_reason=_finish(choice.get("finish_reason"), message),
         request_id=text_of(reply.get("id")),
         extra=extra,
     )
 
 
-def _finish(reason: Any, said: Any) -> FinishReason:
-    if said.get("refusal"):
+def _finish(reason: Any, message: Any) -> FinishReason:
+    if message.get("refusal"):
         return "content_filter"
     found = FINISH.get(reason, "unknown") if reason else "unknown"
-    return "tool_calls" if said.get("tool_calls") and found == "stop" else found  # some hosts say "stop" with a call
+    calls = found == "stop" and message.get("tool_calls")  # some hosts send "stop" with a call
+    return "tool_calls" if calls else found
 
 
 def only_text(value: Any) -> TextDelta | None:
-    """The chunk of an event that says a text and nothing else that is new. What is unknown to us may stand in it, where keeping it once is
-    keeping it often."""
+    """Chunk of an event that carries text and no other new content; None for any other event.
+
+    The event may have unknown fields, unless they hold lists or dicts: those are gathered from every event.
+    """
     choices = value.get("choices")
     if not choices or value.get("usage") or value.get("error"):
         return None
@@ -120,17 +124,20 @@ def only_text(value: Any) -> TextDelta | None:
     delta = choice.get("delta")
     if not delta or choice.get("index") or choice.get("finish_reason") is not None:
         return None
-    said = {key: item for key, item in delta.items() if item and key not in ("role", "function_call")}
+    content = {key: item for key, item in delta.items() if item and key not in ("role", "function_call")}
     others = [*(value.keys() - _TOP), *(choice.keys() - _CHOICE)]
-    if said.keys() != {"content"} or type(said["content"]) is not str:
+    if content.keys() != {"content"} or type(content["content"]) is not str:
         return None
     if any(isinstance(value.get(key, choice.get(key)), dict | list) for key in others):
         return None
-    return TextDelta(said["content"], 0)
+    return TextDelta(content["content"], 0)
 
 
 class OpenAIDecoder(EventDecoder):
-    """Chunks from `chat.completion.chunk` events. Tool calls are keyed on their index; ids and names come once."""
+    """Decodes `chat.completion.chunk` events to chunks.
+
+    A tool call is known by its index; its id and name come once.
+    """
 
     __slots__ = ("_calls", "_extra", "_finish", "_indexes", "_refused", "_started")
 
@@ -144,6 +151,7 @@ class OpenAIDecoder(EventDecoder):
         self._extra: dict[str, Any] = {}
 
     def read(self, unit: bytes, out: list[Chunk]) -> None:
+        """Adds the chunks of one event."""
         if unit == b"[DONE]":
             self._end(out)
             return
@@ -175,6 +183,7 @@ class OpenAIDecoder(EventDecoder):
             gathered(self._extra, {key: value[key] for key in value.keys() - _TOP})
 
     def failure(self, value: Any) -> LLMError:
+        """Error of an event with `error`."""
         return chat_error(self.profile, 0, (), {"error": value})
 
     def _delta(self, delta: dict[str, Any], out: list[Chunk]) -> None:
@@ -183,9 +192,9 @@ class OpenAIDecoder(EventDecoder):
             out.append(TextDelta(text_of(text), 0))
         if len(delta) == 1 and text is not None:
             return
-        thought = delta.get("reasoning_content") or delta.get("reasoning")
-        if thought:
-            out.append(ThinkingDelta(text_of(thought), provider=self.profile.name))
+        thinking = delta.get("reasoning_content") or delta.get("reasoning")
+        if thinking:
+            out.append(ThinkingDelta(text_of(thinking), provider=self.profile.name))
         declined = delta.get("refusal")
         if declined:
             self._refused = True
@@ -193,8 +202,8 @@ class OpenAIDecoder(EventDecoder):
             out.append(TextDelta(text_of(declined), 0))
         for call in delta.get("tool_calls") or ():
             self._call(call, out)
-        if not delta.keys() <= _SAID:
-            gathered(self._extra, {key: delta[key] for key in delta.keys() - _SAID})
+        if not delta.keys() <= _MESSAGE:
+            gathered(self._extra, {key: delta[key] for key in delta.keys() - _MESSAGE})
 
     def _call(self, call: dict[str, Any], out: list[Chunk]) -> None:
         function = call.get("function") or {}
@@ -221,7 +230,7 @@ class OpenAIDecoder(EventDecoder):
         self.done = True
 
     def ended(self, out: list[Chunk]) -> None:
-        """Several hosts never send `[DONE]`: a finish reason is then the end. Neither of the two is a cut stream."""
+        """Ends the reply if a finish reason came: several hosts never send `[DONE]`. Otherwise the stream was cut."""
         if self._finish is not None:
             self._end(out)
         else:
@@ -229,7 +238,7 @@ class OpenAIDecoder(EventDecoder):
 
 
 def chat_error(profile: Profile, status: int, headers: Headers, reply: dict[str, Any]) -> LLMError:
-    """`{"error": {message, type, param, code}}`, with the words that mean more than the status."""
+    """Reads `{"error": {message, type, param, code}}`. Some types and codes are more exact than the status."""
     error = reply.get("error", reply)
     if isinstance(error, dict):
         message = str(error.get("message") or "")
@@ -256,7 +265,10 @@ def chat_error(profile: Profile, status: int, headers: Headers, reply: dict[str,
 
 
 def _inside_a_stream(kinds: str) -> tuple[type[LLMError] | None, float | None]:
-    """An error in a 200 has no status: its type is all there is. Numbers as codes are statuses (OpenRouter, vLLM)."""
+    """Class and wait of an error inside a stream, which has no status.
+
+    A number as its code is one (OpenRouter, vLLM).
+    """
     if "context_length_exceeded" in kinds:
         return ContextLength, None
     for word in kinds.split():

@@ -1,4 +1,4 @@
-"""A request as OpenAI's chat completions take it, and as the many that speak the same format do."""
+"""Requests in the form of OpenAI's chat completions, with the variants of compatible providers."""
 
 from typing import Any
 
@@ -12,6 +12,7 @@ Body = dict[str, Any]
 
 
 def chat_body(request: LLMRequest, model: str, profile: Profile, stream: bool) -> Body:
+    """Body of a request."""
     body: Body = {"model": model, "messages": messages(request, profile)}
     if request.temperature is not None:
         body["temperature"] = request.temperature
@@ -40,6 +41,7 @@ def chat_body(request: LLMRequest, model: str, profile: Profile, stream: bool) -
 
 
 def messages(request: LLMRequest, profile: Profile) -> list[Body]:
+    """Messages in OpenAI's form."""
     found: list[Body] = []
     for message in request.messages:
         content = message.content
@@ -51,7 +53,7 @@ def messages(request: LLMRequest, profile: Profile) -> list[Body]:
         elif message.role == "assistant":
             found.append(_assistant(message, content, profile))
         else:
-            found.extend(_spoken(message, content, profile))
+            found.extend(_other(message, content, profile))
     asked = request.response_format
     if asked is not None and asked.json_schema is not None and not profile.strict_schemas:
         found.insert(0, {"role": "system", "content": schema_prompt(asked.json_schema)})
@@ -59,14 +61,14 @@ def messages(request: LLMRequest, profile: Profile) -> list[Body]:
 
 
 def schema_prompt(schema: Body) -> str:
-    """What a model without structured output is told instead."""
+    """System prompt that replaces structured output."""
     text = encode_json(inlined(schema)).decode()
     return f"Answer with one JSON value that fits this JSON Schema, and with nothing else:\n{text}"
 
 
 def _assistant(message: Message, content: tuple[Any, ...], profile: Profile) -> Body:
     found: Body = {"role": "assistant"}
-    text, calls, thought = [], [], []
+    text, calls, thinking = [], [], []
     for part in content:
         if isinstance(part, Text):
             text.append(part.text)
@@ -74,14 +76,14 @@ def _assistant(message: Message, content: tuple[Any, ...], profile: Profile) -> 
             calls.append(_call(part))
         elif isinstance(part, Thinking):
             if profile.thinking_field and own_thinking(part, profile):
-                thought.append(part.text)
+                thinking.append(part.text)
         else:
             raise refuse(profile, "messages", "takes no images from an assistant")
     found["content"] = "".join(text) if text else None
     if message.name is not None:
         found["name"] = message.name
-    if thought and profile.thinking_field:
-        found[profile.thinking_field] = "".join(thought)
+    if thinking and profile.thinking_field:
+        found[profile.thinking_field] = "".join(thinking)
     if calls:
         found["tool_calls"] = calls
     elif found["content"] is None:
@@ -94,8 +96,8 @@ def _call(call: ToolCall) -> Body:
     return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments}}
 
 
-def _spoken(message: Message, content: tuple[Any, ...], profile: Profile) -> list[Body]:
-    """A system, user or tool message. Results of tools are messages of their own, and come first."""
+def _other(message: Message, content: tuple[Any, ...], profile: Profile) -> list[Body]:
+    """Encodes a system, user or tool message. Each tool result becomes a separate message, before the others."""
     found: list[Body] = []
     parts: list[Body] = []
     for part in content:
@@ -110,14 +112,15 @@ def _spoken(message: Message, content: tuple[Any, ...], profile: Profile) -> lis
                 image["detail"] = part.detail
             parts.append({"type": "image_url", "image_url": image})
     if parts:
-        said: Body = {"role": message.role, "content": parts}
+        spoken: Body = {"role": message.role, "content": parts}
         if message.name is not None:
-            said["name"] = message.name
-        found.append(said)
+            spoken["name"] = message.name
+        found.append(spoken)
     return found
 
 
 def tool(each: Tool) -> Body:
+    """A tool in OpenAI's form."""
     function: Body = {"name": each.name}
     if each.description:
         function["description"] = each.description
@@ -129,12 +132,14 @@ def tool(each: Tool) -> Body:
 
 
 def tool_choice(choice: str) -> str | Body:
+    """A choice of tools in OpenAI's form."""
     if choice in ("auto", "none", "required"):
         return choice
     return {"type": "function", "function": {"name": choice}}
 
 
 def response_format(asked: ResponseFormat, profile: Profile) -> Body:
+    """The format of a JSON answer in OpenAI's form."""
     if asked.json_schema is None or not profile.strict_schemas:
         return {"type": "json_object"}
     schema = strict(asked.json_schema) if asked.strict else asked.json_schema
@@ -145,7 +150,7 @@ def response_format(asked: ResponseFormat, profile: Profile) -> Body:
 
 
 def think(body: Body, asked: Reasoning, profile: Profile) -> None:
-    """Three spellings of one wish."""
+    """Adds the fields for thinking, in the spelling of the provider."""
     off = asked.effort == "none" or asked.budget_tokens == 0
     if profile.thinking_switch == "qwen":
         body["enable_thinking"] = not off

@@ -1,4 +1,4 @@
-"""What the codecs share when they write requests and read replies."""
+"""Helpers that the codecs share, for requests and for replies."""
 
 import base64
 from collections.abc import Callable, Mapping
@@ -23,9 +23,9 @@ EVENT_HEADERS: tuple[Header, ...] = (
 
 
 def merged(body: dict[str, Any], request: LLMRequest, profile: Profile) -> tuple[dict[str, Any], tuple[Header, ...]]:
-    """The body with the profile's and the request's own fields, and the headers that `extra_headers` asks for.
+    """Adds the `extra` fields of profile and request to the body; also returns the headers of `extra_headers`.
 
-    A field in `extra` that the request has a name for is an error: two values for one thing have no right order.
+    A field in `extra` that the request sets itself is an error, because neither value can win.
     """
     for key, value in profile.extra.items():
         body.setdefault(key, value)
@@ -63,7 +63,7 @@ def _headers(value: Any) -> tuple[Header, ...]:
 
 
 def data_url(image: Image) -> str:
-    """The image as a URL, for wire formats that take nothing else."""
+    """Image as a URL, for wire formats that accept no other form."""
     if image.url is not None:
         return image.url
     assert image.data is not None
@@ -71,7 +71,7 @@ def data_url(image: Image) -> str:
 
 
 def inline_data(image: Image) -> tuple[str, str] | None:
-    """The type and base64 of an image given as bytes or as a data URL; None for one that is a link."""
+    """Type and base64 of an image given as bytes or as a data URL; None for a link."""
     if image.data is not None:
         return image.mime or "", base64.b64encode(image.data).decode("ascii")
     assert image.url is not None
@@ -84,6 +84,7 @@ def inline_data(image: Image) -> tuple[str, str] | None:
 
 
 def check_link(image: Image, profile: Profile, schemes: tuple[str, ...] = ("https://", "http://", "data:")) -> None:
+    """Checks that the provider can read the URL of an image."""
     if image.url is not None and not image.url.startswith(schemes):
         raise UnsupportedParameter(
             f"{profile.name} cannot read {image.url.partition(':')[0]}: URLs",
@@ -94,12 +95,12 @@ def check_link(image: Image, profile: Profile, schemes: tuple[str, ...] = ("http
 
 
 def own_thinking(part: Thinking, profile: Profile) -> bool:
-    """Thinking goes back to the provider that it came from, and to no other."""
+    """Whether the thinking came from this provider: it goes back to no other."""
     return part.provider is None or part.provider == profile.name
 
 
 def result_text(result: ToolResult, profile: Profile) -> str:
-    """A tool's answer as text, for wire formats whose tool messages carry nothing else."""
+    """Tool result as text, for wire formats whose tool messages carry text only."""
     if isinstance(result.content, str):
         text = result.content
     else:
@@ -115,7 +116,7 @@ def result_text(result: ToolResult, profile: Profile) -> str:
 
 
 def called_names(request: LLMRequest) -> dict[str, str]:
-    """Id of each tool call in the conversation -> the tool's name, for providers that want it with the result."""
+    """Id of each tool call in the conversation -> name of the tool, for providers that require it with the result."""
     return {
         call.id: call.name
         for message in request.messages
@@ -126,11 +127,12 @@ def called_names(request: LLMRequest) -> dict[str, str]:
 
 
 def refuse(profile: Profile, field: str, why: str, hint: str | None = None) -> UnsupportedParameter:
+    """Error for a field that the provider does not support."""
     return UnsupportedParameter(f"{profile.name} {why}", field=field, provider=profile.name, hint=hint)
 
 
 def reading(profile: Profile, read: Callable[[Any], T], body: bytes, what: str = "reply") -> T:
-    """Runs a reader over JSON; whatever the bytes were, the outcome is a value or one of our errors."""
+    """Parses JSON and runs a reader over it. Any bytes give a value or an `LLMError`."""
     try:
         return read(msgspec.json.decode(body))
     except LLMError:
@@ -158,7 +160,7 @@ def _bad_reply(profile: Profile, why: str) -> BadReply:
 
 
 def text_of(value: Any) -> str:
-    """A string, or "" for what is absent; anything else is not this protocol."""
+    """Checks a string of a reply; None becomes "". Another type breaks the protocol: a TypeError."""
     if value is None:
         return ""
     if type(value) is not str:
@@ -167,6 +169,7 @@ def text_of(value: Any) -> str:
 
 
 def count_of(value: Any) -> int:
+    """Checks a count of a reply; None becomes 0, and a negative count 0."""
     if value is None:
         return 0
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -175,7 +178,7 @@ def count_of(value: Any) -> int:
 
 
 def gathered(into: dict[str, Any], more: Mapping[str, Any]) -> None:
-    """Adds fields that we have no name for: lists grow, dicts merge, the last of anything else counts."""
+    """Merges fields without a name here into `into`: lists are extended, dicts merged, other values replaced."""
     for key, value in more.items():
         if value is None:
             continue

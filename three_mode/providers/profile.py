@@ -1,4 +1,4 @@
-"""A provider as data: where it is, which wire format it speaks, and in what it differs from the others that speak it."""
+"""Profile: a provider as data. Address, wire format, and its differences from other providers of that format."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -10,10 +10,10 @@ ThinkingSwitch = Literal["effort", "qwen", "deepseek"]
 
 
 class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`register(Profile(name="acme", base_url="https://api.acme.test/v1"))` is a whole provider."""
+    """One provider. `register(Profile(name="acme", base_url="https://api.acme.test/v1"))` adds one."""
 
     name: str  #: name of the provider, in lower case
-    base_url: str  #: URL that its API is under
+    base_url: str  #: URL of its API
     wire: Wire = "openai"  #: wire format that it speaks
     key_env: tuple[str, ...] = ()
     """Environment variables that may hold the key; `<NAME>_API_KEY` is always tried first."""
@@ -23,28 +23,28 @@ class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_tokens_field: str = "max_completion_tokens"  #: name of the field for the most tokens of an answer
     thinking_switch: ThinkingSwitch = "effort"  #: how thinking is asked for
     thinking_field: str | None = None
-    """The field of a message in which this provider takes its own thinking back."""
+    """Field of a message in which this provider accepts its own thinking; None: it accepts none."""
     strict_schemas: bool = True
-    """Whether it takes `json_schema` response formats; where not, the schema goes into the prompt."""
+    """Whether it accepts `json_schema` response formats; if not, the schema goes into the prompt."""
     quota_is_rate: bool = False
     """Whether `insufficient_quota` means tokens per minute (Alibaba) rather than an empty account (OpenAI)."""
     token_multipliers: Mapping[str, float] = {}
-    """Start of a model's name -> how many tokens are billed for one that is counted."""
+    """Start of a model's name -> tokens billed for one counted token."""
     safety: Mapping[str, str] = {}
-    """Harm category -> threshold, where the provider takes such settings."""
-    takes_safety: bool = False  #: whether it takes safety settings
+    """Harm category -> threshold, for a provider with such settings."""
+    takes_safety: bool = False  #: whether it has safety settings
     unsupported: frozenset[str] = frozenset()
-    """Fields of a request that this provider refuses or ignores; asking for one is an error before anything is sent."""
+    """Fields of a request that this provider refuses or ignores; a request with one is refused before it is sent."""
     extra: Mapping[str, Any] = {}
-    """Fields that every body to this provider carries, unless the request says otherwise."""
+    """Fields of every body to this provider, unless the request sets them."""
 
     @property
     def env_name(self) -> str:
-        """`claude-cli` -> `CLAUDE_CLI`, as environment variables spell it."""
+        """Name in environment variables: `claude-cli` -> `CLAUDE_CLI`."""
         return self.name.upper().replace("-", "_").replace(".", "_")
 
     def multiplier(self, model: str) -> float:
-        """How many tokens are billed for one that is counted, for a model."""
+        """Tokens that are billed for one counted token of a model."""
         if self.token_multipliers:
             for start, factor in self.token_multipliers.items():
                 if model.startswith(start):

@@ -1,4 +1,4 @@
-"""A provider's refusal as one of our errors: what is common to all wire formats."""
+"""Refusals of providers as errors, in the part that all wire formats share."""
 
 import re
 from typing import Any
@@ -45,7 +45,7 @@ _TOO_LONG = re.compile(
     re.IGNORECASE,
 )
 _SECRET = re.compile(r"\b(?:sk|pk|rk|gsk|xai|AIza)[-_A-Za-z0-9*.]{8,}")
-_LONGEST = 500  # of a provider's words in a message of ours
+_LONGEST = 500  # characters of a provider's message that an error quotes
 
 
 def refusal(
@@ -57,13 +57,13 @@ def refusal(
     kind: type[LLMError] | None = None,
     wait: float | None = None,
 ) -> LLMError:
-    """`kind` is what the codec knows better than the status says."""
+    """Error for a refusal. `kind`, where the codec knows the class, comes before the class of the status."""
     kind = kind or by_status(status)
     if issubclass(kind, InvalidRequest) and _TOO_LONG.search(f"{message} {code or ''}"):
         kind = ContextLength
-    said = without_keys(message.strip())[:_LONGEST] or f"status {status}"
+    text = without_keys(message.strip())[:_LONGEST] or f"status {status}"
     error = kind(
-        f"{profile.name}: {said}",
+        f"{profile.name}: {text}",
         provider=profile.name,
         status=status or None,
         code=code,
@@ -75,6 +75,7 @@ def refusal(
 
 
 def by_status(status: int) -> type[LLMError]:
+    """Class of error for an HTTP status."""
     known = _BY_STATUS.get(status)
     if known:
         return known
@@ -98,12 +99,12 @@ def _hint(error: LLMError, profile: Profile) -> str | None:
 
 
 def without_keys(text: str) -> str:
-    """Some providers quote the key that they refuse; ours goes into no error."""
+    """Removes keys from a text: some providers quote the key that they refuse."""
     return _SECRET.sub("[key]", text)
 
 
 def loads(body: bytes) -> Any:
-    """JSON, or None: an error's body may be a proxy's HTML page."""
+    """Parses JSON; None for other bytes, such as the HTML page of a proxy."""
     try:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -111,10 +112,11 @@ def loads(body: bytes) -> Any:
 
 
 def plain_words(body: bytes) -> str:
-    """What to quote of a body that is not the JSON we know: its first words, without tags."""
+    """First words of a body that is no known JSON, without tags, to quote in an error."""
     text = re.sub(r"<[^>]{0,200}>", " ", body[:4000].decode("utf-8", "replace"))
     return " ".join(text.split())[:200]
 
 
 def bad_reply(profile: Profile, what: str) -> BadReply:
+    """Error for a reply that does not follow the protocol."""
     return BadReply(f"{profile.name}: {what}", provider=profile.name, hint="is base_url= this provider's API?")

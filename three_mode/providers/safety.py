@@ -1,5 +1,7 @@
-"""Safety settings: harm categories and the threshold at which content is blocked. Of the providers here Google has them; the
-others moderate by rules of their own that no request changes. A setting that nobody would heed is an error before anything is sent.
+"""Safety settings: harm categories, and the threshold at which content of each is blocked.
+
+Google has such settings. Other providers moderate by fixed rules; a setting that they would ignore is an error before
+anything is sent.
 """
 
 from collections.abc import Mapping
@@ -17,11 +19,11 @@ THRESHOLDS = frozenset(
         "HARM_BLOCK_THRESHOLD_UNSPECIFIED",
     )
 )
-CATEGORY = "HARM_CATEGORY_"  # which ones there are changes from model to model, so that only the form is held
+CATEGORY = "HARM_CATEGORY_"  # the categories differ by model, so that only the prefix is checked
 
 
 def check_settings(safety: Mapping[str, str]) -> None:
-    """What is misspelt is said here, and not by the provider at the first call."""
+    """Checks the spelling of safety settings, before a first call does."""
     for category, threshold in safety.items():
         if not category.startswith(CATEGORY):
             raise ConfigurationError(f"safety= has no category {category!r}", hint=f"for example {CATEGORY}HARASSMENT")
@@ -33,7 +35,7 @@ def check_settings(safety: Mapping[str, str]) -> None:
 
 
 def check_provider(profile: Profile) -> None:
-    """Whether the provider heeds the settings that it would be called with."""
+    """Checks that the provider has safety settings, if the profile sets any."""
     if profile.safety and not profile.takes_safety:
         raise UnsupportedParameter(
             f"{profile.name} has no safety settings: {', '.join(profile.safety)} would be dropped",

@@ -1,4 +1,4 @@
-"""JSON Schemas as providers take them: with an object at the root, and closed where the model is held to them strictly."""
+"""JSON Schemas in the forms of providers: an object at the root, closed objects in strict mode, no references."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ Schema = dict[str, Any]
 
 
 def rooted(schema: Schema) -> Schema:
-    """The schema with its root written out: msgspec and pydantic give `{"$ref": "#/$defs/X", "$defs": ...}` for a class."""
+    """Resolves a reference at the root: msgspec and pydantic give `{"$ref": "#/$defs/X", "$defs": ...}` for a class."""
     ref = schema.get("$ref")
     if not isinstance(ref, str):
         return schema
@@ -29,9 +29,9 @@ def rooted(schema: Schema) -> Schema:
 
 
 def strict(schema: Schema) -> Schema:
-    """Every object closed and every property required, which is what strict decoding asks for.
+    """Closes every object and requires every property, as strict decoding demands.
 
-    A default has no meaning for a model that must give every field, so it goes.
+    Defaults are removed: they have no meaning for a model that must give every field.
     """
     return _strict(rooted(schema))
 
@@ -58,7 +58,7 @@ def _strict(schema: Schema) -> Schema:
 
 
 def inlined(schema: Schema) -> Schema:
-    """The schema without references, for prompts and for providers that know none; a recursive one keeps its own."""
+    """Replaces references by their targets, for prompts; a recursive schema keeps its references."""
     found: Schema = _inline(schema, schema, ())
     return found
 

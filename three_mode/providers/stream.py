@@ -1,4 +1,4 @@
-"""What the decoders of streams share: bytes in, chunks out, and no exception for what a provider sends."""
+"""Base of the decoders of streams: bytes in, chunks out. No bytes from a provider raise an exception."""
 
 from typing import Protocol
 
@@ -6,46 +6,51 @@ from three_mode.errors import BadReply, ConnectionFailed, LLMError
 from three_mode.messages import Chunk
 from three_mode.providers.profile import Profile
 from three_mode.providers.refusals import bad_reply
-from three_mode.providers.repeated import UNREADABLE, OnlyText, Repeated
+from three_mode.providers.repeated import UNREADABLE, EventTemplate, OnlyText
 from transports.http2 import NDJSONDecoder, SSEDecoder, TransportError
 
 
-class Cutter(Protocol):
-    """Cuts bytes into units, whatever pieces they came in: the data of events, or lines."""
+class Splitter(Protocol):
+    """Splits bytes into units, in any pieces: the data of events, or lines."""
 
-    def feed(self, data: bytes) -> list[bytes]: ...
-    def finish(self) -> list[bytes]: ...
+    def feed(self, data: bytes) -> list[bytes]:
+        """Units that these bytes complete."""
+
+    def finish(self) -> list[bytes]:
+        """Units that the end of the bytes completes."""
 
 
 class StreamDecoder:
-    """A subclass says what one unit means. An error ends the stream after the chunks that came before it."""
+    """Base of a decoder; a subclass decodes one unit. Chunks before an error are returned before it is set."""
 
-    __slots__ = ("_cutter", "done", "error", "profile")
+    __slots__ = ("_splitter", "done", "error", "profile")
 
-    def __init__(self, profile: Profile, cutter: Cutter) -> None:
+    def __init__(self, profile: Profile, splitter: Splitter) -> None:
         self.profile = profile
         self.error: LLMError | None = None
         self.done = False
-        self._cutter = cutter
+        self._splitter = splitter
 
     def feed(self, data: bytes) -> list[Chunk]:
+        """Decodes the chunks that these bytes complete."""
         out: list[Chunk] = []
         if self.error is not None or self.done:
             return out
         try:
-            units = self._cutter.feed(data)
-        except TransportError as error:  # an event or a line beyond all bounds
+            units = self._splitter.feed(data)
+        except TransportError as error:  # an event or a line that is too long
             self.error = bad_reply(self.profile, str(error))
             return out
         self._take(units, out)
         return out
 
     def finish(self) -> list[Chunk]:
+        """Decodes the rest at the end of the bytes."""
         out: list[Chunk] = []
         if self.error is not None or self.done:
             return out
         try:
-            self._take(self._cutter.finish(), out)
+            self._take(self._splitter.finish(), out)
         except TransportError as error:
             self.error = bad_reply(self.profile, str(error))
         if self.error is None and not self.done:
@@ -53,13 +58,15 @@ class StreamDecoder:
         return out
 
     def read(self, unit: bytes, out: list[Chunk]) -> None:
+        """Appends the chunks of one unit to `out`."""
         raise NotImplementedError
 
     def ended(self, out: list[Chunk]) -> None:
-        """The bytes are over and no end marker came."""
+        """Handles the end of the bytes without an end marker."""
         self.cut()
 
     def cut(self) -> None:
+        """Sets the error of a stream that was cut."""
         self.error = ConnectionFailed(
             f"{self.profile.name}: the stream ended before the reply did", provider=self.profile.name
         )
@@ -78,7 +85,7 @@ class StreamDecoder:
 
 
 class EventData:
-    """The data of server-sent events."""
+    """Splitter of server-sent events into their data."""
 
     __slots__ = ("_events", "feed")
 
@@ -87,36 +94,37 @@ class EventData:
         self.feed = self._events.feed_data
 
     def finish(self) -> list[bytes]:
+        """Data of the events that the end of the bytes completes."""
         return [event.data for event in self._events.finish()]
 
 
 class EventDecoder(StreamDecoder):
-    """A stream of server-sent events. `only_text` says which of them may be read by what they repeat."""
+    """Decoder of server-sent events. With `only_text`, repeated events are read by a template."""
 
     __slots__ = ("_repeated",)
 
     def __init__(self, profile: Profile, only_text: OnlyText | None = None) -> None:
         super().__init__(profile, EventData())
-        self._repeated = Repeated(only_text) if only_text is not None else None
+        self._repeated = EventTemplate(only_text) if only_text is not None else None
 
     def _take(self, units: list[bytes], out: list[Chunk]) -> None:
-        repeated = self._repeated
-        if repeated is None:
+        template = self._repeated
+        if template is None:
             super()._take(units, out)
             return
         at = 0
-        while (at := repeated.follow(units, at, out)) < len(units):
-            here = len(out)
+        while (at := template.read_matching(units, at, out)) < len(units):
+            count = len(out)
             self._read(units[at], out)
             if self.error is not None or self.done:
                 return
-            if len(out) == here + 1:
-                repeated.learn(units[at], out[here])
+            if len(out) == count + 1:
+                template.take_from(units[at], out[count])
             at += 1
 
 
 class LineDecoder(StreamDecoder):
-    """A stream of lines, each of them JSON."""
+    """Decoder of lines of JSON."""
 
     __slots__ = ()
 

@@ -1,4 +1,4 @@
-"""A tool from a typed Python function: its JSON Schema from the type hints, its words from the docstring.
+"""Tools from typed Python functions: the JSON Schema from type hints, the descriptions from the docstring.
 
 def weather(city: str, days: int = 1) -> str:
     \"\"\"The weather of the next days.
@@ -7,7 +7,7 @@ def weather(city: str, days: int = 1) -> str:
     \"\"\"
 
 request = LLMRequest(messages=..., tools=[tool_from(weather)])
-result = await call_tool(weather, reply.tool_calls[0])          # a ToolResult, also where the call was not right
+result = await call_tool(weather, reply.tool_calls[0])          # a ToolResult, also for a wrong call
 """
 
 import inspect
@@ -26,7 +26,7 @@ _HEADINGS = ("args:", "arguments:", "parameters:", "returns:", "raises:")
 
 
 def tool_from(function: Callable[..., Any], *, name: str | None = None, strict: bool | None = None) -> Tool:
-    """The tool that a model is told of. A parameter without a type hint is an error: a schema must not be guessed."""
+    """Makes a tool from a function. A parameter without a type hint is an error."""
     arguments = _arguments(function)
     words, described = _docstring(function, set(arguments.__struct_fields__))
     schema = rooted(msgspec.json.schema(arguments))
@@ -39,19 +39,21 @@ def tool_from(function: Callable[..., Any], *, name: str | None = None, strict: 
 
 
 async def call_tool(function: Callable[..., Any], call: ToolCall) -> ToolResult:
-    """Calls the function as the model asked. What the model got wrong, and what the function raises, is a result that says so:
-    the model reads it and may try again."""
+    """Calls the function with the arguments of the model.
+
+    Wrong arguments, and an exception of the function, become an error result: the model reads it and may try again.
+    """
     if call.raw is not None:
         return ToolResult(call.id, f"the arguments are not JSON: {call.raw[:200]}", call.name, is_error=True)
     try:
-        given = msgspec.convert(call.arguments, _arguments(function), strict=False)
+        arguments = msgspec.convert(call.arguments, _arguments(function), strict=False)
     except msgspec.ValidationError as error:
         return ToolResult(call.id, f"the arguments are not right: {error}", call.name, is_error=True)
     try:
-        result = function(**{name: getattr(given, name) for name in given.__struct_fields__})
+        result = function(**{name: getattr(arguments, name) for name in arguments.__struct_fields__})
         if inspect.isawaitable(result):
             result = await result
-    except Exception as error:  # noqa: BLE001 - whatever a tool raises is for the model to read
+    except Exception as error:  # noqa: BLE001 - any exception of a tool is for the model to read
         return ToolResult(call.id, f"{type(error).__name__}: {error}", call.name, is_error=True)
     text = result if isinstance(result, str) else msgspec.json.encode(result, enc_hook=str).decode()
     return ToolResult(call.id, text, call.name)
@@ -81,7 +83,7 @@ def _arguments(function: Callable[..., Any]) -> Any:
 
 
 def _docstring(function: Callable[..., Any], names: set[str]) -> tuple[str, dict[str, str]]:
-    """The docstring without the lines that describe parameters, and those lines."""
+    """Splits the docstring: the text, and the descriptions of parameters."""
     words, described = [], {}
     for line in (inspect.getdoc(function) or "").splitlines():
         match = _ARGUMENT.match(line)

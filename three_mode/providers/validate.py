@@ -1,4 +1,4 @@
-"""What can be known to fail is refused here, before anything is sent."""
+"""Validation of a request against model and provider, before anything is sent."""
 
 from three_mode.errors import ContextLength, UnsupportedParameter
 from three_mode.messages import LLMRequest
@@ -13,11 +13,11 @@ _FIELDS = {
     "thinking": "reasoning",
     "structured output": "response_format",
 }
-SLACK = 1.25  # an estimate may be that much too high, and a call that would have fitted must not be refused
+SLACK = 1.25  # an estimate may be too high by this factor; a call that fits must not be refused
 
 
 def check(request: LLMRequest, model: str, profile: Profile, tokens: int) -> None:
-    """`tokens` is the estimate of the prompt."""
+    """Raises an error for a request that is known to fail; `tokens` is the estimate of the prompt."""
     for what in missing(request, model):
         raise UnsupportedParameter(
             f"{model} cannot do {what}",
@@ -27,7 +27,7 @@ def check(request: LLMRequest, model: str, profile: Profile, tokens: int) -> Non
             hint="choose another model; or describe(...) this one, if the table is wrong",
         )
     for name in profile.unsupported:
-        if getattr(request, name, None) not in (None, (), {}):  # 0 asks for something too
+        if getattr(request, name, None) not in (None, (), {}):  # 0 is a value too
             raise UnsupportedParameter(f"{profile.name} has no {name}", field=name, provider=profile.name, model=model)
     check_provider(profile)
     able = capabilities(model)

@@ -4,23 +4,25 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from three_mode.errors import DeadlineExceeded, ThreeModeError
 from three_mode.serve import cors, guard, wire_in, wire_out
 from three_mode.serve.asgi import Exchange, Refused, Scope, Send
 from three_mode.serve.backend import Backend
+from three_mode.serve.bodies import Bodies
 from three_mode.serve.chat import Chat
 from three_mode.serve.events import EventHub
 from three_mode.serve.faults import Fault, fault, from_error
 from three_mode.serve.metrics import Metrics
 from three_mode.serve.options import ServeOptions
-from three_mode.serve.watching import Disconnected, Receive, Watch
+from three_mode.serve.watching import CutShort, Disconnected, Receive, Watch
 from three_mode.serve.websocket import watch_events
 
 log = logging.getLogger("three_mode.serve")
 WITHIN = b"three-mode-within"
+READ_BESIDE = 1 << 17  # bytes of a body that take milliseconds to read
 
 
 class App:
@@ -34,6 +36,9 @@ class App:
         self._backend = backend
         self._chat = Chat(backend, self.events, self.metrics)
         self._watch = Watch()
+        self._bodies = Bodies(max(self.options.max_bodies, self.options.max_body))
+        self._working = 0  # requests that are whole, and hold a place
+        self._working_bytes = 0  # of their bodies
         self._idle = asyncio.Event()  # of use while draining only
         self._running: set[asyncio.Task[Any]] = set()
         self._cut = False
@@ -46,12 +51,14 @@ class App:
             "/metrics": ("GET", self._tell_metrics),
         }
 
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A coroutine function, by which other servers know an application of ASGI 3."""
         if scope["type"] == "http":
-            return self._answer(Exchange(scope, receive, send, self._watch))
-        if scope["type"] == "websocket":
-            return watch_events(scope, receive, send, self.events, self.options)
-        return _lifespan(receive, send)
+            await self._answer(Exchange(scope, receive, send, self._watch))
+        elif scope["type"] == "websocket":
+            await watch_events(scope, receive, send, self.events, self.options)
+        else:
+            await _lifespan(receive, send)
 
     async def drain(self) -> bool:
         """True when all that ran has ended within the time it had."""
@@ -128,15 +135,8 @@ class App:
     def _admit(self) -> None:
         if self.draining:
             raise Refused(_draining())
-        if self.metrics.in_flight > self.options.max_in_flight:
-            raise Refused(
-                fault(
-                    503,
-                    f"{self.options.max_in_flight} requests are being answered already",
-                    "overloaded",
-                    retry_after=1,
-                )
-            )
+        if self._working >= self.options.max_in_flight:
+            raise Refused(_overloaded(f"{self.options.max_in_flight} requests are being answered already"))
 
     def _within(self, exchange: Exchange) -> float:
         """The caller's deadline, or ours."""
@@ -152,29 +152,54 @@ class App:
         return min(seconds, self.options.longest_within)
 
     async def _body(self, exchange: Exchange, within: float) -> bytes:
-        """A client that stops half-way holds its place no longer than it may wait for the answer."""
+        """A client that stops half-way holds no place, and its memory no longer than it may wait for the answer."""
         try:
-            with exchange.limited(within):
-                return await exchange.body(self.options.max_body)
+            body = await exchange.body(self.options.max_body, within, self._bodies)
         except TimeoutError:
             raise DeadlineExceeded(f"the body did not come whole within {within:g} s") from None
+        except CutShort:
+            raise Refused(_overloaded("too many bytes of requests are being read")) from None
+        self._admit()
+        if self._working_bytes + len(body) > self._bodies.limit:
+            raise Refused(_overloaded("requests of too many bytes are being answered already"))
+        return body
+
+    async def _read_chat(self, body: bytes, within: float) -> wire_in.Asked:
+        """A large body is read beside the loop, so that others are answered meanwhile."""
+        if len(body) < READ_BESIDE:
+            return wire_in.read_chat(body, within, self.options.max_messages)
+        return await asyncio.to_thread(wire_in.read_chat, body, within, self.options.max_messages)
 
     async def _complete(self, exchange: Exchange) -> str:
         self._admit()
         within = self._within(exchange)
-        asked = wire_in.read_chat(await self._body(exchange, within), within)
-        await (self._chat.stream if asked.stream else self._chat.complete)(exchange, asked)
+        body = await self._body(exchange, within)
+        self._working += 1
+        self._working_bytes += len(body)
+        try:
+            asked = await self._read_chat(body, within)
+            await (self._chat.stream if asked.stream else self._chat.complete)(exchange, asked)
+        finally:
+            self._working -= 1
+            self._working_bytes -= len(body)
         return asked.request.model or ""
 
     async def _embed(self, exchange: Exchange) -> str:
         self._admit()
         within = self._within(exchange)
-        asked, as_base64 = wire_in.read_embeddings(await self._body(exchange, within), within)
-        model = asked.model or ""
-        with exchange.while_connected():
-            embedded = await self._backend.embed(asked)
-        self.metrics.used(model, embedded.usage)
-        await exchange.answer(200, wire_out.embeddings(embedded, as_base64))
+        body = await self._body(exchange, within)
+        self._working += 1
+        self._working_bytes += len(body)
+        try:
+            asked, as_base64 = wire_in.read_embeddings(body, within)
+            model = asked.model or ""
+            with exchange.while_connected():
+                embedded = await self._backend.embed(asked)
+            self.metrics.used(model, embedded.usage)
+            await exchange.answer(200, wire_out.embeddings(embedded, as_base64))
+        finally:
+            self._working -= 1
+            self._working_bytes -= len(body)
         return model
 
     async def _models(self, exchange: Exchange) -> str:
@@ -190,6 +215,10 @@ class App:
         text = self.metrics.text(len(self.events), self.events.dropped)
         await exchange.answer(200, text, ((b"content-type", b"text/plain; version=0.0.4; charset=utf-8"),))
         return ""
+
+
+def _overloaded(why: str) -> Fault:
+    return fault(503, why, "overloaded", retry_after=1)
 
 
 def _draining() -> Fault:

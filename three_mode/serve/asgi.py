@@ -1,8 +1,10 @@
-"""One HTTP exchange over ASGI: its headers, its body within a limit, its answer. The only file that speaks ASGI's dicts."""
+"""One HTTP exchange over ASGI: its headers, its body within a limit, its answer. The only file that speaks ASGI's
+dicts."""
 
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
+from three_mode.serve.bodies import Bodies
 from three_mode.serve.faults import Fault, fault
 from three_mode.serve.watching import Disconnected, Limited, Receive, Watch, Watched
 
@@ -40,12 +42,21 @@ class Exchange:
         found = self._headers.get(name)
         return None if found is None else found.decode("latin-1")
 
-    async def body(self, limit: int) -> bytes:
-        """The whole body. One that is too long is read on for a while and thrown away, so that a client that still
-        sends hears why it was refused instead of finding its connection reset."""
+    async def body(self, limit: int, within: float, bodies: Bodies) -> bytes:
+        """The whole body. `TimeoutError` after `within` seconds; `CutShort` where others need its place in memory.
+
+        A body that is too long is read on for a while and thrown away, so that a client that still sends reads why it
+        was refused, instead of finding its connection reset."""
         declared = self._headers.get(b"content-length", b"")
         if declared.isdigit() and int(declared) > limit + MOST_THROWN_AWAY:
             raise Refused(too_large(limit))
+        with Limited(self._watch, within) as block:
+            try:
+                return await self._whole_body(limit, block, bodies)
+            finally:
+                bodies.release(block)
+
+    async def _whole_body(self, limit: int, block: Limited, bodies: Bodies) -> bytes:
         pieces: list[bytes] = []
         size = 0
         while True:
@@ -63,14 +74,11 @@ class Exchange:
             pieces.append(piece)
             if done:
                 return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            bodies.hold(block, len(piece))
 
     def while_connected(self) -> Watched:
         """Cancels the block when the client goes away, so that nothing works for nobody."""
         return Watched(self._watch, self._receive)
-
-    def limited(self, within: float) -> Limited:
-        """Ends the block with `TimeoutError` when it takes longer."""
-        return Limited(self._watch, within)
 
     async def answer(self, status: int, body: bytes, headers: Headers = (JSON,)) -> None:
         self.status = status

@@ -34,7 +34,8 @@ class Connected:
         )
 
     def _addressed(self, request: Asked) -> Asked:
-        """A client may leave `agent:` out, since from where it stands there is no bus: a role that is there is meant first."""
+        """A client may leave `agent:` out, since from where it stands there is no bus: a role that is there is meant
+        first."""
         model = request.model or ""
         if self._bus is None or ":" in model or model not in _roles(self._bus):
             return request

@@ -1,4 +1,5 @@
-"""What a browser must hear before a page of another origin may read our answers: only pages that `--origin` names do. Pure."""
+"""What a browser must hear before a page of another origin may read our answers: only pages that `--origin` names do.
+Pure."""
 
 from collections.abc import Callable
 
@@ -20,7 +21,8 @@ def named(options: ServeOptions, origin: str | None) -> Headers:
 
 
 def preflight(header: Callable[[bytes], str | None]) -> Headers:
-    """The answer to a browser that asks first. The headers that it means to send may all be sent: the key is one of them."""
+    """The answer to a browser that asks first. The headers that it means to send may all be sent: the key is one of
+    them."""
     wanted = (header(b"access-control-request-headers") or "").encode("latin-1")
     return (
         (b"access-control-allow-methods", b"GET, POST"),

@@ -17,7 +17,8 @@ class Fault(Struct, frozen=True):
     retry_after: int | None = None
 
 
-# The first class that fits decides, so the special ones stand first. A provider that refuses our key is our fault, not the caller's: 502.
+# The first class that fits decides, so the special ones stand first. A provider that refuses our key is our fault, not
+# the caller's: 502.
 _STATUS: tuple[tuple[type[ThreeModeError], int, str], ...] = (
     (errors.ContextLength, 400, "context_length_exceeded"),
     (errors.UnsupportedParameter, 400, "unsupported_parameter"),
@@ -60,7 +61,8 @@ def fault(status: int, message: str, code: str, field: str | None = None, retry_
 
 
 def from_error(error: ThreeModeError) -> Fault:
-    """What the client is told. The text of our own errors holds no keys and no content; a foreign one would, and is not sent."""
+    """What the client is told. The text of our own errors holds no keys and no content; a foreign one would, and is not
+    sent."""
     status, code = next((status, code) for kind, status, code in _STATUS if isinstance(error, kind))
     message = str(error)
     if isinstance(error, errors.AllProvidersFailed) and error.causes:

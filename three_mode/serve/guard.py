@@ -1,11 +1,12 @@
 """Who may ask: keys, web pages of other origins, and names that lead to loopback. Pure.
 
-A web page can send requests to a server on its reader's own machine, and a hostile name can be made to point there. So a
-request that names another origin is refused, and an endpoint without keys answers only to the names of loopback.
+A web page can send requests to a server on its reader's own machine, and a hostile name can be made to point there. So
+a request that names another origin is refused, and an endpoint without keys answers only to the names of loopback.
 """
 
 import hmac
 import ipaddress
+import re
 from collections.abc import Callable
 from functools import lru_cache
 
@@ -15,6 +16,7 @@ from three_mode.serve.options import ServeOptions
 SUBPROTOCOL = "three-mode.events"
 # A browser's WebSocket cannot set headers: the key rides as a second subprotocol, `bearer.KEY`.
 _BEARER_PROTOCOL = "bearer."
+_HOST = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<name>[^:\[\]]+))(?::[0-9]*)?")
 
 
 def refusal(options: ServeOptions, header: Callable[[bytes], str | None]) -> Fault | None:
@@ -66,8 +68,12 @@ def _origin_is_ours(options: ServeOptions, origin: str, host: str | None) -> boo
 def _names_loopback(host: str | None) -> bool:
     if host is None:
         return True  # HTTP/1.0, or an :authority that the server did not hand on: no browser sends that
-    name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
-    if name == "localhost":
+    # The whole of it must be a name and a port: `[::1].evil.example` begins as loopback does, and leads elsewhere.
+    found = _HOST.fullmatch(host)
+    if found is None:
+        return False
+    name = found["six"] or found["name"]
+    if name.lower() == "localhost":
         return True
     try:
         return ipaddress.ip_address(name).is_loopback

@@ -6,6 +6,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from three_mode.errors import ConfigurationError
+from three_mode.serve.wire_in import MOST_MESSAGES
 
 
 class Tls(Struct, frozen=True):
@@ -24,8 +25,16 @@ class ServeOptions(Struct, frozen=True, kw_only=True):
     api_keys: frozenset[str] = frozenset()
     max_body: int = 8 << 20
     """Bytes of a request; more is a 413."""
+    max_messages: int = MOST_MESSAGES
+    """Messages of a chat request; more are a 400."""
+    max_bodies: int = 128 << 20
+    """Bytes of requests that are being read, all together, and at least `max_body`; beyond, the oldest that is not
+    whole is a 503. As many bytes of requests may be answered at once; beyond, one more is a 503."""
     max_in_flight: int = 512
-    """Requests being answered at once; more are a 503 that says when to try again."""
+    """Requests being answered at once, once they are whole; more are a 503 that says when to try again."""
+    max_connections: int = 10_000
+    """Open connections, or half of the files that the process may open. One more closes the connection that has been
+    without a whole request for the longest time."""
     default_within: float = 120.0
     """Seconds for a request that brings no deadline of its own."""
     longest_within: float = 3600.0
@@ -43,6 +52,8 @@ class ServeOptions(Struct, frozen=True, kw_only=True):
             raise ConfigurationError("an API key is empty")
         if not 1 <= self.port <= 65535:
             raise ConfigurationError(f"a port is between 1 and 65535, not {self.port}")
+        if self.max_connections < 1:
+            raise ConfigurationError("max_connections is at least 1")
         if self.max_body < 1 or self.max_in_flight < 1 or self.event_buffer < 1:
             raise ConfigurationError("max_body, max_in_flight (--most-at-once) and event_buffer are at least 1")
         lacks = [what for what, there in (("an API key", self.api_keys), ("TLS", self.tls)) if not there]

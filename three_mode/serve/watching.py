@@ -1,15 +1,15 @@
 """Looks whether the clients of answers that take long are still there, so that nothing works for nobody.
 
-Watching takes a task, which is more than most answers of an agent take, and even a timer for each answer costs more than
-reading its request does. So there is one timer for all, which runs while any answer is being made: one that it finds for the
-second time gets a task that watches its client.
+Watching takes a task, which is more than most answers of an agent take, and even a timer for each answer costs more
+than reading its request does. So there is one timer for all, which runs while any answer is being made: one that it
+finds for the second time gets a task that watches its client.
 """
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 # Seconds between two looks: an answer has between one and two of them before its client is watched.
 EVERY = 0.1
@@ -63,11 +63,12 @@ class _Block:
     def __init__(self, watch: Watch) -> None:
         self._watch, self._ended = watch, False
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Self:
         task = asyncio.current_task(self._watch.loop)
         assert task is not None
         self._task = task
         self._watch.add(self)
+        return self
 
     def begin(self) -> None:
         """It has lasted from one look to another."""
@@ -110,14 +111,24 @@ class Watched(_Block):
             raise Disconnected from None
 
 
-class Limited(_Block):
-    """Ends with `TimeoutError` at the first look after its time."""
+class CutShort(Exception):
+    """Others need what the block holds."""
 
-    __slots__ = ("_until",)
+
+class Limited(_Block):
+    """Ends with `TimeoutError` at the first look after its time, and with `CutShort` when it is cut short."""
+
+    __slots__ = ("_cut_short", "_until")
 
     def __init__(self, watch: Watch, within: float) -> None:
         super().__init__(watch)
         self._until = time.monotonic() + within
+        self._cut_short = False
+
+    def cut_short(self) -> None:
+        """Ends the block now."""
+        self._cut_short = True
+        self._end()
 
     def begin(self) -> None:
         if time.monotonic() < self._until:
@@ -130,4 +141,4 @@ class Limited(_Block):
     ) -> None:
         self._watch.discard(self)
         if self._was_ended(kind):
-            raise TimeoutError from None
+            raise (CutShort if self._cut_short else TimeoutError) from None

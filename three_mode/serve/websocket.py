@@ -1,6 +1,7 @@
 """`/events`: the hub's events to one WebSocket, until it goes.
 
-`/events?kinds=response_start,agent_lost` narrows them. The reader is given nothing it must answer; what it sends is ignored.
+`/events?kinds=response_start,agent_lost` narrows them. The reader is given nothing it must answer; what it sends is
+ignored.
 """
 
 import asyncio

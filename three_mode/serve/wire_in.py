@@ -12,6 +12,8 @@ from msgspec import Struct
 from three_mode.errors import InvalidRequest, UnsupportedParameter
 from three_mode.messages import CacheHints, EmbedRequest, LLMRequest
 
+# Each message costs microseconds to check, and a small body can hold very many.
+MOST_MESSAGES = 10_000
 # Their name -> ours, for fields that mean the same.
 _SAME = {
     "model": "model",
@@ -48,9 +50,12 @@ class Asked(Struct, frozen=True):
     include_usage: bool = False
 
 
-def read_chat(body: bytes, within: float) -> Asked:
+def read_chat(body: bytes, within: float, most_messages: int = MOST_MESSAGES) -> Asked:
     """The body of `/v1/chat/completions`; `within` is the caller's deadline."""
     data = _object(body)
+    given = data.get("messages")
+    if isinstance(given, list) and len(given) > most_messages:
+        raise InvalidRequest(f"at most {most_messages} messages a request, not {len(given)}", field="messages")
     if data.get("n") not in (None, 1):
         raise UnsupportedParameter("one answer a request", field="n", hint="send the request n times")
     stream = data.pop("stream", None) or False

@@ -1,4 +1,4 @@
-"""For tests of programs that call models: a provider on a real socket that does what it is told. No network, no key."""
+"""Scripted provider for tests of programs that call models: a real socket on this machine, without network or keys."""
 
 from three_mode.testing.certificates import Certificates
 from three_mode.testing.provider import ScriptedProvider

@@ -1,4 +1,4 @@
-"""Throw-away certificates for servers on this machine."""
+"""Temporary certificates for servers on this machine."""
 
 import ssl
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 
 class Certificates:
-    """One authority and one certificate for `localhost`, made anew each time. Needs the package trustme."""
+    """One authority and one certificate for `localhost`, generated anew each time. Needs the package trustme."""
 
     def __init__(self) -> None:
         try:
@@ -24,13 +24,13 @@ class Certificates:
         return context
 
     def client_context(self) -> ssl.SSLContext:
-        """A TLS context for clients, which trusts this authority beside those of the system."""
+        """A TLS context for clients, which trusts this authority and those of the system."""
         context = ssl.create_default_context()
         self._authority.configure_trust(context)
         return context
 
     def write(self, directory: Path) -> tuple[str, str, str]:
-        """Writes files for servers that are other programs: the paths of the authority, the certificate and its key."""
+        """Writes PEM files, for servers in other programs. Returns the paths of authority, certificate and key."""
         authority, certificate, key = directory / "ca.pem", directory / "cert.pem", directory / "key.pem"
         self._authority.cert_pem.write_to_path(str(authority))
         certificate.write_bytes(b"".join(blob.bytes() for blob in self._certificate.cert_chain_pems))

@@ -1,4 +1,4 @@
-"""The HTTP/1.1 side of the scripted provider, on h11."""
+"""HTTP/1.1 side of the scripted provider, on h11."""
 
 import asyncio
 from typing import cast
@@ -10,7 +10,7 @@ from three_mode.testing.script import Header, Seen
 
 
 class H1Server(asyncio.Protocol):
-    """One connection."""
+    """One HTTP/1.1 connection; it is the `Wire` of its responses."""
 
     def __init__(self, provider: ServingProvider, number: int) -> None:
         self._provider = provider
@@ -25,7 +25,7 @@ class H1Server(asyncio.Protocol):
         self._writable = asyncio.Event()
         self._writable.set()
 
-    # asyncio's side
+    # --- asyncio.Protocol ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -95,7 +95,7 @@ class H1Server(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._writable.set()
 
-    # The player's side
+    # --- Wire ---
 
     def limit_bytes(self, count: int) -> None:
         self._budget = count
@@ -124,7 +124,7 @@ class H1Server(asyncio.Protocol):
         self.cut()
 
     def write(self, data: bytes) -> None:
-        """Raw bytes, for what no well-behaved server would send."""
+        """Sends raw bytes, for example a malformed response."""
         if self._transport is None:
             raise Gone
         if self._budget is not None:

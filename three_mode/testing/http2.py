@@ -1,4 +1,4 @@
-"""The HTTP/2 side of the scripted provider, on h2, over TLS or with prior knowledge."""
+"""HTTP/2 side of the scripted provider, on h2, over TLS or with prior knowledge."""
 
 import asyncio
 from typing import cast
@@ -27,7 +27,7 @@ from three_mode.testing.script import Header, Seen
 
 
 class H2Server(asyncio.Protocol):
-    """One connection."""
+    """One HTTP/2 connection."""
 
     def __init__(self, provider: ServingProvider, number: int) -> None:
         self.provider = provider
@@ -42,7 +42,7 @@ class H2Server(asyncio.Protocol):
         self._silent = False
         self.terminated_with: int | None = None  # the code of the client's GOAWAY
 
-    # asyncio's side
+    # --- asyncio.Protocol ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
@@ -53,14 +53,14 @@ class H2Server(asyncio.Protocol):
         }
         if behaviour.window is not None:
             settings[SettingCodes.INITIAL_WINDOW_SIZE] = behaviour.window
-        # In force from the first frame, where update_settings() would first tell the client h2's own defaults.
+        # Valid from the first frame; update_settings() would send h2's own defaults first.
         self.h2.local_settings = Settings(client=False, initial_values=settings)
         self.h2.initiate_connection()
         self.h2.increment_flow_control_window(2**24)
         self.provider.connected(self, cast("asyncio.Transport", transport))
         if behaviour.settings_delay:
             self._silent = True
-            asyncio.get_running_loop().call_later(behaviour.settings_delay, self._speak)
+            asyncio.get_running_loop().call_later(behaviour.settings_delay, self._end_silence)
         else:
             self.flush()
 
@@ -118,13 +118,14 @@ class H2Server(asyncio.Protocol):
         self.streams.clear()
         self.provider.disconnected(self)
 
-    # What tests do to a connection
+    # --- actions of tests on a connection ---
 
-    def _speak(self) -> None:
+    def _end_silence(self) -> None:
         self._silent = False
         self.flush()
 
     def flush(self) -> None:
+        """Sends the bytes that h2 has ready."""
         if self._silent:
             return
         data = self.h2.data_to_send()
@@ -132,7 +133,7 @@ class H2Server(asyncio.Protocol):
             self.write(data)
 
     def write(self, data: bytes) -> None:
-        """Raw bytes, for what no well-behaved server would send."""
+        """Sends raw bytes, for example malformed frames."""
         if self.transport is None:
             return
         if self.budget is not None:
@@ -142,20 +143,23 @@ class H2Server(asyncio.Protocol):
             self.cut()
 
     def cut(self) -> None:
+        """Closes the connection at once."""
         if self.transport is not None:
             self.transport.close()
             self.transport = None
 
     def change_settings(self, settings: dict[SettingCodes | int, int]) -> None:
+        """Sends new SETTINGS."""
         self.h2.update_settings(settings)
         self.flush()
 
     def ping(self) -> None:
+        """Sends a PING."""
         self.h2.ping(b"scripted")
         self.flush()
 
     def goaway(self, last_stream_id: int, code: int = 0, debug: bytes = b"") -> None:
-        """A graceful one: h2's own would end its connection, streams and all."""
+        """Sends a graceful GOAWAY; h2's own would end the connection and its streams."""
         frame = GoAwayFrame(0)
         frame.last_stream_id = last_stream_id
         frame.error_code = code
@@ -165,7 +169,7 @@ class H2Server(asyncio.Protocol):
 
 
 class H2Stream:
-    """One stream: the player's wire."""
+    """One stream; it is the `Wire` of its response."""
 
     def __init__(self, server: H2Server, event: RequestReceived) -> None:
         self.id = event.stream_id
@@ -177,6 +181,7 @@ class H2Stream:
         self._task: asyncio.Task[None] | None = None
 
     def answer(self) -> None:
+        """Answers the request, which is complete."""
         fields = dict(self._headers)
         self._seen = self._server.provider.saw(
             method=fields[b":method"].decode(),
@@ -200,12 +205,13 @@ class H2Stream:
         self._server.streams.pop(self.id, None)
 
     def was_reset(self, code: int | None) -> None:
+        """Handles the end of the stream by the client; `code` is that of its RST_STREAM."""
         if self._seen is not None:
             self._server.provider.cancelled(self._seen, code)
         if self._task is not None:
             self._task.cancel()
 
-    # The player's side
+    # --- Wire ---
 
     def limit_bytes(self, count: int) -> None:
         self._server.budget = count

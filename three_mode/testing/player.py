@@ -1,4 +1,4 @@
-"""Plays an answer onto a wire, with its faults. Knows nothing of HTTP's two versions."""
+"""Player: sends an answer over a wire, with its faults, in either version of HTTP."""
 
 import asyncio
 from collections.abc import Coroutine, Iterator
@@ -12,17 +12,28 @@ class Gone(Exception):
 
 
 class Wire(Protocol):
-    """One response of one connection."""
+    """Wire of one response: sends its head, body and end, or breaks it."""
 
     def limit_bytes(self, count: int) -> None:
-        """After that many more bytes the connection is cut."""
+        """Cuts the connection after `count` more bytes."""
 
-    async def head(self, status: int, headers: list[Header], *, streamed: bool, ends: bool) -> None: ...
-    async def data(self, data: bytes) -> None: ...
-    async def end(self, trailers: tuple[Header, ...]) -> None: ...
-    def cut(self) -> None: ...
-    def reset(self, code: int) -> None: ...
-    def goaway(self, *, processed: bool, code: int) -> None: ...
+    async def head(self, status: int, headers: list[Header], *, streamed: bool, ends: bool) -> None:
+        """Sends status and headers."""
+
+    async def data(self, data: bytes) -> None:
+        """Sends a part of the body."""
+
+    async def end(self, trailers: tuple[Header, ...]) -> None:
+        """Ends the response."""
+
+    def cut(self) -> None:
+        """Closes the connection at once."""
+
+    def reset(self, code: int) -> None:
+        """Resets the stream, or closes a connection of HTTP/1.1."""
+
+    def goaway(self, *, processed: bool, code: int) -> None:
+        """Sends GOAWAY, or closes a connection of HTTP/1.1."""
 
 
 class ServerConnection(Protocol):
@@ -33,16 +44,16 @@ class ServerConnection(Protocol):
 
 
 class ServingProvider(Protocol):
-    """What a connection needs of the provider that it belongs to."""
+    """Provider, as its connections use it."""
 
     behaviour: Behaviour
     complaints: list[str]
 
     def connected(self, connection: ServerConnection, transport: asyncio.Transport) -> None:
-        """The connection is open."""
+        """Notes that the connection is open."""
 
     def disconnected(self, connection: ServerConnection) -> None:
-        """The connection is closed."""
+        """Notes that the connection is closed."""
 
     def saw(
         self,
@@ -61,17 +72,17 @@ class ServingProvider(Protocol):
         """Runs the work in a task that ends with the provider."""
 
     async def play(self, seen: Seen, wire: Wire) -> None:
-        """Sends what the script has for this request. Raises Gone where the stream ends before the answer."""
+        """Sends the scripted answer to this request. Raises Gone where the stream ends before the answer."""
 
     def cancelled(self, seen: Seen, code: int | None) -> None:
-        """The client left before the whole response was out; `code` is its reset's, over HTTP/2."""
+        """Notes that the client left before the whole response was sent; `code` is that of its RST_STREAM."""
 
 
 async def play(answer: Answer, fault: Fault, wire: Wire, seen: Seen) -> None:
-    """Raises Gone where the stream ends before the answer."""
+    """Sends an answer, with its fault. Raises Gone where the stream ends before the answer."""
     if fault.cut_after_bytes is not None:
         wire.limit_bytes(fault.cut_after_bytes)
-    _at(-1, fault, wire)
+    _break(-1, fault, wire)
     if fault.stall_before_head:
         await asyncio.sleep(fault.stall_before_head)
     headers = list(answer.headers)
@@ -80,7 +91,7 @@ async def play(answer: Answer, fault: Fault, wire: Wire, seen: Seen) -> None:
     await wire.head(answer.status, headers, streamed=answer.streamed, ends=False)
     sent_bytes = 0
     for number, piece in enumerate(answer.pieces):
-        await _between(number, fault, wire)
+        await _pause_or_break(number, fault, wire)
         for part in _parts(piece, fault):
             if fault.cut_body_after_bytes is not None and sent_bytes + len(part) >= fault.cut_body_after_bytes:
                 await wire.data(part[: fault.cut_body_after_bytes - sent_bytes])
@@ -89,7 +100,7 @@ async def play(answer: Answer, fault: Fault, wire: Wire, seen: Seen) -> None:
             await wire.data(part)
             sent_bytes += len(part)
         seen.pieces_sent = number + 1
-    await _between(len(answer.pieces), fault, wire)
+    await _pause_or_break(len(answer.pieces), fault, wire)
     await wire.end(answer.trailers)
 
 
@@ -100,15 +111,15 @@ def _parts(piece: bytes, fault: Fault) -> Iterator[bytes]:
         yield piece
 
 
-async def _between(number: int, fault: Fault, wire: Wire) -> None:
+async def _pause_or_break(number: int, fault: Fault, wire: Wire) -> None:
     if fault.pause:
         await asyncio.sleep(fault.pause)
     if fault.stall_after == number:
         await asyncio.sleep(fault.stall_for)
-    _at(number, fault, wire)
+    _break(number, fault, wire)
 
 
-def _at(number: int, fault: Fault, wire: Wire) -> None:
+def _break(number: int, fault: Fault, wire: Wire) -> None:
     if fault.goaway_after == number:
         wire.goaway(processed=fault.goaway_processed, code=fault.goaway_code)
         if not fault.goaway_processed:

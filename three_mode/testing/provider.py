@@ -1,4 +1,4 @@
-"""A model provider on a real socket that does what a script says, and remembers what it saw.
+"""Scripted provider: a model provider on a real socket that follows a script and records its requests.
 
     async with ScriptedProvider("h2") as provider:
         provider.always(Turn(text=("Hello", " world")))
@@ -7,7 +7,7 @@
         ...
         assert provider.seen[0].cancelled
 
-It answers in the words of whichever provider the path belongs to. `"h2"` is HTTP/2 over TLS with HTTP/1.1 beside it by
+The path of a request decides the wire format of its answer. `"h2"` is HTTP/2 over TLS with HTTP/1.1 beside it by
 ALPN, `"h2c"` HTTP/2 with prior knowledge, `"http/1.1"` plain, `"https/1.1"` TLS without HTTP/2.
 """
 
@@ -51,7 +51,7 @@ class ScriptedProvider:
         self.connections: list[ServerConnection] = []  #: open connections
         self._transports: dict[ServerConnection, asyncio.Transport] = {}
         self.accepted = 0  #: connections whose handshake is done
-        self._knocked = 0
+        self._handshakes = 0  # begun
         self.complaints: list[str] = []  #: where a client broke the protocol
         self.port = 0  #: port on 127.0.0.1, chosen when it starts
         self._tls = speaks in ("h2", "https/1.1")
@@ -60,9 +60,9 @@ class ScriptedProvider:
         self._next: deque[tuple[Scripted, Fault]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
-        self._news = asyncio.Event()
+        self._changed = asyncio.Event()
 
-    # The script
+    # --- script ---
 
     def always(self, what: Scripted, *, fault: Fault = NO_FAULT) -> None:
         """Sets the answer to every request from now on."""
@@ -72,11 +72,11 @@ class ScriptedProvider:
         """Queues the answer to the next request, or to the next `times` requests."""
         self._next.extend([(what, fault)] * times)
 
-    # Where it is
+    # --- address ---
 
     @property
     def url(self) -> str:
-        """Where the provider listens, without a path: a client's base URL is `url + "/v1"`."""
+        """URL of the provider, without a path: a client's base URL is `url + "/v1"`."""
         return f"{'https' if self._tls else 'http'}://localhost:{self.port}"
 
     def ssl_context(self) -> ssl.SSLContext:
@@ -85,20 +85,20 @@ class ScriptedProvider:
             raise ValueError("this provider speaks without TLS")
         return self._certificates.client_context()
 
-    # Its life
+    # --- start and end ---
 
     async def __aenter__(self) -> Self:
         context = None
         if self._certificates is not None:
             context = self._certificates.server_context(["h2", "http/1.1"] if self.speaks == "h2" else ["http/1.1"])
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._knock, "127.0.0.1", self.port, ssl=context)
+        self._server = await loop.create_server(self._begin_handshake, "127.0.0.1", self.port, ssl=context)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
-    def _knock(self) -> "Chooser":
-        self._knocked += 1
-        return Chooser(self)
+    def _begin_handshake(self) -> "ProtocolSelector":
+        self._handshakes += 1
+        return ProtocolSelector(self)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -117,27 +117,27 @@ class ScriptedProvider:
             for transport in list(self._transports.values()):
                 transport.abort()
         await self._server.wait_closed()
-        # Handshakes that were broken off are known to asyncio alone, and need a moment to end.
-        await asyncio.sleep(BROKEN_HANDSHAKES if self._knocked > self.accepted else 0)
+        # Only asyncio knows handshakes that failed; they need a moment to end.
+        await asyncio.sleep(BROKEN_HANDSHAKES if self._handshakes > self.accepted else 0)
 
-    # What it saw
+    # --- recorded requests ---
 
     async def until(self, condition: Callable[["ScriptedProvider"], bool], within: float = 5.0) -> None:
         """Waits until the condition holds; TimeoutError after `within` seconds."""
         async with asyncio.timeout(within):
             while not condition(self):
-                self._news.clear()
+                self._changed.clear()
                 try:
-                    await asyncio.wait_for(self._news.wait(), 0.02)
+                    await asyncio.wait_for(self._changed.wait(), 0.02)
                 except TimeoutError:
-                    pass  # not all that a condition may look at makes news
+                    pass  # a condition may depend on values that set no event
 
     @property
     def cancelled_requests(self) -> list[Seen]:
         """Requests whose client left before the whole response had gone out."""
         return [seen for seen in self.seen if seen.cancelled]
 
-    # The connections' side
+    # --- for its connections ---
 
     def saw(
         self,
@@ -163,7 +163,7 @@ class ScriptedProvider:
             body=body,
         )
         self.seen.append(seen)
-        self._news.set()
+        self._changed.set()
         return seen
 
     def cancelled(self, seen: Seen, code: int | None) -> None:
@@ -171,20 +171,20 @@ class ScriptedProvider:
         seen.cancelled = True
         seen.reset_code = code
         seen.cancelled_at = asyncio.get_running_loop().time()
-        self._news.set()
+        self._changed.set()
 
     def connected(self, connection: ServerConnection, transport: asyncio.Transport) -> None:
         """Notes a connection. The connection calls this."""
         self.connections.append(connection)
         self._transports[connection] = transport
-        self._news.set()
+        self._changed.set()
 
     def disconnected(self, connection: ServerConnection) -> None:
         """Notes the end of a connection. The connection calls this."""
         if connection in self.connections:
             self.connections.remove(connection)
         self._transports.pop(connection, None)
-        self._news.set()
+        self._changed.set()
 
     def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Runs work of a connection until the provider ends."""
@@ -202,8 +202,8 @@ class ScriptedProvider:
         await play(answer, fault, wire, seen)
 
 
-class Chooser(asyncio.Protocol):
-    """Waits for the TLS handshake, then hands the connection to the protocol that was agreed on."""
+class ProtocolSelector(asyncio.Protocol):
+    """Passes a connection to the HTTP version that its TLS handshake agreed on."""
 
     def __init__(self, provider: ScriptedProvider) -> None:
         self._provider = provider

@@ -1,7 +1,7 @@
-"""What a scripted provider is told to do. Values only.
+"""Script of a scripted provider, as values.
 
-A `Turn` says what the model "answers", in no provider's words; the wire formats in `wire/` say it as OpenAI, Anthropic,
-Gemini or Ollama would. An `Answer` is a response as bytes. A `Fault` is what goes wrong on the way.
+A `Turn` is an answer of the model in no wire format; `wire/` encodes it as OpenAI, Anthropic, Gemini or Ollama do. An
+`Answer` is a response as bytes. A `Fault` breaks or delays a response.
 """
 
 from dataclasses import dataclass, field
@@ -33,12 +33,12 @@ class ToolCall:
 
     name: str  #: name of the tool
     arguments: dict[str, Any]  #: arguments of the call
-    id: str = "call_1"  #: id that the result goes back with
+    id: str = "call_1"  #: id that the tool's result repeats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """One turn of the model, in no provider's words."""
+    """One turn of the model, in no wire format."""
 
     text: tuple[str, ...] = ("Hello", " world", "!")  #: the answer, in the pieces that a stream has
     thinking: tuple[str, ...] = ()  #: thinking before the answer, in pieces
@@ -60,10 +60,10 @@ class Turn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """What goes wrong. A fault that is None or False does not happen; several may happen together.
+    """Faults of one response. A fault that is None or False does not happen; several may happen together.
 
-    A number of pieces counts those of the body that went out before: 0 is between the head and the first piece, and -1,
-    where it is allowed, before the head.
+    A number of pieces counts the pieces of the body sent before the fault: 0 is between the head and the first piece.
+    -1, where it is allowed, is before the head.
     """
 
     stall_before_head: float = 0.0  #: seconds before the head of the response; FOREVER is an hour
@@ -86,7 +86,7 @@ NO_FAULT = Fault()  #: nothing goes wrong
 
 @dataclass(slots=True)
 class Behaviour:
-    """How the server treats every connection; changes hold for connections opened later."""
+    """Behaviour of the server on every connection; changes apply to connections opened later."""
 
     max_streams: int = 100  #: streams of one HTTP/2 connection at once
     window: int | None = None  #: bytes of each stream that the client may send ahead; None: HTTP/2's default
@@ -97,9 +97,9 @@ class Behaviour:
 
 @dataclass(slots=True)
 class Seen:
-    """A request as the provider saw it, and what became of it."""
+    """Request as the provider received it, and its outcome."""
 
-    number: int  #: how many requests came before
+    number: int  #: number of requests before it
     method: str  #: HTTP method
     path: str  #: path with its query
     headers: dict[str, str]  #: headers, names in lower case
@@ -112,7 +112,7 @@ class Seen:
     reset_code: int | None = None  #: code of the client's RST_STREAM
     cancelled_at: float | None = None  #: when the client left, in the loop's time
     pieces_sent: int = 0  #: pieces of the body that went out
-    extra: dict[str, Any] = field(default_factory=dict)  #: room for values of the test's own
+    extra: dict[str, Any] = field(default_factory=dict)  #: values that a test attaches
 
     @property
     def json(self) -> Any:

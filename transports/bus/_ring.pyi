@@ -15,6 +15,8 @@ BINARY: int
 PAGE_BYTES: int
 STEPS: tuple[str, ...]
 
+def ring(fd: int, /) -> None: ...
+def is_doorbell(fd: int, /) -> bool: ...
 def failpoint(step: str, signal: int, after: int = 0, /) -> None: ...
 
 class Record:
@@ -82,7 +84,14 @@ class Pump:
     wakes: int
     due: bool
     def __init__(
-        self, page: Segment, bell: Segment, slot: int, routes: dict[str, Any], message: type[Record], /
+        self,
+        page: Segment,
+        bell: Segment,
+        slot: int,
+        routes: dict[str, Any],
+        message: type[Record],
+        payload_limit: int = ...,
+        /,
     ) -> None: ...
     def drain(self, limit: int, /) -> list[Any]: ...
     def handled(self) -> None: ...

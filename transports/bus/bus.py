@@ -15,6 +15,7 @@ from transports.bus.asking.sending import SENT, Sent
 from transports.bus.asking.serving import Handler
 from transports.bus.carrier import DATA, Carrier, ShortWay
 from transports.bus.choice import choose
+from transports.bus.deadlines import LONGEST, check_seconds
 from transports.bus.errors import BusError, Closed, Forked, JoinFailed, Overloaded, PeerLost, TooLarge
 from transports.bus.events import DirectoryChange, MemberInfo
 from transports.bus.frames import (
@@ -45,7 +46,6 @@ from transports.bus.waiting import until
 from transports.bus.watching import Watch
 
 WITHIN = 30.0  # seconds: the deadline of a call that names none
-LONGEST = 1e9  # seconds
 _ENVELOPES = 4096  # envelopes kept, of publications and of messages each
 
 
@@ -107,6 +107,7 @@ class Bus:
 
     async def leave(self, within: float = 2.0) -> None:
         """Send what is queued, for at most `within` seconds, then leave. Calls without a reply fail with Closed."""
+        check_seconds(within)
         deadline = monotonic() + within
         if self._ended is None:
             await until(lambda: not (self._sending.busy or self._waiting), within)
@@ -224,6 +225,7 @@ class Bus:
     async def settled(self, seq: int, topic: str, published: float, within: float) -> Settled:
         """Ask how far message `seq` got; a Receipt calls this."""
         self._check()
+        check_seconds(within)
         return await self._carrier.settled(seq, topic, published, within)
 
     async def subscribe(
@@ -242,7 +244,11 @@ class Bus:
 
     # --- messages --------------------------------------------------------------------------------------------------
     def send(self, to: str, payload: Any, topic: str = "", trace: str = "", sender: str = "") -> Sent:
-        """Send one message without a reply, now. Await the result until it is in the receiver's ring."""
+        """Send one message without a reply, now. Await the result until it is in the receiver's ring.
+
+        A receiver that cannot read a large payload later reports that to `BusOptions.on_error`, here and at its own
+        end.
+        """
         member = self._owners.get(to) or self._names.member(to)
         body, flags = self._body(payload)
         envelope = None if trace else self._envelopes.get((to, sender, topic))
@@ -306,7 +312,7 @@ class Bus:
     ) -> Asked:
         """Ask, for a caller that awaits `future` itself: each level of coroutines would cost every call."""
         member, calls = self._owners.get(to) or self._names.member(to), self._calls
-        if not within < LONGEST:
+        if not -LONGEST < within < LONGEST:
             raise _no_time(within)
         asked = Asked(calls, calls.next_id(), to, member, self._loop.create_future())
         if type(payload) is Encoded and len(payload.raw) <= self._small:
@@ -354,7 +360,7 @@ class Bus:
         sender: str,
         credit: int,
     ) -> None:
-        if not within < LONGEST:
+        if not -LONGEST < within < LONGEST:
             raise _no_time(within)
         body, flags = self._body(payload)
         deadline = monotonic() + within

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import msgspec
 
 from transports.bus.directory import Directory
+from transports.bus.errors import BusError
 from transports.bus.events import DirectoryChange, MemberInfo
 from transports.bus.messages import Message
 from transports.bus.pubsub.delivery import Delivery
@@ -118,6 +119,10 @@ class Sink(Protocol):
 
     def directory_changed(self, changes: Sequence[DirectoryChange]) -> None:
         """Members or names have appeared or gone."""
+        ...
+
+    def undelivered(self, message: Message, error: BusError) -> None:
+        """A direct message came without its payload, which could not be read."""
         ...
 
     def failed(self, where: str, error: BaseException) -> None:

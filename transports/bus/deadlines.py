@@ -1,11 +1,19 @@
 """Deadlines: many of them on one timer. Each is rounded up to a tick, so adding and discarding are dict operations."""
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Hashable
 from typing import Any
 
 TICK = 0.01  # seconds
+LONGEST = 1e9  # seconds
+
+
+def check_seconds(within: float) -> None:
+    """Raise ValueError for a time that no clock reaches: a wait for `nan` seconds would not end."""
+    if math.isnan(within):
+        raise ValueError(f"`within` is a number of seconds, not {within}")
 
 
 class Deadlines:

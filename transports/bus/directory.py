@@ -70,7 +70,7 @@ class Directory:
         if member not in self._members:
             return []
         owned = self._owned.setdefault(member, {})
-        added = tuple(name for name in names if name not in owned)
+        added = tuple(name for name in dict.fromkeys(names) if name not in owned)
         for name in added:
             previous = self._owners.get(name)
             if previous is not None:
@@ -82,7 +82,7 @@ class Directory:
     def remove_names(self, member: str, names: Iterable[str]) -> list[DirectoryChange]:
         """Remove `names` of `member`."""
         owned = self._owned.get(member, {})
-        removed = tuple(name for name in names if name in owned)
+        removed = tuple(name for name in dict.fromkeys(names) if name in owned)
         for name in removed:
             del owned[name]
             del self._owners[name]

@@ -41,6 +41,7 @@ class Message(Record):
         """Trace context that the sender gave, or ""."""
         return unpack_envelope(self.envelope).trace
 
+    #: Decoder of payloads: the value of a msgpack body.
     decode = staticmethod(decode_payload)
 
     def _packed(self) -> bytes:

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from transports.bus.asking.requests import Request
 from transports.bus.asking.serving import Serving
 from transports.bus.carrier import Carrier
+from transports.bus.deadlines import check_seconds
 from transports.bus.errors import BadAddress, BusError, DeadlineExceeded, NameTaken, NoSuchName, PeerLost
 from transports.bus.topics import check_name
 from transports.bus.watching import Watches
@@ -56,12 +57,15 @@ class Names:
         """Give names back; requests that arrive until the registry has confirmed are still handled."""
         self._check()
         wanted = [names] if isinstance(names, str) else list(names)
+        for name in wanted:
+            check_name(name)
         await self._carrier.unregister(wanted)
         for name in wanted:
             self._handlers.pop(name, None)
 
     async def wait_for(self, names: str | Iterable[str], within: float) -> None:
         """Wait until all names are registered, by any member; DeadlineExceeded after `within` seconds."""
+        check_seconds(within)
         owners = self._carrier.directory.names
         missing = {names} if isinstance(names, str) else set(names)
         missing = {name for name in missing if name not in owners}

@@ -1,6 +1,7 @@
 """Options of members and of subscriptions. Frozen; the defaults suit most programs."""
 
 import enum
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -96,7 +97,13 @@ class BusOptions:
     drain_records: int = 512
     """Messages that are handled before the event loop gets a turn."""
     on_error: Callable[[str, BaseException], Any] | None = None
-    """Callback (where, exception) for what callbacks raise; None: the event loop's exception handler."""
+    """Callback (where, exception) for what callbacks raise, and for messages that a receiver could not read.
+
+    None: the event loop's exception handler.
+    """
 
     def __post_init__(self) -> None:
+        for name in ("join_within", "hold_within", "pair_idle", "linger", "recheck"):
+            if math.isnan(getattr(self, name)):
+                raise ValueError(f"BusOptions.{name} is a number of seconds, not nan")
         object.__setattr__(self, "inline_bytes", min(self.inline_bytes, self.ring_bytes // 8, self.pair_bytes // 8))

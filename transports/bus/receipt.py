@@ -1,6 +1,7 @@
 """Receipts: how far a published message got."""
 
 import asyncio
+import math
 import time
 from collections.abc import Generator
 from typing import Any, Protocol
@@ -61,6 +62,8 @@ class Receipt(msgspec.Struct, eq=False, gc=False):
     async def settled(self, within: float = 1.0) -> Settled:
         """Wait until each subscriber saw the message, lost it or died, for at most `within` seconds."""
         deadline = time.monotonic() + within
+        if math.isnan(within):
+            raise ValueError(f"`within` is a number of seconds, not {within}")
         publisher: _Settles = self._publisher
         if self._placed is not None:
             try:

@@ -10,24 +10,27 @@ from collections.abc import Callable, Sequence
 from transports.bus.asking.calls import Calls
 from transports.bus.asking.sending import Sending
 from transports.bus.asking.serving import Send, Serving
-from transports.bus.carrier import Carrier, Peer, Put, ShortWay
-from transports.bus.errors import PeerLost
+from transports.bus.carrier import DATA, Carrier, Peer, Put, ShortWay
+from transports.bus.errors import BusError, Overloaded, PeerLost, RemoteError
 from transports.bus.events import DirectoryChange, Evicted, Gap, InBand, MemberLost, WriterGone
 from transports.bus.frames import (
     CANCEL,
     CREDIT,
     END,
+    ERROR,
     REPLY,
     SEND,
     STREAM,
     UNREADABLE,
     Envelope,
     decode_envelope,
+    encode,
+    pack_envelope,
     unreadable,
 )
 from transports.bus.messages import Message
 from transports.bus.options import BusOptions
-from transports.bus.pubsub.delivery import CAUGHT, Delivery
+from transports.bus.pubsub.delivery import CAUGHT, Delivery, Onward
 from transports.bus.pubsub.publications import Publications
 from transports.bus.pubsub.subscriptions import Subscriptions
 from transports.bus.watching import Watches
@@ -90,6 +93,29 @@ class BusSink:
         elif kind == CREDIT:
             self.serving.credit(peer.id, envelope.id, envelope.count)
 
+    def undelivered(self, message: Message, error: BusError) -> None:
+        """Report a message whose payload could not be read: here, and to the member that sent it.
+
+        A call ends with the error, at either side. The sender of a message without a reply had its `await` long ago, so
+        its `BusOptions.on_error` gets the error.
+        """
+        peer = message.peer
+        self.failed(f"large payload of member {peer.id}", error)
+        try:
+            envelope = decode_envelope(message.envelope)
+        except UNREADABLE:
+            return
+        text = f"member {self._carrier.id} could not read the payload: {error}"
+        if REPLY <= envelope.kind <= END:
+            self.calls.unreadable(peer, envelope.id, RemoteError("payload_lost", text, by=envelope.sender))
+        elif SEND <= envelope.kind <= STREAM:
+            id_ = envelope.id if envelope.kind != SEND else 0
+            try:
+                head = pack_envelope(ERROR, "", envelope.to, id_)
+                self.sending.send(peer.id, head, encode(["payload_lost", text, None]), DATA)
+            except (PeerLost, Overloaded):
+                pass  # the sender is gone, or reads nothing
+
     def writable(self, member: str) -> None:
         """Send what waits for this member: the carrier has room for it again."""
         error = self.sending.flush(member)
@@ -125,11 +151,14 @@ class BusSink:
         self._report(WriterGone(peer.id, peer.info.label))
 
     def _report(self, event: InBand, reliable_only: bool = False) -> None:
+        onward = Onward()
         for on_event in self.subscriptions.event_callbacks(reliable_only):
-            try:
-                on_event(event)
-            except CAUGHT as error:  # reported, never passed to the pump
-                self.failed("on_event of a subscriber", error)
+            with onward:
+                try:
+                    on_event(event)
+                except CAUGHT as error:  # reported, never passed to the pump
+                    self.failed("on_event of a subscriber", error)
+        onward.end()
 
     def directory_changed(self, changes: Sequence[DirectoryChange]) -> None:
         """Report changes of members and names to watches; end what waits for members that are lost."""

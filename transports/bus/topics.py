@@ -69,6 +69,64 @@ def matches(pattern: str, topic: str) -> bool:
     return len(wanted) == len(words) and all(w in ("*", word) for w, word in zip(wanted, words, strict=True))
 
 
+class _Node:
+    """Word of patterns: the words that may follow it, and whether a pattern ends with it."""
+
+    __slots__ = ("followers", "number")
+
+    def __init__(self) -> None:
+        self.followers: dict[str, _Node] = {}
+        self.number = 0  # of the pattern that ends here, in the order of `add`; 0: none
+
+
+class PatternIndex:
+    """Patterns, found by the topics that they match without a look at the others."""
+
+    def __init__(self) -> None:
+        self._root = _Node()
+        self._patterns: dict[int, str] = {}
+        self._number = 0
+
+    def add(self, pattern: str) -> None:
+        """Add a pattern that is not there yet."""
+        node = self._root
+        for word in pattern.split("."):
+            node = node.followers.setdefault(word, _Node())
+        self._number += 1
+        node.number = self._number
+        self._patterns[self._number] = pattern
+
+    def remove(self, pattern: str) -> None:
+        """Remove a pattern that is there."""
+        path = [self._root]
+        words = pattern.split(".")
+        for word in words:
+            path.append(path[-1].followers[word])
+        del self._patterns[path[-1].number]
+        path[-1].number = 0
+        while words and not path[-1].number and not path[-1].followers:
+            path.pop()
+            del path[-1].followers[words.pop()]
+
+    def matching(self, topic: str) -> list[str]:
+        """Return the patterns that match `topic`, in the order in which they were added."""
+        nodes, found = [self._root], set()
+        for word in topic.split("."):
+            following = []
+            for node in nodes:
+                rest = node.followers.get(">")
+                if rest is not None:
+                    found.add(rest.number)
+                for key in (word, "*") if word != "*" else (word,):
+                    follower = node.followers.get(key)
+                    if follower is not None:
+                        following.append(follower)
+            nodes = following
+        found.update(node.number for node in nodes)
+        found.discard(0)
+        return [self._patterns[number] for number in sorted(found)]
+
+
 def count_matching(patterns: Iterable[tuple[str, int]], topic: str) -> int:
     """Sum the counts of the patterns that match `topic`."""
     return sum(count for pattern, count in patterns if matches(pattern, topic))

@@ -1,4 +1,7 @@
-"""A pooled HTTP/2 and HTTP/1.1 client transport: lanes, flow control, cancellation. See docs/decisions/http2-core-api.md."""
+"""HTTP/2 and HTTP/1.1 client with pooled connections, flow control, deadlines and cancellation.
+
+The public API is described in docs/decisions/http2-core-api.md.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -18,6 +21,7 @@ from transports.http2.errors import (
     TransportError,
     UnsupportedScheme,
 )
+from transports.http2.exchange import Exchange
 from transports.http2.ndjson import NDJSONDecoder
 from transports.http2.options import Limits, PoolOptions
 from transports.http2.pool import Pool
@@ -35,6 +39,7 @@ __all__ = [
     "Call",
     "ConnectFailed",
     "ConnectionLost",
+    "Exchange",
     "HTTP2Transport",
     "HTTPX2Transport",
     "InvalidRequest",
@@ -68,7 +73,7 @@ _ADAPTERS = {"HTTP2Transport": "httpx_adapter", "HTTPX2Transport": "httpx2_adapt
 
 
 def __getattr__(name: str) -> Any:
-    """The adapters are imported when asked for: the core needs neither httpx nor httpx2."""
+    """Import an adapter at its first use: the core needs neither httpx nor httpx2."""
     if name in _ADAPTERS:
         return getattr(import_module(f"transports.http2.{_ADAPTERS[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,7 +1,7 @@
-"""What the adapters for httpx and httpx2 share. The two libraries differ in their module and in nothing that is used here.
+"""Bridge between a client library (httpx or httpx2) and the pool: requests, responses, exceptions.
 
-A client library calls a transport with its own request and expects its own response and its own exceptions; all
-translation is here, and the pool below knows of none of it.
+The two libraries have the same interface. A library calls its transport with a request of its own type, and expects a
+response and exceptions of its own types. All translation is in this file; the pool knows no library.
 """
 
 import inspect
@@ -19,7 +19,7 @@ from transports.http2.pool import Pool
 from transports.http2.request import DEFAULT_PORTS, Origin, Request, Timeouts
 from transports.http2.response import Response
 
-# From our errors to the names of the library's. The first base class that is listed counts.
+# Our errors to the names of the library's exceptions. The first listed base class counts.
 NAMES: dict[type[errors.TransportError], str] = {
     errors.UnsupportedScheme: "UnsupportedProtocol",
     errors.InvalidRequest: "LocalProtocolError",
@@ -43,8 +43,8 @@ TIMEOUT_NAMES: dict[errors.Phase, str] = {
 Hook = Callable[[str, Mapping[str, Any]], Any]
 
 
-class Mapped(AbstractContextManager[None]):
-    """Inside it, our errors leave as the library's."""
+class ErrorMapping(AbstractContextManager[None]):
+    """Raises our errors as the library's exceptions at the end of a `with` block."""
 
     __slots__ = ("_library", "_request")
 
@@ -61,13 +61,18 @@ class Mapped(AbstractContextManager[None]):
         if isinstance(error, errors.TransportError):
             if isinstance(error, errors.TimedOut):
                 name = TIMEOUT_NAMES[error.phase]
+            elif isinstance(error, errors.ConnectionLost) and error.orderly:
+                name = "RemoteProtocolError"
             else:
                 name = next(NAMES[base] for base in type(error).__mro__ if base in NAMES)
             raise getattr(self._library, name)(str(error), request=self._request) from error
 
 
-class Tracer:
-    """Carries what happens to a hook of httpcore's kind, which may be a coroutine function: awaited at the next turn."""
+class HookTracer:
+    """Collects events for a hook of httpcore's kind, which may be a coroutine function.
+
+    `deliver` awaits the hook later, in the caller's task.
+    """
 
     def __init__(self, hook: Hook) -> None:
         self._hook = hook
@@ -77,6 +82,7 @@ class Tracer:
         self._pending.append((name, info))
 
     async def deliver(self) -> None:
+        """Passes the collected events to the hook."""
         pending, self._pending = self._pending, []
         for name, info in pending:
             outcome = self._hook(name, info)
@@ -85,9 +91,9 @@ class Tracer:
 
 
 class ResponseBytes:
-    """The body of a response; mixed with the library's AsyncByteStream."""
+    """Body of a response; mixed with the library's AsyncByteStream."""
 
-    def __init__(self, response: Response, mapped: Mapped, tracer: Tracer | None) -> None:
+    def __init__(self, response: Response, mapped: ErrorMapping, tracer: HookTracer | None) -> None:
         self._response = response
         self._mapped = mapped
         self._tracer = tracer
@@ -98,13 +104,14 @@ class ResponseBytes:
                 yield data
 
     async def aclose(self) -> None:
+        """Ends the call, and delivers its last events."""
         self._response.cancel()
         if self._tracer is not None:
             await self._tracer.deliver()
 
 
 class Bridge:
-    """A pool that takes a library's requests."""
+    """Pool that takes a library's requests."""
 
     def __init__(self, library: Any, stream_type: type[ResponseBytes], options: PoolOptions) -> None:
         self._library = library
@@ -112,9 +119,10 @@ class Bridge:
         self.pool = Pool(options)
 
     async def handle(self, request: Any) -> Any:
-        mapped = Mapped(self._library, request)
+        """Sends a request of the library; returns its response when the head has arrived."""
+        mapped = ErrorMapping(self._library, request)
         hook = request.extensions.get("trace")
-        tracer = None if hook is None else Tracer(hook)
+        tracer = None if hook is None else HookTracer(hook)
         with mapped:
             call = self.pool.request(self._request(request), timeouts=_timeouts(request), trace=tracer)
             response = await call.start()
@@ -124,10 +132,7 @@ class Bridge:
             response.status,
             headers=response.headers,
             stream=self._stream_type(response, mapped, tracer),
-            extensions={
-                "http_version": response.http_version.encode("ascii"),
-                "stream_id": response.stream_id,
-            },
+            extensions=_extensions(response),
         )
 
     def _request(self, request: Any) -> Request:
@@ -135,7 +140,9 @@ class Bridge:
         try:
             body = request.content
         except self._library.RequestNotRead:
-            body = request.stream
+            # The library does not read a redirected request again, but the body may still be bytes.
+            stream = request.stream
+            body = b"".join(stream) if isinstance(stream, self._library.ByteStream) else stream
         return Request(
             method=request.method.encode("ascii"),
             origin=_origin(url.raw_scheme, url.raw_host, url.port),
@@ -143,6 +150,16 @@ class Bridge:
             headers=request.headers.raw,
             body=body,
         )
+
+
+def _extensions(response: Response) -> dict[str, Any]:
+    """Builds the extensions that the library's own transport sets on a response."""
+    extensions: dict[str, Any] = {"http_version": response.http_version.encode("ascii")}
+    if response.stream_id:
+        extensions["stream_id"] = response.stream_id
+    else:
+        extensions["reason_phrase"] = response.reason
+    return extensions
 
 
 @lru_cache(maxsize=1024)
@@ -174,7 +191,7 @@ def options_for(
     proxy: str | None,
     trust_env: bool,
 ) -> PoolOptions:
-    """The options of a pool, from the words that users of the library know."""
+    """Builds the options of a pool from the library's arguments."""
     options = options or PoolOptions()
     if isinstance(verify, ssl.SSLContext) and cert is None:
         options = replace(options, ssl_context=verify)

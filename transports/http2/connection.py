@@ -1,4 +1,4 @@
-"""What connections of both protocols have in common: bytes out in batches, back-pressure, an end, and an age."""
+"""Base of the connections of both protocols: batched writes, back-pressure, closing, age."""
 
 import asyncio
 from abc import abstractmethod
@@ -10,32 +10,40 @@ from transports.http2.options import PoolOptions
 from transports.http2.request import Origin
 from transports.http2.statistics import OriginStatistics
 
+MOST_OF_AN_ERROR = 200  # characters of an error of h2 or h11, which may quote what the peer sent
+
+
+def shortened(error: Exception) -> str:
+    """Returns the text of an error of h2 or h11, cut to a readable length."""
+    text = str(error)
+    return text if len(text) <= MOST_OF_AN_ERROR else f"{text[:MOST_OF_AN_ERROR]}..."
+
 
 class ConnectionOwner(Protocol):
-    """What a connection needs of the pool that it belongs to."""
+    """The part of a pool that its connections use."""
 
     origin: Origin
     options: PoolOptions
     statistics: OriginStatistics
 
     def resend(self, exchange: Exchange) -> bool:
-        """Queues a call again that the server did not process; False where that is not possible."""
+        """Queues a call again that the server did not process. False: the call cannot be sent again."""
 
-    def learned_limit(self, streams: int) -> None:
-        """The server said how many streams a connection takes."""
+    def set_stream_limit(self, streams: int) -> None:
+        """Receives the number of streams that the server allows on a connection."""
 
     def remove(self, connection: "Connection") -> None:
-        """The connection is closed, or closing."""
+        """Takes a connection that is closed, or closing, out of the pool."""
 
-    def gone(self, connection: "Connection") -> None:
-        """The connection's socket is closed."""
+    def socket_closed(self, connection: "Connection") -> None:
+        """Takes note that the connection's socket is closed."""
 
-    def note(self, event: str, info: dict[str, object]) -> None:
+    def trace_event(self, event: str, info: dict[str, object]) -> None:
         """Traces an event of a connection."""
 
 
 class Connection(asyncio.Protocol):
-    """One connection to an origin. The pool asks `available`, then calls `start`."""
+    """One connection to an origin. The pool reads `available`, then calls `start`."""
 
     http_version = ""
 
@@ -44,49 +52,49 @@ class Connection(asyncio.Protocol):
         self.loop = loop
         self.transport: asyncio.Transport | None = None
         self.writable = True  # the socket takes bytes
-        self.retiring = False  # carries what it has, and takes no more
+        self.retiring = False  # finishes its calls, and takes no more
         self.closed = False
-        self.goodbye = ""  # what the peer said about why it closes
+        self.close_reason = ""  # the reason that the peer gave for closing
         self.ended_by: TransportError | None = None
-        self.left_at = 0.0  # when this side closed it
-        self.opened_at = self.heard_at = self.idle_since = loop.time()
+        self.closed_at = 0.0  # time at which this side closed it
+        self.opened_at = self.received_at = self.idle_since = loop.time()
         self._flushing = False
 
-    # The pool's side
+    # --- called by the pool ---
 
     @property
     @abstractmethod
     def available(self) -> int:
-        """How many calls could start now."""
+        """Number of calls that could start now."""
 
     @property
     @abstractmethod
-    def places(self) -> int | None:
-        """How many calls at once it can carry; None while the server has not said so."""
+    def capacity(self) -> int | None:
+        """Number of concurrent calls that it can carry; None until the server has sent it."""
 
     @property
     @abstractmethod
     def busy(self) -> int:
-        """How many calls are on their way."""
+        """Number of calls in progress."""
 
     @abstractmethod
     def start(self, exchange: Exchange) -> None:
-        """Sends the request. Errors of the request itself are raised."""
+        """Sends the request. Raises InvalidRequest for one that cannot be sent."""
 
     @abstractmethod
     def maintain(self, now: float) -> None:
-        """Called every few seconds: is it still alive, is it still wanted?"""
+        """Checks every few seconds whether the connection is alive and still needed."""
 
     @abstractmethod
-    def exchanges(self) -> list[Exchange]:
-        """All that it carries."""
+    def take_exchanges(self) -> list[Exchange]:
+        """Releases and returns all calls that it carries."""
 
     @abstractmethod
     def flush(self) -> None:
-        """Writes what has gathered."""
+        """Writes the collected bytes to the socket."""
 
     def retire(self) -> None:
-        """No new calls; closes with its last one."""
+        """Takes no new calls, and closes after the last one."""
         if not self.retiring:
             self.retiring = True
             self.pool.statistics.retired += 1
@@ -94,7 +102,7 @@ class Connection(asyncio.Protocol):
             self.close()
 
     def close(self) -> None:
-        """Ends it in good order."""
+        """Closes the connection in good order."""
         if not self.closed:
             self.closed = True
             self.flush()
@@ -103,7 +111,7 @@ class Connection(asyncio.Protocol):
             self.pool.remove(self)
 
     def abort(self, error: TransportError) -> None:
-        """Ends it at once; what it carries fails with this error."""
+        """Closes the connection at once; its calls fail with this error."""
         if not self.closed:
             self.closed = True
             self.ended_by = error
@@ -114,17 +122,17 @@ class Connection(asyncio.Protocol):
                 # close() and not abort(): a GOAWAY that explains the end should still go out.
                 self.transport.close()
             self.pool.remove(self)
-        self._drop(error)
+        self._fail_exchanges(error)
 
-    def _drop(self, error: TransportError) -> None:
-        for exchange in self.exchanges():
-            exchange.carrier = None
+    def _fail_exchanges(self, error: TransportError) -> None:
+        for exchange in self.take_exchanges():
+            exchange.connection = None
             exchange.fail(error.copy())
 
-    # asyncio's side
+    # --- called by asyncio ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast("asyncio.Transport", transport)  # uvloop's are none by inheritance
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's transports do not inherit from asyncio's
 
     def connection_lost(self, exc: Exception | None) -> None:
         was_open, self.closed = not self.closed, True
@@ -133,13 +141,15 @@ class Connection(asyncio.Protocol):
                 self.pool.statistics.lost += 1
             self.pool.remove(self)
         if self.busy:
-            self._lose(exc)
+            self._fail_unfinished(exc)
         self.transport = None
-        self.pool.gone(self)
+        self.pool.socket_closed(self)
 
-    def _lose(self, exc: Exception | None) -> None:
-        why = self.goodbye + (f": {exc}" if exc is not None else "")
-        self._drop(ConnectionLost(f"{self.pool.origin} closed the connection before the response was complete{why}"))
+    def _fail_unfinished(self, exc: Exception | None) -> None:
+        why = self.close_reason + (f": {exc}" if exc is not None else "")
+        self._fail_exchanges(
+            ConnectionLost(f"{self.pool.origin} closed the connection before the response was complete{why}")
+        )
 
     def pause_writing(self) -> None:
         self.writable = False
@@ -148,7 +158,7 @@ class Connection(asyncio.Protocol):
         self.writable = True
 
     def flush_soon(self) -> None:
-        """All that one turn of the loop produces leaves in one write, one TLS record, one system call."""
+        """Flushes at the end of the loop's turn: one write, one TLS record, one system call for all of the turn."""
         if not self._flushing:
             self._flushing = True
             self.loop.call_soon(self._flush_now)
@@ -158,6 +168,7 @@ class Connection(asyncio.Protocol):
         self.flush()
 
     def write(self, data: bytes) -> None:
+        """Writes bytes to the socket, if it is open."""
         if data and self.transport is not None and not self.transport.is_closing():
             self.pool.statistics.bytes_sent += len(data)
             self.transport.write(data)

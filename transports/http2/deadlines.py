@@ -1,8 +1,8 @@
 """Deadlines for thousands of calls with one timer.
 
-A timer per call and per piece of a stream would cost more than the piece. Here a deadline is a number that its owner
-moves as it likes; the one timer sleeps until the earliest deadline it has heard of, looks at all when it wakes, and
-sleeps again. Deadlines that only move later, as those of live streams do, cost nothing in between.
+A timer for each call and each piece of a stream would cost more than the piece. A deadline is a number here, which its
+owner changes freely. The one timer sleeps until the earliest announced deadline, then checks all deadlines, and sleeps
+again. A deadline that only moves later, such as that of a live stream, costs nothing in between.
 """
 
 import asyncio
@@ -11,17 +11,17 @@ from typing import Protocol
 NEVER = float("inf")
 
 
-class Watched(Protocol):
+class HasDeadline(Protocol):
     """Something with a deadline, in the loop's time."""
 
     deadline: float
 
     def expire(self, now: float) -> None:
-        """The deadline has passed. Whoever stays watched must have moved it."""
+        """Handles a deadline that has passed: moves it, or leaves `DeadlineTimer.watched`."""
 
 
 class DeadlineTimer:
-    """Watches any number of deadlines."""
+    """One timer of the event loop for any number of deadlines. `watched` holds their owners."""
 
     __slots__ = ("_handle", "_loop", "_wakes_at", "watched")
 
@@ -29,10 +29,10 @@ class DeadlineTimer:
         self._loop = loop
         self._handle: asyncio.TimerHandle | None = None
         self._wakes_at = NEVER
-        self.watched: set[Watched] = set()
+        self.watched: set[HasDeadline] = set()
 
     def heed(self, deadline: float) -> None:
-        """A deadline was set that may be earlier than all others."""
+        """Announces a deadline that may be earlier than all others."""
         if deadline < self._wakes_at:
             if self._handle is not None:
                 self._handle.cancel()
@@ -43,14 +43,15 @@ class DeadlineTimer:
         self._handle = None
         self._wakes_at = NEVER
         now = self._loop.time()
-        for watched in [one for one in self.watched if one.deadline <= now]:
-            watched.expire(now)
-        earliest = min((one.deadline for one in self.watched), default=NEVER)
+        for owner in [owner for owner in self.watched if owner.deadline <= now]:
+            owner.expire(now)
+        earliest = min((owner.deadline for owner in self.watched), default=NEVER)
         if earliest != NEVER:
-            # The loop may fire a little early by its clock's resolution; never spin on a deadline that is due.
+            # The loop may fire early by its clock's resolution. A millisecond keeps the timer from spinning.
             self.heed(max(earliest, now + 0.001))
 
     def close(self) -> None:
+        """Cancels the timer."""
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None

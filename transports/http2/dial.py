@@ -1,7 +1,7 @@
-"""From an origin to a connection: name, TCP, proxy, TLS, and whichever protocol the two sides agree on.
+"""Open a connection to an origin: name, TCP, proxy, TLS, and the protocol that both sides agree on.
 
-The protocols are imported when a connection first speaks one: h2 and h11 take longer to import than all the rest, and a program
-that names a pool may never dial.
+h2 and h11 are imported with the first connection that uses them: they take longer to import than the rest of the
+package, and a program that has a pool may never dial.
 """
 
 import asyncio
@@ -27,19 +27,20 @@ class Dialer:
         self._context: ssl.SSLContext | None = None
 
     def may_speak_http2(self, origin: Origin) -> bool:
-        """Known before the connection is there: plain HTTP is HTTP/1.1, but for prior knowledge."""
+        """Whether a connection could be HTTP/2. Plain HTTP is HTTP/1.1, except with prior knowledge."""
         if self._options.protocol == "auto":
             return origin.scheme == "https"
         return self._options.protocol == "h2"
 
     async def dial(self, pool: ConnectionOwner, within: float | None) -> Connection:
+        """Opens a connection for the pool. `within`: seconds; None for no limit."""
         origin = pool.origin
         proxy = self._proxy_for(origin)
         try:
             async with asyncio.timeout(within) as limit:
                 if proxy is not None:
-                    return await self._through(proxy, pool)
-                chooser = Chooser(self, pool)
+                    return await self._dial_proxy(proxy, pool)
+                chooser = ProtocolChooser(self, pool)
                 try:
                     await self._connect(chooser, origin, tls=origin.scheme == "https")
                 except BaseException:
@@ -72,17 +73,17 @@ class Dialer:
     async def _connect(self, protocol: asyncio.Protocol, origin: Origin | Proxy, *, tls: bool) -> None:
         loop = asyncio.get_running_loop()
         options = self._options
-        how: dict[str, Any] = {}
+        tls_options: dict[str, Any] = {}
         if tls:
             context = proxy_context(options) if isinstance(origin, Proxy) else self._tls_context()
-            how = {"ssl": context, "server_hostname": origin.host}
+            tls_options = {"ssl": context, "server_hostname": origin.host}
         if options.unix_socket:
-            await loop.create_unix_connection(lambda: protocol, options.unix_socket, **how)
+            await loop.create_unix_connection(lambda: protocol, options.unix_socket, **tls_options)
             return
         sock = await sockets.connect(origin.host, origin.port, options.local_address)
-        await loop.create_connection(lambda: protocol, sock=sock, **how)  # the socket is the loop's from here on
+        await loop.create_connection(lambda: protocol, sock=sock, **tls_options)  # the loop owns the socket now
 
-    async def _through(self, proxy: Proxy, pool: ConnectionOwner) -> Connection:
+    async def _dial_proxy(self, proxy: Proxy, pool: ConnectionOwner) -> Connection:
         origin = pool.origin
         loop = asyncio.get_running_loop()
         if origin.scheme == "http":
@@ -110,7 +111,7 @@ class Dialer:
         return tunnel.hand_over(transport, self.protocol_for(transport, pool))
 
     def protocol_for(self, transport: asyncio.BaseTransport, pool: ConnectionOwner) -> Connection:
-        """What ALPN agreed on, or what the options say where there is no ALPN."""
+        """Returns a connection for the protocol that ALPN chose, or that the options name where there is no ALPN."""
         loop = asyncio.get_running_loop()
         tls = transport.get_extra_info("ssl_object")
         agreed = tls.selected_alpn_protocol() if tls is not None else None
@@ -126,8 +127,8 @@ class Dialer:
         return H1Connection(pool, loop)
 
 
-class Chooser(asyncio.Protocol):
-    """Stands in until the handshake is over and the protocol known; then hands its transport on, before any data."""
+class ProtocolChooser(asyncio.Protocol):
+    """Protocol of a transport until the handshake is done. It then passes the transport to the right connection."""
 
     def __init__(self, dialer: Dialer, pool: ConnectionOwner) -> None:
         self._dialer = dialer
@@ -145,12 +146,13 @@ class Chooser(asyncio.Protocol):
         self._outcome = connection
 
     def give_up(self) -> None:
-        """Cancelled in the very moment in which the connection came about."""
+        """Closes a connection that was made at the moment of cancellation."""
         if isinstance(self._outcome, Connection) and self._outcome.transport is not None:
             self._outcome.closed = True
             self._outcome.transport.abort()
 
     def chosen(self) -> Connection:
+        """Returns the connection, or raises the error of the handshake."""
         if isinstance(self._outcome, Connection):
             return self._outcome
         raise self._outcome or ConnectFailed(f"{self._pool.origin} closed the connection at once", unprocessed=True)

@@ -1,20 +1,20 @@
-"""One tree of errors; whatever h2, h11, ssl or the operating system raise becomes one of these here.
+"""Errors of the transport, one tree: errors of h2, h11, ssl and the operating system are translated into it.
 
     TransportError
-    ├── InvalidRequest             this side asked for something HTTP cannot carry
+    ├── InvalidRequest             HTTP cannot carry the request
     │   └── UnsupportedScheme
     ├── PoolClosed                 the pool was closed while, or before, the call was made
     ├── PoolFull                   too many calls already wait for this origin
     ├── ConnectFailed              no connection: name, route, refused
     │   ├── TLSFailed              certificate or handshake
     │   └── ProxyFailed            the proxy refused, or is of a kind that is not supported
-    ├── TimedOut                   `phase` says which: connect, pool, write, first_byte, idle
-    ├── ConnectionLost             the peer went away in the middle
-    ├── StreamReset                the peer ended this one stream; `code` is HTTP/2's
-    └── PeerMisbehaved             what came is not HTTP
-        └── LimitExceeded          it is HTTP, but more of it than the limits allow
+    ├── TimedOut                   a deadline passed; `phase`: connect, pool, write, first_byte, idle or total
+    ├── ConnectionLost             the connection ended before the response did
+    ├── StreamReset                the peer ended the stream; `code` is HTTP/2's error code
+    └── PeerMisbehaved             the response is not HTTP
+        └── LimitExceeded          the response is HTTP, and longer than the limits allow
 
-`unprocessed` is True where the server certainly did nothing with the request, so that sending it again is safe.
+`unprocessed` is True where the server certainly did not process the request, so that sending it again is safe.
 """
 
 from typing import Literal, Self
@@ -23,14 +23,14 @@ Phase = Literal["connect", "pool", "write", "first_byte", "idle", "total"]
 
 
 class TransportError(Exception):
-    """Base of all that this package raises. The message says what happened; it never holds a header's value."""
+    """Base of all errors of this package. No message holds a header's value."""
 
     def __init__(self, message: str, *, unprocessed: bool = False) -> None:
         super().__init__(message)
         self.unprocessed = unprocessed
 
     def copy(self) -> Self:
-        """The same error for another call: each one that is raised gathers a traceback of its own."""
+        """A copy for another call, because a raised error collects its own traceback."""
         twin = type(self).__new__(type(self), *self.args)
         twin.__dict__.update(self.__dict__)
         twin.__cause__ = self.__cause__
@@ -42,7 +42,7 @@ class InvalidRequest(TransportError, ValueError):
 
 
 class UnsupportedScheme(InvalidRequest):
-    """Neither http nor https."""
+    """The URL begins with neither http:// nor https://."""
 
 
 class PoolClosed(TransportError):
@@ -50,11 +50,11 @@ class PoolClosed(TransportError):
 
 
 class PoolFull(TransportError):
-    """The queue of waiting calls is bounded, and full."""
+    """The bounded queue of waiting calls is full."""
 
 
 class ConnectFailed(TransportError):
-    """No connection came about."""
+    """No connection could be opened."""
 
 
 class TLSFailed(ConnectFailed):
@@ -62,11 +62,11 @@ class TLSFailed(ConnectFailed):
 
 
 class ProxyFailed(ConnectFailed):
-    """The proxy did not open the way."""
+    """The proxy did not open a tunnel, or is of a kind that is not supported."""
 
 
 class TimedOut(TransportError):
-    """One of the call's own limits passed."""
+    """A deadline of the call passed. `phase` names it."""
 
     def __init__(self, message: str, *, phase: Phase, unprocessed: bool = False) -> None:
         super().__init__(message, unprocessed=unprocessed)
@@ -74,11 +74,15 @@ class TimedOut(TransportError):
 
 
 class ConnectionLost(TransportError):
-    """The connection ended before the response did."""
+    """The connection ended before the response did. `orderly`: the peer closed it, without an error of the network."""
+
+    def __init__(self, message: str, *, unprocessed: bool = False, orderly: bool = False) -> None:
+        super().__init__(message, unprocessed=unprocessed)
+        self.orderly = orderly
 
 
 class StreamReset(TransportError):
-    """RST_STREAM from the peer."""
+    """The peer ended the stream with RST_STREAM. `code` is the error code of HTTP/2."""
 
     def __init__(self, message: str, *, code: int, unprocessed: bool = False) -> None:
         super().__init__(message, unprocessed=unprocessed)
@@ -90,4 +94,4 @@ class PeerMisbehaved(TransportError):
 
 
 class LimitExceeded(PeerMisbehaved):
-    """The peer sent more than this side is willing to hold."""
+    """The peer sent more than the limits allow."""

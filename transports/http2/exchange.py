@@ -1,12 +1,12 @@
-"""One call on its way: the meeting point of the caller, who awaits, and a connection, which never waits.
+"""Exchange: the state of one call, between the caller, which awaits, and a connection, which never waits.
 
     queued ──> sent ──> head ──> ended
        ^         │        └────> failed       the caller leaves early: cancelled, from any state
        └─────────┘ the server did not process it
 
-The caller's side is three coroutines: `head()`, `chunk()` and `whole()`. The connection's side is plain calls:
-`on_head`, `on_data`, `on_end`, `fail`. Between them lies one buffer, bounded by the stream's flow-control window, and
-one future. Each wait has a deadline, which the pool's one timer watches.
+The caller awaits three coroutines: `head()`, `chunk()` and `whole()`. The connection calls plain methods: `on_head`,
+`on_data`, `on_end`, `fail`. Between them are one buffer, bounded by the stream's flow-control window, and one future.
+Each wait has a deadline, and one timer of the pool watches all deadlines.
 """
 
 import asyncio
@@ -19,29 +19,29 @@ from transports.http2.request import Header, Headers, Origin, Request, Timeouts
 from transports.http2.statistics import OriginStatistics
 from transports.http2.tracing import Trace
 
-MAX_ATTEMPTS = 4  # the first, and three more where the server did not process one
+MAX_ATTEMPTS = 4  # the first, and three more if the server does not process it
 
 
-class Carrier(Protocol):
-    """What an exchange needs of the connection that carries it."""
+class ExchangeConnection(Protocol):
+    """The part of a connection that an exchange uses."""
 
     http_version: str
 
     def send(self, exchange: "Exchange", data: memoryview) -> int:
-        """Sends as much of a body as can go now. Where that is not all, `exchange.resume_upload` is called later."""
+        """Sends as much of a body as possible now. After less than all, `exchange.resume_upload` is called later."""
 
     def end(self, exchange: "Exchange") -> None:
-        """The body is complete."""
+        """Ends the body."""
 
     def consumed(self, exchange: "Exchange", size: int) -> None:
-        """The caller took bytes: the peer may send as many more."""
+        """Allows the peer to send as many bytes as the caller has taken."""
 
     def abandon(self, exchange: "Exchange") -> None:
-        """The caller has left: tell the peer now, and free the place."""
+        """Cancels the call at the peer now, because the caller has left, and frees the stream."""
 
 
-class CallSource(Protocol):
-    """What an exchange needs of the pool that made it."""
+class ExchangePool(Protocol):
+    """The part of a pool that an exchange uses."""
 
     loop: asyncio.AbstractEventLoop
     origin: Origin
@@ -56,23 +56,23 @@ class CallSource(Protocol):
         """Starts the call, or queues it."""
 
     def finished(self, exchange: "Exchange") -> None:
-        """The response is complete."""
+        """Counts a call whose response is complete."""
 
     def failed(self, exchange: "Exchange") -> None:
-        """The call ended with an error."""
+        """Counts a call that ended with an error."""
 
     def cancelled(self, exchange: "Exchange") -> None:
-        """The caller has left before the end."""
+        """Ends a call that its caller has left."""
 
 
 class Exchange:
-    """One call. Made by the pool, moved along by a connection."""
+    """One call: made by the pool, advanced by a connection, awaited by the caller."""
 
     __slots__ = (
         "attempts",
         "body_left",
-        "carrier",
         "chunks",
+        "connection",
         "deadline",
         "ended",
         "error",
@@ -81,11 +81,12 @@ class Exchange:
         "loop",
         "max_bytes",
         "phase",
+        "pool",
         "pool_deadline",
+        "reason",
         "received",
         "request",
         "size",
-        "source",
         "status",
         "stream_id",
         "timeouts",
@@ -99,32 +100,33 @@ class Exchange:
         "whole_body",
     )
 
-    def __init__(self, source: CallSource, request: Request, timeouts: Timeouts, trace: Trace | None) -> None:
-        self.loop = source.loop
-        self.source = source
+    def __init__(self, pool: ExchangePool, request: Request, timeouts: Timeouts, trace: Trace | None) -> None:
+        self.loop = pool.loop
+        self.pool = pool
         self.request = request
         self.timeouts = timeouts
         self.trace = trace
-        self.carrier: Carrier | None = None
+        self.connection: ExchangeConnection | None = None
         self.attempts = 0
         self.stream_id = 0
-        # What is left to send of a body of bytes, and the task that sends an async iterator.
+        # The unsent rest of a body of bytes, or the task that sends an async iterator.
         self.body_left: memoryview | None = None
         self.uploader: asyncio.Task[None] | None = None
         self.upload_waiter: asyncio.Future[None] | None = None
         # The response.
         self.status = 0
+        self.reason = b""  # reason phrase of HTTP/1.1
         self.http_version = ""
         self.headers: Headers = ()
         self.trailers: list[Header] = []
         self.chunks: list[bytes] = []
-        self.size = 0  # of what lies in chunks
+        self.size = 0  # bytes in chunks
         self.received = 0  # bytes of body in all
-        self.unacknowledged = 0  # taken by the caller, not yet told to the peer
+        self.unacknowledged = 0  # bytes taken by the caller, not yet given back to the peer's window
         self.ended = False
         self.error: BaseException | None = None
         self.waiter: asyncio.Future[None] | None = None
-        # Whole: the caller is woken once, at the end; at most that many bytes are held.
+        # A whole body wakes the caller once, at the end, and holds at most `max_bytes`.
         self.whole_body = False
         self.max_bytes = 0
         self.phase: Phase = "pool"
@@ -135,17 +137,17 @@ class Exchange:
     # The caller's side
 
     async def head(self) -> None:
-        """Returns when status and headers are here."""
+        """Waits for status and headers."""
         while not self.status:
             if self.error is not None:
                 raise self.error
             await self._wait()
 
     async def chunk(self) -> bytes:
-        """What has arrived since the last time, or b"" at the end."""
+        """Waits for more of the body, and returns all that has arrived since the last call; b"" at the end."""
         while True:
             if self.chunks:
-                return self._take()
+                return self._take_chunks()
             if self.error is not None:
                 raise self.error
             if self.ended:
@@ -157,40 +159,40 @@ class Exchange:
                 self.deadline = self.until
 
     async def whole(self) -> bytes:
-        """The whole body."""
+        """Waits for the whole body."""
         while not self.ended:
             if self.error is not None:
                 raise self.error
             await self._wait()
-        return self._take()
+        return self._take_chunks()
 
     @property
-    def over(self) -> bool:
-        """It has ended, well or badly."""
+    def done(self) -> bool:
+        """Whether the call has ended, with or without an error."""
         return self.ended or self.error is not None
 
     @property
     def backlog(self) -> int:
-        """Bytes that wait for a slow caller."""
+        """Bytes that a slow caller has not taken yet."""
         return 0 if self.whole_body else self.size
 
     def cancel(self) -> None:
-        """The caller is done with it, whatever has come so far. Nothing is awaited."""
-        if not self.over:
+        """Ends the call for a caller that has left. Nothing is awaited."""
+        if not self.done:
             self.error = TransportError("the response was closed before its end")
             self._stop_upload()
-            self.source.cancelled(self)
-            self._wake()  # whoever waits for more in another task hears that there is none
+            self.pool.cancelled(self)
+            self._wake_reader()  # a task that waits for more fails
         self.chunks.clear()
         self.size = 0
 
-    def _take(self) -> bytes:
+    def _take_chunks(self) -> bytes:
         chunks = self.chunks
         data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         chunks.clear()
         self.size = 0
-        if not self.ended and self.carrier is not None:
-            self.carrier.consumed(self, len(data))
+        if not self.ended and self.connection is not None:
+            self.connection.consumed(self, len(data))
         return data
 
     async def _wait(self) -> None:
@@ -202,25 +204,25 @@ class Exchange:
         finally:
             self.waiter = None
 
-    def _wake(self) -> None:
+    def _wake_reader(self) -> None:
         if self.waiter is not None and not self.waiter.done():
             self.waiter.set_result(None)
 
-    async def upload(self, carrier: Carrier, body: AsyncIterable[bytes]) -> None:
-        """A body from an async iterator: the next piece is asked for when the one before it has gone out."""
+    async def upload(self, connection: ExchangeConnection, body: AsyncIterable[bytes]) -> None:
+        """Sends a body from an async iterator. The next piece is taken after the piece before it has been sent."""
         try:
             async for piece in body:
                 left = memoryview(piece)
                 while left:
-                    left = left[carrier.send(self, left) :]
+                    left = left[connection.send(self, left) :]
                     if left:
                         self.on_sending()
                         self.upload_waiter = self.loop.create_future()
                         await self.upload_waiter
                         if not self.status:
                             self.deadline = self.until
-            carrier.end(self)
-        except Exception as error:  # noqa: BLE001 - whatever the caller's iterator raises is the caller's to see
+            connection.end(self)
+        except Exception as error:  # noqa: BLE001 - an error of the caller's iterator is raised to the caller
             self.give_up(error)
 
     def _stop_upload(self) -> None:
@@ -229,35 +231,38 @@ class Exchange:
             uploader.cancel()
 
     def resume_upload(self) -> None:
+        """Wakes the upload: the connection takes bytes again."""
         if self.upload_waiter is not None and not self.upload_waiter.done():
             self.upload_waiter.set_result(None)
 
-    # The connection's side
+    # --- called by the connection ---
 
     def on_sent(self) -> None:
-        """The request is out; the server's turn."""
+        """Starts the wait for the head: the whole request has been sent."""
         if not self.status:
             self._set_deadline("first_byte", self.timeouts.first_byte)
 
     def on_sending(self) -> None:
-        """A part of the body is out and the rest waits for the peer."""
+        """Starts the write deadline: a part of the body has been sent, and the rest waits for the peer."""
         if not self.status:
             self._set_deadline("write", self.timeouts.write)
 
     def on_head(self, status: int, headers: Headers) -> None:
+        """Receives the head of the response."""
         self.status = status
         self.headers = headers
-        if self.carrier is not None:
-            self.http_version = self.carrier.http_version
+        if self.connection is not None:
+            self.http_version = self.connection.http_version
         if self.trace is not None:
             self.trace("response.head", {"status": status, "stream": self.stream_id})
         if self.whole_body:
             self._set_deadline("idle", self.timeouts.idle)
         else:
             self.deadline = self.until
-            self._wake()
+            self._wake_reader()
 
     def on_data(self, data: bytes) -> None:
+        """Receives a piece of the body."""
         self.received += len(data)
         self.chunks.append(data)
         self.size += len(data)
@@ -266,35 +271,36 @@ class Exchange:
                 self.give_up(LimitExceeded(f"the body of the response is longer than {self.max_bytes} bytes"))
                 return
             self._set_deadline("idle", self.timeouts.idle)
-            if self.carrier is not None:
-                self.carrier.consumed(self, len(data))
+            if self.connection is not None:
+                self.connection.consumed(self, len(data))
         else:
-            self._wake()
+            self._wake_reader()
 
     def on_end(self) -> None:
+        """Ends the call: the response is complete."""
         self.ended = True
         self.deadline = NEVER
         self._stop_upload()
-        self.source.finished(self)
-        self._wake()
+        self.pool.finished(self)
+        self._wake_reader()
 
     def fail(self, error: BaseException) -> None:
-        """The call ends with an error; the connection has let go of it already."""
-        if self.over:
+        """Ends the call with an error, after the connection has released it."""
+        if self.done:
             return
         self.error = error
         self.deadline = NEVER
         self._stop_upload()
-        self.source.failed(self)
-        self._wake()
+        self.pool.failed(self)
+        self._wake_reader()
 
     def give_up(self, error: BaseException) -> None:
-        """This side ends the call while the connection still carries it."""
-        if self.carrier is not None:
-            self.carrier.abandon(self)
+        """Ends the call with an error while the connection still carries it."""
+        if self.connection is not None:
+            self.connection.abandon(self)
         self.fail(error)
 
-    # Deadlines
+    # --- deadlines ---
 
     def _set_deadline(self, phase: Phase, seconds: float | None) -> None:
         self.phase = phase
@@ -302,10 +308,10 @@ class Exchange:
             self.deadline = self.until
         else:
             self.deadline = deadline = min(self.loop.time() + seconds, self.until)
-            self.source.timer.heed(deadline)
+            self.pool.timer.heed(deadline)
 
     def on_queued(self, *, connecting: bool) -> None:
-        """It waits for a place. While there is no connection at all, the limit for connecting holds too."""
+        """Starts the wait for a free stream. With no connection at all, the limit for connecting applies too."""
         now = self.loop.time()
         pool, connect = self.timeouts.pool, self.timeouts.connect
         self.pool_deadline = NEVER if pool is None else now + pool
@@ -315,23 +321,24 @@ class Exchange:
         if self.until < self.deadline:
             self.deadline = self.until
         if self.deadline != NEVER:
-            self.source.timer.heed(self.deadline)
+            self.pool.timer.heed(self.deadline)
 
     def expire(self, now: float) -> None:
-        if self.over:
+        """Ends the call after its deadline, or moves the deadline on to the next limit."""
+        if self.done:
             self.deadline = NEVER
             return
         if now >= self.until:
-            self.source.statistics.timed_out += 1
-            message = f"{EXPIRED['total']} in the time allowed ({self.source.origin})"
+            self.pool.statistics.timed_out += 1
+            message = f"{EXPIRED['total']} in the time allowed ({self.pool.origin})"
             self.give_up(TimedOut(message, phase="total"))
             return
-        if self.phase == "connect" and self.source.has_connections and now < self.pool_deadline:
+        if self.phase == "connect" and self.pool.has_connections and now < self.pool_deadline:
             self.phase, self.deadline = "pool", min(self.pool_deadline, self.until)
             return
         limit = getattr(self.timeouts, self.phase)
-        message = f"{EXPIRED[self.phase]} within {limit:g} s ({self.source.origin})"
-        self.source.statistics.timed_out += 1
+        message = f"{EXPIRED[self.phase]} within {limit:g} s ({self.pool.origin})"
+        self.pool.statistics.timed_out += 1
         self.give_up(TimedOut(message, phase=self.phase, unprocessed=self.phase in ("connect", "pool")))
 
 

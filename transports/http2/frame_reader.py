@@ -1,12 +1,11 @@
-"""Bytes to HTTP/2 frames, in front of `h2`.
+"""Frame reader: splits bytes into HTTP/2 frames, in front of `h2`.
 
-`h2` calls its buffer for frames, and this is such a buffer, because three things must happen before `h2` sees a frame:
-- A frame that is too long is refused by its nine-byte header, not after all of it was held in memory; so is a header
-  block that grows by CONTINUATION frames, and a flood of frames that carry nothing.
-- GOAWAY is kept from `h2`, which takes it for the end of the connection. It is not: streams up to the last one that the
-  server names go on to their end (RFC 9113, section 6.8).
-- The two kinds of frames that make up nearly all traffic, HEADERS and DATA, are built without the detour through
-  sets of flag objects.
+`h2` takes frames from its buffer. This buffer replaces it, because three things must happen before `h2` gets a frame:
+- A frame that is too long is refused by its nine-byte header, before all of it is held in memory. A header block that
+  grows by CONTINUATION frames and a flood of frames without content are refused too.
+- GOAWAY is kept from `h2`, which would end the connection. Streams up to the last one that the server names go on
+  (RFC 9113, section 6.8).
+- HEADERS and DATA, nearly all of the traffic, are built without sets of flag objects.
 """
 
 import time
@@ -28,19 +27,24 @@ from transports.http2.errors import LimitExceeded
 from transports.http2.options import Limits
 
 FRAME_HEADER = 9
-DATA, HEADERS, RST_STREAM, CONTINUATION = 0x0, 0x1, 0x3, 0x9
+DATA, HEADERS, RST_STREAM, SETTINGS, CONTINUATION = 0x0, 0x1, 0x3, 0x4, 0x9
+ACK = 0x1
 END_STREAM, END_HEADERS, PADDED, PRIORITY = 0x1, 0x4, 0x8, 0x20
 NO_FLAGS: frozenset[str] = frozenset()
 ENDS_STREAM: frozenset[str] = frozenset(("END_STREAM",))
 ENDS_HEADERS: frozenset[str] = frozenset(("END_HEADERS",))
 ENDS_BOTH: frozenset[str] = ENDS_HEADERS | ENDS_STREAM
-# A header block may be this much longer on the wire than its decoded size allows: Huffman coding never expands, but
-# size updates and representations take a few bytes each.
+# Bytes that a header block may be longer on the wire than its decoded size: Huffman coding never expands, but size
+# updates and representations take a few bytes each.
 BLOCK_SLACK = 1_024
 
 
 class FrameReader:
-    """In the place of `h2.connection.H2Connection.incoming_buffer`."""
+    """Replacement of `h2.connection.H2Connection.incoming_buffer`."""
+
+    peer = "server"
+    resets_counted_over = 60.0  # seconds in which `resets_per_minute` may come
+    least_data = 1  # bytes; a smaller DATA frame that does not end its stream is counted
 
     def __init__(
         self, limits: Limits, on_goaway: Callable[[GoAwayFrame], None], last_opened: Callable[[], int]
@@ -48,7 +52,7 @@ class FrameReader:
         self.max_frame_size = limits.frame_bytes  # h2 sets it before each read
         self._limits = limits
         self._on_goaway = on_goaway
-        self._last_opened = last_opened  # the highest stream this side has opened
+        self._last_opened = last_opened  # the highest stream that the client has opened
         self._data = bytearray()
         self._block: list[Any] = []  # HEADERS or PUSH_PROMISE and its CONTINUATIONs, until END_HEADERS
         self._block_size = 0
@@ -58,10 +62,11 @@ class FrameReader:
         self._resets_since = 0.0
 
     def add_data(self, data: bytes) -> None:
+        """Adds bytes of the connection."""
         self._data += data
 
     def __iter__(self) -> Iterator[Frame]:
-        """All complete frames, in order."""
+        """Yields all complete frames, in order."""
         data = self._data
         position, size = 0, len(data)
         try:
@@ -77,12 +82,12 @@ class FrameReader:
                 kind, flags = data[position + 3], data[position + 4]
                 stream_id = int.from_bytes(data[position + 5 : position + 9], "big") & 0x7FFFFFFF
                 if kind == HEADERS and stream_id and not stream_id & 1:
-                    raise ProtocolError("the server opened a stream, though push is turned off")
+                    raise ProtocolError("a stream with an even number was opened, though push is turned off")
                 body = bytes(data[position + FRAME_HEADER : end])
                 start, position = position, end
                 if kind == DATA and not flags & PADDED and stream_id and not self._block:
-                    if not body and not flags & END_STREAM:
-                        self._count_idle()
+                    if len(body) < self.least_data and not flags & END_STREAM:
+                        self._count_small(body)
                     yield _Data(stream_id, body, flags)
                 elif (
                     kind == HEADERS
@@ -117,7 +122,7 @@ class FrameReader:
             if frame.stream_id > self._last_opened():
                 raise ProtocolError("RST_STREAM for a stream that was never opened")
             self._count_reset()
-        elif frame.type != DATA:
+        elif not isinstance(frame, DataFrame) or not (frame.data or "END_STREAM" in frame.flags):
             self._count_idle()
         return frame
 
@@ -140,8 +145,12 @@ class FrameReader:
         if self._block_size > self._limits.header_bytes + BLOCK_SLACK:
             raise LimitExceeded(f"a header block is longer than {self._limits.header_bytes} bytes")
         if not size or len(self._block) > 16:
-            # A block that fits the limit needs few frames; many small ones are there to cost time.
+            # A block within the limit needs few frames. Many small frames cost time for nothing.
             self._count_idle()
+
+    def _count_small(self, body: bytes) -> None:
+        """A DATA frame that carries next to nothing."""
+        self._count_idle()
 
     def _count_idle(self) -> None:
         self._idle_frames += 1
@@ -151,7 +160,8 @@ class FrameReader:
             now = time.monotonic()
             if now - self._idle_since < 1.0:
                 raise LimitExceeded(
-                    f"the server sent {self._idle_frames} frames without content within a second (PING, SETTINGS, empty frames)"
+                    f"the {self.peer} sent {self._idle_frames} frames without content within a second"
+                    " (PING, SETTINGS, empty frames)"
                 )
             self._idle_frames = 0
 
@@ -161,8 +171,10 @@ class FrameReader:
             self._resets_since = time.monotonic()
         if self._resets >= self._limits.resets_per_minute:
             now = time.monotonic()
-            if now - self._resets_since < 60.0:
-                raise LimitExceeded(f"the server reset {self._resets} streams within a minute")
+            if now - self._resets_since < self.resets_counted_over:
+                raise LimitExceeded(
+                    f"the {self.peer} reset {self._resets} streams within {self.resets_counted_over:g} s"
+                )
             self._resets = 0
 
 
@@ -205,6 +217,8 @@ def _parse(header: bytes, body: bytes) -> Frame:
     except InvalidPaddingError:
         raise
     except InvalidDataError as error:
+        if header[3] == SETTINGS and header[4] & ACK and not any(header[5:]):
+            raise FrameTooLargeError("an acknowledgement of SETTINGS has content") from error
         raise ProtocolError(f"a frame holds what it must not: {error}") from error
     except InvalidFrameError as error:
         raise FrameDataMissingError(f"a frame is too short: {error}") from error

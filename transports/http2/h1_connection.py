@@ -1,49 +1,66 @@
-"""An HTTP/1.1 connection: one call at a time, kept alive between calls. The protocol itself is h11's."""
+"""HTTP/1.1 connection: one call at a time, kept alive between calls. h11 is the protocol."""
 
 import asyncio
+import select
 
 import h11
 
-from transports.http2.connection import Connection, ConnectionOwner
+from transports.http2.connection import Connection, ConnectionOwner, shortened
 from transports.http2.errors import ConnectionLost, InvalidRequest, LimitExceeded, PeerMisbehaved
 from transports.http2.exchange import Exchange
 from transports.http2.heads import body_length, request_head
 
-TOO_LARGE = 431  # what h11 calls a head beyond its limit
-PIECE = 65_536  # of a body, written at a time
+TOO_LARGE = 431  # status with which h11 marks a head beyond its limit
+PIECE = 65_536  # bytes of a body in one write
+_FRAMED_TWICE = frozenset((b"content-length", b"transfer-encoding"))
 
 
 class H1Connection(Connection):
-    """asyncio on one side, h11 on the other."""
+    """asyncio's protocol of an HTTP/1.1 connection."""
 
     http_version = "HTTP/1.1"
 
     def __init__(
         self, pool: ConnectionOwner, loop: asyncio.AbstractEventLoop, *, via_proxy: bytes | None = None
     ) -> None:
-        """`via_proxy`: requests go to a proxy with whole URLs; what to say to it as proxy-authorization, or b""."""
+        """`via_proxy`: requests go to a proxy, with whole URLs; the value of proxy-authorization, or b"" for none."""
         super().__init__(pool, loop)
         self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=pool.options.limits.header_bytes)
         self._exchange: Exchange | None = None
         self._via_proxy = via_proxy
-        self._out: list[bytes] = []
+        self._unsent: list[bytes] = []
         self._reading = True
+        self._requests = 0
 
-    # The pool's side
+    # --- called by the pool ---
 
     @property
     def available(self) -> int:
-        return 0 if self.retiring or self.closed or self._exchange is not None else 1
+        return 0 if self.retiring or self.closed or self._exchange is not None or self._peer_has_left() else 1
 
     @property
-    def places(self) -> int:
+    def capacity(self) -> int:
         return 1
 
     @property
     def busy(self) -> int:
         return 0 if self._exchange is None else 1
 
-    def exchanges(self) -> list[Exchange]:
+    def _peer_has_left(self) -> bool:
+        """Whether the peer has closed the connection since the loop last read from it.
+
+        A server may close an idle connection without a word, and a request that is sent into it fails.
+        """
+        if self._requests == 0 or self.transport is None:
+            return False  # new
+        sock = self.transport.get_extra_info("socket")
+        if sock is None or sock.fileno() < 0:
+            return False
+        ends = select.poll()
+        ends.register(sock.fileno(), select.POLLRDHUP)
+        return bool(ends.poll(0))
+
+    def take_exchanges(self) -> list[Exchange]:
         carried = [] if self._exchange is None else [self._exchange]
         self._exchange = None
         return carried
@@ -63,17 +80,18 @@ class H1Connection(Connection):
             headers.append((b"content-length", length))
         elif streamed:
             headers.append((b"transfer-encoding", b"chunked"))
-        exchange.carrier = self
+        exchange.connection = self
         self._exchange = exchange
+        self._requests += 1
         try:
             self._send(h11.Request(method=request.method, target=target, headers=headers))
         except InvalidRequest:
-            self._exchange = exchange.carrier = None
+            self._exchange = exchange.connection = None
             self.close()
             raise
         if isinstance(request.body, bytes):
             exchange.body_left = memoryview(request.body)
-            self._pump(exchange)
+            self._send_body(exchange)
         else:
             exchange.uploader = self.loop.create_task(exchange.upload(self, request.body))
         self.flush()
@@ -84,9 +102,9 @@ class H1Connection(Connection):
             self.transport.resume_reading()
 
     def abandon(self, exchange: Exchange) -> None:
-        """HTTP/1.1 has no way to end one response early but to end the connection."""
+        """Closes the connection: HTTP/1.1 cannot end one response early."""
         if exchange is self._exchange:
-            self._leave()
+            self._release_exchange()
             self.closed = True
             if self.transport is not None:
                 self.transport.abort()
@@ -100,20 +118,19 @@ class H1Connection(Connection):
             self.retire()
 
     def flush(self) -> None:
-        if self._out:
-            data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
-            self._out.clear()
+        if self._unsent:
+            data = self._unsent[0] if len(self._unsent) == 1 else b"".join(self._unsent)
+            self._unsent.clear()
             self.write(data)
 
-    # Sending bodies
+    # --- sending bodies ---
 
     def send(self, exchange: Exchange, data: memoryview) -> int:
-        if exchange is not self._exchange or not self.writable:
+        if exchange is not self._exchange:
             return 0
-        piece = data[:PIECE]
-        self._send(h11.Data(data=bytes(piece)))
+        sent = self._send_while_writable(data)
         self.flush()
-        return len(piece)
+        return sent
 
     def end(self, exchange: Exchange) -> None:
         if exchange is self._exchange:
@@ -128,17 +145,13 @@ class H1Connection(Connection):
             if self._exchange.uploader is not None:
                 self._exchange.resume_upload()
             elif self._exchange.body_left is not None:
-                self._pump(self._exchange)
+                self._send_body(self._exchange)
 
-    def _pump(self, exchange: Exchange) -> None:
-        """Of a body of bytes as much as the socket takes; the rest when it takes more."""
+    def _send_body(self, exchange: Exchange) -> None:
+        """Sends as much of a body of bytes as the socket takes; `resume_writing` sends the rest."""
         left = exchange.body_left
         assert left is not None
-        while left and self.writable:
-            self._send(h11.Data(data=bytes(left[:PIECE])))
-            left = left[PIECE:]
-            if left:
-                self.flush()
+        left = left[self._send_while_writable(left) :]
         if left:
             exchange.body_left = left
             exchange.on_sending()
@@ -148,43 +161,57 @@ class H1Connection(Connection):
             self.flush()
             exchange.on_sent()
 
+    def _send_while_writable(self, data: memoryview) -> int:
+        """Sends pieces until the socket is full; returns the number of bytes sent.
+
+        Only a full socket may leave a rest, because only a full socket is followed by `resume_writing`. The last piece
+        is not flushed: it leaves together with the end of the body.
+        """
+        sent, size = 0, len(data)
+        while sent < size and self.writable:
+            self._send(h11.Data(data=bytes(data[sent : sent + PIECE])))
+            sent = min(sent + PIECE, size)
+            if sent < size:
+                self.flush()
+        return sent
+
     def _send(self, event: h11.Event) -> None:
         try:
             data = self._h11.send(event)
         except h11.LocalProtocolError as error:
             raise InvalidRequest(f"the request contradicts itself: {error}") from None
         if data:
-            self._out.append(data)
+            self._unsent.append(data)
 
-    # asyncio's side
+    # --- called by asyncio ---
 
     def data_received(self, data: bytes) -> None:
-        self.heard_at = self.loop.time()
+        self.received_at = self.loop.time()
         self.pool.statistics.bytes_received += len(data)
         if self.closed:
             return
         if self._exchange is None:
             self.abort(PeerMisbehaved(f"{self.pool.origin} sent bytes that no request asked for"))
             return
-        self._feed(data)
+        self._parse(data)
 
     def eof_received(self) -> bool:
         if self._exchange is not None and not self.closed:
-            self._feed(b"")  # for a body that ends with its connection, this is the end
+            self._parse(b"")  # the end of a body without a length
         return False
 
-    def _feed(self, data: bytes) -> None:
+    def _parse(self, data: bytes) -> None:
         try:
             self._h11.receive_data(data)
             while self._exchange is not None:
                 event = self._h11.next_event()
                 if event is h11.NEED_DATA or event is h11.PAUSED:
                     break
-                self._handle(self._exchange, event)
+                self._on_event(self._exchange, event)
         except h11.RemoteProtocolError as error:
             if not data:
                 why = f"{self.pool.origin} closed the connection before the response was complete"
-                self.abort(ConnectionLost(why))
+                self.abort(ConnectionLost(why, orderly=True))
             elif error.error_status_hint == TOO_LARGE:
                 self.abort(
                     LimitExceeded(
@@ -192,9 +219,9 @@ class H1Connection(Connection):
                     )
                 )
             else:
-                self.abort(PeerMisbehaved(f"{self.pool.origin} broke HTTP/1.1: {error}"))
+                self.abort(PeerMisbehaved(f"{self.pool.origin} broke HTTP/1.1: {shortened(error)}"))
 
-    def _handle(self, exchange: Exchange, event: object) -> None:
+    def _on_event(self, exchange: Exchange, event: object) -> None:
         if isinstance(event, h11.Data):
             exchange.on_data(bytes(event.data))
             if exchange.backlog >= self.pool.options.stream_window and self._reading and self.transport is not None:
@@ -202,21 +229,27 @@ class H1Connection(Connection):
                 self.transport.pause_reading()
         elif isinstance(event, h11.Response):
             self.http_version = f"HTTP/{event.http_version.decode()}"
-            exchange.on_head(event.status_code, tuple((name, value) for name, value in event.headers))
+            exchange.reason = bytes(event.reason)
+            headers = tuple((name, value) for name, value in event.headers)
+            if {name for name, _ in headers} >= _FRAMED_TWICE:
+                # A length beside chunks may be an attempt to add a response (RFC 9112, section 6.3).
+                self.retire()
+            exchange.on_head(event.status_code, headers)
         elif isinstance(event, h11.EndOfMessage):
             exchange.trailers = [(name, value) for name, value in event.headers]
             self._complete(exchange)
         elif isinstance(event, h11.ConnectionClosed):
-            self.abort(ConnectionLost(f"{self.pool.origin} closed the connection before it answered"))
+            self.abort(ConnectionLost(f"{self.pool.origin} closed the connection before it answered", orderly=True))
 
     def _complete(self, exchange: Exchange) -> None:
-        self._leave()
+        self._release_exchange()
         clean = self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE
         if clean and not self._h11.trailing_data[0]:
             self._h11.start_next_cycle()
         else:
-            # It said `connection: close`, or answered before it had the whole request, or sent more than it declared:
-            # that must not become the answer to somebody else's request.
+            # The server sent `connection: close`, or answered before the end of the request, or sent more than it
+            # declared:
+            # such bytes must not become the response to another request.
             self.retire()
         if not self._reading and self.transport is not None:
             self._reading = True
@@ -225,8 +258,8 @@ class H1Connection(Connection):
             self.close()
         exchange.on_end()
 
-    def _leave(self) -> None:
+    def _release_exchange(self) -> None:
         exchange, self._exchange = self._exchange, None
         self.idle_since = self.loop.time()
         if exchange is not None:
-            exchange.carrier = None
+            exchange.connection = None

@@ -1,4 +1,4 @@
-"""An HTTP/2 connection: many calls at once, each with its own flow control, time-outs and end."""
+"""HTTP/2 connection: many concurrent calls, each with its own flow control, deadlines and end."""
 
 import asyncio
 from collections.abc import Callable
@@ -17,23 +17,23 @@ from h2.events import (
 from h2.exceptions import DenialOfServiceError, FrameTooLargeError, ProtocolError
 from hyperframe.frame import GoAwayFrame
 
-from transports.http2.connection import Connection, ConnectionOwner
+from transports.http2.connection import Connection, ConnectionOwner, shortened
 from transports.http2.engine import CONNECTION_WINDOW, ClientEngine
 from transports.http2.errors import ConnectionLost, LimitExceeded, PeerMisbehaved
 from transports.http2.errors import StreamReset as StreamWasReset
 from transports.http2.exchange import Exchange
-from transports.http2.heads import body_length, request_head, response_head, trailer_fields
+from transports.http2.heads import body_length, lacks_body, request_head, response_head, trailer_fields
 from transports.http2.uploads import Uploads
 
-# Until the server has said how many streams it takes, one: a burst into an unknown limit would be refused, and some
-# servers end the connection over it. SETTINGS are the first thing a server sends.
+# One stream until the server has sent its limit: a burst into an unknown limit would be refused, and some servers end
+# the connection over it. SETTINGS are the first frame of a server.
 STREAMS_BEFORE_SETTINGS = 1
 LAST_STREAM_ID = 2**31 - 1_001
-GIVE_BACK_CONNECTION = CONNECTION_WINDOW // 4
+CONNECTION_CREDIT = CONNECTION_WINDOW // 4
 
 
 class H2Connection(Connection):
-    """asyncio on one side, the engine on the other."""
+    """asyncio's protocol of an HTTP/2 connection."""
 
     http_version = "HTTP/2"
 
@@ -44,12 +44,12 @@ class H2Connection(Connection):
         self._uploads = Uploads(self, self._engine)
         self._next_id = 1
         self._limit = STREAMS_BEFORE_SETTINGS
-        self._settled = False  # the server's first SETTINGS are here
+        self._has_settings = False  # the server's first SETTINGS have arrived
         self._unacknowledged = 0  # bytes received on the connection and not yet given back
         self._ping_sent_at: float | None = None
-        self._give_back_stream = max(1, pool.options.stream_window // 2)
+        self._stream_credit = max(1, pool.options.stream_window // 2)
 
-    # The pool's side
+    # --- called by the pool ---
 
     @property
     def available(self) -> int:
@@ -58,14 +58,14 @@ class H2Connection(Connection):
         return self._limit - len(self._streams)
 
     @property
-    def places(self) -> int | None:
-        return self._limit if self._settled else None
+    def capacity(self) -> int | None:
+        return self._limit if self._has_settings else None
 
     @property
     def busy(self) -> int:
         return len(self._streams)
 
-    def exchanges(self) -> list[Exchange]:
+    def take_exchanges(self) -> list[Exchange]:
         carried = list(self._streams.values())
         self._streams.clear()
         self._uploads.clear()
@@ -79,11 +79,11 @@ class H2Connection(Connection):
             head = (*head, (b"content-length", length))
         stream_id = self._next_id
         self._next_id += 2
-        exchange.carrier = self
+        exchange.connection = self
         exchange.stream_id = stream_id
         self._streams[stream_id] = exchange
         if stream_id > LAST_STREAM_ID:
-            self.retire()  # its numbers are used up; this call is its last
+            self.retire()  # the stream numbers are used up
         body = request.body
         if isinstance(body, bytes):
             self._engine.open_stream(stream_id, head, ends=not body)
@@ -95,7 +95,7 @@ class H2Connection(Connection):
 
     def consumed(self, exchange: Exchange, size: int) -> None:
         exchange.unacknowledged += size
-        if exchange.unacknowledged >= self._give_back_stream and self.is_open(exchange):
+        if exchange.unacknowledged >= self._stream_credit and self.is_open(exchange):
             self._engine.increment_flow_control_window(exchange.unacknowledged, exchange.stream_id)
             exchange.unacknowledged = 0
             self.flush_soon()
@@ -114,11 +114,11 @@ class H2Connection(Connection):
             not self.retiring and now - self.opened_at >= options.retire_after
         ):
             self.retire()
-        elif now - self.heard_at >= options.ping_every:
+        elif now - self.received_at >= options.ping_every:
             self._ping_sent_at = now
             self._engine.ping(b"thremode")
             self.pool.statistics.pings_sent += 1
-            self.pool.note("connection.ping", {"streams": self.busy})
+            self.pool.trace_event("connection.ping", {"streams": self.busy})
             self.flush_soon()
 
     def close(self) -> None:
@@ -133,7 +133,7 @@ class H2Connection(Connection):
         self.write(self._engine.data_to_send())
 
     def is_open(self, exchange: Exchange) -> bool:
-        """`h2` takes a whole read before its events are handled: a stream can be over there and not yet here."""
+        """Whether the stream takes data. `h2` parses a whole read first: a stream may have ended before its event."""
         stream = self._engine.streams.get(exchange.stream_id)
         return stream is not None and not stream.closed and exchange.stream_id in self._streams
 
@@ -147,16 +147,16 @@ class H2Connection(Connection):
         super().resume_writing()
         self._uploads.resume()
 
-    # asyncio's side
+    # --- called by asyncio ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self.flush()
 
     def data_received(self, data: bytes) -> None:
-        self.heard_at = self.loop.time()
+        self.received_at = self.loop.time()
         self.pool.statistics.bytes_received += len(data)
-        self._ping_sent_at = None  # any byte shows that it lives
+        self._ping_sent_at = None  # any byte shows that the peer is alive
         if self.closed:
             return
         try:
@@ -169,18 +169,18 @@ class H2Connection(Connection):
             self.abort(LimitExceeded(f"{self.pool.origin} sent more than the limits allow: {error}"))
             return
         except ProtocolError as error:
-            self.abort(PeerMisbehaved(f"{self.pool.origin} broke HTTP/2: {error}"))
+            self.abort(PeerMisbehaved(f"{self.pool.origin} broke HTTP/2: {shortened(error)}"))
             return
         for event in events:
             handler = HANDLERS.get(type(event))
             if handler is not None:
                 handler(self, event)
-        if self._unacknowledged >= GIVE_BACK_CONNECTION and not self.closed:
+        if self._unacknowledged >= CONNECTION_CREDIT and not self.closed:
             self._engine.increment_flow_control_window(self._unacknowledged)
             self._unacknowledged = 0
         self.flush()
 
-    # Events
+    # --- events of h2 ---
 
     def _on_head(self, event: Event) -> None:
         assert isinstance(event, ResponseReceived)
@@ -201,7 +201,7 @@ class H2Connection(Connection):
         if exchange is not None:
             padding = event.flow_controlled_length - len(event.data)
             if padding:
-                self.consumed(exchange, padding)  # nobody else will
+                self.consumed(exchange, padding)  # no caller takes padding
             if event.data:
                 exchange.on_data(event.data)
 
@@ -220,10 +220,15 @@ class H2Connection(Connection):
         exchange = self._streams.get(event.stream_id)
         if exchange is not None:
             if exchange.body_left is not None or exchange.uploader is not None:
-                # A complete response to an incomplete request: the rest of it is not wanted (RFC 9113, section 8.1).
+                # A complete response to an incomplete request: the server does not need the rest (RFC 9113, section
+                # 8.1).
                 self._reset(exchange, ErrorCodes.NO_ERROR)
+            elif not exchange.received and lacks_body(exchange.request.method, exchange.status, exchange.headers):
+                self._reset(exchange, ErrorCodes.PROTOCOL_ERROR)
+                exchange.fail(PeerMisbehaved("the response has a content-length and no body"))
+                return
             else:
-                self._forget(exchange)
+                self._release(exchange)
             exchange.on_end()
 
     def _on_reset(self, event: Event) -> None:
@@ -231,7 +236,7 @@ class H2Connection(Connection):
         exchange = self._streams.get(event.stream_id)
         if exchange is None:
             return
-        self._forget(exchange)
+        self._release(exchange)
         if event.remote_reset:
             self.pool.statistics.resets_received += 1
         refused = event.error_code == ErrorCodes.REFUSED_STREAM
@@ -239,47 +244,51 @@ class H2Connection(Connection):
             return
         code = int(event.error_code)
         who = "the server reset the stream" if event.remote_reset else "the stream was reset for a broken window"
-        exchange.fail(StreamWasReset(f"{who} with {_name(code)} ({self.pool.origin})", code=code, unprocessed=refused))
+        exchange.fail(
+            StreamWasReset(f"{who} with {_error_name(code)} ({self.pool.origin})", code=code, unprocessed=refused)
+        )
 
     def _on_settings(self, event: Event) -> None:
-        self._settled = True
+        self._has_settings = True
         limit = self._engine.remote_settings.max_concurrent_streams
         self._limit = min(limit, self.pool.options.streams_per_connection)
         self._uploads.resume()
-        self.pool.learned_limit(self._limit)
+        self.pool.set_stream_limit(self._limit)
 
     def _on_window(self, event: Event) -> None:
         self._uploads.resume()
 
     def _on_goaway(self, frame: GoAwayFrame) -> None:
-        """The server takes no new streams. Those above its last one it has not touched: they go elsewhere."""
+        """Retires the connection. Streams above the server's last one were not processed, and are sent again."""
         statistics = self.pool.statistics
         statistics.goaways_received += 1
         code, last = int(frame.error_code), int(frame.last_stream_id)
-        self.pool.note("connection.goaway", {"code": _name(code), "last_stream": last, "streams": self.busy})
+        self.pool.trace_event(
+            "connection.goaway", {"code": _error_name(code), "last_stream": last, "streams": self.busy}
+        )
         if code != ErrorCodes.NO_ERROR:
             debug = bytes(frame.additional_data)[:200].decode("utf-8", "replace")
-            self.goodbye = f", after GOAWAY with {_name(code)}" + (f" ({debug})" if debug else "")
+            self.close_reason = f", after GOAWAY with {_error_name(code)}" + (f" ({debug})" if debug else "")
         if not self.retiring:
             self.retiring = True
             statistics.retired += 1
-        # Later, because this comes in the middle of a read: frames before it are handled first.
-        self.loop.call_soon(self._leave_above, last, code)
+        # In the next turn: earlier frames of the same read are handled first.
+        self.loop.call_soon(self._resend_above, last, code)
 
-    def _leave_above(self, last: int, code: int) -> None:
-        for exchange in [one for stream_id, one in self._streams.items() if stream_id > last]:
-            self._forget(exchange)
+    def _resend_above(self, last: int, code: int) -> None:
+        for exchange in [exchange for stream_id, exchange in self._streams.items() if stream_id > last]:
+            self._release(exchange)
             if not self.pool.resend(exchange):
-                message = f"{self.pool.origin} sent GOAWAY ({_name(code)}) before it processed the request"
+                message = f"{self.pool.origin} sent GOAWAY ({_error_name(code)}) before it processed the request"
                 exchange.fail(ConnectionLost(message, unprocessed=True))
         if not self.busy:
             self.close()
 
-    def _forget(self, exchange: Exchange) -> None:
-        """The stream is over. Its place is free."""
+    def _release(self, exchange: Exchange) -> None:
+        """Releases an exchange whose stream has ended."""
         self._streams.pop(exchange.stream_id, None)
         self._uploads.discard(exchange)
-        exchange.carrier = None
+        exchange.connection = None
         if not self._streams:
             self.idle_since = self.loop.time()
             if self.retiring:
@@ -290,12 +299,12 @@ class H2Connection(Connection):
             try:
                 self._engine.reset_stream(exchange.stream_id, code)
             except ProtocolError:
-                pass  # both sides ended it in the same moment
-            self._forget(exchange)
+                pass  # both sides ended the stream at once
+            self._release(exchange)
             self.flush_soon()
 
 
-def _name(code: int) -> str:
+def _error_name(code: int) -> str:
     try:
         return ErrorCodes(code).name
     except ValueError:

@@ -1,11 +1,11 @@
-"""HPACK that remembers: equal header blocks against an unchanged table are encoded and decoded once.
+"""HPACK with a cache: equal header blocks against an unchanged table are encoded and decoded once.
 
-A program calls few URLs with few sets of headers, and servers answer in kind, but `hpack` spends 40 us a call on working
-that out anew. What a block means depends on nothing but its bytes and the dynamic table; so a result stands until the
-table changes, which each table here counts.
+A program calls few URLs with few sets of headers, and servers answer with few as well, but `hpack` spends 40 us a call
+on them. The meaning of a block depends only on its bytes and the dynamic table, so a cached result is valid until the
+table changes. Each table here counts its changes.
 
-What the encoder puts in the table is chosen with care: keys never (RFC 7541, section 7.1), and values that differ with
-every call neither, because each would push out a useful entry and invalidate what is remembered.
+The encoder never adds API keys to the table (RFC 7541, section 7.1). Values that differ with every call are not added
+either: each would evict a useful entry and invalidate the cache.
 """
 
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ from hpack.table import HeaderTable
 
 from transports.http2.request import SECRET_HEADERS, Header
 
-REMEMBERED = 256  # blocks; forgotten all at once when there are more
+REMEMBERED = 256  # blocks in a cache; one more clears it
 VOLATILE_HEADERS = frozenset(
     (
         b"content-length",
@@ -51,13 +51,13 @@ class CountingTable(HeaderTable):
     @maxsize.setter
     def maxsize(self, newmax: int) -> None:
         if newmax == self.maxsize:
-            return  # hpack would forget here that an earlier change is still to be told to the peer
+            return  # hpack would drop an earlier change that the peer has not received yet
         self.changes += 1
         HeaderTable.maxsize.__set__(self, newmax)  # type: ignore[attr-defined]
 
 
 class CachingEncoder(hpack.Encoder):
-    """For `H2Connection.encoder`. Header names are in lower case when they come here."""
+    """Encoder with a cache, for `H2Connection.encoder`. Header names must be in lower case."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -81,21 +81,25 @@ class CachingEncoder(hpack.Encoder):
                 return block + literals
         resized = table.resized
         if resized:
-            # The smallest and the last are all that may be said, however often the size changed (RFC 7541, section 4.2).
+            # Of any number of changes, only the smallest size and the last are sent (RFC 7541, section 4.2).
             smallest, last = min(self.table_size_changes), self.table_size_changes[-1]
             self.table_size_changes = [last] if smallest == last else [smallest, last]
         block = super().encode([(name, value, name in SECRET_HEADERS) for name, value in stable], huffman)
         if table.changes != self._known_at or len(self._known) >= REMEMBERED:
             self._known.clear()
         if table.changes == self._known_at and not resized:
-            # It changed nothing itself, so it means the same next time.
+            # Encoding left the table unchanged, so the block is valid next time.
             self._known[key] = block
         self._known_at = table.changes
         return block + literals
 
 
 class CachingDecoder(hpack.Decoder):
-    """For `H2Connection.decoder`."""
+    """For `H2Connection.decoder`. What a peer can make it remember is bounded: long blocks are worked out each time."""
+
+    most_blocks = REMEMBERED
+    longest_block = 4_096  # bytes
+    most_fields = 128  # a block of one byte a field can name long ones again and again
 
     def __init__(self) -> None:
         super().__init__()
@@ -113,15 +117,17 @@ class CachingDecoder(hpack.Decoder):
         if table.changes != self._known_at:
             self._known.clear()
             self._known_at = table.changes
-        elif raw:
-            if len(self._known) >= REMEMBERED:
-                self._known.clear()
-            self._known[data] = headers
+        elif raw and len(data) <= self.longest_block:
+            headers = list(headers)
+            if len(headers) <= self.most_fields:
+                if len(self._known) >= self.most_blocks:
+                    self._known.clear()
+                self._known[data] = headers
         return headers
 
 
 def _literal(name: bytes, value: bytes) -> bytes:
-    """Without indexing and without Huffman: cheap for what is different each time."""
+    """Encodes a field without indexing and without Huffman: cheap for a value that differs each time."""
     size = len(value)
     return _literal_name(name) + (size.to_bytes(1, "big") if size < 127 else encode_integer(size, 7)) + value
 

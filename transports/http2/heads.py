@@ -1,13 +1,13 @@
-"""The heads of requests and responses as HTTP/2 and HTTP/1.1 want them: checked, in lower case, and remembered.
+"""Heads of requests and responses for HTTP/2 and HTTP/1.1: checked, in lower case, cached.
 
-Both are remembered because a program sends few different ones: the check costs more than the look-up.
+Results are cached because a program has few different heads, and the check costs more than a look-up.
 """
 
 import re
 from functools import lru_cache
 
 from transports.http2.errors import InvalidRequest, PeerMisbehaved
-from transports.http2.request import Header, Origin, Request
+from transports.http2.request import Header, Headers, Origin, Request
 
 TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 TARGET = re.compile(rb"[!-~]+")  # no space, no control characters, ASCII
@@ -19,7 +19,7 @@ EXPECTS_BODY = frozenset((b"POST", b"PUT", b"PATCH"))
 
 
 def request_head(request: Request) -> tuple[Header, ...]:
-    """`:method`, `:scheme`, `:authority`, `:path`, then the caller's headers, without a content-length."""
+    """Builds `:method`, `:scheme`, `:authority`, `:path`, then the caller's headers without a content-length."""
     return _request_head(request.method, request.origin, request.target, tuple(request.headers))
 
 
@@ -56,7 +56,7 @@ def _request_head(method: bytes, origin: Origin, target: bytes, headers: tuple[H
 
 
 def body_length(request: Request) -> bytes | None:
-    """The content-length to send: None where there is none, and for a stream of unknown length."""
+    """Returns the content-length to send; None for a request without a body, and for a stream of unknown length."""
     body = request.body
     if isinstance(body, bytes):
         return b"%d" % len(body) if body or request.method in EXPECTS_BODY else None
@@ -72,7 +72,7 @@ def body_length(request: Request) -> bytes | None:
 
 @lru_cache(maxsize=1024)
 def response_head(headers: tuple[Header, ...]) -> tuple[int, tuple[Header, ...]]:
-    """The status and the fields of an HTTP/2 response; PeerMisbehaved where they are malformed (RFC 9113, 8.1.1)."""
+    """Reads status and fields of an HTTP/2 response; PeerMisbehaved if they are malformed (RFC 9113, 8.1.1)."""
     status = 0
     fields: list[Header] = []
     for name, value in headers:
@@ -90,8 +90,15 @@ def response_head(headers: tuple[Header, ...]) -> tuple[int, tuple[Header, ...]]
     return status, tuple(fields)
 
 
+def lacks_body(method: bytes, status: int, headers: Headers) -> bool:
+    """Whether a response without a body should have one. `h2` checks the length only of responses with DATA frames."""
+    if method == b"HEAD" or status in (204, 304):
+        return False
+    return any(name == b"content-length" and value.strip(b"0") for name, value in headers)
+
+
 def trailer_fields(headers: list[Header]) -> list[Header]:
-    """Trailers, checked."""
+    """Checks trailers; PeerMisbehaved if they are malformed."""
     for name, value in headers:
         if name[:1] == b":":
             raise PeerMisbehaved(f"trailers hold the pseudo-header {name!r}")

@@ -1,4 +1,4 @@
-"""The pool as a transport for httpx2: `httpx2.AsyncClient(transport=HTTPX2Transport())`.
+"""Transport for httpx2: `httpx2.AsyncClient(transport=HTTPX2Transport())`.
 
 The official SDKs of OpenAI and Anthropic are built on httpx2. It is an extra: `pip install three-mode[httpx2]`.
 """
@@ -14,11 +14,11 @@ except ImportError:
     raise ImportError("HTTPX2Transport needs httpx2: pip install 'three-mode[httpx2]'") from None
 
 
-class _Body(ResponseBytes, httpx2.AsyncByteStream):
-    pass
+class HTTPX2Body(ResponseBytes, httpx2.AsyncByteStream):
+    """Body of a response, as httpx2 reads it."""
 
 
 class HTTPX2Transport(Adapter, httpx2.AsyncBaseTransport):
     __doc__ = Adapter.__doc__
     library: ClassVar[Any] = httpx2
-    body: ClassVar[Any] = _Body
+    body: ClassVar[Any] = HTTPX2Body

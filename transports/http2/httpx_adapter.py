@@ -1,4 +1,4 @@
-"""The pool as a transport for httpx: `httpx.AsyncClient(transport=HTTP2Transport())`."""
+"""Transport for httpx: `httpx.AsyncClient(transport=HTTP2Transport())`."""
 
 from typing import Any, ClassVar
 
@@ -8,11 +8,11 @@ from transports.http2.adapter import Adapter
 from transports.http2.bridge import ResponseBytes
 
 
-class _Body(ResponseBytes, httpx.AsyncByteStream):
-    pass
+class HTTPXBody(ResponseBytes, httpx.AsyncByteStream):
+    """Body of a response, as httpx reads it."""
 
 
 class HTTP2Transport(Adapter, httpx.AsyncBaseTransport):
     __doc__ = Adapter.__doc__
     library: ClassVar[Any] = httpx
-    body: ClassVar[Any] = _Body
+    body: ClassVar[Any] = HTTPXBody

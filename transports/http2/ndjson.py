@@ -1,4 +1,4 @@
-"""Newline-delimited JSON from bytes: each line is one value, blank lines (keep-alives) are none.
+"""NDJSON decoder: splits bytes into lines of one JSON value each, and drops blank lines (keep-alives).
 
     decoder = NDJSONDecoder()
     async for data in response.body:
@@ -12,7 +12,10 @@ from transports.http2.sse import DEFAULT_MAX_EVENT, LineSplitter
 
 
 class NDJSONDecoder:
-    """`feed(bytes) -> lines`, each ready for a JSON decoder."""
+    """Splitter of a stream into lines, each ready for a JSON decoder: `feed(bytes) -> lines`.
+
+    `max_line`: bytes of the longest line (default 16 MiB); a longer one is LimitExceeded.
+    """
 
     __slots__ = ("_lines", "_max")
 
@@ -21,11 +24,11 @@ class NDJSONDecoder:
         self._lines = LineSplitter(max_line, "a line of the NDJSON stream")
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The lines that these bytes complete."""
+        """Adds bytes; returns the lines that they complete."""
         return [line for line in self._lines.feed(data) if line and not line.isspace()]
 
     def finish(self) -> list[bytes]:
-        """The last line, where it had no end."""
+        """Ends the stream; returns a last line that had no line end."""
         rest = self._lines.finish()
         self._lines = LineSplitter(self._max, "a line of the NDJSON stream")
         return [rest] if rest.strip() else []

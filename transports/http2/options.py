@@ -1,10 +1,10 @@
-"""Options of a pool: what it may use, and what it accepts from a peer."""
+"""Options of a pool: its resources, and the limits of a peer."""
 
 import ssl
 from dataclasses import dataclass, field
 from typing import Literal
 
-# auto: what ALPN says over TLS, HTTP/1.1 over plain TCP. h2: only HTTP/2, which over plain TCP is prior knowledge (h2c).
+# auto: chosen by ALPN over TLS, HTTP/1.1 over plain TCP. h2: HTTP/2 alone; over plain TCP by prior knowledge (h2c).
 Protocol = Literal["auto", "h2", "http/1.1"]
 
 
@@ -13,16 +13,16 @@ class Limits:
     """Limits of what a peer may send; a connection whose peer sends more ends with LimitExceeded."""
 
     header_bytes: int = 65_536  #: bytes of one header block, decoded
-    frame_bytes: int = 65_536  #: bytes of the largest frame; the peer is told so
+    frame_bytes: int = 65_536  #: bytes of the largest frame; sent to the peer in SETTINGS
     resets_per_minute: int = 3_000  #: RST_STREAM frames of streams that had no response
     control_frames_per_second: int = 1_000  #: PING, SETTINGS, PRIORITY and empty frames: work without payload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolOptions:
-    """How a pool behaves. Times in seconds."""
+    """Options of a pool. Times are in seconds."""
 
-    #: "h2": HTTP/2 alone, over plain TCP with prior knowledge; "auto": what ALPN says over TLS, HTTP/1.1 over plain TCP
+    #: "h2": HTTP/2 alone, over plain TCP with prior knowledge; "auto": by ALPN over TLS, HTTP/1.1 over plain TCP
     protocol: Protocol = "auto"
     ssl_context: ssl.SSLContext | None = None  #: None: verifies against the authorities of the system or of certifi
     proxy: str | None = None  #: "http://[user:password@]host:port", for every origin
@@ -36,6 +36,6 @@ class PoolOptions:
     stream_window: int = 262_144  #: bytes of one response held for a slow consumer
     idle_after: float = 90.0  #: a connection without a call for so long is closed
     retire_after: float = 3_600.0  #: a connection older than this gets no new call
-    ping_every: float = 20.0  #: HTTP/2: a connection silent for so long is asked whether it lives
+    ping_every: float = 20.0  #: HTTP/2: a connection silent for so long gets a PING
     ping_within: float = 10.0  #: HTTP/2: a connection that does not answer in this time is lost
     limits: Limits = field(default_factory=Limits)  #: what a peer may send

@@ -1,8 +1,8 @@
-"""All connections to one origin, and the calls that wait for one.
+"""Connections to one origin, and the queue of calls that wait for one.
 
-A call that finds a place starts at once, without waiting for anything. Otherwise it joins a queue, first come first
-served, and connections are opened: one alone until it is known what the server speaks and how many streams it takes,
-then as many as the queue needs. The connection that frees a place starts the next call itself.
+A call starts at once on a connection with a free stream. Otherwise the call joins a queue, first come first served, and
+connections are opened: a single one until the server's protocol and number of streams are known, then as many as the
+queue needs. The end of a call starts the next call of the queue.
 """
 
 import asyncio
@@ -18,12 +18,12 @@ from transports.http2.request import Origin
 from transports.http2.statistics import OriginStatistics
 from transports.http2.tracing import Trace
 
-GOODBYE = 0.5  # seconds that a closing pool gives its peers to answer TLS's close_notify
-LINGER = 5.0  # and that a connection gets that is closed while the pool lives on
+CLOSE_WITHIN = 0.5  # seconds that a closing pool gives its peers to answer TLS's close_notify
+ABORT_AFTER = 5.0  # seconds that a connection gets for it while the pool goes on
 
 
 class OriginPool:
-    """Connections, a queue, and the counters of one origin."""
+    """Connections, queue and counters of one origin."""
 
     def __init__(
         self, origin: Origin, options: PoolOptions, dialer: Dialer, timer: DeadlineTimer, trace: Trace | None
@@ -36,15 +36,15 @@ class OriginPool:
         self._trace = trace
         self.loop = asyncio.get_running_loop()
         self._connections: list[Connection] = []
-        self._leaving: set[Connection] = set()  # closed by this side; TLS still says goodbye
+        self._closing: set[Connection] = set()  # closed by this side, until the socket is closed
         self._queue: deque[Exchange] = deque()
         self._dials: set[asyncio.Task[Connection]] = set()
-        # How many calls one connection takes; None until the first one told.
-        self._places: int | None = None if dialer.may_speak_http2(origin) else 1
+        # Number of calls that one connection takes; None until the first connection knows.
+        self._capacity: int | None = None if dialer.may_speak_http2(origin) else 1
         self.closed: PoolClosed | None = None
-        self._all_gone: asyncio.Event | None = None
+        self._all_closed: asyncio.Event | None = None
 
-    # Calls
+    # --- calls ---
 
     def submit(self, exchange: Exchange) -> None:
         """Starts the call, or queues it. Errors of the request itself are raised here."""
@@ -58,17 +58,21 @@ class OriginPool:
                 return
         if len(self._queue) >= self.options.waiting_per_origin:
             raise PoolFull(
-                f"{len(self._queue)} calls wait for {self.origin} already; raise waiting_per_origin or call less at once",
+                f"{len(self._queue)} calls wait for {self.origin} already; "
+                "raise waiting_per_origin or call less at once",
                 unprocessed=True,
             )
         self.timer.watched.add(exchange)
         exchange.on_queued(connecting=not self._connections)
-        self._note(exchange, "request.queued", {"waiting": len(self._queue) + 1})
+        self._trace_exchange(exchange, "request.queued", {"waiting": len(self._queue) + 1})
         self._queue.append(exchange)
         self._open_as_needed()
 
     def resend(self, exchange: Exchange) -> bool:
-        """The server did not process it: first in the queue again, where that is possible."""
+        """Puts a call that the server did not process back to the front of the queue.
+
+        False: the call cannot be sent again.
+        """
         if (
             self.closed is not None
             or exchange.status
@@ -79,27 +83,30 @@ class OriginPool:
         exchange.body_left = None
         exchange.on_queued(connecting=False)
         self.statistics.resent += 1
-        self._note(exchange, "request.resent", {"attempt": exchange.attempts + 1})
+        self._trace_exchange(exchange, "request.resent", {"attempt": exchange.attempts + 1})
         self._queue.appendleft(exchange)
-        # Not within the event that brought it here: the connection is busy reading.
-        self.loop.call_soon(self.serve)
+        # In the next turn, because the connection is in the middle of a read.
+        self.loop.call_soon(self.start_waiting)
         return True
 
     def finished(self, exchange: Exchange) -> None:
+        """Counts a call whose response is complete."""
         self.statistics.completed += 1
-        self._over(exchange, "response.complete")
+        self._forget(exchange, "response.complete")
 
     def failed(self, exchange: Exchange) -> None:
+        """Counts a call that ended with an error."""
         self.statistics.failed += 1
-        self._over(exchange, "request.failed")
+        self._forget(exchange, "request.failed")
 
     def cancelled(self, exchange: Exchange) -> None:
+        """Ends a call that its caller has left."""
         self.statistics.cancelled += 1
-        if exchange.carrier is not None:
-            exchange.carrier.abandon(exchange)
-        self._over(exchange, "request.cancelled")
+        if exchange.connection is not None:
+            exchange.connection.abandon(exchange)
+        self._forget(exchange, "request.cancelled")
 
-    def _over(self, exchange: Exchange, event: str) -> None:
+    def _forget(self, exchange: Exchange, event: str) -> None:
         self.timer.watched.discard(exchange)
         if exchange.phase in ("pool", "connect"):
             try:
@@ -107,9 +114,9 @@ class OriginPool:
             except ValueError:
                 pass
         if exchange.trace is not None:
-            self._note(exchange, event, {"stream": exchange.stream_id, "received": exchange.received})
+            self._trace_exchange(exchange, event, {"stream": exchange.stream_id, "received": exchange.received})
         if self._queue:
-            self.serve()
+            self.start_waiting()
 
     def _start(self, connection: Connection, exchange: Exchange) -> None:
         exchange.attempts += 1
@@ -117,10 +124,12 @@ class OriginPool:
         connection.start(exchange)
         self.timer.watched.add(exchange)
         if exchange.trace is not None:
-            self._note(exchange, "request.sent", {"stream": exchange.stream_id, "version": connection.http_version})
+            self._trace_exchange(
+                exchange, "request.sent", {"stream": exchange.stream_id, "version": connection.http_version}
+            )
 
-    def serve(self) -> None:
-        """Starts what waits, as far as there are places; opens connections for the rest."""
+    def start_waiting(self) -> None:
+        """Starts waiting calls on free streams; opens connections for the rest."""
         queue = self._queue
         while queue:
             connection = self._free_connection()
@@ -133,14 +142,15 @@ class OriginPool:
             except TransportError as error:
                 exchange.fail(error)
 
-    # Connections
+    # --- connections ---
 
     @property
     def has_connections(self) -> bool:
+        """Whether any connection is open."""
         return bool(self._connections)
 
     def _free_connection(self) -> Connection | None:
-        """The first with a place: calls gather on few connections, so that the others fall idle."""
+        """Returns the first connection with a free stream: calls gather on few connections, the others become idle."""
         for connection in self._connections:
             if connection.available > 0:
                 return connection
@@ -149,14 +159,14 @@ class OriginPool:
     def _open_as_needed(self) -> None:
         dialing = len(self._dials)
         live = sum(not connection.retiring for connection in self._connections)
-        if self._places is None:
+        if self._capacity is None:
             wanted = 1 - dialing - live
         else:
-            coming = dialing + sum(connection.places is None for connection in self._connections)
-            wanted = -(-len(self._queue) // self._places) - coming
+            coming = dialing + sum(connection.capacity is None for connection in self._connections)
+            wanted = -(-len(self._queue) // self._capacity) - coming
         room = self.options.connections_per_origin - dialing - live
         if wanted > 0 and room > 0:
-            # A call's own limit ends that call; the attempt goes on for whoever gave it longest.
+            # The deadline of a call ends that call alone; the attempt lasts as long as the most patient call.
             limits = [exchange.timeouts.connect for exchange in self._queue]
             within = None if None in limits else max((limit for limit in limits if limit is not None), default=None)
             for _ in range(min(wanted, room)):
@@ -168,7 +178,7 @@ class OriginPool:
         task.add_done_callback(self._dialed)
 
     async def _open(self, within: float | None) -> Connection:
-        self.note("connection.open", {})
+        self.trace_event("connection.open", {})
         connection = await self._dialer.dial(self, within)
         if connection.closed:
             raise ConnectFailed(f"{self.origin} accepted the connection and closed it at once", unprocessed=True)
@@ -180,7 +190,7 @@ class OriginPool:
             return
         error = task.exception()
         if error is not None:
-            self._not_opened(error)
+            self._dial_failed(error)
             return
         connection = task.result()
         if self.closed is not None:
@@ -189,49 +199,49 @@ class OriginPool:
         self.statistics.opened += 1
         if connection.closed:
             what = f"{self.origin} accepted the connection and closed it at once"
-            self._not_opened(connection.ended_by or ConnectFailed(what, unprocessed=True))
+            self._dial_failed(connection.ended_by or ConnectFailed(what, unprocessed=True))
             return
-        self.note("connection.opened", {"version": connection.http_version})
+        self.trace_event("connection.opened", {"version": connection.http_version})
         self._connections.append(connection)
         if connection.http_version != "HTTP/2":
-            self._places = 1
-        self.serve()
+            self._capacity = 1
+        self.start_waiting()
 
-    def _not_opened(self, error: BaseException) -> None:
-        self.note("connection.failed", {"error": str(error)})
+    def _dial_failed(self, error: BaseException) -> None:
+        self.trace_event("connection.failed", {"error": str(error)})
         if self._connections or self._dials:
-            return  # those that wait have something to wait for
+            return  # waiting calls have another connection to wait for
         if isinstance(error, TimedOut):
-            # Whoever waited that long is told so by its own deadline; the others try again.
-            self.loop.call_soon(self.serve)
+            # A call that waited as long fails by its own deadline; the others try again.
+            self.loop.call_soon(self.start_waiting)
         else:
             for exchange in list(self._queue):
                 exchange.fail(error.copy() if isinstance(error, TransportError) else error)
 
-    def learned_limit(self, streams: int) -> None:
-        """The server said how many streams a connection takes. More connections are no answer to none at all."""
-        self._places = streams if streams > 0 else None
-        self.serve()
+    def set_stream_limit(self, streams: int) -> None:
+        """Receives the number of streams that the server allows. With none at all, more connections would not help."""
+        self._capacity = streams if streams > 0 else None
+        self.start_waiting()
 
     def remove(self, connection: Connection) -> None:
-        """The connection is closed, or closing."""
+        """Takes a connection that is closed, or closing, out of the pool."""
         if connection.transport is not None:
-            connection.left_at = self.loop.time()
-            self._leaving.add(connection)
+            connection.closed_at = self.loop.time()
+            self._closing.add(connection)
         if connection in self._connections:
             self._connections.remove(connection)
-            self.note("connection.closed", {"age": self.loop.time() - connection.opened_at})
+            self.trace_event("connection.closed", {"age": self.loop.time() - connection.opened_at})
             if self._queue:
-                self.loop.call_soon(self.serve)
+                self.loop.call_soon(self.start_waiting)
 
-    def gone(self, connection: Connection) -> None:
-        """Its socket is closed."""
-        self._leaving.discard(connection)
-        if self.closed is not None and not self._leaving and self._all_gone is not None:
-            self._all_gone.set()
+    def socket_closed(self, connection: Connection) -> None:
+        """Takes note that a connection's socket is closed."""
+        self._closing.discard(connection)
+        if self.closed is not None and not self._closing and self._all_closed is not None:
+            self._all_closed.set()
 
     async def warm(self, within: float | None) -> None:
-        """One connection, ready for a call."""
+        """Opens a connection ahead of the first call. `within`: seconds; None for no limit."""
         if not self._connections and not self._dials:
             self._dial(within)
         while not self._connections:
@@ -243,14 +253,16 @@ class OriginPool:
                 task.result()
 
     def maintain(self, now: float) -> None:
+        """Checks all connections, and aborts those whose peer does not close."""
         for connection in list(self._connections):
             connection.maintain(now)
-        for connection in list(self._leaving):
-            # A peer that is dead takes neither the last bytes nor the goodbye.
-            if now - connection.left_at >= LINGER and connection.transport is not None:
+        for connection in list(self._closing):
+            # A dead peer takes neither the last bytes nor the end of TLS.
+            if now - connection.closed_at >= ABORT_AFTER and connection.transport is not None:
                 connection.transport.abort()
 
     def snapshot(self) -> OriginStatistics:
+        """Counters of the origin, with the current values."""
         statistics = self.statistics
         statistics.connections = len(self._connections)
         statistics.connecting = len(self._dials)
@@ -259,6 +271,7 @@ class OriginPool:
         return statistics
 
     async def close(self, error: PoolClosed) -> None:
+        """Closes all connections; calls in progress fail with the error."""
         self.closed = error
         dials = list(self._dials)
         for task in dials:
@@ -272,22 +285,23 @@ class OriginPool:
                 connection.close()
         if dials:
             await asyncio.wait(dials)
-        if self._leaving:
-            self._all_gone = asyncio.Event()
+        if self._closing:
+            self._all_closed = asyncio.Event()
             try:
-                await asyncio.wait_for(self._all_gone.wait(), GOODBYE)
+                await asyncio.wait_for(self._all_closed.wait(), CLOSE_WITHIN)
             except TimeoutError:
                 pass
-            for connection in list(self._leaving):
+            for connection in list(self._closing):
                 if connection.transport is not None:
                     connection.transport.abort()
 
-    # Tracing
+    # --- tracing ---
 
-    def note(self, event: str, info: dict[str, object]) -> None:
+    def trace_event(self, event: str, info: dict[str, object]) -> None:
+        """Traces an event of a connection."""
         if self._trace is not None:
             self._trace(event, {"origin": str(self.origin), **info})
 
-    def _note(self, exchange: Exchange, event: str, info: dict[str, object]) -> None:
+    def _trace_exchange(self, exchange: Exchange, event: str, info: dict[str, object]) -> None:
         if exchange.trace is not None:
             exchange.trace(event, {"origin": str(self.origin), **info})

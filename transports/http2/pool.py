@@ -1,4 +1,4 @@
-"""The pool: requests in, responses out, connections kept in between."""
+"""Pool: the public entry. It takes requests, returns responses, and keeps connections in between."""
 
 import asyncio
 from types import TracebackType
@@ -13,7 +13,7 @@ from transports.http2.origin_pool import OriginPool
 from transports.http2.request import Origin, Request, Timeouts, split_url
 from transports.http2.response import Call, Reply
 from transports.http2.statistics import OriginStatistics
-from transports.http2.tracing import Trace, guarded
+from transports.http2.tracing import Trace, log_errors
 
 DEFAULT_TIMEOUTS = Timeouts()
 DEFAULT_MAX_BYTES = 64 * 1024 * 1024
@@ -21,11 +21,14 @@ MAINTAIN_AT_MOST_EVERY, MAINTAIN_AT_LEAST_EVERY = 0.02, 5.0
 
 
 class Pool:
-    """Connections to any number of origins. See docs/decisions/http2-core-api.md for all it does."""
+    """Connections to any number of origins, kept for reuse. Belongs to one event loop.
+
+    `trace` is called with a name and a mapping for each event; see `transports.http2.tracing`.
+    """
 
     def __init__(self, options: PoolOptions | None = None, *, trace: Trace | None = None) -> None:
         self.options = options or PoolOptions()
-        self._trace = None if trace is None else guarded(trace)
+        self._trace = None if trace is None else log_errors(trace)
         self._dialer = Dialer(self.options)
         self._origins: dict[Origin, OriginPool] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -48,7 +51,7 @@ class Pool:
         await self.aclose()
 
     def request(self, request: Request, *, timeouts: Timeouts | None = None, trace: Trace | None = None) -> Call:
-        """`async with pool.request(...) as response`: a response to stream."""
+        """Prepares a call with a streamed response: `async with pool.request(...) as response`."""
         return Call(self._exchange(request, timeouts, trace))
 
     async def fetch(
@@ -60,7 +63,10 @@ class Pool:
         until: float = NEVER,
         trace: Trace | None = None,
     ) -> Reply:
-        """The whole response; the caller is woken once, when it is complete. `until` is a limit of it all, in the loop's time."""
+        """Sends a request and returns the whole response; the caller's task wakes once, when it is complete.
+
+        `max_bytes` bounds the body (default 64 MiB). `until` is a deadline for all of it, in the loop's time.
+        """
         exchange = self.send(request, timeouts=timeouts, max_bytes=max_bytes, until=until, trace=trace)
         try:
             content = await exchange.whole()
@@ -79,23 +85,26 @@ class Pool:
         until: float = NEVER,
         trace: Trace | None = None,
     ) -> Exchange:
-        """The first half of `fetch`: the second is `whole()` of what is returned, in whichever task, or `cancel()`."""
+        """Sends a request now, for a whole response: the first half of `fetch`.
+
+        The second half is `whole()` of the returned exchange, awaited in any task, or `cancel()`.
+        """
         exchange = self._exchange(request, timeouts, trace)
         exchange.whole_body = True
         exchange.max_bytes = max_bytes
         if until != NEVER:
             exchange.until = until
-            exchange.source.timer.heed(until)
-        exchange.source.submit(exchange)
+            exchange.pool.timer.heed(until)
+        exchange.pool.submit(exchange)
         return exchange
 
     async def warm(self, url: str, *, within: float | None = 10.0) -> None:
-        """Opens a connection ahead of the first call."""
+        """Opens a connection ahead of the first call. `within`: seconds (default 10), None for no limit."""
         origin, _ = split_url(url)
-        await self._origin(origin).warm(within)
+        await self._origin_pool(origin).warm(within)
 
     def statistics(self) -> dict[Origin, OriginStatistics]:
-        """A snapshot for each origin."""
+        """Counters of each origin, now."""
         return {origin: pool.snapshot() for origin, pool in self._origins.items()}
 
     async def aclose(self) -> None:
@@ -106,21 +115,23 @@ class Pool:
             self._maintenance = None
         if self._loop is asyncio.get_running_loop():
             await asyncio.gather(*(pool.close(self._closed) for pool in self._origins.values()))
-            await asyncio.sleep(0)  # aborted transports close in the loop's next turn
+            await asyncio.sleep(0)  # an aborted transport closes in the loop's next turn
         if self._timer is not None:
             self._timer.close()
 
     def _exchange(self, request: Request, timeouts: Timeouts | None, trace: Trace | None) -> Exchange:
-        pool = self._origin(request.origin)
-        return Exchange(pool, request, timeouts or DEFAULT_TIMEOUTS, self._trace if trace is None else guarded(trace))
+        pool = self._origin_pool(request.origin)
+        return Exchange(
+            pool, request, timeouts or DEFAULT_TIMEOUTS, self._trace if trace is None else log_errors(trace)
+        )
 
-    def _origin(self, origin: Origin) -> OriginPool:
+    def _origin_pool(self, origin: Origin) -> OriginPool:
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             raise InvalidRequest("the pool needs a running asyncio loop (uvloop is one, trio is not)") from None
         if loop is not self._loop:
-            self._move_to(loop)
+            self._bind_to_loop(loop)
         pool = self._origins.get(origin)
         if pool is None:
             assert self._timer is not None
@@ -130,10 +141,10 @@ class Pool:
             self._origins[origin] = pool
         return pool
 
-    def _move_to(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _bind_to_loop(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._loop is not None and not self._loop.is_closed():
             raise PoolClosed("this pool belongs to another event loop that still runs; make one pool a loop")
-        # The loop it lived on is gone, and its connections with it.
+        # The former loop is closed, and its connections with it.
         self._origins.clear()
         self._loop = loop
         self._timer = DeadlineTimer(loop)

@@ -1,4 +1,4 @@
-"""Which proxy an origin is reached through. Pure: the environment is an argument."""
+"""Choice of the proxy for an origin. Pure: the environment is an argument."""
 
 import base64
 import ipaddress
@@ -11,7 +11,7 @@ from transports.http2.request import Origin
 
 
 class Proxy(NamedTuple):
-    """An HTTP proxy. Its repr holds no password."""
+    """HTTP proxy. Its repr holds no password."""
 
     scheme: str
     host: str
@@ -23,7 +23,7 @@ class Proxy(NamedTuple):
 
 
 def parse_proxy(url: str) -> Proxy:
-    """`http://NAME:PASSWORD@host:3128` or `host:3128`."""  # pragma: allowlist secret
+    """Reads a proxy from `http://NAME:PASSWORD@host:3128` or `host:3128`."""  # pragma: allowlist secret
     try:
         parts = urlsplit(url if "://" in url else f"http://{url}")
         port = parts.port
@@ -44,11 +44,11 @@ def parse_proxy(url: str) -> Proxy:
 
 
 def proxy_for(origin: Origin, environ: Mapping[str, str]) -> Proxy | None:
-    """What HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY say, in lower case or upper, as httpx reads them."""
+    """Reads HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY, in lower case or upper, as httpx does."""
     named = {name.lower(): value for name, value in environ.items() if name.isupper()}
     named |= {name: value for name, value in environ.items() if name.islower()}
     if "REQUEST_METHOD" in environ:
-        named.pop("http_proxy", None)  # in a CGI script this is a header of the request, not of the machine's owner
+        named.pop("http_proxy", None)  # in a CGI script a client sets this variable, by a header of its request
     url = named.get(f"{origin.scheme}_proxy") or named.get("all_proxy")
     if not url or _excluded(origin, named.get("no_proxy", "")):
         return None

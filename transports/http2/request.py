@@ -1,4 +1,4 @@
-"""What is asked of a server: an origin, a request, and how long each part of it may take. Values only, no I/O."""
+"""Requests: origin, request, time limits. Values only, no I/O."""
 
 from collections.abc import AsyncIterable, Sequence
 from functools import lru_cache
@@ -13,7 +13,7 @@ Header = tuple[bytes, bytes]
 Headers = Sequence[Header]
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
-# Never shown in a repr, a trace or an error: they carry keys.
+# Headers with API keys: never shown in a repr, a trace or an error.
 SECRET_HEADERS = frozenset(
     (
         b"authorization",
@@ -28,7 +28,7 @@ SECRET_HEADERS = frozenset(
 
 
 class Origin(NamedTuple):
-    """Where connections go: requests to one origin share its connections."""
+    """Scheme, host and port of a server. Requests to one origin share its connections."""
 
     scheme: str
     host: str  # without brackets, in ASCII (IDNA)
@@ -36,7 +36,7 @@ class Origin(NamedTuple):
 
     @property
     def authority(self) -> bytes:
-        """As in `:authority` and `Host`: the port is left out where it is the scheme's own."""
+        """Value of `:authority` and `Host`, without the port if it is the scheme's default."""
         return _authority(self)
 
     def __str__(self) -> str:
@@ -52,7 +52,10 @@ def _authority(origin: Origin) -> bytes:
 
 @lru_cache(maxsize=1024)
 def split_url(url: str) -> tuple[Origin, bytes]:
-    """`https://host/v1/x?y=z` -> its origin and the target `/v1/x?y=z`. Cached: a program calls few URLs, often."""
+    """Splits `https://host/v1/x?y=z` into its origin and the target `/v1/x?y=z`.
+
+    Results are cached, because a program calls few URLs often.
+    """
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -74,7 +77,7 @@ def split_url(url: str) -> tuple[Origin, bytes]:
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
-    """Seconds that each part of one call may take; None: no limit. One that fires ends this call and no other."""
+    """Time limits of one call, in seconds; None for no limit. A limit that passes ends this call alone."""
 
     connect: float | None = 10.0  #: DNS, TCP, TLS and a proxy's CONNECT, together
     pool: float | None = 30.0  #: waiting for a free stream or connection
@@ -84,10 +87,10 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """One request. Header names in any case; `host`, `connection` and `transfer-encoding` are the transport's to write.
+    """One request. Header names in any case; the transport writes `host`, `connection` and `transfer-encoding`.
 
-    A body of bytes gets a content-length and can be sent again where the server certainly did not process it; an
-    async iterator is sent with back-pressure, once.
+    A body of bytes gets a content-length, and can be sent again if the server certainly did not process it. An async
+    iterator is sent once, with back-pressure.
     """
 
     method: bytes  #: HTTP method, such as b"POST"
@@ -98,7 +101,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def to(cls, method: str, url: str, headers: Headers = (), body: bytes | AsyncIterable[bytes] = b"") -> "Request":
-        """A request to a URL."""
+        """Builds a request to a URL."""
         origin, target = split_url(url)
         return cls(method=method.encode("ascii"), origin=origin, target=target, headers=headers, body=body)
 

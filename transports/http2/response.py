@@ -1,4 +1,4 @@
-"""What the caller holds: a reply that is complete, or a response that is still coming."""
+"""Results for the caller: a complete reply, or a response whose body is still arriving."""
 
 from collections.abc import AsyncIterator
 from types import TracebackType
@@ -10,7 +10,7 @@ from transports.http2.request import Header
 
 
 class Reply(NamedTuple):
-    """A whole response."""
+    """Complete response. Names of headers are in lower case."""
 
     status: int
     headers: list[Header]
@@ -19,12 +19,12 @@ class Reply(NamedTuple):
     trailers: list[Header]
 
     def header(self, name: bytes) -> bytes | None:
-        """The first value of that name (in lower case), or None."""
+        """Returns the first value of a header (name in lower case), or None."""
         return next((value for known, value in self.headers if known == name), None)
 
 
 class Response:
-    """A response whose head is here and whose body is coming. Leaving before its end cancels it at the server."""
+    """Response whose head has arrived and whose body is arriving. Leaving it early cancels the call at the server."""
 
     __slots__ = ("_exchange", "headers", "http_version", "status")
 
@@ -35,9 +35,9 @@ class Response:
         self.http_version = exchange.http_version
 
     def __del__(self) -> None:
-        # Forgotten without `async with`: the server must not go on generating for nobody.
+        # Dropped without `async with`: the server must not generate a response that nobody reads.
         exchange = self._exchange
-        if not exchange.over and not exchange.loop.is_closed():
+        if not exchange.done and not exchange.loop.is_closed():
             exchange.loop.call_soon_threadsafe(exchange.cancel)
 
     def __repr__(self) -> str:
@@ -48,26 +48,31 @@ class Response:
         return next((value for known, value in self.headers if known == name), None)
 
     @property
+    def reason(self) -> bytes:
+        """Reason phrase of an HTTP/1.1 response; b"" over HTTP/2, which has none."""
+        return self._exchange.reason
+
+    @property
     def stream_id(self) -> int:
-        """HTTP/2's number of the stream; 0 over HTTP/1.1."""
+        """Number of the HTTP/2 stream; 0 over HTTP/1.1."""
         return self._exchange.stream_id
 
     @property
     def trailers(self) -> list[Header]:
-        """Empty until the body has ended."""
+        """Trailers; empty until the body has ended."""
         return self._exchange.trailers
 
     @property
     def body(self) -> AsyncIterator[bytes]:
-        """The bytes as they come. What arrived since the last piece is one piece."""
+        """Body as an async iterator. All bytes since the last piece are one piece."""
         return Body(self)
 
     async def chunk(self) -> bytes:
-        """What has arrived since the last time, after waiting for it; b"" at the end."""
+        """Waits for more of the body, and returns all that has arrived since the last call; b"" at the end."""
         return await self._exchange.chunk()
 
     async def read(self, max_bytes: int = 64 * 1024 * 1024) -> bytes:
-        """All that remains of the body; LimitExceeded, and the stream cancelled, where it is longer."""
+        """Reads the rest of the body. A longer one than `max_bytes` (default 64 MiB) is cancelled: LimitExceeded."""
         pieces, size = [], 0
         while piece := await self._exchange.chunk():
             size += len(piece)
@@ -78,12 +83,12 @@ class Response:
         return b"".join(pieces)
 
     def cancel(self) -> None:
-        """Ends it at the server, at once and without waiting. Does nothing to a response that is complete."""
+        """Cancels the call at the server, without waiting. Does nothing after the end of the response."""
         self._exchange.cancel()
 
 
 class Body:
-    """The body as an async iterator."""
+    """Body of a response, as an async iterator."""
 
     __slots__ = ("_response",)
 
@@ -101,7 +106,7 @@ class Body:
 
 
 class Call:
-    """`async with pool.request(...) as response`."""
+    """Call with a streamed response: `async with pool.request(...) as response`."""
 
     __slots__ = ("exchange",)
 
@@ -109,9 +114,9 @@ class Call:
         self.exchange = exchange
 
     async def start(self) -> Response:
-        """Sends the request; returns with the head of the response. Whoever calls this must cancel the response."""
+        """Sends the request; returns when the head of the response has arrived. The caller must cancel the response."""
         exchange = self.exchange
-        exchange.source.submit(exchange)
+        exchange.pool.submit(exchange)
         try:
             await exchange.head()
         except BaseException:

@@ -1,7 +1,7 @@
-"""A connected TCP socket for a name that may have many addresses (RFC 8305, "happy eyeballs").
+"""Connect a TCP socket to a name that may have many addresses (RFC 8305, "happy eyeballs").
 
-The loops' own way either tries one address after the other (uvloop), so that a dead IPv6 route costs the whole time
-limit, or leaks sockets when it is cancelled half-way (asyncio before 3.13).
+uvloop tries one address after the other, so that a dead IPv6 route costs the whole time limit. asyncio before 3.13
+leaks sockets when it is cancelled half-way.
 """
 
 import asyncio
@@ -9,12 +9,12 @@ import socket
 from itertools import chain, zip_longest
 from typing import Any
 
-STAGGER = 0.25  # seconds before the next address is tried beside the ones that have not answered
+STAGGER = 0.25  # seconds before the next address is tried beside those that have not answered
 Address = tuple[socket.AddressFamily, Any]
 
 
 async def connect(host: str, port: int, local_address: str | None = None) -> socket.socket:
-    """The first address that answers. OSError where none does; cancellation leaves no socket behind."""
+    """Connects to the first address that answers; OSError if none does. Cancellation leaves no socket open."""
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     waiting = _interleaved([(family, address) for family, _, _, _, address in found])
@@ -41,7 +41,7 @@ async def connect(host: str, port: int, local_address: str | None = None) -> soc
         raise failure
     finally:
         try:
-            await _give_up(attempts)
+            await _cancel_attempts(attempts)
         except BaseException:
             if winner is not None:
                 winner.close()
@@ -62,18 +62,18 @@ async def _attempt(loop: asyncio.AbstractEventLoop, address: Address, local_addr
     return sock
 
 
-async def _give_up(attempts: set[asyncio.Task[socket.socket]]) -> None:
+async def _cancel_attempts(attempts: set[asyncio.Task[socket.socket]]) -> None:
     for task in attempts:
         task.cancel()
     if attempts:
         await asyncio.wait(attempts)
     for task in attempts:
         if not task.cancelled() and task.exception() is None:
-            task.result().close()  # it came through in the very moment
+            task.result().close()  # connected at the moment of cancellation
 
 
 def _interleaved(addresses: list[Address]) -> list[Address]:
-    """One of each family in turn, beginning with the resolver's first choice."""
+    """Alternates between the families, beginning with the resolver's first choice."""
     first = [address for address in addresses if address[0] == addresses[0][0]]
     others = [address for address in addresses if address[0] != addresses[0][0]]
     return [address for address in chain.from_iterable(zip_longest(first, others)) if address is not None]

@@ -1,12 +1,13 @@
-"""Server-sent events from bytes, as the WHATWG says: lines end in CR, LF or CRLF and in nothing else.
+"""Decoder of server-sent events (WHATWG): lines end in CR, LF or CRLF, and in nothing else.
 
     decoder = SSEDecoder()
     async for data in response.body:
         for event in decoder.feed(data):
             ...event.event, event.data...
 
-Works on bytes: `str.splitlines` would split on U+2028 and cut characters. Any split of the input gives the same events.
-Time is linear in the input: no byte is scanned twice. Memory is bounded: one event may hold `max_event` bytes.
+The decoder works on bytes, because `str.splitlines` would split on U+2028. Any split of the input gives the same
+events. Time is linear in the input: no byte is scanned twice. Memory is bounded: an event holds at most `max_event`
+bytes.
 """
 
 from typing import NamedTuple
@@ -18,7 +19,7 @@ BOM = b"\xef\xbb\xbf"
 
 
 class ServerSentEvent(NamedTuple):
-    """One event. `data` stays bytes, so that JSON is decoded from it without a detour through text."""
+    """One event. `data` is bytes, from which JSON is decoded without a conversion to text."""
 
     event: str
     data: bytes
@@ -27,7 +28,7 @@ class ServerSentEvent(NamedTuple):
 
 
 class LineSplitter:
-    """Bytes in, lines out, without their ends. A CR at the end of a piece may be half of a CRLF: it is remembered."""
+    """Splits bytes into lines without their ends. A CR at the end of a piece may be half of a CRLF, and is kept."""
 
     __slots__ = ("_after_cr", "_max", "_pending", "_size", "_what")
 
@@ -39,6 +40,7 @@ class LineSplitter:
         self._what = what
 
     def feed(self, data: bytes) -> list[bytes]:
+        """Adds bytes; returns the lines that they complete."""
         if not data:
             return []
         if self._after_cr:
@@ -61,18 +63,18 @@ class LineSplitter:
         if rest:
             self._pending.append(rest)
             self._size += len(rest)
-        # Lines are checked with the rest: a long line that came whole is as long as one that came in pieces.
+        # A long line is refused whether it arrived whole or in pieces.
         if self._size > self._max or (lines and max(map(len, lines)) > self._max):
             raise LimitExceeded(f"{self._what} is longer than {self._max} bytes")
         return lines
 
     @property
     def empty(self) -> bool:
-        """Nothing waits for its end."""
+        """Whether no incomplete line is kept."""
         return not self._pending and not self._after_cr
 
     def finish(self) -> bytes:
-        """What came after the last line end."""
+        """Returns the bytes after the last line end."""
         rest = b"".join(self._pending)
         self._pending.clear()
         self._size = 0
@@ -80,7 +82,10 @@ class LineSplitter:
 
 
 class SSEDecoder:
-    """`feed(bytes) -> events`. After `finish()` it can be used for another stream."""
+    """Decoder of one stream: `feed(bytes) -> events`. After `finish()` it can be used for another stream.
+
+    `max_event`: bytes of the longest event (default 16 MiB); a longer one is LimitExceeded.
+    """
 
     __slots__ = ("_data", "_event", "_id", "_lines", "_max", "_retry", "_size", "_start")
 
@@ -91,7 +96,7 @@ class SSEDecoder:
 
     def _reset(self) -> None:
         self._lines = LineSplitter(self._max, "a line of the event stream")
-        self._start: bytes | None = b""  # the first three bytes, until it is known whether they are a BOM
+        self._start: bytes | None = b""  # the first three bytes, which may be a BOM
         self._clear()
 
     def _clear(self) -> None:
@@ -101,7 +106,7 @@ class SSEDecoder:
         self._retry: int | None = None
 
     def feed(self, data: bytes) -> list[ServerSentEvent]:
-        """The events that these bytes complete."""
+        """Adds bytes; returns the events that they complete."""
         if self._start is not None:
             self._start += data
             if len(self._start) < 3 and BOM.startswith(self._start):
@@ -118,13 +123,16 @@ class SSEDecoder:
         return events
 
     def feed_data(self, data: bytes) -> list[bytes]:
-        """`feed` for those who want the data of events and nothing else. Events that came whole and begin alike are cut out in one go."""
+        """Adds bytes; returns the data alone of the events that they complete.
+
+        Whole events that begin with the same lines are split in one step.
+        """
         found: list[bytes] = []
-        if not self._between():
+        if not self._is_between_events():
             cut = data.find(b"\n\n") + 2 or len(data)
             found += [event.data for event in self.feed(data[:cut])]
             data = data[cut:]
-        if self._between() and len(data) <= self._max:
+        if self._is_between_events() and len(data) <= self._max:
             cut = data.rfind(b"\n\n") + 2
             if cut > 1:
                 found += self._data_of(data[:cut])
@@ -134,8 +142,8 @@ class SSEDecoder:
         return found
 
     def _data_of(self, events: bytes) -> list[bytes]:
-        """The data of events that are here to the end of the last one."""
-        alike = _data_of_alike(events)
+        """Returns the data of whole events."""
+        alike = _data_of_equal_events(events)
         if alike is not None:
             return alike
         *each, _ = events.split(b"\n\n")
@@ -143,17 +151,17 @@ class SSEDecoder:
             return [event.data for event in self.feed(events)]
         return [data for event in each for data in self._data_of(event + b"\n\n")]
 
-    def _between(self) -> bool:
-        """Nothing is here of an event, nor half a line end."""
+    def _is_between_events(self) -> bool:
+        """Whether no part of an event is kept, nor half a line end."""
         return not self._data and self._start is None and self._lines.empty
 
     def finish(self) -> list[ServerSentEvent]:
-        """The stream has ended. An event whose blank line never came is given too: several servers leave it out.
+        """Ends the stream; returns a last event without a blank line too, because several servers leave it out.
 
-        A consumer that must know whether the stream was cut looks at its own end marker (`[DONE]`, `message_stop`).
+        A consumer that must know whether the stream was cut checks its own end marker (`[DONE]`, `message_stop`).
         """
         if self._start:
-            self.feed(b"")  # two bytes of a BOM are a line like any other
+            self.feed(b"")  # two bytes of a BOM are an ordinary line
             last, self._start = self._start, None
             if last is not None:
                 self._lines.feed(last)
@@ -187,12 +195,12 @@ class SSEDecoder:
             self._retry = int(value)
 
 
-def _data_of_alike(events: bytes) -> list[bytes] | None:
-    """The data of events that have one line of it each, and the same line before it or none; None of any others."""
+def _data_of_equal_events(events: bytes) -> list[bytes] | None:
+    """Returns the data of events with one line of data each, after the same line or none; None for others."""
     line = b"" if events.startswith(b"data: ") else events[: events.find(b"\n") + 1]
     start = line + b"data: "
     if not events.startswith(start) or (line and not line.startswith(b"event: ")) or events.find(b"\r") >= 0:
         return None
     found = events[len(start) : -2].split(b"\n\n" + start)
-    # Each has the two line ends after it, and perhaps one in its start: were there more, one would be within the data.
+    # Each event has two line ends after it, and perhaps one before its data. More would be inside the data.
     return found if events.count(b"\n") == len(found) * (3 if line else 2) else None

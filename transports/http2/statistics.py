@@ -1,11 +1,11 @@
-"""Counters of a pool, per origin."""
+"""Counters of a pool for each origin."""
 
 from dataclasses import dataclass
 
 
 @dataclass(slots=True)
 class OriginStatistics:
-    """A snapshot. The first four are now; the others count from the pool's start."""
+    """Counters of one origin. The first four are current values; the others count from the pool's start."""
 
     connections: int = 0
     connecting: int = 0

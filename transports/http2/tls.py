@@ -1,4 +1,4 @@
-"""TLS contexts: the one that verifies, made once, and the offer of protocols."""
+"""TLS contexts: verification of certificates, and the protocols offered by ALPN."""
 
 import os
 import ssl
@@ -10,14 +10,14 @@ ALPN = {"auto": ["h2", "http/1.1"], "h2": ["h2"], "http/1.1": ["http/1.1"]}
 
 
 def context_for(options: PoolOptions) -> ssl.SSLContext:
-    """The caller's own context, or the one that verifies; what it offers by ALPN is set on it."""
+    """The caller's context, or the default one that verifies; sets its ALPN protocols."""
     context = options.ssl_context or verifying_context(options.trust_env, options.protocol)
     context.set_alpn_protocols(ALPN[options.protocol])
     return context
 
 
 def proxy_context(options: PoolOptions) -> ssl.SSLContext:
-    """For a proxy that is itself spoken to over TLS: in HTTP/1.1, whatever goes through it."""
+    """Context for a proxy that is reached over TLS. The client speaks HTTP/1.1 with it."""
     context = verifying_context(options.trust_env, "proxy")
     context.set_alpn_protocols(["http/1.1"])
     return context
@@ -25,7 +25,7 @@ def proxy_context(options: PoolOptions) -> ssl.SSLContext:
 
 @lru_cache(maxsize=8)
 def verifying_context(trust_env: bool, protocol: str) -> ssl.SSLContext:
-    """Trusts what SSL_CERT_FILE or SSL_CERT_DIR name, else certifi's authorities, else the system's."""
+    """Trusts the authorities that SSL_CERT_FILE or SSL_CERT_DIR name, else certifi's, else the system's."""
     file = os.environ.get("SSL_CERT_FILE") if trust_env else None
     directory = os.environ.get("SSL_CERT_DIR") if trust_env else None
     if file or directory:

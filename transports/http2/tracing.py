@@ -1,22 +1,22 @@
-"""One hook shows what a pool does; it costs nothing when it is off.
+"""Trace hook of a pool: one function that receives every event. Without a hook it costs nothing.
 
-A trace is called with a name and a mapping, at the moment it happens, on the event loop: it must not block. Names are
-`connection.open`, `connection.opened`, `connection.failed`, `connection.closed`, `connection.goaway`, `connection.ping`,
-`request.queued`, `request.sent`, `request.resent`, `response.head`, `response.complete`, `request.cancelled`,
-`request.failed`. No mapping holds a header's value or a body.
+The pool calls the hook with a name and a mapping at the moment of the event, on the event loop: a hook must not block.
+The names are `connection.open`, `connection.opened`, `connection.failed`, `connection.closed`, `connection.goaway`,
+`connection.ping`, `request.queued`, `request.sent`, `request.resent`, `response.head`, `response.complete`,
+`request.cancelled` and `request.failed`. No mapping holds a header's value or a body.
 """
 
 import logging
 from collections.abc import Callable, Mapping
 
-#: A function that gets a name and a mapping when something happens in a pool. No mapping holds a header or a body.
+#: Function that a pool calls with the name of an event and a mapping. No mapping holds a header's value or a body.
 Trace = Callable[[str, Mapping[str, object]], None]
 
 log = logging.getLogger("transports.http2")
 
 
-def guarded(trace: Trace) -> Trace:
-    """The same hook; what it raises is logged, because other calls share the connection that it would end."""
+def log_errors(trace: Trace) -> Trace:
+    """Wraps a hook so that its errors are logged: raised, they would end a connection that other calls share."""
 
     def call(name: str, info: Mapping[str, object]) -> None:
         try:

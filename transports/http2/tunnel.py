@@ -1,4 +1,4 @@
-"""A tunnel through an HTTP proxy: CONNECT, its answer, and then someone else's bytes."""
+"""Tunnel through an HTTP proxy: CONNECT, the proxy's answer, then the bytes of the origin."""
 
 import asyncio
 from typing import cast
@@ -14,7 +14,7 @@ MAX_ANSWER = 16_384
 
 
 class Tunnel(asyncio.Protocol):
-    """Until `opened` is done it speaks with the proxy; after that it holds what the far server says first."""
+    """Speaks with the proxy until `opened` is done; then keeps the origin's first bytes for the connection."""
 
     def __init__(self, origin: Origin, proxy: Proxy) -> None:
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -22,8 +22,8 @@ class Tunnel(asyncio.Protocol):
         self._origin = origin
         self._proxy = proxy
         self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_ANSWER)
-        self._early: list[bytes] = []
-        self._heir: Connection | None = None
+        self._early_data: list[bytes] = []
+        self._connection: Connection | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
@@ -37,7 +37,7 @@ class Tunnel(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self.opened.done():
-            self._early.append(data)
+            self._early_data.append(data)
             return
         try:
             self._h11.receive_data(data)
@@ -47,15 +47,15 @@ class Tunnel(asyncio.Protocol):
             return
         if isinstance(event, h11.Response):
             if 200 <= event.status_code < 300:
-                # A TLS server waits for the client's first word, so nothing of it can have come along yet.
+                # A TLS server waits for the client's first message, so none of its bytes can follow the answer yet.
                 self.opened.set_result(None)
             else:
                 reason = event.reason.decode("latin-1")
                 self._fail(f"refused to open a way to {self._origin}: {event.status_code} {reason}")
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._heir is not None:
-            self._heir.connection_lost(exc)
+        if self._connection is not None:
+            self._connection.connection_lost(exc)
         else:
             self._fail("closed the connection")
 
@@ -63,11 +63,11 @@ class Tunnel(asyncio.Protocol):
         if not self.opened.done():
             self.opened.set_exception(ProxyFailed(f"{self._proxy!r} {what}", unprocessed=True))
 
-    def hand_over(self, transport: asyncio.Transport, heir: Connection) -> Connection:
-        """The TLS inside is up: from here on the connection is the heir's."""
-        transport.set_protocol(heir)
-        self._heir = heir
-        heir.connection_made(transport)
-        for data in self._early:
-            heir.data_received(data)
-        return heir
+    def hand_over(self, transport: asyncio.Transport, connection: Connection) -> Connection:
+        """Gives the transport to the connection, after the TLS handshake with the origin."""
+        transport.set_protocol(connection)
+        self._connection = connection
+        connection.connection_made(transport)
+        for data in self._early_data:
+            connection.data_received(data)
+        return connection

@@ -1,4 +1,4 @@
-"""Request bodies on an HTTP/2 connection: as much as both windows and the socket take, and the rest when they open."""
+"""Request bodies on an HTTP/2 connection, sent as the two flow-control windows and the socket allow."""
 
 from typing import Protocol
 
@@ -7,7 +7,7 @@ from transports.http2.exchange import Exchange
 
 
 class UploadConnection(Protocol):
-    """What uploads need of the connection that sends them."""
+    """The part of a connection that uploads use."""
 
     writable: bool
 
@@ -15,11 +15,11 @@ class UploadConnection(Protocol):
         """Whether the exchange's stream still takes data."""
 
     def flush_soon(self) -> None:
-        """Writes what has gathered, in the loop's next turn."""
+        """Flushes at the end of the loop's turn."""
 
 
 class Uploads:
-    """Which bodies wait, and for how much."""
+    """Bodies that are being sent, and those that wait for a window or for the socket."""
 
     def __init__(self, connection: UploadConnection, engine: ClientEngine) -> None:
         self._connection = connection
@@ -27,7 +27,7 @@ class Uploads:
         self._blocked: dict[int, Exchange] = {}
 
     def begin(self, exchange: Exchange, body: bytes) -> None:
-        """A body of bytes: usually it fits, and leaves with its head."""
+        """Sends a body of bytes. Usually it fits, and leaves with its head."""
         engine = self._engine
         window = engine.local_flow_control_window(exchange.stream_id)
         if len(body) <= min(window, engine.max_outbound_frame_size) and self._connection.writable:
@@ -36,10 +36,10 @@ class Uploads:
             exchange.on_sent()
         else:
             exchange.body_left = memoryview(body)
-            self._pump(exchange)
+            self._send_rest(exchange)
 
     def send(self, exchange: Exchange, data: memoryview) -> int:
-        """As much of it as can go now; how much that was."""
+        """Sends as much as the windows and the socket allow; returns the number of bytes."""
         sent = 0
         if self._connection.writable and self._connection.is_open(exchange):
             engine = self._engine
@@ -57,7 +57,7 @@ class Uploads:
         return sent
 
     def end(self, exchange: Exchange) -> None:
-        """The async iterator is through."""
+        """Ends a body from an async iterator."""
         if self._connection.is_open(exchange):
             exchange.uploader = None
             self._engine.end_stream(exchange.stream_id)
@@ -65,29 +65,31 @@ class Uploads:
             self._connection.flush_soon()
 
     def resume(self) -> None:
-        """A window has opened, or the socket takes bytes again."""
+        """Sends more, after a window has opened or the socket has become writable."""
         for exchange in list(self._blocked.values()):
             if not self._connection.is_open(exchange):
                 self.discard(exchange)
             elif exchange.uploader is None:
-                self._pump(exchange)
+                self._send_rest(exchange)
             else:
                 self.discard(exchange)
                 exchange.resume_upload()
 
     def discard(self, exchange: Exchange) -> None:
+        """Drops the exchange from those that wait."""
         self._blocked.pop(exchange.stream_id, None)
 
     def clear(self) -> None:
+        """Drops all that wait."""
         self._blocked.clear()
 
-    def _pump(self, exchange: Exchange) -> None:
+    def _send_rest(self, exchange: Exchange) -> None:
         body = exchange.body_left
         assert body is not None
         left = body[self.send(exchange, body) :]
         if left:
             if len(left) < len(body) or exchange.phase != "write":
-                exchange.on_sending()  # some progress: the time to write starts anew
+                exchange.on_sending()  # progress: the write deadline starts anew
             exchange.body_left = left
         else:
             exchange.body_left = None

@@ -1,4 +1,4 @@
-"""A child process as a stream of lines. Knows nothing of what the lines say."""
+"""Child process as a stream of lines; the lines are not interpreted."""
 
 from transports.process.child import ChildFailed, ChildLines, ChildOptions, StderrTail
 

@@ -1,10 +1,10 @@
-"""A child process as a stream of lines: bounded, cancellable, and never left behind.
+"""Child process as a stream of lines: bounded, cancellable, and never left running.
 
     async with ChildLines(["claude", "-p"], stdin=b"...") as child:
         async for line in child: ...
 
-It is stopped by the end of its input, then TERM, then KILL, each after a grace; so is its whole process group. Its standard
-error is kept, the last of it, for the message of an error.
+A child is stopped by the end of its input, then SIGTERM, then SIGKILL, each after `grace` seconds; so is its process
+group. The last bytes of its standard error are kept for error messages.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ PIECE = 64 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChildOptions:
-    """How a program runs."""
+    """Options of a child process."""
 
     max_line: int = 16 * 1024 * 1024  #: bytes of the longest line of output; a longer one is ChildFailed
     grace: float = 1.0  #: seconds between one way of stopping the program and the next
@@ -30,7 +30,10 @@ class ChildOptions:
 
 
 class ChildFailed(Exception):
-    """The program did not start, or broke the rules. `status` is its exit status, `stderr` the last of what it said."""
+    """The program did not start, or wrote a line beyond the limit.
+
+    `status` is the exit status, `stderr` the last bytes of the standard error.
+    """
 
     def __init__(self, message: str, *, status: int | None = None, stderr: str = "") -> None:
         super().__init__(message)
@@ -39,7 +42,7 @@ class ChildFailed(Exception):
 
 
 class StderrTail:
-    """The last few thousand bytes of a stream, in bounded memory."""
+    """Last bytes of a stream (default 4096), in bounded memory."""
 
     def __init__(self, most: int = 4096) -> None:
         self._most = most
@@ -47,7 +50,7 @@ class StderrTail:
         self._size = 0
 
     def add(self, data: bytes) -> None:
-        """Keeps the data, and lets go of what is older than the last few thousand bytes."""
+        """Adds data, and drops bytes beyond the last few thousand."""
         self._pieces.append(data[-self._most :])
         self._size += len(self._pieces[-1])
         while self._size - len(self._pieces[0]) >= self._most:
@@ -60,7 +63,7 @@ class StderrTail:
 
 
 class ChildLines:
-    """One run of a program. Lines come as bytes without their ends; `status` is there when they have ended."""
+    """One run of a program. Lines are bytes without their ends; `status` is set after the last line."""
 
     def __init__(self, command: Sequence[str], stdin: bytes = b"", options: ChildOptions | None = None) -> None:
         self._command = list(command)
@@ -81,11 +84,11 @@ class ChildLines:
 
     @property
     def stderr(self) -> str:
-        """The last of what the program wrote to its standard error."""
+        """Last bytes of the program's standard error, as text."""
         return self._tail.text
 
     async def start(self) -> None:
-        """Starts the program; ChildFailed where it cannot be. `async with` does it too."""
+        """Starts the program; ChildFailed if it cannot start. `async with` does the same."""
         try:
             self._process = await asyncio.create_subprocess_exec(
                 *self._command,
@@ -94,12 +97,12 @@ class ChildLines:
                 stderr=asyncio.subprocess.PIPE,
                 env=dict(self._options.environment) if self._options.environment is not None else None,
                 cwd=self._options.directory,
-                start_new_session=True,  # a group of its own, so that what it starts is stopped with it
+                start_new_session=True,  # a process group, so that the program's children are stopped with it
             )
         except (OSError, ValueError) as error:
             raise ChildFailed(f"{self._command[0]} did not start: {error}") from None
         loop = asyncio.get_running_loop()
-        self._helpers = [loop.create_task(self._write()), loop.create_task(self._keep_stderr())]
+        self._helpers = [loop.create_task(self._write()), loop.create_task(self._collect_stderr())]
 
     def __aiter__(self) -> Self:
         return self
@@ -134,7 +137,7 @@ class ChildLines:
                 self._ended = True
 
     async def wait(self) -> int:
-        """The exit status, once its output has ended. All it said on standard error is here by then."""
+        """Waits for the end of the program; returns its exit status. All of its standard error has been read then."""
         assert self._process is not None
         status = await self._process.wait()
         if self._helpers:
@@ -142,19 +145,19 @@ class ChildLines:
         return status
 
     def stop(self) -> None:
-        """Begins to stop it. Never waits; `aclose()` waits until it is gone."""
+        """Begins to stop the program, without waiting. `aclose()` waits until it has ended."""
         if self._process is not None and self._stopping is None:
             self._stopping = asyncio.get_running_loop().create_task(self._stop(self._process))
 
     def when_gone(self, call: Callable[[], None]) -> None:
-        """After `stop()`: calls it once the program is gone, which is now if there is none."""
+        """Calls a function when the program has ended after `stop()`; at once if no program runs."""
         if self._stopping is None:
             call()
         else:
             self._stopping.add_done_callback(lambda _: call())
 
     async def aclose(self) -> None:
-        """Stops the program, and waits until it and its process group are gone."""
+        """Stops the program, and waits until it and its process group have ended."""
         self.stop()
         if self._stopping is not None:
             await asyncio.shield(self._stopping)
@@ -178,16 +181,16 @@ class ChildLines:
             stdin.close()
             await stdin.wait_closed()
         except OSError:
-            pass  # it does not want to hear more, which its output will explain
+            pass  # the program closed its input; its output will explain why
 
-    async def _keep_stderr(self) -> None:
+    async def _collect_stderr(self) -> None:
         assert self._process is not None
         assert self._process.stderr is not None
         while data := await self._process.stderr.read(PIECE):
             self._tail.add(data)
 
     async def _stop(self, process: asyncio.subprocess.Process) -> None:
-        """The end of its input, TERM, KILL: whichever it heeds first. A program that has ended needs none of them."""
+        """Closes the input, then sends SIGTERM, then SIGKILL, until the program ends."""
         if process.stdin is not None and not process.stdin.is_closing():
             process.stdin.close()
         for sign in (signal.SIGTERM, signal.SIGKILL) if not self._ended else (None, signal.SIGTERM, signal.SIGKILL):
@@ -199,7 +202,7 @@ class ChildLines:
                 await asyncio.wait_for(process.wait(), self._options.grace)
             except TimeoutError:
                 continue
-        self._signal(process, signal.SIGKILL)  # whatever it started and left
+        self._signal(process, signal.SIGKILL)  # children that the program left running
         for helper in self._helpers:
             helper.cancel()
         await asyncio.gather(*self._helpers, return_exceptions=True)

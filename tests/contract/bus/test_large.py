@@ -75,7 +75,9 @@ async def test_an_answer_that_is_too_large_can_still_be_failed(group: Members) -
 
 
 async def test_the_end_of_one_call_may_end_the_others(group: Members) -> None:
-    """On both sides: whoever hears that one caller is gone fails all its requests, or cancels the other calls to a member."""
+    """On both sides: whoever hears that one caller is gone fails all its requests, or cancels the other calls to a
+    member.
+    """
     a, b = await group.join(), await group.join()
     requests: list[Request] = []
     lost: list[Any] = []

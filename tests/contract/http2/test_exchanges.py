@@ -1,4 +1,4 @@
-"""What every protocol does alike: one suite over HTTP/2 with TLS, with prior knowledge, and HTTP/1.1 with and without TLS."""
+"""What every protocol does alike: HTTP/2 with TLS and with prior knowledge, HTTP/1.1 with and without TLS."""
 
 import asyncio
 import json

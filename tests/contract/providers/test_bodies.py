@@ -1,4 +1,4 @@
-"""For each feature, the body that we send is the body that the provider's official client sends for the same request."""
+"""For each feature, our body is the body that the provider's official client sends for the same request."""
 
 import base64
 import json
@@ -771,7 +771,8 @@ def body(provider: str | Profile, **request: Any) -> Body:
     return found
 
 
-# The hosts that speak OpenAI's format are called with OpenAI's own client, and with its `extra_body` for what is theirs alone.
+# The hosts that speak OpenAI's format are called with OpenAI's own client, and with its `extra_body` for what is theirs
+# alone.
 HOSTS: dict[str, tuple[str, Body, Call]] = {
     "deepseek: plain": (
         "deepseek",

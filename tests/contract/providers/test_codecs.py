@@ -1,4 +1,6 @@
-"""One suite that every codec passes: what it reads, in any split of its bytes, and what it makes of refusals and rubbish."""
+"""One suite that every codec passes: what it reads, in any split of its bytes, and what it makes of refusals and
+rubbish.
+"""
 
 import json
 import random

@@ -1,4 +1,6 @@
-"""Embeddings at providers: the bodies of the official clients, replies read whole or refused, and the scripted provider's too."""
+"""Embeddings at providers: the bodies of the official clients, replies read whole or refused, and the scripted
+provider's too.
+"""
 
 import base64
 import json

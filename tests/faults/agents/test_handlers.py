@@ -1,4 +1,6 @@
-"""A handler that raises, blocks, never ends or returns what cannot be sent: its caller is told, and nobody else is harmed."""
+"""A handler that raises, blocks, never ends or returns what cannot be sent: its caller is told, and nobody else is
+harmed.
+"""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""Hosts that are killed, stopped and orphaned, under load: nobody hangs, everything is named, and the agents come back."""
+"""Hosts killed, stopped and orphaned, under load: nobody hangs, every loss is named, and the agents come back."""
 
 import asyncio
 import os
@@ -56,7 +56,7 @@ async def kill_under_load(kills: int, agents: int) -> Counter[str]:
         load = [asyncio.create_task(ask(number)) for number in range(32)] + [asyncio.create_task(gather())]
         for number in range(kills):
             await asyncio.sleep(0.05)
-            host = orc.supervisor.hosts.running[number % 2]
+            host = orc._running_supervisor.hosts.running[number % 2]
             assert host.process is not None
             os.kill(host.process.pid, signal.SIGKILL)
             await back(orc, number + 1)
@@ -87,13 +87,13 @@ async def test_a_host_is_killed_fifty_times_under_load() -> None:
 async def test_waiting_callers_get_peer_lost_at_once_and_streams_end() -> None:
     async with Orchestrator(hosts=2, options=fearless()) as orc:
         slow = await orc.spawn(Slow, 2, name="slow")
-        label = orc.supervisor.roster.agents["slow/0"].host
+        label = orc._running_supervisor.roster.agents["slow/0"].host
         waiting = asyncio.create_task(slow[0].ask(Slow.wait, 60.0, within=60))
         stream = slow[0].stream(Slow.numbers, 100)
         other = asyncio.create_task(slow[1].ask(Slow.wait, 0.5))
         await asyncio.sleep(0.1)
         begun = time.monotonic()
-        process = orc.supervisor.hosts.all[label].process
+        process = orc._running_supervisor.hosts.all[label].process
         assert process is not None
         process.kill()
         with pytest.raises(PeerLost, match=r"slow/0\.wait.*host-"):
@@ -114,7 +114,7 @@ async def test_an_idempotent_call_is_made_again_when_its_agent_is_back() -> None
         waiting = asyncio.create_task(steady.ask(Steady.square, 7, 0.2, within=20))
         hurried = asyncio.create_task(steady.ask(Steady.square, 7, 60.0, within=0.15))
         await asyncio.sleep(0.05)
-        process = orc.supervisor.hosts.all["host-1"].process
+        process = orc._running_supervisor.hosts.all["host-1"].process
         assert process is not None
         process.kill()
         assert await waiting == 49
@@ -125,7 +125,7 @@ async def test_an_idempotent_call_is_made_again_when_its_agent_is_back() -> None
 async def test_a_receipt_counts_the_dead() -> None:
     async with Orchestrator(hosts=2, options=fearless()) as orc:
         await orc.spawn(Scout, 20, name="scout")
-        host = orc.supervisor.hosts.running[0]
+        host = orc._running_supervisor.hosts.running[0]
         assert host.process is not None
         os.kill(host.process.pid, signal.SIGSTOP)
         receipt = orc.broadcast("news.eu", {"id": 1})
@@ -144,7 +144,7 @@ async def test_a_host_that_comes_back_too_often_is_given_up_and_its_agents_go_el
         scouts = await orc.spawn(Scout, 8, name="scout")
         loner = await orc.spawn(Faulty, 8, name="loner", restart="temporary")
         for count in (1, 2):
-            host = orc.supervisor.hosts.all["host-1"]
+            host = orc._running_supervisor.hosts.all["host-1"]
             assert host.process is not None
             host.process.kill()
             if count == 1:
@@ -163,7 +163,7 @@ async def test_a_killed_host_comes_back_or_not_as_its_strategy_says(strategy: st
     options = OrchestratorOptions(hosts=HostOptions(restart=Restart(strategy)))
     async with Orchestrator(hosts=2, options=options) as orc:
         scouts = await orc.spawn(Scout, 8, name="scout")
-        process = orc.supervisor.hosts.all["host-1"].process
+        process = orc._running_supervisor.hosts.all["host-1"].process
         assert process is not None
         process.kill()
         await until(lambda: any(isinstance(event, HostBack | HostGivenUp) for event in orc.events))
@@ -183,7 +183,7 @@ async def test_a_listener_that_fails_hinders_nobody_from_coming_back() -> None:
         with pytest.raises(HandlerFailed):
             await faulty.ask(Faulty.boom, "x")
         assert await faulty.ask(Faulty.bump) == 1
-        process = orc.supervisor.hosts.all["host-1"].process
+        process = orc._running_supervisor.hosts.all["host-1"].process
         assert process is not None
         process.kill()
         await back(orc, 1)
@@ -195,8 +195,8 @@ async def test_an_agent_whose_host_ends_while_it_is_made_anew_comes_back_with_it
         one = await orc.spawn(Late, name="late", seconds=0.4, restart=Restart(on_error=True, limit=2))
         with pytest.raises(HandlerFailed):
             await one.ask(Late.boom)
-        await until(lambda: orc.supervisor.roster.agents["late/0"].state == "restarting")
-        process = orc.supervisor.hosts.all["host-1"].process
+        await until(lambda: orc._running_supervisor.roster.agents["late/0"].state == "restarting")
+        process = orc._running_supervisor.hosts.all["host-1"].process
         assert process is not None
         process.kill()
         await back(orc, 1)
@@ -207,8 +207,8 @@ async def test_an_agent_whose_host_ends_while_it_is_made_anew_comes_back_with_it
 async def test_a_spawn_waits_for_the_only_host_to_come_back() -> None:
     async with Orchestrator(hosts=1, options=fearless()) as orc:
         spawning = asyncio.create_task(orc.spawn(Late, name="late", seconds=0.4))
-        await until(lambda: "late/0" in orc.supervisor.roster.agents)
-        process = orc.supervisor.hosts.all["host-1"].process
+        await until(lambda: "late/0" in orc._running_supervisor.roster.agents)
+        process = orc._running_supervisor.hosts.all["host-1"].process
         assert process is not None
         process.kill()
         assert await (await spawning).ask(Late.hello)
@@ -216,7 +216,7 @@ async def test_a_spawn_waits_for_the_only_host_to_come_back() -> None:
 
 async def test_a_spawn_that_fails_at_a_silent_host_leaves_nothing_at_the_others() -> None:
     async with Orchestrator(hosts=2, options=fearless()) as orc:
-        silent = orc.supervisor.hosts.all["host-1"].process
+        silent = orc._running_supervisor.hosts.all["host-1"].process
         assert silent is not None
         os.kill(silent.pid, signal.SIGSTOP)
         with pytest.raises(ThreeModeError):
@@ -229,11 +229,13 @@ async def test_an_agent_that_is_stopped_before_it_could_be_brought_back_stays_aw
     async with Orchestrator(hosts=1, options=fearless()) as orc:
         born = tmp_path / "born"
         one = await orc.spawn(Once, name="once", path=born, restart=Restart(limit=100, wait=0.3))
-        process = orc.supervisor.hosts.all["host-1"].process
+        process = orc._running_supervisor.hosts.all["host-1"].process
         assert process is not None
         process.kill()
         await back(orc, 1)
-        await until(lambda: orc.supervisor.roster.agents["once/0"].history.total >= 2)  # it cannot be made, and waits
+        await until(
+            lambda: orc._running_supervisor.roster.agents["once/0"].history.total >= 2
+        )  # it cannot be made, and waits
         await orc.stop(one)
         born.unlink()
         await asyncio.sleep(0.6)  # it would have been made by now
@@ -252,7 +254,7 @@ async def test_an_end_that_is_cancelled_is_an_end() -> None:
     orc = Orchestrator(hosts=1)
     await orc.__aenter__()
     one = await orc.spawn(Faulty, name="faulty")
-    process = orc.supervisor.hosts.all["host-1"].process
+    process = orc._running_supervisor.hosts.all["host-1"].process
     assert process is not None
     asked = asyncio.create_task(one.ask(Faulty.stubborn))
     await asyncio.sleep(0.1)
@@ -272,7 +274,7 @@ async def test_an_end_that_is_cancelled_is_an_end() -> None:
 async def test_a_host_that_says_nothing_is_named() -> None:
     async with Orchestrator(hosts=1, options=fearless(silent_after=0.8, kill_blocked_after=2.0)) as orc:
         scout = await orc.spawn(Scout, name="scout")
-        host = orc.supervisor.hosts.all["host-1"]
+        host = orc._running_supervisor.hosts.all["host-1"]
         assert host.process is not None
         os.kill(host.process.pid, signal.SIGSTOP)
         with pytest.raises(PeerLost):
@@ -307,7 +309,7 @@ async def main():
     async with Orchestrator(hosts=2) as orc:
         group = await orc.spawn(Here, 4, name="here")
         print(await group[3].ask(Here.hello), flush=True)
-        print(*(host.process.pid for host in orc.supervisor.hosts.running), flush=True)
+        print(*(host.process.pid for host in orc._running_supervisor.hosts.running), flush=True)
         if "block" in sys.argv: group[0].tell(Here.block)
         if "end" not in sys.argv: await asyncio.sleep(60)
 

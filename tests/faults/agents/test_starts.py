@@ -1,4 +1,4 @@
-"""Starts that take too long, or that a living host refuses: no agent stays "restarting" for ever, and none lives twice."""
+"""Starts that take too long, or that a living host refuses: no agent stays "restarting" for ever or lives twice."""
 
 import asyncio
 import importlib
@@ -26,7 +26,7 @@ def impatient(respawn_within: float = 0.4, host_restarts: int = 1000) -> Orchest
 
 async def kill(orc: Orchestrator, label: str = "host-1") -> None:
     """Returns when the orchestrator knows of it."""
-    process, lost = orc.supervisor.hosts.all[label].process, hosts_lost(orc)
+    process, lost = orc._running_supervisor.hosts.all[label].process, hosts_lost(orc)
     assert process is not None
     process.kill()
     await until(lambda: hosts_lost(orc) > lost)
@@ -37,7 +37,7 @@ def hosts_lost(orc: Orchestrator) -> int:
 
 
 def state(orc: Orchestrator, name: str) -> str:
-    return orc.supervisor.roster.agents[name].state
+    return orc._running_supervisor.roster.agents[name].state
 
 
 def given_up(orc: Orchestrator) -> dict[str, str]:
@@ -122,7 +122,7 @@ async def test_a_start_that_never_ends_on_the_host_that_agents_moved_to_is_given
     async with Orchestrator(hosts=2, options=impatient(host_restarts=0)) as orc:
         sick = {"lives": tmp_path / "lives", "seconds": NEVER, "only": "ailing/0"}
         await orc.spawn(Ailing, 2, name="ailing", restart=TWICE, **sick)
-        label = orc.supervisor.roster.agents["ailing/0"].host
+        label = orc._running_supervisor.roster.agents["ailing/0"].host
         await kill(orc, label)
         await until(lambda: state(orc, "ailing/0") == "given up", within=20)
         assert any(isinstance(event, HostGivenUp) and event.host == label for event in orc.events)
@@ -135,9 +135,9 @@ async def test_a_slow_start_on_the_host_that_agents_moved_to_is_waited_for(tmp_p
     async with Orchestrator(hosts=2, options=impatient(host_restarts=0)) as orc:
         sick = {"lives": tmp_path / "lives", "seconds": 1.1, "only": "ailing/0", "blocks": blocks}
         await orc.spawn(Ailing, 2, name="ailing", **sick)
-        labels = {name: orc.supervisor.roster.agents[name].host for name in ("ailing/0", "ailing/1")}
+        labels = {name: orc._running_supervisor.roster.agents[name].host for name in ("ailing/0", "ailing/1")}
         await kill(orc, labels["ailing/0"])
-        await until(lambda: orc.supervisor.roster.agents["ailing/0"].host == labels["ailing/1"])
+        await until(lambda: orc._running_supervisor.roster.agents["ailing/0"].host == labels["ailing/1"])
         await lives_once(orc, "ailing/0", life=2, host=labels["ailing/1"])
 
 
@@ -164,7 +164,7 @@ async def test_a_host_that_ends_while_an_agent_is_slow_to_start_brings_it_back_a
         )
         for tries in (1, 3):
             await kill(orc)
-            await until(lambda wanted=tries: orc.supervisor.roster.agents["ailing/0"].history.total >= wanted)  # type: ignore[misc]
+            await until(lambda wanted=tries: orc._running_supervisor.roster.agents["ailing/0"].history.total >= wanted)  # type: ignore[misc]
         await kill(orc)
         await lives_once(orc, "ailing/0", life=4)
 
@@ -175,9 +175,9 @@ async def test_an_agent_that_is_stopped_while_it_is_slow_to_start_stays_away(tmp
         lives = tmp_path / "lives"
         await orc.spawn(Ailing, name="ailing", restart=Restart(limit=100), lives=lives, seconds=1.5, blocks=blocks)
         await kill(orc)
-        await until(lambda: orc.supervisor.roster.agents["ailing/0"].history.total >= 1)
+        await until(lambda: orc._running_supervisor.roster.agents["ailing/0"].history.total >= 1)
         await orc.stop("ailing/0")
-        assert "ailing/0" not in orc.supervisor.roster.agents
+        assert "ailing/0" not in orc._running_supervisor.roster.agents
         await is_gone(orc, "ailing/0")
         assert not given_up(orc)
         again = await orc.spawn(Scout, name="ailing")  # the name is free, for another class too
@@ -188,7 +188,7 @@ async def test_an_orchestrator_can_end_while_an_agent_is_slow_to_start(tmp_path:
     async with Orchestrator(hosts=1, options=impatient()) as orc:
         await orc.spawn(Ailing, name="ailing", restart=Restart(limit=100), lives=tmp_path / "lives", seconds=NEVER)
         await kill(orc)
-        await until(lambda: orc.supervisor.roster.agents["ailing/0"].history.total >= 2)
+        await until(lambda: orc._running_supervisor.roster.agents["ailing/0"].history.total >= 2)
         begun = time.monotonic()
     assert time.monotonic() - begun < 5.0
     assert not given_up(orc)

@@ -1,4 +1,4 @@
-"""Writers, readers and the registry's host killed or stopped at each step: nobody hangs, nothing is torn, all is told."""
+"""Writers, readers and the registry's host killed or stopped at each step: no hang, no torn frame, no silent loss."""
 
 import asyncio
 import signal
@@ -200,7 +200,8 @@ async def test_registry_host_killed_while_it_joins_or_leaves(point: str) -> None
 async def test_registry_killed_or_stopped_while_it_tells(point: str, action: str) -> None:
     """Some have been told, some have not; some are welcome, some are not: all of them end up on one bus that works."""
     async with members() as group:
-        # What the host and `first` take at most, and one more: in the first round of the joins below, however few there are.
+        # What the host and `first` take at most, and one more: in the first round of the joins below, however few there
+        # are.
         time = 2 if point == "registry_telling" else 4  # it needs somebody who was told before
         async with process(group.name, failpoint=f"{point}:{action}:{time}") as host:
             first = await group.join()

@@ -35,7 +35,7 @@ async def lap(seconds: float, writers: int, readers: int) -> None:
 
 
 async def fall_behind(reader: Process, seconds: float) -> None:
-    """Now and then it is held up for long enough to be lapped: on a busy machine readers may keep up with slow writers."""
+    """Now and then it sleeps long enough to be lapped: on a busy machine readers may keep up with slow writers."""
     for _ in range(5):
         await asyncio.sleep(seconds / 8)
         reader.signal(signal.SIGSTOP)

@@ -1,13 +1,17 @@
 """The largest payload from process to process: whole, with one copy on each side; above it a clear error."""
 
 import asyncio
+import contextlib
 import signal
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from tests.support.bus.members import eventually, members, process
-from transports.bus import Gap, Message, SubscribeOptions, TooLarge
+from transports.bus import BusError, Gap, Message, PeerLost, RemoteError, SubscribeOptions, TooLarge, WriterGone
+from transports.bus.registry import membership
+from transports.bus.registry.election import running_buses
 
 GIB, MIB = 1 << 30, 1 << 20
 _MARGIN = 96 * MIB  # of everything else that the processes do meanwhile
@@ -16,8 +20,9 @@ _MARGIN = 96 * MIB  # of everything else that the processes do meanwhile
 @pytest.mark.soak
 @pytest.mark.parametrize("carried", ["broadcast", "direct"])
 async def test_a_gibibyte_with_one_copy_on_each_side(carried: str) -> None:
-    """The writer has its payload and fills a segment: one copy. The reader maps that segment and copies it out: one more.
-    So each has at most twice the payload in memory, of which one is the segment that they share."""
+    """The writer has its payload and fills a segment: one copy. The reader maps that segment and copies it out: one
+    more. So each has at most twice the payload in memory, of which one is the segment that they share.
+    """
     async with members() as group:
         await group.join()
         async with process(group.name) as writer, process(group.name) as reader:
@@ -86,3 +91,116 @@ async def test_large_payloads_that_a_stopped_member_does_not_read_hold_nobody_el
                     await a.publish("t", bytes(600_000))
                 await eventually(lambda: len(seen) == 5)
             slow.signal(signal.SIGCONT)
+
+
+async def test_a_large_message_while_the_registry_moves_arrives() -> None:
+    """The reader is back at the next registry before the writer, whose segments the registry does not know yet."""
+    async with process_of(members()) as (group, host):
+        writer = await group.join()
+        async with process(group.name) as reader:
+            await reader.do("take_large", "x")
+            await writer.wait_for("x")
+            await writer.ask("x", b"y" * MIB, within=5)
+            back, connector = asyncio.Event(), writer._carrier._membership._connector  # type: ignore[attr-defined]
+            connect = connector.connect
+
+            async def connect_late(*arguments: Any) -> Any:
+                await back.wait()
+                return await connect(*arguments)
+
+            connector.connect = connect_late
+            host.signal(signal.SIGKILL)
+            await host.ended()
+            await eventually(lambda: group.name in running_buses())  # the reader hosts it
+            answer = asyncio.create_task(writer.ask("x", b"z" * 3 * MIB, within=5))
+            await asyncio.sleep(0.3)
+            back.set()
+            assert (await answer).payload is None
+            await eventually(lambda: reader.count("took") == 2)
+
+
+@pytest.mark.parametrize("verb", ["send", "ask", "reply"])
+async def test_a_payload_that_cannot_be_read_is_an_error_at_its_sender(
+    verb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A segment that its owner never announces. The messages around it arrive, in order."""
+    monkeypatch.setattr(membership, "FETCH_WITHIN", 0.3)
+    async with members() as group:
+        told: list[tuple[str, BaseException]] = []
+        a, b = await group.join(on_error=lambda *error: told.append(error)), await group.join()
+        got: list[Any] = []
+        silent = b if verb == "reply" else a
+        silent._carrier._pool._announce = lambda uid, fd: None  # type: ignore[attr-defined]
+        await b.register("x", lambda request: got.append(request.payload))
+        await b.register("y", lambda request: request.reply(b"r" * MIB))
+        await a.wait_for(["x", "y"])
+        await a.send("x", 1)
+        if verb == "send":
+            await a.send("x", b"lost" * MIB)
+        else:
+            with pytest.raises(BusError, match="could not read the payload"):
+                await a.ask("x" if verb == "ask" else "y", b"lost" * MIB if verb == "ask" else None, within=5)
+        await a.send("x", 2)
+        await eventually(lambda: got == [1, 2])
+        if verb == "send":
+            await eventually(lambda: told)
+            where, error = told[0]
+            assert where == "message to 'x'"
+            assert isinstance(error, RemoteError)
+            assert error.remote_code == "payload_lost"
+        leases = [peer.link.leases.out for peer in silent._carrier._peers.values() if peer.link]  # type: ignore[attr-defined]
+        started = asyncio.get_running_loop().time()
+        await silent.leave()
+        assert asyncio.get_running_loop().time() - started < 1.5, leases  # waits for nothing that nobody reads
+
+
+async def test_a_large_message_arrives_although_its_sender_leaves_at_once() -> None:
+    async with members() as group, process(group.name) as reader:
+        await reader.do("take_large", "x")
+        writer = await group.join()
+        await writer.wait_for("x")
+        await writer.ask("x", b"", within=5)
+        reader.signal(signal.SIGSTOP)
+        await reader.stopped()
+        await writer.send("x", b"z" * 3 * MIB)
+        leaving = asyncio.create_task(writer.leave(within=5))
+        await asyncio.sleep(0.2)
+        reader.signal(signal.SIGCONT)
+        await leaving
+        await eventually(lambda: reader.count("took") == 2)
+
+
+@contextlib.asynccontextmanager
+async def process_of(group: Any) -> AsyncIterator[tuple[Any, Any]]:
+    """Members whose registry is in a process of its own."""
+    async with group as joined, process(joined.name) as host:
+        yield joined, host
+
+
+async def test_what_follows_a_large_payload_of_a_killed_writer_is_delivered() -> None:
+    """Its segment is gone with it: that message is a gap, or is reported; those before and behind it arrive."""
+    async with process_of(members()) as (group, host):
+        errors: list[BaseException] = []
+        reader = await group.join(on_error=lambda _, error: errors.append(error))
+        items: list[Any] = []
+        got: list[int] = []
+        await reader.subscribe("t", items.append, SubscribeOptions(on_event=items.append))
+        await reader.register("x", lambda request: got.append(len(request.payload)))
+        async with process(group.name) as writer:
+            await writer.do("send", "x", 10)
+            await writer.do("publish", "t", 1, 10)
+            await eventually(lambda: len(items) == 1 and got == [10])
+            host.signal(signal.SIGSTOP)  # so that no segment can be fetched
+            await host.stopped()
+            for size in (100, 500_000, 200):
+                await writer.do("send", "x", size)
+                await writer.do("publish", "t", 1, size)
+            await eventually(lambda: len(items) == 2 and len(got) == 2)
+            writer.signal(signal.SIGKILL)
+            await writer.ended()
+            host.signal(signal.SIGCONT)
+            await eventually(lambda: any(isinstance(item, WriterGone) for item in items))
+        assert got == [10, 100, 200]
+        kinds = [type(item).__name__ for item in items]
+        assert kinds == ["Message", "Message", "Gap", "Message", "WriterGone"]
+        assert sum(isinstance(error, PeerLost) for error in errors) == 2

@@ -194,7 +194,9 @@ async def test_asker_killed_at_each_step(point: str) -> None:
 
 @pytest.mark.parametrize("point", ZMQ_ASK_POINTS)
 async def test_server_killed_at_each_step_of_an_ask(point: str) -> None:
-    """Before its reply has left and after: the caller gets the reply or PeerLost, at once, and never waits for its deadline."""
+    """Before its reply has left and after: the caller gets the reply or PeerLost, at once, and never waits for its
+    deadline.
+    """
     async with members(**ZMQ) as group:
         asker = await group.join()
         async with process(group.name, **ZMQ) as server:

@@ -1,4 +1,6 @@
-"""What happens when a provider is dead, stalled, slow, or refuses: who answers, how soon, and what the reply says of it."""
+"""What happens when a provider is dead, stalled, slow, or refuses: who answers, how soon, and what the reply says of
+it.
+"""
 
 import asyncio
 import time

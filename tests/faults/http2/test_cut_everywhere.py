@@ -1,4 +1,4 @@
-"""The connection is cut after every single byte of a reply: each time a clear error, never a hang, never a wrong answer."""
+"""The connection is cut after every single byte of a reply: always a clear error, never a hang or a wrong answer."""
 
 import asyncio
 from dataclasses import replace

@@ -1,6 +1,7 @@
 """HTTP/1.1 from servers that are odd, wrong or gone: a byte-level script for each connection."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -56,6 +57,8 @@ WRONG = {
     "a status that is none": b"HTTP/1.1 banana OK\r\n\r\n",
     "a header without a colon": b"HTTP/1.1 200 OK\r\nbanana\r\n\r\n",
     "two lengths": b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nx",
+    "a length of many digits": b"HTTP/1.1 200 OK\r\ncontent-length: " + b"9" * 3_500 + b"\r\n\r\n",
+    "a long line without a colon": b"HTTP/1.1 200 OK\r\n" + b"banana" * 500 + b"\r\n\r\n",
     "a length that is none": b"HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n",
     "a chunk of no size": b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
     "an unknown transfer encoding": b"HTTP/1.1 200 OK\r\ntransfer-encoding: gzip\r\n\r\n",
@@ -64,8 +67,9 @@ WRONG = {
 
 @pytest.mark.parametrize("what", WRONG)
 async def test_what_is_not_http(what: str) -> None:
-    with pytest.raises(PeerMisbehaved, match=r"broke HTTP/1\.1"):
+    with pytest.raises(PeerMisbehaved, match=r"broke HTTP/1\.1") as caught:
         await fetch(WRONG[what])
+    assert len(str(caught.value)) < 500, "and the error quotes little of it"
 
 
 async def test_a_head_beyond_the_limit() -> None:
@@ -111,6 +115,32 @@ async def test_connections_are_kept_unless_the_server_says_close() -> None:
             assert (await pool.fetch(request, timeouts=QUICK)).content == b"ok"
         assert len(heads) == 4
         assert pool.statistics()[request.origin].opened == 2
+
+
+async def test_a_length_beside_chunks_is_not_believed_and_the_connection_not_used_again() -> None:
+    """The response has two ends: who added one of them may have added a second response too."""
+    both = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
+    async with answering(both, OK) as (pool, request, _):
+        for _ in range(2):
+            assert (await pool.fetch(request, timeouts=QUICK)).content == b"ok"
+        assert pool.statistics()[request.origin].opened == 2
+
+
+async def test_a_server_that_closes_without_a_word_after_its_answer() -> None:
+    """Its end of the connection is here before the next request leaves, and has not been read yet."""
+
+    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(OK)
+        await writer.drain()
+        writer.close()
+
+    async with listening(once) as port, Pool(PoolOptions(trust_env=False)) as pool:
+        request = Request.to("POST", f"http://127.0.0.1:{port}/")
+        for _ in range(10):
+            assert (await pool.fetch(request, timeouts=QUICK)).content == b"ok"
+            time.sleep(0.002)  # noqa: ASYNC251 - the loop must not read before the next call begins
+        assert pool.statistics()[request.origin].opened == 10
 
 
 async def test_bytes_that_nobody_asked_for_end_the_connection_and_harm_no_call() -> None:

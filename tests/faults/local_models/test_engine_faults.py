@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from local_models import EngineFailed, LoadOptions, LocalModel, WorkerDied
-from local_models.engine.inprocess import InProcess
+from local_models.engine.inprocess import InProcessBackend
 from local_models.engine.tickets import Ticket
 from tests.support.local_models.models import TINY, begun, held, opened, user
 
@@ -68,7 +68,7 @@ async def test_no_agent_learns_anothers_secret(layout: str) -> None:
 async def test_an_engine_that_fails_tells_every_caller(monkeypatch: pytest.MonkeyPatch) -> None:
     async with opened() as model:
         backend = model._backend
-        assert isinstance(backend, InProcess)
+        assert isinstance(backend, InProcessBackend)
         calls = [asyncio.create_task(model.complete("x", max_tokens=400, grammar=ENDLESS)) for _ in range(12)]
         await asyncio.sleep(0.02)
         monkeypatch.setattr(backend._engine.context, "decode", lambda count: -3)
@@ -83,7 +83,7 @@ async def test_an_engine_that_fails_over_one_new_call_tells_those_that_came_with
 ) -> None:
     async with opened() as model:
         backend = model._backend
-        assert isinstance(backend, InProcess)
+        assert isinstance(backend, InProcessBackend)
         scheduler, taken = backend._engine.scheduler, [0]
         submit = scheduler.submit
 

@@ -1,5 +1,6 @@
-"""The engine's thread writes to the bus while everything around it goes wrong: readers that stop, leave or die, a ring that is
-full, and the death of the model's own process. Nothing is lost or doubled, and nothing goes on for nobody."""
+"""The engine's thread writes to the bus while everything around it goes wrong: readers that stop, leave or die, a ring
+that is full, and the death of the model's own process. Nothing is lost or doubled, and nothing goes on for nobody.
+"""
 
 import asyncio
 import os
@@ -31,7 +32,8 @@ from transports.bus import Bus
 
 async def main():
     async with await Bus.join(sys.argv[1]) as bus, LLMConnection(bus=bus) as llm:
-        asked = LLMRequest(model="agent:brain", messages=[{"role": "user", "content": "Count from 1 to 50."}], temperature=0)
+        prompt = [{"role": "user", "content": "Count from 1 to 50."}]
+        asked = LLMRequest(model="agent:brain", messages=prompt, temperature=0)
         while True:
             async for chunk in llm.stream(asked):
                 print(chunk.text, flush=True)

@@ -21,7 +21,8 @@ from three_mode.messages import Chunk, Finish, Start, Text, TextDelta
 from transports.bus.registry.election import runtime_directory
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(110)]
-# What a client may be told when a process behind the endpoint dies: that it was lost, is not there (yet), or was too late.
+# What a client may be told when a process behind the endpoint dies: that it was lost, is not there (yet), or was too
+# late.
 NAMED = {"peer_lost", "stream_interrupted", "agent_not_found", "overloaded", "deadline_exceeded"}
 MODELS = ("agent:slow/0", "agent:slow/1", "agent:brain")
 

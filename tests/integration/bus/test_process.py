@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -15,12 +14,12 @@ import uvloop
 
 from tests.support.bus.members import bus_name, eventually, members, process
 from tests.support.bus.rings import Bench, attend
+from tests.support.bus.sanitized import build_sanitized
 from transports.bus import Bus, BusOptions, Forked, SubscribeOptions, rings_available
 from transports.bus.rings import edge_watch
 from transports.bus.rings.doorbell import Doorbell
 from transports.bus.rings.native import Pump
 
-ROOT = Path(__file__).resolve().parents[3]
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 
 
@@ -53,7 +52,9 @@ async def _ring_twice(doorbell: Doorbell, shard: int, pump: Pump) -> list[str]:
 @pytest.mark.parametrize("rung_before", [False, True])
 @pytest.mark.parametrize("loop", [*LOOPS, "uvloop that cannot hear"])
 def test_doorbell_wakes_either_loop_once_a_ring(loop: str, rung_before: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """asyncio through an epoll within its own; uvloop by itself, or the same way where its epoll is none that we can reach."""
+    """asyncio through an epoll within its own; uvloop by itself, or the same way where its epoll is none that we can
+    reach.
+    """
     if loop not in LOOPS:
         monkeypatch.setattr(edge_watch, "_epoll_of", lambda loop: shard)
     doorbell, bench = Doorbell(), Bench()
@@ -202,55 +203,17 @@ async def test_idle_pairs_are_given_back_and_come_again() -> None:
                     await asyncio.sleep(0.02)
 
 
-SANITIZED_TESTS = [f"tests/unit/bus/test_ring_{name}.py" for name in ("native", "publish", "machine")]
+SANITIZED_TESTS = [f"tests/unit/bus/test_ring_{name}.py" for name in ("native", "publish", "machine", "raises")]
 
 
 @pytest.mark.timeout(240)
 def test_native_part_under_address_and_undefined_sanitizers(tmp_path: Path) -> None:
     """Builds the ring with sanitizers beside a copy of the package, and runs the ring's tests on it."""
-    compiler = shutil.which("gcc")
-    assert compiler, "CI needs gcc"
-    for folder in ("transports", "tests"):
-        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
-    for file in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / file, tmp_path / file)
-    include = subprocess.check_output(
-        [sys.executable, "-c", "import sysconfig; print(sysconfig.get_path('include'))"], text=True
-    ).strip()
-    sources = sorted(str(path) for path in (tmp_path / "transports/bus/native").glob("*.c"))
-    subprocess.run(
-        [
-            compiler,
-            "-std=c11",
-            "-D_GNU_SOURCE",
-            "-DPy_LIMITED_API=0x030B0000",
-            "-O1",
-            "-g",
-            "-fPIC",
-            "-shared",
-            "-Wall",
-            "-Wextra",
-            "-Werror",
-            "-fsanitize=address,undefined",
-            "-fno-sanitize-recover=undefined",
-            f"-I{include}",
-            *sources,
-            "-o",
-            str(tmp_path / "transports/bus/_ring.abi3.so"),
-        ],
-        check=True,
-    )
-    runtime = subprocess.check_output([compiler, "-print-file-name=libasan.so"], text=True).strip()
+    environment = build_sanitized(tmp_path)
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *SANITIZED_TESTS],
         cwd=tmp_path,
-        env={
-            **os.environ,
-            "LD_PRELOAD": runtime,
-            "ASAN_OPTIONS": "detect_leaks=0",
-            "PYTHONMALLOC": "malloc",
-            "PYTHONPATH": str(tmp_path),
-        },
+        env=environment,
         capture_output=True,
         text=True,
         check=False,

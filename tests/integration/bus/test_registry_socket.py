@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support.bus.members import eventually, members
+from tests.support.bus.stranger import Stranger, connect, hello
 from transports.bus import Bus, BusOptions, JoinFailed, PeerLost, VersionMismatch
 from transports.bus.errors import BadFrame
 from transports.bus.registry import wire
@@ -20,27 +21,6 @@ from transports.bus.registry.election import RegistryPaths, check_bus_name, runn
 from transports.bus.rings.carrier import RingsCarrier
 from transports.bus.rings.native import PAGE, PAGE_BYTES, RING
 from transports.bus.rings.segments import make
-
-
-def connect(bus: str) -> socket.socket:
-    sock = socket.socket(socket.AF_UNIX)
-    sock.connect(str(RegistryPaths.of(bus).socket))
-    sock.settimeout(5)
-    return sock
-
-
-def hello(**changes: Any) -> wire.Hello:
-    fields: dict[str, Any] = {
-        "protocol": wire.PROTOCOL,
-        "layout": 1,
-        "bus": "x",
-        "carrier": "rings",
-        "label": "evil",
-        "pid": 1,
-        "endpoints": {},
-    }
-    return wire.Hello(**{**fields, **changes})
-
 
 NONSENSE = {
     "garbage": os.urandom(5000),
@@ -147,18 +127,6 @@ async def test_who_says_hello_again_and_again_is_no_member() -> None:
         sock.close()
         other = await group.join()
         await eventually(lambda: set(bus.members()) == set(other.members()) == {bus.id, other.id})
-
-
-class Stranger:
-    """Somebody who speaks with the registry as a member of the rings, and whose descriptors are what we like."""
-
-    def __init__(self, bus: str, *fds: int) -> None:
-        self.sock = connect(bus)
-        self.say(hello(bus=bus, layout=RingsCarrier.layout), *fds)
-
-    def say(self, message: wire.FromMember, *fds: int) -> None:
-        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
-        self.sock.sendmsg([wire.pack(message, len(fds))], rights)
 
 
 @pytest.mark.parametrize("bad", ["ring", "page", "pidfd"])

@@ -1,4 +1,4 @@
-"""`three-mode chat` in a terminal: streamed, with editing, history, Ctrl-C for an answer, and mode and latency shown."""
+"""`three-mode chat` in a terminal: streams, editing, history, Ctrl-C for an answer, and mode and latency shown."""
 
 import asyncio
 import os
@@ -103,8 +103,9 @@ async def chatting(home: Path, *arguments: str) -> AsyncIterator[Terminal]:
 
 
 def _own_terminal() -> None:
-    """The terminal is the controlling one, so that Ctrl-C typed there is SIGINT, also where what is started in the background
-    begins without it."""
+    """The terminal is the controlling one, so that Ctrl-C typed there is SIGINT, also where what is started in the
+    background begins without it.
+    """
     import fcntl
     import signal
     import termios

@@ -193,7 +193,10 @@ async def test_an_error_inside_a_200(provider: str) -> None:
 
 async def test_a_host_that_does_not_stream_is_read_whole() -> None:
     async with connected() as (llm, server):
-        whole = b'{"id":"c","model":"m","choices":[{"index":0,"finish_reason":"stop","message":{"role":"assistant","content":"all"}}]}'
+        whole = (
+            b'{"id":"c","model":"m","choices":[{"index":0,"finish_reason":"stop",'
+            b'"message":{"role":"assistant","content":"all"}}]}'
+        )
         server.always(Answer(pieces=(whole,)))
         assert await llm.stream(hello()).text() == "all"
 

@@ -1,4 +1,6 @@
-"""`embed` down every mode: providers on real sockets, a local model, agents on the bus; one call, one shape, one tree of errors."""
+"""`embed` down every mode: providers on real sockets, a local model, agents on the bus; one call, one shape, one tree
+of errors.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -305,7 +305,10 @@ async def test_the_limiter_learns_from_headers() -> None:
         (b"x-ratelimit-remaining-requests", b"0"),
         (b"x-ratelimit-reset-requests", b"300ms"),
     )
-    whole = b'{"id":"c","model":"m","choices":[{"index":0,"finish_reason":"stop","message":{"role":"assistant","content":"x"}}]}'
+    whole = (
+        b'{"id":"c","model":"m","choices":[{"index":0,"finish_reason":"stop",'
+        b'"message":{"role":"assistant","content":"x"}}]}'
+    )
     async with connected() as (llm, server):
         server.next(Answer(headers=limited, pieces=(whole,)))
         await llm.chat_completion(hello())

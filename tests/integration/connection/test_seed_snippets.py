@@ -1,7 +1,7 @@
 """Code as users of `core.llm_connection` have it, with the import line and the key changed and nothing else.
 
-The shapes are those of the documents that this runtime is asked for in: constructors, requests, modes, the classes that hold a
-connection, the config file. The provider is scripted, on a real socket; where it is comes from the environment.
+The shapes are those of the documents that this runtime is asked for in: constructors, requests, modes, the classes that
+hold a connection, the config file. The provider is scripted, on a real socket; where it is comes from the environment.
 """
 
 from collections.abc import AsyncIterator
@@ -20,7 +20,9 @@ PROVIDERS = {"v98": "/v1", "aicoding": "/v1", "openai": "/v1", "anthropic": "/v1
 
 @pytest.fixture
 async def provider(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator[ScriptedProvider]:
-    """Every provider of the snippets is this one: their addresses and keys come from the environment, as keys do in a shell."""
+    """Every provider of the snippets is this one: their addresses and keys come from the environment, as keys do in a
+    shell.
+    """
     monkeypatch.chdir(tmp_path)
     async with ScriptedProvider("http/1.1") as server:
         for name, path in PROVIDERS.items():

@@ -18,7 +18,9 @@ SOON = RetryOptions(attempts=3, first=0.001)
 
 
 class Teller(Agent):
-    """Streams as its message says: `fail 2` fails twice and then tells, `break` ends in the middle, `hang` waits before it begins."""
+    """Streams as its message says: `fail 2` fails twice and then tells, `break` ends in the middle, `hang` waits before
+    it begins.
+    """
 
     def __init__(self) -> None:
         self.failed = self.asked = self.left = 0

@@ -1,4 +1,4 @@
-"""A first attempt that is sent straight: what becomes of it when its caller leaves, when it fails, and when it is late."""
+"""A first attempt that is sent straight: its caller leaves, it fails, or it is late."""
 
 import asyncio
 from decimal import Decimal

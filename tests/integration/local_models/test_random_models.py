@@ -1,4 +1,6 @@
-"""Models of random weights with both kinds of tokenizers: they load, their text survives, and a long prompt stalls nobody."""
+"""Models of random weights with both kinds of tokenizers: they load, their text survives, and a long prompt stalls
+nobody.
+"""
 
 import asyncio
 from pathlib import Path
@@ -37,7 +39,7 @@ def test_the_large_shapes_are_as_large_as_they_say() -> None:
 
 @pytest.mark.parametrize("layout", ["split", "unified"])
 async def test_streams_go_on_while_a_long_prompt_is_read(folder: Path, layout: str) -> None:
-    """Every stream gets many pieces between the prompt's arrival and its first token: it is read in many small parts."""
+    """Every stream gets many pieces between the prompt's arrival and its first token: the prompt is read in parts."""
     pool = 16_384 if layout == "unified" else 0
     path = model("random-3m-spm", folder)
     async with opened(path, sequences=5, context=4096, step_ms=1.0, layout=layout, pool=pool) as engine:

@@ -10,10 +10,10 @@ import pytest
 
 from benchmarks.local_peers.random_models import model as random_model
 from local_models import DeadlineExceeded, LocalModel
-from local_models.engine.inprocess import InProcess
+from local_models.engine.inprocess import InProcessBackend
 from local_models.llama import Context, ContextShape, Weights
 from local_models.replies import Reply
-from local_models.scheduling.scheduler import Step
+from local_models.scheduling.scheduler import StepPlan
 from tests.support.local_models.models import TINY, opened, user
 
 ENDLESS = 'root ::= "a"{900}'
@@ -62,11 +62,11 @@ async def test_steps_that_are_alike_are_not_planned_one_by_one(
     path, pool = random_model("random-3m-spm", tmp_path), 1024 if layout == "unified" else 0
     async with opened(path, sequences=4, context=256, layout=layout, pool=pool) as model:
         backend = model._backend
-        assert isinstance(backend, InProcess)
+        assert isinstance(backend, InProcessBackend)
         scheduler, plans = backend._engine.scheduler, 0
         plan = scheduler.plan
 
-        def counted(*arguments: Any) -> Step:
+        def counted(*arguments: Any) -> StepPlan:
             nonlocal plans
             plans += 1
             return plan(*arguments)

@@ -65,6 +65,12 @@ def test_it_brings_the_native_ring_and_the_small_model(wheel: Path) -> None:
     assert "local_models/tiny/tiny.gguf" in members(wheel)
 
 
+def test_the_training_of_the_small_model_stays_out_of_it(wheel: Path) -> None:
+    tiny = [name for name in members(wheel) if name.startswith("local_models/tiny/")]
+    assert sorted(tiny) == [f"local_models/tiny/{name}" for name in ("__init__.py", "tiny.gguf", "tiny.json")]
+    assert not [name for name in members(wheel) if "tiny_model" in name or name.startswith("scripts/")]
+
+
 def test_without_a_compiler_it_is_built_all_the_same(tmp_path: Path) -> None:
     """The ring is optional: the bus then runs on ZeroMQ, and the doctor says so."""
     assert not [name for name in members(built(tmp_path, CC="no-such-compiler")) if name.endswith(".so")]

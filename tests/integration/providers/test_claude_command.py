@@ -290,7 +290,11 @@ def test_the_child_of_a_child_is_stopped_too(tmp_path: Path) -> None:
     from transports.process import ChildLines
 
     async def run() -> int:
-        program = "import subprocess, sys, time; p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']); print(p.pid, flush=True); time.sleep(60)"
+        program = (
+            "import subprocess, sys, time; "
+            "p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']); "
+            "print(p.pid, flush=True); time.sleep(60)"
+        )
         async with ChildLines([sys.executable, "-c", program]) as child:
             return int(await anext(child))
 

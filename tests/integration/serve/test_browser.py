@@ -1,4 +1,6 @@
-"""A real browser reads `/events` over its own WebSocket: with a key as a subprotocol, from a page that may, and from pages that may not."""
+"""A real browser reads `/events` over its own WebSocket: with a key as a subprotocol, from a page that may, and from
+pages that may not.
+"""
 
 import asyncio
 import json

@@ -1,4 +1,6 @@
-"""`three-mode serve` as a person starts it: what it refuses, and what it says then; and a start beyond loopback that is allowed."""
+"""`three-mode serve` as a person starts it: what it refuses, and what it says then; and a start beyond loopback that is
+allowed.
+"""
 
 import asyncio
 import socket

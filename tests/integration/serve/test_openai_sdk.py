@@ -1,4 +1,5 @@
-"""The official openai SDK against `three-mode serve`, for each kind of model behind it: a provider's, a local one, an agent.
+"""The official openai SDK against `three-mode serve`, for each kind of model behind it: a provider's, a local one, an
+agent.
 
 Whole and streamed, with tools, and embeddings; sync and async. Only the base URL is changed.
 """

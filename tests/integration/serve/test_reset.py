@@ -1,4 +1,6 @@
-"""A client that resets one HTTP/2 stream and keeps its connection: the work behind that stream ends, and no other's does."""
+"""A client that resets one HTTP/2 stream and keeps its connection: the work behind that stream ends, and no other's
+does.
+"""
 
 import asyncio
 import json

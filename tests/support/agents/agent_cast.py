@@ -1,4 +1,4 @@
-"""The agents that tests spawn. Hosts import this module by name."""
+"""Agents that tests spawn. Hosts import this module by name."""
 
 import asyncio
 import enum
@@ -25,7 +25,7 @@ class Opinion:
 
 
 class Scout(Agent):
-    """Does what the first example does."""
+    """Has the handlers of the first example."""
 
     def __init__(self, bias: float = 0.0, mood: Mood = Mood.CALM, home: Path = Path("/")) -> None:
         self.bias, self.mood, self.home, self.seen, self.born_as = bias, mood, home, 0, self.name
@@ -69,7 +69,7 @@ class Scout(Agent):
 
 
 class Slow(Agent):
-    """Waits, and says what became of its waiting."""
+    """Waits, and reports whether its wait was cancelled."""
 
     mailbox = 4
 
@@ -118,7 +118,7 @@ class Slow(Agent):
 
     @handler
     async def hurried(self, seconds: float) -> float:
-        """How much time the agent that it asks had left."""
+        """Seconds that the agent it asks had left."""
         return float(await self.ref("slow/1").ask(Slow.left, within=seconds))
 
     @on("work.>")
@@ -129,7 +129,7 @@ class Slow(Agent):
 
 @dataclass
 class Picky:
-    """Cannot be made of any other number, and says so in its own way."""
+    """Refuses all constructor arguments but one, with its own exception."""
 
     number: int
 
@@ -222,11 +222,11 @@ class Faulty(Agent):
 
 
 class Caller(Agent):
-    """Asks others."""
+    """Asks other agents."""
 
     @handler
     async def ring(self, way: list[str]) -> list[str]:
-        """Asks the next on the way, which asks the next."""
+        """Asks the next agent of the ring, which asks the one after it."""
         if not way:
             return [self.name]
         answer: list[str] = await self.ref(way[0]).ask(Caller.ring, way[1:])
@@ -259,7 +259,7 @@ class Caller(Agent):
 
 
 class Steady(Agent):
-    """Does what may be done twice."""
+    """Has handlers that may run twice."""
 
     @handler(idempotent=True)
     async def square(self, number: int, seconds: float) -> int:
@@ -268,7 +268,7 @@ class Steady(Agent):
 
 
 class Lagging(Agent):
-    """Falls behind."""
+    """Falls behind its messages."""
 
     def __init__(self) -> None:
         self.heard = self.lost = 0
@@ -290,7 +290,7 @@ class Lagging(Agent):
 
 
 class Hooked(Agent):
-    """Tells a file what happens to it."""
+    """Writes its lifecycle to a file."""
 
     def __init__(self, log: Path) -> None:
         self.log = log
@@ -313,7 +313,7 @@ class Hooked(Agent):
 
 
 class Keeper(Agent):
-    """Remembers every number that it hears, and how often."""
+    """Keeps every number that it receives, and how often."""
 
     def __init__(self) -> None:
         self.heard: dict[int, int] = {}
@@ -324,14 +324,14 @@ class Keeper(Agent):
 
     @handler
     def sums(self) -> tuple[int, int, int]:
-        """How many different ones, how many in all, and their sum."""
+        """Number of different numbers, number of all, and their sum."""
         return len(self.heard), sum(self.heard.values()), sum(self.heard)
 
 
 class Publisher(Agent):
     @handler
     async def publish(self, first: int, count: int) -> None:
-        """Broadcasts these numbers; awaiting each lets reliable readers hold it up."""
+        """Broadcasts the numbers; awaiting each lets reliable readers slow it down."""
         for number in range(first, first + count):
             await self.broadcast(f"flow.{self.name.replace('/', '-')}", number)
             if number % 64 == 0:
@@ -339,7 +339,7 @@ class Publisher(Agent):
 
 
 class Late(Agent):
-    """Takes its time to start, and leaves its process at some point of its life."""
+    """Starts slowly, and ends its process at a chosen point of its life."""
 
     def __init__(self, seconds: float = 0.0, leaves: str = "") -> None:
         self.seconds, self.leaves, self.heard = seconds, leaves, 0
@@ -376,7 +376,7 @@ class Late(Agent):
 
 
 class Once(Agent):
-    """Can be made only while there is no such file, which it makes."""
+    """Can be constructed only while a file does not exist; its constructor creates the file."""
 
     def __init__(self, path: Path) -> None:
         path.touch(exist_ok=False)
@@ -387,7 +387,10 @@ class Once(Agent):
 
 
 class Ailing(Agent):
-    """Is quick in its first life; later lives take `seconds` to start, `times` times. The file has a line for each life."""
+    """Starts fast in its first life; `times` later lives take `seconds` to start.
+
+    The file gets a line for each life.
+    """
 
     def __init__(self, lives: Path, seconds: float, times: int = 1000, blocks: bool = False, only: str = "") -> None:
         with lives.open("a") as file:
@@ -413,7 +416,7 @@ class Ailing(Agent):
 
 
 class Brief(Agent):
-    """Does what it is there for while it starts."""
+    """Does all its work while it starts."""
 
     async def started(self) -> None:
         self.stop()

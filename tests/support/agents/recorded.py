@@ -1,4 +1,4 @@
-"""Agents whose doings are recorded and replayed."""
+"""Agents that are recorded and replayed."""
 
 import asyncio
 import secrets
@@ -29,7 +29,7 @@ class Market(Agent):
 
 
 class ChanceModel:
-    """A model whose answers nobody can foresee."""
+    """Model with unpredictable answers."""
 
     async def chat_completion(self, request: LLMRequest) -> LLMResponse:
         return fold([TextDelta(secrets.token_hex(8)), UsageUpdate(Usage(3, 5)), Finish()])
@@ -54,7 +54,7 @@ class Thinker(Agent):
 
 
 class Trader(Agent):
-    """Uses time, chance, and every verb."""
+    """Uses time, randomness and every kind of call."""
 
     def __init__(self) -> None:
         self.notes: list[Any] = []
@@ -104,7 +104,7 @@ class Trader(Agent):
 
 
 class Busy(Agent):
-    """Has several things on the way at once, and is left in the middle of them."""
+    """Has several calls in progress at once, and is stopped during them."""
 
     @handler
     async def echo(self, text: str, seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""A tracer that writes spans to a file, one line each, and makes ids without a library."""
+"""Tracer that writes spans to a file, one line each, and makes ids without a library."""
 
 import contextvars
 import os
@@ -30,7 +30,7 @@ class FileTracer:
 
 
 def opentelemetry() -> Any:
-    """The real tracer, whose spans go to the same file."""
+    """Real tracer, whose spans go to the same file."""
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SimpleSpanProcessor
 

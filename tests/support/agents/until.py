@@ -1,4 +1,4 @@
-"""Waiting for something that happens in another process."""
+"""Waiting for an event in another process."""
 
 import asyncio
 import time
@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 
 async def until(condition: Callable[[], bool | Awaitable[bool]], within: float = 10.0) -> None:
-    """Looks again and again until the condition is true; fails when that takes too long."""
+    """Polls until the condition is true; fails when that takes too long."""
     ends = time.monotonic() + within
     while True:
         found = condition()

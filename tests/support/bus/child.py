@@ -1,7 +1,7 @@
-"""A member in a process of its own, driven by lines: `python -m tests.support.bus.child BUS JSON`.
+"""Member of a bus in a separate process, driven by lines: `python -m tests.support.bus.child BUS JSON`.
 
-Each line on its input is a JSON list [verb, arguments...]; what happens is told as JSON lists on its output. So a test can
-kill or stop a real process at a chosen step, and read afterwards what it saw before.
+Each line of input is a JSON list [verb, arguments...]; events are JSON lists on its output. So a test can kill or stop
+a real process at a chosen step, and then read what it received before.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ SIGNALS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}
 
 
 def body(n: int, size: int) -> dict[str, Any]:
-    """A payload that proves itself."""
+    """Payload whose content can be verified."""
     filler = bytes((n + i) % 256 for i in range(size))
     return {"n": n, "data": filler, "crc": zlib.crc32(filler)}
 
@@ -33,7 +33,7 @@ def large(size: int) -> bytes:
 
 
 def peak() -> int:
-    """The most memory that this process has had at once, in bytes."""
+    """Peak memory of this process in bytes."""
     status = Path("/proc/self/status").read_text()
     return 1024 * int(status.partition("VmHWM:")[2].split()[0])
 
@@ -101,6 +101,9 @@ class Child:
                         self.bus.publish(topic, body(n, size))
                         n += 1
                     await asyncio.sleep(0)
+            case "send":
+                name, size = arguments
+                await self.bus.send(name, bytes(size))
             case "ask":
                 name, count = arguments
                 for n in range(count):

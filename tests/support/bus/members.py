@@ -1,4 +1,4 @@
-"""What the bus's tests share: members on buses of their own, and members in processes of their own."""
+"""Members for the bus's tests: on separate buses, and in separate processes."""
 
 import asyncio
 import contextlib
@@ -17,12 +17,12 @@ _numbers = itertools.count()
 
 
 def bus_name() -> str:
-    """A bus that no other test is on."""
+    """Name of a bus that no other test uses."""
     return f"test-{os.getpid()}-{next(_numbers)}"
 
 
 class Members:
-    """Joins members, and makes them leave at the end of the test."""
+    """Joins members, which leave at the end of the test."""
 
     def __init__(self, **options: Any) -> None:
         self.name = bus_name()
@@ -41,7 +41,7 @@ class Members:
         return bus
 
     async def close(self) -> None:
-        """No test of the suite may leave a missed wake-up behind."""
+        """Closes all members. No test may leave a missed wake-up behind."""
         missed = sum(bus.status().counters["missed_wakes"] for bus in self.joined)
         await self._stack.aclose()
         assert missed == 0, f"{missed} wake-ups were missed"
@@ -57,14 +57,14 @@ async def members(**options: Any) -> AsyncIterator[Members]:
 
 
 async def eventually(condition: Callable[[], Any], within: float = 5.0) -> None:
-    """Until `condition()` is true."""
+    """Polls until `condition()` is true."""
     async with asyncio.timeout(within):
         while not condition():  # noqa: ASYNC110 - any condition, nobody to set an event
             await asyncio.sleep(0.002)
 
 
 class Process:
-    """A member in a process of its own; see `bus_child`."""
+    """Member in a separate process; see `child.py`."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
@@ -93,7 +93,7 @@ class Process:
         return sum(told[: len(event)] == list(event) for told in self.events)
 
     async def report(self) -> tuple[int, int, int, dict[str, int]]:
-        """(seen, torn, missing, counters)"""
+        """Returns (seen, torn, missing, counters)."""
         await self.do("report")
         _, seen, torn, missing, counters = next(e for e in reversed(self.events) if e[0] == "report")
         return seen, torn, missing, counters
@@ -106,7 +106,7 @@ class Process:
         self.process.send_signal(number)
 
     async def stopped(self) -> None:
-        """Until the process is stopped by a signal."""
+        """Waits until a signal has stopped the process."""
         stat = Path(f"/proc/{self.process.pid}/stat")
         await eventually(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T", 20)
 
@@ -143,6 +143,6 @@ async def process(bus: str, failpoint: str = "", joins: bool = True, **options: 
 
 
 def echo(request: Request) -> None:
-    """Answers a question with its own envelope and payload."""
+    """Answers a request with the request's own envelope and payload."""
     if request.kind is Kind.ASK:
         request.reply([request.to, request.sender, request.topic, request.trace, request.payload])

@@ -1,4 +1,4 @@
-"""The native part without a bus around it: a ring, its writer, and a pump that reads it."""
+"""Native part without a bus: a ring, its writer, and a pump that reads it."""
 
 import os
 from collections.abc import Callable
@@ -29,7 +29,7 @@ PARTS = (
 def attend(
     pump: Pump, doorbell: Doorbell | None = None, batch: int = 100, linger: int = 0, **parts: Any
 ) -> dict[str, list[tuple[Any, ...]]]:
-    """Have the pump call back; the calls of each part that `parts` does not name are kept."""
+    """Sets the pump's callbacks; calls of parts that `parts` does not name are kept."""
     calls: dict[str, list[tuple[Any, ...]]] = {}
 
     def kept(name: str) -> Callable[..., None]:
@@ -77,7 +77,7 @@ class Bench:
         return self.writer.put(self.topic if topic is None else topic, b"e", body, DATA)
 
     def rung(self) -> bool:
-        """Whether the doorbell was rung since the last look."""
+        """Whether the wake-up was rung since the last check."""
         try:
             return os.eventfd_read(self.event) > 0
         except BlockingIOError:

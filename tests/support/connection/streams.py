@@ -1,4 +1,4 @@
-"""A server of asyncio streams that leaves nothing behind: when the block ends its handlers and their sockets have ended too."""
+"""Server of asyncio streams whose handlers and sockets end with its block."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -11,7 +11,7 @@ Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 @asynccontextmanager
 async def listening(serve: Serve, path: Path | None = None, **options: Any) -> AsyncIterator[int]:
-    """The port it listens on, at loopback; 0 with a `path`, which is a Unix socket's."""
+    """Runs a server on loopback; yields its port, or 0 for a Unix socket at `path`."""
     tasks: set[asyncio.Task[None]] = set()
     writers: list[asyncio.StreamWriter] = []
 

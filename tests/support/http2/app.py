@@ -1,4 +1,4 @@
-"""The ASGI application that real servers run in the tests: echoes, streams, waits, and tells who left early."""
+"""ASGI application of real servers in the tests: echoes, streams, waits, and reports who left early."""
 
 import asyncio
 from typing import Any

@@ -1,4 +1,4 @@
-"""Real HTTP/2 servers as programs of their own: nghttpd (nghttp2, C), granian (hyper, Rust), hypercorn (h2, Python)."""
+"""Real HTTP/2 servers in separate processes: nghttpd (nghttp2, C), granian (hyper, Rust), hypercorn (h2, Python)."""
 
 import asyncio
 import shutil
@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 @dataclass(frozen=True)
 class Peer:
-    """Where it listens."""
+    """Running server, by its address."""
 
     port: int
     tls: bool = True
@@ -32,14 +32,14 @@ class Peer:
 
 
 def nghttpd() -> str | None:
-    """Debian keeps it in /usr/sbin, which is not on everyone's PATH."""
+    """Path of nghttpd. Debian installs it in /usr/sbin, which is not on every PATH."""
     return shutil.which("nghttpd") or shutil.which("nghttpd", path="/usr/sbin:/usr/local/sbin")
 
 
 @asynccontextmanager
 async def running(name: str, directory: Path, *arguments: str) -> AsyncIterator[Peer]:
     """The server of that name, ready for connections; its process ends with the block."""
-    port = _free_port()
+    port = free_port()
     _, certificate, key = CERTIFICATES.write(directory)
     if name == "nghttpd":
         program = nghttpd()
@@ -109,7 +109,7 @@ async def running(name: str, directory: Path, *arguments: str) -> AsyncIterator[
             await process.wait()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

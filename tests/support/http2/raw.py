@@ -1,4 +1,4 @@
-"""An HTTP/2 server that sends what no server should, frame by frame, over plain TCP with prior knowledge."""
+"""HTTP/2 server that sends malformed frames, over plain TCP with prior knowledge."""
 
 import asyncio
 import struct
@@ -21,7 +21,7 @@ def frame(kind: int, flags: int = 0, stream: int = 0, payload: bytes = b"") -> b
 
 
 def block(*fields: tuple[str, str]) -> bytes:
-    """A header block that needs no dynamic table."""
+    """Header block that needs no dynamic table."""
     return b"".join(
         b"\0" + bytes((len(name),)) + name.encode() + bytes((len(value),)) + value.encode() for name, value in fields
     )
@@ -31,7 +31,7 @@ OK = block((":status", "200"))
 
 
 class RawServer:
-    """One connection's worth: frames read by type, bytes written as given."""
+    """Server of one connection: reads frames by type, and writes bytes as given."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
@@ -54,21 +54,21 @@ class RawServer:
         return read
 
     async def until(self, kind: int, stream: int | None = None) -> tuple[int, int, int, bytes]:
-        """The next frame of that kind; the ones before it are kept in `frames`."""
+        """Reads to the next frame of a kind; the frames before it are kept in `frames`."""
         while True:
             read = await self.read()
             if read[0] == kind and (stream is None or read[2] == stream):
                 return read
 
     async def request(self) -> int:
-        """The stream of the next request, when all of it is here."""
+        """Reads the next request to its end; returns its stream."""
         _, flags, stream, _ = await self.until(HEADERS)
         while not flags & END_STREAM:
             _, flags, _, _ = await self.until(DATA, stream)
         return stream
 
     async def goaway(self) -> tuple[int, bytes]:
-        """The code with which the client ends the connection."""
+        """Reads the code with which the client ends the connection."""
         _, _, _, payload = await self.until(GOAWAY)
         return int.from_bytes(payload[4:8], "big"), payload[8:]
 
@@ -78,7 +78,7 @@ Script = Callable[[RawServer], Awaitable[None]]
 
 @asynccontextmanager
 async def raw(script: Script, options: PoolOptions | None = None) -> AsyncIterator[tuple[Pool, Request]]:
-    """A pool and a request for a server that runs `script` on each connection; what the script raises is raised here."""
+    """A pool, and a request for a server that runs `script` on each connection; its errors are raised here."""
     failures: list[BaseException] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,4 +1,4 @@
-"""What the tests of the HTTP/2 transport share."""
+"""Pools and providers for the tests of the HTTP/2 transport."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -27,7 +27,7 @@ def _certificates(speaks: Speaks) -> Certificates | None:
 
 
 def options_for(provider: ScriptedProvider, options: PoolOptions | None = None) -> PoolOptions:
-    """Options with which a pool can talk to that provider."""
+    """Options of a pool for a provider."""
     options = replace(options or PoolOptions(), trust_env=False)
     if provider.speaks == "h2c":
         return replace(options, protocol="h2")
@@ -40,7 +40,7 @@ def options_for(provider: ScriptedProvider, options: PoolOptions | None = None) 
 async def connected(
     speaks: Speaks = "h2", options: PoolOptions | None = None, behaviour: Behaviour | None = None
 ) -> AsyncIterator[tuple[Pool, ScriptedProvider]]:
-    """A pool and a provider for it."""
+    """Provider and a pool for it."""
     async with serve(speaks, behaviour) as provider, Pool(options_for(provider, options)) as pool:
         yield pool, provider
 
@@ -54,13 +54,13 @@ def streamed(provider: ScriptedProvider) -> Request:
 
 
 def only(pool: Pool) -> OriginStatistics:
-    """The counters of its one origin."""
+    """Counters of the single origin."""
     (statistics,) = pool.statistics().values()
     return statistics
 
 
 def lane(provider: ScriptedProvider, number: int = 0) -> H2Server:
-    """The server's side of a connection."""
+    """Server's side of a connection."""
     connection = provider.connections[number]
     assert isinstance(connection, H2Server)
     return connection

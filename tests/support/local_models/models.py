@@ -1,4 +1,4 @@
-"""Models for tests: the shipped tiny one, and small ones of random weights made in a folder of the run."""
+"""Models for tests: the small one in the package, and models of random weights in a folder of the run."""
 
 import asyncio
 import threading
@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from local_models import LoadOptions, LocalModel
 from local_models.engine.engine import Job
-from local_models.engine.inprocess import InProcess
+from local_models.engine.inprocess import InProcessBackend
 from local_models.files.catalogue import TINY
 
 T = TypeVar("T")
@@ -27,7 +27,7 @@ def said(*turns: tuple[str, str]) -> list[dict[str, Any]]:
 
 @asynccontextmanager
 async def opened(model: str | Path = TINY, **options: Any) -> AsyncIterator[LocalModel]:
-    """A model with one thread: tests share the machine."""
+    """Opens a model with one thread: tests share the machine."""
     chosen = LoadOptions(**{"threads": 1, "sequences": 8, "context": 512, **options})
     async with await LocalModel.load(model, chosen) as made:
         yield made
@@ -35,13 +35,13 @@ async def opened(model: str | Path = TINY, **options: Any) -> AsyncIterator[Loca
 
 @asynccontextmanager
 async def held(model: LocalModel, turns: int, begin: Callable[[], T]) -> AsyncIterator[T]:
-    """The engine stands still inside, `turns` of its turns after the calls that `begin` makes were all given to it.
+    """Stops the engine for `turns` of its turns after the calls that `begin` makes were all submitted.
 
-    A test that must find calls half done asks for that here. After a sleep they may be done, or not yet begun, as the
-    machine and its load will have it.
+    A test that needs calls half done uses this. After a sleep they could be done, or not yet begun, depending on the
+    machine and its load.
     """
     backend = model._backend
-    assert isinstance(backend, InProcess)
+    assert isinstance(backend, InProcessBackend)
     loop, stands, taken = asyncio.get_running_loop(), asyncio.Event(), 0
     go_on = threading.Semaphore(0)
 
@@ -70,6 +70,6 @@ async def held(model: LocalModel, turns: int, begin: Callable[[], T]) -> AsyncIt
 
 
 async def begun() -> None:
-    """Lets every task that was just made hand its call to the engine."""
+    """Lets every new task submit its call to the engine."""
     for _ in range(3):
         await asyncio.sleep(0)

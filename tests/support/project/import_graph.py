@@ -1,4 +1,4 @@
-"""Read the imports of a tree of packages and find their circles.
+"""Imports of a tree of packages, and their circles.
 
 Counted: every import statement, at the top of a module, inside a function, or under TYPE_CHECKING. Not counted: names
 of modules in strings, such as the tables of packages that import their public names on first use.
@@ -29,7 +29,7 @@ def import_graph(root: Path, packages: tuple[str, ...]) -> Graph:
 
 
 def circles(graph: Graph) -> list[tuple[str, ...]]:
-    """List the strongly connected groups of modules that import each other, or themselves; each in alphabetical order."""
+    """List the groups of modules that import each other, or themselves; each group in alphabetical order."""
     groups = [tuple(sorted(group)) for group in _components(graph)]
     return sorted(group for group in groups if len(group) > 1 or group[0] in graph[group[0]])
 
@@ -56,7 +56,7 @@ def _imported(path: Path, name: str, modules: Mapping[str, Path]) -> Iterator[st
 
 @cache
 def _statements(source: bytes) -> tuple[ast.Import | ast.ImportFrom, ...]:
-    """Parse once what a copy of the tree has in common with the tree."""
+    """Parse once the files that a copy of the tree has in common with the tree."""
     return tuple(node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Import | ast.ImportFrom))
 
 

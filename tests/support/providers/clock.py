@@ -1,11 +1,11 @@
-"""A clock that stands still until a test moves it."""
+"""Clock that stands still until a test advances it."""
 
 import asyncio
 from collections.abc import Callable
 
 
 class FakeClock:
-    """`advance` wakes whoever sleeps until then, in order."""
+    """Clock of a test. `advance` wakes all that sleep until then, in order."""
 
     def __init__(self) -> None:
         self.time = 1000.0

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""A `claude` command that behaves like the real one, or like a broken one, as the environment variable FAKE_CLAUDE says.
+"""A `claude` command that behaves like the real one, or like a broken one, according to FAKE_CLAUDE.
 
-It writes what it got (arguments, input, signals) to the file that FAKE_CLAUDE_LOG names.
+It writes its arguments, input and signals to the file that FAKE_CLAUDE_LOG names.
 """
 
 import json

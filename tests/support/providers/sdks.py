@@ -1,4 +1,4 @@
-"""What the official clients send, read off their own requests: each is given a transport that keeps the body and answers."""
+"""Requests of the official clients, recorded by a transport that keeps the body and answers."""
 
 import json
 from collections.abc import Callable
@@ -37,7 +37,7 @@ _ANSWERS: dict[str, Body] = {
 
 
 class Sent:
-    """The one request that a client made."""
+    """Single request that a client made."""
 
     method = ""
     path = ""
@@ -52,7 +52,7 @@ class Sent:
 
 
 def sent_by(provider: str, call: Callable[[Any], object], answer: Body | None = None) -> Sent:
-    """`answer` is for calls that are no chat: what a client cannot read is an error of its own."""
+    """Records the request of a call. `answer` is for calls other than chat, whose client must be able to read it."""
     sent = Sent()
     answer = answer or _ANSWERS[provider]
 

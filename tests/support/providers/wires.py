@@ -1,4 +1,4 @@
-"""The same four answers in each wire format, whole and streamed, as the providers send them."""
+"""Four answers in each wire format, whole and streamed, as the providers send them."""
 
 import json
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ def lines(*values: Body) -> bytes:
 
 @dataclass(frozen=True)
 class Case:
-    """What a provider sends, and what it means."""
+    """Bytes of a provider, and the values that they mean."""
 
     whole: bytes
     streamed: bytes
@@ -37,7 +37,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Wire:
-    """One provider's way to say things."""
+    """Wire format of one provider."""
 
     provider: str
     cases: dict[str, Case]
@@ -476,7 +476,8 @@ GEMINI = Wire(
             {
                 "error": {
                     "code": 400,
-                    "message": "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576).",
+                    "message": "The input token count (1200000) exceeds the maximum number of tokens allowed "
+                    "(1048576).",
                     "status": "INVALID_ARGUMENT",
                 }
             },

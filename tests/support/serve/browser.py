@@ -1,4 +1,4 @@
-"""A real browser without a window, and the pages that it is shown: they report back what they saw."""
+"""Real browser without a window, and pages that report what they received."""
 
 import asyncio
 import json
@@ -37,7 +37,7 @@ def chromium() -> str | None:
 
 @dataclass
 class Pages:
-    """A site: each path is a page, and what a page posts to /report is a report."""
+    """Site: each path is a page; a page posts its report to /report."""
 
     pages: dict[str, str] = field(default_factory=dict)
     port: int = 0
@@ -67,7 +67,7 @@ class Pages:
 
 @asynccontextmanager
 async def site() -> AsyncIterator[Pages]:
-    """Empty: pages often name the port that they are served on."""
+    """Starts without pages: pages often name the port that they are served on."""
     made = Pages()
     async with listening(made.answer) as port:
         made.port = port
@@ -76,7 +76,7 @@ async def site() -> AsyncIterator[Pages]:
 
 @asynccontextmanager
 async def browsing(url: str, folder: Path) -> AsyncIterator[None]:
-    """A browser with nothing of its own looks at the page while the block runs."""
+    """Shows a page in a browser with a new profile while the block runs."""
     program = chromium()
     assert program is not None
     with (folder / "chromium.log").open("wb") as log:

@@ -1,4 +1,4 @@
-"""An endpoint on a real socket, and a backend whose models do what their names say."""
+"""Endpoint on a real socket, and a backend whose models behave as their names say."""
 
 import asyncio
 import socket
@@ -39,8 +39,11 @@ ERRORS: dict[str, ThreeModeError] = {
 
 @dataclass
 class Scripted:
-    """`echo` answers the user's words; `forever` never ends, nor does `flood`, which fills every buffer; `broken` breaks after one
-    word; `tool` calls one."""
+    """Backend with scripted models.
+
+    `echo` repeats the user's words; `forever` never ends; `flood` never ends and fills every buffer; `broken` fails
+    after one word; `tool` calls a tool.
+    """
 
     seen: list[LLMRequest] = field(default_factory=list)
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
@@ -110,7 +113,7 @@ class Scripted:
 
 
 class ScriptedStream:
-    """An async iterator whose exit closes the generator behind it."""
+    """Async iterator whose exit closes its generator."""
 
     def __init__(self, chunks: AsyncIterator[Chunk]) -> None:
         self._chunks = chunks
@@ -138,7 +141,7 @@ def free_port() -> int:
 
 @dataclass
 class Endpoint:
-    """A running endpoint."""
+    """Running endpoint."""
 
     app: App
     backend: Scripted

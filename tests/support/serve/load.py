@@ -1,4 +1,4 @@
-"""`three-mode serve` as a process of its own, and clients that keep asking it and write down what became of each request."""
+"""`three-mode serve` in a separate process, and clients that keep asking it and record the outcome of each request."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ HANG = WITHIN + 4.0  # a client that waited for longer was left hanging
 
 @asynccontextmanager
 async def serving(port: int, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    """The command, once it says that it serves; killed at the end if it still runs."""
+    """Runs the command and waits until it serves; kills it at the end if it still runs."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -49,7 +49,7 @@ async def serving(port: int, *arguments: str) -> AsyncIterator[asyncio.subproces
 
 @dataclass(frozen=True)
 class Outcome:
-    """One request: `whole` when the answer came to its end, else the name of what went wrong."""
+    """Outcome of one request: `whole` for a whole answer, otherwise the name of the failure."""
 
     model: str
     what: str
@@ -92,7 +92,7 @@ class Load:
         return Counter(o.what for o in (self.outcomes if outcomes is None else outcomes) if not o.ok)
 
     async def until_all_well(self, since: float, within: float = 25.0) -> None:
-        """Every model has answered, whole, a request that began after `since`."""
+        """Waits until every model has answered, whole, a request that began after `since`."""
         await until(lambda: {o.model for o in self.outcomes if o.ok and o.began > since} == set(self.models), within)
 
     async def _client(self, client: int, ending: asyncio.Event) -> None:
@@ -136,8 +136,10 @@ class Load:
 
 
 def rings_of(pid: int) -> int:
-    """Rings that the process has open or mapped: what a peer on the bus would leave behind. (The small pages of the last
-    256 departed stay on purpose: receipts of what they have seen read them.)"""
+    """Rings that the process has open or mapped, which a peer on the bus could leave behind.
+
+    The small pages of the last 256 departed members stay on purpose: receipts read them.
+    """
     mapped = Path(f"/proc/{pid}/maps").read_text().splitlines()
     return sum("memfd:three-mode-ring" in name for name in (*_open(pid), *mapped))
 

@@ -9,7 +9,8 @@ import pytest
 
 from three_mode.agents import Agent, handler, on
 from three_mode.agents.handlers.codec import encode
-from three_mode.agents.handlers.declare import Kind, spec_of, specs_of
+from three_mode.agents.handlers.declare import HandlerKind as Kind
+from three_mode.agents.handlers.declare import spec_of, specs_of
 from three_mode.agents.runtime.broadcast import check_listener
 from three_mode.errors import BadCall, ConfigurationError
 

@@ -14,7 +14,8 @@ from three_mode.agents.runtime.histogram import Histogram
 from three_mode.agents.runtime.unsettled import Unsettled
 from three_mode.agents.wire.dead_letters import DeadLetters
 from three_mode.errors import DeadlineExceeded, NoSuchAgent, PeerLost
-from three_mode.handling import Call, in_chain, split, time_for
+from three_mode.handling import HandledCall as Call
+from three_mode.handling import in_chain, split, time_for
 
 
 def tally(names: str, quorum: int | None) -> tuple[Tally, list[str]]:

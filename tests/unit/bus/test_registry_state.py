@@ -210,6 +210,23 @@ def test_a_burst_in_messages_of_bounded_size() -> None:
     assert again.patterns(info.id) == dict.fromkeys(names, 1)
 
 
+def test_members_with_large_labels_and_endpoints_in_messages_of_bounded_size() -> None:
+    text = "\U0001f41d" * 250
+    endpoints = {f"{n}" + text[:200]: text for n in range(8)}
+    members = [(MemberInfo(f"@{n:08}", text, 1, n), endpoints) for n in range(1024)]
+    directory, pending = Directory(), PendingChanges()
+    for info, _ in members:
+        directory.join(info)
+        pending.joined(info, endpoints)
+    for messages in (list(pending.messages()), list(snapshot(directory, members))):
+        assert all(len(wire.pack(message)) < wire.MESSAGE_LIMIT for message in messages)
+        assert sum(len(message.joined) for message in messages) == sum(len(m.endpoints) for m in messages) == 1024
+    lost = PendingChanges()
+    for info, _ in members * 8:
+        lost.lost(info.id, "r" * wire.REASON_LIMIT)
+    assert all(len(wire.pack(message)) < wire.MESSAGE_LIMIT for message in lost.messages())
+
+
 @pytest.mark.parametrize("changes", [{"patterns": {"a..b": 1}}, {"names": ("@x",)}, {"shards": -1}, {"shards": 1}])
 def test_a_hello_that_is_refused_closes_its_descriptors_once(changes: dict[str, Any]) -> None:
     """Numbers are used again at once, by whoever opens something next."""

@@ -1,5 +1,6 @@
-"""A state machine of ring and wake-up: whatever the order of puts, drains and sleeps, nothing is lost without a Gap, nothing
-comes twice or torn, and whoever sleeps while something waits has been rung."""
+"""A state machine of ring and wake-up: whatever the order of puts, drains and sleeps, nothing is lost without a Gap,
+nothing comes twice or torn, and whoever sleeps while something waits has been rung.
+"""
 
 import struct
 import zlib

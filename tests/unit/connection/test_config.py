@@ -71,7 +71,8 @@ def test_keys_have_other_names_too(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_dotenv(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text(
-        '# a comment\n\nexport A = one\nB=\'two # no comment\'\nC="three\\n\\"x\\"" # comment\nD=four # comment\nE=\nF=a#b\nG=x=y\n'
+        '# a comment\n\nexport A = one\nB=\'two # no comment\'\nC="three\\n\\"x\\"" # comment\n'
+        "D=four # comment\nE=\nF=a#b\nG=x=y\n"
     )
     found = read_dotenv(tmp_path / ".env")
     assert found == {
@@ -91,10 +92,17 @@ def test_dotenv(tmp_path: Path) -> None:
 
 
 FILES = {
-    "x.toml": '[LLM_CONFIG]\ndefault_provider = "v98"\ndefault_model = "m"\ndefault_mode = "human_ai"\ntimeout = 30\nmax_retries = 3\n',
-    "x.json": '{"LLM_CONFIG": {"default_provider": "v98", "default_model": "m", "default_mode": "HUMAN_AI", "timeout": 30, "max_retries": 3}}',
+    "x.toml": (
+        '[LLM_CONFIG]\ndefault_provider = "v98"\ndefault_model = "m"\ndefault_mode = "human_ai"\n'
+        "timeout = 30\nmax_retries = 3\n"
+    ),
+    "x.json": (
+        '{"LLM_CONFIG": {"default_provider": "v98", "default_model": "m", "default_mode": "HUMAN_AI", '
+        '"timeout": 30, "max_retries": 3}}'
+    ),
     "x.py": (
-        "from core import CommunicationMode\nraise SystemExit('this file was run')\nLLM_CONFIG = {\n    'default_provider': 'v98', 'default_model': 'm',\n"
+        "from core import CommunicationMode\nraise SystemExit('this file was run')\n"
+        "LLM_CONFIG = {\n    'default_provider': 'v98', 'default_model': 'm',\n"
         "    'default_mode': CommunicationMode.HUMAN_AI,\n    'timeout': 30,\n    'max_retries': 3\n}\n"
     ),
 }

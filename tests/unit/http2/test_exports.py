@@ -9,6 +9,7 @@ PUBLIC = {
         "Call",
         "ConnectFailed",
         "ConnectionLost",
+        "Exchange",
         "HTTP2Transport",
         "HTTPX2Transport",
         "InvalidRequest",

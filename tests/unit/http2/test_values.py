@@ -123,7 +123,7 @@ FIELDS = st.lists(st.tuples(NAMES, st.sampled_from([b"", b"1", b"200", b"text/pl
 
 @given(st.lists(FIELDS | st.integers(0, 5_000), max_size=30))
 def test_what_is_remembered_is_what_hpack_says(steps: list[list[tuple[bytes, bytes]] | int]) -> None:
-    """Blocks of our encoder read by hpack's decoder, and of hpack's encoder read by ours; a number resizes the table."""
+    """Blocks of our encoder, decoded by hpack; blocks of hpack's, decoded by ours; a number resizes the table."""
     ours_out, theirs_in = CachingEncoder(), hpack.Decoder()
     theirs_out, ours_in = hpack.Encoder(), CachingDecoder()
     for decoder in (theirs_in, ours_in):

@@ -3,17 +3,17 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local_models.scheduling.fairness import Turns
-from local_models.scheduling.scheduler import Call, Limits, Scheduler
+from local_models.scheduling.fairness import FairCallQueue
+from local_models.scheduling.scheduler import ScheduledCall, Scheduler, SchedulerLimits
 
 
 def live(agents: int, greedy: int, slots: int, steps: int) -> dict[str, int]:
     """Every agent asks again when answered; the greedy ones have ten calls at once."""
-    scheduler = Scheduler(Limits(slots=slots, slot_tokens=64, pool_tokens=64 * slots, batch=256, shares=False))
+    scheduler = Scheduler(SchedulerLimits(slots=slots, slot_tokens=64, pool_tokens=64 * slots, batch=256, shares=False))
     served = {f"a{n}": 0 for n in range(agents)}
 
     def ask(agent: str) -> None:
-        scheduler.submit(Call(tokens=[1, 2, 3, 4], room=8, agent=agent))
+        scheduler.submit(ScheduledCall(tokens=[1, 2, 3, 4], room=8, agent=agent))
 
     for number in range(agents):
         for _ in range(10 if number < greedy else 1):
@@ -39,11 +39,11 @@ def test_agents_with_many_calls_get_no_more_than_the_others() -> None:
 
 def test_a_call_is_charged_when_it_gets_its_place_and_not_afterwards() -> None:
     """Or an agent with many calls would get many places before the first of them counted."""
-    scheduler = Scheduler(Limits(slots=8, slot_tokens=64, pool_tokens=512, batch=64))
+    scheduler = Scheduler(SchedulerLimits(slots=8, slot_tokens=64, pool_tokens=512, batch=64))
     for number in range(20):
-        scheduler.submit(Call(tokens=[number, 1, 2, 3], room=8, agent="many"))
+        scheduler.submit(ScheduledCall(tokens=[number, 1, 2, 3], room=8, agent="many"))
     for number in range(7):
-        scheduler.submit(Call(tokens=[100 + number, 1, 2, 3], room=8, agent=f"few/{number}"))
+        scheduler.submit(ScheduledCall(tokens=[100 + number, 1, 2, 3], room=8, agent=f"few/{number}"))
     seated = [call.agent for call in scheduler.plan(64).seated]
     assert seated == ["many", *(f"few/{number}" for number in range(7))]
 
@@ -61,17 +61,17 @@ def test_with_many_places_a_greedy_agent_takes_only_what_the_others_leave() -> N
     )
 )
 def test_the_next_is_always_the_one_a_plain_search_would_find(actions: list[tuple[str, int, int]]) -> None:
-    turns: Turns[Call] = Turns()
-    waiting: list[Call] = []
+    turns: FairCallQueue[ScheduledCall] = FairCallQueue()
+    waiting: list[ScheduledCall] = []
     arrivals = 0
 
-    def key(call: Call) -> tuple[int, float, int]:
+    def key(call: ScheduledCall) -> tuple[int, float, int]:
         return (-call.priority, turns.service(call.agent), call.arrival)
 
     for action, who, amount in actions:
         if action == "arrive":
             arrivals += 1
-            call = Call(tokens=[1], room=1, agent=str(who), priority=max(amount, 0) // 4, arrival=arrivals)
+            call = ScheduledCall(tokens=[1], room=1, agent=str(who), priority=max(amount, 0) // 4, arrival=arrivals)
             turns.arrive(call)
             waiting.append(call)
         elif action == "serve" and any(call.agent == str(who) for call in waiting):

@@ -7,7 +7,7 @@ import pytest
 from local_models.errors import BadGrammar
 from local_models.files.catalogue import TINY
 from local_models.llama import Sampler, Sampling, Weights
-from local_models.prompts.grammar import from_schema, literal
+from local_models.prompts.grammar import literal, schema_grammar
 
 SCHEMAS: list[dict[str, Any]] = [
     {},
@@ -39,7 +39,7 @@ def weights() -> Weights:
 
 @pytest.mark.parametrize("schema", SCHEMAS, ids=str)
 def test_llama_cpp_takes_the_grammar(schema: dict[str, Any], weights: Weights) -> None:
-    sampler = Sampler(weights, Sampling(grammar=from_schema(schema)))
+    sampler = Sampler(weights, Sampling(grammar=schema_grammar(schema)))
     sampler.close()
 
 
@@ -60,7 +60,7 @@ def test_llama_cpp_takes_the_grammar(schema: dict[str, Any], weights: Weights) -
 )
 def test_what_a_grammar_cannot_hold_is_named(schema: dict[str, Any], named: str) -> None:
     with pytest.raises(BadGrammar, match=named):
-        from_schema(schema)
+        schema_grammar(schema)
 
 
 def test_a_schema_without_end_is_refused() -> None:
@@ -68,7 +68,7 @@ def test_a_schema_without_end_is_refused() -> None:
     for _ in range(100):
         deep = {"type": "array", "items": deep}
     with pytest.raises(BadGrammar, match="deeper"):
-        from_schema(deep)
+        schema_grammar(deep)
 
 
 def test_literals_are_escaped() -> None:

@@ -1,10 +1,10 @@
-"""Pieces that somebody takes on the engine's thread: what is not taken goes to the loop, with all that comes after it."""
+"""Pieces offered on the engine's thread: a piece that is not taken goes to the loop, with all pieces after it."""
 
 from typing import Any
 
 import pytest
 
-from local_models.engine.loop_side import Offered
+from local_models.engine.loop_side import DirectPost
 from local_models.engine.tickets import Item
 from local_models.errors import DeadlineExceeded
 from local_models.replies import Piece
@@ -20,7 +20,7 @@ class Places:
         self.taken: list[str] = []
         self.loop: list[Item] = []
         loop: Any = lambda items: self.loop.extend(item for _, item in items)  # noqa: E731
-        self.post = Offered(loop, self._take)
+        self.post = DirectPost(loop, self._take)
 
     def _take(self, pieces: Any) -> bool:
         if self.room <= 0:

@@ -10,7 +10,7 @@ from local_models.files.catalogue import TINY
 from local_models.gguf import Summary, read, summarize
 from local_models.llama import Device
 from local_models.llama.sizing import Machine, gpu_layers, plan
-from local_models.options import changed
+from local_models.options import with_changes
 
 ROOMY = Machine(cores=8, free_bytes=16 << 30)
 GPU = Device(name="CUDA0", description="a GPU", kind="gpu", free_bytes=8 << 30, total_bytes=8 << 30)
@@ -61,12 +61,12 @@ def test_call_options_that_cannot_be_right_are_named(wrong: dict[str, Any]) -> N
 
 
 def test_changes_replace_fields_and_are_checked() -> None:
-    assert changed(Generate(), {}) == Generate()
-    assert changed(Generate(top_k=1), {"max_tokens": 3}) == Generate(top_k=1, max_tokens=3)
+    assert with_changes(Generate(), {}) == Generate()
+    assert with_changes(Generate(top_k=1), {"max_tokens": 3}) == Generate(top_k=1, max_tokens=3)
     with pytest.raises(BadOption, match="there are"):
-        changed(Generate(), {"maxtokens": 3})  # type: ignore[typeddict-unknown-key]
+        with_changes(Generate(), {"maxtokens": 3})  # type: ignore[typeddict-unknown-key]
     with pytest.raises(BadOption):
-        changed(Generate(), {"max_tokens": 0})
+        with_changes(Generate(), {"max_tokens": 0})
 
 
 def test_the_cpu_gets_streams_and_leaves_a_core_for_the_loop(summary: Summary) -> None:

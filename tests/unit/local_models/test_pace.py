@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from math import inf
 
-from local_models.engine.pace import Pace
+from local_models.engine.pace import PrefillPace
 
 PLAIN = 0.010  # what 16 writers take
 
@@ -13,22 +13,22 @@ def cost(position: int) -> float:
     return 0.001 * (1 + position / 500)
 
 
-def learned(target: float) -> Pace:
-    pace = Pace(target, batch=512)
+def learned(target: float) -> PrefillPace:
+    pace = PrefillPace(target, batch=512)
     for _ in range(20):
-        pace.learn(16, [], PLAIN)
-        pace.learn(16, [(0, 20)], PLAIN + 20 * 0.001)
+        pace.record_step(16, [], PLAIN)
+        pace.record_step(16, [(0, 20)], PLAIN + 20 * 0.001)
     return pace
 
 
-def read(pace: Pace, length: int, plain: Callable[[int], float] = lambda _: PLAIN) -> list[tuple[int, float]]:
+def read(pace: PrefillPace, length: int, plain: Callable[[int], float] = lambda _: PLAIN) -> list[tuple[int, float]]:
     """Reads a prompt beside 16 writers that take `plain(step)`; gives what each step read and took."""
     position, steps = 0, list[tuple[int, float]]()
     while position < length:
         allowance = pace.allowance(16, 1)
         count = max(int(allowance / pace.price(position)), 1) if allowance else 0
         seconds = plain(len(steps)) + count * cost(position + count // 2)
-        pace.learn(16, [(position, count)] if count else [], seconds)
+        pace.record_step(16, [(position, count)] if count else [], seconds)
         steps.append((count, seconds))
         position += count
     return steps
@@ -49,9 +49,9 @@ def test_a_prompt_gets_on_though_less_time_was_asked_than_the_writers_take() -> 
 
 
 def test_a_long_prompt_takes_the_same_time_of_every_step() -> None:
-    pace = Pace(0.030, batch=512)
+    pace = PrefillPace(0.030, batch=512)
     for _ in range(5):
-        pace.learn(16, [], PLAIN)
+        pace.record_step(16, [], PLAIN)
     steps = [seconds for count, seconds in read(pace, 2000)[3:-1] if count]
     assert max(steps) < 1.25 * 0.030, "a deep part was read at the price of a shallow one"
     assert sum(steps) / len(steps) > 0.8 * 0.030, "time that was there was not used"
@@ -65,9 +65,9 @@ def test_writers_that_grow_slower_do_not_starve_a_prompt() -> None:
 
 
 def test_what_was_learned_at_one_depth_does_not_change_another() -> None:
-    pace = Pace(0.030, batch=512)
+    pace = PrefillPace(0.030, batch=512)
     for _ in range(5):
-        pace.learn(16, [], PLAIN)
+        pace.record_step(16, [], PLAIN)
     read(pace, 2000)
     assert pace.price(1900) > 2.5 * pace.price(0)
 
@@ -80,5 +80,5 @@ def test_many_who_wait_weigh_more_than_few_who_write() -> None:
 def test_a_step_of_prompts_alone_says_nothing_of_those_beside_writers() -> None:
     pace = learned(0.02)
     before = pace.price(0)
-    pace.learn(0, [(0, 512)], 0.1)
+    pace.record_step(0, [(0, 512)], 0.1)
     assert pace.price(0) == before

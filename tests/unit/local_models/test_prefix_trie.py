@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local_models.scheduling.kv_cells import Cells
-from local_models.scheduling.prefix_trie import PrefixTrie, common
+from local_models.scheduling.kv_cells import KvCells
+from local_models.scheduling.prefix_trie import PrefixTrie, common_prefix_length
 
 TEXT = st.lists(st.integers(0, 2), max_size=12)
 ACTIONS = st.lists(st.tuples(st.sampled_from(["put", "drop"]), st.integers(0, 5), TEXT), max_size=30)
@@ -13,7 +13,7 @@ ACTIONS = st.lists(st.tuples(st.sampled_from(["put", "drop"]), st.integers(0, 5)
 @given(TEXT, TEXT)
 def test_common_is_the_length_of_the_equal_beginning(a: list[int], b: list[int]) -> None:
     plain = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
-    assert common(a, b) == plain
+    assert common_prefix_length(a, b) == plain
 
 
 @given(ACTIONS, TEXT)
@@ -28,7 +28,9 @@ def test_the_trie_answers_as_a_dictionary_of_texts_would(
         else:
             trie.drop(holder)
             texts.pop(holder, None)
-        expected = {who: common(said, asked) for who, said in texts.items() if common(said, asked)}
+        expected = {
+            who: common_prefix_length(said, asked) for who, said in texts.items() if common_prefix_length(said, asked)
+        }
         assert trie.shared(asked) == expected
     assert len(trie) == sum(1 for text in texts.values() if text)
 
@@ -51,7 +53,7 @@ CELLS = st.lists(
 
 @given(CELLS)
 def test_shared_cells_count_once(actions: list[tuple[str, int, int, int]]) -> None:
-    cells, plain, fresh = Cells(), {number: list[int]() for number in range(4)}, iter(range(10_000))
+    cells, plain, fresh = KvCells(), {number: list[int]() for number in range(4)}, iter(range(10_000))
     for action, one, other, count in actions:
         if action == "grow":
             cells.grow(one, count)

@@ -8,17 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from local_models.scheduling.scheduler import Call, Copy, Keep, Limits, QueueFull, Scheduler, Step
+from local_models.scheduling.scheduler import Copy, Keep, QueueFull, ScheduledCall, Scheduler, SchedulerLimits, StepPlan
 
 
 @dataclass
 class Kv:
     """What llama.cpp would hold: every slot a list of (cell, token); a copy shares cells, or has its own when split."""
 
-    limits: Limits
+    limits: SchedulerLimits
     slots: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
     cells: int = 0
-    last: Step = field(default_factory=Step)
+    last: StepPlan = field(default_factory=StepPlan)
 
     def fresh(self) -> int:
         self.cells += 1
@@ -34,7 +34,7 @@ class Kv:
     def used(self) -> int:
         return len({cell for held in self.slots.values() for cell, _ in held})
 
-    def run(self, scheduler: Scheduler, budget: int) -> list[Call]:
+    def run(self, scheduler: Scheduler, budget: int) -> list[ScheduledCall]:
         """One step; gives the calls that were sampled, after checking all that must be true of the step."""
         step = self.last = scheduler.plan(budget)
         for edit in step.edits:
@@ -63,7 +63,7 @@ class Kv:
 
 
 LIMITS = st.builds(
-    lambda slots, tokens, unified, worth, kept, share: Limits(
+    lambda slots, tokens, unified, worth, kept, share: SchedulerLimits(
         slots=slots,
         slot_tokens=tokens,
         pool_tokens=tokens + 10 if unified else tokens * slots,
@@ -91,12 +91,12 @@ WORK = st.lists(
 @settings(max_examples=300, deadline=None)
 @given(LIMITS, WORK, st.integers(0, 10**6), st.integers(1, 16))
 def test_every_call_ends_with_its_own_text(
-    limits: Limits, work: list[tuple[int, int, int, int, int]], seed: int, budget: int
+    limits: SchedulerLimits, work: list[tuple[int, int, int, int, int]], seed: int, budget: int
 ) -> None:
     rng = random.Random(seed)
     scheduler, kv = Scheduler(limits), Kv(limits)
     to_come = [
-        Call(
+        ScheduledCall(
             tokens=[family] * min(length, 12) + [rng.randint(0, 2) for _ in range(length)],
             room=room,
             agent=f"a{agent}",
@@ -105,7 +105,7 @@ def test_every_call_ends_with_its_own_text(
         for family, length, room, agent, priority in work
     ]
     to_come = [call for call in to_come if len(call.tokens) + call.room <= limits.slot_tokens]
-    alive: list[Call] = []
+    alive: list[ScheduledCall] = []
     total, ended, steps = len(to_come), 0, 0
     while to_come or alive:
         steps += 1
@@ -145,14 +145,14 @@ def state(scheduler: Scheduler) -> object:
 @settings(max_examples=150, deadline=None)
 @given(LIMITS, WORK, st.integers(0, 10**6))
 def test_steps_that_are_sure_are_those_that_would_be_planned(
-    limits: Limits, work: list[tuple[int, int, int, int, int]], seed: int
+    limits: SchedulerLimits, work: list[tuple[int, int, int, int, int]], seed: int
 ) -> None:
     rng = random.Random(seed)
     scheduler, kv = Scheduler(limits), Kv(limits)
     for family, length, room, agent, priority in work:
         tokens = [family] * min(length, 12) + [rng.randint(0, 2) for _ in range(length)]
         if len(tokens) + 4 * room <= limits.slot_tokens:
-            scheduler.submit(Call(tokens=tokens, room=4 * room, agent=f"a{agent}", priority=priority))
+            scheduler.submit(ScheduledCall(tokens=tokens, room=4 * room, agent=f"a{agent}", priority=priority))
     steps = 0
     while not scheduler.idle:
         steps += 1
@@ -185,26 +185,26 @@ def test_steps_that_are_sure_are_those_that_would_be_planned(
 
 
 def test_nothing_is_sure_while_somebody_may_get_a_place_or_reads() -> None:
-    limits = Limits(slots=2, slot_tokens=64, pool_tokens=128, batch=8)
+    limits = SchedulerLimits(slots=2, slot_tokens=64, pool_tokens=128, batch=8)
     scheduler, kv = Scheduler(limits), Kv(limits)
-    scheduler.submit(Call(tokens=[1, 2, 3], room=20))
+    scheduler.submit(ScheduledCall(tokens=[1, 2, 3], room=20))
     for call in kv.run(scheduler, 8):
         assert not scheduler.steady(kv.last), "it read"
         scheduler.write(call, 7)
     for call in kv.run(scheduler, 8):
         scheduler.write(call, 7)
     assert scheduler.steady(kv.last) == 18
-    scheduler.submit(Call(tokens=[4, 5, 6], room=20))
+    scheduler.submit(ScheduledCall(tokens=[4, 5, 6], room=20))
     assert not scheduler.steady(kv.last), "there is a place for the one that waits"
     for call in kv.run(scheduler, 8):
         scheduler.write(call, 7)
     for call in kv.run(scheduler, 8):
         scheduler.write(call, 7)
-    scheduler.submit(Call(tokens=[7, 8, 9], room=20))
+    scheduler.submit(ScheduledCall(tokens=[7, 8, 9], room=20))
     assert scheduler.steady(kv.last) == 16, "a third one waits for either to end"
 
 
-def drive(scheduler: Scheduler, kv: Kv, calls: list[Call], budget: int = 64) -> None:
+def drive(scheduler: Scheduler, kv: Kv, calls: list[ScheduledCall], budget: int = 64) -> None:
     for call in calls:
         scheduler.submit(call)
     while not scheduler.idle:
@@ -216,34 +216,35 @@ def drive(scheduler: Scheduler, kv: Kv, calls: list[Call], budget: int = 64) -> 
 
 @pytest.mark.parametrize("unified", [True, False])
 def test_a_common_beginning_is_computed_once_though_all_start_together(unified: bool) -> None:
-    limits = Limits(slots=16, slot_tokens=256, pool_tokens=4096, batch=128, unified=unified)
+    limits = SchedulerLimits(slots=16, slot_tokens=256, pool_tokens=4096, batch=128, unified=unified)
     scheduler, kv = Scheduler(limits), Kv(limits)
-    calls = [Call(tokens=[9] * 200 + [n, n, n], room=4) for n in range(16)]
+    calls = [ScheduledCall(tokens=[9] * 200 + [n, n, n], room=4) for n in range(16)]
     drive(scheduler, kv, calls)
     assert scheduler.counts.reused_tokens == 15 * 200
     assert sum(call.reused for call in calls) == 15 * 200
 
 
 def test_one_common_token_is_carried_to_a_split_slot_from_a_short_text_only() -> None:
-    limits = Limits(slots=4, slot_tokens=2048, pool_tokens=8192, batch=2048)
+    limits = SchedulerLimits(slots=4, slot_tokens=2048, pool_tokens=8192, batch=2048)
     scheduler, kv = Scheduler(limits), Kv(limits)
-    drive(scheduler, kv, [Call(tokens=[1, *range(10, 20)], room=1)])
-    calls = [Call(tokens=[1, n, n], room=8) for n in (30, 31)]
+    drive(scheduler, kv, [ScheduledCall(tokens=[1, *range(10, 20)], room=1)])
+    calls = [ScheduledCall(tokens=[1, n, n], room=8) for n in (30, 31)]
     drive(scheduler, kv, calls)
     assert [call.reused for call in calls] == [1, 1]
     scheduler, kv = Scheduler(limits), Kv(limits)
-    drive(scheduler, kv, [Call(tokens=[1, *range(10, 1500)], room=1)])
-    drive(scheduler, kv, calls := [Call(tokens=[1, n, n], room=8) for n in (30, 31)])
+    drive(scheduler, kv, [ScheduledCall(tokens=[1, *range(10, 1500)], room=1)])
+    drive(scheduler, kv, calls := [ScheduledCall(tokens=[1, n, n], room=8) for n in (30, 31)])
     assert [call.reused for call in calls] == [0, 0], "carrying all of a long text costs more than it saves"
 
 
 def test_a_kept_text_that_would_be_used_again_does_not_hold_its_user_up() -> None:
-    """It is the only thing in the pool, the pool has no room for the rest beside it, and nobody runs who could make any."""
-    limits = Limits(slots=1, slot_tokens=46, pool_tokens=56, batch=16, unified=True, worth=4)
+    """It is the only thing in the pool, the pool has no room for the rest beside it, and nobody runs who could make
+    any."""
+    limits = SchedulerLimits(slots=1, slot_tokens=46, pool_tokens=56, batch=16, unified=True, worth=4)
     scheduler, kv = Scheduler(limits), Kv(limits)
-    drive(scheduler, kv, [Call(tokens=[5] * 4 + [1] * 34, room=2)])
+    drive(scheduler, kv, [ScheduledCall(tokens=[5] * 4 + [1] * 34, room=2)])
     assert scheduler.kept_tokens == 39
-    scheduler.submit(call := Call(tokens=[5] * 4 + [2] * 30, room=4))
+    scheduler.submit(call := ScheduledCall(tokens=[5] * 4 + [2] * 30, room=4))
     for _ in range(20):
         if call.written < call.room:
             for sampled in kv.run(scheduler, 16):
@@ -252,9 +253,9 @@ def test_a_kept_text_that_would_be_used_again_does_not_hold_its_user_up() -> Non
 
 
 def test_when_the_one_who_reads_for_all_is_cancelled_another_goes_on_from_there() -> None:
-    limits = Limits(slots=4, slot_tokens=256, pool_tokens=1024, batch=64)
+    limits = SchedulerLimits(slots=4, slot_tokens=256, pool_tokens=1024, batch=64)
     scheduler, kv = Scheduler(limits), Kv(limits)
-    calls = [Call(tokens=[9] * 200 + [n], room=1) for n in range(4)]
+    calls = [ScheduledCall(tokens=[9] * 200 + [n], room=1) for n in range(4)]
     for call in calls:
         scheduler.submit(call)
     kv.run(scheduler, 64)
@@ -265,11 +266,11 @@ def test_when_the_one_who_reads_for_all_is_cancelled_another_goes_on_from_there(
 
 
 def test_agents_are_served_alike_however_much_they_ask() -> None:
-    limits = Limits(slots=4, slot_tokens=64, pool_tokens=256, batch=64, shares=False)
+    limits = SchedulerLimits(slots=4, slot_tokens=64, pool_tokens=256, batch=64, shares=False)
     scheduler, kv, written = Scheduler(limits), Kv(limits), {"many": 0, "few": 0}
     for n in range(200):
-        scheduler.submit(Call(tokens=[n, 1, 2, 3], room=8, agent="many"))
-    scheduler.submit(Call(tokens=[1, 2, 3, 4], room=8, agent="few"))
+        scheduler.submit(ScheduledCall(tokens=[n, 1, 2, 3], room=8, agent="many"))
+    scheduler.submit(ScheduledCall(tokens=[1, 2, 3, 4], room=8, agent="few"))
     for _ in range(200):
         for call in kv.run(scheduler, 64):
             scheduler.write(call, 1)
@@ -278,19 +279,19 @@ def test_agents_are_served_alike_however_much_they_ask() -> None:
                 scheduler.finish(call)
                 if call.agent == "few":  # it always asks again, but only then
                     for _again in range(2 if written["few"] < 20 else 1):
-                        scheduler.submit(Call(tokens=[1, 2, 3, 4], room=8, agent="few"))
+                        scheduler.submit(ScheduledCall(tokens=[1, 2, 3, 4], room=8, agent="few"))
     assert 0.5 < written["few"] / written["many"] < 2
 
 
 def test_a_higher_priority_takes_the_place_of_a_lower_and_the_lower_ends_too() -> None:
-    limits = Limits(slots=1, slot_tokens=64, pool_tokens=64, batch=64)
+    limits = SchedulerLimits(slots=1, slot_tokens=64, pool_tokens=64, batch=64)
     scheduler, kv = Scheduler(limits), Kv(limits)
-    low, high = Call(tokens=[1, 2, 3], room=9), Call(tokens=[4, 5, 6], room=3, priority=1)
+    low, high = ScheduledCall(tokens=[1, 2, 3], room=9), ScheduledCall(tokens=[4, 5, 6], room=3, priority=1)
     scheduler.submit(low)
     for call in kv.run(scheduler, 8):
         scheduler.write(call, 1)
     scheduler.submit(high)
-    order: list[Call] = []
+    order: list[ScheduledCall] = []
     while not scheduler.idle:
         for call in kv.run(scheduler, 8):
             scheduler.write(call, 1)
@@ -303,9 +304,9 @@ def test_a_higher_priority_takes_the_place_of_a_lower_and_the_lower_ends_too() -
 
 
 def test_a_short_prompt_passes_a_long_one() -> None:
-    limits = Limits(slots=2, slot_tokens=4096, pool_tokens=8192, batch=128)
+    limits = SchedulerLimits(slots=2, slot_tokens=4096, pool_tokens=8192, batch=128)
     scheduler, kv = Scheduler(limits), Kv(limits)
-    long, short = Call(tokens=[1] * 2000, room=1), Call(tokens=[2] * 30, room=1, agent="b")
+    long, short = ScheduledCall(tokens=[1] * 2000, room=1), ScheduledCall(tokens=[2] * 30, room=1, agent="b")
     scheduler.submit(long)
     kv.run(scheduler, 128)
     scheduler.submit(short)
@@ -314,10 +315,10 @@ def test_a_short_prompt_passes_a_long_one() -> None:
 
 
 def test_a_full_queue_refuses_and_says_so() -> None:
-    scheduler = Scheduler(Limits(slots=1, slot_tokens=64, pool_tokens=64, batch=8, queue=2))
+    scheduler = Scheduler(SchedulerLimits(slots=1, slot_tokens=64, pool_tokens=64, batch=8, queue=2))
     for _ in range(2):
-        scheduler.submit(Call(tokens=[1], room=1))
+        scheduler.submit(ScheduledCall(tokens=[1], room=1))
     with pytest.raises(QueueFull):
-        scheduler.submit(Call(tokens=[1], room=1))
+        scheduler.submit(ScheduledCall(tokens=[1], room=1))
     assert scheduler.counts.refused == 1
     assert scheduler.waiting == 2

@@ -1,4 +1,6 @@
-"""A stream of pieces: what came together is known to be there, a silent engine is an error, and a dropped stream is let go."""
+"""A stream of pieces: what came together is known to be there, a silent engine is an error, and a dropped stream is let
+go.
+"""
 
 import asyncio
 import gc
@@ -7,7 +9,7 @@ import weakref
 import pytest
 
 from local_models import stream as streams
-from local_models.backend import Deliver, Running
+from local_models.backend import Deliver, RunningCall
 from local_models.errors import Overloaded, WorkerDied
 from local_models.replies import Piece, Usage
 from local_models.stream import PieceStream
@@ -19,10 +21,10 @@ class Engine:
     def __init__(self, *items: object) -> None:
         self.items, self.cancelled = items, False
 
-    async def begin(self, deliver: Deliver) -> Running:
+    async def begin(self, deliver: Deliver) -> RunningCall:
         for item in self.items:
             deliver(item)  # type: ignore[arg-type]
-        return Running(self._cancel)
+        return RunningCall(self._cancel)
 
     def _cancel(self) -> None:
         self.cancelled = True

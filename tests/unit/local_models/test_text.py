@@ -1,4 +1,6 @@
-"""Text that streams: UTF-8 and stop strings across any borders, tool calls in any spelling, prompts that cannot be forged."""
+"""Text that streams: UTF-8 and stop strings across any borders, tool calls in any spelling, prompts that cannot be
+forged.
+"""
 
 import itertools
 import json
@@ -7,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local_models.engine.text import Text
+from local_models.engine.text import AnswerText
 from local_models.errors import BadOption, BadTemplate
 from local_models.prompts.templates import ChatTemplate
-from local_models.prompts.tools import ToolTalk
+from local_models.prompts.tools import ToolCallParser
 from scripts.tiny_model import vocabulary
 
 
@@ -22,14 +24,14 @@ def cut(whole: bytes, borders: list[int]) -> list[bytes]:
 @given(st.text(max_size=40), st.lists(st.integers(0, 200), max_size=10))
 def test_text_comes_whole_however_its_bytes_are_cut(said: str, borders: list[int]) -> None:
     said = said.encode("utf-8", "replace").decode()
-    text = Text()
+    text = AnswerText()
     shown = [text.feed(part) for part in cut(said.encode(), borders)]
     assert "".join(shown) + text.end() == said
     assert not any("\ufffd" in part for part in shown) or "\ufffd" in said
 
 
 def test_a_character_that_never_became_whole_is_marked() -> None:
-    text = Text()
+    text = AnswerText()
     assert text.feed("é".encode()[:1]) == ""
     assert text.end() == "\ufffd"
 
@@ -40,7 +42,7 @@ def test_a_character_that_never_became_whole_is_marked() -> None:
     st.lists(st.integers(0, 200), max_size=12),
 )
 def test_nothing_of_a_stop_string_is_ever_shown(said: str, stops: list[str], borders: list[int]) -> None:
-    text = Text(stops)
+    text = AnswerText(stops)
     shown = ""
     for part in cut(said.encode(), borders):
         shown += text.feed(part)
@@ -78,7 +80,7 @@ CALL = '{"name": "weather", "arguments": {"city": "Oslo"}}'
 )
 @pytest.mark.parametrize("size", [1, 3, 1000])
 def test_tool_calls_are_found_however_they_come(said: str, text: str | None, names: list[str], size: int) -> None:
-    talk = ToolTalk(["weather"])
+    talk = ToolCallParser(["weather"])
     shown = "".join(talk.feed(said[at : at + size]) for at in range(0, len(said), size)) + talk.end()
     assert shown == (said if text is None else text)
     assert [call.name for call in talk.calls] == names

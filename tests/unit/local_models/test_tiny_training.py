@@ -1,9 +1,15 @@
-"""What the training of the tiny model is fed with, and what decides the mixture. The training itself needs JAX, and an hour."""
+"""What the training of the tiny model is fed with, and what decides the mixture.
+
+The training itself needs JAX, and an hour.
+"""
 
 import random
+import subprocess
+import sys
 from functools import partial
 
 import numpy as np
+import pytest
 
 from scripts.tiny_model import tasks, vocabulary
 from scripts.tiny_model.batches import Batch, packed, right, tokens_of
@@ -64,3 +70,11 @@ def test_the_task_that_is_wrong_most_gets_most() -> None:
     assert shares["add"] > shares["count"] > shares["echo"] > 0
     assert abs(sum(shares.values()) - 1) < 1e-9
     assert shares["recall"] == shares["tool"]  # not seen: as at the start
+
+
+@pytest.mark.parametrize("command", ["train", "adapter"])
+def test_without_the_training_group_the_error_says_how_to_install_it(command: str) -> None:
+    code = f"import sys; sys.modules['jax'] = None; import scripts.tiny_model.{command}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode
+    assert "`python3 scripts/venv.py train` installs" in done.stderr

@@ -10,8 +10,7 @@ from local_models.errors import BadOption
 from local_models.files.catalogue import TINY
 from local_models.llama import Sampler, Sampling, Weights
 from local_models.options import Generate
-from local_models.prompts.tool_choice import forced, offered
-from local_models.prompts.tools import ToolTalk
+from local_models.prompts.tools import ToolCallParser, forced_call_grammar, offered_tools
 
 MARKED, BARE = "{{ '<tool_call>' }}", '{"name": function name, "parameters": dictionary}'
 
@@ -83,28 +82,28 @@ CITY, SUM = call("weather", city="Oslo"), call("add", a=1, b=-2)
     ],
 )
 def test_a_marked_call_and_nothing_else(weights: Weights, choice: str, said: str, allowed: bool) -> None:
-    grammar = forced(Generate(tools=TOOLS, tool_choice=choice), MARKED)
+    grammar = forced_call_grammar(Generate(tools=TOOLS, tool_choice=choice), MARKED)
     assert allows(weights, grammar, said) is allowed
     if allowed:
-        talk = ToolTalk([tool["function"]["name"] for tool in TOOLS])
+        talk = ToolCallParser([tool["function"]["name"] for tool in TOOLS])
         assert (talk.feed(said) + talk.end()).strip() == ""
         assert talk.calls
 
 
 @pytest.mark.parametrize(("template", "key"), [(BARE, "parameters"), ("", "arguments")])
 def test_a_template_without_marks_gets_a_bare_call(weights: Weights, template: str, key: str) -> None:
-    grammar = forced(Generate(tools=TOOLS, tool_choice="required"), template)
+    grammar = forced_call_grammar(Generate(tools=TOOLS, tool_choice="required"), template)
     said = json.dumps({"name": "add", key: {"a": 1, "b": 2}})
     assert allows(weights, grammar, said)
     assert not allows(weights, grammar, in_marks(said))
-    talk = ToolTalk(["add"])
+    talk = ToolCallParser(["add"])
     assert talk.feed(said) + talk.end() == ""
     assert talk.calls[0].parsed == {"a": 1, "b": 2}
 
 
 def test_what_a_model_is_shown() -> None:
     def shown(choice: str) -> int:
-        return len(offered(Generate(tools=TOOLS, tool_choice=choice)))
+        return len(offered_tools(Generate(tools=TOOLS, tool_choice=choice)))
 
     assert [shown(choice) for choice in ("auto", "required", "none", "add")] == [5, 5, 0, 1]
 

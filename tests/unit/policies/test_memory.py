@@ -374,7 +374,10 @@ def test_what_one_budget_refuses_is_not_taken_from_another() -> None:
     )
 )
 def test_budgets_hold_whatever_the_order(calls: list[tuple[str, int, int | None, bool]]) -> None:
-    """Beside a ledger that adds each call up as it comes. A cost of None is one that nobody knows; False: nothing was used."""
+    """Beside a ledger that adds each call up as it comes.
+
+    A cost of None is one that nobody knows; False: nothing was used.
+    """
     ledger, limits = (
         SpendingLedger((Budget(limit=100), Budget(limit=50, label="x"))),
         {"": Decimal(100), "x": Decimal(50)},

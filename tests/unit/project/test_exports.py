@@ -27,14 +27,34 @@ PUBLIC = {
     },
     "three_mode.agents": {
         "Agent",
+        "AgentGivenUp",
         "AgentGroup",
+        "AgentReceipt",
         "AgentRef",
+        "AgentReport",
+        "AgentRestarted",
+        "DeadLetter",
+        "Divergence",
         "Gathered",
+        "HostBack",
+        "HostBlocked",
+        "HostFreed",
+        "HostGivenUp",
+        "HostLost",
         "HostOptions",
+        "HostReport",
+        "Joined",
         "Orchestrator",
         "OrchestratorOptions",
+        "Replayed",
         "Restart",
+        "RoleRef",
         "Seen",
+        "Sent",
+        "Stream",
+        "SupervisorEvent",
+        "Table",
+        "Tracer",
         "handler",
         "join",
         "on",
@@ -203,3 +223,14 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 def test_import_opens_no_socket_writes_no_file_and_loads_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-B", "-c", PROBE], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == {"seen": [], "heavy": []}
+
+
+def test_all_options_come_from_one_place() -> None:
+    options = importlib.import_module("three_mode.options")
+    assert len(options.__all__) > 20
+    for name in options.__all__:
+        belongs_to = importlib.import_module(options._PACKAGES[name])
+        assert getattr(options, name) is getattr(belongs_to, name)
+        assert name in belongs_to.__all__
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        _ = options.Nothing

@@ -17,7 +17,10 @@ SUFFIXES = ("_bucket", "_sum", "_count")
 
 
 def parsed(text: str) -> dict[str, dict[str, float]]:
-    """Family -> series -> value. Each family has one HELP, one TYPE and then its samples, together; no series comes twice."""
+    """Family -> series -> value.
+
+    Each family has one HELP, one TYPE and then its samples, together; no series comes twice.
+    """
     assert text.endswith("\n")
     families: dict[str, dict[str, float]] = {}
     kinds: dict[str, str] = {}

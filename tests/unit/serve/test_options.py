@@ -70,3 +70,26 @@ def test_pages_of_other_origins_are_refused() -> None:
 )
 def test_without_keys_only_names_of_loopback_are_answered(host: str, expected: int) -> None:
     assert status(ServeOptions(), host=host) == expected
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("localhost", 200),
+        ("LOCALHOST:8080", 200),
+        ("127.9.9.9:1", 200),
+        ("[::1]", 200),
+        ("[::1]:8080", 200),
+        ("[::1].evil.example", 403),
+        ("[::1]evil.example", 403),
+        ("[::1]:80@evil.example", 403),
+        ("127.0.0.1.evil.example", 403),
+        ("localhost.evil.example", 403),
+        ("localhost:80:evil.example", 403),
+        ("evil.example", 403),
+        ("[::2]", 403),
+        ("", 403),
+    ],
+)
+def test_only_a_whole_host_names_loopback(host: str, expected: int) -> None:
+    assert status(ServeOptions(), host=host) == expected

@@ -1,1 +1,1 @@
-"""The caller's side: references to agents, and the verbs that go through them."""
+"""Calling agents: references, and the verbs ask, tell, stream, broadcast and gather."""

@@ -1,4 +1,4 @@
-"""The verbs: tell, ask, stream, broadcast, gather. The same from the orchestrator, an agent, or a process that joined."""
+"""Verbs of a caller: tell, ask, stream, broadcast, gather, from an orchestrator, an agent, or a program that joined."""
 
 import asyncio
 import time
@@ -15,18 +15,18 @@ from three_mode.agents.calling.streams import CREDIT, Stream
 from three_mode.agents.handlers.codec import UNENCODABLE, Decode, decode_any, encode
 from three_mode.agents.handlers.declare import Spec, spec_of
 from three_mode.errors import BadCall, BadResult, CallCycle, PeerLost, ThreeModeError
-from three_mode.handling import NOBODY, Call, current, time_for
+from three_mode.handling import NOBODY, HandledCall, current, time_for
 from transports.bus import BadAddress, BusError, Encoded
 
 Handler = Callable[..., Any] | str
-"""A handler as a caller names it: the method of the class, or its name."""
+"""Handler as a caller names it: the method of the class, or its name."""
 
-_AGAIN_AFTER = 0.01  # seconds until an idempotent call is made again
-_DEEPEST = 900  # characters of a chain of callers: about 60 agents that wait for one another
+_RETRY_AFTER = 0.01  # seconds until an idempotent call is repeated
+_LONGEST_CHAIN = 900  # characters of a chain of callers: about 60 agents that wait for one another
 
 
 class Sent:
-    """A message on its way. Sent already; awaiting it waits until the carrier has it, and raises if it never will."""
+    """Message that was sent. Awaiting it waits until the carrier has the message, and raises if it never will."""
 
     __slots__ = ("_error", "_sent")
 
@@ -41,16 +41,16 @@ class Sent:
 
 
 class Running(Protocol):
-    """What a caller asks of the actor that it speaks for."""
+    """Interface of the actor that a caller speaks for."""
 
     @property
-    def run(self) -> Call | None:
-        """The call that the actor is handling, if that call had to wait."""
+    def run(self) -> HandledCall | None:
+        """Call that the actor is handling, if that call had to wait."""
         ...
 
 
 class Caller:
-    """Speaks for one agent, or for a process that is none."""
+    """Verbs of one agent, or of a process that is no agent. `name` is the sender that others see."""
 
     __slots__ = ("actor", "name", "session")
 
@@ -59,21 +59,27 @@ class Caller:
 
     @property
     def roles(self) -> Roles:
+        """Roles on this bus."""
         return self.session.roles
 
     @property
     def llm(self) -> Any:
+        """Connection to models on this bus, an `LLMConnection`."""
         return self.session.llm
 
     def group_numbers(self, group: str) -> list[int]:
-        """The numbers of the agents of a group that are on the bus now."""
+        """Return the numbers of a group's agents that are on the bus now."""
         return group_numbers(self.session.bus.names(), group)
 
     # verbs ------------------------------------------------------------------------------------------------------------
     async def ask(
-        self, to: str, handler: Handler, given: tuple[Any, ...], named: dict[str, Any], within: float | None
+        self, to: str, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any], within: float | None
     ) -> Any:
-        topic, payload, decode, spec = target(to, handler, given, named)
+        """Call a handler and return its result.
+
+        An idempotent call is repeated while its agent is lost and time is left.
+        """
+        topic, payload, decode, spec = target(to, handler, args, kwargs)
         session, call, trace = self.session, current.get(), ""
         if call is NOBODY and within is None:
             seconds = session.default_within
@@ -98,21 +104,23 @@ class Caller:
                     raise failure from None
             else:
                 return read(decode, reply.raw, to, topic)
-            # Doing it twice is the same as once: wait until the agent is back, as long as there is time.
-            seconds = await self._back(to, ends, failure)
+            # An idempotent handler: wait until the agent is back, as long as there is time, and ask again.
+            seconds = await self._wait_until_back(to, ends, failure)
 
-    async def _back(self, to: str, ends: float, failure: ThreeModeError) -> float:
+    async def _wait_until_back(self, to: str, ends: float, failure: ThreeModeError) -> float:
+        """Wait for a lost agent; return the seconds that are left, or raise `failure` when there are none."""
         try:
             await self.session.bus.wait_for([to], within=max(0.001, ends - time.monotonic()))
         except BusError:
             raise failure from None
-        if ends - time.monotonic() <= _AGAIN_AFTER:
+        if ends - time.monotonic() <= _RETRY_AFTER:
             raise failure
-        await asyncio.sleep(_AGAIN_AFTER)
+        await asyncio.sleep(_RETRY_AFTER)
         return ends - time.monotonic()
 
-    def tell(self, to: str, handler: Handler, given: tuple[Any, ...], named: dict[str, Any]) -> Sent:
-        topic, payload, _, _ = target(to, handler, given, named)
+    def tell(self, to: str, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Sent:
+        """Send a message at once; one that cannot be sent becomes a dead letter."""
+        topic, payload, _, _ = target(to, handler, args, kwargs)
         trace = self._trace(to, topic)
         try:
             return Sent(self.session.bus.send(to, Encoded(payload), topic, trace, self.name))
@@ -122,9 +130,10 @@ class Caller:
             return Sent(None, failure)
 
     def stream(
-        self, to: str, handler: Handler, given: tuple[Any, ...], named: dict[str, Any], within: float | None
-    ) -> Stream:
-        topic, payload, decode, _ = target(to, handler, given, named)
+        self, to: str, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any], within: float | None
+    ) -> Stream[Any]:
+        """Make the stream of a streamed reply; it is asked for when it is entered or iterated over."""
+        topic, payload, decode, _ = target(to, handler, args, kwargs)
         call = current.get()
         seconds = time_for(within, call, self.session.default_within)
         parts = self.session.bus.stream(
@@ -139,6 +148,7 @@ class Caller:
         return Stream(parts, decode, self.session, to, topic)
 
     def broadcast(self, topic: str, item: Any) -> AgentReceipt:
+        """Publish a message to all agents that listen to its topic."""
         try:
             payload = Encoded(encode(item))
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
@@ -156,27 +166,28 @@ class Caller:
         self,
         names: Sequence[str],
         handler: Handler,
-        given: tuple[Any, ...],
-        named: dict[str, Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
         within: float | None,
         quorum: int | None,
-    ) -> Gathered:
+    ) -> Gathered[Any]:
+        """Ask all these agents at once; see `AgentGroup.gather`."""
         if quorum is not None and not 0 <= quorum <= len(names):
             raise BadCall(f"a quorum of {quorum} among {len(names)} agents cannot be", argument="quorum")
-        whom = names[0] if names else "nobody"
-        topic, payload, decode, _ = target(whom, handler, given, named)
+        first = names[0] if names else "nobody"
+        topic, payload, decode, _ = target(first, handler, args, kwargs)
         call = current.get()
         seconds = time_for(within, call, self.session.default_within)
-        plan = Plan(topic, payload, decode, seconds, self.outgoing(call, whom, topic), self.name)
+        plan = Plan(topic, payload, decode, seconds, self.outgoing(call, first, topic), self.name)
         return await gather(self.session, names, plan, quorum)
 
     def _trace(self, to: str, topic: str) -> str:
-        """The trace id of a message that nobody waits for."""
+        """Return the trace id of a message that nobody waits for."""
         tracer = self.session.tracer
         return current.get().trace if tracer is None else tracer.outgoing(to, topic)
 
-    def outgoing(self, call: Call, to: str, topic: str) -> str:
-        """The `trace` field: the trace id, and the chain of those who wait, so that a cycle is seen where it closes."""
+    def outgoing(self, call: HandledCall, to: str, topic: str) -> str:
+        """Return the `trace` field: trace id and chain of waiting callers. The chain shows a cycle where it closes."""
         if not call.agent:
             if self.actor is not None and self.actor.run is not None:
                 call = self.actor.run
@@ -186,7 +197,7 @@ class Caller:
         if self.session.tracer is not None:
             _, _, chain = field.partition("|")
             field = f"{self.session.tracer.outgoing(to, topic)}|{chain}"
-        if len(field) > _DEEPEST:
+        if len(field) > _LONGEST_CHAIN:
             raise CallCycle(
                 f"{to}.{topic} would be the end of a chain of {field.count('>') + 2} calls that wait for one another",
                 agent=to,
@@ -195,7 +206,7 @@ class Caller:
 
 
 class Streaming:
-    """Streams from one handler, with everything that is the same for each of them worked out once."""
+    """Open streams from one handler; everything that is the same for each of them is worked out once."""
 
     __slots__ = ("_caller", "_encode", "_read", "_topic")
 
@@ -204,12 +215,15 @@ class Streaming:
         self._topic, self._encode, self._read = spec.name, spec.schema.encode_call, spec.schema.result
         self._caller = caller
 
-    def begin(self, to: str, given: tuple[Any, ...], within: float) -> Stream:
-        """Asks the agent `to` for a stream at once. `within` is no more than what remains of the call that the stream serves."""
+    def begin(self, to: str, args: tuple[Any, ...], within: float) -> Stream[Any]:
+        """Ask the agent `to` for a stream at once.
+
+        `within` is at most what remains of the call that the stream serves.
+        """
         caller, topic, call = self._caller, self._topic, current.get()
         session = caller.session
         trace = "" if call is NOBODY and session.tracer is None else caller.outgoing(call, to, topic)
-        payload = Encoded(self._encode(to, topic, given, {}))
+        payload = Encoded(self._encode(to, topic, args, {}))
         parts = session.bus.stream(
             to, payload, topic=topic, within=within, credit=CREDIT, trace=trace, sender=caller.name
         )
@@ -217,13 +231,13 @@ class Streaming:
             parts.begin()
         except BusError as error:
             raise session.error(error, to, topic) from None
-        stream = Stream(parts, self._read, session, to, topic)
+        stream: Stream[Any] = Stream(parts, self._read, session, to, topic)
         stream._parts = parts
         return stream
 
 
 def read(decode: Decode, raw: bytes, agent: str, handler: str) -> Any:
-    """A result as the handler's hint says; one that is something else is an error, not a surprise later."""
+    """Decode a result as the handler's type hint says, or raise BadResult."""
     try:
         return decode(raw)
     except (msgspec.MsgspecError, ValueError, TypeError) as error:
@@ -231,24 +245,25 @@ def read(decode: Decode, raw: bytes, agent: str, handler: str) -> Any:
 
 
 def unreadable(error: Exception, agent: str, handler: str) -> BadResult:
+    """Return the error for a result that does not fit the handler's type hint."""
     said = f"{agent}.{handler} answered something else than its hint says: {error}"
     return BadResult(said, agent=agent, handler=handler)
 
 
 def target(
-    to: str, handler: Handler, given: tuple[Any, ...], named: dict[str, Any]
+    to: str, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[str, bytes, Decode, Spec | None]:
-    """The handler's name, the encoded call, and how to read what comes back."""
+    """Return the handler's name, the encoded call, the decoder of its result, and its spec if the function is known."""
     if not isinstance(handler, str):
         spec = spec_of(handler)
         name, schema = spec.name, spec.schema
-        if not named and schema.least <= len(given) <= schema.most:
+        if not kwargs and schema.least <= len(args) <= schema.most:
             try:
-                return name, encode(given), schema.result, spec
+                return name, encode(args), schema.result, spec
             except UNENCODABLE:
-                pass  # what is wrong with it is said below
-        return name, schema.encode_call(to, name, given, named), schema.result, spec
-    if given and named:
+                pass  # encode_call below finds the argument and names it
+        return name, schema.encode_call(to, name, args, kwargs), schema.result, spec
+    if args and kwargs:
         raise BadCall(
             f"{to}.{handler}: arguments by order and by name together need the handler itself, not its name",
             hint="give all by name",
@@ -256,6 +271,6 @@ def target(
             handler=handler,
         )
     try:
-        return handler, encode(named or given), decode_any, None
+        return handler, encode(kwargs or args), decode_any, None
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise BadCall(f"{to}.{handler}: an argument cannot be sent: {error}", agent=to, handler=handler) from None

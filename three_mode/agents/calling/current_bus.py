@@ -1,5 +1,7 @@
-"""The bus that this event loop is on: a connection that was given none speaks on it, so that code which makes its own
-`LLMConnection()` reaches agents wherever an orchestrator, a host or `join` runs."""
+"""The bus of the running event loop, for connections that were given none.
+
+An `LLMConnection()` made by an application's own code reaches agents wherever an orchestrator, a host or `join` runs.
+"""
 
 import asyncio
 from weakref import WeakKeyDictionary
@@ -11,21 +13,23 @@ _JOINED: WeakKeyDictionary[asyncio.AbstractEventLoop, list[Bus]] = WeakKeyDictio
 
 
 def joined(bus: Bus) -> None:
+    """Note that the running loop has joined a bus."""
     _JOINED.setdefault(asyncio.get_running_loop(), []).append(bus)
 
 
 def left(bus: Bus) -> None:
-    here = _JOINED.get(asyncio.get_running_loop(), [])
-    if bus in here:
-        here.remove(bus)
+    """Note that the running loop has left a bus."""
+    buses = _JOINED.get(asyncio.get_running_loop(), [])
+    if bus in buses:
+        buses.remove(bus)
 
 
 def bus_here() -> Bus:
-    """The one bus of this loop; ModeUnavailable where there is none, or more than one."""
-    here = _JOINED.get(asyncio.get_running_loop(), [])
-    if len(here) == 1:
-        return here[0]
+    """Return the one bus of the running loop; ModeUnavailable where there is none, or more than one."""
+    buses = _JOINED.get(asyncio.get_running_loop(), [])
+    if len(buses) == 1:
+        return buses[0]
     raise ModeUnavailable(
-        "there are several buses here" if here else "there is no bus here to reach an agent",
+        "there are several buses here" if buses else "there is no bus here to reach an agent",
         hint="use the `llm` of an orchestrator or an agent, LLMConnection(bus=orc.bus), or --bus on the command line",
     )

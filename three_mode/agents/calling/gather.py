@@ -1,9 +1,9 @@
-"""One call to many agents: one question per process instead of one per agent, answered in parts as they become ready."""
+"""Gather: one call to many agents, sent once per host process, whose answers arrive in parts as they become ready."""
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 
@@ -16,35 +16,40 @@ from transports.bus import BusError, DeadlineExceeded, Encoded, NoSuchName
 if TYPE_CHECKING:
     from three_mode.agents.calling.session import Session
 
-# One part of a host's answer: (place in the order's names, whether it is a result, the result or the encoded error).
+# One part of a host's answer: (index in the order's names, whether it is a result, the result or the encoded error).
 Part = list[tuple[int, bool, msgspec.Raw]]
 decode_part = decoder_for(Part)
 _decode_error_data = decoder_for(dict[str, Any])
 
 
-@dataclass(frozen=True)
-class Gathered:
-    """What came of asking many: iterate over it for the values. Partial results are results."""
+T = TypeVar("T")
 
-    values: dict[str, Any] = field(default_factory=dict)
-    """Agent -> what it answered."""
+
+@dataclass(frozen=True)
+class Gathered(Generic[T]):
+    """Answers of many agents, complete or not: iterate over it for the values. `T` is the type of one answer."""
+
+    values: dict[str, T] = field(default_factory=dict)
+    """Agent -> its answer."""
     errors: dict[str, ThreeModeError] = field(default_factory=dict)
-    """Agent -> why it did not."""
+    """Agent -> the error that it answered with, or the reason why it could not be asked."""
     missing: tuple[str, ...] = ()
     """Agents that had not answered when time ran out or the quorum was reached."""
     quorum: int | None = None
+    """Answers that were needed; None: all."""
 
     @property
     def complete(self) -> bool:
+        """Whether every agent has answered with a value."""
         return not self.errors and not self.missing
 
     @property
     def reached(self) -> bool:
-        """Whether as many answered as were needed: the quorum, or without one all."""
+        """Whether enough agents answered with a value: the quorum, or all where there is none."""
         needed = len(self.errors) + len(self.missing) if self.quorum is None else self.quorum - len(self.values)
         return needed <= 0
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[T]:
         return iter(self.values.values())
 
     def __len__(self) -> int:
@@ -52,7 +57,7 @@ class Gathered:
 
 
 class Tally:
-    """Counts answers until the quorum, or all, are in. `done` is called once."""
+    """Count answers until the quorum is reached, or all have answered; then `done` is called, once."""
 
     __slots__ = ("_done", "_needed", "errors", "names", "open", "quorum", "values")
 
@@ -65,37 +70,41 @@ class Tally:
         self._done: Callable[[], None] | None = done
 
     def answer(self, name: str, value: Any) -> None:
+        """Add the answer of an agent, unless that agent has answered already."""
         if name in self.open:
             del self.open[name]
             self.values[name] = value
-            self._look()
+            self._check_done()
 
     def fail(self, name: str, error: ThreeModeError) -> None:
+        """Add the error of an agent, unless that agent has answered already."""
         if name in self.open:
             del self.open[name]
             self.errors[name] = error
-            self._look()
+            self._check_done()
 
     def fail_open(self, names: Sequence[str], error: Callable[[str], ThreeModeError]) -> None:
+        """Add `error(name)` for each of these agents that has not answered."""
         for name in names:
             if name in self.open:
                 self.fail(name, error(name))
 
-    def _look(self) -> None:
+    def _check_done(self) -> None:
         if self._done is None:
             return
         if not self.open or len(self.values) >= self._needed:
             done, self._done = self._done, None
             done()
 
-    def result(self) -> Gathered:
+    def result(self) -> Gathered[Any]:
+        """Return the answers so far; later ones no longer call `done`."""
         self._done = None
         return Gathered(self.values, self.errors, tuple(self.open), self.quorum)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is asked of each, and for how long."""
+    """Call that each agent gets: handler, encoded arguments, deadline in seconds, trace and sender."""
 
     handler: str
     call: bytes
@@ -105,7 +114,8 @@ class Plan:
     sender: str
 
 
-async def gather(session: "Session", names: Sequence[str], plan: Plan, quorum: int | None) -> Gathered:
+async def gather(session: "Session", names: Sequence[str], plan: Plan, quorum: int | None) -> Gathered[Any]:
+    """Ask the named agents, one question per host, until the quorum, all answers, or the deadline."""
     done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def complete() -> None:
@@ -121,16 +131,16 @@ async def gather(session: "Session", names: Sequence[str], plan: Plan, quorum: i
         async with asyncio.timeout(plan.within):
             await done
     except TimeoutError:
-        pass  # those that are open are missing: a value, not an error
+        pass  # agents without an answer are missing: a value, not an error
     finally:
-        for task in tasks:  # leaving a host's stream cancels what its agents still do for it
+        for task in tasks:  # leaving a host's stream cancels the calls that its agents still handle
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
     return tally.result()
 
 
 def _by_host(session: "Session", names: Sequence[str], plan: Plan, tally: Tally) -> dict[str, list[str]]:
-    """Host's name -> its agents among `names`; who is nowhere has failed."""
+    """Return host name -> its agents among `names`; an agent on no host has failed."""
     owners, hosts = session.bus.names(), session.hosts
     found: dict[str, list[str]] = {}
     for name in names:
@@ -156,24 +166,24 @@ async def _ask_host(session: "Session", host: str, names: list[str], plan: Plan,
             sender=plan.sender,
         ) as parts:
             async for part in parts:
-                _take(part.raw, names, plan, tally)
+                _add_answers(part.raw, names, plan, tally)
     except DeadlineExceeded:
-        return  # those that are open are missing
+        return  # agents without an answer are missing
     except BusError as error:
-        failure = error  # (the name `error` ends with this block)
+        failure = error  # Python unbinds `error` after this block
         tally.fail_open(names, lambda name: session.error(failure, name, plan.handler))
     tally.fail_open(names, lambda name: PeerLost(f"{name} did not answer, and its host ended the call", agent=name))
 
 
-def _take(raw: bytes, names: list[str], plan: Plan, tally: Tally) -> None:
+def _add_answers(raw: bytes, names: list[str], plan: Plan, tally: Tally) -> None:
     answer, decode = tally.answer, plan.decode
-    for place, good, content in decode_part(raw):
-        name = names[place]
+    for index, good, content in decode_part(raw):
+        name = names[index]
         if not good:
             tally.fail(name, decode_error(_decode_error_data(content)))
             continue
         try:
             answer(name, decode(content))
-        except Exception as error:  # noqa: BLE001  # a hint's own code may raise whatever it likes: it is about this one alone
+        except Exception as error:  # noqa: BLE001  # code of a hint may raise anything: it concerns this agent alone
             wrong = f"{name}.{plan.handler} answered something else than its hint says: {error}"
             tally.fail(name, BadResult(wrong, agent=name, handler=plan.handler))

@@ -1,4 +1,4 @@
-"""A program from outside on a running bus: `async with join("city") as city: await city.ref("scout/7").ask("score", "hi")`."""
+"""Join a running bus from outside: `async with join("city") as city: await city.ref("scout/7").ask("score", "hi")`."""
 
 from types import TracebackType
 from typing import Self
@@ -12,8 +12,17 @@ from three_mode.handling import DEFAULT_WITHIN
 from transports.bus import Bus, BusError, BusOptions
 
 
-class join(Verbs):  # noqa: N801  # reads as the verb it is
-    """Joins a running bus by its name, or says that there is none."""
+def join(name: str, *, options: BusOptions | None = None, default_within: float = DEFAULT_WITHIN) -> "Joined":
+    """Join the bus of an orchestrator by its name (`orc.name`); entering raises ModeUnavailable where there is none.
+
+    `options`: how to join, by default without creating a bus. `default_within`: seconds of a call without `within`, by
+    default 30.
+    """
+    return Joined(name, options=options, default_within=default_within)
+
+
+class Joined(Verbs):
+    """A program's membership of a bus: `join` makes it, and `async with` enters and leaves the bus."""
 
     def __init__(self, name: str, *, options: BusOptions | None = None, default_within: float = DEFAULT_WITHIN) -> None:
         self.name = name
@@ -33,6 +42,7 @@ class join(Verbs):  # noqa: N801  # reads as the verb it is
 
     @property
     def bus(self) -> Bus:
+        """The bus, while this program is on it."""
         return self._three_mode_caller.session.bus
 
     async def __aexit__(

@@ -1,4 +1,7 @@
-"""What became of a broadcast, counted in agents. Publishing costs nothing for it; asking costs one question per process."""
+"""Receipts: how many agents have seen a broadcast.
+
+Publishing costs nothing for it; asking costs one question per host process.
+"""
 
 import asyncio
 import time
@@ -16,30 +19,36 @@ if TYPE_CHECKING:
 
 _decode = decoder_for(HostSettled)
 _decode_listeners = decoder_for(dict[str, int])
-_MARGIN = 0.05  # seconds that a host's answer may take beyond what it was given
+_MARGIN = 0.05  # seconds that a host's answer may take beyond its own deadline
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """How many agents saw a broadcast: a plain handler has returned, a coroutine handler has started."""
+    """How many agents have seen a broadcast. Seen: a plain handler has returned, a coroutine handler has started."""
 
     seen: int = 0
+    """Agents that have seen it."""
     lagging: int = 0
-    """Not there yet when time was up: behind in the ring, or busy with the message in their mailbox."""
+    """Agents that had not seen it in time: their host is behind in the ring, or the message waits in their mailbox."""
     lost: int = 0
-    """Will not see it: overtaken in the ring, their mailbox was full, or the message did not fit their hint."""
+    """Agents that will not see it: their host was overtaken in the ring, their mailbox was full, or the message did
+    not fit their type hint."""
     dead: int = 0
-    """Their process ended before they saw it."""
+    """Agents whose process ended before they saw it."""
     lagging_hosts: tuple[str, ...] = ()
+    """Hosts with lagging agents."""
     lost_hosts: tuple[str, ...] = ()
+    """Hosts that were overtaken in the ring."""
     dead_hosts: tuple[str, ...] = ()
+    """Hosts that ended."""
 
     @property
     def complete(self) -> bool:
+        """Whether no agent is lagging, lost or dead."""
         return not (self.lagging or self.lost or self.dead)
 
 
 class AgentReceipt(msgspec.Struct, eq=False, gc=False):
-    """Of one broadcast. Awaiting it waits until it is in the ring; `settled` asks who has seen it."""
+    """Receipt of one broadcast. Awaiting it waits until the message is in the ring; `settled` asks who has seen it."""
 
     _receipt: Receipt
     _session: "Session"
@@ -52,37 +61,43 @@ class AgentReceipt(msgspec.Struct, eq=False, gc=False):
         return self
 
     async def settled(self, within: float = 1.0) -> Seen:
-        """Waits until every agent that listens saw it, or will not, at most `within` seconds. Never raises for time."""
+        """Wait until each listening agent has seen the message or never will; `within`: at most so many seconds.
+
+        A time that runs out is no error: agents that have not seen the message are lagging.
+        """
         ends = time.monotonic() + within
-        told: Settled = await self._receipt.settled(within)
+        members: Settled = await self._receipt.settled(within)
         hosts = dict(self._session.hosts)
-        behind = {*told.lagging_members, *told.lost_members}
+        behind = {*members.lagging_members, *members.lost_members}
         asked = [member for member in hosts if member not in behind]
         answers = await asyncio.gather(*(self._ask(hosts[member], ends) for member in asked))
-        late_hosts = [hosts[member] for member, one in zip(asked, answers, strict=True) if one is None or one.late]
-        known = await self._listeners(ends) if behind or told.dead_members or None in answers else {}
-        counts = [one for one in answers if one is not None]
-        lost = sum(one.lost for one in counts)
-        late = sum(one.late for one in counts)
-        agents = sum(one.agents for one in counts)
-        silent = sum(known.get(member, 0) for member, one in zip(asked, answers, strict=True) if one is None)
+        late_hosts = [
+            hosts[member] for member, answer in zip(asked, answers, strict=True) if answer is None or answer.late
+        ]
+        known = await self._listeners(ends) if behind or members.dead_members or None in answers else {}
+        counts = [answer for answer in answers if answer is not None]
+        lost = sum(count.lost for count in counts)
+        late = sum(count.late for count in counts)
+        agents = sum(count.agents for count in counts)
+        silent = sum(known.get(member, 0) for member, answer in zip(asked, answers, strict=True) if answer is None)
 
         def name(member: str) -> str:
             return hosts.get(member, member).removeprefix(HOST)
 
         return Seen(
             seen=agents - late - lost,
-            lagging=late + silent + sum(known.get(member, 0) for member in told.lagging_members),
-            lost=lost + sum(known.get(member, 0) for member in told.lost_members),
-            dead=sum(known.get(member, 0) for member in told.dead_members),
+            lagging=late + silent + sum(known.get(member, 0) for member in members.lagging_members),
+            lost=lost + sum(known.get(member, 0) for member in members.lost_members),
+            dead=sum(known.get(member, 0) for member in members.dead_members),
             lagging_hosts=tuple(
-                sorted({*map(name, told.lagging_members), *(one.removeprefix(HOST) for one in late_hosts)})
+                sorted({*map(name, members.lagging_members), *(host.removeprefix(HOST) for host in late_hosts)})
             ),
-            lost_hosts=tuple(map(name, told.lost_members)),
-            dead_hosts=tuple(map(name, told.dead_members)),
+            lost_hosts=tuple(map(name, members.lost_members)),
+            dead_hosts=tuple(map(name, members.dead_members)),
         )
 
     async def _ask(self, host: str, ends: float) -> HostSettled | None:
+        """Ask a host how far its agents are; None where it does not answer."""
         within = max(0.0, ends - time.monotonic())
         order = SettledOrder(self._session.bus.id, self._receipt.seq, self._receipt.topic, within)
         try:
@@ -93,7 +108,7 @@ class AgentReceipt(msgspec.Struct, eq=False, gc=False):
         return answer
 
     async def _listeners(self, ends: float) -> dict[str, int]:
-        """Member -> how many of its agents listen to the topic, or did when it ended: the orchestrator knows."""
+        """Ask the orchestrator: member -> how many of its agents listen to the topic, or did when it ended."""
         within = max(0.0, ends - time.monotonic()) + _MARGIN
         try:
             reply = await self._session.bus.ask(ORCHESTRATOR, self._receipt.topic, topic="listeners", within=within)

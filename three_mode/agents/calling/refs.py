@@ -1,18 +1,22 @@
-"""What one holds to talk to agents: a reference to one, a group of them, or a role of which any will do."""
+"""References: one agent, a group of agents, or a role, and the verbs on each."""
 
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
-from typing import Any, TypeVar, overload
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Self, overload
 
 from three_mode.agents.calling.caller import Caller, Handler, Sent
 from three_mode.agents.calling.gather import Gathered
 from three_mode.agents.calling.receipts import AgentReceipt
 from three_mode.agents.calling.streams import Stream
 
-R = TypeVar("R")
+if TYPE_CHECKING:
+    from three_mode.agents.calling.signatures import AskVerb, GatherVerb, StreamVerb, TellGroupVerb, TellVerb
 
 
 class AgentRef:
-    """One agent, by name. It stays good across restarts: it names the agent, not the process that it lives in."""
+    """One agent, by name.
+
+    It stays good across restarts: it names the agent, not the process that the agent lives in.
+    """
 
     __slots__ = ("_caller", "name")
 
@@ -22,39 +26,39 @@ class AgentRef:
 
     @property
     def address(self) -> str:
-        """How a request names it as a model."""
+        """The model name under which a request reaches this agent: `agent:NAME`."""
         return f"agent:{self.name}"
 
-    @overload
-    def ask(
-        self,
-        handler: Callable[..., Coroutine[Any, Any, R]],
-        /,
-        *given: Any,
-        within: float | None = None,
-        **named: Any,
-    ) -> Coroutine[Any, Any, R]: ...
-    @overload
-    def ask(
-        self, handler: Callable[..., R], /, *given: Any, within: float | None = None, **named: Any
-    ) -> Coroutine[Any, Any, R]: ...
-    @overload
-    def ask(
-        self, handler: str, /, *given: Any, within: float | None = None, **named: Any
-    ) -> Coroutine[Any, Any, Any]: ...
-    def ask(
-        self, handler: Handler, /, *given: Any, within: float | None = None, **named: Any
-    ) -> Coroutine[Any, Any, Any]:
-        """The handler's result, or the error that says why there is none."""
-        return self._caller.ask(self.name, handler, given, named, within)  # one coroutine less than `await`
+    if TYPE_CHECKING:
 
-    def tell(self, handler: Handler, /, *given: Any, **named: Any) -> Sent:
-        """Sends at once; awaiting what comes back waits until it is on its way, and raises if it never will be."""
-        return self._caller.tell(self.name, handler, given, named)
+        @property
+        def ask(self) -> AskVerb: ...
+        @property
+        def tell(self) -> TellVerb: ...
+        @property
+        def stream(self) -> StreamVerb: ...
 
-    def stream(self, handler: Handler, /, *given: Any, within: float | None = None, **named: Any) -> Stream:
-        """A streamed reply: `async for`, or `async with` so that leaving early is prompt."""
-        return self._caller.stream(self.name, handler, given, named, within)
+    else:
+
+        def ask(
+            self, handler: Handler, /, *args: Any, within: float | None = None, **kwargs: Any
+        ) -> Coroutine[Any, Any, Any]:
+            """Call a handler and return its result; raise the error that says why there is none.
+
+            `within`: seconds until DeadlineExceeded; by default what remains of the call being handled, or 30.
+            """
+            return self._caller.ask(self.name, handler, args, kwargs, within)  # one coroutine less than `await`
+
+        def tell(self, handler: Handler, /, *args: Any, **kwargs: Any) -> Sent:
+            """Send a message at once. Awaiting the `Sent` waits until the carrier has the message, or raises."""
+            return self._caller.tell(self.name, handler, args, kwargs)
+
+        def stream(self, handler: Handler, /, *args: Any, within: float | None = None, **kwargs: Any) -> Stream[Any]:
+            """Ask for a streamed reply: `async for` takes its parts; `async with` makes an early exit prompt.
+
+            `within`: seconds for the whole stream; by default what remains of the call being handled, or 30.
+            """
+            return self._caller.stream(self.name, handler, args, kwargs, within)
 
     def __repr__(self) -> str:
         return f"AgentRef({self.name!r})"
@@ -67,40 +71,49 @@ class AgentRef:
 
 
 class RoleRef(AgentRef):
-    """Any agent of a role: each call goes to the one with the least to do."""
+    """Any agent of a role: each call goes to the agent with the least to do."""
 
     __slots__ = ()
 
-    async def ask(self, handler: Handler, /, *given: Any, within: float | None = None, **named: Any) -> Any:
-        roles = self._caller.roles
-        address = roles.take(self.name)
-        try:
-            return await self._caller.ask(address, handler, given, named, within)
-        finally:
-            roles.give_back(address)
+    def __call__(self) -> Self:
+        """Return the reference itself: `group.any()` reads as `orc.any(role)` does, and `group.any` stays as it was."""
+        return self
 
-    def tell(self, handler: Handler, /, *given: Any, **named: Any) -> Sent:
-        roles = self._caller.roles
-        address = roles.take(self.name)
-        try:
-            return self._caller.tell(address, handler, given, named)
-        finally:
-            roles.give_back(address)
+    if not TYPE_CHECKING:
 
-    def stream(self, handler: Handler, /, *given: Any, within: float | None = None, **named: Any) -> Stream:
-        roles = self._caller.roles
-        address = roles.take(self.name)
-        try:
-            return self._caller.stream(address, handler, given, named, within)
-        finally:
-            roles.give_back(address)
+        async def ask(self, handler: Handler, /, *args: Any, within: float | None = None, **kwargs: Any) -> Any:
+            """Call a handler of the agent with the least to do; otherwise as `AgentRef.ask`."""
+            roles = self._caller.roles
+            address = roles.take(self.name)
+            try:
+                return await self._caller.ask(address, handler, args, kwargs, within)
+            finally:
+                roles.give_back(address)
+
+        def tell(self, handler: Handler, /, *args: Any, **kwargs: Any) -> Sent:
+            """Send a message to the agent with the least to do; otherwise as `AgentRef.tell`."""
+            roles = self._caller.roles
+            address = roles.take(self.name)
+            try:
+                return self._caller.tell(address, handler, args, kwargs)
+            finally:
+                roles.give_back(address)
+
+        def stream(self, handler: Handler, /, *args: Any, within: float | None = None, **kwargs: Any) -> Stream[Any]:
+            """Ask the agent with the least to do for a streamed reply; otherwise as `AgentRef.stream`."""
+            roles = self._caller.roles
+            address = roles.take(self.name)
+            try:
+                return self._caller.stream(address, handler, args, kwargs, within)
+            finally:
+                roles.give_back(address)
 
     def __repr__(self) -> str:
         return f"RoleRef({self.name!r})"
 
 
 class AgentGroup(Sequence[AgentRef]):
-    """Agents `NAME/0` to `NAME/n-1`, or some of them."""
+    """Agents `NAME/0` to `NAME/n-1`, or some of them: a sequence of references."""
 
     __slots__ = ("_caller", "_numbers", "_refs", "name")
 
@@ -108,7 +121,7 @@ class AgentGroup(Sequence[AgentRef]):
         self.name = name
         self._numbers = numbers if isinstance(numbers, range) else tuple(numbers)
         self._caller = caller
-        self._refs: dict[int, AgentRef] = {}  # those that were asked for: `scouts[7].ask(...)` makes one once
+        self._refs: dict[int, AgentRef] = {}  # kept by index, so that `scouts[7].ask(...)` makes its reference once
 
     @overload
     def __getitem__(self, index: int) -> AgentRef: ...
@@ -130,58 +143,77 @@ class AgentGroup(Sequence[AgentRef]):
 
     @property
     def names(self) -> list[str]:
+        """Names of the agents, in order: `["scout/0", "scout/1", ...]`."""
         return [f"{self.name}/{number}" for number in self._numbers]
 
     @property
     def any(self) -> RoleRef:
-        """The one with the least to do, chosen at each call. The name of a group is a role of its agents."""
+        """Reference to the agent with the least to do, chosen at each call: `group.any()`, or `group.any`.
+
+        The name of a group is a role of its agents, so `orc.any(group.name)` is the same.
+        """
         return RoleRef(self.name, self._caller)
 
-    async def gather(
-        self,
-        handler: Handler,
-        /,
-        *given: Any,
-        within: float | None = None,
-        quorum: int | None = None,
-        **named: Any,
-    ) -> Gathered:
-        """Asks all at once. Values, errors and the missing are all in the result; it raises only for a bad call.
+    if TYPE_CHECKING:
 
-        With a `quorum` it ends when that many have answered, and the rest are cancelled.
-        """
-        return await self._caller.gather(self.names, handler, given, named, within, quorum)
+        @property
+        def gather(self) -> GatherVerb: ...
+        @property
+        def tell(self) -> TellGroupVerb: ...
 
-    def tell(self, handler: Handler, /, *given: Any, **named: Any) -> list[Sent]:
-        return [self._caller.tell(name, handler, given, named) for name in self.names]
+    else:
+
+        async def gather(
+            self,
+            handler: Handler,
+            /,
+            *args: Any,
+            within: float | None = None,
+            quorum: int | None = None,
+            **kwargs: Any,
+        ) -> Gathered[Any]:
+            """Ask all agents at once. The result has values, errors and who is missing; only a bad call raises.
+
+            `within`: seconds, after which agents without an answer are missing; by default as in `AgentRef.ask`.
+            `quorum`: end as soon as that many have answered, and cancel the rest; by default wait for all.
+            """
+            return await self._caller.gather(self.names, handler, args, kwargs, within, quorum)
+
+        def tell(self, handler: Handler, /, *args: Any, **kwargs: Any) -> list[Sent]:
+            """Send a message to each agent; one `Sent` an agent, in order."""
+            return [self._caller.tell(name, handler, args, kwargs) for name in self.names]
 
     def __repr__(self) -> str:
         return f"AgentGroup({self.name!r}, {len(self)} agents)"
 
 
 class Verbs:
-    """The verbs as methods of an orchestrator, an agent, or a program that joined."""
+    """Verbs as methods of an orchestrator, an agent, or a program that joined."""
 
     _three_mode_caller: Caller
 
     def ref(self, name: str) -> AgentRef:
-        """An agent by name: `scout/7`."""
+        """Return a reference to one agent by name: `scout/7`."""
         return AgentRef(name, self._three_mode_caller)
 
     def group(self, name: str) -> AgentGroup:
-        """All agents of a group that are on the bus now."""
+        """Return all agents of a group that are on the bus now; NoSuchAgent where there are none."""
         caller = self._three_mode_caller
         return AgentGroup(name, caller.group_numbers(name), caller)
 
     def any(self, role: str) -> RoleRef:
-        """Whichever agent of that role or group has the least to do, chosen at each call."""
+        """Return a reference to the agent of a role or group with the least to do, chosen at each call."""
         return RoleRef(role, self._three_mode_caller)
 
     def broadcast(self, topic: str, item: Any) -> AgentReceipt:
-        """Publishes at once. The receipt may be awaited, or asked who has seen it."""
+        """Publish `item` at once. Await the receipt, or ask it who has seen the message: `receipt.settled()`."""
         return self._three_mode_caller.broadcast(topic, item)
 
     @property
     def llm(self) -> Any:
-        """A connection to models that knows this bus."""
+        """The `LLMConnection` of this process that knows this bus.
+
+        Typed Any, since connections are built on agents: a variable with a type gets it back,
+        `llm: LLMConnection = self.llm`.
+        """
         return self._three_mode_caller.llm

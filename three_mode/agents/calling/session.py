@@ -1,4 +1,4 @@
-"""What one process shares for talking over one bus: the bus, who is known to have gone, the roles, the dead letters."""
+"""Session: state that all callers of one process share on one bus: names that have left, hosts, roles, dead letters."""
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -15,19 +15,21 @@ from transports.bus import Bus, BusError, NamesChanged, NoSuchName
 if TYPE_CHECKING:
     from three_mode.agents.handlers.tracing import Tracer
 
-_REMEMBERED = 100_000  # names that have gone; the oldest is forgotten first
+_REMEMBERED = 100_000  # names that have left the bus; the oldest is forgotten first
 
 
 class Session:
+    """One process's use of one bus, for all agents and callers in it."""
+
     def __init__(self, bus: Bus, default_within: float = DEFAULT_WITHIN) -> None:
         self.bus, self.default_within = bus, default_within
         self.dead_letters = DeadLetters()
         self.roles = Roles()
         self.tracer: Tracer | None = None
-        self.blame: Callable[[str], str] = lambda _: ""
-        """Member -> what is known to hold it up: put into the errors of calls that were too late."""
+        self.blocked_by: Callable[[str], str] = lambda _: ""
+        """Member -> what blocks it, if that is known: added to the errors of calls that ran out of time."""
         self.hosts: dict[str, str] = {}
-        """Member -> the name of the host that it is."""
+        """Bus member -> the name of the host that it is."""
         self._gone: dict[str, str] = {}
         self._llm: Any = None
         self.roles.appeared(bus.names())
@@ -35,12 +37,13 @@ class Session:
         self._watch = bus.watch(self._changed)
 
     def close(self) -> None:
+        """Stop watching the bus, which stays joined."""
         self._watch.close()
 
     def _changed(self, change: Any) -> None:
         if isinstance(change, NamesChanged):
             for name in change.removed:
-                if not name.startswith("any:"):  # the name of a role is nobody who may come back
+                if not name.startswith("any:"):  # the name of a role is no agent that may come back
                     self._gone[name] = change.member
                 if name.startswith(HOST):
                     self.hosts.pop(change.member, None)
@@ -56,7 +59,10 @@ class Session:
         self.hosts.update((member, name) for name, member in names.items() if name.startswith(HOST))
 
     def error(self, error: BusError, agent: str, handler: str) -> ThreeModeError:
-        """The error for a caller here. An agent that was on the bus and is not now is lost, not unknown: it may come back."""
+        """Turn an error of the bus into the error for a caller.
+
+        An agent that was on the bus and is not now is lost, not unknown: it may come back.
+        """
         ours = wire_errors.from_bus(error, agent, handler)
         if isinstance(error, NoSuchName) and agent in self._gone:
             return PeerLost(
@@ -67,13 +73,14 @@ class Session:
             )
         if isinstance(ours, TimeoutError):
             member = self.bus.locate(agent)
-            held_up = self.blame(member) if member else ""
-            if held_up:
-                ours.message = f"{ours.message}; {held_up}"
+            blocked = self.blocked_by(member) if member else ""
+            if blocked:
+                ours.message = f"{ours.message}; {blocked}"
         return ours
 
     @property
     def llm(self) -> Any:
+        """The `LLMConnection` on this bus, made when first used and imported by name: connections stand above."""
         if self._llm is None:
             try:
                 connection: Any = import_module("three_mode").LLMConnection
@@ -84,7 +91,7 @@ class Session:
 
 
 def group_numbers(names: Any, group: str) -> list[int]:
-    """The numbers of a group's agents among names, in order."""
+    """Return the numbers of a group's agents among names, in order; NoSuchAgent where there are none."""
     prefix = f"{group}/"
     found = sorted(
         int(name[len(prefix) :]) for name in names if name.startswith(prefix) and name[len(prefix) :].isdigit()

@@ -1,7 +1,7 @@
-"""A streamed reply at its consumer. Parts come as fast as they are taken; leaving early stops the agent's handler."""
+"""Streamed replies at the consumer: parts arrive as fast as they are taken; leaving early stops the agent's handler."""
 
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import msgspec
 
@@ -12,12 +12,17 @@ from transports.bus import BusError
 if TYPE_CHECKING:
     from three_mode.agents.calling.session import Session
 
-# Parts on their way: asking for more of them, at every half, costs as much as a part.
+T = TypeVar("T")
+
+# Parts that may be on their way. Asking for more, each time half of them has arrived, costs as much as a part.
 CREDIT = 64
 
 
-class Stream:
-    """A streamed reply at its consumer: iterate over it, or enter it with `async with` so that leaving early is prompt."""
+class Stream(Generic[T]):
+    """Streamed reply at its consumer: iterate over it; enter it with `async with` to make an early exit prompt.
+
+    `T` is the type of a part: what the handler's `AsyncIterator[T]` says.
+    """
 
     __slots__ = ("_agent", "_decode", "_handler", "_parts", "_session", "_source")
 
@@ -38,13 +43,13 @@ class Stream:
     ) -> None:
         await self.aclose()
 
-    def __aiter__(self) -> "Stream":
+    def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> Any:
+    async def __anext__(self) -> T:
         if self._parts is None:
             if self._source is None:
-                raise StopAsyncIteration  # it was left before it began
+                raise StopAsyncIteration  # the stream was closed before it began
             await self.__aenter__()
         try:
             part = await self._parts.__anext__()
@@ -58,14 +63,15 @@ class Stream:
             await self.aclose()
             raise
         try:
-            return self._decode(part.raw)
+            item: T = self._decode(part.raw)
         except (msgspec.MsgspecError, ValueError, TypeError) as error:
             await self.aclose()
             said = f"{self._agent}.{self._handler} streamed something else than its hint says: {error}"
             raise BadResult(said, agent=self._agent, handler=self._handler) from None
+        return item
 
     async def aclose(self) -> None:
-        """Leaves: the far side is cancelled if it has not ended."""
+        """Leave the stream: the handler is cancelled if it has not ended."""
         source, self._source = self._source, None
         if source is not None and self._parts is not None:
             await source.__aexit__(None, None, None)

@@ -1,1 +1,1 @@
-"""What a handler is: its declaration, the schema of its hints, its encoding and its spans."""
+"""Handlers: declaration, schema of type hints, encoding of calls and results, tracing."""

@@ -1,4 +1,7 @@
-"""Values to msgpack and back through type hints. The only place that says what may travel besides msgpack's own types."""
+"""Encode values as msgpack, and decode them through type hints.
+
+The only place that says what may travel besides msgpack's own types: paths.
+"""
 
 from collections.abc import Callable
 from pathlib import PurePath
@@ -9,13 +12,13 @@ import msgspec
 Decode = Callable[[bytes | memoryview], Any]
 
 
-def _plain(value: Any) -> Any:
+def _encode_other(value: Any) -> Any:
     if isinstance(value, PurePath):
         return str(value)
     raise TypeError(f"{type(value).__qualname__} is no data")
 
 
-def _hinted(kind: type, value: Any) -> Any:
+def _decode_hinted(kind: type, value: Any) -> Any:
     if issubclass(kind, PurePath):
         if not isinstance(value, str):
             raise ValueError(f"Expected `{kind.__name__}`, got `{type(value).__name__}`")
@@ -25,16 +28,17 @@ def _hinted(kind: type, value: Any) -> Any:
 
 
 UNENCODABLE = (TypeError, ValueError, OverflowError, msgspec.MsgspecError, RecursionError)
-encode: Callable[[Any], bytes] = msgspec.msgpack.Encoder(enc_hook=_plain).encode
+encode: Callable[[Any], bytes] = msgspec.msgpack.Encoder(enc_hook=_encode_other).encode
 
 
 def decoder_for(kind: Any) -> Decode:
-    return msgspec.msgpack.Decoder(kind, dec_hook=_hinted).decode
+    """Return a decoder for values of a type hint."""
+    return msgspec.msgpack.Decoder(kind, dec_hook=_decode_hinted).decode
 
 
 def convert(value: Any, kind: Any) -> Any:
-    """Plain data, decoded already, to what a hint says."""
-    return msgspec.convert(value, kind, dec_hook=_hinted, builtin_types=(bytes, bytearray))
+    """Convert plain data, decoded already, to the type of a hint."""
+    return msgspec.convert(value, kind, dec_hook=_decode_hinted, builtin_types=(bytes, bytearray))
 
 
 decode_any: Decode = decoder_for(Any)

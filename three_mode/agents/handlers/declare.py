@@ -1,8 +1,8 @@
-"""What a class says about its handlers: `@handler`, `@on`, and the `Spec` that comes of it.
+"""Declare handlers: `@handler`, `@on`, and the `Spec` that they make of a method.
 
-def            runs inline, without a task
-async def      starts at once; becomes a task only if it has to wait
-async def with yield   a streamed reply
+def                     runs inline, without a task
+async def               starts at once; becomes a task only if it has to wait
+async def with yield    streams its reply
 """
 
 import inspect
@@ -22,7 +22,9 @@ MARK = "__three_mode_handler__"
 _BEGINS = "__three_mode_begins__"
 
 
-class Kind(Enum):
+class HandlerKind(Enum):
+    """How a handler runs, by the kind of its function."""
+
     PLAIN = "plain"
     COROUTINE = "coroutine"
     STREAM = "stream"
@@ -30,7 +32,8 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Topic:
-    """A pattern that a handler listens to, and what happens to messages when it is too slow."""
+    """Subscription of a handler: a pattern of topics, what happens when this process is too slow, and how many old
+    messages it gets."""
 
     pattern: str
     delivery: Delivery = "lossy"
@@ -39,7 +42,7 @@ class Topic:
 
 @dataclass(frozen=True)
 class Options:
-    """What a decorator said."""
+    """Arguments of the decorators of one handler."""
 
     concurrent: int = 1
     idempotent: bool = False
@@ -48,32 +51,33 @@ class Options:
 
 @dataclass(frozen=True, eq=False)
 class Spec:
-    """One handler of one class. Compared by identity: there is one for each class and name."""
+    """Handler of one class. Compared by identity: there is one for each class and name."""
 
     name: str
     function: Callable[..., Any]
-    kind: Kind
+    kind: HandlerKind
     options: Options
-    # What is looked at for every message, worked out once.
+    # Read for every message, so worked out once.
     takes_turn: bool = field(init=False)
     """Whether it holds the agent's one turn; a concurrent handler runs beside the others."""
     plain: bool = field(init=False)
     streams: bool = field(init=False)
     idempotent: bool = field(init=False)
     begins: Callable[..., Any] | None = field(init=False)
-    """Of a streamed reply: what is tried first, see `begins`."""
+    """Function that may begin a streamed reply in place of the handler; see `begins`."""
 
     def __post_init__(self) -> None:
         vars(self).update(
             takes_turn=self.options.concurrent == 1,
-            plain=self.kind is Kind.PLAIN,
-            streams=self.kind is Kind.STREAM,
+            plain=self.kind is HandlerKind.PLAIN,
+            streams=self.kind is HandlerKind.STREAM,
             idempotent=self.options.idempotent,
             begins=getattr(self.function, _BEGINS, None),
         )
 
     @cached_property
     def schema(self) -> Schema:
+        """Schema of the function's type hints, compiled when first used."""
         return Schema.of(self.function)
 
 
@@ -82,24 +86,26 @@ def handler(function: F) -> F: ...
 @overload
 def handler(*, concurrent: int = 1, idempotent: bool = False) -> Callable[[F], F]: ...
 def handler(function: F | None = None, *, concurrent: int = 1, idempotent: bool = False) -> Any:
-    """Makes a method answer to `ask`, `tell` and `stream`.
+    """Make a method answer to `ask`, `tell` and `stream`.
 
-    `concurrent=n` lets up to n calls of it run at once, beside the agent's other handlers. `idempotent` says that doing it
-    twice is the same as once: then, and only then, a call whose agent died is made again when the agent is back.
+    `concurrent=n` lets up to n calls of the method run at once, beside the agent's other handlers (default 1: one at a
+    time). `idempotent=True` says that two calls have the effect of one: a call whose agent died is then repeated when
+    the agent is back (default False: the caller gets PeerLost).
     """
     if concurrent < 1:
         raise ConfigurationError(f"concurrent is at least 1, not {concurrent}")
     options = Options(concurrent=concurrent, idempotent=idempotent)
     if function is not None:
-        return _marked(function, options)
-    return lambda given: _marked(given, options)
+        return _mark(function, options)
+    return lambda undecorated: _mark(undecorated, options)
 
 
 def on(pattern: str, *, delivery: Delivery = "lossy", replay: int = 0) -> Callable[[F], F]:
-    """Makes a method answer to broadcasts on `pattern` (`news.eu`, `news.*`, `news.>`); may be given more than once.
+    """Make a method answer to broadcasts on `pattern` (`news.eu`, `news.*`, `news.>`); may be applied more than once.
 
-    `delivery` says what happens when this process is slower than a writer: `lossy` (what was missed is reported as a gap),
-    `latest` (only the newest message of a topic), or `reliable` (the writer waits, up to a deadline).
+    `delivery` says what happens when this process is slower than a writer: `lossy`, the default (missed messages are
+    reported as a gap), `latest` (only the newest message of a topic arrives), or `reliable` (the writer waits, up to a
+    deadline). `replay`: how many earlier messages a new agent gets first (default 0).
     """
     if delivery not in ("lossy", "latest", "reliable"):
         raise ConfigurationError(f"delivery is lossy, latest or reliable, not {delivery!r}")
@@ -107,12 +113,12 @@ def on(pattern: str, *, delivery: Delivery = "lossy", replay: int = 0) -> Callab
 
     def decorate(function: F) -> F:
         earlier: Options = getattr(function, MARK, Options())
-        return _marked(function, Options(earlier.concurrent, earlier.idempotent, (*earlier.topics, topic)))
+        return _mark(function, Options(earlier.concurrent, earlier.idempotent, (*earlier.topics, topic)))
 
     return decorate
 
 
-def _marked(function: F, options: Options) -> F:
+def _mark(function: F, options: Options) -> F:
     if isinstance(function, staticmethod | classmethod | property) or not callable(function):
         raise ConfigurationError(
             f"a handler is a method, not {type(function).__name__}",
@@ -131,10 +137,10 @@ def _marked(function: F, options: Options) -> F:
 
 
 def begins(stream: Callable[..., Any]) -> Callable[[F], F]:
-    """Makes a plain method the beginning of a streamed reply whose parts come from elsewhere, so that no coroutine stands between.
+    """Make a plain method begin a streamed reply whose parts come from elsewhere, so that no coroutine stands between.
 
-    It is given the way out and what the handler is given, and returns a future that is done when all parts have gone, and whose
-    cancellation ends the work; or None if this reply has to be made by the handler itself.
+    The method gets the outgoing parts and the arguments of the handler. It returns a future that is done when all parts
+    have gone, and whose cancellation ends the work; or None if the handler itself has to make this reply.
     """
 
     def decorate(function: F) -> F:
@@ -145,7 +151,7 @@ def begins(stream: Callable[..., Any]) -> Callable[[F], F]:
 
 
 def topic_name(chosen: "Callable[..., Any] | str") -> str:
-    """The name of a handler that was given as a function or as a word."""
+    """Return the name of a handler that was given as a function or as a name."""
     if isinstance(chosen, str):
         return chosen
     if not hasattr(chosen, MARK):
@@ -155,7 +161,7 @@ def topic_name(chosen: "Callable[..., Any] | str") -> str:
 
 
 def spec_of(function: Callable[..., Any]) -> Spec:
-    """The spec of a decorated function by itself, as a caller has it who says `Scout.score`."""
+    """Return the spec of a decorated function without its class, as a caller has it that writes `Scout.score`."""
     spec: Spec | None = getattr(function, "__three_mode_spec__", None)
     if spec is None:
         topic_name(function)
@@ -165,7 +171,10 @@ def spec_of(function: Callable[..., Any]) -> Spec:
 
 
 def specs_of(kind: type) -> Mapping[str, Spec]:
-    """Name -> spec of every handler of a class. An override without a decorator keeps what the base class said."""
+    """Return name -> spec of every handler of a class.
+
+    An override without a decorator keeps the options of the base class.
+    """
     return _specs_of(kind)
 
 
@@ -178,13 +187,13 @@ def _specs_of(kind: Any) -> Mapping[str, Spec]:
         function = inspect.getattr_static(kind, name)
         if not inspect.isfunction(function):
             continue
-        said = next((vars(base)[name] for base in kind.__mro__ if hasattr(vars(base).get(name), MARK)), None)
-        if said is not None:
-            found[name] = Spec(name, function, _kind(function), getattr(said, MARK))
+        marked = next((vars(base)[name] for base in kind.__mro__ if hasattr(vars(base).get(name), MARK)), None)
+        if marked is not None:
+            found[name] = Spec(name, function, _kind(function), getattr(marked, MARK))
     return MappingProxyType(found)
 
 
-def _kind(function: Callable[..., Any]) -> Kind:
+def _kind(function: Callable[..., Any]) -> HandlerKind:
     if inspect.isasyncgenfunction(function):
-        return Kind.STREAM
-    return Kind.COROUTINE if inspect.iscoroutinefunction(function) else Kind.PLAIN
+        return HandlerKind.STREAM
+    return HandlerKind.COROUTINE if inspect.iscoroutinefunction(function) else HandlerKind.PLAIN

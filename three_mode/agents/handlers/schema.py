@@ -1,7 +1,7 @@
-"""A handler's type hints as its schema: how a call is encoded, and checked where it arrives.
+"""Schema of a handler, made of its type hints: how a call is encoded, and checked where it arrives.
 
 On the wire a call is a msgpack array of its arguments in order, or a map when the caller only knew names. Dataclasses,
-enums, structs and paths go through the hints; what is not hinted is taken as it comes.
+enums, structs and paths are decoded through the hints; a value without a hint stays plain data.
 """
 
 import inspect
@@ -16,12 +16,14 @@ from three_mode.agents.handlers.codec import UNENCODABLE, decoder_for, encode
 from three_mode.errors import BadCall, ConfigurationError
 
 Values = Callable[[bytes | memoryview], tuple[Any, ...]]
-RESERVED = "within"  # the public name of a deadline, on every call
+RESERVED = "within"  # the deadline of a call, a keyword of every verb
 _EXPECTED = re.compile(r"^Expected `(?P<wanted>.*?)`(?:, got `(?P<got>.*)`)?$")
 
 
 @dataclass(frozen=True)
 class Parameter:
+    """Parameter of a handler, without `self`."""
+
     name: str
     hint: Any
     default: Any = inspect.Parameter.empty
@@ -34,7 +36,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Where:
-    """Whose call an error is about."""
+    """Agent and handler that an error is about."""
 
     agent: str
     handler: str
@@ -44,7 +46,7 @@ class Where:
 
 
 class Schema:
-    """The parameters and result of one handler (or `__init__`), compiled when first used."""
+    """Parameters and result of one handler or `__init__`, with their compiled decoders."""
 
     __slots__ = (
         "_by_name",
@@ -62,73 +64,76 @@ class Schema:
     def __init__(self, title: str, parameters: tuple[Parameter, ...], result: Any) -> None:
         self.title, self.parameters = title, parameters
         self.most = len(parameters)
-        self.least = sum(1 for one in parameters if one.required)
-        self._keywords = tuple(one.name for one in parameters if one.keyword_only)
-        fields = [_field(one) for one in parameters]
+        self.least = sum(1 for parameter in parameters if parameter.required)
+        self._keywords = tuple(parameter.name for parameter in parameters if parameter.keyword_only)
+        fields = [_field(parameter) for parameter in parameters]
         self.by_order = _by_order(title, parameters, fields)
         self.all_by_order = not self._keywords and self.most < 16
-        self.as_array = bytes((0x90 + self.most % 16,))  # how msgpack begins an array of all of them
+        self.as_array = bytes((0x90 + self.most % 16,))  # first byte of a msgpack array of all of them
         by_name = decoder_for(_arguments(title, fields, array_like=False))
         self._by_name: Values = lambda raw: msgspec.structs.astuple(by_name(raw))
         self.result = decoder_for(Any if result is None or result is inspect.Signature.empty else result)
 
     @classmethod
     def of(cls, function: Callable[..., Any]) -> "Schema":
+        """Make the schema of a method, or say what about its signature cannot travel."""
         title = function.__qualname__
         hints = _hints(function, title)
         parameters = []
-        for one in list(inspect.signature(function).parameters.values())[1:]:  # without self
-            if one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD):
+        for parameter in list(inspect.signature(function).parameters.values())[1:]:  # without self
+            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
                 raise ConfigurationError(
-                    f"{title} takes *{one.name}: a handler's parameters have names",
+                    f"{title} takes *{parameter.name}: a handler's parameters have names",
                     hint="list them, or take one dict",
                 )
-            if one.name == RESERVED:
+            if parameter.name == RESERVED:
                 raise ConfigurationError(
                     f"{title} has a parameter {RESERVED!r}, which every call uses for its deadline",
                     hint="rename it",
                 )
-            hint = hints.get(one.name, Any)
-            parameters.append(Parameter(one.name, hint, one.default, one.kind is one.KEYWORD_ONLY))
+            hint = hints.get(parameter.name, Any)
+            parameters.append(
+                Parameter(parameter.name, hint, parameter.default, parameter.kind is parameter.KEYWORD_ONLY)
+            )
         result = hints.get("return", Any)
         if inspect.isasyncgenfunction(function):
             result = next(iter(getattr(result, "__args__", ())), Any)
         return cls(title, tuple(parameters), result)
 
     # the caller's side ------------------------------------------------------------------------------------------------
-    def encode_call(self, agent: str, handler: str, given: tuple[Any, ...], named: dict[str, Any]) -> bytes:
-        """The bytes of a call; what cannot fit whatever the agent is, is refused here."""
-        if named or not self.least <= len(given) <= self.most:
-            given, named = self._ordered(Where(agent, handler), given, named)
+    def encode_call(self, agent: str, handler: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
+        """Encode a call; raise BadCall for arguments that do not fit the signature, or that cannot travel."""
+        if kwargs or not self.least <= len(args) <= self.most:
+            args, kwargs = self._ordered(Where(agent, handler), args, kwargs)
         try:
-            return encode(named or given)
+            return encode(kwargs or args)
         except UNENCODABLE as error:
-            raise self._not_encodable(Where(agent, handler), given, named, error) from None
+            raise self._not_encodable(Where(agent, handler), args, kwargs, error) from None
 
     def _ordered(
-        self, where: Where, given: tuple[Any, ...], named: dict[str, Any]
+        self, where: Where, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Everything in order if that says it all, else everything by name."""
-        if len(given) > self.most:
-            raise _bad(where, None, f"takes {self.most} arguments, not {len(given)}", self._example())
-        values = {one.name: value for one, value in zip(self.parameters, given, strict=False)}
-        known = {one.name for one in self.parameters}
-        for name, value in named.items():
+        """Return all arguments by order where that is possible, else all by name."""
+        if len(args) > self.most:
+            raise _bad(where, None, f"takes {self.most} arguments, not {len(args)}", self._example())
+        values = {parameter.name: value for parameter, value in zip(self.parameters, args, strict=False)}
+        known = {parameter.name for parameter in self.parameters}
+        for name, value in kwargs.items():
             if name not in known:
                 raise _bad(where, name, "is no parameter of it", self._example())
             if name in values:
                 raise _bad(where, name, "was given twice", None)
             values[name] = value
-        for one in self.parameters:
-            if one.required and one.name not in values:
-                raise _bad(where, one.name, f"is missing (expected {_shown(one.hint)})", self._example())
+        for parameter in self.parameters:
+            if parameter.required and parameter.name not in values:
+                raise _bad(where, parameter.name, f"is missing (expected {_shown(parameter.hint)})", self._example())
         first = self.parameters[: len(values)]
-        if all(one.name in values for one in first):
-            return tuple(values[one.name] for one in first), {}
+        if all(parameter.name in values for parameter in first):
+            return tuple(values[parameter.name] for parameter in first), {}
         return (), values
 
-    def _not_encodable(self, where: Where, given: tuple[Any, ...], named: dict[str, Any], error: Exception) -> BadCall:
-        pairs = list(named.items()) or list(zip((one.name for one in self.parameters), given, strict=False))
+    def _not_encodable(self, where: Where, args: tuple[Any, ...], kwargs: dict[str, Any], error: Exception) -> BadCall:
+        pairs = list(kwargs.items()) or list(zip((parameter.name for parameter in self.parameters), args, strict=False))
         for name, value in pairs:
             try:
                 encode(value)
@@ -143,7 +148,7 @@ class Schema:
 
     # the receiver's side ----------------------------------------------------------------------------------------------
     def decode_call(self, agent: str, handler: str, raw: bytes | memoryview) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """The arguments as the method takes them, or a BadCall that names the one that does not fit."""
+        """Return the arguments as the method takes them; raise BadCall with the name of one that does not fit."""
         try:
             decode = self.by_order if raw[0] & 0xF0 == 0x90 or raw[0] in (0xDC, 0xDD) else self._by_name
             values = decode(raw)
@@ -158,8 +163,9 @@ class Schema:
         cut = self.most - len(self._keywords)
         return values[:cut], dict(zip(self._keywords, values[cut:], strict=True))
 
-    def _misfit(self, where: Where, said: str) -> BadCall:
-        what, _, path = said.partition(" - at ")
+    def _misfit(self, where: Where, error: str) -> BadCall:
+        """Return the error of a decoder with the name of the argument in place of its path."""
+        what, _, path = error.partition(" - at ")
         path = path.strip("`").removeprefix("$")
         argument, inside = None, ""
         if path.startswith("["):
@@ -183,7 +189,9 @@ class Schema:
         return str(self.most) if self.least == self.most else f"{self.least} to {self.most}"
 
     def _example(self) -> str:
-        return f"{self.title}({', '.join(f'{one.name}: {_shown(one.hint)}' for one in self.parameters)})"
+        return (
+            f"{self.title}({', '.join(f'{parameter.name}: {_shown(parameter.hint)}' for parameter in self.parameters)})"
+        )
 
 
 def _bad(where: Where, argument: str | None, text: str, hint: str | None) -> BadCall:
@@ -208,17 +216,17 @@ def _hints(function: Callable[..., Any], title: str) -> dict[str, Any]:
         ) from None
 
 
-def _field(one: Parameter) -> Any:
-    if one.required:
-        return (one.name, one.hint)
-    return (one.name, one.hint, msgspec.field(default_factory=lambda: one.default))
+def _field(parameter: Parameter) -> Any:
+    if parameter.required:
+        return (parameter.name, parameter.hint)
+    return (parameter.name, parameter.hint, msgspec.field(default_factory=lambda: parameter.default))
 
 
 def _by_order(title: str, parameters: tuple[Parameter, ...], fields: list[Any]) -> Values:
-    if all(one.required and not one.keyword_only for one in parameters):
-        values: Values = decoder_for(tuple[*(one.hint for one in parameters)])  # type: ignore[misc]
+    if all(parameter.required and not parameter.keyword_only for parameter in parameters):
+        values: Values = decoder_for(tuple[*(parameter.hint for parameter in parameters)])  # type: ignore[misc]
         return values
-    # An argument without a default may follow one with (keyword-only): the array form fills all then.
+    # An argument without a default may follow one that has a default (keyword-only): the array form fills all then.
     filled = decoder_for(_arguments(title, fields, array_like=True))
     return lambda raw: msgspec.structs.astuple(filled(raw))
 

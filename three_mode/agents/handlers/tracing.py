@@ -1,7 +1,7 @@
-"""Hooks for tracing. Free while nobody has set one; OpenTelemetry is an extra.
+"""Tracing hooks: `Tracer`, and one for OpenTelemetry, which is an extra. Without a tracer they cost nothing.
 
-A trace id (W3C `traceparent`) travels with every message. A tracer makes a span around each message handled, and gives the
-identity of the current span to the messages sent from it.
+A trace id (W3C `traceparent`) travels with every message. A tracer makes a span around each message handled, and gives
+the identity of the current span to the messages sent from it.
 """
 
 from collections.abc import AsyncGenerator, Callable, Coroutine
@@ -9,22 +9,24 @@ from contextlib import AbstractContextManager
 from importlib import import_module
 from typing import Any, Protocol
 
-from three_mode.agents.handlers.declare import Kind, Spec
+from three_mode.agents.handlers.declare import HandlerKind, Spec
 from three_mode.errors import ConfigurationError, MissingExtra
 
 
 class Tracer(Protocol):
+    """Interface of a tracer: one for each process, made by the function that `OrchestratorOptions.tracer` names."""
+
     def outgoing(self, to: str, handler: str) -> str:
-        """The trace id for a message that is sent now; empty where there is no span."""
+        """Return the trace id for a message that is sent now; empty where there is no span."""
         ...
 
     def handling(self, agent: str, handler: str, trace: str, sender: str) -> AbstractContextManager[Any]:
-        """Around a handler. `trace` is the id that came with the message, if one did."""
+        """Return the context manager around a handler. `trace` is the id that came with the message, or empty."""
         ...
 
 
 def load_tracer(place: str) -> Tracer:
-    """Makes the tracer that `module:name` makes."""
+    """Make a tracer by calling `module:name`."""
     module, _, name = place.partition(":")
     try:
         tracer: Tracer = getattr(import_module(module), name)()
@@ -34,35 +36,35 @@ def load_tracer(place: str) -> Tracer:
 
 
 def traced(tracer: Tracer, spec: Spec, agent: str, trace: str, sender: str) -> Callable[..., Any]:
-    """The handler with a span around it, of the same kind."""
+    """Return the handler with a span around it: a function of the same kind."""
     function = spec.function
 
     def span() -> AbstractContextManager[Any]:
         return tracer.handling(agent, spec.name, trace, sender)
 
-    def plain(*given: Any, **named: Any) -> Any:
+    def plain(*args: Any, **kwargs: Any) -> Any:
         with span():
-            return function(*given, **named)
+            return function(*args, **kwargs)
 
-    async def coroutine(*given: Any, **named: Any) -> Any:
+    async def coroutine(*args: Any, **kwargs: Any) -> Any:
         with span():
-            return await function(*given, **named)
+            return await function(*args, **kwargs)
 
-    async def stream(*given: Any, **named: Any) -> AsyncGenerator[Any, None]:
+    async def stream(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, None]:
         with span():
-            async for part in function(*given, **named):
+            async for part in function(*args, **kwargs):
                 yield part
 
-    kinds: dict[Kind, Callable[..., Any | Coroutine[Any, Any, Any]]] = {
-        Kind.PLAIN: plain,
-        Kind.COROUTINE: coroutine,
-        Kind.STREAM: stream,
+    kinds: dict[HandlerKind, Callable[..., Any | Coroutine[Any, Any, Any]]] = {
+        HandlerKind.PLAIN: plain,
+        HandlerKind.COROUTINE: coroutine,
+        HandlerKind.STREAM: stream,
     }
     return kinds[spec.kind]
 
 
 class OpenTelemetry:
-    """Spans by OpenTelemetry's messaging conventions. What messages say is never captured."""
+    """Tracer with spans by OpenTelemetry's messaging conventions. Contents of messages are never captured."""
 
     def __init__(self, provider: Any = None) -> None:
         try:
@@ -73,11 +75,13 @@ class OpenTelemetry:
         self._tracer = trace.get_tracer("three_mode.agents", tracer_provider=provider)
 
     def outgoing(self, to: str, handler: str) -> str:
+        """Return the `traceparent` of the current span."""
         carrier: dict[str, str] = {}
         self._propagate.inject(carrier)
         return carrier.get("traceparent", "")
 
     def handling(self, agent: str, handler: str, trace: str, sender: str) -> AbstractContextManager[Any]:
+        """Start a consumer span for a handler, as a child of the message's span."""
         attributes = {
             "messaging.system": "three_mode",
             "messaging.operation.type": "process",

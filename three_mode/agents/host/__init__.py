@@ -1,1 +1,1 @@
-"""A host: one process with an event loop and many agents."""
+"""Host: one process with an event loop and many agents."""

@@ -1,7 +1,7 @@
-"""What an orchestrator and its host say over the socket that the host is born with: one JSON value a line.
+"""Lines between an orchestrator and its host, over the socket that the host starts with: one JSON value a line.
 
-It carries what must get through while the host's loop is blocked, and its end says that the other side has died. Orders go
-over the bus.
+The socket carries what must get through while the host's event loop is blocked, and its end says that the other process
+has died. Orders go over the bus.
 """
 
 import json
@@ -15,27 +15,36 @@ LONGEST = 1024 * 1024
 
 
 class HostConfig(msgspec.Struct, frozen=True):
-    """What a host is told first."""
+    """Configuration of a host: the first line that it gets."""
 
     bus: str
+    """Name of the bus."""
     label: str
+    """Name of the host: `host-1`."""
     path: list[str]
+    """`sys.path` of the host."""
     seed: int = 0
+    """Seed of the agents' random numbers, together with their names."""
     blocked_after: float = 1.0
+    """Seconds after which an event loop that does not turn is reported."""
     default_within: float = 30.0
+    """Seconds of a call without a deadline."""
     record: str = ""
+    """File to record messages in; empty: none."""
     tracer: str = ""
-    """Where a host finds the function that makes its tracer: `module:name`."""
+    """Function that makes the host's tracer, as `module:name`; empty: none."""
     bus_options: dict[str, Any] = {}
+    """Fields of `BusOptions` that differ from the defaults."""
 
 
 class Lines:
-    """Bytes as they come, whole lines as they go."""
+    """Splitter of received bytes into whole lines."""
 
     def __init__(self) -> None:
         self._rest = b""
 
     def feed(self, data: bytes) -> Iterator[dict[str, Any]]:
+        """Add received bytes, and yield the values of the lines that are complete."""
         *lines, self._rest = (self._rest + data).split(b"\n")
         if len(self._rest) > LONGEST:
             raise ValueError("a line without an end")
@@ -45,13 +54,13 @@ class Lines:
 
 
 def write_line(fd: int, value: dict[str, Any]) -> bool:
-    """Writes one line; False if nobody reads any more."""
+    """Write one line; return False if the other process has closed the socket."""
     try:
         data = json.dumps(value).encode() + b"\n"
         while data:
             data = data[os.write(fd, data) :]
     except BlockingIOError:
-        return True  # the other side does not read: what is said here is for now, and stale later
+        return True  # the other process does not read: the line would be stale later, so it is dropped
     except OSError:
         return False
     return True

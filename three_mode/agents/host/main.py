@@ -1,4 +1,4 @@
-"""Where a host process begins: `python -c "...main(FD)"`, started by an orchestrator and by nobody else."""
+"""Entry point of a host process, started by an orchestrator: `python -c "... begin()" FD`."""
 
 import asyncio
 import os
@@ -10,7 +10,7 @@ from three_mode.agents.host.lines import HostConfig, write_line
 
 
 def main(fd: int, config: HostConfig) -> None:
-    """Runs until the orchestrator says so, or ends."""
+    """Run a host until its orchestrator stops it or ends. `fd`: the socket to the orchestrator."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the orchestrator, which stops its hosts in order
     try:
         _run(config, fd)
@@ -34,19 +34,19 @@ def _run(config: HostConfig, fd: int) -> None:
 
 
 def begin() -> None:
-    """Reads its configuration, the first line of the socket, and becomes that host."""
+    """Read the configuration, which is the first line of the socket, and become that host."""
     import msgspec
 
     fd = int(sys.argv[1])
-    said = b""
-    while b"\n" not in said:
+    received = b""
+    while b"\n" not in received:
         data = os.read(fd, 65536)
         if not data:
-            return  # the orchestrator died before it said anything
-        said += data
-    line, _, more = said.partition(b"\n")
+            return  # the orchestrator died before it sent the configuration
+        received += data
+    line, _, more = received.partition(b"\n")
     if more:
-        return  # told to stop before it began
+        return  # the order to stop came before the start
     config = msgspec.json.decode(line, type=HostConfig)
     sys.path[:] = config.path
     sys.argv = [f"three-mode host {config.label}"]

@@ -1,4 +1,4 @@
-"""The body of a host process: joins the bus, takes orders, and ends when it is told to, or when the orchestrator dies."""
+"""Body of a host process: join the bus, take orders, and end on order or when the orchestrator dies."""
 
 import asyncio
 import gc
@@ -21,24 +21,25 @@ from transports.bus import Bus, BusError, BusOptions, Encoded, NoSuchName
 
 
 async def serve(config: HostConfig, fd: int) -> None:
+    """Run a host until it is stopped. `fd`: the socket to the orchestrator."""
     loop = asyncio.get_running_loop()
-    over: asyncio.Event = asyncio.Event()
+    stopping: asyncio.Event = asyncio.Event()
     orphaned = False
 
-    def told(line: dict[str, Any]) -> None:
+    def on_line(line: dict[str, Any]) -> None:
         nonlocal orphaned
         orphaned = orphaned or line.get("kind") == "orphaned"
-        over.set()
+        stopping.set()
 
-    watchdog = Watchdog(fd, loop, config.blocked_after, told)
+    watchdog = Watchdog(fd, loop, config.blocked_after, on_line)
     watchdog.start()
-    loop.add_signal_handler(signal.SIGTERM, over.set)
-    links: list[Session] = []
+    loop.add_signal_handler(signal.SIGTERM, stopping.set)
+    sessions: list[Session] = []
 
     def bus_failed(where: str, error: BaseException) -> None:
-        """A message to a name that has just left is a dead letter; anything else is for the log."""
-        if isinstance(error, NoSuchName) and links:
-            links[0].dead_letters.add(where, "", "", error.code, str(error), b"")
+        """Make a dead letter of a message to a name that has just left; report any other error to the loop."""
+        if isinstance(error, NoSuchName) and sessions:
+            sessions[0].dead_letters.add(where, "", "", error.code, str(error), b"")
         else:
             loop.call_exception_handler({"message": f"{config.label}: {where}: {error}", "exception": error})
 
@@ -46,7 +47,7 @@ async def serve(config: HostConfig, fd: int) -> None:
     bus = await Bus.join(config.bus, options)
     current_bus.joined(bus)
     session = Session(bus, config.default_within)
-    links.append(session)
+    sessions.append(session)
     if config.tracer:
         session.tracer = load_tracer(config.tracer)
 
@@ -61,22 +62,22 @@ async def serve(config: HostConfig, fd: int) -> None:
     if config.record:
         from three_mode.agents.recording.recorder import Recorder
 
-        population.tape = Recorder(config.record)
+        population.journal = Recorder(config.record)
     service = HostService(population, lambda: watchdog.lag)
     await bus.register(host_name(config.label), service.on_request)
-    gc.freeze()  # what was loaded lives as long as the process: the collector need not look at it
+    gc.freeze()  # loaded modules live as long as the process: the collector need not look at them
     watchdog.say(kind="ready", member=bus.id, pid=os.getpid())
-    await over.wait()
+    await stopping.wait()
     if not orphaned:
         await lifecycle.stop(tuple(population.actors), population, "was stopped with its host")
     watchdog.stop()
     session.close()
     await bus.leave(within=0.2 if orphaned else 1.0)
-    await _leave_nothing_behind()
+    await _cancel_rest()
 
 
-async def _leave_nothing_behind() -> None:
-    """Cancels what still runs. A handler that ignores that does not hold up the end of the process."""
+async def _cancel_rest() -> None:
+    """Cancel all remaining tasks. A handler that ignores its cancellation does not delay the end of the process."""
     left = asyncio.all_tasks() - {asyncio.current_task()}
     for task in left:
         task.cancel()

@@ -1,4 +1,4 @@
-"""The orders that a host takes over the bus, each answered by a value."""
+"""Orders of a host: spawn, stop, restart, pause and resume agents, reports, dead letters, receipts and gathers."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -6,10 +6,10 @@ from typing import Any
 
 from three_mode.agents.handlers.codec import decoder_for, encode
 from three_mode.agents.runtime import lifecycle
-from three_mode.agents.runtime.actor import State
 from three_mode.agents.runtime.gather_server import GatherServer
 from three_mode.agents.runtime.population import Population
 from three_mode.agents.runtime.reports import Meter, agent_report, host_report
+from three_mode.agents.runtime.state import State
 from three_mode.agents.wire import errors as wire_errors
 from three_mode.agents.wire.orders import HostSettled, NamesOrder, SettledOrder, Spawned, SpawnOrder
 from three_mode.errors import NoSuchAgent, ThreeModeError
@@ -19,11 +19,13 @@ from transports.bus import CallCancelled, Encoded, Request
 _spawn = decoder_for(SpawnOrder)
 _names = decoder_for(NamesOrder)
 _settled = decoder_for(SettledOrder)
-_ANSWER = 0.1  # of the time that an order has: kept for the way of its answer
+_ANSWER = 0.1  # share of an order's time that is kept for the way of its answer
 _ANSWER_AT_MOST = 0.25  # seconds
 
 
 class HostService:
+    """Receiver of a host's orders, which the bus delivers to the name `host:LABEL`."""
+
     def __init__(self, population: Population, lag: Callable[[], float] = lambda: 0.0) -> None:
         self._population, self._lag = population, lag
         self._meter = Meter()
@@ -35,11 +37,11 @@ class HostService:
             "pause": self._on_pause,
             "resume": self._on_resume,
             "report": self._on_report,
-            "dead_letters": self._on_letters,
+            "dead_letters": self._on_dead_letters,
         }
 
     def on_request(self, request: Request) -> None:
-        """The bus calls this for every order to this host."""
+        """Begin with an order. The bus calls this for each order to this host."""
         if request.topic == "settled":
             self._on_settled(request)
         elif request.topic == "gather":
@@ -56,10 +58,10 @@ class HostService:
             result = await self._orders[request.topic](request)
             request.reply(Encoded(encode(result)))
         except CallCancelled:
-            pass  # whoever asked has gone
+            pass  # the caller has left
         except asyncio.CancelledError:
             raise
-        except Exception as error:  # noqa: BLE001  # whatever it is goes to whoever gave the order
+        except Exception as error:  # noqa: BLE001  # any error goes to the caller
             request.fail(*wire_errors.to_wire(wire_errors.of_handler(error, self._population.label, request.topic)))
 
     async def _on_spawn(self, request: Request) -> Spawned:
@@ -79,7 +81,7 @@ class HostService:
             if actor.state is State.RUNNING:
                 actor.state = State.PAUSED
                 for fanout in actor.fanouts:
-                    fanout.look(actor)
+                    fanout.update_busy(actor)
 
     async def _on_resume(self, request: Request) -> None:
         for actor in self._actors(request):
@@ -92,16 +94,16 @@ class HostService:
 
     async def _on_report(self, _: Request) -> list[Any]:
         label = self._population.label
-        self._population.tell_times()
+        self._population.store_timings()
         agents = [agent_report(actor, label) for actor in self._population.actors.values()]
         return [host_report(self._population, self._meter, self._lag()), agents]
 
-    async def _on_letters(self, _: Request) -> list[Any]:
+    async def _on_dead_letters(self, _: Request) -> list[Any]:
         dead_letters = self._population.dead_letters
         return [dead_letters.count, dead_letters.read()]
 
     def _on_settled(self, request: Request) -> None:
-        """Answers once nobody here is late with that broadcast, or when the time it was given is over."""
+        """Answer once no agent here is late with a broadcast, or when the order's time is over."""
         order: SettledOrder = _settled(request.raw)
         population, loop = self._population, asyncio.get_running_loop()
         done: list[Callable[[], None]] = []
@@ -109,9 +111,9 @@ class HostService:
         def answer() -> None:
             if not done:
                 return
-            take_back, timer = done.pop(), timers.pop()
+            stop_waiting, timer = done.pop(), timers.pop()
             timer.cancel()
-            take_back()
+            stop_waiting()
             late, lost = population.unsettled.count(order.member, order.seq)
             try:
                 request.reply(Encoded(encode(HostSettled(population.listening(order.topic), late, lost))))
@@ -120,9 +122,9 @@ class HostService:
 
         timers = [loop.call_later(order.within, answer)]
         done.append(lambda: None)
-        take_back = population.unsettled.when_settled(order.member, order.seq, answer)
+        stop_waiting = population.unsettled.when_settled(order.member, order.seq, answer)
         if done:
-            done[0] = take_back
+            done[0] = stop_waiting
 
         def give_up(_: str) -> None:
             done.clear()
@@ -133,7 +135,7 @@ class HostService:
 
 
 def _answer_by(request: Request) -> float:
-    """Until when a host may wait for slow agents, so that its answer about the others comes in time."""
+    """Return the time until which a host may wait for slow agents, so that its answer about the others is in time."""
     return request.deadline - min(_ANSWER * request.remaining(), _ANSWER_AT_MOST)
 
 

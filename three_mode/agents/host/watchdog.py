@@ -1,8 +1,8 @@
-"""A thread that watches the host's loop and its parent. It works while the loop does not.
+"""Watchdog: a thread that watches the host's event loop and its orchestrator. It works while the loop is blocked.
 
-Every half second it asks the loop for a sign of life. When none comes it looks at the main thread's stack for an agent and says
-who blocks the loop, in which handler, at which line. When the orchestrator's end of the socket closes, the host ends: at once if
-the loop is blocked, in order otherwise, within a second in any case.
+Every half second it asks the loop for a sign of life. Without one it looks at the main thread's stack and reports the
+agent that blocks the loop, with handler and line. When the orchestrator's end of the socket closes, the host ends: at
+once if the loop is blocked, in order otherwise, within a second in any case.
 """
 
 import asyncio
@@ -18,10 +18,12 @@ from typing import Any
 from three_mode.agents.host.lines import Lines, write_line
 
 _INTERVAL = 0.5
-_LAST_WORDS = 0.7  # seconds for an orderly end once the orchestrator has died
+_ORPHAN_GRACE = 0.7  # seconds for an orderly end once the orchestrator has died
 
 
 class Watchdog:
+    """Watchdog of one host. `on_line` is called on the loop for each line of the orchestrator, and once it has died."""
+
     def __init__(
         self,
         fd: int,
@@ -31,26 +33,29 @@ class Watchdog:
     ) -> None:
         self._fd, self._loop, self._blocked_after, self._on_line = fd, loop, blocked_after, on_line
         self._main = threading.get_ident()
-        self._asked = self._heard = time.monotonic()
+        self._asked_at = self._answered_at = time.monotonic()
         self.lag = 0.0
+        """Seconds by which the loop was late at the last look."""
         self._blocked = False
         self._ending = False
         self.thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
 
     def start(self) -> None:
+        """Start the thread."""
         self.thread.start()
 
     def say(self, **line: Any) -> bool:
+        """Send a line to the orchestrator; return False if it has closed the socket."""
         return write_line(self._fd, line)
 
     def stop(self) -> None:
-        """The host ends in order: the closing socket is no news."""
+        """Stop watching: the host ends in order, and the closing socket means nothing."""
         self._ending = True
 
-    def _alive(self) -> None:
-        """Runs on the loop."""
-        self._heard = time.monotonic()
-        self.lag = self._heard - self._asked
+    def _answer(self) -> None:
+        """Give the sign of life. Runs on the loop."""
+        self._answered_at = time.monotonic()
+        self.lag = self._answered_at - self._asked_at
 
     def _watch(self) -> None:
         die_with_parent()
@@ -60,45 +65,46 @@ class Watchdog:
             for _, event in poll.poll(_INTERVAL * 1000):
                 try:
                     data = os.read(self._fd, 65536) if event & select.POLLIN else b""
-                except ConnectionError:  # it died before it had read all that was said to it
+                except ConnectionError:  # the orchestrator died before it had read all lines
                     data = b""
                 if not data:
-                    self._orphaned()
+                    self._end_orphaned()
                     return
                 for line in lines.feed(data):
                     self._loop.call_soon_threadsafe(self._on_line, line)
-            self._look()
+            self._check_loop()
 
-    def _look(self) -> None:
+    def _check_loop(self) -> None:
+        """Report whether the loop turns, and ask it for the next sign of life."""
         now = time.monotonic()
-        if self._heard >= self._asked:
+        if self._answered_at >= self._asked_at:
             if self._blocked:
                 self._blocked = False
                 self.say(kind="freed")
             self.say(kind="beat", lag=self.lag)
-            self._asked = now
+            self._asked_at = now
             try:
-                self._loop.call_soon_threadsafe(self._alive)
+                self._loop.call_soon_threadsafe(self._answer)
             except RuntimeError:
                 self._ending = True  # the loop is closed
-        elif now - self._asked >= self._blocked_after:
+        elif now - self._asked_at >= self._blocked_after:
             self._blocked = True
-            self.say(kind="blocked", seconds=now - self._asked, **culprit(self._main))
+            self.say(kind="blocked", seconds=now - self._asked_at, **culprit(self._main))
 
-    def _orphaned(self) -> None:
-        """The orchestrator has died. An orderly end if the loop can still do that, else at once."""
+    def _end_orphaned(self) -> None:
+        """End the host of an orchestrator that has died: in order if the loop still turns, else at once."""
         if self._ending:
             return
         try:
             self._loop.call_soon_threadsafe(self._on_line, {"kind": "orphaned"})
         except RuntimeError:
             pass
-        time.sleep(_LAST_WORDS)
+        time.sleep(_ORPHAN_GRACE)
         os._exit(3)
 
 
 def culprit(thread: int) -> dict[str, str]:
-    """Which agent a thread is working for, in which handler, and where it is. Costs nothing until it is asked."""
+    """Return the agent and handler that a thread is running, and the line. Costs nothing until it is called."""
     from three_mode.agents.agent import Agent
 
     frame: FrameType | None = sys._current_frames().get(thread)
@@ -116,7 +122,7 @@ def _place(frame: FrameType) -> str:
 
 
 def die_with_parent() -> None:
-    """A backstop in the kernel for when the interpreter itself is stuck: it kills this process when its parent dies."""
+    """Have the kernel kill this process when its parent dies, even if the interpreter itself is stuck."""
     if sys.platform != "linux":
         return
     import ctypes

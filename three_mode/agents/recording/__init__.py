@@ -1,1 +1,1 @@
-"""Recording what agents do, and replaying it."""
+"""Record what agents do, and replay it."""

@@ -1,10 +1,10 @@
-"""What a recording holds, and how it lies in a file. No I/O.
+"""Events of a recording, and their format in a file. No I/O.
 
     file     MAGIC, then records until the end
     record   length (4 bytes, little endian), then that many bytes of msgpack: one of the events below
 
-Each record is written by one append, so that all processes of a run share a file; the order is that of the writes. A record cut off
-by a crash at the end of the file is left out.
+Each record is written by one append, so that all processes of a run share a file, in the order of their writes. A
+record cut off by a crash at the end of the file is left out.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ LONGEST = 256 * 1024 * 1024
 
 
 class Made(msgspec.Struct, frozen=True, tag="made", array_like=True):
-    """An agent was made, or made anew."""
+    """An agent was made, or restarted."""
 
     agent: str
     when: float
@@ -28,7 +28,7 @@ class Made(msgspec.Struct, frozen=True, tag="made", array_like=True):
 
 
 class Got(msgspec.Struct, frozen=True, tag="got", array_like=True):
-    """It began with a message. `turn` is its number at this agent."""
+    """An agent began with a message. `turn` is the message's number at this agent."""
 
     agent: str
     when: float
@@ -36,13 +36,13 @@ class Got(msgspec.Struct, frozen=True, tag="got", array_like=True):
     handler: str
     call: bytes
     heard: bool
-    """It was a broadcast: `call` is the message itself, not a list of arguments."""
+    """Whether it was a broadcast: `call` is the message itself, not a list of arguments."""
     streams: bool
     sender: str
 
 
 class Did(msgspec.Struct, frozen=True, tag="did", array_like=True):
-    """What it did while handling a message, and what came of it: `what` must come again, `result` is given again."""
+    """An effect of an agent while it handled a message: a replay expects `what` again, and answers with `result`."""
 
     agent: str
     when: float
@@ -52,13 +52,14 @@ class Did(msgspec.Struct, frozen=True, tag="did", array_like=True):
     what: bytes
     result: bytes
     good: bool
-    """False: `result` is an encoded error, or empty: whoever waited for it was cancelled."""
+    """False: `result` is an encoded error, or empty where the wait for it was cancelled."""
 
 
 class Ended(msgspec.Struct, frozen=True, tag="ended", array_like=True):
-    """It was done with a message. `outcome` is one of result, part, error, cancel, cancelled.
+    """An agent ended a message, or a part of its answer. `outcome`: result, part, error, cancel, cancelled.
 
-    A cancel is the caller's, or of whoever stopped the agent: what it does from then on is to end."""
+    `cancel`: the caller cancelled, or the agent was stopped; the handler ends from then on, and then is `cancelled`.
+    """
 
     agent: str
     when: float
@@ -73,12 +74,13 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 def pack(event: Event) -> bytes:
+    """Encode an event as a record."""
     body = _encode(event)
     return len(body).to_bytes(4, "little") + body
 
 
 def unpack(data: bytes) -> Iterator[Event]:
-    """The events of a file. What is no recording is a ValueError."""
+    """Yield the events of a file; ValueError if it is no recording."""
     if not data.startswith(MAGIC):
         raise ValueError("this is no recording")
     place = len(MAGIC)

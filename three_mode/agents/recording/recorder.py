@@ -1,4 +1,4 @@
-"""Writing a recording: every record by one append, so that the processes of a run share one file."""
+"""Recorder: a journal that writes a recording, one append a record, so that the processes of a run share one file."""
 
 import asyncio
 import os
@@ -10,14 +10,14 @@ from typing import Any
 
 from three_mode.agents.handlers.codec import encode
 from three_mode.agents.recording.events import MAGIC, Did, Ended, Event, Got, Made, pack
-from three_mode.agents.recording.taped import Taping
+from three_mode.agents.recording.journaled import BaseJournal
 from three_mode.agents.wire.orders import SpawnOrder
 from three_mode.errors import ConfigurationError, ThreeModeError
 from three_mode.messages import encode_error
 
 
 def begin(path: str) -> None:
-    """Makes the file. One that is there already is not overwritten."""
+    """Create the file of a recording; ConfigurationError if it is there already."""
     try:
         with Path(path).open("xb") as file:
             file.write(MAGIC)
@@ -25,19 +25,20 @@ def begin(path: str) -> None:
         raise ConfigurationError(f"the recording {path} cannot be begun: {error}", hint="choose another file") from None
 
 
-class Recorder(Taping):
-    """A tape that records."""
+class Recorder(BaseJournal):
+    """Journal that writes what agents do into a file."""
 
     def __init__(self, path: str) -> None:
         self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
 
     def close(self) -> None:
+        """Close the file."""
         os.close(self._fd)
 
     def _write(self, event: Event) -> None:
         data = pack(event)
         written = os.write(self._fd, data)
-        if written != len(data):  # a full disk: the run goes on, and the recording says where it ends
+        if written != len(data):  # a full disk
             raise ConfigurationError(f"the recording is cut off: {written} of {len(data)} bytes could be written")
 
     async def waited(

@@ -1,7 +1,7 @@
-"""`replay`: a recording into fresh agents. Time, chance, answers of others and of models are those recorded; the first
-thing that an agent does otherwise than it did is the divergence.
+"""Replay a recording with fresh agents, and report the first thing that an agent does otherwise: the divergence.
 
-Each agent goes by itself through what happened to it, in the order in which it happened: messages begin, answers arrive.
+Time, random numbers, answers of other agents and of models are the recorded ones. Each agent is replayed alone, through
+its own events in recorded order: messages begin, answers arrive.
 """
 
 import asyncio
@@ -15,8 +15,8 @@ import msgspec
 from three_mode.agents.handlers.codec import decode_any
 from three_mode.agents.recording.clock import ReplayLoop
 from three_mode.agents.recording.events import Did, Ended, Event, Got, Made, unpack
-from three_mode.agents.recording.stage import Stage
-from three_mode.agents.recording.taped import Taping
+from three_mode.agents.recording.journaled import BaseJournal
+from three_mode.agents.recording.replay_population import ReplayPopulation
 from three_mode.agents.wire.orders import SpawnOrder
 from three_mode.errors import ConfigurationError
 from three_mode.messages import decode_error
@@ -25,27 +25,36 @@ _SLACK = 1.0  # seconds of the replay's own time after the last event
 
 
 class Divergence(msgspec.Struct, frozen=True):
-    """Where a replay left the recording: at which agent, in which message, what was recorded and what came instead."""
+    """First difference between a replay and its recording."""
 
     agent: str
     turn: int
+    """Number of the message at this agent."""
     handler: str
     recorded: str
+    """What the recording has there."""
     replayed: str
+    """What the agent did instead."""
 
     def __str__(self) -> str:
         return f"{self.agent}, message {self.turn} ({self.handler}): recorded {self.recorded}; replayed {self.replayed}"
 
 
 class Replayed(msgspec.Struct, frozen=True):
+    """Outcome of a replay."""
+
     agents: int
+    """Agents in the recording."""
     messages: int
+    """Messages that were replayed."""
     effects: int
+    """Calls, messages, reads of the clock and so on that were replayed."""
     divergence: Divergence | None = None
+    """Where the replay ended early; None: all agents did as recorded."""
 
 
-class _Left(Exception):
-    """The replay has left the recording."""
+class _Diverged(Exception):
+    """An agent does otherwise than recorded."""
 
     def __init__(self, divergence: Divergence) -> None:
         super().__init__(str(divergence))
@@ -53,6 +62,7 @@ class _Left(Exception):
 
 
 def load(path: str | Path) -> list[Event]:
+    """Read the events of a recording; ConfigurationError if the file is none."""
     try:
         return list(unpack(Path(path).read_bytes()))
     except (OSError, ValueError) as error:
@@ -60,11 +70,12 @@ def load(path: str | Path) -> list[Event]:
 
 
 def replay(path: str | Path) -> Replayed:
-    """Replays a file in this process, without a bus. Call it from where no loop runs."""
+    """Replay a recording in this process, without a bus. Call it where no event loop runs."""
     return replay_events(load(path))
 
 
 def replay_events(events: Iterable[Event]) -> Replayed:
+    """Replay events, agent by agent."""
     by_agent: dict[str, list[Event]] = {}
     for event in events:
         by_agent.setdefault(event.agent, []).append(event)
@@ -74,8 +85,8 @@ def replay_events(events: Iterable[Event]) -> Replayed:
         try:
             run = AgentReplay(agent, own, loop)
             loop.run_until_complete(run.run())
-        except _Left as left:
-            return Replayed(len(by_agent), messages, effects, left.divergence)
+        except _Diverged as diverged:
+            return Replayed(len(by_agent), messages, effects, diverged.divergence)
         finally:
             _close(loop)
         messages += sum(isinstance(event, Got) for event in own)
@@ -93,8 +104,8 @@ def _close(loop: asyncio.AbstractEventLoop) -> None:
     loop.close()
 
 
-class AgentReplay(Taping):
-    """One agent's way through its events. It is the tape that the fresh agent has."""
+class AgentReplay(BaseJournal):
+    """Replay of one agent: the journal that the fresh agent gets."""
 
     def __init__(self, agent: str, events: list[Event], loop: ReplayLoop) -> None:
         self.agent, self._loop = agent, loop
@@ -102,28 +113,29 @@ class AgentReplay(Taping):
         self._expected: dict[int, deque[Did]] = {}
         self._ends: dict[int, deque[Ended]] = {}
         self._handlers: dict[int, str] = {}
-        self._open: dict[int, asyncio.Future[bytes]] = {}  # by the event that ends the waiting
+        self._open: dict[int, asyncio.Future[bytes]] = {}  # by the id of the event that ends the wait
         self._cancelled: set[int] = set()
-        self._left: _Left | None = None
+        self._diverged: _Diverged | None = None
         for event in events:
             if isinstance(event, Did):
                 self._expected.setdefault(event.turn, deque()).append(event)
             elif isinstance(event, Ended):
                 self._ends.setdefault(event.turn, deque()).append(event)
-        self._moved = asyncio.Event()
+        self._stuck = asyncio.Event()
 
     async def run(self) -> None:
-        self._loop.when_stuck(self._moved.set)
-        stage = self._stage = Stage(self, self._loop)
+        """Go through all events; raise where the agent does otherwise."""
+        self._loop.when_stuck(self._stuck.set)
+        population = self._population = ReplayPopulation(self, self._loop)
         first = self._events[0].when
         for event in self._events:
             self._loop.let_pass(event.when - first)
             await self._settle()
             if isinstance(event, Made):
-                stage.make(event)
+                population.make(event)
             elif isinstance(event, Got):
                 self._handlers[event.turn] = event.handler
-                stage.give(event)
+                population.give(event)
             elif isinstance(event, Did):
                 self._release(event)
             elif event.outcome == "cancel":
@@ -134,100 +146,105 @@ class AgentReplay(Taping):
         for turn, ends in self._ends.items():
             for end in ends:
                 if end.outcome != "cancelled" and turn not in self._cancelled:
-                    self._leave(turn, _end(end), "nothing: it still waits")
-        if self._left is not None:
-            raise self._left
+                    self._diverge(turn, _shown_end(end), "nothing: it still waits")
+        if self._diverged is not None:
+            raise self._diverged
 
     async def _settle(self) -> None:
-        """Lets everything run that can, in recorded order: until all wait for what is still to come."""
-        self._moved.clear()
-        await self._moved.wait()
-        if self._left is not None:
-            raise self._left
+        """Let everything run that can, in recorded order, until all wait for a later event."""
+        self._stuck.clear()
+        await self._stuck.wait()
+        if self._diverged is not None:
+            raise self._diverged
 
     def _release(self, event: Did) -> None:
+        """Let the agent go on that waits for the result of this effect."""
         future = self._open.pop(id(event), None)
         if future is not None:
             if not future.done() and (event.good or event.result):
-                future.set_result(b"")  # else it never came: what cancelled it in the run does so here
+                future.set_result(b"")  # else the wait was cancelled, and is so here by the recorded cancel
         elif any(one is event for one in self._expected.get(event.turn, ())):
-            self._leave(event.turn, _shown(event), "something else, or nothing")
+            self._diverge(event.turn, _shown(event), "something else, or nothing")
 
     def _cancel(self, event: Ended) -> None:
-        """The caller left, or the agent was being stopped."""
+        """Cancel the message, as its caller or the stop of its agent did."""
         sent = self._ends[event.turn]
         if sent[0].outcome != "cancel":
-            self._leave(event.turn, _end(sent[0]), "nothing: it still waits")
+            self._diverge(event.turn, _shown_end(sent[0]), "nothing: it still waits")
         self._cancelled.add(event.turn)
-        self._stage.cancel(event.turn, event.content.decode())
+        self._population.cancel(event.turn, event.content.decode())
 
-    def _take(self, turn: int, kind: str, what: bytes, ahead: bool = False) -> Did:
-        """The next thing that it did. What is waited for was written down when it came: others may have come before (`ahead`)."""
+    def _expect(self, turn: int, kind: str, what: bytes, ahead: bool = False) -> Did:
+        """Return the next recorded effect, which must be this one.
+
+        An effect with a wait was recorded at its end, when later ones may have ended: with `ahead`, it may be behind
+        them.
+        """
         expected = self._expected.get(turn)
         if not expected:
-            self._leave(turn, "nothing more", f"{kind} {_readable(what)}")
+            self._diverge(turn, "nothing more", f"{kind} {_readable(what)}")
         among = expected if ahead else (expected[0],)
         event = next((one for one in among if (one.kind, one.what) == (kind, what)), None)
         if event is None:
-            self._leave(turn, _shown(expected[0]), f"{kind} {_readable(what)}")
+            self._diverge(turn, _shown(expected[0]), f"{kind} {_readable(what)}")
         expected.remove(event)
         return event
 
-    def _leave(self, turn: int, recorded: str, replayed: str) -> NoReturn:
-        left = _Left(Divergence(self.agent, turn, self._handlers.get(turn, "__init__"), recorded, replayed))
-        self._left = self._left or left
-        raise left
+    def _diverge(self, turn: int, recorded: str, replayed: str) -> NoReturn:
+        diverged = _Diverged(Divergence(self.agent, turn, self._handlers.get(turn, "__init__"), recorded, replayed))
+        self._diverged = self._diverged or diverged
+        raise diverged
 
-    # the tape ---------------------------------------------------------------------------------------------------------
+    # the journal ------------------------------------------------------------------------------------------------------
     async def waited(
         self, agent: str, turn: int, kind: str, what: bytes, perform: Callable[[], Awaitable[bytes]]
     ) -> bytes:
-        event = self._take(turn, kind, what, ahead=True)
+        event = self._expect(turn, kind, what, ahead=True)
         future: asyncio.Future[bytes] = self._loop.create_future()
         self._open[id(event)] = future
         await future
-        return _given(event)
+        return _result_of(event)
 
     def at_once(self, agent: str, turn: int, kind: str, what: bytes, perform: Callable[[], bytes]) -> bytes:
-        return _given(self._take(turn, kind, what))
+        return _result_of(self._expect(turn, kind, what))
 
     async def parts(
         self, agent: str, turn: int, kind: str, what: bytes, perform: Callable[[], Any]
     ) -> AsyncIterator[bytes]:
-        self._take(turn, kind, what)
+        self._expect(turn, kind, what)
         while True:
             coming = (one.kind for one in self._expected.get(turn, ()) if one.what == what)
             kind = next((kind for kind in coming if kind in ("part", "end")), "")
             if not kind:
-                await self._loop.create_future()  # nobody took more of it: it was left, or cancelled
+                await self._loop.create_future()  # the consumer took no more parts: it left, or was cancelled
             part = await self.waited(agent, turn, kind, what, _never)
             if kind == "end":
                 return
             yield part
 
     def made(self, agent: str, order: SpawnOrder, seed: int) -> None:
-        """The recording says it itself."""
+        """Do nothing: the recording has it already."""
 
     def got(self, agent: str, turn: int, handler: str, call: bytes, heard: bool, streams: bool, sender: str) -> None:
-        """The recording says it itself."""
+        """Do nothing: the recording has it already."""
 
     def ended(self, agent: str, turn: int, outcome: str, content: bytes) -> None:
-        if self._left is not None or outcome in ("cancel", "cancelled") or turn in self._cancelled:
+        if self._diverged is not None or outcome in ("cancel", "cancelled") or turn in self._cancelled:
             return
         expected = self._ends.get(turn)
         if outcome == "part" and expected and expected[0].outcome == "cancel":
-            self._stage.beyond.add(turn)  # nothing holds it up here, as a consumer did
+            self._population.beyond.add(turn)  # no consumer delays the next part here, as it did in the run
             return
         end = expected.popleft() if expected else None
         if end is None or (end.outcome, end.content) != (outcome, content):
-            recorded = _end(end) if end is not None else "nothing more"
-            left = Divergence(
+            recorded = _shown_end(end) if end is not None else "nothing more"
+            divergence = Divergence(
                 self.agent, turn, self._handlers.get(turn, ""), recorded, f"{outcome} {_readable(content)}"
             )
-            self._left = _Left(left)
+            self._diverged = _Diverged(divergence)
 
 
-def _given(event: Did) -> bytes:
+def _result_of(event: Did) -> bytes:
     if not event.good:
         raise decode_error(decode_any(event.result))
     return event.result
@@ -241,7 +258,7 @@ def _shown(event: Did) -> str:
     return f"{event.kind} {_readable(event.what)}"
 
 
-def _end(event: Ended) -> str:
+def _shown_end(event: Ended) -> str:
     return f"{event.outcome} {_readable(event.content)}"
 
 

@@ -1,1 +1,1 @@
-"""Agents at work in one process: actors, their mailboxes, broadcasts to them, and their beginning and end."""
+"""Agents at work in one process: actors, mailboxes, broadcasts, lifecycle, and reports."""

@@ -1,8 +1,8 @@
-"""One broadcast to the many agents of this process that listen in the same way.
+"""Fanout: deliver one broadcast to all agents of this process that listen to one pattern with one handler.
 
-There is one bus subscription for each pattern and handler of a class, however many agents share it: a message is decoded and
-checked once, then the handler is called for each. While all of them are free that is one plain loop; the few that are busy
-get it through their mailboxes. With each message a few agents are timed, others each time.
+They share one bus subscription: a message is decoded and checked once, then the handler is called for each agent, in
+one plain loop. Busy agents get the message through their mailboxes. With each message a few agents are timed, others
+each time.
 """
 
 import asyncio
@@ -18,32 +18,34 @@ import msgspec
 from three_mode.agents.agent import Agent
 from three_mode.agents.handlers.codec import decoder_for
 from three_mode.agents.handlers.declare import Spec, Topic
-from three_mode.agents.runtime.actor import Actor, Owner, Run
+from three_mode.agents.runtime.actor import Actor, Owner
 from three_mode.agents.runtime.eager import Finished
 from three_mode.agents.runtime.requests import QueuedBroadcast
+from three_mode.agents.runtime.run import Run
 from three_mode.agents.runtime.unsettled import Unsettled
 from three_mode.agents.wire.dead_letters import DeadLetters
 from three_mode.errors import BadCall, ConfigurationError
-from three_mode.handling import NEVER, Call, current
+from three_mode.handling import NEVER, HandledCall, current
 from transports.bus import BadAddress, Message, Subscription, check_pattern
 
 
 class BroadcastOwner(Owner, Protocol):
-    """What a fanout asks of the population that its actors belong to."""
+    """Interface of the population that the actors of a fanout belong to."""
 
     unsettled: Unsettled
     dead_letters: DeadLetters
-    took: list[tuple[Actor, float]]
+    timings: list[tuple[Actor, float]]
 
-    def tell_times(self) -> None: ...
+    def store_timings(self) -> None: ...
 
 
-TIMED = 256  # of so many messages an agent is timed with one
-_TOLD = 1024  # times that are kept before they are told to their agents: a cell that is in no cache costs more than its handler
+TIMED = 256  # an agent is timed with one of so many messages
+# Timings kept before their actors get them: to touch an actor that is in no CPU cache costs more than its handler.
+_TIMINGS_KEPT = 1024
 
 
 def check_listener(spec: Spec) -> None:
-    """Says at spawn what would be wrong with every message."""
+    """Raise at spawn what would be wrong with every message to a handler of broadcasts."""
     if not spec.options.topics:
         return
     for topic in spec.options.topics:
@@ -63,8 +65,11 @@ def check_listener(spec: Spec) -> None:
 
 
 def share(count: int, agents: int, spread: bool) -> tuple[int, int]:
-    """From which to which of so many agents message `count` is timed: all of them with one in `TIMED`, or, spread, a few
-    with each, so that no message takes much longer than another."""
+    """Return the range of agents that are timed with message `count`.
+
+    All agents are timed with one message in `TIMED`, or, with `spread`, a few agents with each message, so that no
+    message takes much longer than another.
+    """
     turn = count % TIMED
     if spread:
         return turn * agents // TIMED, (turn + 1) * agents // TIMED
@@ -72,7 +77,7 @@ def share(count: int, agents: int, spread: bool) -> tuple[int, int]:
 
 
 class Fanout:
-    """The agents that listen to one pattern with one handler."""
+    """Agents of this process that listen to one pattern with one handler."""
 
     def __init__(self, spec: Spec, topic: Topic, owner: BroadcastOwner) -> None:
         check_listener(spec)
@@ -80,41 +85,44 @@ class Fanout:
         self.spec, self.topic, self.owner = spec, topic, owner
         hint = parameters[0].hint
         self._decode = None if hint in (Any, object) else decoder_for(hint)
-        self._actors: dict[Actor, int] = {}  # and the count when it joined
+        self._actors: dict[Actor, int] = {}  # actor -> the count when it joined
         self._agents: tuple[Agent, ...] = ()
         self._order: tuple[Actor, ...] = ()
         self._busy: dict[Actor, None] = {}
-        self._envelope, self._trace = b"", ""  # of the last message: most have the same
+        self._envelope, self._trace = b"", ""  # of the last message: most messages have the same
         self.count = 0
         self.subscription: Subscription | None = None
 
     @property
     def actors(self) -> tuple[Actor, ...]:
+        """Actors that listen, in the order in which they are called."""
         return self._order
 
     def add(self, actors: list[Actor]) -> None:
+        """Add actors; the next message reaches them."""
         for actor in actors:
             self._actors[actor] = self.count
             actor.fanouts = (*actor.fanouts, self)
-            self.look(actor)
-        self.changed()
+            self.update_busy(actor)
+        self.refresh_agents()
 
     def remove(self, actor: Actor) -> None:
+        """Remove an actor; the next message does not reach it."""
         self._actors.pop(actor, None)
         self._busy.pop(actor, None)
-        self.changed()
+        self.refresh_agents()
 
-    def heard(self, actor: Actor) -> int:
-        """How many messages it began with here."""
+    def delivered_to(self, actor: Actor) -> int:
+        """Return how many messages the actor has begun with here."""
         return self.count - self._actors.get(actor, self.count)
 
-    def changed(self) -> None:
-        """Agents came or went, or one was made anew."""
+    def refresh_agents(self) -> None:
+        """Take the agents from the actors again: actors came or left, or one was restarted with a new agent."""
         self._order = tuple(self._actors)
         self._agents = tuple(actor.agent for actor in self._order)
 
-    def look(self, actor: Actor) -> None:
-        """Keeps the books on who cannot take a message at once."""
+    def update_busy(self, actor: Actor) -> None:
+        """Note whether the actor can begin with a message at once."""
         if actor.ready:
             self._busy.pop(actor, None)
         elif actor in self._actors:
@@ -122,34 +130,40 @@ class Fanout:
 
     # delivery ---------------------------------------------------------------------------------------------------------
     def deliver(self, message: Message) -> None:
+        """Call the handler of each free agent, and queue the message for busy ones.
+
+        The bus calls this for each message.
+        """
         try:
             value = message.payload if self._decode is None else self._decode(message.raw)
         except (msgspec.MsgspecError, ValueError, TypeError) as error:
-            self._misfit(message, error)
+            self._reject(message, error)
             return
-        if self.owner.tape is not None or self.owner.session.tracer is not None:
-            self._one_by_one(value, message)
+        if self.owner.journal is not None or self.owner.session.tracer is not None:
+            self._deliver_singly(value, message)
             return
         self.count += 1
         order = self._order
-        if self._busy or (self.spec.options.concurrent > 1 and self._crowded()):
-            order = self._put_aside(value, message)
+        if self._busy or (self.spec.options.concurrent > 1 and self._has_concurrent_runs()):
+            order = self._queue_for_busy(value, message)
         agents = self._agents if order is self._order else tuple(actor.agent for actor in order)
         if message.envelope is not self._envelope:
             self._envelope, self._trace = message.envelope, message.trace
-        context = self._context(self._trace) if self._trace else self.owner.context
-        first, last = share(self.count, len(order), self.spec.plain)  # to start coroutines in parts costs more
-        # One iterator for all parts: to cut the tuples would touch each cell, and most are in no cache.
+        context = self._context_with(self._trace) if self._trace else self.owner.context
+        first, last = share(self.count, len(order), self.spec.plain)  # starting coroutines in parts costs more
+        # One iterator for all ranges: slices of the tuples would touch each agent, and most are in no CPU cache.
         left = iter(agents)
         if first:
-            self._each(order, left, first, value, context)
+            self._call_next(order, left, first, value, context)
         if first < last:
             self._timed(order, left, last - first, value, context)
         if last < len(order):
-            self._each(order, left, len(order) - last, value, context)
+            self._call_next(order, left, len(order) - last, value, context)
 
-    def _each(self, order: tuple[Actor, ...], left: Iterator[Agent], count: int, value: Any, context: Context) -> None:
-        """The next `count` agents of `left`, which goes over those of `order`."""
+    def _call_next(
+        self, order: tuple[Actor, ...], left: Iterator[Agent], count: int, value: Any, context: Context
+    ) -> None:
+        """Call the handler of the next `count` agents of `left`, the iterator over the agents of `order`."""
         if not self.spec.plain:
             self._start_all(order, left, count, value, context)
         elif context is self.owner.context:
@@ -157,9 +171,10 @@ class Fanout:
         else:
             context.run(self._call_all, order, left, count, value)
 
-    def _context(self, trace: str) -> Context:
+    def _context_with(self, trace: str) -> Context:
+        """Return a context whose current call has the message's trace id."""
         context = self.owner.context.copy()
-        context.run(current.set, Call(trace=trace.partition("|")[0]))
+        context.run(current.set, HandledCall(trace=trace.partition("|")[0]))
         return context
 
     def _call_all(self, order: tuple[Actor, ...], left: Iterator[Agent], count: int, value: Any) -> None:
@@ -169,53 +184,53 @@ class Fanout:
                 for agent in some:
                     function(agent, value)
                 return
-            except BaseException as error:  # noqa: BLE001  # it harms no other: the loop goes on behind it
-                self._at(order, left).failed_in_fanout(self.spec, error)
+            except BaseException as error:  # noqa: BLE001  # the other agents get the message all the same
+                self._last_of(order, left).broadcast_failed(self.spec, error)
 
     def _start_all(
         self, order: tuple[Actor, ...], left: Iterator[Agent], count: int, value: Any, context: Context
     ) -> None:
         def suspended(task: "asyncio.Task[None]", own: Context) -> Finished:
-            actor = self._at(order, left)
+            actor = self._last_of(order, left)
             actor.turn += 1
             trace = own.run(current.get).trace
-            run = Run(actor.name, actor.turn, NEVER, trace, "", actor, self.spec, _UNANSWERED)
+            run = Run(actor.name, actor.turn, NEVER, trace, "", actor, self.spec, _NO_CALLER)
             own.run(current.set, run)
-            actor.suspended(run, task)
-            return partial(actor.ended, run)
+            actor.run_suspended(run, task)
+            return partial(actor.run_ended, run)
 
         def failed(error: BaseException) -> None:
-            self._at(order, left).failed_in_fanout(self.spec, error)
+            self._last_of(order, left).broadcast_failed(self.spec, error)
 
         works = map(self.spec.function, islice(left, count), repeat(value))
         self.owner.starter.start_each(works, context, suspended, failed)
 
     @staticmethod
-    def _at(order: tuple[Actor, ...], left: Iterator[Agent]) -> Actor:
-        """The cell that an iterator over the agents has just given."""
+    def _last_of(order: tuple[Actor, ...], left: Iterator[Agent]) -> Actor:
+        """Return the actor whose agent the iterator has given last."""
         return order[len(order) - left.__length_hint__() - 1]  # type: ignore[attr-defined]
 
     def _timed(self, order: tuple[Actor, ...], left: Iterator[Agent], count: int, value: Any, context: Context) -> None:
-        took = self.owner.took
+        timings = self.owner.timings
         for _ in range(count):
             started = time.perf_counter()
-            self._each(order, left, 1, value, context)
-            took.append((self._at(order, left), time.perf_counter() - started))
-        if len(took) >= _TOLD:
-            self.owner.loop.call_soon(self.owner.tell_times)
+            self._call_next(order, left, 1, value, context)
+            timings.append((self._last_of(order, left), time.perf_counter() - started))
+        if len(timings) >= _TIMINGS_KEPT:
+            self.owner.loop.call_soon(self.owner.store_timings)
 
-    def _one_by_one(self, value: Any, message: Message) -> None:
-        """What is recorded or traced goes the way of all messages."""
+    def _deliver_singly(self, value: Any, message: Message) -> None:
+        """Give the message to each actor as any other message, to be recorded or traced."""
         for actor in self._order:
             done = self.owner.unsettled.put_aside(message.member, message.seq, actor.name)
             actor.accept(self.spec, QueuedBroadcast(value, message, done))
 
-    # those that cannot take it now ------------------------------------------------------------------------------------
-    def _crowded(self) -> bool:
+    # busy agents ------------------------------------------------------------------------------------------------------
+    def _has_concurrent_runs(self) -> bool:
         return any(actor.side for actor in self._order)
 
-    def _put_aside(self, value: Any, message: Message) -> tuple[Actor, ...]:
-        """Queues it for those that are busy; the others are returned."""
+    def _queue_for_busy(self, value: Any, message: Message) -> tuple[Actor, ...]:
+        """Queue the message for busy actors, and return the others."""
         free = []
         for actor in self._order:
             if actor.free_for(self.spec):
@@ -226,25 +241,25 @@ class Fanout:
                 actor.accept(self.spec, QueuedBroadcast(value, message, done))
         return tuple(free)
 
-    def _misfit(self, message: Message, error: Exception) -> None:
-        """Nobody here can read it: counted at each, one dead letter, and those who ask for the receipt see it as lost."""
+    def _reject(self, message: Message, error: Exception) -> None:
+        """Count an unreadable message as an error of each agent, as lost for its receipt, and as one dead letter."""
         hint = self.spec.schema.parameters[0]
-        said = str(error).partition(" - at ")
+        problem, _, path = str(error).partition(" - at ")
         wrong = BadCall(
             f"{self.spec.function.__qualname__} cannot take what {message.sender} published on {message.topic}: "
-            f"argument {hint.name!r}: {said[0]}{' at ' + said[2] if said[2] else ''}",
+            f"argument {hint.name!r}: {problem}{' at ' + path if path else ''}",
             handler=self.spec.name,
             argument=hint.name,
         )
         for actor in self._order:
-            actor.note(wrong)
+            actor.note_error(wrong)
             self.owner.unsettled.lost(message.member, message.seq, actor.name)
         to = f"{len(self._order)} agents on {self.topic.pattern}"
         self.owner.dead_letters.add(to, self.spec.name, message.sender, "bad_call", wrong.message, message.raw)
 
 
-class _Unanswered:
-    """What a broadcast that began at once has instead of a caller."""
+class _NoCaller:
+    """Request of a broadcast that began at once: there is no caller to answer."""
 
     __slots__ = ()
     trace, sender, raw = "", "", b""
@@ -262,4 +277,4 @@ class _Unanswered:
         raise AssertionError("a broadcast has no reply")
 
 
-_UNANSWERED = _Unanswered()
+_NO_CALLER = _NoCaller()

@@ -1,13 +1,14 @@
-"""Starting a coroutine at once, and making it a task only if it has to wait.
+"""Eager start: run a coroutine at once, and make it a task only if it has to wait.
 
 Most handlers never wait, and a task costs several times what running them does. Python 3.12 has eager tasks, but they
-too make a `Task` for each coroutine. Here one spare task stands by: a coroutine runs its first part under the spare's name, so
-that `asyncio.current_task()`, `asyncio.timeout` and cancel scopes work. If it ends there, the spare is as new and serves the
-next; if it has to wait, the spare takes it over, drives it to its end and ends with it, and a new spare is made.
+too make a `Task` for each coroutine. Here one spare task stands by: a coroutine runs its first part under the spare's
+name, so that `asyncio.current_task()`, `asyncio.timeout` and cancel scopes work. If the coroutine ends there, the spare
+is as new and serves the next; if the coroutine has to wait, the spare adopts it, drives it to its end and ends with it,
+and a new spare is made.
 
-What stays true: a coroutine sees one task from beginning to end, has a context of its own in all its steps, and what it
-awaited first is passed on unchanged. What differs from `create_task`: done-callbacks that a coroutine puts on its own task
-are called only if it had to wait.
+As with `create_task`, a coroutine sees one task from beginning to end, has a context of its own in all its steps, and
+the first future that it awaits is passed on unchanged. Other than with `create_task`, done-callbacks that a coroutine
+puts on its own task are called only if it had to wait.
 """
 
 import asyncio
@@ -19,11 +20,11 @@ from typing import Any
 
 Finished = Callable[[Any, BaseException | None], None]
 Work = Coroutine[Any, Any, Any] | Generator[Any, Any, Any]
-_ALL = object()  # in place of what is waited for: all that was given has ended
+_ALL = object()  # yielded in place of a future: all coroutines have ended
 
 
 class _Spare:
-    """A task that stands by, and what it takes over, once there is something."""
+    """Task that stands by, and the coroutine that it adopts."""
 
     __slots__ = ("adopted", "failure", "gate", "result", "row", "taken", "task")
 
@@ -34,16 +35,16 @@ class _Spare:
         self.result: Any = None  # of a coroutine that ended at once
         self.failure: BaseException | None = None
         standing = _stand_by(self)
-        standing.send(None)  # begun: a task that is cancelled before its first step would drop what it took over
+        standing.send(None)  # begun: a task that is cancelled before its first step would drop what it adopts
         self.task = asyncio.Task(standing, loop=loop, name="agent")
-        self.row = _whatever_comes(self)
+        self.row = _run_as_sent(self)
         self.row.send(None)
 
 
 class Starter:
-    """Starts coroutines on one loop, from its callbacks, or from inside a task, which then steps aside meanwhile.
+    """Starter of coroutines on one loop, from its callbacks, or from inside a task, which steps aside meanwhile.
 
-    What runs may itself start others: each has a spare to itself until it has ended or waits.
+    A running coroutine may start others: each has a spare to itself until it has ended or waits.
     """
 
     __slots__ = ("_loop", "_spares", "running")
@@ -56,7 +57,7 @@ class Starter:
     def start(
         self, work: Coroutine[Any, Any, Any], context: Context, finished: Finished
     ) -> "asyncio.Task[None] | None":
-        """Runs `work` up to its first wait. None: it ended, and `finished` has been called; else the task that goes on."""
+        """Run `work` up to its first wait. Return the task that goes on; None: it ended, and `finished` was called."""
         loop, spares = self._loop, self._spares
         spare = spares.pop() if spares else _Spare(loop)
         task, outer = spare.task, None
@@ -85,7 +86,7 @@ class Starter:
         suspended: "Callable[[asyncio.Task[None], Context], Finished]",
         failed: Callable[[BaseException], None],
     ) -> None:
-        """The same for many coroutines whose results nobody waits for, each in a copy of `context`.
+        """Start many coroutines whose results nobody waits for, each in a copy of `context`.
 
         `suspended(task, context)` is called for each that has to wait, `failed(error)` for each that raised at once.
         """
@@ -118,7 +119,7 @@ class Starter:
         self._put_back(spare)
 
     def _put_back(self, spare: _Spare) -> None:
-        if spare.task.cancelling():  # what ran had cancelled itself: the next must not pay for that
+        if spare.task.cancelling():  # a coroutine cancelled its own task: the next must not be cancelled for that
             spare.row.close()
         else:
             self._spares.append(spare)
@@ -137,14 +138,14 @@ class Starter:
         return task
 
     def close(self) -> None:
-        """Lets the spares go; what runs is the caller's to cancel."""
+        """Cancel the spares; running coroutines are the caller's to cancel."""
         for spare in self._spares:
             spare.gate.cancel()
             spare.task.cancel()
 
 
 def _step_aside(loop: asyncio.AbstractEventLoop, task: "asyncio.Task[None]") -> "asyncio.Task[Any] | None":
-    """Enters `task` in place of the one that is running, which is returned."""
+    """Enter `task` in place of the running task, and return the latter."""
     outer = asyncio.current_task(loop)
     if outer is not None:
         _leave_task(loop, outer)
@@ -153,10 +154,10 @@ def _step_aside(loop: asyncio.AbstractEventLoop, task: "asyncio.Task[None]") -> 
 
 
 @coroutine
-def _whatever_comes(spare: _Spare) -> Generator[Any, Any, Any]:
-    """Runs the coroutines that are sent to it, each to its end, until one has to wait, and goes on as that one.
+def _run_as_sent(spare: _Spare) -> Generator[Any, Any, Any]:
+    """Run the coroutines that are sent to it, each to its end, until one has to wait, and go on as that one.
 
-    To delegate is cheaper than to `send` to each, where every end is an exception.
+    Delegation is cheaper than `send` to each coroutine, where every end is an exception.
     """
     work = yield
     while True:
@@ -170,7 +171,7 @@ def _whatever_comes(spare: _Spare) -> Generator[Any, Any, Any]:
             if spare.taken:
                 return result
             spare.result = result
-        work = result = None  # nobody keeps what has ended
+        work = result = None  # keep no coroutine that has ended
         work = yield _ALL
 
 
@@ -182,9 +183,10 @@ def _one_after_another(
     pristine: Context,
     failed: Callable[[BaseException], None],
 ) -> Generator[Any, Any, Any]:
-    """Runs coroutines in one context until one has to wait, and goes on as that one, or until one has changed the context.
+    """Run coroutines in one context until one has to wait, and go on as that one, or until one has changed the context.
 
-    To delegate is half as dear as to `send` to each, where every end is an exception, and a copy of the context for each.
+    Delegation costs half of `send` to each coroutine, where every end is an exception, and a copy of the context for
+    each.
     """
     for work in works:
         try:
@@ -197,8 +199,8 @@ def _one_after_another(
             if spare.taken:
                 return result
         try:
-            changed = own != pristine  # one pointer's comparison, while nobody has set a variable
-        except Exception:  # noqa: BLE001  # values that will not be compared
+            changed = own != pristine  # a comparison of pointers, while no variable was set
+        except Exception:  # noqa: BLE001  # values that cannot be compared
             changed = True
         if changed:
             return None
@@ -206,15 +208,15 @@ def _one_after_another(
 
 
 async def _stand_by(spare: _Spare) -> None:
-    await _drive(spare)  # from Python 3.12 on, a task takes no generator
+    await _drive(spare)  # from Python 3.12 on, a task accepts no generator
 
 
 @coroutine
 def _drive(spare: _Spare) -> Generator[Any, Any, None]:
-    """The body of a spare task: waits for a coroutine that runs already, then takes it to its end."""
+    """Body of a spare task: wait for a coroutine that runs already, then drive it to its end."""
     failure: BaseException | None = None
     try:
-        yield  # to whoever makes it a task
+        yield  # to the constructor of the spare
         yield from spare.gate
     except asyncio.CancelledError as error:
         if spare.adopted is None:
@@ -225,7 +227,7 @@ def _drive(spare: _Spare) -> Generator[Any, Any, None]:
     work, waits_for, context, finished = spare.adopted
     spare.adopted = None
     if failure is not None and asyncio.isfuture(waits_for) and waits_for.cancel():
-        failure = None  # as a task does it: what is waited for is cancelled, and that comes back as CancelledError
+        failure = None  # as in a task: the awaited future is cancelled, and raises CancelledError
     value: Any = None
     while True:
         if failure is None:

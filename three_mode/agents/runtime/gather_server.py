@@ -1,4 +1,4 @@
-"""The receiving side of a call to many agents: each is asked as if alone, and their answers go back together."""
+"""Gather at the receiving host: each agent gets its own request, and their answers go back together."""
 
 import asyncio
 from collections.abc import Callable
@@ -22,7 +22,7 @@ _PART_BYTES = 24 * 1024  # answers go back in parts of about this size
 
 
 class GatherServer:
-    """One call to many agents of this process."""
+    """One gather among agents of this process: it collects answers and sends them in parts."""
 
     __slots__ = (
         "_cancel",
@@ -35,7 +35,7 @@ class GatherServer:
         "_started",
         "call",
         "deadline",
-        "most",
+        "max_answer",
         "sender",
         "trace",
     )
@@ -50,37 +50,39 @@ class GatherServer:
             request.deadline,
         )
         limit = population.session.bus.options.payload_limit
-        self.most = max(limit // 2, limit - 2 * _PART_BYTES)  # bytes of one answer: it travels with others
+        self.max_answer = max(limit // 2, limit - 2 * _PART_BYTES)  # bytes: an answer travels with others
         self._ready: list[tuple[int, bool, bytes]] = []
         self._size, self._left = 0, len(order.names)
         self._cancel: dict[int, Callable[[str], None]] = {}
         self._flushing: asyncio.Task[None] | None = None
         self._started = False
         request.on_cancel(self._cancelled)
-        for place, name in enumerate(order.names):
-            self._ask(place, name, order.handler)
+        for index, name in enumerate(order.names):
+            self._ask(index, name, order.handler)
         self._started = True
         self._flush()
 
-    def _ask(self, place: int, name: str, handler: str) -> None:
-        one = GatheredRequest(self, place, self.deadline, self.trace)
+    def _ask(self, index: int, name: str, handler: str) -> None:
+        request = GatheredRequest(self, index, self.deadline, self.trace)
         actor = self._population.actors.get(name)
         spec = actor.specs.get(handler) if actor is not None else None
         if actor is None or spec is None:
-            one.refuse(self._population.no_such(name, handler))
+            request.refuse(self._population.no_such(name, handler))
         else:
-            actor.accept(spec, one)
+            actor.accept(spec, request)
 
-    def answered(self, place: int, good: bool, content: bytes) -> None:
-        self._cancel.pop(place, None)
+    def add_answer(self, index: int, good: bool, content: bytes) -> None:
+        """Add the answer of agent `index`; `good`: it is a result, not an encoded error."""
+        self._cancel.pop(index, None)
         self._left -= 1
-        self._ready.append((place, good, content))
+        self._ready.append((index, good, content))
         self._size += len(content)
         if self._started:
             self._flush()
 
-    def wants_cancel(self, place: int, callback: Callable[[str], None]) -> None:
-        self._cancel[place] = callback
+    def set_cancel(self, index: int, callback: Callable[[str], None]) -> None:
+        """Have `callback` called when the caller cancels while agent `index` has not answered."""
+        self._cancel[index] = callback
 
     def _cancelled(self, reason: str) -> None:
         waiting, self._cancel = self._cancel, {}
@@ -90,24 +92,24 @@ class GatherServer:
             self._flushing.cancel()
 
     def _flush(self) -> None:
-        """Sends what is ready: at once while there is credit, else from a task that waits for it."""
+        """Send ready answers: at once while there is credit, else from a task that waits for it."""
         if self._flushing is not None:
             return
         if self._left and self._size < _PART_BYTES:
-            # A moment later more will be ready: one part for all that answer in this turn of the loop.
+            # More answers may be ready in this turn of the loop: one part for all of them.
             self._flushing = self._population.loop.create_task(self._drain())
             return
         while self._ready:
-            count, size = self._portion()
-            if not self._out.try_send(self._part(count)):
+            count, size = self._next_part()
+            if not self._out.try_send(self._encode_part(count)):
                 self._flushing = self._population.loop.create_task(self._drain())
                 return
-            self._sent(count, size)
+            self._drop_sent(count, size)
         if not self._left:
             self._out.end()
 
-    def _portion(self) -> tuple[int, int]:
-        """How many of the answers that are ready go into one part, and their size."""
+    def _next_part(self) -> tuple[int, int]:
+        """Return how many of the ready answers go into the next part, and their bytes."""
         if self._size < _PART_BYTES:
             return len(self._ready), self._size
         size = count = 0
@@ -117,20 +119,21 @@ class GatherServer:
                 break
         return count, size
 
-    def _part(self, count: int) -> Encoded:
-        return Encoded(encode([(place, good, msgspec.Raw(raw)) for place, good, raw in self._ready[:count]]))
+    def _encode_part(self, count: int) -> Encoded:
+        return Encoded(encode([(index, good, msgspec.Raw(raw)) for index, good, raw in self._ready[:count]]))
 
-    def _sent(self, count: int, size: int) -> None:
+    def _drop_sent(self, count: int, size: int) -> None:
         del self._ready[:count]
         self._size -= size
 
     async def _drain(self) -> None:
+        """Send ready answers, waiting for credit."""
         try:
             await asyncio.sleep(0)
             while self._ready:
-                count, size = self._portion()
-                part = self._part(count)
-                self._sent(count, size)
+                count, size = self._next_part()
+                part = self._encode_part(count)
+                self._drop_sent(count, size)
                 await self._out.send(part)
             if not self._left:
                 self._out.end()
@@ -141,10 +144,10 @@ class GatherServer:
 
 
 class GatheredRequest(msgspec.Struct, eq=False):
-    """What one of them is handed."""
+    """Request that one agent of a gather gets."""
 
-    many: GatherServer
-    place: int
+    server: GatherServer
+    index: int
     deadline: float
     trace: str
     answered: bool = False
@@ -153,33 +156,35 @@ class GatheredRequest(msgspec.Struct, eq=False):
 
     @property
     def sender(self) -> str:
-        return self.many.sender
+        return self.server.sender
 
     @property
     def raw(self) -> bytes:
-        return self.many.call
+        return self.server.call
 
     def arguments(self, agent: str, spec: Spec) -> "Arguments":
-        return spec.schema.decode_call(agent, spec.name, self.many.call)
+        return spec.schema.decode_call(agent, spec.name, self.server.call)
 
     def answer(self, result: Any) -> None:
         if not self.answered:
             content = encode(result)
-            if len(content) > self.many.most:
-                raise BadResult(f"a result of {len(content)} bytes is too large: {self.many.most} can be gathered")
+            if len(content) > self.server.max_answer:
+                raise BadResult(
+                    f"a result of {len(content)} bytes is too large: {self.server.max_answer} can be gathered"
+                )
             self.answered = True
-            self.many.answered(self.place, True, content)
+            self.server.add_answer(self.index, True, content)
 
     def refuse(self, error: ThreeModeError) -> None:
         if not self.answered:
             self.answered = True
-            self.many.answered(self.place, False, encode(encode_error(error)))
+            self.server.add_answer(self.index, False, encode(encode_error(error)))
 
     def abandoned(self) -> None:
         self.answered = True
 
     def on_cancel(self, callback: Callable[[str], None]) -> None:
-        self.many.wants_cancel(self.place, callback)
+        self.server.set_cancel(self.index, callback)
 
     def open_parts(self) -> "Parts":
         raise TypeError("a call to many gives one answer each")

@@ -1,4 +1,4 @@
-"""Running the hooks of agents, `started` and `stopped`: what they raise is an error of their agent, never of its host."""
+"""Hooks of agents, `started` and `stopped`: an exception in one is an error of its agent, never of its host."""
 
 import asyncio
 from collections.abc import Coroutine, Iterator
@@ -9,14 +9,14 @@ from three_mode.agents.runtime.actor import Actor
 from three_mode.agents.wire import errors as wire_errors
 from three_mode.errors import ThreeModeError
 
-GRACE = 2.0  # seconds that a message in hand, or a hook, may take when its agent is stopped
+GRACE = 2.0  # seconds that a current message, or a hook, may take when its agent is stopped
 
 Hook = asyncio.Future[BaseException | None]
-"""A hook that runs: what it raised is its result."""
+"""Running hook. Its result is the exception that it raised, or None."""
 
 
 async def run_hooks(actors: list[Actor], hook: str) -> dict[str, ThreeModeError]:
-    """Runs a hook of each at once; those that do not override it cost nothing."""
+    """Run a hook of all agents at once; return the errors. Agents that do not override the hook cost nothing."""
     limit = None if hook == "started" else GRACE
     tasks = {actor: asyncio.ensure_future(asyncio.wait_for(work, limit)) for actor, work in hooks_of(actors, hook)}
     await asyncio.gather(*tasks.values(), return_exceptions=True)
@@ -25,7 +25,7 @@ async def run_hooks(actors: list[Actor], hook: str) -> dict[str, ThreeModeError]
 
 
 def hooks_of(actors: list[Actor], hook: str) -> Iterator[tuple[Actor, Coroutine[Any, Any, BaseException | None]]]:
-    """The hook of each that overrides it, still to be awaited."""
+    """Return the hook of each agent that overrides it, as a coroutine."""
     return (
         (actor, _outcome(actor, hook))
         for actor in actors
@@ -34,19 +34,19 @@ def hooks_of(actors: list[Actor], hook: str) -> Iterator[tuple[Actor, Coroutine[
 
 
 def problem_of(actor: Actor, hook: str, ended: Hook) -> ThreeModeError | None:
-    """The error of a hook that has ended, if it failed."""
+    """Return the error of a hook that has ended, if it failed."""
     failure = asyncio.CancelledError() if ended.cancelled() else ended.exception()
     if failure is None:
         failure = ended.result()
     if failure is None:
         return None
     error = wire_errors.of_handler(failure, actor.name, hook)
-    actor.note(error)
+    actor.note_error(error)
     return error
 
 
 async def _outcome(actor: Actor, hook: str) -> BaseException | None:
-    """What a hook raised. A task would hand SystemExit to the loop, and so to all who live here."""
+    """Return the exception of a hook. Raised in a task, SystemExit would end the loop, and all agents of this host."""
     try:
         await getattr(actor.agent, hook)()
     except asyncio.CancelledError:

@@ -1,4 +1,4 @@
-"""The agents of one process: who is here, what they listen to, and how a message finds its cell."""
+"""Population: the actors of one process, their roles and subscriptions, and the way of a message to its actor."""
 
 import asyncio
 import contextvars
@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterable
 from three_mode.agents.calling.caller import Caller
 from three_mode.agents.calling.session import Session
 from three_mode.agents.handlers.declare import Spec, Topic
-from three_mode.agents.runtime.actor import STOPPING, Actor, State
+from three_mode.agents.runtime.actor import Actor
 from three_mode.agents.runtime.broadcast import Fanout
 from three_mode.agents.runtime.eager import Starter
-from three_mode.agents.runtime.making import Making
+from three_mode.agents.runtime.journal import Journal
 from three_mode.agents.runtime.requests import FromBus, Incoming, QueuedBroadcast
-from three_mode.agents.runtime.tape import Tape
+from three_mode.agents.runtime.startup import Startup
+from three_mode.agents.runtime.state import STOPPING, State
 from three_mode.agents.runtime.unsettled import Unsettled
 from three_mode.agents.wire.orders import Failed, role_name
 from three_mode.errors import NoSuchAgent, ThreeModeError
@@ -25,7 +26,7 @@ log = logging.getLogger("three_mode.agents")
 
 
 class Population:
-    """The actors of one process, their roles and what they listen to."""
+    """Actors of one process, with their roles and subscriptions."""
 
     def __init__(self, session: Session, label: str, tell_supervisor: Callable[[Failed], None]) -> None:
         self.session, self.label, self.dead_letters = session, label, session.dead_letters
@@ -35,24 +36,24 @@ class Population:
         self.unsettled = Unsettled()
         self.actors: dict[str, Actor] = {}
         self.leaving: set[Actor] = set()
-        """Those that have ended themselves, until their supervisor is told."""
-        self.making: dict[str, Making] = {}
-        """Those that are being made, or made anew."""
+        """Actors that have ended themselves, until their supervisor knows."""
+        self.startups: dict[str, Startup] = {}
+        """Agents that are being made or restarted."""
         self.tickets: dict[str, int] = {}
-        """The ticket of the order by which each was last made anew."""
+        """Agent -> the ticket of the order that restarted it last."""
         self.fanouts: dict[tuple[Spec, Topic], Fanout] = {}
         self.roles: dict[str, list[Actor]] = {}
-        # The lists of `roles`, by the whole name that a caller uses; `roles` never lets go of a list.
+        # The lists of `roles`, by the whole address that a caller uses; `roles` keeps each list for good.
         self._by_address: dict[str, list[Actor]] = {}
-        self.took: list[tuple[Actor, float]] = []
-        """Seconds of handlers of broadcasts that their cells are still to be told."""
+        self.timings: list[tuple[Actor, float]] = []
+        """Seconds of handlers of broadcasts that their actors have not got yet."""
         self._tell_supervisor = tell_supervisor
         self.seed = 0
-        self.tape: Tape | None = None
+        self.journal: Journal | None = None
 
-    # how messages come in ---------------------------------------------------------------------------------------------
+    # messages ---------------------------------------------------------------------------------------------------------
     def on_request(self, request: FromBus) -> None:
-        """The bus calls this for every message to an agent here."""
+        """Give a message to its actor. The bus calls this for every message to an agent here."""
         wanted = request.envelope
         actor = self.actors.get(wanted.to)
         if actor is None:
@@ -60,7 +61,7 @@ class Population:
             actor = (
                 actors[0]
                 if actors is not None and len(actors) == 1 and actors[0].state is not STOPPING
-                else self._chosen(wanted.to)
+                else self._least_busy(wanted.to)
             )
             if actor is None:
                 self.turn_away(request, self.no_such(wanted.to, wanted.topic))
@@ -71,8 +72,8 @@ class Population:
             return
         actor.accept(spec, request)
 
-    def _chosen(self, address: str) -> Actor | None:
-        """The agent of a role with the least to do; among equals the one that was chosen longest ago."""
+    def _least_busy(self, address: str) -> Actor | None:
+        """Return the agent of a role with the least to do; among equals the one that was chosen longest ago."""
         actors = self._by_address.get(address)
         if actors is None:
             if not address.startswith("any:"):
@@ -86,14 +87,15 @@ class Population:
         place = next((place for place, actor in enumerate(actors) if actor.ready), None)
         if place is None:
             staying = (place for place, actor in enumerate(actors) if actor.stays)
-            place = min(staying, key=lambda one: actors[one].load, default=None)
+            place = min(staying, key=lambda index: actors[index].load, default=None)
         if place is None:
-            return None  # all of them are about to go
+            return None  # all of them are about to end
         actor = actors.pop(place)
         actors.append(actor)
         return actor
 
     def turn_away(self, request: FromBus, error: ThreeModeError) -> None:
+        """Refuse a message that is for no actor here; without a caller it is a dead letter."""
         if request.tells:
             self.dead_letters.add(
                 request.to, request.topic, request.sender, "no_such_agent", error.message, request.raw
@@ -101,6 +103,7 @@ class Population:
         request.refuse(error)
 
     def no_such(self, name: str, handler: str) -> NoSuchAgent:
+        """Return the error for an agent that is not here, or that has no such handler."""
         actor = self.actors.get(name)
         if actor is None:
             return NoSuchAgent(f"no agent {name!r} is here", agent=name, handler=handler)
@@ -111,32 +114,32 @@ class Population:
         )
 
     def refuse(self, actor: Actor, spec: Spec, request: Incoming, error: ThreeModeError) -> None:
-        """A message that this agent will not handle: its caller gets the error; without a caller it is a dead letter."""
+        """Refuse a message to an actor: its caller gets the error; without a caller it is a dead letter."""
         if request.tells and not request.answered:
             code = type(error).__name__
             self.dead_letters.add(actor.name, spec.name, request.sender, code, error.message, request.raw)
         request.refuse(error)
 
-    # what agents listen to --------------------------------------------------------------------------------------------
+    # subscriptions ----------------------------------------------------------------------------------------------------
     async def listen(self, actors: list[Actor]) -> None:
-        """Joins them to the fanouts of their class; a subscription is made for each that is new."""
-        made: list[Fanout] = []
+        """Add actors of one class to its fanouts, and subscribe for each fanout that is new."""
+        new: list[Fanout] = []
         for spec in actors[0].specs.values() if actors else ():
             for topic in spec.options.topics:
                 fanout = self.fanouts.get((spec, topic))
                 if fanout is None:
                     fanout = self.fanouts[spec, topic] = Fanout(spec, topic, self)
-                    made.append(fanout)
+                    new.append(fanout)
                 fanout.add(actors)
-        if made:
-            wanted = [(one.topic.pattern, one.deliver, self._options(one)) for one in made]
+        if new:
+            wanted = [(fanout.topic.pattern, fanout.deliver, self._options(fanout)) for fanout in new]
             try:
                 subscriptions = await self.session.bus.subscribe_many(wanted)
             except BaseException:
-                for fanout in made:  # the next to come try again, instead of listening to nothing
+                for fanout in new:  # the next actors of the class subscribe again, instead of listening to nothing
                     self.fanouts.pop((fanout.spec, fanout.topic), None)
                 raise
-            for fanout, subscription in zip(made, subscriptions, strict=True):
+            for fanout, subscription in zip(new, subscriptions, strict=True):
                 fanout.subscription = subscription
 
     def _options(self, fanout: Fanout) -> SubscribeOptions:
@@ -148,28 +151,29 @@ class Population:
         )
 
     def _missed(self, fanout: Fanout, event: Gap | WriterGone | Evicted) -> None:
+        """Report losses of a subscription to its agents."""
         for actor in fanout.actors:
             if isinstance(event, Gap):
                 actor.gaps += event.count
             try:
                 actor.agent.missed(event)
             except BaseException as error:  # noqa: BLE001  # an agent's own hook
-                actor.failed_in_fanout(fanout.spec, error)
+                actor.broadcast_failed(fanout.spec, error)
 
-    def tell_times(self) -> None:
-        """Before anybody looks at them, and now and then."""
-        for actor, seconds in self.took:
+    def store_timings(self) -> None:
+        """Add the timings of broadcasts to their actors: now and then, and before a report."""
+        for actor, seconds in self.timings:
             actor.add_time(seconds)
-        self.took.clear()
+        self.timings.clear()
 
     def listening(self, topic: str) -> int:
-        """How many agents here hear a topic."""
-        heard = [one.actors for (_, wanted), one in self.fanouts.items() if matches(wanted.pattern, topic)]
-        return len(heard[0]) if len(heard) == 1 else len({actor for actors in heard for actor in actors})
+        """Return how many agents here listen to a topic."""
+        lists = [fanout.actors for (_, on), fanout in self.fanouts.items() if matches(on.pattern, topic)]
+        return len(lists[0]) if len(lists) == 1 else len({actor for actors in lists for actor in actors})
 
-    # who is here ------------------------------------------------------------------------------------------------------
+    # actors -----------------------------------------------------------------------------------------------------------
     def add(self, actors: Iterable[Actor], roles: Iterable[str]) -> list[str]:
-        """Their names, and those of roles that are new here: what is to be registered on the bus."""
+        """Add actors; return the names to register on the bus: theirs, and those of roles that are new here."""
         names = []
         actors = list(actors)
         for actor in actors:
@@ -182,7 +186,7 @@ class Population:
         return names
 
     def remove(self, actor: Actor) -> list[str]:
-        """The names that go with it."""
+        """Remove an actor; return the names to take off the bus: its own, and those of roles without another actor."""
         actor.state = State.STOPPED
         self.leaving.discard(actor)
         self.tickets.pop(actor.name, None)
@@ -197,32 +201,37 @@ class Population:
                     names.append(role_name(role, self.label))
         return names
 
-    # what actors ask of their owner -----------------------------------------------------------------------------------
+    # the interface of actors ------------------------------------------------------------------------------------------
     def caller_of(self, actor: Actor) -> Caller:
+        """Return the verbs of an agent, journaled if there is a journal."""
         caller = Caller(self.session, actor.name, actor)
-        return caller if self.tape is None else self.tape.caller(caller)
+        return caller if self.journal is None else self.journal.caller(caller)
 
-    def taped(self, actor: Actor, spec: Spec, request: Incoming) -> Incoming:
-        """Records that a message begins; the returned request records its outcome."""
-        assert self.tape is not None
+    def journaled(self, actor: Actor, spec: Spec, request: Incoming) -> Incoming:
+        """Record that a message begins; the returned request records its outcome."""
+        assert self.journal is not None
         broadcast = isinstance(request, QueuedBroadcast) or getattr(request, "heard", False)
-        return self.tape.request(request, actor.name, actor.turn + 1, spec.name, broadcast)
+        return self.journal.request(request, actor.name, actor.turn + 1, spec.name, broadcast)
 
     def now(self, actor: Actor) -> float:
-        return time.time() if self.tape is None else self.tape.now(actor.caller)
+        """Return the seconds since the epoch, journaled if there is a journal."""
+        return time.time() if self.journal is None else self.journal.now(actor.caller)
 
     def seed_of(self, name: str) -> int:
+        """Return the seed of an agent's random numbers."""
         return int.from_bytes(hashlib.blake2b(f"{self.seed}:{name}".encode(), digest_size=8).digest())
 
     def handler_failed(self, actor: Actor, spec: Spec, error: ThreeModeError) -> None:
+        """Log an exception of a handler, and have the agent restarted if it was spawned with `on_error`."""
         log.debug("%s", error)
         if actor.options.on_error and actor.state is State.RUNNING:
-            actor.state = State.PAUSED  # until it is made anew
+            actor.state = State.PAUSED  # until it is restarted
             for fanout in actor.fanouts:
-                fanout.look(actor)
+                fanout.update_busy(actor)
             self._tell_supervisor(Failed(actor.name, f"{type(error).__name__}: {error.message}", False))
 
     def ends_itself(self, actor: Actor) -> None:
+        """End an actor on its own wish, once its current message is done."""
         if actor in self.leaving or actor.state in (State.STOPPING, State.STOPPED):
             return
         self.leaving.add(actor)
@@ -230,12 +239,14 @@ class Population:
             self.leaves(actor)
 
     def leaves(self, actor: Actor) -> None:
+        """Let an actor that has ended itself begin with no further message."""
         actor.state = State.STOPPING
         for fanout in actor.fanouts:
-            fanout.look(actor)
-        self.loop.call_soon(self.look_for_end, actor)
+            fanout.update_busy(actor)
+        self.loop.call_soon(self.check_ended, actor)
 
-    def look_for_end(self, actor: Actor) -> None:
+    def check_ended(self, actor: Actor) -> None:
+        """Tell the supervisor of an actor that has ended itself, once it has no run left."""
         if actor in self.leaving and actor.run is None and not actor.side and actor.state is State.STOPPING:
             self.leaving.discard(actor)
             self._tell_supervisor(Failed(actor.name, "ended itself", True))

@@ -1,20 +1,23 @@
-"""What a population says of itself: one line an agent, one for the process."""
+"""Reports of a population: one for each agent, and one for the process."""
 
 import os
 import time
 from typing import Any
 
-from three_mode.agents.runtime.actor import Actor, State
+from three_mode.agents.runtime.actor import Actor
 from three_mode.agents.runtime.histogram import Histogram
 from three_mode.agents.runtime.population import Population
+from three_mode.agents.runtime.state import State
 from three_mode.agents.wire.orders import AgentReport, HostReport
 
 
 def messages_of(actor: Actor) -> int:
-    return actor.messages + sum(fanout.heard(actor) for fanout in actor.fanouts)
+    """Return how many messages an agent has begun with, broadcasts included."""
+    return actor.messages + sum(fanout.delivered_to(actor) for fanout in actor.fanouts)
 
 
 def agent_report(actor: Actor, host: str) -> AgentReport:
+    """Return the report of one agent."""
     run, latency = actor.run, actor.latency
     busy = run is not None or bool(actor.side)
     state = "busy" if busy and actor.state is State.RUNNING else actor.state.value
@@ -39,12 +42,13 @@ def agent_report(actor: Actor, host: str) -> AgentReport:
 
 
 class Meter:
-    """CPU and memory of this process. psutil is loaded when it is first asked."""
+    """Meter of CPU and memory of this process. psutil is imported at the first read."""
 
     def __init__(self) -> None:
         self._process: Any = None
 
     def read(self) -> tuple[float, int]:
+        """Return the per cent of one CPU since the last read, and the resident bytes."""
         if self._process is None:
             import psutil
 
@@ -54,6 +58,7 @@ class Meter:
 
 
 def host_report(population: Population, meter: Meter, lag: float) -> HostReport:
+    """Return the report of the process."""
     cpu, memory = meter.read()
     actors = population.actors.values()
     latency = Histogram()

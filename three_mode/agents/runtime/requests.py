@@ -1,4 +1,4 @@
-"""What a cell is handed: a request from the bus, a broadcast that had to wait, or one of many asked at once."""
+"""Messages to an actor: the interface `Incoming`, a request from the bus, and a broadcast that had to wait."""
 
 import math
 from collections.abc import Callable
@@ -7,51 +7,61 @@ from typing import Any, Protocol
 from three_mode.agents.handlers.codec import encode
 from three_mode.agents.handlers.declare import Spec
 from three_mode.agents.wire import errors as wire_errors
-from three_mode.errors import BadResult, ThreeModeError
+from three_mode.errors import BadCall, BadResult, ThreeModeError
 from transports.bus import CallCancelled, Encoded, NotEncodable, ReplyStream, Request, TooLarge
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
-_NOT_NAMED: dict[str, Any] = {}
+_NO_KWARGS: dict[str, Any] = {}
 
 
 class Parts(Protocol):
-    async def send(self, part: Any) -> None: ...
+    """Outgoing parts of a streamed reply."""
+
+    async def send(self, part: Any) -> None:
+        """Send a part once its consumer has room for it."""
+        ...
+
     def at_once(self, part: Any) -> bool:
-        """From another thread than the loop's, which sends none meanwhile. False: not sent; the loop has to do it."""
+        """Send a part from another thread, while the loop's thread sends none; False: the loop has to send it."""
         ...
 
 
 class Incoming(Protocol):
-    """One message to one agent, and the way back to whoever sent it."""
+    """Interface of one message to one agent, and of the answer to its sender."""
 
     @property
     def trace(self) -> str: ...
     @property
     def deadline(self) -> float: ...
     @property
-    def streams(self) -> bool: ...
+    def streams(self) -> bool:
+        """Whether the sender asked for a streamed reply."""
+        ...
+
     @property
     def answered(self) -> bool: ...
-
     @property
     def sender(self) -> str: ...
     @property
     def raw(self) -> bytes: ...
     @property
     def tells(self) -> bool:
-        """Nobody waits for an answer."""
+        """Whether nobody waits for an answer."""
         ...
 
     def arguments(self, agent: str, spec: Spec) -> Arguments: ...
     def answer(self, result: Any) -> None: ...
     def refuse(self, error: ThreeModeError) -> None: ...
-    def abandoned(self) -> None: ...
+    def abandoned(self) -> None:
+        """Close the request without an answer: its caller has left."""
+        ...
+
     def on_cancel(self, callback: Callable[[str], None]) -> None: ...
     def open_parts(self) -> Parts: ...
 
 
 class FromBus(Request, eq=False):
-    """A request that came over the bus: the bus makes it as one of these, so that there is one object a message, not two."""
+    """Request that came over the bus, made by the bus itself in this class: one object a message, not two."""
 
     @property
     def answered(self) -> bool:
@@ -61,8 +71,8 @@ class FromBus(Request, eq=False):
         raw, schema = self.message.raw, spec.schema
         if schema.all_by_order and raw[:1] == schema.as_array:
             try:
-                return schema.by_order(raw), _NOT_NAMED
-            except Exception:  # noqa: BLE001, S110  # what is wrong with it is said below
+                return schema.by_order(raw), _NO_KWARGS
+            except Exception:  # noqa: BLE001, S110  # decode_call below finds the argument and names it
                 pass
         return schema.decode_call(agent, spec.name, raw)
 
@@ -79,7 +89,7 @@ class FromBus(Request, eq=False):
         except TooLarge as error:
             raise BadResult(f"the result of {self.topic} is too large: {error}", agent=self.to) from None
         except CallCancelled:
-            pass  # the caller went away in this very moment, and knows
+            pass  # the caller cancelled at this moment
 
     def refuse(self, error: ThreeModeError) -> None:
         if self.done:
@@ -88,7 +98,7 @@ class FromBus(Request, eq=False):
             self.fail(*wire_errors.to_wire(error))
         except CallCancelled:
             pass
-        except (NotEncodable, TooLarge) as reason:  # an error with fields that cannot travel
+        except (NotEncodable, TooLarge) as reason:  # a field of the error cannot travel
             self.fail(wire_errors.REMOTE, f"{error.message} ({reason})", None)
 
     def abandoned(self) -> None:
@@ -121,7 +131,7 @@ class _EncodedParts:
 
 
 class QueuedBroadcast:
-    """A broadcast that an agent could not take at once."""
+    """Broadcast that an agent could not begin with at once."""
 
     __slots__ = ("_done", "_value", "answered", "raw", "sender", "trace")
     deadline = math.inf
@@ -134,7 +144,7 @@ class QueuedBroadcast:
         self.answered = False
 
     def arguments(self, agent: str, spec: Spec) -> Arguments:
-        self._settle(True)  # it has begun: what a receipt asks for
+        self._settle(True)  # the agent has begun: receipts ask for that
         return (self._value,), {}
 
     def answer(self, result: Any) -> None:
@@ -153,7 +163,7 @@ class QueuedBroadcast:
             done(begun)
 
     def on_cancel(self, callback: Callable[[str], None]) -> None:
-        """Nobody can cancel a broadcast."""
+        """Do nothing: a broadcast cannot be cancelled."""
 
     def open_parts(self) -> Parts:
         raise TypeError("a broadcast has no reply")
@@ -161,3 +171,13 @@ class QueuedBroadcast:
 
 def _nothing(begun: bool) -> None:
     pass
+
+
+def wrong_verb(agent: str, spec: Spec) -> BadCall:
+    """Return the error for `ask` or `tell` of a streamed reply, or `stream` of a plain one."""
+    return BadCall(
+        f"{agent}.{spec.name} {'streams its reply' if spec.streams else 'gives one answer'}",
+        hint=f"use {'stream' if spec.streams else 'ask or tell'}",
+        agent=agent,
+        handler=spec.name,
+    )

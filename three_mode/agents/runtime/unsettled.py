@@ -1,14 +1,16 @@
-"""What a receipt asks of a process: which of its agents have not yet begun with a broadcast, and which never will. No I/O."""
+"""Broadcasts that agents of this process have not begun with yet, or never will: receipts ask for them. No I/O."""
 
 from collections import OrderedDict
 from collections.abc import Callable
 
-KEPT = 4096  # messages about which something is remembered; what is forgotten counts as seen by then
+KEPT = 4096  # messages whose losses are remembered; those of older messages count as seen
 
 Key = tuple[str, int]
 
 
 class Unsettled:
+    """Late and lost agents of each broadcast, named by the member that published it and its number."""
+
     __slots__ = ("_late", "_lost", "_watchers")
 
     def __init__(self) -> None:
@@ -17,7 +19,7 @@ class Unsettled:
         self._watchers: dict[Key, list[Callable[[], None]]] = {}
 
     def put_aside(self, member: str, seq: int, agent: str) -> Callable[[bool], None]:
-        """An agent was busy; what is returned is called when it begins (True) or never will (False)."""
+        """Note that an agent was busy. Call the returned function when it begins (True), or never will (False)."""
         key = (member, seq)
         self._late.setdefault(key, set()).add(agent)
 
@@ -35,17 +37,18 @@ class Unsettled:
         return done
 
     def lost(self, member: str, seq: int, agent: str) -> None:
+        """Note that an agent will never begin with a broadcast."""
         self._lost.setdefault((member, seq), set()).add(agent)
         while len(self._lost) > KEPT:
             self._lost.popitem(last=False)
 
     def count(self, member: str, seq: int) -> tuple[int, int]:
-        """How many agents are late, and how many have lost it."""
+        """Return how many agents are late with a broadcast, and how many have lost it."""
         key = (member, seq)
         return len(self._late.get(key, ())), len(self._lost.get(key, ()))
 
     def when_settled(self, member: str, seq: int, callback: Callable[[], None]) -> Callable[[], None]:
-        """Calls back once nobody is late (at once, if so now); what is returned takes the wish back."""
+        """Call `callback` once no agent is late, at once if none is now. The returned function cancels that."""
         key = (member, seq)
         if key not in self._late:
             callback()

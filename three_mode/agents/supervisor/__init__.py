@@ -1,1 +1,1 @@
-"""Keeping agents alive: host processes, the roster of agents, restarts and their limits."""
+"""Supervision: host processes, the roster of agents, restarts and their limits, control from outside."""

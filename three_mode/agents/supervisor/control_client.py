@@ -1,4 +1,5 @@
-"""What the command line asks of a running bus: through its orchestrator, or, where there is none, what the directory says."""
+"""Control client of the command line: ask the orchestrator of a running bus, or the bus's directory where there is
+none."""
 
 from types import TracebackType
 from typing import Any, Self
@@ -18,6 +19,8 @@ _WITHIN = 5.0
 
 
 class ControlClient:
+    """Client of an orchestrator's control server: an async context manager that joins the bus by its name."""
+
     def __init__(self, bus: str) -> None:
         self._joined = join(bus)
 
@@ -31,21 +34,24 @@ class ControlClient:
         await self._joined.__aexit__(kind, error, trace)
 
     async def table(self) -> Table:
+        """Return all hosts and agents; without an orchestrator, without figures."""
         if self._joined.bus.locate(ORCHESTRATOR) is None:
             return self._from_directory()
         found: Table = _table(await self._ask("table", None))
         return found
 
     async def dead_letters(self) -> list[DeadLetter]:
+        """Return the dead letters of all processes, the oldest first."""
         found: list[DeadLetter] = _dead_letters(await self._ask("dead_letters", None))
         return found
 
     async def events(self) -> list[SupervisorEvent]:
+        """Return the events of hosts and agents, the oldest first."""
         found: list[SupervisorEvent] = _events(await self._ask("events", None))
         return found
 
     async def order(self, what: str, name: str) -> None:
-        """pause, resume, restart or stop an agent; kill a host."""
+        """Give an order: `pause`, `resume`, `restart` or `stop` an agent, or `kill` a host."""
         await self._ask(what, NamesOrder((name,), "asked for in top"))
 
     async def _ask(self, topic: str, what: Any) -> bytes:
@@ -59,7 +65,7 @@ class ControlClient:
         return reply.raw
 
     def _from_directory(self) -> Table:
-        """Without an orchestrator: who is there, without figures."""
+        """Return hosts and agents as the directory of the bus has them, without figures."""
         bus = self._joined.bus
         members = {one.id: one for one in bus.members().values() if one.id != bus.id}
         owned: dict[str, list[str]] = {member: [] for member in members}

@@ -1,4 +1,4 @@
-"""What an orchestrator answers on the bus: to its hosts, to receipts, and to the command line."""
+"""Control server: the requests of hosts, receipts and the command line that an orchestrator answers on the bus."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -18,12 +18,14 @@ _word = decoder_for(str)
 
 
 class ControlServer:
+    """Server of the name `orchestrator` on the bus."""
+
     def __init__(self, supervisor: Supervisor, session: Session) -> None:
         self._supervisor, self._session = supervisor, session
         self._tasks: set[asyncio.Task[None]] = set()
         self._orders: dict[str, Callable[[bytes], Awaitable[Any]]] = {
             "table": self._on_table,
-            "dead_letters": self._on_letters,
+            "dead_letters": self._on_dead_letters,
             "stop": self._on_stop,
             "restart": self._on_restart,
             "pause": self._on_pause,
@@ -33,6 +35,7 @@ class ControlServer:
         }
 
     async def open(self) -> None:
+        """Register the name; ConfigurationError if the bus has an orchestrator already."""
         try:
             await self._session.bus.register(ORCHESTRATOR, self.on_request)
         except NameTaken as error:
@@ -42,6 +45,7 @@ class ControlServer:
             ) from None
 
     def on_request(self, request: Request) -> None:
+        """Answer a request. The bus calls this for each."""
         if request.kind is Kind.SEND:
             if request.topic == "failed":
                 self._supervisor.agent_failed(_failed(request.raw))
@@ -59,17 +63,17 @@ class ControlServer:
         try:
             request.reply(Encoded(encode(await self._orders[request.topic](request.raw))))
         except CallCancelled:
-            pass  # whoever asked has gone
+            pass  # the caller has left
         except asyncio.CancelledError:
             raise
-        except Exception as error:  # noqa: BLE001  # whatever it is goes to whoever gave the order
+        except Exception as error:  # noqa: BLE001  # any error goes to the caller
             request.fail(*wire_errors.to_wire(wire_errors.of_handler(error, ORCHESTRATOR, request.topic)))
 
     async def _on_table(self, raw: bytes) -> Any:
-        return await self._supervisor.table(1.0)
+        return await self._supervisor.overview.table(1.0)
 
-    async def _on_letters(self, raw: bytes) -> Any:
-        return await self._supervisor.dead_letters(1.0)
+    async def _on_dead_letters(self, raw: bytes) -> Any:
+        return await self._supervisor.overview.dead_letters(1.0)
 
     async def _on_events(self, raw: bytes) -> Any:
         return self._supervisor.event_log.read()
@@ -87,7 +91,7 @@ class ControlServer:
         await self._supervisor.order("resume", _names(raw).names, 10.0)
 
     async def _on_kill(self, raw: bytes) -> None:
-        """Ends host processes at once; their agents come back as their strategy says."""
+        """Kill host processes; their agents come back as their restart strategy says."""
         for label in _names(raw).names:
             host = self._supervisor.hosts.all.get(label)
             if host is None or host.process is None:

@@ -1,4 +1,4 @@
-"""What happened to hosts and agents: values for programs, kept for reading, bounded."""
+"""Events of hosts and agents, and the bounded log that keeps them and calls listeners."""
 
 import logging
 import time
@@ -11,44 +11,60 @@ log = logging.getLogger("three_mode.agents")
 
 
 class HostLost(msgspec.Struct, frozen=True, tag=True):
+    """A host process has ended; its agents are about to come back."""
+
     host: str
+    """Label of the host: `host-1`."""
     reason: str
     agents: int
+    """Number of its agents."""
     when: float = msgspec.field(default_factory=time.time)
+    """Seconds since the epoch."""
 
     def __str__(self) -> str:
         return f"{self.host} ended with {self.agents} agents: {self.reason}"
 
 
 class HostBack(msgspec.Struct, frozen=True, tag=True):
+    """A host that had ended runs again, with its agents."""
+
     host: str
     agents: int
+    """Number of its agents that run."""
     after: float
     """Seconds from its end until its agents answered again."""
     when: float = msgspec.field(default_factory=time.time)
+    """Seconds since the epoch."""
 
     def __str__(self) -> str:
         return f"{self.host} is back with {self.agents} agents, {1e3 * self.after:.0f} ms after its end"
 
 
 class HostGivenUp(msgspec.Struct, frozen=True, tag=True):
+    """A host ended too often and stays away; its agents go to the other hosts."""
+
     host: str
     reason: str
     when: float = msgspec.field(default_factory=time.time)
+    """Seconds since the epoch."""
 
     def __str__(self) -> str:
         return f"{self.host} is given up: {self.reason}"
 
 
 class HostBlocked(msgspec.Struct, frozen=True, tag=True):
-    """A host's loop does not turn. `agent` and `handler` say who holds it, `where` at which line; empty if none is known."""
+    """A host's event loop does not turn."""
 
     host: str
     seconds: float
+    """Seconds for which it has been blocked."""
     agent: str = ""
+    """Agent that blocks it; empty if none is known."""
     handler: str = ""
     where: str = ""
+    """File, line and function at which the loop's thread is."""
     when: float = msgspec.field(default_factory=time.time)
+    """Seconds since the epoch."""
 
     def __str__(self) -> str:
         who = f"{self.agent}.{self.handler} ({self.where})" if self.agent else self.where or "nobody known"
@@ -56,50 +72,63 @@ class HostBlocked(msgspec.Struct, frozen=True, tag=True):
 
 
 class HostFreed(msgspec.Struct, frozen=True, tag=True):
+    """A host's event loop that was blocked turns again."""
+
     host: str
     when: float = msgspec.field(default_factory=time.time)
+    """Seconds since the epoch."""
 
     def __str__(self) -> str:
         return f"the loop of {self.host} turns again"
 
 
 class AgentRestarted(msgspec.Struct, frozen=True, tag=True):
+    """An agent was restarted in place, or made again."""
+
     agent: str
     host: str
     reason: str
     when: float = msgspec.field(default_factory=time.time)
+    """Seconds since the epoch."""
 
     def __str__(self) -> str:
         return f"{self.agent} was made anew in {self.host}: {self.reason}"
 
 
 class AgentGivenUp(msgspec.Struct, frozen=True, tag=True):
-    """It stays away: its strategy says so, or it came back too often."""
+    """An agent stays away: its restart strategy says so, or it came back too often."""
 
     agent: str
     reason: str
     failed: bool
+    """False: it ended itself, as its strategy allows."""
     when: float = msgspec.field(default_factory=time.time)
+    """Seconds since the epoch."""
 
     def __str__(self) -> str:
         return f"{self.agent} stays away: {self.reason}"
 
 
 SupervisorEvent = HostLost | HostBack | HostGivenUp | HostBlocked | HostFreed | AgentRestarted | AgentGivenUp
+"""Any event of hosts and agents, as `Orchestrator.events` has them."""
 
 
 class SupervisorEvents:
+    """Bounded log of events: it keeps the last 1000, and calls each listener with each event."""
+
     def __init__(self, kept: int = 1000) -> None:
         self._kept: deque[SupervisorEvent] = deque(maxlen=kept)
         self.listeners: list[Callable[[SupervisorEvent], None]] = []
 
-    def add(self, what: SupervisorEvent) -> None:
-        self._kept.append(what)
+    def add(self, event: SupervisorEvent) -> None:
+        """Keep an event and call the listeners."""
+        self._kept.append(event)
         for listener in tuple(self.listeners):
             try:
-                listener(what)
+                listener(event)
             except Exception:
-                log.exception("a listener to events failed with: %s", what)  # what is told of goes on all the same
+                log.exception("a listener to events failed with: %s", event)  # supervision goes on all the same
 
     def read(self) -> list[SupervisorEvent]:
+        """Return the events that are kept, the oldest first."""
         return list(self._kept)

@@ -1,4 +1,4 @@
-"""A host as its orchestrator holds it: the process, the socket to it, and the news that come over it."""
+"""Host process at its orchestrator: the process, the socket to it, and the lines that come over the socket."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,10 @@ _BEGIN = (
 
 
 class HostProcess:
-    """One started process. `on_line` gets what it says, `on_exit` is called once when it has ended, however that was."""
+    """One started host process.
+
+    `on_line` gets each line of it; `on_exit` is called once, with the reason of its end.
+    """
 
     def __init__(
         self, config: HostConfig, on_line: Callable[[dict[str, Any]], None], on_exit: Callable[[str], None]
@@ -31,8 +34,8 @@ class HostProcess:
         self._on_line, self._on_exit = on_line, on_exit
         self._lines = Lines()
         self._ready: asyncio.Future[str] = self._loop.create_future()
-        self._gone: asyncio.Future[None] = self._loop.create_future()
-        self._said = ""
+        self._exited: asyncio.Future[None] = self._loop.create_future()
+        self._last_error = ""
         ours, theirs = socket.socketpair()
         self._socket = ours
         path = json.dumps(config.path)
@@ -48,14 +51,15 @@ class HostProcess:
         self._loop.add_reader(ours, self._readable)
         self._pidfd = _pidfd(self._process.pid)
         if self._pidfd is not None:
-            self._loop.add_reader(self._pidfd, self._ended)
+            self._loop.add_reader(self._pidfd, self._on_end)
 
     @property
     def pid(self) -> int:
+        """Process id."""
         return self._process.pid
 
     async def ready(self, within: float) -> str:
-        """Its member id on the bus, once it is there."""
+        """Wait until the host is on the bus, and return its member id; PeerLost after `within` seconds."""
         try:
             async with asyncio.timeout(within):
                 return await asyncio.shield(self._ready)
@@ -73,18 +77,18 @@ class HostProcess:
         if not data:
             self._loop.remove_reader(self._socket)
             if self._pidfd is None:
-                self._ended()
+                self._on_end()
             return
         for line in self._lines.feed(data):
             if line.get("kind") == "ready" and not self._ready.done():
                 self._ready.set_result(line["member"])
             elif line.get("kind") == "failed":
-                self._said = str(line.get("error", ""))
+                self._last_error = str(line.get("error", ""))
             self._on_line(line)
 
-    def _ended(self) -> None:
-        """The process has ended. What it said last is read first."""
-        if self._gone.done():
+    def _on_end(self) -> None:
+        """Note the end of the process, after a last read of its lines."""
+        if self._exited.done():
             return
         with contextlib.suppress(OSError):
             self._readable()
@@ -94,45 +98,47 @@ class HostProcess:
             self._pidfd = None
         self._loop.remove_reader(self._socket)
         self._socket.close()
-        reason = self._said or _how(self._process.wait())
-        self._gone.set_result(None)
+        reason = self._last_error or _exit_reason(self._process.wait())
+        self._exited.set_result(None)
         if not self._ready.done():
             self._ready.set_exception(PeerLost(f"a host ended before it was ready: {reason}"))
-            self._ready.exception()  # whoever waits gets it; nobody need be
+            self._ready.exception()  # retrieved here: there may be nobody who waits
         self._on_exit(reason)
 
     def tell_to_stop(self) -> None:
+        """Ask the host to end in order."""
         with contextlib.suppress(OSError):
             self._socket.send(b'{"kind": "stop"}\n')
 
     def kill(self) -> None:
-        if not self._gone.done():
+        """End the process at once, with SIGKILL."""
+        if not self._exited.done():
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(signal.SIGKILL)
 
     async def ends(self, within: float) -> bool:
-        """Whether it has ended, or does so in that time."""
-        await asyncio.wait([self._gone], timeout=within)
-        return self._gone.done()
+        """Return whether the process ends within `within` seconds, or has ended."""
+        await asyncio.wait([self._exited], timeout=within)
+        return self._exited.done()
 
     async def gone(self, within: float) -> None:
-        """Waits until it has ended; kills it when time is up."""
+        """Wait until the process has ended; kill it after `within` seconds."""
         try:
             async with asyncio.timeout(within):
-                await asyncio.shield(self._gone)
+                await asyncio.shield(self._exited)
         except TimeoutError:
             self.kill()
-            await asyncio.shield(self._gone)
+            await asyncio.shield(self._exited)
 
 
 def _pidfd(pid: int) -> int | None:
     try:
         return os.pidfd_open(pid)
-    except (AttributeError, OSError):  # not Linux, or an old kernel: the closing socket says it too
+    except (AttributeError, OSError):  # not Linux, or an old kernel: the closing socket shows the end too
         return None
 
 
-def _how(code: int) -> str:
+def _exit_reason(code: int) -> str:
     if code < 0:
         return f"killed by {signal.Signals(-code).name}"
     return "exited" if code == 0 else f"exited with code {code}"

@@ -1,4 +1,4 @@
-"""The host processes of an orchestrator: started, watched, and started again when they end or are stuck."""
+"""Host processes of an orchestrator: start and watch them, and start them again when they end or are stuck."""
 
 import asyncio
 import secrets
@@ -17,37 +17,48 @@ from three_mode.agents.supervisor.restart import Again, GivenUp, History, Restar
 
 @dataclass(frozen=True)
 class HostOptions:
-    """How host processes are treated."""
+    """Options of host processes."""
 
     restart: Restart = field(default_factory=lambda: Restart("permanent", limit=5, within=30.0, wait=0.1))
+    """Restart policy of a host: by default always, at most 5 times in 30 s, with growing waits from 0.1 s."""
     start_within: float = 20.0
-    """Seconds that a host process has to join the bus."""
+    """Seconds in which a host has to be ready; then it is killed, and counts as failed."""
     respawn_within: float = 30.0
-    """Seconds that a host has to make an agent anew. A start that takes longer counts as one that failed, and the agent's
-    `Restart` says what follows: the supervisor tries again, or gives the agent up."""
+    """Seconds that a host has to bring an agent back. A longer start counts as one that failed: the supervisor tries
+    again, or gives the agent up, as the agent's `Restart` says."""
     blocked_after: float = 1.0
-    """Seconds after which a loop that does not turn is reported, with the agent that holds it."""
+    """Seconds after which an event loop that does not turn is reported, with the agent that blocks it."""
     kill_blocked_after: float = 30.0
-    """Seconds after which such a host is killed: its agents come back, and callers get PeerLost. 0: never."""
+    """Seconds after which a blocked host is killed: its agents come back, and callers get PeerLost. 0: never."""
     silent_after: float = 5.0
-    """Seconds without any sign of life, not even from the host's watchdog, after which it counts as blocked."""
+    """Seconds without a sign of life, not even of the host's watchdog, after which a host counts as blocked."""
 
 
 @dataclass
 class Host:
+    """One host, across the processes that run under its label."""
+
     label: str
     history: History
-    reserved: str = ""  # the one group that it is for; "": any that is not reserved
+    reserved: str = ""
+    """The one group that it is for; empty: all groups without a host of their own."""
     process: HostProcess | None = None
     member: str = ""
-    state: str = "starting"  # running, restarting, given up, stopping
-    heard: float = 0.0
+    """Its member id on the bus, while it runs."""
+    state: str = "starting"
+    """starting, running, restarting, given up, stopping, or stopped."""
+    last_line_at: float = 0.0
+    """When it last sent a line, on time.monotonic()."""
     blocked: HostBlocked | None = None
     kill_reason: str = ""
 
 
 class Hosts:
-    """`lost(host, member, reason)` is called when one ends, `back(host)` awaited when it runs again, `gone(host)` when it never will."""
+    """Host processes of one orchestrator.
+
+    `lost(host, member, reason)` is called when a process ends. `back(host)` is awaited when a host runs again, and
+    `given_up(host)` when it never will.
+    """
 
     def __init__(
         self,
@@ -56,65 +67,68 @@ class Hosts:
         event_log: SupervisorEvents,
         lost: Callable[[Host, str, str], None],
         back: Callable[[Host], Awaitable[None]],
-        gone: Callable[[Host], Awaitable[None]],
+        given_up: Callable[[Host], Awaitable[None]],
     ) -> None:
         self._config, self._options, self._events = config, options, event_log
-        self._lost, self._back, self._gone = lost, back, gone
+        self._on_lost, self._on_back, self._on_given_up = lost, back, given_up
         self.all: dict[str, Host] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closing = False
-        self._count = 0  # labels given
+        self._count = 0  # labels in use so far
 
     @property
     def respawn_within(self) -> float:
-        """Seconds that a host has to make an agent anew."""
+        """Seconds that a host has to bring an agent back."""
         return self._options.respawn_within
 
     @property
     def running(self) -> list[Host]:
+        """Hosts whose process is on the bus."""
         return [host for host in self.all.values() if host.state == "running"]
 
     def open_to(self, group: str) -> list[str]:
-        """The running hosts where agents of that group may live: its own if it has any, else those that are nobody's."""
-        return [host.label for host in self._meant_for(group) if host.state == "running"]
+        """Return the running hosts for agents of a group: those reserved for it, else those reserved for none."""
+        return [host.label for host in self._hosts_for(group) if host.state == "running"]
 
     def awaited(self, group: str) -> bool:
-        """Whether agents of that group have no host now, and will have one again."""
-        states = {host.state for host in self._meant_for(group)}
+        """Return whether a group has no running host now, and will have one again."""
+        states = {host.state for host in self._hosts_for(group)}
         return "running" not in states and "restarting" in states
 
-    def _meant_for(self, group: str) -> list[Host]:
+    def _hosts_for(self, group: str) -> list[Host]:
         own = [host for host in self.all.values() if host.reserved == group]
         return own or [host for host in self.all.values() if not host.reserved]
 
     @property
     def members(self) -> dict[str, str]:
+        """Running host -> its member id on the bus."""
         return {host.label: host.member for host in self.running}
 
     async def start(self, count: int) -> None:
+        """Start `count` hosts, and wait until all are on the bus."""
         for number in range(1, count + 1):
             label = f"host-{number}"
             self.all[label] = Host(label, History(self._options.restart))
             self._launch(self.all[label])
         self._count = count
-        await asyncio.gather(*(self._ready(host) for host in self.all.values()))
-        self.in_background(self._look_for_silence())
+        await asyncio.gather(*(self._wait_ready(host) for host in self.all.values()))
+        self.in_background(self._watch_silence())
 
     async def reserve(self, group: str) -> Host:
-        """One more host, for agents of that group alone."""
+        """Start one more host, for agents of one group alone."""
         self._count += 1
         label = f"host-{self._count}"
         host = self.all[label] = Host(label, History(self._options.restart), group)
         try:
             self._launch(host)
-            await self._ready(host)
+            await self._wait_ready(host)
         except BaseException:
             await self.release(host, 0.0)
             raise
         return host
 
     async def release(self, host: Host, within: float) -> None:
-        """Ends a host that nobody needs any more."""
+        """End a host for good."""
         host.state = "stopping"
         self.all.pop(host.label, None)
         if host.process is not None:
@@ -122,20 +136,20 @@ class Hosts:
             await host.process.gone(within)
 
     def _launch(self, host: Host) -> None:
-        host.kill_reason, host.blocked, host.heard = "", None, time.monotonic()
+        host.kill_reason, host.blocked, host.last_line_at = "", None, time.monotonic()
         host.process = HostProcess(
             self._config(host.label),
-            lambda line: self._line(host, line),
-            lambda reason: self._exited(host, reason),
+            lambda line: self._on_line(host, line),
+            lambda reason: self._on_exit(host, reason),
         )
 
-    async def _ready(self, host: Host) -> None:
+    async def _wait_ready(self, host: Host) -> None:
         assert host.process is not None
         host.member = await host.process.ready(self._options.start_within)
         host.state = "running"
 
     def in_background(self, work: Coroutine[Any, Any, None]) -> None:
-        """Runs until it ends, or until the hosts are closed."""
+        """Run a coroutine in a task until it ends, or until the hosts are closed."""
         if self._closing:
             work.close()
             return
@@ -143,9 +157,9 @@ class Hosts:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    # news -------------------------------------------------------------------------------------------------------------
-    def _line(self, host: Host, line: dict[str, Any]) -> None:
-        host.heard = time.monotonic()
+    # lines and exits --------------------------------------------------------------------------------------------------
+    def _on_line(self, host: Host, line: dict[str, Any]) -> None:
+        host.last_line_at = time.monotonic()
         if line.get("kind") == "blocked":
             host.blocked = HostBlocked(
                 host.label,
@@ -155,30 +169,31 @@ class Hosts:
                 str(line["where"]),
             )
             self._events.add(host.blocked)
-            self._perhaps_kill(host)
+            self._kill_if_blocked(host)
         elif line.get("kind") == "freed":
             host.blocked = None
             self._events.add(HostFreed(host.label))
 
-    def _perhaps_kill(self, host: Host) -> None:
+    def _kill_if_blocked(self, host: Host) -> None:
+        """Kill a host that has been blocked for too long."""
         limit = self._options.kill_blocked_after
         if host.blocked is not None and limit and host.blocked.seconds >= limit and host.process is not None:
             host.kill_reason = f"was killed: {host.blocked}"
             host.process.kill()
 
-    async def _look_for_silence(self) -> None:
-        """A host whose interpreter is stuck, or that was stopped by a signal, says nothing at all."""
+    async def _watch_silence(self) -> None:
+        """Report hosts that send no line at all: their interpreter is stuck, or a signal has stopped them."""
         limit = self._options.silent_after
         while True:
             await asyncio.sleep(min(1.0, limit / 4))
             for host in self.running:
-                silent = time.monotonic() - host.heard
+                silent = time.monotonic() - host.last_line_at
                 if silent >= limit:
                     host.blocked = HostBlocked(host.label, silent)
                     self._events.add(host.blocked)
-                    self._perhaps_kill(host)
+                    self._kill_if_blocked(host)
 
-    def _exited(self, host: Host, reason: str) -> None:
+    def _on_exit(self, host: Host, reason: str) -> None:
         reason = host.kill_reason or reason
         member, host.member = host.member, ""
         if self._closing or host.state in ("stopping", "starting"):
@@ -186,33 +201,35 @@ class Hosts:
             return
         was_running, host.state = host.state == "running", "restarting"
         if was_running:
-            self._lost(host, member, reason)
+            self._on_lost(host, member, reason)
         verdict = host.history.ended(time.monotonic(), True, reason)
-        self.in_background(self._again(host, verdict))
+        self.in_background(self._restart_host(host, verdict))
 
-    async def _again(self, host: Host, verdict: Again | GivenUp) -> None:
+    async def _restart_host(self, host: Host, verdict: Again | GivenUp) -> None:
+        """Start a host that ended again, or give it up."""
         if isinstance(verdict, GivenUp):
             host.state = "given up"
             self._events.add(HostGivenUp(host.label, verdict.reason))
-            await self._gone(host)
+            await self._on_given_up(host)
             return
         await asyncio.sleep(verdict.wait)
         if self._closing or self.all.get(host.label) is not host:
             return
         try:
             self._launch(host)
-        except OSError as error:  # no memory or no descriptors for a process: that too is an end of it
+        except OSError as error:  # no memory or no descriptors for a process: counts as an end of it
             verdict = host.history.ended(time.monotonic(), True, f"cannot be started: {error}")
-            self.in_background(self._again(host, verdict))
+            self.in_background(self._restart_host(host, verdict))
             return
         try:
-            await self._ready(host)
-        except Exception:  # noqa: BLE001  # its exit has been reported, and is decided on, by _exited
+            await self._wait_ready(host)
+        except Exception:  # noqa: BLE001  # _on_exit has the exit, and decides what follows
             return
-        await self._back(host)
+        await self._on_back(host)
 
-    # the end ----------------------------------------------------------------------------------------------------------
+    # end --------------------------------------------------------------------------------------------------------------
     async def close(self, within: float) -> None:
+        """End all hosts, in order; kill those that take longer than `within` seconds."""
         self._closing = True
         for task in tuple(self._tasks):
             task.cancel()
@@ -229,9 +246,10 @@ class Hosts:
 
 
 def new_bus_name() -> str:
+    """Return a name for a new bus."""
     return f"agents-{secrets.token_hex(4)}"
 
 
 def search_path() -> list[str]:
-    """Where a host looks for modules: where this process does. The empty entry is this folder, now."""
+    """Return the `sys.path` of hosts: that of this process, with the current folder in place of the empty entry."""
     return [entry or str(Path.cwd()) for entry in sys.path]

@@ -1,4 +1,4 @@
-"""Which host gets which agents: the emptiest first, counting what each has. Pure."""
+"""Placement: spread new agents over hosts, the least loaded host first. Pure."""
 
 import heapq
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from three_mode.errors import ModeUnavailable
 
 
 def place(numbers: Sequence[int], loads: Mapping[str, int]) -> dict[str, list[int]]:
-    """Host -> the numbers it gets. Runs of neighbours stay together where loads are equal, so that groups stay compact."""
+    """Return host -> the numbers that it gets. Neighbours stay together, so that groups stay compact."""
     if not loads:
         raise ModeUnavailable("no host is running", hint="all have failed too often: see Orchestrator.table()")
     counts = dict.fromkeys(loads, 0)

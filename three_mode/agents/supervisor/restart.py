@@ -1,10 +1,10 @@
-"""When something that ended comes back, and when it is given up. Pure: the clock is an argument.
+"""Restart rules: when an agent or host that ended comes back, and when it is given up. Pure: the clock is an argument.
 
-    permanent    always
-    transient    after a failure; not when it ended itself
-    temporary    never
+    permanent    always comes back
+    transient    comes back after a failure, not after it ended itself
+    temporary    never comes back
 
-Whatever comes back more than `limit` times within `within` seconds is given up. The wait before each return grows.
+After `limit` restarts within `within` seconds it is given up. The wait before each restart grows.
 """
 
 from collections import deque
@@ -15,6 +15,8 @@ from three_mode.errors import ConfigurationError
 
 
 class Strategy(StrEnum):
+    """When an agent or host that ended comes back."""
+
     PERMANENT = "permanent"
     TRANSIENT = "transient"
     TEMPORARY = "temporary"
@@ -22,16 +24,20 @@ class Strategy(StrEnum):
 
 @dataclass(frozen=True)
 class Restart:
-    """How an agent, or a host, comes back."""
+    """Restart policy of an agent or host."""
 
     strategy: Strategy | str = Strategy.TRANSIENT
+    """`permanent` (always restart), `transient`, the default (after a failure), or `temporary` (never)."""
     limit: int = 5
+    """Restarts within `within` seconds, after which the agent or host is given up."""
     within: float = 30.0
+    """Seconds over which restarts are counted."""
     wait: float = 0.0
-    """Seconds before the second return in a row; doubles up to `wait_at_most`. The first is at once."""
+    """Seconds before the second restart in a row; doubles up to `wait_at_most`. The first restart is at once."""
     wait_at_most: float = 5.0
+    """Longest wait before a restart, in seconds."""
     on_error: bool = False
-    """Agents only: whether a handler that raises makes the agent start afresh, or just answers its caller."""
+    """Agents only: whether an exception in a handler restarts the agent, besides going to the caller."""
 
     def __post_init__(self) -> None:
         try:
@@ -44,19 +50,20 @@ class Restart:
 
     @classmethod
     def of(cls, value: "Restart | str") -> "Restart":
+        """Return a policy that was given as such, or by its strategy."""
         return value if isinstance(value, Restart) else cls(strategy=value)
 
 
 @dataclass(frozen=True)
 class Again:
-    """It comes back after `wait` seconds."""
+    """Decision: restart after `wait` seconds."""
 
     wait: float
 
 
 @dataclass(frozen=True)
 class GivenUp:
-    """It stays away."""
+    """Decision: no restart."""
 
     reason: str
     failed: bool
@@ -65,14 +72,14 @@ class GivenUp:
 
 @dataclass(slots=True)
 class History:
-    """The returns of one agent or host."""
+    """Restarts of one agent or host."""
 
     restart: Restart
     total: int = 0
     recent: deque[float] = field(default_factory=deque)
 
     def ended(self, now: float, failed: bool, reason: str) -> Again | GivenUp:
-        """It ended at `now`: what is to be done."""
+        """Decide what happens after an end at `now`. `failed`: it did not end itself."""
         strategy = self.restart.strategy
         if strategy is Strategy.TEMPORARY:
             return GivenUp(reason or "ended", failed)
@@ -90,5 +97,5 @@ class History:
         return Again(wait)
 
     def start_took(self, seconds: float) -> None:
-        """A start failed after that time. The time does not count, or a slow failure would make those before it forgotten."""
+        """Leave the seconds of a failed start out of the count: a slow failure must not make earlier ones forgotten."""
         self.recent = deque(when + seconds for when in self.recent)

@@ -1,4 +1,4 @@
-"""What an orchestrator knows of its agents: where each lives, how it was made, how often it came back. No I/O."""
+"""Roster: all agents of an orchestrator, with the host, group, state and restarts of each. No I/O."""
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
@@ -22,31 +22,38 @@ class Group:
     order: SpawnOrder
     restart: Restart
     next_number: int = 0
+    """Number of the next agent of the group."""
 
 
 @dataclass(slots=True)
 class Entry:
+    """One agent."""
+
     name: str
     group: Group
     number: int
     host: str
     history: History
-    state: str = "starting"  # running, restarting, given up
+    state: str = "starting"
+    """starting, running, restarting, or given up."""
     reason: str = ""
-    told: Failed | None = None
-    """What its host said of it before it was known to run."""
+    """Why it is restarting or given up."""
+    early_report: Failed | None = None
+    """Failure that its host reported before the supervisor knew that the agent runs."""
     ticket: int = 0
-    """Of its latest return, or of the end of its host: whoever holds an older one no longer brings it back."""
+    """Number of the latest attempt to bring it back, or of the end of its host: older attempts end."""
 
 
 @dataclass
 class Roster:
+    """All groups and agents of an orchestrator."""
+
     groups: dict[str, Group] = field(default_factory=dict)
     agents: dict[str, Entry] = field(default_factory=dict)
     _past: OrderedDict[str, dict[str, int]] = field(default_factory=OrderedDict)
 
     def open_group(self, name: str, kind: type, order: SpawnOrder, restart: Restart, count: int) -> tuple[Group, range]:
-        """The group and the numbers for `count` more agents; a second spawn under a name goes on counting."""
+        """Return the group, new or not, and the numbers of `count` more agents in it."""
         group = self.groups.get(name)
         if group is None:
             group = self.groups[name] = Group(name, kind, order, restart)
@@ -58,36 +65,41 @@ class Roster:
         group.next_number += count
         return group, numbers
 
-    def enter(self, group: Group, numbers: Iterable[int], host: str) -> list[Entry]:
-        made = [Entry(f"{group.name}/{number}", group, number, host, History(group.restart)) for number in numbers]
-        self.agents.update((entry.name, entry) for entry in made)
-        return made
+    def add(self, group: Group, numbers: Iterable[int], host: str) -> list[Entry]:
+        """Add agents of a group that a host is about to make."""
+        entries = [Entry(f"{group.name}/{number}", group, number, host, History(group.restart)) for number in numbers]
+        self.agents.update((entry.name, entry) for entry in entries)
+        return entries
 
     def entry(self, name: str) -> Entry:
+        """Return the entry of an agent, or raise NoSuchAgent."""
         entry = self.agents.get(name)
         if entry is None:
             raise NoSuchAgent(f"this orchestrator has no agent {name!r}", agent=name)
         return entry
 
     def remove(self, names: Iterable[str]) -> None:
+        """Remove agents, and groups that have none left."""
         for name in names:
             entry = self.agents.pop(name, None)
-            if entry is not None and not any(one.group is entry.group for one in self.agents.values()):
+            if entry is not None and not any(other.group is entry.group for other in self.agents.values()):
                 self.groups.pop(entry.group.name, None)
 
     def on_host(self, host: str) -> list[Entry]:
+        """Return the agents of a host, without those that are given up."""
         return [entry for entry in self.agents.values() if entry.host == host and entry.state != "given up"]
 
     def loads(self, hosts: Iterable[str]) -> dict[str, int]:
+        """Return host -> the number of its agents."""
         loads = dict.fromkeys(hosts, 0)
         for entry in self.agents.values():
             if entry.host in loads and entry.state != "given up":
                 loads[entry.host] += 1
         return loads
 
-    # who listens ------------------------------------------------------------------------------------------------------
+    # listeners --------------------------------------------------------------------------------------------------------
     def member_ended(self, member: str, host: str) -> None:
-        """Remembers how many of each group it had: receipts ask about broadcasts that went out before."""
+        """Remember how many agents of each group a host had: receipts ask about earlier broadcasts."""
         counts: dict[str, int] = {}
         for entry in self.on_host(host):
             counts[entry.group.name] = counts.get(entry.group.name, 0) + 1
@@ -96,19 +108,26 @@ class Roster:
             self._past.popitem(last=False)
 
     def listeners(self, topic: str, members: Mapping[str, str]) -> dict[str, int]:
-        """Member -> how many of its agents listen to a topic, or did when it ended. `members`: host -> member."""
+        """Return bus member -> how many of its agents listen to a topic, or did when it ended.
+
+        `members`: host -> member.
+        """
         found: dict[str, int] = {}
         for entry in self.agents.values():
             member = members.get(entry.host)
-            if member is not None and _hears(entry.group.kind, topic):
+            if member is not None and _listens(entry.group.kind, topic):
                 found[member] = found.get(member, 0) + 1
         for member, counts in self._past.items():
-            heard = (
-                count for name, count in counts.items() if name in self.groups and _hears(self.groups[name].kind, topic)
+            listening = (
+                count
+                for name, count in counts.items()
+                if name in self.groups and _listens(self.groups[name].kind, topic)
             )
-            found[member] = sum(heard)
+            found[member] = sum(listening)
         return found
 
 
-def _hears(kind: type, topic: str) -> bool:
-    return any(matches(one.pattern, topic) for spec in specs_of(kind).values() for one in spec.options.topics)
+def _listens(kind: type, topic: str) -> bool:
+    return any(
+        matches(subscribed.pattern, topic) for spec in specs_of(kind).values() for subscribed in spec.options.topics
+    )

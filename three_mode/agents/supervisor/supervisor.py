@@ -1,4 +1,4 @@
-"""Keeping agents alive: spawning them onto hosts, bringing them back after a failure, giving them up when it comes too often."""
+"""Supervisor: spawn agents onto hosts, bring them back after a failure, and give them up when they fail too often."""
 
 import asyncio
 import itertools
@@ -13,18 +13,15 @@ from three_mode.agents.calling.session import Session
 from three_mode.agents.handlers.codec import decoder_for, encode
 from three_mode.agents.supervisor.events import AgentGivenUp, AgentRestarted, HostBack, HostLost, SupervisorEvents
 from three_mode.agents.supervisor.hosts import Host, Hosts
+from three_mode.agents.supervisor.overview import Overview
 from three_mode.agents.supervisor.placement import place
 from three_mode.agents.supervisor.restart import GivenUp, Restart
 from three_mode.agents.supervisor.roster import Entry, Group, Roster
-from three_mode.agents.wire.dead_letters import DeadLetter
 from three_mode.agents.wire.orders import (
-    AgentReport,
     Failed,
-    HostReport,
     NamesOrder,
     Spawned,
     SpawnOrder,
-    Table,
     host_name,
 )
 from three_mode.errors import DeadlineExceeded, ModeUnavailable, NoSuchAgent, PeerLost, ThreeModeError
@@ -33,43 +30,49 @@ from transports.bus import BusError, Encoded
 from transports.bus import DeadlineExceeded as BusDeadlineExceeded
 
 _spawned = decoder_for(Spawned)
-_report = decoder_for(tuple[HostReport, tuple[AgentReport, ...]])
-_dead_letters = decoder_for(tuple[int, tuple[DeadLetter, ...]])
-_AGAIN_AFTER = 0.05  # seconds until agents whose host ended while they were made are placed again
-_NEXT_GROUP_AFTER = 1.0  # seconds that the groups of a host which came back wait for one that is slow to start
-_HOST_ENDS_WITHIN = 5.0  # seconds from when a host is off the bus until its process has ended
-_LOOK_AGAIN = 0.5  # seconds until it is looked whether agents that are not visible yet are still wanted
+_RETRY_AFTER = 0.05  # seconds until agents whose host ended while they were made are placed again
+_NEXT_GROUP_AFTER = 1.0  # seconds that the other groups of a host that came back wait for a slow one
+_HOST_ENDS_WITHIN = 5.0  # seconds from a host's leave of the bus until its process has ended
+_CHECK_EVERY = 0.5  # seconds between checks whether agents that are not visible yet are still wanted
 
 
 class Supervisor:
+    """Supervisor of all agents of one orchestrator.
+
+    Each attempt to bring an agent back has a ticket. A newer ticket, also that of an end of its host, ends older
+    attempts.
+    """
+
     def __init__(self, session: Session, hosts: Hosts, roster: Roster, event_log: SupervisorEvents) -> None:
         self.session, self.hosts, self.roster, self.event_log = session, hosts, roster, event_log
-        self._fell: dict[str, float] = {}
+        self.overview = Overview(session, hosts, roster)
+        self._lost_at: dict[str, float] = {}  # host -> when it ended, on time.monotonic()
         self._tickets = itertools.count(1)
-        self._stopping: dict[str, asyncio.Future[None]] = {}
+        self._stopping: dict[str, asyncio.Future[None]] = {}  # agent -> done once the order to stop it is
 
-    # making and ending ------------------------------------------------------------------------------------------------
+    # spawn, stop, restart ---------------------------------------------------------------------------------------------
     async def spawn(self, kind: type, order: SpawnOrder, restart: Restart, count: int, within: float) -> range:
+        """Make `count` agents and return their numbers once they can be called; if one fails, none is made."""
         roster = self.roster
         group, numbers = roster.open_group(order.group, kind, order, restart, count)
         try:
             await self._spread(group, numbers, time.monotonic() + within)
-            await self._visible(group, numbers, within)
+            await self._wait_visible(group, numbers, within)
         except BaseException:
             await self._undo(group, numbers)
             raise
         return numbers
 
     async def _spread(self, group: Group, numbers: Sequence[int], ends: float) -> None:
-        """Makes them on the hosts. Those of a host that ends meanwhile are placed again, as long as there is time."""
+        """Make agents on the hosts. Those of a host that ends meanwhile are placed again, as long as there is time."""
         left: Sequence[int] = numbers
         while left:
             if self.hosts.awaited(group.name) and time.monotonic() < ends:
-                await asyncio.sleep(_AGAIN_AFTER)
+                await asyncio.sleep(_RETRY_AFTER)
                 continue
             placed = place(left, self.roster.loads(self.hosts.open_to(group.name)))
             for host, chosen in placed.items():
-                self.roster.enter(group, chosen, host)
+                self.roster.add(group, chosen, host)
             within = max(0.001, ends - time.monotonic())
             outcomes = await asyncio.gather(
                 *(self._spawn_on(host, group, chosen, within) for host, chosen in placed.items()),
@@ -85,34 +88,35 @@ class Supervisor:
                     for error in outcome.values():
                         raise error
             if left:
-                await asyncio.sleep(_AGAIN_AFTER)
+                await asyncio.sleep(_RETRY_AFTER)
 
-    async def _visible(self, group: Group, numbers: Iterable[int], within: float) -> None:
-        """Returns when this process's directory has them, so that the next call finds them."""
+    async def _wait_visible(self, group: Group, numbers: Iterable[int], within: float) -> None:
+        """Wait until the directory of this process has the agents, so that the next call finds them."""
         ends, agents = time.monotonic() + within, self.roster.agents
         names = [f"{group.name}/{number}" for number in numbers]
-        while True:  # one that ends itself at once may have come and gone
+        while True:  # an agent that ended itself at once never becomes visible
             names = [name for name in names if name in agents and agents[name].state != "given up"]
             left = ends - time.monotonic()
             try:
-                await self.session.bus.wait_for(names, within=min(left, _LOOK_AGAIN))
+                await self.session.bus.wait_for(names, within=min(left, _CHECK_EVERY))
             except BusError as error:
-                if left <= _LOOK_AGAIN or not isinstance(error, BusDeadlineExceeded):
+                if left <= _CHECK_EVERY or not isinstance(error, BusDeadlineExceeded):
                     raise self.session.error(error, group.name, "spawn") from None
             else:
                 return
 
     async def _undo(self, group: Group, numbers: Iterable[int]) -> None:
+        """Stop the agents of a spawn that failed."""
         names = [f"{group.name}/{number}" for number in numbers]
         by_host = self._by_host(name for name in names if name in self.roster.agents)
         stops = [self._ask(host, "stop", NamesOrder(tuple(chosen)), 5.0, None) for host, chosen in by_host.items()]
-        try:  # what failed is being reported; a host that has gone, or does not answer, is no reason to spare the others
+        try:  # each host gets the order, also when another one has ended or does not answer
             await asyncio.gather(*stops, return_exceptions=True)
         finally:
             self.roster.remove(names)
 
     async def _spawn_on(self, host: str, group: Group, numbers: list[int], within: float) -> dict[str, ThreeModeError]:
-        """Has a host make these, where it has not already; returns those that failed."""
+        """Have a host make agents that it has not made already; return those that failed, with their errors."""
         order = msgspec.structs.replace(group.order, numbers=tuple(numbers))
         names = [f"{group.name}/{number}" for number in numbers]
         before = [(entry, entry.ticket) for name in names if (entry := self.roster.agents.get(name)) is not None]
@@ -122,17 +126,18 @@ class Supervisor:
         for entry, _ in before:
             if entry.name not in done.failed and self.roster.agents.get(entry.name) is entry:
                 entry.host = host
-                self._runs(entry)
+                self._note_running(entry)
         unwanted = [name for name in names if name not in done.failed and self._unwanted(name)]
-        if unwanted:  # they were stopped meanwhile, perhaps before this order came to the host
+        if unwanted:  # stopped meanwhile, perhaps before this order reached the host
             self.hosts.in_background(self._end_on(host, unwanted, "was stopped while it was made"))
         return {name: decode_error(data) for name, data in done.failed.items()}
 
     async def stop(self, names: list[str], within: float) -> None:
+        """Stop agents for good."""
         for name in names:
             self.roster.entry(name)
         ended = asyncio.get_running_loop().create_future()
-        self._stopping.update(dict.fromkeys(names, ended))  # what brings one back waits for what comes of this
+        self._stopping.update(dict.fromkeys(names, ended))  # attempts to bring them back wait for the outcome
         try:
             await self.order("stop", names, within)
             self.roster.remove(names)
@@ -143,7 +148,7 @@ class Supervisor:
                     del self._stopping[name]
 
     async def restart(self, names: list[str], why: str, within: float) -> None:
-        """Makes agents anew in place. Where that fails, or takes too long, their strategies say what becomes of them."""
+        """Restart agents in place. One that fails, or takes too long, comes back as its restart strategy says."""
         ticket = next(self._tickets)
         for host, chosen in self._by_host(names).items():
             entries = [self.roster.entry(name) for name in chosen]
@@ -156,19 +161,20 @@ class Supervisor:
                 if problem is None:
                     self.event_log.add(AgentRestarted(entry.name, host, why))
                 elif entry.state == "running" and not _unknown(problem, entry.name):
-                    self._return(entry, _reason(problem), True, ticket)
+                    self._bring_agent_back(entry, _reason(problem), True, ticket)
             for problem in failed.values():
                 raise problem
 
     async def _restart_on(
         self, host: str, names: list[str], why: str, within: float, ticket: int
     ) -> dict[str, ThreeModeError]:
-        """Has a host make these anew, once for a ticket; returns those that failed."""
+        """Have a host restart agents in place, once a ticket; return those that failed, with their errors."""
         order = NamesOrder(tuple(names), why, ticket)
         done: Spawned = await self._ask(host, "restart", order, within, _spawned)
         return {name: decode_error(data) for name, data in done.failed.items()}
 
     async def order(self, topic: str, names: Iterable[str], within: float) -> None:
+        """Give an order about agents to their hosts."""
         for host, chosen in self._by_host(names).items():
             await self._ask(host, topic, NamesOrder(tuple(chosen)), within, None)
 
@@ -186,39 +192,41 @@ class Supervisor:
         return decode(reply.raw) if decode else None
 
     # agents that fail -------------------------------------------------------------------------------------------------
-    def agent_failed(self, told: Failed) -> None:
-        """A host says that an agent of it ended itself, or wants to be made anew."""
-        entry = self.roster.agents.get(told.name)
+    def agent_failed(self, report: Failed) -> None:
+        """Handle a host's report that an agent ended itself, or failed and has to be restarted."""
+        entry = self.roster.agents.get(report.name)
         if entry is None or entry.state == "given up":
             return
         if entry.state != "running":
-            entry.told = told  # the answer that it was made is still on its way
+            entry.early_report = report  # the host's answer that the agent was made is still on its way
             return
-        self._return(entry, told.reason, not told.normal, next(self._tickets))
+        self._bring_agent_back(entry, report.reason, not report.normal, next(self._tickets))
 
-    def _runs(self, entry: Entry) -> None:
+    def _note_running(self, entry: Entry) -> None:
+        """Note that an agent runs, and handle a failure of it that its host has reported already."""
         entry.state = "running"
-        told, entry.told = entry.told, None
-        if told is not None:
-            self.agent_failed(told)
+        report, entry.early_report = entry.early_report, None
+        if report is not None:
+            self.agent_failed(report)
 
-    def _return(self, entry: Entry, reason: str, failed: bool, ticket: int = 0) -> None:
-        """Begins to bring an agent back: in place where a ticket for that is given, else as a new agent of its host."""
+    def _bring_agent_back(self, entry: Entry, reason: str, failed: bool, ticket: int = 0) -> None:
+        """Begin to bring an agent back: restarted in place under the given ticket, or without one made again by its
+        host."""
         entry.state, entry.reason, entry.ticket = "restarting", reason, ticket or next(self._tickets)
-        self.hosts.in_background(self._again(entry, entry.ticket, reason, failed, in_place=ticket != 0))
+        self.hosts.in_background(self._retry_until_back(entry, entry.ticket, reason, failed, in_place=ticket != 0))
 
-    async def _again(self, entry: Entry, ticket: int, reason: str, failed: bool, in_place: bool) -> None:
-        """Makes one agent anew, within its limits. Ends when it runs, is given up or stopped, or when its host has ended."""
-        while await self._away(entry, ticket):
+    async def _retry_until_back(self, entry: Entry, ticket: int, reason: str, failed: bool, in_place: bool) -> None:
+        """Try to bring an agent back, within its limits, until it runs, is given up or stopped, or its host ends."""
+        while await self._is_awaited(entry, ticket):
             verdict = entry.history.ended(time.monotonic(), failed, reason)
             if isinstance(verdict, GivenUp):
                 await self._give_up(entry, verdict)
                 return
             await asyncio.sleep(verdict.wait)
-            if not await self._away(entry, ticket):
+            if not await self._is_awaited(entry, ticket):
                 return
             begun, host = time.monotonic(), entry.host
-            problem = await self._made_anew(entry, reason, ticket if in_place else 0)
+            problem = await self._try_once(entry, reason, ticket if in_place else 0)
             if problem is None:
                 if self.roster.agents.get(entry.name) is entry:
                     self.event_log.add(AgentRestarted(entry.name, host, reason))
@@ -227,8 +235,11 @@ class Supervisor:
             in_place = in_place and not _unknown(problem, entry.name)
             reason, failed = _reason(problem), True
 
-    async def _made_anew(self, entry: Entry, reason: str, ticket: int) -> ThreeModeError | None:
-        """Has its host make an agent anew; returns why that failed. `ticket`: of a restart in place, 0 for a new agent."""
+    async def _try_once(self, entry: Entry, reason: str, ticket: int) -> ThreeModeError | None:
+        """Have the host bring an agent back; return why that failed.
+
+        `ticket`: of a restart in place; 0: make it again.
+        """
         host, within = entry.host, self.hosts.respawn_within
         try:
             async with self._watched(host):
@@ -240,12 +251,12 @@ class Supervisor:
             return error
         problem = errors.get(entry.name)
         if problem is None and ticket and entry.ticket == ticket and entry.state == "restarting":
-            self._runs(entry)
+            self._note_running(entry)
         return problem
 
     @asynccontextmanager
     async def _watched(self, label: str) -> AsyncIterator[None]:
-        """An order to a host. If the host is lost on it, its end is waited for: the next to run brings its agents back."""
+        """Watch an order to a host: if the host is lost, wait for its end. Its successor brings the agents back."""
         host = self.hosts.all.get(label)
         process = host.process if host is not None else None
         try:
@@ -255,14 +266,15 @@ class Supervisor:
                 await process.ends(_HOST_ENDS_WITHIN)
             raise
 
-    async def _away(self, entry: Entry, ticket: int) -> bool:
-        """Whether it is still to be brought back: it was not stopped, and did not fall with its host."""
+    async def _is_awaited(self, entry: Entry, ticket: int) -> bool:
+        """Return whether an agent is still to be brought back: it was not stopped, and its host has not ended since."""
         while (stopping := self._stopping.get(entry.name)) is not None:
             await asyncio.wait([stopping])
         wanted = self.roster.agents.get(entry.name) is entry and entry.state == "restarting"
         return wanted and entry.ticket == ticket
 
     async def _give_up(self, entry: Entry, verdict: GivenUp) -> None:
+        """Leave an agent ended, and have its host drop it."""
         entry.state, entry.reason = "given up", verdict.reason
         self.event_log.add(AgentGivenUp(entry.name, verdict.reason, verdict.failed))
         await self._end_on(entry.host, [entry.name], verdict.reason)
@@ -270,34 +282,36 @@ class Supervisor:
             self.roster.remove([entry.name])
 
     async def _end_on(self, host: str, names: list[str], why: str) -> None:
-        """Ends agents that nobody wants, also those that a blocked host makes only when it is free again."""
+        """Stop unwanted agents on a host, also those that a blocked host makes only when it is free again."""
         while unwanted := tuple(name for name in names if self._unwanted(name)):
             try:
                 await self._ask(host, "stop", NamesOrder(unwanted, why), self.hosts.respawn_within, None)
             except DeadlineExceeded:
-                await asyncio.sleep(_AGAIN_AFTER)
+                await asyncio.sleep(_RETRY_AFTER)
             except ThreeModeError:
-                return  # its host has gone, and they with it
+                return  # the host has ended, and the agents with it
             else:
                 return
 
     def _unwanted(self, name: str) -> bool:
+        """Return whether an agent was stopped or given up."""
         entry = self.roster.agents.get(name)
         return entry is None or entry.state == "given up"
 
     # hosts that end ---------------------------------------------------------------------------------------------------
     def host_lost(self, host: Host, member: str, reason: str) -> None:
-        fallen = self.roster.on_host(host.label)
-        entries = [entry for entry in fallen if entry.state != "starting"]
+        """Note that a host process has ended: its agents wait for its successor."""
+        affected = self.roster.on_host(host.label)
+        entries = [entry for entry in affected if entry.state != "starting"]
         self.roster.member_ended(member, host.label)
-        self._fell[host.label] = time.monotonic()
-        for entry in fallen:
+        self._lost_at[host.label] = time.monotonic()
+        for entry in affected:
             entry.ticket = next(self._tickets)
         for entry in entries:
-            entry.state, entry.reason, entry.told = "restarting", reason, None
+            entry.state, entry.reason, entry.early_report = "restarting", reason, None
         self.event_log.add(HostLost(host.label, reason, len(entries)))
         blamed = host.blocked.agent if host.blocked is not None else ""
-        if blamed in self.roster.agents:  # whoever blocked the loop has failed; the others only fell with it
+        if blamed in self.roster.agents:  # only the agent that blocked the loop has failed itself
             entry = self.roster.agents[blamed]
             verdict = entry.history.ended(time.monotonic(), True, reason)
             if isinstance(verdict, GivenUp):
@@ -305,14 +319,14 @@ class Supervisor:
                 self.event_log.add(AgentGivenUp(entry.name, verdict.reason, True))
 
     async def host_back(self, host: Host) -> None:
-        """A new process runs under the label of one that ended: its agents come back there."""
+        """Bring the agents of a host back on the new process that runs under its label."""
         await self._bring_back(self.roster.on_host(host.label), host.label)
-        fell = self._fell.pop(host.label, time.monotonic())
+        lost_at = self._lost_at.pop(host.label, time.monotonic())
         count = sum(entry.state == "running" for entry in self.roster.on_host(host.label))
-        self.event_log.add(HostBack(host.label, count, time.monotonic() - fell))
+        self.event_log.add(HostBack(host.label, count, time.monotonic() - lost_at))
 
-    async def host_gone(self, host: Host) -> None:
-        """It will not run again: its agents go to the other hosts, or are given up where there is none."""
+    async def host_given_up(self, host: Host) -> None:
+        """Move the agents of a host that was given up to the other hosts; without one, give them up."""
         entries = self.roster.on_host(host.label)
         try:
             placed = place(range(len(entries)), self.roster.loads(self.hosts.open_to(host.reserved)))
@@ -328,7 +342,7 @@ class Supervisor:
         await asyncio.gather(*moves)
 
     async def _bring_back(self, entries: list[Entry], host: str) -> None:
-        """Makes agents again on a host: a group at a time, and those that fail one by one, within their limits."""
+        """Make agents again on a host: a group at a time, and then one by one those that fail, within their limits."""
         groups: dict[str, list[Entry]] = {}
         for entry in entries:
             if entry.state != "restarting":
@@ -344,6 +358,7 @@ class Supervisor:
                 await asyncio.wait([task], timeout=_NEXT_GROUP_AFTER)
 
     async def _bring_back_group(self, members: list[Entry], host: str) -> None:
+        """Make agents of one group again on a host."""
         begun, tickets = time.monotonic(), [entry.ticket for entry in members]
         numbers = [entry.number for entry in members if entry.name not in self._stopping]
         failed: dict[str, ThreeModeError] = {}
@@ -356,72 +371,7 @@ class Supervisor:
             if self.roster.agents.get(entry.name) is entry and (entry.state, entry.ticket) == ("restarting", ticket):
                 entry.history.start_took(time.monotonic() - begun)
                 problem = failed.get(entry.name)
-                self._return(entry, _reason(problem) if problem is not None else entry.reason, True)
-
-    # what is seen -----------------------------------------------------------------------------------------------------
-    def blame(self, member: str) -> str:
-        for host in self.hosts.all.values():
-            if host.member == member and host.blocked is not None:
-                return str(host.blocked)
-        return ""
-
-    async def table(self, within: float) -> Table:
-        hosts = self.hosts.running
-        answers = await asyncio.gather(
-            *(self._ask(host.label, "report", None, within, _report) for host in hosts),
-            return_exceptions=True,
-        )
-        reports: list[HostReport] = []
-        agents: list[AgentReport] = []
-        silent: list[str] = []
-        for host, answer in zip(hosts, answers, strict=True):
-            if isinstance(answer, BaseException):
-                silent.append(host.label)
-                reports.append(self._unheard(host))
-                continue
-            own, theirs = answer
-            reports.append(_with(own, restarts=host.history.total, blocked=str(host.blocked) if host.blocked else ""))
-            agents.extend(self._counted(one) for one in theirs)
-        reports += [self._unheard(host) for host in self.hosts.all.values() if host not in hosts]
-        seen = {one.name for one in agents}
-        agents += [_absent(entry) for entry in self.roster.agents.values() if entry.name not in seen]
-        return Table(self.session.bus.name, time.time(), tuple(reports), tuple(agents), tuple(silent))
-
-    def _counted(self, report: AgentReport) -> AgentReport:
-        entry = self.roster.agents.get(report.name)
-        return _with(report, restarts=max(report.restarts, entry.history.total)) if entry is not None else report
-
-    def _unheard(self, host: Host) -> HostReport:
-        pid = host.process.pid if host.process is not None else 0
-        blocked = str(host.blocked) if host.blocked else ""
-        count = len(self.roster.on_host(host.label))
-        return HostReport(
-            host.label,
-            pid,
-            "blocked" if blocked else host.state,
-            count,
-            0.0,
-            0,
-            0,
-            0,
-            0,
-            host.history.total,
-            0.0,
-            None,
-            None,
-            blocked,
-        )
-
-    async def dead_letters(self, within: float) -> list[DeadLetter]:
-        answers = await asyncio.gather(
-            *(self._ask(host.label, "dead_letters", None, within, _dead_letters) for host in self.hosts.running),
-            return_exceptions=True,
-        )
-        found = self.session.dead_letters.read()
-        for answer in answers:
-            if not isinstance(answer, BaseException):
-                found.extend(answer[1])
-        return sorted(found, key=lambda letter: letter.when)
+                self._bring_agent_back(entry, _reason(problem) if problem is not None else entry.reason, True)
 
 
 def _reason(error: ThreeModeError) -> str:
@@ -429,28 +379,5 @@ def _reason(error: ThreeModeError) -> str:
 
 
 def _unknown(error: ThreeModeError, name: str) -> bool:
-    """Whether a host says that it has no such agent."""
+    """Return whether a host says that it has no such agent."""
     return isinstance(error, NoSuchAgent) and error.agent == name
-
-
-def _with(report: Any, **changes: Any) -> Any:
-    return msgspec.structs.replace(report, **changes)
-
-
-def _absent(entry: Entry) -> AgentReport:
-    return AgentReport(
-        entry.name,
-        entry.group.kind.__name__,
-        entry.host,
-        entry.state,
-        0,
-        "",
-        0.0,
-        0,
-        0,
-        0,
-        entry.history.total,
-        None,
-        None,
-        entry.reason,
-    )

@@ -1,1 +1,1 @@
-"""What travels between processes: orders, errors, class paths and dead letters."""
+"""Values that travel between processes: orders, reports, errors, class paths and dead letters."""

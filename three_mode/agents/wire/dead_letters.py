@@ -1,4 +1,4 @@
-"""Dead letters: messages that reached nobody, kept for reading. Bounded: the oldest go first, and the count stays."""
+"""Dead letters: messages that no agent has taken. A bounded log drops the oldest and keeps their count."""
 
 import time
 from collections import Counter, deque
@@ -10,15 +10,22 @@ _PREVIEW = 2048  # bytes of the payload
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
-    """A message that nobody took, and why. `payload` is msgpack, cut when `size` is more."""
+    """Message that no agent has taken, and why."""
 
     to: str
+    """Agent, or agents, that it was for."""
     handler: str
+    """Handler that it was for; empty where it had none."""
     sender: str
+    """Agent or host that sent it; empty for a program that is no agent."""
     reason: str
+    """Why no agent has taken it."""
     when: float
+    """Seconds since the epoch."""
     payload: bytes
+    """Its content as msgpack, cut after 2048 bytes."""
     size: int
+    """Bytes of the whole content."""
 
     def __str__(self) -> str:
         handler = f".{self.handler}" if self.handler else ""
@@ -27,6 +34,8 @@ class DeadLetter(msgspec.Struct, frozen=True):
 
 
 class DeadLetters:
+    """Bounded log of dead letters: `count` and `reasons` count all of them, also those that were dropped."""
+
     __slots__ = ("_dead_letters", "count", "reasons")
 
     def __init__(self, kept: int = KEPT) -> None:
@@ -35,10 +44,12 @@ class DeadLetters:
         self.reasons: Counter[str] = Counter()
 
     def add(self, to: str, handler: str, sender: str, code: str, reason: str, payload: bytes | memoryview) -> None:
+        """Add a dead letter. `code` is the kind of the reason, for the counts."""
         self.count += 1
         self.reasons[code] += 1
         preview = bytes(payload[:_PREVIEW])
         self._dead_letters.append(DeadLetter(to, handler, sender, reason, time.time(), preview, len(payload)))
 
     def read(self) -> list[DeadLetter]:
+        """Return those that are kept, the oldest first."""
         return list(self._dead_letters)

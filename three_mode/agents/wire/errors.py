@@ -1,4 +1,7 @@
-"""Where the bus's errors become ours, and a handler's exceptions become errors that travel. The only place for each."""
+"""Convert errors: from the bus to the public ones, and from a handler's exception to one that travels.
+
+The only place for each.
+"""
 
 import traceback
 from typing import Any
@@ -18,30 +21,30 @@ from three_mode.errors import (
 from three_mode.messages import decode_error, encode_error
 from transports.bus import errors as bus
 
-REMOTE = "three_mode"  # the code of an error frame whose detail is one of our errors
+REMOTE = "three_mode"  # code of an error frame whose detail is an encoded ThreeModeError
 _TRACEBACK_LIMIT = 8000  # characters; the innermost part is kept
 
 
 def from_bus(error: bus.BusError, agent: str, handler: str) -> ThreeModeError:
-    """The error that a caller of `agent.handler` gets."""
-    about: dict[str, Any] = {"agent": agent, "handler": handler}
+    """Return the error for a caller of `agent.handler`."""
+    fields: dict[str, Any] = {"agent": agent, "handler": handler}
     match error:
         case bus.RemoteError():
             if error.remote_code == REMOTE:
                 return decode_error(error.detail)
-            return HandlerFailed(f"{agent}.{handler}: {error.text}", kind=error.remote_code, **about)
+            return HandlerFailed(f"{agent}.{handler}: {error.text}", kind=error.remote_code, **fields)
         case bus.NoSuchName() | bus.BadAddress():
-            return NoSuchAgent(f"no agent {agent!r} is on the bus", hint="three-mode agents lists them", **about)
+            return NoSuchAgent(f"no agent {agent!r} is on the bus", hint="three-mode agents lists them", **fields)
         case bus.PeerLost():
-            return PeerLost(f"{agent}.{handler}: {error}", **about)
+            return PeerLost(f"{agent}.{handler}: {error}", **fields)
         case bus.Overloaded():
             return Overloaded(f"{agent}.{handler}: {error}", hint="try again later, or ask fewer at once")
         case bus.DeadlineExceeded():
             return DeadlineExceeded(f"{agent}.{handler} did not answer in time: {error}", stage="handler")
         case bus.NotEncodable() | bus.TooLarge():
-            return BadCall(f"{agent}.{handler}: {error}", **about)
+            return BadCall(f"{agent}.{handler}: {error}", **fields)
         case bus.CallCancelled():
-            return PeerLost(f"{agent}.{handler}: the call was cancelled at the other end: {error}", **about)
+            return PeerLost(f"{agent}.{handler}: the call was cancelled at the other end: {error}", **fields)
         case bus.Forked():
             return ConfigurationError(str(error), hint="join the bus again in the child, or use spawn instead of fork")
         case bus.Closed():
@@ -53,21 +56,24 @@ def from_bus(error: bus.BusError, agent: str, handler: str) -> ThreeModeError:
 
 
 def to_wire(error: ThreeModeError) -> tuple[str, str, Any]:
-    """Code, text and detail of the error frame for `request.fail`."""
+    """Return code, text and detail of an error frame, for `request.fail`."""
     return REMOTE, error.message, encode_error(error)
 
 
 def of_handler(error: BaseException, agent: str, handler: str) -> ThreeModeError:
-    """What the caller of a handler that raised gets. Our own errors pass as they are: a RateLimit stays one."""
+    """Return the error for the caller of a handler that raised.
+
+    A ThreeModeError passes unchanged: a RateLimit stays one.
+    """
     if isinstance(error, ThreeModeError):
         return error
     if isinstance(error, bus.BusError):
         return from_bus(error, agent, handler)
     text = "".join(traceback.format_exception(error))[-_TRACEBACK_LIMIT:]
     kind = type(error).__name__
-    said = str(error)
+    message = str(error)
     return HandlerFailed(
-        f"{agent}.{handler} raised {kind}{': ' + said if said else ''}",
+        f"{agent}.{handler} raised {kind}{': ' + message if message else ''}",
         agent=agent,
         handler=handler,
         kind=kind,
@@ -76,6 +82,7 @@ def of_handler(error: BaseException, agent: str, handler: str) -> ThreeModeError
 
 
 def of_result(value: Any, reason: Exception, agent: str, handler: str) -> BadResult:
+    """Return the error for a result that cannot be encoded."""
     return BadResult(
         f"{agent}.{handler} returned {type(value).__qualname__}, which cannot be sent: {reason}",
         hint="return data: numbers, text, lists, dicts, dataclasses",

@@ -1,6 +1,7 @@
-"""Classes travel by name: how a class becomes a `ClassPath` here and a class again in another process.
+"""Send classes by name: `path_of` makes a `ClassPath` of a class, and `load` a class of it in another process.
 
-A class from `__main__` works by importing that script under another name, with whatever is behind its main guard left out.
+For a class from `__main__`, the other process imports that script under another name, so that code behind its main
+guard does not run.
 """
 
 import importlib
@@ -19,7 +20,7 @@ _importing_main = False
 
 
 class ClassPath(msgspec.Struct, frozen=True):
-    """Where a class is found: a module that can be imported, or else a file."""
+    """Place of a class: a module that can be imported, or else a file."""
 
     module: str
     name: str
@@ -34,7 +35,7 @@ _MOVED = {ClassPath("three_mode.agents.model", "Model"): ClassPath("three_mode.h
 
 
 def path_of(kind: type) -> ClassPath:
-    """The path of a class, or an error that says why another process could not find it."""
+    """Return the path of a class, or raise an error that says why another process could not find it."""
     name, module = kind.__qualname__, kind.__module__
     if "<locals>" in name:
         raise ConfigurationError(
@@ -70,7 +71,7 @@ def _check(loaded: ModuleType | None, name: str, kind: type) -> None:
 
 
 def load(path: ClassPath) -> type:
-    """The class, imported here."""
+    """Import the class of a path."""
     path = _MOVED.get(ClassPath(path.module, path.name), path)
     found: Any = _module(path)
     for part in path.name.split("."):
@@ -99,7 +100,7 @@ def _module(path: ClassPath) -> ModuleType:
 
 
 def _import_main(path: ClassPath) -> ModuleType:
-    """The script of the orchestrator's process, under another name, so that what its main guard holds does not run."""
+    """Import the orchestrator's script under another name, so that code behind its main guard does not run."""
     global _importing_main
     _importing_main = True
     try:
@@ -129,12 +130,13 @@ def _from_file(name: str, file: str) -> ModuleType:
 
 
 def refuse_while_importing_main() -> None:
-    """For whatever must not happen while a host imports the script that started it."""
+    """Raise if a host is importing the script that started it: work there would start again in every host."""
     if _importing_main:
         raise no_guard("the script")
 
 
 def no_guard(file: str) -> ConfigurationError:
+    """Return the error for a script without a main guard."""
     return ConfigurationError(
         f"{file} starts its work when it is imported; hosts import it to find its classes",
         hint='put the work under `if __name__ == "__main__":`',

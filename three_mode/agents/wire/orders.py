@@ -1,4 +1,4 @@
-"""What orchestrator, hosts and command line say to each other: plain values over the bus."""
+"""Orders and reports between orchestrator, hosts and command line: plain values over the bus."""
 
 from typing import Any
 
@@ -6,47 +6,51 @@ import msgspec
 
 from three_mode.agents.wire.importing import ClassPath
 
-ORCHESTRATOR = "orchestrator"  # the name that an orchestrator registers
-HOST = "host:"  # how the names of hosts begin
+ORCHESTRATOR = "orchestrator"  # name of an orchestrator on the bus
+HOST = "host:"  # prefix of a host's name on the bus
 
 
 def host_name(label: str) -> str:
-    """The name under which a host takes orders."""
+    """Return the name under which a host takes orders."""
     return f"{HOST}{label}"
 
 
 def role_name(role: str, label: str) -> str:
-    """The address of whichever agent of a role in one host has the least to do."""
+    """Return the address of the agent of a role in one host that has the least to do."""
     return f"any:{role}@{label}"
 
 
 class SpawnOrder(msgspec.Struct, frozen=True):
+    """Make the agents `group/number` of a class."""
+
     group: str
     numbers: tuple[int, ...]
     target: ClassPath
     init: bytes
-    """The arguments of `__init__`, as a call is encoded."""
+    """Arguments of `__init__`, encoded as a call."""
     roles: tuple[str, ...] = ()
     on_error: bool = False
-    """Whether a handler that raises makes the agent start afresh."""
+    """Whether an exception in a handler restarts the agent."""
 
 
 class Spawned(msgspec.Struct, frozen=True):
+    """Answer to an order to make or restart agents."""
+
     failed: dict[str, dict[str, Any]]
-    """Agent -> the error of its `__init__` or `started`, encoded."""
+    """Agent -> the encoded error of its `__init__` or `started`."""
 
 
 class NamesOrder(msgspec.Struct, frozen=True):
-    """Stop, restart, pause or resume these."""
+    """Stop, restart, pause or resume these agents; the topic of the message says which."""
 
     names: tuple[str, ...]
     why: str = ""
     ticket: int = 0
-    """Of a restart: an order that is given again has the ticket of the first. 0: each order is one of its own."""
+    """Number of a restart: an order that is given again has the ticket of the first. 0: each order is a new one."""
 
 
 class SettledOrder(msgspec.Struct, frozen=True):
-    """How far the agents of a host are with one broadcast."""
+    """Ask how far the agents of a host are with one broadcast: number `seq` of the bus member `member`."""
 
     member: str
     seq: int
@@ -55,13 +59,18 @@ class SettledOrder(msgspec.Struct, frozen=True):
 
 
 class HostSettled(msgspec.Struct, frozen=True):
+    """Answer of a host: agents that listen, those that have not begun with the broadcast, and those that never will."""
+
     agents: int
     late: int
     lost: int
 
 
 class GatherOrder(msgspec.Struct, frozen=True):
-    """One call to many agents of a host. Answered by parts: lists of (place in `names`, good, result or error)."""
+    """Call many agents of a host.
+
+    Answered in parts: lists of (index in `names`, whether it is a result, result or error).
+    """
 
     names: tuple[str, ...]
     handler: str
@@ -69,48 +78,63 @@ class GatherOrder(msgspec.Struct, frozen=True):
 
 
 class AgentReport(msgspec.Struct, frozen=True):
+    """One agent in a `Table`: state and figures."""
+
     name: str
     kind: str
+    """Name of its class."""
     host: str
+    """Label of its host."""
     state: str
+    """idle, busy, paused, starting, stopping, restarting, or given up."""
     mailbox: int
+    """Messages that wait."""
     doing: str
-    """The handler that holds the turn, if one waits."""
+    """Handler that holds the turn, while it waits for something."""
     doing_for: float
+    """Seconds since that handler first had to wait."""
     messages: int
+    """Messages that its handlers have begun with."""
     errors: int
     gaps: int
+    """Broadcasts that its process has missed."""
     restarts: int
     p50: float | None
+    """Median of the seconds that a message takes; None without a sample. One message in 16 is timed."""
     p99: float | None
+    """The 99th percentile of those seconds."""
     last_error: str
 
 
 class HostReport(msgspec.Struct, frozen=True):
+    """One host process in a `Table`: state and figures, also those of all its agents together."""
+
     label: str
     pid: int
     state: str
     agents: int
     cpu_percent: float
     memory: int
-    """Bytes, resident."""
+    """Resident bytes."""
     messages: int
     errors: int
     dead_letters: int
     restarts: int
     lag: float
-    """Seconds by which its loop was late when it was last looked at."""
+    """Seconds by which its event loop was late at the last look."""
     p50: float | None
     p99: float | None
     blocked: str = ""
-    """Who blocks the loop, and where, while it is blocked."""
+    """Agent, handler and line that block the event loop, while it is blocked."""
 
 
 class Table(msgspec.Struct, frozen=True):
-    """What `three-mode agents` and `three-mode top` show."""
+    """All hosts and agents of a bus, as `three-mode agents` and `three-mode top` show them."""
 
     bus: str
+    """Name of the bus."""
     when: float
+    """Seconds since the epoch; 0 where there is no orchestrator."""
     hosts: tuple[HostReport, ...]
     agents: tuple[AgentReport, ...]
     silent: tuple[str, ...] = ()
@@ -118,9 +142,9 @@ class Table(msgspec.Struct, frozen=True):
 
 
 class Failed(msgspec.Struct, frozen=True):
-    """An agent asks to be made anew, or ended itself."""
+    """Tell the supervisor that an agent failed and has to be restarted, or that it ended itself."""
 
     name: str
     reason: str
     normal: bool
-    """It ended itself."""
+    """Whether the agent ended itself."""

@@ -1,4 +1,4 @@
-"""The AI-PC mode: a request to a model in this process, loaded when it is first asked for and kept while there is room."""
+"""AI-PC mode: requests to models in this process, each loaded at its first request and kept while there is room."""
 
 import asyncio
 import time
@@ -60,8 +60,9 @@ class LocalChannel:
         return LocalBatches(lambda: self._begin(name, request, within), name)
 
     def flow(self, name: str, request: LLMRequest, within: float, parts: PartSender) -> "asyncio.Future[None] | None":
-        """An answer that begins now and goes out by `parts`, from the engine's own thread where that needs no waiting. The future
-        is done when all of it has gone; cancelling it ends the call. None: it cannot begin without waiting."""
+        """An answer that begins now and goes out by `parts`, from the engine's own thread where that needs no waiting.
+        The future is done when all of it has gone; cancelling it ends the call. None: it cannot begin without waiting.
+        """
         messages, options = wire.messages_of(request), wire.options_of(request, within)
         lease = self._pool.lease_at_once(name)
         if lease is None:

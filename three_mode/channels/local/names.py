@@ -22,7 +22,7 @@ class LocalNames:
     def _fresh(self) -> frozenset[str]:
         now = time.monotonic()
         if now >= self._until:
-            from local_models.files import catalogue  # when the first name is looked up
+            from local_models import files  # when the first name is looked up
 
-            self._names, self._until = frozenset(catalogue.paths()), now + KEPT
+            self._names, self._until = frozenset(files.paths()), now + KEPT
         return self._names

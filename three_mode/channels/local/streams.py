@@ -1,9 +1,10 @@
 """Streams of a local model: its pieces as chunks, in batches for one reader, or sent by the engine's own thread.
 
-`LocalFlow` is a local model's answer on its way to the bus without a coroutine of ours: the engine's own thread sends it.
-Between a token and its reader in another process stood the loop of the model's process, which had to wake up, and took the
-engine's core for it. Now that loop begins the answer and hears of its end. What cannot be sent at once (its reader gives no
-credit, the ring is full) goes by the loop, and so does all that comes after it: the order stays, and the engine never waits.
+`LocalFlow` is a local model's answer on its way to the bus without a coroutine of ours: the engine's own thread sends
+it. Between a token and its reader in another process stood the loop of the model's process, which had to wake up, and
+took the engine's core for it. Now that loop begins the answer and hears of its end. What cannot be sent at once (its
+reader gives no credit, the ring is full) goes by the loop, and so does all that comes after it: the order stays, and
+the engine never waits.
 """
 
 import asyncio
@@ -52,8 +53,8 @@ def shown(name: str) -> str:
 
 
 class LocalBatches:
-    """Batches of chunks for one reader, who closes it: that ends the call, and lets go of the model. An object and not a generator, since every
-    generator on the way of a token is one more thing to resume."""
+    """Batches of chunks for one reader, whose `close` ends the call and lets go of the model. An object and not a
+    generator, since every generator on the way of a token is one more thing to resume."""
 
     __slots__ = ("_begin", "_chunks", "_lease", "_model", "_over", "_stream")
 

@@ -1,7 +1,7 @@
 """Between our values and those of `local_models`. Pure: it loads no engine.
 
-A local model takes a few fields that no provider has (`top_k`, `min_p`, `grammar`, `agent`, `priority`...); they come in
-`extra`, by the names of `local_models.Generate`.
+A local model takes a few fields that no provider has (`top_k`, `min_p`, `grammar`, `agent`, `priority`...); they come
+in `extra`, by the names of `local_models.Generate`.
 """
 
 import json
@@ -9,8 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import local_models
-from local_models import Generate, Piece, Reply
-from local_models.options import GenerateChanges
+from local_models import Generate, GenerateChanges, Piece, Reply
 from three_mode import errors
 from three_mode.errors import InvalidRequest, ThreeModeError, UnsupportedParameter
 from three_mode.messages import (
@@ -61,7 +60,8 @@ def options_of(request: LLMRequest, within: float | None) -> dict[str, Any]:
 
 
 def _extra_options(extra: Mapping[str, Any]) -> dict[str, Any]:
-    """Nobody has looked at their types before, and a wrong one that came as far as the engine would end it for all callers."""
+    """Nobody has looked at their types before, and a wrong one that came as far as the engine would end it for all
+    callers."""
     given = dict(extra)
     if given.get("logprobs") is True:  # OpenAI's two words for what is one number here
         given["logprobs"] = given.pop("top_logprobs", 0)
@@ -143,7 +143,8 @@ def response_of(reply: Reply, model: str, latency: float, request_id: str) -> LL
 
 
 def chunks_of_piece(piece: Piece, latency: float, before: tuple[local_models.TokenScore, ...] = ()) -> Iterator[Chunk]:
-    """A piece of text, or the last piece with all that a stream ends with; `before` are the scores of the pieces before."""
+    """A piece of text, or the last piece with all that a stream ends with; `before` are the scores of the pieces
+    before."""
     if piece.text:
         yield TextDelta(piece.text)
     for index, call in enumerate(piece.tool_calls):

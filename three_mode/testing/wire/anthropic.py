@@ -1,4 +1,4 @@
-"""Anthropic's messages."""
+"""Wire format of Anthropic's Messages API, for the scripted provider."""
 
 import json
 from typing import Any
@@ -11,6 +11,7 @@ STOP = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "c
 
 
 def render(turn: Turn, seen: Seen) -> Answer:
+    """Encodes a turn as the response to a request."""
     request = seen.json
     model = request.get("model", "scripted")
     if request.get("stream"):
@@ -48,57 +49,59 @@ def _message(model: str) -> dict[str, Any]:
 def _events(turn: Turn, model: str) -> list[bytes]:
     events: list[bytes] = []
 
-    def say(kind: str, **fields: Any) -> None:
+    def add(kind: str, **fields: Any) -> None:
         events.append(sse({"type": kind, **fields}, event=kind))
 
-    say("message_start", message=_message(model) | {"usage": usage_of(turn, 1)})
+    add("message_start", message=_message(model) | {"usage": usage_of(turn, 1)})
     for _ in range(turn.keep_alives):
-        say("ping")
+        add("ping")
     index = 0
     if turn.thinking:
-        say(
+        add(
             "content_block_start",
             index=index,
             content_block={"type": "thinking", "thinking": "", "signature": ""},
         )
         for piece in turn.thinking:
-            say("content_block_delta", index=index, delta={"type": "thinking_delta", "thinking": piece})
-        say("content_block_delta", index=index, delta={"type": "signature_delta", "signature": "c2lnbmVk"})
-        say("content_block_stop", index=index)
+            add("content_block_delta", index=index, delta={"type": "thinking_delta", "thinking": piece})
+        add("content_block_delta", index=index, delta={"type": "signature_delta", "signature": "c2lnbmVk"})
+        add("content_block_stop", index=index)
         index += 1
     if turn.text:
-        say("content_block_start", index=index, content_block={"type": "text", "text": ""})
+        add("content_block_start", index=index, content_block={"type": "text", "text": ""})
         for piece in turn.text:
-            say("content_block_delta", index=index, delta={"type": "text_delta", "text": piece})
-        say("content_block_stop", index=index)
+            add("content_block_delta", index=index, delta={"type": "text_delta", "text": piece})
+        add("content_block_stop", index=index)
         index += 1
     for call in turn.tool_calls:
         block = {"type": "tool_use", "id": call.id, "name": call.name, "input": {}}
-        say("content_block_start", index=index, content_block=block)
+        add("content_block_start", index=index, content_block=block)
         arguments = json.dumps(call.arguments)
         half = len(arguments) // 2
         for part in (arguments[:half], arguments[half:]):
-            say("content_block_delta", index=index, delta={"type": "input_json_delta", "partial_json": part})
-        say("content_block_stop", index=index)
+            add("content_block_delta", index=index, delta={"type": "input_json_delta", "partial_json": part})
+        add("content_block_stop", index=index)
         index += 1
     if turn.error is not None:
         events.append(sse(error(turn.error), event="error"))
         return events
-    say(
+    add(
         "message_delta",
         delta={"stop_reason": stop(turn), "stop_sequence": None},
         usage={"output_tokens": turn.output_tokens},
     )
     if turn.end_marker:
-        say("message_stop")
+        add("message_stop")
     return events
 
 
 def stop(turn: Turn) -> str:
+    """Stop reason of the turn."""
     return "tool_use" if turn.tool_calls and turn.finish == "stop" else STOP[turn.finish]
 
 
 def usage_of(turn: Turn, output_tokens: int) -> dict[str, Any]:
+    """Usage of the turn, with this provider's names."""
     return {
         "input_tokens": turn.input_tokens - turn.cached_tokens,
         "cache_creation_input_tokens": 0,
@@ -108,4 +111,5 @@ def usage_of(turn: Turn, output_tokens: int) -> dict[str, Any]:
 
 
 def error(message: str, kind: str = "overloaded_error") -> dict[str, Any]:
+    """Body of an error."""
     return {"type": "error", "error": {"type": kind, "message": message}, "request_id": "req_scripted"}

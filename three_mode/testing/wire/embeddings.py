@@ -1,4 +1,7 @@
-"""Embeddings, in the words of OpenAI, Gemini and Ollama. A vector is made from its text alone, so that tests know it."""
+"""Embeddings in the wire formats of OpenAI, Gemini and Ollama, for the scripted provider.
+
+A vector depends on its text alone, so that tests can predict it.
+"""
 
 import base64
 import struct
@@ -11,12 +14,13 @@ WIDTH = 4  # numbers in a vector, unless the request says how many
 
 
 def vector_of(text: str, width: int = WIDTH) -> list[float]:
-    """Exact in 32 bits, so that base64 and decimals say the same."""
+    """Vector of a text, with numbers that are exact in 32 bits: base64 and decimals give the same."""
     data = text.encode()
     return [float(len(data)), *(float(sum(data) % (place + 3)) for place in range(width - 1))][:width]
 
 
 def openai(turn: Turn, seen: Seen) -> Answer:
+    """Answers `/embeddings`."""
     request = seen.json
     given = request["input"]
     vectors = [
@@ -32,6 +36,8 @@ def openai(turn: Turn, seen: Seen) -> Answer:
 
 
 def gemini(turn: Turn, seen: Seen) -> Answer:
+    """Answers `:batchEmbedContents`."""
+
     def values(request: dict[str, Any]) -> list[float]:
         text = "".join(part["text"] for part in request["content"]["parts"])
         return vector_of(text, request.get("outputDimensionality", WIDTH))
@@ -40,6 +46,7 @@ def gemini(turn: Turn, seen: Seen) -> Answer:
 
 
 def ollama(turn: Turn, seen: Seen) -> Answer:
+    """Answers `/api/embed`."""
     request = seen.json
     given = request["input"]
     texts = [given] if isinstance(given, str) else given

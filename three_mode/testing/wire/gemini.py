@@ -1,4 +1,4 @@
-"""Gemini's generateContent and streamGenerateContent."""
+"""Wire format of Gemini's generateContent and streamGenerateContent, for the scripted provider."""
 
 from typing import Any
 
@@ -9,6 +9,7 @@ FINISH = {"stop": "STOP", "length": "MAX_TOKENS", "tool_calls": "STOP", "content
 
 
 def render(turn: Turn, seen: Seen) -> Answer:
+    """Encodes a turn as the response to a request."""
     model = seen.path.rpartition("/")[2].partition(":")[0]
     if ":streamGenerateContent" not in seen.path:
         if turn.error is not None:
@@ -29,7 +30,7 @@ def render(turn: Turn, seen: Seen) -> Answer:
 
 
 def _parts(turn: Turn) -> list[list[dict[str, Any]]]:
-    """One group a response of the stream."""
+    """Parts in groups: one group for each response of a stream."""
     groups: list[list[dict[str, Any]]] = [[{"text": piece, "thought": True}] for piece in turn.thinking]
     groups += [[{"text": piece}] for piece in turn.text]
     for call in turn.tool_calls:
@@ -58,4 +59,5 @@ def _response(parts: list[dict[str, Any]], model: str, turn: Turn, *, last: bool
 
 
 def error(message: str, code: int, status: str, details: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+    """Body of an error."""
     return {"error": {"code": code, "message": message, "status": status, "details": details or []}}

@@ -1,4 +1,4 @@
-"""Refusals: 429 and its relatives, with each way in which providers say when to come back."""
+"""Refusals for too many calls, with each way in which providers name the time to wait."""
 
 from email.utils import formatdate
 from typing import Literal
@@ -7,7 +7,7 @@ from three_mode.testing.script import Answer, Header
 from three_mode.testing.wire import anthropic, gemini, openai
 from three_mode.testing.wire.events import document
 
-#: How a provider says when to come back: a header or body in the way of one of them.
+#: Way in which a provider names the time to wait: a header or a body.
 ResetFormat = Literal[
     "retry-after",
     "retry-after-ms",
@@ -22,7 +22,7 @@ ResetFormat = Literal[
 
 
 def rate_limited(how: ResetFormat = "retry-after", *, seconds: float = 2.0, now: float = 0.0) -> Answer:
-    """A 429 that may be tried again in `seconds`. `now` is the time of day, for the formats that say when."""
+    """A 429 that may be tried again in `seconds`. `now` is the current Unix time, for formats that name a time."""
     headers: tuple[Header, ...]
     too_fast = openai.error("Rate limit reached for requests", "requests", "rate_limit_exceeded")
     match how:
@@ -73,7 +73,7 @@ def rate_limited(how: ResetFormat = "retry-after", *, seconds: float = 2.0, now:
 
 
 def quota_exhausted() -> Answer:
-    """A 429 for which waiting does not help: the bill is due."""
+    """A 429 for which waiting does not help: the account has no quota left."""
     body = openai.error("You exceeded your current quota", "insufficient_quota", "insufficient_quota")
     return document(body, status=429)
 

@@ -1,4 +1,4 @@
-"""Ollama's chat: NDJSON, streamed unless the request says otherwise."""
+"""Wire format of Ollama's chat, for the scripted provider: NDJSON, streamed by default."""
 
 from typing import Any
 
@@ -9,6 +9,7 @@ CREATED = "2026-01-01T00:00:00.000000Z"
 
 
 def render(turn: Turn, seen: Seen) -> Answer:
+    """Encodes a turn as the response to a request."""
     request = seen.json
     model = request.get("model", "scripted")
     calls = [{"function": {"name": call.name, "arguments": call.arguments}} for call in turn.tool_calls]
@@ -42,7 +43,7 @@ def _message(content: str, thinking: str = "", tool_calls: list[dict[str, Any]] 
 
 
 def _end(turn: Turn) -> dict[str, Any]:
-    """`prompt_eval_count` is left out where it is nought, as Ollama does."""
+    """Last line of a stream. `prompt_eval_count` is left out where it is 0, as Ollama does."""
     end = {
         "done": True,
         "done_reason": "length" if turn.finish == "length" else "stop",

@@ -1,4 +1,4 @@
-"""OpenAI's chat completions."""
+"""Wire format of OpenAI's chat completions, for the scripted provider."""
 
 import json
 from typing import Any
@@ -11,6 +11,7 @@ ID = "chatcmpl-scripted"
 
 
 def render(turn: Turn, seen: Seen) -> Answer:
+    """Encodes a turn as the response to a request."""
     request = seen.json
     model = request.get("model", "scripted")
     if request.get("stream"):
@@ -92,10 +93,12 @@ def _events(turn: Turn, model: str, usage: bool) -> list[bytes]:
 
 
 def finish(turn: Turn) -> str:
+    """Finish reason of the turn."""
     return "tool_calls" if turn.tool_calls and turn.finish == "stop" else turn.finish
 
 
 def usage_of(turn: Turn) -> dict[str, Any]:
+    """Usage of the turn, with this provider's names."""
     return {
         "prompt_tokens": turn.input_tokens,
         "completion_tokens": turn.output_tokens,
@@ -106,4 +109,5 @@ def usage_of(turn: Turn) -> dict[str, Any]:
 
 
 def error(message: str, kind: str = "server_error", code: str | None = None) -> dict[str, Any]:
+    """Body of an error."""
     return {"error": {"message": message, "type": kind, "param": None, "code": code}}

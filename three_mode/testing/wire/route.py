@@ -1,4 +1,4 @@
-"""Which provider's words a request is answered in: the path says it."""
+"""Choice of the wire format of an answer, by the path of the request."""
 
 from three_mode.testing.script import Answer, Seen, Turn
 from three_mode.testing.wire import anthropic, embeddings, gemini, ollama, openai
@@ -6,6 +6,7 @@ from three_mode.testing.wire.events import document
 
 
 def render(turn: Turn, seen: Seen) -> Answer:
+    """Encodes a turn as the response to a request."""
     path = seen.path.partition("?")[0]
     if path.endswith("/chat/completions"):
         return openai.render(turn, seen)

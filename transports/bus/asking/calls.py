@@ -49,6 +49,7 @@ class _Question(Struct, eq=False):
     member: str
 
     def part(self, message: Message) -> None:
+        """End the call: a stream is no answer to a plain question."""
         self.done(BadFrame(f"{self.to} answered a plain question with a stream"))
 
     def done(self, result: "Message | BusError") -> None:
@@ -135,8 +136,8 @@ class Calls:
 
     def add(self, outcome: Outcome, deadline: float) -> None:
         """Add a call, which fails at `deadline` on time.monotonic()."""
+        outcome.tick = self._deadlines.add(outcome.id, deadline)  # first: a call without a deadline is none
         self._pending[outcome.id] = outcome
-        outcome.tick = self._deadlines.add(outcome.id, deadline)
         self.made += 1
 
     def forget(self, outcome: Outcome) -> bool:
@@ -150,6 +151,9 @@ class Calls:
         """Hand a REPLY, ERROR, PART or END to the call that it is for."""
         outcome = self._pending.get(envelope.id)
         if outcome is None or outcome.member != peer.id:
+            if envelope.kind == ERROR and not envelope.id:  # of a message without a reply, which has no call
+                self._failed(f"message to {envelope.sender!r}", _error(message.body, envelope.sender))
+                return
             self.strays += 1  # cancelled, expired, or from a member that was not asked
             return
         kind = envelope.kind
@@ -159,6 +163,12 @@ class Calls:
         del self._pending[envelope.id]
         self._deadlines.discard(outcome.id, outcome.tick)
         self._finish_call(outcome, _error(message.body, outcome.to) if kind == ERROR else message)
+
+    def unreadable(self, peer: Peer, id_: int, error: BusError) -> None:
+        """End a call whose answer could not be read."""
+        outcome = self._pending.get(id_)
+        if outcome is not None and outcome.member == peer.id and self.forget(outcome):
+            self._finish_call(outcome, error)
 
     def _finish_call(self, outcome: Outcome, result: "Message | BusError") -> None:
         try:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from transports.bus.asking.requests import Request
-from transports.bus.deadlines import Deadlines
+from transports.bus.deadlines import LONGEST, Deadlines
 from transports.bus.errors import NoSuchName, NotEncodable, Overloaded, PeerLost, TooLarge
 from transports.bus.frames import SEND, STREAM, Envelope, pack_envelope
 from transports.bus.messages import Message
@@ -68,7 +68,8 @@ class Serving:
             self._open[member, envelope.id] = request
             request.kept = True
             if deadline:
-                request.tick = self._deadlines.add((member, envelope.id), deadline)
+                latest = time.monotonic() + LONGEST  # a caller may have sent infinity, or no number
+                request.tick = self._deadlines.add((member, envelope.id), min(latest, deadline))
 
     def _unknown_name(self, request: Request) -> None:
         if request.tells:

@@ -60,7 +60,13 @@ static Py_ssize_t drain_and_deliver(Pump *self, PyObject *host) {
 int bus_soon(Pump *self) {
     if (self->soon || self->host == NULL) return 0;
     self->soon = 1;
-    return call(PyTuple_GetItem(self->host, HOST_CALL_SOON), self->again);
+    PyObject *host = self->host, *again = self->again; /* the call may have us let go of both */
+    Py_INCREF(host);
+    Py_INCREF(again);
+    int result = call(PyTuple_GetItem(host, HOST_CALL_SOON), again);
+    Py_DECREF(again);
+    Py_DECREF(host);
+    return result;
 }
 
 /* Stays up, or does not. What else the loop has to do comes first: so it is asked to come back. */
@@ -134,21 +140,27 @@ PyObject *pump_soon(PyObject *object, PyObject *unused) {
     Py_RETURN_NONE;
 }
 
+static int are_messages(PyObject *records) {
+    for (Py_ssize_t i = PyList_Size(records); i-- > 0;) {
+        if (PyObject_TypeCheck(PyList_GetItem(records, i), bus_record_type)) continue;
+        PyErr_SetString(PyExc_TypeError, "deliver takes a list of messages");
+        return 0;
+    }
+    return 1;
+}
+
 PyObject *pump_deliver(PyObject *object, PyObject *records) {
     Pump *self = (Pump *)object;
     if (!PyList_Check(records)) {
         PyErr_SetString(PyExc_TypeError, "deliver takes a list");
         return NULL;
     }
-    for (Py_ssize_t i = PyList_Size(records); i-- > 0;) {
-        if (PyObject_TypeCheck(PyList_GetItem(records, i), bus_record_type)) continue;
-        PyErr_SetString(PyExc_TypeError, "deliver takes a list of messages");
-        return NULL;
-    }
     PyObject *host = self->host;
     if (host == NULL) Py_RETURN_NONE;
     Py_INCREF(host);
-    int result = bus_deliver(host, records);
+    PyObject *own = PyList_GetSlice(records, 0, PyList_Size(records)); /* a callback may change the other */
+    int result = own == NULL || !are_messages(own) ? -1 : bus_deliver(host, own);
+    Py_XDECREF(own);
     Py_DECREF(host);
     if (result < 0) return NULL;
     Py_RETURN_NONE;

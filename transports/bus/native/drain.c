@@ -2,10 +2,12 @@
  *
  * A reader copies a record, then checks whether the writer has passed it meanwhile; only then is the copy used. A gap is
  * detected by the record's number, not by position: any number that is not the next one is reported.
+ *
+ * The writer may be broken, or hostile, and write to its ring whatever it likes at any moment. So what counts is read once and
+ * checked, every position is a multiple of 8 before it is used, and no loop depends on the writer to end: each is bounded
+ * by what fits in the ring, and a walk that finds no end is given up after WALKS attempts.
  */
-#include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "pump.h"
 
@@ -16,46 +18,68 @@ static int passed(const reader *r, uint64_t position) {
     return atomic_load_explicit(&r->ring->oldest, memory_order_relaxed) > position;
 }
 
-/* Copy the header of the record at `*position`, past any padding. */
+/* Eight bytes of a header, read once; `offset` is a multiple of 8. */
+static uint64_t word(const reader *r, uint64_t offset) {
+    return atomic_load_explicit((const _Atomic uint64_t *)(r->data + offset), memory_order_relaxed);
+}
+
+/* Copy the header of the record at `*position`, past any padding. BROKEN: no writer of ours leaves it like that. */
 enum peek bus_peek(const reader *r, uint64_t *position, uint64_t tail, bus_record *header) {
     for (;;) {
         if (*position == tail) return PEEK_EMPTY;
         if (tail - *position > r->capacity) return tail < *position ? PEEK_BROKEN : PEEK_LAPPED;
-        uint64_t offset = *position & (r->capacity - 1);
-        memcpy(header, r->data + offset, 8);
+        uint64_t offset = *position & (r->capacity - 1), first = word(r, offset);
+        memcpy(header, &first, sizeof first);
         uint64_t size = header->size;
-        if (size >= sizeof *header && offset + sizeof *header <= r->capacity) memcpy(header, r->data + offset, sizeof *header);
+        if (size >= sizeof *header && offset + sizeof *header <= r->capacity) {
+            uint64_t lengths = word(r, offset + offsetof(bus_record, envelope));
+            header->seq = word(r, offset + offsetof(bus_record, seq));
+            memcpy(&header->envelope, &lengths, sizeof lengths);
+        }
         if (passed(r, *position)) return PEEK_LAPPED;
         if (size < 8 || size % 8 || offset + size > r->capacity || size > tail - *position) return PEEK_BROKEN;
-        if (header->flags == BUS_PAD) {
+        if (header->flags == BUS_PAD) { /* up to the end of the ring, so that there is one a round at most */
+            if (offset + size != r->capacity) return PEEK_BROKEN;
             *position += size;
             continue;
         }
-        if (!(header->flags & (BUS_DATA | BUS_REFERENCE)) || size < sizeof *header ||
+        if (!(header->flags & (BUS_DATA | BUS_REFERENCE)) || size < sizeof *header || size > r->largest ||
             sizeof *header + (uint64_t)header->topic + header->envelope + header->body > size)
             return PEEK_BROKEN;
         return PEEK_RECORD;
     }
 }
 
-/* After being lapped: start at the oldest record plus a margin, so that the writer does not catch us at once. */
-static void resume(reader *r) {
+/* Where the ring begins and ends, as a writer of ours could have left it at this moment. 0: none could. */
+static int bounds(const reader *r, uint64_t *oldest, uint64_t *tail) {
+    uint64_t before = tail_of(r);
+    *oldest = atomic_load_explicit(&r->ring->oldest, memory_order_acquire);
+    *tail = tail_of(r);
+    if ((*oldest | *tail) % 8 || *oldest > *tail || before > *tail) return 0;
+    return *oldest > before || before - *oldest <= r->capacity;
+}
+
+/* After being lapped: start at the oldest record plus a margin, so that the writer does not catch us at once. 0: it is broken. */
+static int resume(reader *r) {
     bus_record header;
+    uint64_t from, tail;
     for (int attempt = 0; attempt < WALKS; attempt++) {
-        uint64_t from = atomic_load_explicit(&r->ring->oldest, memory_order_acquire);
-        uint64_t position = from, tail = tail_of(r);
+        if (!bounds(r, &from, &tail)) return 0;
+        uint64_t position = from;
         enum peek state = PEEK_RECORD;
-        while (position < from + r->capacity / 8) {
+        while (position - from < r->capacity / 8) {
             state = bus_peek(r, &position, tail, &header);
             if (state != PEEK_RECORD) break;
             position += header.size;
         }
-        if (state == PEEK_RECORD || state == PEEK_EMPTY) {
+        if (state == PEEK_BROKEN) return 0;
+        if (state != PEEK_LAPPED) {
             r->position = position;
-            return;
+            return 1;
         }
     }
-    r->position = tail_of(r); /* the next record's number tells how much that cost */
+    r->position = tail; /* the next record's number tells how much that cost */
+    return 1;
 }
 
 static PyObject *topic_of(reader *r, const char *bytes, size_t size) {
@@ -102,18 +126,29 @@ void bus_note_gap(Pump *self, reader *r, uint64_t first, uint64_t last) {
     atomic_store_explicit(&r->entry->gaps, gaps + 1, memory_order_release);
 }
 
-static int append_gap(Pump *self, reader *r, PyObject *list, uint64_t first, uint64_t last) {
-    bus_note_gap(self, r, first, last);
+/* What is told is noted after that: what fails for want of memory is told another time, and once. */
+static int tell(Pump *self, reader *r, PyObject *list, int what, uint64_t first, uint64_t last) {
     self->special = 1;
-    return append(list, Py_BuildValue("iOKK", ITEM_GAP, r->token, (unsigned long long)first, (unsigned long long)last));
+    return append(list, Py_BuildValue("iOKK", what, r->token, (unsigned long long)first, (unsigned long long)last));
 }
 
-static int append_broken(Pump *self, reader *r, PyObject *list) {
-    r->broken = 1;
-    self->broken++;
-    self->special = 1;
-    return append(list, Py_BuildValue("iOKK", ITEM_BROKEN, r->token, (unsigned long long)r->next, (unsigned long long)r->next));
+/* Everything before record `seq` is lost. */
+static int tell_gap(Pump *self, reader *r, PyObject *list, uint64_t seq) {
+    if (tell(self, r, list, ITEM_GAP, r->next, seq - 1) < 0) return -1;
+    bus_note_gap(self, r, r->next, seq - 1);
+    r->next = seq;
+    return 0;
 }
+
+static int tell_broken(Pump *self, reader *r, PyObject *list) {
+    if (tell(self, r, list, ITEM_BROKEN, r->next, r->next) < 0) return -1;
+    r->broken = BROKEN_TOLD;
+    self->broken++;
+    return 0;
+}
+
+/* Could a record of that number stand there? None is smaller than its header. */
+static int fits(uint64_t seq, uint64_t position) { return seq != 0 && seq - 1 <= position / sizeof(bus_record); }
 
 static PyObject *copy_bytes(const unsigned char *from, uint32_t size) { return PyBytes_FromStringAndSize((const char *)from, size); }
 
@@ -121,54 +156,59 @@ static PyObject *copy_bytes(const unsigned char *from, uint32_t size) { return P
 void bus_tell_waiting_writer(const reader *r) {
     if (r->peer_entry == NULL) return;
     atomic_thread_fence(memory_order_seq_cst);
-    if (atomic_load_explicit(&r->peer_entry->waiting_on, memory_order_relaxed) != bus_common_of(r->segment)->uid) return;
-    uint64_t one = 1;
-    ssize_t written;
-    do {
-        written = write(r->peer_fd, &one, sizeof one);
-    } while (written < 0 && errno == EINTR);
+    if (atomic_load_explicit(&r->peer_entry->waiting_on, memory_order_relaxed) != r->segment->common.uid) return;
+    bus_wake(r->peer_fd);
 }
 
-/* Up to `limit` records of one ring; the number taken, or -1 with an exception set. */
+/* Up to `limit` records of one ring; the number taken, or -1 with an exception set: what was taken before that is in `list`. */
 static Py_ssize_t drain_one(Pump *self, reader *r, PyObject *list, Py_ssize_t limit) {
     if (!r->pair && !self->listening) return 0;
     Py_ssize_t taken = 0;
+    int failed = 0, again = 0;
     uint64_t tail = tail_of(r), started = r->position;
+    if (r->broken == BROKEN_UNTOLD && !r->paused) failed = tell_broken(self, r, list) < 0;
     while (taken < limit && !r->broken && !r->paused) {
         bus_record header;
         enum peek state = bus_peek(r, &r->position, tail, &header);
         if (state == PEEK_EMPTY) break;
-        if (state == PEEK_BROKEN) {
-            if (append_broken(self, r, list) < 0) return -1;
-            break;
-        }
-        if (state == PEEK_LAPPED) {
-            resume(r);
+        if (state == PEEK_LAPPED && resume(r)) {
+            if (++again == WALKS) break; /* another time: what else the event loop has to do does not wait for that writer */
             tail = tail_of(r);
             continue;
         }
-        const unsigned char *from = r->data + (r->position & (r->capacity - 1)) + sizeof header;
-        PyObject *route = Py_None, *topic = self->direct;
-        if (header.topic >= TOPIC_LIMIT || header.seq < r->next) {
-            if (append_broken(self, r, list) < 0) return -1;
+        if (state != PEEK_RECORD || header.topic >= TOPIC_LIMIT || header.seq < r->next) {
+            failed = tell_broken(self, r, list) < 0;
             break;
         }
+        if (header.seq != r->next) {
+            failed = (fits(header.seq, r->position) ? tell_gap(self, r, list, header.seq) : tell_broken(self, r, list)) < 0;
+            if (failed || ++again == WALKS) break;
+            continue;
+        }
+        uint64_t position = r->position;
+        const unsigned char *from = r->data + (position & (r->capacity - 1)) + sizeof header;
+        PyObject *route = Py_None, *topic = self->direct;
         if (header.topic != 0) {
             char bytes[TOPIC_LIMIT];
             memcpy(bytes, from, header.topic);
-            if (passed(r, r->position)) continue; /* peek will say so */
+            if (passed(r, position)) { /* peek will say so */
+                if (++again == WALKS) break;
+                continue;
+            }
             topic = topic_of(r, bytes, header.topic);
             if (topic == NULL) {
+                failed = !PyErr_ExceptionMatches(PyExc_UnicodeDecodeError);
+                if (failed) break;
                 PyErr_Clear();
-                if (append_broken(self, r, list) < 0) return -1;
+                failed = tell_broken(self, r, list) < 0;
                 break;
             }
             PyObject *found = PyDict_GetItemWithError(self->routes, topic);
-            if (found == NULL && PyErr_Occurred()) return -1;
+            failed = found == NULL && PyErr_Occurred();
+            if (failed) break;
             if (found == Py_None && !(header.flags & BUS_REFERENCE)) { /* nobody here wants it: neither copied nor decoded */
-                if (header.seq != r->next && append_gap(self, r, list, r->next, header.seq - 1) < 0) return -1;
                 r->next = header.seq + 1;
-                r->position += header.size;
+                r->position = position + header.size;
                 self->skipped++;
                 taken++;
                 continue;
@@ -176,66 +216,77 @@ static Py_ssize_t drain_one(Pump *self, reader *r, PyObject *list, Py_ssize_t li
             if (found != NULL) route = found;
         }
         PyObject *envelope = envelope_of(r, from + header.topic, header.envelope);
-        PyObject *body = copy_bytes(from + header.topic + header.envelope, header.body);
-        int failed = envelope == NULL || body == NULL;
-        if (!failed && passed(r, r->position)) {
+        PyObject *body = envelope == NULL ? NULL : copy_bytes(from + header.topic + header.envelope, header.body);
+        failed = body == NULL;
+        if (!failed && passed(r, position)) {
             Py_CLEAR(r->envelope); /* may be torn, like the body */
             Py_DECREF(envelope);
             Py_DECREF(body);
+            if (++again == WALKS) break;
             continue;
         }
         bus_reach(STEP_DRAIN_COPIED);
-        if (!failed && header.seq != r->next) failed = append_gap(self, r, list, r->next, header.seq - 1) < 0;
-        if (!failed) {
+        if (!failed) { /* may collect, and with it run anything: nothing that is borrowed is used after it */
             failed = append(list, bus_make_record(self->message, header.flags, r->token, header.seq, route, topic, envelope, body)) < 0;
         }
         Py_XDECREF(envelope);
         Py_XDECREF(body);
-        if (failed) return -1;
+        if (failed) break;
         if (header.flags != BUS_DATA) self->special = 1;
         r->next = header.seq + 1;
-        r->position += header.size;
+        r->position = position + header.size;
         self->records++;
         self->bytes += header.size;
         taken++;
     }
-    if (r->position != started) {
+    if (r->position != started && r->broken != DETACHED) {
         atomic_store_explicit(r->pair ? &r->entry->pair_position : &r->entry->position, r->position, memory_order_release);
         bus_reach(STEP_DRAIN_POSITION_STORED);
         bus_tell_waiting_writer(r);
     }
-    return taken;
+    return failed ? -1 : taken;
 }
 
 /* Messages, and (what, token, first, last) for gaps and broken rings, at most `limit`; bus_handled() when their handlers ran. */
 PyObject *bus_drain(Pump *self, Py_ssize_t limit) {
     PyObject *list = PyList_New(0);
-    if (list == NULL) return NULL;
+    if (list == NULL || self->draining) return list; /* called by what a collection ran in the middle of the other */
     bus_reach(STEP_DRAIN_START);
     self->special = 0;
+    self->draining = 1;
+    self->busy++;
     size_t idle = 0;
+    int failed = 0;
     while (idle < self->count && limit > 0) {
         if (self->turn >= self->count) self->turn = 0;
         reader *r = self->readers[self->turn++];
         Py_ssize_t share = limit < 64 ? limit : 64; /* a turn each, so that a busy writer does not starve the others */
         Py_ssize_t taken = drain_one(self, r, list, share);
-        if (taken < 0) {
-            Py_DECREF(list);
-            return NULL;
+        if (taken < 0) { /* what was taken is handed out; what could not be is met again, at the beginning then */
+            failed = PyList_Size(list) == 0;
+            if (!failed) PyErr_Clear();
+            break;
         }
         idle = taken ? 0 : idle + 1;
         limit -= taken;
     }
-    return list;
+    self->draining = 0;
+    bus_idle(self);
+    if (!failed) return list;
+    Py_DECREF(list);
+    return NULL;
 }
 
 /* At the newest record, knowing its number: walk from the oldest. */
 void bus_seek_tail(reader *r) {
-    for (int attempt = 0; attempt < WALKS; attempt++) {
-        uint64_t position = atomic_load_explicit(&r->ring->oldest, memory_order_acquire), tail = tail_of(r), next = r->next;
+    uint64_t tail, left = r->capacity / sizeof(bus_record) * 2; /* records in all walks: each begins behind where the last one ended */
+    enum peek state = PEEK_LAPPED;
+    for (int attempt = 0; attempt < WALKS && state == PEEK_LAPPED; attempt++) {
+        uint64_t position, next = r->next;
         bus_record header;
-        enum peek state;
-        while ((state = bus_peek(r, &position, tail, &header)) == PEEK_RECORD) {
+        state = bounds(r, &position, &tail) ? PEEK_RECORD : PEEK_BROKEN;
+        while (state == PEEK_RECORD && left-- > 0 && (state = bus_peek(r, &position, tail, &header)) == PEEK_RECORD) {
+            if (!fits(header.seq, position)) state = PEEK_BROKEN;
             next = header.seq + 1;
             position += header.size;
         }
@@ -245,40 +296,58 @@ void bus_seek_tail(reader *r) {
             return;
         }
     }
-    r->position = tail_of(r);
+    if (state == PEEK_BROKEN) {
+        r->broken = BROKEN_UNTOLD;
+    } else {
+        r->position = tail;
+    }
+}
+
+static PyObject *replayed(const Pump *self, const reader *r, const bus_record *header, const unsigned char *from) {
+    char bytes[TOPIC_LIMIT];
+    memcpy(bytes, from, header->topic);
+    from += header->topic;
+    PyObject *topic = PyUnicode_DecodeUTF8(bytes, header->topic, "replace");
+    PyObject *envelope = topic == NULL ? NULL : copy_bytes(from, header->envelope);
+    PyObject *body = envelope == NULL ? NULL : copy_bytes(from + header->envelope, header->body);
+    PyObject *record = NULL;
+    if (body != NULL) record = bus_make_record(self->message, header->flags, r->token, header->seq, Py_None, topic, envelope, body);
+    Py_XDECREF(topic);
+    Py_XDECREF(envelope);
+    Py_XDECREF(body);
+    return record;
 }
 
 /* What a broadcast ring still holds from before our position, oldest first. */
 PyObject *bus_replay(Pump *self, reader *r) {
     PyObject *list = PyList_New(0);
     if (list == NULL || r->broken) return list;
-    uint64_t position = atomic_load_explicit(&r->ring->oldest, memory_order_acquire);
-    while (position < r->position) {
+    uint64_t position, tail, until = r->position, next = 1;
+    int sound = bounds(r, &position, &tail), again = 0, failed = 0;
+    self->busy++;
+    while (sound && !failed && again < WALKS && position < until) {
         bus_record header;
-        enum peek state = bus_peek(r, &position, r->position, &header);
-        if (state == PEEK_EMPTY || state == PEEK_BROKEN) break;
-        if (state == PEEK_RECORD) {
-            const unsigned char *from = r->data + (position & (r->capacity - 1)) + sizeof header;
-            PyObject *topic = PyUnicode_DecodeUTF8((const char *)from, header.topic, "replace");
-            PyObject *envelope = copy_bytes(from + header.topic, header.envelope);
-            PyObject *body = copy_bytes(from + header.topic + header.envelope, header.body);
-            int failed = topic == NULL || envelope == NULL || body == NULL;
-            int lapped = !failed && passed(r, position);
-            if (!failed && !lapped)
-                failed = append(list, bus_make_record(self->message, header.flags, r->token, header.seq, Py_None, topic, envelope, body)) < 0;
-            Py_XDECREF(topic);
-            Py_XDECREF(envelope);
-            Py_XDECREF(body);
-            if (failed) {
-                Py_DECREF(list);
-                return NULL;
-            }
-            if (!lapped) {
-                position += header.size;
-                continue;
-            }
+        enum peek state = bus_peek(r, &position, until, &header);
+        if (state == PEEK_LAPPED) {
+            uint64_t before = position;
+            again++;
+            sound = bounds(r, &position, &tail) && position > before;
+            continue;
         }
-        position = atomic_load_explicit(&r->ring->oldest, memory_order_acquire);
+        if (state != PEEK_RECORD || header.topic >= TOPIC_LIMIT || header.seq < next) break;
+        PyObject *record = replayed(self, r, &header, r->data + (position & (r->capacity - 1)) + sizeof header);
+        failed = record == NULL;
+        if (!failed && passed(r, position)) {
+            again++;
+        } else if (!failed) {
+            failed = PyList_Append(list, record) < 0;
+            position += header.size;
+            next = header.seq + 1;
+        }
+        Py_XDECREF(record);
     }
-    return list;
+    bus_idle(self);
+    if (!failed) return list;
+    Py_DECREF(list);
+    return NULL;
 }

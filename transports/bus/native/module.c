@@ -37,7 +37,25 @@ static PyObject *module_failpoint(PyObject *module, PyObject *args) {
     return NULL;
 }
 
+/* ring(fd): wake whoever watches that eventfd. Never waits, whatever others did to it. */
+static PyObject *module_ring(PyObject *module, PyObject *argument) {
+    (void)module;
+    int fd = PyObject_AsFileDescriptor(argument);
+    if (fd < 0) return NULL;
+    bus_wake(fd);
+    Py_RETURN_NONE;
+}
+
+static PyObject *module_is_doorbell(PyObject *module, PyObject *argument) {
+    (void)module;
+    int fd = PyObject_AsFileDescriptor(argument);
+    if (fd < 0) return NULL;
+    return PyBool_FromLong(bus_is_doorbell(fd));
+}
+
 static PyMethodDef module_methods[] = {
+    {"ring", module_ring, METH_O, "ring(fd): wake whoever watches that eventfd; never waits"},
+    {"is_doorbell", module_is_doorbell, METH_O, "is_doorbell(fd) -> whether it is an eventfd, which ring() can ring"},
     {"failpoint", module_failpoint, METH_VARARGS, "failpoint(step, signal, after=0): for fault tests"},
     {NULL, NULL, 0, NULL},
 };

@@ -14,6 +14,7 @@ typedef struct {
     int writable;
     int fd;          /* kept for fallocate by the owner, else -1 */
     uint64_t filled; /* bytes of a large payload whose pages exist, the most that was ever filled in */
+    bus_common common; /* as it was checked: what lies in shared memory may be something else by now */
 } Segment;
 
 /* Steps of the protocol at which a fault test may stop or kill this process. */
@@ -65,9 +66,11 @@ int bus_keep_spares(PyTypeObject *type);
 /* The segment behind `object`, checked to be of `kind` (and writable, if asked); NULL with an exception set. */
 Segment *bus_expect(PyObject *object, uint32_t kind, int writable);
 
-static inline bus_common *bus_common_of(const Segment *segment) { return (bus_common *)segment->base; }
-
 /* Make sure that the pages of [offset, offset + length) exist, so that a store cannot raise SIGBUS. */
 int bus_allocate(const Segment *segment, uint64_t offset, uint64_t length);
+
+/* bell.c: wake whoever watches that eventfd; never waits. The GIL is held. */
+void bus_wake(int fd);
+int bus_is_doorbell(int fd);
 
 #endif

@@ -5,11 +5,17 @@
 
 #include <string.h>
 
+/* What a record may be in a ring of any size: a writer sends inside its ring what it thinks small, whatever we take for large. */
+#define INLINE_LIMIT (UINT64_C(1) << 20)
+#define ENVELOPE_LIMIT (UINT64_C(1) << 16) /* header, topic and envelope */
+
 static PyObject *pump_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     (void)kwargs;
     PyObject *page_object, *bell_object, *routes, *message;
     unsigned int slot;
-    if (!PyArg_ParseTuple(args, "OOIO!O!:Pump", &page_object, &bell_object, &slot, &PyDict_Type, &routes, &PyType_Type, &message))
+    unsigned long long payload_limit = UINT64_MAX;
+    if (!PyArg_ParseTuple(args, "OOIO!O!|K:Pump", &page_object, &bell_object, &slot, &PyDict_Type, &routes, &PyType_Type, &message,
+                          &payload_limit))
         return NULL;
     if (!PyType_IsSubtype((PyTypeObject *)message, bus_record_type)) {
         PyErr_SetString(PyExc_TypeError, "a pump makes messages of a type that derives from Record");
@@ -37,6 +43,7 @@ static PyObject *pump_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) 
     self->page = (bus_page *)page->base;
     self->bell = (bus_bell *)bell->base;
     self->slot = slot;
+    self->payload_limit = payload_limit;
     self->bit = UINT64_C(1) << (slot % BUS_SHARD);
     self->direct = PyUnicode_FromString("");
     if (self->direct == NULL) {
@@ -93,6 +100,38 @@ static void free_reader(reader *r) {
     PyMem_Free(r);
 }
 
+/* The last of who reads a ring is done: what was detached meanwhile goes. */
+void bus_idle(Pump *self) {
+    if (--self->busy > 0) return;
+    while (self->graves != NULL) {
+        reader *r = self->graves;
+        self->graves = r->grave;
+        free_reader(r);
+    }
+}
+
+/* It is none of `readers` any more. */
+static void let_go_of(Pump *self, reader *r) {
+    if (self->busy == 0) {
+        free_reader(r);
+        return;
+    }
+    r->broken = DETACHED;
+    r->grave = self->graves;
+    self->graves = r;
+}
+
+static void let_go_of_all(Pump *self) {
+    bus_end_look(self);
+    while (self->count > 0) let_go_of(self, self->readers[--self->count]);
+}
+
+/* Of a record, so that no header makes us ask for more memory than the largest message is worth. */
+static uint64_t largest_of(const Pump *self, uint64_t capacity) {
+    uint64_t payload = self->payload_limit > INLINE_LIMIT ? self->payload_limit : INLINE_LIMIT, fits = capacity / 4;
+    return fits > ENVELOPE_LIMIT && fits - ENVELOPE_LIMIT > payload ? payload + ENVELOPE_LIMIT : fits;
+}
+
 static reader *add_reader(Pump *self, PyObject *token, Segment *segment, unsigned int slot, int pair) {
     uint64_t at = offsetof(bus_page, entry) + slot * sizeof(bus_entry);
     if (bus_allocate(self->page_segment, at, sizeof(bus_entry)) < 0) return NULL;
@@ -101,6 +140,7 @@ static reader *add_reader(Pump *self, PyObject *token, Segment *segment, unsigne
         PyErr_NoMemory();
         return NULL;
     }
+    bus_end_look(self);
     reader **grown = PyMem_Realloc(self->readers, (self->count + 1) * sizeof *grown);
     if (grown == NULL) {
         PyMem_Free(r);
@@ -116,7 +156,8 @@ static reader *add_reader(Pump *self, PyObject *token, Segment *segment, unsigne
     r->pair = pair;
     r->ring = (const bus_ring *)segment->base;
     r->data = segment->base + BUS_HEADER;
-    r->capacity = bus_common_of(segment)->capacity;
+    r->capacity = segment->common.capacity;
+    r->largest = largest_of(self, r->capacity);
     r->entry = &self->page->entry[slot];
     r->next = 1;
     self->readers[self->count++] = r;
@@ -146,7 +187,7 @@ static PyObject *pump_listen(PyObject *object, PyObject *argument) {
     if (on < 0) return NULL;
     if (!on) atomic_fetch_and(&self->bell->sleepers, ~self->bit);
     for (size_t i = 0; on && !self->listening && i < self->count; i++) {
-        if (!self->readers[i]->pair) start_at_tail(self->readers[i]);
+        if (!self->readers[i]->pair && !self->readers[i]->broken) start_at_tail(self->readers[i]);
     }
     self->listening = on;
     Py_RETURN_NONE;
@@ -190,7 +231,7 @@ static PyObject *pump_writer(PyObject *object, PyObject *args) {
     atomic_store_explicit(&r->entry->lost, 0, memory_order_relaxed);
     atomic_store_explicit(&r->entry->gaps, 0, memory_order_relaxed);
     atomic_store_explicit(&r->entry->released, 0, memory_order_relaxed);
-    atomic_store_explicit(&r->entry->ring, bus_common_of(ring)->uid, memory_order_release);
+    atomic_store_explicit(&r->entry->ring, ring->common.uid, memory_order_release);
     Py_RETURN_NONE;
 }
 
@@ -216,7 +257,7 @@ static PyObject *pump_pair(PyObject *object, PyObject *args) {
     r->peer_fd = fd;
     atomic_store_explicit(&r->entry->pair_position, 0, memory_order_relaxed);
     atomic_store_explicit(&r->entry->pair_released, 0, memory_order_relaxed);
-    atomic_store_explicit(&r->entry->pair, bus_common_of(ring)->uid, memory_order_release);
+    atomic_store_explicit(&r->entry->pair, ring->common.uid, memory_order_release);
     Py_RETURN_NONE;
 }
 
@@ -228,9 +269,10 @@ static PyObject *pump_detach(PyObject *object, PyObject *args) {
     size_t index = 0;
     reader *r = find(self, slot, pair, &index);
     if (r == NULL) Py_RETURN_FALSE;
+    bus_end_look(self);
     memmove(self->readers + index, self->readers + index + 1, (self->count - index - 1) * sizeof *self->readers);
     self->count--;
-    free_reader(r);
+    let_go_of(self, r);
     Py_RETURN_TRUE;
 }
 
@@ -307,14 +349,14 @@ static PyObject *pump_close(PyObject *object, PyObject *unused) {
     bus_stand_up(self);
     bus_let_go_of_host(self);
     self->listening = 0;
-    while (self->count > 0) free_reader(self->readers[--self->count]);
+    let_go_of_all(self);
     Py_RETURN_NONE;
 }
 
 static void pump_dealloc(PyObject *object) {
     PyTypeObject *type = Py_TYPE(object);
     Pump *self = (Pump *)object;
-    while (self->count > 0) free_reader(self->readers[--self->count]);
+    let_go_of_all(self);
     bus_let_go_of_host(self);
     PyMem_Free(self->readers);
     Py_XDECREF((PyObject *)self->page_segment);

@@ -15,14 +15,15 @@
 #define TOPIC_LIMIT 256
 #define WALKS 16
 
-typedef struct {
+typedef struct reader {
     unsigned int slot;
-    int pair, broken, paused;
+    int pair, paused;
+    enum { SOUND, BROKEN_UNTOLD, BROKEN_TOLD, DETACHED } broken; /* the last: by what a collection ran while we read */
     PyObject *token;
     Segment *segment;
     const bus_ring *ring;
     const unsigned char *data;
-    uint64_t capacity, position, next, handled;
+    uint64_t capacity, largest, position, next, handled; /* largest: record, with its header */
     bus_entry *entry; /* of this reader's page, about the writer */
     /* a pair: where its writer says that it waits for room, and how to wake it */
     Segment *peer_page;
@@ -32,6 +33,7 @@ typedef struct {
     size_t topic_size;
     char topic_bytes[TOPIC_LIMIT];
     PyObject *envelope; /* of the record before: a writer's messages to a topic all have the same */
+    struct reader *grave;
 } reader;
 
 /* What the pump calls, and what it looks at: a tuple that `attend` was given, in this order. */
@@ -60,6 +62,10 @@ typedef struct {
     uint64_t bit;
     reader **readers;
     size_t count, turn;
+    int draining, busy; /* readers that are detached while it is busy end in `graves`, until it is idle */
+    reader *graves;
+    _Atomic int looking, hurry; /* who looks for more without the GIL holds up who changes the readers; `hurry` ends that */
+    uint64_t payload_limit;     /* of a payload that is accepted */
     PyObject *routes;
     PyTypeObject *message; /* what is made of a record */
     PyObject *direct;      /* the topic of what is not published: "" */
@@ -81,6 +87,7 @@ void bus_seek_tail(reader *r);
 void bus_note_gap(Pump *self, reader *r, uint64_t first, uint64_t last);
 void bus_tell_waiting_writer(const reader *r);
 PyObject *bus_drain(Pump *self, Py_ssize_t limit);
+void bus_idle(Pump *self); /* pump.c */
 PyObject *bus_replay(Pump *self, reader *r);
 
 static inline uint64_t tail_of(const reader *r) { return atomic_load_explicit(&r->ring->tail, memory_order_acquire); }
@@ -92,7 +99,8 @@ int bus_deliver(PyObject *host, PyObject *records);
 enum look { LOOK_NOTHING, LOOK_MORE, LOOK_CROWDED };
 void bus_handled(Pump *self);
 int bus_pending(const Pump *self);
-enum look bus_look(const Pump *self, long long nanoseconds);
+enum look bus_look(Pump *self, long long nanoseconds);
+void bus_end_look(Pump *self);
 void bus_stand_up(Pump *self);
 int bus_park(Pump *self);
 long long bus_now(void);

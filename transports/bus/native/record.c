@@ -20,20 +20,27 @@ static PyObject *decode_name, *undecodable_name, *packed_name;
 PyObject *bus_make_record(PyTypeObject *type, long flags, PyObject *peer, uint64_t seq, PyObject *route, PyObject *topic,
                           PyObject *envelope, PyObject *body) {
     Record *self;
-    if (type == spare_type && spares > 0) {
-        self = (Record *)PyObject_Init((PyObject *)spare[--spares], type);
-    } else {
-        self = (Record *)((allocfunc)PyType_GetSlot(type, Py_tp_alloc))(type, 0);
-        if (self == NULL) return NULL;
-        PyObject_GC_UnTrack(self); /* not before it is whole */
-    }
-    self->flags = flags;
-    self->seq = seq;
-    Py_INCREF(peer);
+    Py_INCREF(peer); /* at once: what is made of them may be collected, and with it what they were borrowed from */
     Py_INCREF(route);
     Py_INCREF(topic);
     Py_INCREF(envelope);
     Py_INCREF(body);
+    if (type == spare_type && spares > 0) {
+        self = (Record *)PyObject_Init((PyObject *)spare[--spares], type);
+    } else {
+        self = (Record *)((allocfunc)PyType_GetSlot(type, Py_tp_alloc))(type, 0);
+        if (self == NULL) {
+            Py_DECREF(peer);
+            Py_DECREF(route);
+            Py_DECREF(topic);
+            Py_DECREF(envelope);
+            Py_DECREF(body);
+            return NULL;
+        }
+        PyObject_GC_UnTrack(self); /* not before it is whole */
+    }
+    self->flags = flags;
+    self->seq = seq;
     self->peer = peer;
     self->route = route;
     self->topic = topic;
@@ -67,18 +74,23 @@ static PyObject *record_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     return bus_make_record(type, flags, peer, seq, route, topic, envelope, body);
 }
 
-/* The `decode` of a class, borrowed; looked up when messages of another class come. */
+/* The `decode` of a class; looked up when messages of another class come. */
 static PyObject *decoder_of(PyTypeObject *type) {
     static PyTypeObject *known;
     static PyObject *decoder;
-    if (type == known) return decoder;
+    if (type == known) {
+        Py_INCREF(decoder);
+        return decoder;
+    }
     PyObject *found = PyObject_GetAttr((PyObject *)type, decode_name);
     if (found == NULL) return NULL;
+    PyObject *before[] = {(PyObject *)known, decoder}; /* letting go of them may run anything, and so comes last */
     Py_INCREF((PyObject *)type);
-    Py_XDECREF((PyObject *)known);
-    Py_XDECREF(decoder);
+    Py_INCREF(found);
     known = type;
     decoder = found;
+    Py_XDECREF(before[0]);
+    Py_XDECREF(before[1]);
     return found;
 }
 
@@ -86,6 +98,7 @@ static PyObject *decode(PyObject *object, PyObject *body) {
     PyObject *decoder = decoder_of(Py_TYPE(object));
     if (decoder == NULL) return NULL;
     PyObject *decoded = PyObject_CallFunctionObjArgs(decoder, body, NULL);
+    Py_DECREF(decoder);
     if (decoded != NULL || !PyErr_ExceptionMatches(PyExc_Exception)) return decoded;
     PyObject *type, *error, *traceback;
     PyErr_Fetch(&type, &error, &traceback);
@@ -107,8 +120,11 @@ static PyObject *record_get_payload(PyObject *object, void *closure) {
         } else {
             PyObject *decoded = decode(object, self->body);
             if (decoded == NULL) return NULL;
-            Py_XDECREF(self->payload); /* another thread may have looked too */
-            self->payload = decoded;
+            if (self->payload == NULL) {
+                self->payload = decoded;
+            } else { /* another thread has looked too: all look at one object */
+                Py_DECREF(decoded);
+            }
         }
     }
     Py_INCREF(self->payload);

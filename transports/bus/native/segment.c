@@ -6,7 +6,10 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
+
+#define HUGE_PAGES 0x958458f6 /* file system of a memfd of huge pages, a read of which may end the process where none is left */
 
 PyTypeObject *bus_segment_type;
 
@@ -35,9 +38,8 @@ Segment *bus_expect(PyObject *object, uint32_t kind, int writable) {
         PyErr_SetString(PyExc_ValueError, "the segment is closed");
         return NULL;
     }
-    if (bus_common_of(segment)->kind != kind) {
-        PyErr_Format(PyExc_ValueError, "a %s segment is needed here, this is a %s", kind_name(kind),
-                     kind_name(bus_common_of(segment)->kind));
+    if (segment->common.kind != kind) {
+        PyErr_Format(PyExc_ValueError, "a %s segment is needed here, this is a %s", kind_name(kind), kind_name(segment->common.kind));
         return NULL;
     }
     if (writable && !segment->writable) {
@@ -96,14 +98,12 @@ static PyObject *segment_make(PyObject *cls, PyObject *args) {
         Py_DECREF((PyObject *)self);
         return NULL;
     }
-    bus_common *common = bus_common_of(self);
-    common->version = BUS_LAYOUT_VERSION;
-    common->kind = kind;
-    common->capacity = capacity;
-    common->uid = uid;
-    common->owner = owner;
+    self->common = (bus_common){.magic = BUS_MAGIC, .version = BUS_LAYOUT_VERSION, .kind = kind, .capacity = capacity, .uid = uid, .owner = owner};
+    bus_common unnamed = self->common;
+    unnamed.magic = 0;
+    memcpy(self->base, &unnamed, sizeof unnamed);
     atomic_thread_fence(memory_order_release);
-    common->magic = BUS_MAGIC;
+    ((bus_common *)self->base)->magic = BUS_MAGIC;
     return (PyObject *)self;
 }
 
@@ -114,14 +114,24 @@ static PyObject *segment_attach(PyObject *cls, PyObject *args) {
     if (!PyArg_ParseTuple(args, "iIp:attach", &fd, &kind, &writable)) return NULL;
     struct stat info;
     if (fstat(fd, &info) != 0) return PyErr_SetFromErrno(PyExc_OSError);
+    struct statfs system;
+    if (fstatfs(fd, &system) != 0) return PyErr_SetFromErrno(PyExc_OSError);
     if (info.st_size < (off_t)BUS_HEADER) {
         PyErr_Format(PyExc_ValueError, "not a segment of a bus: %lld bytes", (long long)info.st_size);
         return NULL;
     }
+    if ((unsigned long)system.f_type == HUGE_PAGES) {
+        PyErr_SetString(PyExc_ValueError, "not a segment of a bus: huge pages");
+        return NULL;
+    }
     Segment *self = map_segment((PyTypeObject *)cls, fd, (size_t)info.st_size, writable);
     if (self == NULL) return NULL;
-    bus_common common;
-    memcpy(&common, self->base, sizeof common);
+    if (kind == BUS_BELL) { /* any member may have written to its header; the registry, which hands it out, answers for the layout */
+        self->common = (bus_common){.magic = BUS_MAGIC, .version = BUS_LAYOUT_VERSION, .kind = BUS_BELL};
+    } else {
+        memcpy(&self->common, self->base, sizeof self->common);
+    }
+    const bus_common common = self->common;
     if (common.magic != BUS_MAGIC) {
         PyErr_SetString(PyExc_ValueError, "not a segment of a bus: the magic is wrong");
     } else if (common.version != BUS_LAYOUT_VERSION) {
@@ -176,7 +186,7 @@ static PyObject *segment_fill(PyObject *object, PyObject *args) {
     PyObject *result = NULL;
     Segment *self = (Segment *)object;
     if (large == NULL) goto out;
-    if ((uint64_t)payload.len > large->common.capacity) {
+    if ((uint64_t)payload.len > self->common.capacity) {
         PyErr_SetString(PyExc_ValueError, "the payload is larger than the segment");
         goto out;
     }
@@ -205,7 +215,7 @@ static PyObject *segment_copy(PyObject *object, PyObject *args) {
     bus_large *large = large_of(object, 0);
     if (large == NULL) return NULL;
     Segment *self = (Segment *)object;
-    if (length > self->size - BUS_HEADER) {
+    if (length > self->common.capacity) {
         PyErr_SetString(PyExc_ValueError, "a reference beyond the end of its segment");
         return NULL;
     }
@@ -271,19 +281,19 @@ static PyObject *segment_forget_sleeper(PyObject *object, PyObject *args) {
 static PyObject *segment_get_uid(PyObject *object, void *closure) {
     (void)closure;
     Segment *self = (Segment *)object;
-    return PyLong_FromUnsignedLongLong(self->base ? bus_common_of(self)->uid : 0);
+    return PyLong_FromUnsignedLongLong(self->common.uid);
 }
 
 static PyObject *segment_get_owner(PyObject *object, void *closure) {
     (void)closure;
     Segment *self = (Segment *)object;
-    return PyLong_FromUnsignedLong(self->base ? bus_common_of(self)->owner : 0);
+    return PyLong_FromUnsignedLong(self->common.owner);
 }
 
 static PyObject *segment_get_capacity(PyObject *object, void *closure) {
     (void)closure;
     Segment *self = (Segment *)object;
-    return PyLong_FromUnsignedLongLong(self->base ? bus_common_of(self)->capacity : 0);
+    return PyLong_FromUnsignedLongLong(self->common.capacity);
 }
 
 static PyMethodDef segment_methods[] = {

@@ -19,7 +19,8 @@ void bus_handled(Pump *self) {
 int bus_pending(const Pump *self) {
     for (size_t i = 0; i < self->count; i++) {
         const reader *r = self->readers[i];
-        if (!r->broken && !r->paused && tail_of(r) != r->position && (r->pair || self->listening)) return 1;
+        if (r->broken == BROKEN_TOLD || r->paused || (tail_of(r) == r->position && !r->broken)) continue;
+        if (r->pair || self->listening) return 1;
     }
     return 0;
 }
@@ -39,9 +40,10 @@ static inline void relax(void) {
 }
 
 /* For more, so many nanoseconds, without lying down. */
-enum look bus_look(const Pump *self, long long nanoseconds) {
+enum look bus_look(Pump *self, long long nanoseconds) {
     int found = bus_pending(self), crowded = 0;
     if (!found) {
+        atomic_fetch_add(&self->looking, 1);
         Py_BEGIN_ALLOW_THREADS
         long long at = bus_now(), until = at + nanoseconds;
         do {
@@ -55,10 +57,19 @@ enum look bus_look(const Pump *self, long long nanoseconds) {
             at = bus_now();
             found = bus_pending(self);
             crowded = !found && at - then > CROWDED;
-        } while (!found && !crowded && at < until);
+        } while (!found && !crowded && at < until && !atomic_load_explicit(&self->hurry, memory_order_relaxed));
+        atomic_fetch_sub(&self->looking, 1);
         Py_END_ALLOW_THREADS
     }
     return found ? LOOK_MORE : crowded ? LOOK_CROWDED : LOOK_NOTHING;
+}
+
+/* Until nobody looks: another thread is about to change what is looked at. Who looks needs no GIL to end, and we keep it. */
+void bus_end_look(Pump *self) {
+    if (atomic_load(&self->looking) == 0) return;
+    atomic_store(&self->hurry, 1);
+    while (atomic_load(&self->looking) > 0) sched_yield();
+    atomic_store(&self->hurry, 0);
 }
 
 void bus_stand_up(Pump *self) {

@@ -5,9 +5,7 @@
  */
 #include "writer.h"
 
-#include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
 #define CHUNK (64u * 1024u)
 
@@ -23,13 +21,13 @@ static PyObject *writer_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     self->segment = segment;
     self->ring = (bus_ring *)segment->base;
     self->data = segment->base + BUS_HEADER;
-    self->capacity = bus_common_of(segment)->capacity;
+    self->capacity = segment->common.capacity;
     self->room_until = self->capacity;
     return (PyObject *)self;
 }
 
 static uint64_t gate_position(const Writer *self, const gate *g) {
-    uint64_t uid = bus_common_of(self->segment)->uid;
+    uint64_t uid = self->segment->common.uid;
     if (g->pair) {
         if (atomic_load_explicit(&g->entry->pair, memory_order_acquire) != uid) return 0;
         return atomic_load_explicit(&g->entry->pair_position, memory_order_acquire);
@@ -59,12 +57,13 @@ static void ring_bells(Writer *self) {
         if (parks == b->rung_for) continue;
         b->rung_for = parks;
         self->rung++;
-        uint64_t one = 1;
-        ssize_t written;
-        do {
-            written = write(b->fd, &one, sizeof one);
-        } while (written < 0 && errno == EINTR);
+        bus_wake(b->fd);
     }
+}
+
+static long long damaged(void) {
+    PyErr_SetString(PyExc_RuntimeError, "the ring of this member was overwritten by something else in this process");
+    return -1;
 }
 
 long long bus_put(Writer *self, PyObject *topic_object, PyObject *envelope_object, const char *body, Py_ssize_t body_size, unsigned long flags) {
@@ -97,7 +96,9 @@ long long bus_put(Writer *self, PyObject *topic_object, PyObject *envelope_objec
     }
     if (end - self->oldest > self->capacity) {
         while (end - self->oldest > self->capacity) {
-            self->oldest += ((const bus_record *)(self->data + (self->oldest & (self->capacity - 1))))->size;
+            uint64_t size_of_oldest = ((const bus_record *)(self->data + (self->oldest & (self->capacity - 1))))->size;
+            if (size_of_oldest - 8 > self->capacity || size_of_oldest % 8) return damaged();
+            self->oldest += size_of_oldest;
         }
         atomic_store_explicit(&self->ring->oldest, self->oldest, memory_order_relaxed);
         atomic_thread_fence(memory_order_release);
@@ -272,9 +273,10 @@ static PyObject *writer_reader(PyObject *object, PyObject *pump) {
         PyErr_SetString(PyExc_TypeError, "a reader is a Pump");
         return NULL;
     }
+    PyObject *before = (PyObject *)self->reader;
     Py_INCREF(pump);
-    Py_XDECREF((PyObject *)self->reader);
     self->reader = (Pump *)pump;
+    Py_XDECREF(before);
     Py_RETURN_NONE;
 }
 

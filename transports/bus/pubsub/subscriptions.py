@@ -6,7 +6,7 @@ from typing import Any
 from transports.bus.events import InBand
 from transports.bus.messages import Message
 from transports.bus.options import Policy, SubscribeOptions
-from transports.bus.topics import matches
+from transports.bus.topics import PatternIndex
 
 Callback = Callable[[Message], Any]
 Route = tuple[Callback, ...]  # callbacks for one topic
@@ -47,6 +47,7 @@ class Subscriptions:
 
     def __init__(self) -> None:
         self._by_pattern: dict[str, dict[Subscription, None]] = {}
+        self._patterns = PatternIndex()
         self.routes: dict[str, Route | None] = {}
         # The newest messages of the batch that is being delivered, for LATEST subscribers.
         self.newest: dict[tuple[Subscription, str], Message] = {}
@@ -63,7 +64,10 @@ class Subscriptions:
         """Add subscriptions; return the new number of them for each pattern that changed."""
         changed: dict[str, int] = {}
         for subscription in subscriptions:
-            of_pattern = self._by_pattern.setdefault(subscription.pattern, {})
+            if subscription.pattern not in self._by_pattern:
+                self._by_pattern[subscription.pattern] = {}
+                self._patterns.add(subscription.pattern)
+            of_pattern = self._by_pattern[subscription.pattern]
             of_pattern[subscription] = None
             changed[subscription.pattern] = len(of_pattern)
             self.count += 1
@@ -81,6 +85,7 @@ class Subscriptions:
         del of_pattern[subscription]
         if not of_pattern:
             del self._by_pattern[subscription.pattern]
+            self._patterns.remove(subscription.pattern)
         self._with_events.pop(subscription, None)
         self.count -= 1
         self._reliable -= subscription.options.policy is Policy.RELIABLE
@@ -95,9 +100,8 @@ class Subscriptions:
         """Match `topic` against all patterns, and keep the result."""
         callbacks = [
             self._keeping_newest(subscription) if subscription.options.policy is Policy.LATEST else subscription.deliver
-            for pattern, of_pattern in self._by_pattern.items()
-            if matches(pattern, topic)
-            for subscription in of_pattern
+            for pattern in self._patterns.matching(topic)
+            for subscription in self._by_pattern[pattern]
         ]
         if len(self.routes) >= ROUTES:
             self.routes.clear()

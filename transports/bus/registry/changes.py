@@ -3,11 +3,16 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from transports.bus.directory import Directory
 from transports.bus.events import MemberInfo
 from transports.bus.registry import wire
 
 ITEMS_A_MESSAGE = 4096  # members, names and patterns: so many keep a message well below its limit
+_MEMBER_BYTES = wire.MESSAGE_LIMIT // 4  # of members that joined, with their endpoints, and of reasons of losses
+
+_encode = msgspec.msgpack.Encoder().encode
 
 
 class PendingChanges:
@@ -78,10 +83,12 @@ def _messages(
         if builder.full:
             yield builder.take()
         builder.lost.append(loss)
+        builder.bytes += len(_encode(loss))
     for info, endpoints in joined:
         if builder.full:
             yield builder.take()
         builder.joined.append(info)
+        builder.bytes += len(_encode((info, endpoints)))
         if endpoints:
             builder.endpoints[info.id] = endpoints
     for field, parts in (("removed", removed), ("added", added)):
@@ -117,13 +124,14 @@ class _ChangesBuilder:
         self.patterns: dict[str, dict[str, int]] = {}
         self.endpoints: dict[str, dict[str, str]] = {}
         self.items = 0  # names and patterns
+        self.bytes = 0  # of members
 
     def __bool__(self) -> bool:
         return bool(self.lost or self.joined or self.items)
 
     @property
     def full(self) -> bool:
-        return self.items + len(self.lost) + len(self.joined) >= ITEMS_A_MESSAGE
+        return self.items + len(self.lost) + len(self.joined) >= ITEMS_A_MESSAGE or self.bytes >= _MEMBER_BYTES
 
     def take(self) -> wire.Changes:
         changes = wire.Changes(

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 
 from transports.bus import errors
 from transports.bus.errors import BusError, Closed, DeadlineExceeded, JoinFailed
@@ -27,6 +27,13 @@ def refusal(message: wire.RequestRefused) -> BusError:
     if message.code == errors.PeerLost.code:
         return errors.PeerLost(message.text, message.member)
     return _BY_CODE.get(message.code, BusError)(message.text)
+
+
+def _close_answer(future: "asyncio.Future[list[int]]") -> None:
+    """Close the descriptors of an answer that came in the turn in which its caller gave up."""
+    if future.done() and not future.cancelled() and future.exception() is None:
+        for fd in future.result():
+            os.close(fd)
 
 
 class RegistryClient:
@@ -79,16 +86,24 @@ class RegistryClient:
     ) -> list[int]:
         """Send a request, and return the descriptors of its answer; a refusal is raised. `fds` are not closed."""
         token, future = self.token()
-        self.send(make(token), fds)
+        try:
+            self.send(make(token), fds)
+        except BaseException:
+            del self._waiting[token]
+            raise
         return await self.answer(token, future, within)
 
-    async def answer(self, token: int, future: Awaitable[list[int]], within: float) -> list[int]:
+    async def answer(self, token: int, future: "asyncio.Future[list[int]]", within: float) -> list[int]:
         """Wait for the answer to a token; DeadlineExceeded after `within` seconds."""
         try:
             async with asyncio.timeout(within):
                 return await future
         except TimeoutError:
+            _close_answer(future)
             raise DeadlineExceeded(f"the registry did not answer within {within:g} s") from None
+        except asyncio.CancelledError:
+            _close_answer(future)
+            raise
         finally:
             self._waiting.pop(token, None)
 
@@ -98,7 +113,9 @@ class RegistryClient:
         try:
             for body, fds in self._connection.receive():
                 message = wire.from_registry(body)
-                if isinstance(message, wire.Done):
+                if self._connection.scarce:
+                    self._handle_without_files(message)
+                elif isinstance(message, wire.Done):
                     future = self._waiting.pop(message.token, None)
                     if future is not None and not future.done():
                         future.set_result(fds)
@@ -117,6 +134,15 @@ class RegistryClient:
             self._end("the process that hosted it ended")
         except BusError as error:
             self._end(f"it sent garbage: {error}")
+
+    def _handle_without_files(self, message: wire.FromRegistry) -> None:
+        """Fail the request whose answer had no room in this process; without other messages it is no member."""
+        text = f"this process (pid {os.getpid()}) may open no more files: raise its RLIMIT_NOFILE"
+        future = self._waiting.pop(message.token, None) if isinstance(message, wire.Done) else None
+        if future is None:
+            self._end(text)
+        elif not future.done():
+            future.set_exception(errors.Overloaded(text))
 
     def _is_closed(self) -> bool:
         return self.closed

@@ -1,6 +1,5 @@
 """Connectors: connect a member to the registry, or make it the host. Here over a Unix socket; over tcp in zeromq/."""
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
@@ -14,6 +13,9 @@ from transports.bus.registry.state import RegistryState
 
 class RegistryConnection(Protocol):
     """Connection of a member to the registry; `UnixChannel` says what each method does."""
+
+    scarce: bool
+    """Whether the message that was received last came without its descriptors."""
 
     @property
     def pending(self) -> bool: ...
@@ -30,6 +32,10 @@ class HostedRegistry(Protocol):
 
     state: RegistryState
     """Rules and contents of the registry."""
+
+    @property
+    def alone(self) -> bool: ...
+
     dropped: int
     """Connections that were ended for what they sent."""
 
@@ -40,6 +46,9 @@ class HostedRegistry(Protocol):
 
 class Connector(Protocol):
     """Way of one member to the registry of its bus."""
+
+    sees_processes: bool
+    """Whether the members' process ids are those of this machine."""
 
     async def connect(self, create: bool, deadline: float, host: Callable[[Any], None]) -> RegistryConnection:
         """Connect to the registry. If this process is to host it, call `host(right)` first."""
@@ -61,6 +70,8 @@ class Connector(Protocol):
 class UnixConnector:
     """Way to the registry of a bus on this machine. JoinFailed for a name that no bus may have."""
 
+    sees_processes = True
+
     def __init__(self, bus: str) -> None:
         self._bus = bus
         self._paths = RegistryPaths.of(bus)
@@ -71,14 +82,12 @@ class UnixConnector:
 
     def serve(self, right: HostingRight, carrier: str, layout: int, shards: Shards) -> RegistryServer:
         """Make the registry behind the socket."""
-        return RegistryServer(right.listener, self._bus, carrier, layout, shards)
+        return RegistryServer(right, self._bus, carrier, layout, shards)
 
     def after_a_death(self, right: HostingRight) -> bool:
         """Return whether the socket of a dead registry was found."""
         return right.after_a_death
 
     def release(self, right: HostingRight, alone: bool) -> None:
-        """Free the lock, and remove the socket if no other member is left."""
-        if alone:  # else the file stays: it tells the next host that members will come back
-            self._paths.socket.unlink(missing_ok=True)
-        os.close(right.lock)
+        """Free the lock, and remove the registry's files if no other member is left."""
+        right.release(remove=alone)

@@ -9,6 +9,7 @@ the next host that there may be members to wait for.
 """
 
 import asyncio
+import contextlib
 import fcntl
 import os
 import random
@@ -25,6 +26,7 @@ from transports.bus.errors import JoinFailed, NoSuchBus
 from transports.bus.registry.channel import peer_credentials
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_SETTLED = 5.0  # seconds after which a socket that nobody listens on is dead
 BACKLOG = 1024  # connections that wait to be accepted
 
 
@@ -68,6 +70,21 @@ class RegistryPaths:
         return paths
 
 
+def is_alive(pid: int) -> bool:
+    """Return whether a process of this machine runs, or is only stopped. One of another namespace is not seen."""
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    try:
+        state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[:1]
+    except OSError:
+        return True  # no /proc here
+    return state != [b"Z"]
+
+
 def running_buses() -> list[str]:
     """Return the names of the buses of this user that run on this machine now."""
     found = []
@@ -81,6 +98,23 @@ def running_buses() -> list[str]:
     return found
 
 
+def remove_if_dead(path: Path) -> None:
+    """Remove a socket that no process listens on any more: its process was killed."""
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink(missing_ok=True)
+
+
+def _remove_dead_sockets(paths: RegistryPaths) -> None:
+    """Remove what members that were killed have left of this bus, besides the registry's own files."""
+    for path in paths.socket.parent.glob(f"{paths.socket.stem}.*.[pd]"):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > _SETTLED:  # a younger one may be about to listen
+                remove_if_dead(path)
+
+
 @dataclass(slots=True)
 class HostingRight:
     """Right to host the registry of a bus."""
@@ -91,11 +125,28 @@ class HostingRight:
     """Descriptor that holds the lock."""
     after_a_death: bool
     """Whether the socket of a dead registry was found."""
+    paths: RegistryPaths
+    """Files of the registry."""
+
+    def release(self, remove: bool) -> None:
+        """Free the lock, if it is not free yet. `remove`: remove the socket and the lock, for no other member is left.
+
+        Otherwise the socket stays: it tells the next host that members will come back.
+        """
+        lock, self.lock = self.lock, -1
+        if lock >= 0:
+            if remove:
+                self.paths.socket.unlink(missing_ok=True)
+                self.paths.lock.unlink(missing_ok=True)  # while it is held: see try_host
+            os.close(lock)
 
 
 def try_connect(paths: RegistryPaths) -> socket.socket | None:
     """Connect to the registry, or return None if no process listens."""
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    except OSError as error:
+        raise JoinFailed(f"no socket can be made: {error}") from None
     try:
         sock.connect(str(paths.socket))
         _, uid = peer_credentials(sock)
@@ -113,15 +164,26 @@ def try_connect(paths: RegistryPaths) -> socket.socket | None:
 
 def try_host(paths: RegistryPaths) -> HostingRight | None:
     """Bind the registry's socket, or return None if another process holds the lock."""
-    lock = os.open(paths.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        lock = os.open(paths.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise JoinFailed(f"the registry's lock {paths.lock} cannot be opened: {error}") from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(lock).st_ino != paths.lock.stat().st_ino:
+            raise FileNotFoundError(paths.lock)  # its last holder removed it meanwhile: the lock is another file
     except OSError:
         os.close(lock)
         return None
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    except OSError as error:
+        os.close(lock)
+        raise JoinFailed(f"no socket can be made: {error}") from None
     try:
         after_a_death = paths.socket.exists()
+        if after_a_death:
+            _remove_dead_sockets(paths)
         paths.socket.unlink(missing_ok=True)
         listener.bind(str(paths.socket))
         listener.listen(BACKLOG)
@@ -130,7 +192,7 @@ def try_host(paths: RegistryPaths) -> HostingRight | None:
         listener.close()
         os.close(lock)
         raise JoinFailed(f"the registry's socket {paths.socket} cannot be bound: {error}") from None
-    return HostingRight(listener, lock, after_a_death)
+    return HostingRight(listener, lock, after_a_death, paths)
 
 
 async def connect_or_host(
@@ -144,7 +206,14 @@ async def connect_or_host(
         if create:
             holder = try_host(paths)
             if holder is not None:
-                host(holder)
+                try:
+                    host(holder)
+                except BaseException as error:
+                    holder.listener.close()
+                    holder.release(remove=False)
+                    if isinstance(error, OSError):
+                        raise JoinFailed(f"the registry cannot be hosted here: {error}") from None
+                    raise
                 continue
         elif not paths.lock.exists() or time.monotonic() >= deadline:
             raise NoSuchBus(f"nobody hosts the bus {paths.socket.stem!r}: start it first, or join with create=True")

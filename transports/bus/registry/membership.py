@@ -18,6 +18,7 @@ from transports.bus.errors import (
     DeadlineExceeded,
     JoinFailed,
     NoSuchName,
+    Overloaded,
     PeerLost,
 )
 from transports.bus.failpoints import reach
@@ -25,10 +26,15 @@ from transports.bus.options import BusOptions
 from transports.bus.registry import wire
 from transports.bus.registry.client import RegistryClient, refusal
 from transports.bus.registry.connector import Connector, HostedRegistry
+from transports.bus.registry.election import is_alive
 from transports.bus.registry.member import Member
+from transports.bus.registry.server import LATE_WITHIN
 
 log = logging.getLogger("three_mode.bus")
 WITHIN = 5.0  # seconds for a request to the registry
+ANNOUNCE_AGAIN = 1.0  # seconds until files that the registry had no room for are announced again
+STEADY = 5.0  # seconds with a registry after which the search for the next one begins without a pause
+FETCH_WITHIN = 10.0  # seconds for a segment of a member that is on the bus
 
 
 class _RegistryEnded(JoinFailed):
@@ -52,6 +58,9 @@ class Membership:
         self._ready: asyncio.Future[None] | None = None
         self._leaving = False
         self._rejoin: asyncio.Task[None] | None = None
+        self._announcing: asyncio.TimerHandle | None = None
+        self._pause = 0.0  # before this member joins again
+        self._joined_at = 0.0
         self._not_back: set[str] | None = None  # after the registry moved: members that are not back yet
 
     @property
@@ -79,6 +88,9 @@ class Membership:
         directory, me = self._member.directory, self._member.id
         rejoining = bool(me)
         shards = self._member.shard_fds() if rejoining else []
+        first, *more = wire.restored(
+            directory.owned(me) if rejoining else (), directory.patterns(me) if rejoining else {}
+        )
         hello = wire.Hello(
             wire.PROTOCOL,
             self._member.layout,
@@ -89,13 +101,15 @@ class Membership:
             self._member.endpoints,
             id=me,
             slot=self._slot,
-            names=directory.owned(me) if rejoining else (),
-            patterns=dict(directory.patterns(me)) if rejoining else {},
+            names=first.names,
+            patterns=first.patterns,
             reliable=self._reliable,
             shards=len(shards) // 2,
         )
         if not client.closed:  # else `_ready` has the reason
             client.send(hello, [*self._member.hello_fds(), *shards])
+            for part in more:
+                client.send(part)
         reach("join_hello_sent")
         self._client = client
         try:
@@ -110,19 +124,24 @@ class Membership:
             client.close()
             raise
         reach("join_ready")
+        self._joined_at = time.monotonic()
         self._connected.set()
 
     def _serve(self, right: Any) -> None:
         """Host the registry in this process from now on."""
-        if self._server is not None:
+        if self._server is not None:  # it has ended
             self._server.stop()
+            self._server = None
         shards = self._member.make_shards()
-        self._right = right
-        self._server = self._connector.serve(right, self._member.name, self._member.layout, shards)
-        me = self._member.id
-        self._server.state.host = me
+        try:
+            server = self._connector.serve(right, self._member.name, self._member.layout, shards)
+        except BaseException:
+            shards.close()
+            raise
+        server.state.host = self._member.id
         known = [info for info in self._member.directory.members.values() if info.id != self._host]
-        self._server.start(known, self._connector.after_a_death(right))
+        server.start(known, self._connector.after_a_death(right))
+        self._server, self._right = server, right
 
     def _ended(self, reason: str) -> None:
         """Look for the next registry: its process died, or ended this connection."""
@@ -140,21 +159,26 @@ class Membership:
         host, self._host = self._host, ""
         before = set(self._member.directory.members)
         log.info("bus %s: the registry (member %s) is gone, electing another", self._bus, host or "unknown")
+        if time.monotonic() - self._joined_at > STEADY:
+            self._pause = 0.0
         while not self._leaving:
+            await asyncio.sleep(self._pause)
+            self._pause = min(max(0.05, 2 * self._pause), 1.0)
             try:
                 self._not_back = set(before)
                 await self._connect(time.monotonic() + self._options.join_within, create=True)
                 self._member.announce_again()
                 return
-            except BusError as error:
+            except (BusError, OSError) as error:
                 log.warning("bus %s: no registry yet: %s", self._bus, error)
-                await asyncio.sleep(0.05)
 
     async def leave(self, within: float) -> None:
         """Leave the bus, and stop the registry if this process hosts it: another member takes over."""
         self._leaving = True
         if self._rejoin is not None:
             self._rejoin.cancel()
+        if self._announcing is not None:
+            self._announcing.cancel()
         client, self._client = self._client, None
         if client is not None and not client.closed:
             client.send(wire.Bye())
@@ -162,11 +186,10 @@ class Membership:
             client.close()
         if self._server is not None:
             server, self._server = self._server, None
-            alone = server.state.members <= 1
             try:
                 await asyncio.to_thread(server.stop)
             finally:  # or no process could host the bus while this one lives
-                self._connector.release(self._right, alone)
+                self._connector.release(self._right, server.alone)
 
     def forked(self) -> None:
         """Close the sockets in the child of a fork."""
@@ -181,7 +204,7 @@ class Membership:
         kept: Sequence[int] = ()
         try:
             kept = self._handle(message, fds)
-        except BusError as error:
+        except Exception as error:  # noqa: BLE001 - reported; later messages are handled all the same
             self._member.failed("message of the registry", error)
         finally:
             for fd in fds:
@@ -219,9 +242,23 @@ class Membership:
             case wire.RequestRefused():
                 if self._ready is not None and not self._ready.done():
                     self._ready.set_exception(refusal(message))
+                else:
+                    self._refused(refusal(message))
             case _:
                 raise BadFrame(f"an unexpected {type(message).__name__}")
         return ()
+
+    def _refused(self, error: BusError) -> None:
+        """Report what the registry did not take. If it has no room for files, announce all of them again soon."""
+        if self._announcing is None:
+            self._member.failed("the registry", error)
+            if isinstance(error, Overloaded):
+                self._announcing = self._loop.call_later(ANNOUNCE_AGAIN, self._announce_again)
+
+    def _announce_again(self) -> None:
+        self._announcing = None
+        if self._client is not None and not self._leaving:
+            self._member.announce_again()
 
     def _welcome(self, message: wire.Welcome, fds: list[int]) -> None:
         self._slot, self._host = message.slot, message.host or message.id
@@ -265,13 +302,23 @@ class Membership:
             self._ready.set_result(None)
         if self._not_back is not None:
             # The registry reports the members that do not come back, unless it is new and never knew them.
-            self._loop.call_later(2.0, self._forget_missing, self._not_back)
+            self._loop.call_later(2.0, self._forget_missing, self._not_back, time.monotonic() + LATE_WITHIN)
 
-    def _forget_missing(self, missing: set[str]) -> None:
-        if self._not_back is missing:
-            self._not_back = None
-            for member in missing - {self._member.id}:
+    def _forget_missing(self, missing: set[str], until: float) -> None:
+        """Let go of members that are not back, but wait for those whose process lives: they are only late."""
+        if self._not_back is not missing or self._leaving:
+            return
+        missing.discard(self._member.id)
+        late = time.monotonic() < until and self._connector.sees_processes
+        for member in list(missing):
+            info = self._member.directory.members.get(member)
+            if info is None or not late or not is_alive(info.pid):
+                missing.discard(member)
                 self._member.member_lost(member, "it did not come back after the registry moved")
+        if missing:
+            self._loop.call_later(1.0, self._forget_missing, missing, until)
+        else:
+            self._not_back = None
 
     # --- requests to the registry ----------------------------------------------------------------------------------
     def send(self, message: wire.FromMember, fds: Sequence[int] = ()) -> None:
@@ -305,12 +352,14 @@ class Membership:
 
     async def unregister(self, names: Sequence[str]) -> None:
         """Give names back."""
-        await self._ask(lambda token: wire.Unregister(token, tuple(names)))
+        for part in wire.restored(names, {}):
+            await self._ask(lambda token, given=part.names: wire.Unregister(token, given))  # type: ignore[misc]
 
     def withdraw(self, names: Sequence[str]) -> None:
         """Give names back without waiting."""
         self._member.changed(self._member.directory.remove_names(self._member.id, names))
-        self.send(wire.Unregister(0, tuple(names)))
+        for part in wire.restored(names, {}):
+            self.send(wire.Unregister(0, part.names))
 
     async def subscribed(self, patterns: dict[str, int], reliable: bool) -> None:
         """Announce new counts of subscriptions; with `reliable`, wait until all writers wait for this member."""
@@ -320,7 +369,8 @@ class Membership:
     def unsubscribed(self, patterns: dict[str, int], reliable: bool) -> None:
         """Announce the same without waiting."""
         self._note(patterns, reliable)
-        self.send(wire.Subscribed(0, patterns, reliable))
+        for part in wire.restored((), patterns):
+            self.send(wire.Subscribed(0, part.patterns, reliable))
 
     def _note(self, patterns: dict[str, int], reliable: bool) -> None:
         """Keep what the next registry needs to know."""
@@ -348,19 +398,22 @@ class Membership:
     async def fetch(self, member: str, uid: int) -> int:
         """Return the descriptor of a segment of a member, or of its page (uid 0).
 
-        The owner announces a segment before it refers to it, but by another way: so try again for a moment.
+        The owner announces a segment before it refers to it, but by another way, and after the registry moved it
+        announces all of them again: so try again while the owner is on the bus, for at most `FETCH_WITHIN` seconds.
         """
-        for attempt in range(20):
+        deadline, nap = self._loop.time() + FETCH_WITHIN, 0.002
+        while True:
             try:
                 fds = await self._ask(lambda token: wire.Fetch(token, member, uid))
-            except NoSuchName:
-                if attempt == 19:
+                break
+            except (NoSuchName, PeerLost, DeadlineExceeded):
+                on_the_bus = member in self._member.directory.members
+                if not uid or not on_the_bus or self._loop.time() >= deadline:
                     raise
-                await asyncio.sleep(0.002 * (attempt + 1))
-                continue
-            for fd in fds[1:]:
-                os.close(fd)
-            if not fds:
-                raise BadFrame("the registry answered without the segment")
-            return fds[0]
-        raise AssertionError("unreachable")
+            await asyncio.sleep(nap)
+            nap = min(2 * nap, 0.05)
+        for fd in fds[1:]:
+            os.close(fd)
+        if not fds:
+            raise BadFrame("the registry answered without the segment")
+        return fds[0]

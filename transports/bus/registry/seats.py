@@ -1,12 +1,12 @@
 """Seats of the registry: its connections, the bells of their shards, and the messages that wait for them."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from transports.bus.events import MemberInfo
 from transports.bus.registry import wire
+from transports.bus.registry.descriptors import Descriptor
 
 
 class Shards(Protocol):
@@ -28,6 +28,10 @@ class Shards(Protocol):
         """Clear the place of a member that has gone."""
         ...
 
+    def close(self) -> None:
+        """Close all descriptors."""
+        ...
+
 
 class NoShards:
     """Shards of a carrier without bells."""
@@ -41,6 +45,8 @@ class NoShards:
 
     def free(self, slot: int) -> None: ...
 
+    def close(self) -> None: ...
+
 
 @dataclass(slots=True, eq=False)
 class Seat:
@@ -48,17 +54,17 @@ class Seat:
 
     info: MemberInfo | None = None
     endpoints: dict[str, str] = field(default_factory=dict)
-    fds: list[int] = field(default_factory=list)  # page, doorbell, pidfd
-    ring: tuple[int, int] | None = None  # uid, fd
-    segments: dict[int, int] = field(default_factory=dict)  # uid -> fd
+    fds: list[Descriptor] = field(default_factory=list)  # page, doorbell, pidfd
+    ring: tuple[int, Descriptor] | None = None  # uid, descriptor
+    segments: dict[int, Descriptor] = field(default_factory=dict)  # by uid
     reliable: bool = False
     returning: bool = False  # it was on the bus before the registry moved
     welcomed: bool = False  # it has the directory, and gets all changes
+    ended: bool = False  # it left: nothing more may come from this connection
 
     def close(self) -> None:
-        """Close all descriptors of the member."""
-        for fd in (*self.fds, *([self.ring[1]] if self.ring else ()), *self.segments.values()):
-            os.close(fd)
+        """Let go of all descriptors of the member; messages that carry one and wait still hold it."""
+        self.ended = True
         self.fds, self.ring, self.segments = [], None, {}
 
 
@@ -68,7 +74,7 @@ class QueuedAnswer:
 
     seat: Seat
     message: wire.FromRegistry
-    fds: Sequence[int]
+    fds: Sequence[Descriptor]
     after_changes: bool  # sent only once all changes until now are announced
 
 
@@ -79,3 +85,4 @@ class GateWait:
     seat: Seat
     token: int
     missing: set[Seat]  # writers that have not confirmed yet
+    until: float  # on time.monotonic(): writers that are stopped confirm once they go on

@@ -7,22 +7,23 @@ and it ends with its host. Then the members elect another host (see `election.py
 import logging
 import os
 import selectors
-import socket
 import threading
 import time
 from collections.abc import Sequence
 
-from transports.bus.errors import BusError
+from transports.bus.errors import BusError, JoinFailed, Overloaded
 from transports.bus.events import MemberInfo
 from transports.bus.registry import wire
 from transports.bus.registry.channel import UnixChannel, peer_credentials
+from transports.bus.registry.election import HostingRight, is_alive
 from transports.bus.registry.pacing import ChangePacing
 from transports.bus.registry.seats import Seat, Shards
 from transports.bus.registry.state import RegistryState
 
 log = logging.getLogger("three_mode.bus.registry")
 HELLO_WITHIN = 5.0  # seconds after which a connection without Hello is dropped
-GRACE = 1.0  # seconds that the members of a registry that died have to come back
+GRACE = 1.0  # seconds that the members of a registry that died have to come back, before others may join
+LATE_WITHIN = 60.0  # seconds that they have as long as their process lives: it may be stopped, or busy
 CONNECTIONS = 2048  # open at once
 ACCEPTS = 64  # connections accepted in one turn, between messages of members
 
@@ -30,14 +31,16 @@ ACCEPTS = 64  # connections accepted in one turn, between messages of members
 class RegistryServer:
     """Registry of one bus, behind a listening Unix socket."""
 
-    def __init__(self, listener: socket.socket, bus: str, carrier: str, layout: int, shards: Shards) -> None:
-        self._listener = listener
+    def __init__(self, right: HostingRight, bus: str, carrier: str, layout: int, shards: Shards) -> None:
+        self._right, self._listener = right, right.listener
+        self._selector = selectors.DefaultSelector()
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._channels: dict[Seat, UnixChannel] = {}
         self._silent: dict[Seat, float] = {}  # connections without Hello -> since when
         self._broken: list[tuple[Seat, str]] = []
         self._deferred: list[tuple[Seat, wire.Hello, list[int]]] = []
         self._grace_until = 0.0
+        self._look_at = self._late_until = 0.0  # next look at members that are not back yet, and the last one
         self._pace = ChangePacing()
         self._stopping = False
         self.dropped = 0  # connections ended for garbage, for silence, or because they are another user's
@@ -48,7 +51,8 @@ class RegistryServer:
         """Start the thread. `known`: members of the registry before this one, as far as this process knows them."""
         self.state.expect(known)
         if after_a_death:
-            self._grace_until = time.monotonic() + GRACE
+            self._grace_until = self._look_at = time.monotonic() + GRACE
+            self._late_until = time.monotonic() + LATE_WITHIN
         self._thread.start()
 
     def stop(self) -> None:
@@ -60,6 +64,11 @@ class RegistryServer:
             os.close(self._wake_read)
             os.close(self._wake_write)
 
+    @property
+    def alone(self) -> bool:
+        """Whether no member is left: none is here, and none whose process lives may come back."""
+        return not self.state.members and not any(is_alive(info.pid) for info in self.state.expected)
+
     def close_after_fork(self) -> None:
         """Close the sockets in the child of a fork; the connections stay the parent's."""
         self._listener.close()
@@ -68,11 +77,10 @@ class RegistryServer:
 
     # --- the thread -------------------------------------------------------------------------------------------------
     def _run(self) -> None:
-        selector = selectors.DefaultSelector()
-        selector.register(self._listener, selectors.EVENT_READ, None)
-        selector.register(self._wake_read, selectors.EVENT_READ, None)
-        self._selector = selector
+        selector = self._selector
         try:
+            selector.register(self._listener, selectors.EVENT_READ, None)
+            selector.register(self._wake_read, selectors.EVENT_READ, None)
             stopping = False
             while not stopping:
                 stopping = self._stopping  # one more turn then: messages sent before must not be lost
@@ -90,12 +98,18 @@ class RegistryServer:
                     self.state.answer()
                 self._drop_broken()
         except Exception:
-            log.exception("the registry stopped")
+            log.exception("the registry stopped: another member, or this one again, hosts it from now on")
         finally:
+            self._listener.close()
+            if not self._stopping:
+                self._right.release(remove=False)  # else `stop` is waited for, and the right is released after it
             for channel in self._channels.values():
                 channel.close()
-            self._listener.close()
             selector.close()
+            self.state.close()
+            for _, _, fds in self._deferred:
+                for fd in fds:
+                    os.close(fd)
 
     def _patience(self) -> float | None:
         """Return the seconds to wait for messages before other work is due."""
@@ -103,12 +117,21 @@ class RegistryServer:
             return self._pace.wait(time.monotonic())
         if self._grace_until:
             return 0.05
-        return 1.0 if self._silent else None
+        if self.state.waits:
+            return 0.2
+        return 1.0 if self._silent or self._late_until else None
 
     def _tick(self, now: float) -> None:
+        if self.state.waits:
+            self.state.expire(now)
+        if self._late_until and now >= self._look_at:
+            self._look_at = now + GRACE
+            late = now < self._late_until
+            self.state.forget_expected((lambda info: is_alive(info.pid)) if late else None)
+            if not self.state.expected:
+                self._late_until = 0.0
         if self._grace_until and now >= self._grace_until:
             self._grace_until = 0.0
-            self.state.forget_expected()
             deferred, self._deferred = self._deferred, []
             for seat, hello, fds in deferred:
                 if seat in self._channels:
@@ -136,29 +159,32 @@ class RegistryServer:
             log.warning("the registry cannot accept a member: %s", error)
             time.sleep(0.01)
             return False
-        _, uid = peer_credentials(sock)
+        try:
+            _, uid = peer_credentials(sock)
+        except OSError:
+            sock.close()
+            return True
         if uid not in (os.getuid(), 0) or len(self._channels) >= CONNECTIONS:
             self.dropped += 1
             log.warning("the registry refused a connection of user %d (%d are open)", uid, len(self._channels))
             sock.close()
             return True
         seat = Seat()
-        self._channels[seat] = UnixChannel(sock)
+        try:
+            self._selector.register(sock, selectors.EVENT_READ, seat)
+        except OSError as error:
+            log.warning("the registry cannot serve a connection: %s", error)
+            sock.close()
+            return True
+        channel = self._channels[seat] = UnixChannel(sock)
+        channel.limit = wire.HELLO_LIMIT
         self._silent[seat] = time.monotonic()
-        self._selector.register(sock, selectors.EVENT_READ, seat)
         return True
 
     def _serve(self, seat: Seat, events: int) -> None:
         channel = self._channels.get(seat)
         if channel is None:
             return
-        if events & selectors.EVENT_WRITE:
-            try:
-                channel.flush()
-                if not channel.pending:
-                    self._selector.modify(channel.sock, selectors.EVENT_READ, seat)
-            except OSError as error:
-                self._broken.append((seat, f"its connection broke: {error}"))
         if events & selectors.EVENT_READ:
             try:
                 for body, fds in channel.receive():
@@ -168,7 +194,10 @@ class RegistryServer:
                         for fd in fds:
                             os.close(fd)
                         raise
-                    self._handle(seat, message, fds)
+                    if channel.scarce:
+                        self._handle_without_files(seat, message)
+                    else:
+                        self._handle(seat, message, fds)
                     if seat not in self._channels:
                         return  # dropped meanwhile, and its socket closed
             except OSError as error:
@@ -181,20 +210,52 @@ class RegistryServer:
                 )
             except BusError as error:
                 self._drop(seat, f"it sent what it must not: {error}")
+        if events & selectors.EVENT_WRITE and seat in self._channels:  # after reading: its last message may be Bye
+            try:
+                channel.flush()
+                if not channel.pending:
+                    self._selector.modify(channel.sock, selectors.EVENT_READ, seat)
+            except OSError as error:
+                self._broken.append((seat, f"its connection broke: {error}"))
 
     def _handle(self, seat: Seat, message: wire.FromMember, fds: list[int]) -> None:
         if isinstance(message, wire.Hello):
             self._silent.pop(seat, None)
+            channel = self._channels.get(seat)
+            if channel is not None:
+                channel.limit = wire.MESSAGE_LIMIT
             if self._grace_until and not message.id:  # returning members choose their slots first
                 self._deferred.append((seat, message, fds))
                 return
         try:
             self.state.handle(seat, message, fds)
+            if seat.ended:  # it said Bye
+                self._drop(seat, "left", garbage=False)
         except BusError as error:
             self.state.answer()
+            self._refuse(seat, error)
             self._drop(seat, f"it sent what it must not: {error}")
         except OSError as error:  # of this process: out of descriptors, for example
+            self._refuse(seat, Overloaded(f"the registry cannot serve this member: {error}"))
             self._drop(seat, f"it cannot be served: {error}", garbage=False)
+        except Exception as error:  # not foreseen: it ends the member whose message it was, not the registry
+            log.exception("the registry failed at a %s", type(message).__name__)
+            self._drop(seat, f"its {type(message).__name__} made the registry fail: {error!r}")
+
+    def _handle_without_files(self, seat: Seat, message: wire.FromMember) -> None:
+        """Refuse a message whose descriptors had no room in this process; the member lives on, and tries again."""
+        text = f"the registry, in process {os.getpid()}, may open no more files: raise its RLIMIT_NOFILE"
+        log.warning("%s", text)
+        if isinstance(message, wire.Hello):
+            self._refuse(seat, JoinFailed(text))
+            self._drop(seat, text, garbage=False)
+        else:
+            self.state.refuse(seat, getattr(message, "token", 0), Overloaded(text))
+
+    def _refuse(self, seat: Seat, error: BusError) -> None:
+        """Give a member the reason before its connection ends, if its socket takes it now."""
+        text = str(error)[: wire.REASON_LIMIT]
+        self._send(seat, wire.pack(wire.RequestRefused(0, error.code, text)), ())
 
     def _send(self, seat: Seat, data: bytes, fds: Sequence[int]) -> None:
         channel = self._channels.get(seat)
@@ -205,6 +266,8 @@ class RegistryServer:
             channel.send(data, fds)
             if channel.pending and not waiting:
                 self._selector.modify(channel.sock, selectors.EVENT_READ | selectors.EVENT_WRITE, seat)
+        except ConnectionError:
+            pass  # it has closed: what it sent before is read in the next turn, Bye among it, and then its end
         except (OSError, OverflowError) as error:
             self._broken.append((seat, f"it cannot be told anything: {error}"))
 

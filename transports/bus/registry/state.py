@@ -6,21 +6,23 @@ a burst cost each member a few messages instead of 512. A request that changes n
 (`answer`).
 """
 
-import os
 import secrets
+import time
 from collections.abc import Callable, Iterator, Sequence
 
 from transports.bus.directory import Directory
-from transports.bus.errors import BadAddress, NameTaken, NoSuchName, PeerLost, VersionMismatch
-from transports.bus.events import MemberInfo
+from transports.bus.errors import BadAddress, BusError, NameTaken, NoSuchName, Overloaded, PeerLost, VersionMismatch
+from transports.bus.events import MemberInfo, NamesChanged
 from transports.bus.failpoints import reach
 from transports.bus.registry import wire
 from transports.bus.registry.changes import PendingChanges, snapshot
+from transports.bus.registry.descriptors import Descriptor
 from transports.bus.registry.seats import GateWait, QueuedAnswer, Seat, Shards
 from transports.bus.topics import check_name, check_pattern
 
 SLOTS = 1024  # members of a bus, at most
 SHARD = 64  # members that share a bell
+GATE_WITHIN = 3.0  # seconds that a RELIABLE subscription waits for writers which do not answer
 
 
 Send = Callable[[Seat, bytes, Sequence[int]], None]
@@ -44,7 +46,6 @@ class RegistryState:
         self._rings: dict[str, Seat] = {}  # members whose new broadcast ring is not announced yet
         self._answers: list[QueuedAnswer] = []
         self._shards_announced = 0
-        self._handed: list[int] = []  # descriptors that are passed on, and closed after that
 
     # --- members of a registry that died ----------------------------------------------------------------------------
     def expect(self, known: Sequence[MemberInfo]) -> None:
@@ -53,81 +54,88 @@ class RegistryState:
             self._expected[info.id] = info
             self._slots[info.slot] = info.id
 
-    def forget_expected(self) -> None:
-        """Declare the members lost that have not come back."""
-        for info in self._expected.values():
+    def forget_expected(self, alive: Callable[[MemberInfo], bool] | None = None) -> None:
+        """Declare the members lost that have not come back, but those whose process is `alive`: they are only late."""
+        for info in list(self._expected.values()):
+            if alive is not None and alive(info):
+                continue
+            del self._expected[info.id]
             self._slots.pop(info.slot, None)
             self._shards.free(info.slot)
             self._pending.lost(info.id, "it did not come back after the registry moved")
-        self._expected.clear()
 
     @property
     def members(self) -> int:
         """Number of members."""
         return len(self._seats)
 
+    @property
+    def expected(self) -> list[MemberInfo]:
+        """Members of the registry before that are not back yet."""
+        return list(self._expected.values())
+
     # --- input ------------------------------------------------------------------------------------------------------
-    def handle(self, seat: Seat, message: wire.FromMember, fds: list[int]) -> None:
+    def handle(self, seat: Seat, message: wire.FromMember, fds: Sequence[int]) -> None:
         """Apply one message, and take over its descriptors.
 
         Raises BusError for a message that breaks the rules; the caller then drops the connection.
         """
-        kept: list[int] = []
-        try:
-            if isinstance(message, wire.Hello):
-                kept = self._hello(seat, message, fds)
-                return
-            info = seat.info
-            if info is None:
-                raise BadAddress("the first message must be Hello")
-            match message:
-                case wire.Register():
-                    self._register(seat, info, message)
-                case wire.Unregister():
-                    self.directory.remove_names(info.id, message.names)
-                    self._pending.removed(info.id, message.names)
-                    self._done(seat, message.token, after_changes=True)
-                case wire.Subscribed():
-                    self._subscribed(seat, info, message)
-                case wire.RingMade() if len(fds) == 1:
-                    kept = self._ring_made(seat, info, message, fds)
-                case wire.LinkTo() if len(fds) == 1:
-                    kept = self._link(seat, info, message, fds)
-                case wire.Unlink():
-                    other = self._seats.get(message.to)
-                    if other is not None:
-                        self._say(other, wire.Unlinked(info.id, message.uid))
-                case wire.SegmentMade() if len(fds) == 1:
-                    kept = fds
-                    old = seat.segments.pop(message.uid, None)
-                    if old is not None:
-                        os.close(old)
-                    seat.segments[message.uid] = fds[0]
-                case wire.SegmentGone():
-                    gone = seat.segments.pop(message.uid, None)
-                    if gone is not None:
-                        os.close(gone)
-                case wire.Fetch():
-                    self._fetch(seat, message)
-                case wire.Gated():
-                    self._gated(seat, message.token)
-                case wire.Evict():
-                    other = self._seats.get(message.member)
-                    if other is not None:
-                        self._say(other, wire.EvictionNotice(info.id, message.held))
-                case wire.Sync():  # its answer means: you have the rings of all that published before
-                    self._done(seat, message.token, after_changes=bool(self._rings))
-                case wire.Bye():
-                    self.gone(seat, "left")
-                case _:
-                    raise BadAddress(f"{type(message).__name__} without its file descriptors")
-        finally:
-            for fd in fds:
-                if fd not in kept:
-                    os.close(fd)
+        files = [Descriptor(fd) for fd in fds]  # those that nothing below keeps are closed on return
+        if seat.ended:
+            raise BadAddress("a message after Bye")
+        if isinstance(message, wire.Hello):
+            self._hello(seat, message, files)
+            return
+        info = seat.info
+        if info is None:
+            raise BadAddress("the first message must be Hello")
+        match message:
+            case wire.Restored():
+                for name in message.names:
+                    check_name(name)
+                self._restore(info.id, message.names, message.patterns)
+            case wire.Register():
+                self._register(seat, info, message)
+            case wire.Unregister():
+                for change in self.directory.remove_names(info.id, message.names):
+                    if isinstance(change, NamesChanged):
+                        self._pending.removed(info.id, change.removed)
+                self._done(seat, message.token, after_changes=True)
+            case wire.Subscribed():
+                self._subscribed(seat, info, message)
+            case wire.RingMade() if len(files) == 1:
+                seat.ring = (message.uid, files[0])
+                self._rings[info.id] = seat
+            case wire.LinkTo() if len(files) == 1:
+                self._link(seat, info, message, files[0])
+            case wire.Unlink():
+                other = self._seats.get(message.to)
+                if other is not None:
+                    self._say(other, wire.Unlinked(info.id, message.uid))
+            case wire.SegmentMade() if len(files) == 1:
+                if len(seat.segments) >= wire.SEGMENTS_LIMIT and message.uid not in seat.segments:
+                    raise Overloaded(f"a member has at most {wire.SEGMENTS_LIMIT} segments for large payloads")
+                seat.segments[message.uid] = files[0]
+            case wire.SegmentGone():
+                seat.segments.pop(message.uid, None)
+            case wire.Fetch():
+                self._fetch(seat, message)
+            case wire.Gated():
+                self._gated(seat, message.token)
+            case wire.Evict():
+                other = self._seats.get(message.member)
+                if other is not None:
+                    self._say(other, wire.EvictionNotice(info.id, message.held))
+            case wire.Sync():  # its answer means: you have the rings of all that published before
+                self._done(seat, message.token, after_changes=bool(self._rings))
+            case wire.Bye():
+                self.gone(seat, "left")
+            case _:
+                raise BadAddress(f"{type(message).__name__} without its file descriptors")
 
     def gone(self, seat: Seat, reason: str) -> None:
         """Remove a member: its connection closed, or it sent Bye."""
+        reason = reason[: wire.REASON_LIMIT]
         own = {*seat.fds, *([seat.ring[1]] if seat.ring else ()), *seat.segments.values()}
         if seat in self._rings.values() or any(not own.isdisjoint(answer.fds) for answer in self._answers):
             self.flush()  # its ring may be on the way to its readers: earlier messages are not lost
@@ -149,8 +157,14 @@ class RegistryState:
             else:
                 self._gate_done(token)
         self._answers = [answer for answer in self._answers if answer.seat is not seat]
-        self._withdraw(own, info.id)
         seat.close()
+
+    def close(self) -> None:
+        """Let go of all descriptors: those of the members, of the messages that wait, and of the shards."""
+        for seat in self._seats.values():
+            seat.close()
+        self._answers.clear()
+        self._shards.close()
 
     # --- output -----------------------------------------------------------------------------------------------------
     @property
@@ -166,10 +180,6 @@ class RegistryState:
         self._answers = [answer for answer in self._answers if answer.after_changes]
         for answer in now:
             self._send(answer.seat, wire.pack(answer.message, len(answer.fds)), answer.fds)
-        if not self._answers and self._handed:
-            handed, self._handed = self._handed, []
-            for fd in handed:
-                os.close(fd)
 
     def announce(self) -> None:
         """Send the changes to all members and the directory to new ones; then send the answers that waited for that."""
@@ -210,30 +220,25 @@ class RegistryState:
             self.announce()
         self.answer()
 
-    def _withdraw(self, fds: set[int], member: str) -> None:
-        """Turn the answers with these descriptors, which are about to be closed, into refusals."""
-        for place, answer in enumerate(self._answers):
-            if fds.isdisjoint(answer.fds):
-                continue
-            token = answer.message.token if isinstance(answer.message, wire.Done) else 0
-            refusal = wire.RequestRefused(token, PeerLost.code, f"member {member} has just gone", member)
-            self._answers[place] = QueuedAnswer(answer.seat, refusal, (), answer.after_changes)
-
     def _say(
-        self, seat: Seat, message: wire.FromRegistry, fds: Sequence[int] = (), after_changes: bool = False
+        self, seat: Seat, message: wire.FromRegistry, fds: Sequence[Descriptor] = (), after_changes: bool = False
     ) -> None:
         """Queue a message. With `after_changes`, or for a new member, it waits for the next announcement."""
         waits = not seat.welcomed or (after_changes and self.unannounced)
-        self._answers.append(QueuedAnswer(seat, message, fds, waits))
+        self._answers.append(QueuedAnswer(seat, message, tuple(fds), waits))
 
-    def _done(self, seat: Seat, token: int, fds: Sequence[int] = (), after_changes: bool = False) -> None:
-        self._say(seat, wire.Done(token), list(fds), after_changes)
+    def _done(self, seat: Seat, token: int, fds: Sequence[Descriptor] = (), after_changes: bool = False) -> None:
+        self._say(seat, wire.Done(token), fds, after_changes)
+
+    def refuse(self, seat: Seat, token: int, error: BusError) -> None:
+        """Refuse a request; token 0: a message that wants no answer."""
+        self._refuse(seat, token, error.code, str(error))
 
     def _refuse(self, seat: Seat, token: int, code: str, text: str, member: str = "") -> None:
-        self._say(seat, wire.RequestRefused(token, code, text, member))
+        self._say(seat, wire.RequestRefused(token, code, text[: wire.REASON_LIMIT], member))
 
     # --- each message -----------------------------------------------------------------------------------------------
-    def _hello(self, seat: Seat, hello: wire.Hello, fds: list[int]) -> list[int]:
+    def _hello(self, seat: Seat, hello: wire.Hello, fds: list[Descriptor]) -> None:
         if seat.info is not None:
             raise BadAddress("Hello was sent twice")
         problem = self._mismatch(hello)
@@ -269,9 +274,11 @@ class RegistryState:
         self._joining.append(seat)
         self.directory.join(seat.info)
         self._pending.joined(seat.info, seat.endpoints)
-        self._add_names(id_, [name for name in hello.names if self.directory.owner(name) in (None, id_)])
-        self._set_patterns(id_, hello.patterns)
-        return seat.fds
+        self._restore(id_, hello.names, hello.patterns)
+
+    def _restore(self, member: str, names: Sequence[str], patterns: dict[str, int]) -> None:
+        self._add_names(member, [name for name in names if self.directory.owner(name) in (None, member)])
+        self._set_patterns(member, patterns)
 
     def _mismatch(self, hello: wire.Hello) -> tuple[str, str] | None:
         if hello.protocol != wire.PROTOCOL or hello.layout != self._layout:
@@ -359,7 +366,7 @@ class RegistryState:
         seat.reliable = True
         self._gate_token += 1
         others = {other for other in self._seats.values() if other is not seat}
-        self._gates[self._gate_token] = GateWait(seat, message.token, others)
+        self._gates[self._gate_token] = GateWait(seat, message.token, others, time.monotonic() + GATE_WITHIN)
         page = seat.fds[:1]
         for other in others:
             self._say(other, wire.GateWanted(self._gate_token, info.id), page)
@@ -371,28 +378,31 @@ class RegistryState:
             wait.missing.discard(seat)
             self._gate_done(token)
 
+    @property
+    def waits(self) -> bool:
+        """Whether any request waits for other members, up to a time that `expire` looks at."""
+        return bool(self._gates)
+
+    def expire(self, now: float) -> None:
+        """Answer the requests that have waited for writers long enough: those publish nothing, or nobody could join."""
+        for token, wait in list(self._gates.items()):
+            if now >= wait.until:
+                wait.missing.clear()
+                self._gate_done(token)
+
     def _gate_done(self, token: int) -> None:
         wait = self._gates.get(token)
         if wait is not None and not wait.missing:
             del self._gates[token]
             self._done(wait.seat, wait.token, after_changes=True)
 
-    def _ring_made(self, seat: Seat, info: MemberInfo, message: wire.RingMade, fds: list[int]) -> list[int]:
-        if seat.ring is not None:
-            os.close(seat.ring[1])
-        seat.ring = (message.uid, fds[0])
-        self._rings[info.id] = seat
-        return fds
-
-    def _link(self, seat: Seat, info: MemberInfo, message: wire.LinkTo, fds: list[int]) -> list[int]:
+    def _link(self, seat: Seat, info: MemberInfo, message: wire.LinkTo, ring: Descriptor) -> None:
         other = self._seats.get(message.to)
         if other is None or len(other.fds) != 3:
             self._refuse(seat, message.token, PeerLost.code, f"member {message.to} is not on the bus", message.to)
-            return []
-        self._handed.append(fds[0])
-        self._say(other, wire.Linked(info.id, message.uid), [fds[0], *seat.fds])
+            return
+        self._say(other, wire.Linked(info.id, message.uid), [ring, *seat.fds])
         self._done(seat, message.token, other.fds)
-        return fds
 
     def _fetch(self, seat: Seat, message: wire.Fetch) -> None:
         owner = self._seats.get(message.owner)

@@ -5,20 +5,25 @@ travel beside the bytes as SCM_RIGHTS. A request carries a token, which its answ
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Annotated
 
 import msgspec
 
-from transports.bus.errors import BadFrame
+from transports.bus.errors import BadFrame, TooLarge
 from transports.bus.events import MemberInfo
 from transports.bus.frames import UNREADABLE
 
 PROTOCOL = 2
 HEADER = struct.Struct("<IB")
 MESSAGE_LIMIT = 4 * 1024 * 1024
+HELLO_LIMIT = 64 * 1024  # bytes of Hello: a connection that is no member yet is worth no more memory
+RESTORED_BYTES = 16 * 1024  # bytes of names and patterns in Hello, and in each Restored after it
 FDS_LIMIT = 64
-LABEL_LIMIT = 255  # characters: so that the directory of all members fits a message
+SEGMENTS_LIMIT = 2048  # segments of one member, of which the registry keeps the descriptors
+LABEL_LIMIT = 255  # characters of every text: so that an answer that quotes it fits a message
+REASON_LIMIT = 500  # characters of a reason or of the text of a refusal
 
 _Short = Annotated[str, msgspec.Meta(max_length=LABEL_LIMIT)]
 
@@ -32,43 +37,50 @@ class Hello(_Message):
     """First message of a member. fds with rings: page, doorbell eventfd, pidfd.
 
     A member that joins again after the registry died adds its id, slot, names and patterns, and bell and eventfd of
-    each shard.
+    each shard. Names and patterns beyond `RESTORED_BYTES` follow in `Restored`.
     """
 
     protocol: int
     layout: int
-    bus: str
-    carrier: str
+    bus: _Short
+    carrier: _Short
     label: _Short
     pid: int
     endpoints: Annotated[dict[_Short, _Short], msgspec.Meta(max_length=8)]
     id: _Short = ""
     slot: int = -1
-    names: tuple[str, ...] = ()
-    patterns: dict[str, int] = {}
+    names: tuple[_Short, ...] = ()
+    patterns: dict[_Short, int] = {}
     reliable: bool = False
     shards: int = 0
+
+
+class Restored(_Message):
+    """Further names and patterns of a member that joins again; names that another member owns by now are left out."""
+
+    names: tuple[_Short, ...] = ()
+    patterns: dict[_Short, int] = {}
 
 
 class Register(_Message):
     """Register these names: all or none."""
 
     token: int
-    names: tuple[str, ...]
+    names: tuple[_Short, ...]
 
 
 class Unregister(_Message):
     """Give these names back."""
 
     token: int
-    names: tuple[str, ...]
+    names: tuple[_Short, ...]
 
 
 class Subscribed(_Message):
     """New counts of subscriptions by pattern, and whether any is RELIABLE: then Done waits for all writers."""
 
     token: int
-    patterns: dict[str, int]
+    patterns: dict[_Short, int]
     reliable: bool
 
 
@@ -82,14 +94,14 @@ class LinkTo(_Message):
     """fds: a pair ring to another member. Done carries that member's doorbell, page and pidfd."""
 
     token: int
-    to: str
+    to: _Short
     uid: int
 
 
 class Unlink(_Message):
     """The pair ring to that member is given back."""
 
-    to: str
+    to: _Short
     uid: int
 
 
@@ -109,7 +121,7 @@ class Fetch(_Message):
     """Request for a segment of another member (uid), or for its page (uid 0)."""
 
     token: int
-    owner: str
+    owner: _Short
     uid: int
 
 
@@ -122,7 +134,7 @@ class Gated(_Message):
 class Evict(_Message):
     """This writer no longer waits for `member`."""
 
-    member: str
+    member: _Short
     held: float
 
 
@@ -225,6 +237,7 @@ class RequestRefused(_Message, tag="Refused"):
 
 FromMember = (
     Hello
+    | Restored
     | Register
     | Unregister
     | Subscribed
@@ -260,11 +273,28 @@ _from_registry = msgspec.msgpack.Decoder(FromRegistry).decode
 
 
 def pack(message: FromMember | FromRegistry, fds: int = 0) -> bytes:
-    """Encode a message that goes with so many descriptors."""
+    """Encode a message that goes with so many descriptors, or raise TooLarge."""
     body = _encode(message)
     if len(body) > MESSAGE_LIMIT:
-        raise ValueError(f"a registry message of {len(body)} bytes: the limit is {MESSAGE_LIMIT}")
+        raise TooLarge(f"a registry message of {len(body)} bytes: the limit is {MESSAGE_LIMIT}")
     return HEADER.pack(len(body), fds) + body
+
+
+def restored(names: Iterable[str], patterns: Mapping[str, int]) -> Iterator[Restored]:
+    """Yield names and patterns in messages of about `RESTORED_BYTES`: at least one, which may be empty."""
+    part_names: list[str] = []
+    part_patterns: dict[str, int] = {}
+    size = 0
+    for text, count in chain(((name, -1) for name in names), patterns.items()):
+        if count < 0:
+            part_names.append(text)
+        else:
+            part_patterns[text] = count
+        size += len(text.encode()) + 12
+        if size >= RESTORED_BYTES:
+            yield Restored(tuple(part_names), part_patterns)
+            part_names, part_patterns, size = [], {}, 0
+    yield Restored(tuple(part_names), part_patterns)
 
 
 def bodies(packed: bytes) -> Iterator[bytes]:

@@ -117,6 +117,13 @@ class RingBroadcast:
             kept = min(kept, max(entry[6] if entry[0] == uid else 0, self._gate_since[member]))
         return kept
 
+    def all_read(self) -> bool:
+        """Return whether the RELIABLE readers have released all large payloads."""
+        if not self._gates or not self._leases.out:
+            return True
+        reclaim(self._leases, self._released(), self._pool)
+        return not self._leases.out
+
     # --- RELIABLE readers --------------------------------------------------------------------------------------------
     def gate(self, member: str, slot: int, page: Segment) -> None:
         """Wait for a member from now on, instead of lapping it."""

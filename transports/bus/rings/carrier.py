@@ -17,7 +17,7 @@ from transports.bus.registry.connector import UnixConnector
 from transports.bus.registry.membership import Membership
 from transports.bus.registry.seats import Shards
 from transports.bus.rings.broadcast import RingBroadcast
-from transports.bus.rings.doorbell import Doorbell
+from transports.bus.rings.doorbell import Doorbell, expect_doorbell
 from transports.bus.rings.large import SegmentPool
 from transports.bus.rings.native import (
     BELL,
@@ -35,6 +35,7 @@ from transports.bus.rings.peer import DepartedPage, RingPeer
 from transports.bus.rings.reader import RingReader
 from transports.bus.rings.receipts import RingReceipts
 from transports.bus.rings.segments import RingShards, attach, make
+from transports.bus.waiting import until
 
 
 class RingsCarrier:
@@ -87,10 +88,18 @@ class RingsCarrier:
         self._closed = True
         self._pairs.closed = True
         self._reader.close()
+        deadline = time.monotonic() + within
         try:
-            await self._membership.leave(within)
+            await until(self._large_payloads_are_read, within)
         finally:  # also if the loop ends meanwhile and cancels this task
-            self._close_all()
+            try:
+                await self._membership.leave(max(0.0, deadline - time.monotonic()))
+            finally:
+                self._close_all()
+
+    def _large_payloads_are_read(self) -> bool:
+        """Return whether no reader needs a segment of this member any more: segments are gone once it has left."""
+        return self._pairs.all_read(self._peers.values()) and self._broadcast.all_read()
 
     def _close_all(self) -> None:
         self._bell.stop()
@@ -139,7 +148,8 @@ class RingsCarrier:
         for number in range(len(shards) // 2):
             self.add_shard(shards[2 * number], shards[2 * number + 1])
         own_bell = self._broadcast.shards[slot // SHARD][2]
-        self._pump = Pump(self._page, own_bell, slot, self._sink.delivery.routes, Message)
+        limit = self._options.payload_limit
+        self._pump = Pump(self._page, own_bell, slot, self._sink.delivery.routes, Message, limit)
         self._broadcast.placed(slot)
         self._pairs.placed(slot, self._pump)
         self._reader.placed(self._pump)
@@ -149,6 +159,7 @@ class RingsCarrier:
     def add_shard(self, bell_fd: int, event_fd: int) -> None:
         number = len(self._broadcast.shards)
         bell = attach(bell_fd, BELL, writable=number == self._slot // SHARD)
+        expect_doorbell(event_fd)
         self._broadcast.add_shard(bell_fd, event_fd, bell)
 
     def announce_again(self) -> None:
@@ -179,7 +190,7 @@ class RingsCarrier:
         page = self._receipts.page_of(member) or page
         self._departed.append(DepartedPage(info, dict(self.directory.patterns(member)), time.monotonic(), page))
         if peer is not None:
-            self._reader.drain_last_of(peer)
+            self._reader.drain_last_of(peer, gone=True)
             del self._peers[member]
             had_ring = peer.ring_uid
             if self._pump is not None:
@@ -219,6 +230,7 @@ class RingsCarrier:
             os.close(pidfd)
             return
         ring, page = attach(ring_fd, RING), attach(page_fd, PAGE)
+        expect_doorbell(wake)
         self._drop_pair(peer)
         self._bell.watch_death(pidfd, member)
         # From here on the peer owns them: nothing was wrong with them.

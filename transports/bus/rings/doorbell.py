@@ -15,7 +15,13 @@ from collections.abc import Callable, Iterable
 
 from transports.bus.errors import BadFrame
 from transports.bus.rings.edge_watch import EdgeWatch, supports_edges
-from transports.bus.rings.native import Pump
+from transports.bus.rings.native import Pump, is_doorbell, ring
+
+
+def expect_doorbell(fd: int) -> None:
+    """Raise BadFrame unless the descriptor of another member is an eventfd."""
+    if not is_doorbell(fd):
+        raise BadFrame("a doorbell that is no eventfd")
 
 
 class Doorbell:
@@ -89,7 +95,7 @@ class Doorbell:
 
     def ring(self) -> None:
         """Wake this member, from any thread."""
-        os.eventfd_write(self.own, 1)
+        ring(self.own)
 
     def stop(self) -> None:
         """Wake the event loop no more; the bell may still be rung."""

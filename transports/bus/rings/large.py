@@ -17,6 +17,7 @@ from transports.bus.rings.native import LARGE, Segment
 from transports.bus.rings.segments import attach, make
 
 _SMALLEST = 64 * 1024
+SEGMENTS = 1024  # that one member keeps; with more, a ring waits until its readers have given some back
 CACHED = 64  # segments of one writer that a reader keeps mapped
 # Bytes that a ring's readers may be behind before its writer waits. With more, both sides copy memory that no cache
 # holds.
@@ -42,6 +43,12 @@ def read_reference(body: bytes) -> Reference:
         return _decode(body)
     except UNREADABLE as error:
         raise BadFrame(f"no reference to a large payload: {error}") from None
+
+
+def expect_length(reference: Reference, limit: int) -> None:
+    """Raise BadFrame, before anything is fetched or allocated, if the payload is larger than this member accepts."""
+    if reference.length > limit:
+        raise BadFrame(f"a payload of {reference.length} bytes: the limit is {limit} (BusOptions.payload_limit)")
 
 
 @dataclass(slots=True)
@@ -96,9 +103,9 @@ class SegmentPool:
         capacity = max(_SMALLEST, 1 << (size - 1).bit_length())
         if self._free.get(capacity):
             return self._free[capacity].pop()
-        if self._bytes and self._bytes + capacity > self._limit:
+        if self._is_full(capacity):
             self._trim(capacity)
-            if waits and self._bytes + capacity > self._limit:
+            if waits and self._is_full(capacity):
                 return None
         fd, segment = make(LARGE, capacity)
         self._fds[segment.uid] = fd
@@ -113,10 +120,16 @@ class SegmentPool:
         if self._bytes > self._limit:
             self._trim(0)
 
+    def _is_full(self, wanted: int) -> bool:
+        """Return whether one more segment of `wanted` bytes is above a limit; 0: whether those there are."""
+        return bool(self._bytes) and (
+            self._bytes + wanted > self._limit or len(self._segments) >= SEGMENTS + (not wanted)
+        )
+
     def _trim(self, wanted: int) -> None:
-        """Drop free segments until `wanted` bytes fit."""
+        """Drop free segments until one of `wanted` bytes fits."""
         for capacity in sorted(self._free, reverse=True):
-            while self._free[capacity] and self._bytes + wanted > self._limit:
+            while self._free[capacity] and self._is_full(wanted):
                 segment = self._free[capacity].pop()
                 os.close(self._fds.pop(segment.uid))
                 del self._segments[segment.uid]

@@ -19,6 +19,8 @@ from transports.bus._ring import (
     Segment,
     Writer,
     failpoint,
+    is_doorbell,
+    ring,
 )
 
 __all__ = [
@@ -40,4 +42,6 @@ __all__ = [
     "Segment",
     "Writer",
     "failpoint",
+    "is_doorbell",
+    "ring",
 ]

@@ -8,7 +8,7 @@ from typing import Any
 from transports.bus.carrier import Sink
 from transports.bus.errors import BadFrame, BusError
 from transports.bus.options import BusOptions
-from transports.bus.rings.doorbell import Doorbell
+from transports.bus.rings.doorbell import Doorbell, expect_doorbell
 from transports.bus.rings.large import SegmentPool, commit, reclaim, refer
 from transports.bus.rings.native import DATA, PAGE, REFERENCE, RING, Pump, Writer
 from transports.bus.rings.peer import OutLink, RingPeer
@@ -102,6 +102,7 @@ class Pairs:
                 raise
             link.pidfd = pidfd
             link.page = attach(page_fd, PAGE)
+            expect_doorbell(wake)
             writer = Writer(link.segment)
             writer.gate(0, link.page, self._slot, True)
             writer.member(0, wake, link.page)
@@ -130,6 +131,16 @@ class Pairs:
         """Drop the pump: it is in a cycle that the garbage collector cannot see."""
         self.waiting.clear()
         self._pump = None
+
+    def all_read(self, peers: Iterable[RingPeer]) -> bool:
+        """Return whether the readers have released all large payloads."""
+        for peer in peers:
+            link = peer.link
+            if link is not None and link.page is not None:
+                reclaim(link.leases, link.page.entry(self._slot)[7], self._pool)
+                if link.leases.out:
+                    return False
+        return True
 
     def give_back_idle(self, peers: Iterable[RingPeer], unlinked: Callable[[str, int], None]) -> None:
         """Close the rings that were not used for `BusOptions.pair_idle`, and whose reader has read all."""

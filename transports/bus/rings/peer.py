@@ -39,7 +39,7 @@ class OutLink:
 class RingPeer(Peer):
     """A member, with the rings that this member reads from it and the ring to it."""
 
-    __slots__ = ("cache", "link", "pair_pidfd", "pair_uid", "pair_wake", "ring_uid", "stalled")
+    __slots__ = ("cache", "gone", "link", "pair_pidfd", "pair_uid", "pair_wake", "ring_uid", "stalled")
 
     def __init__(self, info: MemberInfo) -> None:
         super().__init__(info)
@@ -49,7 +49,8 @@ class RingPeer(Peer):
         self.pair_pidfd = -1
         self.link: OutLink | None = None
         self.cache = SegmentCache()
-        # Whether it is the pair ring -> records behind the large payload that is being fetched.
+        self.gone = False  # its segments went with it
+        # Whether it is the pair ring -> the record whose large payload is being fetched, and those behind it.
         self.stalled: dict[bool, list[Any]] = {}
 
 

@@ -9,11 +9,11 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
 from transports.bus.carrier import Sink
-from transports.bus.errors import BadFrame, BusError
+from transports.bus.errors import BadFrame, BusError, PeerLost
 from transports.bus.messages import Message
 from transports.bus.options import BusOptions
-from transports.bus.pubsub.delivery import CAUGHT
-from transports.bus.rings.large import read_reference
+from transports.bus.pubsub.delivery import CAUGHT, Onward
+from transports.bus.rings.large import Reference, expect_length, read_reference
 from transports.bus.rings.native import DATA, REFERENCE, Pump
 from transports.bus.rings.pairs import Pairs
 from transports.bus.rings.peer import RingPeer
@@ -119,20 +119,25 @@ class RingReader:
         if self._pump is not None and not self.closed and not self._pump.park():
             self.soon()
 
-    def drain_last_of(self, peer: RingPeer) -> None:
-        """Deliver all that the rings of a member still hold, before they are closed."""
+    def drain_last_of(self, peer: RingPeer, gone: bool = False) -> None:
+        """Deliver all that the rings of a member still hold, before they are closed.
+
+        `gone`: the member has left or died. Large payloads that are not mapped here went with it, and are lost.
+        """
         pump = self._pump
         if pump is None:
             return
+        peer.gone = gone
         for pair in (False, True):
+            waiting = peer.stalled.pop(pair, None) if gone else None
+            if waiting:
+                self._lose(pump, waiting[0], PeerLost(f"member {peer.id} is gone, and its segments with it", peer.id))
+                self._deliver_special(pump, waiting[1:])
             if pair not in peer.stalled:
                 pump.pause(peer.info.slot, pair, False)  # a full listener no longer holds it up: its writer has gone
-            while True:
-                state = pump.state(peer.info.slot, pair)
-                if state is None or state[0] == state[1] or state[3] or pair in peer.stalled:
-                    break
-                if not self._advance(pump):
-                    break
+            end = self._ends(peer, pair)  # later messages are not waited for: a lost member may write on
+            while self._is_before(peer, pair, end) and self._advance(pump):
+                pass
 
     def hold(self, on: bool) -> None:
         """Leave broadcasts in their rings for now: a RELIABLE listener is full."""
@@ -151,7 +156,7 @@ class RingReader:
     def drain_all(self) -> None:
         """Deliver what is in the rings now, and no more: a callback may publish one message for each that it gets."""
         now = [(peer, pair, self._ends(peer, pair)) for peer in self._peers.values() for pair in (False, True)]
-        while any(self._is_before(*ring) for ring in now):
+        while any(self._is_before(*ring) for ring in now if not self._held or ring[1]):
             if self._pump is None or not self._advance(self._pump):
                 break
 
@@ -162,8 +167,7 @@ class RingReader:
     def _is_before(self, peer: RingPeer, pair: bool, end: int) -> bool:
         """Return whether a ring is not read up to `end` yet, and can be."""
         state = self._pump.state(peer.info.slot, pair) if self._pump is not None else None
-        held = pair in peer.stalled or (self._held and not pair)
-        return state is not None and state[0] < end and not state[3] and not held
+        return state is not None and state[0] < end and not state[3] and pair not in peer.stalled
 
     def _special(self, records: Sequence[Any]) -> None:
         if self._pump is not None:
@@ -171,6 +175,7 @@ class RingReader:
 
     def _deliver_special(self, pump: Pump, records: Sequence[Any]) -> None:
         """Deliver a batch with gaps, references or a broken ring in it."""
+        onward = Onward()
         plain: list[Message] = []
         for record in records:
             is_report = type(record) is tuple  # (kind, peer, first, last) of a broadcast ring, not a message
@@ -183,16 +188,20 @@ class RingReader:
                 plain.append(record)
             else:
                 if plain:
-                    pump.deliver(plain)
+                    with onward:
+                        pump.deliver(plain)
                     plain = []
-                if not is_report:
-                    self._resolve(pump, record)
-                elif record[0] == _GAP:
-                    self._sink.gap(*record[1:])
-                else:
-                    self._broken(peer)
+                with onward:
+                    if not is_report:
+                        self._resolve(pump, record)
+                    elif record[0] == _GAP:
+                        self._sink.gap(*record[1:])
+                    else:
+                        self._broken(peer)
         if plain:
-            pump.deliver(plain)
+            with onward:
+                pump.deliver(plain)
+        onward.end()
 
     def _broken(self, peer: RingPeer) -> None:
         """Report a ring with an invalid record."""
@@ -205,21 +214,26 @@ class RingReader:
         """Copy the payload behind a reference and deliver it; or fetch its segment first, while later records wait."""
         peer, seq, topic = message.peer, message.seq, message.topic
         pair = not topic
+        reference: Reference | None = None
+        payload: bytes | None = None
         try:
             reference = read_reference(message.body)
             if not pair and self._sink.delivery.routes.get(topic, self) is None:  # without a subscriber here
                 pump.released(peer.info.slot, pair, reference.number)
                 return
+            expect_length(reference, self._options.payload_limit)
             segment = peer.cache.get(reference.uid)
+            if segment is None and peer.gone:
+                self._lose(pump, message, PeerLost(f"member {peer.id} is gone, and its segments with it", peer.id))
+                return
             if segment is None:
                 pump.pause(peer.info.slot, pair, True)
-                peer.stalled[pair] = []
-                self.spawn(self._fetch(peer, pair, reference.uid, message))
+                peer.stalled[pair] = [message]
+                self.spawn(self._fetch(peer, pair, reference.uid))
                 return
             payload = segment.copy(reference.generation, reference.length)
         except (BadFrame, ValueError) as error:
             self._sink.failed(f"large payload of member {peer.id}", error)
-            payload, reference = None, None
         if reference is not None:
             pump.released(peer.info.slot, pair, reference.number)
         if payload is not None:
@@ -228,28 +242,40 @@ class RingReader:
             pump.lost(peer.info.slot, seq, seq)
             self._sink.gap(peer, seq, seq)
         else:
-            self._sink.failed(f"member {peer.id}", BadFrame("a large payload was gone before it was read"))
+            self._sink.undelivered(message, BadFrame("a large payload was gone before it was read"))
 
-    async def _fetch(self, peer: RingPeer, pair: bool, uid: int, message: Message) -> None:
+    def _lose(self, pump: Pump, message: Message, error: BusError) -> None:
+        """Report a message whose large payload cannot be read, and release its segment."""
+        peer, pair = message.peer, not message.topic
+        pump.released(peer.info.slot, pair, read_reference(message.body).number)
+        if pair:
+            self._sink.undelivered(message, error)
+        else:
+            self._sink.failed(f"large payload of member {peer.id}", error)
+            pump.lost(peer.info.slot, message.seq, message.seq)
+            self._sink.gap(peer, message.seq, message.seq)
+
+    async def _fetch(self, peer: RingPeer, pair: bool, uid: int) -> None:
         """Map a segment, then deliver the records that waited for it."""
+        failure: BusError = BadFrame("its segment is not the one that it named")
         try:
             await self._fetch_segment(peer, uid)
         except BusError as error:
-            self._sink.failed(f"large payload of member {peer.id}", error)
+            failure = error
         pump = self._pump
-        waiting = [message, *peer.stalled.pop(pair, [])]
-        if pump is None or self.closed:
+        waiting = peer.stalled.pop(pair, [])
+        if pump is None or self.closed or not waiting:  # nothing waits: the member has gone meanwhile
             return
         if peer.cache.get(uid) is None:
-            if not pair:
-                pump.lost(peer.info.slot, message.seq, message.seq)
-                self._sink.gap(peer, message.seq, message.seq)
+            self._lose(pump, waiting[0], failure)
             waiting = waiting[1:]
-        self._deliver_special(pump, waiting)
-        if pair not in peer.stalled:
-            pump.pause(peer.info.slot, pair, self._held and not pair)
-            pump.handled()
-        self.soon()
+        try:
+            self._deliver_special(pump, waiting)
+        finally:
+            if pair not in peer.stalled:
+                pump.pause(peer.info.slot, pair, self._held and not pair)
+                pump.handled()
+            self.soon()
 
     def recheck(self) -> None:
         """Look for a missed wake-up; look again before it counts, for a doorbell may be on its way."""
@@ -294,6 +320,7 @@ class RingReader:
     async def _replay_large(self, peer: RingPeer, body: bytes) -> bytes | None:
         try:
             reference = read_reference(body)
+            expect_length(reference, self._options.payload_limit)
             if peer.cache.get(reference.uid) is None:
                 await self._fetch_segment(peer, reference.uid)
             segment = peer.cache.get(reference.uid)

@@ -18,6 +18,7 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Collection, Coroutine, Sequence
+from pathlib import Path
 from typing import Any
 
 from transports.bus.carrier import ReaderStatus, Sink
@@ -29,7 +30,7 @@ from transports.bus.options import BusOptions
 from transports.bus.pubsub.tally import Departed
 from transports.bus.receipt import Settled
 from transports.bus.registry.connector import Connector, UnixConnector
-from transports.bus.registry.election import runtime_directory
+from transports.bus.registry.election import remove_if_dead, runtime_directory
 from transports.bus.registry.membership import Membership
 from transports.bus.registry.seats import NoShards, Shards
 from transports.bus.waiting import until
@@ -61,12 +62,14 @@ class ZmqCarrier:
         self.id = ""
         self.shares_clock = not options.endpoint
         connector: Connector
+        self._directory = Path()  # of the sockets, without an endpoint
         if options.endpoint:
             connector = TcpConnector(bus, options)
             bind = f"tcp://{options.bind_host or '127.0.0.1'}:*"
         else:
             connector = UnixConnector(bus)
-            bind = f"ipc://{runtime_directory()}/{bus}.{secrets.token_hex(4)}."
+            self._directory = runtime_directory()
+            bind = f"ipc://{self._directory}/{bus}.{secrets.token_hex(4)}."
         self._sockets = Sockets(bind, options.curve, self._published, self._received, options.drain_records)
         self.endpoints = self._sockets.endpoints | ({"key": options.curve.public} if options.curve else {})
         self._peers: dict[str, ZmqPeer] = {}
@@ -182,10 +185,19 @@ class ZmqCarrier:
         self._full.discard(member)
         peer = self._peers.pop(member, None)
         self._sockets.forget(member)
+        if peer is not None:
+            self._remove_sockets(peer)
         if peer is not None and self._reader.lost_writer(peer):
             self._sink.writer_gone(peer)
         self._sink.directory_changed(self.directory.leave(member, reason))
         self._sink.publishable()
+
+    def _remove_sockets(self, peer: ZmqPeer) -> None:
+        """Remove the sockets of a member that was killed; one that left has removed them itself."""
+        for endpoint in (peer.endpoints["pub"], peer.endpoints["pull"]):
+            path = Path(endpoint.removeprefix("ipc://"))
+            if endpoint.startswith("ipc://") and path.parent == self._directory and path.exists():
+                remove_if_dead(path)
 
     def read_ring(self, member: str, uid: int, fresh: bool, fd: int) -> None:
         raise BadFrame("a ring on a bus without rings")

@@ -14,12 +14,13 @@ from transports.bus.zeromq.inbound import Inbound
 class ZmqPeer(Peer):
     """A member, with its endpoints and the order of its messages."""
 
-    __slots__ = ("endpoints", "inbound", "queries")
+    __slots__ = ("endpoints", "inbound", "queries", "silent")
 
     def __init__(self, info: MemberInfo, endpoints: dict[str, str]) -> None:
         super().__init__(info)
         self.endpoints = endpoints
         self.inbound: Inbound[Published] | None = None  # None: not read yet
+        self.silent = False  # it did not answer a probe in time: it is read from the first message that comes
         self.queries: list[tuple[int, int]] = []  # (seq, token) of its queries without an answer
 
 

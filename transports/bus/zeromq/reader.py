@@ -19,6 +19,7 @@ from transports.bus.zeromq.queries import PendingQueries
 from transports.bus.zeromq.sockets import Sockets
 
 WITHIN = 5.0  # seconds for another member to answer
+_SILENT_WITHIN = 0.2  # seconds for one that did not answer the last time
 _PROBE_AGAIN = 0.02  # seconds
 _WANT_AGAIN = 0.005  # seconds
 
@@ -78,8 +79,14 @@ class ZmqReader:
         self._gaps += inbound.gap_count
 
     async def probe(self, peer: ZmqPeer, deadline: float) -> None:
-        """Wait until something came through that the writer published as an answer, and all before it."""
+        """Wait until something came through that the writer published as an answer, and all before it.
+
+        A writer that does not answer until `deadline` is stopped, blocked or out of reach. Nobody waits for it: it is
+        read from the first of its messages that comes.
+        """
         seq = -1
+        if peer.silent:
+            deadline = min(deadline, self._loop.time() + _SILENT_WITHIN)
         while self._peers.get(peer.id) is peer and not self._closed:
             if seq < 0:
                 answer: asyncio.Future[int] = self._loop.create_future()
@@ -97,10 +104,11 @@ class ZmqReader:
             else:
                 await asyncio.sleep(0.001)
             if self._loop.time() > deadline:
-                raise DeadlineExceeded(
-                    f"member {peer.id} ({peer.info.label}) did not answer within {WITHIN:g} s: its event loop is"
-                    " blocked, or its endpoint cannot be reached"
-                )
+                if not peer.silent:
+                    peer.silent = True
+                    error = DeadlineExceeded(f"it did not answer within {WITHIN:g} s: it is stopped, blocked, or away")
+                    self._sink.failed(f"probe of member {peer.id} ({peer.info.label})", error)
+                return
 
     # --- input ------------------------------------------------------------------------------------------------------
     def published(self, parts: list[bytes]) -> None:
@@ -127,7 +135,9 @@ class ZmqReader:
     def _take(self, peer: ZmqPeer, item: Published) -> None:
         inbound = peer.inbound
         if inbound is None:
-            return
+            if not peer.silent or not self.listening:
+                return
+            inbound = peer.inbound = Inbound(item.seq)
         was_missing = inbound.missing() is not None
         self._hand_over(peer, inbound.take(item.seq, item))
         reach("zmq_taken")
@@ -138,6 +148,7 @@ class ZmqReader:
         peer = self._peers.get(tick.sender)
         if peer is None or not self.listening:
             return
+        peer.silent = False
         if peer.inbound is None:
             peer.inbound = Inbound(tick.seq + 1)
         else:

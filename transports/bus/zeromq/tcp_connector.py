@@ -75,6 +75,11 @@ class RouterServer:
         self._stopping = True
         self._thread.join(2.0)
 
+    @property
+    def alone(self) -> bool:
+        """Whether no member is left."""
+        return not self.state.members
+
     def close_after_fork(self) -> None:
         """Do nothing: ZeroMQ closes the descriptors of a context in a forked child when that ends."""
 
@@ -97,6 +102,8 @@ class RouterServer:
                 if self._grace_until and now >= self._grace_until:
                     self._grace_until = 0.0
                     self.state.forget_expected()
+                if self.state.waits:
+                    self.state.expire(now)
                 if self.state.unannounced and not self._pace.wait(now):
                     self.state.announce()
                     self._pace.sent(now, time.monotonic(), self.state.members)
@@ -107,6 +114,7 @@ class RouterServer:
         except Exception:
             log.exception("the registry stopped")
         finally:
+            self.state.close()
             self._right.close()
 
     def _patience_ms(self) -> int:
@@ -134,6 +142,11 @@ class RouterServer:
             log.warning("the registry drops a member: it sent what it must not: %s", error)
             self.state.answer()
             self.state.gone(seat, f"it sent what it must not: {error}")
+            self._forget(seat)
+        except Exception as error:  # not foreseen: it ends the member whose message it was, not the registry
+            self.dropped += 1
+            log.exception("the registry failed at a message")
+            self.state.gone(seat, f"its message made the registry fail: {error!r}")
             self._forget(seat)
 
     def _send(self, seat: Seat, data: bytes, fds: Sequence[int]) -> None:
@@ -190,6 +203,8 @@ class BoundRouter:
 
 class DealerConnection:
     """Connection of a member to the registry. It ends when ZeroMQ reports that the connection broke."""
+
+    scarce = False  # no descriptors travel over tcp
 
     def __init__(self, endpoint: str, curve: Curve | None) -> None:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -265,6 +280,8 @@ class DealerConnection:
 
 class TcpConnector:
     """Way to the registry of a bus at a tcp endpoint."""
+
+    sees_processes = False
 
     def __init__(self, bus: str, options: BusOptions) -> None:
         check_endpoint(options)

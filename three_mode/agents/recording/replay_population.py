@@ -1,4 +1,4 @@
-"""Where a replay puts its agents: a population without a bus."""
+"""Population of a replay: one agent at work without a bus."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,20 +10,21 @@ from three_mode.agents.handlers.codec import decoder_for
 from three_mode.agents.handlers.declare import Spec, specs_of
 from three_mode.agents.recording.events import Got, Made
 from three_mode.agents.runtime import lifecycle
-from three_mode.agents.runtime.actor import Actor, State
+from three_mode.agents.runtime.actor import Actor
 from three_mode.agents.runtime.population import Population
 from three_mode.agents.runtime.requests import Arguments, Parts
+from three_mode.agents.runtime.state import State
 from three_mode.agents.wire.dead_letters import DeadLetters
 from three_mode.agents.wire.orders import SpawnOrder
 from three_mode.errors import ConfigurationError, ThreeModeError
 from three_mode.handling import DEFAULT_WITHIN
 
 if TYPE_CHECKING:
-    from three_mode.agents.runtime.tape import Tape
+    from three_mode.agents.runtime.journal import Journal
 
 
 class _NoSession:
-    """What a session is where there is nobody to talk to."""
+    """Session of a process that is on no bus."""
 
     bus = None
     tracer = None
@@ -33,19 +34,22 @@ class _NoSession:
         self.dead_letters = DeadLetters()
 
 
-class Stage:
-    def __init__(self, tape: "Tape", loop: asyncio.AbstractEventLoop) -> None:
+class ReplayPopulation:
+    """Population of a replay: it makes an agent and gives it recorded messages."""
+
+    def __init__(self, journal: "Journal", loop: asyncio.AbstractEventLoop) -> None:
         self._population = Population(cast("Session", _NoSession()), "replay", lambda _: None)
-        self._population.tape = tape
-        self._given: dict[int, Recorded] = {}
+        self._population.journal = journal
+        self._requests: dict[int, Recorded] = {}
         self.beyond: set[int] = set()
-        """Turns that stream more than was recorded before they were cancelled: they wait for that."""
+        """Turns that streamed all recorded parts before they were cancelled: their next part waits for the
+        cancellation."""
 
     def make(self, event: Made) -> None:
-        """A fresh agent in place of any that was there."""
+        """Make an agent, in place of an earlier one of its name."""
         group, _, _ = event.agent.partition("/")
         self._population.seed = event.seed
-        kind = lifecycle.checked(event.target)
+        kind = lifecycle.load_agent_class(event.target)
         actor = Actor(event.agent, group, specs_of(kind), self._population)
         actor.options = order = SpawnOrder(group, (), event.target, event.init)
         actor.agent = lifecycle.make(kind, actor, order)
@@ -55,21 +59,23 @@ class Stage:
         self._population.actors[event.agent] = actor
 
     def give(self, event: Got) -> None:
+        """Have the agent begin with a recorded message."""
         actor = self._population.actors.get(event.agent)
         spec = actor.specs.get(event.handler) if actor is not None else None
         if actor is None or spec is None:
             raise ConfigurationError(f"{event.agent} has no handler {event.handler!r} any more")
         actor.turn = event.turn - 1
-        request = self._given[event.turn] = Recorded(event, self.beyond)
+        request = self._requests[event.turn] = Recorded(event, self.beyond)
         asyncio.get_running_loop().call_soon(actor.begin, spec, request, 0.0)
 
     def cancel(self, turn: int, reason: str) -> None:
-        if turn in self._given:
-            self._given[turn].cancel(reason)
+        """Cancel the message with that turn."""
+        if turn in self._requests:
+            self._requests[turn].cancel(reason)
 
 
 class Recorded:
-    """A message out of a recording. Its answer goes nowhere; the tape compares it."""
+    """Message of a recording. Its answer goes nowhere: the journal compares it with the recorded one."""
 
     trace = ""
     deadline = float("inf")
@@ -103,6 +109,8 @@ class Recorded:
 
 
 class _Nowhere:
+    """Outgoing parts without a consumer."""
+
     def __init__(self, turn: int, beyond: set[int]) -> None:
         self._turn, self._beyond = turn, beyond
 
@@ -110,6 +118,6 @@ class _Nowhere:
         return False
 
     async def send(self, part: Any) -> None:
-        """The tape has it."""
+        """Do nothing: the journal has the part. Wait where the recorded run was cancelled."""
         if self._turn in self._beyond:
             await asyncio.get_running_loop().create_future()

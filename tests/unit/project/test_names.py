@@ -1,0 +1,79 @@
+"""No two classes of one name in the product, unless they are the same idea."""
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+PACKAGES = ("three_mode", "transports", "local_models")
+
+# Name -> why several classes have it.
+SAME_IDEA = {
+    # One idea in each layer: a lower layer cannot import the class of the layer above.
+    "DeadlineExceeded": "the error of a call whose time ran out: of the bus, of a local model, of any call",
+    "InvalidRequest": "the error of a request that is wrong: of the HTTP transport, of any call",
+    "Overloaded": "the error of a full queue: of the bus, of a local model, of any call",
+    "PeerLost": "the error of a member that died: of the bus, of any call",
+    "Reply": "a whole answer: of an HTTP server, of a local model",
+    "Request": "what one side asks of the other: over HTTP, over the bus",
+    "ReplyStream": "a streamed answer: of a request over the bus, of a model, and without an event loop",
+    "Sent": "the outcome of a one-way message: over the bus, to an agent",
+    "ToolCall": "a call of a tool by the model: in a message, of a local model, in a script for tests",
+    "Usage": "the tokens that a call used: of a local model, of any model",
+    # One idea for two kinds of callers or of libraries.
+    "LLMConnection": "a connection to models: with and without an event loop",
+    "_Body": "a streamed body: for httpx and for its successor",
+    # Public names of two packages, which the tests of exports pin.
+    "Evicted": "a reader that was removed: the bus's event, and the error of a call",
+    "Message": "one message: of a conversation, of the bus",
+    "Seen": "what a receiver has seen: the readers of a broadcast, a provider for tests",
+    # to go
+    "Asked": "three_mode.serve renames its own",
+    "Call": "transports.http2 renames its own",
+    "Carrier": "transports.http2 renames its own",
+    "Connection": "transports.http2.server renames its own",
+    "Engine": "transports.http2 renames its own",
+    "Exchange": "three_mode.serve renames its own",
+    "Fault": "three_mode.serve renames its own",
+    "H1Connection": "transports.http2.server renames its own",
+    "H2Connection": "transports.http2.server renames its own",
+    "Host": "transports.http2.server renames its own",
+    "Metrics": "three_mode.serve renames its own",
+    "Outgoing": "transports.http2.server renames its own",
+    "Stream": "three_mode.serve renames its own",
+    "Tracer": "transports.http2 renames its own",
+    "Watch": "three_mode.serve renames its own",
+    "Watched": "three_mode.serve or transports.http2 renames its own",
+}
+
+
+def doubles(folders: Iterable[Path]) -> dict[str, list[str]]:
+    """Name -> files, for each name that several classes at the top of a module have."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for folder in folders:
+        for path in sorted(folder.rglob("*.py")):
+            for node in ast.parse(path.read_text()).body:
+                if isinstance(node, ast.ClassDef):
+                    found[node.name].append(str(path.relative_to(folder.parent)))
+    return {name: files for name, files in found.items() if len(files) > 1}
+
+
+def test_a_name_is_that_of_one_class() -> None:
+    found = doubles(ROOT / package for package in PACKAGES)
+    unexpected = {name: files for name, files in found.items() if name not in SAME_IDEA}
+    assert not unexpected, f"rename all but one of each: {unexpected}"
+
+
+def test_the_list_holds_only_names_that_several_classes_have() -> None:
+    found = doubles(ROOT / package for package in PACKAGES)
+    single = [name for name in SAME_IDEA if name not in found]
+    assert not single, f"take off the list: {single}"
+
+
+def test_a_second_class_of_a_name_is_found(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    (tmp_path / "one" / "a.py").write_text("class Same: ...\nclass Other: ...\n")
+    (tmp_path / "two" / "b.py").write_text("class Same: ...\n\n\nclass Outer:\n    class Other: ...\n")
+    assert doubles([tmp_path / "one", tmp_path / "two"]) == {"Same": ["one/a.py", "two/b.py"]}

@@ -1,0 +1,255 @@
+"""One request and its response, as an ASGI application sees them.
+
+    connection ── on_body, on_complete, on_gone ──> Cycle <── receive, send ── application
+               <── start_response, write, end_with_trailers, consumed ──
+
+The connection never waits; the application's `send` waits while the client takes nothing.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any, Protocol
+
+from transports.http2.request import Header
+from transports.http2.server.head import RequestHead
+from transports.http2.server.waiting import Waiters
+
+log = logging.getLogger("three_mode.http2.server")
+
+Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+Application = Callable[[Scope, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]]
+
+ASGI = {"version": "3.0", "spec_version": "2.3"}
+EXTENSIONS: dict[str, dict[str, Any]] = {"http.response.trailers": {}}
+
+
+class Carrier(Protocol):
+    """What a cycle needs of the connection that it came by."""
+
+    def start_response(self, cycle: "Cycle", status: int, headers: Iterable[Header], body: bytes, ends: bool) -> None:
+        """Sends the head of the response, and the first or only piece of its body."""
+
+    def write(self, cycle: "Cycle", body: bytes, ends: bool) -> None:
+        """Sends a piece of the body."""
+
+    def end_with_trailers(self, cycle: "Cycle", trailers: list[Header]) -> None:
+        """Ends the response with these fields."""
+
+    def blocked(self, cycle: "Cycle") -> bool:
+        """Whether the client has to take something before more is sent. `cycle.on_writable` is called then."""
+
+    def consumed(self, cycle: "Cycle", size: int) -> None:
+        """The application took bytes of the body; 0: it waits for the first of them."""
+
+    def fail(self, cycle: "Cycle") -> None:
+        """The application ended without a whole response, which had begun."""
+
+    def give_up(self, cycle: "Cycle", why: str) -> None:
+        """The request is not whole, and not waited for any more: its client is told with 408."""
+
+
+class Cycle:
+    """A request in the hands of an application."""
+
+    __slots__ = (
+        "_chunks",
+        "_end_read",
+        "_headers",
+        "_loop",
+        "_readable",
+        "_status",
+        "_trailers_follow",
+        "_writable",
+        "bodiless",
+        "body_size",
+        "carrier",
+        "complete",
+        "ended",
+        "expects_continue",
+        "gone",
+        "held",
+        "left",
+        "received_since",
+        "scope",
+        "started",
+        "stream_id",
+        "task",
+        "unacknowledged",
+    )
+
+    def __init__(self, carrier: Carrier, loop: asyncio.AbstractEventLoop, head: RequestHead, scope: Scope) -> None:
+        self.carrier = carrier
+        self.scope = scope
+        self.bodiless = head.method == "HEAD"  # its response has a length, and no body
+        self.task: asyncio.Task[None] | None = None
+        self.stream_id = 0
+        self.unacknowledged = 0  # bytes taken by the application, and not yet said to the client
+        self.expects_continue = head.expects_continue
+        # The request.
+        self.complete = False
+        self.body_size = 0  # bytes in all
+        self.held = 0  # bytes that the application has not taken
+        self.received_since = 0.0
+        self._chunks: list[bytes] = []
+        self._end_read = False
+        # The response.
+        self.started = False
+        self.ended = False
+        self.gone = False  # nobody waits for it
+        self.left: int | None = None  # bytes of its body that are still owed; None: as many as come
+        self._status = 0
+        self._headers: Iterable[Header] = ()
+        self._trailers_follow = False
+        self._loop = loop
+        self._readable = Waiters(loop)
+        self._writable = Waiters(loop)
+
+    def start(self, application: Application, running: "set[asyncio.Task[None]]") -> None:
+        """Calls the application in a task, which is among the running ones until it ends."""
+        self.task = task = self._loop.create_task(self._run(application, running))
+        running.add(task)
+
+    async def _run(self, application: Application, running: "set[asyncio.Task[None]]") -> None:
+        try:
+            await application(self.scope, self.receive, self.send)
+        except asyncio.CancelledError:
+            self._fail(503, b"Service Unavailable")
+            raise
+        except Exception:
+            log.exception("the application failed")
+            self._fail()
+        else:
+            if not self.ended and not self.gone:
+                log.error("the application ended without a whole response")
+                self._fail()
+        finally:
+            running.discard(self.task)
+
+    def _fail(self, status: int = 500, text: bytes = b"Internal Server Error") -> None:
+        if self.ended or self.gone:
+            return
+        if self.started:
+            self.carrier.fail(self)
+            return
+        self._finish_start(status, [(b"content-type", b"text/plain")], text, True)
+
+    # The application's side
+
+    async def receive(self) -> Message:
+        """The next piece of the body, or the end of the connection."""
+        while True:
+            if self._chunks:
+                chunks = self._chunks
+                body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+                chunks.clear()
+                self._end_read = self.complete
+                self.held = 0
+                if not self.complete:
+                    self.carrier.consumed(self, len(body))
+                return {"type": "http.request", "body": body, "more_body": not self.complete}
+            if self.gone or self.ended:
+                return {"type": "http.disconnect"}
+            if self.complete and not self._end_read:
+                self._end_read = True
+                return {"type": "http.request", "body": b"", "more_body": False}
+            if not self.complete:
+                self.carrier.consumed(self, 0)
+            await self._readable.wait()
+
+    async def send(self, message: Message) -> None:
+        """A part of the response. Of a client that is gone nothing is said here; `receive` says it."""
+        if self.gone:
+            return
+        kind = message["type"]
+        if kind == "http.response.body":
+            body = message.get("body", b"")
+            ends = not message.get("more_body", False) and not self._trailers_follow
+            if not self._status or self.ended:
+                raise RuntimeError("a body needs a start before it, and nothing comes after the end")
+            if not self.started:
+                self._finish_start(self._status, self._headers, body, ends)
+            else:
+                self._write(body, ends)
+            if not ends:
+                while self.carrier.blocked(self) and not self.gone:
+                    await self._writable.wait()
+        elif kind == "http.response.start":
+            if self._status:
+                raise RuntimeError("a response has one start")
+            self._status = message["status"]
+            self._headers = message.get("headers", ())
+            self._trailers_follow = message.get("trailers", False)
+        elif kind == "http.response.trailers":
+            if not self._trailers_follow or not self._status or self.ended:
+                raise RuntimeError("trailers were not announced by the start")
+            if not self.started:
+                self._finish_start(self._status, self._headers, b"", False)
+            if not message.get("more_trailers", False):
+                self.ended = True
+                self.carrier.end_with_trailers(self, list(message.get("headers", ())))
+        else:
+            raise RuntimeError(f"{kind} is no part of a response")
+
+    def _finish_start(self, status: int, headers: Iterable[Header], body: bytes, ends: bool) -> None:
+        self.started = True
+        self.ended = ends
+        if self.bodiless or status in (204, 304):
+            self.bodiless, body = True, b""
+        try:
+            self.carrier.start_response(self, status, headers, body, ends)
+        except Exception:
+            self.ended = False  # nothing whole went out
+            raise
+
+    def _write(self, body: bytes, ends: bool) -> None:
+        if self.bodiless:
+            body = b""
+        if body or ends:
+            self.carrier.write(self, body, ends)
+            self.ended = ends
+
+    # The connection's side
+
+    def on_body(self, data: bytes) -> None:
+        """A piece of the body came."""
+        self._chunks.append(data)
+        self.held += len(data)
+        self.body_size += len(data)
+        self._readable.wake()
+
+    def on_complete(self) -> None:
+        """The request is whole."""
+        self.complete = True
+        self._readable.wake()
+
+    def on_gone(self) -> None:
+        """Nobody waits for the response any more."""
+        self.gone = True
+        self._chunks.clear()
+        self._readable.wake()
+        self._writable.wake()
+
+    def on_writable(self) -> None:
+        """The client takes more."""
+        self._writable.wake()
+
+
+def http_scope(head: RequestHead, scheme: str, client: Any, server: Any) -> Scope:
+    """ASGI's description of a request."""
+    return {
+        "type": "http",
+        "asgi": ASGI,
+        "http_version": head.http_version,
+        "method": head.method,
+        "scheme": scheme,
+        "path": head.path,
+        "raw_path": head.raw_path,
+        "query_string": head.query,
+        "root_path": "",
+        "headers": head.headers.copy(),
+        "client": client,
+        "server": server,
+        "extensions": EXTENSIONS,
+    }
