@@ -21,9 +21,8 @@ SAME_IDEA = {
     "Sent": "the outcome of a one-way message: over the bus, to an agent",
     "ToolCall": "a call of a tool by the model: in a message, of a local model, in a script for tests",
     "Usage": "the tokens that a call used: of a local model, of any model",
-    # One idea for two kinds of callers or of libraries.
+    # One idea for two kinds of callers.
     "LLMConnection": "a connection to models: with and without an event loop",
-    "_Body": "a streamed body: for httpx and for its successor",
     # Public names of two packages, which the tests of exports pin.
     "Evicted": "a reader that was removed: the bus's event, and the error of a call",
     "Message": "one message: of a conversation, of the bus",
@@ -42,9 +41,7 @@ SAME_IDEA = {
     "Metrics": "three_mode.serve renames its own",
     "Outgoing": "transports.http2.server renames its own",
     "Stream": "three_mode.serve renames its own",
-    "Tracer": "transports.http2 renames its own",
     "Watch": "three_mode.serve renames its own",
-    "Watched": "three_mode.serve or transports.http2 renames its own",
 }
 
 
