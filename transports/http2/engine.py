@@ -29,7 +29,7 @@ FORGET_CLOSED_EVERY = 64
 FRAME_HEADER = struct.Struct(">HBBBL")
 
 
-class Engine(H2Connection):
+class HTTP2Engine(H2Connection):
     """One HTTP/2 connection, without I/O: what both sides send, without the checks and copies that are not needed."""
 
     def _write_head(self, stream_id: int, head: Sequence[Header], *, ends: bool) -> None:
@@ -55,7 +55,7 @@ class Engine(H2Connection):
         self._data_to_send += data
 
 
-class ClientEngine(Engine):
+class ClientEngine(HTTP2Engine):
     """The client's side of a connection."""
 
     def __init__(self, options: PoolOptions, on_goaway: Callable[[GoAwayFrame], None]) -> None:

@@ -30,16 +30,9 @@ SAME_IDEA = {
     # to go
     "Asked": "three_mode.serve renames its own",
     "Call": "transports.http2 renames its own",
-    "Carrier": "transports.http2 renames its own",
-    "Connection": "transports.http2.server renames its own",
-    "Engine": "transports.http2 renames its own",
     "Exchange": "three_mode.serve renames its own",
     "Fault": "three_mode.serve renames its own",
-    "H1Connection": "transports.http2.server renames its own",
-    "H2Connection": "transports.http2.server renames its own",
-    "Host": "transports.http2.server renames its own",
     "Metrics": "three_mode.serve renames its own",
-    "Outgoing": "transports.http2.server renames its own",
     "Stream": "three_mode.serve renames its own",
     "Watch": "three_mode.serve renames its own",
 }

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 LINGER = 2.0  # seconds for a client to read why it was refused
 
 
-class Host(Protocol):
+class OwningServer(Protocol):
     """What a connection needs of the server that it belongs to."""
 
     application: Application
@@ -33,23 +33,23 @@ class Host(Protocol):
     def complete(self, cycle: Cycle) -> None:
         """The request is whole, or over."""
 
-    def opened(self, connection: "Connection") -> None:
+    def opened(self, connection: "AcceptedConnection") -> None:
         """The connection has a socket."""
 
-    def closed(self, connection: "Connection") -> None:
+    def closed(self, connection: "AcceptedConnection") -> None:
         """The connection's socket is closed."""
 
-    def busy(self, connection: "Connection") -> None:
+    def busy(self, connection: "AcceptedConnection") -> None:
         """The connection has a whole request: it is not closed to make room for another."""
 
-    def idle(self, connection: "Connection") -> None:
+    def idle(self, connection: "AcceptedConnection") -> None:
         """The connection has no whole request."""
 
 
-class Connection(asyncio.Protocol):
+class AcceptedConnection(asyncio.Protocol):
     """One client's connection."""
 
-    def __init__(self, server: Host) -> None:
+    def __init__(self, server: OwningServer) -> None:
         self.server = server
         self.loop = server.loop
         self.options = server.options

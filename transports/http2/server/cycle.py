@@ -25,7 +25,7 @@ ASGI = {"version": "3.0", "spec_version": "2.3"}
 EXTENSIONS: dict[str, dict[str, Any]] = {"http.response.trailers": {}}
 
 
-class Carrier(Protocol):
+class CycleConnection(Protocol):
     """What a cycle needs of the connection that it came by."""
 
     def start_response(self, cycle: "Cycle", status: int, headers: Iterable[Header], body: bytes, ends: bool) -> None:
@@ -79,7 +79,9 @@ class Cycle:
         "unacknowledged",
     )
 
-    def __init__(self, carrier: Carrier, loop: asyncio.AbstractEventLoop, head: RequestHead, scope: Scope) -> None:
+    def __init__(
+        self, carrier: CycleConnection, loop: asyncio.AbstractEventLoop, head: RequestHead, scope: Scope
+    ) -> None:
         self.carrier = carrier
         self.scope = scope
         self.bodiless = head.method == "HEAD"  # its response has a length, and no body

@@ -9,13 +9,13 @@ import asyncio
 from collections.abc import Iterable
 
 from transports.http2.request import Header
-from transports.http2.server.connection import Connection, Host
+from transports.http2.server.connection import AcceptedConnection, OwningServer
 from transports.http2.server.cycle import Cycle, http_scope
 from transports.http2.server.deadlines import NEVER
 from transports.http2.server.h1_body import ChunkedBody, LengthBody
 from transports.http2.server.h1_head import BARE_LF, HEAD_END, read_head
 from transports.http2.server.h1_response import CONTINUE, refusal, response_head
-from transports.http2.server.h2_connection import H2Connection
+from transports.http2.server.h2_connection import H2ServerConnection
 from transports.http2.server.head import BadRequest, RequestHead
 from transports.http2.server.websocket import WebSocketConnection, handshake
 
@@ -23,10 +23,10 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\n"  # the part of HTTP/2's that looks like a re
 MOST_AHEAD = 65_536  # bytes of requests that a client sends ahead
 
 
-class H1Connection(Connection):
+class H1ServerConnection(AcceptedConnection):
     """asyncio on one side, requests on the other. Of a client that begins with HTTP/2's preface, h2 takes over."""
 
-    def __init__(self, server: Host) -> None:
+    def __init__(self, server: OwningServer) -> None:
         super().__init__(server)
         self._held = bytearray()  # bytes that are no whole head yet, or of requests sent ahead
         self._searched = 0
@@ -358,7 +358,7 @@ class H1Connection(Connection):
     # Other protocols on the same port
 
     def _switch_to_h2(self, data: bytes) -> None:
-        self._hand_over(H2Connection(self.server), data)
+        self._hand_over(H2ServerConnection(self.server), data)
 
     def _switch_to_websocket(self, head: RequestHead, rest: bytes) -> None:
         try:
@@ -368,7 +368,7 @@ class H1Connection(Connection):
             return
         self._hand_over(WebSocketConnection(self.server, head, key), rest)
 
-    def _hand_over(self, other: Connection, data: bytes) -> None:
+    def _hand_over(self, other: AcceptedConnection, data: bytes) -> None:
         """The socket is the other protocol's from now on, and its place among the connections too."""
         transport = self.transport
         assert transport is not None

@@ -22,12 +22,12 @@ from transports.http2.errors import LimitExceeded
 from transports.http2.frame_reader import FRAME_HEADER, SETTINGS
 from transports.http2.heads import FORBIDDEN_IN_VALUE
 from transports.http2.request import Header
-from transports.http2.server.connection import Connection, Host
+from transports.http2.server.connection import AcceptedConnection, OwningServer
 from transports.http2.server.cycle import Cycle, http_scope
 from transports.http2.server.deadlines import NEVER
 from transports.http2.server.h2_engine import ServerEngine
 from transports.http2.server.h2_head import CONNECTION_FIELDS, check_trailers, read_head
-from transports.http2.server.h2_streams import Outgoing, Unwanted
+from transports.http2.server.h2_streams import PendingBody, Unwanted
 from transports.http2.server.head import BadRequest, RequestHead
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -35,16 +35,16 @@ MOST_REMEMBERED = 2_048  # bytes of the head that is compared with the next
 GIVE_BACK_CONNECTION = CONNECTION_WINDOW // 4
 
 
-class H2Connection(Connection):
+class H2ServerConnection(AcceptedConnection):
     """asyncio on one side, the engine on the other."""
 
-    def __init__(self, server: Host) -> None:
+    def __init__(self, server: OwningServer) -> None:
         super().__init__(server)
         self._engine = ServerEngine(server.options, self._on_goaway)
         self._preface = b""  # what came of it; None once it is whole
         self._begun = False
         self._cycles: dict[int, Cycle] = {}
-        self._outgoing: dict[int, Outgoing] = {}  # what waits for the client's windows
+        self._outgoing: dict[int, PendingBody] = {}  # what waits for the client's windows
         self._unwanted: dict[int, Unwanted] = {}  # bodies of requests that have their response
         self._left: set[Cycle] = set()  # requests that the client reset, whose applications have not noticed
         self._whole = 0  # requests that are whole, and run
@@ -306,7 +306,7 @@ class H2Connection(Connection):
         if outgoing is not None:
             outgoing.add(body, ends)
         else:
-            outgoing = Outgoing(body, ends, self.loop.time)
+            outgoing = PendingBody(body, ends, self.loop.time)
             if not self._send_outgoing(cycle.stream_id, outgoing):
                 self._outgoing[cycle.stream_id] = outgoing
                 self._not_later(outgoing.moved_at + self.options.write_within)
@@ -353,7 +353,7 @@ class H2Connection(Connection):
 
     # Sending within the windows
 
-    def _send_outgoing(self, stream_id: int, outgoing: Outgoing) -> bool:
+    def _send_outgoing(self, stream_id: int, outgoing: PendingBody) -> bool:
         """Sends what the windows allow; True when that was all."""
         engine = self._engine
         stream = engine.streams.get(stream_id)
@@ -472,7 +472,7 @@ class H2Connection(Connection):
             (b"date", self.server.date()),
         ]
         self._engine.respond(stream_id, head, ends=False)
-        outgoing = Outgoing(text, True, self.loop.time)
+        outgoing = PendingBody(text, True, self.loop.time)
         if not self._send_outgoing(stream_id, outgoing):
             self._outgoing[stream_id] = outgoing
         if not ended:
@@ -513,12 +513,12 @@ class H2Connection(Connection):
         return cycle.received_since + options.body_grace + cycle.body_size / options.body_rate
 
 
-HANDLERS: dict[type[Event], Callable[[H2Connection, Event], None]] = {
-    RequestReceived: H2Connection._on_request,
-    DataReceived: H2Connection._on_data,
-    StreamEnded: H2Connection._on_ended,
-    TrailersReceived: H2Connection._on_trailers,
-    StreamReset: H2Connection._on_reset,
-    RemoteSettingsChanged: H2Connection._on_window,
-    WindowUpdated: H2Connection._on_window,
+HANDLERS: dict[type[Event], Callable[[H2ServerConnection, Event], None]] = {
+    RequestReceived: H2ServerConnection._on_request,
+    DataReceived: H2ServerConnection._on_data,
+    StreamEnded: H2ServerConnection._on_ended,
+    TrailersReceived: H2ServerConnection._on_trailers,
+    StreamReset: H2ServerConnection._on_reset,
+    RemoteSettingsChanged: H2ServerConnection._on_window,
+    WindowUpdated: H2ServerConnection._on_window,
 }

@@ -10,7 +10,7 @@ from h2.settings import SettingCodes, Settings
 from h2.stream import StreamInputs
 from hyperframe.frame import Frame, GoAwayFrame
 
-from transports.http2.engine import CONNECTION_WINDOW, DEFAULT_WINDOW, FORGET_CLOSED_EVERY, Engine
+from transports.http2.engine import CONNECTION_WINDOW, DEFAULT_WINDOW, FORGET_CLOSED_EVERY, HTTP2Engine
 from transports.http2.errors import LimitExceeded
 from transports.http2.frame_reader import SETTINGS, FrameReader
 from transports.http2.header_cache import CachingDecoder, CachingEncoder
@@ -88,7 +88,7 @@ class StrictDecoder(CachingDecoder):
             raise CompressionFailed(f"a header block is malformed: {error}") from error
 
 
-class ServerEngine(Engine):
+class ServerEngine(HTTP2Engine):
     """The server's side of a connection."""
 
     def __init__(self, options: ServerOptions, on_goaway: Callable[[GoAwayFrame], None]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from transports.http2.request import Header
 
 
-class Outgoing:
+class PendingBody:
     """The part of a response that the client has not made room for."""
 
     __slots__ = ("_ends", "_pieces", "moved_at", "trailers")

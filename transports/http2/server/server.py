@@ -8,10 +8,10 @@ from contextlib import suppress
 from email.utils import formatdate
 from typing import Self
 
-from transports.http2.server.connection import Connection
+from transports.http2.server.connection import AcceptedConnection
 from transports.http2.server.cycle import Application, Cycle
 from transports.http2.server.deadlines import DeadlineWheel
-from transports.http2.server.h1_connection import H1Connection
+from transports.http2.server.h1_connection import H1ServerConnection
 from transports.http2.server.lifespan import Lifespan
 from transports.http2.server.options import ServerOptions
 
@@ -36,8 +36,8 @@ class Server:
         self.running: set[asyncio.Task[None]] = set()  # of the application
         self.port = 0
         self._sockets: list[socket.socket] = []
-        self._connections: set[Connection] = set()
-        self._idle: dict[Connection, None] = {}  # those without a whole request, the longest first
+        self._connections: set[AcceptedConnection] = set()
+        self._idle: dict[AcceptedConnection, None] = {}  # those without a whole request, the longest first
         self._incomplete: dict[Cycle, None] = {}  # requests that are not whole, the oldest first
         self._opening: dict[asyncio.Task[None], socket.socket] = {}  # TLS handshakes, the longest first
         self._shut: set[asyncio.Task[None]] = set()  # handshakes that are ending
@@ -166,10 +166,10 @@ class Server:
         try:
             accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if options.ssl_context is None:
-                await self.loop.connect_accepted_socket(lambda: H1Connection(self), accepted)
+                await self.loop.connect_accepted_socket(lambda: H1ServerConnection(self), accepted)
             else:
                 await self.loop.connect_accepted_socket(
-                    lambda: H1Connection(self),
+                    lambda: H1ServerConnection(self),
                     accepted,
                     ssl=options.ssl_context,
                     ssl_handshake_timeout=options.head_within,
@@ -212,22 +212,22 @@ class Server:
         """The request is whole, or over."""
         self._incomplete.pop(cycle, None)
 
-    def opened(self, connection: Connection) -> None:
+    def opened(self, connection: AcceptedConnection) -> None:
         """The connection has a socket."""
         self._connections.add(connection)
 
-    def closed(self, connection: Connection) -> None:
+    def closed(self, connection: AcceptedConnection) -> None:
         """The connection's socket is closed."""
         self._connections.discard(connection)
         self._idle.pop(connection, None)
         if not self._connections and self._all_closed is not None:
             self._all_closed.set()
 
-    def busy(self, connection: Connection) -> None:
+    def busy(self, connection: AcceptedConnection) -> None:
         """The connection has a whole request."""
         self._idle.pop(connection, None)
 
-    def idle(self, connection: Connection) -> None:
+    def idle(self, connection: AcceptedConnection) -> None:
         """The connection has no whole request."""
         if connection in self._connections:
             self._idle[connection] = None

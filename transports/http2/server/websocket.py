@@ -9,7 +9,7 @@ from hashlib import sha1
 from typing import Any
 
 from transports.http2.request import Header
-from transports.http2.server.connection import Connection, Host
+from transports.http2.server.connection import AcceptedConnection, OwningServer
 from transports.http2.server.cycle import ASGI, Application, Message
 from transports.http2.server.h1_response import refusal, response_head
 from transports.http2.server.head import BadRequest, RequestHead
@@ -43,10 +43,10 @@ def handshake(head: RequestHead) -> bytes:
     return given[0]
 
 
-class WebSocketConnection(Connection):
+class WebSocketConnection(AcceptedConnection):
     """asyncio on one side, an ASGI application on the other."""
 
-    def __init__(self, server: Host, head: RequestHead, key: bytes) -> None:
+    def __init__(self, server: OwningServer, head: RequestHead, key: bytes) -> None:
         from wsproto.connection import Connection as Protocol
         from wsproto.connection import ConnectionType
 

@@ -9,7 +9,7 @@ from tests.support.agents.until import until
 from transports.http2.server.deadlines import NEVER, DeadlineWheel
 from transports.http2.server.h2_engine import StrictDecoder
 from transports.http2.server.h2_head import read_head
-from transports.http2.server.h2_streams import Outgoing
+from transports.http2.server.h2_streams import PendingBody as Outgoing
 from transports.http2.server.head import BadRequest
 
 REQUEST = [(b":method", b"POST"), (b":scheme", b"https"), (b":authority", b"localhost"), (b":path", b"/a%20b?c")]
