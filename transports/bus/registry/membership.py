@@ -58,6 +58,7 @@ class Membership:
         self._ready: asyncio.Future[None] | None = None
         self._leaving = False
         self._rejoin: asyncio.Task[None] | None = None
+        self._places: dict[int, str] = {}  # member in each slot: two in one slot would share a reader's state
         self._announcing: asyncio.TimerHandle | None = None
         self._pause = 0.0  # before this member joins again
         self._joined_at = 0.0
@@ -275,6 +276,10 @@ class Membership:
             self._member.member_lost(member, reason)
         changes: list[Any] = []
         for info in message.joined:
+            before = self._places.get(info.slot, info.id)
+            if before != info.id and before in directory.members:  # this registry never knew it
+                self._member.member_lost(before, "its place went to another member")
+            self._places[info.slot] = info.id
             changes += directory.join(info)
             if self._not_back is not None:
                 self._not_back.discard(info.id)
@@ -387,7 +392,14 @@ class Membership:
 
     async def link(self, member: str, uid: int, ring: int) -> tuple[int, int, int]:
         """Hand a ring to a member; return the page, doorbell and pidfd of that member."""
-        fds = await self._ask(lambda token: wire.LinkTo(token, member, uid), [ring])
+        try:
+            own = os.dup(ring)  # the caller may drop the ring while the request goes to one registry after another
+        except OSError as error:
+            raise Overloaded(f"this process may open no more files: {error}") from None
+        try:
+            fds = await self._ask(lambda token: wire.LinkTo(token, member, uid), [own])
+        finally:
+            os.close(own)
         if len(fds) != 3:
             for fd in fds:
                 os.close(fd)
