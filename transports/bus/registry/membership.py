@@ -6,6 +6,7 @@ wait for the next registry, up to their deadline.
 
 import asyncio
 import logging
+import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -26,9 +27,8 @@ from transports.bus.options import BusOptions
 from transports.bus.registry import wire
 from transports.bus.registry.client import RegistryClient, refusal
 from transports.bus.registry.connector import Connector, HostedRegistry
-from transports.bus.registry.election import is_alive
+from transports.bus.registry.election import may_come_back
 from transports.bus.registry.member import Member
-from transports.bus.registry.server import LATE_WITHIN
 
 log = logging.getLogger("three_mode.bus")
 WITHIN = 5.0  # seconds for a request to the registry
@@ -82,7 +82,7 @@ class Membership:
                 await asyncio.sleep(0.01)
 
     async def _connect(self, deadline: float, create: bool) -> None:
-        connection = await self._connector.connect(create, deadline, self._serve)
+        connection = await self._connector.connect(create, deadline, self._serve, newcomer=not self._member.id)
         reach("join_connected")
         self._ready = self._loop.create_future()
         client = RegistryClient(connection, self._message, self._ended)
@@ -307,21 +307,21 @@ class Membership:
             self._ready.set_result(None)
         if self._not_back is not None:
             # The registry reports the members that do not come back, unless it is new and never knew them.
-            self._loop.call_later(2.0, self._forget_missing, self._not_back, time.monotonic() + LATE_WITHIN)
+            self._loop.call_later(2.0, self._forget_missing, self._not_back, time.monotonic())
 
-    def _forget_missing(self, missing: set[str], until: float) -> None:
+    def _forget_missing(self, missing: set[str], since: float) -> None:
         """Let go of members that are not back, but wait for those whose process lives: they are only late."""
         if self._not_back is not missing or self._leaving:
             return
         missing.discard(self._member.id)
-        late = time.monotonic() < until and self._connector.sees_processes
+        waited = time.monotonic() - since if self._connector.sees_processes else math.inf
         for member in list(missing):
             info = self._member.directory.members.get(member)
-            if info is None or not late or not is_alive(info.pid):
+            if info is None or not may_come_back(info.pid, waited):
                 missing.discard(member)
                 self._member.member_lost(member, "it did not come back after the registry moved")
         if missing:
-            self._loop.call_later(1.0, self._forget_missing, missing, until)
+            self._loop.call_later(1.0, self._forget_missing, missing, since)
         else:
             self._not_back = None
 
