@@ -34,7 +34,8 @@ MOST = 1000  # targets whose plans are kept
 
 
 class TargetPlan:
-    """Parts that first attempts on one target share. Without `send` there are none; `second` makes the attempt of a hedge."""
+    """Parts that first attempts on one target share. Without `send` there are none; `second` makes the attempt of a
+    hedge."""
 
     __slots__ = ("gate", "profile", "second", "send")
 

@@ -104,9 +104,9 @@ async def test_a_large_message_while_the_registry_moves_arrives() -> None:
             back, connector = asyncio.Event(), writer._carrier._membership._connector  # type: ignore[attr-defined]
             connect = connector.connect
 
-            async def connect_late(*arguments: Any) -> Any:
+            async def connect_late(*arguments: Any, **named: Any) -> Any:
                 await back.wait()
-                return await connect(*arguments)
+                return await connect(*arguments, **named)
 
             connector.connect = connect_late
             host.signal(signal.SIGKILL)

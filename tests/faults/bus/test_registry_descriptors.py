@@ -1,5 +1,6 @@
 """Descriptors at the registry: each has an owner until it is sent, and none after its member has left."""
 
+import asyncio
 import gc
 import os
 import signal
@@ -8,6 +9,7 @@ import pytest
 
 from tests.support.bus.members import eventually, members, process
 from tests.support.bus.stranger import Joined
+from transports.bus import MemberInfo, MemberLost
 from transports.bus.registry import wire
 from transports.bus.rings.native import LARGE, RING
 from transports.bus.rings.segments import make
@@ -88,3 +90,47 @@ async def test_host_that_leaves_keeps_no_descriptor_of_the_members_that_stay() -
         gc.collect()
         counts.append(len(os.listdir("/proc/self/fd")))
     assert max(counts[5:]) <= counts[4], counts
+
+
+async def test_ring_that_is_dropped_while_its_request_waits_for_the_next_registry() -> None:
+    """The request is sent again, after the ring was closed and its number went to another file."""
+    async with members() as group, process(group.name) as host:
+        a, b = await group.join(), await group.join()
+        handed: list[int] = []
+        read_pair = b._carrier.read_pair  # type: ignore[attr-defined]
+
+        def note(member: str, uid: int, fds: list[int]) -> None:
+            handed.append(os.fstat(fds[0]).st_ino)
+            read_pair(member, uid, fds)
+
+        b._carrier.read_pair = note  # type: ignore[attr-defined]
+        host.signal(signal.SIGSTOP)
+        await host.stopped()
+        a.send(b.id, 1)
+        await eventually(lambda: a._carrier._peers[b.id].link is not None)  # type: ignore[attr-defined]
+        await asyncio.sleep(0.05)
+        ring = a._carrier._peers[b.id].link.fd  # type: ignore[attr-defined]
+        expected = os.fstat(ring).st_ino
+        a._carrier._pairs.drop(a._carrier._peers[b.id])  # type: ignore[attr-defined]
+        others = [os.memfd_create("other") for _ in range(8)]
+        host.signal(signal.SIGKILL)
+        await host.ended()
+        await eventually(lambda: handed, 10)
+        assert set(handed) == {expected}
+        assert a.id in b.members()
+        for fd in others:
+            os.close(fd)
+
+
+async def test_member_in_the_place_of_one_that_the_new_registry_never_knew() -> None:
+    """Two members in one place would share the state of one reader: the earlier one is lost first."""
+    async with members() as group:
+        bus = await group.join()
+        lost: list[str] = []
+        bus.watch(lambda change: lost.append(change.member.id) if isinstance(change, MemberLost) else None)
+        membership = bus._carrier._membership  # type: ignore[attr-defined]
+        one, other = (MemberInfo(id_, "label", 1, 77) for id_ in ("@one", "@other"))
+        membership._message(wire.Changes(joined=(one,)), [])
+        membership._message(wire.Changes(joined=(other,)), [])
+        assert lost == ["@one"]
+        assert "@other" in bus.members()

@@ -50,8 +50,13 @@ class Connector(Protocol):
     sees_processes: bool
     """Whether the members' process ids are those of this machine."""
 
-    async def connect(self, create: bool, deadline: float, host: Callable[[Any], None]) -> RegistryConnection:
-        """Connect to the registry. If this process is to host it, call `host(right)` first."""
+    async def connect(
+        self, create: bool, deadline: float, host: Callable[[Any], None], newcomer: bool
+    ) -> RegistryConnection:
+        """Connect to the registry. If this process is to host it, call `host(right)` first.
+
+        `newcomer`: this process was no member of the registry before.
+        """
         ...
 
     def serve(self, right: Any, carrier: str, layout: int, shards: Shards) -> HostedRegistry:
@@ -76,9 +81,11 @@ class UnixConnector:
         self._bus = bus
         self._paths = RegistryPaths.of(bus)
 
-    async def connect(self, create: bool, deadline: float, host: Callable[[HostingRight], None]) -> UnixChannel:
+    async def connect(
+        self, create: bool, deadline: float, host: Callable[[HostingRight], None], newcomer: bool
+    ) -> UnixChannel:
         """Connect to the registry's socket, or bind it."""
-        return UnixChannel(await connect_or_host(self._paths, create, deadline, host))
+        return UnixChannel(await connect_or_host(self._paths, create, deadline, host, newcomer))
 
     def serve(self, right: HostingRight, carrier: str, layout: int, shards: Shards) -> RegistryServer:
         """Make the registry behind the socket."""

@@ -27,6 +27,8 @@ from transports.bus.registry.channel import peer_credentials
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SETTLED = 5.0  # seconds after which a socket that nobody listens on is dead
+BUSY_WITHIN, STOPPED_WITHIN = 3.0, 60.0  # seconds for a member whose process runs, or is stopped, to come back
+_PRECEDENCE = 0.5  # seconds in which the members of a registry that died may host the next one before a newcomer
 BACKLOG = 1024  # connections that wait to be accepted
 
 
@@ -72,17 +74,24 @@ class RegistryPaths:
 
 def is_alive(pid: int) -> bool:
     """Return whether a process of this machine runs, or is only stopped. One of another namespace is not seen."""
+    return _state(pid) not in ("", "Z")
+
+
+def may_come_back(pid: int, waited: float) -> bool:
+    """Return whether a member that is not back `waited` seconds after the registry moved is only late.
+
+    Its process may be stopped, or its event loop busy. One that runs has a shorter time: it may have joined anew.
+    """
+    state = _state(pid)
+    return waited < (STOPPED_WITHIN if state in ("T", "t") else BUSY_WITHIN) and state not in ("", "Z")
+
+
+def _state(pid: int) -> str:
+    """Return the state of a process as ps shows it; "" for one that is not there."""
     try:
-        os.kill(pid, 0)
-    except PermissionError:
-        return True
-    except (OSError, OverflowError):
-        return False
-    try:
-        state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[:1]
-    except OSError:
-        return True  # no /proc here
-    return state != [b"Z"]
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return ""
 
 
 def running_buses() -> list[str]:
@@ -196,14 +205,20 @@ def try_host(paths: RegistryPaths) -> HostingRight | None:
 
 
 async def connect_or_host(
-    paths: RegistryPaths, create: bool, deadline: float, host: Callable[[HostingRight], None]
+    paths: RegistryPaths, create: bool, deadline: float, host: Callable[[HostingRight], None], newcomer: bool = True
 ) -> socket.socket:
-    """Connect to the registry, and call `host` first if this process is to serve it."""
+    """Connect to the registry, and call `host` first if this process is to serve it.
+
+    A `newcomer` lets the members of a registry that died go first for a moment: they know each other.
+    """
+    patient_until = time.monotonic() + _PRECEDENCE if newcomer else 0.0
     while True:
         sock = try_connect(paths)
         if sock is not None:
             return sock
-        if create:
+        if create and paths.socket.exists() and time.monotonic() < patient_until:
+            pass
+        elif create:
             holder = try_host(paths)
             if holder is not None:
                 try:

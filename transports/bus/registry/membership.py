@@ -6,6 +6,7 @@ wait for the next registry, up to their deadline.
 
 import asyncio
 import logging
+import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -26,9 +27,8 @@ from transports.bus.options import BusOptions
 from transports.bus.registry import wire
 from transports.bus.registry.client import RegistryClient, refusal
 from transports.bus.registry.connector import Connector, HostedRegistry
-from transports.bus.registry.election import is_alive
+from transports.bus.registry.election import may_come_back
 from transports.bus.registry.member import Member
-from transports.bus.registry.server import LATE_WITHIN
 
 log = logging.getLogger("three_mode.bus")
 WITHIN = 5.0  # seconds for a request to the registry
@@ -58,6 +58,7 @@ class Membership:
         self._ready: asyncio.Future[None] | None = None
         self._leaving = False
         self._rejoin: asyncio.Task[None] | None = None
+        self._places: dict[int, str] = {}  # member in each slot: two in one slot would share a reader's state
         self._announcing: asyncio.TimerHandle | None = None
         self._pause = 0.0  # before this member joins again
         self._joined_at = 0.0
@@ -81,7 +82,7 @@ class Membership:
                 await asyncio.sleep(0.01)
 
     async def _connect(self, deadline: float, create: bool) -> None:
-        connection = await self._connector.connect(create, deadline, self._serve)
+        connection = await self._connector.connect(create, deadline, self._serve, newcomer=not self._member.id)
         reach("join_connected")
         self._ready = self._loop.create_future()
         client = RegistryClient(connection, self._message, self._ended)
@@ -275,6 +276,10 @@ class Membership:
             self._member.member_lost(member, reason)
         changes: list[Any] = []
         for info in message.joined:
+            before = self._places.get(info.slot, info.id)
+            if before != info.id and before in directory.members:  # this registry never knew it
+                self._member.member_lost(before, "its place went to another member")
+            self._places[info.slot] = info.id
             changes += directory.join(info)
             if self._not_back is not None:
                 self._not_back.discard(info.id)
@@ -302,21 +307,21 @@ class Membership:
             self._ready.set_result(None)
         if self._not_back is not None:
             # The registry reports the members that do not come back, unless it is new and never knew them.
-            self._loop.call_later(2.0, self._forget_missing, self._not_back, time.monotonic() + LATE_WITHIN)
+            self._loop.call_later(2.0, self._forget_missing, self._not_back, time.monotonic())
 
-    def _forget_missing(self, missing: set[str], until: float) -> None:
+    def _forget_missing(self, missing: set[str], since: float) -> None:
         """Let go of members that are not back, but wait for those whose process lives: they are only late."""
         if self._not_back is not missing or self._leaving:
             return
         missing.discard(self._member.id)
-        late = time.monotonic() < until and self._connector.sees_processes
+        waited = time.monotonic() - since if self._connector.sees_processes else math.inf
         for member in list(missing):
             info = self._member.directory.members.get(member)
-            if info is None or not late or not is_alive(info.pid):
+            if info is None or not may_come_back(info.pid, waited):
                 missing.discard(member)
                 self._member.member_lost(member, "it did not come back after the registry moved")
         if missing:
-            self._loop.call_later(1.0, self._forget_missing, missing, until)
+            self._loop.call_later(1.0, self._forget_missing, missing, since)
         else:
             self._not_back = None
 
@@ -387,7 +392,14 @@ class Membership:
 
     async def link(self, member: str, uid: int, ring: int) -> tuple[int, int, int]:
         """Hand a ring to a member; return the page, doorbell and pidfd of that member."""
-        fds = await self._ask(lambda token: wire.LinkTo(token, member, uid), [ring])
+        try:
+            own = os.dup(ring)  # the caller may drop the ring while the request goes to one registry after another
+        except OSError as error:
+            raise Overloaded(f"this process may open no more files: {error}") from None
+        try:
+            fds = await self._ask(lambda token: wire.LinkTo(token, member, uid), [own])
+        finally:
+            os.close(own)
         if len(fds) != 3:
             for fd in fds:
                 os.close(fd)

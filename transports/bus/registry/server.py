@@ -15,7 +15,7 @@ from transports.bus.errors import BusError, JoinFailed, Overloaded
 from transports.bus.events import MemberInfo
 from transports.bus.registry import wire
 from transports.bus.registry.channel import UnixChannel, peer_credentials
-from transports.bus.registry.election import HostingRight, is_alive
+from transports.bus.registry.election import HostingRight, is_alive, may_come_back
 from transports.bus.registry.pacing import ChangePacing
 from transports.bus.registry.seats import Seat, Shards
 from transports.bus.registry.state import RegistryState
@@ -23,7 +23,6 @@ from transports.bus.registry.state import RegistryState
 log = logging.getLogger("three_mode.bus.registry")
 HELLO_WITHIN = 5.0  # seconds after which a connection without Hello is dropped
 GRACE = 1.0  # seconds that the members of a registry that died have to come back, before others may join
-LATE_WITHIN = 60.0  # seconds that they have as long as their process lives: it may be stopped, or busy
 CONNECTIONS = 2048  # open at once
 ACCEPTS = 64  # connections accepted in one turn, between messages of members
 
@@ -40,7 +39,7 @@ class RegistryServer:
         self._broken: list[tuple[Seat, str]] = []
         self._deferred: list[tuple[Seat, wire.Hello, list[int]]] = []
         self._grace_until = 0.0
-        self._look_at = self._late_until = 0.0  # next look at members that are not back yet, and the last one
+        self._look_at = self._moved_at = 0.0  # next look at members that are not back yet
         self._pace = ChangePacing()
         self._stopping = False
         self.dropped = 0  # connections ended for garbage, for silence, or because they are another user's
@@ -50,9 +49,10 @@ class RegistryServer:
     def start(self, known: Sequence[MemberInfo], after_a_death: bool) -> None:
         """Start the thread. `known`: members of the registry before this one, as far as this process knows them."""
         self.state.expect(known)
+        self._moved_at = time.monotonic()
+        self._look_at = self._moved_at + GRACE
         if after_a_death:
-            self._grace_until = self._look_at = time.monotonic() + GRACE
-            self._late_until = time.monotonic() + LATE_WITHIN
+            self._grace_until = self._look_at
         self._thread.start()
 
     def stop(self) -> None:
@@ -119,17 +119,15 @@ class RegistryServer:
             return 0.05
         if self.state.waits:
             return 0.2
-        return 1.0 if self._silent or self._late_until else None
+        return 1.0 if self._silent or self.state.expected else None
 
     def _tick(self, now: float) -> None:
         if self.state.waits:
             self.state.expire(now)
-        if self._late_until and now >= self._look_at:
+        if self.state.expected and now >= self._look_at:
             self._look_at = now + GRACE
-            late = now < self._late_until
-            self.state.forget_expected((lambda info: is_alive(info.pid)) if late else None)
-            if not self.state.expected:
-                self._late_until = 0.0
+            waited = now - self._moved_at
+            self.state.forget_expected(lambda info: may_come_back(info.pid, waited))
         if self._grace_until and now >= self._grace_until:
             self._grace_until = 0.0
             deferred, self._deferred = self._deferred, []

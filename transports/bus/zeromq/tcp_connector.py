@@ -288,7 +288,9 @@ class TcpConnector:
         self._bus, self._endpoint, self._curve = bus, options.endpoint, options.curve
         self._pid = os.getpid()
 
-    async def connect(self, create: bool, deadline: float, host: Callable[[BoundRouter], None]) -> DealerConnection:
+    async def connect(
+        self, create: bool, deadline: float, host: Callable[[BoundRouter], None], newcomer: bool
+    ) -> DealerConnection:
         """Connect to the endpoint; bind it first, if it is free."""
         if create:
             try:
