@@ -9,15 +9,15 @@ from typing import Any
 
 from three_mode.errors import DeadlineExceeded, ThreeModeError
 from three_mode.serve import cors, guard, wire_in, wire_out
-from three_mode.serve.asgi import Exchange, Refused, Scope, Send
+from three_mode.serve.asgi import AsgiExchange, Refused, Scope, Send
 from three_mode.serve.backend import Backend
 from three_mode.serve.bodies import Bodies
 from three_mode.serve.chat import Chat
 from three_mode.serve.events import EventHub
-from three_mode.serve.faults import Fault, fault, from_error
-from three_mode.serve.metrics import Metrics
+from three_mode.serve.faults import EndpointFault, fault, from_error
+from three_mode.serve.metrics import EndpointMetrics
 from three_mode.serve.options import ServeOptions
-from three_mode.serve.watching import CutShort, Disconnected, Receive, Watch
+from three_mode.serve.watching import CutShort, Disconnected, EventWatch, Receive
 from three_mode.serve.websocket import watch_events
 
 log = logging.getLogger("three_mode.serve")
@@ -31,11 +31,11 @@ class App:
     def __init__(self, backend: Backend, options: ServeOptions | None = None, events: EventHub | None = None) -> None:
         self.options = options or ServeOptions()
         self.events = events or EventHub(self.options.event_buffer)
-        self.metrics = Metrics()
+        self.metrics = EndpointMetrics()
         self.draining = False
         self._backend = backend
         self._chat = Chat(backend, self.events, self.metrics)
-        self._watch = Watch()
+        self._watch = EventWatch()
         self._bodies = Bodies(max(self.options.max_bodies, self.options.max_body))
         self._working = 0  # requests that are whole, and hold a place
         self._working_bytes = 0  # of their bodies
@@ -43,7 +43,7 @@ class App:
         self._running: set[asyncio.Task[Any]] = set()
         self._cut = False
         self._started = int(time.time())
-        self._routes: dict[str, tuple[str, Callable[[Exchange], Awaitable[str]]]] = {
+        self._routes: dict[str, tuple[str, Callable[[AsgiExchange], Awaitable[str]]]] = {
             "/v1/chat/completions": ("POST", self._complete),
             "/v1/embeddings": ("POST", self._embed),
             "/v1/models": ("GET", self._models),
@@ -54,7 +54,7 @@ class App:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """A coroutine function, by which other servers know an application of ASGI 3."""
         if scope["type"] == "http":
-            await self._answer(Exchange(scope, receive, send, self._watch))
+            await self._answer(AsgiExchange(scope, receive, send, self._watch))
         elif scope["type"] == "websocket":
             await watch_events(scope, receive, send, self.events, self.options)
         else:
@@ -78,7 +78,7 @@ class App:
         for task in self._running:
             task.cancel()
 
-    async def _answer(self, exchange: Exchange) -> None:
+    async def _answer(self, exchange: AsgiExchange) -> None:
         started = time.perf_counter()
         model = ""
         self.metrics.in_flight += 1
@@ -114,7 +114,7 @@ class App:
             route = exchange.path if exchange.path in self._routes else "other"
             self.metrics.finished(route, model, exchange.status, time.perf_counter() - started)
 
-    async def _routed(self, exchange: Exchange) -> str:
+    async def _routed(self, exchange: AsgiExchange) -> str:
         """Answers, and says which model did."""
         if exchange.method == "OPTIONS" and exchange.always:
             await exchange.answer(200, b"", cors.preflight(exchange.header))
@@ -138,7 +138,7 @@ class App:
         if self._working >= self.options.max_in_flight:
             raise Refused(_overloaded(f"{self.options.max_in_flight} requests are being answered already"))
 
-    def _within(self, exchange: Exchange) -> float:
+    def _within(self, exchange: AsgiExchange) -> float:
         """The caller's deadline, or ours."""
         given = exchange.header(WITHIN)
         if given is None:
@@ -151,7 +151,7 @@ class App:
             raise Refused(fault(400, f"{WITHIN.decode()} is a number of seconds above 0", "bad_deadline"))
         return min(seconds, self.options.longest_within)
 
-    async def _body(self, exchange: Exchange, within: float) -> bytes:
+    async def _body(self, exchange: AsgiExchange, within: float) -> bytes:
         """A client that stops half-way holds no place, and its memory no longer than it may wait for the answer."""
         try:
             body = await exchange.body(self.options.max_body, within, self._bodies)
@@ -164,13 +164,13 @@ class App:
             raise Refused(_overloaded("requests of too many bytes are being answered already"))
         return body
 
-    async def _read_chat(self, body: bytes, within: float) -> wire_in.Asked:
+    async def _read_chat(self, body: bytes, within: float) -> wire_in.ChatQuestion:
         """A large body is read beside the loop, so that others are answered meanwhile."""
         if len(body) < READ_BESIDE:
             return wire_in.read_chat(body, within, self.options.max_messages)
         return await asyncio.to_thread(wire_in.read_chat, body, within, self.options.max_messages)
 
-    async def _complete(self, exchange: Exchange) -> str:
+    async def _complete(self, exchange: AsgiExchange) -> str:
         self._admit()
         within = self._within(exchange)
         body = await self._body(exchange, within)
@@ -184,7 +184,7 @@ class App:
             self._working_bytes -= len(body)
         return asked.request.model or ""
 
-    async def _embed(self, exchange: Exchange) -> str:
+    async def _embed(self, exchange: AsgiExchange) -> str:
         self._admit()
         within = self._within(exchange)
         body = await self._body(exchange, within)
@@ -202,26 +202,26 @@ class App:
             self._working_bytes -= len(body)
         return model
 
-    async def _models(self, exchange: Exchange) -> str:
+    async def _models(self, exchange: AsgiExchange) -> str:
         await exchange.answer(200, wire_out.models(await self._backend.available_models(), self._started))
         return ""
 
-    async def _health(self, exchange: Exchange) -> str:
+    async def _health(self, exchange: AsgiExchange) -> str:
         status, said = (503, b'{"status":"draining"}') if self.draining else (200, b'{"status":"ok"}')
         await exchange.answer(status, said)
         return ""
 
-    async def _tell_metrics(self, exchange: Exchange) -> str:
+    async def _tell_metrics(self, exchange: AsgiExchange) -> str:
         text = self.metrics.text(len(self.events), self.events.dropped)
         await exchange.answer(200, text, ((b"content-type", b"text/plain; version=0.0.4; charset=utf-8"),))
         return ""
 
 
-def _overloaded(why: str) -> Fault:
+def _overloaded(why: str) -> EndpointFault:
     return fault(503, why, "overloaded", retry_after=1)
 
 
-def _draining() -> Fault:
+def _draining() -> EndpointFault:
     return fault(503, "the endpoint is shutting down", "draining", retry_after=1)
 
 

@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
 from three_mode.serve.bodies import Bodies
-from three_mode.serve.faults import Fault, fault
-from three_mode.serve.watching import Disconnected, Limited, Receive, Watch, Watched
+from three_mode.serve.faults import EndpointFault, fault
+from three_mode.serve.watching import Disconnected, EventWatch, Limited, Receive, Watched
 
 Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -20,15 +20,15 @@ EVENTS = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-contr
 class Refused(Exception):
     """The exchange ends with this fault."""
 
-    def __init__(self, fault: Fault) -> None:
+    def __init__(self, fault: EndpointFault) -> None:
         super().__init__(fault.status)
         self.fault = fault
 
 
-class Exchange:
+class AsgiExchange:
     """A request and the answer to it."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, watch: Watch) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, watch: EventWatch) -> None:
         self.method: str = scope.get("method", "GET")
         self.path: str = scope["path"]
         self.query: bytes = scope.get("query_string", b"")
@@ -86,7 +86,7 @@ class Exchange:
         await self._send({"type": "http.response.start", "status": status, "headers": [*headers, *self.always, length]})
         await self._send({"type": "http.response.body", "body": body})
 
-    async def refuse(self, refused: Fault) -> None:
+    async def refuse(self, refused: EndpointFault) -> None:
         headers = [JSON]
         if refused.retry_after is not None:
             headers.append((b"retry-after", b"%d" % refused.retry_after))
@@ -105,5 +105,5 @@ class Exchange:
         await self._send({"type": "http.response.body", "body": data})
 
 
-def too_large(limit: int) -> Fault:
+def too_large(limit: int) -> EndpointFault:
     return fault(413, f"the body is over the limit of {limit} bytes", "body_too_large")

@@ -16,7 +16,7 @@ class ModelInfo(Struct, frozen=True):
     owned_by: str = "three-mode"
 
 
-class Stream(Protocol):
+class ChunkStream(Protocol):
     """A stream of chunks; leaving it cancels the far side at once."""
 
     def __aiter__(self) -> AsyncIterator[Chunk]: ...
@@ -33,7 +33,7 @@ class Backend(Protocol):
 
     async def chat_completion(self, request: LLMRequest) -> LLMResponse: ...
 
-    def stream(self, request: LLMRequest) -> Stream: ...
+    def stream(self, request: LLMRequest) -> ChunkStream: ...
 
     async def embed(self, request: EmbedRequest) -> Embedded: ...
 

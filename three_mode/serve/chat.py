@@ -8,12 +8,12 @@ from secrets import token_hex
 from three_mode.errors import ThreeModeError
 from three_mode.messages import Chunk, Finish, Usage, UsageUpdate
 from three_mode.serve import faults, wire_out
-from three_mode.serve.asgi import EVENTS, Exchange
-from three_mode.serve.backend import Backend, Stream
+from three_mode.serve.asgi import EVENTS, AsgiExchange
+from three_mode.serve.backend import Backend, ChunkStream
 from three_mode.serve.events import RESPONSE_CHUNK, RESPONSE_COMPLETE, RESPONSE_START, EventHub
-from three_mode.serve.metrics import Metrics
+from three_mode.serve.metrics import EndpointMetrics
 from three_mode.serve.watching import Disconnected
-from three_mode.serve.wire_in import Asked
+from three_mode.serve.wire_in import ChatQuestion
 
 UNREAD = 1.0  # seconds after its deadline for which a stream keeps its place where its client does not read
 
@@ -21,10 +21,10 @@ UNREAD = 1.0  # seconds after its deadline for which a stream keeps its place wh
 class Chat:
     """Answers chat requests."""
 
-    def __init__(self, backend: Backend, events: EventHub, metrics: Metrics) -> None:
+    def __init__(self, backend: Backend, events: EventHub, metrics: EndpointMetrics) -> None:
         self._backend, self._events, self._metrics = backend, events, metrics
 
-    async def complete(self, exchange: Exchange, asked: Asked) -> None:
+    async def complete(self, exchange: AsgiExchange, asked: ChatQuestion) -> None:
         number, started = _number(), time.perf_counter()
         model = asked.request.model or ""
         self._events.publish(RESPONSE_START, request_id=number, model=model)
@@ -40,7 +40,7 @@ class Chat:
             raise
         self._complete(number, model, started, used)
 
-    async def stream(self, exchange: Exchange, asked: Asked) -> None:
+    async def stream(self, exchange: AsgiExchange, asked: ChatQuestion) -> None:
         """The status goes out with the first chunk: a request that fails before has the status of its error."""
         number, started = _number(), time.perf_counter()
         model = asked.request.model or ""
@@ -73,7 +73,9 @@ class Chat:
             raise unread from None
         self._complete(number, model, started, used)
 
-    async def _pass_on(self, exchange: Exchange, chunks: Stream, writer: wire_out.ChunkWriter, number: str) -> Usage:
+    async def _pass_on(
+        self, exchange: AsgiExchange, chunks: ChunkStream, writer: wire_out.ChunkWriter, number: str
+    ) -> Usage:
         used = Usage()
         async for chunk in chunks:
             if exchange.status == 0:

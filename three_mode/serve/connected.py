@@ -8,7 +8,7 @@ import msgspec
 from three_mode.connection import LLMConnection
 from three_mode.errors import ThreeModeError
 from three_mode.messages import Embedded, EmbedRequest, LLMRequest, LLMResponse
-from three_mode.serve.backend import ModelInfo, Stream
+from three_mode.serve.backend import ChunkStream, ModelInfo
 from transports.bus import Bus
 
 Asked = TypeVar("Asked", LLMRequest, EmbedRequest)
@@ -24,7 +24,7 @@ class Connected:
     def chat_completion(self, request: LLMRequest) -> Coroutine[Any, Any, LLMResponse]:
         return self._connection.chat_completion(self._addressed(request))
 
-    def stream(self, request: LLMRequest) -> Stream:
+    def stream(self, request: LLMRequest) -> ChunkStream:
         return self._connection.stream(self._addressed(request))
 
     async def embed(self, request: EmbedRequest) -> Embedded:

@@ -9,7 +9,7 @@ from three_mode import errors
 from three_mode.errors import ThreeModeError
 
 
-class Fault(Struct, frozen=True):
+class EndpointFault(Struct, frozen=True):
     """A refused or failed request, as it goes out."""
 
     status: int
@@ -53,14 +53,16 @@ _KIND = {
 }
 
 
-def fault(status: int, message: str, code: str, field: str | None = None, retry_after: float | None = None) -> Fault:
+def fault(
+    status: int, message: str, code: str, field: str | None = None, retry_after: float | None = None
+) -> EndpointFault:
     wait = None if retry_after is None else max(1, math.ceil(retry_after))
     kind = _KIND.get(status, "server_error" if status >= 500 else "invalid_request_error")
     error = {"message": message, "type": kind, "param": field, "code": code}
-    return Fault(status, msgspec.json.encode({"error": error}), wait)
+    return EndpointFault(status, msgspec.json.encode({"error": error}), wait)
 
 
-def from_error(error: ThreeModeError) -> Fault:
+def from_error(error: ThreeModeError) -> EndpointFault:
     """What the client is told. The text of our own errors holds no keys and no content; a foreign one would, and is not
     sent."""
     status, code = next((status, code) for kind, status, code in _STATUS if isinstance(error, kind))

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from functools import lru_cache
 
-from three_mode.serve.faults import Fault, fault
+from three_mode.serve.faults import EndpointFault, fault
 from three_mode.serve.options import ServeOptions
 
 SUBPROTOCOL = "three-mode.events"
@@ -19,7 +19,7 @@ _BEARER_PROTOCOL = "bearer."
 _HOST = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<name>[^:\[\]]+))(?::[0-9]*)?")
 
 
-def refusal(options: ServeOptions, header: Callable[[bytes], str | None]) -> Fault | None:
+def refusal(options: ServeOptions, header: Callable[[bytes], str | None]) -> EndpointFault | None:
     """Why this request is not answered; None if it is."""
     origin = header(b"origin")
     if origin is not None and not _origin_is_ours(options, origin, header(b"host")):

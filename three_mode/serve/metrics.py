@@ -12,7 +12,7 @@ KINDS = ("input", "output", "cached")  # of tokens
 MOST_MODELS = 200
 
 
-class Metrics:
+class EndpointMetrics:
     """What `/metrics` says."""
 
     def __init__(self) -> None:

@@ -21,7 +21,7 @@ class Disconnected(Exception):
     """The client went away: there is nobody to answer."""
 
 
-class Watch:
+class EventWatch:
     """All answers of one endpoint that are being made now."""
 
     __slots__ = ("_new", "_seen", "_ticking", "loop")
@@ -60,7 +60,7 @@ class _Block:
 
     __slots__ = ("_ended", "_task", "_watch")
 
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self, watch: EventWatch) -> None:
         self._watch, self._ended = watch, False
 
     def __enter__(self) -> Self:
@@ -88,7 +88,7 @@ class Watched(_Block):
 
     __slots__ = ("_receive", "_watching")
 
-    def __init__(self, watch: Watch, receive: Receive) -> None:
+    def __init__(self, watch: EventWatch, receive: Receive) -> None:
         super().__init__(watch)
         self._receive = receive
         self._watching: asyncio.Task[None] | None = None
@@ -120,7 +120,7 @@ class Limited(_Block):
 
     __slots__ = ("_cut_short", "_until")
 
-    def __init__(self, watch: Watch, within: float) -> None:
+    def __init__(self, watch: EventWatch, within: float) -> None:
         super().__init__(watch)
         self._until = time.monotonic() + within
         self._cut_short = False

@@ -8,16 +8,16 @@ import asyncio
 from urllib.parse import parse_qs
 
 from three_mode.serve import guard
-from three_mode.serve.asgi import Exchange, Scope, Send
+from three_mode.serve.asgi import AsgiExchange, Scope, Send
 from three_mode.serve.events import EventHub, Reader
 from three_mode.serve.options import ServeOptions
-from three_mode.serve.watching import Receive, Watch
+from three_mode.serve.watching import EventWatch, Receive
 
 POLICY, TRY_LATER = 1008, 1013
 
 
 async def watch_events(scope: Scope, receive: Receive, send: Send, hub: EventHub, options: ServeOptions) -> None:
-    exchange = Exchange(scope, receive, send, Watch())  # never watched: it ends by itself when its client goes
+    exchange = AsgiExchange(scope, receive, send, EventWatch())  # never watched: it ends by itself when its client goes
     if (await receive())["type"] != "websocket.connect":
         return
     refused = guard.refusal(options, exchange.header)

@@ -42,7 +42,7 @@ _DEFAULTS: dict[str, Any] = {
 }
 
 
-class Asked(Struct, frozen=True):
+class ChatQuestion(Struct, frozen=True):
     """What a client asked for: the request, and how it wants the answer."""
 
     request: LLMRequest
@@ -50,7 +50,7 @@ class Asked(Struct, frozen=True):
     include_usage: bool = False
 
 
-def read_chat(body: bytes, within: float, most_messages: int = MOST_MESSAGES) -> Asked:
+def read_chat(body: bytes, within: float, most_messages: int = MOST_MESSAGES) -> ChatQuestion:
     """The body of `/v1/chat/completions`; `within` is the caller's deadline."""
     data = _object(body)
     given = data.get("messages")
@@ -89,7 +89,7 @@ def read_chat(body: bytes, within: float, most_messages: int = MOST_MESSAGES) ->
         if key is not None:
             fields["cache"] = CacheHints(key=str(key))
         fields["extra"] = _said(others)
-    return Asked(LLMRequest(**fields), stream, bool(options.get("include_usage")))
+    return ChatQuestion(LLMRequest(**fields), stream, bool(options.get("include_usage")))
 
 
 def read_embeddings(body: bytes, within: float) -> tuple[EmbedRequest, bool]:

@@ -27,14 +27,7 @@ SAME_IDEA = {
     "Evicted": "a reader that was removed: the bus's event, and the error of a call",
     "Message": "one message: of a conversation, of the bus",
     "Seen": "what a receiver has seen: the readers of a broadcast, a provider for tests",
-    # to go
-    "Asked": "three_mode.serve renames its own",
-    "Call": "transports.http2 renames its own",
-    "Exchange": "three_mode.serve renames its own",
-    "Fault": "three_mode.serve renames its own",
-    "Metrics": "three_mode.serve renames its own",
-    "Stream": "three_mode.serve renames its own",
-    "Watch": "three_mode.serve renames its own",
+    "Call": "a question whose answer is awaited: over HTTP, over the bus",
 }
 
 

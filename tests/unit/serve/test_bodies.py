@@ -7,11 +7,11 @@ import pytest
 from three_mode.errors import InvalidRequest
 from three_mode.serve import wire_in
 from three_mode.serve.bodies import Bodies
-from three_mode.serve.watching import CutShort, Limited, Watch
+from three_mode.serve.watching import CutShort, EventWatch, Limited
 
 
 async def test_the_oldest_is_cut_short() -> None:
-    bodies, watch = Bodies(100), Watch()
+    bodies, watch = Bodies(100), EventWatch()
     reading = [asyncio.Event() for _ in range(3)]
 
     async def read(begun: asyncio.Event) -> None:
@@ -37,7 +37,7 @@ async def test_the_oldest_is_cut_short() -> None:
 
 
 async def test_one_that_is_too_large_by_itself_ends_itself() -> None:
-    bodies, watch = Bodies(100), Watch()
+    bodies, watch = Bodies(100), EventWatch()
 
     async def read() -> None:
         with Limited(watch, 60) as block:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from three_mode.messages import Usage
-from three_mode.serve.metrics import Metrics
+from three_mode.serve.metrics import EndpointMetrics
 
 NAME = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
 LABEL = r'[a-zA-Z_][a-zA-Z0-9_]*="(?:[^"\\\n]|\\["\\n])*"'
@@ -60,7 +60,7 @@ calls = st.tuples(
 
 @given(st.lists(calls, max_size=30))
 def test_it_is_prometheus_text(made: list[tuple[str, str, int, float]]) -> None:
-    metrics = Metrics()
+    metrics = EndpointMetrics()
     for route, model, status, seconds in made:
         metrics.finished(route, model, status, seconds)
         metrics.used(model, Usage(3, 2))

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.agents.until import until
 from three_mode.serve import watching
-from three_mode.serve.watching import Disconnected, Watch, Watched
+from three_mode.serve.watching import Disconnected, EventWatch, Watched
 
 
 class Client:
@@ -29,14 +29,14 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watching, "EVERY", 0.01)
 
 
-async def answer(watch: Watch, client: Client, work: asyncio.Event) -> str:
+async def answer(watch: EventWatch, client: Client, work: asyncio.Event) -> str:
     with Watched(watch, client.receive):
         await work.wait()
     return "answered"
 
 
 async def test_a_client_that_goes_ends_its_answer_and_no_other() -> None:
-    watch, leaves, stays, work = Watch(), Client(), Client(), asyncio.Event()
+    watch, leaves, stays, work = EventWatch(), Client(), Client(), asyncio.Event()
     ended = asyncio.create_task(answer(watch, leaves, work))
     other = asyncio.create_task(answer(watch, stays, work))
     leaves.gone.set()
@@ -49,7 +49,7 @@ async def test_a_client_that_goes_ends_its_answer_and_no_other() -> None:
 
 
 async def test_an_answer_that_is_there_at_once_costs_no_task() -> None:
-    watch, client, work = Watch(), Client(), asyncio.Event()
+    watch, client, work = EventWatch(), Client(), asyncio.Event()
     work.set()
     before = len(asyncio.all_tasks())
     with Watched(watch, client.receive):
@@ -59,7 +59,7 @@ async def test_an_answer_that_is_there_at_once_costs_no_task() -> None:
 
 
 async def test_the_timer_rests_while_nothing_is_answered_and_comes_back() -> None:
-    watch = Watch()
+    watch = EventWatch()
 
     async def long_answer() -> None:
         client, work = Client(), asyncio.Event()
@@ -74,7 +74,7 @@ async def test_the_timer_rests_while_nothing_is_answered_and_comes_back() -> Non
 
 
 async def test_a_task_that_is_cancelled_by_others_stays_cancelled() -> None:
-    watch, client = Watch(), Client()
+    watch, client = EventWatch(), Client()
     asked = asyncio.create_task(answer(watch, client, asyncio.Event()))
     await asyncio.sleep(0.05)
     asked.cancel()

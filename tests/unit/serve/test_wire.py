@@ -15,12 +15,12 @@ from three_mode.messages import Chunk, LLMResponse, Text, TextDelta, Thinking, T
 from three_mode.serve import wire_in, wire_out
 from three_mode.serve.events import EventHub
 from three_mode.serve.faults import from_error
-from three_mode.serve.metrics import MOST_MODELS, Metrics
+from three_mode.serve.metrics import MOST_MODELS, EndpointMetrics
 
 BODY = {"model": "m", "messages": [{"role": "user", "content": "Hello!"}]}
 
 
-def asked(**fields: Any) -> wire_in.Asked:
+def asked(**fields: Any) -> wire_in.ChatQuestion:
     return wire_in.read_chat(json.dumps({**BODY, **fields}).encode(), within=5.0)
 
 
@@ -157,7 +157,7 @@ def _next(reader: Any) -> bytes:
 
 
 def test_metrics_hold_a_bounded_number_of_models() -> None:
-    metrics = Metrics()
+    metrics = EndpointMetrics()
     for number in range(MOST_MODELS * 2):
         metrics.finished("/v1/chat/completions", f"m{number}", 200, 0.01)
     metrics.finished("/v1/chat/completions", 'evil"\n', 404, 0.01)
