@@ -154,8 +154,8 @@ class HTTPEndpoint:
         return error_of(error, self.name, model or None)
 
     def _check_head(self, status: int, headers: Headers, body: bytes) -> None:
-        """Read limits from the head of a reply, and raise its failure. The transport gives equal heads as one object, which
-        is read once."""
+        """Read limits from the head of a reply, and raise its failure. The transport gives equal heads as one object,
+        which is read once."""
         if self._learn is not None and headers is not self._silent:
             reading = self.codec.limits(headers)
             if reading is not None:

@@ -187,8 +187,8 @@ class EmulatedToolsReply:
 
 
 class AccountedReply:
-    """An open reply that settles its account once, when it ends. `ended` gets the usage (as the provider counted it, or an
-    estimate of what came), whether the reply came to its end, and the error, if one ended it."""
+    """An open reply that settles its account once, when it ends. `ended` gets the usage (as the provider counted it, or
+    an estimate of what came), whether the reply came to its end, and the error, if one ended it."""
 
     def __init__(
         self,

@@ -8,7 +8,7 @@ import pytest
 from tests.support.calls.parts import accounts_of, asking, call_of, log_of, settings_of
 from three_mode.calls.request_prep import CallDefaults, RequestPrep
 from three_mode.errors import BudgetExceeded, ContextLength, DeadlineExceeded
-from three_mode.handling import Call, current
+from three_mode.handling import HandledCall, current
 from three_mode.messages import Tool
 from three_mode.policies import Budget, Price, Target
 from three_mode.policies.tallies import ZERO
@@ -67,10 +67,10 @@ def test_the_time_of_a_call_is_its_own_then_the_connections_then_that_of_setting
 def test_inside_a_handler_a_call_gets_no_more_than_what_remains() -> None:
     settings = settings_of(TABLE)
     defaults = CallDefaults(accounts_of(settings), settings, None, None)
-    token = current.set(Call(agent="scout/1", turn=1, deadline=time.monotonic() + 1))
+    token = current.set(HandledCall(agent="scout/1", turn=1, deadline=time.monotonic() + 1))
     try:
         assert 0 < defaults.time_limit(None, "openai") <= 1
-        current.set(Call(agent="scout/1", turn=1, deadline=time.monotonic() - 1))
+        current.set(HandledCall(agent="scout/1", turn=1, deadline=time.monotonic() - 1))
         with pytest.raises(DeadlineExceeded):
             defaults.time_limit(None, "openai")
     finally:
