@@ -34,8 +34,7 @@ MOST = 1000  # targets whose plans are kept
 
 
 class TargetPlan:
-    """Parts that first attempts on one target share. Without `send` there are none; `second` makes the attempt of a
-    hedge."""
+    """What first attempts on one target share. Without `send` there are none; `second` makes a hedge's attempt."""
 
     __slots__ = ("gate", "profile", "second", "send")
 

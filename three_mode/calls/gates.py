@@ -66,8 +66,7 @@ class Gates:
         return found
 
     def limit_listener(self, provider: str) -> Callable[[LimitReading], None] | None:
-        """A function for the endpoint of a provider, to call with the limits that it reads. Its limiter is never
-        forgotten."""
+        """A function that takes the limits that an endpoint reads. The limiter of its provider is never forgotten."""
         self._providers.add(provider)
         limiter = self.limiter_of(provider)
         return limiter.learn if limiter is not None else None

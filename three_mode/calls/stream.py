@@ -32,8 +32,8 @@ Prepare = Callable[[LLMRequest, FailedFirstAttempt | None], Awaitable[tuple[Acti
 
 
 class StreamOwner(Protocol):
-    """The call behind a stream: opens it, completes its chunks, and writes down how it ended. `each` may change what
-    the reader is given."""
+    """The call behind a stream: opens it, completes its chunks, and writes down its end. `each` may change what the
+    reader is given."""
 
     each: EachHook | None
 

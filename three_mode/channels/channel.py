@@ -43,7 +43,7 @@ class SentRequest(Protocol):
         ...
 
     def cancel(self) -> None:
-        """End it at the far side, at once, if it has not ended, without waiting: a task that awaits its reply gets an
+        """End it at the far side at once, without waiting, if it has not ended. A task that awaits its reply gets an
         error."""
         ...
 
