@@ -4,11 +4,13 @@ Callers send commands through one queue; each event loop receives its pieces in 
 between two steps, so that a cancel takes effect within the time of a step.
 """
 
+import atexit
 import heapq
 import itertools
 import logging
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -27,6 +29,19 @@ from local_models.replies import Finish, Piece
 from local_models.scheduling.scheduler import Copy, QueueFull, ScheduledCall, Scheduler, SchedulerLimits, StepPlan
 
 logger = logging.getLogger("local_models")
+EXIT_SECONDS = 10.0  # longest wait for a step in progress when the program ends
+_running: "weakref.WeakSet[Engine]" = weakref.WeakSet()
+
+
+@atexit.register
+def _end_at_exit() -> None:
+    """Ends the engines before the interpreter does: a thread that is stopped inside of C++ code ends the process."""
+    engines = list(_running)
+    for engine in engines:
+        engine.close()
+    until = time.monotonic() + EXIT_SECONDS
+    for engine in engines:
+        engine.join(max(until - time.monotonic(), 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +84,7 @@ class Engine:
 
     def start(self) -> None:
         """Starts the thread."""
+        _running.add(self)
         self._thread.start()
 
     # --- from any thread ---
@@ -121,6 +137,11 @@ class Engine:
     def closed(self) -> bool:
         """Whether the engine has ended or is about to."""
         return self._closing
+
+    @property
+    def ended(self) -> bool:
+        """Whether the thread has freed the context, so that `close` runs its `on_end` at once."""
+        return self._has_ended
 
     def require_open(self) -> None:
         """Raises `ModelClosed`, or the failure that ended the engine, if it is closed."""

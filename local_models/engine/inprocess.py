@@ -124,7 +124,8 @@ class InProcessBackend:
     async def detokenize(self, tokens: Sequence[int]) -> str:
         if any(not 0 <= token < self._weights.vocabulary for token in tokens):
             raise BadOption(f"a token is between 0 and {self._weights.vocabulary - 1}", field="tokens")
-        return b"".join(self._weights.piece(token) for token in tokens).decode("utf-8", "replace")
+        with self._weights.in_use():
+            return b"".join(self._weights.piece(token) for token in tokens).decode("utf-8", "replace")
 
     # --- calls ---
 
@@ -311,7 +312,10 @@ class InProcessBackend:
             except RuntimeError:
                 pass
 
-        self._engine.close(ended)
+        if self._engine.ended:  # by a failure: the weights are freed once nobody tokenizes, which may take a while
+            threading.Thread(target=ended, name="local-model-free", daemon=True).start()
+        else:
+            self._engine.close(ended)
         while not done.is_set():
             try:
                 async with asyncio.timeout(1):
@@ -321,6 +325,7 @@ class InProcessBackend:
                     return
 
     def _free(self) -> None:
+        """Frees all but the context, which the engine has freed. Waits for threads that tokenize."""
         if not self._closed.is_set():
             embedder, self._embedder = self._embedder, None
             if embedder is not None:
