@@ -220,7 +220,7 @@ class Engine:
             priority=options.priority,
         )
         try:
-            if not ticket.sampling.plain_greedy:
+            if ticket.sampler is None and not ticket.sampling.plain_greedy:
                 ticket.sampler = Sampler(self.weights, ticket.sampling)
             ticket.text = AnswerText(options.stop)
             ticket.whole_only = not (ticket.pieces or options.stop or options.logprobs >= 0)

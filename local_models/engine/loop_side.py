@@ -46,6 +46,8 @@ class LoopSide:
             self._engine.submit(gathered)
         except LocalModelError as error:  # closed in between
             for ticket in gathered:
+                if ticket.sampler is not None:
+                    ticket.sampler.close()
                 ticket.deliver(error)
 
     def __call__(self, items: list[tuple[Ticket, Item]]) -> None:

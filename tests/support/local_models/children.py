@@ -12,9 +12,14 @@ ROOT = Path(three_mode.__file__).parents[1]
 
 
 def run_child(
-    script: str, *arguments: str, seconds: float = 60, memory: int = 0, environment: dict[str, str] | None = None
+    script: str,
+    *arguments: str,
+    text: str = "",
+    seconds: float = 60,
+    memory: int = 0,
+    environment: dict[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Runs a script in a process that may take `memory` bytes of data (0: any); returns what it printed and its end."""
+    """Runs a script in a process that may take `memory` bytes of data (0: any) and reads `text`; returns what it printed and its end."""
 
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -23,6 +28,7 @@ def run_child(
 
     return subprocess.run(
         [sys.executable, "-c", script, *arguments],
+        input=text,
         capture_output=True,
         text=True,
         check=False,
