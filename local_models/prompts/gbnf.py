@@ -4,7 +4,8 @@ Four kinds of grammar end the process or hold it for ever, however short they ar
 - `((((...`: the parser calls itself for each parenthesis.
 - `a{5,2}`, or long literals that are repeated: the rules fill the memory.
 - `a ::= b b`, `b ::= c c`, ...: the search for left recursion walks every path, 2 to the number of rules.
-- `s ::= x s "c" | "b"` where `x` may be empty only through another rule: the search misses it, and a stack grows for ever.
+- `s ::= x s "c" | "b"` where `x` may be empty only through another rule: the search misses it, and a stack grows for
+  ever.
 """
 
 import re
