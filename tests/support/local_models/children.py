@@ -19,7 +19,10 @@ def run_child(
     memory: int = 0,
     environment: dict[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Runs a script in a process that may take `memory` bytes of data (0: any) and reads `text`; returns what it printed and its end."""
+    """Runs a script that reads `text`; returns its end and what it printed.
+
+    The process may take `memory` bytes of data; 0: any number.
+    """
 
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
