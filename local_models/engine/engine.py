@@ -19,7 +19,7 @@ from typing import Any
 
 from local_models.engine.batching import fill_batch, token_score
 from local_models.engine.handover import Handover
-from local_models.engine.pace import PrefillPace
+from local_models.engine.pace import CHECK, PrefillPace, ThreadPace
 from local_models.engine.stretch import Stretch
 from local_models.engine.text import AnswerText
 from local_models.engine.tickets import Ticket, Totals
@@ -59,17 +59,30 @@ class Job:
 class Engine:
     """Decodes for all callers of one model. `step_seconds` is what a step with a prompt aims at.
 
+    `threads` are those that compute while event loops of the program need a core, and while they do not; None: those of
+    the context.
+
     `command`, `submit`, `cancel`, `job`, `close` and `join` may be called from any thread. `save`, `restore`,
     `adapters` and `statistics` run on the engine's thread, as commands.
     """
 
     def __init__(
-        self, weights: Weights, context: Context, limits: SchedulerLimits, step_seconds: float, name: str
+        self,
+        weights: Weights,
+        context: Context,
+        limits: SchedulerLimits,
+        step_seconds: float,
+        name: str,
+        threads: tuple[int, int] | None = None,
     ) -> None:
         self.weights, self.context, self.limits = weights, context, limits
         self.scheduler = Scheduler(limits)
         self.totals = Totals()
         self._pace = PrefillPace(step_seconds, limits.batch)
+        few, most = threads or (context.shape.threads, context.shape.threads)
+        self._threads = ThreadPace(few, most) if few != most else None
+        self._next_look = 0.0 if self._threads else float("inf")
+        self._loop_clocks: dict[int, int] = {}  # thread of an event loop -> clock of its processor time
         self._commands: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._tickets: dict[ScheduledCall, Ticket] = {}
         self._deadlines: list[tuple[float, int, Ticket]] = []
@@ -153,7 +166,31 @@ class Engine:
         if self._thread.is_alive() and threading.current_thread() is not self._thread:
             self._thread.join(seconds)
 
+    def watch_thread(self, thread: int) -> None:
+        """Counts the processor time of a thread, by its identifier, as that of an event loop."""
+        if self._threads is not None and thread != self._thread.ident:
+            try:
+                self._loop_clocks[thread] = time.pthread_getcpuclockid(thread)
+            except (AttributeError, OSError):  # not on this system: a core is left at all times
+                self._threads = None
+                self.command(lambda: self.context.use_threads(self.context.shape.threads))
+
     # --- on the engine's thread ---
+
+    def _look_at_loops(self, now: float) -> None:
+        """Chooses the threads that compute by the processor time of the event loops."""
+        self._next_look = now + CHECK
+        pace = self._threads
+        if pace is None:
+            self._next_look = float("inf")
+            return
+        seconds = 0.0
+        for thread, clock in list(self._loop_clocks.items()):
+            try:
+                seconds += time.clock_gettime(clock)
+            except OSError:  # the thread has ended
+                self._loop_clocks.pop(thread, None)
+        self.context.use_threads(pace.look(now, seconds))
 
     def _main(self) -> None:
         reason: LocalModelError = ModelClosed("the model was closed under this call")
@@ -289,6 +326,8 @@ class Engine:
             return
         last = fill_batch(self.context, step)
         decoding = time.perf_counter()
+        if decoding >= self._next_look:
+            self._look_at_loops(decoding)
         code = self.context.decode(step.tokens)
         decoded = time.perf_counter()
         if code == 0:
@@ -324,6 +363,8 @@ class Engine:
         decoding = 0.0
         while not stretch.done and commands.empty() and time.monotonic() < until:
             before = time.perf_counter()
+            if before >= self._next_look:
+                self._look_at_loops(before)
             code = self.context.decode(count)
             taken = time.perf_counter() - before
             decoding += taken

@@ -20,7 +20,7 @@ from local_models.gguf import Header, check, summarize
 from local_models.llama import Context, ContextShape, Sampler, Sampling, Weights, library
 from local_models.llama.memory import release_free_memory
 from local_models.llama.sizing import machine, plan
-from local_models.llama.widths import measure_width
+from local_models.llama.widths import known_width
 from local_models.options import Generate, LoadOptions, Lora
 from local_models.prompts.gbnf import check_grammar
 from local_models.prompts.preparing import prepare
@@ -53,8 +53,9 @@ def sampling_of(options: Generate, grammar: str) -> Sampling:
 def _longest_token(header: Header) -> int:
     """Returns the most characters of a text that one token can stand for, or a huge number where that is not known."""
     tokens = header.metadata.get("tokenizer.ggml.tokens")
-    known = isinstance(tokens, list) and header.metadata.get("tokenizer.ggml.model") in ("llama", "gpt2")
-    return max(map(len, tokens)) if known else 1 << 30  # other tokenizers leave characters out
+    if isinstance(tokens, list) and header.metadata.get("tokenizer.ggml.model") in ("llama", "gpt2"):
+        return max(map(len, tokens))
+    return 1 << 30  # other tokenizers leave characters out
 
 
 def _close_sampler(prepared: tuple[list[int], Sampler | None]) -> None:
@@ -63,15 +64,18 @@ def _close_sampler(prepared: tuple[list[int], Sampler | None]) -> None:
 
 
 class InProcessBackend:
-    """Backend whose engine is a thread of this process. The constructor blocks while the model is loaded."""
+    """Backend whose engine is a thread of this process. The constructor blocks while the model is loaded.
 
-    def __init__(self, path: str, options: LoadOptions) -> None:
+    `own_process`: the process is there for the model alone, so that no core is left for a program's event loop.
+    """
+
+    def __init__(self, path: str, options: LoadOptions, *, own_process: bool = False) -> None:
         header = check(path)
         self.summary = summarize(header)
         longest_token = _longest_token(header)
         del header
         library()  # a missing engine is reported before a lack of memory
-        self._plan = load_plan = plan(self.summary, options, machine())
+        self._plan = load_plan = plan(self.summary, options, machine(), own_process=own_process)
         self._options = options
         self._weights = Weights(path, gpu_layers=load_plan.gpu_layers, mmap=options.mmap)
         self._adapters: dict[str, int] = {}
@@ -83,7 +87,8 @@ class InProcessBackend:
             self._width, self._width_chosen = load_plan.sequences, "configured"
             shape = load_plan.shape
             if load_plan.measure:
-                self._width, self._width_chosen = measure_width(self._weights, shape)
+                most = msgspec.structs.replace(shape, threads=load_plan.most_threads)
+                self._width, self._width_chosen = known_width(self._weights, path, most)
                 tokens = shape.tokens if shape.unified else self._width * load_plan.context
                 shape = msgspec.structs.replace(shape, sequences=self._width, tokens=tokens)
             context = Context(self._weights, shape)
@@ -99,7 +104,14 @@ class InProcessBackend:
                 shares=not self._weights.recurrent,
                 prefix_tokens=kept,
             )
-            self._engine = Engine(self._weights, context, limits, options.step_ms / 1000, self.summary.architecture)
+            self._engine = Engine(
+                self._weights,
+                context,
+                limits,
+                options.step_ms / 1000,
+                self.summary.architecture,
+                (load_plan.threads, load_plan.most_threads),
+            )
             if options.lora:
                 context.adapters([(self._adapter(lora.path), lora.scale) for lora in options.lora])
         except BaseException:
@@ -348,7 +360,7 @@ class InProcessBackend:
             width_chosen=self._width_chosen,
             context=self.loaded.context,
             pool=shape.tokens,
-            threads=load_plan.threads,
+            threads=self._engine.context.threads,
             gpu_layers=load_plan.gpu_layers,
             memory_bytes=self.memory_bytes,
             **counted,

@@ -45,13 +45,11 @@ class Weights:
         self.causal = bool(api.llama_model_has_decoder(self._model)) and not bool(
             api.llama_model_has_encoder(self._model)
         )
-        self.ends = frozenset(token for token in range(self.vocabulary) if api.llama_vocab_is_eog(self._vocab, token))
+        vocab = ctypes.c_void_p(ctypes.cast(self._vocab, ctypes.c_void_p).value)
+        is_end, attributes = self._lib.quick.llama_vocab_is_eog, self._lib.quick.llama_vocab_get_attr
+        self.ends = frozenset(token for token in range(self.vocabulary) if is_end(vocab, token))
         unknown_or_control = int(api.LLAMA_TOKEN_ATTR_CONTROL) | int(api.LLAMA_TOKEN_ATTR_UNKNOWN)
-        self.control = tuple(
-            token
-            for token in range(self.vocabulary)
-            if api.llama_vocab_get_attr(self._vocab, token) & unknown_or_control
-        )
+        self.control = tuple(token for token in range(self.vocabulary) if attributes(vocab, token) & unknown_or_control)
         self._pieces: list[bytes | None] = [None] * self.vocabulary
 
     @contextmanager
@@ -109,7 +107,7 @@ class Weights:
         return int(ctypes.cast(found, ctypes.c_void_p).value or 0)
 
     def close(self) -> None:
-        """Waits for all users of the vocabulary, then frees the weights. Contexts and samplers must be closed before."""
+        """Waits for all users of the vocabulary, then frees the weights. Contexts and samplers are closed before."""
         with self._unused:
             self._closing = True
             self._unused.wait_for(lambda: not self._users)

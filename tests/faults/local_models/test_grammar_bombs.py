@@ -93,8 +93,10 @@ from local_models.files.catalogue import TINY
 from local_models.llama import Sampler, Sampling, Weights
 from local_models.prompts.gbnf import check_grammar
 
-PARTS = ['root', ' ::= ', 'a', 'b', 'ws', '"x"', '""', '[a-c]', '[^x]', '.', '(', ')', '|', '*', '+', '?', '{2}', '{0,3}', '{3,1}',
-         '{2,}', '\\n', ' ', '#c', '<s>', '<[3]>', '!', '\\\\', '"', '[', ']', '-', '"\\\\x4"', '{900}', '\\r\\n', '{0}']
+PARTS = ['root', ' ::= ', 'a', 'b', 'ws', '"x"', '""', '[a-c]', '[^x]', '.', '(', ')', '|', '*', '+', '?', '{2}',
+         '{0,3}', '{3,1}',
+         '{2,}', '\\n', ' ', '#c', '<s>', '<[3]>', '!', '\\\\', '"', '[', ']', '-', '"\\\\x4"',
+         '{900}', '\\r\\n', '{0}']
 
 def grammar(rng):
     if rng.random() < 0.3:
