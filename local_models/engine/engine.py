@@ -8,6 +8,7 @@ import atexit
 import heapq
 import itertools
 import logging
+import os
 import threading
 import time
 import weakref
@@ -31,6 +32,17 @@ from local_models.scheduling.scheduler import Copy, QueueFull, ScheduledCall, Sc
 logger = logging.getLogger("local_models")
 EXIT_SECONDS = 10.0  # longest wait for a step in progress when the program ends
 _running: "weakref.WeakSet[Engine]" = weakref.WeakSet()
+
+
+def _seconds_of_other_programs() -> float:
+    """Returns the processor time that other programs took on as many cores as this one may use; 0: not known here."""
+    try:
+        with open("/proc/stat", "rb", buffering=0) as file:
+            user, nice, system, _, _, interrupts, soft = map(int, file.read(256).split(b"\n", 1)[0].split()[1:8])
+        busy = (user + nice + system + interrupts + soft) / os.sysconf("SC_CLK_TCK")
+        return (busy - time.process_time()) * len(os.sched_getaffinity(0)) / (os.cpu_count() or 1)
+    except (OSError, ValueError, AttributeError):
+        return 0.0
 
 
 @atexit.register
@@ -184,7 +196,7 @@ class Engine:
         if pace is None:
             self._next_look = float("inf")
             return
-        seconds = 0.0
+        seconds = _seconds_of_other_programs()
         for thread, clock in list(self._loop_clocks.items()):
             try:
                 seconds += time.clock_gettime(clock)
