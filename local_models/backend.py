@@ -25,6 +25,7 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     options: Generate
     grammar: str = ""  # GBNF of the answer; empty: none
     pieces: bool = True  # False: the caller wants the whole answer at once
+    within: float = 0.0  # seconds that are left of the call's deadline; 0: all of `options.within`
 
 
 class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import os
 import struct
+import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self, Unpack
@@ -15,7 +16,8 @@ from local_models.errors import BadOption, EngineFailed, ModelClosed, translate_
 from local_models.files.catalogue import find
 from local_models.gguf import Summary
 from local_models.options import DEFAULTS, Generate, GenerateChanges, LoadOptions, Lora, with_changes
-from local_models.prompts.grammar import schema_grammar
+from local_models.prompts.grammar import is_small, schema_grammar
+from local_models.prompts.preparing import prepare
 from local_models.prompts.templates import ChatTemplate, Message
 from local_models.prompts.tools import ToolCallParser, forced_call_grammar, forces_call, offered_tools, tool_name
 from local_models.replies import Reply, Statistics
@@ -23,6 +25,7 @@ from local_models.stream import Begin, PieceStream, collect_reply
 
 _STATE = struct.Struct("<4s32sI")
 _MAGIC = b"TMS1"
+_LEAST_SECONDS = 1e-6  # left of a deadline that has passed: the engine reports it
 
 
 class LocalModel:
@@ -66,7 +69,14 @@ class LocalModel:
             except asyncio.CancelledError:  # llama.cpp cannot stop loading: the model is freed once it is there
                 making.add_done_callback(_abandon_loaded)
                 raise
-        return cls(backend, chosen)
+        loaded = cls(backend, chosen)
+        try:
+            await asyncio.to_thread(loaded._template.compile)
+        except BaseException:
+            backend.abandon()
+            loaded._closed = True
+            raise
+        return loaded
 
     # --- calls ---
 
@@ -97,7 +107,10 @@ class LocalModel:
         if how.tools:
             return None
         self._require_open()
-        request = self._request(self._template.render(messages, ()), how, special=True, pieces=True)
+        parts = self._template.render_at_once(messages)
+        if parts is None or not self._has_small_grammar(how):
+            return None
+        request = self._request(parts, how, special=True, pieces=True)
         stream = PieceStream(self._starter(request), how.within, None)
         begun = stream.begin_at_once(lambda deliver: self._backend.start_at_once(request, deliver, take), news)
         return stream if begun else None
@@ -120,25 +133,38 @@ class LocalModel:
 
     def _stream_chat(self, messages: Sequence[Message], how: Generate, *, pieces: bool) -> PieceStream:
         tools = offered_tools(how)
-        parts = self._template.render(messages, tools)
         tool_calls = ToolCallParser([tool_name(tool) for tool in tools]) if tools else None
-        return self._open_stream(parts, how, special=True, pieces=pieces, tool_calls=tool_calls)
+        parts = self._template.render_at_once(messages, tools) if self._has_small_grammar(how) else None
+        if parts is not None:
+            begin = self._starter(self._request(parts, how, special=True, pieces=pieces))
+        else:
+            given = list(messages)
+            begin = self._slow_starter(lambda until: self._render(given, how, until), how, special=True, pieces=pieces)
+        return PieceStream(begin, how.within, tool_calls)
 
     def _stream_text(self, prompt: str, how: Generate, *, pieces: bool) -> PieceStream:
         if how.tools:
             raise BadOption("tools need messages; `complete` takes a bare text", field="tools")
         _check_text(prompt, "prompt")
-        return self._open_stream([prompt], how, special=False, pieces=pieces, tool_calls=None)
+        if self._has_small_grammar(how):
+            begin = self._starter(self._request([prompt], how, special=False, pieces=pieces))
+        else:
+            begin = self._slow_starter(lambda until: [prompt], how, special=False, pieces=pieces)
+        return PieceStream(begin, how.within, None)
 
-    def _open_stream(
-        self, parts: Sequence[str], how: Generate, *, special: bool, pieces: bool, tool_calls: ToolCallParser | None
-    ) -> PieceStream:
-        request = self._request(parts, how, special=special, pieces=pieces)
-        return PieceStream(self._starter(request), how.within, tool_calls)
+    def _render(self, messages: Sequence[Message], how: Generate, until: float) -> list[str]:
+        return self._template.render(messages, offered_tools(how), until=until, within=how.within)
 
-    def _request(self, parts: Sequence[str], how: Generate, *, special: bool, pieces: bool) -> GenerationRequest:
+    def _request(
+        self, parts: Sequence[str], how: Generate, *, special: bool, pieces: bool, within: float = 0.0
+    ) -> GenerationRequest:
         return GenerationRequest(
-            parts=tuple(parts), special=special, options=how, grammar=self._grammar(how), pieces=pieces
+            parts=tuple(parts),
+            special=special,
+            options=how,
+            grammar=self._grammar(how),
+            pieces=pieces,
+            within=within,
         )
 
     def _starter(self, request: GenerationRequest) -> Begin:
@@ -148,10 +174,43 @@ class LocalModel:
 
         return begin
 
+    def _slow_starter(
+        self, render: Callable[[float], Sequence[str]], how: Generate, *, special: bool, pieces: bool
+    ) -> Begin:
+        """Returns the begin of a call that is prepared on a thread; its time counts to the deadline of the call."""
+
+        async def begin(deliver: Deliver) -> RunningCall:
+            self._require_open()
+            until = time.monotonic() + how.within
+
+            def work() -> GenerationRequest:
+                return self._request(render(until), how, special=special, pieces=pieces)
+
+            request = await prepare(work, until, how.within)
+            self._require_open()
+            left = max(until - time.monotonic(), _LEAST_SECONDS)
+            return await self._backend.start(msgspec.structs.replace(request, within=left), deliver)
+
+        return begin
+
+    @staticmethod
+    def _has_small_grammar(how: Generate) -> bool:
+        """Whether the grammar of a call is made in no time."""
+        return (how.schema is None or is_small(how.schema)) and (not forces_call(how) or is_small(how.tools))
+
     def _grammar(self, how: Generate) -> str:
         if forces_call(how):  # a forced tool call overrides the schema of the text
             return forced_call_grammar(how, self._template.source)
         return schema_grammar(how.schema) if how.schema is not None else how.grammar
+
+    async def _prompt_tokens(self, messages: Sequence[Message], how: Generate) -> list[int]:
+        tools = offered_tools(how)
+        parts = self._template.render_at_once(messages, tools)
+        if parts is None:
+            until, given = time.monotonic() + how.within, list(messages)
+            parts = await prepare(lambda: self._render(given, how, until), until, how.within)
+            self._require_open()
+        return await self._backend.tokenize(parts, start=True, special=True)
 
     def _require_open(self) -> None:
         if self._closed:
@@ -179,8 +238,7 @@ class LocalModel:
         self._require_open()
         if isinstance(what, str):
             return len(await self.tokenize(what))
-        parts = self._template.render(what, offered_tools(with_changes(options, changes)))
-        return len(await self._backend.tokenize(parts, start=True, special=True))
+        return len(await self._prompt_tokens(what, with_changes(options, changes)))
 
     async def embed(self, texts: str | Sequence[str]) -> list[list[float]]:
         """Returns one vector of length 1 for each text; without a pooling type it is that of the last token."""
@@ -198,8 +256,7 @@ class LocalModel:
         """Returns the KV state of a conversation, with a checksum; computes it where the cache has lost it."""
         self._require_open()
         how = with_changes(options, changes)
-        parts = self._template.render(messages, offered_tools(how))
-        tokens = await self._backend.tokenize(parts, start=True, special=True)
+        tokens = await self._prompt_tokens(messages, how)
         held, state = await self._backend.save(tokens)
         if held[: len(tokens) - 1] != tuple(tokens[:-1]):
             await self.chat(messages, msgspec.structs.replace(how, max_tokens=1, schema=None, grammar=""))

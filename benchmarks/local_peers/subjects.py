@@ -75,8 +75,10 @@ def server_binary() -> str | None:
 
 
 @asynccontextmanager
-async def server(path: Path, slots: int, context: int, *flags: str) -> AsyncIterator[int]:
-    """Runs llama-server on a port of loopback, with `context` tokens for each slot."""
+async def server(
+    path: Path, slots: int, context: int, *flags: str, threads: int | None = THREADS
+) -> AsyncIterator[int]:
+    """Runs llama-server on a port of loopback, with `context` tokens for each slot; `threads` of None: its default."""
     binary = server_binary()
     assert binary is not None
     with socket.socket() as probe:
@@ -90,10 +92,7 @@ async def server(path: Path, slots: int, context: int, *flags: str) -> AsyncIter
         str(slots),
         "-c",
         str(slots * context),
-        "-t",
-        str(THREADS),
-        "-tb",
-        str(THREADS),
+        *(() if threads is None else ("-t", str(threads), "-tb", str(threads))),
         "--port",
         str(port),
         "--host",

@@ -4,11 +4,14 @@ Callers send commands through one queue; each event loop receives its pieces in 
 between two steps, so that a cancel takes effect within the time of a step.
 """
 
+import atexit
 import heapq
 import itertools
 import logging
+import os
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +20,7 @@ from typing import Any
 
 from local_models.engine.batching import fill_batch, token_score
 from local_models.engine.handover import Handover
-from local_models.engine.pace import PrefillPace
+from local_models.engine.pace import CHECK, PrefillPace, ThreadPace
 from local_models.engine.stretch import Stretch
 from local_models.engine.text import AnswerText
 from local_models.engine.tickets import Ticket, Totals
@@ -27,6 +30,30 @@ from local_models.replies import Finish, Piece
 from local_models.scheduling.scheduler import Copy, QueueFull, ScheduledCall, Scheduler, SchedulerLimits, StepPlan
 
 logger = logging.getLogger("local_models")
+EXIT_SECONDS = 10.0  # longest wait for a step in progress when the program ends
+_running: "weakref.WeakSet[Engine]" = weakref.WeakSet()
+
+
+def _seconds_of_other_programs() -> float:
+    """Returns the processor time that other programs took on as many cores as this one may use; 0: not known here."""
+    try:
+        with open("/proc/stat", "rb", buffering=0) as file:
+            user, nice, system, _, _, interrupts, soft = map(int, file.read(256).split(b"\n", 1)[0].split()[1:8])
+        busy = (user + nice + system + interrupts + soft) / os.sysconf("SC_CLK_TCK")
+        return (busy - time.process_time()) * len(os.sched_getaffinity(0)) / (os.cpu_count() or 1)
+    except (OSError, ValueError, AttributeError):
+        return 0.0
+
+
+@atexit.register
+def _end_at_exit() -> None:
+    """Ends the engines before the interpreter does: a thread that is stopped inside of C++ code ends the process."""
+    engines = list(_running)
+    for engine in engines:
+        engine.close()
+    until = time.monotonic() + EXIT_SECONDS
+    for engine in engines:
+        engine.join(max(until - time.monotonic(), 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +71,30 @@ class Job:
 class Engine:
     """Decodes for all callers of one model. `step_seconds` is what a step with a prompt aims at.
 
+    `threads` are those that compute while event loops of the program need a core, and while they do not; None: those of
+    the context.
+
     `command`, `submit`, `cancel`, `job`, `close` and `join` may be called from any thread. `save`, `restore`,
     `adapters` and `statistics` run on the engine's thread, as commands.
     """
 
     def __init__(
-        self, weights: Weights, context: Context, limits: SchedulerLimits, step_seconds: float, name: str
+        self,
+        weights: Weights,
+        context: Context,
+        limits: SchedulerLimits,
+        step_seconds: float,
+        name: str,
+        threads: tuple[int, int] | None = None,
     ) -> None:
         self.weights, self.context, self.limits = weights, context, limits
         self.scheduler = Scheduler(limits)
         self.totals = Totals()
         self._pace = PrefillPace(step_seconds, limits.batch)
+        few, most = threads or (context.shape.threads, context.shape.threads)
+        self._threads = ThreadPace(few, most) if few != most else None
+        self._next_look = 0.0 if self._threads else float("inf")
+        self._loop_clocks: dict[int, int] = {}  # thread of an event loop -> clock of its processor time
         self._commands: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._tickets: dict[ScheduledCall, Ticket] = {}
         self._deadlines: list[tuple[float, int, Ticket]] = []
@@ -69,6 +109,7 @@ class Engine:
 
     def start(self) -> None:
         """Starts the thread."""
+        _running.add(self)
         self._thread.start()
 
     # --- from any thread ---
@@ -122,6 +163,11 @@ class Engine:
         """Whether the engine has ended or is about to."""
         return self._closing
 
+    @property
+    def ended(self) -> bool:
+        """Whether the thread has freed the context, so that `close` runs its `on_end` at once."""
+        return self._has_ended
+
     def require_open(self) -> None:
         """Raises `ModelClosed`, or the failure that ended the engine, if it is closed."""
         if self._closing:
@@ -132,7 +178,31 @@ class Engine:
         if self._thread.is_alive() and threading.current_thread() is not self._thread:
             self._thread.join(seconds)
 
+    def watch_thread(self, thread: int) -> None:
+        """Counts the processor time of a thread, by its identifier, as that of an event loop."""
+        if self._threads is not None and thread != self._thread.ident:
+            try:
+                self._loop_clocks[thread] = time.pthread_getcpuclockid(thread)
+            except (AttributeError, OSError):  # not on this system: a core is left at all times
+                self._threads = None
+                self.command(lambda: self.context.use_threads(self.context.shape.threads))
+
     # --- on the engine's thread ---
+
+    def _look_at_loops(self, now: float) -> None:
+        """Chooses the threads that compute by the processor time of the event loops."""
+        self._next_look = now + CHECK
+        pace = self._threads
+        if pace is None:
+            self._next_look = float("inf")
+            return
+        seconds = _seconds_of_other_programs()
+        for thread, clock in list(self._loop_clocks.items()):
+            try:
+                seconds += time.clock_gettime(clock)
+            except OSError:  # the thread has ended
+                self._loop_clocks.pop(thread, None)
+        self.context.use_threads(pace.look(now, seconds))
 
     def _main(self) -> None:
         reason: LocalModelError = ModelClosed("the model was closed under this call")
@@ -199,7 +269,7 @@ class Engine:
             priority=options.priority,
         )
         try:
-            if not ticket.sampling.plain_greedy:
+            if ticket.sampler is None and not ticket.sampling.plain_greedy:
                 ticket.sampler = Sampler(self.weights, ticket.sampling)
             ticket.text = AnswerText(options.stop)
             ticket.whole_only = not (ticket.pieces or options.stop or options.logprobs >= 0)
@@ -268,6 +338,8 @@ class Engine:
             return
         last = fill_batch(self.context, step)
         decoding = time.perf_counter()
+        if decoding >= self._next_look:
+            self._look_at_loops(decoding)
         code = self.context.decode(step.tokens)
         decoded = time.perf_counter()
         if code == 0:
@@ -303,6 +375,8 @@ class Engine:
         decoding = 0.0
         while not stretch.done and commands.empty() and time.monotonic() < until:
             before = time.perf_counter()
+            if before >= self._next_look:
+                self._look_at_loops(before)
             code = self.context.decode(count)
             taken = time.perf_counter() - before
             decoding += taken

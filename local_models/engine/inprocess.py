@@ -15,18 +15,22 @@ from local_models.backend import Deliver, GenerationRequest, LoadedModel, Runnin
 from local_models.engine.engine import Engine, Job
 from local_models.engine.loop_side import DirectPost, LoopSide
 from local_models.engine.tickets import Ticket
-from local_models.errors import BadOption, EngineFailed, LocalModelError, PromptTooLong
-from local_models.gguf import check, summarize
-from local_models.llama import Context, ContextShape, Sampling, Weights, library
+from local_models.errors import BadGrammar, BadOption, EngineFailed, LocalModelError, PromptTooLong
+from local_models.gguf import Header, check, summarize
+from local_models.llama import Context, ContextShape, Sampler, Sampling, Weights, library
 from local_models.llama.memory import release_free_memory
 from local_models.llama.sizing import machine, plan
-from local_models.llama.widths import measure_width
+from local_models.llama.widths import known_width
 from local_models.options import Generate, LoadOptions, Lora
+from local_models.prompts.gbnf import check_grammar
+from local_models.prompts.preparing import prepare
 from local_models.replies import Statistics
 from local_models.scheduling.scheduler import SchedulerLimits
 
 T = TypeVar("T")
 _LONG_TEXT = 32_768  # characters; longer texts are tokenized on a thread
+_LONG_GRAMMAR = 2_048  # characters; longer grammars are checked and built on a thread
+METHOD_SECONDS = 600.0  # longest preparation of a method other than a call
 
 
 def sampling_of(options: Generate, grammar: str) -> Sampling:
@@ -46,15 +50,32 @@ def sampling_of(options: Generate, grammar: str) -> Sampling:
     )
 
 
-class InProcessBackend:
-    """Backend whose engine is a thread of this process. The constructor blocks while the model is loaded."""
+def _longest_token(header: Header) -> int:
+    """Returns the most characters of a text that one token can stand for, or a huge number where that is not known."""
+    tokens = header.metadata.get("tokenizer.ggml.tokens")
+    if isinstance(tokens, list) and header.metadata.get("tokenizer.ggml.model") in ("llama", "gpt2"):
+        return max(map(len, tokens))
+    return 1 << 30  # other tokenizers leave characters out
 
-    def __init__(self, path: str, options: LoadOptions) -> None:
+
+def _close_sampler(prepared: tuple[list[int], Sampler | None]) -> None:
+    if prepared[1] is not None:
+        prepared[1].close()
+
+
+class InProcessBackend:
+    """Backend whose engine is a thread of this process. The constructor blocks while the model is loaded.
+
+    `own_process`: the process is there for the model alone, so that no core is left for a program's event loop.
+    """
+
+    def __init__(self, path: str, options: LoadOptions, *, own_process: bool = False) -> None:
         header = check(path)
         self.summary = summarize(header)
+        longest_token = _longest_token(header)
         del header
         library()  # a missing engine is reported before a lack of memory
-        self._plan = load_plan = plan(self.summary, options, machine())
+        self._plan = load_plan = plan(self.summary, options, machine(), own_process=own_process)
         self._options = options
         self._weights = Weights(path, gpu_layers=load_plan.gpu_layers, mmap=options.mmap)
         self._adapters: dict[str, int] = {}
@@ -66,7 +87,8 @@ class InProcessBackend:
             self._width, self._width_chosen = load_plan.sequences, "configured"
             shape = load_plan.shape
             if load_plan.measure:
-                self._width, self._width_chosen = measure_width(self._weights, shape)
+                most = msgspec.structs.replace(shape, threads=load_plan.most_threads)
+                self._width, self._width_chosen = known_width(self._weights, path, most)
                 tokens = shape.tokens if shape.unified else self._width * load_plan.context
                 shape = msgspec.structs.replace(shape, sequences=self._width, tokens=tokens)
             context = Context(self._weights, shape)
@@ -82,7 +104,14 @@ class InProcessBackend:
                 shares=not self._weights.recurrent,
                 prefix_tokens=kept,
             )
-            self._engine = Engine(self._weights, context, limits, options.step_ms / 1000, self.summary.architecture)
+            self._engine = Engine(
+                self._weights,
+                context,
+                limits,
+                options.step_ms / 1000,
+                self.summary.architecture,
+                (load_plan.threads, load_plan.most_threads),
+            )
             if options.lora:
                 context.adapters([(self._adapter(lora.path), lora.scale) for lora in options.lora])
         except BaseException:
@@ -99,6 +128,7 @@ class InProcessBackend:
             eos=weights.text_of(weights.eos) if weights.eos >= 0 else "",
             control=control,
         )
+        self._longest_token = longest_token
         self._closed = threading.Event()
         self._engine.start()
 
@@ -118,35 +148,78 @@ class InProcessBackend:
 
     async def tokenize(self, parts: Sequence[str], *, start: bool, special: bool) -> list[int]:
         if sum(map(len, parts)) > _LONG_TEXT:
-            return await asyncio.to_thread(self._tokens, parts, start=start, special=special)
+            until = time.monotonic() + METHOD_SECONDS
+            return await prepare(lambda: self._tokens(parts, start=start, special=special), until, METHOD_SECONDS)
         return self._tokens(parts, start=start, special=special)
 
     async def detokenize(self, tokens: Sequence[int]) -> str:
         if any(not 0 <= token < self._weights.vocabulary for token in tokens):
             raise BadOption(f"a token is between 0 and {self._weights.vocabulary - 1}", field="tokens")
-        return b"".join(self._weights.piece(token) for token in tokens).decode("utf-8", "replace")
+        with self._weights.in_use():
+            return b"".join(self._weights.piece(token) for token in tokens).decode("utf-8", "replace")
 
     # --- calls ---
 
     async def start(self, request: GenerationRequest, deliver: Deliver) -> RunningCall:
-        tokens = await self.tokenize(request.parts, start=True, special=request.special)
-        return self._submit(tokens, request, deliver, None)
+        asked, within = time.monotonic(), request.within or request.options.within
+        if self._is_short(request):
+            tokens, sampler = self._prepare_call(request), None
+        else:
+            tokens, sampler = await prepare(
+                lambda: self._prepare_long_call(request), asked + within, request.options.within, _close_sampler
+            )
+        try:
+            return self._submit(tokens, request, deliver, None, asked, sampler)
+        except BaseException:
+            if sampler is not None:
+                sampler.close()
+            raise
 
     def start_at_once(self, request: GenerationRequest, deliver: Deliver, take: Take) -> RunningCall | None:
-        if sum(map(len, request.parts)) > _LONG_TEXT:
+        if not self._is_short(request):
             return None
-        return self._submit(self._tokens(request.parts, start=True, special=request.special), request, deliver, take)
+        asked = time.monotonic()
+        return self._submit(self._prepare_call(request), request, deliver, take, asked, None)
 
-    def _submit(
-        self, tokens: list[int], request: GenerationRequest, deliver: Deliver, take: Take | None
-    ) -> RunningCall:
-        room = self.loaded.context
+    @staticmethod
+    def _is_short(request: GenerationRequest) -> bool:
+        return len(request.grammar) <= _LONG_GRAMMAR and sum(map(len, request.parts)) <= _LONG_TEXT
+
+    def _prepare_call(self, request: GenerationRequest) -> list[int]:
+        """Checks the grammar and the length of a call, and returns its tokens."""
+        if request.grammar:
+            for name in check_grammar(request.grammar):
+                if len(self._weights.tokenize(name, special=True, start=False)) != 1:
+                    raise BadGrammar(f"the grammar names {name}, which is no token of this model", field="grammar")
+        characters, room = sum(map(len, request.parts)), self.loaded.context
+        least = characters // self._longest_token
+        if least > room:  # to tokenize it would take seconds
+            raise PromptTooLong(least, room - 1)
+        tokens = self._tokens(request.parts, start=True, special=request.special)
         if not tokens:
             raise BadOption("the prompt is empty", field="messages")
         if len(tokens) >= room:
             raise PromptTooLong(len(tokens), room - 1)
+        return tokens
+
+    def _prepare_long_call(self, request: GenerationRequest) -> tuple[list[int], Sampler | None]:
+        """Returns the tokens of a call, and its sampler where that takes long to build."""
+        tokens = self._prepare_call(request)
+        if len(request.grammar) <= _LONG_GRAMMAR:
+            return tokens, None
+        with self._weights.in_use():
+            return tokens, Sampler(self._weights, sampling_of(request.options, request.grammar))
+
+    def _submit(
+        self,
+        tokens: list[int],
+        request: GenerationRequest,
+        deliver: Deliver,
+        take: Take | None,
+        asked: float,
+        sampler: Sampler | None,
+    ) -> RunningCall:
         loop_side = self._loop_side()
-        now = time.monotonic()
         ticket = Ticket(
             tokens=tokens,
             options=request.options,
@@ -154,8 +227,9 @@ class InProcessBackend:
             post=loop_side if take is None else DirectPost(loop_side, take),
             deliver=deliver,
             pieces=request.pieces,
-            asked=now,
-            deadline=now + request.options.within,
+            asked=asked,
+            deadline=asked + (request.within or request.options.within),
+            sampler=sampler,
         )
         loop_side.submit(ticket)
         return RunningCall(cancel=lambda: self._engine.cancel(ticket))
@@ -206,7 +280,7 @@ class InProcessBackend:
         await self._on_engine(lambda: self._engine.adapters([(self._adapter(path), scale) for path, scale in chosen]))
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
-        ids = [self._tokens([text], start=True, special=False) for text in texts]
+        ids = [await self.tokenize([text], start=True, special=False) for text in texts]
         most = min(self._weights.trained_context or 512, 2048)
         for tokens in ids:
             if not tokens or len(tokens) > most:
@@ -286,7 +360,7 @@ class InProcessBackend:
             width_chosen=self._width_chosen,
             context=self.loaded.context,
             pool=shape.tokens,
-            threads=load_plan.threads,
+            threads=self._engine.context.threads,
             gpu_layers=load_plan.gpu_layers,
             memory_bytes=self.memory_bytes,
             **counted,
@@ -311,7 +385,10 @@ class InProcessBackend:
             except RuntimeError:
                 pass
 
-        self._engine.close(ended)
+        if self._engine.ended:  # by a failure: the weights are freed once nobody tokenizes, which may take a while
+            threading.Thread(target=ended, name="local-model-free", daemon=True).start()
+        else:
+            self._engine.close(ended)
         while not done.is_set():
             try:
                 async with asyncio.timeout(1):
@@ -321,6 +398,7 @@ class InProcessBackend:
                     return
 
     def _free(self) -> None:
+        """Frees all but the context, which the engine has freed. Waits for threads that tokenize."""
         if not self._closed.is_set():
             embedder, self._embedder = self._embedder, None
             if embedder is not None:

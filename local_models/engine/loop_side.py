@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import threading
 import weakref
 
 from local_models.backend import Take
@@ -25,6 +26,7 @@ class LoopSide:
         self._loop, self._engine = weakref.ref(loop), engine
         self._gathered: list[Ticket] = []
         self._gathered_tokens = 0
+        engine.watch_thread(threading.get_ident())
 
     def submit(self, ticket: Ticket) -> None:
         """Submits a call at the end of this turn of the loop, or at once when a whole batch has gathered."""
@@ -46,6 +48,8 @@ class LoopSide:
             self._engine.submit(gathered)
         except LocalModelError as error:  # closed in between
             for ticket in gathered:
+                if ticket.sampler is not None:
+                    ticket.sampler.close()
                 ticket.deliver(error)
 
     def __call__(self, items: list[tuple[Ticket, Item]]) -> None:

@@ -1,4 +1,6 @@
-"""Prefill pace: how many prompt tokens fit into a step beside running streams. Pure.
+"""Paces of the engine, from measured times: prompt tokens in a step, and threads that compute. Pure.
+
+Prefill pace: how many prompt tokens fit into a step beside running streams.
 
 A step with a prompt aims at `step_ms`, or at 2.5 times the time of the writers alone where that is longer. Smaller
 pieces of a prompt would cost more for reading the weights than for their tokens. The price of a token depends on its
@@ -9,6 +11,8 @@ alone, whose texts grow.
 
 from collections.abc import Iterable
 
+CHECK = 0.25  # seconds between two looks at the loops and at other programs
+BUSY, IDLE = 0.25, 0.12  # parts of a core: who takes more needs a core, who takes less needs none
 DEPTH = 256  # positions that share one price
 FIRST = 32  # prompt tokens in a step before anything was measured
 SHARE = 2.5  # most time of a step with a prompt, as a multiple of one without
@@ -78,3 +82,27 @@ class PrefillPace:
         factor = surprise ** (RISE if surprise > 1 else FALL)
         for depth in tokens:
             self._prices[depth] = self.price(depth * DEPTH) * factor
+
+
+class ThreadPace:
+    """Chooses the threads that compute: `most`, or only `few` while others need a core. Pure.
+
+    Others are the event loops of the program, and other programs: threads that compute wait for one another many times
+    in a token, and on a core that is taken they wait long. The need is measured: the processor time that others took
+    since the last look. Between the two limits the choice stays, so that it does not swing.
+    """
+
+    def __init__(self, few: int, most: int) -> None:
+        self._few, self._most = few, most
+        self.threads = most
+        self._looked_at = 0.0
+        self._others_seconds = 0.0
+
+    def look(self, now: float, others_seconds: float) -> int:
+        """Returns the threads from now on; `others_seconds` is the processor time of others so far."""
+        passed, taken = now - self._looked_at, max(others_seconds - self._others_seconds, 0.0)
+        self._looked_at, self._others_seconds = now, others_seconds
+        if 0 < passed < 20 * CHECK:  # after a pause it says nothing of now
+            share = taken / passed
+            self.threads = self._few if share > BUSY else self._most if share < IDLE else self.threads
+        return self.threads

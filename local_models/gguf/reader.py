@@ -14,6 +14,7 @@ from local_models.gguf.layout import ALIGNMENT, ARRAY, MAGIC, SCALARS, STRING, T
 
 MOST_TENSORS, MOST_PAIRS, MOST_DIMENSIONS, LONGEST_KEY, LONGEST_STRING = 100_000, 10_000, 4, 1024, 64 << 20
 BIGGEST = 1 << 62
+BLOCK = 1 << 20  # bytes read at once
 
 
 class Skipped(msgspec.Struct, frozen=True):
@@ -101,6 +102,33 @@ class _Reader:
         except UnicodeDecodeError:
             return raw.decode("utf-8", "replace")  # some vocabularies have broken UTF-8; llama.cpp accepts it too
 
+    def strings(self, count: int, what: str) -> list[str]:
+        """Reads many strings, a block of the file at a time: vocabularies have a hundred thousand."""
+        found: list[str] = []
+        unpack, size = SCALARS[10].unpack_from, SCALARS[10].size
+        block, at = b"", 0
+        while len(found) < count:
+            if len(block) - at >= size:
+                (length,) = unpack(block, at)
+                if length > LONGEST_STRING:
+                    raise self.broken(f"corrupt: {what} has a string of {length} bytes")
+                end = at + size + length
+                if end <= len(block):
+                    raw = block[at + size : end]
+                    # some vocabularies have broken UTF-8; two such tokens must stay different
+                    found.append(raw.decode("utf-8", "surrogateescape"))
+                    at = end
+                    continue
+                self.need(size + length - (len(block) - at), what)
+            more = self._file.read(BLOCK)
+            if not more:
+                raise self.broken(f"truncated in {what}")
+            self.at += len(more)
+            block, at = block[at:] + more, 0
+        self.at -= len(block) - at
+        self._file.seek(self.at)
+        return found
+
     def value(self, kind: int, key: str, *, arrays: bool) -> Any:
         if kind == STRING:
             return self.string(f"`{key}`")
@@ -119,7 +147,7 @@ class _Reader:
         keep = arrays or length <= 64
         if element == STRING:
             if keep:
-                return [self.string(f"`{key}`") for _ in range(length)]
+                return self.strings(length, f"`{key}`")
             for _ in range(length):
                 self.skip(self.scalar(10, f"`{key}`"), f"`{key}`")
             return Skipped(length)

@@ -38,7 +38,7 @@ class _Worker:
         first = await self._next()
         assert isinstance(first, wire.LoadModel)
         try:
-            self._model = await asyncio.to_thread(InProcessBackend, first.path, first.options)
+            self._model = await asyncio.to_thread(InProcessBackend, first.path, first.options, own_process=True)
         except LocalModelError as error:
             self._send(wire.WorkerReady(None, wire.WireError.of(error)))
             await self._writer.drain()

@@ -67,7 +67,14 @@ class Context:
         )
         self._logits: Floats | None = None  # view of the last logits; replaced when their address changes
         self._logits_at = (0, 0)
+        self.threads = shape.threads  # of the next decode; `use_threads` changes them
         self._make_batch()
+
+    def use_threads(self, count: int) -> None:
+        """Sets the threads that compute from the next decode on."""
+        if count != self.threads:
+            self._lib.api.llama_set_n_threads(self._ctx, count, count)
+            self.threads = count
 
     def _make_batch(self) -> None:
         """Makes the arrays of the batch once: a step fills them with a few vector stores."""

@@ -77,6 +77,8 @@ class _Library:
             ("llama_get_logits_ith", pointer, (pointer, integer)),
             ("llama_get_embeddings_seq", pointer, (pointer, integer)),
             ("llama_get_embeddings_ith", pointer, (pointer, integer)),
+            ("llama_vocab_is_eog", ctypes.c_bool, (pointer, integer)),
+            ("llama_vocab_get_attr", integer, (pointer, integer)),
             ("llama_token_to_piece", integer, (pointer, integer, ctypes.c_char_p, integer, integer, ctypes.c_bool)),
         )
         for name, result, arguments in short:

@@ -31,7 +31,8 @@ class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
     context: int  #: most tokens of one call
     sequences: int
     shape: ContextShape
-    threads: int
+    threads: int  #: threads that compute while the event loop of the program needs a core
+    most_threads: int  #: threads that compute while it does not
     gpu_layers: int  #: layers on the GPU; -1: all
     device: str  #: description of the device that computes
     measure: bool  #: True: the number of sequences is still to be measured, and `sequences` is its maximum
@@ -67,8 +68,11 @@ def gpu_layers(summary: Summary, options: LoadOptions, gpu: Device | None, kv_by
     return max(int(room / each), 0)
 
 
-def plan(summary: Summary, options: LoadOptions, on: Machine) -> LoadPlan:
-    """Decides how to load a model; raises `OutOfMemory` where it does not fit, `BadOption` for options that clash."""
+def plan(summary: Summary, options: LoadOptions, on: Machine, *, own_process: bool = False) -> LoadPlan:
+    """Decides how to load a model; raises `OutOfMemory` where it does not fit, `BadOption` for options that clash.
+
+    In a process of its own (`own_process`) a model leaves no core for the event loop of a program.
+    """
     context = options.context or min(summary.context or LONGEST_DEFAULT_CONTEXT, LONGEST_DEFAULT_CONTEXT)
     context = -(-context // 256) * 256  # llama.cpp rounds up to a multiple of 256
     weights_on_gpu = on.gpu is not None and options.gpu_layers != 0
@@ -99,7 +103,9 @@ def plan(summary: Summary, options: LoadOptions, on: Machine) -> LoadPlan:
             f"{needed >> 20} MiB are needed for the weights and {tokens} tokens, {on.free_bytes >> 20} MiB are free",
             hint="choose a smaller `context` or `sequences`",
         )
-    threads = options.threads or max(on.cores - 1, 1)  # one core is left for the event loop
+    most_threads = options.threads or on.cores
+    # one core is left for the event loop
+    threads = options.threads or (on.cores if own_process else max(on.cores - 1, 1))
     return LoadPlan(
         context=context,
         sequences=sequences,
@@ -112,6 +118,7 @@ def plan(summary: Summary, options: LoadOptions, on: Machine) -> LoadPlan:
             kv_type=options.kv_type,
         ),
         threads=threads,
+        most_threads=most_threads,
         gpu_layers=gpu_layers(summary, options, on.gpu, tokens * per_token),
         device=on.gpu.description if weights_on_gpu and on.gpu else "CPU",
         measure=not options.sequences,

@@ -1,16 +1,25 @@
 """Weights: a model that llama.cpp has loaded, with its vocabulary and adapters."""
 
 import ctypes
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from local_models.errors import BadModelFile, translate_errors
+from local_models.errors import BadModelFile, ModelClosed, translate_errors
 from local_models.llama.library import last_errors, library, recent_errors
 
 
 class Weights:
-    """Weights and vocabulary of a loaded model, shared by all its contexts. `gpu_layers` of -1 means all."""
+    """Weights and vocabulary of a loaded model, shared by all its contexts. `gpu_layers` of -1 means all.
+
+    Threads other than the engine's read the vocabulary inside `in_use`; `close` waits for them.
+    """
 
     def __init__(self, path: str, *, gpu_layers: int, mmap: bool) -> None:
         self._lib = library()
+        self._users = 0
+        self._closing = False
+        self._unused = threading.Condition()
         self.gpu_layers = gpu_layers
         api = self._lib.api
         params = api.llama_model_default_params()
@@ -36,14 +45,27 @@ class Weights:
         self.causal = bool(api.llama_model_has_decoder(self._model)) and not bool(
             api.llama_model_has_encoder(self._model)
         )
-        self.ends = frozenset(token for token in range(self.vocabulary) if api.llama_vocab_is_eog(self._vocab, token))
+        vocab = ctypes.c_void_p(ctypes.cast(self._vocab, ctypes.c_void_p).value)
+        is_end, attributes = self._lib.quick.llama_vocab_is_eog, self._lib.quick.llama_vocab_get_attr
+        self.ends = frozenset(token for token in range(self.vocabulary) if is_end(vocab, token))
         unknown_or_control = int(api.LLAMA_TOKEN_ATTR_CONTROL) | int(api.LLAMA_TOKEN_ATTR_UNKNOWN)
-        self.control = tuple(
-            token
-            for token in range(self.vocabulary)
-            if api.llama_vocab_get_attr(self._vocab, token) & unknown_or_control
-        )
+        self.control = tuple(token for token in range(self.vocabulary) if attributes(vocab, token) & unknown_or_control)
         self._pieces: list[bytes | None] = [None] * self.vocabulary
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Keeps the weights in memory for the block; raises `ModelClosed` if they are freed or about to be."""
+        with self._unused:
+            if self._closing:
+                raise ModelClosed("the model is closed", hint="load it again")
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._unused:
+                self._users -= 1
+                if not self._users:
+                    self._unused.notify_all()
 
     def text_of(self, token: int) -> str:
         """Returns a token as the vocabulary spells it, for control tokens, which have no piece."""
@@ -68,12 +90,13 @@ class Weights:
         """Returns the tokens of a text. `special` turns texts of control tokens into them: never for text of a user."""
         raw = text.encode("utf-8", "replace")
         room = len(raw) + 8
-        while True:
-            buffer = (ctypes.c_int32 * room)()
-            count = self._lib.api.llama_tokenize(self._vocab, raw, len(raw), buffer, room, start, special)
-            if count >= 0:
-                return list(buffer[:count])
-            room = -count
+        with self.in_use():
+            while True:
+                buffer = (ctypes.c_int32 * room)()
+                count = self._lib.api.llama_tokenize(self._vocab, raw, len(raw), buffer, room, start, special)
+                if count >= 0:
+                    return list(buffer[:count])
+                room = -count
 
     def adapter(self, path: str) -> int:
         """Loads a LoRA adapter and returns its pointer; it lives as long as the weights."""
@@ -84,7 +107,10 @@ class Weights:
         return int(ctypes.cast(found, ctypes.c_void_p).value or 0)
 
     def close(self) -> None:
-        """Frees the weights. Their contexts and samplers must be closed before."""
-        model, self._model = self._model, None
+        """Waits for all users of the vocabulary, then frees the weights. Contexts and samplers are closed before."""
+        with self._unused:
+            self._closing = True
+            self._unused.wait_for(lambda: not self._users)
+            model, self._model = self._model, None
         if model:
             self._lib.api.llama_model_free(model)

@@ -1,15 +1,103 @@
-"""Width measurement: how many sequences to decode together on this device, measured at load."""
+"""Width measurement: how many sequences to decode together on this device, measured once for a file and a machine.
 
+The results are in `$XDG_CACHE_HOME/three-mode/widths.json`. A file that was changed, another processor, another number
+of threads or another release of llama.cpp is measured anew. What cannot be read or written there is measured again.
+"""
+
+import hashlib
+import os
+import platform
+import tempfile
 import time
+from pathlib import Path
 
 import msgspec
 
 from local_models.llama.context import Context, ContextShape
+from local_models.llama.library import version
 from local_models.llama.sizing import WIDTHS
 from local_models.llama.weights import Weights
 
 ENOUGH = 0.95  # part of the best rate that is enough: a narrower step answers sooner
+NOT_MEASURED = "not measured"
 PATIENCE = 1.5  # seconds of measurement; a slow model is measured at few widths
+MOST_REMEMBERED = 256  # results; the oldest go first
+
+
+class _Remembered(msgspec.Struct, frozen=True):
+    """Result of a measurement."""
+
+    width: int
+    words: str  # the rates
+    measured: float  # seconds since 1970
+
+
+def _cache_file() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "three-mode" / "widths.json"
+
+
+def _processor() -> str:
+    """Returns the model of the processor."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
+            return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    except OSError:
+        return platform.processor()
+
+
+def _key(path: str, shape: ContextShape, gpu_layers: int) -> str:
+    file = os.stat(path)
+    facts = (
+        os.path.realpath(path),
+        file.st_size,
+        file.st_mtime_ns,
+        _processor(),
+        os.cpu_count(),
+        version(),
+        gpu_layers,
+    )
+    return hashlib.sha256(repr((facts, shape)).encode()).hexdigest()
+
+
+def _read() -> dict[str, _Remembered]:
+    try:
+        return msgspec.json.decode(_cache_file().read_bytes(), type=dict[str, _Remembered])
+    except (OSError, msgspec.MsgspecError, ValueError, RecursionError):
+        return {}
+
+
+def _write(results: dict[str, _Remembered]) -> None:
+    """Replaces the file at once; of two programs that write at the same time, the later one's results stay."""
+    newest = sorted(results.items(), key=lambda item: item[1].measured)[-MOST_REMEMBERED:]
+    path = _cache_file()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        number, name = tempfile.mkstemp(dir=path.parent, prefix="widths-")
+        try:
+            with os.fdopen(number, "wb") as file:
+                file.write(msgspec.json.encode(dict(newest)))
+            os.replace(name, path)
+        except BaseException:
+            os.unlink(name)
+            raise
+    except OSError:
+        pass  # a cache that cannot be written saves no time, and does no harm
+
+
+def known_width(weights: Weights, path: str, shape: ContextShape) -> tuple[int, str]:
+    """Returns what `measure_width` returned for this file on this machine before, or measures."""
+    try:
+        key = _key(path, shape, weights.gpu_layers)
+    except OSError:
+        return measure_width(weights, shape)
+    found = _read().get(key)
+    if found is not None and 1 <= found.width <= shape.sequences:
+        return found.width, found.words
+    width, words = measure_width(weights, shape)
+    if words != NOT_MEASURED:
+        _write(_read() | {key: _Remembered(width, words, time.time())})
+    return width, words
 
 
 def measure_width(weights: Weights, shape: ContextShape) -> tuple[int, str]:
@@ -41,7 +129,7 @@ def measure_width(weights: Weights, shape: ContextShape) -> tuple[int, str]:
     finally:
         context.close()
     if not rates:
-        return most, "not measured"
+        return most, NOT_MEASURED
     top = max(rates.values())
     if max(rates) < most and rates[max(rates)] == top:
         chosen = most  # the rates were still rising when the time was over

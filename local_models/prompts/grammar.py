@@ -79,6 +79,10 @@ _KNOWN = _SAYS_NOTHING | {
 }
 _DEEPEST = 64
 _MOST_REPEATS = 1000
+_LONGEST = 256 << 10  # characters of all rules together
+_PLAIN_ENUM = 32  # values; more are written as a tree of their beginnings
+_MOST_PROPERTIES = 500  # of one object, without a required one
+_SMALL = 400  # parts of a schema, and characters of its texts, by twenties
 
 
 def literal(text: str) -> str:
@@ -93,6 +97,33 @@ def _json(value: Any) -> str:
     return literal(json.dumps(value, ensure_ascii=False, separators=(", ", ": ")))
 
 
+def _common_beginning(texts: list[str]) -> str:
+    first, last = min(texts), max(texts)  # all others lie between
+    length = next(
+        (at for at, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last))
+    )
+    return first[:length]
+
+
+def is_small(schema: Any) -> bool:
+    """Whether a schema, or a list of tools, is turned into a grammar in no time."""
+    count, todo = 0, [schema]
+    while todo and count <= _SMALL:
+        item = todo.pop()
+        count += 1
+        if isinstance(item, str):
+            count += len(item) // 20
+        elif isinstance(item, Mapping):
+            count += len(item)
+            if len(item) <= _SMALL:
+                todo += item.values()
+        elif isinstance(item, (list, tuple)):
+            count += len(item)
+            if len(item) <= _SMALL:
+                todo += item
+    return count <= _SMALL
+
+
 class _Builder:
     """Collects the rules of one schema; names of its own rules begin with `prefix`."""
 
@@ -100,6 +131,7 @@ class _Builder:
         self._schema, self._prefix = schema, prefix
         self._rules: dict[str, str] = {}
         self._references: dict[str, str] = {}
+        self._length = 0
 
     def build(self) -> tuple[str, dict[str, str]]:
         return self.rule(self._schema, "schema", 0), self._rules
@@ -113,8 +145,31 @@ class _Builder:
 
     def _new(self, body: str) -> str:
         name = f"{self._prefix}r{len(self._rules)}"
-        self._rules[name] = body
+        self._set(name, body)
         return name
+
+    def _set(self, name: str, body: str) -> None:
+        self._length += len(body)
+        if self._length > _LONGEST:
+            raise BadGrammar(f"the schema needs a grammar of more than {_LONGEST} characters", field="schema")
+        self._rules[name] = body
+
+    def _one_of(self, texts: list[str], depth: int = 0) -> str:
+        """Returns a rule for one of many texts: each beginning that texts share is written once.
+
+        Every text that a grammar allows is compared with every token of the vocabulary: a thousand take seconds.
+        """
+        if len(texts) <= 2 or depth > 16:
+            return self._new(" | ".join(map(literal, texts)))
+        groups: dict[str, list[str]] = {}
+        for text in texts:
+            groups.setdefault(text[:1], []).append(text)
+        parts = []
+        for group in groups.values():
+            shared = _common_beginning(group)
+            rests = list(dict.fromkeys(text[len(shared) :] for text in group))
+            parts.append(literal(shared) + (f" {self._one_of(rests, depth + 1)}" if len(rests) > 1 else ""))
+        return self._new(" | ".join(parts))
 
     def rule(self, schema: Any, at: str, depth: int) -> str:
         """Returns the name or the body of the rule for a schema; it may stand in a sequence of others."""
@@ -134,7 +189,12 @@ class _Builder:
             values = schema["enum"]
             if not isinstance(values, list) or not values:
                 raise BadGrammar(f"`{at}.enum` is not a list of values", field="schema")
-            return self._new(" | ".join(_json(value) for value in values))
+            if len(values) <= _PLAIN_ENUM:
+                return self._new(" | ".join(_json(value) for value in values))
+            if len(values) > _LONGEST // 4:
+                raise BadGrammar(f"`{at}.enum` has {len(values)} values", field="schema")
+            texts = (json.dumps(value, ensure_ascii=False, separators=(", ", ": ")) for value in values)
+            return self._one_of(list(dict.fromkeys(texts)))
         for name in ("anyOf", "oneOf"):
             if name in schema:
                 choices = [self.rule(each, f"{at}.{name}[{i}]", depth + 1) for i, each in enumerate(schema[name])]
@@ -176,7 +236,7 @@ class _Builder:
             name = f"{self._prefix}ref{len(self._references)}"
             self._references[target] = name
             self._rules[name] = ""
-            self._rules[name] = self.rule(found, target, depth + 1)
+            self._set(name, self.rule(found, target, depth + 1))
         return self._references[target]
 
     def _merged(self, schema: Mapping[str, Any], at: str) -> dict[str, Any]:
@@ -214,6 +274,15 @@ class _Builder:
         tail += f' ("," space {more})*' if more else ""
         if first:
             return self._new(f'"{{" space {body}{tail} space "}}"')
+        if len(optional) > _MOST_PROPERTIES:
+            raise BadGrammar(f"`{at}` has {len(optional)} properties and requires none", field="schema")
+        if len(optional) > 8:  # written out, the rests would have half the square of their number in all
+            rest = self._new(f'("," space {more})*') if more else ""
+            starts = [f'{more} ("," space {more})*'] if more else []
+            for name in reversed(optional):
+                starts.insert(0, f"{pairs[name]} {rest}")
+                rest = self._new(f'("," space {pairs[name]})? {rest}')
+            return self._new(f'"{{" space ({" | ".join(starts)})? space "}}"')
         starts = []  # without required properties any optional one may be the first
         for index, name in enumerate(optional):
             rest = "".join(f' ("," space {pairs[other]})?' for other in optional[index + 1 :])
@@ -274,7 +343,10 @@ class _Builder:
 
 def schema_rules(schema: Mapping[str, Any], prefix: str = "") -> tuple[str, dict[str, str]]:
     """Returns the rule of a schema, and all rules that it needs; `prefix` keeps the rules of several schemas apart."""
-    return _Builder(schema, prefix).build()
+    try:
+        return _Builder(schema, prefix).build()
+    except (RecursionError, MemoryError) as error:
+        raise BadGrammar("the schema is too large or nested too deep", field="schema") from error
 
 
 def grammar_text(root: str, rules: Mapping[str, str]) -> str:

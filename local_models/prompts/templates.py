@@ -5,18 +5,22 @@ and its parts are tokenized one by one, so that no control token forms. All othe
 """
 
 import json
+import time
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
-from local_models.errors import BadOption, BadTemplate, translate_errors
+from local_models.errors import BadOption, BadTemplate, DeadlineExceeded, translate_errors
 
 Message = Mapping[str, Any]
 _OPEN, _CLOSE = "\ufdd0", "\ufdd1"  # noncharacters around text that is not the template's
 _LONGEST = 4 << 20  # characters of a prompt
+_LONGEST_TEMPLATE = 1 << 20  # characters of its source
 ROLES = ("system", "developer", "user", "assistant", "tool")
+# On the event loop a rendering may take so many steps, characters of messages, and seconds. More goes to a thread.
+_LOOP_STEPS, _LOOP_SIZE, _LOOP_MESSAGES, _LOOP_CHARACTERS, _LOOP_SECONDS = 5_000, 1 << 20, 64, 32_768, 0.02
 
 
 class _Refused(Exception):
@@ -31,18 +35,23 @@ def _raise(message: str) -> None:
 def _compiled(template: str) -> Any:
     with translate_errors("render chat templates"):
         from jinja2 import TemplateError
-        from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
-    )
-    environment.filters["tojson"] = lambda value, **how: json.dumps(value, ensure_ascii=False, **how)
+        from local_models.prompts.sandbox import Allowance, CountingEnvironment, Spent, with_allowance
+
+    if len(template) > _LONGEST_TEMPLATE:
+        raise BadTemplate(f"the chat template is longer than {_LONGEST_TEMPLATE} characters", field="chat_template")
+    environment = CountingEnvironment()
     environment.globals["raise_exception"] = _raise
-    environment.globals["strftime_now"] = lambda form: datetime.now().astimezone().strftime(form)
     try:
-        return environment.from_string(template)
-    except TemplateError as error:
-        raise BadTemplate(f"the chat template does not parse: {error}", field="chat_template") from error
+        allowance = Allowance(time.monotonic() + 10, steps=100_000)
+        return with_allowance(allowance, lambda: environment.from_string(template))
+    except (TemplateError, Spent, RecursionError, MemoryError, SyntaxError, ValueError, TypeError) as error:
+        raise BadTemplate(f"the chat template does not parse: {_reason(error)}", field="chat_template") from error
+
+
+def _reason(error: BaseException) -> str:
+    """Returns what an error says, or its name; some quote whole texts."""
+    return (str(error) or type(error).__name__)[:300]
 
 
 def content_text(message: Message, at: int) -> str:
@@ -104,16 +113,74 @@ class ChatTemplate:
     def __init__(self, template: str, *, bos: str = "", eos: str = "", control: Iterable[str] = ()) -> None:
         self.source = template
         self._bos, self._eos = bos, eos
+        self._compiled = False
         self._control = sorted({text for text in control if len(text) > 1}, key=len, reverse=True)
 
+    def compile(self) -> None:
+        """Compiles the template, which takes milliseconds; an error of it is raised when it renders."""
+        if self.source:
+            try:
+                _compiled(self.source)
+            except BadTemplate:
+                return
+            self._compiled = True
+
+    def render_at_once(self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()) -> list[str] | None:
+        """Returns the prompt as `render` does, or None where that may hold an event loop for long."""
+        if self._is_long(messages, tools):
+            return None
+        from local_models.prompts.sandbox import Allowance, Spent
+
+        try:
+            allowance = Allowance(time.monotonic() + _LOOP_SECONDS, steps=_LOOP_STEPS, size=_LOOP_SIZE)
+            return self._render(messages, tools, answer=True, allowance=allowance)
+        except Spent:
+            return None
+
+    def _is_long(self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]) -> bool:
+        if not self.source:
+            return False  # refused at once
+        if not self._compiled or len(messages) > _LOOP_MESSAGES or len(tools) > _LOOP_MESSAGES:
+            return True
+        count = 0
+        for message in messages:
+            content = message.get("content")
+            if message.get("tool_calls") or not (content is None or isinstance(content, str)):
+                return True  # of any depth
+            count += len(content or "")
+        return count > _LOOP_CHARACTERS
+
     def render(
-        self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = (), *, answer: bool = True
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Mapping[str, Any]] = (),
+        *,
+        answer: bool = True,
+        within: float = 60.0,
+        until: float = 0.0,
     ) -> list[str]:
         """Returns the prompt in parts that are tokenized one by one, with control tokens parsed.
 
         `answer` adds the beginning of an answer. Raises `BadTemplate` or `BadOption` for messages that it cannot
-        render.
+        render, `DeadlineExceeded` after `within` seconds, or at `until` of `time.monotonic` where that is given.
         """
+        if not self.source:
+            return self._render(messages, tools, answer=answer, allowance=None)
+        with translate_errors("render chat templates"):
+            from local_models.prompts.sandbox import Allowance, Spent, weigh, with_allowance
+
+        until = until or time.monotonic() + within
+        try:
+            everything = with_allowance(Allowance(until, given=1 << 28), lambda: weigh([*messages, *tools]))
+            return self._render(messages, tools, answer=answer, allowance=Allowance(until, given=everything))
+        except Spent as error:
+            if error.late:
+                raise DeadlineExceeded("prefill", within) from None
+            raise BadTemplate(f"the chat template was stopped: {error}", field="messages") from None
+
+    def _render(
+        self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]], *, answer: bool, allowance: Any
+    ) -> list[str]:
         if not self.source:
             raise BadTemplate(
                 "this model has no chat template",
@@ -121,30 +188,50 @@ class ChatTemplate:
                 hint="use `complete`, or give `chat_template`",
             )
         plain = _plain_messages(messages)
-        marked = self._run([_mark_content(message) for message in plain], tools, answer)
+        marked = self._run([_mark_content(message) for message in plain], tools, answer, allowance)
         text, message_parts = self._unmark(marked)
         if text is None:  # the template took a content apart: its own text and that of the message cannot be told apart
-            text = self._run(plain, tools, answer)
-            if any(token in message["content"] for message in plain for token in self._control):
+            text = self._run(plain, tools, answer, allowance)
+            everything = "\0".join(message["content"] for message in plain)
+            if any(token in everything for token in self._control):
                 raise BadTemplate("a message contains the text of a control token", field="messages")
             return [self._without_bos(text)]
         return self._cut(text, message_parts)
 
-    def _run(self, messages: list[dict[str, Any]], tools: Sequence[Mapping[str, Any]], answer: bool) -> str:
+    def _run(
+        self, messages: list[dict[str, Any]], tools: Sequence[Mapping[str, Any]], answer: bool, allowance: Any
+    ) -> str:
         from jinja2 import TemplateError
 
+        compiled = _compiled(self.source)
+        from local_models.prompts.sandbox import with_allowance
+
         try:
-            text: str = _compiled(self.source).render(
-                messages=messages,
-                tools=list(tools) or None,
-                add_generation_prompt=answer,
-                bos_token=self._bos,
-                eos_token=self._eos,
+            text: str = with_allowance(
+                allowance,
+                lambda: compiled.render(
+                    messages=messages,
+                    tools=list(tools) or None,
+                    add_generation_prompt=answer,
+                    bos_token=self._bos,
+                    eos_token=self._eos,
+                ),
             )
         except _Refused as error:
-            raise BadTemplate(f"the chat template refuses these messages: {error}", field="messages") from error
-        except (TemplateError, TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
-            raise BadTemplate(f"the chat template failed: {error}", field="messages") from error
+            raise BadTemplate(
+                f"the chat template refuses these messages: {_reason(error)}", field="messages"
+            ) from error
+        except (
+            TemplateError,
+            TypeError,
+            ValueError,
+            KeyError,
+            AttributeError,
+            ArithmeticError,
+            RecursionError,
+            MemoryError,
+        ) as error:
+            raise BadTemplate(f"the chat template failed: {_reason(error)}", field="messages") from error
         if len(text) > _LONGEST:
             raise BadOption(f"the prompt is longer than {_LONGEST} characters", field="messages")
         return text
@@ -154,30 +241,32 @@ class ChatTemplate:
         return text.removeprefix(self._bos) if self._bos else text
 
     def _unmark(self, marked: str) -> tuple[str | None, list[tuple[int, int]]]:
-        marked = self._without_bos(marked)
-        pieces: list[str] = []
-        parts: list[tuple[int, int]] = []
-        length, rest = 0, marked
-        while _OPEN in rest:
-            own, _, rest = rest.partition(_OPEN)
-            content, closed, rest = rest.partition(_CLOSE)
-            if not closed or _CLOSE in own or _OPEN in content:
-                return None, []
-            pieces += [own, content]
-            parts.append((length + len(own), length + len(own) + len(content)))
-            length += len(own) + len(content)
-        if _CLOSE in rest:
+        """Returns the text without marks, and where the messages are in it; None if the marks are not in pairs."""
+        own, *marked_parts = self._without_bos(marked).split(_OPEN)
+        if _CLOSE in own:
             return None, []
-        return "".join([*pieces, rest]), parts
+        pieces: list[str] = [own]
+        parts: list[tuple[int, int]] = []
+        length = len(own)
+        for marked_part in marked_parts:
+            content, closed, own = marked_part.partition(_CLOSE)
+            if not closed or _CLOSE in own:
+                return None, []
+            pieces += [content, own]
+            parts.append((length, length + len(content)))
+            length += len(content) + len(own)
+        return "".join(pieces), parts
 
     def _cut(self, text: str, message_parts: list[tuple[int, int]]) -> list[str]:
         """Cuts inside every control token that touches text of a message."""
         cuts: set[int] = set()
+        starts = [start for start, _ in message_parts]
+        stops = [stop for _, stop in message_parts]
         for token in self._control:
             at = text.find(token)
             while at >= 0:
-                end = at + len(token)
-                if any(at < stop and start < end for start, stop in message_parts):
+                # of the parts that end after the token begins, the first begins before the token ends
+                if bisect_right(stops, at) < bisect_left(starts, at + len(token)):
                     cuts.add(at + 1)
                 at = text.find(token, at + 1)
         borders = [0, *sorted(cuts), len(text)]

@@ -16,6 +16,8 @@ from local_models.errors import BadModelFile, ModelNotFound
 from local_models.files.catalogue import TINY
 from local_models.gguf import check, read, summarize
 from local_models.gguf.writer import write
+from tests.support.local_models.children import run_child, survives
+from tests.support.local_models.mutations import LOAD
 
 HEAD = read(TINY).data_at
 
@@ -57,6 +59,12 @@ def test_what_the_writer_writes_the_reader_reads(tmp_path: Path) -> None:
         ({"tokenizer.ggml.bos_token_id": 70_000}, "bos_token_id"),
         ({"split.count": 2}, "one part of a split model"),
         ({"general.alignment": 33}, "alignment"),
+        ({"llama.block_count": 0}, "block_count"),
+        ({"llama.block_count": 4096}, "block_count"),
+        ({"llama.attention.layer_norm_rms_epsilon": float("nan")}, "epsilon"),
+        ({"llama.rope.dimension_count": 2}, "rotated"),
+        ({"llama.rope.scaling.type": "x"}, "scaling"),
+        ({"llama.expert_count": 4}, "experts"),
     ],
 )
 def test_metadata_that_cannot_be_right_is_named(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
@@ -69,6 +77,37 @@ def test_a_missing_byte_token_is_told_before_llama_cpp_throws(tmp_path: Path) ->
     tokens[tokens.index("<0x41>")] = "nothing"
     with pytest.raises(BadModelFile, match="<0x41>"):
         check(str(rewritten(tmp_path / "bad.gguf", {"tokenizer.ggml.tokens": tokens})))
+
+
+@pytest.mark.parametrize(("token", "said"), [("x\0y", "NUL"), ("<s>", "twice")])
+def test_tokens_that_llama_cpp_does_not_survive(tmp_path: Path, token: str, said: str) -> None:
+    tokens = list(read(TINY, arrays=True).metadata["tokenizer.ggml.tokens"])
+    tokens[300] = token
+    with pytest.raises(BadModelFile, match=said):
+        check(str(rewritten(tmp_path / "bad.gguf", {"tokenizer.ggml.tokens": tokens})))
+
+
+@pytest.mark.parametrize("kind", [-1, 7, 1 << 20])
+def test_unknown_types_of_tokens_are_refused(tmp_path: Path, kind: int) -> None:
+    kinds = list(read(TINY, arrays=True).metadata["tokenizer.ggml.token_type"])
+    kinds[300] = kind
+    with pytest.raises(BadModelFile, match="unknown type"):
+        check(str(rewritten(tmp_path / "bad.gguf", {"tokenizer.ggml.token_type": kinds})))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("token_embd.weight", 26), ("token_embd.weight", 25), ("output_norm.weight", 1)]
+)
+def test_tensors_of_types_that_are_no_weights_are_refused(tmp_path: Path, name: str, kind: int) -> None:
+    raw = bytearray(TINY.read_bytes())
+    spelled = name.encode()
+    at = raw.index(len(spelled).to_bytes(8, "little") + spelled) + 8 + len(spelled)
+    at += 4 + 8 * int.from_bytes(raw[at : at + 4], "little")
+    raw[at : at + 4] = kind.to_bytes(4, "little")
+    path = tmp_path / "bad.gguf"
+    path.write_bytes(raw)
+    with pytest.raises(BadModelFile):
+        check(str(path))
 
 
 @pytest.mark.parametrize("length", [0, 3, 10, 24, 200, HEAD - 1, HEAD + 10])
@@ -156,3 +195,18 @@ def test_a_fuzzed_set_never_crashes_the_process(tmp_path: Path) -> None:
     assert done.returncode == 0, f"{lines[-1]}: {done.stderr[-2000:]}"
     refused = int(lines[-1].split()[1])
     assert refused > 30, "the mutations were too mild to show anything"
+
+
+def load_mutations(folder: Path, first: int, count: int, seconds: float) -> None:
+    done = run_child(LOAD, str(folder), str(first), str(count), seconds=seconds)
+    assert survives(done).splitlines()[-1].endswith("bad []"), done.stdout[-2000:]
+
+
+def test_mutations_of_three_files_neither_end_nor_hang_a_process(tmp_path: Path) -> None:
+    load_mutations(tmp_path, 0, 500, seconds=1000)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("part", range(10))
+def test_twenty_thousand_mutations_neither_end_nor_hang_a_process(tmp_path: Path, part: int) -> None:
+    load_mutations(tmp_path, 1_000_000 + 2000 * part, 2000, seconds=3500)

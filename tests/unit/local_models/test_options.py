@@ -79,6 +79,13 @@ def test_the_cpu_gets_streams_and_leaves_a_core_for_the_loop(summary: Summary) -
     assert plan(summary, LoadOptions(), msgspec.structs.replace(ROOMY, cores=1)).threads == 1
 
 
+def test_all_cores_compute_while_no_loop_needs_one(summary: Summary) -> None:
+    assert plan(summary, LoadOptions(), ROOMY).most_threads == 8
+    assert plan(summary, LoadOptions(), ROOMY, own_process=True).threads == 8
+    chosen = plan(summary, LoadOptions(threads=3), ROOMY)
+    assert (chosen.threads, chosen.most_threads) == (3, 3)
+
+
 def test_a_gpu_gets_the_pool_and_the_layers_that_fit(summary: Summary) -> None:
     how = plan(summary, LoadOptions(), msgspec.structs.replace(ROOMY, gpu=GPU))
     assert how.shape.unified

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from math import inf
 
-from local_models.engine.pace import PrefillPace
+from local_models.engine.pace import PrefillPace, ThreadPace
 
 PLAIN = 0.010  # what 16 writers take
 
@@ -82,3 +82,18 @@ def test_a_step_of_prompts_alone_says_nothing_of_those_beside_writers() -> None:
     before = pace.price(0)
     pace.record_step(0, [(0, 512)], 0.1)
     assert pace.price(0) == before
+
+
+def test_all_threads_compute_until_a_loop_needs_a_core() -> None:
+    pace, now, taken = ThreadPace(1, 2), 10.0, 3.0
+    chosen = []
+    for share in (0.0, 0.05, 0.9, 0.9, 0.2, 0.15, 0.05, 0.2, 0.3):
+        now, taken = now + 0.05, taken + 0.05 * share
+        chosen.append(pace.look(now, taken))
+    assert chosen == [2, 2, 1, 1, 1, 1, 2, 2, 1]
+
+
+def test_a_pause_says_nothing_of_the_loops_now() -> None:
+    pace = ThreadPace(1, 2)
+    pace.look(10.0, 1.0)
+    assert pace.look(60.0, 40.0) == 2
