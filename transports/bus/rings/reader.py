@@ -216,6 +216,7 @@ class RingReader:
         pair = not topic
         reference: Reference | None = None
         payload: bytes | None = None
+        failure: BusError = BadFrame("a large payload was gone before it was read")
         try:
             reference = read_reference(message.body)
             if not pair and self._sink.delivery.routes.get(topic, self) is None:  # without a subscriber here
@@ -233,6 +234,7 @@ class RingReader:
                 return
             payload = segment.copy(reference.generation, reference.length)
         except (BadFrame, ValueError) as error:
+            failure = error if isinstance(error, BadFrame) else failure
             self._sink.failed(f"large payload of member {peer.id}", error)
         if reference is not None:
             pump.released(peer.info.slot, pair, reference.number)
@@ -242,7 +244,7 @@ class RingReader:
             pump.lost(peer.info.slot, seq, seq)
             self._sink.gap(peer, seq, seq)
         else:
-            self._sink.undelivered(message, BadFrame("a large payload was gone before it was read"))
+            self._sink.undelivered(message, failure)
 
     def _lose(self, pump: Pump, message: Message, error: BusError) -> None:
         """Report a message whose large payload cannot be read, and release its segment."""
