@@ -73,6 +73,6 @@ async def test_a_payload_above_the_limit_of_its_reader_is_a_gap() -> None:
         assert a.id in where
         assert "110000 bytes: the limit is 100000" in str(error)
         for size, answered in ((90_000, True), (110_000, False), (95_000, True)):
-            refused = pytest.raises(RemoteError, match="payload_lost.*the limit is 100000")
+            refused = pytest.raises(RemoteError, match=r"payload_lost.*the limit is 100000")
             with contextlib.nullcontext() if answered else refused:
                 assert (await a.ask("x", bytes(size), within=5)).payload == size
