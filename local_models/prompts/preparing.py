@@ -18,7 +18,7 @@ THREADS = 4
 
 @cache
 def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(THREADS, thread_name_prefix="local-model-prepare")
+    return ThreadPoolExecutor(THREADS, thread_name_prefix="prompt-preparation")
 
 
 async def prepare(
