@@ -23,6 +23,7 @@ SECONDS = {
     "llm_failover": 75.0,
     "llm_streams": 25.0,
     "local_agents": 40.0,
+    "local_defaults": 80.0,
     "local_engine": 12.0,
     "local_first_token": 80.0,
     "local_large": 95.0,
