@@ -27,7 +27,7 @@ WIDEST = 10_000  # characters that a text is filled up to
 _LONG_WRAPPED = 64 << 10  # characters; wrapping takes microseconds for each
 
 
-class Spent(Exception):
+class RenderLimit(Exception):
     """Raised inside a template that has used up its allowance; `late`: the time has."""
 
     def __init__(self, why: str, *, late: bool = False) -> None:
@@ -50,14 +50,14 @@ class Allowance:
         """Takes steps, and looks at the time."""
         self.steps -= count
         if self.steps < 0:
-            raise Spent("it takes too many steps")
+            raise RenderLimit("it takes too many steps")
         if time.monotonic() > self.until:
-            raise Spent("it takes too long", late=True)
+            raise RenderLimit("it takes too long", late=True)
 
     def take(self, size: int) -> None:
         """Takes the size of a text or list that is about to be made."""
         if size > self.largest or size > self.size:
-            raise Spent("it makes too much text")
+            raise RenderLimit("it makes too much text")
         self.size -= size
 
 
@@ -109,7 +109,7 @@ def weigh(value: Any) -> int:
         elif type(item) is int:
             total += item.bit_length() // 8
         if total > allowance.largest:
-            raise Spent("it makes too much text")
+            raise RenderLimit("it makes too much text")
     if total > 4096:
         allowance.step(total >> 12)
     return total
@@ -191,7 +191,7 @@ _PLAIN_METHODS = frozenset((
 
 def _number(value: Any, most: int, what: str) -> int:
     if not isinstance(value, (int, float)) or not -most <= value <= most:
-        raise Spent(f"{what} is {value!r:.20}; {most} is the most")
+        raise RenderLimit(f"{what} is {value!r:.20}; {most} is the most")
     return int(value)
 
 
@@ -212,7 +212,7 @@ def _check_width(text: Any, width: Any = 80, *_: Any, **__: Any) -> None:
 def _check_format(text: Any, *values: Any, **named: Any) -> None:
     text = str(text)
     if "*" in text or re.search(r":[^{}]*\{", text):
-        raise Spent("a width in a format comes from a value")
+        raise RenderLimit("a width in a format comes from a value")
     widths = [_number(int(digits), WIDEST, "a width") for digits in re.findall(r"\d{1,9}(?!\d)|\d{10}", text)]
     fields = text.count("%") + text.count("{")
     _allowance().take(len(text) + sum(widths) + fields * (weigh(values) + weigh(named)))
@@ -229,7 +229,7 @@ def _check_indent(text: Any, width: Any = 4, *_: Any, **__: Any) -> None:
 
 def _check_wrapped(text: Any, *_: Any, **__: Any) -> None:
     if len(str(text)) > _LONG_WRAPPED:
-        raise Spent(f"more than {_LONG_WRAPPED} characters are wrapped")
+        raise RenderLimit(f"more than {_LONG_WRAPPED} characters are wrapped")
 
 
 def _check_round(value: Any, precision: Any = 0, *_: Any, **__: Any) -> None:
@@ -342,7 +342,7 @@ def _sliced(values: Iterable[Any], count: Any, filled_with: Any = None) -> list[
 
 def _now(form: str) -> str:
     if len(str(form)) > 200 or re.search(r"\d{3}", str(form)):
-        raise Spent("a form of the time is too long")
+        raise RenderLimit("a form of the time is too long")
     return datetime.now().astimezone().strftime(str(form))
 
 
@@ -434,7 +434,7 @@ class CountingEnvironment(ImmutableSandboxedEnvironment):
             elif isinstance(owner, str) and name in _TEXT_CHECKS:
                 _TEXT_CHECKS[name](owner, *args, **kwargs)
             elif name not in _PLAIN_METHODS or isinstance(owner, type):
-                raise Spent(f"it calls `{name[:40]}`")
+                raise RenderLimit(f"it calls `{name[:40]}`")
         result = super().call(context, called, *args, **kwargs)
         return _take_result(result)
 

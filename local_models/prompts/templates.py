@@ -36,7 +36,7 @@ def _compiled(template: str) -> Any:
     with translate_errors("render chat templates"):
         from jinja2 import TemplateError
 
-        from local_models.prompts.sandbox import Allowance, CountingEnvironment, Spent, with_allowance
+        from local_models.prompts.sandbox import Allowance, CountingEnvironment, RenderLimit, with_allowance
 
     if len(template) > _LONGEST_TEMPLATE:
         raise BadTemplate(f"the chat template is longer than {_LONGEST_TEMPLATE} characters", field="chat_template")
@@ -45,7 +45,7 @@ def _compiled(template: str) -> Any:
     try:
         allowance = Allowance(time.monotonic() + 10, steps=100_000)
         return with_allowance(allowance, lambda: environment.from_string(template))
-    except (TemplateError, Spent, RecursionError, MemoryError, SyntaxError, ValueError, TypeError) as error:
+    except (TemplateError, RenderLimit, RecursionError, MemoryError, SyntaxError, ValueError, TypeError) as error:
         raise BadTemplate(f"the chat template does not parse: {_reason(error)}", field="chat_template") from error
 
 
@@ -129,12 +129,12 @@ class ChatTemplate:
         """Returns the prompt as `render` does, or None where that may hold an event loop for long."""
         if self._is_long(messages, tools):
             return None
-        from local_models.prompts.sandbox import Allowance, Spent
+        from local_models.prompts.sandbox import Allowance, RenderLimit
 
         try:
             allowance = Allowance(time.monotonic() + _LOOP_SECONDS, steps=_LOOP_STEPS, size=_LOOP_SIZE)
             return self._render(messages, tools, answer=True, allowance=allowance)
-        except Spent:
+        except RenderLimit:
             return None
 
     def _is_long(self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]) -> bool:
@@ -167,13 +167,13 @@ class ChatTemplate:
         if not self.source:
             return self._render(messages, tools, answer=answer, allowance=None)
         with translate_errors("render chat templates"):
-            from local_models.prompts.sandbox import Allowance, Spent, weigh, with_allowance
+            from local_models.prompts.sandbox import Allowance, RenderLimit, weigh, with_allowance
 
         until = until or time.monotonic() + within
         try:
             everything = with_allowance(Allowance(until, given=1 << 28), lambda: weigh([*messages, *tools]))
             return self._render(messages, tools, answer=answer, allowance=Allowance(until, given=everything))
-        except Spent as error:
+        except RenderLimit as error:
             if error.late:
                 raise DeadlineExceeded("prefill", within) from None
             raise BadTemplate(f"the chat template was stopped: {error}", field="messages") from None
