@@ -24,12 +24,12 @@ class ReplyCache:
         self.look = self._memory.look if self._memory is not None else None
         """Finds a stored reply without waiting, where replies are in memory."""
         self._accounts, self._log = accounts, log
-        self._any = cache is not None or shared
+        self.has_keys = cache is not None or shared
 
     def key_of(self, call: ActiveCall, target: Target) -> bytes | None:
         """The same key for calls that may have one reply; None for a call that shares none."""
         hints = call.request.cache
-        if not self._any or (hints is not None and hints.response == "skip"):
+        if not self.has_keys or (hints is not None and hints.response == "skip"):
             return None
         where, tenant = self._accounts.identity(target.provider)
         return cache_key(call.request, where, target.model, tenant)
