@@ -103,6 +103,11 @@ class LLMConnection:
     def __repr__(self) -> str:
         return f"<LLMConnection to {self._services.provider.name or 'the first available provider'}>"
 
+    @property
+    def default_model(self) -> str | None:
+        """The model of requests that name none, as the connection was given it."""
+        return self._model
+
     # Calls
 
     def chat_completion(self, request: LLMRequest) -> Coroutine[Any, Any, LLMResponse]:

@@ -1,0 +1,158 @@
+"""Requests of a conversation: what of its log the model is shown, and the answer, with or without tools."""
+
+from typing import Any, NamedTuple
+
+from msgspec.structs import replace
+
+from three_mode.conversations.compaction import shown
+from three_mode.conversations.counting import EstimatedCount, LocalCount, TokenCounter
+from three_mode.conversations.hooks import told
+from three_mode.conversations.items import Items, items_of
+from three_mode.conversations.kept_log import KeptLog
+from three_mode.conversations.log import Record
+from three_mode.conversations.shared import Shared, TalkSetup
+from three_mode.conversations.summaries import Summaries
+from three_mode.conversations.window import Item, fit
+from three_mode.errors import ConfigurationError, ContextLength
+from three_mode.messages import LLMRequest, LLMResponse, Message, Text
+
+_REFITS = 8  # of a window whose exact count is above its limit
+_SLACK = 16  # tokens that a refit takes off beside the excess
+
+
+class Answer(NamedTuple):
+    """What a turn ends with."""
+
+    reply: LLMResponse
+    messages: tuple[Message, ...]  #: that the model and the tools added
+
+
+class Asking:
+    """The requests of one conversation."""
+
+    def __init__(self, shared: Shared, setup: TalkSetup, kept: KeptLog) -> None:
+        self._shared, self._setup, self._kept = shared, setup, kept
+        self.summaries = Summaries(lambda: shared.model, kept, setup.options)
+        self._counters: dict[str | None, TokenCounter] = {}
+        self._counted_for: str | None = None
+
+    async def request(self, record: Record, fields: dict[str, Any], within: float | None) -> LLMRequest:
+        """The request for the answer to a turn. `fields` are more fields of the request."""
+        options, window = self._setup.options, self._setup.options.window
+        fields = {"model": self._setup.model, "max_tokens": options.max_tokens, **fields}
+        fields["metadata"] = {"conversation": self._kept.name, **fields.get("metadata", {})}
+        counter = await self._counter(fields["model"])
+        limit = await counter.limit(window.tokens, fields["max_tokens"])
+        items = await self._items(counter, limit)
+        system, shown_now = await self._system(counter), await self._said(counter, record, items)
+        tokens = limit
+        for _ in range(_REFITS):
+            view = fit(system, shown_now, tokens, window.messages, window.keep_first)
+            request = LLMRequest(messages=view.messages, within=within, **fields)
+            exact = await counter.total(request)
+            if exact is None or exact <= limit:
+                return request
+            tokens -= exact - limit + _SLACK
+        raise ContextLength(f"the window of {limit} tokens cannot hold what has to stay", field="messages")
+
+    async def answer(self, request: LLMRequest) -> Answer:
+        """The answer to a request."""
+        tools = self.tools
+        if tools is None:
+            reply = await self._shared.model.chat_completion(request)
+            return answer_of(request, reply, None)
+        if hasattr(tools, "run"):
+            return answer_of(request, *reply_of(await tools.run(request)))
+        run = await self._shared.model.run(request, **self.run_options(tools, request))  # type: ignore[attr-defined]
+        return answer_of(request, *reply_of(run))
+
+    @property
+    def tools(self) -> Any:
+        """The tools of the conversation, where they are to be used."""
+        return self._setup.tools if self._setup.options.use_tools else None
+
+    def run_options(self, tools: Any, request: LLMRequest) -> dict[str, Any]:
+        """The options of the connection's own run."""
+        options = self._setup.options
+        if options.tools_at_once is not None:
+            if not hasattr(tools, "at_once"):
+                raise ConfigurationError("tools_at_once needs Tools", hint="open(..., tools=Tools([...]))")
+            tools = replace(tools, at_once=options.tools_at_once)
+        return {"tools": tools, "most_rounds": options.most_rounds, "within": request.within}
+
+    async def count(self) -> int:
+        """Count what was not counted yet; the most tokens of a window."""
+        window = self._setup.options.window
+        counter = await self._counter(self._setup.model)
+        await self._count(counter)
+        return await counter.limit(window.tokens, self._setup.options.max_tokens)
+
+    # The window
+
+    async def _said(self, counter: TokenCounter, record: Record, items: Items) -> list[Item]:
+        """The items, and what is being said now with what the memory knows about it."""
+        memory = self._setup.memory if self._setup.options.use_memory else None
+        if memory is None:
+            return items.items
+        said = tuple(await memory.recalled(record.said))
+        counts = await counter.counts(said)
+        now = [Item(message, count, True) for message, count in zip(said, counts, strict=True)]
+        return items.items[: -len(record.said)] + now
+
+    async def _system(self, counter: TokenCounter) -> list[Item]:
+        text = told(self._kept.log.system, self._setup.persona if self._setup.options.use_persona else None)
+        if not text:
+            return []
+        message = Message("system", text)
+        return [Item(message, (await counter.counts([message]))[0], True)]
+
+    async def _items(self, counter: TokenCounter, limit: int) -> Items:
+        await self._count(counter)
+        items = await self._items_now(counter, limit)
+        if self.summaries.is_due(items, limit) and await self.summaries.try_compact(limit):
+            items = await self._items_now(counter, limit)
+        if self._setup.options.compaction is None:  # else they are still to be summarised
+            self._kept.log.forget(items.used)
+        return items
+
+    async def _items_now(self, counter: TokenCounter, limit: int) -> Items:
+        log = self._kept.log
+        tokens = (await counter.counts([shown(log.summary)]))[0] if log.summary is not None else 0
+        return items_of(log, limit, self._setup.options.window.keep_first, tokens)
+
+    async def _count(self, counter: TokenCounter) -> None:
+        """Count the turns that were not counted yet, in one go."""
+        fresh = [record for record in self._kept.log.live() if record.counts is None]
+        messages = [message for record in fresh for message in record.messages]
+        counts = iter(await counter.counts(messages) if messages else ())
+        for record in fresh:
+            record.counts = [next(counts) for _ in record.messages]
+
+    async def _counter(self, model: str | None) -> TokenCounter:
+        llm = self._shared.model
+        named = model or llm.default_model
+        counter = self._counters.get(named)
+        if counter is None:
+            answers = await llm.local_model(named) if named is not None else None
+            margin = self._setup.options.window.margin
+            counter = LocalCount(answers) if answers is not None else EstimatedCount(llm, named, margin)
+            self._counters[named] = counter
+        if named != self._counted_for:
+            self._counted_for = named
+            for record in self._kept.log.records.values():
+                record.counts = None
+        return counter
+
+
+def reply_of(run: Any) -> tuple[LLMResponse, tuple[Message, ...]]:
+    """The reply of a run, and its messages."""
+    reply = run if isinstance(run, LLMResponse) else run.reply
+    return reply, tuple(run.messages)
+
+
+def answer_of(request: LLMRequest, reply: LLMResponse, messages: tuple[Message, ...] | None) -> Answer:
+    """The answer that a reply is. `messages` are those of a run, the request's included."""
+    if messages is None:
+        plain = reply.parts == (Text(reply.content),)
+        return Answer(reply, (Message("assistant", reply.content if plain else reply.parts),) if reply.parts else ())
+    return Answer(reply, messages[len(request.messages) :])
