@@ -7,12 +7,12 @@ from msgspec.structs import replace
 from three_mode.conversations.compaction import shown
 from three_mode.conversations.counting import EstimatedCount, LocalCount, TokenCounter
 from three_mode.conversations.hooks import told
-from three_mode.conversations.items import Items, items_of
+from three_mode.conversations.items import WindowItems, items_of
 from three_mode.conversations.kept_log import KeptLog
-from three_mode.conversations.log import Record
+from three_mode.conversations.log import TurnRecord
 from three_mode.conversations.shared import Shared, TalkSetup
 from three_mode.conversations.summaries import Summaries
-from three_mode.conversations.window import Item, fit
+from three_mode.conversations.window import WindowItem, fit
 from three_mode.errors import ConfigurationError, ContextLength
 from three_mode.messages import LLMRequest, LLMResponse, Message, Text
 
@@ -20,7 +20,7 @@ _REFITS = 8  # of a window whose exact count is above its limit
 _SLACK = 16  # tokens that a refit takes off beside the excess
 
 
-class Answer(NamedTuple):
+class TurnAnswer(NamedTuple):
     """What a turn ends with."""
 
     reply: LLMResponse
@@ -36,7 +36,7 @@ class Asking:
         self._counters: dict[str | None, TokenCounter] = {}
         self._counted_for: str | None = None
 
-    async def request(self, record: Record, fields: dict[str, Any], within: float | None) -> LLMRequest:
+    async def request(self, record: TurnRecord, fields: dict[str, Any], within: float | None) -> LLMRequest:
         """The request for the answer to a turn. `fields` are more fields of the request."""
         options, window = self._setup.options, self._setup.options.window
         fields = {"model": self._setup.model, "max_tokens": options.max_tokens, **fields}
@@ -55,7 +55,7 @@ class Asking:
             tokens -= exact - limit + _SLACK
         raise ContextLength(f"the window of {limit} tokens cannot hold what has to stay", field="messages")
 
-    async def answer(self, request: LLMRequest) -> Answer:
+    async def answer(self, request: LLMRequest) -> TurnAnswer:
         """The answer to a request."""
         tools = self.tools
         if tools is None:
@@ -89,24 +89,24 @@ class Asking:
 
     # The window
 
-    async def _said(self, counter: TokenCounter, record: Record, items: Items) -> list[Item]:
+    async def _said(self, counter: TokenCounter, record: TurnRecord, items: WindowItems) -> list[WindowItem]:
         """The items, and what is being said now with what the memory knows about it."""
         memory = self._setup.memory if self._setup.options.use_memory else None
         if memory is None:
             return items.items
         said = tuple(await memory.recalled(record.said))
         counts = await counter.counts(said)
-        now = [Item(message, count, True) for message, count in zip(said, counts, strict=True)]
+        now = [WindowItem(message, count, True) for message, count in zip(said, counts, strict=True)]
         return items.items[: -len(record.said)] + now
 
-    async def _system(self, counter: TokenCounter) -> list[Item]:
+    async def _system(self, counter: TokenCounter) -> list[WindowItem]:
         text = told(self._kept.log.system, self._setup.persona if self._setup.options.use_persona else None)
         if not text:
             return []
         message = Message("system", text)
-        return [Item(message, (await counter.counts([message]))[0], True)]
+        return [WindowItem(message, (await counter.counts([message]))[0], True)]
 
-    async def _items(self, counter: TokenCounter, limit: int) -> Items:
+    async def _items(self, counter: TokenCounter, limit: int) -> WindowItems:
         await self._count(counter)
         items = await self._items_now(counter, limit)
         if self.summaries.is_due(items, limit) and await self.summaries.try_compact(limit):
@@ -115,7 +115,7 @@ class Asking:
             self._kept.log.forget(items.used)
         return items
 
-    async def _items_now(self, counter: TokenCounter, limit: int) -> Items:
+    async def _items_now(self, counter: TokenCounter, limit: int) -> WindowItems:
         log = self._kept.log
         tokens = (await counter.counts([shown(log.summary)]))[0] if log.summary is not None else 0
         return items_of(log, limit, self._setup.options.window.keep_first, tokens)
@@ -150,9 +150,11 @@ def reply_of(run: Any) -> tuple[LLMResponse, tuple[Message, ...]]:
     return reply, tuple(run.messages)
 
 
-def answer_of(request: LLMRequest, reply: LLMResponse, messages: tuple[Message, ...] | None) -> Answer:
+def answer_of(request: LLMRequest, reply: LLMResponse, messages: tuple[Message, ...] | None) -> TurnAnswer:
     """The answer that a reply is. `messages` are those of a run, the request's included."""
     if messages is None:
         plain = reply.parts == (Text(reply.content),)
-        return Answer(reply, (Message("assistant", reply.content if plain else reply.parts),) if reply.parts else ())
-    return Answer(reply, messages[len(request.messages) :])
+        return TurnAnswer(
+            reply, (Message("assistant", reply.content if plain else reply.parts),) if reply.parts else ()
+        )
+    return TurnAnswer(reply, messages[len(request.messages) :])

@@ -10,7 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from three_mode.connection import LLMConnection
-from three_mode.conversations.entries import Kind, System, text_of
+from three_mode.conversations.entries import EntryKind, System, text_of
 from three_mode.conversations.hooks import TalkMemory, TalkPersona
 from three_mode.conversations.options import ConversationOptions
 from three_mode.conversations.rows import messages_of
@@ -139,7 +139,7 @@ class Conversations:
             FoundMessage(
                 conversation=name,
                 turn=entry.turn,
-                role="user" if entry.kind is Kind.SAID else "assistant",
+                role="user" if entry.kind is EntryKind.SAID else "assistant",
                 at=_time(entry.at),
                 excerpt=excerpt(text_of(messages_of(entry)), words),
             )

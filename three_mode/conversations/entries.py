@@ -16,7 +16,7 @@ from three_mode.messages.reply import FinishReason
 T = TypeVar("T")
 
 
-class Kind(IntEnum):
+class EntryKind(IntEnum):
     """What a row says. Those from `CUT` on are marks: they are few, and all of them are read."""
 
     SAID = 1  #: a turn begins: messages of the person or program
@@ -28,14 +28,14 @@ class Kind(IntEnum):
     PIN = 7  #: a turn is kept in every window, or no longer
 
 
-FIRST_MARK = Kind.CUT
+FIRST_MARK = EntryKind.CUT
 
 
-class Entry(NamedTuple):
+class LogEntry(NamedTuple):
     """One row."""
 
     number: int  #: place in the log of its conversation
-    kind: Kind
+    kind: EntryKind
     turn: int  #: the turn that it belongs to, or that it is about
     at: int  #: seconds since 1970
     tokens: int  #: about how many tokens its messages are
@@ -69,7 +69,7 @@ class Undone(Struct, frozen=True, array_like=True):
     """Body of `UNDONE`. The turn is a column."""
 
 
-class Summary(Struct, frozen=True, array_like=True):
+class SpanSummary(Struct, frozen=True, array_like=True):
     """Body of `SUMMARY`: the text stands for the turns from `first` to `last`, both included."""
 
     first: int
@@ -92,15 +92,15 @@ class Pin(Struct, frozen=True, array_like=True):
     rows: tuple[int, ...] = ()
 
 
-Body = Said | Answered | Cut | Undone | Summary | System | Pin
-BODIES: dict[Kind, type[Any]] = {
-    Kind.SAID: Said,
-    Kind.ANSWERED: Answered,
-    Kind.CUT: Cut,
-    Kind.UNDONE: Undone,
-    Kind.SUMMARY: Summary,
-    Kind.SYSTEM: System,
-    Kind.PIN: Pin,
+Body = Said | Answered | Cut | Undone | SpanSummary | System | Pin
+BODIES: dict[EntryKind, type[Any]] = {
+    EntryKind.SAID: Said,
+    EntryKind.ANSWERED: Answered,
+    EntryKind.CUT: Cut,
+    EntryKind.UNDONE: Undone,
+    EntryKind.SUMMARY: SpanSummary,
+    EntryKind.SYSTEM: System,
+    EntryKind.PIN: Pin,
 }
 KINDS = {body: kind for kind, body in BODIES.items()}
 

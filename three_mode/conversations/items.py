@@ -4,21 +4,21 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from three_mode.conversations.compaction import shown
-from three_mode.conversations.log import Record, TalkLog
-from three_mode.conversations.window import Item
+from three_mode.conversations.log import TalkLog, TurnRecord
+from three_mode.conversations.window import WindowItem
 
 
-class Items(NamedTuple):
+class WindowItems(NamedTuple):
     """What may be shown."""
 
-    items: list[Item]
+    items: list[WindowItem]
     tokens: int  #: of all turns that no summary stands for, as far as they were looked at
     messages: int  #: as many
     used: frozenset[int]  #: numbers of the turns among the items
     first_turns: int  #: number of the last turn that has one of the first messages; 0: none
 
 
-def items_of(log: TalkLog, limit: int, first: int, summary_tokens: int) -> Items:
+def items_of(log: TalkLog, limit: int, first: int, summary_tokens: int) -> WindowItems:
     """The items, the newest turn last. Turns that are too old for `limit` tokens are left out, unless they stay.
 
     All turns have their counts. The last turn is being said now, and stays. `first` is how many first messages stay.
@@ -32,7 +32,7 @@ def items_of(log: TalkLog, limit: int, first: int, summary_tokens: int) -> Items
             break
         beginning.append(record)
         begun += len(record.messages)
-    rest: list[Record] = []
+    rest: list[TurnRecord] = []
     tokens = messages = 0
     for record in reversed(live[len(beginning) :]):
         stands = covered[0] <= record.number <= covered[1]
@@ -44,15 +44,15 @@ def items_of(log: TalkLog, limit: int, first: int, summary_tokens: int) -> Items
     rest.reverse()
     items = _all(beginning, log, live[-1])
     if summary is not None:
-        items.append(Item(shown(summary), summary_tokens, True))
+        items.append(WindowItem(shown(summary), summary_tokens, True))
     items += _all(rest, log, live[-1])
     used = frozenset(record.number for record in [*beginning, *rest])
-    return Items(items, tokens, messages, used, beginning[-1].number if beginning else 0)
+    return WindowItems(items, tokens, messages, used, beginning[-1].number if beginning else 0)
 
 
-def _all(records: Sequence[Record], log: TalkLog, now: Record) -> list[Item]:
+def _all(records: Sequence[TurnRecord], log: TalkLog, now: TurnRecord) -> list[WindowItem]:
     return [
-        Item(message, count, record is now or log.pinned(record))
+        WindowItem(message, count, record is now or log.pinned(record))
         for record in records
         for message, count in zip(record.messages, record.counts or (), strict=True)
     ]

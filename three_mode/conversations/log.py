@@ -9,11 +9,11 @@ from msgspec import Struct
 from three_mode.conversations.entries import (
     Answered,
     Cut,
-    Entry,
-    Kind,
+    EntryKind,
+    LogEntry,
     Pin,
     Said,
-    Summary,
+    SpanSummary,
     System,
     decode_body,
 )
@@ -51,12 +51,12 @@ class TalkTurn(Struct, frozen=True, kw_only=True):
 FEW = 64  # turns that may stay in memory beyond those that windows show
 
 
-class Record:
+class TurnRecord:
     """One turn while its rows come in. `counts` are the tokens of its messages, once they were counted."""
 
     __slots__ = ("answered", "answered_row", "at", "counts", "cut", "number", "said", "said_row", "undone")
 
-    def __init__(self, entry: Entry, said: tuple[Message, ...]) -> None:
+    def __init__(self, entry: LogEntry, said: tuple[Message, ...]) -> None:
         self.number, self.at, self.said, self.said_row = entry.turn, entry.at, said, entry.number
         self.answered: Answered | None = None
         self.answered_row = 0
@@ -87,59 +87,59 @@ class TalkLog:
         self.last = 0  #: number of the last row
         self.last_turn = 0
         self.system = ""
-        self.records: dict[int, Record] = {}
+        self.records: dict[int, TurnRecord] = {}
         self.pins: dict[int, bool] = {}
-        self.summaries: list[Summary] = []
+        self.summaries: list[SpanSummary] = []
         self.summary_tokens = 0  #: of all summaries that were ever written
 
-    def apply(self, entries: Iterable[Entry]) -> None:
+    def apply(self, entries: Iterable[LogEntry]) -> None:
         """Take in rows, in the order of their numbers."""
         for entry in entries:
             self._apply(entry)
             self.last = max(self.last, entry.number)
             self.last_turn = max(self.last_turn, entry.turn)
 
-    def _apply(self, entry: Entry) -> None:
+    def _apply(self, entry: LogEntry) -> None:
         record = self.records.get(entry.turn)
         match entry.kind:
-            case Kind.SAID:
-                self.records[entry.turn] = Record(entry, decode_body(Said, entry.body).messages)
-            case Kind.ANSWERED:
+            case EntryKind.SAID:
+                self.records[entry.turn] = TurnRecord(entry, decode_body(Said, entry.body).messages)
+            case EntryKind.ANSWERED:
                 if record is not None:
                     record.answered, record.answered_row = decode_body(Answered, entry.body), entry.number
                     record.counts = None
-            case Kind.CUT:
+            case EntryKind.CUT:
                 if record is not None:
                     record.cut = decode_body(Cut, entry.body).why
-            case Kind.UNDONE:
+            case EntryKind.UNDONE:
                 if record is not None:
                     record.undone = True
                 self.summaries = [one for one in self.summaries if not one.first <= entry.turn <= one.last]
-            case Kind.SUMMARY:
-                summary = decode_body(Summary, entry.body)
+            case EntryKind.SUMMARY:
+                summary = decode_body(SpanSummary, entry.body)
                 self.summaries.append(summary)
                 self.summary_tokens += summary.usage.total_tokens
-            case Kind.SYSTEM:
+            case EntryKind.SYSTEM:
                 self.system = decode_body(System, entry.body).text
-            case Kind.PIN:
+            case EntryKind.PIN:
                 self.pins[entry.turn] = decode_body(Pin, entry.body).on
 
     @property
-    def summary(self) -> Summary | None:
+    def summary(self) -> SpanSummary | None:
         """The last summary that no turn of was taken back."""
         return self.summaries[-1] if self.summaries else None
 
     @property
-    def open_turn(self) -> Record | None:
+    def open_turn(self) -> TurnRecord | None:
         """The last turn, where nobody answered it and nobody took it back."""
         record = self.records.get(self.last_turn)
         return record if record is not None and record.live and record.answered is None else None
 
-    def live(self) -> list[Record]:
+    def live(self) -> list[TurnRecord]:
         """Turns that are part of the conversation, in order."""
         return [self.records[number] for number in sorted(self.records) if self.records[number].live]
 
-    def pinned(self, record: Record) -> bool:
+    def pinned(self, record: TurnRecord) -> bool:
         """Whether every window shows a turn."""
         return self.pins.get(record.number, False)
 
@@ -148,7 +148,7 @@ class TalkLog:
         if len(self.records) > FEW:
             self.records = {n: one for n, one in self.records.items() if n in keep or n == self.last_turn}
 
-    def turn(self, record: Record) -> TalkTurn:
+    def turn(self, record: TurnRecord) -> TalkTurn:
         """A turn as a value."""
         answer = record.answered
         state: Literal["open", "answered", "cut", "undone"] = "open" if answer is None else "answered"

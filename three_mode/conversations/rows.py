@@ -10,8 +10,8 @@ from three_mode.conversations.entries import (
     KINDS,
     Answered,
     Body,
-    Entry,
-    Kind,
+    EntryKind,
+    LogEntry,
     Pin,
     Said,
     decode_body,
@@ -65,22 +65,22 @@ class Segment(NamedTuple):
         return (self.talk << BITS) + self.low + 1, (self.talk << BITS) + self.high
 
 
-class Loaded(NamedTuple):
+class LoadedRows(NamedTuple):
     """Rows in the order of their numbers."""
 
-    entries: list[Entry]
+    entries: list[LogEntry]
     last: int  #: number of the last row
     whole: bool  #: whether these are all rows
 
 
-class Appended(NamedTuple):
+class AppendedRows(NamedTuple):
     """Written rows; or the rows of others, and nothing is written."""
 
-    written: tuple[Entry, ...] = ()
-    missed: tuple[Entry, ...] = ()
+    written: tuple[LogEntry, ...] = ()
+    missed: tuple[LogEntry, ...] = ()
 
 
-class Listed(NamedTuple):
+class ListedTalk(NamedTuple):
     """A conversation, in a list."""
 
     name: str
@@ -90,11 +90,11 @@ class Listed(NamedTuple):
     fork_of: str | None
 
 
-class Match(NamedTuple):
+class MatchedRow(NamedTuple):
     """A row that a search found."""
 
     conversation: str
-    entry: Entry
+    entry: LogEntry
 
 
 def encoded(drafts: Sequence[_Draft], at: int) -> list[NewRow]:
@@ -132,14 +132,14 @@ def create(
     return made
 
 
-def append(file: sqlite3.Connection, talk: int, known: int | None, new: Sequence[NewRow]) -> Appended:
+def append(file: sqlite3.Connection, talk: int, known: int | None, new: Sequence[NewRow]) -> AppendedRows:
     """Write rows, unless there are rows behind `known`."""
     last = last_number(file, talk)
     if known is not None and last > known:
         low, high = (talk << BITS) + known + 1, (talk << BITS) + MOST
         missed = file.execute(f"SELECT {_COLUMNS} FROM entry WHERE id BETWEEN ? AND ? ORDER BY id", (low, high))  # noqa: S608 - no input in it
-        return Appended(missed=tuple(map(_entry, missed)))
-    return Appended(_insert(file, talk, last, new))
+        return AppendedRows(missed=tuple(map(_entry, missed)))
+    return AppendedRows(_insert(file, talk, last, new))
 
 
 def last_number(file: sqlite3.Connection, talk: int) -> int:
@@ -152,8 +152,8 @@ def last_number(file: sqlite3.Connection, talk: int) -> int:
     return int(row[0]) if last is None else int(last) & MOST
 
 
-def _insert(file: sqlite3.Connection, talk: int, last: int, new: Sequence[NewRow]) -> tuple[Entry, ...]:
-    written: list[Entry] = []
+def _insert(file: sqlite3.Connection, talk: int, last: int, new: Sequence[NewRow]) -> tuple[LogEntry, ...]:
+    written: list[LogEntry] = []
     for number, row in enumerate(new, last + 1):
         key = (talk << BITS) + number
         file.execute(
@@ -162,7 +162,7 @@ def _insert(file: sqlite3.Connection, talk: int, last: int, new: Sequence[NewRow
         )
         if row.text:
             file.execute("INSERT INTO word (rowid, text) VALUES (?, ?)", (key, row.text))
-        written.append(Entry(number, Kind(row.kind), row.turn, row.at, row.tokens, row.body))
+        written.append(LogEntry(number, EntryKind(row.kind), row.turn, row.at, row.tokens, row.body))
     return tuple(written)
 
 
@@ -183,20 +183,20 @@ def segments(file: sqlite3.Connection, talk: int) -> list[Segment]:
 # Reading
 
 
-def load_all(file: sqlite3.Connection, talk: int) -> Loaded:
+def load_all(file: sqlite3.Connection, talk: int) -> LoadedRows:
     """All rows of a conversation."""
     last = last_number(file, talk)
     entries = [entry for part in segments(file, talk) for entry in _rows(file, part)]
-    return Loaded(entries, last, True)
+    return LoadedRows(entries, last, True)
 
 
-def load(file: sqlite3.Connection, talk: int, tokens: int, first: int) -> Loaded:
+def load(file: sqlite3.Connection, talk: int, tokens: int, first: int) -> LoadedRows:
     """All marks; rows of turns from the last one back, until they have `tokens`; the rows of the first messages and of
     pinned turns. The time it takes does not depend on the length of the conversation."""
     last = last_number(file, talk)
     parts = segments(file, talk)
     found = {entry.number: entry for entry in _marks(file, parts)}
-    gone = {entry.turn for entry in found.values() if entry.kind in (Kind.CUT, Kind.UNDONE)}
+    gone = {entry.turn for entry in found.values() if entry.kind in (EntryKind.CUT, EntryKind.UNDONE)}
     total, whole = 0, True
     for entry in _backwards(file, parts):
         if total >= tokens:
@@ -209,29 +209,29 @@ def load(file: sqlite3.Connection, talk: int, tokens: int, first: int) -> Loaded
         _drop_half_turn(found)
         for entry in _first(file, parts, first, gone):
             found[entry.number] = entry
-        for entry in [entry for entry in found.values() if entry.kind is Kind.PIN]:
+        for entry in [entry for entry in found.values() if entry.kind is EntryKind.PIN]:
             for row in _numbered(file, parts, decode_body(Pin, entry.body).rows):
                 found[row.number] = row
-    return Loaded([found[number] for number in sorted(found)], last, whole)
+    return LoadedRows([found[number] for number in sorted(found)], last, whole)
 
 
-def _drop_half_turn(found: dict[int, Entry]) -> None:
+def _drop_half_turn(found: dict[int, LogEntry]) -> None:
     """Take out the answer of a turn whose beginning was not read."""
-    said = {entry.turn for entry in found.values() if entry.kind is Kind.SAID}
-    for number in [n for n, entry in found.items() if entry.kind is Kind.ANSWERED and entry.turn not in said]:
+    said = {entry.turn for entry in found.values() if entry.kind is EntryKind.SAID}
+    for number in [n for n, entry in found.items() if entry.kind is EntryKind.ANSWERED and entry.turn not in said]:
         del found[number]
 
 
-def _entry(row: tuple[int, int, int, int, int, bytes]) -> Entry:
-    return Entry(row[0] & MOST, Kind(row[1]), row[2], row[3], row[4], row[5])
+def _entry(row: tuple[int, int, int, int, int, bytes]) -> LogEntry:
+    return LogEntry(row[0] & MOST, EntryKind(row[1]), row[2], row[3], row[4], row[5])
 
 
-def _rows(file: sqlite3.Connection, part: Segment) -> Iterator[Entry]:
+def _rows(file: sqlite3.Connection, part: Segment) -> Iterator[LogEntry]:
     query = f"SELECT {_COLUMNS} FROM entry WHERE id BETWEEN ? AND ? ORDER BY id"  # noqa: S608 - no input in it
     return map(_entry, file.execute(query, part.ids))
 
 
-def _marks(file: sqlite3.Connection, parts: Sequence[Segment]) -> Iterator[Entry]:
+def _marks(file: sqlite3.Connection, parts: Sequence[Segment]) -> Iterator[LogEntry]:
     query = (
         f"SELECT {_COLUMNS} FROM entry INDEXED BY entry_mark "  # noqa: S608 - no input in it
         f"WHERE id BETWEEN ? AND ? AND kind >= {_MARK}"
@@ -240,7 +240,7 @@ def _marks(file: sqlite3.Connection, parts: Sequence[Segment]) -> Iterator[Entry
         yield from map(_entry, file.execute(query, part.ids))
 
 
-def _backwards(file: sqlite3.Connection, parts: Sequence[Segment]) -> Iterator[Entry]:
+def _backwards(file: sqlite3.Connection, parts: Sequence[Segment]) -> Iterator[LogEntry]:
     query = (
         f"SELECT {_COLUMNS} FROM entry WHERE id BETWEEN ? AND ? AND kind < {_MARK} "  # noqa: S608 - no input in it
         f"ORDER BY id DESC LIMIT {_BATCH}"
@@ -252,7 +252,7 @@ def _backwards(file: sqlite3.Connection, parts: Sequence[Segment]) -> Iterator[E
             high = batch[-1][0] - 1
 
 
-def _first(file: sqlite3.Connection, parts: Sequence[Segment], most: int, gone: set[int]) -> Iterator[Entry]:
+def _first(file: sqlite3.Connection, parts: Sequence[Segment], most: int, gone: set[int]) -> Iterator[LogEntry]:
     """Rows of the first turns that were not taken back, until they have `most` messages."""
     count, turn = 0, 0
     for part in parts if most else ():
@@ -266,7 +266,7 @@ def _first(file: sqlite3.Connection, parts: Sequence[Segment], most: int, gone: 
             yield entry
 
 
-def _numbered(file: sqlite3.Connection, parts: Sequence[Segment], numbers: Sequence[int]) -> Iterator[Entry]:
+def _numbered(file: sqlite3.Connection, parts: Sequence[Segment], numbers: Sequence[int]) -> Iterator[LogEntry]:
     for number in numbers:
         for part in parts:
             if part.low < number <= part.high:
@@ -274,11 +274,11 @@ def _numbered(file: sqlite3.Connection, parts: Sequence[Segment], numbers: Seque
                 yield from map(_entry, file.execute(f"SELECT {_COLUMNS} FROM entry WHERE id = ?", key))  # noqa: S608 - no input in it
 
 
-def messages_of(entry: Entry) -> tuple[Message, ...]:
+def messages_of(entry: LogEntry) -> tuple[Message, ...]:
     """The messages of a row."""
-    if entry.kind is Kind.SAID:
+    if entry.kind is EntryKind.SAID:
         return decode_body(Said, entry.body).messages
-    if entry.kind is Kind.ANSWERED:
+    if entry.kind is EntryKind.ANSWERED:
         return decode_body(Answered, entry.body).messages
     return ()
 
@@ -286,7 +286,7 @@ def messages_of(entry: Entry) -> tuple[Message, ...]:
 # Lists and searches
 
 
-def listed(file: sqlite3.Connection, prefix: str, most: int, offset: int) -> list[Listed]:
+def listed(file: sqlite3.Connection, prefix: str, most: int, offset: int) -> list[ListedTalk]:
     """Conversations, those with the latest rows first."""
     query = f"""
         SELECT t.id, t.name, t.created, p.name, coalesce(
@@ -296,7 +296,7 @@ def listed(file: sqlite3.Connection, prefix: str, most: int, offset: int) -> lis
         WHERE t.name IS NOT NULL AND substr(t.name, 1, length(?1)) = ?1
         ORDER BY changed DESC, t.id DESC LIMIT ?2 OFFSET ?3"""  # noqa: S608 - no input in it
     found = file.execute(query, (prefix, most, offset)).fetchall()
-    return [Listed(name, created, changed, _turns(file, talk), of) for talk, name, created, of, changed in found]
+    return [ListedTalk(name, created, changed, _turns(file, talk), of) for talk, name, created, of, changed in found]
 
 
 def _turns(file: sqlite3.Connection, talk: int) -> int:
@@ -307,10 +307,10 @@ def _turns(file: sqlite3.Connection, talk: int) -> int:
 
 
 def _gone(file: sqlite3.Connection, parts: Sequence[Segment]) -> set[int]:
-    return {entry.turn for entry in _marks(file, parts) if entry.kind in (Kind.CUT, Kind.UNDONE)}
+    return {entry.turn for entry in _marks(file, parts) if entry.kind in (EntryKind.CUT, EntryKind.UNDONE)}
 
 
-def search(file: sqlite3.Connection, words: str, talk: int | None, most: int) -> list[Match]:
+def search(file: sqlite3.Connection, words: str, talk: int | None, most: int) -> list[MatchedRow]:
     """Rows that hold all words, in any conversation or in one; rows of turns that were taken back are left out."""
     wanted = _WORD.findall(words)
     if not wanted:
@@ -326,7 +326,7 @@ def search(file: sqlite3.Connection, words: str, talk: int | None, most: int) ->
         FROM word JOIN entry e ON e.id = word.rowid WHERE word MATCH ? {where} ORDER BY e.at DESC, e.id DESC"""  # noqa: S608 - no input in it
     names: dict[int, list[tuple[int, str]]] = {}
     gone: dict[int, set[int]] = {}
-    found: list[Match] = []
+    found: list[MatchedRow] = []
     for row in file.execute(query, given):
         entry, owner = _entry(row), row[0] >> BITS
         if owner not in names:
@@ -339,7 +339,7 @@ def search(file: sqlite3.Connection, words: str, talk: int | None, most: int) ->
             if shower not in gone:
                 gone[shower] = _gone(file, parts)
             if entry.turn not in gone[shower]:
-                found.append(Match(name or _name(file, shower), entry))
+                found.append(MatchedRow(name or _name(file, shower), entry))
                 break
         if len(found) >= most:
             break

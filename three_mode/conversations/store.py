@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeVar
 
 from three_mode.conversations import rows
 from three_mode.conversations.entries import Answered, Body, Said, text_of
-from three_mode.conversations.rows import Appended, Listed, Loaded, Match
+from three_mode.conversations.rows import AppendedRows, ListedTalk, LoadedRows, MatchedRow
 from three_mode.conversations.schema import MEMORY, error_of, open_file
 from three_mode.errors import ConfigurationError, ConversationBusy
 from three_mode.messages import LLMRequest, Message
@@ -83,15 +83,15 @@ class ConversationStore:
         encoded = rows.encoded(drafts, at)
         return await self._write(lambda file: rows.create(file, name, encoded, at, parent, upto, fresh))
 
-    async def load(self, talk: int, tokens: int, first: int) -> Loaded:
+    async def load(self, talk: int, tokens: int, first: int) -> LoadedRows:
         """The end of a conversation, at least `tokens` of it, its first `first` messages, and all its marks."""
         return await self._read(lambda file: rows.load(file, talk, tokens, first))
 
-    async def load_all(self, talk: int) -> Loaded:
+    async def load_all(self, talk: int) -> LoadedRows:
         """All rows of a conversation."""
         return await self._read(lambda file: rows.load_all(file, talk))
 
-    async def append(self, talk: int, known: int, drafts: Sequence[Draft]) -> Appended:
+    async def append(self, talk: int, known: int, drafts: Sequence[Draft]) -> AppendedRows:
         """Write rows behind the row `known`. Where others have written since, write nothing and give their rows."""
         encoded = rows.encoded(drafts, int(self._wall()))
         return await self._write(lambda file: rows.append(file, talk, known, encoded))
@@ -110,11 +110,11 @@ class ConversationStore:
         await self._write(lambda file: rows.delete(file, talk))
         await self._read(rows.wipe)
 
-    async def listed(self, prefix: str, most: int, offset: int) -> list[Listed]:
+    async def listed(self, prefix: str, most: int, offset: int) -> list[ListedTalk]:
         """Conversations whose names begin with a prefix, the latest first."""
         return await self._read(lambda file: rows.listed(file, prefix, most, offset))
 
-    async def search(self, words: str, talk: int | None, most: int) -> list[Match]:
+    async def search(self, words: str, talk: int | None, most: int) -> list[MatchedRow]:
         """Rows that hold all words, the latest first."""
         return await self._read(lambda file: rows.search(file, words, talk, most))
 

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Callable
 
 from three_mode.connection import LLMConnection
-from three_mode.conversations.compaction import Plan, plan, request
-from three_mode.conversations.entries import Summary
-from three_mode.conversations.items import Items
+from three_mode.conversations.compaction import SummaryPlan, plan, request
+from three_mode.conversations.entries import SpanSummary
+from three_mode.conversations.items import WindowItems
 from three_mode.conversations.kept_log import KeptLog
 from three_mode.conversations.options import Compaction, ConversationOptions
 from three_mode.conversations.store import Draft
@@ -22,7 +22,7 @@ class Summaries:
         self._next_try = 0  # the turn from which one is tried again
         self.failed: ThreeModeError | None = None
 
-    def is_due(self, items: Items, limit: int) -> bool:
+    def is_due(self, items: WindowItems, limit: int) -> bool:
         """Whether the window is so full that older turns are to be summarised."""
         options, window = self._options, self._options.window
         if options.compaction is None or not options.auto_summarise:
@@ -33,7 +33,7 @@ class Summaries:
             return True
         return items.tokens >= window.compact_at * limit
 
-    async def compact(self, options: Compaction, limit: int, everything: bool) -> Summary | None:
+    async def compact(self, options: Compaction, limit: int, everything: bool) -> SpanSummary | None:
         """Summarise older turns; all but the last ones, or as many as it takes to make half of the threshold free.
 
         None where there is nothing to summarise. Raises what went wrong.
@@ -69,7 +69,7 @@ class Summaries:
         self.failed = None
         return done is not None
 
-    async def _summary(self, options: Compaction, planned: Plan) -> Summary:
+    async def _summary(self, options: Compaction, planned: SummaryPlan) -> SpanSummary:
         try:
             async with asyncio.timeout(options.within):
                 reply = await self._llm().chat_completion(request(planned, options, self._kept.name))
@@ -80,7 +80,7 @@ class Summaries:
         text = reply.content.strip()
         if not text:
             raise BadReply("the summary is empty", model=options.model)
-        return Summary(planned.first, planned.last, text, reply.model, reply.usage)
+        return SpanSummary(planned.first, planned.last, text, reply.model, reply.usage)
 
 
 def first_turns(kept: KeptLog, messages: int) -> int:

@@ -9,10 +9,10 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
-from three_mode.conversations.asking import Answer, Asking, answer_of
+from three_mode.conversations.asking import Asking, TurnAnswer, answer_of
 from three_mode.conversations.entries import Answered, Cut, Pin, System, Undone
 from three_mode.conversations.kept_log import KeptLog
-from three_mode.conversations.log import Record, TalkTurn
+from three_mode.conversations.log import TalkTurn, TurnRecord
 from three_mode.conversations.said import Sayable, messages_said
 from three_mode.conversations.shared import Shared, TalkSetup
 from three_mode.conversations.store import Draft, answered_draft, said_draft
@@ -210,7 +210,7 @@ class Talk:
                     hint="await talk.resume(), or talk.undo()",
                 )
 
-    async def _begin(self, said: tuple[Message, ...]) -> Record:
+    async def _begin(self, said: tuple[Message, ...]) -> TurnRecord:
         """Write what is said."""
         while True:
             number = self._kept.log.last_turn + 1
@@ -218,7 +218,7 @@ class Talk:
                 return self._kept.log.records[number]
             await self._settle(None)
 
-    async def _turn(self, record: Record, fields: dict[str, Any], until: float | None) -> LLMResponse:
+    async def _turn(self, record: TurnRecord, fields: dict[str, Any], until: float | None) -> LLMResponse:
         """Answer a turn that was begun."""
         try:
             request = await self._asking.request(record, fields, _left(until))
@@ -230,7 +230,7 @@ class Talk:
         return answer.reply
 
     async def _streamed(
-        self, record: Record, fields: dict[str, Any], until: float | None, stream: TalkStream
+        self, record: TurnRecord, fields: dict[str, Any], until: float | None, stream: TalkStream
     ) -> AsyncGenerator[Any, None]:
         tools = self._asking.tools
         try:
@@ -255,7 +255,7 @@ class Talk:
         messages = tuple(reply.messages) if tools is not None else None
         await self._end(record, answer_of(request, reply, messages))
 
-    async def _end(self, record: Record, answer: Answer) -> None:
+    async def _end(self, record: TurnRecord, answer: TurnAnswer) -> None:
         """Write the answer."""
         try:
             await asyncio.shield(asyncio.ensure_future(self._kept.write([_answered(record, answer)])))
@@ -263,13 +263,13 @@ class Talk:
             error.partial = answer.reply
             raise
 
-    def _keep_partial(self, record: Record, reply: LLMResponse) -> None:
+    def _keep_partial(self, record: TurnRecord, reply: LLMResponse) -> None:
         """Keep the text of an answer that broke off: calls of tools have no results, and thinking no signature."""
-        answer = Answer(reply, (Message("assistant", reply.content),))
+        answer = TurnAnswer(reply, (Message("assistant", reply.content),))
         self._kept.write_later([_answered(record, answer)])
         record.answered = Answered(answer.messages, reply.model, reply.provider, "cancelled", reply.usage)
 
-    def _cut(self, record: Record, error: BaseException) -> None:
+    def _cut(self, record: TurnRecord, error: BaseException) -> None:
         """Mark a turn that ended without an answer. It waits for nothing: this task may be cancelled."""
         ordinary = isinstance(error, Exception)
         record.cut = type(error).__name__ if ordinary else CANCELLED
@@ -296,7 +296,7 @@ def _left(until: float | None) -> float | None:
     return None if until is None else max(0.001, until - asyncio.get_running_loop().time())
 
 
-def _answered(record: Record, answer: Answer) -> Draft:
+def _answered(record: TurnRecord, answer: TurnAnswer) -> Draft:
     reply, messages = answer
     body = Answered(messages, reply.model, reply.provider, reply.finish_reason, reply.usage, reply.request_id)
     return answered_draft(record.number, body)

@@ -30,7 +30,7 @@ class Window(FrozenOptions, frozen=True, kw_only=True):
             raise ConfigurationError("compact_at is a share above 0 and at most 1, margin a share of at least 0")
 
 
-class Item(NamedTuple):
+class WindowItem(NamedTuple):
     """A message of a conversation, with what it counts."""
 
     message: Message
@@ -38,7 +38,7 @@ class Item(NamedTuple):
     stays: bool = False  #: whether it is never left out
 
 
-class View(NamedTuple):
+class WindowView(NamedTuple):
     """What fits."""
 
     messages: tuple[Message, ...]
@@ -54,7 +54,9 @@ class _Unit(NamedTuple):
     whole: bool  # every call has its result, every result its call
 
 
-def fit(system: Sequence[Item], items: Sequence[Item], tokens: int, most: int | None = None, first: int = 0) -> View:
+def fit(
+    system: Sequence[WindowItem], items: Sequence[WindowItem], tokens: int, most: int | None = None, first: int = 0
+) -> WindowView:
     """The messages to send: the system's, and as many of the items, from the newest back, as the limits allow.
 
     `tokens` is the limit, `most` that of messages beside the system's, `first` how many of the first items stay. The
@@ -89,14 +91,14 @@ def fit(system: Sequence[Item], items: Sequence[Item], tokens: int, most: int | 
     shown = [items[at] for number in sorted(kept) for at in range(units[number].first, units[number].last + 1)]
     used = [*system, *shown]
     messages = tuple(_without_neighbours([item.message for item in used]))
-    return View(messages, sum(item.tokens for item in used), len(items) - len(shown))
+    return WindowView(messages, sum(item.tokens for item in used), len(items) - len(shown))
 
 
 def _size(unit: _Unit) -> int:
     return unit.last - unit.first + 1
 
 
-def _from_a_question(tail: list[int], units: Sequence[_Unit], items: Sequence[Item]) -> list[int]:
+def _from_a_question(tail: list[int], units: Sequence[_Unit], items: Sequence[WindowItem]) -> list[int]:
     """The tail without the answers it begins with, where their question is left out: some models want a question
     first."""
     if not tail or tail[0] == 0:
@@ -107,7 +109,7 @@ def _from_a_question(tail: list[int], units: Sequence[_Unit], items: Sequence[It
     return []
 
 
-def _units(items: Sequence[Item], first: int) -> list[_Unit]:
+def _units(items: Sequence[WindowItem], first: int) -> list[_Unit]:
     """Groups of messages that belong together, in order: a call, its results, and what stands between them."""
     asked: dict[str, int] = {}  # call without a result so far -> its message
     last_of: dict[int, int] = {}  # message with calls -> message with its last result so far

@@ -5,30 +5,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from three_mode.conversations import Window
-from three_mode.conversations.window import Item, View, fit
+from three_mode.conversations.window import WindowItem, WindowView, fit
 from three_mode.errors import ConfigurationError, ContextLength, InvalidRequest
 from three_mode.messages import Message, Part, Text, ToolCall, ToolResult
 
-SYSTEM = Item(Message("system", "Be brief."), 5)
+SYSTEM = WindowItem(Message("system", "Be brief."), 5)
 
 
-def user(text: str, tokens: int = 10, stays: bool = False) -> Item:
-    return Item(Message("user", text), tokens, stays)
+def user(text: str, tokens: int = 10, stays: bool = False) -> WindowItem:
+    return WindowItem(Message("user", text), tokens, stays)
 
 
-def answer(text: str, tokens: int = 10) -> Item:
-    return Item(Message("assistant", text), tokens)
+def answer(text: str, tokens: int = 10) -> WindowItem:
+    return WindowItem(Message("assistant", text), tokens)
 
 
-def calling(*ids: str, tokens: int = 10) -> Item:
-    return Item(Message("assistant", tuple(ToolCall(each, "look") for each in ids)), tokens)
+def calling(*ids: str, tokens: int = 10) -> WindowItem:
+    return WindowItem(Message("assistant", tuple(ToolCall(each, "look") for each in ids)), tokens)
 
 
-def results(*ids: str, tokens: int = 10) -> Item:
-    return Item(Message("tool", tuple(ToolResult(each, "seen") for each in ids)), tokens)
+def results(*ids: str, tokens: int = 10) -> WindowItem:
+    return WindowItem(Message("tool", tuple(ToolResult(each, "seen") for each in ids)), tokens)
 
 
-def texts(view: View) -> list[str]:
+def texts(view: WindowView) -> list[str]:
     return [message.text for message in view.messages]
 
 
@@ -77,7 +77,7 @@ def test_a_call_that_nobody_answered_is_not_shown() -> None:
 
 
 @pytest.mark.parametrize("said", [results("9"), results("1")])
-def test_results_that_match_no_call_are_refused(said: Item) -> None:
+def test_results_that_match_no_call_are_refused(said: WindowItem) -> None:
     with pytest.raises(InvalidRequest, match="do not match"):
         fit([], [user("a"), calling("1", "2"), said], 100)
 
@@ -97,9 +97,9 @@ def test_first_and_pinned_messages_stay_in_their_order() -> None:
 
 
 def test_neighbours_with_parts_keep_them() -> None:
-    picture = Item(Message("user", (Text("x"), Text("y"))), 1)
+    picture = WindowItem(Message("user", (Text("x"), Text("y"))), 1)
     assert fit([], [picture, user("z")], 100).messages == (Message("user", (Text("x"), Text("y"), Text("z"))),)
-    named = Item(Message("user", "x", name="Bob"), 1)
+    named = WindowItem(Message("user", "x", name="Bob"), 1)
     assert len(fit([], [named, user("z")], 100).messages) == 2, "another speaker"
 
 
@@ -119,7 +119,7 @@ pieces = st.one_of(
 
 
 @given(st.lists(pieces, max_size=25), st.integers(1, 400), st.none() | st.integers(1, 12), st.integers(0, 4))
-def test_no_window_breaks_its_promises(items: list[Item], tokens: int, most: int | None, first: int) -> None:
+def test_no_window_breaks_its_promises(items: list[WindowItem], tokens: int, most: int | None, first: int) -> None:
     items = [*items, user("now", 3)]
     # Numbered, so that order and identity can be told from the messages themselves.
     items = [item._replace(message=_numbered(item.message, number)) for number, item in enumerate(items)]
