@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from three_mode.conversations.log import TalkLog
+from three_mode.conversations.rows import LoadedRows
 from three_mode.conversations.store import ConversationStore, Draft
 from three_mode.errors import ConversationError
 
@@ -19,21 +20,13 @@ class KeptLog:
 
     async def load(self) -> None:
         """Read the end of the conversation anew."""
-        with self._named():
-            loaded = await self.store.load(self.talk, READ_BACK * self._tokens, self._first)
-        log = TalkLog()
-        log.apply(loaded.entries)
-        log.last = loaded.last
-        self.log = log
+        with _Named(self.name):
+            self.log = _log_of(await self.store.load(self.talk, READ_BACK * self._tokens, self._first))
 
     async def load_all(self) -> TalkLog:
         """All of it, apart from what is held here."""
-        with self._named():
-            loaded = await self.store.load_all(self.talk)
-        log = TalkLog()
-        log.apply(loaded.entries)
-        log.last = loaded.last
-        return log
+        with _Named(self.name):
+            return _log_of(await self.store.load_all(self.talk))
 
     async def refresh(self) -> None:
         """Take in what others have written."""
@@ -41,9 +34,9 @@ class KeptLog:
 
     async def try_write(self, drafts: Sequence[Draft]) -> bool:
         """Write rows; False where others have written in between: their rows are taken in, and nothing is written."""
-        with self._named():
+        with _Named(self.name):
             done = await self.store.append(self.talk, self.log.last, drafts)
-        self.log.apply(done.missed or done.written)
+            self.log.apply(done.missed or done.written)
         return not done.missed
 
     async def write(self, drafts: Sequence[Draft]) -> None:
@@ -55,8 +48,12 @@ class KeptLog:
         """Write rows without waiting. They are taken in with the next write."""
         self.store.append_later(self.talk, drafts)
 
-    def _named(self) -> "_Named":
-        return _Named(self.name)
+
+def _log_of(loaded: LoadedRows) -> TalkLog:
+    log = TalkLog()
+    log.apply(loaded.entries)
+    log.last = loaded.last
+    return log
 
 
 class _Named:
