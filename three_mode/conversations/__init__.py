@@ -9,6 +9,7 @@ from three_mode.conversations.conversations import ConversationInfo, Conversatio
 from three_mode.conversations.hooks import TalkMemory, TalkPersona, ToolRun, ToolRunner
 from three_mode.conversations.log import TalkTurn
 from three_mode.conversations.options import Compaction, ConversationOptions
+from three_mode.conversations.said import Sayable
 from three_mode.conversations.talk import Talk
 from three_mode.conversations.talk_stream import TalkStream
 from three_mode.conversations.window import Window
@@ -19,6 +20,7 @@ __all__ = [
     "ConversationOptions",
     "Conversations",
     "FoundMessage",
+    "Sayable",
     "Talk",
     "TalkMemory",
     "TalkPersona",

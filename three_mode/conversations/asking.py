@@ -12,7 +12,7 @@ from three_mode.conversations.kept_log import KeptLog
 from three_mode.conversations.log import TurnRecord
 from three_mode.conversations.shared import Shared, TalkSetup
 from three_mode.conversations.summaries import Summaries
-from three_mode.conversations.window import WindowItem, fit
+from three_mode.conversations.window import WindowItem, settle
 from three_mode.errors import ConfigurationError, ContextLength
 from three_mode.messages import LLMRequest, LLMResponse, Message, Text
 
@@ -35,6 +35,7 @@ class Asking:
         self.summaries = Summaries(lambda: shared.model, kept, setup.options)
         self._counters: dict[str | None, TokenCounter] = {}
         self._counted_for: str | None = None
+        self._begins = 0  # the turn that the last window began with
 
     async def request(self, record: TurnRecord, fields: dict[str, Any], within: float | None) -> LLMRequest:
         """The request for the answer to a turn. `fields` are more fields of the request."""
@@ -47,10 +48,11 @@ class Asking:
         system, shown_now = await self._system(counter), await self._said(counter, record, items)
         tokens = limit
         for _ in range(_REFITS):
-            view = fit(system, shown_now, tokens, window.messages, window.keep_first)
+            view = settle(system, shown_now, tokens, window)
             request = LLMRequest(messages=view.messages, within=within, **fields)
             exact = await counter.total(request)
             if exact is None or exact <= limit:
+                self._begins = view.begins if view.crowded else self._begins
                 return request
             tokens -= exact - limit + _SLACK
         raise ContextLength(f"the window of {limit} tokens cannot hold what has to stay", field="messages")
@@ -79,6 +81,10 @@ class Asking:
                 raise ConfigurationError("tools_at_once needs Tools", hint="open(..., tools=Tools([...]))")
             tools = replace(tools, at_once=options.tools_at_once)
         return {"tools": tools, "most_rounds": options.most_rounds, "within": request.within}
+
+    def begin_anew(self) -> None:
+        """Forget with which turn the window began: turns were taken back, and older ones may fit again."""
+        self._begins = 0
 
     async def count(self) -> int:
         """Count what was not counted yet; the most tokens of a window."""
@@ -118,7 +124,7 @@ class Asking:
     async def _items_now(self, counter: TokenCounter, limit: int) -> WindowItems:
         log = self._kept.log
         tokens = (await counter.counts([shown(log.summary)]))[0] if log.summary is not None else 0
-        return items_of(log, limit, self._setup.options.window.keep_first, tokens)
+        return items_of(log, limit, self._setup.options.window.keep_first, tokens, self._begins)
 
     async def _count(self, counter: TokenCounter) -> None:
         """Count the turns that were not counted yet, in one go."""
@@ -139,6 +145,7 @@ class Asking:
             self._counters[named] = counter
         if named != self._counted_for:
             self._counted_for = named
+            self._begins = 0
             for record in self._kept.log.records.values():
                 record.counts = None
         return counter

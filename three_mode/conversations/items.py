@@ -18,10 +18,11 @@ class WindowItems(NamedTuple):
     first_turns: int  #: number of the last turn that has one of the first messages; 0: none
 
 
-def items_of(log: TalkLog, limit: int, first: int, summary_tokens: int) -> WindowItems:
+def items_of(log: TalkLog, limit: int, first: int, summary_tokens: int, begins: int = 0) -> WindowItems:
     """The items, the newest turn last. Turns that are too old for `limit` tokens are left out, unless they stay.
 
     All turns have their counts. The last turn is being said now, and stays. `first` is how many first messages stay.
+    `begins` is the turn that the window began with so far.
     """
     live = log.live()
     summary = log.summary
@@ -39,7 +40,8 @@ def items_of(log: TalkLog, limit: int, first: int, summary_tokens: int) -> Windo
         if not stands:
             tokens += record.tokens
             messages += len(record.messages)
-        if log.pinned(record) or (not stands and tokens - record.tokens <= limit):
+        fits = not stands and record.number >= begins and tokens - record.tokens <= limit
+        if fits or log.pinned(record):
             rest.append(record)
     rest.reverse()
     items = _all(beginning, log, live[-1])
@@ -52,7 +54,7 @@ def items_of(log: TalkLog, limit: int, first: int, summary_tokens: int) -> Windo
 
 def _all(records: Sequence[TurnRecord], log: TalkLog, now: TurnRecord) -> list[WindowItem]:
     return [
-        WindowItem(message, count, record is now or log.pinned(record))
+        WindowItem(message, count, record is now or log.pinned(record), record.number)
         for record in records
         for message, count in zip(record.messages, record.counts or (), strict=True)
     ]

@@ -93,6 +93,7 @@ class Talk:
             await self._kept.write([Draft(record.number, Undone())])
             taken = self._kept.log.turn(record)
             await self._kept.load()
+            self._asking.begin_anew()
             return taken
 
     async def cut(self) -> TalkTurn | None:

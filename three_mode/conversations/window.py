@@ -12,6 +12,8 @@ from three_mode.errors import ConfigurationError, ContextLength, InvalidRequest
 from three_mode.frozen_options import FrozenOptions
 from three_mode.messages import Message, ToolCall, ToolResult
 
+SPARE = 0.25  # share of a full window that is made free at once
+
 
 class Window(FrozenOptions, frozen=True, kw_only=True):
     """How much of a conversation each request shows."""
@@ -36,6 +38,7 @@ class WindowItem(NamedTuple):
     message: Message
     tokens: int
     stays: bool = False  #: whether it is never left out
+    turn: int = 0  #: the turn that it belongs to
 
 
 class WindowView(NamedTuple):
@@ -44,6 +47,8 @@ class WindowView(NamedTuple):
     messages: tuple[Message, ...]
     tokens: int  #: of them together
     left_out: int  #: how many messages do not fit, or belong to a call of a tool that is not whole
+    crowded: bool = False  #: whether messages did not fit
+    begins: int = 0  #: the turn with which those begin that need not stay; 0: there are none
 
 
 class _Unit(NamedTuple):
@@ -78,20 +83,39 @@ def fit(
             field="messages",
             hint="shorten the message or the system message, pin less, or give Window(tokens=) more",
         )
-    tail = []
+    tail: list[int] = []
+    crowded = False
     for number in reversed(range(len(units))):
         unit = units[number]
         if number in kept or not unit.whole:
             continue
         room, free = room - unit.tokens, free - _size(unit)
         if room < 0 or free < 0:
+            crowded = True
             break
         tail.append(number)
-    kept |= set(_from_a_question(tail[::-1], units, items))
+    tail = _from_a_question(tail[::-1], units, items)
+    kept.update(tail)
     shown = [items[at] for number in sorted(kept) for at in range(units[number].first, units[number].last + 1)]
     used = [*system, *shown]
     messages = tuple(_without_neighbours([item.message for item in used]))
-    return WindowView(messages, sum(item.tokens for item in used), len(items) - len(shown))
+    begins = items[units[tail[0]].first].turn if tail else 0
+    return WindowView(messages, sum(item.tokens for item in used), len(items) - len(shown), crowded, begins)
+
+
+def settle(system: Sequence[WindowItem], items: Sequence[WindowItem], tokens: int, window: Window) -> WindowView:
+    """`fit`, with room to grow: where not all fits, older turns are left out until some of the window is free.
+
+    The next turns then begin with the same messages, which a provider's prompt cache and a local model's KV cache know.
+    """
+    view = fit(system, items, tokens, window.messages, window.keep_first)
+    if not view.crowded:
+        return view
+    most = None if window.messages is None else max(1, int(window.messages * (1 - SPARE)))
+    try:
+        return fit(system, items, int(tokens * (1 - SPARE)), most, window.keep_first)._replace(crowded=True)
+    except ContextLength:
+        return view
 
 
 def _size(unit: _Unit) -> int:

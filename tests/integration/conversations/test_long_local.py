@@ -14,7 +14,7 @@ async def test_200_turns_on_a_small_context_never_exceed_it(tmp_path: Path) -> N
         # The window is larger than any context: the model's own lowers it.
         talk = await talks.open("a", system="Be brief.", window=Window(tokens=100_000, keep_first=1))
         for number in range(200):
-            words = "a few words more " * (1 + number * 7 % 40)
+            words = "a few words more " * (1 + number * 7 % 20)
             reply = await talk.say(f"{number}: {words}", max_tokens=2)
             assert reply.finish_reason in ("stop", "length")
         assert len(await talk.turns()) == 200

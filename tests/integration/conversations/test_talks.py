@@ -378,3 +378,13 @@ async def test_conversations_can_be_read_without_a_connection(tmp_path: Path) ->
             await talk.say("two")
     async with Conversations(":memory:") as talks:
         assert await talks.list() == ()
+
+
+async def test_a_full_window_begins_with_the_same_messages_for_several_turns(tmp_path: Path) -> None:
+    async with talking(tmp_path / "t.db") as (talks, _, server):
+        talk = await talks.open("a", system="Be brief.", window=Window(tokens=600))
+        for number in range(60):
+            await talk.say(f"number {number} of many")
+        firsts = [asked(seen)[1]["content"] for seen in server.seen[20:]]
+        assert 1 < len(set(firsts)) < len(firsts) / 3
+        assert all(message["role"] == "user" for message in (asked(seen)[1] for seen in server.seen))

@@ -66,6 +66,7 @@ PUBLIC = {
         "ConversationOptions",
         "Conversations",
         "FoundMessage",
+        "Sayable",
         "Talk",
         "TalkMemory",
         "TalkPersona",
