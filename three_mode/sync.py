@@ -320,6 +320,10 @@ class Talk:
         """The answer to the last turn, which a crash cut."""
         return _LOOP.run(self._async.resume(within=within, **request))
 
+    def add(self, said: Sayable, answer: str | Message | Sequence[Message], *, model: str = "") -> None:
+        """Appends a turn that was had elsewhere, in one write: nobody is asked. `model` is who answered."""
+        _LOOP.run(self._async.add(said, answer, model=model))
+
     def undo(self) -> TalkTurn | None:
         """Takes the last turn back; None where there is none. The log keeps it, marked."""
         return _LOOP.run(self._async.undo())

@@ -132,7 +132,7 @@ class Asking:
         messages = [message for record in fresh for message in record.messages]
         counts = iter(await counter.counts(messages) if messages else ())
         for record in fresh:
-            record.counts = [next(counts) for _ in record.messages]
+            record.count([next(counts) for _ in record.messages])
 
     async def _counter(self, model: str | None) -> TokenCounter:
         llm = self._shared.model
@@ -147,7 +147,7 @@ class Asking:
             self._counted_for = named
             self._begins = 0
             for record in self._kept.log.records.values():
-                record.counts = None
+                record.count(None)
         return counter
 
 

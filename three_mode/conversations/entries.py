@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from msgspec import Struct
 
+from three_mode.conversations.dictionary import DICTIONARY
 from three_mode.errors import ConversationFileError, InvalidRequest
 from three_mode.messages import Message, Text, ToolResult, Usage, from_msgpack, to_msgpack
 from three_mode.messages.reply import FinishReason
@@ -104,7 +105,8 @@ BODIES: dict[EntryKind, type[Any]] = {
 }
 KINDS = {body: kind for kind, body in BODIES.items()}
 
-_WORTH_IT = 96  # bytes from which a body is deflated
+_WORTH_IT = 24  # bytes from which a body is deflated
+_BITS = -15  # of the window of deflate, without a header
 _PLAIN, _DEFLATED = b"\x00", b"\x01"
 
 
@@ -112,7 +114,7 @@ def encode_body(body: Body) -> bytes:
     """The body as bytes: msgpack, deflated where that makes it shorter. The first byte says which."""
     plain = to_msgpack(body)
     if len(plain) >= _WORTH_IT:
-        packer = zlib.compressobj(6, zlib.DEFLATED, -15)
+        packer = zlib.compressobj(6, zlib.DEFLATED, _BITS, zlib.DEF_MEM_LEVEL, zlib.Z_DEFAULT_STRATEGY, DICTIONARY)
         packed = packer.compress(plain) + packer.flush()
         if len(packed) < len(plain):
             return _DEFLATED + packed
@@ -122,7 +124,7 @@ def encode_body(body: Body) -> bytes:
 def decode_body(kind: type[T], data: bytes) -> T:
     """The body that `encode_body` wrote. Bytes that are none are a `ConversationFileError`."""
     try:
-        plain = zlib.decompress(data[1:], -15) if data[:1] == _DEFLATED else data[1:]
+        plain = zlib.decompressobj(_BITS, DICTIONARY).decompress(data[1:]) if data[:1] == _DEFLATED else data[1:]
         return from_msgpack(kind, plain)
     except (zlib.error, InvalidRequest) as error:
         raise ConversationFileError(f"a row of the conversation cannot be read: {error}") from None

@@ -41,7 +41,7 @@ def items_of(log: TalkLog, limit: int, first: int, summary_tokens: int, begins: 
             tokens += record.tokens
             messages += len(record.messages)
         fits = not stands and record.number >= begins and tokens - record.tokens <= limit
-        if fits or log.pinned(record):
+        if fits or (log.pins and log.pinned(record)):
             rest.append(record)
     rest.reverse()
     items = _all(beginning, log, live[-1])
@@ -53,8 +53,19 @@ def items_of(log: TalkLog, limit: int, first: int, summary_tokens: int, begins: 
 
 
 def _all(records: Sequence[TurnRecord], log: TalkLog, now: TurnRecord) -> list[WindowItem]:
+    items: list[WindowItem] = []
+    for record in records:
+        if record is now or (log.pins and log.pinned(record)):
+            items += _items(record, True)
+        else:
+            if record.items is None:
+                record.items = tuple(_items(record, False))
+            items += record.items
+    return items
+
+
+def _items(record: TurnRecord, stays: bool) -> list[WindowItem]:
+    counts = record.counts or ()
     return [
-        WindowItem(message, count, record is now or log.pinned(record), record.number)
-        for record in records
-        for message, count in zip(record.messages, record.counts or (), strict=True)
+        WindowItem(message, count, stays, record.number) for message, count in zip(record.messages, counts, strict=True)
     ]

@@ -17,6 +17,7 @@ from three_mode.conversations.entries import (
     System,
     decode_body,
 )
+from three_mode.conversations.window import WindowItem
 from three_mode.messages import Message, Usage
 from three_mode.messages.reply import FinishReason
 
@@ -52,9 +53,21 @@ FEW = 64  # turns that may stay in memory beyond those that windows show
 
 
 class TurnRecord:
-    """One turn while its rows come in. `counts` are the tokens of its messages, once they were counted."""
+    """One turn while its rows come in."""
 
-    __slots__ = ("answered", "answered_row", "at", "counts", "cut", "number", "said", "said_row", "undone")
+    __slots__ = (
+        "answered",
+        "answered_row",
+        "at",
+        "counts",
+        "cut",
+        "items",
+        "number",
+        "said",
+        "said_row",
+        "tokens",
+        "undone",
+    )
 
     def __init__(self, entry: LogEntry, said: tuple[Message, ...]) -> None:
         self.number, self.at, self.said, self.said_row = entry.turn, entry.at, said, entry.number
@@ -62,17 +75,18 @@ class TurnRecord:
         self.answered_row = 0
         self.cut: str | None = None
         self.undone = False
-        self.counts: list[int] | None = None
+        self.counts: list[int] | None = None  # tokens of each message, once they were counted
+        self.tokens = 0  # their sum
+        self.items: tuple[WindowItem, ...] | None = None  # as a window takes them
+
+    def count(self, counts: list[int] | None) -> None:
+        """Set the tokens of its messages; None: they are to be counted again."""
+        self.counts, self.tokens, self.items = counts, sum(counts or ()), None
 
     @property
     def live(self) -> bool:
         """Whether it is part of the conversation."""
         return not self.undone and self.cut is None
-
-    @property
-    def tokens(self) -> int:
-        """The tokens of its messages, as far as they were counted."""
-        return sum(self.counts or ())
 
     @property
     def messages(self) -> tuple[Message, ...]:
@@ -107,7 +121,7 @@ class TalkLog:
             case EntryKind.ANSWERED:
                 if record is not None:
                     record.answered, record.answered_row = decode_body(Answered, entry.body), entry.number
-                    record.counts = None
+                    record.count(None)
             case EntryKind.CUT:
                 if record is not None:
                     record.cut = decode_body(Cut, entry.body).why

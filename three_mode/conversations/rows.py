@@ -23,8 +23,10 @@ from three_mode.errors import ConversationError, NoSuchConversation
 from three_mode.messages import Message
 
 _COLUMNS = "id, kind, turn, at, tokens, body"
+_QUALIFIED = ", ".join(f"e.{column}" for column in _COLUMNS.split(", "))
 _MARK = int(FIRST_MARK)
 _BATCH = 256
+_MOST_PAGES = 4096  # that are given back in one go
 _WORD = re.compile(r"[^\W_]+")
 
 
@@ -35,8 +37,6 @@ class _Draft(Protocol):
     def body(self) -> Body: ...
     @property
     def tokens(self) -> int: ...
-    @property
-    def text(self) -> str: ...
     @property
     def at(self) -> int: ...
 
@@ -49,7 +49,6 @@ class NewRow(NamedTuple):
     at: int
     tokens: int
     body: bytes
-    text: str
 
 
 class Segment(NamedTuple):
@@ -100,9 +99,7 @@ class MatchedRow(NamedTuple):
 def encoded(drafts: Sequence[_Draft], at: int) -> list[NewRow]:
     """Encode rows. On the caller's thread, so that a body that cannot be written is the caller's error."""
     return [
-        NewRow(
-            int(KINDS[type(draft.body)]), draft.turn, draft.at or at, draft.tokens, encode_body(draft.body), draft.text
-        )
+        NewRow(int(KINDS[type(draft.body)]), draft.turn, draft.at or at, draft.tokens, encode_body(draft.body))
         for draft in drafts
     ]
 
@@ -160,8 +157,8 @@ def _insert(file: sqlite3.Connection, talk: int, last: int, new: Sequence[NewRow
             f"INSERT INTO entry ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)",  # noqa: S608 - no input in it
             (key, row.kind, row.turn, row.at, row.tokens, row.body),
         )
-        if row.text:
-            file.execute("INSERT INTO word (rowid, text) VALUES (?, ?)", (key, row.text))
+        if row.kind < _MARK:
+            file.execute("INSERT INTO fresh (id) VALUES (?)", (key,))
         written.append(LogEntry(number, EntryKind(row.kind), row.turn, row.at, row.tokens, row.body))
     return tuple(written)
 
@@ -286,6 +283,20 @@ def messages_of(entry: LogEntry) -> tuple[Message, ...]:
 # Lists and searches
 
 
+def index(file: sqlite3.Connection) -> None:
+    """Put the words of rows into the index that are not there yet."""
+    query = f"SELECT {_QUALIFIED} FROM fresh JOIN entry e ON e.id = fresh.id"  # noqa: S608 - no input in it
+    for row in file.execute(query).fetchall():
+        text = text_of(messages_of(_entry(row)))
+        file.execute("INSERT INTO word (rowid, text) VALUES (?, ?)", (row[0], text))
+    file.execute("DELETE FROM fresh")
+
+
+def has_fresh(file: sqlite3.Connection) -> bool:
+    """Whether there are rows that the index does not have."""
+    return file.execute("SELECT 1 FROM fresh LIMIT 1").fetchone() is not None
+
+
 def listed(file: sqlite3.Connection, prefix: str, most: int, offset: int) -> list[ListedTalk]:
     """Conversations, those with the latest rows first."""
     query = f"""
@@ -322,7 +333,7 @@ def search(file: sqlite3.Connection, words: str, talk: int | None, most: int) ->
         where = "AND (" + " OR ".join("word.rowid BETWEEN ? AND ?" for _ in ranges) + ")"
         given += [edge for ids in ranges for edge in ids]
     query = f"""
-        SELECT {", ".join("e." + column for column in _COLUMNS.split(", "))}
+        SELECT {_QUALIFIED}
         FROM word JOIN entry e ON e.id = word.rowid WHERE word MATCH ? {where} ORDER BY e.at DESC, e.id DESC"""  # noqa: S608 - no input in it
     names: dict[int, list[tuple[int, str]]] = {}
     gone: dict[int, set[int]] = {}
@@ -382,15 +393,21 @@ def delete(file: sqlite3.Connection, talk: int) -> None:
 
 def _delete_rows(file: sqlite3.Connection, talk: int, above: int) -> None:
     part = Segment(talk, above, MOST)
+    index(file)
     for entry in _rows(file, part):
-        text = text_of(messages_of(entry))
-        if text:
-            key = (talk << BITS) + entry.number
+        if entry.kind < FIRST_MARK:
+            key, text = (talk << BITS) + entry.number, text_of(messages_of(entry))
             file.execute("INSERT INTO word (word, rowid, text) VALUES ('delete', ?, ?)", (key, text))
     file.execute("DELETE FROM entry WHERE id BETWEEN ? AND ?", part.ids)
     file.execute("INSERT INTO word (word) VALUES ('optimize')")  # the index forgets the words themselves
 
 
+def shrink(file: sqlite3.Connection) -> None:
+    """Give back pages that are not used any more, such as those that the index had before it was merged."""
+    file.executescript(f"PRAGMA incremental_vacuum({_MOST_PAGES})")  # `execute` would stop after the first page
+
+
 def wipe(file: sqlite3.Connection) -> None:
     """Move the journal into the file and empty it. It stays as it is while another process reads."""
+    shrink(file)
     file.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -12,16 +12,18 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from three_mode.conversations import rows
-from three_mode.conversations.entries import Answered, Body, Said, text_of
+from three_mode.conversations.entries import Answered, Body, Said
 from three_mode.conversations.rows import AppendedRows, ListedTalk, LoadedRows, MatchedRow
 from three_mode.conversations.schema import MEMORY, error_of, open_file
-from three_mode.errors import ConfigurationError, ConversationBusy
+from three_mode.errors import ConfigurationError, ConversationBusy, ConversationError
 from three_mode.messages import LLMRequest, Message
+from three_mode.observe.logs import logger
 from three_mode.providers.estimate import estimate_tokens
 
 T = TypeVar("T")
 _TRIES = 20  # to open a file that another process is just making
 _PAUSE = 0.02
+_INDEX_AT = 128  # rows that are indexed in one go
 
 
 class Draft(NamedTuple):
@@ -30,18 +32,17 @@ class Draft(NamedTuple):
     turn: int
     body: Body
     tokens: int = 0
-    text: str = ""  # for the index
     at: int = 0  # seconds since 1970; 0: now
 
 
 def said_draft(turn: int, messages: tuple[Message, ...], at: int = 0) -> Draft:
     """The row that begins a turn."""
-    return Draft(turn, Said(messages), _tokens(messages), text_of(messages), at)
+    return Draft(turn, Said(messages), _tokens(messages), at)
 
 
 def answered_draft(turn: int, answered: Answered, at: int = 0) -> Draft:
     """The row that ends a turn."""
-    return Draft(turn, answered, _tokens(answered.messages), text_of(answered.messages), at)
+    return Draft(turn, answered, _tokens(answered.messages), at)
 
 
 def _tokens(messages: tuple[Message, ...]) -> int:
@@ -58,6 +59,7 @@ class ConversationStore:
         self._busy, self._durable, self._wall = busy, durable, wall
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="three-mode-conversations")
         self._file: sqlite3.Connection | None = None
+        self._fresh = 0  # rows written since the last that were indexed
 
     # On any thread
 
@@ -67,6 +69,7 @@ class ConversationStore:
 
     async def close(self) -> None:
         """Write what is left to write, and close the file."""
+        await self._run(self._index)
         await self._run(self._close)
         self._thread.shutdown(wait=False)
 
@@ -94,7 +97,12 @@ class ConversationStore:
     async def append(self, talk: int, known: int, drafts: Sequence[Draft]) -> AppendedRows:
         """Write rows behind the row `known`. Where others have written since, write nothing and give their rows."""
         encoded = rows.encoded(drafts, int(self._wall()))
-        return await self._write(lambda file: rows.append(file, talk, known, encoded))
+        done = await self._write(lambda file: rows.append(file, talk, known, encoded))
+        self._fresh += len(done.written)
+        if self._fresh >= _INDEX_AT:
+            self._fresh = 0
+            self._thread.submit(self._index)
+        return done
 
     def append_later(self, talk: int, drafts: Sequence[Draft]) -> "Future[None]":
         """Write rows behind whatever is the last row then. Waits for nothing: for a caller that was cancelled."""
@@ -116,6 +124,8 @@ class ConversationStore:
 
     async def search(self, words: str, talk: int | None, most: int) -> list[MatchedRow]:
         """Rows that hold all words, the latest first."""
+        if await self._read(rows.has_fresh):
+            await self._write(rows.index)
         return await self._read(lambda file: rows.search(file, words, talk, most))
 
     # On its own thread
@@ -157,6 +167,16 @@ class ConversationStore:
 
         return self._guarded(whole)
 
+    def _index(self) -> None:
+        """Index what is not yet. Where that fails, the next search does it."""
+        if self._file is None:
+            return
+        try:
+            if rows.has_fresh(self._file):
+                self._in_transaction(rows.index)
+        except (ConversationError, sqlite3.Error) as error:
+            logger.warning("index_failed", extra={"event": "index_failed", "error": str(error)})
+
     def _open(self) -> sqlite3.Connection:
         if self._file is None:
             for left in reversed(range(_TRIES)):
@@ -172,5 +192,9 @@ class ConversationStore:
 
     def _close(self) -> None:
         if self._file is not None:
+            try:
+                rows.shrink(self._file)
+            except sqlite3.Error as error:  # another process writes: it will do it
+                logger.debug("shrink_failed", extra={"event": "shrink_failed", "error": str(error)})
             self._file.close()
             self._file = None

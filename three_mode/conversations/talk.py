@@ -5,7 +5,7 @@ turn is open, and this process holds the conversation's lock; an open turn that 
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
@@ -81,6 +81,19 @@ class Talk:
             if record is None:
                 raise ConversationError("no turn was cut", conversation=self.name, hint="say something")
             return await self._turn(record, request, until)
+
+    async def add(self, said: Sayable, answer: str | Message | Sequence[Message], *, model: str = "") -> None:
+        """Append a turn that was had elsewhere, in one write: nobody is asked. `model` is who answered."""
+        messages = (Message("assistant", answer),) if isinstance(answer, str) else answer
+        answered = Answered((messages,) if isinstance(messages, Message) else tuple(messages), model)
+        what = messages_said(said)
+        async with self._held(self._until(None)):
+            await self._settle(None)
+            while True:
+                number = self._kept.log.last_turn + 1
+                if await self._kept.try_write([said_draft(number, what), answered_draft(number, answered)]):
+                    return
+                await self._settle(None)
 
     async def undo(self) -> TalkTurn | None:
         """Take the last turn back, or one that a crash cut; None where there is none. The log keeps it, marked."""

@@ -67,7 +67,12 @@ def fit(
     `tokens` is the limit, `most` that of messages beside the system's, `first` how many of the first items stay. The
     last item is what is being said now, which stays. Raises ContextLength where what stays is too much.
     """
-    units = _units(items, first)
+    pairs = _pairs(items)
+    total = sum([item.tokens for item in system]) + sum([item.tokens for item in items])
+    if total <= tokens and not pairs.broken and (most is None or len(items) <= most):  # most windows
+        everything = [item.message for item in system] + [item.message for item in items]
+        return WindowView(tuple(_without_neighbours(everything)), total, 0)
+    units = _units(items, first, pairs)
     if units and not units[-1].whole:
         raise InvalidRequest(
             "the results that are said do not match the calls of the last answer",
@@ -133,14 +138,19 @@ def _from_a_question(tail: list[int], units: Sequence[_Unit], items: Sequence[Wi
     return []
 
 
-def _units(items: Sequence[WindowItem], first: int) -> list[_Unit]:
-    """Groups of messages that belong together, in order: a call, its results, and what stands between them."""
+class _Pairs(NamedTuple):
+    last_of: dict[int, int]  # message with calls -> message with the last result of them
+    broken: set[int]  # messages with a call that has no result, or with a result that has no call
+
+
+def _pairs(items: Sequence[WindowItem]) -> _Pairs:
+    """Which messages hold calls of tools, and which their results."""
     asked: dict[str, int] = {}  # call without a result so far -> its message
-    last_of: dict[int, int] = {}  # message with calls -> message with its last result so far
+    last_of: dict[int, int] = {}
     stray: set[int] = set()
     for at, item in enumerate(items):
         content = item.message.content
-        if isinstance(content, str):
+        if type(content) is str:
             continue
         answers: set[str] = set()
         for part in content:
@@ -157,17 +167,21 @@ def _units(items: Sequence[WindowItem], first: int) -> list[_Unit]:
                 stray.add(at)
             else:
                 last_of[call] = max(last_of[call], at)
-    waiting = set(asked.values()) | stray
+    return _Pairs(last_of, stray.union(asked.values()))
+
+
+def _units(items: Sequence[WindowItem], first: int, pairs: _Pairs) -> list[_Unit]:
+    """Groups of messages that belong together, in order: a call, its results, and what stands between them."""
     units: list[_Unit] = []
-    at = 0
-    while at < len(items):
+    at, last = 0, len(items) - 1
+    while at <= last:
         end, reach = at, at
         while reach <= end:
-            end = max(end, last_of.get(reach, reach))
+            end = max(end, pairs.last_of.get(reach, reach))
             reach += 1
         group = items[at : end + 1]
-        stays = at < first or end == len(items) - 1 or any(item.stays for item in group)
-        whole = not waiting.intersection(range(at, end + 1))
+        stays = at < first or end == last or any(item.stays for item in group)
+        whole = pairs.broken.isdisjoint(range(at, end + 1))
         units.append(_Unit(at, end, sum(item.tokens for item in group), stays, whole))
         at = end + 1
     return units
@@ -176,13 +190,22 @@ def _units(items: Sequence[WindowItem], first: int) -> list[_Unit]:
 def _without_neighbours(messages: Sequence[Message]) -> list[Message]:
     """Joins messages of a person that have become neighbours: some models want person and model to take turns."""
     joined: list[Message] = []
+    user = False  # whether the message before is one of a person
     for message in messages:
-        before = joined[-1] if joined else None
-        if before is not None and before.role == message.role == "user" and before.name == message.name:
-            if isinstance(before.content, str) and isinstance(message.content, str):
-                joined[-1] = Message("user", f"{before.content}\n\n{message.content}", message.name)
-            else:
-                joined[-1] = Message("user", before.parts + message.parts, message.name)
+        if message.role != "user":
+            user = False
+        elif not user:
+            user = True
         else:
-            joined.append(message)
+            before = joined[-1]
+            if before.name == message.name:
+                joined[-1] = _joined(before, message)
+                continue
+        joined.append(message)
     return joined
+
+
+def _joined(before: Message, message: Message) -> Message:
+    if isinstance(before.content, str) and isinstance(message.content, str):
+        return Message("user", f"{before.content}\n\n{message.content}", message.name)
+    return Message("user", before.parts + message.parts, message.name)

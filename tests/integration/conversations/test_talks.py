@@ -388,3 +388,28 @@ async def test_a_full_window_begins_with_the_same_messages_for_several_turns(tmp
         firsts = [asked(seen)[1]["content"] for seen in server.seen[20:]]
         assert 1 < len(set(firsts)) < len(firsts) / 3
         assert all(message["role"] == "user" for message in (asked(seen)[1] for seen in server.seen))
+
+
+async def test_turns_that_were_had_elsewhere_can_be_added(tmp_path: Path) -> None:
+    async with talking(tmp_path / "t.db") as (talks, _, server):
+        talk = await talks.open("a")
+        await talk.add("one", "first", model="other")
+        await talk.add(["see", Text("this")], [Message("assistant", "a"), Message("assistant", "b")])
+        assert not server.seen
+        assert (await talk.say("two")).content == "6: two"
+        assert [turn.model for turn in await talk.turns()][0] == "other"
+
+
+async def test_words_are_found_at_once_and_after_many_rows(tmp_path: Path) -> None:
+    path = tmp_path / "t.db"
+    async with talking(path) as (talks, _, _):
+        talk = await talks.open("a")
+        await talk.add("an early kayak", "yes")
+        assert len(await talks.search("kayak")) == 1
+        for number in range(300):
+            await talk.add(f"number{number}", "yes")
+        assert len(await talks.search("number7")) == 1
+        await talk.add("a late canoe", "yes")
+    async with talking(path) as (talks, _, _):
+        assert len(await talks.search("canoe")) == 1
+        assert len(await talks.search("yes", most=1000)) == 302
