@@ -204,6 +204,26 @@ class LLMConnection:
 
         return capabilities(model)
 
+    async def count(self, request: LLMRequest, *, within: float = 10.0) -> int | None:
+        """The tokens of a request, exactly: by the tokenizer of a local model, or by the counting endpoint of Anthropic
+        or Gemini. None for any other model; `estimate` is there for all."""
+        from three_mode.dispatcher import HERE, LOCAL
+
+        services = self._services
+        services.preparation.check_open()
+        targets, _ = await services.targets.for_request(request)
+        target = targets[0]
+        if target.provider == LOCAL:
+            answers = await self.local_model(f"gguf:{target.model}" if "/" in target.model else target.model)
+            return await answers.count(request) if answers is not None else None
+        if target.provider in HERE:
+            return None
+        count = getattr(services.remote.endpoint(target.provider), "count", None)
+        if count is None:
+            return None
+        found: int | None = await count(request, target.model, asyncio.get_running_loop().time() + within)
+        return found
+
     def estimate(self, request: LLMRequest) -> int:
         """About how many tokens the request is, as its provider counts them."""
         from three_mode.providers.estimate import estimate_tokens

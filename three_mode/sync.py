@@ -227,6 +227,10 @@ class LLMConnection:
         """Capabilities of a model: tools, images, thinking, and how many tokens."""
         return self._async.capabilities(model)
 
+    def count(self, request: LLMRequest, *, within: float = 10.0) -> int | None:
+        """The tokens of a request, exactly; None where nobody counts them, and there is only `estimate`."""
+        return _LOOP.run(self._async.count(request, within=within))
+
     def estimate(self, request: LLMRequest) -> int:
         """About how many tokens the request is, as its provider counts them."""
         return self._async.estimate(request)

@@ -14,7 +14,7 @@ from three_mode.errors import (
     ThreeModeError,
 )
 from three_mode.messages import Chunk, Embedded, EmbedRequest, LLMRequest, LLMResponse, chunks_of
-from three_mode.providers import embeddings
+from three_mode.providers import embeddings, token_counts
 from three_mode.providers.codec import Codec, Header, Headers, LimitReading, Outgoing
 from transports.http2 import (
     ConnectFailed,
@@ -123,6 +123,13 @@ class HTTPEndpoint:
         outgoing = embeddings.encode(self.codec.profile, request, model)
         body = await self._send(outgoing, deadline, model, "total")
         return embeddings.decode(self.codec.profile, model, body, len(request.texts))
+
+    async def count(self, request: LLMRequest, model: str, deadline: float) -> int | None:
+        """The tokens of a request, as the provider counts them; None where it has no endpoint for that."""
+        outgoing = token_counts.encode(self.codec.profile, request, model)
+        if outgoing is None:
+            return None
+        return token_counts.decode(self.codec.profile, await self._send(outgoing, deadline, model, "total"))
 
     async def models(self, deadline: float) -> tuple[str, ...]:
         return self.codec.decode_models(await self._send(self.codec.encode_models(), deadline, "", "total"))

@@ -12,11 +12,12 @@ from three_mode.conversations.kept_log import KeptLog
 from three_mode.conversations.log import TurnRecord
 from three_mode.conversations.shared import Shared, TalkSetup
 from three_mode.conversations.summaries import Summaries
-from three_mode.conversations.window import WindowItem, settle
+from three_mode.conversations.window import WindowItem, WindowView, fit, settle
 from three_mode.errors import ConfigurationError, ContextLength
 from three_mode.messages import LLMRequest, LLMResponse, Message, Text
 
 _REFITS = 8  # of a window whose exact count is above its limit
+_NO_LIMIT = 1 << 60  # tokens
 _SLACK = 16  # tokens that a refit takes off beside the excess
 
 
@@ -36,26 +37,44 @@ class Asking:
         self._counters: dict[str | None, TokenCounter] = {}
         self._counted_for: str | None = None
         self._begins = 0  # the turn that the last window began with
+        self._ratio = 1.0  # of an exact count to the sum of the messages' counts, where it is above that
 
     async def request(self, record: TurnRecord, fields: dict[str, Any], within: float | None) -> LLMRequest:
         """The request for the answer to a turn. `fields` are more fields of the request."""
         options, window = self._setup.options, self._setup.options.window
+        exact: int | None = None
         fields = {"model": self._setup.model, "max_tokens": options.max_tokens, **fields}
         fields["metadata"] = {"conversation": self._kept.name, **fields.get("metadata", {})}
         counter = await self._counter(fields["model"])
         limit = await counter.limit(window.tokens, fields["max_tokens"])
         items = await self._items(counter, limit)
         system, shown_now = await self._system(counter), await self._said(counter, record, items)
-        tokens = limit
+        tokens = int(limit / self._ratio)
         for _ in range(_REFITS):
-            view = settle(system, shown_now, tokens, window)
+            view = self._settled(system, shown_now, tokens)
             request = LLMRequest(messages=view.messages, within=within, **fields)
             exact = await counter.total(request)
+            if exact is not None:
+                self._ratio = max(1.0, exact / max(1, view.tokens))
             if exact is None or exact <= limit:
                 self._begins = view.begins if view.crowded else self._begins
                 return request
-            tokens -= exact - limit + _SLACK
-        raise ContextLength(f"the window of {limit} tokens cannot hold what has to stay", field="messages")
+            tokens = min(tokens, view.tokens, int(limit / self._ratio)) - _SLACK
+        raise ContextLength(
+            f"the window of {limit} tokens cannot hold what has to stay, which is {exact}",
+            field="messages",
+            hint="shorten the message or the system message, pin less, or give Window(tokens=) more",
+        )
+
+    def _settled(self, system: list[WindowItem], items: list[WindowItem], tokens: int) -> WindowView:
+        """What fits; where counts are not what they were, at least what has to stay."""
+        window = self._setup.options.window
+        try:
+            return settle(system, items, tokens, window)
+        except ContextLength:
+            if self._ratio == 1.0:
+                raise
+            return fit(system, items, _NO_LIMIT, 0, window.keep_first)
 
     async def answer(self, request: LLMRequest) -> TurnAnswer:
         """The answer to a request."""
@@ -140,12 +159,13 @@ class Asking:
         counter = self._counters.get(named)
         if counter is None:
             answers = await llm.local_model(named) if named is not None else None
-            margin = self._setup.options.window.margin
-            counter = LocalCount(answers) if answers is not None else EstimatedCount(llm, named, margin)
+            window = self._setup.options.window
+            estimated = EstimatedCount(llm, named, window.margin, window.exact)
+            counter = LocalCount(answers) if answers is not None else estimated
             self._counters[named] = counter
         if named != self._counted_for:
             self._counted_for = named
-            self._begins = 0
+            self._begins, self._ratio = 0, 1.0
             for record in self._kept.log.records.values():
                 record.count(None)
         return counter

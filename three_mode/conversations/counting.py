@@ -6,11 +6,14 @@ from typing import Protocol
 
 from three_mode.channels.local.channel import LocalAnswers
 from three_mode.connection import LLMConnection
+from three_mode.errors import ThreeModeError
 from three_mode.messages import Image, LLMRequest, Message, Text, ToolCall, ToolResult
+from three_mode.observe.logs import logger
 
 PER_LOCAL_MESSAGE = 12  # tokens of a chat template around one message, at most
 SHARE_FOR_ANSWER = 4  # of a model's context, one part of so many stays free for the answer, at most
 LEAST_FOR_ANSWER = 512
+COUNT_WITHIN = 5.0  # seconds for the provider's count
 
 
 class TokenCounter(Protocol):
@@ -40,14 +43,20 @@ def room_beside_answer(tokens: int, context: int | None, answer: int | None) -> 
 class EstimatedCount:
     """Estimates by characters, for the family of the model, with a margin."""
 
-    def __init__(self, llm: LLMConnection, model: str | None, margin: float) -> None:
-        self._llm, self._model, self._factor = llm, model, 1 + margin
+    def __init__(self, llm: LLMConnection, model: str | None, margin: float, exact: bool = False) -> None:
+        self._llm, self._model, self._factor, self._exact = llm, model, 1 + margin, exact
 
     async def counts(self, messages: Sequence[Message]) -> list[int]:
         return [self._count(message) for message in messages]
 
     async def total(self, request: LLMRequest) -> int | None:
-        return None
+        if not self._exact:
+            return None
+        try:
+            return await self._llm.count(request, within=COUNT_WITHIN)
+        except ThreeModeError as error:  # the estimate will do
+            logger.warning("count_failed", extra={"event": "count_failed", "error": str(error)})
+            return None
 
     async def limit(self, tokens: int, answer: int | None) -> int:
         context = self._llm.capabilities(self._model).context if self._model else None

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.conversations.talking import asked, talking
+from tests.support.conversations.talking import asked, echo, talking
 from three_mode.conversations import ConversationOptions, Conversations, Talk, Window
 from three_mode.errors import (
     ConversationBusy,
@@ -397,7 +397,7 @@ async def test_turns_that_were_had_elsewhere_can_be_added(tmp_path: Path) -> Non
         await talk.add(["see", Text("this")], [Message("assistant", "a"), Message("assistant", "b")])
         assert not server.seen
         assert (await talk.say("two")).content == "6: two"
-        assert [turn.model for turn in await talk.turns()][0] == "other"
+        assert (await talk.turns())[0].model == "other"
 
 
 async def test_words_are_found_at_once_and_after_many_rows(tmp_path: Path) -> None:
@@ -413,3 +413,21 @@ async def test_words_are_found_at_once_and_after_many_rows(tmp_path: Path) -> No
     async with talking(path) as (talks, _, _):
         assert len(await talks.search("canoe")) == 1
         assert len(await talks.search("yes", most=1000)) == 302
+
+
+async def test_an_exact_window_asks_the_provider_and_shrinks_by_what_it_says(tmp_path: Path) -> None:
+    async with talking(tmp_path / "t.db", "anthropic") as (talks, _, server):
+
+        def counting(seen: Any) -> Turn | Answer:
+            if not seen.path.endswith("count_tokens"):
+                return echo(seen)
+            tokens = 100 * len(asked(seen))  # each message is a hundred tokens, whatever the estimate says
+            return Answer(pieces=(json.dumps({"input_tokens": tokens}).encode(),))
+
+        server.always(counting)
+        talk = await talks.open("a", window=Window(tokens=1000, exact=True))
+        for number in range(30):
+            await talk.say(f"number {number}")
+        assert max(len(asked(seen)) for seen in server.seen if seen.path == "/v1/messages") <= 10
+        server.next(Answer(status=500))
+        assert (await talk.say("and when nobody counts?")).content.endswith("counts?")
