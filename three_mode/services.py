@@ -125,7 +125,8 @@ def services_of(given: Arguments, learn: Callable[[LLMRequest, Target], None]) -
     policies = with_retries(given.policies, given.max_retries, settings.attempts)
     provider = CUSTOM if given.provider is None and given.own.base_url is not None else given.provider
     named = provider or settings.provider
-    pool, gates = SharedPool(options), Gates(policies, options.clock)
+    metrics, pool = Metrics(), SharedPool(options)
+    gates = Gates(policies, options.clock, metrics)
     known = given_accounts(options.accounts, named, given.own)
     accounts = ProviderAccounts(settings, known, options.safety, pool.get, gates.limit_listener)
     remote = RemoteChannel(accounts.endpoint)
@@ -135,7 +136,7 @@ def services_of(given: Arguments, learn: Callable[[LLMRequest, Target], None]) -
         accounts,
         remote.endpoint,
     )
-    metrics, prices = Metrics(), options.prices
+    prices = options.prices
     if prices is None:
         prices = Prices()
         prices.prepare()

@@ -223,7 +223,7 @@ class StreamOpener:
 
         def ended(usage: Usage, whole: bool, error: BaseException | None) -> None:
             if whole or error is not None:  # else its reader left, which says nothing
-                self._gates.gate(target).ended(error)
+                self._gates.gate(target).ended(error, again=target in call.context.blamed)
             if isinstance(error, ThreeModeError):
                 self._log.metrics.failed(target.provider, target.model, error)
             profile = self._accounts.profile(target.provider)

@@ -155,6 +155,7 @@ class CallPreparation:
         self._log.begin_call(call, targets)
         if failed is not None:
             context.began, context.deadline, call.failed = failed
+            context.resumed = True
         return call, targets
 
     def check_open(self) -> None:

@@ -47,6 +47,8 @@ class CallContext(Struct, eq=False):
     #: whether an attempt ends at the first content; the reader of the rest then reports the end to the breaker
     streamed: bool = False
     steps: list[Step] = []  #: steps so far, which go into the reply
+    blamed: tuple[Target, ...] = ()  #: targets whose failure was counted: the retries of a call are one failure
+    resumed: bool = False  #: whether its next attempt only reports one that was made elsewhere, from the beginning on
 
     def add_step(self, kind: str, now: float, target: Target | None = None, why: str | None = None) -> None:
         """Adds a step; `now` is in the clock's time."""
@@ -186,14 +188,25 @@ class Attempts:
             waited = await gate.enter(call.caller, call.tokens, due - self._clock.now())
             if waited is not None:
                 call.add_step("wait", self._clock.now(), target, f"{waited:.3f} s for the rate limit")
-        call.add_step("attempt", self._clock.now(), target)
+        started = self._clock.now()
+        call.add_step("attempt", started, target)
+        if call.resumed:
+            started, call.resumed = call.began, False
         try:
             result = await operation(target, due)
         except BaseException as error:
-            gate.failed(error)
+            blame(call, gate, error, due - started if due >= call.deadline else None)
             raise
         gate.succeeded(streaming=call.streamed)
         return result
+
+
+def blame(call: CallContext, gate: Gate, error: BaseException, given: float | None) -> None:
+    """Leaves the gate with the error of an attempt of this call, which is counted once for each target. `given` is the
+    seconds that the attempt had, where the deadline of the call was its only bound."""
+    target = gate.target
+    if gate.failed(error, given=given, streamed=call.streamed, again=target in call.blamed):
+        call.blamed += (target,)
 
 
 def _why(error: ThreeModeError) -> str:
