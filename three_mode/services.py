@@ -128,7 +128,7 @@ def services_of(given: Arguments, learn: Callable[[LLMRequest, Target], None]) -
     metrics, pool = Metrics(), SharedPool(options)
     gates = Gates(policies, options.clock, metrics)
     known = given_accounts(options.accounts, named, given.own)
-    accounts = ProviderAccounts(settings, known, options.safety, pool.get, gates.limit_listener)
+    accounts = ProviderAccounts(settings, known, options.safety, pool.get, gates.limit_listener, options.reply_bytes)
     remote = RemoteChannel(accounts.endpoint)
     choice = ProviderChoice(
         accounts.profile(named).name if named is not None else None,
@@ -147,7 +147,7 @@ def services_of(given: Arguments, learn: Callable[[LLMRequest, Target], None]) -
     ledger = SpendingLedger(policies.budgets)
     log = CallLog(prices, ledger, metrics, _record_writer(observe), _call_tracer(observe), observe.log_content)
     cache = cache_of(policies.cache, options.clock) if policies.cache is not None else None
-    dispatcher = Dispatcher(remote, lambda: _agent_channel(given.bus), _local_channel)
+    dispatcher = Dispatcher(remote, lambda: _agent_channel(given.bus, options.reply_bytes), _local_channel)
     defaults = CallDefaults(accounts, settings, given.timeout, observe.label)
     return Services(
         policies=policies,
@@ -172,11 +172,11 @@ def services_of(given: Arguments, learn: Callable[[LLMRequest, Target], None]) -
 # Parts that few connections have are imported by those.
 
 
-def _agent_channel(bus: Any) -> OwnChannel:
+def _agent_channel(bus: Any, reply_bytes: int) -> OwnChannel:
     from three_mode.agents.calling.current_bus import bus_here
     from three_mode.channels.agents import AgentChannel
 
-    return AgentChannel(bus if bus is not None else bus_here())
+    return AgentChannel(bus if bus is not None else bus_here(), reply_bytes)
 
 
 def _local_channel() -> OwnChannel:

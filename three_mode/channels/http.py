@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping
 
+from three_mode.channels.channel import REPLY_BYTES, too_large
 from three_mode.channels.replies import DecodedReply
 from three_mode.config.secret import Secret
 from three_mode.errors import (
@@ -20,6 +21,7 @@ from transports.http2 import (
     ConnectFailed,
     Exchange,
     InvalidRequest,
+    LimitExceeded,
     PeerMisbehaved,
     Pool,
     PoolClosed,
@@ -56,10 +58,12 @@ class HTTPEndpoint:
         headers: Mapping[str, str] | None = None,
         learn: Callable[[LimitReading], None] | None = None,
         idle: float = IDLE,
+        reply_bytes: int = REPLY_BYTES,
     ) -> None:
         self.codec = codec
         self.name = codec.profile.name
         self.base_url = base_url.rstrip("/")
+        self.reply_bytes = reply_bytes
         self._pool = pool
         try:
             self._origin, prefix = split_url(self.base_url + "/")
@@ -90,7 +94,7 @@ class HTTPEndpoint:
         outgoing = self._request(self.codec.encode(request, model, stream=False))
         stage = "first token" if due < deadline else "total"
         try:
-            exchange = self._pool.send(outgoing, timeouts=WHOLE, until=min(due, deadline))
+            exchange = self._pool.send(outgoing, timeouts=WHOLE, max_bytes=self.reply_bytes, until=min(due, deadline))
         except TransportError as error:
             raise self._error_of(error, model, stage) from None
         return HTTPSentRequest(self, exchange, model, stage)
@@ -194,6 +198,10 @@ class HTTPSentRequest:
         endpoint, exchange = self._endpoint, self._exchange
         try:
             body = self.written = await exchange.whole()
+        except LimitExceeded as error:
+            if exchange.received <= endpoint.reply_bytes:
+                raise endpoint._error_of(error, self._model, self._stage) from None
+            raise too_large(endpoint.name, self._model, endpoint.reply_bytes) from None
         except TransportError as error:
             raise endpoint._error_of(error, self._model, self._stage) from None
         endpoint._check_head(exchange.status, exchange.headers, body)
@@ -229,7 +237,12 @@ class HTTPReply(DecodedReply):
             and self._endpoint.codec.profile.wire != "ollama"
         ):
             # It was asked for a stream and gave a document: an error, or a host that does not stream.
-            self._first = list(chunks_of(self._endpoint.codec.decode(await response.read())))
+            try:
+                document = await response.read(self._endpoint.reply_bytes)
+            except LimitExceeded:
+                self._check_size()
+                raise
+            self._first = list(chunks_of(self._endpoint.codec.decode(document)))
             self._end_stream()
             return
         await self._until_content()
@@ -243,6 +256,7 @@ class HTTPReply(DecodedReply):
         except TransportError as error:
             raise self.failure(error) from None
         if data:
+            self._check_size()
             return self._decoder.feed(data)
         self._end_stream()
         return self._decoder.finish()
@@ -257,6 +271,10 @@ class HTTPReply(DecodedReply):
                         pass
             except (TimeoutError, TransportError):
                 pass
+
+    def _check_size(self) -> None:
+        if self._exchange.received > self._endpoint.reply_bytes:
+            raise too_large(self._endpoint.name, self._model, self._endpoint.reply_bytes)
 
     def _end_stream(self) -> None:
         self._ended = True

@@ -34,7 +34,6 @@ def _unknown(streamed: bool) -> float | None:
     return None
 
 
-
 class BreakerOptions(FrozenOptions, frozen=True, kw_only=True):
     """Options of a circuit breaker."""
 
