@@ -86,6 +86,7 @@ class Services(Struct, frozen=True, kw_only=True):
     async def close(self) -> None:
         """End what is in progress, close connections, and write what is left to write."""
         self.pipeline.close()
+        self.embedding.close()
         self.gates.close()
         self.provider.close()
         await self.remote.close()
@@ -164,7 +165,9 @@ def services_of(given: Arguments, learn: Callable[[LLMRequest, Target], None]) -
         remote=remote,
         dispatcher=dispatcher,
         preparation=CallPreparation(targets, accounts, defaults, policies.fallback.first_content, log, learn),
-        pipeline=Pipeline(dispatcher, accounts, policies, gates, log, cache, options.clock),
+        pipeline=Pipeline(
+            dispatcher, accounts, policies, gates, log, cache, options.clock, lambda: _bus_name(dispatcher)
+        ),
         embedding=EmbeddingPipeline(dispatcher, accounts, policies.retry, gates, log, options.clock),
     )
 
@@ -177,6 +180,12 @@ def _agent_channel(bus: Any, reply_bytes: int) -> OwnChannel:
     from three_mode.channels.agents import AgentChannel
 
     return AgentChannel(bus if bus is not None else bus_here(), reply_bytes)
+
+
+def _bus_name(dispatcher: Dispatcher) -> str:
+    channel: Any = dispatcher.channel(CommunicationMode.AI_AI)
+    name: str = channel.bus_name
+    return name
 
 
 def _local_channel() -> OwnChannel:

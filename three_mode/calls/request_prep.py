@@ -155,7 +155,7 @@ class CallPreparation:
         )
         if route is not None:
             context.add_step("routed", began, first, f"by the route {route!r}")
-        call = ActiveCall(request, new_request_id(), context, label=label, target=first)
+        call = ActiveCall(request, new_request_id(), context, label=label, target=first, targets=targets, route=route)
         self._log.begin_call(call, targets)
         if failed is not None:
             context.began, context.deadline, call.failed = failed

@@ -45,6 +45,11 @@ class AgentChannel:
         self._bus, self._reply_bytes = bus, reply_bytes
         self._caller: Caller | None = None
 
+    @property
+    def bus_name(self) -> str:
+        """Name of the bus."""
+        return self._bus.name
+
     @cached_property
     def _streaming(self) -> Streaming:
         return Streaming(Model.stream_completion, self.caller)

@@ -6,7 +6,9 @@ then the operation runs. A failure moves on to the next target at once. When all
 the target that may answer soonest. All targets but the last have `first_content` seconds to their first content.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from msgspec import Struct
@@ -14,6 +16,7 @@ from msgspec import Struct
 from three_mode.errors import (
     AllProvidersFailed,
     CircuitOpen,
+    ConfigurationError,
     ContentFilter,
     DeadlineExceeded,
     InvalidRequest,
@@ -99,11 +102,30 @@ class Attempts:
         self._retry = retry
         self.hedge: Hedge[Any] | None = Hedge(hedge.after, discard, clock) if hedge is not None else None
         self._clock = clock
+        self._waiting: set[asyncio.Future[None]] = set()
+        self._closed = False
 
     def close(self) -> None:
-        """Stops the timer of hedged calls."""
+        """Fails the calls that wait before a retry, and stops the timer of hedged calls."""
+        self._closed = True
+        for waiting in self._waiting:
+            if not waiting.done():
+                waiting.set_exception(_closed())
         if self.hedge is not None:
             self.hedge.close()
+
+    async def _sleep(self, seconds: float) -> None:
+        """Waits; ConfigurationError as soon as the connection is closed."""
+        if self._closed:
+            raise _closed()
+        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        timer = self._clock.call_later(seconds, partial(_wake, waiting))
+        self._waiting.add(waiting)
+        try:
+            await waiting
+        finally:
+            self._waiting.discard(waiting)
+            timer.cancel()
 
     async def run(
         self,
@@ -147,7 +169,7 @@ class Attempts:
             if not alive:
                 raise _verdict(failed)
             call.add_step("retry", self._clock.now(), alive[0], f"in {wait:.2f} s: {_why(failed[-1])}")
-            await self._clock.sleep(wait)
+            await self._sleep(wait)
 
     async def _wait_until(self, ready: float, error: ThreeModeError, due: float) -> None:
         """Waits until `ready`, the time that a target named; raises its error where that is after `due`."""
@@ -155,7 +177,7 @@ class Attempts:
         if wait > 0:
             if ready >= due:
                 raise error
-            await self._clock.sleep(wait)
+            await self._sleep(wait)
 
     def _next_round(
         self, call: CallContext, alive: Sequence[Target], failed: list[ThreeModeError], failures: int
@@ -207,6 +229,15 @@ def blame(call: CallContext, gate: Gate, error: BaseException, given: float | No
     target = gate.target
     if gate.failed(error, given=given, streamed=call.streamed, again=target in call.blamed):
         call.blamed += (target,)
+
+
+def _wake(waiting: "asyncio.Future[None]") -> None:
+    if not waiting.done():
+        waiting.set_result(None)
+
+
+def _closed() -> ConfigurationError:
+    return ConfigurationError("this connection is closed", hint="make a new LLMConnection")
 
 
 def _why(error: ThreeModeError) -> str:
