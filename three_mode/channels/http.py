@@ -11,12 +11,14 @@ from three_mode.errors import (
     ConfigurationError,
     ConnectionFailed,
     DeadlineExceeded,
+    LLMError,
     Overloaded,
     ThreeModeError,
 )
 from three_mode.messages import Chunk, Embedded, EmbedRequest, LLMRequest, LLMResponse, chunks_of
 from three_mode.providers import embeddings
 from three_mode.providers.codec import Codec, Header, Headers, LimitReading, Outgoing
+from three_mode.providers.refusals import cleaned, secrets_of
 from transports.http2 import (
     ConnectFailed,
     Exchange,
@@ -79,6 +81,7 @@ class HTTPEndpoint:
             + AGENT
             + tuple((name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in more.items())
         )
+        self._secrets = secrets_of(key.reveal() if key else None, more)
         self._heads: dict[tuple[Header, ...], tuple[Header, ...]] = {}
 
     async def fetch(self, request: LLMRequest, model: str, due: float, deadline: float) -> LLMResponse:
@@ -126,10 +129,17 @@ class HTTPEndpoint:
     async def embed(self, request: EmbedRequest, model: str, deadline: float) -> Embedded:
         outgoing = embeddings.encode(self.codec.profile, request, model)
         body = await self._send(outgoing, deadline, model, "total")
-        return embeddings.decode(self.codec.profile, model, body, len(request.texts))
+        try:
+            return embeddings.decode(self.codec.profile, model, body, len(request.texts))
+        except LLMError as error:
+            raise self.cleaned(error) from None
 
     async def models(self, deadline: float) -> tuple[str, ...]:
-        return self.codec.decode_models(await self._send(self.codec.encode_models(), deadline, "", "total"))
+        body = await self._send(self.codec.encode_models(), deadline, "", "total")
+        try:
+            return self.codec.decode_models(body)
+        except LLMError as error:
+            raise self.cleaned(error) from None
 
     async def warm(self, within: float) -> None:
         """Opens a connection, which also tells whether the provider can be reached at all."""
@@ -152,10 +162,25 @@ class HTTPEndpoint:
         self._check_head(reply.status, reply.headers, reply.content)
         return reply.content
 
+    def decode(self, body: bytes) -> LLMResponse:
+        """A whole reply."""
+        try:
+            return self.codec.decode(body)
+        except LLMError as error:
+            raise self.cleaned(error) from None
+
+    def cleaned(self, error: LLMError) -> LLMError:
+        """The error of a codec, without the key that the provider may have echoed in any field."""
+        return cleaned(error, self._secrets)
+
     def _error_of(self, error: TransportError, model: str, stage: str) -> Exception:
         if isinstance(error, TimedOut) and error.phase == "total":
             return self.too_late(model, stage)
-        return error_of(error, self.name, model or None)
+        return self.failure(error, model)
+
+    def failure(self, error: TransportError, model: str) -> ThreeModeError:
+        """The error of the transport as ours."""
+        return cleaned(error_of(error, self.name, model or None), self._secrets)
 
     def _check_head(self, status: int, headers: Headers, body: bytes) -> None:
         """Read limits from the head of a reply, and raise its failure. The transport gives equal heads as one object,
@@ -167,7 +192,7 @@ class HTTPEndpoint:
             else:
                 self._silent = headers
         if status >= 400:
-            raise self.codec.error(status, headers, body)
+            raise self.cleaned(self.codec.error(status, headers, body))
 
     def _request(self, outgoing: Outgoing) -> Request:
         """Headers of one shape are one object: the transport keeps their encoded form."""
@@ -205,7 +230,7 @@ class HTTPSentRequest:
         except TransportError as error:
             raise endpoint._error_of(error, self._model, self._stage) from None
         endpoint._check_head(exchange.status, exchange.headers, body)
-        return endpoint.codec.decode(body)
+        return endpoint.decode(body)
 
     @property
     def read(self) -> Callable[[bytes], LLMResponse]:
@@ -242,7 +267,7 @@ class HTTPReply(DecodedReply):
             except LimitExceeded:
                 self._check_size()
                 raise
-            self._first = list(chunks_of(self._endpoint.codec.decode(document)))
+            self._first = list(chunks_of(self._endpoint.decode(document)))
             self._end_stream()
             return
         await self._until_content()
@@ -257,9 +282,13 @@ class HTTPReply(DecodedReply):
             raise self.failure(error) from None
         if data:
             self._check_size()
-            return self._decoder.feed(data)
-        self._end_stream()
-        return self._decoder.finish()
+            chunks = self._decoder.feed(data)
+        else:
+            self._end_stream()
+            chunks = self._decoder.finish()
+        if self._decoder.error is not None:
+            self._endpoint.cleaned(self._decoder.error)
+        return chunks
 
     async def _read_to_end(self) -> None:
         """The reply is whole. Its last frame is about to come, and a stream that ended needs no reset."""
@@ -287,7 +316,7 @@ class HTTPReply(DecodedReply):
     def failure(self, error: TransportError) -> Exception:
         if self._expired is not None:
             return self._endpoint.too_late(self._model, self._expired)
-        return error_of(error, self._endpoint.name, self._model)
+        return self._endpoint.failure(error, self._model)
 
     def close(self) -> None:
         self._end_stream()

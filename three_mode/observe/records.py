@@ -18,9 +18,7 @@ from three_mode.errors import ConfigurationError, ThreeModeError
 from three_mode.messages import LLMRequest, LLMResponse
 from three_mode.messages.wire import encode_error
 from three_mode.observe.logs import logger
-from three_mode.providers.refusals import without_keys
-
-SECRET = ("authorization", "api-key", "x-api-key", "x-goog-api-key", "cookie", "proxy-authorization")
+from three_mode.providers.refusals import SECRET_HEADERS, without_keys
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +140,7 @@ def masked_request(request: LLMRequest) -> LLMRequest:
     if not isinstance(headers, dict):
         return request
     masked = {
-        name: "[masked]" if str(name).lower() in SECRET else without_keys(str(value)) for name, value in headers.items()
+        name: "[masked]" if str(name).lower() in SECRET_HEADERS else without_keys(str(value))
+        for name, value in headers.items()
     }
     return msgspec.structs.replace(request, extra={**request.extra, "extra_headers": masked})

@@ -1,4 +1,4 @@
-"""Providers and agents whose replies never end: a reply is bounded by its deadline and by its bytes, whatever is in it."""
+"""Providers and agents whose replies never end: a reply is bounded by its deadline and its bytes, whatever is in it."""
 
 import asyncio
 import json
