@@ -71,7 +71,7 @@ class Pipeline:
     async def answer(self, call: ActiveCall, targets: Sequence[Target]) -> tuple[LLMResponse, Usage]:
         """A whole reply, still to be completed, and what it used. Sets the call's target."""
         replies, first = self._replies, targets[0]
-        key = replies.key_of(call, first)
+        key = replies.key_of(call, first) if replies.has_keys else None
         if key is not None and replies.may_reuse(call):
             stored = replies.look(key) if replies.look is not None else await replies.find(key)
             if stored is not None:

@@ -35,12 +35,12 @@ class ReplyCache:
         self.look = self._memory.look if self._memory is not None else None
         """Finds a stored reply without waiting, where replies are in memory."""
         self._accounts, self._log, self._bus_name = accounts, log, bus_name
-        self._any = cache is not None or shared
+        self.has_keys = cache is not None or shared
 
     def key_of(self, call: ActiveCall, target: Target) -> bytes | None:
         """The same key for calls that may have one reply; None for a call that shares none."""
         hints = call.request.cache
-        if not self._any or (hints is not None and hints.response == "skip"):
+        if not self.has_keys or (hints is not None and hints.response == "skip"):
             return None
         others = [list(self._identity(other)) for other in call.targets[1:]]
         if call.route is not None or others:
