@@ -20,6 +20,7 @@
     │   ├── ProviderOverloaded      the provider is busy (also an Overloaded)
     │   ├── ServerError             the provider failed
     │   ├── BadReply                the reply does not follow the provider's protocol
+    │   │   └── ReplyTooLarge       the reply has more bytes than the connection allows
     │   ├── ConnectionFailed        no connection, or it broke before an answer
     │   ├── StreamInterrupted       partial; the stream broke after content went out
     │   ├── CircuitOpen             not tried: this provider failed too often lately
@@ -72,6 +73,7 @@ __all__ = [
     "ProviderOverloaded",
     "QuotaExhausted",
     "RateLimit",
+    "ReplyTooLarge",
     "ServerError",
     "StreamInterrupted",
     "ThreeModeError",
@@ -208,6 +210,12 @@ class BadReply(LLMError):
     """The reply does not follow the provider's protocol."""
 
     retryable: bool = True
+
+
+class ReplyTooLarge(BadReply):
+    """The reply has more bytes than `ConnectionOptions.reply_bytes` allows; the rest of it was not read."""
+
+    retryable: bool = False
 
 
 class ConnectionFailed(LLMError):

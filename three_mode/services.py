@@ -86,6 +86,7 @@ class Services(Struct, frozen=True, kw_only=True):
     async def close(self) -> None:
         """End what is in progress, close connections, and write what is left to write."""
         self.pipeline.close()
+        self.embedding.close()
         self.gates.close()
         self.provider.close()
         await self.remote.close()
@@ -125,9 +126,10 @@ def services_of(given: Arguments, learn: Callable[[LLMRequest, Target], None]) -
     policies = with_retries(given.policies, given.max_retries, settings.attempts)
     provider = CUSTOM if given.provider is None and given.own.base_url is not None else given.provider
     named = provider or settings.provider
-    pool, gates = SharedPool(options), Gates(policies, options.clock)
+    metrics, pool = Metrics(), SharedPool(options)
+    gates = Gates(policies, options.clock, metrics)
     known = given_accounts(options.accounts, named, given.own)
-    accounts = ProviderAccounts(settings, known, options.safety, pool.get, gates.limit_listener)
+    accounts = ProviderAccounts(settings, known, options.safety, pool.get, gates.limit_listener, options.reply_bytes)
     remote = RemoteChannel(accounts.endpoint)
     choice = ProviderChoice(
         accounts.profile(named).name if named is not None else None,
@@ -135,7 +137,7 @@ def services_of(given: Arguments, learn: Callable[[LLMRequest, Target], None]) -
         accounts,
         remote.endpoint,
     )
-    metrics, prices = Metrics(), options.prices
+    prices = options.prices
     if prices is None:
         prices = Prices()
         prices.prepare()
@@ -146,7 +148,7 @@ def services_of(given: Arguments, learn: Callable[[LLMRequest, Target], None]) -
     ledger = SpendingLedger(policies.budgets)
     log = CallLog(prices, ledger, metrics, _record_writer(observe), _call_tracer(observe), observe.log_content)
     cache = cache_of(policies.cache, options.clock) if policies.cache is not None else None
-    dispatcher = Dispatcher(remote, lambda: _agent_channel(given.bus), _local_channel)
+    dispatcher = Dispatcher(remote, lambda: _agent_channel(given.bus, options.reply_bytes), _local_channel)
     defaults = CallDefaults(accounts, settings, given.timeout, observe.label)
     return Services(
         policies=policies,
@@ -163,7 +165,9 @@ def services_of(given: Arguments, learn: Callable[[LLMRequest, Target], None]) -
         remote=remote,
         dispatcher=dispatcher,
         preparation=CallPreparation(targets, accounts, defaults, policies.fallback.first_content, log, learn),
-        pipeline=Pipeline(dispatcher, accounts, policies, gates, log, cache, options.clock),
+        pipeline=Pipeline(
+            dispatcher, accounts, policies, gates, log, cache, options.clock, lambda: _bus_name(dispatcher)
+        ),
         embedding=EmbeddingPipeline(dispatcher, accounts, policies.retry, gates, log, options.clock),
     )
 
@@ -171,11 +175,17 @@ def services_of(given: Arguments, learn: Callable[[LLMRequest, Target], None]) -
 # Parts that few connections have are imported by those.
 
 
-def _agent_channel(bus: Any) -> OwnChannel:
+def _agent_channel(bus: Any, reply_bytes: int) -> OwnChannel:
     from three_mode.agents.calling.current_bus import bus_here
     from three_mode.channels.agents import AgentChannel
 
-    return AgentChannel(bus if bus is not None else bus_here())
+    return AgentChannel(bus if bus is not None else bus_here(), reply_bytes)
+
+
+def _bus_name(dispatcher: Dispatcher) -> str:
+    channel: Any = dispatcher.channel(CommunicationMode.AI_AI)
+    name: str = channel.bus_name
+    return name
 
 
 def _local_channel() -> OwnChannel:

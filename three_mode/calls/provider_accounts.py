@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from three_mode.channels.channel import Endpoint
+from three_mode.channels.channel import REPLY_BYTES, Endpoint
 from three_mode.config import ProviderSettings, Secret, Settings
 from three_mode.dispatcher import HERE
 from three_mode.errors import ConfigurationError
@@ -69,6 +69,7 @@ class ProviderAccounts:
         safety: Mapping[str, str],
         pool: "Callable[[], Pool]",
         learn: Callable[[str], Callable[[LimitReading], None] | None],
+        reply_bytes: int = REPLY_BYTES,
     ) -> None:
         self._settings = settings
         self._given = {_name_of(name): account for name, account in given.items()}
@@ -77,6 +78,7 @@ class ProviderAccounts:
             check_settings(settings_)
         self._pool = pool
         self._learn = learn
+        self._reply_bytes = reply_bytes
         self._profiles: dict[str, Profile] = {}
         self._identities: dict[str, tuple[str, str]] = {}
         self._read: dict[str, ProviderSettings] = {}
@@ -177,7 +179,7 @@ class ProviderAccounts:
                     f"{provider} takes no key, address or headers: the command has a login of its own",
                     hint="leave them out, or use provider='anthropic'",
                 )
-            return CLIEndpoint(profile)
+            return CLIEndpoint(profile, reply_bytes=self._reply_bytes)
         key, base_url = self.key(provider), self.base_url(provider)
         if key is None and profile.needs_key and base_url == profile.base_url:
             raise ConfigurationError(
@@ -186,4 +188,12 @@ class ProviderAccounts:
             )
         from three_mode.channels.http import HTTPEndpoint
 
-        return HTTPEndpoint(codec_of(profile), self._pool(), base_url, key, account.headers, self._learn(provider))
+        return HTTPEndpoint(
+            codec_of(profile),
+            self._pool(),
+            base_url,
+            key,
+            account.headers,
+            self._learn(provider),
+            reply_bytes=self._reply_bytes,
+        )

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 
 import msgspec
 
-from three_mode.channels.channel import OpenReply, is_content
+from three_mode.channels.channel import OpenReply, is_content, too_large
 from three_mode.errors import DeadlineExceeded, ThreeModeError
 from three_mode.messages import (
     Chunk,
@@ -31,8 +31,11 @@ from three_mode.providers.pieces import encode_json
 class BatchReply:
     """`leave` ends the far side and never waits. Made by `open_batches`."""
 
-    def __init__(self, batches: AsyncIterator[list[Chunk]], leave: Callable[[], None], what: str) -> None:
+    def __init__(
+        self, batches: AsyncIterator[list[Chunk]], leave: Callable[[], None], what: str, most: int | None = None
+    ) -> None:
         self._batches, self._leave, self._what = batches, leave, what
+        self._most, self._taken = most, 0
         self._first: list[Chunk] = []
         self._ended = False
 
@@ -66,6 +69,10 @@ class BatchReply:
         """[] at the end only: a batch with nothing in it is text held back, because it may become a tool call."""
         async for batch in self._batches:
             if batch:
+                if self._most is not None:
+                    self._taken += sum(map(chunk_weight, batch))
+                    if self._taken > self._most:
+                        raise too_large(self._what, None, self._most)
                 return batch
         self._ended = True
         return []
@@ -77,10 +84,15 @@ class BatchReply:
 
 
 async def open_batches(
-    batches: AsyncIterator[list[Chunk]], leave: Callable[[], None], due: float | None, what: str
+    batches: AsyncIterator[list[Chunk]],
+    leave: Callable[[], None],
+    due: float | None,
+    what: str,
+    most: int | None = None,
 ) -> BatchReply:
-    """The reply, once its first content is here; whatever prevents that has ended the far side."""
-    reply = BatchReply(batches, leave, what)
+    """The reply, once its first content is here; whatever prevents that has ended the far side. `most` is the bytes
+    that its chunks may take; None: its maker bounds them."""
+    reply = BatchReply(batches, leave, what, most)
     try:
         await reply.begin(due)
     except BaseException:

@@ -127,6 +127,7 @@ PUBLIC = {
         "ProviderOverloaded",
         "QuotaExhausted",
         "RateLimit",
+        "ReplyTooLarge",
         "ServerError",
         "StreamInterrupted",
         "ThreeModeError",
