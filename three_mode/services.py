@@ -20,6 +20,7 @@ from three_mode.calls.stream import ReplyStream, StreamedCall
 from three_mode.calls.targets import ProviderChoice, Targets
 from three_mode.channels.channel import RemoteChannel
 from three_mode.channels.local.names import LocalNames
+from three_mode.channels.local.settings import LocalSettings
 from three_mode.config import Sources
 from three_mode.dispatcher import Dispatcher, OwnChannel
 from three_mode.messages import LLMRequest, LLMResponse
@@ -45,7 +46,7 @@ class Arguments(Struct, frozen=True, kw_only=True):
     mode: CommunicationMode | str | None
     timeout: float | None
     max_retries: int | None
-    policies: Policies
+    policies: Policies | None
     observe: Observing
     options: ConnectionOptions
     bus: Any
@@ -122,12 +123,15 @@ def services_of(given: Arguments, learn: Callable[[LLMRequest, Target], None]) -
     """The services of a new connection. `learn` hears of each call to an agent that goes the normal way."""
     options, observe = given.options, given.observe
     settings = Sources(options.config).settings()
-    policies = with_retries(given.policies, given.max_retries, settings.attempts)
+    config = settings.sources.table
+    policies = config.options(Policies, "policies") if given.policies is None else given.policies
+    policies = with_retries(policies, given.max_retries, settings.attempts)
+    local = LocalSettings.of(options, config)
     provider = CUSTOM if given.provider is None and given.own.base_url is not None else given.provider
     named = provider or settings.provider
     pool, gates = SharedPool(options), Gates(policies, options.clock)
     known = given_accounts(options.accounts, named, given.own)
-    accounts = ProviderAccounts(settings, known, options.safety, pool.get, gates.limit_listener)
+    accounts = ProviderAccounts(settings, known, options.safety, pool.get, gates.limit_listener, options.defaults)
     remote = RemoteChannel(accounts.endpoint)
     choice = ProviderChoice(
         accounts.profile(named).name if named is not None else None,
@@ -139,14 +143,14 @@ def services_of(given: Arguments, learn: Callable[[LLMRequest, Target], None]) -
     if prices is None:
         prices = Prices()
         prices.prepare()
-    router, local_names = Router(policies.routes, prices, metrics.latency), LocalNames()
+    router, local_names = Router(policies.routes, prices, metrics.latency), LocalNames(local.files)
     mode = CommunicationMode(given.mode) if given.mode is not None else settings.mode
     targets = Targets(choice, given.model, mode, settings, accounts, policies, router, local_names)
     targets.check_safety()
     ledger = SpendingLedger(policies.budgets)
     log = CallLog(prices, ledger, metrics, _record_writer(observe), _call_tracer(observe), observe.log_content)
     cache = cache_of(policies.cache, options.clock) if policies.cache is not None else None
-    dispatcher = Dispatcher(remote, lambda: _agent_channel(given.bus), _local_channel)
+    dispatcher = Dispatcher(remote, lambda: _agent_channel(given.bus), local.channel)
     defaults = CallDefaults(accounts, settings, given.timeout, observe.label)
     return Services(
         policies=policies,
@@ -176,12 +180,6 @@ def _agent_channel(bus: Any) -> OwnChannel:
     from three_mode.channels.agents import AgentChannel
 
     return AgentChannel(bus if bus is not None else bus_here())
-
-
-def _local_channel() -> OwnChannel:
-    from three_mode.channels.local.channel import LocalChannel
-
-    return LocalChannel()
 
 
 def _record_writer(observe: Observing) -> "RecordWriter | None":
