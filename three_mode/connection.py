@@ -216,8 +216,14 @@ class LLMConnection:
         return dict(self._services.log.ledger.left())
 
     async def prepare(self, model: str) -> bool:
-        """Loads a local model now, rather than at the first call; False for any other, where there is nothing to do."""
-        return await self.local_model(model) is not None
+        """Loads a local model now, rather than at the first call; False for any other.
+
+        Of a provider's model it checks what is known here: that there is such a provider, and a key for it.
+        """
+        if await self.local_model(model) is not None:
+            return True
+        await self._services.check_model(model)
+        return False
 
     async def local_model(self, model: str) -> "LocalAnswers | None":
         """Loads a local model, and gives its answers without the policies of a connection: for callers who pass them on

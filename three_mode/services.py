@@ -22,8 +22,8 @@ from three_mode.channels.channel import RemoteChannel
 from three_mode.channels.local.names import LocalNames
 from three_mode.channels.local.settings import LocalSettings
 from three_mode.config import Sources
-from three_mode.dispatcher import Dispatcher, OwnChannel
-from three_mode.messages import LLMRequest, LLMResponse
+from three_mode.dispatcher import HERE, Dispatcher, OwnChannel
+from three_mode.messages import LLMRequest, LLMResponse, Message
 from three_mode.modes import CommunicationMode
 from three_mode.observe.metrics import Metrics
 from three_mode.policies import Policies, Prices, ResponseCache, Router, SpendingLedger, Target
@@ -83,6 +83,14 @@ class Services(Struct, frozen=True, kw_only=True):
     async def hooked(self, reply: LLMResponse) -> LLMResponse:
         """The reply that the program's hook makes of a whole one."""
         return await apply_after(self.observe.after, reply)
+
+    async def check_model(self, model: str) -> None:
+        """Raise the error that a call to a model would end with: no such provider, no key, no usable address."""
+        self.preparation.check_open()
+        messages = (Message("user", "..."),)
+        targets, _ = await self.targets.for_request(LLMRequest(model=model, messages=messages))
+        if targets[0].provider not in HERE:
+            self.remote.endpoint(targets[0].provider)
 
     async def close(self) -> None:
         """End what is in progress, close connections, and write what is left to write."""

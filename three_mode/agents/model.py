@@ -24,6 +24,8 @@ class ModelSource(Struct, frozen=True, omit_defaults=True):
     base_url: str | None = None
     api_key_env: str | None = None
     """The name of the environment variable that holds the key: keys themselves stay off the bus."""
+    options: str = ""
+    """Policies and loading, as `three_mode.host_connection` writes them; empty: those of the host."""
 
 
 class Model(Agent):

@@ -111,8 +111,11 @@ def _plain(kind: type, value: Any) -> Any:
         return float(value)
     if kind is Decimal and number:
         return Decimal(str(value))
-    if kind is FilePath and isinstance(value, str):
-        return FilePath(value)
+    if isinstance(value, str) and issubclass(kind, Decimal | FilePath):
+        try:
+            return kind(value)
+        except ArithmeticError:
+            return _MISFIT
     if issubclass(kind, Enum) and isinstance(value, str):
         return next((each for each in kind if value.lower() in (str(each.value).lower(), each.name.lower())), _MISFIT)
     return _MISFIT
