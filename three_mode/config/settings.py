@@ -86,6 +86,8 @@ class Sources:
         self._dotenv = read_dotenv(Path(".env") if dotenv is None else dotenv)
         if config is None:
             config = self._file()
+        self.file = None if config is None or isinstance(config, Mapping) else str(config)
+        """The config file; None where there is none."""
         if config is None:
             self.table = EMPTY
         elif isinstance(config, Mapping):
