@@ -216,7 +216,10 @@ class AgentFastPath:
                     self._record(reply.latency)
                     return reply
         self._leave(address, counted)
-        return await normal(request, FailedFirstAttempt(began, began + within, self._explained(failed, address)))
+        failure = self._session.error(failed, address, self._topic) if isinstance(failed, BusError) else failed
+        if isinstance(failure, NoSuchAgent):  # it may be there, and only stream
+            return await normal(request, None)
+        return await normal(request, FailedFirstAttempt(began, began + within, failure))
 
     def close(self) -> None:
         """Take no more calls: those that come go the normal way, which says that the connection is closed."""
@@ -236,10 +239,6 @@ class AgentFastPath:
         if counted:
             self._roles.give_back(address)
         self._gate.left()
-
-    def _explained(self, error: BusError | ThreeModeError, address: str) -> ThreeModeError:
-        failure = self._session.error(error, address, self._topic) if isinstance(error, BusError) else error
-        return self._channel.explained(self._model) if isinstance(failure, NoSuchAgent) else failure
 
 
 class AgentFastStream:

@@ -3,6 +3,7 @@ their cost settled."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Any
 
 import msgspec
 
@@ -77,10 +78,14 @@ class BatchReply:
 
 
 async def open_batches(
-    batches: AsyncIterator[list[Chunk]], leave: Callable[[], None], due: float | None, what: str
+    batches: AsyncIterator[Any],
+    leave: Callable[[], None],
+    due: float | None,
+    what: str,
+    kind: type[BatchReply] = BatchReply,
 ) -> BatchReply:
     """The reply, once its first content is here; whatever prevents that has ended the far side."""
-    reply = BatchReply(batches, leave, what)
+    reply = kind(batches, leave, what)
     try:
         await reply.begin(due)
     except BaseException:
