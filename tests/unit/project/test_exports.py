@@ -74,6 +74,7 @@ PUBLIC = {
         "Message",
         "Part",
         "Reasoning",
+        "RequestDefaults",
         "ResponseFormat",
         "Role",
         "Start",

@@ -35,6 +35,11 @@ class HostConfig(msgspec.Struct, frozen=True):
     """Function that makes the host's tracer, as `module:name`; empty: none."""
     bus_options: dict[str, Any] = {}
     """Fields of `BusOptions` that differ from the defaults."""
+    llm_options: str = ""
+    """Options of the agents' `llm`, with keys: they go over this socket and never over the bus. Empty: the defaults."""
+
+    def __repr__(self) -> str:
+        return f"HostConfig({self.label} on {self.bus})"
 
 
 class Lines:

@@ -46,7 +46,7 @@ async def serve(config: HostConfig, fd: int) -> None:
     options = BusOptions(label=config.label, create=False, on_error=bus_failed, **config.bus_options)
     bus = await Bus.join(config.bus, options)
     current_bus.joined(bus)
-    session = Session(bus, config.default_within)
+    session = Session(bus, config.default_within, config.llm_options)
     sessions.append(session)
     if config.tracer:
         session.tracer = load_tracer(config.tracer)
