@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from three_mode.agents.recording.replay import replay as replay
     from three_mode.agents.supervisor.events import AgentGivenUp as AgentGivenUp
     from three_mode.agents.supervisor.events import AgentRestarted as AgentRestarted
+    from three_mode.agents.supervisor.events import AgentsQuarantined as AgentsQuarantined
     from three_mode.agents.supervisor.events import HostBack as HostBack
     from three_mode.agents.supervisor.events import HostBlocked as HostBlocked
     from three_mode.agents.supervisor.events import HostFreed as HostFreed
@@ -50,6 +51,7 @@ _MODULE_OF = {
     "AgentRef": "calling.refs",
     "AgentReport": "wire.orders",
     "AgentRestarted": "supervisor.events",
+    "AgentsQuarantined": "supervisor.events",
     "DeadLetter": "wire.dead_letters",
     "Divergence": "recording.replay",
     "Gathered": "calling.gather",

@@ -1,6 +1,7 @@
 """Agents that tests spawn. Hosts import this module by name."""
 
 import asyncio
+import ctypes
 import enum
 import os
 import time
@@ -420,3 +421,44 @@ class Brief(Agent):
 
     async def started(self) -> None:
         self.stop()
+
+
+def end_process(how: str) -> None:
+    """Ends this process without a word: `segfault` or `exit`."""
+    if how == "segfault":
+        ctypes.string_at(0)
+    os._exit(5)
+
+
+class Fatal(Agent):
+    """Ends its process while it is made, in its life number `life` and all later ones.
+
+    The file gets a line for each life. `only`: the one agent that does so. `where`: `init`, `started`, or `thread` (in
+    `started`, on another thread).
+    """
+
+    def __init__(
+        self, how: str, lives: Path, life: int = 1, only: str = "", where: str = "init", times: int = 99
+    ) -> None:
+        with lives.open("a") as file:
+            file.write(f"{self.name}\n")
+        self.life = lives.read_text().split().count(self.name)
+        self.how, self.where = how, where
+        self.fatal = life <= self.life < life + times and only in ("", self.name)
+        if self.fatal and where == "init":
+            end_process(how)
+
+    async def started(self) -> None:
+        await asyncio.sleep(0)
+        if self.fatal and self.where == "started":
+            end_process(self.how)
+        if self.fatal and self.where == "thread":
+            await asyncio.to_thread(end_process, self.how)
+
+    @handler
+    def which(self) -> int:
+        return self.life
+
+    @handler
+    def pid(self) -> int:
+        return os.getpid()

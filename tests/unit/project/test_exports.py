@@ -33,6 +33,7 @@ PUBLIC = {
         "AgentRef",
         "AgentReport",
         "AgentRestarted",
+        "AgentsQuarantined",
         "DeadLetter",
         "Divergence",
         "Gathered",

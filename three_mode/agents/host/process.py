@@ -13,6 +13,7 @@ from three_mode.agents.handlers.codec import encode
 from three_mode.agents.handlers.tracing import load_tracer
 from three_mode.agents.host.lines import HostConfig
 from three_mode.agents.host.service import HostService
+from three_mode.agents.host.start_note import StartNote
 from three_mode.agents.host.watchdog import Watchdog
 from three_mode.agents.runtime import lifecycle
 from three_mode.agents.runtime.population import Population
@@ -20,8 +21,8 @@ from three_mode.agents.wire.orders import ORCHESTRATOR, Failed, host_name
 from transports.bus import Bus, BusError, BusOptions, Encoded, NoSuchName
 
 
-async def serve(config: HostConfig, fd: int) -> None:
-    """Run a host until it is stopped. `fd`: the socket to the orchestrator."""
+async def serve(config: HostConfig, fd: int, note: StartNote) -> None:
+    """Run a host until it is stopped. `fd`: the socket to the orchestrator. `note`: says which agent is being made."""
     loop = asyncio.get_running_loop()
     stopping: asyncio.Event = asyncio.Event()
     orphaned = False
@@ -59,6 +60,7 @@ async def serve(config: HostConfig, fd: int) -> None:
 
     population = Population(session, config.label, tell_supervisor)
     population.seed = config.seed
+    population.start_note = note
     if config.record:
         from three_mode.agents.recording.recorder import Recorder
 

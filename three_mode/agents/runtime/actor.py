@@ -25,6 +25,7 @@ from three_mode.agents.runtime.histogram import SAMPLE, Histogram
 from three_mode.agents.runtime.journal import Journal
 from three_mode.agents.runtime.requests import Incoming, wrong_verb
 from three_mode.agents.runtime.run import Run, cycle_error
+from three_mode.agents.runtime.startup import StartNotes
 from three_mode.agents.runtime.state import RUNNING, STARTING, STOPPED, STOPPING
 from three_mode.agents.wire import errors as wire_errors
 from three_mode.errors import BadCall, DeadlineExceeded, Overloaded, PeerLost, ThreeModeError
@@ -44,6 +45,7 @@ class Owner(Protocol):
     context: contextvars.Context
     journal: Journal | None
     seed: int
+    start_note: StartNotes
 
     def caller_of(self, actor: "Actor") -> Caller: ...
     def seed_of(self, name: str) -> int: ...

@@ -15,7 +15,7 @@ from three_mode.agents.runtime.broadcast import Fanout
 from three_mode.agents.runtime.eager import Starter
 from three_mode.agents.runtime.journal import Journal
 from three_mode.agents.runtime.requests import FromBus, Incoming, QueuedBroadcast
-from three_mode.agents.runtime.startup import Startup
+from three_mode.agents.runtime.startup import NoNotes, StartNotes, Startup
 from three_mode.agents.runtime.state import STOPPING, State
 from three_mode.agents.runtime.unsettled import Unsettled
 from three_mode.agents.wire.orders import Failed, role_name
@@ -50,6 +50,7 @@ class Population:
         self._tell_supervisor = tell_supervisor
         self.seed = 0
         self.journal: Journal | None = None
+        self.start_note: StartNotes = NoNotes()
 
     # messages ---------------------------------------------------------------------------------------------------------
     def on_request(self, request: FromBus) -> None:

@@ -82,6 +82,24 @@ class HostFreed(msgspec.Struct, frozen=True, tag=True):
         return f"the loop of {self.host} turns again"
 
 
+class AgentsQuarantined(msgspec.Struct, frozen=True, tag=True):
+    """A host ended while it made an agent: that order is tried once more in a host of its own."""
+
+    agent: str
+    """Agent that was being made."""
+    host: str
+    """Label of the host of their own: `quarantine-1`."""
+    agents: int
+    """Number of agents of the order, which are all made there."""
+    reason: str
+    when: float = msgspec.field(default_factory=time.time)
+    """Seconds since the epoch."""
+
+    def __str__(self) -> str:
+        others = f" and {self.agents - 1} of its group" if self.agents > 1 else ""
+        return f"{self.agent}{others} will be made in {self.host}, a host of its own: {self.reason}"
+
+
 class AgentRestarted(msgspec.Struct, frozen=True, tag=True):
     """An agent was restarted in place, or made again."""
 
@@ -109,7 +127,9 @@ class AgentGivenUp(msgspec.Struct, frozen=True, tag=True):
         return f"{self.agent} stays away: {self.reason}"
 
 
-SupervisorEvent = HostLost | HostBack | HostGivenUp | HostBlocked | HostFreed | AgentRestarted | AgentGivenUp
+SupervisorEvent = (
+    HostLost | HostBack | HostGivenUp | HostBlocked | HostFreed | AgentRestarted | AgentGivenUp | AgentsQuarantined
+)
 """Any event of hosts and agents, as `Orchestrator.events` has them."""
 
 
