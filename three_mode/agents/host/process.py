@@ -12,6 +12,7 @@ from three_mode.agents.calling.session import Session
 from three_mode.agents.handlers.codec import encode
 from three_mode.agents.handlers.tracing import load_tracer
 from three_mode.agents.host.lines import HostConfig
+from three_mode.agents.host.loop_guard import end_forked_children, refuse_to_stop
 from three_mode.agents.host.service import HostService
 from three_mode.agents.host.start_note import StartNote
 from three_mode.agents.host.watchdog import Watchdog
@@ -23,7 +24,10 @@ from transports.bus import Bus, BusError, BusOptions, Encoded, NoSuchName
 
 async def serve(config: HostConfig, fd: int, note: StartNote) -> None:
     """Run a host until it is stopped. `fd`: the socket to the orchestrator. `note`: says which agent is being made."""
-    loop = asyncio.get_running_loop()
+    loop, host = asyncio.get_running_loop(), asyncio.current_task()
+    assert host is not None
+    refuse_to_stop(loop, host)
+    end_forked_children(loop, fd)
     stopping: asyncio.Event = asyncio.Event()
     orphaned = False
 

@@ -96,8 +96,12 @@ class Hosts:
         return [host for host in self.all.values() if host.state == "running"]
 
     def open_to(self, group: str) -> list[str]:
-        """Return the running hosts for agents of a group: those reserved for it, else those reserved for none."""
-        return [host.label for host in self._hosts_for(group) if host.state == "running"]
+        """Return the running hosts for agents of a group: those reserved for it, else those reserved for none.
+
+        Hosts whose event loop is blocked are left out, as long as there is another.
+        """
+        running = [host for host in self._hosts_for(group) if host.state == "running"]
+        return [host.label for host in running if host.blocked is None] or [host.label for host in running]
 
     def awaited(self, group: str) -> bool:
         """Return whether a group has no running host now, and will have one again."""
