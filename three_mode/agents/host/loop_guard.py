@@ -89,7 +89,7 @@ def _module(frame: FrameType) -> str:
 
 
 def _end_at_return_of(frame: FrameType | None) -> None:
-    """End this process when a frame returns, or waits for something. Other code of the process runs slower till then."""
+    """End this process when a frame returns, or waits for something. Until then its code runs more slowly."""
     if frame is None:
         return
 
