@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from three_mode.agents.supervisor.events import AgentGivenUp as AgentGivenUp
     from three_mode.agents.supervisor.events import AgentRestarted as AgentRestarted
     from three_mode.agents.supervisor.events import AgentsQuarantined as AgentsQuarantined
+    from three_mode.agents.supervisor.events import HandlerRaised as HandlerRaised
     from three_mode.agents.supervisor.events import HostBack as HostBack
     from three_mode.agents.supervisor.events import HostBlocked as HostBlocked
     from three_mode.agents.supervisor.events import HostFreed as HostFreed
@@ -55,6 +56,7 @@ _MODULE_OF = {
     "DeadLetter": "wire.dead_letters",
     "Divergence": "recording.replay",
     "Gathered": "calling.gather",
+    "HandlerRaised": "supervisor.events",
     "HostBack": "supervisor.events",
     "HostBlocked": "supervisor.events",
     "HostFreed": "supervisor.events",

@@ -29,6 +29,7 @@ from three_mode.agents.supervisor.supervisor import Supervisor
 from three_mode.agents.wire import errors as wire_errors
 from three_mode.agents.wire.dead_letters import DeadLetter
 from three_mode.agents.wire.importing import ClassPath, load, path_of, refuse_while_importing_main
+from three_mode.agents.wire.logs import levels
 from three_mode.agents.wire.orders import SpawnOrder, Table
 from three_mode.errors import ConfigurationError
 from three_mode.handling import DEFAULT_WITHIN
@@ -143,6 +144,7 @@ class Orchestrator(Verbs):
             tracer=self.options.tracer,
             blocked_after=self.options.hosts.blocked_after,
             default_within=self.options.default_within,
+            log_levels=levels(),
             bus_options=self.options.host_bus,
         )
 

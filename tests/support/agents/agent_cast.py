@@ -3,6 +3,7 @@
 import asyncio
 import ctypes
 import enum
+import logging
 import multiprocessing
 import os
 import time
@@ -566,3 +567,50 @@ class Stopper(Agent):
     @on("stop.all")
     async def hear(self, item: str) -> None:
         asyncio.get_running_loop().stop()
+
+
+class Loud(Agent):
+    """Logs, and raises where nobody waits."""
+
+    @handler
+    def log(self, level: int, text: str) -> None:
+        logging.getLogger("loud.voice").log(level, text, extra={"request_id": self.name})
+
+    @handler
+    def log_error(self) -> None:
+        try:
+            _ = {}["missing"]
+        except KeyError:
+            logging.getLogger("loud").exception("it is %s", "gone")
+
+    @handler
+    def flood(self, count: int) -> None:
+        for number in range(count):
+            logging.getLogger("loud").error("flood %d", number)
+
+    @handler
+    async def from_thread(self) -> None:
+        await asyncio.to_thread(logging.getLogger("loud").error, "from a thread")
+
+    @handler
+    def told(self, text: str) -> None:
+        raise ValueError(text)
+
+    @handler
+    async def told_later(self, text: str) -> None:
+        await asyncio.sleep(0.01)
+        raise ValueError(text)
+
+    @on("loud.plain")
+    def plain(self, item: str) -> None:
+        raise LookupError(item)
+
+    @on("loud.now")
+    async def now_(self, item: str) -> None:
+        if self.name.endswith("/0"):
+            raise LookupError(item)
+
+    @on("loud.later")
+    async def later(self, item: str) -> None:
+        await asyncio.sleep(0.01)
+        raise LookupError(item)

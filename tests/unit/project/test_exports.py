@@ -37,6 +37,7 @@ PUBLIC = {
         "DeadLetter",
         "Divergence",
         "Gathered",
+        "HandlerRaised",
         "HostBack",
         "HostBlocked",
         "HostFreed",

@@ -127,8 +127,35 @@ class AgentGivenUp(msgspec.Struct, frozen=True, tag=True):
         return f"{self.agent} stays away: {self.reason}"
 
 
+class HandlerRaised(msgspec.Struct, frozen=True, tag=True):
+    """Handlers raised where no caller waits: of `@on`, or of a told message. The log has the tracebacks."""
+
+    agent: str
+    """First agent of its group for which this happened; empty for failures of many kinds."""
+    handler: str
+    host: str
+    reason: str
+    """The first of these errors, as `HandlerFailed: scout/7.read raised KeyError: 'id'`."""
+    times: int = 1
+    """Failures of this handler in this group and host that the event stands for."""
+    when: float = msgspec.field(default_factory=time.time)
+    """Seconds since the epoch."""
+
+    def __str__(self) -> str:
+        often = f", and {self.times - 1} times more" if self.times > 1 else ""
+        return f"{self.reason}{often}, in {self.host}"
+
+
 SupervisorEvent = (
-    HostLost | HostBack | HostGivenUp | HostBlocked | HostFreed | AgentRestarted | AgentGivenUp | AgentsQuarantined
+    HostLost
+    | HostBack
+    | HostGivenUp
+    | HostBlocked
+    | HostFreed
+    | AgentRestarted
+    | AgentGivenUp
+    | AgentsQuarantined
+    | HandlerRaised
 )
 """Any event of hosts and agents, as `Orchestrator.events` has them."""
 

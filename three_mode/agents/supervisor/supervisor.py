@@ -11,7 +11,14 @@ import msgspec
 
 from three_mode.agents.calling.session import Session
 from three_mode.agents.handlers.codec import decoder_for, encode
-from three_mode.agents.supervisor.events import AgentGivenUp, AgentRestarted, HostBack, HostLost, SupervisorEvents
+from three_mode.agents.supervisor.events import (
+    AgentGivenUp,
+    AgentRestarted,
+    HandlerRaised,
+    HostBack,
+    HostLost,
+    SupervisorEvents,
+)
 from three_mode.agents.supervisor.hosts import Host, Hosts
 from three_mode.agents.supervisor.overview import Overview
 from three_mode.agents.supervisor.placement import place
@@ -22,6 +29,7 @@ from three_mode.agents.supervisor.spawning import Spawning
 from three_mode.agents.wire.orders import (
     Failed,
     NamesOrder,
+    RaisedReport,
     Spawned,
     SpawnOrder,
     host_name,
@@ -150,6 +158,11 @@ class Supervisor:
             entry.early_report = report  # the host's answer that the agent was made is still on its way
             return
         self._bring_agent_back(entry, report.reason, not report.normal, next(self._tickets))
+
+    def handlers_raised(self, report: RaisedReport) -> None:
+        """Add a host's report of exceptions that no caller sees to the events."""
+        for one in report.raised:
+            self.event_log.add(HandlerRaised(one.name, one.handler, report.host, one.reason, one.times))
 
     def _note_running(self, entry: Entry) -> None:
         """Note that an agent runs, and handle a failure of it that its host has reported already."""
