@@ -12,6 +12,7 @@ import msgspec
 from three_mode.connection import LLMConnection
 from three_mode.errors import NotFound, ThreeModeError
 from three_mode.messages import Embedded, EmbedRequest, LLMRequest, LLMResponse
+from three_mode.modes import CommunicationMode
 from three_mode.serve.backend import ChunkStream, ModelInfo
 from transports.bus import Bus
 
@@ -28,6 +29,8 @@ class Connected:
     ) -> None:
         self._connection, self._bus = connection, bus
         self._models = dict(models or {})
+        # A bare name is a model of this computer then, and every path is one.
+        self._only_here = connection.mode is CommunicationMode.AI_PC
 
     def chat_completion(self, request: LLMRequest) -> Coroutine[Any, Any, LLMResponse]:
         return self._connection.chat_completion(self._addressed(request))
@@ -49,10 +52,12 @@ class Connected:
         if address is None:
             if ":" not in model and not model.lower().endswith(".gguf"):
                 if self._bus is None or model not in _roles(self._bus):
+                    if self._only_here and model not in self._connection.local_models():
+                        raise _unknown(model)
                     return request
                 address = f"agent:{model}"
             elif _opens(model) or (self._bus is None and model.startswith("agent:")):
-                raise NotFound(f"the model {model[:200]!r} does not exist", hint="GET /v1/models lists what answers")
+                raise _unknown(model)
             else:
                 return request
         return request if address == model else msgspec.structs.replace(request, model=address)
@@ -70,6 +75,10 @@ class Connected:
         except ThreeModeError:
             remote = []
         return [*known, *remote]
+
+
+def _unknown(model: str) -> NotFound:
+    return NotFound(f"the model {model[:200]!r} does not exist", hint="GET /v1/models lists what answers")
 
 
 def _opens(model: str) -> bool:
