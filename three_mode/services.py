@@ -139,7 +139,9 @@ def services_of(given: Arguments, learn: Callable[[LLMRequest, Target], None]) -
     named = provider or settings.provider
     pool, gates = SharedPool(options), Gates(policies, options.clock)
     known = given_accounts(options.accounts, named, given.own)
-    accounts = ProviderAccounts(settings, known, options.safety, pool.get, gates.limit_listener, options.defaults)
+    accounts = ProviderAccounts(
+        settings, known, options.safety, pool.get, gates.limit_listener, defaults=options.defaults
+    )
     remote = RemoteChannel(accounts.endpoint)
     choice = ProviderChoice(
         accounts.profile(named).name if named is not None else None,

@@ -75,6 +75,7 @@ class ProviderAccounts:
         safety: Mapping[str, str],
         pool: "Callable[[], Pool]",
         learn: Callable[[str], Callable[[LimitReading], None] | None],
+        *,
         defaults: RequestDefaults = NO_DEFAULTS,
     ) -> None:
         self._settings, self._defaults = settings, defaults

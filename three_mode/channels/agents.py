@@ -103,7 +103,7 @@ class AgentChannel:
         def leave() -> None:
             leaving.append(asyncio.ensure_future(stream.aclose()))
 
-        return await open_batches(stream, leave, due, f"agent:{name}", AgentReply)
+        return await open_batches(stream, leave, due, f"agent:{name}", kind=AgentReply)
 
     async def open(self, target: Target, request: LLMRequest, due: float, deadline: float) -> OpenReply:
         try:
