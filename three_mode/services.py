@@ -95,6 +95,7 @@ class Services(Struct, frozen=True, kw_only=True):
     async def close(self) -> None:
         """End what is in progress, close connections, and write what is left to write."""
         self.pipeline.close()
+        self.embedding.close()
         self.gates.close()
         self.provider.close()
         await self.remote.close()
@@ -137,10 +138,17 @@ def services_of(given: Arguments, learn: Callable[[LLMRequest, Target], None]) -
     local = LocalSettings.of(options, config)
     provider = CUSTOM if given.provider is None and given.own.base_url is not None else given.provider
     named = provider or settings.provider
-    pool, gates = SharedPool(options), Gates(policies, options.clock)
+    metrics, pool = Metrics(), SharedPool(options)
+    gates = Gates(policies, options.clock, metrics)
     known = given_accounts(options.accounts, named, given.own)
     accounts = ProviderAccounts(
-        settings, known, options.safety, pool.get, gates.limit_listener, defaults=options.defaults
+        settings,
+        known,
+        options.safety,
+        pool.get,
+        gates.limit_listener,
+        defaults=options.defaults,
+        reply_bytes=options.reply_bytes,
     )
     remote = RemoteChannel(accounts.endpoint)
     choice = ProviderChoice(
@@ -149,7 +157,7 @@ def services_of(given: Arguments, learn: Callable[[LLMRequest, Target], None]) -
         accounts,
         remote.endpoint,
     )
-    metrics, prices = Metrics(), options.prices
+    prices = options.prices
     if prices is None:
         prices = Prices()
         prices.prepare()
@@ -160,7 +168,7 @@ def services_of(given: Arguments, learn: Callable[[LLMRequest, Target], None]) -
     ledger = SpendingLedger(policies.budgets)
     log = CallLog(prices, ledger, metrics, _record_writer(observe), _call_tracer(observe), observe.log_content)
     cache = cache_of(policies.cache, options.clock) if policies.cache is not None else None
-    dispatcher = Dispatcher(remote, lambda: _agent_channel(given.bus), local.channel)
+    dispatcher = Dispatcher(remote, lambda: _agent_channel(given.bus, options.reply_bytes), local.channel)
     defaults = CallDefaults(accounts, settings, given.timeout, observe.label)
     return Services(
         policies=policies,
@@ -177,7 +185,9 @@ def services_of(given: Arguments, learn: Callable[[LLMRequest, Target], None]) -
         remote=remote,
         dispatcher=dispatcher,
         preparation=CallPreparation(targets, accounts, defaults, policies.fallback.first_content, log, learn),
-        pipeline=Pipeline(dispatcher, accounts, policies, gates, log, cache, options.clock),
+        pipeline=Pipeline(
+            dispatcher, accounts, policies, gates, log, cache, options.clock, lambda: _bus_name(dispatcher)
+        ),
         embedding=EmbeddingPipeline(dispatcher, accounts, policies.retry, gates, log, options.clock),
     )
 
@@ -185,11 +195,17 @@ def services_of(given: Arguments, learn: Callable[[LLMRequest, Target], None]) -
 # Parts that few connections have are imported by those.
 
 
-def _agent_channel(bus: Any) -> OwnChannel:
+def _agent_channel(bus: Any, reply_bytes: int) -> OwnChannel:
     from three_mode.agents.calling.current_bus import bus_here
     from three_mode.channels.agents import AgentChannel
 
-    return AgentChannel(bus if bus is not None else bus_here())
+    return AgentChannel(bus if bus is not None else bus_here(), reply_bytes)
+
+
+def _bus_name(dispatcher: Dispatcher) -> str:
+    channel: Any = dispatcher.channel(CommunicationMode.AI_AI)
+    name: str = channel.bus_name
+    return name
 
 
 def _record_writer(observe: Observing) -> "RecordWriter | None":

@@ -30,6 +30,7 @@ from three_mode.agents.wire import errors as wire_errors
 from three_mode.agents.wire import importing
 from three_mode.agents.wire.dead_letters import DeadLetter
 from three_mode.agents.wire.importing import ClassPath, path_of, refuse_while_importing_main
+from three_mode.agents.wire.logs import levels
 from three_mode.agents.wire.orders import SpawnOrder, Table
 from three_mode.errors import ConfigurationError
 from three_mode.handling import DEFAULT_WITHIN
@@ -154,6 +155,7 @@ class Orchestrator(Verbs):
             tracer=self.options.tracer,
             blocked_after=self.options.hosts.blocked_after,
             default_within=self.options.default_within,
+            log_levels=levels(),
             bus_options=self.options.host_bus,
             llm_options=self._llm_options,
         )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from three_mode.channels.channel import Endpoint
+from three_mode.channels.channel import REPLY_BYTES, Endpoint
 from three_mode.config import ProviderSettings, Secret, Settings
 from three_mode.dispatcher import HERE
 from three_mode.errors import ConfigurationError
@@ -77,6 +77,7 @@ class ProviderAccounts:
         learn: Callable[[str], Callable[[LimitReading], None] | None],
         *,
         defaults: RequestDefaults = NO_DEFAULTS,
+        reply_bytes: int = REPLY_BYTES,
     ) -> None:
         self._settings, self._defaults = settings, defaults
         self._given = {_name_of(name): account for name, account in given.items()}
@@ -85,6 +86,7 @@ class ProviderAccounts:
             check_settings(settings_)
         self._pool = pool
         self._learn = learn
+        self._reply_bytes = reply_bytes
         self._profiles: dict[str, Profile] = {}
         self._identities: dict[str, tuple[str, str]] = {}
         self._read: dict[str, ProviderSettings] = {}
@@ -208,7 +210,7 @@ class ProviderAccounts:
                     f"{provider} takes no key, address or headers: the command has a login of its own",
                     hint="leave them out, or use provider='anthropic'",
                 )
-            return CLIEndpoint(profile)
+            return CLIEndpoint(profile, reply_bytes=self._reply_bytes)
         key, base_url = self.key(provider), self.base_url(provider)
         if key is None and profile.needs_key and base_url == profile.base_url:
             raise ConfigurationError(
@@ -217,5 +219,12 @@ class ProviderAccounts:
             )
         from three_mode.channels.http import HTTPEndpoint
 
-        headers = self.headers(provider)
-        return HTTPEndpoint(codec_of(profile), self._pool(), base_url, key, headers, self._learn(provider))
+        return HTTPEndpoint(
+            codec_of(profile),
+            self._pool(),
+            base_url,
+            key,
+            self.headers(provider),
+            self._learn(provider),
+            reply_bytes=self._reply_bytes,
+        )

@@ -83,9 +83,13 @@ class RequestPrep:
             self._forgotten_at = now + PRICES_LAST
         _, _, tokens, asked = key
         most_out = asked or capabilities(target.model).max_output or UNSAID_OUTPUT
-        most = self._log.cost(target, Usage(tokens, most_out), self._accounts.profile(target.provider))
-        if most is not None:
-            self._most[key] = most
+        profile = self._accounts.profile(target.provider)
+        # A prompt that the provider writes into its cache costs more than one that it does not keep.
+        usages = (Usage(tokens, most_out), Usage(tokens, most_out, cache_write_tokens=tokens))
+        costs = [cost for usage in usages if (cost := self._log.cost(target, usage, profile)) is not None]
+        if not costs:
+            return None
+        most = self._most[key] = max(costs)
         return most
 
 
@@ -154,10 +158,11 @@ class CallPreparation:
         )
         if route is not None:
             context.add_step("routed", began, first, f"by the route {route!r}")
-        call = ActiveCall(request, new_request_id(), context, label=label, target=first)
+        call = ActiveCall(request, new_request_id(), context, label=label, target=first, targets=targets, route=route)
         self._log.begin_call(call, targets)
         if failed is not None:
             context.began, context.deadline, call.failed = failed
+            context.resumed = True
         return call, targets
 
     def check_open(self) -> None:

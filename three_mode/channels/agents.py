@@ -18,7 +18,7 @@ from three_mode.agents.calling.refs import AgentRef, RoleRef
 from three_mode.agents.calling.session import Session
 from three_mode.agents.calling.streams import Stream
 from three_mode.agents.model import Model
-from three_mode.channels.channel import OpenReply
+from three_mode.channels.channel import REPLY_BYTES, OpenReply
 from three_mode.channels.replies import BatchReply, ReadyReply, folded, open_batches
 from three_mode.errors import NoSuchAgent
 from three_mode.messages import Chunk, Embedded, EmbedRequest, Finish, LLMRequest, LLMResponse, chunks_of
@@ -51,7 +51,7 @@ class AgentReply(BatchReply):
             batch = part if type(part) is list else chunks_from(part)
             if batch:
                 self._last = batch[-1]
-                return batch
+                return self._counted(batch)
         self._ended = True
         return [] if type(self._last) is Finish else [Finish()]
 
@@ -59,9 +59,14 @@ class AgentReply(BatchReply):
 class AgentChannel:
     """Speaks on a bus that somebody else joined and leaves."""
 
-    def __init__(self, bus: Bus) -> None:
-        self._bus = bus
+    def __init__(self, bus: Bus, reply_bytes: int = REPLY_BYTES) -> None:
+        self._bus, self._reply_bytes = bus, reply_bytes
         self._caller: Caller | None = None
+
+    @property
+    def bus_name(self) -> str:
+        """Name of the bus."""
+        return self._bus.name
 
     @cached_property
     def _streaming(self) -> Streaming:
@@ -103,7 +108,7 @@ class AgentChannel:
         def leave() -> None:
             leaving.append(asyncio.ensure_future(stream.aclose()))
 
-        return await open_batches(stream, leave, due, f"agent:{name}", kind=AgentReply)
+        return await open_batches(stream, leave, due, f"agent:{name}", self._reply_bytes, AgentReply)
 
     async def open(self, target: Target, request: LLMRequest, due: float, deadline: float) -> OpenReply:
         try:

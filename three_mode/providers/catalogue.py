@@ -49,7 +49,7 @@ _BUILT_IN = (
         name="aicoding",
         base_url="https://aicoding.io.vn/v1",
         max_tokens_field="max_tokens",
-        token_multipliers={"claude-opus": 1.5},
+        token_multipliers={"claude-opus-4-5": 1.5, "claude-opus-4.5": 1.5},
     ),
     Profile(name="claude-cli", base_url="", wire="claude-cli", needs_key=False, default_model="sonnet"),
 )

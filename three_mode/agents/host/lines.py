@@ -33,6 +33,8 @@ class HostConfig(msgspec.Struct, frozen=True):
     """File to record messages in; empty: none."""
     tracer: str = ""
     """Function that makes the host's tracer, as `module:name`; empty: none."""
+    log_levels: dict[str, int] = {}
+    """Logger -> level, as in the orchestrator's program when the host starts; the root's name is empty."""
     bus_options: dict[str, Any] = {}
     """Fields of `BusOptions` that differ from the defaults."""
     llm_options: str = ""
