@@ -224,7 +224,10 @@ class LLMConnection:
         return _LOOP.run(self._async.embed(*args, **options))
 
     def prepare(self, model: str) -> bool:
-        """Loads a local model now, rather than at the first call; False for any other, where there is nothing to do."""
+        """Loads a local model now, rather than at the first call; False for any other.
+
+        Of a provider's model it checks what is known here: that there is such a provider, and a key for it.
+        """
         return _LOOP.run(self._async.prepare(model))
 
     def local_models(self) -> tuple[str, ...]:
