@@ -118,7 +118,7 @@ class Targets:
         router: Router,
         local_names: Container[str],
     ) -> None:
-        self._provider, self.model, self.mode = provider, model, mode
+        self._provider, self._model, self._mode = provider, model, mode
         self._settings, self._accounts = settings, accounts
         self._router, self._local_names = router, local_names
         self._fallback = policies.fallback.targets
@@ -132,8 +132,8 @@ class Targets:
 
     async def for_request(self, request: LLMRequest) -> tuple[Sequence[Target], str | None]:
         """The targets of a request, in order; and the name of the route that said so."""
-        name = request.model or self.model or self._settings.model
-        mode = request.mode if request.mode is not None else self.mode
+        name = request.model or self._model or self._settings.model
+        mode = request.mode if request.mode is not None else self._mode
         if name is not None:
             if name in self._router.names:
                 return self._router.order(name, request), name
@@ -143,7 +143,7 @@ class Targets:
         elif mode not in (CommunicationMode.AUTO, CommunicationMode.HUMAN_AI):
             raise unnamed(mode)
         provider = self._provider.name or await self._provider.found(request.within)
-        model = request.model or self.model or self._accounts.model(provider) or self._settings.model
+        model = request.model or self._model or self._accounts.model(provider) or self._settings.model
         if model is None:
             raise InvalidRequest(
                 "the request names no model",
@@ -156,8 +156,8 @@ class Targets:
 
     async def for_embedding(self, model: str | None, within: float | None) -> Target:
         """The one target that embeds: there is no fallback, see embedding.py."""
-        name = model or self.model
-        target = self._addressed(name, self.mode) if name is not None else None
+        name = model or self._model
+        target = self._addressed(name, self._mode) if name is not None else None
         if target is not None:
             return target
         provider = await self._provider.found(within)
@@ -168,6 +168,11 @@ class Targets:
     async def providers(self) -> set[str]:
         """The providers that may be called."""
         return {await self._provider.found(), *self._elsewhere}
+
+    @property
+    def mode(self) -> CommunicationMode:
+        """The mode of requests that name none."""
+        return self._mode
 
     def check_safety(self) -> None:
         """Raise ConfigurationError where a provider that is known by now has no settings of safety, and some are
