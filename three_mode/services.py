@@ -142,13 +142,7 @@ def services_of(given: Arguments, learn: Callable[[LLMRequest, Target], None]) -
     gates = Gates(policies, options.clock, metrics)
     known = given_accounts(options.accounts, named, given.own)
     accounts = ProviderAccounts(
-        settings,
-        known,
-        options.safety,
-        pool.get,
-        gates.limit_listener,
-        defaults=options.defaults,
-        reply_bytes=options.reply_bytes,
+        settings, known, options.safety, pool.get, gates.limit_listener, options.defaults, options.reply_bytes
     )
     remote = RemoteChannel(accounts.endpoint)
     choice = ProviderChoice(

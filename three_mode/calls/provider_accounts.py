@@ -75,7 +75,6 @@ class ProviderAccounts:
         safety: Mapping[str, str],
         pool: "Callable[[], Pool]",
         learn: Callable[[str], Callable[[LimitReading], None] | None],
-        *,
         defaults: RequestDefaults = NO_DEFAULTS,
         reply_bytes: int = REPLY_BYTES,
     ) -> None:

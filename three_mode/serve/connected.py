@@ -29,7 +29,6 @@ class Connected:
     ) -> None:
         self._connection, self._bus = connection, bus
         self._models = dict(models or {})
-        # A bare name is a model of this computer then, and every path is one.
         self._only_here = connection.mode is CommunicationMode.AI_PC
 
     def chat_completion(self, request: LLMRequest) -> Coroutine[Any, Any, LLMResponse]:
@@ -50,10 +49,9 @@ class Connected:
         model = request.model or ""
         address = self._models.get(model)
         if address is None:
+            self._check_name(model)
             if ":" not in model and not model.lower().endswith(".gguf"):
                 if self._bus is None or model not in _roles(self._bus):
-                    if self._only_here and model not in self._connection.local_models():
-                        raise _unknown(model)
                     return request
                 address = f"agent:{model}"
             elif _opens(model) or (self._bus is None and model.startswith("agent:")):
@@ -61,6 +59,11 @@ class Connected:
             else:
                 return request
         return request if address == model else msgspec.structs.replace(request, model=address)
+
+    def _check_name(self, model: str) -> None:
+        """Where every bare name is a model of this computer, a path is one too."""
+        if self._only_here and ":" not in model and model not in (*self._connection.local_models(), *_roles(self._bus)):
+            raise _unknown(model)
 
     async def available_models(self) -> Sequence[ModelInfo]:
         """What answers now. A provider that does not say in time is left out: its models can be asked all the same."""
