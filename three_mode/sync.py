@@ -25,6 +25,7 @@ from three_mode.calls.health import Health
 from three_mode.calls.stream import ReplyStream as AsyncReplyStream
 from three_mode.errors import ConfigurationError
 from three_mode.messages import Chunk, Embedded, LLMRequest, LLMResponse
+from three_mode.modes import CommunicationMode
 from three_mode.observe.metrics import Metrics, Snapshot
 from three_mode.policies import Spent
 from three_mode.providers.capabilities import Capabilities
@@ -223,7 +224,10 @@ class LLMConnection:
         return _LOOP.run(self._async.embed(*args, **options))
 
     def prepare(self, model: str) -> bool:
-        """Loads a local model now, rather than at the first call; False for any other, where there is nothing to do."""
+        """Loads a local model now, rather than at the first call; False for any other.
+
+        Of a provider's model it checks what is known here: that there is such a provider, and a key for it.
+        """
         return _LOOP.run(self._async.prepare(model))
 
     def local_models(self) -> tuple[str, ...]:
@@ -257,6 +261,11 @@ class LLMConnection:
     def budgets(self) -> dict[str, Any]:
         """Each budget and the dollars it has left."""
         return _LOOP.read(self._async.budgets)
+
+    @property
+    def mode(self) -> CommunicationMode:
+        """The mode of requests that name none."""
+        return self._async.mode
 
     @property
     def metrics(self) -> Metrics:
