@@ -1,7 +1,8 @@
 """Search by words: BM25 with the counts of one namespace, in a bounded time whatever the query.
 
 FTS5's `bm25()` counts over the whole file, where a word that all of a small namespace has looks rare. So each term is
-a query of its own, whose scores are weighed by how rare the term is in its namespace. A term that more than `_COMMON`
+a query of its own, whose scores are weighed by how rare the term is in its namespace. (The mean length of a text, the
+other count in BM25, stays that of the file.) A term that more than `_COMMON`
 memories have says little and would cost much: such terms are looked for together, in the newest memories.
 """
 
