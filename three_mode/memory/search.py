@@ -2,8 +2,10 @@
 
 FTS5's `bm25()` counts over the whole file, where a word that all of a small namespace has looks rare. So each term is
 a query of its own, whose scores are weighed by how rare the term is in its namespace. (The mean length of a text, the
-other count in BM25, stays that of the file.) A term that more than `_COMMON`
-memories have says little and would cost much: such terms are looked for together, in the newest memories.
+other count in BM25, stays that of the file.)
+
+A term that more than `_COMMON` memories have says little and would cost much. Such terms count where a memory has all
+of them, and the newest memories that do are looked at.
 """
 
 import math
@@ -13,7 +15,8 @@ from collections.abc import Iterable
 from three_mode.memory.terms import match, query_terms
 
 _COMMON = 2000  # memories with a term, above which it is common
-_ROWS = 4000  # most rows that are scored for the rare terms of a query
+_NEWEST = 1000  # memories with all common terms of a query that are looked at
+_ROWS = 3000  # most rows that are scored for the rare terms of a query
 _TERMS = 24  # most rare terms of a query
 _FUSED = 60  # the usual constant of reciprocal rank fusion: how little the first places differ
 
@@ -38,14 +41,12 @@ def by_words(file: sqlite3.Connection, number: int, query: str, limit: int) -> l
         )
         _add(scores, found, _rarity(held, have) / _rarity_in_file(every, have))
     while common:
-        # Newest first: a bound on the rows that are scored.
-        found = file.execute(
-            "SELECT rowid, bm25(memory_terms) FROM memory_terms WHERE memory_terms MATCH ? ORDER BY rowid DESC LIMIT ?",
-            (match(number, *common), _COMMON),
-        )
-        before = len(scores)
-        _add(scores, found, _rarity(held, _COMMON) / _rarity_in_file(every, _COMMON))
-        if len(scores) > before or rare:
+        together = "SELECT rowid FROM memory_terms WHERE memory_terms MATCH ? ORDER BY rowid DESC LIMIT ?"
+        newest = [key for (key,) in file.execute(together, (match(number, *common), _NEWEST))]
+        weight = len(common) * _rarity(held, _COMMON)
+        for key in newest:
+            scores[key] = scores.get(key, 0.0) + weight
+        if newest or rare:
             break
         common.pop()
     nearest = sorted(scores.items(), key=lambda each: (-each[1], -each[0]))
