@@ -142,14 +142,20 @@ def prune(file: sqlite3.Connection, now: float) -> int:
     ).rowcount
 
 
-def prune_now(file: sqlite3.Connection, now: float) -> None:
-    """Removes all that has expired, so that it takes no place in a search. Where another process writes, it stays."""
+def prune_now(file: sqlite3.Connection, now: float) -> bool:
+    """Removes some of what has expired before a search; returns whether any is left, as where another process writes.
+
+    Some, because a search does not wait until a hundred thousand are gone.
+    """
+    expired = "SELECT 1 FROM memory WHERE expires <= ? LIMIT 1"
+    if file.execute(expired, (now,)).fetchone() is None:
+        return False
     try:
-        while file.execute("SELECT 1 FROM memory WHERE expires <= ? LIMIT 1", (now,)).fetchone():
-            with transaction(file):
-                prune(file, now)
+        with transaction(file):
+            prune(file, now)
     except sqlite3.OperationalError:
-        return
+        return True
+    return file.execute(expired, (now,)).fetchone() is not None
 
 
 def _erase(file: sqlite3.Connection, removed: int) -> None:

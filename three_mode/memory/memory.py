@@ -32,6 +32,7 @@ from three_mode.prompts import Context, ContextBudgets, EnhancedMessages, Recall
 from three_mode.prompts.marking import without_surrogates
 
 _RANKED = 50  # memories that each search ranks
+_RANKED_WITH_EXPIRED = 5000  # where some of them may have expired
 _LOADED = 64  # memories that are loaded together
 _EMBEDDED_AT_ONCE = 64
 
@@ -263,8 +264,9 @@ class Memory:
         number = archive.namespace_id(file, self.namespace)
         if number is None:
             return []
-        ranked, now = max(_RANKED, 2 * limit), self._wall()
-        archive.prune_now(file, now)
+        now = self._wall()
+        expired_left = archive.prune_now(file, now)
+        ranked = max(_RANKED_WITH_EXPIRED if expired_left else _RANKED, 2 * limit)
         rankings = [by_words(file, number, query, ranked)]
         model = self._options.embedding_model
         if vector is not None and model is not None:

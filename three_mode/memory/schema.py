@@ -67,12 +67,11 @@ TABLES = (
 
 def open_file(path: str | Path | None, busy_within: float) -> sqlite3.Connection:
     """Opens the file of a memory, or makes it; None: in this process's memory alone. Only its owner may read it."""
-    if path is None:
-        return _prepared(":memory:", busy_within)
-    name = Path(path).name
+    name = "in memory" if path is None else Path(path).name
     try:
-        _own(Path(path))
-        return _prepared(path, busy_within)
+        if path is not None:
+            _own(Path(path))
+        return _prepared(":memory:" if path is None else path, busy_within)
     except (OSError, sqlite3.Error) as error:
         raise ConfigurationError(
             f"the memory file {name} cannot be used: {error}", hint="is its folder there, and is it yours to write to?"
@@ -82,12 +81,10 @@ def open_file(path: str | Path | None, busy_within: float) -> sqlite3.Connection
 def _own(path: Path) -> None:
     """Makes the file before SQLite does, so that nobody else can ever read it; takes others' rights from one that is
     there."""
-    descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    try:
-        if stat.S_IMODE(os.fstat(descriptor).st_mode) & 0o077:
-            os.fchmod(descriptor, 0o600)
-    finally:
-        os.close(descriptor)
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    os.close(descriptor)
+    if stat.S_IMODE(path.stat().st_mode) & 0o077:
+        path.chmod(0o600)
 
 
 def _prepared(path: str | Path, busy_within: float) -> sqlite3.Connection:

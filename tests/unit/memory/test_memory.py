@@ -3,6 +3,8 @@
 import asyncio
 import sqlite3
 import stat
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -221,6 +223,19 @@ async def test_expired_memories_take_no_place_of_others(memory: Memory) -> None:
         assert texts(await memory.recall("tea")) == ["tea in the cupboard of the kitchen"]
 
 
+async def test_a_search_does_not_wait_until_all_that_expired_is_gone() -> None:
+    wall = Wall()
+    async with Memory(wall=wall) as memory:
+        await memory.remember("tea in the cupboard of the kitchen")
+        await memory.remember_many([f"tea {n}" for n in range(1900)], keep_for=5)
+        wall.now += 6
+        assert texts(await memory.recall("tea")) == ["tea in the cupboard of the kitchen"]
+        rows = await memory._file.run(lambda file: file.execute("SELECT count(*) FROM memory").fetchone()[0])
+        assert rows == 901, "the rest goes with the next search"
+        assert texts(await memory.recall("tea")) == ["tea in the cupboard of the kitchen"]
+        assert await memory.count() == 1
+
+
 async def test_memories_expire_as_the_options_say() -> None:
     wall = Wall()
     async with Memory(wall=wall, options=MemoryOptions(keep_for=60)) as memory:
@@ -361,6 +376,21 @@ async def test_another_model_has_vectors_of_its_own(tmp_path: Path) -> None:
         assert await memory.recall("pet") == [], "vectors of two models have nothing to do with each other"
         assert await memory.embed_missing() == 1
         assert texts(await memory.recall("pet")) == ["Tom is a cat"]
+
+
+def test_numpy_is_imported_where_a_model_embeds_and_not_before() -> None:
+    code = """
+import asyncio, sys
+from three_mode.memory import Memory
+async def main():
+    async with Memory() as memory:
+        await memory.remember("tea")
+        await memory.recall("tea")
+asyncio.run(main())
+print([name for name in ("numpy", "three_mode.connection") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 def test_an_embedding_model_needs_a_connection() -> None:
