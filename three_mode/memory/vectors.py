@@ -4,7 +4,9 @@ numpy is imported by the functions that need it: a memory without an embedding m
 """
 
 import sqlite3
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any
 
@@ -13,6 +15,7 @@ from three_mode.memory.schema import transaction
 
 _AT_ONCE = 8192  # vectors that are read together
 _MOST_BLOCKS = 64  # blocks that are kept apart
+_MOST_NAMESPACES = 1000  # namespaces whose vectors are kept
 
 
 def check_numpy() -> None:
@@ -57,14 +60,26 @@ def missing(file: sqlite3.Connection, number: int, model: str, limit: int) -> di
     return dict(rows.fetchall())
 
 
-class VectorSearch:
-    """Searches vectors; keeps those of the namespace that was last searched in this process, up to a size."""
+@dataclass(slots=True)
+class _Namespace:
+    """Vectors of a namespace and model that are in this process."""
 
-    def __init__(self, cache: int) -> None:
-        self._limit = cache
-        self._key: tuple[object, ...] = ()
-        self._last = 0
-        self._blocks: list[tuple[Any, Any]] = []
+    state: tuple[object, ...]
+    """Their size, and how many memories were removed before: vectors of another state are of no use."""
+    last: int = 0
+    """The last row that was read."""
+    blocks: list[tuple[Any, Any]] = field(default_factory=list)
+    """Ids of memories, and a matrix with a row for each."""
+    size: int = 0
+    """Bytes."""
+
+
+class VectorSearch:
+    """Searches vectors; those of the namespaces that were last searched stay in this process, up to a size in bytes."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._known: OrderedDict[tuple[int, str], _Namespace] = OrderedDict()
 
     def nearest(self, file: sqlite3.Connection, number: int, model: str, vector: bytes, limit: int) -> list[int]:
         """Ids of the memories of a namespace whose vectors are nearest to one, the nearest first."""
@@ -80,13 +95,13 @@ class VectorSearch:
         return [key for _, key in best[:limit]]
 
     def _read(self, file: sqlite3.Connection, number: int, model: str, size: int) -> Iterator[tuple[Any, Any]]:
-        """Vectors of a namespace in blocks. What was read before is used again, unless a memory was forgotten."""
-        row = file.execute("SELECT removals FROM namespace WHERE id = ?", (number,)).fetchone()
-        key = (number, model, size, row)
-        if key != self._key:
-            self._key, self._last, self._blocks = key, 0, []
-        yield from tuple(self._blocks)
-        last, kept = self._last, sum(matrix.nbytes for _, matrix in self._blocks)
+        """Vectors of a namespace in blocks: those that are known, then those that were added since."""
+        state = (size, file.execute("SELECT removals FROM namespace WHERE id = ?", (number,)).fetchone())
+        known = self._known.pop((number, model), None)
+        if known is None or known.state != state:
+            known = _Namespace(state)
+        yield from tuple(known.blocks)
+        last, keeps = known.last, True
         while True:
             rows = file.execute(
                 "SELECT id, memory, vector FROM vector "
@@ -94,16 +109,26 @@ class VectorSearch:
                 (number, model, last, _AT_ONCE),
             ).fetchall()
             if not rows:
-                return
+                break
             last = rows[-1][0]
             block = _block([row for row in rows if len(row[2]) == size], size)
-            kept += block[1].nbytes
-            if kept <= self._limit:
-                self._blocks.append(block)
-                self._last = last
-                if len(self._blocks) > _MOST_BLOCKS:
-                    self._blocks = [_merged(self._blocks)]
+            keeps = keeps and known.size + block[1].nbytes <= self._most
+            if keeps:
+                known.blocks.append(block)
+                known.size += block[1].nbytes
+                known.last = last
             yield block
+        self._keep((number, model), known)
+
+    def _keep(self, key: tuple[int, str], known: _Namespace) -> None:
+        """Keeps the vectors of a namespace, in the place of those that were not searched for the longest time."""
+        if len(known.blocks) > _MOST_BLOCKS:
+            known.blocks = [_merged(known.blocks)]
+        self._known[key] = known
+        while len(self._known) > 1 and sum(each.size for each in self._known.values()) > self._most:
+            self._known.popitem(last=False)
+        while len(self._known) > _MOST_NAMESPACES:
+            self._known.popitem(last=False)
 
 
 def _block(rows: list[tuple[int, int, bytes]], size: int) -> tuple[Any, Any]:

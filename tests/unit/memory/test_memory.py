@@ -331,13 +331,19 @@ async def test_vectors_that_are_new_or_gone_are_seen(tmp_path: Path) -> None:
         assert len(await two.recall("pet", limit=200)) == 101
 
 
-async def test_vectors_above_the_bound_of_the_cache_are_read_from_the_file() -> None:
-    options = MemoryOptions(embedding_model="m", vector_cache=0)
+@pytest.mark.parametrize("most", [0, 100, 1300, 10**6])
+async def test_what_is_found_does_not_depend_on_what_is_kept_in_this_process(most: int) -> None:
+    options = MemoryOptions(embedding_model="m", vector_cache=most)
     async with Memory(options=options, llm=Meanings()) as memory:
-        await memory.remember_many([f"cat {n}" for n in range(200)])
-        await memory.remember("a car")
-        assert texts(await memory.recall("vehicle", limit=1)) == ["a car"]
-        assert texts(await memory.recall("vehicle", limit=1)) == ["a car"]
+        for name in ("one", "two", "three"):
+            its = memory.scoped(name)
+            await its.remember_many([f"cat {n} of {name}" for n in range(100)])
+            await its.remember(f"the car of {name}")
+        for _ in range(2):
+            for name in ("one", "two", "three", "two"):
+                assert texts(await memory.scoped(name).recall("vehicle", limit=1)) == [f"the car of {name}"]
+        kept = memory._file.vectors._known.values()
+        assert sum(each.size for each in kept) <= most
 
 
 async def test_where_embedding_fails_words_do_and_it_is_made_up_for() -> None:
