@@ -22,7 +22,7 @@ class Step(Struct, frozen=True, omit_defaults=True):
     """One step of a call before its answer: an attempt, a wait, a cache hit, a switch of provider."""
 
     #: what happened
-    kind: Literal["attempt", "retry", "wait", "cache_hit", "coalesced", "hedged", "switched", "routed"]
+    kind: Literal["attempt", "retry", "wait", "cache_hit", "coalesced", "hedged", "switched", "routed", "left_out"]
     at: float = 0.0  #: seconds after the call began
     provider: str | None = None  #: the provider that the step concerns
     model: str | None = None  #: the model that the step concerns
