@@ -155,14 +155,14 @@ class LLMConnection:
         most_rounds: int = 5,
         within: float | None = None,
         budget: "Decimal | float | None" = None,
-        tool_choice: str | None = None,
+        tool_choice: str | Sequence[str] | None = None,
     ) -> "Coroutine[Any, Any, RunReply]":
         """Runs the tools that the model calls, until it answers: the reply, with all messages, outcomes and the summed
         usage.
 
         A limit that ends the run is named in `reply.ended`: `most_rounds` calls to the model, `within` seconds (300
         where none are given, and no more than the call being handled has), or `budget` US dollars. `tool_choice`
-        is that of the first round alone.
+        ("required", or a tool's name) is that of the first round alone; of several, one for each of the first rounds.
         """
         from three_mode.tools.run import RunLimits, run
 
@@ -181,7 +181,7 @@ class LLMConnection:
         most_rounds: int = 5,
         within: float | None = None,
         budget: "Decimal | float | None" = None,
-        tool_choice: str | None = None,
+        tool_choice: str | Sequence[str] | None = None,
     ) -> "RunStream":
         """`run` as events: chunks of the model's answers, tool calls, their results and rounds, as they come."""
         from three_mode.tools.run import RunLimits, RunStream

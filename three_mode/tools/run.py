@@ -8,7 +8,7 @@ The loop knows no connection: it asks anything that has `chat_completion` and `s
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import aclosing
 from contextvars import Context, copy_context
 from decimal import Decimal
@@ -29,6 +29,7 @@ from three_mode.errors import (
 from three_mode.frozen_options import FrozenOptions
 from three_mode.handling import HandledCall, current, time_for
 from three_mode.messages import Chunk, LLMRequest, LLMResponse, Message, Step, ToolCall, ToolResult, Usage
+from three_mode.messages.checks import check_tool_choice
 from three_mode.tools.call_runner import CallRunner
 from three_mode.tools.callable_tool import CallableTool
 from three_mode.tools.collection import Tools
@@ -39,6 +40,7 @@ from three_mode.tools.outcome import ToolOutcome
 AnyTools = Tools | Iterable[CallableTool | Callable[..., Any]]
 DEFAULT_WITHIN = 300.0  # seconds of a run that names none
 MOST_ROUNDS = 5
+_FREE = (("auto",), ("none",))  # choices that force nothing, and hold for all rounds
 _EPSILON = 0.005  # seconds by which a call may end before the run does, when the run's deadline has ended it
 
 
@@ -64,7 +66,8 @@ class RunLimits(FrozenOptions, frozen=True, kw_only=True):
     most_rounds: int = MOST_ROUNDS  #: most calls to the model
     within: float | None = None  #: seconds; None: what remains of the call being handled, at most 300
     budget: Decimal | float | None = None  #: US dollars, after which no round begins; None: no limit
-    tool_choice: str | None = None  #: `tool_choice` of the first round alone, such as "required"
+    #: `tool_choice` of the first round alone, such as "required"; of several, one for each of the first rounds
+    tool_choice: str | Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         if self.most_rounds < 1:
@@ -91,15 +94,14 @@ class _RunState:
         self.context: Context = copy_context()
         inherited = HandledCall(handled.agent, handled.turn, self.deadline, handled.trace, handled.chain)
         self.context.run(current.set, inherited)
-        self._request = _with_tools(request, tools, limits.tool_choice)
-        self._first_choice = self._request.tool_choice
+        self._request = _with_tools(request, tools)
+        self._choices = _choices(request.tool_choice, limits.tool_choice, self._request)
 
     def next_request(self) -> LLMRequest:
-        """The request of the next round. Only the first one may force a call: else no answer would ever come."""
+        """The request of the next round. Only the first ones may force a call: else no answer would ever come."""
+        choices, number = self._choices, self.rounds
         self.rounds += 1
-        if self.rounds == 1:
-            return self._request
-        choice = self._first_choice if self._first_choice in (None, "auto", "none") else None
+        choice = choices[number] if number < len(choices) else choices[-1] if choices[-1:] in _FREE else None
         return msgspec.structs.replace(self._request, messages=tuple(self.messages), tool_choice=choice)
 
     def took(self, reply: LLMResponse, at: float, whole: bool = True) -> None:
@@ -187,17 +189,22 @@ class _RunState:
         )
 
 
-def _with_tools(request: LLMRequest, tools: Tools, choice: str | None) -> LLMRequest:
+def _with_tools(request: LLMRequest, tools: Tools) -> LLMRequest:
     unknown = next((tool.name for tool in request.tools if tool.name not in tools.by_name), None)
     if unknown is not None:
         raise InvalidRequest(
             f"the request has a tool {unknown!r} that the run cannot call", field="tools", hint="give it in tools="
         )
-    if not tools.tools:
-        return request
-    return msgspec.structs.replace(
-        request, tools=request.tools or tools.specs, tool_choice=choice or request.tool_choice
-    )
+    return msgspec.structs.replace(request, tools=request.tools or tools.specs) if tools.tools else request
+
+
+def _choices(own: str | None, given: str | Sequence[str] | None, request: LLMRequest) -> tuple[str, ...]:
+    """The choices of tools of the first rounds; InvalidRequest for one that names no tool."""
+    chosen = own if given is None else given
+    choices = (chosen,) if isinstance(chosen, str) else tuple(chosen or ())
+    for choice in choices:
+        check_tool_choice(choice, request.tools)
+    return choices
 
 
 async def run(model: AskedModel, request: LLMRequest, tools: AnyTools, limits: RunLimits) -> RunReply:

@@ -261,6 +261,31 @@ async def test_only_the_first_round_forces_a_call() -> None:
     assert [request.tool_choice for request in model.seen] == ["required", None]
 
 
+@pytest.mark.parametrize(
+    ("given", "seen"),
+    [
+        (None, [None, None, None]),
+        ("auto", ["auto", "auto", "auto"]),
+        ("none", ["none", "none", "none"]),
+        ("get_time", ["get_time", None, None]),
+        (["get_time", "calculator"], ["get_time", "calculator", None]),
+        (["get_time", "auto"], ["get_time", "auto", "auto"]),
+        ([], [None, None, None]),
+    ],
+)
+async def test_choices_of_tools_are_those_of_the_first_rounds(given: Any, seen: list[str | None]) -> None:
+    model = ScriptedModel(BOTH)
+    await run(model, asking(), [get_time, calculator], RunLimits(tool_choice=given, most_rounds=3))
+    assert [request.tool_choice for request in model.seen] == seen
+
+
+async def test_a_choice_of_no_tool_is_an_error_at_once() -> None:
+    with pytest.raises(errors.InvalidRequest, match="'nothing'"):
+        await ran(says("x"), tool_choice=["get_time", "nothing"])
+    with pytest.raises(errors.InvalidRequest, match="without tools"):
+        await ran(says("x"), tools=[], tool_choice="required")
+
+
 async def test_what_a_reply_said_goes_back_as_it_was() -> None:
     parts = (Thinking("hm", "signature", provider="anthropic"), Text("Let me see."), call("get_time"))
     model = ScriptedModel(LLMResponse(parts=parts, finish_reason="tool_calls"), says("done"))
