@@ -32,6 +32,7 @@ SECONDS = {
     "local_throughput": 60.0,
     "serve": 45.0,
     "three_modes": 25.0,
+    "tools_loop": 8.0,
     MICRO: 30.0,
 }
 PATIENCE = 3.0
