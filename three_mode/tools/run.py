@@ -87,6 +87,7 @@ class _RunState:
         self.usage = Usage()
         self.rounds = 0
         self.last: LLMResponse | None = None
+        self._ids = {part.id for message in request.messages for part in message.parts if type(part) is ToolCall}
         self.began = time.monotonic()
         handled = current.get()
         self.deadline = self.began + time_for(limits.within, handled, DEFAULT_WITHIN)
@@ -106,12 +107,27 @@ class _RunState:
 
     def took(self, reply: LLMResponse, at: float, whole: bool = True) -> None:
         """Adds a reply, or the part of one that came; `at` is when its call began."""
-        self.last = reply
+        self.last = reply = self._with_own_ids(reply)
         self.usage += reply.usage
         offset = at - self.began
         self.steps += [msgspec.structs.replace(step, at=step.at + offset) for step in reply.steps]
         if whole and reply.parts:
             self.messages.append(Message("assistant", reply.parts))
+
+    def _with_own_ids(self, reply: LLMResponse) -> LLMResponse:
+        """The reply with an id of its own for each call: some models count their calls anew in each reply, and some
+        providers refuse an id that a conversation has twice."""
+        parts = list(reply.parts)
+        for index, part in enumerate(parts):
+            if type(part) is not ToolCall:
+                continue
+            own, number = part.id, self.rounds
+            while own in self._ids or not own:
+                own, number = f"{part.id or 'call'}_{number}", number + 1
+            self._ids.add(own)
+            if own != part.id:
+                parts[index] = msgspec.structs.replace(part, id=own)
+        return reply if parts == list(reply.parts) else msgspec.structs.replace(reply, parts=tuple(parts))
 
     def took_results(self, calls: tuple[ToolCall, ...], outcomes: list[ToolOutcome]) -> None:
         """Adds the results of all calls of the last reply, in their order."""

@@ -10,7 +10,20 @@ import pytest
 from tests.support.tools.models import ScriptedModel, asking, call, calls, says
 from three_mode import errors
 from three_mode.handling import HandledCall, current
-from three_mode.messages import LLMRequest, LLMResponse, Message, Text, Thinking, ToolCall, ToolResult, Usage
+from three_mode.messages import (
+    LLMRequest,
+    LLMResponse,
+    Message,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolResult,
+    Usage,
+    from_json,
+    from_msgpack,
+    to_json,
+    to_msgpack,
+)
 from three_mode.tools import RoundStarted, RunFinished, RunReply, ToolFinished, Tools, ToolStarted
 from three_mode.tools.run import RunLimits, RunStream, run
 
@@ -291,6 +304,28 @@ async def test_what_a_reply_said_goes_back_as_it_was() -> None:
     model = ScriptedModel(LLMResponse(parts=parts, finish_reason="tool_calls"), says("done"))
     await run(model, asking(), [get_time], RunLimits())
     assert model.seen[1].messages[1] == Message("assistant", parts)
+
+
+async def test_each_call_of_a_conversation_has_an_id_of_its_own() -> None:
+    """Local models, and calls read from text, are counted anew in each reply."""
+    again = calls(call("get_time"), call("get_time"), ToolCall("", "get_time"))
+    reply = await ran(BOTH, again, again, says("done"))
+    ids = [outcome.call.id for outcome in reply.outcomes]
+    assert ids[:2] == ["get_time-0", "calculator-1"], "an id that is new stays"
+    assert len(set(ids)) == 8
+    assert all(ids)
+    asked_ids = [part.id for message in reply.messages for part in message.parts if isinstance(part, ToolCall)]
+    answered = [part.call_id for message in reply.messages for part in message.parts if isinstance(part, ToolResult)]
+    assert asked_ids == answered == ids
+    more = await ran(BOTH, says("done"), request=LLMRequest(messages=reply.messages, model="m"))
+    assert not {outcome.call.id for outcome in more.outcomes} & set(ids)
+
+
+async def test_the_reply_of_a_run_travels_as_itself_and_as_a_reply() -> None:
+    reply = await ran(BOTH, says("done"))
+    assert from_json(RunReply, to_json(reply)) == reply
+    plain = from_msgpack(LLMResponse, to_msgpack(reply))
+    assert (plain.content, plain.usage, plain.steps) == (reply.content, reply.usage, reply.steps)
 
 
 async def test_a_paused_answer_goes_on() -> None:
