@@ -173,6 +173,32 @@ async def test_policies_of_the_connection_hold_for_each_round() -> None:
             await llm.run(question(within=2.0), [get_time, calculator])
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_model_without_tools_has_them_by_its_prompt(streamed: bool) -> None:
+    written = (
+        'Let me see. <tool_call>{"name": "get_time", "arguments": {}}</tool_call>'
+        '<tool_call>{"name": "calculator", "arguments": {"expression": "2+2"}}</tool_call>'
+    )
+
+    def talk(seen: Seen) -> Turn:
+        if b"<tool_result>12:30</tool_result>" in seen.body and b"<tool_result>4</tool_result>" in seen.body:
+            return Turn(text=("It is 12:30, ", "and 2+2 is 4."))
+        return Turn(text=(written[:30], written[30:90], written[90:]))
+
+    async with connected("openai", "http/1.1") as (llm, server):
+        server.always(talk)
+        request = LLMRequest(messages=[{"role": "user", "content": QUESTION}], model="llama-2-7b")
+        if streamed:
+            stream = llm.run_stream(request, [get_time, calculator])
+            await stream.text()
+            reply = stream.response()
+        else:
+            reply = await llm.run(request, [get_time, calculator])
+        assert reply.content == "It is 12:30, and 2+2 is 4."
+        assert [outcome.status for outcome in reply.outcomes] == ["ok", "ok"]
+        assert b'"tools"' not in server.seen[0].body
+
+
 async def test_cut_arguments_are_a_result_and_the_model_tries_again() -> None:
     cut = (
         b'{"id":"x","object":"chat.completion","model":"m","choices":[{"index":0,"finish_reason":"length","message":'

@@ -21,6 +21,7 @@ SAYS = {
     "streamed_reply": "True",
     "swarm_vote": "agree",
     "three_modes": "none hung",
+    "tools": "refused: the vault stays closed",
 }
 
 
