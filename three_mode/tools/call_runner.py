@@ -23,7 +23,7 @@ from three_mode.tools.arguments import UnfitArguments
 from three_mode.tools.callable_tool import CallableTool
 from three_mode.tools.collection import Approve, Tools
 from three_mode.tools.events import ToolFinished, ToolStarted
-from three_mode.tools.outcome import CallStatus, ToolOutcome, cut_content, result_content
+from three_mode.tools.outcome import CallStatus, ToolOutcome, cut_content, outcome_of_left_out, result_content
 from three_mode.tools.threads import THREADS
 
 GRACE = 0.5  # seconds that cancelled tools have to end, before they are left alone
@@ -38,7 +38,7 @@ class BrokenApproval(Exception):
 
 
 class CallRunner:
-    """Runs the calls of one reply. `outcomes` has them in the order of the calls, once `events` has ended."""
+    """Runs the calls of one reply, as events; `outcomes` has what became of each."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class CallRunner:
         self._tools, self._calls, self._round = tools, calls, round_number
         self._began, self._deadline, self._context = began, deadline, context
         self._outcomes: list[ToolOutcome | None] = [None] * len(calls)
-        self._started = [0.0] * len(calls)
+        self._started = [time.monotonic()] * len(calls)
         self._waiting = deque(range(len(calls)))
         self._running = 0
         self._left = len(calls)
@@ -68,8 +68,11 @@ class CallRunner:
 
     @property
     def outcomes(self) -> list[ToolOutcome]:
-        """One for each call that is over, in the order of the calls."""
-        return [outcome for outcome in self._outcomes if outcome is not None]
+        """One for each call, in their order; those that are not over were left."""
+        return [
+            outcome or outcome_of_left_out(call, self._round, self._started[number] - self._began, "the run was left")
+            for number, (call, outcome) in enumerate(zip(self._calls, self._outcomes, strict=True))
+        ]
 
     async def events(self) -> AsyncGenerator[ToolStarted | ToolFinished, None]:
         """Runs all calls; leaving early cancels those that run."""
@@ -172,7 +175,7 @@ class CallRunner:
         self._keep(number, ToolResult(call.id, content, call.name, is_error=True), status, whole)
 
     def _keep(self, number: int, result: ToolResult, status: CallStatus, whole: str | None) -> None:
-        started = self._started[number] or time.monotonic()
+        started = self._started[number]
         outcome = ToolOutcome(
             call=self._calls[number],
             result=result,

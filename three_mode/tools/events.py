@@ -7,8 +7,8 @@ from msgspec import Struct
 from three_mode.messages import Chunk, LLMResponse, Message, ToolCall
 from three_mode.tools.outcome import ToolOutcome
 
-#: What ended a run.
-RunEnd = Literal["answer", "rounds", "deadline", "budget"]
+#: What ended a run; "cancelled" until it is over, and where it was left.
+RunEnd = Literal["answer", "rounds", "deadline", "budget", "cancelled"]
 
 
 class RunReply(LLMResponse, frozen=True, omit_defaults=True, kw_only=True):
@@ -21,7 +21,8 @@ class RunReply(LLMResponse, frozen=True, omit_defaults=True, kw_only=True):
     messages: tuple[Message, ...] = ()  #: the conversation: those of the request, and all that came after
     outcomes: tuple[ToolOutcome, ...] = ()  #: every tool call, in the order in which the model made them
     rounds: int = 0  #: calls to the model
-    #: what ended it: "answer" (the model calls no more tools), "rounds", "deadline" or "budget"
+    #: what ended it: "answer" (the model calls no more tools), "rounds", "deadline" or "budget"; "cancelled" where it
+    #: was left, or is not over
     ended: RunEnd = "answer"
     ended_why: str = ""  #: the limit in words; "" for an answer
 

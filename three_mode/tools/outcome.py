@@ -36,6 +36,12 @@ class ToolOutcome(Struct, frozen=True, omit_defaults=True, kw_only=True):
         return self.result.is_error
 
 
+def outcome_of_left_out(call: ToolCall, number: int, at: float, why: str) -> ToolOutcome:
+    """The outcome of a call that did not run, or not to its end: providers want a result for each call."""
+    result = ToolResult(call.id, f"not run: {why}", call.name, is_error=True)
+    return ToolOutcome(call=call, result=result, status="not_run", round=number, at=at)
+
+
 def result_content(value: Any) -> str | tuple[Text | Image, ...]:
     """A tool's result as content of a message: text and images as they are, all else as JSON."""
     if isinstance(value, str):

@@ -28,13 +28,13 @@ from three_mode.errors import (
 )
 from three_mode.frozen_options import FrozenOptions
 from three_mode.handling import HandledCall, current, time_for
-from three_mode.messages import Chunk, LLMRequest, LLMResponse, Message, Step, ToolCall, ToolResult, Usage
+from three_mode.messages import Chunk, LLMRequest, LLMResponse, Message, Step, ToolCall, Usage
 from three_mode.messages.checks import check_tool_choice
 from three_mode.tools.call_runner import CallRunner
 from three_mode.tools.callable_tool import CallableTool
 from three_mode.tools.collection import Tools
 from three_mode.tools.events import RoundStarted, RunEnd, RunEvent, RunFinished, RunReply
-from three_mode.tools.outcome import ToolOutcome
+from three_mode.tools.outcome import ToolOutcome, outcome_of_left_out
 
 #: Tools of a run: `Tools`, or functions and tools for the default limits.
 AnyTools = Tools | Iterable[CallableTool | Callable[..., Any]]
@@ -87,6 +87,8 @@ class _RunState:
         self.usage = Usage()
         self.rounds = 0
         self.last: LLMResponse | None = None
+        self.runner: CallRunner | None = None  # the calls that run now
+        self.stream: AnswerStream | None = None  # the answer that comes now
         self._ids = {part.id for message in request.messages for part in message.parts if type(part) is ToolCall}
         self.began = time.monotonic()
         handled = current.get()
@@ -129,8 +131,9 @@ class _RunState:
                 parts[index] = msgspec.structs.replace(part, id=own)
         return reply if parts == list(reply.parts) else msgspec.structs.replace(reply, parts=tuple(parts))
 
-    def took_results(self, calls: tuple[ToolCall, ...], outcomes: list[ToolOutcome]) -> None:
+    def took_results(self, outcomes: list[ToolOutcome]) -> None:
         """Adds the results of all calls of the last reply, in their order."""
+        self.runner = None
         self.outcomes += outcomes
         self.messages.append(Message("tool", tuple(outcome.result for outcome in outcomes)))
         for outcome in outcomes:
@@ -142,19 +145,7 @@ class _RunState:
         if not calls:
             return
         at = time.monotonic() - self.began
-        self.took_results(
-            calls,
-            [
-                ToolOutcome(
-                    call=call,
-                    result=ToolResult(call.id, f"not run: {why}", call.name, is_error=True),
-                    status="not_run",
-                    round=self.rounds,
-                    at=at,
-                )
-                for call in calls
-            ],
-        )
+        self.took_results([outcome_of_left_out(call, self.rounds, at, why) for call in calls])
 
     def over(self) -> tuple[RunEnd, str] | None:
         """The limit that forbids another round, and its words."""
@@ -178,6 +169,19 @@ class _RunState:
 
     def late_words(self) -> str:
         return f"the {self.deadline - self.began:g} seconds of the run are over"
+
+    def so_far(self) -> RunReply:
+        """The reply of a run that is not over. Calls that have no result yet were left."""
+        reply = self.reply("cancelled")
+        if self.stream is not None:
+            reply = msgspec.structs.replace(reply, parts=self.stream.response().parts, finish_reason="cancelled")
+        if self.runner is not None:
+            outcomes = self.runner.outcomes
+            results = Message("tool", tuple(outcome.result for outcome in outcomes))
+            reply = msgspec.structs.replace(
+                reply, outcomes=(*reply.outcomes, *outcomes), messages=(*reply.messages, results)
+            )
+        return reply
 
     def reply(self, ended: RunEnd, why: str = "") -> RunReply:
         """The reply of the run as it stands."""
@@ -271,11 +275,11 @@ class RunStream:
             await self._events.aclose()
 
     def response(self) -> RunReply:
-        """The reply so far; whole once `RunFinished` has come."""
+        """The reply so far; whole once `RunFinished` has come. Until then, `ended` is "cancelled"."""
         if self._final is not None:
             return self._final
         state = self._state or _RunState(self._request, self._tools, self._limits)
-        return state.reply("answer")
+        return state.so_far()
 
     async def text(self) -> str:
         """Read to the end; the text of the last answer."""
@@ -304,12 +308,16 @@ async def _streamed(model: AskedModel, state: _RunState, request: LLMRequest) ->
     stream = context.run(model.stream, request)
     try:
         await asyncio.get_running_loop().create_task(stream.__aenter__(), context=context)
+        state.stream = stream
         async for chunk in stream:
             yield chunk
-    except StreamInterrupted:
-        state.took(stream.response(), at, whole=False)
+    except BaseException:  # the reader left, or it broke
+        partial = stream.response()
+        if partial.parts:
+            state.took(partial, at, whole=False)
         raise
     finally:
+        state.stream = None
         await stream.aclose()
     state.took(stream.response(), at)
 
@@ -342,7 +350,7 @@ async def _events(state: _RunState, ask: _Ask) -> AsyncGenerator[RunEvent, None]
             return
         if not calls:
             continue
-        runner = CallRunner(
+        runner = state.runner = CallRunner(
             state.tools,
             calls,
             round_number=state.rounds,
@@ -353,7 +361,7 @@ async def _events(state: _RunState, ask: _Ask) -> AsyncGenerator[RunEvent, None]
         async with aclosing(runner.events()) as events:
             async for event in events:
                 yield event
-        state.took_results(calls, runner.outcomes)
+        state.took_results(runner.outcomes)
         if state.is_late():
             yield RunFinished(state.reply("deadline", state.late_words()))
             return

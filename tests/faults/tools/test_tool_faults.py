@@ -237,7 +237,10 @@ async def test_leaving_a_streamed_run_ends_its_tools() -> None:
                 break
     assert ended == [True, True]
     assert not others()
-    assert [message.role for message in stream.response().messages] == ["user", "assistant"]
+    reply = stream.response()
+    assert [message.role for message in reply.messages] == ["user", "assistant", "tool"], "it can be continued"
+    assert [outcome.status for outcome in reply.outcomes] == ["not_run", "ok", "not_run"]
+    assert (reply.ended, reply.outcomes[0].result.content) == ("cancelled", "not run: the run was left")
 
 
 async def test_leaving_while_a_question_is_open_ends_it() -> None:

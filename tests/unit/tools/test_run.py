@@ -368,8 +368,21 @@ async def test_errors_of_the_model_are_raised() -> None:
 
 async def test_a_run_that_has_not_begun_has_said_nothing() -> None:
     stream = RunStream(ScriptedModel(says("x")), asking(), [], RunLimits())
-    assert stream.response().rounds == 0
+    assert (stream.response().rounds, stream.response().ended) == (0, "cancelled")
     await stream.aclose()
+
+
+async def test_the_reply_so_far_has_the_answer_that_comes() -> None:
+    stream = RunStream(ScriptedModel(BOTH, says("It is 12:30.")), asking(), [get_time, calculator], RunLimits())
+    async for event in stream:
+        if event.text:
+            break
+    so_far = stream.response()
+    assert (so_far.content, so_far.ended, so_far.rounds) == ("It is 12:30.", "cancelled", 2)
+    assert [message.role for message in so_far.messages] == ["user", "assistant", "tool"]
+    await stream.aclose()
+    left = stream.response()
+    assert (left.content, left.ended, left.messages) == ("It is 12:30.", "cancelled", so_far.messages)
 
 
 async def test_events_are_values() -> None:
