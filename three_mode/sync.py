@@ -34,8 +34,10 @@ from three_mode.providers.capabilities import Capabilities
 if TYPE_CHECKING:
     from three_mode.memory import MemoryBlock, MemoryOptions, Recollection
     from three_mode.prompts import EnhancedMessages
+    from three_mode.tools.events import RunEvent, RunReply
+    from three_mode.tools.run import RunStream as AsyncRunStream
 
-__all__ = ["LLMConnection", "Memory", "ReplyStream", "run"]
+__all__ = ["LLMConnection", "Memory", "ReplyStream", "RunStream", "run"]
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -177,6 +179,46 @@ async def _next(stream: AsyncReplyStream) -> Chunk | None:
     return await anext(stream, None)
 
 
+class RunStream:
+    """Events of a run with tools as an iterator. Leaving the `with` block ends the run."""
+
+    def __init__(self, stream: "AsyncRunStream") -> None:
+        self._stream = stream
+
+    def __iter__(self) -> "Iterator[RunEvent]":
+        return self
+
+    def __next__(self) -> "RunEvent":
+        event = _LOOP.run(_next_event(self._stream))
+        if event is None:
+            raise StopIteration
+        return event
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the run: the model's call, and the tools that run."""
+        _LOOP.run(self._stream.aclose())
+
+    def response(self) -> "RunReply":
+        """The reply so far; whole once `RunFinished` has come."""
+        return self._stream.response()
+
+    def text(self) -> str:
+        """Reads to the end; the text of the last answer."""
+        return _LOOP.run(self._stream.text())
+
+
+async def _next_event(stream: "AsyncRunStream") -> "RunEvent | None":
+    return await anext(stream, None)
+
+
 class _MetricsInLoop(Metrics):
     """Metrics of a connection, read in the loop's thread."""
 
@@ -218,6 +260,19 @@ class LLMConnection:
         `at_once` calls run side by side. `progress` is called from the background thread.
         """
         return _LOOP.run(self._async.batch(requests, at_once=at_once, progress=progress))
+
+    @_takes_arguments_of(connection.LLMConnection.run)
+    def run(self, *args: Any, **options: Any) -> "RunReply":
+        """Runs the tools that the model calls, until it answers or a limit ends it.
+
+        Plain functions run on threads, async ones on the loop of this module.
+        """
+        return _LOOP.run(self._async.run(*args, **options))
+
+    @_takes_arguments_of(connection.LLMConnection.run_stream)
+    def run_stream(self, *args: Any, **options: Any) -> RunStream:
+        """`run` as events: chunks of the model's answers, tool calls, their results and rounds, as they come."""
+        return RunStream(self._async.run_stream(*args, **options))
 
     def ask(self, prompt: str, **request: Any) -> str:
         """The text of the answer to one prompt: `llm.ask("Why?", model="gpt-5", max_tokens=50)`."""

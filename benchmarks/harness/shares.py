@@ -33,6 +33,7 @@ SECONDS = {
     "memory_recall": 30.0,
     "serve": 45.0,
     "three_modes": 25.0,
+    "tools_loop": 8.0,
     MICRO: 30.0,
 }
 PATIENCE = 3.0

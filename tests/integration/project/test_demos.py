@@ -22,6 +22,7 @@ SAYS = {
     "streamed_reply": "True",
     "swarm_vote": "agree",
     "three_modes": "none hung",
+    "tools": "refused: the vault stays closed",
 }
 
 

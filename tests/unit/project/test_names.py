@@ -16,6 +16,7 @@ SAME_IDEA = {
     "Overloaded": "the error of a full queue: of the bus, of a local model, of any call",
     "PeerLost": "the error of a member that died: of the bus, of any call",
     "Reply": "a whole answer: of an HTTP server, of a local model",
+    "RunStream": "a streamed run with tools: with and without an event loop",
     "Request": "what one side asks of the other: over HTTP, over the bus",
     "ReplyStream": "a streamed answer: of a request over the bus, of a model, and without an event loop",
     "Sent": "the outcome of a one-way message: over the bus, to an agent",
