@@ -14,7 +14,7 @@ from three_mode.calls.embedding import EmbeddingPipeline
 from three_mode.calls.gates import Gates
 from three_mode.calls.options import ConnectionOptions, Observing, apply_after, with_retries
 from three_mode.calls.pipeline import Pipeline
-from three_mode.calls.provider_accounts import CUSTOM, Account, ProviderAccounts, given_accounts
+from three_mode.calls.provider_accounts import CUSTOM, Account, ProviderAccounts, given_accounts, name_of
 from three_mode.calls.request_prep import CallDefaults, CallPreparation
 from three_mode.calls.stream import ReplyStream, StreamedCall
 from three_mode.calls.targets import ProviderChoice, Targets
@@ -129,7 +129,10 @@ def services_of(given: Arguments, learn: Callable[[LLMRequest, Target], None]) -
     metrics, pool = Metrics(), SharedPool(options)
     gates = Gates(policies, options.clock, metrics)
     known = given_accounts(options.accounts, named, given.own)
-    accounts = ProviderAccounts(settings, known, options.safety, pool.get, gates.limit_listener, options.reply_bytes)
+    listed = frozenset(map(name_of, options.accounts))
+    accounts = ProviderAccounts(
+        settings, known, options.safety, pool.get, gates.limit_listener, options.reply_bytes, listed
+    )
     remote = RemoteChannel(accounts.endpoint)
     choice = ProviderChoice(
         accounts.profile(named).name if named is not None else None,

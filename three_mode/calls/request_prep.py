@@ -151,7 +151,7 @@ class CallPreparation:
             began=began,
             caller=str(request.metadata.get("caller") or label or ""),
             tokens=estimate_tokens(request, first.model, profile.multiplier(first.model)),
-            first_content=self._first_content if len(targets) > 1 else None,
+            first_content=self._first_content if len(targets) > 1 and self._bounded(route) else None,
         )
         if route is not None:
             context.add_step("routed", began, first, f"by the route {route!r}")
@@ -161,6 +161,10 @@ class CallPreparation:
             context.began, context.deadline, call.failed = failed
             context.resumed = True
         return call, targets
+
+    def _bounded(self, route: str | None) -> bool:
+        """Whether a target that is slow is left for the next."""
+        return route is not None or self._targets.bounds_first_content
 
     def check_open(self) -> None:
         """Raise ConfigurationError once the connection is closed."""

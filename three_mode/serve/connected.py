@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from three_mode.connection import LLMConnection
-from three_mode.errors import ThreeModeError
+from three_mode.errors import NotFound, ThreeModeError
 from three_mode.messages import Embedded, EmbedRequest, LLMRequest, LLMResponse
 from three_mode.serve.backend import ChunkStream, ModelInfo
 from transports.bus import Bus
@@ -38,8 +38,14 @@ class Connected:
         first."""
         model = request.model or ""
         if self._bus is None or ":" in model or model not in _roles(self._bus):
+            self._check_provider(model)
             return request
         return msgspec.structs.replace(request, model=f"agent:{model}")
+
+    def _check_provider(self, model: str) -> None:
+        """Whoever runs the endpoint said which provider answers: a client's `PROVIDER/MODEL` names no other one."""
+        if self._connection.provider_of(model) is not None:
+            raise NotFound(f"the model {model[:200]!r} does not exist", hint="GET /v1/models lists what answers")
 
     async def available_models(self) -> Sequence[ModelInfo]:
         """What answers now. A provider that does not say in time is left out: its models can be asked all the same."""
