@@ -16,7 +16,7 @@ from importlib import import_module
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from three_mode.messages import Embedded, EmbedRequest, LLMRequest, LLMResponse
+from three_mode.messages import Embedded, EmbedRequest, LLMRequest, LLMResponse, Step
 from three_mode.modes import CommunicationMode, resolve
 
 if TYPE_CHECKING:
@@ -225,6 +225,15 @@ class LLMConnection:
     def budgets(self) -> dict[str, Any]:
         """Each budget and the dollars it has left."""
         return dict(self._services.log.ledger.left())
+
+    def watch_steps(self, listener: Callable[[str, Step], object]) -> Callable[[], None]:
+        """Calls `listener(request_id, step)` at each step of the calls that begin from now on, at its moment: attempts,
+        waits, retries, switches of provider. The returned function ends it. `Observing(step=...)` does the same from
+        the beginning.
+
+        A call to an agent that no policy acts on has one attempt, which is not told.
+        """
+        return self._services.log.watch_steps(listener)
 
     async def prepare(self, model: str) -> bool:
         """Loads a local model now, rather than at the first call; False for any other, where there is nothing to do."""

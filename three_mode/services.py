@@ -150,6 +150,8 @@ def services_of(given: Arguments, learn: Callable[[LLMRequest, Target], None]) -
     targets.check_safety()
     ledger = SpendingLedger(policies.budgets)
     log = CallLog(prices, ledger, metrics, _record_writer(observe), _call_tracer(observe), observe.log_content)
+    if observe.step is not None:
+        log.watch_steps(observe.step)
     cache = cache_of(policies.cache, options.clock) if policies.cache is not None else None
     dispatcher = Dispatcher(remote, lambda: _agent_channel(given.bus, options.reply_bytes), _local_channel)
     defaults = CallDefaults(accounts, settings, given.timeout, observe.label)

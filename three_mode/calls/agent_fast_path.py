@@ -85,6 +85,7 @@ class AgentFastPaths:
             or accounts.max_tokens(AGENT) is not None
             or accounts.profile(AGENT).safety
             or observe.after is not None
+            or observe.step is not None
         )
 
     def learn(self, request: LLMRequest, target: Target) -> None:

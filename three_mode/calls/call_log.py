@@ -6,7 +6,7 @@ One place for whole replies, streams and the agents' fast path.
 import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import count
@@ -27,6 +27,10 @@ from three_mode.providers.profile import Profile
 if TYPE_CHECKING:
     from three_mode.observe.records import RecordWriter
     from three_mode.observe.spans import CallTracer, Span
+
+
+# Gets the id of a call, and a step of it at its moment.
+StepListener = Callable[[str, Step], object]
 
 
 class FailedFirstAttempt(NamedTuple):
@@ -113,10 +117,28 @@ class CallLog:
         self.recorder = recorder
         self._tracer = tracer
         self._log_content = log_content
+        self._listeners: list[StepListener] = []
 
     @property
     def traces(self) -> bool:
         return self._tracer is not None
+
+    def watch_steps(self, listener: StepListener) -> Callable[[], None]:
+        """Call `listener` at each step of the calls that begin from now on, until the returned function is called."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener) if listener in self._listeners else None
+
+    @property
+    def listener(self) -> StepListener | None:
+        """What hears of the steps of a new call; None where nobody does."""
+        return self._tell_step if self._listeners else None
+
+    def _tell_step(self, request_id: str, step: Step) -> None:
+        for listener in tuple(self._listeners):
+            try:
+                listener(request_id, step)
+            except Exception:  # noqa: BLE001  # an observer ends no call
+                logger.exception("step_listener_failed", extra={"event": "step_listener_failed"})
 
     def begin_call(self, call: ActiveCall, targets: Sequence[Target]) -> None:
         """Begin the span of a call, and log it."""
@@ -199,7 +221,12 @@ class CallLog:
             if chunk.request_id != call.request_id:
                 call.provider_id = chunk.request_id
             return Start(
-                chunk.model or target.model, target.provider, mode_of(target), call.request_id, datetime.now(UTC)
+                chunk.model or target.model,
+                target.provider,
+                mode_of(target),
+                call.request_id,
+                datetime.now(UTC),
+                tuple(call.context.steps),
             )
         if type(chunk) is Finish:
             return replace(

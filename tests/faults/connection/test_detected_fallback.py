@@ -9,7 +9,8 @@ import pytest
 from tests.support.http2.servers import CERTIFICATES
 from tests.support.providers.servers import QUICK, account, connected, hello, several, transport
 from three_mode import LLMConnection, errors
-from three_mode.connection import Account, ConnectionOptions
+from three_mode.connection import Account, ConnectionOptions, Observing
+from three_mode.messages import Start, Step
 from three_mode.policies import Policies
 from three_mode.testing import Answer, Fault, ScriptedProvider, Turn
 
@@ -114,3 +115,48 @@ async def test_its_key_is_what_a_provider_needs() -> None:
     async with connected() as (llm, _):
         with pytest.raises(errors.ConfigurationError, match="no key for deepseek"):
             await llm.chat_completion(hello("deepseek/deepseek-chat"))
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_switch_is_told_at_its_moment(streamed: bool, caplog: pytest.LogCaptureFixture) -> None:
+    told: list[tuple[str, Step]] = []
+    seen_then: list[int] = []
+
+    def listen(request_id: str, step: Step) -> None:
+        told.append((request_id, step))
+        seen_then.append(len(servers["openai"].seen))
+
+    async with detected(observe=Observing(step=listen)) as (llm, servers):
+        servers["anthropic"].always(Answer(status=500))
+        if streamed:
+            async with llm.stream(hello()) as stream:
+                start = await anext(stream)
+                assert isinstance(start, Start)
+                assert [step.kind for step in start.steps] == ["attempt", "switched", "attempt"]
+                await stream.text()
+            reply = stream.response()
+        else:
+            reply = await llm.chat_completion(hello())
+        assert tuple(step for _, step in told) == reply.steps
+        assert {request_id for request_id, _ in told} == {reply.request_id}
+        assert seen_then == [0, 0, 0], "before the other provider was asked"
+        (switched,) = [record for record in caplog.records if record.message == "llm_switched"]
+        assert (vars(switched)["provider"], vars(switched)["request_id"]) == ("openai", reply.request_id)
+
+
+async def test_who_watches_steps_later_hears_them_until_it_leaves_and_breaks_no_call() -> None:
+    kinds: list[str] = []
+
+    def listen(_: str, step: Step) -> None:
+        kinds.append(step.kind)
+        raise KeyError("a bug of the observer")
+
+    async with connected() as (llm, _):
+        await llm.chat_completion(hello())
+        leave = llm.watch_steps(listen)
+        await llm.chat_completion(hello())
+        assert kinds == ["attempt"]
+        leave()
+        leave()
+        await llm.chat_completion(hello())
+        assert kinds == ["attempt"]
