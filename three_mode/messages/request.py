@@ -10,6 +10,7 @@ from three_mode.messages import checks
 from three_mode.messages.checks import MESSAGES
 from three_mode.messages.message import Message
 from three_mode.messages.options import CacheHints, Reasoning, ResponseFormat, Tool
+from three_mode.messages.reply import LLMResponse
 from three_mode.modes import CommunicationMode
 
 Plain = Mapping[str, Any]
@@ -22,7 +23,8 @@ class LLMRequest(Struct, frozen=True, omit_defaults=True, kw_only=True, forbid_u
     None or an empty tuple leaves the choice to the connection, and then to the provider.
     """
 
-    messages: tuple[Message, ...]  #: the conversation so far, oldest first; `{"role": ..., "content": ...}` will do
+    #: the conversation so far, oldest first; `{"role": ..., "content": ...}` will do, and a reply as it came
+    messages: tuple[Message, ...]
     #: a provider's model, `PROVIDER/MODEL`, `agent:NAME`, `tiny`, `gguf:PATH` or a catalogued name
     model: str | None = None
     provider: str | None = (
@@ -48,7 +50,7 @@ class LLMRequest(Struct, frozen=True, omit_defaults=True, kw_only=True, forbid_u
         def __init__(
             self,
             *,
-            messages: Sequence[Message | Plain],
+            messages: Sequence[Message | LLMResponse | Plain],
             model: str | None = None,
             provider: str | None = None,
             mode: CommunicationMode | str | None = None,
