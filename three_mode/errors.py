@@ -298,6 +298,11 @@ class HandlerFailed(AgentError):
 
     kind: str | None = None
     traceback: str | None = None
+    where: str | None = None  #: line of the agent's code, as `scouts.py:12 in score`
+
+    def __str__(self) -> str:
+        text = f"{self.message}, at {self.where}" if self.where else self.message
+        return f"{text} ({self.hint})" if self.hint else text
 
 
 class BadResult(AgentError):

@@ -20,9 +20,10 @@ from three_mode.calls.stream import ReplyStream, StreamedCall
 from three_mode.calls.targets import ProviderChoice, Targets
 from three_mode.channels.channel import RemoteChannel
 from three_mode.channels.local.names import LocalNames
+from three_mode.channels.local.settings import LocalSettings
 from three_mode.config import Sources
-from three_mode.dispatcher import Dispatcher, OwnChannel
-from three_mode.messages import LLMRequest, LLMResponse
+from three_mode.dispatcher import HERE, Dispatcher, OwnChannel
+from three_mode.messages import LLMRequest, LLMResponse, Message
 from three_mode.modes import CommunicationMode
 from three_mode.observe.metrics import Metrics
 from three_mode.policies import Policies, Prices, ResponseCache, Router, SpendingLedger, Target
@@ -45,7 +46,7 @@ class Arguments(Struct, frozen=True, kw_only=True):
     mode: CommunicationMode | str | None
     timeout: float | None
     max_retries: int | None
-    policies: Policies
+    policies: Policies | None
     observe: Observing
     options: ConnectionOptions
     bus: Any
@@ -82,6 +83,14 @@ class Services(Struct, frozen=True, kw_only=True):
     async def hooked(self, reply: LLMResponse) -> LLMResponse:
         """The reply that the program's hook makes of a whole one."""
         return await apply_after(self.observe.after, reply)
+
+    async def check_model(self, model: str) -> None:
+        """Raise the error that a call to a model would end with: no such provider, no key, no usable address."""
+        self.preparation.check_open()
+        messages = (Message("user", "..."),)
+        targets, _ = await self.targets.for_request(LLMRequest(model=model, messages=messages))
+        if targets[0].provider not in HERE:
+            self.remote.endpoint(targets[0].provider)
 
     async def close(self) -> None:
         """End what is in progress, close connections, and write what is left to write."""
@@ -123,7 +132,10 @@ def services_of(given: Arguments, learn: Callable[[LLMRequest, Target], None]) -
     """The services of a new connection. `learn` hears of each call to an agent that goes the normal way."""
     options, observe = given.options, given.observe
     settings = Sources(options.config).settings()
-    policies = with_retries(given.policies, given.max_retries, settings.attempts)
+    config = settings.sources.table
+    policies = config.options(Policies, "policies") if given.policies is None else given.policies
+    policies = with_retries(policies, given.max_retries, settings.attempts)
+    local = LocalSettings.of(options, config)
     provider = CUSTOM if given.provider is None and given.own.base_url is not None else given.provider
     named = provider or settings.provider
     metrics, pool = Metrics(), SharedPool(options)
@@ -131,7 +143,7 @@ def services_of(given: Arguments, learn: Callable[[LLMRequest, Target], None]) -
     known = given_accounts(options.accounts, named, given.own)
     listed = frozenset(map(name_of, options.accounts))
     accounts = ProviderAccounts(
-        settings, known, options.safety, pool.get, gates.limit_listener, options.reply_bytes, listed
+        settings, known, options.safety, pool.get, gates.limit_listener, options.defaults, options.reply_bytes, listed
     )
     remote = RemoteChannel(accounts.endpoint)
     choice = ProviderChoice(
@@ -144,7 +156,7 @@ def services_of(given: Arguments, learn: Callable[[LLMRequest, Target], None]) -
     if prices is None:
         prices = Prices()
         prices.prepare()
-    router, local_names = Router(policies.routes, prices, metrics.latency), LocalNames()
+    router, local_names = Router(policies.routes, prices, metrics.latency), LocalNames(local.files)
     mode = CommunicationMode(given.mode) if given.mode is not None else settings.mode
     targets = Targets(choice, given.model, mode, settings, accounts, policies, router, local_names)
     targets.check_safety()
@@ -153,7 +165,7 @@ def services_of(given: Arguments, learn: Callable[[LLMRequest, Target], None]) -
     if observe.step is not None:
         log.watch_steps(observe.step)
     cache = cache_of(policies.cache, options.clock) if policies.cache is not None else None
-    dispatcher = Dispatcher(remote, lambda: _agent_channel(given.bus, options.reply_bytes), _local_channel)
+    dispatcher = Dispatcher(remote, lambda: _agent_channel(given.bus, options.reply_bytes), local.channel)
     defaults = CallDefaults(accounts, settings, given.timeout, observe.label)
     return Services(
         policies=policies,
@@ -191,12 +203,6 @@ def _bus_name(dispatcher: Dispatcher) -> str:
     channel: Any = dispatcher.channel(CommunicationMode.AI_AI)
     name: str = channel.bus_name
     return name
-
-
-def _local_channel() -> OwnChannel:
-    from three_mode.channels.local.channel import LocalChannel
-
-    return LocalChannel()
 
 
 def _record_writer(observe: Observing) -> "RecordWriter | None":

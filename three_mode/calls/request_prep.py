@@ -5,8 +5,6 @@ import time
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 
-import msgspec
-
 from three_mode.calls.call_log import ActiveCall, CallLog, FailedFirstAttempt, new_request_id
 from three_mode.calls.provider_accounts import ProviderAccounts
 from three_mode.calls.targets import Targets
@@ -21,9 +19,11 @@ from three_mode.policies.tallies import ZERO
 from three_mode.providers.capabilities import capabilities
 from three_mode.providers.emulation import with_tools_in_prompt
 from three_mode.providers.estimate import estimate_tokens
+from three_mode.providers.fitting import FittedDefaults
 from three_mode.providers.validate import check
 
 PRICES_LAST = 10.0  # seconds
+MOST_TARGETS = 1000  # targets whose defaults are kept
 UNSAID_OUTPUT = 4096  # what a call may answer where neither it nor the table says how much
 _Size = tuple[str, str, int, int | None]  # provider, model, tokens of the prompt, and the most that were asked for
 
@@ -37,26 +37,27 @@ class RequestPrep:
         # What calls may cost at most, by their size; prices may change with the minute.
         self._most: dict[_Size, Decimal] = {}
         self._forgotten_at = 0.0
-        self._most_tokens: dict[str, int | None] = {}
+        self._defaults: dict[tuple[str, str], FittedDefaults | None] = {}
 
     def prepare(self, call: ActiveCall, target: Target) -> tuple[LLMRequest, bool]:
         """The request as the target takes it, and whether its tools are emulated. Raises what the target cannot do."""
         request = call.request
         profile = self._accounts.profile(target.provider)
-        if request.max_tokens is None:
-            most = self._max_tokens(target.provider)
-            if most is not None:
-                request = msgspec.structs.replace(request, max_tokens=most)
+        key = (target.provider, target.model)
+        defaults = self._defaults[key] if key in self._defaults else self._fit_defaults(key)
+        if defaults is not None:
+            request = defaults.applied_to(request)
         emulated = bool(request.tools) and not capabilities(target.model).tools
         if emulated:
             request = with_tools_in_prompt(request)
         check(request, target.model, profile, call.context.tokens)
         return request, emulated
 
-    def _max_tokens(self, provider: str) -> int | None:
-        if provider not in self._most_tokens:
-            self._most_tokens[provider] = self._accounts.max_tokens(provider)
-        return self._most_tokens[provider]
+    def _fit_defaults(self, key: tuple[str, str]) -> FittedDefaults | None:
+        if len(self._defaults) > MOST_TARGETS:
+            self._defaults.clear()
+        found = self._defaults[key] = self._accounts.fitted_defaults(*key)
+        return found
 
     def reserve(self, call: ActiveCall, request: LLMRequest, target: Target) -> Decimal:
         """Set aside the most that the call may cost; what was set aside."""

@@ -3,6 +3,7 @@ their cost settled."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Any
 
 import msgspec
 
@@ -69,13 +70,17 @@ class BatchReply:
         """[] at the end only: a batch with nothing in it is text held back, because it may become a tool call."""
         async for batch in self._batches:
             if batch:
-                if self._most is not None:
-                    self._taken += sum(map(chunk_weight, batch))
-                    if self._taken > self._most:
-                        raise too_large(self._what, None, self._most)
-                return batch
+                return self._counted(batch)
         self._ended = True
         return []
+
+    def _counted(self, batch: list[Chunk]) -> list[Chunk]:
+        """The batch, if the reply is not too large with it."""
+        if self._most is not None:
+            self._taken += sum(map(chunk_weight, batch))
+            if self._taken > self._most:
+                raise too_large(self._what, None, self._most)
+        return batch
 
     def close(self) -> None:
         if not self._ended:
@@ -84,15 +89,16 @@ class BatchReply:
 
 
 async def open_batches(
-    batches: AsyncIterator[list[Chunk]],
+    batches: AsyncIterator[Any],
     leave: Callable[[], None],
     due: float | None,
     what: str,
     most: int | None = None,
+    kind: type[BatchReply] = BatchReply,
 ) -> BatchReply:
     """The reply, once its first content is here; whatever prevents that has ended the far side. `most` is the bytes
     that its chunks may take; None: its maker bounds them."""
-    reply = BatchReply(batches, leave, what, most)
+    reply = kind(batches, leave, what, most)
     try:
         await reply.begin(due)
     except BaseException:

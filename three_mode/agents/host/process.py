@@ -1,6 +1,7 @@
 """Body of a host process: join the bus, take orders, and end on order or when the orchestrator dies."""
 
 import asyncio
+import contextlib
 import gc
 import os
 import signal
@@ -12,17 +13,27 @@ from three_mode.agents.calling.session import Session
 from three_mode.agents.handlers.codec import encode
 from three_mode.agents.handlers.tracing import load_tracer
 from three_mode.agents.host.lines import HostConfig
+from three_mode.agents.host.log_forward import LogForwarder
+from three_mode.agents.host.loop_guard import end_forked_children, refuse_to_stop
 from three_mode.agents.host.service import HostService
+from three_mode.agents.host.start_note import StartNote
 from three_mode.agents.host.watchdog import Watchdog
 from three_mode.agents.runtime import lifecycle
 from three_mode.agents.runtime.population import Population
-from three_mode.agents.wire.orders import ORCHESTRATOR, Failed, host_name
+from three_mode.agents.wire.orders import ORCHESTRATOR, Failed, Raised, RaisedReport, host_name
 from transports.bus import Bus, BusError, BusOptions, Encoded, NoSuchName
 
+_LOGS_WITHIN = 1.0  # seconds that log records have to reach the orchestrator when a host ends
 
-async def serve(config: HostConfig, fd: int) -> None:
-    """Run a host until it is stopped. `fd`: the socket to the orchestrator."""
-    loop = asyncio.get_running_loop()
+
+async def serve(config: HostConfig, fd: int, note: StartNote) -> None:
+    """Run a host until it is stopped. `fd`: the socket to the orchestrator. `note`: says which agent is being made."""
+    loop, host = asyncio.get_running_loop(), asyncio.current_task()
+    assert host is not None
+    refuse_to_stop(loop, host)
+    end_forked_children(loop, fd)
+    logs = LogForwarder(config.label)
+    logs.install(config.log_levels)
     stopping: asyncio.Event = asyncio.Event()
     orphaned = False
 
@@ -46,7 +57,7 @@ async def serve(config: HostConfig, fd: int) -> None:
     options = BusOptions(label=config.label, create=False, on_error=bus_failed, **config.bus_options)
     bus = await Bus.join(config.bus, options)
     current_bus.joined(bus)
-    session = Session(bus, config.default_within)
+    session = Session(bus, config.default_within, config.llm_options)
     sessions.append(session)
     if config.tracer:
         session.tracer = load_tracer(config.tracer)
@@ -57,19 +68,29 @@ async def serve(config: HostConfig, fd: int) -> None:
         except BusError as error:
             session.dead_letters.add(ORCHESTRATOR, "failed", failed.name, error.code, failed.reason, encode(failed))
 
+    def report_raised(raised: tuple[Raised, ...]) -> None:
+        with contextlib.suppress(BusError):  # the orchestrator has left; the log has them all the same
+            report = Encoded(encode(RaisedReport(config.label, raised)))
+            bus.send(ORCHESTRATOR, report, topic="raised", sender=host_name(config.label))
+
     population = Population(session, config.label, tell_supervisor)
+    population.raised.send = report_raised
     population.seed = config.seed
+    population.start_note = note
     if config.record:
         from three_mode.agents.recording.recorder import Recorder
 
         population.journal = Recorder(config.record)
     service = HostService(population, lambda: watchdog.lag)
     await bus.register(host_name(config.label), service.on_request)
+    logs.connect(bus)
     gc.freeze()  # loaded modules live as long as the process: the collector need not look at them
     watchdog.say(kind="ready", member=bus.id, pid=os.getpid())
     await stopping.wait()
     if not orphaned:
         await lifecycle.stop(tuple(population.actors), population, "was stopped with its host")
+    population.raised.report()
+    await logs.close_on_loop(0.0 if orphaned else _LOGS_WITHIN)
     watchdog.stop()
     session.close()
     await bus.leave(within=0.2 if orphaned else 1.0)
