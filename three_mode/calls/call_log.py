@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -118,6 +119,8 @@ class CallLog:
         self._tracer = tracer
         self._log_content = log_content
         self._listeners: list[StepListener] = []
+        self.listener: StepListener | None = None
+        """What hears of the steps of a new call; None where nobody does."""
 
     @property
     def traces(self) -> bool:
@@ -126,12 +129,14 @@ class CallLog:
     def watch_steps(self, listener: StepListener) -> Callable[[], None]:
         """Call `listener` at each step of the calls that begin from now on, until the returned function is called."""
         self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener) if listener in self._listeners else None
+        self.listener = self._tell_step
+        return partial(self._unwatch_steps, listener)
 
-    @property
-    def listener(self) -> StepListener | None:
-        """What hears of the steps of a new call; None where nobody does."""
-        return self._tell_step if self._listeners else None
+    def _unwatch_steps(self, listener: StepListener) -> None:
+        if listener in self._listeners:
+            self._listeners.remove(listener)
+        if not self._listeners:
+            self.listener = None
 
     def _tell_step(self, request_id: str, step: Step) -> None:
         for listener in tuple(self._listeners):
