@@ -244,9 +244,15 @@ class Targets:
                 field="provider",
                 hint=f"one of {', '.join(providers())}; or the URL of an OpenAI-compatible API",
             )
-        if model is None and known == self._provider.name:
-            model = self._model
-        model = model or self._accounts.model(known)
+        if model is None:
+            model = self._accounts.model(known)
+            if known == self._provider.name:
+                mine = (
+                    self._model
+                    if self._model and self._addressed(self._model, CommunicationMode.AUTO) is None
+                    else None
+                )
+                model = mine or model or self._settings.model
         if model is None:
             raise _no_model(known, self._accounts)
         prefix, _, rest = model.partition("/")
