@@ -6,13 +6,14 @@ A stored reply has one step, which says who had given it, or none where that is 
 import time
 from collections.abc import Callable
 from decimal import Decimal
+from pathlib import Path
 
 import msgspec
 
 from three_mode.calls.call_log import ActiveCall, CallLog
 from three_mode.calls.provider_accounts import ProviderAccounts
 from three_mode.channels.channel import SentRequest
-from three_mode.dispatcher import AGENT
+from three_mode.dispatcher import AGENT, LOCAL
 from three_mode.errors import ThreeModeError
 from three_mode.messages import LLMResponse, Step, Usage
 from three_mode.policies import MemoryCache, ResponseCache, Target, cache_key
@@ -51,6 +52,8 @@ class ReplyCache:
     def _identity(self, target: Target) -> tuple[str, str, str]:
         """Where a target is, its model, and whose account it is called with."""
         where, tenant = self._accounts.identity(target.provider)
+        if target.provider == LOCAL and target.model.lower().endswith(".gguf"):
+            return where, str(Path(target.model).absolute()), tenant
         if target.provider == AGENT:
             try:
                 where += self._bus_name()

@@ -169,7 +169,7 @@ def tool_call(identity: str, name: str, arguments: Any, signature: str | None = 
     text = arguments if isinstance(arguments, str) else ""
     try:
         parsed = json.loads(text) if text.strip() else {}
-    except ValueError:
+    except (ValueError, RecursionError):  # no JSON, or nested without end
         parsed = None
     if isinstance(parsed, dict):
         return ToolCall(identity, name, parsed, signature=signature)
