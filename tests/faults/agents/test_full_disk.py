@@ -145,3 +145,18 @@ def test_records_go_on_once_there_is_room_again_and_every_line_is_whole(
     ]
     assert len(whole) == 2
     assert len([record for record in caplog.records if record.message == "records_failed"]) == 1
+
+
+def test_a_recording_that_cannot_be_begun_leaves_no_file(tmp_path: Path) -> None:
+    path = tmp_path / "run.rec"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for size in (0, 10):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+        try:
+            with pytest.raises(ConfigurationError, match="cannot be begun"):
+                recorder.begin(str(path))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert not path.exists()
+    recorder.begin(str(path))
+    assert load(path) == []
