@@ -193,6 +193,11 @@ class Targets:
         target = self._prefixed(model)
         return None if target is None or target.provider == self._provider.name else target.provider
 
+    @property
+    def mode(self) -> CommunicationMode:
+        """The mode of requests that name none."""
+        return self._mode
+
     def check_safety(self) -> None:
         """Raise ConfigurationError where a provider that is known by now has no settings of safety, and some are
         wanted. A provider that is found later is checked at its first call."""

@@ -17,7 +17,12 @@ async def test_a_client_names_no_other_provider(stream: bool) -> None:
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}/v1", timeout=20) as http,
     ):
         body = {"stream": stream, "messages": [{"role": "user", "content": "Hello!"}]}
-        for model in ("anthropic/claude-sonnet-4-5", "gemini/gemini-2.5-pro", "claude-cli/sonnet"):
+        for model in (
+            "anthropic/claude-sonnet-4-5",
+            "gemini/gemini-2.5-pro",
+            "claude-cli/sonnet",
+            "anthropic/m:latest",
+        ):
             reply = await http.post("/chat/completions", json=body | {"model": model})
             assert (reply.status_code, reply.json()["error"]["code"]) == (404, "model_not_found")
             assert (await http.post("/embeddings", json={"model": model, "input": "text"})).status_code == 404

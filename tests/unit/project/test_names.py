@@ -16,6 +16,7 @@ SAME_IDEA = {
     "Overloaded": "the error of a full queue: of the bus, of a local model, of any call",
     "PeerLost": "the error of a member that died: of the bus, of any call",
     "Reply": "a whole answer: of an HTTP server, of a local model",
+    "RunStream": "a streamed run with tools: with and without an event loop",
     "Request": "what one side asks of the other: over HTTP, over the bus",
     "ReplyStream": "a streamed answer: of a request over the bus, of a model, and without an event loop",
     "Sent": "the outcome of a one-way message: over the bus, to an agent",
@@ -23,7 +24,9 @@ SAME_IDEA = {
     "Usage": "the tokens that a call used: of a local model, of any model",
     # One idea for two kinds of callers.
     "LLMConnection": "a connection to models: with and without an event loop",
+    "Memory": "what is remembered: with and without an event loop",
     # Public names of two packages, which the tests of exports pin.
+    "Context": "what a model has before it: the tokens of a local one, the pieces of any prompt",
     "Evicted": "a reader that was removed: the bus's event, and the error of a call",
     "Message": "one message: of a conversation, of the bus",
     "Seen": "what a receiver has seen: the readers of a broadcast, a provider for tests",

@@ -1,6 +1,6 @@
 """References: one agent, a group of agents, or a role, and the verbs on each."""
 
-from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Self, overload
 
 from three_mode.agents.calling.caller import Caller, Handler, Sent
@@ -10,6 +10,7 @@ from three_mode.agents.calling.streams import Stream
 
 if TYPE_CHECKING:
     from three_mode.agents.calling.signatures import AskVerb, GatherVerb, StreamVerb, TellGroupVerb, TellVerb
+    from three_mode.tools.handler import HandlerTool
 
 
 class AgentRef:
@@ -28,6 +29,17 @@ class AgentRef:
     def address(self) -> str:
         """The model name under which a request reaches this agent: `agent:NAME`."""
         return f"agent:{self.name}"
+
+    def tool(
+        self, handler: Callable[..., Any], *, name: str | None = None, description: str | None = None
+    ) -> "HandlerTool":
+        """A handler as a tool that a model may call: `llm.run(request, [scouts[7].tool(Scout.score)])`.
+
+        `name` and `description` stand in place of the handler's own.
+        """
+        from three_mode.tools.handler import HandlerTool
+
+        return HandlerTool(self, handler, name=name, description=description)
 
     if TYPE_CHECKING:
 
