@@ -106,7 +106,7 @@ class Pipeline:
         begun the key. The last of the result still has the reply as it came, where that is known."""
         flight, failed = None, None
         try:
-            spare = targets[1] if len(targets) > 1 else targets[0]
+            spare = targets[1] if len(targets) > 1 and call.context.slow_moves_on else targets[0]
             flight = self._first.try_send(call, targets[0], spare, key)
             if flight is not None:
                 answered = await self._first.reply(flight)

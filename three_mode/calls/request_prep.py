@@ -149,7 +149,7 @@ class CallPreparation:
         profile = self._accounts.profile(first.provider)
         within = self._defaults.time_limit(request.within, first.provider)
         label = self._defaults.label_of(request)
-        request_id = new_request_id()
+        request_id, slow_moves_on = new_request_id(), route is not None or self._targets.bounds_first_content
         context = CallContext(
             deadline=began + within,
             began=began,
@@ -157,7 +157,8 @@ class CallPreparation:
             listener=self._log.listener,
             caller=str(request.metadata.get("caller") or label or ""),
             tokens=estimate_tokens(request, first.model, profile.multiplier(first.model)),
-            first_content=self._first_content if len(targets) > 1 and self._bounded(route) else None,
+            first_content=self._first_content if len(targets) > 1 and slow_moves_on else None,
+            slow_moves_on=slow_moves_on,
         )
         if route is not None:
             context.add_step("routed", began, first, f"by the route {route!r}")
@@ -167,10 +168,6 @@ class CallPreparation:
             context.began, context.deadline, call.failed = failed
             context.resumed = True
         return call, targets
-
-    def _bounded(self, route: str | None) -> bool:
-        """Whether a target that is slow is left for the next."""
-        return route is not None or self._targets.bounds_first_content
 
     def check_open(self) -> None:
         """Raise ConfigurationError once the connection is closed."""

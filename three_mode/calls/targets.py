@@ -133,15 +133,12 @@ class Targets:
             for targets in (self._fallback, *(route.targets for route in policies.routes))
             for target in targets
         )
+        self.bounds_first_content = bool(self._fallback) or not self._falls_to_detected
+        """Whether a target that is slow to its first content is left for the next: not for one that was detected, since
+        nobody said which others may answer, or how fast."""
         # A target, with those that answer when it does not: of the connection's own provider, and of any other.
         self._own_chains: dict[tuple[str, str], tuple[Target, ...]] = {}
         self._chains: dict[tuple[str, str], tuple[Target, ...]] = {}
-
-    @property
-    def bounds_first_content(self) -> bool:
-        """Whether a target that is slow to its first content is left for the next: not for one that was detected, since
-        nobody said which others may answer, or how fast."""
-        return bool(self._fallback) or not self._falls_to_detected
 
     async def for_request(self, request: LLMRequest) -> tuple[Sequence[Target], str | None]:
         """The targets of a request, in order; and the name of the route that said so."""

@@ -49,6 +49,7 @@ class CallContext(Struct, eq=False):
     caller: str = ""  #: caller, for fair queues
     tokens: int = 0  #: estimate of the tokens of the prompt
     first_content: float | None = None  #: seconds to the first content for all targets but the last; None: no bound
+    slow_moves_on: bool = True  #: whether the second attempt of a hedged call goes to the next target, if there is one
     #: whether an attempt ends at the first content; the reader of the rest then reports the end to the breaker
     streamed: bool = False
     steps: list[Step] = []  #: steps so far, which go into the reply
@@ -158,7 +159,7 @@ class Attempts:
                     attempt = self._attempt(call, target, due, operation)
                     if self.hedge is None:
                         return await attempt
-                    spare = target if last else alive[number + 1]
+                    spare = target if last or not call.slow_moves_on else alive[number + 1]
                     won: T = await self.hedge.race(attempt, self.second_attempt, call, target, spare, due, operation)
                     return won
                 except ThreeModeError as error:

@@ -11,7 +11,7 @@ from tests.support.providers.servers import QUICK, account, connected, hello, se
 from three_mode import LLMConnection, errors
 from three_mode.connection import Account, ConnectionOptions, Observing
 from three_mode.messages import Start, Step
-from three_mode.policies import Policies
+from three_mode.policies import HedgeOptions, Policies
 from three_mode.testing import Answer, Fault, ScriptedProvider, Turn
 
 CONFIG = {"providers": {"openai": {"model": "default-of-openai"}}}
@@ -160,3 +160,19 @@ async def test_who_watches_steps_later_hears_them_until_it_leaves_and_breaks_no_
         leave()
         await llm.chat_completion(hello())
         assert kinds == ["attempt"]
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_hedge_asks_the_same_provider_again(streamed: bool) -> None:
+    async with detected(Policies(retry=QUICK, hedge=HedgeOptions(after=0.1))) as (llm, servers):
+        servers["anthropic"].next(Turn(), fault=Fault(stall_before_head=60))
+        if streamed:
+            assert await llm.stream(hello()).text() == "Hello world!"
+        else:
+            reply = await llm.chat_completion(hello())
+            assert [(step.kind, step.provider) for step in reply.steps][1:] == [
+                ("hedged", "anthropic"),
+                ("attempt", "anthropic"),
+            ]
+        assert len(servers["anthropic"].seen) == 2
+        assert not servers["openai"].seen
