@@ -16,7 +16,7 @@ from importlib import import_module
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from three_mode.messages import Embedded, EmbedRequest, LLMRequest, LLMResponse
+from three_mode.messages import Embedded, EmbedRequest, LLMRequest, LLMResponse, Step
 from three_mode.modes import CommunicationMode, resolve
 
 if TYPE_CHECKING:
@@ -113,7 +113,9 @@ class LLMConnection:
         # A plain function: a coroutine that only passes on would be one more for every call. `fast` is the way to an
         # agent that was asked before, where no policy has a say: calls/agent_fast_path.py.
         fast = self._fast_paths.get((request.model or self._model, request.mode))
-        return self._complete(request) if fast is None else fast.complete(request, self._complete)
+        if fast is None or request.provider is not None:
+            return self._complete(request)
+        return fast.complete(request, self._complete)
 
     async def _complete(self, request: LLMRequest, failed: "FailedFirstAttempt | None" = None) -> LLMResponse:
         """The normal way of every call. `failed` is how a first attempt ended, where one was made already."""
@@ -253,6 +255,14 @@ class LLMConnection:
 
         return capabilities(model)
 
+    def provider_of(self, model: str) -> str | None:
+        """The other provider that a model's name begins with, as in `anthropic/claude-sonnet-4-5`; None where the name
+        is of a model of the connection's own provider, an agent, a local model, an address or a route.
+
+        Where that provider has models of many vendors, as a `base_url=` may have, such a name is one of its own.
+        """
+        return self._services.targets.named_provider(model)
+
     def estimate(self, request: LLMRequest) -> int:
         """About how many tokens the request is, as its provider counts them."""
         from three_mode.providers.estimate import estimate_tokens
@@ -269,6 +279,15 @@ class LLMConnection:
     def budgets(self) -> dict[str, Any]:
         """Each budget and the dollars it has left."""
         return dict(self._services.log.ledger.left())
+
+    def watch_steps(self, listener: Callable[[str, Step], object]) -> Callable[[], None]:
+        """Calls `listener(request_id, step)` at each step of the calls that begin from now on, at its moment: attempts,
+        waits, retries, switches of provider. The returned function ends it. `Observing(step=...)` does the same from
+        the beginning.
+
+        A call to an agent that no policy acts on has one attempt, which is not told.
+        """
+        return self._services.log.watch_steps(listener)
 
     async def prepare(self, model: str) -> bool:
         """Loads a local model now, rather than at the first call; False for any other.
@@ -354,4 +373,4 @@ class LLMConnection:
     def _fast_stream(self, request: LLMRequest) -> "AgentFastStream | None":
         """The fast path of a stream, where it has one just now."""
         fast = self._fast_paths.get((request.model or self._model, request.mode))
-        return None if fast is None else fast.try_stream(request)
+        return None if fast is None or request.provider is not None else fast.try_stream(request)

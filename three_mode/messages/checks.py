@@ -73,6 +73,12 @@ def model(value: Any) -> None:
         raise InvalidRequest("the model is a name", field="model")
 
 
+def provider(value: Any) -> None:
+    """Checks the name of a provider."""
+    if not isinstance(value, str) or not value.strip():
+        raise InvalidRequest("the provider is a name", field="provider", hint="for example 'anthropic'")
+
+
 def mode(value: Any) -> CommunicationMode:
     """Converts the name of a mode to the mode."""
     try:

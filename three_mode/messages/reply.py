@@ -7,8 +7,10 @@ from typing import Any, Literal, TypeVar
 import msgspec
 from msgspec import Struct, field
 
+from three_mode.errors import InvalidRequest
+from three_mode.messages.message import Message
 from three_mode.messages.parts import Part, Text, Thinking, ToolCall
-from three_mode.messages.usage import Usage
+from three_mode.messages.usage import NOTHING, Usage
 from three_mode.modes import CommunicationMode
 
 T = TypeVar("T")
@@ -56,6 +58,21 @@ class LLMResponse(Struct, frozen=True, omit_defaults=True, kw_only=True):
     created_at: datetime = field(default_factory=partial(datetime.now, UTC))  #: when the answer was made, in UTC
     steps: tuple[Step, ...] = ()  #: attempts, waits, cache hits and switches of provider on the way
     extra: dict[str, Any] = {}  #: fields of the provider's reply that have no name here
+
+    @classmethod
+    def of(
+        cls, text: str, *, model: str = "", usage: Usage = NOTHING, finish_reason: FinishReason = "stop"
+    ) -> "LLMResponse":
+        """An answer of one text: what an agent that is a model returns, and a test expects."""
+        if not isinstance(text, str):
+            raise InvalidRequest(f"an answer is made of a text, not {type(text).__name__}", field="text")
+        parts = (Text(text),) if text else ()
+        return cls(parts=parts, model=model, usage=usage, finish_reason=finish_reason)
+
+    @property
+    def message(self) -> Message:
+        """The answer as the next message of the conversation. A request's `messages` take the answer itself too."""
+        return Message("assistant", self.parts or "")
 
     @property
     def content(self) -> str:

@@ -20,6 +20,7 @@ from three_mode.messages import (
     Tool,
     ToolCall,
     ToolResult,
+    Usage,
 )
 from three_mode.modes import CommunicationMode
 
@@ -214,3 +215,31 @@ def test_an_addressed_request_differs_in_nothing_else() -> None:
     assert (sent.model, sent.mode, sent.within) == (None, None, 0.5)
     assert msgspec.structs.replace(sent, model=asked.model, mode=asked.mode, within=asked.within) == asked
     assert (asked.model, asked.within) == ("agent:brain", 3)
+
+
+def test_a_reply_is_the_next_message_of_its_conversation() -> None:
+    call = ToolCall("1", "look", {"at": "it"})
+    reply = LLMResponse(
+        parts=(Thinking("hm", "proof", provider="anthropic"), Text("Hello!"), call), provider="anthropic"
+    )
+    messages: list[Any] = [USER]
+    messages.append(reply)
+    messages.append({"role": "tool", "tool_call_id": "1", "content": "seen"})
+    made = request(messages=messages).messages
+    assert made[1] == reply.message == Message("assistant", reply.parts)
+    assert request(messages=tuple(messages)).messages == made
+    assert request(messages=[USER, LLMResponse(), USER]).messages[1] == Message("assistant", "")
+
+
+def test_a_reply_is_made_of_a_text() -> None:
+    reply = LLMResponse.of("Hello!", model="echo", usage=Usage(1, 2))
+    assert (reply.content, reply.parts, reply.model, reply.usage.total_tokens) == (
+        "Hello!",
+        (Text("Hello!"),),
+        "echo",
+        3,
+    )
+    assert reply.finish_reason == "stop"
+    assert LLMResponse.of("").parts == ()
+    with pytest.raises(InvalidRequest, match="made of a text"):
+        LLMResponse.of(3)  # type: ignore[arg-type]
