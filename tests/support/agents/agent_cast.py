@@ -314,6 +314,11 @@ class Hooked(Agent):
     async def hello(self) -> str:
         return "hello"
 
+    @handler
+    async def wait(self, seconds: float) -> str:
+        await asyncio.sleep(seconds)
+        return "hello"
+
 
 class Keeper(Agent):
     """Keeps every number that it receives, and how often."""

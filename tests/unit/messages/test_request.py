@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from three_mode.errors import InvalidRequest
+from three_mode.errors import BadReply, InvalidRequest
 from three_mode.messages import (
     CacheHints,
     Image,
@@ -214,3 +214,14 @@ def test_an_addressed_request_differs_in_nothing_else() -> None:
     assert (sent.model, sent.mode, sent.within) == (None, None, 0.5)
     assert msgspec.structs.replace(sent, model=asked.model, mode=asked.mode, within=asked.within) == asked
     assert (asked.model, asked.within) == ("agent:brain", 3)
+
+
+def test_a_reply_that_is_not_what_is_parsed_is_an_error_that_names_the_place() -> None:
+    reply = LLMResponse(parts=(Text('{"city": 5}'),), model="m", provider="p")
+    with pytest.raises(BadReply, match=r"the reply is no dict\[str, str\]: .*\$") as caught:
+        reply.parse(dict[str, str])
+    assert (caught.value.model, caught.value.provider) == ("m", "p")
+    with pytest.raises(BadReply, match="malformed"):
+        LLMResponse(parts=(Text("so it is"),)).parse(dict)
+    with pytest.raises(InvalidRequest, match="parse takes a type, not 'dict'"):
+        reply.parse("dict")  # type: ignore[arg-type]

@@ -53,6 +53,7 @@ PUBLIC = {
         "RoleRef",
         "Seen",
         "Sent",
+        "SentToAll",
         "Stream",
         "SupervisorEvent",
         "Table",

@@ -40,6 +40,25 @@ class Sent:
             yield from self._sent.__await__()
 
 
+class SentToAll(list[Sent]):
+    """Messages that were sent to the agents of a group, one `Sent` each, in order.
+
+    Awaiting it waits until the carrier has all of them, and raises the first error of one that it never will have.
+    """
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[Any, None, None]:
+        failure: Exception | None = None
+        for sent in self:
+            try:
+                yield from sent.__await__()
+            except (ThreeModeError, BusError) as error:
+                failure = failure or error
+        if failure is not None:
+            raise failure
+
+
 class Running(Protocol):
     """Interface of the actor that a caller speaks for."""
 
@@ -159,6 +178,10 @@ class Caller:
             return AgentReceipt(session.bus.publish(topic, payload, trace=trace, sender=self.name), session)
         except BadAddress as error:
             raise BadCall(str(error), argument="topic") from None
+        except (AttributeError, TypeError):
+            if isinstance(topic, str):
+                raise
+            raise BadCall(f"a topic is a text such as 'news.eu', not {topic!r}", argument="topic") from None
         except BusError as error:
             raise session.error(error, topic, "broadcast") from None
 
@@ -172,6 +195,8 @@ class Caller:
         quorum: int | None,
     ) -> Gathered[Any]:
         """Ask all these agents at once; see `AgentGroup.gather`."""
+        if quorum is not None and not isinstance(quorum, int):
+            raise BadCall(f"quorum is a number of agents, not {quorum!r}", hint="quorum=3", argument="quorum")
         if quorum is not None and not 0 <= quorum <= len(names):
             raise BadCall(f"a quorum of {quorum} among {len(names)} agents cannot be", argument="quorum")
         first = names[0] if names else "nobody"

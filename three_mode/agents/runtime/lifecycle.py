@@ -337,11 +337,30 @@ def _stopped(name: str) -> ThreeModeError:
 
 
 async def stop(names: Iterable[str], population: Population, why: str) -> list[str]:
-    """Stop agents: current messages may finish, queued ones get PeerLost, names leave the bus. Return unknown names."""
+    """Stop agents: current messages may finish, queued ones get PeerLost, names leave the bus. Return unknown names.
+
+    An agent that another order stops already is not stopped twice: this order waits for the end of that one.
+    """
     names = tuple(names)
     await _cancel_startups([population.startups[name] for name in names if name in population.startups])
-    actors = [population.actors[name] for name in names if name in population.actors]
-    unknown = [name for name in names if name not in population.actors]
+    earlier = {population.ending[name] for name in names if name in population.ending}
+    actors = [population.actors[name] for name in names if name in population.actors and name not in population.ending]
+    unknown = [name for name in names if name not in population.actors and name not in population.ending]
+    ended = population.loop.create_future()
+    population.ending.update((actor.name, ended) for actor in actors)
+    try:
+        await _end(actors, population, why)
+    finally:
+        ended.set_result(None)
+        for actor in actors:
+            del population.ending[actor.name]
+    if earlier:
+        await asyncio.wait(earlier)
+    return unknown
+
+
+async def _end(actors: list[Actor], population: Population, why: str) -> None:
+    """End agents that are open to messages."""
     for actor in actors:
         actor.state = State.STOPPING
         population.leaving.discard(actor)
@@ -352,7 +371,6 @@ async def stop(names: Iterable[str], population: Population, why: str) -> list[s
     await asyncio.gather(*(_drop_runs(actor, why or "was stopped", waiting_too=True) for actor in actors))
     await run_hooks(actors, "stopped")
     await _unregister(gone, population)
-    return unknown
 
 
 async def _cancel_startups(startups: list[Startup]) -> None:

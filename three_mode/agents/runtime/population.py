@@ -39,6 +39,8 @@ class Population:
         self.actors: dict[str, Actor] = {}
         self.leaving: set[Actor] = set()
         """Actors that have ended themselves, until their supervisor knows."""
+        self.ending: dict[str, asyncio.Future[None]] = {}
+        """Agents that an order stops, and what is done once they have ended."""
         self.startups: dict[str, Startup] = {}
         """Agents that are being made or restarted."""
         self.tickets: dict[str, int] = {}

@@ -80,6 +80,11 @@ class Roster:
             raise NoSuchAgent(f"this orchestrator has no agent {name!r}", agent=name)
         return entry
 
+    def comes_back(self, name: str) -> bool:
+        """Return whether an agent is there, or will be again."""
+        entry = self.agents.get(name)
+        return entry is not None and entry.state != "given up"
+
     def remove(self, names: Iterable[str]) -> None:
         """Remove agents, and groups that have none left."""
         for name in names:

@@ -83,19 +83,34 @@ class Supervisor:
         return {name: decode_error(data) for name, data in done.failed.items()}
 
     async def stop(self, names: list[str], within: float) -> None:
-        """Stop agents for good."""
-        for name in names:
-            self.roster.entry(name)
+        """Stop agents for good. Each host gets the order, also when another one does not answer."""
+        entries = {name: self.roster.entry(name) for name in names}
         ended = asyncio.get_running_loop().create_future()
         self._stopping.update(dict.fromkeys(names, ended))  # attempts to bring them back wait for the outcome
+        by_host = self._by_host(names)
         try:
-            await self.order("stop", names, within)
-            self._remove(names)
+            outcomes = await asyncio.gather(
+                *(self._stop_on(host, chosen, within) for host, chosen in by_host.items()), return_exceptions=True
+            )
+            for chosen, outcome in zip(by_host.values(), outcomes, strict=True):
+                if outcome is None:  # another order may have stopped them, and their names may be others' since
+                    self._remove(name for name in chosen if self.roster.agents.get(name) is entries[name])
+            for outcome in outcomes:
+                if outcome is not None:
+                    raise outcome
         finally:
             ended.set_result(None)
             for name in names:
                 if self._stopping.get(name) is ended:
                     del self._stopping[name]
+
+    async def _stop_on(self, host: str, names: list[str], within: float) -> None:
+        """Have a host stop agents. On a host that has ended there is nothing to stop."""
+        try:
+            await self._ask(host, "stop", NamesOrder(tuple(names)), within, None)
+        except (PeerLost, NoSuchAgent) as error:
+            if error.agent != host_name(host):
+                raise
 
     async def restart(self, names: list[str], why: str, within: float) -> None:
         """Restart agents in place. One that fails, or takes too long, comes back as its restart strategy says."""
