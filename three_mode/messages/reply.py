@@ -65,7 +65,7 @@ class LLMResponse(Struct, frozen=True, omit_defaults=True, kw_only=True):
         try:
             return msgspec.json.decode(self.content, type=kind)
         except msgspec.MsgspecError as error:
-            named = str(kind).removeprefix("<class '").removesuffix("'>").rpartition(".")[2]
+            named = getattr(kind, "__name__", "") if "[" not in str(kind) else str(kind)
             raise BadReply(
                 f"the reply is no {named}: {error}",
                 hint="ask with response_format=, and see reply.content",

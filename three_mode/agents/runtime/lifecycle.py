@@ -25,7 +25,7 @@ from three_mode.agents.runtime.startup import Startup, seconds_left, slow
 from three_mode.agents.runtime.state import State
 from three_mode.agents.wire import errors as wire_errors
 from three_mode.agents.wire.importing import ClassPath, load
-from three_mode.agents.wire.orders import SpawnOrder
+from three_mode.agents.wire.orders import SpawnOrder, role_name
 from three_mode.errors import ConfigurationError, PeerLost, ThreeModeError
 from transports.bus import BusError
 
@@ -176,6 +176,7 @@ async def _open(actors: list[Actor], population: Population, failed: dict[str, T
         await population.session.bus.register(names, population.on_request, FromBus)
     except BusError as error:
         await _take_back(actors, population)
+        await _register_roles(order, population)
         refused = ConfigurationError(f"{order.group}: {error}", hint="choose another name=")
         failed.update((actor.name, refused) for actor in actors)
         return
@@ -188,6 +189,14 @@ async def _open(actors: list[Actor], population: Population, failed: dict[str, T
     for actor in actors:
         if actor in population.leaving and actor.state is State.RUNNING:  # the agent ended itself while it started
             population.leaves(actor)
+
+
+async def _register_roles(order: SpawnOrder, population: Population) -> None:
+    """Register the roles of an order that failed for those who have them from another order, at the same moment."""
+    left = [role_name(role, population.label) for role in order.roles if population.roles.get(role)]
+    if left:
+        with contextlib.suppress(BusError):  # the bus has ended
+            await population.session.bus.register(left, population.on_request, FromBus)
 
 
 async def _take_back(actors: list[Actor], population: Population) -> list[str]:

@@ -23,6 +23,12 @@ class Group:
     restart: Restart
     next_number: int = 0
     """Number of the next agent of the group."""
+    start_took: float = 0.0
+    """Seconds of the slowest spawn of the group that succeeded."""
+
+    def start_within(self, least: float) -> float:
+        """Return the seconds that a start may take when agents come back: twice what it took at first, or `least`."""
+        return max(least, 2 * self.start_took)
 
 
 @dataclass(slots=True)

@@ -217,7 +217,7 @@ class Supervisor:
 
         `ticket`: of a restart in place; 0: make it again.
         """
-        host, within = entry.host, self.hosts.respawn_within
+        host, within = entry.host, entry.group.start_within(self.hosts.respawn_within)
         try:
             async with self.watched(host):
                 if not ticket:
@@ -380,7 +380,8 @@ class Supervisor:
         failed: dict[str, ThreeModeError] = {}
         try:
             async with self.watched(host):
-                failed = await self.make_on(host, members[0].group, numbers, self.hosts.respawn_within)
+                within = members[0].group.start_within(self.hosts.respawn_within)
+                failed = await self.make_on(host, members[0].group, numbers, within)
         except ThreeModeError as error:
             failed = dict.fromkeys((entry.name for entry in members), error)
         for entry, ticket in zip(members, tickets, strict=True):
