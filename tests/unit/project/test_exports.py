@@ -115,7 +115,6 @@ PUBLIC = {
         "ContentFilter",
         "ContextLength",
         "DeadlineExceeded",
-        "Evicted",
         "HandlerFailed",
         "InvalidRequest",
         "LLMError",

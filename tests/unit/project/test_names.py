@@ -24,7 +24,6 @@ SAME_IDEA = {
     # One idea for two kinds of callers.
     "LLMConnection": "a connection to models: with and without an event loop",
     # Public names of two packages, which the tests of exports pin.
-    "Evicted": "a reader that was removed: the bus's event, and the error of a call",
     "Message": "one message: of a conversation, of the bus",
     "Seen": "what a receiver has seen: the readers of a broadcast, a provider for tests",
     "Call": "a question whose answer is awaited: over HTTP, over the bus",
