@@ -10,7 +10,7 @@ from tests.support.agents.supervision import given_up, hosts_lost, is_gone, kill
 from tests.support.agents.until import until
 from three_mode import Orchestrator
 from three_mode.agents import AgentGroup, AgentsQuarantined, HostGivenUp, HostOptions, OrchestratorOptions, Restart
-from three_mode.errors import PeerLost
+from three_mode.errors import PeerLost, ThreeModeError
 
 pytestmark = pytest.mark.parametrize("how", ["segfault", "exit"])
 
@@ -134,3 +134,63 @@ async def test_a_start_that_ends_its_host_from_another_thread_is_found_after_som
         await until(lambda: "quarantine-2" in quarantines(orc), within=20)
         await all_answer(scouts)
         assert not any(event.host == "host-1" for event in orc.events if isinstance(event, HostGivenUp))
+
+
+async def test_a_large_order_that_ends_all_hosts_at_once_fails_alone(tmp_path: Path, how: str) -> None:
+    async with Orchestrator(hosts=2) as orc:
+        scouts = await orc.spawn(Scout, 16, name="scout")
+        with pytest.raises(PeerLost, match="host of its own"):
+            await orc.spawn(Fatal, 32, name="fatal", how=how, lives=tmp_path / "lives")
+        await all_answer(scouts)
+        assert hosts_lost(orc) <= 3  # each host at most once, and the quarantine
+        assert not [event for event in orc.events if isinstance(event, HostGivenUp)]
+        await is_gone(orc, "fatal/0")
+        await no_quarantine_runs(orc)
+
+
+async def test_good_agents_can_be_made_while_a_bad_order_ends_their_host(tmp_path: Path, how: str) -> None:
+    async with Orchestrator(hosts=1) as orc:
+        outcomes = await asyncio.gather(
+            orc.spawn(Fatal, name="fatal", how=how, lives=tmp_path / "lives"),
+            orc.spawn(Scout, 8, name="scout"),
+            orc.spawn(Scout, 8, name="other"),
+            return_exceptions=True,
+        )
+        assert isinstance(outcomes[0], PeerLost)
+        for group in outcomes[1:]:
+            assert isinstance(group, AgentGroup)
+            await all_answer(group)
+        hosts = {row.host for row in (await orc.table()).agents if not row.name.startswith("fatal")}
+        assert hosts == {"host-1"}  # the fault of another order is not theirs
+
+
+async def test_an_order_that_has_a_host_of_its_own_is_tried_twice_there(tmp_path: Path, how: str) -> None:
+    async with Orchestrator(hosts=1) as orc:
+        scouts = await orc.spawn(Scout, 4, name="scout")
+        await orc._running_supervisor.hosts.reserve("fatal")  # as for a model
+        with pytest.raises(PeerLost, match="a host of its own"):
+            await orc.spawn(Fatal, name="fatal", how=how, lives=tmp_path / "lives")
+        assert (tmp_path / "lives").read_text().split() == ["fatal/0", "fatal/0"]
+        assert not quarantines(orc)
+        await all_answer(scouts)
+
+
+async def test_a_bad_agent_in_a_host_of_its_own_is_given_up_by_its_limits(tmp_path: Path, how: str) -> None:
+    async with Orchestrator(hosts=1) as orc:
+        host = await orc._running_supervisor.hosts.reserve("fatal")
+        await orc.spawn(Fatal, name="fatal", how=how, lives=tmp_path / "lives", life=2, restart=Restart(limit=2))
+        await kill(orc, host.label)
+        await until(lambda: state(orc, "fatal/0") == "given up", within=20)
+        assert not quarantines(orc)
+
+
+async def test_an_orchestrator_can_end_while_a_quarantine_starts(tmp_path: Path, how: str) -> None:
+    async with Orchestrator(hosts=1) as orc:
+        spawning = asyncio.create_task(orc.spawn(Fatal, name="fatal", how=how, lives=tmp_path / "lives"))
+        await until(lambda: bool(quarantines(orc)))
+        host = orc._running_supervisor.hosts.all["quarantine-1"]
+        await until(lambda: host.process is not None)
+    with pytest.raises(ThreeModeError):
+        await spawning
+    assert host.process is not None
+    assert await host.process.ends(10)

@@ -241,7 +241,7 @@ class Hosts:
             self._on_lost(host, member, reason)
             if self.all.get(host.label) is not host:
                 return  # nobody needs it any more
-        if start is not None and not host.quarantine:
+        if start is not None and not host.reserved:
             verdict = host.history.ended_without_fault(reason)
         else:
             verdict = host.history.ended(time.monotonic(), True, reason)

@@ -294,10 +294,11 @@ class Supervisor:
             if entry in suspects or entry.name == blocking:
                 self._charge(entry, host, reason)
         suspects = [entry for entry in suspects if entry.state == "restarting"]
-        if suspects and not host.quarantine:
+        if suspects and not host.reserved:
             self._to_quarantine(suspects, reason)
         if host.quarantine and all(entry.state == "starting" for entry in self.roster.on_host(host.label)):
             self.hosts.forget(host)  # nobody is left, or a spawn has had its second try
+            del self._lost_at[host.label]
 
     def _charge(self, entry: Entry, host: Host, reason: str) -> None:
         """Count the end of a host as a failure of an agent. One that ends a quarantine while it is made is given up."""
