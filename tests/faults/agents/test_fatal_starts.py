@@ -1,6 +1,7 @@
 """An agent that ends its host while it is made: the order is to blame, and the other agents are not harmed by it."""
 
 import asyncio
+import importlib
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from tests.support.agents.supervision import given_up, hosts_lost, is_gone, kill
 from tests.support.agents.until import until
 from three_mode import Orchestrator
 from three_mode.agents import AgentGroup, AgentsQuarantined, HostGivenUp, HostOptions, OrchestratorOptions, Restart
-from three_mode.errors import PeerLost, ThreeModeError
+from three_mode.errors import DeadlineExceeded, PeerLost, ThreeModeError
 
 pytestmark = pytest.mark.parametrize("how", ["segfault", "exit"])
 
@@ -194,3 +195,29 @@ async def test_an_orchestrator_can_end_while_a_quarantine_starts(tmp_path: Path,
         await spawning
     assert host.process is not None
     assert await host.process.ends(10)
+
+
+async def test_an_import_that_ends_the_host_is_the_fault_of_its_order(
+    tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crash = "os._exit(5)" if how == "exit" else "ctypes.string_at(0)"
+    (tmp_path / "crashing_agent.py").write_text(
+        f"import ctypes, os, sys\nfrom three_mode import Agent\nclass Crashing(Agent): ...\n"
+        f"if sys.argv[0].startswith('three-mode host'):\n    {crash}\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    kind = importlib.import_module("crashing_agent").Crashing
+    async with Orchestrator(hosts=1) as orc:
+        scouts = await orc.spawn(Scout, 4, name="scout")
+        with pytest.raises(PeerLost, match=r"crashing \(Crashing\).*host of its own"):
+            await orc.spawn(kind, 4, name="crashing")
+        await all_answer(scouts)
+
+
+async def test_a_spawn_without_time_for_a_second_try_says_what_happened(tmp_path: Path, how: str) -> None:
+    async with Orchestrator(hosts=1) as orc:
+        scouts = await orc.spawn(Scout, 4, name="scout")
+        with pytest.raises((DeadlineExceeded, PeerLost), match=r"fatal/0\.__init__"):
+            await orc.spawn(Fatal, name="fatal", how=how, lives=tmp_path / "lives", within=0.3)
+        await all_answer(scouts)
+        await no_quarantine_runs(orc)

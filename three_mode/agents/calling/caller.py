@@ -28,16 +28,30 @@ _LONGEST_CHAIN = 900  # characters of a chain of callers: about 60 agents that w
 class Sent:
     """Message that was sent. Awaiting it waits until the carrier has the message, and raises if it never will."""
 
-    __slots__ = ("_error", "_sent")
+    __slots__ = ("_error", "_handler", "_sent", "_session", "_to")
 
-    def __init__(self, sent: Awaitable[Any] | None, error: ThreeModeError | None = None) -> None:
+    def __init__(
+        self,
+        sent: Awaitable[Any] | None,
+        error: ThreeModeError | None = None,
+        session: Session | None = None,
+        to: str = "",
+        handler: str = "",
+    ) -> None:
         self._sent, self._error = sent, error
+        self._session, self._to, self._handler = session, to, handler
 
     def __await__(self) -> Generator[Any, None, None]:
         if self._error is not None:
             raise self._error
-        if self._sent is not None:
+        if self._sent is None:
+            return
+        try:
             yield from self._sent.__await__()
+        except BusError as error:
+            if self._session is None:
+                raise
+            raise self._session.error(error, self._to, self._handler) from None
 
 
 class SentToAll(list[Sent]):
@@ -53,7 +67,7 @@ class SentToAll(list[Sent]):
         for sent in self:
             try:
                 yield from sent.__await__()
-            except (ThreeModeError, BusError) as error:
+            except ThreeModeError as error:
                 failure = failure or error
         if failure is not None:
             raise failure
@@ -142,7 +156,8 @@ class Caller:
         topic, payload, _, _ = target(to, handler, args, kwargs)
         trace = self._trace(to, topic)
         try:
-            return Sent(self.session.bus.send(to, Encoded(payload), topic, trace, self.name))
+            sent = self.session.bus.send(to, Encoded(payload), topic, trace, self.name)
+            return Sent(sent, None, self.session, to, topic)
         except BusError as error:
             failure = self.session.error(error, to, topic)
             self.session.dead_letters.add(to, topic, self.name, error.code, failure.message, payload)

@@ -34,6 +34,8 @@ class LogForwarder(logging.Handler):
     def install(self, levels: Mapping[str, int]) -> None:
         """Become the handler of this process, and give its loggers the levels that they have in the program."""
         logging.getLogger().addHandler(self)
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._in_child)
         for name, level in levels.items():
             logging.getLogger(name).setLevel(level)
 
@@ -41,6 +43,11 @@ class LogForwarder(logging.Handler):
         """Send what waits, and what comes, over the bus. To be called on its loop."""
         self._bus, self._loop = bus, asyncio.get_running_loop()
         self._wake()
+
+    def _in_child(self) -> None:
+        """Print, in a forked child: what waits is its parent's, and the bus too."""
+        self._waiting.clear()
+        self._ended = True
 
     def emit(self, record: logging.LogRecord) -> None:
         """Queue a record, from any thread; drop it if too many wait."""

@@ -267,9 +267,9 @@ class Population:
         """Return the seed of an agent's random numbers."""
         return int.from_bytes(hashlib.blake2b(f"{self.seed}:{name}".encode(), digest_size=8).digest())
 
-    def raised_unseen(self, actor: Actor, spec: Spec, error: ThreeModeError, failure: BaseException) -> None:
-        """Log and report an exception of a handler that no caller waits for."""
-        self.raised.add(actor.name, spec.name, error, failure)
+    def raised_unseen(self, actor: Actor, handler: str, error: ThreeModeError, failure: BaseException) -> None:
+        """Log and report an exception of a handler or hook that no caller waits for."""
+        self.raised.add(actor.name, handler, error, failure)
 
     def handler_failed(self, actor: Actor, spec: Spec, error: ThreeModeError) -> None:
         """Have an agent whose handler raised restarted, if it was spawned with `on_error`."""
