@@ -94,6 +94,7 @@ async def test_a_start_that_ends_the_host_when_coming_back_goes_to_a_host_of_its
         await all_answer(scouts)
         for number in (0, 1, 3):  # the others of the group come back
             await until(lambda name=fatal[number].name: state(orc, name) == "running", within=20)  # type: ignore[misc]
+            await orc.bus.wait_for(fatal[number].name, within=20)
             assert await fatal[number].ask(Fatal.which) >= 2
         assert list(given_up(orc)) == ["fatal/2"]
         assert len(quarantines(orc)) == 1
@@ -114,6 +115,7 @@ async def test_a_restart_in_place_that_ends_the_host_goes_to_a_host_of_its_own(t
         await until(lambda: bool(quarantines(orc)))
         await until(lambda: state(orc, "fatal/1") == "running", within=20)
         await all_answer(scouts)
+        await orc.bus.wait_for(fatal.names, within=20)
         assert await fatal[1].ask(Fatal.which) == 3
         assert await fatal[1].ask(Fatal.pid) != await scouts[0].ask(Scout.pid)
         assert await fatal[0].ask(Fatal.pid) == await scouts[0].ask(Scout.pid)

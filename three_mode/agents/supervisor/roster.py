@@ -46,8 +46,10 @@ class Entry:
     """Why it is restarting or given up."""
     early_report: Failed | None = None
     """Failure that its host reported before the supervisor knew that the agent runs."""
+    being_made: bool = False
+    """Whether its host has the order to make it, and has not answered."""
     lost_starts: int = 0
-    """Hosts in a row that have ended before it was back."""
+    """Hosts in a row that have ended while it was made."""
     ticket: int = 0
     """Number of the latest attempt to bring it back, or of the end of its host: older attempts end."""
 

@@ -70,7 +70,11 @@ class Supervisor:
         order = msgspec.structs.replace(group.order, numbers=tuple(numbers))
         names = [f"{group.name}/{number}" for number in numbers]
         before = [(entry, entry.ticket) for name in names if (entry := self.roster.agents.get(name)) is not None]
+        for entry, _ in before:
+            entry.being_made = True
         done: Spawned = await self._ask(host, "spawn", order, within, _spawned)
+        for entry, _ in before:
+            entry.being_made = False
         if any(entry.ticket != ticket for entry, ticket in before):
             raise PeerLost(f"{host} ended when it had made them", agent=host_name(host))
         for entry, _ in before:
