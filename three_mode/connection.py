@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from three_mode.messages import Embedded, EmbedRequest, LLMRequest, LLMResponse, Step
+from three_mode.messages.checks import no_request
 from three_mode.modes import CommunicationMode, resolve
 
 if TYPE_CHECKING:
@@ -112,7 +113,10 @@ class LLMConnection:
         """The whole reply. Raises one of `three_mode.errors`; see there."""
         # A plain function: a coroutine that only passes on would be one more for every call. `fast` is the way to an
         # agent that was asked before, where no policy has a say: calls/agent_fast_path.py.
-        fast = self._fast_paths.get((request.model or self._model, request.mode))
+        try:
+            fast = self._fast_paths.get((request.model or self._model, request.mode))
+        except AttributeError:
+            raise no_request(request, "chat_completion") from None
         if fast is None or request.provider is not None:
             return self._complete(request)
         return fast.complete(request, self._complete)
@@ -134,6 +138,8 @@ class LLMConnection:
 
     def stream(self, request: LLMRequest) -> "ReplyStream":
         """Chunks as they come. An error before the first content is raised as such; after it, `StreamInterrupted`."""
+        if not isinstance(request, LLMRequest):
+            raise no_request(request, "stream")
         return self._services.stream(request, self._fast_stream)
 
     async def batch(
@@ -267,6 +273,8 @@ class LLMConnection:
         """About how many tokens the request is, as its provider counts them."""
         from three_mode.providers.estimate import estimate_tokens
 
+        if not isinstance(request, LLMRequest):
+            raise no_request(request, "estimate")
         model = request.model or self._model or ""
         provider = self._services.provider.name
         profile = self._services.accounts.profile(provider) if provider else None

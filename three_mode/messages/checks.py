@@ -23,6 +23,15 @@ OPTIONS: dict[str, type[Option]] = {
 }
 
 
+def no_request(given: object, method: str) -> InvalidRequest:
+    """Error for a call of a connection that was given something else than a request."""
+    return InvalidRequest(
+        f"{method} takes an LLMRequest, not {type(given).__name__}",
+        field="request",
+        hint='LLMRequest(messages=[{"role": "user", "content": "Hello!"}]), or `await llm.ask("Hello!")` for the text',
+    )
+
+
 MESSAGES = {Message}  # types of the items of a tuple that needs no conversion
 
 

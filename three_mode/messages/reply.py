@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 from msgspec import Struct, field
 
-from three_mode.errors import InvalidRequest
+from three_mode.errors import BadReply, InvalidRequest
 from three_mode.messages.message import Message
 from three_mode.messages.parts import Part, Text, Thinking, ToolCall
 from three_mode.messages.usage import NOTHING, Usage
@@ -90,5 +90,19 @@ class LLMResponse(Struct, frozen=True, omit_defaults=True, kw_only=True):
         return tuple(part for part in self.parts if isinstance(part, ToolCall))
 
     def parse(self, kind: type[T]) -> T:
-        """Parses the content as JSON of type `kind`; msgspec's error names the place that does not fit."""
-        return msgspec.json.decode(self.content, type=kind)
+        """Parses the content as JSON of type `kind`; BadReply names the place that does not fit."""
+        try:
+            return msgspec.json.decode(self.content, type=kind)
+        except msgspec.MsgspecError as error:
+            named = getattr(kind, "__name__", "") if "[" not in str(kind) else str(kind)
+            raise BadReply(
+                f"the reply is no {named}: {error}",
+                hint="ask with response_format=, and see reply.content",
+                provider=self.provider or None,
+                model=self.model or None,
+                request_id=self.request_id or None,
+            ) from None
+        except TypeError as error:
+            raise InvalidRequest(
+                f"parse takes a type, not {kind!r}: {error}", field="kind", hint="reply.parse(dict), or a dataclass"
+            ) from None

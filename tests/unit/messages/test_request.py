@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from three_mode.errors import InvalidRequest
+from three_mode.errors import BadReply, InvalidRequest
 from three_mode.messages import (
     CacheHints,
     Image,
@@ -243,3 +243,14 @@ def test_a_reply_is_made_of_a_text() -> None:
     assert LLMResponse.of("").parts == ()
     with pytest.raises(InvalidRequest, match="made of a text"):
         LLMResponse.of(3)  # type: ignore[arg-type]
+
+
+def test_a_reply_that_is_not_what_is_parsed_is_an_error_that_names_the_place() -> None:
+    reply = LLMResponse(parts=(Text('{"city": 5}'),), model="m", provider="p")
+    with pytest.raises(BadReply, match=r"the reply is no dict\[str, str\]: .*\$") as caught:
+        reply.parse(dict[str, str])
+    assert (caught.value.model, caught.value.provider) == ("m", "p")
+    with pytest.raises(BadReply, match="malformed"):
+        LLMResponse(parts=(Text("so it is"),)).parse(dict)
+    with pytest.raises(InvalidRequest, match="parse takes a type, not 'dict'"):
+        reply.parse("dict")  # type: ignore[arg-type]

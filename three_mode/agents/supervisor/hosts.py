@@ -25,8 +25,8 @@ class HostOptions:
     start_within: float = 20.0
     """Seconds in which a host has to be ready; then it is killed, and counts as failed."""
     respawn_within: float = 30.0
-    """Seconds that a host has to bring an agent back. A longer start counts as one that failed: the supervisor tries
-    again, or gives the agent up, as the agent's `Restart` says."""
+    """Seconds that a host has to bring an agent back, or twice as long as its spawn took, if that is more. A longer
+    start counts as one that failed: the supervisor tries again, or gives the agent up, as its `Restart` says."""
     blocked_after: float = 1.0
     """Seconds after which an event loop that does not turn is reported, with the agent that blocks it."""
     kill_blocked_after: float = 30.0
@@ -241,7 +241,7 @@ class Hosts:
             self._on_lost(host, member, reason)
             if self.all.get(host.label) is not host:
                 return  # nobody needs it any more
-        if start is not None and not host.quarantine:
+        if start is not None and not host.reserved:
             verdict = host.history.ended_without_fault(reason)
         else:
             verdict = host.history.ended(time.monotonic(), True, reason)
