@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Literal, TypeVar
 
-import msgspec
 from msgspec import Struct, field
 
+from three_mode import pydantic_models
 from three_mode.messages.parts import Part, Text, Thinking, ToolCall
 from three_mode.messages.usage import Usage
 from three_mode.modes import CommunicationMode
@@ -61,4 +61,5 @@ class LLMResponse(Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     def parse(self, kind: type[T]) -> T:
         """Parses the content as JSON of type `kind`; msgspec's error names the place that does not fit."""
-        return msgspec.json.decode(self.content, type=kind)
+        parsed: T = pydantic_models.decode_json(self.content, kind)
+        return parsed

@@ -3,10 +3,14 @@
 from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Self, overload
 
+import msgspec
+
 from three_mode.agents.calling.caller import Caller, Handler, Sent
 from three_mode.agents.calling.gather import Gathered
+from three_mode.agents.calling.here import HERE
 from three_mode.agents.calling.receipts import AgentReceipt
 from three_mode.agents.calling.streams import Stream
+from three_mode.agents.handlers import extensions
 
 if TYPE_CHECKING:
     from three_mode.agents.calling.signatures import AskVerb, GatherVerb, StreamVerb, TellGroupVerb, TellVerb
@@ -15,7 +19,8 @@ if TYPE_CHECKING:
 class AgentRef:
     """One agent, by name.
 
-    It stays good across restarts: it names the agent, not the process that the agent lives in.
+    It stays good across restarts: it names the agent, not the process that the agent lives in. It travels: as an
+    argument or a result it works in the other process too.
     """
 
     __slots__ = ("_caller", "name")
@@ -217,3 +222,20 @@ class Verbs:
         `llm: LLMConnection = self.llm`.
         """
         return self._three_mode_caller.llm
+
+
+def _travels(name: str, kind: type[AgentRef]) -> None:
+    """Have references of a class travel by their names."""
+    extensions.register(name, kind, lambda ref: ref.name, lambda content: kind(_name(content), HERE))
+
+
+_name = msgspec.msgpack.Decoder(str).decode
+_group = msgspec.msgpack.Decoder(tuple[str, list[int]]).decode
+_travels("agent", AgentRef)
+_travels("role", RoleRef)
+extensions.register(
+    "group",
+    AgentGroup,
+    lambda group: (group.name, list(group._numbers)),
+    lambda content: AgentGroup(*_group(content), HERE),
+)

@@ -3,7 +3,9 @@
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
+from three_mode.agents.calling import current_bus
 from three_mode.agents.calling.roles import Roles
 from three_mode.agents.wire import errors as wire_errors
 from three_mode.agents.wire.dead_letters import DeadLetters
@@ -15,6 +17,7 @@ from transports.bus import Bus, BusError, NamesChanged, NoSuchName
 if TYPE_CHECKING:
     from three_mode.agents.handlers.tracing import Tracer
 
+_SESSIONS: WeakSet["Session"] = WeakSet()
 _REMEMBERED = 100_000  # names that have left the bus; the oldest is forgotten first
 
 
@@ -35,10 +38,12 @@ class Session:
         self.roles.appeared(bus.names())
         self._hosts_appeared(bus.names())
         self._watch = bus.watch(self._changed)
+        _SESSIONS.add(self)
 
     def close(self) -> None:
         """Stop watching the bus, which stays joined."""
         self._watch.close()
+        _SESSIONS.discard(self)
 
     def _changed(self, change: Any) -> None:
         if isinstance(change, NamesChanged):
@@ -88,6 +93,12 @@ class Session:
                 raise ModeUnavailable(f"no connection to models here: {error}") from None
             self._llm = connection(bus=self.bus)
         return self._llm
+
+
+def session_here() -> Session:
+    """Return a session of the bus that the running event loop is on; ModeUnavailable for no bus, or several."""
+    bus = current_bus.bus_here()
+    return next(session for session in _SESSIONS if session.bus is bus)
 
 
 def group_numbers(names: Any, group: str) -> list[int]:

@@ -19,6 +19,7 @@ from three_mode.agents.agent import Agent
 from three_mode.agents.calling.caller import Caller
 from three_mode.agents.calling.session import Session
 from three_mode.agents.handlers.declare import Spec
+from three_mode.agents.handlers.extensions import PLAIN, exact
 from three_mode.agents.handlers.tracing import traced
 from three_mode.agents.runtime.eager import Starter
 from three_mode.agents.runtime.histogram import SAMPLE, Histogram
@@ -303,6 +304,8 @@ class Actor:
         request = run.request
         if failure is None:
             try:
+                if type(result) not in PLAIN and run.spec.schema.open_result:
+                    result = exact(result)
                 request.answer(result)
             except _UNANSWERABLE as error:
                 self._answer_failed(run.spec, request, result, error)
