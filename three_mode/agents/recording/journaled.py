@@ -279,6 +279,8 @@ def _effect_key(to: str, topic: str, payload: bytes) -> bytes:
 class BaseJournal(Journal):
     """Base of every journal: journaled callers, requests and time."""
 
+    def close(self) -> None: ...
+
     def caller(self, inner: Caller) -> Caller:
         return JournaledCaller(inner, self)
 

@@ -32,8 +32,9 @@ class Recorder(BaseJournal):
         self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
 
     def close(self) -> None:
-        """Close the file."""
-        os.close(self._fd)
+        """Close the file. What a handler that was left behind still does is an error, and is in no other file."""
+        fd, self._fd = self._fd, -1
+        os.close(fd)
 
     def _write(self, event: Event) -> None:
         data = pack(event)

@@ -114,6 +114,10 @@ class Hosts:
         await asyncio.gather(*(self._wait_ready(host) for host in self.all.values()))
         self.in_background(self._watch_silence())
 
+    def add_here(self, label: str, member: str) -> None:
+        """Add a host that is no process of its own: the bus member `member`, which is this process."""
+        self.all[label] = Host(label, History(self._options.restart), member=member, state="running")
+
     async def reserve(self, group: str) -> Host:
         """Start one more host, for agents of one group alone."""
         self._count += 1
@@ -187,6 +191,8 @@ class Hosts:
         while True:
             await asyncio.sleep(min(1.0, limit / 4))
             for host in self.running:
+                if host.process is None:
+                    continue  # it is this process
                 silent = time.monotonic() - host.last_line_at
                 if silent >= limit:
                     host.blocked = HostBlocked(host.label, silent)
