@@ -28,7 +28,7 @@ from three_mode.agents.runtime.requests import Incoming, wrong_verb
 from three_mode.agents.runtime.run import Run, cycle_error
 from three_mode.agents.runtime.state import RUNNING, STARTING, STOPPED, STOPPING
 from three_mode.agents.wire import errors as wire_errors
-from three_mode.errors import BadCall, DeadlineExceeded, Overloaded, PeerLost, ThreeModeError
+from three_mode.errors import BadCall, DeadlineExceeded, NoSuchAgent, Overloaded, PeerLost, ThreeModeError
 from three_mode.handling import current, split
 
 # Errors of a result that cannot travel.
@@ -209,13 +209,14 @@ class Actor:
         self.waiting.append(entry)
         for fanout in self.fanouts:
             fanout.update_busy(self)
-        request.on_cancel(lambda _: self._withdraw(entry))
+        request.on_cancel(lambda _: self._withdraw(request))
         if self.state is RUNNING:
             self._schedule_next()
 
-    def _withdraw(self, entry: tuple[Spec, Incoming, float]) -> None:
+    def _withdraw(self, request: Incoming) -> None:
         """Drop a message whose caller left while it waited."""
-        if self.waiting and entry in self.waiting:
+        entry = next((entry for entry in self.waiting or () if entry[1] is request), None)
+        if self.waiting and entry is not None:
             self.waiting.remove(entry)
             self._schedule_next()
 
@@ -401,6 +402,19 @@ class Actor:
             run.cancel(why)
             run.request.refuse(self._peer_lost(why))
         return [run.task for run in runs if run.task]
+
+    def take_specs(self, specs: Mapping[str, Spec]) -> None:
+        """Take the handlers of a class that was loaded anew; messages that wait for one that is gone are refused."""
+        self.specs = specs
+        waiting, self.waiting = self.waiting, None
+        for spec, request, since in waiting or ():
+            new = specs.get(spec.name)
+            if new is not None:
+                self.waiting = self.waiting or deque()
+                self.waiting.append((new, request, since))
+            else:
+                gone = NoSuchAgent(f"{self.name} has no handler {spec.name!r} any more", agent=self.name)
+                self.owner.refuse(self, spec, request, gone)
 
     def resume(self) -> None:
         """Handle messages again, the queued ones first."""

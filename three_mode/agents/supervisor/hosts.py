@@ -12,6 +12,7 @@ from typing import Any
 from three_mode.agents.host.lines import HostConfig
 from three_mode.agents.supervisor.events import HostBlocked, HostFreed, HostGivenUp, SupervisorEvents
 from three_mode.agents.supervisor.host_process import HostProcess
+from three_mode.agents.supervisor.reloads import Reloads
 from three_mode.agents.supervisor.restart import Again, GivenUp, History, Restart
 
 
@@ -51,6 +52,8 @@ class Host:
     """When it last sent a line, on time.monotonic()."""
     blocked: HostBlocked | None = None
     kill_reason: str = ""
+    reloads: int = 0
+    """Length of the log of reloaded modules that it has followed."""
 
 
 class Hosts:
@@ -75,6 +78,7 @@ class Hosts:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closing = False
         self._count = 0  # labels in use so far
+        self.reloads = Reloads()
 
     @property
     def respawn_within(self) -> float:
@@ -141,6 +145,7 @@ class Hosts:
 
     def _launch(self, host: Host) -> None:
         host.kill_reason, host.blocked, host.last_line_at = "", None, time.monotonic()
+        host.reloads = self.reloads.look()  # a new process imports what is on the disk now
         host.process = HostProcess(
             self._config(host.label),
             lambda line: self._on_line(host, line),

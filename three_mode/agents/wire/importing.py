@@ -83,6 +83,12 @@ def path_here(kind: type) -> ClassPath:
     return path
 
 
+def latest(path: ClassPath) -> type | None:
+    """Return the class that a path leads to now, where its module is loaded in this process."""
+    found = _found(sys.modules.get(path.module), path.name)
+    return found if isinstance(found, type) else None
+
+
 def _found(module: ModuleType | None, name: str) -> Any:
     found: Any = module
     for part in name.split("."):
@@ -91,7 +97,13 @@ def _found(module: ModuleType | None, name: str) -> Any:
 
 
 def _check(loaded: ModuleType | None, name: str, kind: type) -> None:
-    if _found(loaded, name) is not kind:
+    found = _found(loaded, name)
+    if isinstance(found, type) and found.__qualname__ == name and found is not kind:
+        raise ConfigurationError(
+            f"{kind.__module__} was loaded anew, and this {name} is the old one",
+            hint=f"from {kind.__module__} import {name.partition('.')[0]}",
+        )
+    if found is not kind:
         raise ConfigurationError(
             f"{kind.__module__}.{name} is not the class that was given",
             hint="give the class its name at the module's top level",
@@ -114,6 +126,21 @@ def load(path: ClassPath) -> type:
     if not isinstance(found, type):
         raise ConfigurationError(f"{path} is no class")
     return found
+
+
+def reload(name: str) -> None:
+    """Load a module anew, if it is loaded here; classes that agents have keep their old code."""
+    module = sys.modules.get(name)
+    if module is None:
+        return
+    importlib.invalidate_caches()
+    spec = getattr(module, "__spec__", None)
+    try:
+        importlib.reload(module)
+    except ModuleNotFoundError as error:
+        if error.name != name or spec is None or spec.loader is None:
+            raise
+        spec.loader.exec_module(module)  # it came from a file that is on no path
 
 
 def _load_here(path: ClassPath) -> type:
