@@ -92,7 +92,10 @@ class Orchestrator(Verbs):
         self._population: Population | None = None  # of agents in this process
 
     # start and end ----------------------------------------------------------------------------------------------------
-    async def __aenter__(self) -> Self:
+    async def open(self) -> Self:
+        """Start, where no `async with` block holds all work: in the cells of a notebook. `aclose` ends it."""
+        if self._session is not None:
+            raise ConfigurationError("this orchestrator is running already")
         if self.options.record:
             recorder.begin(self.options.record)
         tracer = load_tracer(self.options.tracer) if self.options.tracer else None
@@ -124,6 +127,9 @@ class Orchestrator(Verbs):
             await self.aclose()
             raise
         return self
+
+    async def __aenter__(self) -> Self:
+        return await self.open()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
