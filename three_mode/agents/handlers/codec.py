@@ -18,6 +18,7 @@ Decode = Callable[[bytes | memoryview], Any]
 
 
 def _encode_other(value: Any) -> Any:
+    value = extensions.stood_for(value)
     if isinstance(value, Exact):
         packed = value.extension.pack(value.value)
         return msgspec.msgpack.Ext(extensions.CODE, encode((value.extension.name, packed)))

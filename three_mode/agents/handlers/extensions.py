@@ -47,6 +47,7 @@ class Exact:
 
 
 _BY_TYPE: dict[type, Extension] = {}
+_STAND_INS: dict[type, Callable[[Any], Any]] = {}
 _BY_NAME: dict[str, Extension] = {}
 
 
@@ -60,9 +61,20 @@ def register(
     return extension
 
 
+def register_as(kind: type, value_of: Callable[[Any], Any]) -> None:
+    """Have values of exactly this class travel as another value, which has an extension."""
+    _STAND_INS[kind] = value_of
+
+
 def extension_of(kind: type) -> Extension | None:
     """Return the extension of a class, if it has one."""
     return _BY_TYPE.get(kind)
+
+
+def stood_for(value: Any) -> Any:
+    """Return the value that another one stands for, or that one itself."""
+    value_of = _STAND_INS.get(type(value))
+    return value if value_of is None else value_of(value)
 
 
 def check(kind: type, value: Any) -> Any:
