@@ -1,7 +1,9 @@
 """Values beyond plain data, as arguments and results, between two processes."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -10,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from tests.support.agents.value_cast import Keeper, Order, Part
-from three_mode.agents import AgentGroup, AgentRef, Orchestrator
+from three_mode.agents import AgentGroup, AgentRef, Orchestrator, OrchestratorOptions, replay
 from three_mode.errors import BadCall
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -99,3 +101,15 @@ async def test_references_work_in_the_other_process(orc: Orchestrator, keepers: 
     await keepers[0].tell(Keeper.tell_peer, ref)  # a plain handler that nobody waits for
     await keepers[0].ask(Keeper.who, "then")
     assert (await keepers[1].ask(Keeper.all_heard))[-1] == "told"
+
+
+async def test_a_recorded_run_with_such_values_is_replayed(tmp_path: Path) -> None:
+    path = tmp_path / "run.rec"
+    async with Orchestrator(hosts=0, options=OrchestratorOptions(record=str(path))) as recorded:
+        keepers = await recorded.spawn(Keeper, 2, name="keeper")
+        assert await keepers[0].ask(Keeper.pass_on, keepers[1], (1, {2}, np.arange(2).sum())) == (1, {2}, 1)
+        assert await keepers[0].ask(Keeper.ask_peer, keepers[1], "hi") == "keeper/1 hi"
+        assert (await (await recorded.broadcast("hinted", (1, 2))).settled(5.0)).complete
+    replayed = await asyncio.to_thread(replay, path)
+    assert replayed.divergence is None
+    assert (replayed.messages, replayed.effects) == (7, 3)

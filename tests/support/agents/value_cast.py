@@ -63,6 +63,11 @@ class Keeper(Agent):
         return answer
 
     @handler
+    async def pass_on(self, peer: AgentRef, value: Any) -> Any:
+        assert await self.ref(peer.name).ask("same", value) == value
+        return await peer.ask(Keeper.same, value)
+
+    @handler
     async def ask_any(self, role: RoleRef, text: str) -> str:
         answer: str = await role.ask(Keeper.who, text)
         return answer

@@ -60,6 +60,16 @@ PUBLIC = {
         "on",
         "replay",
     },
+    "three_mode.sync": {
+        "AgentGroup",
+        "AgentReceipt",
+        "AgentRef",
+        "LLMConnection",
+        "Orchestrator",
+        "ReplyStream",
+        "Stream",
+        "run",
+    },
     "three_mode.messages": {
         "CacheHints",
         "Chunk",

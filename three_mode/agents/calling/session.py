@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
+from weakref import WeakValueDictionary
 
 from three_mode.agents.calling import current_bus
 from three_mode.agents.calling.roles import Roles
@@ -17,7 +17,7 @@ from transports.bus import Bus, BusError, NamesChanged, NoSuchName
 if TYPE_CHECKING:
     from three_mode.agents.handlers.tracing import Tracer
 
-_SESSIONS: WeakSet["Session"] = WeakSet()
+_SESSIONS: WeakValueDictionary[str, "Session"] = WeakValueDictionary()  # bus member of this process -> its session
 _REMEMBERED = 100_000  # names that have left the bus; the oldest is forgotten first
 
 
@@ -38,12 +38,13 @@ class Session:
         self.roles.appeared(bus.names())
         self._hosts_appeared(bus.names())
         self._watch = bus.watch(self._changed)
-        _SESSIONS.add(self)
+        _SESSIONS.setdefault(bus.id, self)
 
     def close(self) -> None:
         """Stop watching the bus, which stays joined."""
         self._watch.close()
-        _SESSIONS.discard(self)
+        if _SESSIONS.get(self.bus.id) is self:
+            del _SESSIONS[self.bus.id]
 
     def _changed(self, change: Any) -> None:
         if isinstance(change, NamesChanged):
@@ -97,8 +98,7 @@ class Session:
 
 def session_here() -> Session:
     """Return a session of the bus that the running event loop is on; ModeUnavailable for no bus, or several."""
-    bus = current_bus.bus_here()
-    return next(session for session in _SESSIONS if session.bus is bus)
+    return _SESSIONS[current_bus.bus_here().id]
 
 
 def group_numbers(names: Any, group: str) -> list[int]:
