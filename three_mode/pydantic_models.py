@@ -35,8 +35,26 @@ def _mentions_model(kind: Any, seen: frozenset[Any]) -> bool:
 
 # values ---------------------------------------------------------------------------------------------------------------
 def dump(model: Any) -> Any:
-    """Return the fields of a model as data, by the names of the fields: aliases differ between reading and writing."""
-    return model.model_dump(mode="python", by_alias=not _reads_names(), round_trip=True)
+    """Return the fields of a model with their values, by name: aliases may differ between reading and writing.
+
+    `model_dump` is not for this: it hides secrets, and cannot dump a set of models.
+    """
+    kind = type(model)
+    if kind.__pydantic_root_model__:
+        return model.root
+    fields = {_key(name, field): getattr(model, name) for name, field in kind.model_fields.items()}
+    return fields | (model.model_extra or {})
+
+
+def _key(name: str, field: Any) -> str:
+    if _reads_names():
+        return name
+    return next((alias for alias in (field.validation_alias, field.alias) if isinstance(alias, str)), name)
+
+
+def text_of(value: Any) -> str | None:
+    """Return the text of a value of which a model makes the same value again: a URL, or an address of IP."""
+    return str(value) if type(value).__module__ in ("pydantic.networks", "ipaddress") else None
 
 
 def validate(kind: Any, value: Any) -> Any:

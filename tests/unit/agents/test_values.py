@@ -2,11 +2,14 @@
 
 import datetime as dt
 import decimal
+import enum
+import ipaddress
 import subprocess
 import sys
 import uuid
 from collections import OrderedDict
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
 from zoneinfo import ZoneInfo
 
@@ -14,7 +17,7 @@ import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field, RootModel
+from pydantic import BaseModel, Field, HttpUrl, RootModel, SecretStr
 
 from three_mode.agents import Agent, handler
 from three_mode.agents.handlers import codec
@@ -197,6 +200,33 @@ class Outer(BaseModel, strict=True):
     data: bytes = b"\xff"
 
 
+class Colour(enum.Enum):
+    RED = "red"
+
+
+class Nut(BaseModel, frozen=True):
+    size: int
+
+
+class Many(BaseModel, extra="allow"):
+    """One field of each kind that pydantic itself makes of something else."""
+
+    url: HttpUrl = HttpUrl("http://a.example/b")
+    address: ipaddress.IPv4Address = ipaddress.IPv4Address("127.0.0.1")
+    colour: Colour = Colour.RED
+    home: Path = Path("/home")
+    price: decimal.Decimal = decimal.Decimal("1.10")
+    pairs: dict[tuple[int, int], str] = {(1, 2): "a"}
+    nuts: set[Nut] = {Nut(size=1)}
+    either: Nut | int = 3
+    rest: Any = (1, {2})
+    hidden: str = Field(default="kept", exclude=True)
+
+
+class Secret(BaseModel):
+    key: SecretStr
+
+
 class Names(RootModel[list[str]]):
     pass
 
@@ -207,11 +237,18 @@ def test_a_model_arrives_equal_whatever_its_aliases_and_strictness() -> None:
     assert decoder_for(Outer)(encode(model)) == model
     assert decoder_for(list[Outer | None])(encode([model, None])) == [model, None]
     assert decoder_for(Names)(encode(Names(["a"]))) == Names(["a"])
+    many = Many(more=dt.date(2026, 1, 1))
+    assert decoder_for(Many)(encode(many)) == many
     assert decode_any(encode(model)) == {
         "a": {"when": inner.when, "ids": inner.ids},
         "b": (1, 2),
         "data": b"\xff",
     }
+
+
+def test_a_secret_is_refused_and_not_hidden() -> None:
+    with pytest.raises(TypeError, match="SecretStr is no data"):
+        encode(Secret(key=SecretStr("s")))
 
 
 def test_a_model_that_does_not_fit_names_the_field() -> None:

@@ -192,6 +192,7 @@ PUBLIC = {
         "Watch",
         "WriterGone",
         "check_pattern",
+        "is_plain",
         "matches",
         "rings_available",
         "running_buses",

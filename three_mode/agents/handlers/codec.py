@@ -12,7 +12,8 @@ import msgspec
 
 from three_mode import pydantic_models
 from three_mode.agents.handlers import arrays, extensions
-from three_mode.agents.handlers.extensions import PLAIN, Exact, exact
+from three_mode.agents.handlers.extensions import Exact, exact
+from transports.bus import is_plain
 
 Decode = Callable[[bytes | memoryview], Any]
 
@@ -30,7 +31,7 @@ def _encode_other(value: Any) -> Any:
         return Exact(value, extension)
     if pydantic_models.is_model(kind):
         return exact(pydantic_models.dump(value))
-    found = arrays.encode(value)
+    found = pydantic_models.text_of(value) or arrays.encode(value)
     if found is None:
         raise TypeError(f"{kind.__qualname__} is no data")
     return found
@@ -59,7 +60,7 @@ encode: Callable[[Any], bytes] = msgspec.msgpack.Encoder(enc_hook=_encode_other)
 
 def encode_exact(value: Any) -> bytes:
     """Encode a value whose reader may have no hint: tuples, sets and the like arrive as what they are."""
-    return encode(value if type(value) in PLAIN else exact(value))
+    return encode(value if is_plain(value) else exact(value))
 
 
 def decoder_for(kind: Any) -> Decode:

@@ -16,11 +16,12 @@ import uuid
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache, partial
-from itertools import chain
 from typing import Any, NamedTuple, TypeVar, get_args, get_origin, get_type_hints, is_typeddict
 from zoneinfo import ZoneInfo
 
 import msgspec
+
+from transports.bus import is_plain
 
 CODE = 0x33  # the one type of our extensions, among those that msgpack leaves to applications
 PLAIN: frozenset[type] = frozenset({type(None), bool, int, float, str, bytes})
@@ -108,15 +109,17 @@ _when = msgspec.msgpack.Decoder(tuple[str, int, str]).decode
 # exact values ---------------------------------------------------------------------------------------------------------
 def exact(value: Any) -> Any:
     """Return a value with its tuples, sets and the like marked; the value itself where there is nothing to mark."""
+    return value if is_plain(value) else _marked(value)
+
+
+def _marked(value: Any) -> Any:
     kind = type(value)
     if kind in PLAIN:
         return value
     if kind is dict:
-        if PLAIN.issuperset(map(type, chain(value, value.values()))):
-            return value
-        return {_exact_key(key): exact(item) for key, item in value.items()}
+        return {_exact_key(key): _marked(item) for key, item in value.items()}
     if kind is list:
-        return value if PLAIN.issuperset(map(type, value)) else [exact(item) for item in value]
+        return [_marked(item) for item in value]
     if kind is datetime:
         return value if value.tzinfo is UTC else Exact(value, _BY_TYPE[datetime])
     extension = _BY_TYPE.get(kind)
@@ -130,9 +133,9 @@ def _exact_other(value: Any, kind: type) -> Any:
         if isinstance(value, base):  # a NamedTuple arrives as the tuple that it equals
             return Exact(value, _BY_TYPE[base])
     if isinstance(value, dict):
-        return {_exact_key(key): exact(item) for key, item in value.items()}
+        return {_exact_key(key): _marked(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [exact(item) for item in value]
+        return [_marked(item) for item in value]
     if dataclasses.is_dataclass(kind):
         return _exact_fields(value, kind)
     return value
@@ -142,7 +145,7 @@ def _exact_key(key: Any) -> Any:
     """Return a key of a dict, marked if needed. A tuple of plain values is one that msgpack carries as a key."""
     if type(key) is tuple and PLAIN.issuperset(map(type, key)):
         return key
-    return exact(key)
+    return _marked(key)
 
 
 def _exact_fields(value: Any, kind: type) -> Any:
@@ -189,6 +192,14 @@ def _items(value: Any) -> list[Any]:
     return [exact(item) for item in value]
 
 
+def _unpack_set(kind: type[set[Any]] | type[frozenset[Any]], content: msgspec.Raw) -> Any:
+    items = _array(content)
+    try:
+        return kind(items)
+    except TypeError:
+        return items  # of dataclasses or models, which are dicts until a hint makes them what they were
+
+
 def _text_kind(name: str, kind: type, to_text: Callable[[Any], str], from_text: Callable[[str], Any]) -> None:
     register(name, kind, to_text, lambda content: from_text(_text(content)))
 
@@ -206,8 +217,8 @@ def _unpack_when(kind: type[datetime] | type[time], content: msgspec.Raw) -> dat
 
 
 register("tuple", tuple, _items, lambda content: tuple(_array(content)))
-register("set", set, _items, lambda content: set(_array(content)))
-register("frozenset", frozenset, _items, lambda content: frozenset(_array(content)))
+register("set", set, _items, partial(_unpack_set, set))
+register("frozenset", frozenset, _items, partial(_unpack_set, frozenset))
 register("datetime", datetime, _pack_when, partial(_unpack_when, datetime))
 register("time", time, _pack_when, partial(_unpack_when, time))
 _text_kind("date", date, date.isoformat, date.fromisoformat)
