@@ -9,9 +9,9 @@ Each verb waits for its outcome. What its deadlines, errors and options mean is 
 `three_mode.agents`.
 """
 
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar, overload
+from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
 
 from three_mode import agents
 from three_mode.agents.calling.caller import Handler
@@ -20,6 +20,7 @@ from three_mode.background_loop import LOOP
 from three_mode.errors import ThreeModeError
 from transports.bus import Bus
 
+P = ParamSpec("P")
 R = TypeVar("R")
 _END_MARGIN = 2.0  # seconds that an interrupted start or end may take beyond `OrchestratorOptions.stop_within`
 
@@ -43,19 +44,29 @@ class AgentRef:
         return self._async.address
 
     @overload
+    def ask(self, handler: str, /, *args: Any, within: float | None = None, **kwargs: Any) -> Any: ...
+    @overload
     def ask(
+        self, handler: Callable[Concatenate[Any, P], Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> R: ...
+    @overload
+    def ask(self, handler: Callable[Concatenate[Any, P], R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    @overload
+    def ask(  # type: ignore[overload-cannot-match]  # it is met where `within` is given: see calling/signatures.py
         self,
         handler: Callable[..., Coroutine[Any, Any, R]],
         /,
         *args: Any,
-        within: float | None = None,
+        within: float | None,
         **kwargs: Any,
     ) -> R: ...
     @overload
-    def ask(self, handler: Callable[..., R], /, *args: Any, within: float | None = None, **kwargs: Any) -> R: ...
-    @overload
-    def ask(self, handler: str, /, *args: Any, within: float | None = None, **kwargs: Any) -> Any: ...
-    def ask(self, handler: Handler, /, *args: Any, within: float | None = None, **kwargs: Any) -> Any:
+    def ask(  # type: ignore[overload-cannot-match]
+        self, handler: Callable[..., R], /, *args: Any, within: float | None, **kwargs: Any
+    ) -> R: ...
+    def ask(  # type: ignore[misc]  # it takes what the handler takes
+        self, handler: Handler, /, *args: Any, within: float | None = None, **kwargs: Any
+    ) -> Any:
         """Call a handler and return its result. Interrupting it (Ctrl-C) cancels the call at the agent."""
         ref: Any = self._async
 
@@ -73,6 +84,12 @@ class AgentRef:
 
         LOOP.run(tell())
 
+    @overload
+    def stream(self, handler: str, /, *args: Any, within: float | None = None, **kwargs: Any) -> "Stream[Any]": ...
+    @overload
+    def stream(
+        self, handler: Callable[..., AsyncIterator[R]], /, *args: Any, within: float | None = None, **kwargs: Any
+    ) -> "Stream[R]": ...
     def stream(self, handler: Handler, /, *args: Any, within: float | None = None, **kwargs: Any) -> "Stream[Any]":
         """Ask for a streamed reply: `for part in ref.stream(...)`; `with` makes an early exit prompt."""
         ref: Any = self._async
@@ -128,6 +145,10 @@ class AgentGroup(Sequence[AgentRef]):
 
     @overload
     def gather(
+        self, handler: str, /, *args: Any, within: float | None = None, quorum: int | None = None, **kwargs: Any
+    ) -> agents.Gathered[Any]: ...
+    @overload
+    def gather(
         self,
         handler: Callable[..., Coroutine[Any, Any, R]],
         /,
@@ -146,10 +167,6 @@ class AgentGroup(Sequence[AgentRef]):
         quorum: int | None = None,
         **kwargs: Any,
     ) -> agents.Gathered[R]: ...
-    @overload
-    def gather(
-        self, handler: str, /, *args: Any, within: float | None = None, quorum: int | None = None, **kwargs: Any
-    ) -> agents.Gathered[Any]: ...
     def gather(
         self, handler: Handler, /, *args: Any, within: float | None = None, quorum: int | None = None, **kwargs: Any
     ) -> agents.Gathered[Any]:
