@@ -10,7 +10,7 @@ import uuid
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypedDict
+from typing import Annotated, Any, Literal, NamedTuple, TypedDict
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -37,6 +37,12 @@ class Spot(NamedTuple):
 class Loose:
     name: str
     spot: tuple[int, int]
+    rest: Any = None
+
+
+@dataclass
+class Unreadable:
+    other: "Missing"  # noqa: F821  # as where it is imported for type checkers alone
     rest: Any = None
 
 
@@ -84,6 +90,7 @@ def test_plain_values_are_not_touched() -> None:
 def test_subclasses_and_dataclasses_are_marked_where_no_hint_speaks() -> None:
     assert decode_any(encode_exact(Spot(1, 2))) == (1, 2)
     assert decode_any(encode_exact(OrderedDict(a=(1,)))) == {"a": (1,)}
+    assert decode_any(encode_exact([Unreadable(1, 2)])) == [{"other": 1, "rest": 2}]
     assert decode_any(encode_exact([Loose("a", (1, 2), {3})])) == [{"name": "a", "spot": [1, 2], "rest": {3}}]
 
 
@@ -102,6 +109,10 @@ def test_subclasses_and_dataclasses_are_marked_where_no_hint_speaks() -> None:
         (list[dict[str, int]], False),
         (dt.datetime, False),
         (type(None), False),
+        (Literal["a", "b"], False),
+        (Annotated[int, np.zeros(2)], False),
+        (Annotated[Any, "said"], True),
+        ("Missing", False),
     ],
 )
 def test_hints_that_leave_the_type_to_the_value(hint: Any, is_it: bool) -> None:

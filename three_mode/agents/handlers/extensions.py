@@ -16,7 +16,7 @@ import uuid
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache, partial
-from typing import Any, NamedTuple, TypeVar, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin, get_type_hints, is_typeddict
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -160,7 +160,10 @@ def _exact_fields(value: Any, kind: type) -> Any:
 
 @cache
 def _open_fields(kind: Any) -> tuple[str, ...]:
-    hints = get_type_hints(kind)
+    try:
+        hints = get_type_hints(kind)
+    except (NameError, TypeError, AttributeError):
+        return ()  # hints that cannot be read here: the fields travel as they did
     return tuple(field.name for field in dataclasses.fields(kind) if is_open(hints.get(field.name, Any)))
 
 
@@ -181,7 +184,9 @@ def _is_open(hint: Any, seen: frozenset[Any]) -> bool:
     if isinstance(hint, type) and (dataclasses.is_dataclass(hint) or is_typeddict(hint)) and hint not in seen:
         seen |= {hint}
         return any(_is_open(inner, seen) for inner in get_type_hints(hint).values())
-    arguments = get_args(hint)
+    if hasattr(hint, "__metadata__"):  # Annotated
+        return _is_open(hint.__origin__, seen)
+    arguments = () if get_origin(hint) is Literal else get_args(hint)
     if not arguments:
         return get_origin(hint) in _OPEN  # typing.List and its like
     return any(_is_open(argument, seen) for argument in arguments if argument is not Ellipsis)

@@ -305,9 +305,8 @@ class Actor:
         request = run.request
         if failure is None:
             try:
-                if type(result) not in PLAIN and run.spec.schema.open_result:
-                    result = exact(result)
-                request.answer(result)
+                marked = type(result) not in PLAIN and run.spec.schema.open_result
+                request.answer(exact(result) if marked else result)
             except _UNANSWERABLE as error:
                 self._answer_failed(run.spec, request, result, error)
         elif run.cancelled and isinstance(failure, asyncio.CancelledError):
