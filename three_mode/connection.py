@@ -76,7 +76,6 @@ class LLMConnection:
         on."""
         from three_mode.calls.options import ConnectionOptions, Observing
         from three_mode.calls.provider_accounts import Account
-        from three_mode.policies import Policies
         from three_mode.services import Arguments, services_of
 
         self._options = options = options or ConnectionOptions()
@@ -88,7 +87,7 @@ class LLMConnection:
             mode=mode,
             timeout=timeout,
             max_retries=max_retries,
-            policies=policies or Policies(),
+            policies=policies,
             observe=observe or Observing(),
             options=options,
             bus=bus,
@@ -217,8 +216,14 @@ class LLMConnection:
         return dict(self._services.log.ledger.left())
 
     async def prepare(self, model: str) -> bool:
-        """Loads a local model now, rather than at the first call; False for any other, where there is nothing to do."""
-        return await self.local_model(model) is not None
+        """Loads a local model now, rather than at the first call; False for any other.
+
+        Of a provider's model it checks what is known here: that there is such a provider, and a key for it.
+        """
+        if await self.local_model(model) is not None:
+            return True
+        await self._services.check_model(model)
+        return False
 
     async def local_model(self, model: str) -> "LocalAnswers | None":
         """Loads a local model, and gives its answers without the policies of a connection: for callers who pass them on
@@ -233,8 +238,8 @@ class LLMConnection:
         await channel.load(target.model)
         from three_mode.channels.local.channel import LocalAnswers
 
-        most = services.accounts.max_tokens(LOCAL)
-        return LocalAnswers(channel, target.model, most, lambda within: services.defaults.time_limit(within, LOCAL))
+        defaults = services.accounts.fitted_defaults(LOCAL, target.model)
+        return LocalAnswers(channel, target.model, defaults, lambda within: services.defaults.time_limit(within, LOCAL))
 
     # Names of before, which go with the first release
 

@@ -20,6 +20,7 @@
     │   ├── ProviderOverloaded      the provider is busy (also an Overloaded)
     │   ├── ServerError             the provider failed
     │   ├── BadReply                the reply does not follow the provider's protocol
+    │   │   └── ReplyTooLarge       the reply has more bytes than the connection allows
     │   ├── ConnectionFailed        no connection, or it broke before an answer
     │   ├── StreamInterrupted       partial; the stream broke after content went out
     │   ├── CircuitOpen             not tried: this provider failed too often lately
@@ -72,6 +73,7 @@ __all__ = [
     "ProviderOverloaded",
     "QuotaExhausted",
     "RateLimit",
+    "ReplyTooLarge",
     "ServerError",
     "StreamInterrupted",
     "ThreeModeError",
@@ -210,6 +212,12 @@ class BadReply(LLMError):
     retryable: bool = True
 
 
+class ReplyTooLarge(BadReply):
+    """The reply has more bytes than `ConnectionOptions.reply_bytes` allows; the rest of it was not read."""
+
+    retryable: bool = False
+
+
 class ConnectionFailed(LLMError):
     """No connection could be made, or it broke before any content came."""
 
@@ -290,6 +298,11 @@ class HandlerFailed(AgentError):
 
     kind: str | None = None
     traceback: str | None = None
+    where: str | None = None  #: line of the agent's code, as `scouts.py:12 in score`
+
+    def __str__(self) -> str:
+        text = f"{self.message}, at {self.where}" if self.where else self.message
+        return f"{text} ({self.hint})" if self.hint else text
 
 
 class BadResult(AgentError):

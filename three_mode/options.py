@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from three_mode.connection import Account as Account
     from three_mode.connection import ConnectionOptions as ConnectionOptions
     from three_mode.connection import Observing as Observing
+    from three_mode.messages import RequestDefaults as RequestDefaults
     from three_mode.policies import BreakerOptions as BreakerOptions
     from three_mode.policies import Budget as Budget
     from three_mode.policies import CacheOptions as CacheOptions
@@ -56,6 +57,7 @@ _PACKAGES = {
     "Price": "three_mode.policies",
     "Prices": "three_mode.policies",
     "Profile": "three_mode.providers",
+    "RequestDefaults": "three_mode.messages",
     "Restart": "three_mode.agents",
     "RetryOptions": "three_mode.policies",
     "Route": "three_mode.policies",

@@ -105,6 +105,19 @@ class ReplyStream:
         """Ends the call, at the provider too."""
         _LOOP.run(self._stream.aclose())
 
+    def batch(self) -> list[Chunk]:
+        """All that has come by now, and at least one chunk; [] at the end."""
+        return _LOOP.run(self._stream.batch())
+
+    @property
+    def waiting(self) -> int:
+        """How many chunks are here already."""
+        return self._stream.waiting
+
+    def take(self) -> Chunk:
+        """The next of the chunks that are here already."""
+        return self._stream.take()
+
     def response(self) -> LLMResponse:
         """The answer as far as it has come."""
         return self._stream.response()
@@ -172,6 +185,14 @@ class LLMConnection:
     def prepare(self, model: str) -> bool:
         """Loads a local model now, rather than at the first call; False for any other, where there is nothing to do."""
         return _LOOP.run(self._async.prepare(model))
+
+    def local_models(self) -> tuple[str, ...]:
+        """The names in the catalogue of this computer, and those that the connection gives to files of its own."""
+        return self._async.local_models()
+
+    def breaker_states(self) -> dict[str, str]:
+        """Targets that are not well: open (failed too often) or half-open (on trial)."""
+        return _LOOP.read(self._async.breaker_states)
 
     def health(self, within: float = 2.0) -> dict[str, Health]:
         """Checks the provider, and the providers of fallback and routes, side by side, for at most `within` seconds."""

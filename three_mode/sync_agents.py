@@ -249,8 +249,16 @@ class Orchestrator:
     the call; leaving the block by it stops the agents and their hosts in order.
     """
 
-    def __init__(self, hosts: int = 2, name: str = "", *, options: agents.OrchestratorOptions | None = None) -> None:
-        self._async = agents.Orchestrator(hosts, name, options=options)
+    def __init__(
+        self,
+        hosts: int = 2,
+        name: str = "",
+        *,
+        llm: Any = None,
+        policies: Any = None,
+        options: agents.OrchestratorOptions | None = None,
+    ) -> None:
+        self._async = agents.Orchestrator(hosts, name, llm=llm, policies=policies, options=options)
         self._end_within = self._async.options.stop_within + _END_MARGIN
 
     def __enter__(self) -> Self:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from three_mode.agents.recording.replay import replay as replay
     from three_mode.agents.supervisor.events import AgentGivenUp as AgentGivenUp
     from three_mode.agents.supervisor.events import AgentRestarted as AgentRestarted
+    from three_mode.agents.supervisor.events import AgentsQuarantined as AgentsQuarantined
+    from three_mode.agents.supervisor.events import HandlerRaised as HandlerRaised
     from three_mode.agents.supervisor.events import HostBack as HostBack
     from three_mode.agents.supervisor.events import HostBlocked as HostBlocked
     from three_mode.agents.supervisor.events import HostFreed as HostFreed
@@ -50,9 +52,11 @@ _MODULE_OF = {
     "AgentRef": "calling.refs",
     "AgentReport": "wire.orders",
     "AgentRestarted": "supervisor.events",
+    "AgentsQuarantined": "supervisor.events",
     "DeadLetter": "wire.dead_letters",
     "Divergence": "recording.replay",
     "Gathered": "calling.gather",
+    "HandlerRaised": "supervisor.events",
     "HostBack": "supervisor.events",
     "HostBlocked": "supervisor.events",
     "HostFreed": "supervisor.events",

@@ -13,7 +13,7 @@ from three_mode.agents.agent import Agent
 from three_mode.agents.calling import current_bus
 from three_mode.agents.calling.caller import Caller
 from three_mode.agents.calling.refs import AgentGroup, AgentRef, RoleRef, Verbs
-from three_mode.agents.calling.session import Session
+from three_mode.agents.calling.session import Session, host_connection, written_options
 from three_mode.agents.handlers.declare import specs_of
 from three_mode.agents.handlers.tracing import load_tracer
 from three_mode.agents.host.lines import HostConfig
@@ -30,8 +30,10 @@ from three_mode.agents.supervisor.restart import Restart
 from three_mode.agents.supervisor.roster import Roster
 from three_mode.agents.supervisor.supervisor import Supervisor
 from three_mode.agents.wire import errors as wire_errors
+from three_mode.agents.wire import importing
 from three_mode.agents.wire.dead_letters import DeadLetter
-from three_mode.agents.wire.importing import ClassPath, load, path_here, path_of, refuse_while_importing_main
+from three_mode.agents.wire.importing import ClassPath, path_here, path_of, refuse_while_importing_main
+from three_mode.agents.wire.logs import levels
 from three_mode.agents.wire.orders import SpawnOrder, Table
 from three_mode.errors import ConfigurationError
 from three_mode.handling import DEFAULT_WITHIN
@@ -72,11 +74,21 @@ class Orchestrator(Verbs):
 
     `hosts`: number of processes (2). With 0 the agents live in this process and its event loop: in a notebook, at a
     prompt, in a test, with classes that no other process could import. `name`: name of the bus, by default a new one;
-    other programs `join` it.
+    other programs `join` it. `llm`, `policies`: `ConnectionOptions` and `Policies` of `orc.llm`, of `agent.llm` in
+    every host, and of the models that `model` starts.
     """
 
-    def __init__(self, hosts: int = 2, name: str = "", *, options: OrchestratorOptions | None = None) -> None:
+    def __init__(
+        self,
+        hosts: int = 2,
+        name: str = "",
+        *,
+        llm: Any = None,
+        policies: Any = None,
+        options: OrchestratorOptions | None = None,
+    ) -> None:
         refuse_while_importing_main()
+        self._llm_options = written_options(llm, policies)
         if hosts < 0:
             raise ConfigurationError(
                 f"an orchestrator has at least one host, not {hosts}", hint="hosts=0 has the agents in this process"
@@ -104,7 +116,7 @@ class Orchestrator(Verbs):
         except BusError as error:
             raise wire_errors.from_bus(error, self.name, "join") from None
         current_bus.joined(bus)
-        self._session = Session(bus, self.options.default_within)
+        self._session = Session(bus, self.options.default_within, self._llm_options)
         self._session.tracer = tracer
         self._three_mode_caller = Caller(self._session, "orchestrator")
         hosts = Hosts(
@@ -181,7 +193,9 @@ class Orchestrator(Verbs):
             tracer=self.options.tracer,
             blocked_after=self.options.hosts.blocked_after,
             default_within=self.options.default_within,
+            log_levels=levels(),
             bus_options=self.options.host_bus,
+            llm_options=self._llm_options,
         )
 
     def _host_lost(self, host: Host, member: str, reason: str) -> None:
@@ -279,23 +293,31 @@ class Orchestrator(Verbs):
         provider: str | None = None,
         base_url: str | None = None,
         api_key_env: str | None = None,
+        policies: Any = None,
+        load: Any = None,
         within: float = 120.0,
     ) -> RoleRef:
         """Put a model on the bus, once for all agents, and return its role: requests address it as `agent:NAME`.
 
         `model`: `gguf:PATH`, a catalogued name, or a model of `provider` or `base_url`. `api_key_env`: environment
-        variable of the hosts that holds the provider's key; keys never travel. `within`: seconds to load the model
-        (120).
+        variable of the hosts that holds the provider's key; keys never travel on the bus. `policies`: `Policies` around
+        its calls, by default those of the orchestrator. `load`: `LoadOptions` of a local model. `within`: seconds to
+        load the model (120). A model that cannot work is an error here: no such file, no such provider, no key.
 
         The model has a process of its own: llama.cpp's threads and an event loop full of agents do not share an
         interpreter well.
         """
         name = check_name(name)
-        source = ModelSource(model, provider, base_url, api_key_env)
+        if model == f"agent:{name}":
+            raise ConfigurationError(f"the model {name!r} would ask itself", hint="name the model that is behind it")
+        options = host_connection().written_model(policies, load) if policies is not None or load is not None else ""
+        source = ModelSource(model, provider, base_url, api_key_env, options)
         hosts = self._running_supervisor.hosts
         host = await hosts.reserve(name)
         try:
-            await self.spawn(load(HOSTED_MODEL), 1, name=name, restart="permanent", within=within, source=source)
+            await self.spawn(
+                importing.load(HOSTED_MODEL), 1, name=name, restart="permanent", within=within, source=source
+            )
         except BaseException:
             await hosts.release(host, self.options.stop_within)
             raise

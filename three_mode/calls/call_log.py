@@ -46,6 +46,10 @@ class ActiveCall(Struct, eq=False):
     label: str | None = None
     target: Target | None = None
     """The model that answers, once that is known."""
+    targets: Sequence[Target] = ()
+    """The models that may answer, in order."""
+    route: str | None = None
+    """The name of the route that named them."""
     first_content: float | None = None
     """When its first content came, in seconds after it began."""
     reused: Literal["cache_hit", "coalesced"] | None = None

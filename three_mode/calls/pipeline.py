@@ -51,11 +51,12 @@ class Pipeline:
         log: CallLog,
         cache: ResponseCache | None,
         clock: Clock,
+        bus_name: Callable[[], str],
     ) -> None:
         self._channel, self._accounts, self._log = channel, accounts, log
         coalesce = CoalesceOptions() if policies.coalesce is True else policies.coalesce or None
         self._coalescer: Coalescer[Answered] | None = Coalescer() if coalesce is not None else None
-        self._replies = ReplyCache(cache, coalesce is not None, accounts, log)
+        self._replies = ReplyCache(cache, coalesce is not None, accounts, log, bus_name)
         self._attempts = Attempts(gates, policies.retry, policies.hedge, clock, partial(_discard, log))
         self._prep = RequestPrep(accounts, log)
         self._first = FirstAttempt(
@@ -64,13 +65,13 @@ class Pipeline:
         self.streams = StreamOpener(channel, accounts, gates, log, self._prep, self._attempts, self._replies, coalesce)
 
     def close(self) -> None:
-        """Start no more hedges."""
+        """Start no more hedges, and end the waits before retries."""
         self._attempts.close()
 
     async def answer(self, call: ActiveCall, targets: Sequence[Target]) -> tuple[LLMResponse, Usage]:
         """A whole reply, still to be completed, and what it used. Sets the call's target."""
         replies, first = self._replies, targets[0]
-        key = replies.key_of(call, first)
+        key = replies.key_of(call, first) if replies.has_keys else None
         if key is not None and replies.may_reuse(call):
             stored = replies.look(key) if replies.look is not None else await replies.find(key)
             if stored is not None:
@@ -223,7 +224,7 @@ class StreamOpener:
 
         def ended(usage: Usage, whole: bool, error: BaseException | None) -> None:
             if whole or error is not None:  # else its reader left, which says nothing
-                self._gates.gate(target).ended(error)
+                self._gates.gate(target).ended(error, again=target in call.context.blamed)
             if isinstance(error, ThreeModeError):
                 self._log.metrics.failed(target.provider, target.model, error)
             profile = self._accounts.profile(target.provider)

@@ -4,6 +4,7 @@ A stored reply has one step, which says who had given it, or none where that is 
 """
 
 import time
+from collections.abc import Callable
 from decimal import Decimal
 
 import msgspec
@@ -11,6 +12,8 @@ import msgspec
 from three_mode.calls.call_log import ActiveCall, CallLog
 from three_mode.calls.provider_accounts import ProviderAccounts
 from three_mode.channels.channel import SentRequest
+from three_mode.dispatcher import AGENT
+from three_mode.errors import ThreeModeError
 from three_mode.messages import LLMResponse, Step, Usage
 from three_mode.policies import MemoryCache, ResponseCache, Target, cache_key
 
@@ -18,21 +21,42 @@ from three_mode.policies import MemoryCache, ResponseCache, Target, cache_key
 class ReplyCache:
     """The replies that a connection may use again. With `shared`, calls have keys also where none is stored."""
 
-    def __init__(self, cache: ResponseCache | None, shared: bool, accounts: ProviderAccounts, log: CallLog) -> None:
+    def __init__(
+        self,
+        cache: ResponseCache | None,
+        shared: bool,
+        accounts: ProviderAccounts,
+        log: CallLog,
+        bus_name: Callable[[], str] = lambda: "",
+    ) -> None:
+        """`bus_name` names the bus of this connection: agents of one name on two buses are two models."""
         self.cache = cache
         self._memory = cache if type(cache) is MemoryCache else None
         self.look = self._memory.look if self._memory is not None else None
         """Finds a stored reply without waiting, where replies are in memory."""
-        self._accounts, self._log = accounts, log
-        self._any = cache is not None or shared
+        self._accounts, self._log, self._bus_name = accounts, log, bus_name
+        self.has_keys = cache is not None or shared
 
     def key_of(self, call: ActiveCall, target: Target) -> bytes | None:
         """The same key for calls that may have one reply; None for a call that shares none."""
         hints = call.request.cache
-        if not self._any or (hints is not None and hints.response == "skip"):
+        if not self.has_keys or (hints is not None and hints.response == "skip"):
             return None
+        others = [list(self._identity(other)) for other in call.targets[1:]]
+        if call.route is not None or others:
+            others = [[call.route or ""], *sorted(others)]
+        where, model, tenant = self._identity(target)
+        return cache_key(call.request, where, model, tenant, others)
+
+    def _identity(self, target: Target) -> tuple[str, str, str]:
+        """Where a target is, its model, and whose account it is called with."""
         where, tenant = self._accounts.identity(target.provider)
-        return cache_key(call.request, where, target.model, tenant)
+        if target.provider == AGENT:
+            try:
+                where += self._bus_name()
+            except ThreeModeError:  # there is no bus, which the call itself will say
+                pass
+        return where, target.model, tenant
 
     def may_reuse(self, call: ActiveCall) -> bool:
         """Whether a stored reply may be the one of this call, which has a key."""

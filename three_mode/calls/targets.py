@@ -135,7 +135,7 @@ class Targets:
         name = request.model or self._model or self._settings.model
         mode = request.mode if request.mode is not None else self._mode
         if name is not None:
-            if self._router.knows(name):
+            if name in self._router.names:
                 return self._router.order(name, request), name
             target = self._addressed(name, mode)
             if target is not None:

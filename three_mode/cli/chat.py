@@ -7,6 +7,7 @@ import argparse
 import atexit
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -14,14 +15,20 @@ from rich.markup import escape
 
 from three_mode import sync
 from three_mode.chat import ChatSession, Conversation, LineReader
-from three_mode.cli.joining import join
-from three_mode.errors import ThreeModeError
+from three_mode.cli.console import open_console
+from three_mode.cli.joining import address_on, agents_on, join
+from three_mode.config import Sources
+from three_mode.connection import ConnectionOptions
+from three_mode.errors import ConfigurationError, ThreeModeError
+from transports.bus import Bus
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the subcommand to its parser."""
     parser.add_argument(
-        "model", nargs="?", default="tiny", help="a model, agent:NAME or gguf:PATH (default: tiny, offline)"
+        "model",
+        nargs="?",
+        help="a model, agent:NAME or gguf:PATH (default: that of the config file, or tiny, which is offline)",
     )
     parser.add_argument("--model", dest="named", metavar="NAME", help="the same, as `serve` takes it")
     parser.add_argument("--say", metavar="TEXT", help="say this, print the answer and leave ('-': from standard input)")
@@ -29,7 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--within", type=float, metavar="SECONDS", help="the deadline of each answer")
     parser.add_argument("--provider", help="whose model it is (default: the first that is available)")
     parser.add_argument("--base-url", metavar="URL", help="an OpenAI-compatible provider")
-    parser.add_argument("--bus", metavar="NAME", help="a running bus, for agent:NAME")
+    parser.add_argument(
+        "--bus", metavar="NAME", help="a running bus: the model is one of its agents, if it has that name"
+    )
+    parser.add_argument("--config", metavar="FILE", help="config file (default: as `three-mode config check` says)")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -37,8 +47,9 @@ def run(options: argparse.Namespace) -> int:
     console = Console()
     try:
         bus = sync.run(join(options.bus, "chat")) if options.bus else None
-        with sync.LLMConnection(options.provider, base_url=options.base_url, bus=bus) as connection:
-            model = options.named or options.model
+        settings = ConnectionOptions(config=options.config)
+        with sync.LLMConnection(options.provider, base_url=options.base_url, bus=bus, options=settings) as connection:
+            model = _model(options, bus, connection.local_models())
             conversation = Conversation(model, options.system, options.within)
             if options.say is not None:
                 text = sys.stdin.read() if options.say == "-" else options.say
@@ -49,9 +60,26 @@ def run(options: argparse.Namespace) -> int:
         if bus is not None:
             sync.run(bus.leave())
     except ThreeModeError as error:
-        Console(stderr=True).print(f"[red]three-mode chat:[/red] {escape(str(error))}", soft_wrap=True)
+        open_console(stderr=True).print(f"[red]three-mode chat:[/red] {escape(str(error))}", soft_wrap=True)
         return 1
     return 0
+
+
+def _model(options: argparse.Namespace, bus: Bus | None, local: Sequence[str]) -> str:
+    """The model that is meant: with a bus, an agent of that name first."""
+    model = str(options.named or options.model or Sources(options.config).settings().model or "tiny")
+    if bus is None or ":" in model:
+        return model
+    address = address_on(bus, model)
+    if address is not None:
+        return address
+    if model in local or options.provider or options.base_url:
+        return model
+    roles, _ = agents_on(bus)
+    raise ConfigurationError(
+        f"no agent {model!r} is on the bus {options.bus!r}",
+        hint=f"its agents are {', '.join(roles) or 'none yet'}; a model of a provider needs --provider or --base-url",
+    )
 
 
 def _no_lines(prompt: str, prefilled: str) -> str:

@@ -6,7 +6,9 @@ then the operation runs. A failure moves on to the next target at once. When all
 the target that may answer soonest. All targets but the last have `first_content` seconds to their first content.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from msgspec import Struct
@@ -14,6 +16,7 @@ from msgspec import Struct
 from three_mode.errors import (
     AllProvidersFailed,
     CircuitOpen,
+    ConfigurationError,
     ContentFilter,
     DeadlineExceeded,
     InvalidRequest,
@@ -47,6 +50,8 @@ class CallContext(Struct, eq=False):
     #: whether an attempt ends at the first content; the reader of the rest then reports the end to the breaker
     streamed: bool = False
     steps: list[Step] = []  #: steps so far, which go into the reply
+    blamed: tuple[Target, ...] = ()  #: targets whose failure was counted: the retries of a call are one failure
+    resumed: bool = False  #: whether its next attempt only reports one that was made elsewhere, from the beginning on
 
     def add_step(self, kind: str, now: float, target: Target | None = None, why: str | None = None) -> None:
         """Adds a step; `now` is in the clock's time."""
@@ -97,11 +102,30 @@ class Attempts:
         self._retry = retry
         self.hedge: Hedge[Any] | None = Hedge(hedge.after, discard, clock) if hedge is not None else None
         self._clock = clock
+        self._waiting: set[asyncio.Future[None]] = set()
+        self._closed = False
 
     def close(self) -> None:
-        """Stops the timer of hedged calls."""
+        """Fails the calls that wait before a retry, and stops the timer of hedged calls."""
+        self._closed = True
+        for waiting in self._waiting:
+            if not waiting.done():
+                waiting.set_exception(_closed())
         if self.hedge is not None:
             self.hedge.close()
+
+    async def _sleep(self, seconds: float) -> None:
+        """Waits; ConfigurationError as soon as the connection is closed."""
+        if self._closed:
+            raise _closed()
+        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        timer = self._clock.call_later(seconds, partial(_wake, waiting))
+        self._waiting.add(waiting)
+        try:
+            await waiting
+        finally:
+            self._waiting.discard(waiting)
+            timer.cancel()
 
     async def run(
         self,
@@ -145,7 +169,7 @@ class Attempts:
             if not alive:
                 raise _verdict(failed)
             call.add_step("retry", self._clock.now(), alive[0], f"in {wait:.2f} s: {_why(failed[-1])}")
-            await self._clock.sleep(wait)
+            await self._sleep(wait)
 
     async def _wait_until(self, ready: float, error: ThreeModeError, due: float) -> None:
         """Waits until `ready`, the time that a target named; raises its error where that is after `due`."""
@@ -153,7 +177,7 @@ class Attempts:
         if wait > 0:
             if ready >= due:
                 raise error
-            await self._clock.sleep(wait)
+            await self._sleep(wait)
 
     def _next_round(
         self, call: CallContext, alive: Sequence[Target], failed: list[ThreeModeError], failures: int
@@ -186,14 +210,34 @@ class Attempts:
             waited = await gate.enter(call.caller, call.tokens, due - self._clock.now())
             if waited is not None:
                 call.add_step("wait", self._clock.now(), target, f"{waited:.3f} s for the rate limit")
-        call.add_step("attempt", self._clock.now(), target)
+        started = self._clock.now()
+        call.add_step("attempt", started, target)
+        if call.resumed:
+            started, call.resumed = call.began, False
         try:
             result = await operation(target, due)
         except BaseException as error:
-            gate.failed(error)
+            blame(call, gate, error, due - started if due >= call.deadline else None)
             raise
         gate.succeeded(streaming=call.streamed)
         return result
+
+
+def blame(call: CallContext, gate: Gate, error: BaseException, given: float | None) -> None:
+    """Leaves the gate with the error of an attempt of this call, which is counted once for each target. `given` is the
+    seconds that the attempt had, where the deadline of the call was its only bound."""
+    target = gate.target
+    if gate.failed(error, given=given, streamed=call.streamed, again=target in call.blamed):
+        call.blamed += (target,)
+
+
+def _wake(waiting: "asyncio.Future[None]") -> None:
+    if not waiting.done():
+        waiting.set_result(None)
+
+
+def _closed() -> ConfigurationError:
+    return ConfigurationError("this connection is closed", hint="make a new LLMConnection")
 
 
 def _why(error: ThreeModeError) -> str:

@@ -6,7 +6,7 @@ The first target answers; the others are its fallback, in the order of the rule.
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Literal
 
 from msgspec import Struct
@@ -57,13 +57,10 @@ class Router:
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._routes = {route.name: route for route in routes}
+        self.names: Container[str] = self._routes.keys()
         self._prices = prices
         self._latency = latency
         self._chance = chance
-
-    def knows(self, name: str) -> bool:
-        """Whether a route has this name."""
-        return name in self._routes
 
     def order(self, name: str, request: LLMRequest) -> list[Target]:
         """The targets of a route in the order to try them, for one request."""

@@ -6,11 +6,14 @@ LLMConnection(provider="acme", api_key=...)                              # or AC
 """
 
 from collections.abc import Callable
+from difflib import get_close_matches
 
 from three_mode.errors import ConfigurationError
 from three_mode.providers.codec import Codec
 from three_mode.providers.profile import Profile
 
+CUSTOM = "custom"
+"""Name of the OpenAI-compatible provider that a connection is given by its `base_url=`."""
 _PROFILES: dict[str, Profile] = {}
 _WIRES: dict[str, Callable[[Profile], Codec]] = {}
 
@@ -47,7 +50,7 @@ _BUILT_IN = (
         name="aicoding",
         base_url="https://aicoding.io.vn/v1",
         max_tokens_field="max_tokens",
-        token_multipliers={"claude-opus": 1.5},
+        token_multipliers={"claude-opus-4-5": 1.5, "claude-opus-4.5": 1.5},
     ),
     Profile(name="claude-cli", base_url="", wire="claude-cli", needs_key=False, default_model="sonnet"),
 )
@@ -71,13 +74,20 @@ def register(profile: Profile, codec: Callable[[Profile], Codec] | None = None) 
 
 def profile_of(name: str) -> Profile:
     """Profile of a provider, by its name or an alias. An unknown name is a `ConfigurationError`."""
+    return _PROFILES[canonical(name)]
+
+
+def canonical(name: str) -> str:
+    """The one name of a provider that has several. An unknown name is a `ConfigurationError`."""
     known = _ALIASES.get(name, name)
     if known not in _PROFILES:
+        close = get_close_matches(name, (*_PROFILES, *_ALIASES), 1)
+        meant = f"did you mean {close[0]}? " if close else ""
         raise ConfigurationError(
             f"unknown provider {name!r}",
-            hint=f"one of {', '.join(_PROFILES)}; or give base_url= of an OpenAI-compatible API",
+            hint=f"{meant}one of {', '.join(_PROFILES)}; or give base_url= of an OpenAI-compatible API",
         )
-    return _PROFILES[known]
+    return known
 
 
 def providers() -> tuple[str, ...]:

@@ -29,7 +29,7 @@ class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     quota_is_rate: bool = False
     """Whether `insufficient_quota` means tokens per minute (Alibaba) rather than an empty account (OpenAI)."""
     token_multipliers: Mapping[str, float] = {}
-    """Start of a model's name -> tokens billed for one counted token."""
+    """Start of a model's name, in lower case and without the prefix of a vendor -> tokens billed for one counted."""
     safety: Mapping[str, str] = {}
     """Harm category -> threshold, for a provider with such settings."""
     takes_safety: bool = False  #: whether it has safety settings
@@ -46,7 +46,8 @@ class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def multiplier(self, model: str) -> float:
         """Tokens that are billed for one counted token of a model."""
         if self.token_multipliers:
+            name = model.lower().rpartition("/")[2]
             for start, factor in self.token_multipliers.items():
-                if model.startswith(start):
+                if name.startswith(start):
                     return factor
         return 1.0

@@ -29,7 +29,8 @@ def check(request: LLMRequest, model: str, profile: Profile, tokens: int) -> Non
     for name in profile.unsupported:
         if getattr(request, name, None) not in (None, (), {}):  # 0 is a value too
             raise UnsupportedParameter(f"{profile.name} has no {name}", field=name, provider=profile.name, model=model)
-    check_provider(profile)
+    if profile.safety:
+        check_provider(profile)
     able = capabilities(model)
     if able.context is not None and tokens > able.context * SLACK:
         raise ContextLength(

@@ -31,6 +31,7 @@ class H1Connection(Connection):
         self._unsent: list[bytes] = []
         self._reading = True
         self._requests = 0
+        self._hangup: select.poll | None = None
 
     # --- called by the pool ---
 
@@ -53,12 +54,13 @@ class H1Connection(Connection):
         """
         if self._requests == 0 or self.transport is None:
             return False  # new
-        sock = self.transport.get_extra_info("socket")
-        if sock is None or sock.fileno() < 0:
-            return False
-        ends = select.poll()
-        ends.register(sock.fileno(), select.POLLRDHUP)
-        return bool(ends.poll(0))
+        if self._hangup is None:
+            # Registered once: the descriptor stays the same for as long as the connection is not `closed`.
+            self._hangup = select.poll()
+            sock = self.transport.get_extra_info("socket")
+            if sock is not None and sock.fileno() >= 0:
+                self._hangup.register(sock.fileno(), select.POLLRDHUP)
+        return bool(self._hangup.poll(0))
 
     def take_exchanges(self) -> list[Exchange]:
         carried = [] if self._exchange is None else [self._exchange]

@@ -138,3 +138,12 @@ def test_every_agent_is_timed_once_in_so_many_messages(agents: int, start: int, 
     assert sorted(agent for first, last in shares for agent in range(first, last)) == list(range(agents))
     if spread:
         assert max(last - first for first, last in shares) <= agents // TIMED + 1
+
+
+def test_failures_of_a_broadcast_are_counted_by_agent() -> None:
+    unsettled = Unsettled()
+    for agent in ("a", "b", "b"):
+        unsettled.raised("@m", 5, agent)
+    assert unsettled.failed("@m", 5) == 2
+    assert unsettled.failed("@m", 6) == 0
+    assert unsettled.count("@m", 5) == (0, 0)

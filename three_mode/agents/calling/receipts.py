@@ -34,6 +34,8 @@ class Seen(msgspec.Struct, frozen=True):
     not fit their type hint."""
     dead: int = 0
     """Agents whose process ended before they saw it."""
+    failed: int = 0
+    """Agents among those that have seen it whose handler has raised so far: their hosts have logged it."""
     lagging_hosts: tuple[str, ...] = ()
     """Hosts with lagging agents."""
     lost_hosts: tuple[str, ...] = ()
@@ -89,6 +91,7 @@ class AgentReceipt(msgspec.Struct, eq=False, gc=False):
             lagging=late + silent + sum(known.get(member, 0) for member in members.lagging_members),
             lost=lost + sum(known.get(member, 0) for member in members.lost_members),
             dead=sum(known.get(member, 0) for member in members.dead_members),
+            failed=sum(count.failed for count in counts),
             lagging_hosts=tuple(
                 sorted({*map(name, members.lagging_members), *(host.removeprefix(HOST) for host in late_hosts)})
             ),

@@ -24,8 +24,10 @@ _REMEMBERED = 100_000  # names that have left the bus; the oldest is forgotten f
 class Session:
     """One process's use of one bus, for all agents and callers in it."""
 
-    def __init__(self, bus: Bus, default_within: float = DEFAULT_WITHIN) -> None:
+    def __init__(self, bus: Bus, default_within: float = DEFAULT_WITHIN, llm_options: str = "") -> None:
         self.bus, self.default_within = bus, default_within
+        self.llm_options = llm_options
+        """Options of `llm`, as `three_mode.host_connection` writes them; empty: the defaults."""
         self.dead_letters = DeadLetters()
         self.roles = Roles()
         self.tracer: Tracer | None = None
@@ -88,12 +90,27 @@ class Session:
     def llm(self) -> Any:
         """The `LLMConnection` on this bus, made when first used and imported by name: connections stand above."""
         if self._llm is None:
-            try:
-                connection: Any = import_module("three_mode").LLMConnection
-            except (ImportError, AttributeError) as error:
-                raise ModeUnavailable(f"no connection to models here: {error}") from None
-            self._llm = connection(bus=self.bus)
+            self._llm = self._connection()
         return self._llm
+
+    def _connection(self) -> Any:
+        try:
+            if self.llm_options:
+                return host_connection().connect(self.llm_options, self.bus)
+            connection: Any = import_module("three_mode").LLMConnection
+        except (ImportError, AttributeError) as error:
+            raise ModeUnavailable(f"no connection to models here: {error}") from None
+        return connection(bus=self.bus)
+
+
+def host_connection() -> Any:
+    """Module that writes and reads options of connections. It stands above agents, and is found by its name."""
+    return import_module("three_mode.host_connection")
+
+
+def written_options(llm: Any, policies: Any) -> str:
+    """The options of `llm` as text, which a session takes; ConfigurationError where they could not work."""
+    return "" if llm is None and policies is None else str(host_connection().written(llm, policies))
 
 
 def session_here() -> Session:

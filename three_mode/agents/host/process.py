@@ -11,14 +11,24 @@ from three_mode.agents.calling import current_bus
 from three_mode.agents.calling.session import Session
 from three_mode.agents.handlers.tracing import load_tracer
 from three_mode.agents.host.lines import HostConfig
+from three_mode.agents.host.log_forward import LogForwarder
+from three_mode.agents.host.loop_guard import end_forked_children, refuse_to_stop
 from three_mode.agents.host.residents import close_population, open_population, turned_away
+from three_mode.agents.host.start_note import StartNote
 from three_mode.agents.host.watchdog import Watchdog
 from transports.bus import Bus, BusOptions
 
+_LOGS_WITHIN = 1.0  # seconds that log records have to reach the orchestrator when a host ends
 
-async def serve(config: HostConfig, fd: int) -> None:
-    """Run a host until it is stopped. `fd`: the socket to the orchestrator."""
-    loop = asyncio.get_running_loop()
+
+async def serve(config: HostConfig, fd: int, note: StartNote) -> None:
+    """Run a host until it is stopped. `fd`: the socket to the orchestrator. `note`: says which agent is being made."""
+    loop, host = asyncio.get_running_loop(), asyncio.current_task()
+    assert host is not None
+    refuse_to_stop(loop, host)
+    end_forked_children(loop, fd)
+    logs = LogForwarder(config.label)
+    logs.install(config.log_levels)
     stopping: asyncio.Event = asyncio.Event()
     orphaned = False
 
@@ -39,17 +49,21 @@ async def serve(config: HostConfig, fd: int) -> None:
     options = BusOptions(label=config.label, create=False, on_error=bus_failed, **config.bus_options)
     bus = await Bus.join(config.bus, options)
     current_bus.joined(bus)
-    session = Session(bus, config.default_within)
+    session = Session(bus, config.default_within, config.llm_options)
     sessions.append(session)
     if config.tracer:
         session.tracer = load_tracer(config.tracer)
 
     population = await open_population(session, config, lambda: watchdog.lag)
+    population.start_note = note
+    logs.connect(bus)
     gc.freeze()  # loaded modules live as long as the process: the collector need not look at them
     watchdog.say(kind="ready", member=bus.id, pid=os.getpid())
     await stopping.wait()
     if not orphaned:
         await close_population(population)
+    population.raised.report()
+    await logs.close_on_loop(0.0 if orphaned else _LOGS_WITHIN)
     watchdog.stop()
     session.close()
     await bus.leave(within=0.2 if orphaned else 1.0)

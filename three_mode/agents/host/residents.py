@@ -2,6 +2,7 @@
 orchestrator's."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 from three_mode.agents.calling.session import Session
@@ -10,7 +11,7 @@ from three_mode.agents.host.lines import HostConfig
 from three_mode.agents.host.service import HostService
 from three_mode.agents.runtime import lifecycle
 from three_mode.agents.runtime.population import Population
-from three_mode.agents.wire.orders import ORCHESTRATOR, Failed, host_name
+from three_mode.agents.wire.orders import ORCHESTRATOR, Failed, Raised, RaisedReport, host_name
 from three_mode.handling import NOBODY, current
 from transports.bus import BusError, Encoded, NoSuchName
 
@@ -30,7 +31,13 @@ async def open_population(session: Session, config: HostConfig, lag: Callable[[]
         except BusError as error:
             session.dead_letters.add(ORCHESTRATOR, "failed", failed.name, error.code, failed.reason, encode(failed))
 
+    def report_raised(raised: tuple[Raised, ...]) -> None:
+        with contextlib.suppress(BusError):  # the orchestrator has left; the log has them all the same
+            report = Encoded(encode(RaisedReport(config.label, raised)))
+            bus.send(ORCHESTRATOR, report, topic="raised", sender=host_name(config.label))
+
     population = Population(session, config.label, tell_supervisor)
+    population.raised.send = report_raised
     population.context.run(current.set, NOBODY)
     population.seed = config.seed
     if config.record:
@@ -54,5 +61,6 @@ async def close_population(population: Population) -> None:
     await lifecycle.stop(tuple(population.actors), population, "was stopped with its host")
     population.starter.close()
     await asyncio.sleep(0)  # the tasks that stood by end
+    population.raised.report()
     if population.journal is not None:
         population.journal.close()

@@ -127,8 +127,9 @@ class HostService:
             timer.cancel()
             stop_waiting()
             late, lost = population.unsettled.count(order.member, order.seq)
+            failed = population.unsettled.failed(order.member, order.seq)
             try:
-                request.reply(Encoded(encode(HostSettled(population.listening(order.topic), late, lost))))
+                request.reply(Encoded(encode(HostSettled(population.listening(order.topic), late, lost, failed))))
             except CallCancelled:
                 pass
 

@@ -107,6 +107,9 @@ class Recorded:
     def abandoned(self) -> None:
         self.answered = True
 
+    def raised(self, agent: str) -> None:
+        """Do nothing: no receipt asks a replay."""
+
     def on_cancel(self, callback: Callable[[str], None]) -> None:
         self.cancel = callback
 

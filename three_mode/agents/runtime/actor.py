@@ -26,6 +26,7 @@ from three_mode.agents.runtime.histogram import SAMPLE, Histogram
 from three_mode.agents.runtime.journal import Journal
 from three_mode.agents.runtime.requests import Incoming, wrong_verb
 from three_mode.agents.runtime.run import Run, cycle_error
+from three_mode.agents.runtime.startup import StartNotes
 from three_mode.agents.runtime.state import RUNNING, STARTING, STOPPED, STOPPING
 from three_mode.agents.wire import errors as wire_errors
 from three_mode.errors import BadCall, DeadlineExceeded, NoSuchAgent, Overloaded, PeerLost, ThreeModeError
@@ -45,6 +46,7 @@ class Owner(Protocol):
     context: contextvars.Context
     journal: Journal | None
     seed: int
+    start_note: StartNotes
 
     def caller_of(self, actor: "Actor") -> Caller: ...
     def seed_of(self, name: str) -> int: ...
@@ -52,6 +54,7 @@ class Owner(Protocol):
     def journaled(self, actor: "Actor", spec: Spec, request: Incoming) -> Incoming: ...
     def refuse(self, actor: "Actor", spec: Spec, request: Incoming, error: ThreeModeError) -> None: ...
     def handler_failed(self, actor: "Actor", spec: Spec, error: ThreeModeError) -> None: ...
+    def raised_unseen(self, actor: "Actor", spec: Spec, error: ThreeModeError, failure: BaseException) -> None: ...
     def ends_itself(self, actor: "Actor") -> None: ...
     def check_ended(self, actor: "Actor") -> None: ...
 
@@ -363,17 +366,21 @@ class Actor:
         error = wire_errors.of_handler(failure, self.name, spec.name)
         self.note_error(error)
         request.refuse(error)
+        if request.tells:
+            request.raised(self.name)
+            self.owner.raised_unseen(self, spec, error, failure)
         self.owner.handler_failed(self, spec, error)
 
     def note_error(self, error: ThreeModeError) -> None:
         """Count an error, and keep it as the last one."""
         self.errors += 1
-        self.last_error = f"{type(error).__name__}: {error.message}"[:300]
+        self.last_error = wire_errors.text_of(error)
 
     def broadcast_failed(self, spec: Spec, failure: BaseException) -> None:
         """Note that the handler of a broadcast, which has no caller, has raised."""
         error = wire_errors.of_handler(failure, self.name, spec.name)
         self.note_error(error)
+        self.owner.raised_unseen(self, spec, error, failure)
         self.owner.handler_failed(self, spec, error)
 
     def add_time(self, seconds: float) -> None:

@@ -1,11 +1,13 @@
 """Hooks of agents, `started` and `stopped`: an exception in one is an error of its agent, never of its host."""
 
 import asyncio
+import inspect
 from collections.abc import Coroutine, Iterator
 from typing import Any
 
 from three_mode.agents.agent import Agent
 from three_mode.agents.runtime.actor import Actor
+from three_mode.agents.runtime.startup import Noted
 from three_mode.agents.wire import errors as wire_errors
 from three_mode.errors import ThreeModeError
 
@@ -48,7 +50,10 @@ def problem_of(actor: Actor, hook: str, ended: Hook) -> ThreeModeError | None:
 async def _outcome(actor: Actor, hook: str) -> BaseException | None:
     """Return the exception of a hook. Raised in a task, SystemExit would end the loop, and all agents of this host."""
     try:
-        await getattr(actor.agent, hook)()
+        work = getattr(actor.agent, hook)()
+        if hook == "started" and inspect.isawaitable(work):
+            work = Noted(work, actor.owner.start_note, actor.name, hook)
+        await work
     except asyncio.CancelledError:
         raise
     except BaseException as error:  # noqa: BLE001

@@ -60,9 +60,9 @@ async def spawn(order: SpawnOrder, population: Population, until: float = math.i
     An agent that has not started by `until`, a time of `time.monotonic()`, counts as failed and delays no other; it
     opens to messages when it has started after all.
     """
-    kind = load_agent_class(order.target)
-    specs = specs_of(kind)
     names = [f"{order.group}/{number}" for number in order.numbers]
+    kind = _import_noted(names[0] if names else order.group, order, population)
+    specs = specs_of(kind)
     earlier = {
         name: population.startups.get(name)
         for name in names
@@ -95,6 +95,15 @@ async def spawn(order: SpawnOrder, population: Population, until: float = math.i
         if problem is not None:
             failed[name] = problem
     return failed
+
+
+def _import_noted(name: str, order: SpawnOrder, population: Population) -> type[Agent]:
+    """Import the class of an order; the import counts as part of the first agent's start."""
+    population.start_note.begin(name, "__init__")
+    try:
+        return load_agent_class(order.target)
+    finally:
+        population.start_note.end()
 
 
 async def _make_all(
@@ -212,13 +221,18 @@ async def _check_earlier(
 
 def make(kind: type[Agent], actor: Actor, order: SpawnOrder) -> Agent:
     """Make the agent of an actor, with the arguments of an order."""
-    agent = kind.__new__(kind)
+    owner = actor.owner
     actor.reset_random()
-    if actor.owner.journal is not None:
-        actor.owner.journal.made(actor.name, order, actor.owner.seed)
-    agent._three_mode_actor = actor  # so that self.name is there in __init__
-    args, kwargs = init_schema(kind).decode_call(actor.name, "__init__", order.init)
-    agent.__init__(*args, **kwargs)  # type: ignore[misc]
+    if owner.journal is not None:
+        owner.journal.made(actor.name, order, owner.seed)
+    owner.start_note.begin(actor.name, "__init__")
+    try:
+        agent = kind.__new__(kind)
+        agent._three_mode_actor = actor  # so that self.name is there in __init__
+        args, kwargs = init_schema(kind).decode_call(actor.name, "__init__", order.init)
+        agent.__init__(*args, **kwargs)  # type: ignore[misc]
+    finally:
+        owner.start_note.end()
     return agent
 
 
@@ -300,7 +314,7 @@ async def _replace_agent(actor: Actor, population: Population, why: str) -> Thre
     await _drop_runs(actor, f"is being restarted: {why}" if why else "is being restarted", waiting_too=False)
     await run_hooks([actor], "stopped")
     try:
-        kind = load_agent_class(order.target)
+        kind = _import_noted(actor.name, order, population)
         actor.agent = make(kind, actor, order)
         if specs_of(kind) is not actor.specs:  # its module was loaded anew
             await _take_new_class(actor, kind, population)

@@ -14,12 +14,13 @@ from three_mode.agents.runtime.actor import Actor
 from three_mode.agents.runtime.broadcast import Fanout
 from three_mode.agents.runtime.eager import Starter
 from three_mode.agents.runtime.journal import Journal
+from three_mode.agents.runtime.raised import RaisedHandlers, log_refusal
 from three_mode.agents.runtime.requests import FromBus, Incoming, QueuedBroadcast
-from three_mode.agents.runtime.startup import Startup
+from three_mode.agents.runtime.startup import NoNotes, StartNotes, Startup
 from three_mode.agents.runtime.state import STOPPING, State
 from three_mode.agents.runtime.unsettled import Unsettled
 from three_mode.agents.wire.orders import Failed, role_name
-from three_mode.errors import NoSuchAgent, ThreeModeError
+from three_mode.errors import BadCall, NoSuchAgent, ThreeModeError
 from transports.bus import Evicted, Gap, Policy, SubscribeOptions, WriterGone, matches
 
 log = logging.getLogger("three_mode.agents")
@@ -34,6 +35,7 @@ class Population:
         self.starter = Starter(self.loop)
         self.context = contextvars.copy_context()
         self.unsettled = Unsettled()
+        self.raised = RaisedHandlers(self.loop)
         self.actors: dict[str, Actor] = {}
         self.leaving: set[Actor] = set()
         """Actors that have ended themselves, until their supervisor knows."""
@@ -50,6 +52,7 @@ class Population:
         self._tell_supervisor = tell_supervisor
         self.seed = 0
         self.journal: Journal | None = None
+        self.start_note: StartNotes = NoNotes()
 
     # messages ---------------------------------------------------------------------------------------------------------
     def on_request(self, request: FromBus) -> None:
@@ -118,6 +121,8 @@ class Population:
         if request.tells and not request.answered:
             code = type(error).__name__
             self.dead_letters.add(actor.name, spec.name, request.sender, code, error.message, request.raw)
+            if isinstance(error, BadCall):
+                log_refusal(actor.name, error)
         request.refuse(error)
 
     # subscriptions ----------------------------------------------------------------------------------------------------
@@ -221,8 +226,12 @@ class Population:
         """Return the seed of an agent's random numbers."""
         return int.from_bytes(hashlib.blake2b(f"{self.seed}:{name}".encode(), digest_size=8).digest())
 
+    def raised_unseen(self, actor: Actor, spec: Spec, error: ThreeModeError, failure: BaseException) -> None:
+        """Log and report an exception of a handler that no caller waits for."""
+        self.raised.add(actor.name, spec.name, error, failure)
+
     def handler_failed(self, actor: Actor, spec: Spec, error: ThreeModeError) -> None:
-        """Log an exception of a handler, and have the agent restarted if it was spawned with `on_error`."""
+        """Have an agent whose handler raised restarted, if it was spawned with `on_error`."""
         log.debug("%s", error)
         if actor.options.on_error and actor.state is State.RUNNING:
             actor.state = State.PAUSED  # until it is restarted

@@ -6,13 +6,15 @@ from typing import Any
 
 from three_mode.agents.calling.session import Session
 from three_mode.agents.handlers.codec import decoder_for, encode
+from three_mode.agents.supervisor import host_logs
 from three_mode.agents.supervisor.supervisor import Supervisor
 from three_mode.agents.wire import errors as wire_errors
-from three_mode.agents.wire.orders import ORCHESTRATOR, Failed, NamesOrder
+from three_mode.agents.wire.orders import ORCHESTRATOR, Failed, NamesOrder, RaisedReport
 from three_mode.errors import ConfigurationError, NoSuchAgent
 from transports.bus import CallCancelled, Encoded, Kind, NameTaken, Request
 
 _failed = decoder_for(Failed)
+_raised = decoder_for(RaisedReport)
 _names = decoder_for(NamesOrder)
 _word = decoder_for(str)
 
@@ -49,6 +51,10 @@ class ControlServer:
         if request.kind is Kind.SEND:
             if request.topic == "failed":
                 self._supervisor.agent_failed(_failed(request.raw))
+            elif request.topic == "raised":
+                self._supervisor.handlers_raised(_raised(request.raw))
+            elif request.topic == "log":
+                host_logs.handle(request.raw)
         elif request.topic == "listeners":
             counts = self._supervisor.roster.listeners(_word(request.raw), self._supervisor.hosts.members)
             request.reply(Encoded(encode(counts)))

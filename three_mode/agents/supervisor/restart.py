@@ -96,6 +96,13 @@ class History:
         wait = min(self.restart.wait * 2 ** (in_a_row - 1), self.restart.wait_at_most) if in_a_row else 0.0
         return Again(wait)
 
+    def ended_without_fault(self, reason: str) -> Again | GivenUp:
+        """Decide what happens after an end that was another's fault: it does not count towards the limit."""
+        if self.restart.strategy is Strategy.TEMPORARY:
+            return GivenUp(reason or "ended", True)
+        self.total += 1
+        return Again(0.0)
+
     def start_took(self, seconds: float) -> None:
         """Leave the seconds of a failed start out of the count: a slow failure must not make earlier ones forgotten."""
         self.recent = deque(when + seconds for when in self.recent)

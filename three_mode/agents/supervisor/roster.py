@@ -41,6 +41,8 @@ class Entry:
     """Why it is restarting or given up."""
     early_report: Failed | None = None
     """Failure that its host reported before the supervisor knew that the agent runs."""
+    lost_starts: int = 0
+    """Hosts in a row that have ended before it was back."""
     ticket: int = 0
     """Number of the latest attempt to bring it back, or of the end of its host: older attempts end."""
 
