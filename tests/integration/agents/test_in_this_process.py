@@ -106,6 +106,19 @@ async def test_errors_are_the_same(orc: Orchestrator) -> None:
     assert sum(isinstance(answer, PeerLost) for answer in answers) == 2
 
 
+async def test_what_no_caller_sees_is_logged_and_counted(orc: Orchestrator, caplog: pytest.LogCaptureFixture) -> None:
+    class Deaf(Agent):
+        @on("news")
+        def hear(self, item: Any) -> None:
+            raise LookupError("no ears")
+
+    await orc.spawn(Deaf, 2)
+    seen = await (await orc.broadcast("news", 1)).settled(5.0)
+    assert (seen.seen, seen.failed) == (2, 2)
+    await until(lambda: any("no ears" in str(event) for event in orc.events))
+    assert [record.levelname for record in caplog.records if "no ears" in record.getMessage()] == ["ERROR"] * 2
+
+
 async def test_a_failed_agent_is_restarted_by_its_policy(orc: Orchestrator) -> None:
     class Frail(Agent):
         def __init__(self) -> None:
