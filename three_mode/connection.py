@@ -20,6 +20,8 @@ from three_mode.messages import Embedded, EmbedRequest, LLMRequest, LLMResponse
 from three_mode.modes import CommunicationMode, resolve
 
 if TYPE_CHECKING:
+    from decimal import Decimal
+
     from three_mode.calls.agent_fast_path import AgentFastPath, AgentFastPaths, AgentFastStream
     from three_mode.calls.batch import Outcome
     from three_mode.calls.batch import Progress as Progress
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from three_mode.channels.local.channel import LocalAnswers
     from three_mode.policies import Policies, Spent, Target
     from three_mode.providers.capabilities import Capabilities
+    from three_mode.tools.events import RunReply
+    from three_mode.tools.run import AnyTools, RunStream
 
 # Public name -> the module it lives in. Each is imported when it is first used, and so is what a connection is made of.
 _HOME = {
@@ -142,6 +146,52 @@ class LLMConnection:
 
         return await run_batch(self.chat_completion, requests, at_once, progress)
 
+    def run(
+        self,
+        request: LLMRequest,
+        tools: "AnyTools" = (),
+        *,
+        most_rounds: int = 5,
+        within: float | None = None,
+        budget: "Decimal | float | None" = None,
+        tool_choice: str | Sequence[str] | None = None,
+    ) -> "Coroutine[Any, Any, RunReply]":
+        """Runs the tools that the model calls, until it answers: the reply, with all messages, outcomes and the summed
+        usage.
+
+        A limit that ends the run is named in `reply.ended`: `most_rounds` calls to the model, `within` seconds (300
+        where none are given, and no more than the call being handled has), or `budget` US dollars. `tool_choice`
+        ("required", or a tool's name) is that of the first round alone; of several, one for each of the first rounds.
+        """
+        from three_mode.tools.run import RunLimits, run
+
+        return run(
+            self,
+            request,
+            tools,
+            RunLimits(most_rounds=most_rounds, within=within, budget=budget, tool_choice=tool_choice),
+        )
+
+    def run_stream(
+        self,
+        request: LLMRequest,
+        tools: "AnyTools" = (),
+        *,
+        most_rounds: int = 5,
+        within: float | None = None,
+        budget: "Decimal | float | None" = None,
+        tool_choice: str | Sequence[str] | None = None,
+    ) -> "RunStream":
+        """`run` as events: chunks of the model's answers, tool calls, their results and rounds, as they come."""
+        from three_mode.tools.run import RunLimits, RunStream
+
+        return RunStream(
+            self,
+            request,
+            tools,
+            RunLimits(most_rounds=most_rounds, within=within, budget=budget, tool_choice=tool_choice),
+        )
+
     async def ask(self, prompt: str, **request: Any) -> str:
         """The text of the answer to one prompt: `await llm.ask("Why?", model="gpt-5", max_tokens=50)`."""
         asked = LLMRequest(messages=[{"role": "user", "content": prompt}], **request)
@@ -168,6 +218,11 @@ class LLMConnection:
         return await services.embedding.embed(request, target, time_left, services.defaults.label)
 
     # What is known
+
+    @property
+    def mode(self) -> CommunicationMode:
+        """The mode of requests that name none."""
+        return self._services.targets.mode
 
     def local_models(self) -> tuple[str, ...]:
         """The names in the catalogue of this computer."""

@@ -15,9 +15,10 @@ threads share the loop and its connections. Interrupting a call (Ctrl-C) cancels
 """
 
 import inspect
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
@@ -26,22 +27,38 @@ from three_mode.background_loop import LOOP as _LOOP
 from three_mode.calls.batch import Outcome, Progress
 from three_mode.calls.health import Health
 from three_mode.calls.stream import ReplyStream as AsyncReplyStream
-from three_mode.messages import Chunk, Embedded, LLMRequest, LLMResponse
+from three_mode.messages import Chunk, Embedded, LLMRequest, LLMResponse, Message
+from three_mode.modes import CommunicationMode
 from three_mode.observe.metrics import Metrics, Snapshot
 from three_mode.policies import Spent
 from three_mode.providers.capabilities import Capabilities
 
 if TYPE_CHECKING:
+    from three_mode.memory import MemoryBlock, MemoryOptions, Recollection
+    from three_mode.prompts import EnhancedMessages
     from three_mode.sync_agents import AgentGroup as AgentGroup
     from three_mode.sync_agents import AgentReceipt as AgentReceipt
     from three_mode.sync_agents import AgentRef as AgentRef
     from three_mode.sync_agents import Orchestrator as Orchestrator
     from three_mode.sync_agents import Stream as Stream
+    from three_mode.tools.events import RunEvent, RunReply
+    from three_mode.tools.run import RunStream as AsyncRunStream
 
 # Imported when first used: a connection needs no bus.
 _AGENTS = ("AgentGroup", "AgentReceipt", "AgentRef", "Orchestrator", "Stream")
 
-__all__ = ["AgentGroup", "AgentReceipt", "AgentRef", "LLMConnection", "Orchestrator", "ReplyStream", "Stream", "run"]
+__all__ = [
+    "AgentGroup",
+    "AgentReceipt",
+    "AgentRef",
+    "LLMConnection",
+    "Memory",
+    "Orchestrator",
+    "ReplyStream",
+    "RunStream",
+    "Stream",
+    "run",
+]
 
 
 def __getattr__(name: str) -> object:
@@ -131,6 +148,46 @@ async def _next(stream: AsyncReplyStream) -> Chunk | None:
     return await anext(stream, None)
 
 
+class RunStream:
+    """Events of a run with tools as an iterator. Leaving the `with` block ends the run."""
+
+    def __init__(self, stream: "AsyncRunStream") -> None:
+        self._stream = stream
+
+    def __iter__(self) -> "Iterator[RunEvent]":
+        return self
+
+    def __next__(self) -> "RunEvent":
+        event = _LOOP.run(_next_event(self._stream))
+        if event is None:
+            raise StopIteration
+        return event
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the run: the model's call, and the tools that run."""
+        _LOOP.run(self._stream.aclose())
+
+    def response(self) -> "RunReply":
+        """The reply so far; whole once `RunFinished` has come."""
+        return self._stream.response()
+
+    def text(self) -> str:
+        """Reads to the end; the text of the last answer."""
+        return _LOOP.run(self._stream.text())
+
+
+async def _next_event(stream: "AsyncRunStream") -> "RunEvent | None":
+    return await anext(stream, None)
+
+
 class _MetricsInLoop(Metrics):
     """Metrics of a connection, read in the loop's thread."""
 
@@ -173,6 +230,19 @@ class LLMConnection:
         """
         return _LOOP.run(self._async.batch(requests, at_once=at_once, progress=progress))
 
+    @_takes_arguments_of(connection.LLMConnection.run)
+    def run(self, *args: Any, **options: Any) -> "RunReply":
+        """Runs the tools that the model calls, until it answers or a limit ends it.
+
+        Plain functions run on threads, async ones on the loop of this module.
+        """
+        return _LOOP.run(self._async.run(*args, **options))
+
+    @_takes_arguments_of(connection.LLMConnection.run_stream)
+    def run_stream(self, *args: Any, **options: Any) -> RunStream:
+        """`run` as events: chunks of the model's answers, tool calls, their results and rounds, as they come."""
+        return RunStream(self._async.run_stream(*args, **options))
+
     def ask(self, prompt: str, **request: Any) -> str:
         """The text of the answer to one prompt: `llm.ask("Why?", model="gpt-5", max_tokens=50)`."""
         return _LOOP.run(self._async.ask(prompt, **request))
@@ -183,7 +253,10 @@ class LLMConnection:
         return _LOOP.run(self._async.embed(*args, **options))
 
     def prepare(self, model: str) -> bool:
-        """Loads a local model now, rather than at the first call; False for any other, where there is nothing to do."""
+        """Loads a local model now, rather than at the first call; False for any other.
+
+        Of a provider's model it checks what is known here: that there is such a provider, and a key for it.
+        """
         return _LOOP.run(self._async.prepare(model))
 
     def local_models(self) -> tuple[str, ...]:
@@ -219,6 +292,11 @@ class LLMConnection:
         return _LOOP.read(self._async.budgets)
 
     @property
+    def mode(self) -> CommunicationMode:
+        """The mode of requests that name none."""
+        return self._async.mode
+
+    @property
     def metrics(self) -> Metrics:
         """Counts and latencies of calls, by provider and model."""
         return self._metrics
@@ -233,4 +311,100 @@ class LLMConnection:
 
     def close(self) -> None:
         """Cancels the calls in progress, and closes connections. Closing twice does no harm."""
+        _LOOP.run(self._async.close())
+
+
+class Memory:
+    """`three_mode.memory.Memory` without await. Threads may share one; `llm` is a connection of this module."""
+
+    def __init__(
+        self,
+        path: str | Path | None = None,
+        *,
+        namespace: str = "default",
+        llm: LLMConnection | None = None,
+        options: "MemoryOptions | None" = None,
+    ) -> None:
+        from three_mode.memory import Memory as AsyncMemory  # it loads SQLite
+
+        embedder = None if llm is None else llm._async
+        self._async = AsyncMemory(path, namespace=namespace, llm=embedder, options=options)
+
+    def __repr__(self) -> str:
+        return f"<sync {self._async!r}>"
+
+    @property
+    def namespace(self) -> str:
+        """Whose memories these are."""
+        return self._async.namespace
+
+    def scoped(self, namespace: str) -> "Memory":
+        """The memories of another namespace in the same file. Closing it does nothing: close the first one."""
+        other = object.__new__(Memory)
+        other._async = self._async.scoped(namespace)
+        return other
+
+    def remember(
+        self, text: str, *, source: str = "program", reference: str = "", keep_for: float | None = None
+    ) -> "Recollection":
+        """Remembers a text, for `keep_for` seconds; None: as the options say."""
+        return _LOOP.run(self._async.remember(text, source=source, reference=reference, keep_for=keep_for))
+
+    def remember_many(
+        self, texts: Sequence[str], *, source: str = "program", reference: str = "", keep_for: float | None = None
+    ) -> "list[Recollection]":
+        """Remembers texts, all of them or none."""
+        return _LOOP.run(self._async.remember_many(texts, source=source, reference=reference, keep_for=keep_for))
+
+    def recall(self, query: str, *, limit: int | None = None) -> "list[Recollection]":
+        """Memories that are nearest to a query, the nearest first; at most `limit`, None: as the options say."""
+        return _LOOP.run(self._async.recall(query, limit=limit))
+
+    def memories(self, *, limit: int = 100, before: int | None = None) -> "list[Recollection]":
+        """Memories without a search, the newest first; `before` is the id to go on from."""
+        return _LOOP.run(self._async.memories(limit=limit, before=before))
+
+    def count(self) -> int:
+        """How many memories there are."""
+        return _LOOP.run(self._async.count())
+
+    def forget(self, *ids: int) -> int:
+        """Forgets memories by their ids; returns how many there were."""
+        return _LOOP.run(self._async.forget(*ids))
+
+    def forget_all(self, *, source: str | None = None) -> int:
+        """Forgets all memories and pinned blocks; with a source, only the memories from there."""
+        return _LOOP.run(self._async.forget_all(source=source))
+
+    def embed_missing(self) -> int:
+        """Embeds memories that have no vector of the embedding model; returns how many."""
+        return _LOOP.run(self._async.embed_missing())
+
+    def pin(self, label: str, text: str) -> "MemoryBlock":
+        """Pins a text under a label, in the place of an earlier one."""
+        return _LOOP.run(self._async.pin(label, text))
+
+    def unpin(self, label: str) -> bool:
+        """Removes a pinned block; False where there is none of that label."""
+        return _LOOP.run(self._async.unpin(label))
+
+    def blocks(self) -> "list[MemoryBlock]":
+        """The pinned blocks, by their labels."""
+        return _LOOP.run(self._async.blocks())
+
+    def recalled(self, messages: Sequence[Message | Mapping[str, Any]]) -> "EnhancedMessages":
+        """The conversation with pinned blocks and what is near to its last user's turn, marked as data."""
+        return _LOOP.run(self._async.recalled(messages))
+
+    def __enter__(self) -> Self:
+        _LOOP.run(self._async.__aenter__())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the file; its memories stay. Closing twice does no harm."""
         _LOOP.run(self._async.close())

@@ -18,6 +18,7 @@ from three_mode.agents.calling.caller import Handler
 from three_mode.agents.handlers import extensions
 from three_mode.background_loop import LOOP
 from three_mode.errors import ThreeModeError
+from three_mode.tools import HandlerTool
 from transports.bus import Bus
 
 P = ParamSpec("P")
@@ -42,6 +43,12 @@ class AgentRef:
     def address(self) -> str:
         """The model name under which a request reaches this agent: `agent:NAME`."""
         return self._async.address
+
+    def tool(
+        self, handler: Callable[..., Any], *, name: str | None = None, description: str | None = None
+    ) -> HandlerTool:
+        """Return a handler as a tool that a model may call: `llm.run(request, [scouts[7].tool(Scout.score)])`."""
+        return self._async.tool(handler, name=name, description=description)
 
     @overload
     def ask(self, handler: str, /, *args: Any, within: float | None = None, **kwargs: Any) -> Any: ...

@@ -19,10 +19,23 @@ FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "pause"
 
 
 class Step(Struct, frozen=True, omit_defaults=True):
-    """One step of a call before its answer: an attempt, a wait, a cache hit, a switch of provider."""
+    """One step of a call before its answer: an attempt, a wait, a cache hit, a switch of provider; of a run with tools
+    also a tool call, and the limit that ended it."""
 
     #: what happened
-    kind: Literal["attempt", "retry", "wait", "cache_hit", "coalesced", "hedged", "switched", "routed"]
+    kind: Literal[
+        "attempt",
+        "retry",
+        "wait",
+        "cache_hit",
+        "coalesced",
+        "hedged",
+        "switched",
+        "routed",
+        "left_out",
+        "tool",
+        "ended",
+    ]
     at: float = 0.0  #: seconds after the call began
     provider: str | None = None  #: the provider that the step concerns
     model: str | None = None  #: the model that the step concerns

@@ -1,6 +1,6 @@
 """References: one agent, a group of agents, or a role, and the verbs on each."""
 
-from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Self, overload
 
 import msgspec
@@ -14,6 +14,7 @@ from three_mode.agents.handlers import extensions
 
 if TYPE_CHECKING:
     from three_mode.agents.calling.signatures import AskVerb, GatherVerb, StreamVerb, TellGroupVerb, TellVerb
+    from three_mode.tools.handler import HandlerTool
 
 
 class AgentRef:
@@ -33,6 +34,17 @@ class AgentRef:
     def address(self) -> str:
         """The model name under which a request reaches this agent: `agent:NAME`."""
         return f"agent:{self.name}"
+
+    def tool(
+        self, handler: Callable[..., Any], *, name: str | None = None, description: str | None = None
+    ) -> "HandlerTool":
+        """A handler as a tool that a model may call: `llm.run(request, [scouts[7].tool(Scout.score)])`.
+
+        `name` and `description` stand in place of the handler's own.
+        """
+        from three_mode.tools.handler import HandlerTool
+
+        return HandlerTool(self, handler, name=name, description=description)
 
     if TYPE_CHECKING:
 
