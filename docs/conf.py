@@ -10,7 +10,7 @@ from public_names import FOREIGN_BASES  # noqa: E402
 
 project = "three-mode"
 author = "The three-mode authors"
-extensions = ["public_names"]
+extensions = ["notebooks", "public_names"]
 exclude_patterns = ["extension"]
 html_theme = "furo"
 html_title = "three-mode"

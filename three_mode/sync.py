@@ -1,30 +1,32 @@
-"""Connection for code without an event loop.
+"""Connection and orchestrator for code without an event loop.
 
     from three_mode.sync import LLMConnection
     with LLMConnection(provider="openai") as llm:
         print(llm.chat_completion(request).content)
         for chunk in llm.stream(request): print(chunk.text, end="")
 
-One background thread runs one event loop for all connections of the process. Calls from any number of threads share the
-loop and its connections. Interrupting a call (Ctrl-C) cancels it at the provider.
+    from three_mode.sync import Orchestrator
+    with Orchestrator(hosts=2) as orc:
+        scouts = orc.spawn(Scout, 512, name="scout")
+        print(scouts[7].ask(Scout.score, "hello", within=2.0))
+
+One background thread runs one event loop for all connections and orchestrators of the process. Calls from any number of
+threads share the loop and its connections. Interrupting a call (Ctrl-C) cancels it at the provider, or at the agent.
 """
 
-import asyncio
 import inspect
-import os
-import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError, Future
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
 from three_mode import connection
+from three_mode.background_loop import LOOP as _LOOP
 from three_mode.calls.batch import Outcome, Progress
 from three_mode.calls.health import Health
 from three_mode.calls.stream import ReplyStream as AsyncReplyStream
-from three_mode.errors import ConfigurationError
 from three_mode.messages import Chunk, Embedded, LLMRequest, LLMResponse, Message, Step
 from three_mode.modes import CommunicationMode
 from three_mode.observe.metrics import Metrics, Snapshot
@@ -34,10 +36,37 @@ from three_mode.providers.capabilities import Capabilities
 if TYPE_CHECKING:
     from three_mode.memory import MemoryBlock, MemoryOptions, Recollection
     from three_mode.prompts import EnhancedMessages
+    from three_mode.sync_agents import AgentGroup as AgentGroup
+    from three_mode.sync_agents import AgentReceipt as AgentReceipt
+    from three_mode.sync_agents import AgentRef as AgentRef
+    from three_mode.sync_agents import Orchestrator as Orchestrator
+    from three_mode.sync_agents import Stream as Stream
     from three_mode.tools.events import RunEvent, RunReply
     from three_mode.tools.run import RunStream as AsyncRunStream
 
-__all__ = ["LLMConnection", "Memory", "ReplyStream", "RunStream", "run"]
+# Imported when first used: a connection needs no bus.
+_AGENTS = ("AgentGroup", "AgentReceipt", "AgentRef", "Orchestrator", "Stream")
+
+__all__ = [
+    "AgentGroup",
+    "AgentReceipt",
+    "AgentRef",
+    "LLMConnection",
+    "Memory",
+    "Orchestrator",
+    "ReplyStream",
+    "RunStream",
+    "Stream",
+    "run",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _AGENTS:
+        raise AttributeError(f"module 'three_mode.sync' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module("three_mode.sync_agents"), name)
+    return value
+
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -55,66 +84,6 @@ def _takes_arguments_of(
         return method
 
     return decorate
-
-
-class _BackgroundLoop:
-    """Event loop in a background thread; started when first needed, and again in a forked child."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._process = 0
-
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Runs the work and waits for it in this thread. Interrupting the wait cancels the work."""
-        if _loop_here() is not None:
-            work.close()
-            raise ConfigurationError(
-                "three_mode.sync would block the event loop that runs here",
-                hint="use three_mode.LLMConnection, and await its calls",
-            )
-        future = asyncio.run_coroutine_threadsafe(work, self._running())
-        try:
-            return future.result()
-        except CancelledError:
-            raise
-        except BaseException:
-            _cancel(future)
-            raise
-
-    def read(self, get: Callable[[], T]) -> T:
-        """Value of `get()`, called in the loop's thread: no counter changes while it runs."""
-        loop = self._loop
-        if loop is None or self._process != os.getpid() or loop is _loop_here():
-            return get()
-
-        async def get_in_loop() -> T:
-            return get()
-
-        return asyncio.run_coroutine_threadsafe(get_in_loop(), loop).result()
-
-    def _running(self) -> asyncio.AbstractEventLoop:
-        with self._lock:
-            if self._loop is None or self._process != os.getpid():
-                self._loop = asyncio.new_event_loop()
-                self._process = os.getpid()
-                threading.Thread(target=self._loop.run_forever, name="three-mode-sync", daemon=True).start()
-            return self._loop
-
-
-def _loop_here() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
-
-
-def _cancel(future: "Future[Any]") -> None:
-    if not future.done():
-        future.cancel()
-
-
-_LOOP = _BackgroundLoop()
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

@@ -3,8 +3,9 @@
 `async with Orchestrator(hosts=2) as orc: ...`
 """
 
+import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Self, overload
 
@@ -16,10 +17,12 @@ from three_mode.agents.calling.session import Session, host_connection, written_
 from three_mode.agents.handlers.declare import specs_of
 from three_mode.agents.handlers.tracing import load_tracer
 from three_mode.agents.host.lines import HostConfig
+from three_mode.agents.host.residents import LABEL_HERE, close_population, open_population, turned_away
 from three_mode.agents.model import ModelSource
 from three_mode.agents.recording import recorder
 from three_mode.agents.runtime.broadcast import check_listener
 from three_mode.agents.runtime.lifecycle import init_schema
+from three_mode.agents.runtime.population import Population
 from three_mode.agents.supervisor.control_server import ControlServer
 from three_mode.agents.supervisor.events import SupervisorEvent, SupervisorEvents
 from three_mode.agents.supervisor.hosts import Host, HostOptions, Hosts, new_bus_name, search_path
@@ -29,7 +32,7 @@ from three_mode.agents.supervisor.supervisor import Supervisor
 from three_mode.agents.wire import errors as wire_errors
 from three_mode.agents.wire import importing
 from three_mode.agents.wire.dead_letters import DeadLetter
-from three_mode.agents.wire.importing import ClassPath, path_of, refuse_while_importing_main
+from three_mode.agents.wire.importing import ClassPath, path_here, path_of, refuse_while_importing_main
 from three_mode.agents.wire.logs import levels
 from three_mode.agents.wire.orders import SpawnOrder, Table
 from three_mode.errors import ConfigurationError
@@ -69,8 +72,10 @@ class OrchestratorOptions:
 class Orchestrator(Verbs):
     """Owner of `hosts` host processes on a bus, which keeps agents alive in them. Use it as an async context manager.
 
-    `name`: name of the bus, by default a new one; other programs `join` it. `llm`, `policies`: `ConnectionOptions` and
-    `Policies` of `orc.llm`, of `agent.llm` in every host, and of the models that `model` starts.
+    `hosts`: number of processes (2). With 0 the agents live in this process and its event loop: in a notebook, at a
+    prompt, in a test, with classes that no other process could import. `name`: name of the bus, by default a new one;
+    other programs `join` it. `llm`, `policies`: `ConnectionOptions` and `Policies` of `orc.llm`, of `agent.llm` in
+    every host, and of the models that `model` starts.
     """
 
     def __init__(
@@ -86,8 +91,10 @@ class Orchestrator(Verbs):
         self._llm_options = written_options(llm, policies)
         if not isinstance(hosts, int):
             raise ConfigurationError(f"hosts is a number of processes, not {hosts!r}", hint="Orchestrator(hosts=2)")
-        if hosts < 1:
-            raise ConfigurationError(f"an orchestrator has at least one host, not {hosts}")
+        if hosts < 0:
+            raise ConfigurationError(
+                f"an orchestrator has at least one host, not {hosts}", hint="hosts=0 has the agents in this process"
+            )
         self.name = name or new_bus_name()
         self.options = options or OrchestratorOptions()
         self._count = hosts
@@ -96,14 +103,18 @@ class Orchestrator(Verbs):
         self._session: Session | None = None
         self._supervisor: Supervisor | None = None
         self._control_server: ControlServer | None = None
+        self._population: Population | None = None  # of agents in this process
 
     # start and end ----------------------------------------------------------------------------------------------------
-    async def __aenter__(self) -> Self:
+    async def open(self) -> Self:
+        """Start, where no `async with` block holds all work: in the cells of a notebook. `aclose` ends it."""
+        if self._session is not None:
+            raise ConfigurationError("this orchestrator is running already")
         if self.options.record:
             recorder.begin(self.options.record)
         tracer = load_tracer(self.options.tracer) if self.options.tracer else None
         try:
-            bus = await Bus.join(self.name, self.options.bus)
+            bus = await Bus.join(self.name, self._bus_options())
         except BusError as error:
             raise wire_errors.from_bus(error, self.name, "join") from None
         current_bus.joined(bus)
@@ -125,10 +136,15 @@ class Orchestrator(Verbs):
         try:
             await self._control_server.open()
             await hosts.start(self._count)
+            if not self._count:
+                await self._open_here(hosts)
         except BaseException:
             await self.aclose()
             raise
         return self
+
+    async def __aenter__(self) -> Self:
+        return await self.open()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -141,12 +157,34 @@ class Orchestrator(Verbs):
         if session is None:
             return
         assert self._supervisor is not None
+        population, self._population = self._population, None
         try:
+            if population is not None:
+                await close_population(population)
             await self._supervisor.hosts.close(self.options.stop_within)
         finally:
             session.close()
             current_bus.left(session.bus)
             await session.bus.leave()
+
+    async def _open_here(self, hosts: Hosts) -> None:
+        """Open this process as the host of all agents."""
+        assert self._session is not None
+        self._population = await open_population(self._session, self._host_config(LABEL_HERE))
+        hosts.add_here(LABEL_HERE, self._session.bus.id)
+
+    def _bus_options(self) -> BusOptions:
+        """Return the options of this process's bus. With agents here, a message for one that left is a dead letter."""
+        options = self.options.bus
+        if self._count or options.on_error is not None:
+            return options
+
+        def bus_failed(where: str, error: BaseException) -> None:
+            if self._session is None or not turned_away(self._session, where, error):
+                context = {"message": f"bus {self.name}: {where}: {error}", "exception": error}
+                asyncio.get_running_loop().call_exception_handler(context)
+
+        return replace(options, on_error=bus_failed)
 
     def _host_config(self, label: str) -> HostConfig:
         return HostConfig(
@@ -236,7 +274,7 @@ class Orchestrator(Verbs):
         order = SpawnOrder(
             group=name,
             numbers=(),
-            target=path_of(kind),
+            target=path_of(kind) if self._count else path_here(kind),
             roles=(name, *(check_name(role) for role in roles)),
             init=init_schema(kind).encode_call(name, "__init__", (), init),
             on_error=policy.on_error,

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 from msgspec import Struct, field
 
+from three_mode import pydantic_models
 from three_mode.errors import BadReply, InvalidRequest
 from three_mode.messages.message import Message
 from three_mode.messages.parts import Part, Text, Thinking, ToolCall
@@ -92,7 +93,7 @@ class LLMResponse(Struct, frozen=True, omit_defaults=True, kw_only=True):
     def parse(self, kind: type[T]) -> T:
         """Parses the content as JSON of type `kind`; BadReply names the place that does not fit."""
         try:
-            return msgspec.json.decode(self.content, type=kind)
+            parsed: T = pydantic_models.decode_json(self.content, kind)
         except msgspec.MsgspecError as error:
             named = getattr(kind, "__name__", "") if "[" not in str(kind) else str(kind)
             raise BadReply(
@@ -106,3 +107,4 @@ class LLMResponse(Struct, frozen=True, omit_defaults=True, kw_only=True):
             raise InvalidRequest(
                 f"parse takes a type, not {kind!r}: {error}", field="kind", hint="reply.parse(dict), or a dataclass"
             ) from None
+        return parsed

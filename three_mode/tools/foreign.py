@@ -3,15 +3,10 @@
 pydantic is never imported here: a program that has a model of it has imported it already.
 """
 
-import sys
 from pathlib import PurePath
 from typing import Any
 
-
-def is_pydantic(kind: Any) -> bool:
-    """Whether a type is a model of pydantic."""
-    pydantic = sys.modules.get("pydantic")
-    return pydantic is not None and isinstance(kind, type) and issubclass(kind, pydantic.BaseModel)
+from three_mode.pydantic_models import is_model as is_pydantic
 
 
 def decode_foreign(kind: Any, value: Any) -> Any:

@@ -23,8 +23,13 @@ SAME_IDEA = {
     "ToolCall": "a call of a tool by the model: in a message, of a local model, in a script for tests",
     "Usage": "the tokens that a call used: of a local model, of any model",
     # One idea for two kinds of callers.
+    "AgentGroup": "agents of one name: with and without an event loop",
+    "AgentReceipt": "the receipt of a broadcast: with and without an event loop",
+    "AgentRef": "a reference to an agent: with and without an event loop",
     "LLMConnection": "a connection to models: with and without an event loop",
     "Memory": "what is remembered: with and without an event loop",
+    "Orchestrator": "the owner of agents: with and without an event loop",
+    "Stream": "a streamed reply of an agent: with and without an event loop",
     # Public names of two packages, which the tests of exports pin.
     "Context": "what a model has before it: the tokens of a local one, the pieces of any prompt",
     "Message": "one message: of a conversation, of the bus",

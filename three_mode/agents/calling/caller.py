@@ -12,8 +12,17 @@ from three_mode.agents.calling.receipts import AgentReceipt
 from three_mode.agents.calling.roles import Roles
 from three_mode.agents.calling.session import Session, group_numbers
 from three_mode.agents.calling.streams import CREDIT, Stream
-from three_mode.agents.handlers.codec import UNENCODABLE, Decode, decode_any, encode
+from three_mode.agents.handlers.codec import (
+    UNENCODABLE,
+    Decode,
+    decode_any,
+    decode_marked,
+    encode,
+    encode_exact,
+    kind_of,
+)
 from three_mode.agents.handlers.declare import Spec, spec_of
+from three_mode.agents.handlers.extensions import exact
 from three_mode.errors import BadCall, BadResult, CallCycle, PeerLost, ThreeModeError
 from three_mode.handling import NOBODY, HandledCall, current, time_for
 from transports.bus import BadAddress, BusError, Encoded
@@ -184,8 +193,8 @@ class Caller:
     def broadcast(self, topic: str, item: Any) -> AgentReceipt:
         """Publish a message to all agents that listen to its topic."""
         try:
-            payload = Encoded(encode(item))
-        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            payload = Encoded(encode_exact(item))
+        except UNENCODABLE as error:
             raise BadCall(f"what is broadcast on {topic} cannot be sent: {error}", argument="item") from None
         session = self.session
         trace = current.get().trace if session.tracer is None else self._trace(topic, "")
@@ -281,7 +290,10 @@ def read(decode: Decode, raw: bytes, agent: str, handler: str) -> Any:
     try:
         return decode(raw)
     except (msgspec.MsgspecError, ValueError, TypeError) as error:
-        raise unreadable(error, agent, handler) from None
+        try:
+            return decode_marked(kind_of(decode), raw, error)
+        except (msgspec.MsgspecError, ValueError, TypeError) as still:
+            raise unreadable(still, agent, handler) from None
 
 
 def unreadable(error: Exception, agent: str, handler: str) -> BadResult:
@@ -299,7 +311,7 @@ def target(
         name, schema = spec.name, spec.schema
         if not kwargs and schema.least <= len(args) <= schema.most:
             try:
-                return name, encode(args), schema.result, spec
+                return name, schema.encode_args(args), schema.result, spec
             except UNENCODABLE:
                 pass  # encode_call below finds the argument and names it
         return name, schema.encode_call(to, name, args, kwargs), schema.result, spec
@@ -311,6 +323,6 @@ def target(
             handler=handler,
         )
     try:
-        return handler, encode(kwargs or args), decode_any, None
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        return handler, encode(exact(kwargs) if kwargs else [*map(exact, args)]), decode_any, None
+    except UNENCODABLE as error:
         raise BadCall(f"{to}.{handler}: an argument cannot be sent: {error}", agent=to, handler=handler) from None

@@ -3,10 +3,14 @@
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Self, overload
 
+import msgspec
+
 from three_mode.agents.calling.caller import Caller, Handler, Sent, SentToAll
 from three_mode.agents.calling.gather import Gathered
+from three_mode.agents.calling.here import HERE
 from three_mode.agents.calling.receipts import AgentReceipt
 from three_mode.agents.calling.streams import Stream
+from three_mode.agents.handlers import extensions
 from three_mode.errors import BadCall
 
 if TYPE_CHECKING:
@@ -17,7 +21,8 @@ if TYPE_CHECKING:
 class AgentRef:
     """One agent, by name.
 
-    It stays good across restarts: it names the agent, not the process that the agent lives in.
+    It stays good across restarts: it names the agent, not the process that the agent lives in. It travels: as an
+    argument or a result it works in the other process too.
     """
 
     __slots__ = ("_caller", "name")
@@ -237,3 +242,20 @@ def _text(name: str, example: str) -> str:
     if isinstance(name, str):
         return name
     raise BadCall(f"a name is a text, not {name!r}", hint=f"as in {example!r}", argument="name")
+
+
+def _travels(name: str, kind: type[AgentRef]) -> None:
+    """Have references of a class travel by their names."""
+    extensions.register(name, kind, lambda ref: ref.name, lambda content: kind(_name(content), HERE))
+
+
+_name = msgspec.msgpack.Decoder(str).decode
+_group = msgspec.msgpack.Decoder(tuple[str, list[int]]).decode
+_travels("agent", AgentRef)
+_travels("role", RoleRef)
+extensions.register(
+    "group",
+    AgentGroup,
+    lambda group: (group.name, list(group._numbers)),
+    lambda content: AgentGroup(*_group(content), HERE),
+)

@@ -3,7 +3,9 @@
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
+from three_mode.agents.calling import current_bus
 from three_mode.agents.calling.roles import Roles
 from three_mode.agents.wire import errors as wire_errors
 from three_mode.agents.wire.dead_letters import DeadLetters
@@ -15,6 +17,7 @@ from transports.bus import Bus, BusError, NamesChanged, NoSuchName
 if TYPE_CHECKING:
     from three_mode.agents.handlers.tracing import Tracer
 
+_SESSIONS: WeakValueDictionary[str, "Session"] = WeakValueDictionary()  # bus member of this process -> its session
 _REMEMBERED = 100_000  # names that have left the bus; the oldest is forgotten first
 
 
@@ -40,10 +43,13 @@ class Session:
         self.roles.appeared(bus.names())
         self._hosts_appeared(bus.names())
         self._watch = bus.watch(self._changed)
+        _SESSIONS.setdefault(bus.id, self)
 
     def close(self) -> None:
         """Stop watching the bus, which stays joined."""
         self._watch.close()
+        if _SESSIONS.get(self.bus.id) is self:
+            del _SESSIONS[self.bus.id]
 
     def _changed(self, change: Any) -> None:
         if isinstance(change, NamesChanged):
@@ -120,6 +126,11 @@ def host_connection() -> Any:
 def written_options(llm: Any, policies: Any) -> str:
     """The options of `llm` as text, which a session takes; ConfigurationError where they could not work."""
     return "" if llm is None and policies is None else str(host_connection().written(llm, policies))
+
+
+def session_here() -> Session:
+    """Return a session of the bus that the running event loop is on; ModeUnavailable for no bus, or several."""
+    return _SESSIONS[current_bus.bus_here().id]
 
 
 def group_numbers(names: Any, group: str) -> list[int]:

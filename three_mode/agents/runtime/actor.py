@@ -19,6 +19,7 @@ from three_mode.agents.agent import Agent
 from three_mode.agents.calling.caller import Caller
 from three_mode.agents.calling.session import Session
 from three_mode.agents.handlers.declare import Spec
+from three_mode.agents.handlers.extensions import PLAIN, exact
 from three_mode.agents.handlers.tracing import traced
 from three_mode.agents.runtime.eager import Starter
 from three_mode.agents.runtime.histogram import SAMPLE, Histogram
@@ -28,7 +29,7 @@ from three_mode.agents.runtime.run import Run, cycle_error
 from three_mode.agents.runtime.startup import StartNotes
 from three_mode.agents.runtime.state import RUNNING, STARTING, STOPPED, STOPPING
 from three_mode.agents.wire import errors as wire_errors
-from three_mode.errors import BadCall, DeadlineExceeded, Overloaded, PeerLost, ThreeModeError
+from three_mode.errors import BadCall, DeadlineExceeded, NoSuchAgent, Overloaded, PeerLost, ThreeModeError
 from three_mode.handling import current, split
 
 # Errors of a result that cannot travel.
@@ -211,13 +212,14 @@ class Actor:
         self.waiting.append(entry)
         for fanout in self.fanouts:
             fanout.update_busy(self)
-        request.on_cancel(lambda _: self._withdraw(entry))
+        request.on_cancel(lambda _: self._withdraw(request))
         if self.state is RUNNING:
             self._schedule_next()
 
-    def _withdraw(self, entry: tuple[Spec, Incoming, float]) -> None:
+    def _withdraw(self, request: Incoming) -> None:
         """Drop a message whose caller left while it waited."""
-        if self.waiting and entry in self.waiting:
+        entry = next((entry for entry in self.waiting or () if entry[1] is request), None)
+        if self.waiting and entry is not None:
             self.waiting.remove(entry)
             self._schedule_next()
 
@@ -306,7 +308,8 @@ class Actor:
         request = run.request
         if failure is None:
             try:
-                request.answer(result)
+                marked = type(result) not in PLAIN and run.spec.schema.open_result
+                request.answer(exact(result) if marked else result)
             except _UNANSWERABLE as error:
                 self._answer_failed(run.spec, request, result, error)
         elif run.cancelled and isinstance(failure, asyncio.CancelledError):
@@ -405,6 +408,19 @@ class Actor:
             run.cancel(why)
             run.request.refuse(self._peer_lost(why))
         return [run.task for run in runs if run.task]
+
+    def take_specs(self, specs: Mapping[str, Spec]) -> None:
+        """Take the handlers of a class that was loaded anew; messages that wait for one that is gone are refused."""
+        self.specs = specs
+        waiting, self.waiting = self.waiting, None
+        for spec, request, since in waiting or ():
+            new = specs.get(spec.name)
+            if new is not None:
+                self.waiting = self.waiting or deque()
+                self.waiting.append((new, request, since))
+            else:
+                gone = NoSuchAgent(f"{self.name} has no handler {spec.name!r} any more", agent=self.name)
+                self.owner.refuse(self, spec, request, gone)
 
     def resume(self) -> None:
         """Handle messages again, the queued ones first."""

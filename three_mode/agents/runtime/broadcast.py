@@ -13,10 +13,8 @@ from functools import partial
 from itertools import islice, repeat
 from typing import Any, Protocol
 
-import msgspec
-
 from three_mode.agents.agent import Agent
-from three_mode.agents.handlers.codec import decoder_for
+from three_mode.agents.handlers.codec import decode_marked, decoder_for
 from three_mode.agents.handlers.declare import Spec, Topic
 from three_mode.agents.runtime.actor import Actor, Owner
 from three_mode.agents.runtime.eager import Finished
@@ -84,8 +82,8 @@ class Fanout:
         check_listener(spec)
         parameters = spec.schema.parameters
         self.spec, self.topic, self.owner = spec, topic, owner
-        hint = parameters[0].hint
-        self._decode = None if hint in (Any, object) else decoder_for(hint)
+        self._hint = parameters[0].hint
+        self._decode = decoder_for(self._hint)
         self._actors: dict[Actor, int] = {}  # actor -> the count when it joined
         self._agents: tuple[Agent, ...] = ()
         self._order: tuple[Actor, ...] = ()
@@ -137,10 +135,13 @@ class Fanout:
         The bus calls this for each message.
         """
         try:
-            value = message.payload if self._decode is None else self._decode(message.raw)
-        except (msgspec.MsgspecError, ValueError, TypeError) as error:
-            self._reject(message, error)
-            return
+            value = self._decode(message.raw)
+        except Exception as error:  # noqa: BLE001  # code of a hint may raise anything
+            try:
+                value = decode_marked(self._hint, message.raw, error)
+            except Exception as still:  # noqa: BLE001
+                self._reject(message, still)
+                return
         if self.owner.journal is not None or self.owner.session.tracer is not None:
             self._deliver_singly(value, message)
             return

@@ -323,7 +323,10 @@ async def _replace_agent(actor: Actor, population: Population, why: str) -> Thre
     await _drop_runs(actor, f"is being restarted: {why}" if why else "is being restarted", waiting_too=False)
     await run_hooks([actor], "stopped")
     try:
-        actor.agent = make(_import_noted(actor.name, order, population), actor, order)
+        kind = _import_noted(actor.name, order, population)
+        actor.agent = make(kind, actor, order)
+        if specs_of(kind) is not actor.specs:  # its module was loaded anew
+            await _take_new_class(actor, kind, population)
     except BaseException as error:  # noqa: BLE001
         return wire_errors.of_handler(error, actor.name, "__init__")
     problem = (await run_hooks([actor], "started")).get(actor.name)
@@ -338,6 +341,15 @@ async def _replace_agent(actor: Actor, population: Population, why: str) -> Thre
     if actor in population.leaving:  # the agent ended itself while it started
         population.leaves(actor)
     return None
+
+
+async def _take_new_class(actor: Actor, kind: type[Agent], population: Population) -> None:
+    """Give an actor the handlers of its new class: for its subscriptions, and for the messages that wait."""
+    for fanout in actor.fanouts:
+        fanout.remove(actor)
+    actor.fanouts = ()
+    actor.take_specs(specs_of(kind))
+    await population.listen([actor])
 
 
 def _stopped(name: str) -> ThreeModeError:

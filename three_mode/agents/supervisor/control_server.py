@@ -100,6 +100,8 @@ class ControlServer:
         """Kill host processes; their agents come back as their restart strategy says."""
         for label in _names(raw).names:
             host = self._supervisor.hosts.all.get(label)
-            if host is None or host.process is None:
+            if host is None:
                 raise NoSuchAgent(f"this orchestrator has no host {label!r}", agent=label)
+            if host.process is None:
+                raise ConfigurationError(f"{label} is the orchestrator's own process", hint="stop its agents")
             host.process.kill()

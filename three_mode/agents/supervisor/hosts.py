@@ -13,6 +13,7 @@ from three_mode.agents.host.lines import HostConfig
 from three_mode.agents.host.start_note import RunningStart
 from three_mode.agents.supervisor.events import HostBlocked, HostFreed, HostGivenUp, SupervisorEvents
 from three_mode.agents.supervisor.host_process import HostProcess
+from three_mode.agents.supervisor.reloads import Reloads
 from three_mode.agents.supervisor.restart import Again, GivenUp, History, Restart
 
 
@@ -52,6 +53,8 @@ class Host:
     """When it last sent a line, on time.monotonic()."""
     blocked: HostBlocked | None = None
     kill_reason: str = ""
+    reloads: int = 0
+    """Length of the log of reloaded modules that it has followed."""
     quarantine: bool = False
     """Whether it is for agents whose start has ended another host."""
 
@@ -83,6 +86,7 @@ class Hosts:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closing = False
         self._count = 0  # labels in use so far
+        self.reloads = Reloads()
         self._quarantines = 0
 
     @property
@@ -126,6 +130,10 @@ class Hosts:
         self._count = count
         await asyncio.gather(*(self._wait_ready(host) for host in self.all.values()))
         self.in_background(self._watch_silence())
+
+    def add_here(self, label: str, member: str) -> None:
+        """Add a host that is no process of its own: the bus member `member`, which is this process."""
+        self.all[label] = Host(label, History(self._options.restart), member=member, state="running")
 
     async def reserve(self, group: str) -> Host:
         """Start one more host, for agents of one group alone."""
@@ -172,6 +180,7 @@ class Hosts:
 
     def _launch(self, host: Host) -> None:
         host.kill_reason, host.blocked, host.last_line_at = "", None, time.monotonic()
+        host.reloads = self.reloads.look()  # a new process imports what is on the disk now
         host.process = HostProcess(
             self._config(host.label),
             lambda line: self._on_line(host, line),
@@ -223,6 +232,8 @@ class Hosts:
         while True:
             await asyncio.sleep(min(1.0, limit / 4))
             for host in self.running:
+                if host.process is None:
+                    continue  # it is this process
                 silent = time.monotonic() - host.last_line_at
                 if silent >= limit:
                     host.blocked = HostBlocked(host.label, silent)

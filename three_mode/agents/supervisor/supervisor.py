@@ -30,15 +30,24 @@ from three_mode.agents.wire.orders import (
     Failed,
     NamesOrder,
     RaisedReport,
+    ReloadOrder,
     Spawned,
     SpawnOrder,
     host_name,
 )
-from three_mode.errors import DeadlineExceeded, ModeUnavailable, NoSuchAgent, PeerLost, ThreeModeError
+from three_mode.errors import (
+    ConfigurationError,
+    DeadlineExceeded,
+    ModeUnavailable,
+    NoSuchAgent,
+    PeerLost,
+    ThreeModeError,
+)
 from three_mode.messages import decode_error
 from transports.bus import BusError, Encoded
 
 _spawned = decoder_for(Spawned)
+_failed_reloads = decoder_for(dict[str, str])
 _RETRY_AFTER = 0.05  # seconds until agents whose host ended while they were made are placed again
 _NEXT_GROUP_AFTER = 1.0  # seconds that the other groups of a host that came back wait for a slow one
 _HOST_ENDS_WITHIN = 5.0  # seconds from a host's leave of the bus until its process has ended
@@ -70,6 +79,7 @@ class Supervisor:
         order = msgspec.structs.replace(group.order, numbers=tuple(numbers))
         names = [f"{group.name}/{number}" for number in numbers]
         before = [(entry, entry.ticket) for name in names if (entry := self.roster.agents.get(name)) is not None]
+        await self._reload_on(host, within)
         for entry, _ in before:
             entry.being_made = True
         done: Spawned = await self._ask(host, "spawn", order, within, _spawned)
@@ -133,14 +143,34 @@ class Supervisor:
                     self._bring_agent_back(entry, _reason(problem), True, ticket)
             for problem in failed.values():
                 raise problem
+        self.roster.renew(names)
 
     async def _restart_on(
         self, host: str, names: list[str], why: str, within: float, ticket: int
     ) -> dict[str, ThreeModeError]:
         """Have a host restart agents in place, once a ticket; return those that failed, with their errors."""
         order = NamesOrder(tuple(names), why, ticket)
+        await self._reload_on(host, within)
         done: Spawned = await self._ask(host, "restart", order, within, _spawned)
         return {name: decode_error(data) for name, data in done.failed.items()}
+
+    async def _reload_on(self, label: str, within: float) -> None:
+        """Have a host load modules anew that this process has loaded anew; ConfigurationError if it keeps old code."""
+        host = self.hosts.all.get(label)
+        if host is None or host.process is None:
+            return  # gone, or this process itself
+        length = self.hosts.reloads.look()
+        if host.reloads == length:
+            return
+        modules, process = self.hosts.reloads.since(host.reloads), host.process
+        failed: dict[str, str] = await self._ask(label, "reload", ReloadOrder(modules), within, _failed_reloads)
+        for module, reason in failed.items():
+            raise ConfigurationError(
+                f"{label} has the old code of {module}, which it could not load anew: {reason}",
+                hint="mend the module, and reload it here once more",
+            )
+        if host.process is process:
+            host.reloads = length
 
     async def order(self, topic: str, names: Iterable[str], within: float) -> None:
         """Give an order about agents to their hosts."""

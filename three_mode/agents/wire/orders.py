@@ -40,6 +40,12 @@ class Spawned(msgspec.Struct, frozen=True):
     """Agent -> the encoded error of its `__init__` or `started`."""
 
 
+class ReloadOrder(msgspec.Struct, frozen=True):
+    """Load modules anew, in this order. Answered with module -> why it could not be."""
+
+    modules: tuple[str, ...]
+
+
 class NamesOrder(msgspec.Struct, frozen=True):
     """Stop, restart, pause or resume these agents; the topic of the message says which."""
 
