@@ -35,6 +35,7 @@ from three_mode.tools.callable_tool import CallableTool
 from three_mode.tools.collection import Tools
 from three_mode.tools.events import RoundStarted, RunEnd, RunEvent, RunFinished, RunReply
 from three_mode.tools.outcome import ToolOutcome, outcome_of_left_out
+from three_mode.tools.paging import ReadMore
 
 #: Tools of a run: `Tools`, or functions and tools for the default limits.
 AnyTools = Tools | Iterable[CallableTool | Callable[..., Any]]
@@ -87,6 +88,7 @@ class _RunState:
         self.usage = Usage()
         self.rounds = 0
         self.last: LLMResponse | None = None
+        self._read_more: ReadMore | None = None  # once a result was cut
         self.runner: CallRunner | None = None  # the calls that run now
         self.stream: AnswerStream | None = None  # the answer that comes now
         self._ids = {part.id for message in request.messages for part in message.parts if type(part) is ToolCall}
@@ -135,10 +137,24 @@ class _RunState:
         """Adds the results of all calls of the last reply, in their order."""
         self.runner = None
         self.outcomes += outcomes
+        if self.tools.pages:
+            self._offer_more(outcomes)
         self.messages.append(Message("tool", tuple(outcome.result for outcome in outcomes)))
         for outcome in outcomes:
             words = f"{outcome.call.name}: {outcome.status}, {outcome.seconds * 1e3:.0f} ms"
             self.steps.append(Step("tool", outcome.at, why=words))
+
+    def _offer_more(self, outcomes: list[ToolOutcome]) -> None:
+        """Lets the model read on in results that were cut: from the first of them on it has a tool for that."""
+        for outcome in outcomes:
+            if outcome.whole is None:
+                continue
+            if self._read_more is None:
+                self._read_more = ReadMore()
+                self.tools = self.tools.plus(self._read_more)
+                offered = (*self._request.tools, self.tools.specs[-1])
+                self._request = msgspec.structs.replace(self._request, tools=offered)
+            self._read_more.add(outcome.call.id, outcome.whole)
 
     def leave_out(self, calls: tuple[ToolCall, ...], why: str) -> None:
         """Gives each call of the last reply a result that says why it did not run: providers want one for each."""
