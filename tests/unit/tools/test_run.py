@@ -25,7 +25,8 @@ from three_mode.messages import (
     to_msgpack,
 )
 from three_mode.tools import RoundStarted, RunFinished, RunReply, ToolFinished, Tools, ToolStarted
-from three_mode.tools.run import RunLimits, RunStream, run
+from three_mode.tools.run import RunStream, run
+from three_mode.tools.run_state import RunLimits
 
 
 def get_time() -> str:
