@@ -221,6 +221,11 @@ class LLMConnection:
 
     # What is known
 
+    @property
+    def mode(self) -> CommunicationMode:
+        """The mode of requests that name none."""
+        return self._services.targets.mode
+
     def local_models(self) -> tuple[str, ...]:
         """The names in the catalogue of this computer."""
         return tuple(self._services.local_names)

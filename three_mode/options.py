@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from three_mode.connection import Account as Account
     from three_mode.connection import ConnectionOptions as ConnectionOptions
     from three_mode.connection import Observing as Observing
+    from three_mode.memory import MemoryOptions as MemoryOptions
     from three_mode.messages import RequestDefaults as RequestDefaults
     from three_mode.policies import BreakerOptions as BreakerOptions
     from three_mode.policies import Budget as Budget
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from three_mode.policies import RetryOptions as RetryOptions
     from three_mode.policies import Route as Route
     from three_mode.policies import Target as Target
+    from three_mode.prompts import ContextBudgets as ContextBudgets
     from three_mode.providers import Profile as Profile
     from three_mode.providers import register as register
     from transports.bus import BusOptions as BusOptions
@@ -44,6 +46,7 @@ _PACKAGES = {
     "CacheOptions": "three_mode.policies",
     "CoalesceOptions": "three_mode.policies",
     "ConnectionOptions": "three_mode.connection",
+    "ContextBudgets": "three_mode.prompts",
     "FallbackOptions": "three_mode.policies",
     "Generate": "local_models",
     "HedgeOptions": "three_mode.policies",
@@ -51,6 +54,7 @@ _PACKAGES = {
     "LimiterOptions": "three_mode.policies",
     "LoadOptions": "local_models",
     "Lora": "local_models",
+    "MemoryOptions": "three_mode.memory",
     "Observing": "three_mode.connection",
     "OrchestratorOptions": "three_mode.agents",
     "Policies": "three_mode.policies",

@@ -13,9 +13,10 @@ import asyncio
 import inspect
 import os
 import threading
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
@@ -24,16 +25,19 @@ from three_mode.calls.batch import Outcome, Progress
 from three_mode.calls.health import Health
 from three_mode.calls.stream import ReplyStream as AsyncReplyStream
 from three_mode.errors import ConfigurationError
-from three_mode.messages import Chunk, Embedded, LLMRequest, LLMResponse
+from three_mode.messages import Chunk, Embedded, LLMRequest, LLMResponse, Message
+from three_mode.modes import CommunicationMode
 from three_mode.observe.metrics import Metrics, Snapshot
 from three_mode.policies import Spent
 from three_mode.providers.capabilities import Capabilities
 
 if TYPE_CHECKING:
+    from three_mode.memory import MemoryBlock, MemoryOptions, Recollection
+    from three_mode.prompts import EnhancedMessages
     from three_mode.tools.events import RunEvent, RunReply
     from three_mode.tools.run import RunStream as AsyncRunStream
 
-__all__ = ["LLMConnection", "ReplyStream", "RunStream", "run"]
+__all__ = ["LLMConnection", "Memory", "ReplyStream", "RunStream", "run"]
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -280,7 +284,10 @@ class LLMConnection:
         return _LOOP.run(self._async.embed(*args, **options))
 
     def prepare(self, model: str) -> bool:
-        """Loads a local model now, rather than at the first call; False for any other, where there is nothing to do."""
+        """Loads a local model now, rather than at the first call; False for any other.
+
+        Of a provider's model it checks what is known here: that there is such a provider, and a key for it.
+        """
         return _LOOP.run(self._async.prepare(model))
 
     def local_models(self) -> tuple[str, ...]:
@@ -316,6 +323,11 @@ class LLMConnection:
         return _LOOP.read(self._async.budgets)
 
     @property
+    def mode(self) -> CommunicationMode:
+        """The mode of requests that name none."""
+        return self._async.mode
+
+    @property
     def metrics(self) -> Metrics:
         """Counts and latencies of calls, by provider and model."""
         return self._metrics
@@ -330,4 +342,100 @@ class LLMConnection:
 
     def close(self) -> None:
         """Cancels the calls in progress, and closes connections. Closing twice does no harm."""
+        _LOOP.run(self._async.close())
+
+
+class Memory:
+    """`three_mode.memory.Memory` without await. Threads may share one; `llm` is a connection of this module."""
+
+    def __init__(
+        self,
+        path: str | Path | None = None,
+        *,
+        namespace: str = "default",
+        llm: LLMConnection | None = None,
+        options: "MemoryOptions | None" = None,
+    ) -> None:
+        from three_mode.memory import Memory as AsyncMemory  # it loads SQLite
+
+        embedder = None if llm is None else llm._async
+        self._async = AsyncMemory(path, namespace=namespace, llm=embedder, options=options)
+
+    def __repr__(self) -> str:
+        return f"<sync {self._async!r}>"
+
+    @property
+    def namespace(self) -> str:
+        """Whose memories these are."""
+        return self._async.namespace
+
+    def scoped(self, namespace: str) -> "Memory":
+        """The memories of another namespace in the same file. Closing it does nothing: close the first one."""
+        other = object.__new__(Memory)
+        other._async = self._async.scoped(namespace)
+        return other
+
+    def remember(
+        self, text: str, *, source: str = "program", reference: str = "", keep_for: float | None = None
+    ) -> "Recollection":
+        """Remembers a text, for `keep_for` seconds; None: as the options say."""
+        return _LOOP.run(self._async.remember(text, source=source, reference=reference, keep_for=keep_for))
+
+    def remember_many(
+        self, texts: Sequence[str], *, source: str = "program", reference: str = "", keep_for: float | None = None
+    ) -> "list[Recollection]":
+        """Remembers texts, all of them or none."""
+        return _LOOP.run(self._async.remember_many(texts, source=source, reference=reference, keep_for=keep_for))
+
+    def recall(self, query: str, *, limit: int | None = None) -> "list[Recollection]":
+        """Memories that are nearest to a query, the nearest first; at most `limit`, None: as the options say."""
+        return _LOOP.run(self._async.recall(query, limit=limit))
+
+    def memories(self, *, limit: int = 100, before: int | None = None) -> "list[Recollection]":
+        """Memories without a search, the newest first; `before` is the id to go on from."""
+        return _LOOP.run(self._async.memories(limit=limit, before=before))
+
+    def count(self) -> int:
+        """How many memories there are."""
+        return _LOOP.run(self._async.count())
+
+    def forget(self, *ids: int) -> int:
+        """Forgets memories by their ids; returns how many there were."""
+        return _LOOP.run(self._async.forget(*ids))
+
+    def forget_all(self, *, source: str | None = None) -> int:
+        """Forgets all memories and pinned blocks; with a source, only the memories from there."""
+        return _LOOP.run(self._async.forget_all(source=source))
+
+    def embed_missing(self) -> int:
+        """Embeds memories that have no vector of the embedding model; returns how many."""
+        return _LOOP.run(self._async.embed_missing())
+
+    def pin(self, label: str, text: str) -> "MemoryBlock":
+        """Pins a text under a label, in the place of an earlier one."""
+        return _LOOP.run(self._async.pin(label, text))
+
+    def unpin(self, label: str) -> bool:
+        """Removes a pinned block; False where there is none of that label."""
+        return _LOOP.run(self._async.unpin(label))
+
+    def blocks(self) -> "list[MemoryBlock]":
+        """The pinned blocks, by their labels."""
+        return _LOOP.run(self._async.blocks())
+
+    def recalled(self, messages: Sequence[Message | Mapping[str, Any]]) -> "EnhancedMessages":
+        """The conversation with pinned blocks and what is near to its last user's turn, marked as data."""
+        return _LOOP.run(self._async.recalled(messages))
+
+    def __enter__(self) -> Self:
+        _LOOP.run(self._async.__aenter__())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the file; its memories stay. Closing twice does no harm."""
         _LOOP.run(self._async.close())

@@ -19,7 +19,7 @@ from three_mode.policies.tallies import ZERO
 from three_mode.providers.capabilities import capabilities
 from three_mode.providers.emulation import with_tools_in_prompt
 from three_mode.providers.estimate import estimate_tokens
-from three_mode.providers.fitting import FittedDefaults
+from three_mode.providers.fitting import NOT_FITTED, FittedDefaults
 from three_mode.providers.validate import check
 
 PRICES_LAST = 10.0  # seconds
@@ -43,8 +43,9 @@ class RequestPrep:
         """The request as the target takes it, and whether its tools are emulated. Raises what the target cannot do."""
         request = call.request
         profile = self._accounts.profile(target.provider)
-        key = (target.provider, target.model)
-        defaults = self._defaults[key] if key in self._defaults else self._fit_defaults(key)
+        defaults = self._defaults.get((target.provider, target.model), NOT_FITTED)
+        if defaults is NOT_FITTED:
+            defaults = self._fit_defaults(target)
         if defaults is not None:
             request = defaults.applied_to(request)
         emulated = bool(request.tools) and not capabilities(target.model).tools
@@ -53,10 +54,11 @@ class RequestPrep:
         check(request, target.model, profile, call.context.tokens)
         return request, emulated
 
-    def _fit_defaults(self, key: tuple[str, str]) -> FittedDefaults | None:
+    def _fit_defaults(self, target: Target) -> FittedDefaults | None:
         if len(self._defaults) > MOST_TARGETS:
             self._defaults.clear()
-        found = self._defaults[key] = self._accounts.fitted_defaults(*key)
+        provider, model = target.provider, target.model
+        found = self._defaults[provider, model] = self._accounts.fitted_defaults(provider, model)
         return found
 
     def reserve(self, call: ActiveCall, request: LLMRequest, target: Target) -> Decimal:

@@ -169,6 +169,11 @@ class Targets:
         """The providers that may be called."""
         return {await self._provider.found(), *self._elsewhere}
 
+    @property
+    def mode(self) -> CommunicationMode:
+        """The mode of requests that name none."""
+        return self._mode
+
     def check_safety(self) -> None:
         """Raise ConfigurationError where a provider that is known by now has no settings of safety, and some are
         wanted. A provider that is found later is checked at its first call."""

@@ -8,6 +8,7 @@ import atexit
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -49,14 +50,15 @@ def run(options: argparse.Namespace) -> int:
         bus = sync.run(join(options.bus, "chat")) if options.bus else None
         settings = ConnectionOptions(config=options.config)
         with sync.LLMConnection(options.provider, base_url=options.base_url, bus=bus, options=settings) as connection:
-            model = _model(options, bus, connection.local_models())
+            address = partial(_address, options, bus, connection.local_models())
+            model = address(options.named or options.model or Sources(options.config).settings().model or "tiny")
             conversation = Conversation(model, options.system, options.within)
             if options.say is not None:
                 text = sys.stdin.read() if options.say == "-" else options.say
                 return 0 if ChatSession(connection, conversation, console, _no_lines).ask(text) else 1
             with console.status(f"loading {escape(model)}"):  # so that the time of the first answer does not include it
                 connection.prepare(model)
-            ChatSession(connection, conversation, console, _reader()).run()
+            ChatSession(connection, conversation, console, _reader(), address).run()
         if bus is not None:
             sync.run(bus.leave())
     except ThreeModeError as error:
@@ -65,9 +67,8 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _model(options: argparse.Namespace, bus: Bus | None, local: Sequence[str]) -> str:
-    """The model that is meant: with a bus, an agent of that name first."""
-    model = str(options.named or options.model or Sources(options.config).settings().model or "tiny")
+def _address(options: argparse.Namespace, bus: Bus | None, local: Sequence[str], model: str) -> str:
+    """The address of the model that is meant: with a bus, an agent of that name first."""
     if bus is None or ":" in model:
         return model
     address = address_on(bus, model)

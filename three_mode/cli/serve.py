@@ -19,7 +19,7 @@ from rich.markup import escape
 
 from three_mode.cli.console import open_console
 from three_mode.cli.joining import join
-from three_mode.config import Sources
+from three_mode.config import ConfigTable, Sources
 from three_mode.errors import ConfigurationError, ThreeModeError
 from three_mode.modes import CommunicationMode
 from three_mode.serve import App, Connected, ServeOptions, Tls, serve
@@ -90,9 +90,8 @@ def _run(work: Coroutine[Any, Any, None]) -> None:
         uvloop.run(work)
 
 
-def _table(options: argparse.Namespace) -> ServeTable:
+def _table(options: argparse.Namespace, config: ConfigTable) -> ServeTable:
     """What the config file says, and before it the command line."""
-    config = Sources(options.config).table
     table: ServeTable = config.options(ServeTable, "serve")
     paths = {name: config.path_of(str(path)) for name in _FILES if (path := getattr(table, name)) is not None}
     given = {
@@ -142,7 +141,8 @@ def _keys(path: Path | None) -> frozenset[str]:
 async def _serve(options: argparse.Namespace, console: Console) -> None:
     from three_mode.connection import ConnectionOptions, LLMConnection
 
-    table = _table(options)
+    config = Sources(options.config)
+    table = _table(options, config.table)
     settings, models = _settings(options, table), named_models(table.models)
     async with AsyncExitStack() as stack:
         bus = None
@@ -171,6 +171,8 @@ async def _serve(options: argparse.Namespace, console: Console) -> None:
                 f"serving on {scheme}://{settings.host}:{settings.port}/v1  (events on /events)",
                 soft_wrap=True,
             )
+            if config.file is not None:
+                console.print(f"settings of {escape(config.file)}", soft_wrap=True, highlight=False)
             sys.stderr.flush()
             gc.freeze()  # loaded code lives as long as the process: the collector need not visit it
             gc.set_threshold(COLLECT_EVERY, 20, 20)

@@ -5,7 +5,6 @@ import typing
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from decimal import Decimal
-from difflib import get_close_matches
 from enum import Enum
 from functools import cache
 from pathlib import Path as FilePath
@@ -30,6 +29,8 @@ _WORDS = {
 
 def options_from(kind: type[T], table: Mapping[str, Any], place: Place, path: Path = ()) -> T:
     """The options of a class from a table. An option that may be None is switched off by `false`."""
+    if not table:
+        return kind()
     hints = fields_of(kind)  # type: ignore[arg-type]  # a class is hashable
     given = {}
     for name, value in table.items():
@@ -55,6 +56,8 @@ def fields_of(kind: Any) -> dict[str, Any]:
 
 
 def _known(name: str, hints: Mapping[str, Any]) -> str:
+    from difflib import get_close_matches  # for errors alone
+
     close = get_close_matches(name, hints, 1)
     return f"did you mean {close[0]}?" if close else f"there are {', '.join(sorted(hints))}"
 

@@ -23,7 +23,19 @@ class Step(Struct, frozen=True, omit_defaults=True):
     also a tool call, and the limit that ended it."""
 
     #: what happened
-    kind: Literal["attempt", "retry", "wait", "cache_hit", "coalesced", "hedged", "switched", "routed", "tool", "ended"]
+    kind: Literal[
+        "attempt",
+        "retry",
+        "wait",
+        "cache_hit",
+        "coalesced",
+        "hedged",
+        "switched",
+        "routed",
+        "left_out",
+        "tool",
+        "ended",
+    ]
     at: float = 0.0  #: seconds after the call began
     provider: str | None = None  #: the provider that the step concerns
     model: str | None = None  #: the model that the step concerns

@@ -6,7 +6,6 @@ LLMConnection(provider="acme", api_key=...)                              # or AC
 """
 
 from collections.abc import Callable
-from difflib import get_close_matches
 
 from three_mode.errors import ConfigurationError
 from three_mode.providers.codec import Codec
@@ -81,6 +80,8 @@ def canonical(name: str) -> str:
     """The one name of a provider that has several. An unknown name is a `ConfigurationError`."""
     known = _ALIASES.get(name, name)
     if known not in _PROFILES:
+        from difflib import get_close_matches  # for errors alone
+
         close = get_close_matches(name, (*_PROFILES, *_ALIASES), 1)
         meant = f"did you mean {close[0]}? " if close else ""
         raise ConfigurationError(

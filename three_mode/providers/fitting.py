@@ -33,6 +33,9 @@ class FittedDefaults:
         return structs.replace(request, **added) if added else request
 
 
+NOT_FITTED = FittedDefaults({}, False)  # of a target that nobody has asked for yet
+
+
 def fitted(defaults: RequestDefaults, profile: Profile, model: str) -> FittedDefaults | None:
     """The defaults that a model can take; None where that is nothing."""
     values = defaults.said()

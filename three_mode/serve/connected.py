@@ -12,6 +12,7 @@ import msgspec
 from three_mode.connection import LLMConnection
 from three_mode.errors import NotFound, ThreeModeError
 from three_mode.messages import Embedded, EmbedRequest, LLMRequest, LLMResponse
+from three_mode.modes import CommunicationMode
 from three_mode.serve.backend import ChunkStream, ModelInfo
 from transports.bus import Bus
 
@@ -28,6 +29,7 @@ class Connected:
     ) -> None:
         self._connection, self._bus = connection, bus
         self._models = dict(models or {})
+        self._only_here = connection.mode is CommunicationMode.AI_PC
 
     def chat_completion(self, request: LLMRequest) -> Coroutine[Any, Any, LLMResponse]:
         return self._connection.chat_completion(self._addressed(request))
@@ -47,15 +49,21 @@ class Connected:
         model = request.model or ""
         address = self._models.get(model)
         if address is None:
+            self._check_name(model)
             if ":" not in model and not model.lower().endswith(".gguf"):
                 if self._bus is None or model not in _roles(self._bus):
                     return request
                 address = f"agent:{model}"
             elif _opens(model) or (self._bus is None and model.startswith("agent:")):
-                raise NotFound(f"the model {model[:200]!r} does not exist", hint="GET /v1/models lists what answers")
+                raise _unknown(model)
             else:
                 return request
         return request if address == model else msgspec.structs.replace(request, model=address)
+
+    def _check_name(self, model: str) -> None:
+        """Where every bare name is a model of this computer, a path is one too."""
+        if self._only_here and ":" not in model and model not in (*self._connection.local_models(), *_roles(self._bus)):
+            raise _unknown(model)
 
     async def available_models(self) -> Sequence[ModelInfo]:
         """What answers now. A provider that does not say in time is left out: its models can be asked all the same."""
@@ -70,6 +78,10 @@ class Connected:
         except ThreeModeError:
             remote = []
         return [*known, *remote]
+
+
+def _unknown(model: str) -> NotFound:
+    return NotFound(f"the model {model[:200]!r} does not exist", hint="GET /v1/models lists what answers")
 
 
 def _opens(model: str) -> bool:

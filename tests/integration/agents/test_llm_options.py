@@ -80,6 +80,32 @@ async def test_they_reach_the_orchestrator_its_agents_and_its_models(provider: S
         assert seen.json["temperature"] == 0.25
 
 
+async def test_a_config_file_reaches_agents_and_models(
+    provider: ScriptedProvider, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("V98_API_KEY", KEY)
+    text = f"""
+    default_provider = "v98"
+    default_model = "m"
+    [defaults]
+    temperature = 0.5
+    [providers.v98]
+    base_url = "{provider.url}/v1"
+    headers = {{ x-team = "blue" }}
+    """
+    (tmp_path / "three_mode.toml").write_text(text)
+    async with Orchestrator(hosts=1) as orc:
+        asker = await orc.spawn(Asker)
+        await orc.model("served", name="brain")
+        await asker.ask(Asker.question, "Hello!")
+        await orc.llm.chat_completion(request(model="agent:brain"))
+    assert [seen.json["model"] for seen in provider.seen] == ["m", "served"]
+    for seen in provider.seen:
+        assert (seen.headers["authorization"], seen.headers["x-team"]) == (f"Bearer {KEY}", "blue")
+        assert seen.json["temperature"] == 0.5
+
+
 async def test_headers_for_one_provider_are_not_sent_to_that_of_a_model(provider: ScriptedProvider) -> None:
     async with Orchestrator(hosts=1, llm=options(provider)) as orc:
         await orc.model("m", name="other", base_url=provider.url + "/v1")

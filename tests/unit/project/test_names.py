@@ -24,7 +24,9 @@ SAME_IDEA = {
     "Usage": "the tokens that a call used: of a local model, of any model",
     # One idea for two kinds of callers.
     "LLMConnection": "a connection to models: with and without an event loop",
+    "Memory": "what is remembered: with and without an event loop",
     # Public names of two packages, which the tests of exports pin.
+    "Context": "what a model has before it: the tokens of a local one, the pieces of any prompt",
     "Evicted": "a reader that was removed: the bus's event, and the error of a call",
     "Message": "one message: of a conversation, of the bus",
     "Seen": "what a receiver has seen: the readers of a broadcast, a provider for tests",
