@@ -171,7 +171,8 @@ class LLMConnection:
         where none are given, and no more than the call being handled has), or `budget` US dollars. `tool_choice`
         ("required", or a tool's name) is that of the first round alone; of several, one for each of the first rounds.
         """
-        from three_mode.tools.run import RunLimits, run
+        from three_mode.tools.run import run
+        from three_mode.tools.run_state import RunLimits
 
         return run(
             self,
@@ -191,7 +192,8 @@ class LLMConnection:
         tool_choice: str | Sequence[str] | None = None,
     ) -> "RunStream":
         """`run` as events: chunks of the model's answers, tool calls, their results and rounds, as they come."""
-        from three_mode.tools.run import RunLimits, RunStream
+        from three_mode.tools.run import RunStream
+        from three_mode.tools.run_state import RunLimits
 
         return RunStream(
             self,
