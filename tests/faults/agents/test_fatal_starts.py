@@ -223,3 +223,12 @@ async def test_a_spawn_without_time_for_a_second_try_says_what_happened(tmp_path
             await orc.spawn(Fatal, name="fatal", how=how, lives=tmp_path / "lives", within=0.3)
         await all_answer(scouts)
         await no_quarantine_runs(orc)
+
+
+async def test_an_orchestrator_that_ends_at_once_leaves_no_quarantine(tmp_path: Path, how: str) -> None:
+    async with Orchestrator(hosts=1) as orc:
+        one = await orc.spawn(Fatal, name="fatal", how=how, lives=tmp_path / "lives", times=1)
+        process = orc._running_supervisor.hosts.all["quarantine-1"].process
+        await orc.stop(one)  # the quarantine ends in the background
+    assert process is not None
+    assert process.exit_reason  # its end was waited for

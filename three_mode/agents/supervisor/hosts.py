@@ -88,6 +88,7 @@ class Hosts:
         self._count = 0  # labels in use so far
         self.reloads = Reloads()
         self._quarantines = 0
+        self._releasing: set[HostProcess] = set()  # of hosts that end for good
 
     @property
     def respawn_within(self) -> float:
@@ -171,12 +172,11 @@ class Hosts:
         self.all.pop(host.label, None)
         if host.process is None:
             return
-        host.process.tell_to_stop()
-        try:
-            await host.process.gone(within)
-        except asyncio.CancelledError:
-            host.process.kill()  # `close` does not see it any more
-            raise
+        process = host.process
+        self._releasing.add(process)
+        process.tell_to_stop()
+        await process.gone(within)  # if this is cancelled, `close` waits for it
+        self._releasing.discard(process)
 
     def _launch(self, host: Host) -> None:
         host.kill_reason, host.blocked, host.last_line_at = "", None, time.monotonic()
@@ -288,6 +288,7 @@ class Hosts:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         processes = [host.process for host in self.all.values() if host.process is not None]
+        processes += [process for process in self._releasing if process not in processes]
         for process in processes:
             process.tell_to_stop()
         try:
