@@ -10,7 +10,7 @@ from public_names import FOREIGN_BASES  # noqa: E402
 
 project = "three-mode"
 author = "The three-mode authors"
-extensions = ["public_names"]
+extensions = ["notebooks", "public_names"]
 exclude_patterns = ["extension"]
 html_theme = "furo"
 html_title = "three-mode"
@@ -33,11 +33,14 @@ public_packages = [
     "three_mode.connection",
     "three_mode.conversations",
     "three_mode.errors",
+    "three_mode.memory",
     "three_mode.messages",
     "three_mode.policies",
+    "three_mode.prompts",
     "three_mode.providers",
     "three_mode.sync",
     "three_mode.testing",
+    "three_mode.tools",
     "local_models",
     "local_models.files",
     "transports.bus",
@@ -54,14 +57,21 @@ option_classes = [
     "three_mode.conversations.FoundMessage",
     "three_mode.conversations.TalkTurn",
     "three_mode.conversations.Window",
+    "three_mode.memory.MemoryBlock",
+    "three_mode.memory.Recollection",
     "three_mode.messages.*",
     "three_mode.policies.Budget",
     "three_mode.policies.Policies",
     "three_mode.policies.Price",
     "three_mode.policies.Route",
     "three_mode.policies.Target",
+    "three_mode.prompts.Context*",
+    "three_mode.prompts.Enhanced",
+    "three_mode.prompts.LeftOut",
+    "three_mode.prompts.Persona",
     "three_mode.providers.Profile",
     "three_mode.testing.*",
+    "three_mode.tools.*",
     "local_models.Generate",
     "local_models.Lora",
     "transports.bus.Curve",

@@ -24,6 +24,7 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     special: bool  # True: the text of a control token becomes that token
     options: Generate
     grammar: str = ""  # GBNF of the answer; empty: none
+    opens: str = ""  # text of the token behind which the grammar begins; empty: it holds from the start
     pieces: bool = True  # False: the caller wants the whole answer at once
     within: float = 0.0  # seconds that are left of the call's deadline; 0: all of `options.within`
 

@@ -19,7 +19,16 @@ from local_models.options import DEFAULTS, Generate, GenerateChanges, LoadOption
 from local_models.prompts.grammar import is_small, schema_grammar
 from local_models.prompts.preparing import prepare
 from local_models.prompts.templates import ChatTemplate, Message
-from local_models.prompts.tools import ToolCallParser, forced_call_grammar, forces_call, offered_tools, tool_name
+from local_models.prompts.tools import (
+    OPEN,
+    ToolCallParser,
+    forced_call_grammar,
+    forces_call,
+    free_call_grammar,
+    marks_calls,
+    offered_tools,
+    tool_name,
+)
 from local_models.replies import Reply, Statistics
 from local_models.stream import Begin, PieceStream, collect_reply
 
@@ -158,11 +167,13 @@ class LocalModel:
     def _request(
         self, parts: Sequence[str], how: Generate, *, special: bool, pieces: bool, within: float = 0.0
     ) -> GenerationRequest:
+        free = self._may_call(how)
         return GenerationRequest(
             parts=tuple(parts),
             special=special,
             options=how,
-            grammar=self._grammar(how),
+            grammar=self._grammar(how) or (free_call_grammar(how) if free else ""),
+            opens=OPEN if free else "",
             pieces=pieces,
             within=within,
         )
@@ -193,10 +204,16 @@ class LocalModel:
 
         return begin
 
-    @staticmethod
-    def _has_small_grammar(how: Generate) -> bool:
+    def _has_small_grammar(self, how: Generate) -> bool:
         """Whether the grammar of a call is made in no time."""
-        return (how.schema is None or is_small(how.schema)) and (not forces_call(how) or is_small(how.tools))
+        if how.tools and (forces_call(how) or self._may_call(how)) and not is_small(how.tools):
+            return False
+        return how.schema is None or is_small(how.schema)
+
+    def _may_call(self, how: Generate) -> bool:
+        """Whether the model may choose to call a tool, with a mark behind which a grammar can hold."""
+        free = how.tool_choice == "auto" and how.schema is None and not how.grammar
+        return free and bool(how.tools) and marks_calls(self._template.source)
 
     def _grammar(self, how: Generate) -> str:
         if forces_call(how):  # a forced tool call overrides the schema of the text

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -42,14 +42,23 @@ class ModelPool:
     """Models by name under a budget of bytes: `async with pool.use("tiny") as model: ...`.
 
     A model in use is never unloaded; `OutOfMemory` is raised where only such models could make room. `memory_bytes` is
-    the budget for weights and KV caches, `options` are those of every load, and `unloaded` counts the models that made
-    room.
+    the budget for weights and KV caches, `options` are those of every load but of the `models` that have their own, and
+    `unloaded` counts the models that made room. `files` gives names to files of this pool: `{"brain": "brain.gguf"}`.
     """
 
-    def __init__(self, memory_bytes: int, options: LoadOptions | None = None) -> None:
+    def __init__(
+        self,
+        memory_bytes: int,
+        options: LoadOptions | None = None,
+        *,
+        models: Mapping[str, LoadOptions] | None = None,
+        files: Mapping[str, str] | None = None,
+    ) -> None:
         self.memory_bytes = memory_bytes
         self.unloaded = 0
         self._options = options or LoadOptions()
+        self._own = {name.removeprefix("gguf:"): own for name, own in (models or {}).items()}
+        self._files = dict(files or {})
         self._places: OrderedDict[str, _PoolEntry] = OrderedDict()  # least recently used first
         self._room_lock = asyncio.Lock()
         self._closed = False
@@ -68,9 +77,16 @@ class ModelPool:
         with translate_errors("run local models"):  # numpy comes with the `local` extra
             from local_models.llama.sizing import machine, plan
 
-        summary = summarize(check(str(find(name))))
-        load_plan = plan(summary, self._options, machine())
+        summary = summarize(check(str(find(self._source(name)))))
+        load_plan = plan(summary, self._options_of(name), machine())
         return summary.file_bytes + load_plan.kv_bytes
+
+    def _source(self, name: str) -> str:
+        """The file that has this name here, or the name itself."""
+        return self._files.get(name, name)
+
+    def _options_of(self, name: str) -> LoadOptions:
+        return self._own.get(name.removeprefix("gguf:"), self._options)
 
     @asynccontextmanager
     async def use(self, name: str, within: float | None = None) -> AsyncIterator[LocalModel]:
@@ -106,7 +122,7 @@ class ModelPool:
         loading = entry.loading
         if loading is None:
             entry.users += 1
-            loading = entry.loading = asyncio.ensure_future(LocalModel.load(name, self._options))
+            loading = entry.loading = asyncio.ensure_future(LocalModel.load(self._source(name), self._options_of(name)))
             loading.add_done_callback(partial(self._load_done, name, entry))
         try:
             return await asyncio.shield(loading)

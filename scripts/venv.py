@@ -21,7 +21,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
-INPUTS = ("pyproject.toml", "setup.py", "constraints.txt", "scripts/venv.py")
+AMX_TILES = ROOT / "scripts" / "llama_amx_tiles.h"
+INPUTS = ("pyproject.toml", "setup.py", "constraints.txt", "scripts/venv.py", "scripts/llama_amx_tiles.h")
 EXTRAS = "local,serve"
 
 
@@ -62,8 +63,26 @@ def llama_requirement() -> str:
     return str(next(line for line in extras["local"] if line.startswith("llama-cpp-python")))
 
 
+def amx_is_broken() -> bool:
+    """Returns whether the llama.cpp that is installed crashes on this processor: see scripts/llama_amx_tiles.h."""
+    libraries = list(VENV.glob("lib/python3*/site-packages/llama_cpp/lib/libggml-cpu.so"))
+    processor = Path("/proc/cpuinfo")
+    if not libraries or not processor.exists() or "amx_tile" not in processor.read_text():
+        return False
+    return b"three_mode_amx_tiles_are_whole" not in libraries[0].read_bytes()
+
+
 def build_llama() -> None:
-    """Builds the llama-cpp-python wheel into pip's cache, with the progress of the compiler."""
+    """Builds the llama-cpp-python wheel into pip's cache, with the progress of the compiler. A wheel in the cache that
+    crashes on this processor is replaced."""
+    install_llama()
+    if amx_is_broken():
+        pip("cache", "remove", "llama_cpp_python")
+        install_llama("--force-reinstall")
+
+
+def install_llama(*options: str) -> None:
+    """Installs llama-cpp-python, if it is not there or there are options."""
     wanted = llama_requirement()
     have = subprocess.run(
         [str(PYTHON), "-c", "from importlib.metadata import version; print(version('llama-cpp-python'))"],
@@ -71,7 +90,7 @@ def build_llama() -> None:
         text=True,
         check=False,
     )
-    if have.stdout.strip() == wanted.partition("==")[2]:
+    if not options and have.stdout.strip() == wanted.partition("==")[2]:
         return
     if not any(shutil.which(name) for name in ("c++", "g++", "clang++")):
         sys.exit("three-mode: a C++ compiler is needed to build llama-cpp-python (Debian: apt-get install g++ cmake)")
@@ -91,11 +110,15 @@ def build_llama() -> None:
         "--no-deps",
         "-c",
         "constraints.txt",
+        *options,
         wanted,
     ]
+    flags = {name: f'{os.environ.get(name, "")} -include "{AMX_TILES}"' for name in ("CFLAGS", "CXXFLAGS")}
     with (
         log.open("w") as out,
-        subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as build,
+        subprocess.Popen(
+            command, cwd=ROOT, env=os.environ | flags, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as build,
     ):
         assert build.stdout is not None
         for line in build.stdout:

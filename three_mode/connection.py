@@ -16,10 +16,13 @@ from importlib import import_module
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from three_mode.messages import Embedded, EmbedRequest, LLMRequest, LLMResponse
+from three_mode.messages import Embedded, EmbedRequest, LLMRequest, LLMResponse, Step
+from three_mode.messages.checks import no_request
 from three_mode.modes import CommunicationMode, resolve
 
 if TYPE_CHECKING:
+    from decimal import Decimal
+
     from three_mode.calls.agent_fast_path import AgentFastPath, AgentFastPaths, AgentFastStream
     from three_mode.calls.batch import Outcome
     from three_mode.calls.batch import Progress as Progress
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
     from three_mode.channels.local.channel import LocalAnswers
     from three_mode.policies import Policies, Spent, Target
     from three_mode.providers.capabilities import Capabilities
+    from three_mode.tools.events import RunReply
+    from three_mode.tools.run import AnyTools, RunStream
 
 # Public name -> the module it lives in. Each is imported when it is first used, and so is what a connection is made of.
 _HOME = {
@@ -76,7 +81,6 @@ class LLMConnection:
         on."""
         from three_mode.calls.options import ConnectionOptions, Observing
         from three_mode.calls.provider_accounts import Account
-        from three_mode.policies import Policies
         from three_mode.services import Arguments, services_of
 
         self._options = options = options or ConnectionOptions()
@@ -88,7 +92,7 @@ class LLMConnection:
             mode=mode,
             timeout=timeout,
             max_retries=max_retries,
-            policies=policies or Policies(),
+            policies=policies,
             observe=observe or Observing(),
             options=options,
             bus=bus,
@@ -114,8 +118,13 @@ class LLMConnection:
         """The whole reply. Raises one of `three_mode.errors`; see there."""
         # A plain function: a coroutine that only passes on would be one more for every call. `fast` is the way to an
         # agent that was asked before, where no policy has a say: calls/agent_fast_path.py.
-        fast = self._fast_paths.get((request.model or self._model, request.mode))
-        return self._complete(request) if fast is None else fast.complete(request, self._complete)
+        try:
+            fast = self._fast_paths.get((request.model or self._model, request.mode))
+        except AttributeError:
+            raise no_request(request, "chat_completion") from None
+        if fast is None or request.provider is not None:
+            return self._complete(request)
+        return fast.complete(request, self._complete)
 
     async def _complete(self, request: LLMRequest, failed: "FailedFirstAttempt | None" = None) -> LLMResponse:
         """The normal way of every call. `failed` is how a first attempt ended, where one was made already."""
@@ -134,6 +143,8 @@ class LLMConnection:
 
     def stream(self, request: LLMRequest) -> "ReplyStream":
         """Chunks as they come. An error before the first content is raised as such; after it, `StreamInterrupted`."""
+        if not isinstance(request, LLMRequest):
+            raise no_request(request, "stream")
         return self._services.stream(request, self._fast_stream)
 
     async def batch(
@@ -147,6 +158,54 @@ class LLMConnection:
         from three_mode.calls.batch import run_batch
 
         return await run_batch(self.chat_completion, requests, at_once, progress)
+
+    def run(
+        self,
+        request: LLMRequest,
+        tools: "AnyTools" = (),
+        *,
+        most_rounds: int = 5,
+        within: float | None = None,
+        budget: "Decimal | float | None" = None,
+        tool_choice: str | Sequence[str] | None = None,
+    ) -> "Coroutine[Any, Any, RunReply]":
+        """Runs the tools that the model calls, until it answers: the reply, with all messages, outcomes and the summed
+        usage.
+
+        A limit that ends the run is named in `reply.ended`: `most_rounds` calls to the model, `within` seconds (300
+        where none are given, and no more than the call being handled has), or `budget` US dollars. `tool_choice`
+        ("required", or a tool's name) is that of the first round alone; of several, one for each of the first rounds.
+        """
+        from three_mode.tools.run import run
+        from three_mode.tools.run_state import RunLimits
+
+        return run(
+            self,
+            request,
+            tools,
+            RunLimits(most_rounds=most_rounds, within=within, budget=budget, tool_choice=tool_choice),
+        )
+
+    def run_stream(
+        self,
+        request: LLMRequest,
+        tools: "AnyTools" = (),
+        *,
+        most_rounds: int = 5,
+        within: float | None = None,
+        budget: "Decimal | float | None" = None,
+        tool_choice: str | Sequence[str] | None = None,
+    ) -> "RunStream":
+        """`run` as events: chunks of the model's answers, tool calls, their results and rounds, as they come."""
+        from three_mode.tools.run import RunStream
+        from three_mode.tools.run_state import RunLimits
+
+        return RunStream(
+            self,
+            request,
+            tools,
+            RunLimits(most_rounds=most_rounds, within=within, budget=budget, tool_choice=tool_choice),
+        )
 
     async def ask(self, prompt: str, **request: Any) -> str:
         """The text of the answer to one prompt: `await llm.ask("Why?", model="gpt-5", max_tokens=50)`."""
@@ -174,6 +233,11 @@ class LLMConnection:
         return await services.embedding.embed(request, target, time_left, services.defaults.label)
 
     # What is known
+
+    @property
+    def mode(self) -> CommunicationMode:
+        """The mode of requests that name none."""
+        return self._services.targets.mode
 
     def local_models(self) -> tuple[str, ...]:
         """The names in the catalogue of this computer."""
@@ -224,10 +288,20 @@ class LLMConnection:
         found: int | None = await count(request, target.model, asyncio.get_running_loop().time() + within)
         return found
 
+    def provider_of(self, model: str) -> str | None:
+        """The other provider that a model's name begins with, as in `anthropic/claude-sonnet-4-5`; None where the name
+        is of a model of the connection's own provider, an agent, a local model, an address or a route.
+
+        Where that provider has models of many vendors, as a `base_url=` may have, such a name is one of its own.
+        """
+        return self._services.targets.named_provider(model)
+
     def estimate(self, request: LLMRequest) -> int:
         """About how many tokens the request is, as its provider counts them."""
         from three_mode.providers.estimate import estimate_tokens
 
+        if not isinstance(request, LLMRequest):
+            raise no_request(request, "estimate")
         model = request.model or self._model or ""
         provider = self._services.provider.name
         profile = self._services.accounts.profile(provider) if provider else None
@@ -241,9 +315,24 @@ class LLMConnection:
         """Each budget and the dollars it has left."""
         return dict(self._services.log.ledger.left())
 
+    def watch_steps(self, listener: Callable[[str, Step], object]) -> Callable[[], None]:
+        """Calls `listener(request_id, step)` at each step of the calls that begin from now on, at its moment: attempts,
+        waits, retries, switches of provider. The returned function ends it. `Observing(step=...)` does the same from
+        the beginning.
+
+        A call to an agent that no policy acts on has one attempt, which is not told.
+        """
+        return self._services.log.watch_steps(listener)
+
     async def prepare(self, model: str) -> bool:
-        """Loads a local model now, rather than at the first call; False for any other, where there is nothing to do."""
-        return await self.local_model(model) is not None
+        """Loads a local model now, rather than at the first call; False for any other.
+
+        Of a provider's model it checks what is known here: that there is such a provider, and a key for it.
+        """
+        if await self.local_model(model) is not None:
+            return True
+        await self._services.check_model(model)
+        return False
 
     async def local_model(self, model: str) -> "LocalAnswers | None":
         """Loads a local model, and gives its answers without the policies of a connection: for callers who pass them on
@@ -258,8 +347,8 @@ class LLMConnection:
         await channel.load(target.model)
         from three_mode.channels.local.channel import LocalAnswers
 
-        most = services.accounts.max_tokens(LOCAL)
-        return LocalAnswers(channel, target.model, most, lambda within: services.defaults.time_limit(within, LOCAL))
+        defaults = services.accounts.fitted_defaults(LOCAL, target.model)
+        return LocalAnswers(channel, target.model, defaults, lambda within: services.defaults.time_limit(within, LOCAL))
 
     # Names of before, which go with the first release
 
@@ -319,4 +408,4 @@ class LLMConnection:
     def _fast_stream(self, request: LLMRequest) -> "AgentFastStream | None":
         """The fast path of a stream, where it has one just now."""
         fast = self._fast_paths.get((request.model or self._model, request.mode))
-        return None if fast is None else fast.try_stream(request)
+        return None if fast is None or request.provider is not None else fast.try_stream(request)

@@ -20,6 +20,7 @@
     │   ├── ProviderOverloaded      the provider is busy (also an Overloaded)
     │   ├── ServerError             the provider failed
     │   ├── BadReply                the reply does not follow the provider's protocol
+    │   │   └── ReplyTooLarge       the reply has more bytes than the connection allows
     │   ├── ConnectionFailed        no connection, or it broke before an answer
     │   ├── StreamInterrupted       partial; the stream broke after content went out
     │   ├── CircuitOpen             not tried: this provider failed too often lately
@@ -36,14 +37,14 @@
         ├── HandlerFailed           the handler raised; carries its traceback
         ├── BadResult               the handler returned a value that cannot be sent
         ├── PeerLost                the process or agent died, or left, before it answered
-        ├── CallCycle               the call would wait for an agent that waits for this one
-        └── Evicted                 a reliable reader was too slow for the writer's deadline
+        └── CallCycle               the call would wait for an agent that waits for this one
 
 `retryable` says whether the same call may succeed when tried again. `retry_after` is the wait before it in seconds,
 where the provider named one. `hint` says what to do. Every error crosses a process boundary and comes back as the same
 class.
 """
 
+import warnings
 from dataclasses import dataclass, field
 from typing import Protocol, dataclass_transform
 
@@ -65,7 +66,6 @@ __all__ = [
     "ConversationError",
     "ConversationFileError",
     "DeadlineExceeded",
-    "Evicted",
     "HandlerFailed",
     "InvalidRequest",
     "LLMError",
@@ -81,6 +81,7 @@ __all__ = [
     "ProviderOverloaded",
     "QuotaExhausted",
     "RateLimit",
+    "ReplyTooLarge",
     "ServerError",
     "StreamInterrupted",
     "ThreeModeError",
@@ -220,6 +221,12 @@ class BadReply(LLMError):
     retryable: bool = True
 
 
+class ReplyTooLarge(BadReply):
+    """The reply has more bytes than `ConnectionOptions.reply_bytes` allows; the rest of it was not read."""
+
+    retryable: bool = False
+
+
 class ConnectionFailed(LLMError):
     """No connection could be made, or it broke before any content came."""
 
@@ -329,6 +336,11 @@ class HandlerFailed(AgentError):
 
     kind: str | None = None
     traceback: str | None = None
+    where: str | None = None  #: line of the agent's code, as `scouts.py:12 in score`
+
+    def __str__(self) -> str:
+        text = f"{self.message}, at {self.where}" if self.where else self.message
+        return f"{text} ({self.hint})" if self.hint else text
 
 
 class BadResult(AgentError):
@@ -345,5 +357,17 @@ class CallCycle(AgentError):
     """The call would wait for an agent that waits, through others, for the caller."""
 
 
-class Evicted(AgentError):
+class _Evicted(AgentError):
     """A reliable reader was removed because it was too slow for the writer's deadline."""
+
+
+def __getattr__(name: str) -> object:
+    """Serves an old name with a warning; it is removed with the first release."""
+    if name == "Evicted":
+        warnings.warn(
+            "three_mode.errors.Evicted is raised by nothing: Agent.missed gets transports.bus.Evicted, an event",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return _Evicted
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -12,6 +12,7 @@ from three_mode.agents.model import Model, ModelSource
 from three_mode.agents.runtime.requests import Parts
 from three_mode.connection import LLMConnection
 from three_mode.errors import ConfigurationError
+from three_mode.host_connection import read_model
 from three_mode.messages import Chunk, Embedded, EmbedRequest, LLMRequest, LLMResponse
 
 if TYPE_CHECKING:
@@ -32,10 +33,12 @@ class HostedModel(Model):
         self._local: LocalAnswers | None = None
 
     async def started(self) -> None:
-        """Load the model now, so that a wrong path is an error of the spawn and not of the first call."""
-        self._connection = connection = _connect(self.source)
+        """Load the model now, so that a wrong path or a missing key is an error of the spawn, not of the first call."""
+        self._connection = connection = _connect(self.source, self._three_mode_caller.session.llm_options)
         try:
             self._local = await connection.local_model(self.source.model)
+            if self._local is None:
+                await connection.prepare(self.source.model)
         except BaseException:
             await connection.close()
             raise
@@ -79,8 +82,9 @@ class HostedModel(Model):
         return asked if remaining == float("inf") else max(0.001, remaining)
 
 
-def _connect(source: ModelSource) -> LLMConnection:
-    """The connection behind a model: to a local engine, or a provider's pool."""
+def _connect(source: ModelSource, host_options: str) -> LLMConnection:
+    """The connection behind a model: to a local engine, or a provider's pool. What the host's options say counts where
+    the source says nothing."""
     key = None
     if source.api_key_env is not None:
         key = os.environ.get(source.api_key_env)
@@ -89,7 +93,8 @@ def _connect(source: ModelSource) -> LLMConnection:
                 f"{source.api_key_env} is not set in the host's environment",
                 hint="set it before the orchestrator is started: hosts inherit it",
             )
-    return LLMConnection(source.provider, key, source.base_url, model=source.model)
+    options, policies = read_model(source, host_options)
+    return LLMConnection(source.provider, key, source.base_url, model=source.model, options=options, policies=policies)
 
 
 def _streamed_by(connection: LLMConnection) -> Batches:

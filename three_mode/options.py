@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from three_mode.conversations import Compaction as Compaction
     from three_mode.conversations import ConversationOptions as ConversationOptions
     from three_mode.conversations import Window as Window
+    from three_mode.memory import MemoryOptions as MemoryOptions
+    from three_mode.messages import RequestDefaults as RequestDefaults
     from three_mode.policies import BreakerOptions as BreakerOptions
     from three_mode.policies import Budget as Budget
     from three_mode.policies import CacheOptions as CacheOptions
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from three_mode.policies import RetryOptions as RetryOptions
     from three_mode.policies import Route as Route
     from three_mode.policies import Target as Target
+    from three_mode.prompts import ContextBudgets as ContextBudgets
     from three_mode.providers import Profile as Profile
     from three_mode.providers import register as register
     from transports.bus import BusOptions as BusOptions
@@ -48,6 +51,7 @@ _PACKAGES = {
     "Compaction": "three_mode.conversations",
     "ConnectionOptions": "three_mode.connection",
     "ConversationOptions": "three_mode.conversations",
+    "ContextBudgets": "three_mode.prompts",
     "FallbackOptions": "three_mode.policies",
     "Generate": "local_models",
     "HedgeOptions": "three_mode.policies",
@@ -55,12 +59,14 @@ _PACKAGES = {
     "LimiterOptions": "three_mode.policies",
     "LoadOptions": "local_models",
     "Lora": "local_models",
+    "MemoryOptions": "three_mode.memory",
     "Observing": "three_mode.connection",
     "OrchestratorOptions": "three_mode.agents",
     "Policies": "three_mode.policies",
     "Price": "three_mode.policies",
     "Prices": "three_mode.policies",
     "Profile": "three_mode.providers",
+    "RequestDefaults": "three_mode.messages",
     "Restart": "three_mode.agents",
     "RetryOptions": "three_mode.policies",
     "Route": "three_mode.policies",

@@ -14,15 +14,16 @@ from three_mode.calls.embedding import EmbeddingPipeline
 from three_mode.calls.gates import Gates
 from three_mode.calls.options import ConnectionOptions, Observing, apply_after, with_retries
 from three_mode.calls.pipeline import Pipeline
-from three_mode.calls.provider_accounts import CUSTOM, Account, ProviderAccounts, given_accounts
+from three_mode.calls.provider_accounts import CUSTOM, Account, ProviderAccounts, given_accounts, name_of
 from three_mode.calls.request_prep import CallDefaults, CallPreparation
 from three_mode.calls.stream import ReplyStream, StreamedCall
 from three_mode.calls.targets import ProviderChoice, Targets
 from three_mode.channels.channel import RemoteChannel
 from three_mode.channels.local.names import LocalNames
+from three_mode.channels.local.settings import LocalSettings
 from three_mode.config import Sources
-from three_mode.dispatcher import Dispatcher, OwnChannel
-from three_mode.messages import LLMRequest, LLMResponse
+from three_mode.dispatcher import HERE, Dispatcher, OwnChannel
+from three_mode.messages import LLMRequest, LLMResponse, Message
 from three_mode.modes import CommunicationMode
 from three_mode.observe.metrics import Metrics
 from three_mode.policies import Policies, Prices, ResponseCache, Router, SpendingLedger, Target
@@ -45,7 +46,7 @@ class Arguments(Struct, frozen=True, kw_only=True):
     mode: CommunicationMode | str | None
     timeout: float | None
     max_retries: int | None
-    policies: Policies
+    policies: Policies | None
     observe: Observing
     options: ConnectionOptions
     bus: Any
@@ -83,9 +84,18 @@ class Services(Struct, frozen=True, kw_only=True):
         """The reply that the program's hook makes of a whole one."""
         return await apply_after(self.observe.after, reply)
 
+    async def check_model(self, model: str) -> None:
+        """Raise the error that a call to a model would end with: no such provider, no key, no usable address."""
+        self.preparation.check_open()
+        messages = (Message("user", "..."),)
+        targets, _ = await self.targets.for_request(LLMRequest(model=model, messages=messages))
+        if targets[0].provider not in HERE:
+            self.remote.endpoint(targets[0].provider)
+
     async def close(self) -> None:
         """End what is in progress, close connections, and write what is left to write."""
         self.pipeline.close()
+        self.embedding.close()
         self.gates.close()
         self.provider.close()
         await self.remote.close()
@@ -122,12 +132,19 @@ def services_of(given: Arguments, learn: Callable[[LLMRequest, Target], None]) -
     """The services of a new connection. `learn` hears of each call to an agent that goes the normal way."""
     options, observe = given.options, given.observe
     settings = Sources(options.config).settings()
-    policies = with_retries(given.policies, given.max_retries, settings.attempts)
+    config = settings.sources.table
+    policies = config.options(Policies, "policies") if given.policies is None else given.policies
+    policies = with_retries(policies, given.max_retries, settings.attempts)
+    local = LocalSettings.of(options, config)
     provider = CUSTOM if given.provider is None and given.own.base_url is not None else given.provider
     named = provider or settings.provider
-    pool, gates = SharedPool(options), Gates(policies, options.clock)
+    metrics, pool = Metrics(), SharedPool(options)
+    gates = Gates(policies, options.clock, metrics)
     known = given_accounts(options.accounts, named, given.own)
-    accounts = ProviderAccounts(settings, known, options.safety, pool.get, gates.limit_listener)
+    listed = frozenset(map(name_of, options.accounts))
+    accounts = ProviderAccounts(
+        settings, known, options.safety, pool.get, gates.limit_listener, options.defaults, options.reply_bytes, listed
+    )
     remote = RemoteChannel(accounts.endpoint)
     choice = ProviderChoice(
         accounts.profile(named).name if named is not None else None,
@@ -135,18 +152,20 @@ def services_of(given: Arguments, learn: Callable[[LLMRequest, Target], None]) -
         accounts,
         remote.endpoint,
     )
-    metrics, prices = Metrics(), options.prices
+    prices = options.prices
     if prices is None:
         prices = Prices()
         prices.prepare()
-    router, local_names = Router(policies.routes, prices, metrics.latency), LocalNames()
+    router, local_names = Router(policies.routes, prices, metrics.latency), LocalNames(local.files)
     mode = CommunicationMode(given.mode) if given.mode is not None else settings.mode
     targets = Targets(choice, given.model, mode, settings, accounts, policies, router, local_names)
     targets.check_safety()
     ledger = SpendingLedger(policies.budgets)
     log = CallLog(prices, ledger, metrics, _record_writer(observe), _call_tracer(observe), observe.log_content)
+    if observe.step is not None:
+        log.watch_steps(observe.step)
     cache = cache_of(policies.cache, options.clock) if policies.cache is not None else None
-    dispatcher = Dispatcher(remote, lambda: _agent_channel(given.bus), _local_channel)
+    dispatcher = Dispatcher(remote, lambda: _agent_channel(given.bus, options.reply_bytes), local.channel)
     defaults = CallDefaults(accounts, settings, given.timeout, observe.label)
     return Services(
         policies=policies,
@@ -163,7 +182,9 @@ def services_of(given: Arguments, learn: Callable[[LLMRequest, Target], None]) -
         remote=remote,
         dispatcher=dispatcher,
         preparation=CallPreparation(targets, accounts, defaults, policies.fallback.first_content, log, learn),
-        pipeline=Pipeline(dispatcher, accounts, policies, gates, log, cache, options.clock),
+        pipeline=Pipeline(
+            dispatcher, accounts, policies, gates, log, cache, options.clock, lambda: _bus_name(dispatcher)
+        ),
         embedding=EmbeddingPipeline(dispatcher, accounts, policies.retry, gates, log, options.clock),
     )
 
@@ -171,17 +192,17 @@ def services_of(given: Arguments, learn: Callable[[LLMRequest, Target], None]) -
 # Parts that few connections have are imported by those.
 
 
-def _agent_channel(bus: Any) -> OwnChannel:
+def _agent_channel(bus: Any, reply_bytes: int) -> OwnChannel:
     from three_mode.agents.calling.current_bus import bus_here
     from three_mode.channels.agents import AgentChannel
 
-    return AgentChannel(bus if bus is not None else bus_here())
+    return AgentChannel(bus if bus is not None else bus_here(), reply_bytes)
 
 
-def _local_channel() -> OwnChannel:
-    from three_mode.channels.local.channel import LocalChannel
-
-    return LocalChannel()
+def _bus_name(dispatcher: Dispatcher) -> str:
+    channel: Any = dispatcher.channel(CommunicationMode.AI_AI)
+    name: str = channel.bus_name
+    return name
 
 
 def _record_writer(observe: Observing) -> "RecordWriter | None":

@@ -1,37 +1,88 @@
-"""Connection for code without an event loop.
+"""Connection and orchestrator for code without an event loop.
 
     from three_mode.sync import LLMConnection
     with LLMConnection(provider="openai") as llm:
         print(llm.chat_completion(request).content)
         for chunk in llm.stream(request): print(chunk.text, end="")
 
-One background thread runs one event loop for all connections of the process. Calls from any number of threads share the
-loop and its connections. Interrupting a call (Ctrl-C) cancels it at the provider.
+    from three_mode.sync import Orchestrator
+    with Orchestrator(hosts=2) as orc:
+        scouts = orc.spawn(Scout, 512, name="scout")
+        print(scouts[7].ask(Scout.score, "hello", within=2.0))
+
+One background thread runs one event loop for all connections and orchestrators of the process. Calls from any number of
+threads share the loop and its connections. Interrupting a call (Ctrl-C) cancels it at the provider, or at the agent.
 """
 
-import asyncio
 import inspect
-import os
-import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError, Future
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
-from three_mode import connection, conversations
+from three_mode import connection
+from three_mode.background_loop import LOOP as _LOOP
 from three_mode.calls.batch import Outcome, Progress
 from three_mode.calls.health import Health
 from three_mode.calls.stream import ReplyStream as AsyncReplyStream
-from three_mode.conversations import ConversationInfo, ConversationOptions, FoundMessage, Sayable, TalkTurn
-from three_mode.errors import ConfigurationError, ThreeModeError
-from three_mode.messages import Chunk, Embedded, LLMRequest, LLMResponse, Message
+from three_mode.messages import Chunk, Embedded, LLMRequest, LLMResponse, Message, Step
+from three_mode.modes import CommunicationMode
 from three_mode.observe.metrics import Metrics, Snapshot
 from three_mode.policies import Spent
 from three_mode.providers.capabilities import Capabilities
 
-__all__ = ["Conversations", "LLMConnection", "ReplyStream", "Talk", "TalkStream", "run"]
+if TYPE_CHECKING:
+    from three_mode.memory import MemoryBlock, MemoryOptions, Recollection
+    from three_mode.prompts import EnhancedMessages
+    from three_mode.sync_agents import AgentGroup as AgentGroup
+    from three_mode.sync_agents import AgentReceipt as AgentReceipt
+    from three_mode.sync_agents import AgentRef as AgentRef
+    from three_mode.sync_agents import Orchestrator as Orchestrator
+    from three_mode.sync_agents import Stream as Stream
+    from three_mode.sync_conversations import Conversations as Conversations
+    from three_mode.sync_conversations import Talk as Talk
+    from three_mode.sync_conversations import TalkStream as TalkStream
+    from three_mode.tools.events import RunEvent, RunReply
+    from three_mode.tools.run import RunStream as AsyncRunStream
+
+# Imported when first used: a connection needs no bus and no file. Name -> the module it lives in.
+_HOME = {
+    "AgentGroup": "three_mode.sync_agents",
+    "AgentReceipt": "three_mode.sync_agents",
+    "AgentRef": "three_mode.sync_agents",
+    "Conversations": "three_mode.sync_conversations",
+    "Orchestrator": "three_mode.sync_agents",
+    "Stream": "three_mode.sync_agents",
+    "Talk": "three_mode.sync_conversations",
+    "TalkStream": "three_mode.sync_conversations",
+}
+
+__all__ = [
+    "AgentGroup",
+    "AgentReceipt",
+    "AgentRef",
+    "Conversations",
+    "LLMConnection",
+    "Memory",
+    "Orchestrator",
+    "ReplyStream",
+    "RunStream",
+    "Stream",
+    "Talk",
+    "TalkStream",
+    "run",
+]
+
+
+def __getattr__(name: str) -> object:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module 'three_mode.sync' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(home), name)
+    return value
+
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -49,66 +100,6 @@ def _takes_arguments_of(
         return method
 
     return decorate
-
-
-class _BackgroundLoop:
-    """Event loop in a background thread; started when first needed, and again in a forked child."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._process = 0
-
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Runs the work and waits for it in this thread. Interrupting the wait cancels the work."""
-        if _loop_here() is not None:
-            work.close()
-            raise ConfigurationError(
-                "three_mode.sync would block the event loop that runs here",
-                hint="use three_mode.LLMConnection, and await its calls",
-            )
-        future = asyncio.run_coroutine_threadsafe(work, self._running())
-        try:
-            return future.result()
-        except CancelledError:
-            raise
-        except BaseException:
-            _cancel(future)
-            raise
-
-    def read(self, get: Callable[[], T]) -> T:
-        """Value of `get()`, called in the loop's thread: no counter changes while it runs."""
-        loop = self._loop
-        if loop is None or self._process != os.getpid() or loop is _loop_here():
-            return get()
-
-        async def get_in_loop() -> T:
-            return get()
-
-        return asyncio.run_coroutine_threadsafe(get_in_loop(), loop).result()
-
-    def _running(self) -> asyncio.AbstractEventLoop:
-        with self._lock:
-            if self._loop is None or self._process != os.getpid():
-                self._loop = asyncio.new_event_loop()
-                self._process = os.getpid()
-                threading.Thread(target=self._loop.run_forever, name="three-mode-sync", daemon=True).start()
-            return self._loop
-
-
-def _loop_here() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
-
-
-def _cancel(future: "Future[Any]") -> None:
-    if not future.done():
-        future.cancel()
-
-
-_LOOP = _BackgroundLoop()
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
@@ -147,6 +138,19 @@ class ReplyStream:
         """Ends the call, at the provider too."""
         _LOOP.run(self._stream.aclose())
 
+    def batch(self) -> list[Chunk]:
+        """All that has come by now, and at least one chunk; [] at the end."""
+        return _LOOP.run(self._stream.batch())
+
+    @property
+    def waiting(self) -> int:
+        """How many chunks are here already."""
+        return self._stream.waiting
+
+    def take(self) -> Chunk:
+        """The next of the chunks that are here already."""
+        return self._stream.take()
+
     def response(self) -> LLMResponse:
         """The answer as far as it has come."""
         return self._stream.response()
@@ -156,7 +160,47 @@ class ReplyStream:
         return _LOOP.run(self._stream.text())
 
 
-async def _next(stream: AsyncIterator[T]) -> T | None:
+async def _next(stream: AsyncReplyStream) -> Chunk | None:
+    return await anext(stream, None)
+
+
+class RunStream:
+    """Events of a run with tools as an iterator. Leaving the `with` block ends the run."""
+
+    def __init__(self, stream: "AsyncRunStream") -> None:
+        self._stream = stream
+
+    def __iter__(self) -> "Iterator[RunEvent]":
+        return self
+
+    def __next__(self) -> "RunEvent":
+        event = _LOOP.run(_next_event(self._stream))
+        if event is None:
+            raise StopIteration
+        return event
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the run: the model's call, and the tools that run."""
+        _LOOP.run(self._stream.aclose())
+
+    def response(self) -> "RunReply":
+        """The reply so far; whole once `RunFinished` has come."""
+        return self._stream.response()
+
+    def text(self) -> str:
+        """Reads to the end; the text of the last answer."""
+        return _LOOP.run(self._stream.text())
+
+
+async def _next_event(stream: "AsyncRunStream") -> "RunEvent | None":
     return await anext(stream, None)
 
 
@@ -202,6 +246,19 @@ class LLMConnection:
         """
         return _LOOP.run(self._async.batch(requests, at_once=at_once, progress=progress))
 
+    @_takes_arguments_of(connection.LLMConnection.run)
+    def run(self, *args: Any, **options: Any) -> "RunReply":
+        """Runs the tools that the model calls, until it answers or a limit ends it.
+
+        Plain functions run on threads, async ones on the loop of this module.
+        """
+        return _LOOP.run(self._async.run(*args, **options))
+
+    @_takes_arguments_of(connection.LLMConnection.run_stream)
+    def run_stream(self, *args: Any, **options: Any) -> RunStream:
+        """`run` as events: chunks of the model's answers, tool calls, their results and rounds, as they come."""
+        return RunStream(self._async.run_stream(*args, **options))
+
     def ask(self, prompt: str, **request: Any) -> str:
         """The text of the answer to one prompt: `llm.ask("Why?", model="gpt-5", max_tokens=50)`."""
         return _LOOP.run(self._async.ask(prompt, **request))
@@ -212,8 +269,19 @@ class LLMConnection:
         return _LOOP.run(self._async.embed(*args, **options))
 
     def prepare(self, model: str) -> bool:
-        """Loads a local model now, rather than at the first call; False for any other, where there is nothing to do."""
+        """Loads a local model now, rather than at the first call; False for any other.
+
+        Of a provider's model it checks what is known here: that there is such a provider, and a key for it.
+        """
         return _LOOP.run(self._async.prepare(model))
+
+    def local_models(self) -> tuple[str, ...]:
+        """The names in the catalogue of this computer, and those that the connection gives to files of its own."""
+        return self._async.local_models()
+
+    def breaker_states(self) -> dict[str, str]:
+        """Targets that are not well: open (failed too often) or half-open (on trial)."""
+        return _LOOP.read(self._async.breaker_states)
 
     def health(self, within: float = 2.0) -> dict[str, Health]:
         """Checks the provider, and the providers of fallback and routes, side by side, for at most `within` seconds."""
@@ -231,6 +299,15 @@ class LLMConnection:
         """The tokens of a request, exactly; None where nobody counts them, and there is only `estimate`."""
         return _LOOP.run(self._async.count(request, within=within))
 
+    def provider_of(self, model: str) -> str | None:
+        """The other provider that a model's name begins with, as in `anthropic/claude-sonnet-4-5`."""
+        return self._async.provider_of(model)
+
+    def watch_steps(self, listener: Callable[[str, Step], object]) -> Callable[[], None]:
+        """Calls `listener(request_id, step)` at each step of a call, in the background thread of all connections. The
+        returned function ends it."""
+        return self._async.watch_steps(listener)
+
     def estimate(self, request: LLMRequest) -> int:
         """About how many tokens the request is, as its provider counts them."""
         return self._async.estimate(request)
@@ -242,6 +319,11 @@ class LLMConnection:
     def budgets(self) -> dict[str, Any]:
         """Each budget and the dollars it has left."""
         return _LOOP.read(self._async.budgets)
+
+    @property
+    def mode(self) -> CommunicationMode:
+        """The mode of requests that name none."""
+        return self._async.mode
 
     @property
     def metrics(self) -> Metrics:
@@ -261,152 +343,87 @@ class LLMConnection:
         _LOOP.run(self._async.close())
 
 
-class TalkStream:
-    """`three_mode.conversations.TalkStream` as an iterator. Leaving the `with` block ends the call."""
-
-    def __init__(self, stream: conversations.TalkStream) -> None:
-        self._stream = stream
-
-    def __iter__(self) -> Iterator[Any]:
-        return self
-
-    def __next__(self) -> Any:
-        chunk = _LOOP.run(_next(self._stream))
-        if chunk is None:
-            raise StopIteration
-        return chunk
-
-    def __enter__(self) -> Self:
-        _LOOP.run(self._stream.__aenter__())
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Ends the call, at the model too; the text that came is kept."""
-        _LOOP.run(self._stream.aclose())
-
-    def response(self) -> LLMResponse:
-        """The answer as far as it has come."""
-        return self._stream.response()
-
-    def text(self) -> str:
-        """Reads the rest, and returns the whole text of the answer."""
-        return _LOOP.run(self._stream.text())
-
-
-class Talk:
-    """`three_mode.conversations.Talk` without await. `Conversations.open` gives it."""
-
-    def __init__(self, talk: conversations.Talk) -> None:
-        self._async = talk
-
-    def __repr__(self) -> str:
-        return f"<sync {self._async!r}>"
-
-    @property
-    def name(self) -> str:
-        """Its name in the file."""
-        return self._async.name
-
-    def say(self, what: Sayable, *, within: float | None = None, **request: Any) -> LLMResponse:
-        """Says something; the answer. Both are kept, whole or not at all. `within` is in seconds."""
-        return _LOOP.run(self._async.say(what, within=within, **request))
-
-    def stream(self, what: Sayable, *, within: float | None = None, **request: Any) -> TalkStream:
-        """`say`, with the answer in chunks as they come."""
-        return TalkStream(self._async.stream(what, within=within, **request))
-
-    def resume(self, *, within: float | None = None, **request: Any) -> LLMResponse:
-        """The answer to the last turn, which a crash cut."""
-        return _LOOP.run(self._async.resume(within=within, **request))
-
-    def add(self, said: Sayable, answer: str | Message | Sequence[Message], *, model: str = "") -> None:
-        """Appends a turn that was had elsewhere, in one write: nobody is asked. `model` is who answered."""
-        _LOOP.run(self._async.add(said, answer, model=model))
-
-    def undo(self) -> TalkTurn | None:
-        """Takes the last turn back; None where there is none. The log keeps it, marked."""
-        return _LOOP.run(self._async.undo())
-
-    def cut(self) -> TalkTurn | None:
-        """The last turn, where nobody answered it and nobody is about to; None where it has its answer."""
-        return _LOOP.run(self._async.cut())
-
-    def turns(self) -> tuple[TalkTurn, ...]:
-        """All turns, the oldest first."""
-        return _LOOP.run(self._async.turns())
-
-    def messages(self) -> tuple[Message, ...]:
-        """The whole conversation as messages."""
-        return _LOOP.run(self._async.messages())
-
-    def export(self) -> dict[str, Any]:
-        """All of it as plain data that JSON can hold."""
-        return _LOOP.run(self._async.export())
-
-    def set_system(self, system: str) -> None:
-        """Changes the system message, from the next turn on."""
-        _LOOP.run(self._async.set_system(system))
-
-    def pin(self, turn: int | None = None, on: bool = True) -> None:
-        """Keeps a turn in every window; None: the last one. `on=False` lets it go again."""
-        _LOOP.run(self._async.pin(turn, on))
-
-    def compact(self) -> str | None:
-        """Summarises all turns but the last ones now; the summary, or None where there is nothing to summarise."""
-        return _LOOP.run(self._async.compact())
-
-    @property
-    def compaction_failed(self) -> ThreeModeError | None:
-        """Why the last summary was not written; None: it was, or none was due."""
-        return self._async.compaction_failed
-
-    def fork(self, name: str | None = None, *, after: int | None = None) -> "Talk":
-        """A new conversation that goes on from here, or as it was right after the turn `after`."""
-        return Talk(_LOOP.run(self._async.fork(name, after=after)))
-
-    def delete(self) -> None:
-        """Deletes it, in the index too."""
-        _LOOP.run(self._async.delete())
-
-
-class Conversations:
-    """`three_mode.conversations.Conversations` without await, on a connection of this module."""
+class Memory:
+    """`three_mode.memory.Memory` without await. Threads may share one; `llm` is a connection of this module."""
 
     def __init__(
-        self, path: str | Path, llm: LLMConnection | None = None, *, options: ConversationOptions | None = None
+        self,
+        path: str | Path | None = None,
+        *,
+        namespace: str = "default",
+        llm: LLMConnection | None = None,
+        options: "MemoryOptions | None" = None,
     ) -> None:
-        self._async = conversations.Conversations(path, llm._async if llm is not None else None, options=options)
+        from three_mode.memory import Memory as AsyncMemory  # it loads SQLite
+
+        embedder = None if llm is None else llm._async
+        self._async = AsyncMemory(path, namespace=namespace, llm=embedder, options=options)
 
     def __repr__(self) -> str:
         return f"<sync {self._async!r}>"
 
-    @_takes_arguments_of(conversations.Conversations.open)
-    def open(self, *args: Any, **options: Any) -> Talk:
-        """The conversation of that name; a new one where there is none, unless `create` is False."""
-        return Talk(_LOOP.run(self._async.open(*args, **options)))
+    @property
+    def namespace(self) -> str:
+        """Whose memories these are."""
+        return self._async.namespace
 
-    @_takes_arguments_of(conversations.Conversations.list)
-    def list(self, *args: Any, **options: Any) -> tuple[ConversationInfo, ...]:
-        """Conversations, those with the latest turns first."""
-        return _LOOP.run(self._async.list(*args, **options))
+    def scoped(self, namespace: str) -> "Memory":
+        """The memories of another namespace in the same file. Closing it does nothing: close the first one."""
+        other = object.__new__(Memory)
+        other._async = self._async.scoped(namespace)
+        return other
 
-    @_takes_arguments_of(conversations.Conversations.search)
-    def search(self, *args: Any, **options: Any) -> tuple[FoundMessage, ...]:
-        """Messages that hold all the words, the latest first."""
-        return _LOOP.run(self._async.search(*args, **options))
+    def remember(
+        self, text: str, *, source: str = "program", reference: str = "", keep_for: float | None = None
+    ) -> "Recollection":
+        """Remembers a text, for `keep_for` seconds; None: as the options say."""
+        return _LOOP.run(self._async.remember(text, source=source, reference=reference, keep_for=keep_for))
 
-    def delete(self, name: str) -> None:
-        """Deletes a conversation, in the index too."""
-        _LOOP.run(self._async.delete(name))
+    def remember_many(
+        self, texts: Sequence[str], *, source: str = "program", reference: str = "", keep_for: float | None = None
+    ) -> "list[Recollection]":
+        """Remembers texts, all of them or none."""
+        return _LOOP.run(self._async.remember_many(texts, source=source, reference=reference, keep_for=keep_for))
 
-    def import_(self, data: Mapping[str, Any], name: str | None = None) -> str:
-        """Keeps a conversation that `Talk.export` gave, as a new one; its name."""
-        return _LOOP.run(self._async.import_(data, name))
+    def recall(self, query: str, *, limit: int | None = None) -> "list[Recollection]":
+        """Memories that are nearest to a query, the nearest first; at most `limit`, None: as the options say."""
+        return _LOOP.run(self._async.recall(query, limit=limit))
+
+    def memories(self, *, limit: int = 100, before: int | None = None) -> "list[Recollection]":
+        """Memories without a search, the newest first; `before` is the id to go on from."""
+        return _LOOP.run(self._async.memories(limit=limit, before=before))
+
+    def count(self) -> int:
+        """How many memories there are."""
+        return _LOOP.run(self._async.count())
+
+    def forget(self, *ids: int) -> int:
+        """Forgets memories by their ids; returns how many there were."""
+        return _LOOP.run(self._async.forget(*ids))
+
+    def forget_all(self, *, source: str | None = None) -> int:
+        """Forgets all memories and pinned blocks; with a source, only the memories from there."""
+        return _LOOP.run(self._async.forget_all(source=source))
+
+    def embed_missing(self) -> int:
+        """Embeds memories that have no vector of the embedding model; returns how many."""
+        return _LOOP.run(self._async.embed_missing())
+
+    def pin(self, label: str, text: str) -> "MemoryBlock":
+        """Pins a text under a label, in the place of an earlier one."""
+        return _LOOP.run(self._async.pin(label, text))
+
+    def unpin(self, label: str) -> bool:
+        """Removes a pinned block; False where there is none of that label."""
+        return _LOOP.run(self._async.unpin(label))
+
+    def blocks(self) -> "list[MemoryBlock]":
+        """The pinned blocks, by their labels."""
+        return _LOOP.run(self._async.blocks())
+
+    def recalled(self, messages: Sequence[Message | Mapping[str, Any]]) -> "EnhancedMessages":
+        """The conversation with pinned blocks and what is near to its last user's turn, marked as data."""
+        return _LOOP.run(self._async.recalled(messages))
 
     def __enter__(self) -> Self:
         _LOOP.run(self._async.__aenter__())
@@ -418,5 +435,5 @@ class Conversations:
         self.close()
 
     def close(self) -> None:
-        """Writes what is left to write, and closes the file. The connection stays open."""
+        """Closes the file; its memories stay. Closing twice does no harm."""
         _LOOP.run(self._async.close())

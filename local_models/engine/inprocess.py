@@ -33,7 +33,7 @@ _LONG_GRAMMAR = 2_048  # characters; longer grammars are checked and built on a 
 METHOD_SECONDS = 600.0  # longest preparation of a method other than a call
 
 
-def sampling_of(options: Generate, grammar: str) -> Sampling:
+def sampling_of(options: Generate, grammar: str, opens: int) -> Sampling:
     """Returns the sampling of a call; without a seed it gets a random one."""
     seed = options.seed if options.seed is not None else getrandbits(31)
     return Sampling(
@@ -47,7 +47,16 @@ def sampling_of(options: Generate, grammar: str) -> Sampling:
         penalty_window=options.penalty_window,
         seed=seed,
         grammar=grammar,
+        opens=opens,
     )
+
+
+def _is_sound(grammar: str) -> bool:
+    """Whether llama.cpp takes a grammar, which names no tokens."""
+    try:
+        return not check_grammar(grammar)
+    except BadGrammar:
+        return False
 
 
 def _longest_token(header: Header) -> int:
@@ -79,6 +88,7 @@ class InProcessBackend:
         self._options = options
         self._weights = Weights(path, gpu_layers=load_plan.gpu_layers, mmap=options.mmap)
         self._adapters: dict[str, int] = {}
+        self._marks: dict[str, int] = {}  # text -> token, see `_token_of`
         self._embedder: Context | None = None
         self._loop_sides: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopSide]
         self._loop_sides = weakref.WeakKeyDictionary()
@@ -187,7 +197,7 @@ class InProcessBackend:
 
     def _prepare_call(self, request: GenerationRequest) -> list[int]:
         """Checks the grammar and the length of a call, and returns its tokens."""
-        if request.grammar:
+        if request.grammar and not request.opens:
             for name in check_grammar(request.grammar):
                 if len(self._weights.tokenize(name, special=True, start=False)) != 1:
                     raise BadGrammar(f"the grammar names {name}, which is no token of this model", field="grammar")
@@ -208,7 +218,25 @@ class InProcessBackend:
         if len(request.grammar) <= _LONG_GRAMMAR:
             return tokens, None
         with self._weights.in_use():
-            return tokens, Sampler(self._weights, sampling_of(request.options, request.grammar))
+            return tokens, Sampler(self._weights, self._sampling(request))
+
+    def _sampling(self, request: GenerationRequest) -> Sampling:
+        """The sampling of a call. A grammar that begins behind a mark is a help that some models and tools cannot have:
+        where the mark is no token of its own, or the grammar too large."""
+        grammar, opens = request.grammar, -1
+        if request.opens:
+            opens = self._token_of(request.opens)
+            if opens < 0 or not _is_sound(grammar):
+                grammar, opens = "", -1
+        return sampling_of(request.options, grammar, opens)
+
+    def _token_of(self, mark: str) -> int:
+        """The token that a text is; -1 where it is several."""
+        token = self._marks.get(mark)
+        if token is None:
+            tokens = self._weights.tokenize(mark, special=True, start=False)
+            token = self._marks[mark] = tokens[0] if len(tokens) == 1 else -1
+        return token
 
     def _submit(
         self,
@@ -223,7 +251,7 @@ class InProcessBackend:
         ticket = Ticket(
             tokens=tokens,
             options=request.options,
-            sampling=sampling_of(request.options, request.grammar),
+            sampling=self._sampling(request),
             post=loop_side if take is None else DirectPost(loop_side, take),
             deliver=deliver,
             pieces=request.pieces,

@@ -15,6 +15,7 @@ _COUNTS = (
     "attention.head_count_kv",
     "rope.dimension_count",
 )
+_SINGLE = ("block_count", "context_length", "embedding_length")  # required; the other counts may differ by layer
 _MOST_TOKEN_TYPE = 6
 _MOST_LAYERS, _MOST_EXPERTS = 512, 1024  # of llama.cpp
 _ROPE_SCALING = ("none", "linear", "yarn", "longrope")
@@ -51,17 +52,16 @@ def check(path: str) -> Header:
     for name in _COUNTS:
         value = data.get(f"{architecture}.{name}")
         values = value if isinstance(value, list) else [value]
-        required = name in ("block_count", "context_length", "embedding_length")
         wrong = value is not None and not all(_plausible(v) for v in values)
-        if required and (value is None or not any(isinstance(v, int) and v > 0 for v in values)):
-            wrong = True
-        if wrong:
-            raise refuse(f"`{architecture}.{name}` is {value!r}")
+        if wrong or (name in _SINGLE and (not isinstance(value, int) or value == 0)):
+            raise refuse(f"`{architecture}.{name}` is {value!r:.40}")
     heads = data.get(f"{architecture}.attention.head_count")
     kv_heads = data.get(f"{architecture}.attention.head_count_kv", heads)
     width = data[f"{architecture}.embedding_length"]
+    if heads == 0:
+        raise refuse("it has no heads")
     if isinstance(heads, int) and isinstance(kv_heads, int):
-        if not heads or not kv_heads or heads % kv_heads:
+        if not kv_heads or heads % kv_heads:
             raise refuse(f"{heads} heads do not share {kv_heads} KV heads evenly")
         if f"{architecture}.attention.key_length" not in data and width % heads:
             raise refuse(f"an embedding of {width} does not divide into {heads} heads")

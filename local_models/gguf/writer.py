@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from local_models.gguf.layout import ALIGNMENT, ARRAY, BOOL, MAGIC, SCALARS, STRING
 
 _U32, _I32, _F32, _U64 = 4, 5, 6, 10
-_KINDS = {np.dtype(np.float32): 0, np.dtype(np.float16): 1}
+Q8_0 = np.dtype([("scale", np.float16), ("values", np.int8, 32)])  # a block of 32 weights
+_KINDS = {np.dtype(np.float32): 0, np.dtype(np.float16): 1, Q8_0: 8}
 
 
 def _string(text: str) -> bytes:
@@ -39,13 +40,15 @@ def _value(value: Any) -> bytes:
 
 
 def write(path: Path, metadata: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> None:
-    """Writes a GGUF file; tensors are F16 or F32 arrays of the shape `[out, in]`."""
+    """Writes a GGUF file; tensors are F16 or F32 arrays of the shape `[out, in]`, or Q8_0 of `[out, in / 32]`."""
     head = MAGIC + SCALARS[4].pack(3) + SCALARS[_U64].pack(len(tensors)) + SCALARS[_U64].pack(len(metadata))
     head += b"".join(_string(key) + _value(value) for key, value in metadata.items())
     offset = 0
     for name, tensor in tensors.items():
         head += _string(name) + SCALARS[4].pack(tensor.ndim)
-        head += b"".join(SCALARS[_U64].pack(size) for size in reversed(tensor.shape))
+        *outer, inner = tensor.shape
+        sizes = (inner * 32 if tensor.dtype == Q8_0 else inner, *reversed(outer))
+        head += b"".join(SCALARS[_U64].pack(size) for size in sizes)
         head += SCALARS[4].pack(_KINDS[tensor.dtype]) + SCALARS[_U64].pack(offset)
         offset += -(-tensor.nbytes // ALIGNMENT) * ALIGNMENT
     part = path.with_name(path.name + ".part")

@@ -13,7 +13,7 @@ Rules of this folder
 from typing import TYPE_CHECKING
 
 from local_models.lazy import lazy_names
-from local_models.llama.library import Device, devices, library, system_info, version
+from local_models.llama.library import Device, amx_is_sound, devices, library, system_info, version
 
 if TYPE_CHECKING:
     from local_models.llama.context import Context as Context
@@ -32,6 +32,6 @@ _DEFINED_IN = {  # imported on first use: the devices can be listed without nump
     "Weights": "local_models.llama.weights",
 }
 
-__all__ = ["Device", "devices", "library", "system_info", "version", *_DEFINED_IN]
+__all__ = ["Device", "amx_is_sound", "devices", "library", "system_info", "version", *_DEFINED_IN]
 
 __getattr__ = lazy_names(__name__, _DEFINED_IN)

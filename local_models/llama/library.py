@@ -13,6 +13,7 @@ import msgspec
 from local_models.errors import EngineMissing, translate_errors
 
 SPIN_COUNT = "2000"
+AMX_MARK = "three_mode_amx_tiles_are_whole"  # symbol of scripts/llama_amx_tiles.h
 recent_errors: deque[str] = deque(maxlen=8)  # lines of llama.cpp's log; cleared before a call that may fail
 
 
@@ -130,6 +131,17 @@ def version() -> str:
 def system_info() -> str:
     """Returns the features of the processor that llama.cpp uses."""
     return str(library().api.llama_print_system_info().decode())
+
+
+def amx_is_sound() -> bool:
+    """Returns whether llama.cpp may use AMX tiles, if it was compiled for a processor that has them.
+
+    GCC before 13.3 compiles them wrongly, and the first quantized weights end the process. `make venv` compiles them
+    rightly and leaves a mark; THREE_MODE_AMX=1 vouches for a library that came from elsewhere.
+    """
+    if "AMX_INT8 = 1" not in system_info():
+        return True
+    return hasattr(library().quick, AMX_MARK) or os.environ.get("THREE_MODE_AMX") == "1"
 
 
 def devices() -> tuple[Device, ...]:

@@ -42,6 +42,8 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True):
     penalty_window: int = 64
     seed: int = 0
     grammar: str = ""
+    opens: int = -1
+    """Token behind which the grammar begins; -1: it holds from the start."""
 
     @property
     def penalises(self) -> bool:
@@ -61,6 +63,8 @@ class Sampler:
         self._lib = library()
         self._grammar = self._chain = None
         self._candidates: NDArray[Any] | None = None
+        self._opens = how.opens if how.grammar else -1
+        self._likeliest = how.temperature == 0 and not how.penalises
         api = self._lib.api
         if how.grammar:
             recent_errors.clear()
@@ -98,6 +102,8 @@ class Sampler:
         quick = self._lib.quick
         if self._grammar is None:
             return int(quick.llama_sampler_sample(self._handle, context._handle, row))
+        if self._opens >= 0:
+            return self._sample_before(context, row, logits)
         token = self._choose(logits, constrained=False)
         if not self._allowed(token):
             token = self._choose(logits, constrained=True)
@@ -105,6 +111,16 @@ class Sampler:
                 raise EngineFailed("the grammar allows no token of this model here")
         quick.llama_sampler_accept(self._grammar, token)
         quick.llama_sampler_accept(self._handle, token)
+        return token
+
+    def _sample_before(self, context: Context, row: int, logits: Floats) -> int:
+        """Returns the next token while the grammar has not begun. A greedy choice is as cheap as without one."""
+        if self._likeliest:
+            token = int(logits.argmax())
+        else:
+            token = int(self._lib.quick.llama_sampler_sample(self._handle, context._handle, row))
+        if token == self._opens:
+            self._opens = -1
         return token
 
     def _choose(self, logits: Floats, *, constrained: bool) -> int:

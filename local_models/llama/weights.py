@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from local_models.errors import BadModelFile, ModelClosed, translate_errors
-from local_models.llama.library import last_errors, library, recent_errors
+from local_models.llama.library import amx_is_sound, last_errors, library, recent_errors
 
 
 class Weights:
@@ -24,6 +24,7 @@ class Weights:
         api = self._lib.api
         params = api.llama_model_default_params()
         params.n_gpu_layers = gpu_layers
+        params.use_extra_bufts = amx_is_sound()  # weights in AMX tiles are such
         if not mmap and hasattr(api, "LLAMA_LOAD_MODE_NONE"):
             params.load_mode = api.LLAMA_LOAD_MODE_NONE
         recent_errors.clear()

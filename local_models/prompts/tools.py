@@ -43,9 +43,33 @@ def forced_call_grammar(how: Generate, template: str) -> str:
     A template that marks calls with `<tool_call>` gets marked calls. All others get a bare JSON call, which the parser
     finds in any answer.
     """
-    rules: dict[str, str] = {}
-    marked = OPEN in template
+    marked = marks_calls(template)
     key = "parameters" if not marked and '"parameters"' in template else "arguments"
+    rules = _calls_rules(how, key)
+    if not marked:
+        return grammar_text("call", rules)
+    rules["marked"] = f'{literal(OPEN)} "\\n"? call "\\n"? {literal(CLOSE)}'
+    return grammar_text('marked ("\\n"? marked)*' if how.tool_choice == "required" else "marked", rules)
+
+
+def marks_calls(template: str) -> bool:
+    """Whether the models of a chat template mark their calls with `<tool_call>`."""
+    return OPEN in template
+
+
+def free_call_grammar(how: Generate) -> str:
+    """Returns the GBNF of what follows the mark of a call that the model chose to make: that call, and more calls.
+
+    Without it a model that does not know the tools well writes names and arguments that nobody has.
+    """
+    rules = _calls_rules(how, "arguments")
+    rules["rest"] = f'"\\n"? call "\\n"? {literal(CLOSE)}'
+    return grammar_text(f'rest ("\\n"? {literal(OPEN)} rest)*', rules)
+
+
+def _calls_rules(how: Generate, key: str) -> dict[str, str]:
+    """Returns the rule `call`, which is one call of an offered tool, and all rules that it needs."""
+    rules: dict[str, str] = {}
     calls = []
     for number, tool in enumerate(offered_tools(how)):
         root, own = _arguments_rule(tool, f"t{number}-")
@@ -53,10 +77,7 @@ def forced_call_grammar(how: Generate, template: str) -> str:
         calls.append(_call_rule(tool_name(tool), key, root))
     rules["space"] = '" "?'
     rules["call"] = " | ".join(calls)
-    if not marked:
-        return grammar_text("call", rules)
-    rules["marked"] = f'{literal(OPEN)} "\\n"? call "\\n"? {literal(CLOSE)}'
-    return grammar_text('marked ("\\n"? marked)*' if how.tool_choice == "required" else "marked", rules)
+    return rules
 
 
 def _call_rule(name: str, key: str, arguments: str) -> str:

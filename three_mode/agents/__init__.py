@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from three_mode.agents.agent import Agent as Agent
     from three_mode.agents.calling.caller import Sent as Sent
+    from three_mode.agents.calling.caller import SentToAll as SentToAll
     from three_mode.agents.calling.gather import Gathered as Gathered
     from three_mode.agents.calling.join import Joined as Joined
     from three_mode.agents.calling.join import join as join
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from three_mode.agents.recording.replay import replay as replay
     from three_mode.agents.supervisor.events import AgentGivenUp as AgentGivenUp
     from three_mode.agents.supervisor.events import AgentRestarted as AgentRestarted
+    from three_mode.agents.supervisor.events import AgentsQuarantined as AgentsQuarantined
+    from three_mode.agents.supervisor.events import HandlerRaised as HandlerRaised
     from three_mode.agents.supervisor.events import HostBack as HostBack
     from three_mode.agents.supervisor.events import HostBlocked as HostBlocked
     from three_mode.agents.supervisor.events import HostFreed as HostFreed
@@ -50,9 +53,11 @@ _MODULE_OF = {
     "AgentRef": "calling.refs",
     "AgentReport": "wire.orders",
     "AgentRestarted": "supervisor.events",
+    "AgentsQuarantined": "supervisor.events",
     "DeadLetter": "wire.dead_letters",
     "Divergence": "recording.replay",
     "Gathered": "calling.gather",
+    "HandlerRaised": "supervisor.events",
     "HostBack": "supervisor.events",
     "HostBlocked": "supervisor.events",
     "HostFreed": "supervisor.events",
@@ -68,6 +73,7 @@ _MODULE_OF = {
     "RoleRef": "calling.refs",
     "Seen": "calling.receipts",
     "Sent": "calling.caller",
+    "SentToAll": "calling.caller",
     "Stream": "calling.streams",
     "SupervisorEvent": "supervisor.events",
     "Table": "wire.orders",

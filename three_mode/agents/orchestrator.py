@@ -3,8 +3,9 @@
 `async with Orchestrator(hosts=2) as orc: ...`
 """
 
+import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Self, overload
 
@@ -12,14 +13,16 @@ from three_mode.agents.agent import Agent
 from three_mode.agents.calling import current_bus
 from three_mode.agents.calling.caller import Caller
 from three_mode.agents.calling.refs import AgentGroup, AgentRef, RoleRef, Verbs
-from three_mode.agents.calling.session import Session
+from three_mode.agents.calling.session import Session, host_connection, written_options
 from three_mode.agents.handlers.declare import specs_of
 from three_mode.agents.handlers.tracing import load_tracer
 from three_mode.agents.host.lines import HostConfig
+from three_mode.agents.host.residents import LABEL_HERE, close_population, open_population, turned_away
 from three_mode.agents.model import ModelSource
 from three_mode.agents.recording import recorder
 from three_mode.agents.runtime.broadcast import check_listener
 from three_mode.agents.runtime.lifecycle import init_schema
+from three_mode.agents.runtime.population import Population
 from three_mode.agents.supervisor.control_server import ControlServer
 from three_mode.agents.supervisor.events import SupervisorEvent, SupervisorEvents
 from three_mode.agents.supervisor.hosts import Host, HostOptions, Hosts, new_bus_name, search_path
@@ -27,11 +30,13 @@ from three_mode.agents.supervisor.restart import Restart
 from three_mode.agents.supervisor.roster import Roster
 from three_mode.agents.supervisor.supervisor import Supervisor
 from three_mode.agents.wire import errors as wire_errors
+from three_mode.agents.wire import importing
 from three_mode.agents.wire.dead_letters import DeadLetter
-from three_mode.agents.wire.importing import ClassPath, load, path_of, refuse_while_importing_main
+from three_mode.agents.wire.importing import ClassPath, path_here, path_of, refuse_while_importing_main
+from three_mode.agents.wire.logs import levels
 from three_mode.agents.wire.orders import SpawnOrder, Table
 from three_mode.errors import ConfigurationError
-from three_mode.handling import DEFAULT_WITHIN
+from three_mode.handling import DEFAULT_WITHIN, check_deadline, check_time
 from transports.bus import Bus, BusError, BusOptions
 
 # The agent that `Orchestrator.model` starts. It stands above the connection, which knows agents: so it is found by
@@ -67,13 +72,29 @@ class OrchestratorOptions:
 class Orchestrator(Verbs):
     """Owner of `hosts` host processes on a bus, which keeps agents alive in them. Use it as an async context manager.
 
-    `name`: name of the bus, by default a new one; other programs `join` it.
+    `hosts`: number of processes (2). With 0 the agents live in this process and its event loop: in a notebook, at a
+    prompt, in a test, with classes that no other process could import. `name`: name of the bus, by default a new one;
+    other programs `join` it. `llm`, `policies`: `ConnectionOptions` and `Policies` of `orc.llm`, of `agent.llm` in
+    every host, and of the models that `model` starts.
     """
 
-    def __init__(self, hosts: int = 2, name: str = "", *, options: OrchestratorOptions | None = None) -> None:
+    def __init__(
+        self,
+        hosts: int = 2,
+        name: str = "",
+        *,
+        llm: Any = None,
+        policies: Any = None,
+        options: OrchestratorOptions | None = None,
+    ) -> None:
         refuse_while_importing_main()
-        if hosts < 1:
-            raise ConfigurationError(f"an orchestrator has at least one host, not {hosts}")
+        self._llm_options = written_options(llm, policies)
+        if not isinstance(hosts, int):
+            raise ConfigurationError(f"hosts is a number of processes, not {hosts!r}", hint="Orchestrator(hosts=2)")
+        if hosts < 0:
+            raise ConfigurationError(
+                f"an orchestrator has at least one host, not {hosts}", hint="hosts=0 has the agents in this process"
+            )
         self.name = name or new_bus_name()
         self.options = options or OrchestratorOptions()
         self._count = hosts
@@ -82,18 +103,22 @@ class Orchestrator(Verbs):
         self._session: Session | None = None
         self._supervisor: Supervisor | None = None
         self._control_server: ControlServer | None = None
+        self._population: Population | None = None  # of agents in this process
 
     # start and end ----------------------------------------------------------------------------------------------------
-    async def __aenter__(self) -> Self:
+    async def open(self) -> Self:
+        """Start, where no `async with` block holds all work: in the cells of a notebook. `aclose` ends it."""
+        if self._session is not None:
+            raise ConfigurationError("this orchestrator is running already")
         if self.options.record:
             recorder.begin(self.options.record)
         tracer = load_tracer(self.options.tracer) if self.options.tracer else None
         try:
-            bus = await Bus.join(self.name, self.options.bus)
+            bus = await Bus.join(self.name, self._bus_options())
         except BusError as error:
             raise wire_errors.from_bus(error, self.name, "join") from None
         current_bus.joined(bus)
-        self._session = Session(bus, self.options.default_within)
+        self._session = Session(bus, self.options.default_within, self._llm_options)
         self._session.tracer = tracer
         self._three_mode_caller = Caller(self._session, "orchestrator")
         hosts = Hosts(
@@ -107,13 +132,19 @@ class Orchestrator(Verbs):
         self._supervisor = Supervisor(self._session, hosts, self._roster, self._event_log)
         self._control_server = ControlServer(self._supervisor, self._session)
         self._session.blocked_by = self._supervisor.overview.blocked_by
+        self._session.comes_back = self._roster.comes_back
         try:
             await self._control_server.open()
             await hosts.start(self._count)
+            if not self._count:
+                await self._open_here(hosts)
         except BaseException:
             await self.aclose()
             raise
         return self
+
+    async def __aenter__(self) -> Self:
+        return await self.open()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -126,12 +157,34 @@ class Orchestrator(Verbs):
         if session is None:
             return
         assert self._supervisor is not None
+        population, self._population = self._population, None
         try:
+            if population is not None:
+                await close_population(population)
             await self._supervisor.hosts.close(self.options.stop_within)
         finally:
             session.close()
             current_bus.left(session.bus)
             await session.bus.leave()
+
+    async def _open_here(self, hosts: Hosts) -> None:
+        """Open this process as the host of all agents."""
+        assert self._session is not None
+        self._population = await open_population(self._session, self._host_config(LABEL_HERE))
+        hosts.add_here(LABEL_HERE, self._session.bus.id)
+
+    def _bus_options(self) -> BusOptions:
+        """Return the options of this process's bus. With agents here, a message for one that left is a dead letter."""
+        options = self.options.bus
+        if self._count or options.on_error is not None:
+            return options
+
+        def bus_failed(where: str, error: BaseException) -> None:
+            if self._session is None or not turned_away(self._session, where, error):
+                context = {"message": f"bus {self.name}: {where}: {error}", "exception": error}
+                asyncio.get_running_loop().call_exception_handler(context)
+
+        return replace(options, on_error=bus_failed)
 
     def _host_config(self, label: str) -> HostConfig:
         return HostConfig(
@@ -143,7 +196,9 @@ class Orchestrator(Verbs):
             tracer=self.options.tracer,
             blocked_after=self.options.hosts.blocked_after,
             default_within=self.options.default_within,
+            log_levels=levels(),
             bus_options=self.options.host_bus,
+            llm_options=self._llm_options,
         )
 
     def _host_lost(self, host: Host, member: str, reason: str) -> None:
@@ -209,14 +264,9 @@ class Orchestrator(Verbs):
         raised.
         """
         supervisor = self._running_supervisor
+        check_deadline(within)
+        check_spawned(kind, count, roles)
         name = check_name(name or kind.__name__.lower())
-        if count is not None and count < 0:
-            raise ConfigurationError(f"cannot spawn {count} agents")
-        given: Any = kind
-        if not (isinstance(given, type) and issubclass(given, Agent)):
-            raise ConfigurationError(f"{kind!r} is no Agent", hint="class Scout(Agent): ...")
-        if isinstance(roles, str):
-            raise ConfigurationError(f"roles are several names, not {roles!r}", hint=f"roles=[{roles!r}]")
         specs = specs_of(kind)
         for spec in specs.values():
             check_listener(spec)
@@ -224,7 +274,7 @@ class Orchestrator(Verbs):
         order = SpawnOrder(
             group=name,
             numbers=(),
-            target=path_of(kind),
+            target=path_of(kind) if self._count else path_here(kind),
             roles=(name, *(check_name(role) for role in roles)),
             init=init_schema(kind).encode_call(name, "__init__", (), init),
             on_error=policy.on_error,
@@ -241,23 +291,32 @@ class Orchestrator(Verbs):
         provider: str | None = None,
         base_url: str | None = None,
         api_key_env: str | None = None,
+        policies: Any = None,
+        load: Any = None,
         within: float = 120.0,
     ) -> RoleRef:
         """Put a model on the bus, once for all agents, and return its role: requests address it as `agent:NAME`.
 
         `model`: `gguf:PATH`, a catalogued name, or a model of `provider` or `base_url`. `api_key_env`: environment
-        variable of the hosts that holds the provider's key; keys never travel. `within`: seconds to load the model
-        (120).
+        variable of the hosts that holds the provider's key; keys never travel on the bus. `policies`: `Policies` around
+        its calls, by default those of the orchestrator. `load`: `LoadOptions` of a local model. `within`: seconds to
+        load the model (120). A model that cannot work is an error here: no such file, no such provider, no key.
 
         The model has a process of its own: llama.cpp's threads and an event loop full of agents do not share an
         interpreter well.
         """
+        check_deadline(within)
         name = check_name(name)
-        source = ModelSource(model, provider, base_url, api_key_env)
+        if model == f"agent:{name}":
+            raise ConfigurationError(f"the model {name!r} would ask itself", hint="name the model that is behind it")
+        options = host_connection().written_model(policies, load) if policies is not None or load is not None else ""
+        source = ModelSource(model, provider, base_url, api_key_env, options)
         hosts = self._running_supervisor.hosts
         host = await hosts.reserve(name)
         try:
-            await self.spawn(load(HOSTED_MODEL), 1, name=name, restart="permanent", within=within, source=source)
+            await self.spawn(
+                importing.load(HOSTED_MODEL), 1, name=name, restart="permanent", within=within, source=source
+            )
         except BaseException:
             await hosts.release(host, self.options.stop_within)
             raise
@@ -265,6 +324,7 @@ class Orchestrator(Verbs):
 
     async def stop(self, whom: Whom, within: float = 10.0) -> None:
         """Stop agents: their current messages may finish, and the agents do not come back. `within`: seconds (10)."""
+        check_deadline(within)
         await self._running_supervisor.stop(names_of(whom), within)
 
     async def restart(self, whom: Whom, within: float = 10.0) -> None:
@@ -272,14 +332,17 @@ class Orchestrator(Verbs):
 
         `within`: seconds (10).
         """
+        check_deadline(within)
         await self._running_supervisor.restart(names_of(whom), "asked for", within)
 
     async def pause(self, whom: Whom, within: float = 10.0) -> None:
         """Let messages wait in the mailboxes of agents until `resume`. `within`: seconds (10)."""
+        check_deadline(within)
         await self._running_supervisor.order("pause", names_of(whom), within)
 
     async def resume(self, whom: Whom, within: float = 10.0) -> None:
         """Let paused agents handle messages again. `within`: seconds (10)."""
+        check_deadline(within)
         await self._running_supervisor.order("resume", names_of(whom), within)
 
     # observation ------------------------------------------------------------------------------------------------------
@@ -288,10 +351,12 @@ class Orchestrator(Verbs):
 
         A host that does not answer within `within` seconds (2) is in `silent`.
         """
+        check_time(within)
         return await self._running_supervisor.overview.table(within)
 
     async def dead_letters(self, within: float = 2.0) -> list[DeadLetter]:
         """Return messages that no agent has taken, the oldest first. `within`: seconds to wait for hosts (2)."""
+        check_time(within)
         return await self._running_supervisor.overview.dead_letters(within)
 
     @property
@@ -312,11 +377,38 @@ def names_of(whom: Whom) -> list[str]:
         return [whom.name]
     if isinstance(whom, AgentGroup):
         return whom.names
-    return [agent if isinstance(agent, str) else agent.name for agent in whom]
+    given: Any = whom
+    several = list(given) if isinstance(given, Iterable) else [given]
+    for agent in several:
+        if not isinstance(agent, str | AgentRef):
+            raise ConfigurationError(
+                f"{agent!r} is no agent", hint="a reference, a group, a name such as 'scout/7', or a list of them"
+            )
+    return [agent if isinstance(agent, str) else agent.name for agent in several]
 
 
-def check_name(name: str) -> str:
+def check_spawned(kind: Any, count: Any, roles: Any) -> None:
+    """Raise ConfigurationError where the class, the number or the roles of new agents are none."""
+    if isinstance(kind, Agent):
+        made = type(kind).__name__
+        raise ConfigurationError(
+            f"{made}(...) is an agent made by hand: spawn takes the class",
+            hint=f"spawn({made}, ...), then its arguments",
+        )
+    if not (isinstance(kind, type) and issubclass(kind, Agent)):
+        raise ConfigurationError(f"{kind!r} is no Agent", hint="class Scout(Agent): ...")
+    if count is not None and not isinstance(count, int):
+        raise ConfigurationError(
+            f"count is a number of agents, not {count!r}", hint=f"spawn({kind.__name__}, 5), or none for one agent"
+        )
+    if count is not None and count < 0:
+        raise ConfigurationError(f"cannot spawn {count} agents")
+    if isinstance(roles, str) or not isinstance(roles, Iterable):
+        raise ConfigurationError(f"roles are several names, not {roles!r}", hint=f"roles=[{str(roles)!r}]")
+
+
+def check_name(name: Any) -> str:
     """Return the name of a group or role, or raise ConfigurationError."""
-    if not name or any(letter in "/@:" or letter.isspace() for letter in name):
+    if not isinstance(name, str) or not name or any(letter in "/@:" or letter.isspace() for letter in name):
         raise ConfigurationError(f"{name!r} is no name for a group or role", hint="letters, digits, - _ and .")
     return name

@@ -82,9 +82,9 @@ class AgentFastPaths:
             or policies.budgets
             or log.recorder is not None
             or log.traces
-            or accounts.max_tokens(AGENT) is not None
             or accounts.profile(AGENT).safety
             or observe.after is not None
+            or observe.step is not None
         )
 
     def learn(self, request: LLMRequest, target: Target) -> None:
@@ -108,6 +108,7 @@ class AgentFastPath:
         "_closed",
         "_defaults",
         "_encode",
+        "_fitted",
         "_gate",
         "_hosts",
         "_key",
@@ -148,6 +149,7 @@ class AgentFastPath:
         self._accounts, self._profile = accounts, accounts.profile(target.provider)
         self._log, self._defaults, self._within = log, defaults, defaults.default_time_limit(AGENT)
         self._steps = (Step("attempt", 0.0, target.provider, target.model),)
+        self._fitted = accounts.fitted_defaults(AGENT, target.model)
 
     async def complete(self, request: LLMRequest, normal: NormalWay) -> LLMResponse:
         """The whole reply; `normal` gives it where this path cannot, and after a failure."""
@@ -173,7 +175,7 @@ class AgentFastPath:
                     address, counted = self._roles.take(address), True
             untraced = handled is NOBODY and self._session.tracer is None
             trace = "" if untraced else self._caller.outgoing(handled, address, topic)
-            wanted = (request.addressed(None, within),)
+            wanted = ((request if self._fitted is None else self._fitted.applied_to(request)).addressed(None, within),)
             try:
                 payload = encode(wanted)
             except UNENCODABLE:
@@ -215,7 +217,10 @@ class AgentFastPath:
                     self._record(reply.latency)
                     return reply
         self._leave(address, counted)
-        return await normal(request, FailedFirstAttempt(began, began + within, self._explained(failed, address)))
+        failure = self._session.error(failed, address, self._topic) if isinstance(failed, BusError) else failed
+        if isinstance(failure, NoSuchAgent):  # it may be there, and only stream
+            return await normal(request, None)
+        return await normal(request, FailedFirstAttempt(began, began + within, failure))
 
     def close(self) -> None:
         """Take no more calls: those that come go the normal way, which says that the connection is closed."""
@@ -227,16 +232,14 @@ class AgentFastPath:
         if capabilities(self._model).known or logger.isEnabledFor(INFO) or not self._gate.try_enter_unhindered():
             return None
         label = self._defaults.label_of(request)
+        if self._fitted is not None:
+            request = self._fitted.applied_to(request)
         return AgentFastStream(request, self._target, within, label, self._channel, self._gate, self._accounts)
 
     def _leave(self, address: str, counted: bool) -> None:
         if counted:
             self._roles.give_back(address)
         self._gate.left()
-
-    def _explained(self, error: BusError | ThreeModeError, address: str) -> ThreeModeError:
-        failure = self._session.error(error, address, self._topic) if isinstance(error, BusError) else error
-        return self._channel.explained(self._model) if isinstance(failure, NoSuchAgent) else failure
 
 
 class AgentFastStream:

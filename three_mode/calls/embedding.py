@@ -32,6 +32,10 @@ class EmbeddingPipeline:
         self._channel, self._accounts, self._log = channel, accounts, log
         self._attempts = Attempts(gates, retry, clock=clock)
 
+    def close(self) -> None:
+        """End the waits before retries."""
+        self._attempts.close()
+
     async def embed(self, request: EmbedRequest, target: Target, within: float, label: str | None = None) -> Embedded:
         """A vector for each text, from the target, in `within` seconds at most."""
         began = time.monotonic()

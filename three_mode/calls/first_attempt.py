@@ -22,6 +22,7 @@ from three_mode.channels.channel import Send, SendingChannel, SentRequest
 from three_mode.errors import ThreeModeError
 from three_mode.messages import LLMResponse
 from three_mode.policies import Attempts, Clock, Gate, Target
+from three_mode.policies.attempts import blame
 from three_mode.policies.coalesce import Coalescer
 from three_mode.policies.hedge import SecondRunner
 from three_mode.policies.tallies import ZERO
@@ -173,7 +174,9 @@ class FirstAttempt:
             flight.sent.cancel()
             flight.sent = None
         self._log.fail_attempt(flight.call.label, flight.target, flight.reserved, error)
-        flight.plan.gate.failed(error)
+        context = flight.call.context
+        began = context.began + next(step.at for step in context.steps if step.kind == "attempt")
+        blame(context, flight.plan.gate, error, context.deadline - began)
 
     def _second(self, flight: InFlight) -> Awaitable[Answered]:
         call = flight.call

@@ -5,8 +5,10 @@ local model.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 from three_mode.dispatcher import HERE
+from three_mode.observe.metrics import Metrics
 from three_mode.policies import AdaptiveLimiter, CircuitBreaker, Clock, Gate, Policies, Target
 from three_mode.providers import LimitReading
 
@@ -17,9 +19,11 @@ class Gates:
     """Breakers and limiters, made when first needed. Where there are many, those that know nothing are forgotten:
     agents come and go."""
 
-    def __init__(self, policies: Policies, clock: Clock) -> None:
+    def __init__(self, policies: Policies, clock: Clock, metrics: Metrics | None = None) -> None:
+        """`metrics` says how long targets usually take: a call that had less time says nothing of them."""
         self._policies = policies
         self._clock = clock
+        self._metrics = metrics or Metrics()
         self._breakers: dict[tuple[str, str], CircuitBreaker] = {}
         self._limiters: dict[str, AdaptiveLimiter] = {}
         self._most_breakers = self._most_limiters = MOST
@@ -44,7 +48,8 @@ class Gates:
                 self._forget()
                 self._breakers = {kept: each for kept, each in self._breakers.items() if not each.at_rest}
                 self._most_breakers = max(MOST, 2 * len(self._breakers))
-            found = self._breakers[key] = CircuitBreaker(self._policies.breaker, self._clock)
+            usual = partial(self._metrics.usual, *key)
+            found = self._breakers[key] = CircuitBreaker(self._policies.breaker, self._clock, usual)
         return found
 
     def limiter(self, target: Target) -> AdaptiveLimiter | None:

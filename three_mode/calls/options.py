@@ -9,19 +9,21 @@ from msgspec import field
 from msgspec.structs import replace
 
 from three_mode.calls.provider_accounts import Account
-from three_mode.channels.channel import is_content
+from three_mode.channels.channel import REPLY_BYTES, is_content
 from three_mode.errors import ConfigurationError
 from three_mode.frozen_options import FrozenOptions
-from three_mode.messages import Chunk, LLMResponse
-from three_mode.policies import Policies, PriceList
+from three_mode.messages import Chunk, LLMResponse, RequestDefaults, Step
+from three_mode.policies import Policies, PriceList, RetryOptions
 from three_mode.policies.clock import MONOTONIC, Clock
 
 if TYPE_CHECKING:
+    from local_models import LoadOptions
     from three_mode.observe.records import RecordOptions
     from transports.http2 import PoolOptions
 
 Hook = Callable[[LLMResponse], LLMResponse | Awaitable[LLMResponse]]
 EachHook = Callable[[Chunk], Chunk | None]
+StepHook = Callable[[str, Step], object]
 
 
 async def apply_after(after: Hook | None, reply: LLMResponse) -> LLMResponse:
@@ -49,6 +51,7 @@ class Observing(FrozenOptions, frozen=True, kw_only=True):
     tracer: Any = None  #: OpenTelemetry tracer of the spans; None: the global one
     log_content: bool = False  #: whether logs hold the text of requests and replies
     label: str | None = None  #: who pays, for requests whose metadata has no `label`
+    step: StepHook | None = None  #: hears of each step of a call at its moment: attempts, waits, switches of provider
     after: Hook | None = None  #: changes each whole reply; of a stream that is `response()`, its pieces are out by then
     each: EachHook | None = None  #: changes each piece of a stream before its reader gets it; None drops the piece
 
@@ -66,18 +69,26 @@ class ConnectionOptions(FrozenOptions, frozen=True, kw_only=True):
     accounts: Mapping[str, Account] = {}  #: keys and addresses of other providers, for fallback and routes
     headers: Mapping[str, str] = {}  #: sent to the connection's own provider, which must be named
     safety: Mapping[str, str] = {}  #: safety settings for every provider called; an error where a provider has none
-    config: str | Path | Mapping[str, Any] | None = None  #: config file or its content; None: the file of `LLM_CONFIG`
+    #: a config file, or its settings as a dict; None: the file in `LLM_CONFIG`, or that of the folder or the user
+    config: str | Path | Mapping[str, Any] | None = None
     detection_order: tuple[str, ...] | None = None  #: providers to try where none is named; None: as configured
+    defaults: RequestDefaults = RequestDefaults()  #: of requests that do not say; each goes to targets that can take it
+    local: "LoadOptions | None" = None  #: how models of this computer are loaded; None: as configured, or by default
+    models: Mapping[str, "LoadOptions"] = {}  #: the same for single models, by their name or path
+    files: Mapping[str, str] = {}  #: names for model files: `{"brain": "models/brain.gguf"}`
     transport: "PoolOptions" = field(default_factory=_pool_options)  #: the pool of HTTP connections
     prices: PriceList | None = None  #: prices of models; None: those of `genai-prices`, where it is installed
+    #: most bytes of one reply, whole or streamed, as it comes over the wire: text, thinking, tool arguments, all of it
+    reply_bytes: int = REPLY_BYTES
     clock: Clock = MONOTONIC  #: clock of all policies, for tests
 
 
 def with_retries(policies: Policies, max_retries: int | None, attempts: int | None) -> Policies:
-    """The policies with as many attempts as the argument or the settings say, where one of them says it."""
-    attempts = max_retries + 1 if max_retries is not None else attempts
-    if attempts is None:
-        return policies
-    if attempts < 1:
-        raise ConfigurationError(f"max_retries is at least 0, not {max_retries}")
-    return replace(policies, retry=replace(policies.retry, attempts=attempts))
+    """The policies with as many attempts as the argument says, or the settings where the policies say nothing else."""
+    if max_retries is not None:
+        if max_retries < 0:
+            raise ConfigurationError(f"max_retries is at least 0, not {max_retries}")
+        attempts = max_retries + 1
+    elif policies.retry.attempts != RetryOptions().attempts:
+        attempts = None
+    return policies if attempts is None else replace(policies, retry=replace(policies.retry, attempts=attempts))

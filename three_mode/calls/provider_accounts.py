@@ -1,23 +1,27 @@
 """Accounts of providers: their keys and addresses, and the endpoint of each, made when it is first called."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from three_mode.channels.channel import Endpoint
+from three_mode.channels.channel import REPLY_BYTES, Endpoint
 from three_mode.config import ProviderSettings, Secret, Settings
 from three_mode.dispatcher import HERE
 from three_mode.errors import ConfigurationError
+from three_mode.messages import RequestDefaults
 from three_mode.providers import LimitReading, Profile, codec_of, profile_of
+from three_mode.providers.catalogue import CUSTOM as CUSTOM
+from three_mode.providers.fitting import FittedDefaults, fitted
 from three_mode.providers.safety import check_settings
 
 if TYPE_CHECKING:
     from transports.http2 import Pool
 
-CUSTOM = "custom"
 _NONE_OF_ITS_OWN = ProviderSettings()
+NO_DEFAULTS = RequestDefaults()
+_CUSTOM = Profile(name=CUSTOM, base_url="", needs_key=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +32,7 @@ class Account:
     base_url: str | None = None  #: None: the provider's own
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)  #: sent with every call
     safety: Mapping[str, str] = field(default_factory=dict)  #: safety settings sent with every call
+    defaults: RequestDefaults = NO_DEFAULTS  #: for requests to it, before those of the connection
 
 
 def given_accounts(given: Mapping[str, Account], provider: str | None, own: Account) -> Mapping[str, Account]:
@@ -42,18 +47,19 @@ def given_accounts(given: Mapping[str, Account], provider: str | None, own: Acco
                 hint="say whose headers they are, or give them to one: accounts={'openai': Account(headers=...)}",
             )
         return given
-    accounts = {_name_of(name): account for name, account in given.items()}
-    before = accounts.get(_name_of(provider), Account())
-    accounts[_name_of(provider)] = Account(
+    accounts = {name_of(name): account for name, account in given.items()}
+    before = accounts.get(name_of(provider), Account())
+    accounts[name_of(provider)] = Account(
         api_key=own.api_key or before.api_key,
         base_url=own.base_url or before.base_url,
         headers={**before.headers, **own.headers},
         safety={**before.safety, **own.safety},
+        defaults=before.defaults,
     )
     return accounts
 
 
-def _name_of(provider: str) -> str:
+def name_of(provider: str) -> str:
     """One name for a provider that has several."""
     own = provider == CUSTOM or provider in HERE or "://" in provider
     return provider if own else profile_of(provider).name
@@ -69,14 +75,19 @@ class ProviderAccounts:
         safety: Mapping[str, str],
         pool: "Callable[[], Pool]",
         learn: Callable[[str], Callable[[LimitReading], None] | None],
+        defaults: RequestDefaults = NO_DEFAULTS,
+        reply_bytes: int = REPLY_BYTES,
+        listed: Container[str] = (),
     ) -> None:
-        self._settings = settings
-        self._given = {_name_of(name): account for name, account in given.items()}
+        """`listed` are the providers whose accounts the options have, rather than the arguments of the connection."""
+        self._settings, self._defaults, self._listed = settings, defaults, listed
+        self._given = {name_of(name): account for name, account in given.items()}
         self._safety = safety
         for settings_ in (safety, *(account.safety for account in given.values())):
             check_settings(settings_)
         self._pool = pool
         self._learn = learn
+        self._reply_bytes = reply_bytes
         self._profiles: dict[str, Profile] = {}
         self._identities: dict[str, tuple[str, str]] = {}
         self._read: dict[str, ProviderSettings] = {}
@@ -98,7 +109,8 @@ class ProviderAccounts:
         if provider in HERE:
             return Profile(name=provider, base_url="", needs_key=False)
         if provider == CUSTOM or "://" in provider:
-            url = account.base_url if account is not None and account.base_url else provider
+            url = account.base_url if account is not None and account.base_url else None
+            url = url or self.settings(provider).base_url or provider
             return Profile(name=provider, base_url=url, needs_key=False, max_tokens_field="max_tokens")
         return profile_of(provider)
 
@@ -108,12 +120,20 @@ class ProviderAccounts:
         return frozenset(name for name, account in self._given.items() if account.safety)
 
     def settings(self, provider: str) -> ProviderSettings:
-        if provider == CUSTOM or provider in HERE or "://" in provider:
-            return _NONE_OF_ITS_OWN
         found = self._read.get(provider)
         if found is None:
-            found = self._read[provider] = self._settings.of(profile_of(provider))
+            found = self._read[provider] = self._settings_of(provider)
         return found
+
+    def _settings_of(self, provider: str) -> ProviderSettings:
+        if provider in HERE or "://" in provider:
+            return _NONE_OF_ITS_OWN
+        if provider != CUSTOM:
+            return self._settings.of(profile_of(provider))
+        account = self._given.get(CUSTOM)
+        if account is not None and account.base_url:  # another one than the settings mean, which may have a key
+            return _NONE_OF_ITS_OWN
+        return self._settings.of(_CUSTOM)
 
     def key(self, provider: str) -> Secret | None:
         account = self._given.get(provider)
@@ -127,14 +147,44 @@ class ProviderAccounts:
             return account.base_url
         return self.settings(provider).base_url or self.profile(provider).base_url
 
-    def max_tokens(self, provider: str) -> int | None:
-        """A default, where the provider takes one at all."""
-        if self.profile(provider).wire == "claude-cli":
-            return None
-        return self.settings(provider).max_tokens or self._settings.max_tokens
+    def defaults(self, provider: str) -> RequestDefaults:
+        """Defaults of requests to a provider: of its account, of the connection, of its settings, of all settings."""
+        account, own = self._given.get(provider), self.settings(provider)
+        given = self._defaults if account is None else account.defaults.over(self._defaults)
+        most = own.max_tokens or own.defaults.max_tokens or self._settings.max_tokens
+        configured = own.defaults.over(self._settings.defaults)
+        if most is not None:
+            configured = RequestDefaults(max_tokens=most).over(configured)
+        return given.over(configured)
+
+    def fitted_defaults(self, provider: str, model: str) -> FittedDefaults | None:
+        """Those of them that a model takes; None where that is nothing."""
+        return fitted(self.defaults(provider), self.profile(provider), model)
+
+    def headers(self, provider: str) -> Mapping[str, str]:
+        """Headers of every call to a provider."""
+        account = self._given.get(provider)
+        own = self.settings(provider).headers
+        return own if account is None else {**own, **account.headers}
 
     def model(self, provider: str) -> str | None:
         return self.settings(provider).model or self.profile(provider).default_model
+
+    def answering_model(self, provider: str) -> str | None:
+        """The model of a provider that answers in place of another provider's."""
+        return self.model(provider) or self.profile(provider).fallback_model
+
+    def takes_vendor_names(self, provider: str) -> bool:
+        """Whether `anthropic/claude-opus-4.5` is the name of a model at this provider: at one that passes calls on to
+        many vendors, which any address may be that is not the provider's own."""
+        profile = self.profile(provider)
+        if profile.vendor_names or provider == CUSTOM or "://" in provider:
+            return True
+        return provider not in self._listed and self.base_url(provider) != profile.base_url
+
+    def is_listed(self, provider: str) -> bool:
+        """Whether the options of the connection have an account of a provider."""
+        return provider in self._listed
 
     def identity(self, provider: str) -> tuple[str, str]:
         """Address and tenant of calls, which tell the caches of two accounts apart. A tenant is a fingerprint of key,
@@ -146,12 +196,12 @@ class ProviderAccounts:
         return found
 
     def _tenant(self, provider: str) -> str:
-        key, account, safety = self.key(provider), self._given.get(provider), self.profile(provider).safety
+        key, safety = self.key(provider), self.profile(provider).safety
         tenant = key.fingerprint() if key is not None else ""
-        headers = account.headers if account is not None else {}
-        if headers or safety:  # an organization, another key, what is blocked
+        headers, defaults = self.headers(provider), self.defaults(provider).said()
+        if headers or safety or defaults:  # an organization, another key, what is blocked, what is asked for besides
             named = sorted((name.lower(), value) for name, value in headers.items())
-            tenant += Secret(repr((named, sorted(safety.items())))).fingerprint()
+            tenant += Secret(repr((named, sorted(safety.items()), *sorted(defaults.items())))).fingerprint()
         return tenant
 
     def available(self, provider: str) -> bool:
@@ -172,18 +222,26 @@ class ProviderAccounts:
         if profile.wire == "claude-cli":
             from three_mode.channels.claude_cli import CLIEndpoint
 
-            if account.api_key or account.base_url or account.headers:
+            if account.api_key or account.base_url or self.headers(provider):
                 raise ConfigurationError(
                     f"{provider} takes no key, address or headers: the command has a login of its own",
                     hint="leave them out, or use provider='anthropic'",
                 )
-            return CLIEndpoint(profile)
+            return CLIEndpoint(profile, reply_bytes=self._reply_bytes)
         key, base_url = self.key(provider), self.base_url(provider)
         if key is None and profile.needs_key and base_url == profile.base_url:
             raise ConfigurationError(
                 f"no key for {provider}",
-                hint=f"give api_key=, or set {profile.env_name}_API_KEY in the environment or in .env",
+                hint=f"give api_key=, or set {self.settings(provider).key_variable} in the environment or in .env",
             )
         from three_mode.channels.http import HTTPEndpoint
 
-        return HTTPEndpoint(codec_of(profile), self._pool(), base_url, key, account.headers, self._learn(provider))
+        return HTTPEndpoint(
+            codec_of(profile),
+            self._pool(),
+            base_url,
+            key,
+            self.headers(provider),
+            self._learn(provider),
+            reply_bytes=self._reply_bytes,
+        )

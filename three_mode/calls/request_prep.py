@@ -5,8 +5,6 @@ import time
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 
-import msgspec
-
 from three_mode.calls.call_log import ActiveCall, CallLog, FailedFirstAttempt, new_request_id
 from three_mode.calls.provider_accounts import ProviderAccounts
 from three_mode.calls.targets import Targets
@@ -21,9 +19,11 @@ from three_mode.policies.tallies import ZERO
 from three_mode.providers.capabilities import capabilities
 from three_mode.providers.emulation import with_tools_in_prompt
 from three_mode.providers.estimate import estimate_tokens
+from three_mode.providers.fitting import NOT_FITTED, FittedDefaults
 from three_mode.providers.validate import check
 
 PRICES_LAST = 10.0  # seconds
+MOST_TARGETS = 1000  # targets whose defaults are kept
 UNSAID_OUTPUT = 4096  # what a call may answer where neither it nor the table says how much
 _Size = tuple[str, str, int, int | None]  # provider, model, tokens of the prompt, and the most that were asked for
 
@@ -37,26 +37,29 @@ class RequestPrep:
         # What calls may cost at most, by their size; prices may change with the minute.
         self._most: dict[_Size, Decimal] = {}
         self._forgotten_at = 0.0
-        self._most_tokens: dict[str, int | None] = {}
+        self._defaults: dict[tuple[str, str], FittedDefaults | None] = {}
 
     def prepare(self, call: ActiveCall, target: Target) -> tuple[LLMRequest, bool]:
         """The request as the target takes it, and whether its tools are emulated. Raises what the target cannot do."""
         request = call.request
         profile = self._accounts.profile(target.provider)
-        if request.max_tokens is None:
-            most = self._max_tokens(target.provider)
-            if most is not None:
-                request = msgspec.structs.replace(request, max_tokens=most)
+        defaults = self._defaults.get((target.provider, target.model), NOT_FITTED)
+        if defaults is NOT_FITTED:
+            defaults = self._fit_defaults(target)
+        if defaults is not None:
+            request = defaults.applied_to(request)
         emulated = bool(request.tools) and not capabilities(target.model).tools
         if emulated:
             request = with_tools_in_prompt(request)
         check(request, target.model, profile, call.context.tokens)
         return request, emulated
 
-    def _max_tokens(self, provider: str) -> int | None:
-        if provider not in self._most_tokens:
-            self._most_tokens[provider] = self._accounts.max_tokens(provider)
-        return self._most_tokens[provider]
+    def _fit_defaults(self, target: Target) -> FittedDefaults | None:
+        if len(self._defaults) > MOST_TARGETS:
+            self._defaults.clear()
+        provider, model = target.provider, target.model
+        found = self._defaults[provider, model] = self._accounts.fitted_defaults(provider, model)
+        return found
 
     def reserve(self, call: ActiveCall, request: LLMRequest, target: Target) -> Decimal:
         """Set aside the most that the call may cost; what was set aside."""
@@ -80,9 +83,13 @@ class RequestPrep:
             self._forgotten_at = now + PRICES_LAST
         _, _, tokens, asked = key
         most_out = asked or capabilities(target.model).max_output or UNSAID_OUTPUT
-        most = self._log.cost(target, Usage(tokens, most_out), self._accounts.profile(target.provider))
-        if most is not None:
-            self._most[key] = most
+        profile = self._accounts.profile(target.provider)
+        # A prompt that the provider writes into its cache costs more than one that it does not keep.
+        usages = (Usage(tokens, most_out), Usage(tokens, most_out, cache_write_tokens=tokens))
+        costs = [cost for usage in usages if (cost := self._log.cost(target, usage, profile)) is not None]
+        if not costs:
+            return None
+        most = self._most[key] = max(costs)
         return most
 
 
@@ -142,19 +149,24 @@ class CallPreparation:
         profile = self._accounts.profile(first.provider)
         within = self._defaults.time_limit(request.within, first.provider)
         label = self._defaults.label_of(request)
+        request_id, slow_moves_on = new_request_id(), route is not None or self._targets.bounds_first_content
         context = CallContext(
             deadline=began + within,
             began=began,
+            request_id=request_id,
+            listener=self._log.listener,
             caller=str(request.metadata.get("caller") or label or ""),
             tokens=estimate_tokens(request, first.model, profile.multiplier(first.model)),
-            first_content=self._first_content if len(targets) > 1 else None,
+            first_content=self._first_content if len(targets) > 1 and slow_moves_on else None,
+            slow_moves_on=slow_moves_on,
         )
         if route is not None:
             context.add_step("routed", began, first, f"by the route {route!r}")
-        call = ActiveCall(request, new_request_id(), context, label=label, target=first)
+        call = ActiveCall(request, request_id, context, label=label, target=first, targets=targets, route=route)
         self._log.begin_call(call, targets)
         if failed is not None:
             context.began, context.deadline, call.failed = failed
+            context.resumed = True
         return call, targets
 
     def check_open(self) -> None:

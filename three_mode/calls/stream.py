@@ -129,8 +129,9 @@ class ReplyStream:
         try:
             batch = await source.more()
         except ThreeModeError as error:
-            self._leave(error)
-            raise self._interrupted(error) from error
+            reply = self.response()  # folded once, which takes its time for a long one
+            self._leave(error, reply)
+            raise self._interrupted(error, reply) from error
         except BaseException as error:
             self._leave(error)
             raise
@@ -159,12 +160,12 @@ class ReplyStream:
         raw = given if self._given is self._seen else fold(self._seen)
         self._final = await self._owner.finish(raw, given)
 
-    def _interrupted(self, error: ThreeModeError) -> StreamInterrupted:
+    def _interrupted(self, error: ThreeModeError, reply: LLMResponse) -> StreamInterrupted:
         if isinstance(error, StreamInterrupted):
             return error
         return StreamInterrupted(
             f"the reply broke off: {error.message}",
-            partial=self.response(),
+            partial=reply,
             provider=getattr(error, "provider", None),
             model=getattr(error, "model", None),
             status=getattr(error, "status", None),
@@ -172,7 +173,7 @@ class ReplyStream:
             hint="`partial` has what came",
         )
 
-    def _leave(self, why: BaseException) -> None:
+    def _leave(self, why: BaseException, reply: LLMResponse | None = None) -> None:
         if self._over:
             return
         self._over = True
@@ -180,7 +181,7 @@ class ReplyStream:
             self._open.close()
             if not self._reported:
                 self._reported = True
-                self._owner.fail(why, self.response)
+                self._owner.fail(why, lambda: reply or self.response())
 
     def __del__(self) -> None:
         """Cancel the call at the provider when a loop left by `break` drops the stream."""

@@ -1,8 +1,8 @@
 """The AI-AI mode: a request to an agent on the bus, which is a model like any other.
 
 `agent:brain` is any agent of the role `brain`, `agent:scout/7` that one. An agent is a model if it has a handler
-`chat_completion(request: LLMRequest) -> LLMResponse`; one that also has `stream_completion`, which yields lists of
-chunks, streams. One with a handler `embed(request: EmbedRequest) -> Embedded` embeds.
+`chat_completion(request: LLMRequest)`, which returns text, an `LLMResponse` or a dict, or `stream_completion`, which
+yields texts or chunks. One with a handler `embed(request: EmbedRequest) -> Embedded` embeds.
 """
 
 import asyncio
@@ -18,10 +18,11 @@ from three_mode.agents.calling.refs import AgentRef, RoleRef
 from three_mode.agents.calling.session import Session
 from three_mode.agents.calling.streams import Stream
 from three_mode.agents.model import Model
-from three_mode.channels.channel import OpenReply
-from three_mode.channels.replies import ReadyReply, open_batches
+from three_mode.channels.channel import REPLY_BYTES, OpenReply
+from three_mode.channels.replies import BatchReply, ReadyReply, folded, open_batches
 from three_mode.errors import NoSuchAgent
-from three_mode.messages import Embedded, EmbedRequest, LLMRequest, LLMResponse, chunks_of
+from three_mode.messages import Chunk, Embedded, EmbedRequest, Finish, LLMRequest, LLMResponse, chunks_of
+from three_mode.messages.answers import chunks_from
 from three_mode.policies import Target
 from transports.bus import Bus
 
@@ -29,7 +30,7 @@ from transports.bus import Bus
 _LACKING = {
     "chat_completion": (
         "is no model",
-        "@handler async def chat_completion(self, request: LLMRequest) -> LLMResponse",
+        "@handler async def chat_completion(self, request: LLMRequest) -> LLMResponse, or -> str",
     ),
     "embed": (
         "gives no embeddings",
@@ -38,12 +39,34 @@ _LACKING = {
 }
 
 
+class AgentReply(BatchReply):
+    """A reply that an agent streams: lists of chunks, chunks, or texts. One that ends without `Finish` is whole."""
+
+    _last: Chunk | None = None
+
+    async def _next(self) -> list[Chunk]:
+        if self._ended:
+            return []
+        async for part in self._batches:
+            batch = part if type(part) is list else chunks_from(part)
+            if batch:
+                self._last = batch[-1]
+                return self._counted(batch)
+        self._ended = True
+        return [] if type(self._last) is Finish else [Finish()]
+
+
 class AgentChannel:
     """Speaks on a bus that somebody else joined and leaves."""
 
-    def __init__(self, bus: Bus) -> None:
-        self._bus = bus
+    def __init__(self, bus: Bus, reply_bytes: int = REPLY_BYTES) -> None:
+        self._bus, self._reply_bytes = bus, reply_bytes
         self._caller: Caller | None = None
+
+    @property
+    def bus_name(self) -> str:
+        """Name of the bus."""
+        return self._bus.name
 
     @cached_property
     def _streaming(self) -> Streaming:
@@ -64,8 +87,16 @@ class AgentChannel:
         try:
             reply: LLMResponse = await ref.ask(Model.chat_completion, asked, within=within)
         except NoSuchAgent:
+            if not self._is_there(target.model):
+                raise self.explained(target.model) from None
+        else:
+            return reply
+        # It is there and answers nothing whole: its stream is an answer, if it streams.
+        try:
+            stream = self.begin(target.model, request, _within(deadline))
+            return await folded(await self.opened(stream, target.model, None))
+        except NoSuchAgent:
             raise self.explained(target.model) from None
-        return reply
 
     def begin(self, name: str, request: LLMRequest, within: float) -> Stream[Any]:
         """Sends the request now, and gives what `opened` waits for."""
@@ -77,7 +108,7 @@ class AgentChannel:
         def leave() -> None:
             leaving.append(asyncio.ensure_future(stream.aclose()))
 
-        return await open_batches(stream, leave, due, f"agent:{name}")
+        return await open_batches(stream, leave, due, f"agent:{name}", self._reply_bytes, AgentReply)
 
     async def open(self, target: Target, request: LLMRequest, due: float, deadline: float) -> OpenReply:
         try:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
-from three_mode.errors import ThreeModeError
+from three_mode.errors import ReplyTooLarge, ThreeModeError
 from three_mode.messages import (
     Chunk,
     Embedded,
@@ -15,6 +15,18 @@ from three_mode.messages import (
     ToolDelta,
 )
 from three_mode.policies import Target
+
+REPLY_BYTES = 64 * 1024 * 1024  # most bytes of one reply, where the connection says nothing else
+
+
+def too_large(provider: str, model: str | None, most: int) -> ReplyTooLarge:
+    """Error for a reply with more bytes than the connection allows."""
+    return ReplyTooLarge(
+        f"{provider}: the reply is longer than {most} bytes",
+        provider=provider,
+        model=model,
+        hint="give max_tokens=, or raise ConnectionOptions(reply_bytes=...)",
+    )
 
 
 class OpenReply(Protocol):

@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 
+from three_mode.channels.channel import REPLY_BYTES, too_large
 from three_mode.channels.replies import DecodedReply
 from three_mode.errors import BadReply, ConfigurationError, DeadlineExceeded, LLMError
 from three_mode.messages import Chunk, Embedded, EmbedRequest, LLMRequest, LLMResponse, fold
@@ -23,13 +24,18 @@ class CLIEndpoint:
     """`fetch` for a whole reply, `open` for one that streams."""
 
     def __init__(
-        self, profile: Profile, command: Sequence[str] = ("claude",), options: ChildOptions | None = None
+        self,
+        profile: Profile,
+        command: Sequence[str] = ("claude",),
+        options: ChildOptions | None = None,
+        reply_bytes: int = REPLY_BYTES,
     ) -> None:
         self.profile = profile
         self.name = profile.name
         self._command = tuple(command)
         environment = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
         self._options = options or ChildOptions(environment=environment)
+        self.reply_bytes = reply_bytes
         self._places = asyncio.Semaphore(AT_ONCE)
         self._open: set[CLIReply] = set()
         self._over = False
@@ -130,6 +136,7 @@ class CLIReply(DecodedReply):
         self._model = model
         self._deadline = deadline
         self._closed = False
+        self._taken = 0  # bytes
 
     async def begin(self) -> None:
         try:
@@ -148,6 +155,9 @@ class CLIReply(DecodedReply):
             async with asyncio.timeout_at(self._deadline):
                 line = await anext(self._child, None)
                 if line is not None:
+                    self._taken += len(line)
+                    if self._taken > self._endpoint.reply_bytes:
+                        raise too_large(self._endpoint.name, self._model, self._endpoint.reply_bytes)
                     return self._decoder.feed(line + b"\n")
                 self._ended = True
                 if self._closed:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping
 
+from three_mode.channels.channel import REPLY_BYTES, too_large
 from three_mode.channels.replies import DecodedReply
 from three_mode.config.secret import Secret
 from three_mode.errors import (
@@ -10,16 +11,20 @@ from three_mode.errors import (
     ConfigurationError,
     ConnectionFailed,
     DeadlineExceeded,
+    LLMError,
     Overloaded,
+    ReplyTooLarge,
     ThreeModeError,
 )
 from three_mode.messages import Chunk, Embedded, EmbedRequest, LLMRequest, LLMResponse, chunks_of
 from three_mode.providers import embeddings, token_counts
 from three_mode.providers.codec import Codec, Header, Headers, LimitReading, Outgoing
+from three_mode.providers.refusals import cleaned, secrets_of
 from transports.http2 import (
     ConnectFailed,
     Exchange,
     InvalidRequest,
+    LimitExceeded,
     PeerMisbehaved,
     Pool,
     PoolClosed,
@@ -56,10 +61,12 @@ class HTTPEndpoint:
         headers: Mapping[str, str] | None = None,
         learn: Callable[[LimitReading], None] | None = None,
         idle: float = IDLE,
+        reply_bytes: int = REPLY_BYTES,
     ) -> None:
         self.codec = codec
         self.name = codec.profile.name
         self.base_url = base_url.rstrip("/")
+        self.reply_bytes = reply_bytes
         self._pool = pool
         try:
             self._origin, prefix = split_url(self.base_url + "/")
@@ -75,6 +82,7 @@ class HTTPEndpoint:
             + AGENT
             + tuple((name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in more.items())
         )
+        self._secrets = secrets_of(key.reveal() if key else None, more)
         self._heads: dict[tuple[Header, ...], tuple[Header, ...]] = {}
 
     async def fetch(self, request: LLMRequest, model: str, due: float, deadline: float) -> LLMResponse:
@@ -90,7 +98,7 @@ class HTTPEndpoint:
         outgoing = self._request(self.codec.encode(request, model, stream=False))
         stage = "first token" if due < deadline else "total"
         try:
-            exchange = self._pool.send(outgoing, timeouts=WHOLE, until=min(due, deadline))
+            exchange = self._pool.send(outgoing, timeouts=WHOLE, max_bytes=self.reply_bytes, until=min(due, deadline))
         except TransportError as error:
             raise self._error_of(error, model, stage) from None
         return HTTPSentRequest(self, exchange, model, stage)
@@ -122,7 +130,10 @@ class HTTPEndpoint:
     async def embed(self, request: EmbedRequest, model: str, deadline: float) -> Embedded:
         outgoing = embeddings.encode(self.codec.profile, request, model)
         body = await self._send(outgoing, deadline, model, "total")
-        return embeddings.decode(self.codec.profile, model, body, len(request.texts))
+        try:
+            return embeddings.decode(self.codec.profile, model, body, len(request.texts))
+        except LLMError as error:
+            raise self.cleaned(error) from None
 
     async def count(self, request: LLMRequest, model: str, deadline: float) -> int | None:
         """The tokens of a request, as the provider counts them; None where it has no endpoint for that."""
@@ -132,7 +143,11 @@ class HTTPEndpoint:
         return token_counts.decode(self.codec.profile, await self._send(outgoing, deadline, model, "total"))
 
     async def models(self, deadline: float) -> tuple[str, ...]:
-        return self.codec.decode_models(await self._send(self.codec.encode_models(), deadline, "", "total"))
+        body = await self._send(self.codec.encode_models(), deadline, "", "total")
+        try:
+            return self.codec.decode_models(body)
+        except LLMError as error:
+            raise self.cleaned(error) from None
 
     async def warm(self, within: float) -> None:
         """Opens a connection, which also tells whether the provider can be reached at all."""
@@ -155,10 +170,18 @@ class HTTPEndpoint:
         self._check_head(reply.status, reply.headers, reply.content)
         return reply.content
 
+    def cleaned(self, error: LLMError) -> LLMError:
+        """The error of a codec, without the key that the provider may have echoed in any field."""
+        return cleaned(error, self._secrets)
+
     def _error_of(self, error: TransportError, model: str, stage: str) -> Exception:
         if isinstance(error, TimedOut) and error.phase == "total":
             return self.too_late(model, stage)
-        return error_of(error, self.name, model or None)
+        return self.failure(error, model)
+
+    def failure(self, error: TransportError, model: str) -> ThreeModeError:
+        """The error of the transport as ours."""
+        return cleaned(error_of(error, self.name, model or None), self._secrets)
 
     def _check_head(self, status: int, headers: Headers, body: bytes) -> None:
         """Read limits from the head of a reply, and raise its failure. The transport gives equal heads as one object,
@@ -170,7 +193,7 @@ class HTTPEndpoint:
             else:
                 self._silent = headers
         if status >= 400:
-            raise self.codec.error(status, headers, body)
+            raise self.cleaned(self.codec.error(status, headers, body))
 
     def _request(self, outgoing: Outgoing) -> Request:
         """Headers of one shape are one object: the transport keeps their encoded form."""
@@ -201,10 +224,17 @@ class HTTPSentRequest:
         endpoint, exchange = self._endpoint, self._exchange
         try:
             body = self.written = await exchange.whole()
+        except LimitExceeded as error:
+            if exchange.received <= endpoint.reply_bytes:
+                raise endpoint._error_of(error, self._model, self._stage) from None
+            raise too_large(endpoint.name, self._model, endpoint.reply_bytes) from None
         except TransportError as error:
             raise endpoint._error_of(error, self._model, self._stage) from None
         endpoint._check_head(exchange.status, exchange.headers, body)
-        return endpoint.codec.decode(body)
+        try:
+            return endpoint.codec.decode(body)
+        except LLMError as error:
+            raise endpoint.cleaned(error) from None
 
     @property
     def read(self) -> Callable[[bytes], LLMResponse]:
@@ -236,7 +266,14 @@ class HTTPReply(DecodedReply):
             and self._endpoint.codec.profile.wire != "ollama"
         ):
             # It was asked for a stream and gave a document: an error, or a host that does not stream.
-            self._first = list(chunks_of(self._endpoint.codec.decode(await response.read())))
+            try:
+                document = await response.read(self._endpoint.reply_bytes)
+            except LimitExceeded:
+                raise self._too_large() from None
+            try:
+                self._first = list(chunks_of(self._endpoint.codec.decode(document)))
+            except LLMError as error:
+                raise self._endpoint.cleaned(error) from None
             self._end_stream()
             return
         await self._until_content()
@@ -250,9 +287,15 @@ class HTTPReply(DecodedReply):
         except TransportError as error:
             raise self.failure(error) from None
         if data:
-            return self._decoder.feed(data)
-        self._end_stream()
-        return self._decoder.finish()
+            if self._exchange.received > self._endpoint.reply_bytes:
+                raise self._too_large()
+            chunks = self._decoder.feed(data)
+        else:
+            self._end_stream()
+            chunks = self._decoder.finish()
+        if self._decoder.error is not None:
+            self._endpoint.cleaned(self._decoder.error)
+        return chunks
 
     async def _read_to_end(self) -> None:
         """The reply is whole. Its last frame is about to come, and a stream that ended needs no reset."""
@@ -265,6 +308,9 @@ class HTTPReply(DecodedReply):
             except (TimeoutError, TransportError):
                 pass
 
+    def _too_large(self) -> ReplyTooLarge:
+        return too_large(self._endpoint.name, self._model, self._endpoint.reply_bytes)
+
     def _end_stream(self) -> None:
         self._ended = True
         self._timer.cancel()
@@ -276,7 +322,7 @@ class HTTPReply(DecodedReply):
     def failure(self, error: TransportError) -> Exception:
         if self._expired is not None:
             return self._endpoint.too_late(self._model, self._expired)
-        return error_of(error, self._endpoint.name, self._model)
+        return self._endpoint.failure(error, self._model)
 
     def close(self) -> None:
         self._end_stream()

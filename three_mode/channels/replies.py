@@ -3,10 +3,11 @@ their cost settled."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Any
 
 import msgspec
 
-from three_mode.channels.channel import OpenReply, is_content
+from three_mode.channels.channel import OpenReply, is_content, too_large
 from three_mode.errors import DeadlineExceeded, ThreeModeError
 from three_mode.messages import (
     Chunk,
@@ -31,8 +32,11 @@ from three_mode.providers.pieces import encode_json
 class BatchReply:
     """`leave` ends the far side and never waits. Made by `open_batches`."""
 
-    def __init__(self, batches: AsyncIterator[list[Chunk]], leave: Callable[[], None], what: str) -> None:
+    def __init__(
+        self, batches: AsyncIterator[list[Chunk]], leave: Callable[[], None], what: str, most: int | None = None
+    ) -> None:
         self._batches, self._leave, self._what = batches, leave, what
+        self._most, self._taken = most, 0
         self._first: list[Chunk] = []
         self._ended = False
 
@@ -66,9 +70,17 @@ class BatchReply:
         """[] at the end only: a batch with nothing in it is text held back, because it may become a tool call."""
         async for batch in self._batches:
             if batch:
-                return batch
+                return self._counted(batch)
         self._ended = True
         return []
+
+    def _counted(self, batch: list[Chunk]) -> list[Chunk]:
+        """The batch, if the reply is not too large with it."""
+        if self._most is not None:
+            self._taken += sum(map(chunk_weight, batch))
+            if self._taken > self._most:
+                raise too_large(self._what, None, self._most)
+        return batch
 
     def close(self) -> None:
         if not self._ended:
@@ -77,10 +89,16 @@ class BatchReply:
 
 
 async def open_batches(
-    batches: AsyncIterator[list[Chunk]], leave: Callable[[], None], due: float | None, what: str
+    batches: AsyncIterator[Any],
+    leave: Callable[[], None],
+    due: float | None,
+    what: str,
+    most: int | None = None,
+    kind: type[BatchReply] = BatchReply,
 ) -> BatchReply:
-    """The reply, once its first content is here; whatever prevents that has ended the far side."""
-    reply = BatchReply(batches, leave, what)
+    """The reply, once its first content is here; whatever prevents that has ended the far side. `most` is the bytes
+    that its chunks may take; None: its maker bounds them."""
+    reply = kind(batches, leave, what, most)
     try:
         await reply.begin(due)
     except BaseException:

@@ -1,7 +1,7 @@
 """Session of a chat: reads lines, streams answers and shows errors. Ctrl-C ends an answer, not the chat."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -33,8 +33,16 @@ class LineReader(Protocol):
 class ChatSession:
     """One chat in the terminal."""
 
-    def __init__(self, connection: Streamer, conversation: Conversation, console: Console, read: LineReader) -> None:
+    def __init__(
+        self,
+        connection: Streamer,
+        conversation: Conversation,
+        console: Console,
+        read: LineReader,
+        address: Callable[[str], str] = str,
+    ) -> None:
         self._connection, self._conversation, self._console, self._read = connection, conversation, console, read
+        self._address = address  # of the model that a person names
         self._prefilled = ""
 
     def run(self) -> None:
@@ -120,7 +128,11 @@ class ChatSession:
             self._print(f"  [bold]/{name:8}[/bold] {summary}")
 
     def _model(self, text: str) -> None:
-        self._conversation.model = text or self._conversation.model
+        try:
+            self._conversation.model = self._address(text) if text else self._conversation.model
+        except ThreeModeError as error:
+            self._print(f"[red]{type(error).__name__}[/red]: {escape(str(error))}", soft_wrap=True, highlight=False)
+            return
         self._print(f"[dim]talking to {escape(self._conversation.model)}[/dim]")
 
     def _system(self, text: str) -> None:

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from three_mode.agents.supervisor.control_client import ControlClient
 from three_mode.cli.agents_view import tables
+from three_mode.cli.console import open_console
 from three_mode.errors import ThreeModeError
 
 
@@ -22,11 +23,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Runs the subcommand; returns the exit code."""
-    console = Console()
+    console = open_console()
     try:
         return asyncio.run(_show(options, console))
     except ThreeModeError as error:
-        Console(stderr=True).print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
+        open_console(stderr=True).print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
         return 1
 
 

@@ -7,7 +7,9 @@ import argparse
 import atexit
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -15,14 +17,20 @@ from rich.markup import escape
 
 from three_mode import sync
 from three_mode.chat import ChatSession, Conversation, KeptConversation, LineReader, Streamer
-from three_mode.cli.joining import join
+from three_mode.cli.console import open_console
+from three_mode.cli.joining import address_on, agents_on, join
+from three_mode.config import Sources
+from three_mode.connection import ConnectionOptions
 from three_mode.errors import ConfigurationError, ThreeModeError
+from transports.bus import Bus
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the subcommand to its parser."""
     parser.add_argument(
-        "model", nargs="?", default="tiny", help="a model, agent:NAME or gguf:PATH (default: tiny, offline)"
+        "model",
+        nargs="?",
+        help="a model, agent:NAME or gguf:PATH (default: that of the config file, or tiny, which is offline)",
     )
     parser.add_argument("--model", dest="named", metavar="NAME", help="the same, as `serve` takes it")
     parser.add_argument("--talk", metavar="NAME", help="keep the talk under this name, and go on where it was")
@@ -31,7 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--within", type=float, metavar="SECONDS", help="the deadline of each answer")
     parser.add_argument("--provider", help="whose model it is (default: the first that is available)")
     parser.add_argument("--base-url", metavar="URL", help="an OpenAI-compatible provider")
-    parser.add_argument("--bus", metavar="NAME", help="a running bus, for agent:NAME")
+    parser.add_argument(
+        "--bus", metavar="NAME", help="a running bus: the model is one of its agents, if it has that name"
+    )
+    parser.add_argument("--config", metavar="FILE", help="config file (default: as `three-mode config check` says)")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -39,9 +50,13 @@ def run(options: argparse.Namespace) -> int:
     console = Console()
     try:
         bus = sync.run(join(options.bus, "chat")) if options.bus else None
+        settings = ConnectionOptions(config=options.config)
         with ExitStack() as stack:
-            connection = stack.enter_context(sync.LLMConnection(options.provider, base_url=options.base_url, bus=bus))
-            model = options.named or options.model
+            connection = stack.enter_context(
+                sync.LLMConnection(options.provider, base_url=options.base_url, bus=bus, options=settings)
+            )
+            address = partial(_address, options, bus, connection.local_models())
+            model = address(options.named or options.model or Sources(options.config).settings().model or "tiny")
             streamer: Streamer = connection
             conversation = Conversation(model, options.system, options.within)
             if options.talk is not None:
@@ -52,13 +67,29 @@ def run(options: argparse.Namespace) -> int:
                 return 0 if ChatSession(streamer, conversation, console, _no_lines).ask(text) else 1
             with console.status(f"loading {escape(model)}"):  # so that the time of the first answer does not include it
                 connection.prepare(model)
-            ChatSession(streamer, conversation, console, _reader()).run()
+            ChatSession(streamer, conversation, console, _reader(), address).run()
         if bus is not None:
             sync.run(bus.leave())
     except ThreeModeError as error:
-        Console(stderr=True).print(f"[red]three-mode chat:[/red] {escape(str(error))}", soft_wrap=True)
+        open_console(stderr=True).print(f"[red]three-mode chat:[/red] {escape(str(error))}", soft_wrap=True)
         return 1
     return 0
+
+
+def _address(options: argparse.Namespace, bus: Bus | None, local: Sequence[str], model: str) -> str:
+    """The address of the model that is meant: with a bus, an agent of that name first."""
+    if bus is None or ":" in model:
+        return model
+    address = address_on(bus, model)
+    if address is not None:
+        return address
+    if model in local or options.provider or options.base_url:
+        return model
+    roles, _ = agents_on(bus)
+    raise ConfigurationError(
+        f"no agent {model!r} is on the bus {options.bus!r}",
+        hint=f"its agents are {', '.join(roles) or 'none yet'}; a model of a provider needs --provider or --base-url",
+    )
 
 
 def _no_lines(prompt: str, prefilled: str) -> str:

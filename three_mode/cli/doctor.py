@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from three_mode.cli.console import open_console
 from three_mode.doctor import Check, Status, checkup
 
 _LOOKS = {
@@ -26,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Runs the subcommand; returns the exit code."""
-    console = Console()
+    console = open_console()
     if options.json:
         found = list(checkup())
         print(json.dumps({"healthy": _healthy(found), "checks": [asdict(check) for check in found]}, indent=1))

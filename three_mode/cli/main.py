@@ -12,9 +12,11 @@ import three_mode
 SUBCOMMANDS = {
     "chat": "a conversation with any model or agent; offline with the small model out of the box",
     "serve": "an OpenAI-compatible endpoint for models and agents",
+    "buses": "lists the buses that run on this machine",
     "agents": "lists the hosts and agents of a running bus",
     "top": "shows the agents of a running bus, live",
     "models": "lists, adds, inspects, removes and pulls models that run on this computer",
+    "config": "checks the settings in force and says where each comes from",
     "doctor": "checks what this machine offers and says what to do about the rest",
 }
 

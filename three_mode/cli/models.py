@@ -20,6 +20,7 @@ from rich.table import Table
 
 from local_models import LocalModelError, files
 from local_models.files import CatalogueEntry
+from three_mode.cli.console import open_console
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -84,7 +85,7 @@ def _list(options: argparse.Namespace) -> None:
     if options.json:
         _print_json({"models": [_plain(entry) for entry in entries], "devices": found, "engine_problem": problem})
         return
-    console = Console()
+    console = open_console()
     table = Table(box=None, header_style="dim", pad_edge=False)
     for name in ("name", "architecture", "parameters", "file", "type", "context", "where"):
         table.add_column(name, overflow="fold")
@@ -104,7 +105,7 @@ def _list(options: argparse.Namespace) -> None:
         )
     console.print(table)
     if problem:
-        console.print(f"\ncannot run: {escape(problem)}")
+        console.print(f"\n[red]none of them can run here:[/red] {escape(problem)}", soft_wrap=True, highlight=False)
     for device in found:
         console.print(f"\n{device['kind']}: {escape(device['description'])}, {_size(device['free_bytes'])} free")
     if found and not any(device["kind"] == "gpu" for device in found):
@@ -120,7 +121,7 @@ def _inspect(options: argparse.Namespace) -> None:
     if options.json:
         _print_json(made)
         return
-    console = Console()
+    console = open_console()
     made["chat_template"] = "yes" if about.chat_template else "none: only `complete` works"
     for key, value in made.items():
         if value not in ("", None):
@@ -163,6 +164,8 @@ def _done(options: argparse.Namespace, verb: str, entry: CatalogueEntry) -> None
         _print_json(_plain(entry))
     else:
         print(f"{verb} {entry.name}: {entry.path}")
+    if verb != "removed" and (problem := _devices()[1]):
+        print(f"three-mode: it cannot run here: {problem}", file=sys.stderr)
 
 
 def _short(count: int) -> str:

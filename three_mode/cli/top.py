@@ -16,6 +16,7 @@ from rich.live import Live
 
 from three_mode.agents.supervisor.control_client import ControlClient
 from three_mode.cli.agents_view import View, split_keys, tables
+from three_mode.cli.console import open_console
 from three_mode.errors import ThreeModeError
 
 
@@ -29,11 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Runs the subcommand; returns the exit code."""
-    console = Console()
+    console = open_console()
     try:
         return asyncio.run(_watch(options, console))
     except ThreeModeError as error:
-        Console(stderr=True).print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
+        open_console(stderr=True).print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
         return 1
 
 

@@ -13,8 +13,9 @@ from three_mode.conversations.log import TurnRecord
 from three_mode.conversations.shared import Shared, TalkSetup
 from three_mode.conversations.summaries import Summaries
 from three_mode.conversations.window import WindowItem, WindowView, fit, settle
-from three_mode.errors import ConfigurationError, ContextLength
+from three_mode.errors import ContextLength
 from three_mode.messages import LLMRequest, LLMResponse, Message, Text
+from three_mode.tools import Tools
 
 _REFITS = 8  # of a window whose exact count is above its limit
 _NO_LIMIT = 1 << 60  # tokens
@@ -84,7 +85,7 @@ class Asking:
             return answer_of(request, reply, None)
         if hasattr(tools, "run"):
             return answer_of(request, *reply_of(await tools.run(request)))
-        run = await self._shared.model.run(request, **self.run_options(tools, request))  # type: ignore[attr-defined]
+        run = await self._shared.model.run(request, **self.run_options(tools, request))
         return answer_of(request, *reply_of(run))
 
     @property
@@ -96,9 +97,7 @@ class Asking:
         """The options of the connection's own run."""
         options = self._setup.options
         if options.tools_at_once is not None:
-            if not hasattr(tools, "at_once"):
-                raise ConfigurationError("tools_at_once needs Tools", hint="open(..., tools=Tools([...]))")
-            tools = replace(tools, at_once=options.tools_at_once)
+            tools = replace(Tools.of(tools), at_once=options.tools_at_once)
         return {"tools": tools, "most_rounds": options.most_rounds, "within": request.within}
 
     def begin_anew(self) -> None:

@@ -253,7 +253,7 @@ class Talk:
             if tools is None:
                 source = self._shared.model.stream(request)
             else:
-                source = self._shared.model.run_stream(request, **self._asking.run_options(tools, request))  # type: ignore[attr-defined]
+                source = self._shared.model.run_stream(request, **self._asking.run_options(tools, request))
             stream.source = source
             async with source:
                 async for chunk in source:

@@ -19,7 +19,7 @@ import json
 from local_models import llama
 gpu = bool(llama.library().api.llama_supports_gpu_offload())
 found = [{"kind": d.kind, "description": d.description, "free": d.free_bytes} for d in llama.devices()]
-print(json.dumps({"gpu": gpu, "devices": found}))
+print(json.dumps({"gpu": gpu, "devices": found, "amx_is_sound": llama.amx_is_sound()}))
 """
 
 
@@ -47,8 +47,21 @@ def checks() -> Iterator[Check]:
         )
         return
     probed: dict[str, Any] = json.loads(probe.stdout.strip().splitlines()[-1])
-    yield Check(AREA, "llama.cpp", Status.OK, f"llama-cpp-python {version}")
+    yield llama_cpp(version, sound=probed["amx_is_sound"])
     yield devices(probed)
+
+
+def llama_cpp(version: str, *, sound: bool) -> Check:
+    """Says which llama.cpp is there, and whether all of it can be used."""
+    if sound:
+        return Check(AREA, "llama.cpp", Status.OK, f"llama-cpp-python {version}")
+    return Check(
+        AREA,
+        "llama.cpp",
+        Status.LIMITED,
+        f"llama-cpp-python {version}, without AMX: GCC before 13.3 compiles it so that quantized models crash",
+        "`make venv` of a clone compiles it rightly; THREE_MODE_AMX=1 uses it if a later compiler made it",
+    )
 
 
 def compile_again(version: str | None) -> str:

@@ -8,6 +8,7 @@ from three_mode.messages.options import CacheHints, Reasoning, ResponseFormat, T
 from three_mode.messages.parts import Image, Part, Text, Thinking, ToolCall, ToolResult
 from three_mode.messages.reply import FinishReason, LLMResponse, Step
 from three_mode.messages.request import LLMRequest
+from three_mode.messages.request_defaults import RequestDefaults
 from three_mode.messages.usage import Usage
 from three_mode.messages.wire import decode_error, encode_error, from_json, from_msgpack, to_json, to_msgpack
 
@@ -25,6 +26,7 @@ __all__ = [
     "Message",
     "Part",
     "Reasoning",
+    "RequestDefaults",
     "ResponseFormat",
     "Role",
     "Start",

@@ -2,8 +2,9 @@
 
 from typing import Any, Literal
 
-import msgspec
 from msgspec import Struct
+
+from three_mode.pydantic_models import json_schema
 
 
 class Option(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -29,8 +30,8 @@ class ResponseFormat(Option, frozen=True):
 
     @classmethod
     def of(cls, kind: Any) -> "ResponseFormat":
-        """Format of the type that `LLMResponse.parse` reads: a dataclass, a struct, a TypedDict, `list[int]`..."""
-        return cls(json_schema=msgspec.json.schema(kind), name=getattr(kind, "__name__", "answer"))
+        """Format of the type that `LLMResponse.parse` reads: a dataclass, a TypedDict, a pydantic model, `list[int]`"""
+        return cls(json_schema=json_schema(kind), name=getattr(kind, "__name__", "answer"))
 
 
 class Reasoning(Option, frozen=True):

@@ -35,4 +35,6 @@ class JSONFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
+        elif record.exc_text:  # a record that came from another process
+            line["traceback"] = record.exc_text
         return json.dumps(line, default=str, ensure_ascii=False)

@@ -5,6 +5,7 @@
 
 from collections import Counter, deque
 from collections.abc import Callable
+from itertools import islice
 
 from msgspec import Struct, field
 
@@ -12,6 +13,7 @@ from three_mode.errors import ThreeModeError
 from three_mode.least_used import MOST, OTHERS, LeastUsed
 
 KEPT = 2048  # newest samples kept of each kind
+_NEWEST = 100  # samples that say what is usual
 
 
 class Snapshot(Struct, frozen=True, kw_only=True):
@@ -105,6 +107,17 @@ class Metrics:
         """Moving average of the latencies of a model in seconds; None: nothing was measured yet."""
         series = self._series.get((provider, model))
         return series.mean if series is not None else None
+
+    def usual(self, provider: str, model: str, streamed: bool = False) -> float | None:
+        """Seconds that 9 of 10 of the newest calls of a model did not exceed; None: nothing was measured yet.
+
+        `streamed`: to the first content of streams, where some were measured, instead of to the end.
+        """
+        series = self._series.get((provider, model))
+        if series is None:
+            return None
+        newest = islice(reversed((series.first if streamed else ()) or series.latencies), _NEWEST)
+        return percentile(sorted(newest), 0.90)
 
     def snapshot(self, provider: str | None = None, model: str | None = None) -> Snapshot:
         """Metrics of a provider, of a model, of both, or of all calls."""

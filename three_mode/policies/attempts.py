@@ -6,7 +6,10 @@ then the operation runs. A failure moves on to the next target at once. When all
 the target that may answer soonest. All targets but the last have `first_content` seconds to their first content.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from logging import WARNING
 from typing import Any, Protocol, TypeVar
 
 from msgspec import Struct
@@ -14,6 +17,7 @@ from msgspec import Struct
 from three_mode.errors import (
     AllProvidersFailed,
     CircuitOpen,
+    ConfigurationError,
     ContentFilter,
     DeadlineExceeded,
     InvalidRequest,
@@ -22,6 +26,7 @@ from three_mode.errors import (
     ThreeModeError,
 )
 from three_mode.messages import Step
+from three_mode.observe.logs import event, logger
 from three_mode.policies.breaker import CircuitBreaker
 from three_mode.policies.clock import MONOTONIC, Clock
 from three_mode.policies.gate import Gate
@@ -44,21 +49,27 @@ class CallContext(Struct, eq=False):
     caller: str = ""  #: caller, for fair queues
     tokens: int = 0  #: estimate of the tokens of the prompt
     first_content: float | None = None  #: seconds to the first content for all targets but the last; None: no bound
+    slow_moves_on: bool = True  #: whether the second attempt of a hedged call goes to the next target, if there is one
     #: whether an attempt ends at the first content; the reader of the rest then reports the end to the breaker
     streamed: bool = False
     steps: list[Step] = []  #: steps so far, which go into the reply
+    blamed: tuple[Target, ...] = ()  #: targets whose failure was counted: the retries of a call are one failure
+    resumed: bool = False  #: whether its next attempt only reports one that was made elsewhere, from the beginning on
+    request_id: str = ""  #: id of the call in logs
+    listener: Callable[[str, Step], object] | None = None  #: hears of each step at its moment
 
     def add_step(self, kind: str, now: float, target: Target | None = None, why: str | None = None) -> None:
         """Adds a step; `now` is in the clock's time."""
-        self.steps.append(
-            Step(
-                kind,  # type: ignore[arg-type]
-                now - self.began,
-                target.provider if target else None,
-                target.model if target else None,
-                why,
-            )
+        step = Step(
+            kind,  # type: ignore[arg-type]
+            now - self.began,
+            target.provider if target else None,
+            target.model if target else None,
+            why,
         )
+        self.steps.append(step)
+        if self.listener is not None:
+            self.listener(self.request_id, step)
 
 
 Operation = Callable[[Target, float], Awaitable[T]]  # takes the target, and when its first content is due (loop time)
@@ -97,11 +108,30 @@ class Attempts:
         self._retry = retry
         self.hedge: Hedge[Any] | None = Hedge(hedge.after, discard, clock) if hedge is not None else None
         self._clock = clock
+        self._waiting: set[asyncio.Future[None]] = set()
+        self._closed = False
 
     def close(self) -> None:
-        """Stops the timer of hedged calls."""
+        """Fails the calls that wait before a retry, and stops the timer of hedged calls."""
+        self._closed = True
+        for waiting in self._waiting:
+            if not waiting.done():
+                waiting.set_exception(_closed())
         if self.hedge is not None:
             self.hedge.close()
+
+    async def _sleep(self, seconds: float) -> None:
+        """Waits; ConfigurationError as soon as the connection is closed."""
+        if self._closed:
+            raise _closed()
+        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        timer = self._clock.call_later(seconds, partial(_wake, waiting))
+        self._waiting.add(waiting)
+        try:
+            await waiting
+        finally:
+            self._waiting.discard(waiting)
+            timer.cancel()
 
     async def run(
         self,
@@ -129,7 +159,7 @@ class Attempts:
                     attempt = self._attempt(call, target, due, operation)
                     if self.hedge is None:
                         return await attempt
-                    spare = target if last else alive[number + 1]
+                    spare = target if last or not call.slow_moves_on else alive[number + 1]
                     won: T = await self.hedge.race(attempt, self.second_attempt, call, target, spare, due, operation)
                     return won
                 except ThreeModeError as error:
@@ -139,13 +169,20 @@ class Attempts:
                     if not moves_on(error) or self._clock.now() >= call.deadline:
                         raise _verdict(failed) from error.__cause__
                     if not last:
-                        call.add_step("switched", self._clock.now(), alive[number + 1], f"{target}: {_why(error)}")
+                        self._switch(call, target, alive[number + 1], error)
             failures += 1
             alive, wait = self._next_round(call, alive, failed, failures)
             if not alive:
                 raise _verdict(failed)
             call.add_step("retry", self._clock.now(), alive[0], f"in {wait:.2f} s: {_why(failed[-1])}")
-            await self._clock.sleep(wait)
+            await self._sleep(wait)
+
+    def _switch(self, call: CallContext, failed: Target, target: Target, error: ThreeModeError) -> None:
+        """Notes that the next target is tried, at the moment when it is."""
+        why = f"{failed}: {_why(error)}"
+        call.add_step("switched", self._clock.now(), target, why)
+        if logger.isEnabledFor(WARNING):
+            event(WARNING, "llm_switched", call.request_id, provider=target.provider, model=target.model, why=why)
 
     async def _wait_until(self, ready: float, error: ThreeModeError, due: float) -> None:
         """Waits until `ready`, the time that a target named; raises its error where that is after `due`."""
@@ -153,7 +190,7 @@ class Attempts:
         if wait > 0:
             if ready >= due:
                 raise error
-            await self._clock.sleep(wait)
+            await self._sleep(wait)
 
     def _next_round(
         self, call: CallContext, alive: Sequence[Target], failed: list[ThreeModeError], failures: int
@@ -186,14 +223,34 @@ class Attempts:
             waited = await gate.enter(call.caller, call.tokens, due - self._clock.now())
             if waited is not None:
                 call.add_step("wait", self._clock.now(), target, f"{waited:.3f} s for the rate limit")
-        call.add_step("attempt", self._clock.now(), target)
+        started = self._clock.now()
+        call.add_step("attempt", started, target)
+        if call.resumed:
+            started, call.resumed = call.began, False
         try:
             result = await operation(target, due)
         except BaseException as error:
-            gate.failed(error)
+            blame(call, gate, error, due - started if due >= call.deadline else None)
             raise
         gate.succeeded(streaming=call.streamed)
         return result
+
+
+def blame(call: CallContext, gate: Gate, error: BaseException, given: float | None) -> None:
+    """Leaves the gate with the error of an attempt of this call, which is counted once for each target. `given` is the
+    seconds that the attempt had, where the deadline of the call was its only bound."""
+    target = gate.target
+    if gate.failed(error, given=given, streamed=call.streamed, again=target in call.blamed):
+        call.blamed += (target,)
+
+
+def _wake(waiting: "asyncio.Future[None]") -> None:
+    if not waiting.done():
+        waiting.set_result(None)
+
+
+def _closed() -> ConfigurationError:
+    return ConfigurationError("this connection is closed", hint="make a new LLMConnection")
 
 
 def _why(error: ThreeModeError) -> str:

@@ -2,8 +2,13 @@
 
 closed ──(failures in a row)──> open ──(cool-down over)──> half-open ──(success)──> closed
                                  ^                            └──(failure)──> open
+
+A failure is an answer that says so (5xx, 503, 529, no valid reply), a connection that fails or breaks, and silence. A
+refused request is none: 400, 401, 402, 403, 404 and 429 say that the target answers. Silence is one where the call had
+more time than the target usually takes: a shorter deadline is its caller's affair. Retries of a call are one failure.
 """
 
+from collections.abc import Callable
 from typing import Literal
 
 from three_mode.errors import (
@@ -19,6 +24,14 @@ from three_mode.policies.clock import MONOTONIC, Clock
 
 State = Literal["closed", "open", "half-open"]
 _TRIPS = (ServerError, ProviderOverloaded, ConnectionFailed, BadReply, DeadlineExceeded, StreamInterrupted)
+_OWN_BOUNDS = frozenset(("connect", "write", "idle"))  # stages with a time of the transport's own, not of a caller
+_SHORTEST = 1.0  # seconds: a shorter deadline of a caller says nothing, however fast the target is
+# Seconds that an answer usually takes, or the first content where the argument is True; None: nothing is known.
+Usual = Callable[[bool], float | None]
+
+
+def _unknown(streamed: bool) -> float | None:
+    return None
 
 
 class BreakerOptions(FrozenOptions, frozen=True, kw_only=True):
@@ -26,10 +39,13 @@ class BreakerOptions(FrozenOptions, frozen=True, kw_only=True):
 
     failures: int = 5  #: failures in a row that open the breaker
     cool_down: float = 60.0  #: seconds that it stays open before one call may try the target
+    #: seconds without an answer that are a failure of a target that never answered. Of one that did, a failure is a
+    #: call that had more time than 9 of 10 answers take, and at least a second (or `patience`, where that is less)
+    patience: float = 10.0
 
 
 def trips(error: BaseException) -> bool:
-    """Whether an error is a failure of the target. A bad key, a bad request or a rate limit is none."""
+    """Whether an error may be a failure of the target. A bad key, a bad request or a rate limit is none."""
     return isinstance(error, _TRIPS)
 
 
@@ -40,11 +56,15 @@ class CircuitBreaker:
     before that.
     """
 
-    __slots__ = ("_clock", "_opened_at", "_options", "_trial", "closed", "failures")
+    __slots__ = ("_clock", "_opened_at", "_options", "_trial", "_usual", "closed", "failures")
 
-    def __init__(self, options: BreakerOptions | None = None, clock: Clock = MONOTONIC) -> None:
+    def __init__(
+        self, options: BreakerOptions | None = None, clock: Clock = MONOTONIC, usual: Usual = _unknown
+    ) -> None:
+        """`usual` gives the seconds that answers of the target usually take."""
         self._options = options or BreakerOptions()
         self._clock = clock
+        self._usual = usual
         self.failures = 0
         self.closed = True
         self._opened_at: float | None = None
@@ -91,9 +111,24 @@ class CircuitBreaker:
         self._opened_at = None
         self._trial = False
 
-    def failure(self) -> None:
-        """Ends a failed call: enough failures in a row, or a failed trial, open the breaker."""
-        self.failures += 1
+    def judges(self, error: BaseException, given: float | None = None, streamed: bool = False) -> bool:
+        """Whether an error is a failure of the target.
+
+        `given` is the seconds that the call had by its caller's own deadline; None where that did not end it.
+        `streamed`: whether these were to the first content.
+        """
+        if not isinstance(error, DeadlineExceeded) or given is None or error.stage in _OWN_BOUNDS:
+            return trips(error)
+        usual, patience = self._usual(streamed), self._options.patience
+        return given >= (patience if usual is None else max(usual, min(_SHORTEST, patience)))
+
+    def failure(self, *, again: bool = False) -> None:
+        """Ends a failed call: enough failures in a row, or a failed trial, open the breaker.
+
+        `again`: a failure of this call was counted already, so that this one can only end a trial.
+        """
+        if self._trial or not again:
+            self.failures += 1
         if self._trial or self.failures >= self._options.failures:
             self.closed = False
             self._opened_at = self._clock.now()

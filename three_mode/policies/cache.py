@@ -6,7 +6,7 @@ It never stores errors, replies that are cut off, filtered or paused, or replies
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -50,13 +50,17 @@ class ResponseCache(Protocol):
         ...
 
 
-def cache_key(request: LLMRequest, where: str, model: str, tenant: str = "") -> bytes:
+def cache_key(request: LLMRequest, where: str, model: str, tenant: str = "", others: Sequence[object] = ()) -> bytes:
     """Key of a request. `where` is the provider and its address, `tenant` the account: tenants never share an answer.
+    `others` says who may answer in place of that model: a route and its fallback never share an answer with a call that
+    means the model alone.
 
     A short request is its own key, which costs half the time of a digest; a digest is shorter than any such key.
     """
     rest = _rest(request)
-    meaning = (where, model, tenant, request.messages)
+    meaning: tuple[Any, ...] = (where, model, tenant, request.messages)
+    if others:
+        meaning += (others,)
     written = _encode(meaning if rest == _PLAIN else meaning + rest)
     return written if len(written) <= LONGEST_KEY else digest(written)
 

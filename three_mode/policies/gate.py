@@ -8,8 +8,8 @@ try_enter or enter ──> succeeded(streaming=True) ──> ended      a stream
 
 from msgspec import Struct
 
-from three_mode.errors import CircuitOpen, RateLimit
-from three_mode.policies.breaker import CircuitBreaker, trips
+from three_mode.errors import CircuitOpen, DeadlineExceeded, RateLimit
+from three_mode.policies.breaker import CircuitBreaker
 from three_mode.policies.limiter import AdaptiveLimiter
 from three_mode.policies.routing import Target
 
@@ -72,27 +72,41 @@ class Gate(Struct, eq=False):
         if breaker is not None and breaker.failures:
             (breaker.began if streaming else breaker.success)()
 
-    def failed(self, error: BaseException) -> None:
-        """Leave with an error. A refused request or a cancelled call is no failure of the target."""
+    def failed(
+        self, error: BaseException, *, given: float | None = None, streamed: bool = False, again: bool = False
+    ) -> bool:
+        """Leave with an error; whether it is a failure of the target. A refused request or a cancelled call is none.
+
+        `given` is the seconds that the call had by its caller's own deadline, `streamed` whether these were to the
+        first content: a call cut before the target usually answers says nothing of it. `again`: a failure of this call
+        was counted already.
+        """
         breaker, limiter = self.breaker, self.limiter
         if limiter is not None:
             limiter.release()
             if isinstance(error, RateLimit) and error.status == 429:
                 limiter.refused(error.retry_after)
-        if breaker is not None:
-            (breaker.failure if trips(error) else breaker.abandoned)()
+        if breaker is None or not breaker.judges(error, given, streamed):
+            if breaker is not None:
+                breaker.abandoned()
+            return False
+        breaker.failure(again=again)
+        return True
 
     def left(self, *, answered: bool = False) -> None:
         """Leave without a judgement of the target. With `answered`, the limiter counts an answer."""
         if self.limiter is not None:
             self.limiter.left(answered)
 
-    def ended(self, error: BaseException | None) -> None:
-        """Report the end of a stream that `succeeded`, or the error that broke it off."""
+    def ended(self, error: BaseException | None, *, again: bool = False) -> None:
+        """Report the end of a stream that `succeeded`, or the error that broke it off. `again`: as in `failed`.
+
+        The deadline of its caller, which cut it while content came, says nothing of the target.
+        """
         breaker = self.breaker
         if breaker is None:
             return
         if error is None:
             breaker.success()
-        elif trips(error):
-            breaker.failure()
+        elif breaker.judges(error, 0.0 if isinstance(error, DeadlineExceeded) else None):
+            breaker.failure(again=again)

@@ -1,9 +1,10 @@
 """Adaptive limiter: reads a provider's limits from headers and 429s, and delays calls before the provider refuses them.
 
 Three limits bound a call: the requests and tokens that remain until their reset, by the last headers; a pause that a
-429 asked for; and a number of calls at once, halved by each 429 and raised by one per round of successes. Calls that
-must wait queue in a fair queue. A call that cannot start before its deadline is refused at once, so that another
-provider can be tried; a call whose turn has not come by its deadline leaves the queue.
+429 asked for (one that names no time asks for none: the retry of its call is what waits); and a number of calls at
+once, halved by each 429 and raised by one per round of successes. Calls that must wait queue in a fair queue. A call
+that cannot start before its deadline is refused at once, so that another provider can be tried; a call whose turn has
+not come by its deadline leaves the queue.
 """
 
 import asyncio
@@ -16,13 +17,17 @@ from three_mode.policies.clock import FOREVER, MONOTONIC, Clock
 from three_mode.policies.fair_queue import FairQueue
 from three_mode.providers.codec import LimitReading
 
+_BURST = 1.0  # seconds in which further 429s are of the same burst, where none names a time
+
 
 class LimiterOptions(FrozenOptions, frozen=True, kw_only=True):
     """Options of the limiter of a provider."""
 
     at_once: int = 1000  #: most calls in flight, and the number to start with
     waiting: int = 10_000  #: most calls in the queue
-    pause: float = 1.0  #: seconds without a call after a 429 that names no time to wait
+    #: seconds without a call after a 429 that names no time to wait; None: no pause, the refused call waits as
+    #: `RetryOptions` says, and the others go on with half as many at once
+    pause: float | None = None
 
 
 class _Allowance(Struct, eq=False):
@@ -85,7 +90,7 @@ class AdaptiveLimiter:
         self._clock = clock
         self._in_flight = 0
         self._at_once = float(self.options.at_once)
-        self._paused_until = 0.0
+        self._paused_until = self._burst_until = 0.0
         self._requests = _Allowance()
         self._tokens = _Allowance()
         self._queue: FairQueue[_Waiting] = FairQueue(self.options.waiting)
@@ -183,13 +188,15 @@ class AdaptiveLimiter:
             self._at_once = min(float(self.options.at_once), self._at_once + 1.0 / max(1.0, self._at_once))
 
     def refused(self, retry_after: float | None) -> None:
-        """Takes a 429: halves the calls at once, and pauses."""
+        """Takes a 429: halves the calls at once, and pauses for the time that it or the options name."""
         self.has_limits = True
         now = self._clock.now()
         wait = self.options.pause if retry_after is None else retry_after
-        if now >= self._paused_until:  # the first 429 of a burst: the other calls left before it
+        if now >= self._burst_until:  # the first 429 of a burst: the other calls left before it
             self._at_once = max(1.0, min(self._at_once, self._in_flight + 1) / 2)
-        self._paused_until = max(self._paused_until, now + wait)
+        self._burst_until = max(self._burst_until, now + (_BURST if wait is None else wait))
+        if wait is not None:
+            self._paused_until = max(self._paused_until, now + wait)
 
     def ready_in(self, tokens: int = 0) -> float:
         """Seconds until the known limits allow one more call of `tokens` tokens."""

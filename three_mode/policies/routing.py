@@ -3,11 +3,18 @@
     Route("smart", targets=(Target("anthropic", "claude-sonnet-4-5"), Target("openai", "gpt-5")), by="cost")
 
 The first target answers; the others are its fallback, in the order of the rule.
+
+    Route("trial", targets=(Target("openai", "gpt-5", 9), Target("anthropic", "claude-sonnet-4-5", 1)), by="split")
+
+A split gives a tenth of the users to the second one, and each user always to the same (A/B). Who gets what follows from
+a hash of the route's name and the user alone: in every process, and after a restart.
 """
 
+import math
 import random
 from collections.abc import Callable, Container, Sequence
-from typing import Literal
+from hashlib import blake2b
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -37,13 +44,23 @@ class Route(Struct, frozen=True):
     name: str  #: name that requests give as their model
     targets: tuple[Target, ...]  #: models that may answer
     #: order of the targets; a function gets the request and the targets, and returns some of them in order
-    by: Literal["order", "cost", "latency", "weight"] | Chooser = "order"
+    by: Literal["order", "cost", "latency", "weight", "split"] | Chooser = "order"
+    #: entry of a request's metadata that decides by "split", such as "user" or "conversation"; a request without it is
+    #: drawn as by "weight"
+    key: str = "user"
 
     def __post_init__(self) -> None:
         if not self.targets:
             raise ConfigurationError(f"the route {self.name!r} has no targets")
-        if not callable(self.by) and self.by not in ("order", "cost", "latency", "weight"):
-            raise ConfigurationError(f"a route goes by order, cost, latency, weight or a function, not {self.by!r}")
+        if not callable(self.by) and self.by not in ("order", "cost", "latency", "weight", "split"):
+            raise ConfigurationError(
+                f"a route goes by order, cost, latency, weight, split or a function, not {self.by!r}"
+            )
+        key: Any = self.key
+        if not isinstance(key, str) or not key:
+            raise ConfigurationError(f"the key of a route names an entry of metadata, not {key!r}")
+        if self.by == "split" and not any(target.weight > 0 for target in self.targets):
+            raise ConfigurationError(f"no target of the route {self.name!r} has a weight above 0")
 
 
 class Router:
@@ -78,7 +95,9 @@ class Router:
             return sorted(able, key=self._cost)
         if route.by == "latency":
             return sorted(able, key=self._latency_of)
-        if route.by == "weight":
+        if route.by == "split" and (value := request.metadata.get(route.key)) not in (None, ""):
+            return sorted(able, key=lambda target: _distance(route.name, value, target))
+        if route.by in ("weight", "split"):
             return self._drawn(able)
         return able
 
@@ -104,3 +123,17 @@ class Router:
             order.append(target)
             left.remove(target)
         return order
+
+
+def _distance(route: str, value: object, target: Target) -> float:
+    """Distance of a target from the user: the nearest one answers, each as often as its weight says.
+
+    The distance does not depend on the other targets. So a target that is added, or one whose weight grows, takes users
+    from the others and moves none between them (weighted rendezvous hashing).
+    """
+    if target.weight <= 0:
+        return math.inf
+    text = "\0".join((route, str(value), target.provider, target.model))
+    digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    share = (int.from_bytes(digest, "big") + 0.5) / 2**64  # between 0 and 1, never either
+    return -math.log(share) / target.weight

@@ -16,7 +16,7 @@ class Spent(Struct):
     """Spending of the calls of one provider, model or label, or of all."""
 
     calls: int = 0  #: calls
-    usage: Usage = Usage()  #: tokens
+    usage: Usage = Usage()  #: tokens, and their cost, where that of every call is known
     cost: Decimal = ZERO  #: US dollars, of calls with a known cost
     unpriced: int = 0  #: calls whose cost is not known
 
@@ -122,7 +122,8 @@ class Tallies:
                     sums[place] += used
                 total.cost += each.cost
                 total.unpriced += each.unpriced
-        total.usage = Usage(sums[0], sums[1], sums[2], sums[3], sums[4])
+        known = total.calls and not total.unpriced  # a sum with an unknown cost is unknown
+        total.usage = Usage(sums[0], sums[1], sums[2], sums[3], sums[4], total.cost if known else None)
         return total
 
 

@@ -34,7 +34,7 @@ from three_mode.messages import (
 from three_mode.providers.codec import Headers
 from three_mode.providers.pieces import count_of, encode_json, gathered, text_of
 from three_mode.providers.profile import Profile
-from three_mode.providers.refusals import refusal
+from three_mode.providers.refusals import refusal, without_keys
 from three_mode.providers.stream import EventDecoder
 
 FINISH: Final[dict[str, FinishReason]] = {
@@ -247,5 +247,5 @@ def message_error(profile: Profile, status: int, headers: Headers, reply: dict[s
         kind = ServerError
     found = refusal(profile, status, headers, message, code or None, kind)
     if found.request_id is None and isinstance(reply.get("request_id"), str):
-        found.request_id = reply["request_id"]
+        found.request_id = without_keys(reply["request_id"])
     return found

@@ -20,6 +20,7 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     thinking: bool = True  #: whether it can think before it answers
     caching: bool = True  #: whether the provider can cache its prompts
     structured_output: bool = True  #: whether it can be held to a JSON Schema
+    sampling: bool = True  #: whether it takes temperature and top_p
     tokens_per_char: float = 0.25  #: tokens of one ASCII character, for estimates
     known: bool = True  #: False: the table does not know the model
 
@@ -28,7 +29,8 @@ UNKNOWN = Capabilities(known=False)
 
 # Start of a model's name, without the vendor's prefix -> its capabilities. The longest start that matches counts.
 _TABLE: dict[str, Capabilities] = {
-    "gpt-5": Capabilities(context=400_000, max_output=128_000),
+    "gpt-5": Capabilities(context=400_000, max_output=128_000, sampling=False),
+    "gpt-5-chat": Capabilities(context=128_000, max_output=16_384, thinking=False),
     "gpt-4.1": Capabilities(context=1_047_576, max_output=32_768, thinking=False),
     "gpt-4o": Capabilities(context=128_000, max_output=16_384, thinking=False),
     "gpt-4-turbo": Capabilities(
@@ -41,11 +43,13 @@ _TABLE: dict[str, Capabilities] = {
         context=16_385, max_output=4_096, vision=False, thinking=False, caching=False, structured_output=False
     ),
     "gpt-oss": Capabilities(context=131_072, max_output=131_072, vision=False, caching=False),
-    "o1-mini": Capabilities(context=128_000, max_output=65_536, tools=False, vision=False, structured_output=False),
-    "o1": Capabilities(context=200_000, max_output=100_000),
-    "o3": Capabilities(context=200_000, max_output=100_000),
-    "o3-mini": Capabilities(context=200_000, max_output=100_000, vision=False),
-    "o4-mini": Capabilities(context=200_000, max_output=100_000),
+    "o1-mini": Capabilities(
+        context=128_000, max_output=65_536, tools=False, vision=False, structured_output=False, sampling=False
+    ),
+    "o1": Capabilities(context=200_000, max_output=100_000, sampling=False),
+    "o3": Capabilities(context=200_000, max_output=100_000, sampling=False),
+    "o3-mini": Capabilities(context=200_000, max_output=100_000, vision=False, sampling=False),
+    "o4-mini": Capabilities(context=200_000, max_output=100_000, sampling=False),
     "claude-3-haiku": Capabilities(context=200_000, max_output=4_096, thinking=False, structured_output=False),
     "claude-3-5": Capabilities(context=200_000, max_output=8_192, thinking=False, structured_output=False),
     "claude-3-7": Capabilities(context=200_000, max_output=64_000, structured_output=False),

@@ -11,20 +11,28 @@ from three_mode.errors import ConfigurationError
 from three_mode.providers.codec import Codec
 from three_mode.providers.profile import Profile
 
+CUSTOM = "custom"
+"""Name of the OpenAI-compatible provider that a connection is given by its `base_url=`."""
 _PROFILES: dict[str, Profile] = {}
 _WIRES: dict[str, Callable[[Profile], Codec]] = {}
 
 _BUILT_IN = (
-    Profile(name="openai", base_url="https://api.openai.com/v1"),
-    Profile(name="anthropic", base_url="https://api.anthropic.com/v1", wire="anthropic"),
+    Profile(name="openai", base_url="https://api.openai.com/v1", fallback_model="gpt-5"),
+    Profile(
+        name="anthropic",
+        base_url="https://api.anthropic.com/v1",
+        wire="anthropic",
+        fallback_model="claude-sonnet-4-5",
+    ),
     Profile(
         name="gemini",
         base_url="https://generativelanguage.googleapis.com/v1beta",
         wire="gemini",
         takes_safety=True,
         key_env=("GOOGLE_API_KEY",),
+        fallback_model="gemini-2.5-flash",
     ),
-    Profile(name="ollama", base_url="http://127.0.0.1:11434", wire="ollama", needs_key=False),
+    Profile(name="ollama", base_url="http://127.0.0.1:11434", wire="ollama", needs_key=False, vendor_names=True),
     Profile(
         name="deepseek",
         base_url="https://api.deepseek.com",
@@ -42,12 +50,13 @@ _BUILT_IN = (
         quota_is_rate=True,
     ),
     Profile(name="meta", base_url="https://api.llama.com/compat/v1", key_env=("LLAMA_API_KEY",)),
-    Profile(name="v98", base_url="https://v98store.com/v1", max_tokens_field="max_tokens"),
+    Profile(name="v98", base_url="https://v98store.com/v1", max_tokens_field="max_tokens", vendor_names=True),
     Profile(
         name="aicoding",
         base_url="https://aicoding.io.vn/v1",
         max_tokens_field="max_tokens",
-        token_multipliers={"claude-opus": 1.5},
+        vendor_names=True,
+        token_multipliers={"claude-opus-4-5": 1.5, "claude-opus-4.5": 1.5},
     ),
     Profile(name="claude-cli", base_url="", wire="claude-cli", needs_key=False, default_model="sonnet"),
 )
@@ -71,13 +80,28 @@ def register(profile: Profile, codec: Callable[[Profile], Codec] | None = None) 
 
 def profile_of(name: str) -> Profile:
     """Profile of a provider, by its name or an alias. An unknown name is a `ConfigurationError`."""
+    return _PROFILES[canonical(name)]
+
+
+def canonical(name: str) -> str:
+    """The one name of a provider that has several. An unknown name is a `ConfigurationError`."""
     known = _ALIASES.get(name, name)
     if known not in _PROFILES:
+        from difflib import get_close_matches  # for errors alone
+
+        close = get_close_matches(name, (*_PROFILES, *_ALIASES), 1)
+        meant = f"did you mean {close[0]}? " if close else ""
         raise ConfigurationError(
             f"unknown provider {name!r}",
-            hint=f"one of {', '.join(_PROFILES)}; or give base_url= of an OpenAI-compatible API",
+            hint=f"{meant}one of {', '.join(_PROFILES)}; or give base_url= of an OpenAI-compatible API",
         )
-    return _PROFILES[known]
+    return known
+
+
+def find_provider(name: str) -> str | None:
+    """The one name of a provider that may have several; None for an unknown name."""
+    known = _ALIASES.get(name, name)
+    return known if known in _PROFILES else None
 
 
 def providers() -> tuple[str, ...]:

@@ -35,7 +35,7 @@ from three_mode.messages.plain import tool_call
 from three_mode.providers.codec import Headers
 from three_mode.providers.pieces import count_of, gathered, text_of
 from three_mode.providers.profile import Profile
-from three_mode.providers.refusals import bad_reply, by_status, refusal
+from three_mode.providers.refusals import bad_reply, by_status, refusal, without_keys
 from three_mode.providers.stream import EventDecoder
 
 FINISH: Final[dict[str, FinishReason]] = {
@@ -260,7 +260,7 @@ def chat_error(profile: Profile, status: int, headers: Headers, reply: dict[str,
         kind, wait = _inside_a_stream(kinds)
     found = refusal(profile, status, headers, message, str(code) if code else None, kind, wait)
     if isinstance(error, dict) and error.get("param") and hasattr(found, "field"):
-        found.field = str(error["param"])
+        found.field = without_keys(str(error["param"]))
     return found
 
 

@@ -19,6 +19,11 @@ class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Environment variables that may hold the key; `<NAME>_API_KEY` is always tried first."""
     needs_key: bool = True  #: whether calls need a key
     default_model: str | None = None  #: model of requests that name none
+    fallback_model: str | None = None
+    """Model that answers in place of another provider's, where neither settings nor `default_model` name one."""
+    vendor_names: bool = False
+    """Whether its models' names may begin with a vendor: `anthropic/claude-opus-4.5` is then the name of a model here,
+    rather than a model of another provider."""
     headers: Mapping[str, str] = {}  #: headers that every call carries
     max_tokens_field: str = "max_completion_tokens"  #: name of the field for the most tokens of an answer
     thinking_switch: ThinkingSwitch = "effort"  #: how thinking is asked for
@@ -29,7 +34,7 @@ class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     quota_is_rate: bool = False
     """Whether `insufficient_quota` means tokens per minute (Alibaba) rather than an empty account (OpenAI)."""
     token_multipliers: Mapping[str, float] = {}
-    """Start of a model's name -> tokens billed for one counted token."""
+    """Start of a model's name, in lower case and without the prefix of a vendor -> tokens billed for one counted."""
     safety: Mapping[str, str] = {}
     """Harm category -> threshold, for a provider with such settings."""
     takes_safety: bool = False  #: whether it has safety settings
@@ -46,7 +51,8 @@ class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def multiplier(self, model: str) -> float:
         """Tokens that are billed for one counted token of a model."""
         if self.token_multipliers:
+            name = model.lower().rpartition("/")[2]
             for start, factor in self.token_multipliers.items():
-                if model.startswith(start):
+                if name.startswith(start):
                     return factor
         return 1.0

@@ -1,7 +1,9 @@
 """Refusals of providers as errors, in the part that all wire formats share."""
 
 import re
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -18,6 +20,7 @@ from three_mode.errors import (
     QuotaExhausted,
     RateLimit,
     ServerError,
+    ThreeModeError,
 )
 from three_mode.providers.codec import Headers
 from three_mode.providers.headers import header, retry_after
@@ -46,6 +49,10 @@ _TOO_LONG = re.compile(
 )
 _SECRET = re.compile(r"\b(?:sk|pk|rk|gsk|xai|AIza)[-_A-Za-z0-9*.]{8,}")
 _LONGEST = 500  # characters of a provider's message that an error quotes
+_SHORTEST_KEY = 8  # characters
+#: Headers that hold keys.
+SECRET_HEADERS = ("authorization", "api-key", "x-api-key", "x-goog-api-key", "cookie", "proxy-authorization")
+E = TypeVar("E", bound=ThreeModeError)
 
 
 def refusal(
@@ -66,12 +73,17 @@ def refusal(
         f"{profile.name}: {text}",
         provider=profile.name,
         status=status or None,
-        code=code,
-        request_id=header(headers, b"x-request-id") or header(headers, b"request-id"),
+        code=None if code is None else without_keys(code)[:_LONGEST],
+        request_id=_request_id(headers),
         retry_after=wait if wait is not None else retry_after(headers),
     )
     error.hint = _hint(error, profile)
     return error
+
+
+def _request_id(headers: Headers) -> str | None:
+    found = header(headers, b"x-request-id") or header(headers, b"request-id")
+    return None if found is None else without_keys(found)[:_LONGEST]
 
 
 def by_status(status: int) -> type[LLMError]:
@@ -101,6 +113,36 @@ def _hint(error: LLMError, profile: Profile) -> str | None:
 def without_keys(text: str) -> str:
     """Removes keys from a text: some providers quote the key that they refuse."""
     return _SECRET.sub("[key]", text)
+
+
+def cleaned(error: E, secrets: Sequence[str] = ()) -> E:
+    """The error, with no key in any of its fields: neither one of `secrets`, nor what looks like one."""
+    for item in fields(error):
+        text = getattr(error, item.name)
+        if isinstance(text, str):
+            for secret in secrets:
+                text = _without(secret, text)
+            setattr(error, item.name, without_keys(text))
+    error.args = (error.message,)
+    return error
+
+
+def _without(secret: str, text: str) -> str:
+    """The text without the secret, and without the beginning of it where the text was cut."""
+    for length in range(len(secret), _SHORTEST_KEY - 1, -1):
+        if secret[:length] in text:
+            return _without(secret, text.replace(secret[:length], "[key]"))
+    return text
+
+
+def secrets_of(key: str | None, headers: Mapping[str, str]) -> tuple[str, ...]:
+    """What no error may show: the key, and headers that hold one. What is too short to be a key is left alone, since it
+    would be found in any text."""
+    found = [key or ""]
+    for name, value in headers.items():
+        if name.lower() in SECRET_HEADERS:
+            found += [value, value.rpartition(" ")[2]]
+    return tuple(sorted({secret for secret in found if len(secret) >= _SHORTEST_KEY}, key=len, reverse=True))
 
 
 def loads(body: bytes) -> Any:

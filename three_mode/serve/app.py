@@ -15,6 +15,7 @@ from three_mode.serve.bodies import Bodies
 from three_mode.serve.chat import Chat
 from three_mode.serve.events import EventHub
 from three_mode.serve.faults import EndpointFault, fault, from_error
+from three_mode.serve.lifespan import OpenBackend, run_lifespan
 from three_mode.serve.metrics import EndpointMetrics
 from three_mode.serve.options import ServeOptions
 from three_mode.serve.watching import CutShort, Disconnected, EventWatch, Receive
@@ -26,15 +27,24 @@ READ_BESIDE = 1 << 17  # bytes of a body that take milliseconds to read
 
 
 class App:
-    """The endpoint. `drain()` lets what runs end and refuses what is new."""
+    """The endpoint. `drain()` lets what runs end and refuses what is new.
 
-    def __init__(self, backend: Backend, options: ServeOptions | None = None, events: EventHub | None = None) -> None:
+    `backend` is what it hands out; or a function that opens it when the server starts, as an async context manager:
+    each worker of a server with several has its own.
+    """
+
+    def __init__(
+        self, backend: Backend | OpenBackend, options: ServeOptions | None = None, events: EventHub | None = None
+    ) -> None:
         self.options = options or ServeOptions()
         self.events = events or EventHub(self.options.event_buffer)
         self.metrics = EndpointMetrics()
         self.draining = False
-        self._backend = backend
-        self._chat = Chat(backend, self.events, self.metrics)
+        self._open = backend if callable(backend) else None
+        self._backend: Backend | None = None
+        self._chat: Chat | None = None
+        if not callable(backend):
+            self._use(backend)
         self._watch = EventWatch()
         self._bodies = Bodies(max(self.options.max_bodies, self.options.max_body))
         self._working = 0  # requests that are whole, and hold a place
@@ -58,7 +68,10 @@ class App:
         elif scope["type"] == "websocket":
             await watch_events(scope, receive, send, self.events, self.options)
         else:
-            await _lifespan(receive, send)
+            await run_lifespan(receive, send, self._open, self._use)
+
+    def _use(self, backend: Backend) -> None:
+        self._backend, self._chat = backend, Chat(backend, self.events, self.metrics)
 
     async def drain(self) -> bool:
         """True when all that ran has ended within the time it had."""
@@ -135,6 +148,8 @@ class App:
     def _admit(self) -> None:
         if self.draining:
             raise Refused(_draining())
+        if self._backend is None:
+            raise Refused(_starting())
         if self._working >= self.options.max_in_flight:
             raise Refused(_overloaded(f"{self.options.max_in_flight} requests are being answered already"))
 
@@ -178,7 +193,9 @@ class App:
         self._working_bytes += len(body)
         try:
             asked = await self._read_chat(body, within)
-            await (self._chat.stream if asked.stream else self._chat.complete)(exchange, asked)
+            chat = self._chat
+            assert chat is not None
+            await (chat.stream if asked.stream else chat.complete)(exchange, asked)
         finally:
             self._working -= 1
             self._working_bytes -= len(body)
@@ -193,6 +210,7 @@ class App:
         try:
             asked, as_base64 = wire_in.read_embeddings(body, within)
             model = asked.model or ""
+            assert self._backend is not None
             with exchange.while_connected():
                 embedded = await self._backend.embed(asked)
             self.metrics.used(model, embedded.usage)
@@ -203,6 +221,8 @@ class App:
         return model
 
     async def _models(self, exchange: AsgiExchange) -> str:
+        if self._backend is None:
+            raise Refused(_starting())
         await exchange.answer(200, wire_out.models(await self._backend.available_models(), self._started))
         return ""
 
@@ -221,13 +241,9 @@ def _overloaded(why: str) -> EndpointFault:
     return fault(503, why, "overloaded", retry_after=1)
 
 
+def _starting() -> EndpointFault:
+    return fault(503, "the endpoint has not started: its server sent it no lifespan event", "starting", retry_after=1)
+
+
 def _draining() -> EndpointFault:
     return fault(503, "the endpoint is shutting down", "draining", retry_after=1)
-
-
-async def _lifespan(receive: Receive, send: Send) -> None:
-    while True:
-        message = await receive()
-        await send({"type": f"{message['type']}.complete"})
-        if message["type"] == "lifespan.shutdown":
-            return

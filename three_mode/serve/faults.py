@@ -45,6 +45,17 @@ _STATUS: tuple[tuple[type[ThreeModeError], int, str], ...] = (
     (errors.LLMError, 502, "provider_failed"),
     (ThreeModeError, 500, "server_error"),
 )
+# What a provider says of the endpoint's own account, or of itself, is for the operator: its log has it. What it says of
+# a request is for the client who sent it.
+_OF_THE_PROVIDER: tuple[tuple[type[ThreeModeError], str], ...] = (
+    (errors.AuthenticationError, "the provider refused this endpoint's key"),
+    (errors.QuotaExhausted, "this endpoint's account at the provider is used up"),
+    (errors.PermissionDenied, "the provider does not allow this endpoint that"),
+    (errors.BadReply, "the provider's reply could not be read"),
+    (errors.ProviderOverloaded, "the provider is busy"),
+    (errors.ServerError, "the provider failed"),
+    (errors.RateLimit, "the provider's rate limit for this endpoint is reached"),
+)
 _KIND = {
     401: "authentication_error",
     403: "permission_error",
@@ -63,18 +74,28 @@ def fault(
 
 
 def from_error(error: ThreeModeError) -> EndpointFault:
-    """What the client is told. The text of our own errors holds no keys and no content; a foreign one would, and is not
-    sent."""
+    """What the client is told. The text of our own errors holds no keys and no content. A provider's may, and is sent
+    only where it is about the request."""
     status, code = next((status, code) for kind, status, code in _STATUS if isinstance(error, kind))
-    message = str(error)
+    message = _told(error)
     if isinstance(error, errors.AllProvidersFailed) and error.causes:
-        message += ": " + "; ".join(str(cause) for cause in error.causes)
+        message += ": " + "; ".join(_told(cause) for cause in error.causes)
     elif isinstance(error, errors.ConfigurationError):  # of the endpoint's provider, where the name is none of its own
         message += "; GET /v1/models lists what answers here"
     wait = error.retry_after if error.retry_after is not None else 1.0 if status == 503 and error.retryable else None
     field = getattr(error, "field", None)
     # A client knows the fields that it sent, and none of ours that they travelled in.
     return fault(status, message, code, field.removeprefix("extra.") if field else None, wait)
+
+
+def _told(error: BaseException) -> str:
+    """The text of an error, without what its provider said of anything but the request."""
+    cause = error.__cause__
+    if isinstance(error, errors.StreamInterrupted) and isinstance(cause, ThreeModeError):
+        return f"the reply broke off: {_told(cause)}"
+    provider = getattr(error, "provider", None)
+    words = next((words for kind, words in _OF_THE_PROVIDER if isinstance(error, kind)), None)
+    return str(error) if provider is None or words is None else words
 
 
 def event(error: ThreeModeError) -> bytes:

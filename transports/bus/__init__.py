@@ -45,6 +45,7 @@ from transports.bus.events import (
 from transports.bus.frames import Encoded, Kind
 from transports.bus.messages import Message
 from transports.bus.options import BusOptions, Curve, Policy, SubscribeOptions
+from transports.bus.plain import is_plain as is_plain
 from transports.bus.pubsub.listener import Listener
 from transports.bus.pubsub.subscriptions import Subscription
 from transports.bus.receipt import Receipt, Settled
@@ -109,6 +110,7 @@ __all__ = [
     "Watch",
     "WriterGone",
     "check_pattern",
+    "is_plain",
     "matches",
     "rings_available",
     "running_buses",

@@ -953,6 +953,15 @@ def test_profiles_differ_where_their_providers_do() -> None:
     assert profile_of("aicoding").multiplier("claude-sonnet-4-5") == 1.0
 
 
+@pytest.mark.parametrize("prefix", ["", "anthropic/", "openrouter/anthropic/"])
+def test_aicoding_bills_more_for_one_model_whatever_its_prefix(prefix: str) -> None:
+    billed = profile_of("aicoding").multiplier
+    for name in ("claude-opus-4-5", "claude-opus-4.5", "Claude-Opus-4.5", "claude-opus-4-5-20251101"):
+        assert billed(prefix + name) == 1.5
+    for name in ("claude-opus-4", "claude-opus-4-1", "claude-opus-4-6", "claude-3-opus", "claude-haiku-4-5"):
+        assert billed(prefix + name) == 1.0
+
+
 def test_deepseek_gets_its_own_thinking_back_and_nobody_elses() -> None:
     said = (Thinking("hm", provider="deepseek"), Text("Yes."))
     for provider, expected in (("deepseek", "hm"), ("openai", None), ("v98", None)):

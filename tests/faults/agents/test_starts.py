@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.agents.agent_cast import Ailing, Scout
+from tests.support.agents.agent_cast import Ailing, Late, Scout
+from tests.support.agents.supervision import given_up, hosts_of, is_gone, kill, state
 from tests.support.agents.until import until
 from three_mode import Orchestrator
 from three_mode.agents import HostOptions, OrchestratorOptions, Restart
-from three_mode.agents.supervisor.events import AgentGivenUp, AgentRestarted, HostBack, HostGivenUp, HostLost
+from three_mode.agents.supervisor.events import AgentRestarted, HostBack, HostGivenUp
 from three_mode.errors import DeadlineExceeded, HandlerFailed, PeerLost, ThreeModeError
 
 NEVER = 600.0  # seconds of a start that no test waits for
@@ -24,32 +25,6 @@ def impatient(respawn_within: float = 0.4, host_restarts: int = 1000) -> Orchest
     return OrchestratorOptions(hosts=HostOptions(restart=restart, respawn_within=respawn_within))
 
 
-async def kill(orc: Orchestrator, label: str = "host-1") -> None:
-    """Returns when the orchestrator knows of it."""
-    process, lost = orc._running_supervisor.hosts.all[label].process, hosts_lost(orc)
-    assert process is not None
-    process.kill()
-    await until(lambda: hosts_lost(orc) > lost)
-
-
-def hosts_lost(orc: Orchestrator) -> int:
-    return sum(isinstance(event, HostLost) for event in orc.events)
-
-
-def state(orc: Orchestrator, name: str) -> str:
-    return orc._running_supervisor.roster.agents[name].state
-
-
-def given_up(orc: Orchestrator) -> dict[str, str]:
-    return {event.agent: event.reason for event in orc.events if isinstance(event, AgentGivenUp)}
-
-
-async def hosts_of(orc: Orchestrator, name: str) -> list[str]:
-    """Each host that has an agent of that name; the supervisor's own row of an absent agent does not count."""
-    rows = [row for row in (await orc.table()).agents if row.name == name]
-    return [row.host for row in rows if row.state not in ("given up", "restarting")]
-
-
 async def lives_once(orc: Orchestrator, name: str, life: int, host: str = "host-1") -> None:
     """The roster, the host and the bus all say that exactly one such agent lives."""
     await until(lambda: state(orc, name) == "running")
@@ -59,14 +34,6 @@ async def lives_once(orc: Orchestrator, name: str, life: int, host: str = "host-
     assert await orc.ref(name).ask(Ailing.which, within=5) == life
     assert await hosts_of(orc, name) == [host]
     assert name not in given_up(orc)
-
-
-async def is_gone(orc: Orchestrator, name: str) -> None:
-    """Neither a host nor the bus has such an agent, nor will have it."""
-    await until(lambda: name not in orc.bus.names())
-    await asyncio.sleep(0.5)
-    assert name not in orc.bus.names()
-    assert await hosts_of(orc, name) == []
 
 
 async def test_a_start_that_never_ends_on_a_host_that_came_back_is_given_up(tmp_path: Path) -> None:
@@ -241,3 +208,13 @@ async def test_failures_within_the_time_a_start_takes_are_not_forgotten(tmp_path
         await kill(orc)
         await until(lambda: state(orc, "ailing/0") == "given up")
         assert "restarted 2 times" in given_up(orc)["ailing/0"]
+
+
+async def test_a_start_that_took_long_at_first_may_take_as_long_when_coming_back() -> None:
+    """A model that is loaded for a minute was given up after its host's end, with 30 s for each of its restarts."""
+    async with Orchestrator(hosts=1, options=impatient(0.2)) as orc:
+        one = await orc.spawn(Late, name="late", restart=Restart(limit=1), seconds=1.5)
+        await kill(orc)
+        await until(lambda: state(orc, "late/0") == "running", within=20)
+        assert await one.ask(Late.hello)
+        assert not given_up(orc)

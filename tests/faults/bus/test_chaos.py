@@ -113,6 +113,7 @@ class Chaos:
         hosts = [number for number, life in self.now.items() if life.progress()[1]]
         number = self.chance.choice(hosts) if hosts and self.chance.random() < 0.4 else self.chance.randrange(WORKERS)
         life = self.now[number]
+        self.check_running(life)
         if self.chance.random() < 0.5:
             life.stopped = True
             life.process.send_signal(signal.SIGSTOP)
@@ -129,9 +130,12 @@ class Chaos:
         async with asyncio.timeout(within):
             while not all(life.lines(word) for life in self.now.values()):
                 for life in self.now.values():
-                    if life.process.returncode not in (None, 0):
-                        raise AssertionError(f"{life.name} ended: {self.errors(life)}")
+                    self.check_running(life)
                 await asyncio.sleep(0.05)
+
+    def check_running(self, life: Life) -> None:
+        if life.process.returncode not in (None, 0):
+            raise AssertionError(f"{life.name} ended: {self.errors(life)}")
 
     def errors(self, life: Life) -> str:
         return (self.folder / f"{life.name}.err").read_text()[-3000:]

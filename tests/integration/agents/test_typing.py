@@ -44,3 +44,7 @@ def test_each_wrong_call_is_an_error_of_its_code() -> None:
     expected = expected_of("wrong_calls.py")
     assert len(expected) > 30
     assert errors_of("wrong_calls.py") == expected
+
+
+def test_calls_without_a_loop_have_types_too() -> None:
+    assert errors_of("sync_calls.py") == expected_of("sync_calls.py")

@@ -258,6 +258,7 @@ async def test_costs_and_a_budget() -> None:
         assert len(server.seen) == 3
         assert llm.spent(label="team").cost == Decimal(126)
         assert llm.spent(provider="openai", model="m").usage.output_tokens == 9
+        assert llm.spent(label="team").usage.cost == llm.spent(label="team").cost
         assert list(llm.budgets().values()) == [Decimal(24)]
         await llm.chat_completion(hello(max_tokens=3))  # of another label
         server.always(Answer(status=400))
@@ -282,7 +283,7 @@ async def test_an_unknown_price_is_none() -> None:
     async with connected() as (llm, _):
         reply = await llm.chat_completion(hello("nobody-knows-this-model"))
         assert reply.usage.cost is None
-        assert llm.spent().unpriced == 1
+        assert (llm.spent().unpriced, llm.spent().usage.cost) == (1, None)
 
 
 async def test_a_multiplier_of_tokens_is_in_the_cost() -> None:

@@ -40,6 +40,18 @@ async def test_a_model_in_use_is_never_unloaded(three: list[str]) -> None:
         assert (await model.chat(user("Repeat: abc"), temperature=0)).text == "abc"
 
 
+async def test_a_model_has_options_of_its_own_and_a_file_has_a_name(three: list[str]) -> None:
+    larger = LoadOptions(threads=1, sequences=2, context=512)
+    models = {"brain": larger, f"gguf:{three[1]}": larger}
+    async with ModelPool(64 << 20, OPTIONS, models=models, files={"brain": three[0]}) as pool:
+        contexts = []
+        for name in ("brain", three[0], three[1], "tiny"):
+            async with pool.use(name) as model:
+                contexts.append((await model.statistics()).context)
+        assert contexts == [512, 256, 512, 256]
+        assert pool.loaded == ("brain", three[0], three[1], "tiny")
+
+
 async def test_a_model_wanted_by_many_at_once_is_loaded_once(three: list[str]) -> None:
     async with ModelPool(64 << 20, OPTIONS) as pool:
 

@@ -14,6 +14,7 @@ SAYS = {
     "crash": "is back with 32 agents",
     "debate": "ended it after 8 turns",
     "five_hundred": "until all answer again",
+    "memory": "0 memories of alice, 1 of bob",
     "one_request": "refused before it is sent",
     "pipeline": "over 16 counters",
     "quorum": "48 were not waited for",
@@ -21,6 +22,7 @@ SAYS = {
     "streamed_reply": "True",
     "swarm_vote": "agree",
     "three_modes": "none hung",
+    "tools": "refused: the vault stays closed",
 }
 
 

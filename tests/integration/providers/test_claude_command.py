@@ -176,6 +176,15 @@ async def test_a_line_without_end_is_bounded(claude: Claude) -> None:
     await no_children()
 
 
+async def test_a_reply_without_end_is_bounded(claude: Claude) -> None:
+    claude.behave("fine")
+    options = ConnectionOptions(reply_bytes=300)
+    async with LLMConnection("claude-cli", options=options, max_retries=0) as llm:
+        with pytest.raises(errors.ReplyTooLarge):
+            await llm.chat_completion(hello(None, within=60))
+    await no_children()
+
+
 @pytest.mark.parametrize("how", ["stalls", "ignores-input", "stalls-after"])
 @pytest.mark.parametrize("streamed", [False, True])
 async def test_the_deadline_stops_it(claude: Claude, how: str, streamed: bool) -> None:

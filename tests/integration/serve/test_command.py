@@ -13,24 +13,9 @@ import pytest
 import trustme
 
 from tests.support.serve.endpoint import free_port
-from tests.support.serve.load import serving
+from tests.support.serve.load import refused, serving
 
 KEY = "a-key-of-the-test"  # pragma: allowlist secret
-
-
-async def refused(*arguments: str) -> str:
-    """What it says when it does not start."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "three_mode.cli", "serve", *arguments, stderr=asyncio.subprocess.PIPE
-    )
-    try:
-        _, said = await asyncio.wait_for(process.communicate(), 30)
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.communicate()
-    assert process.returncode == 1, said
-    return " ".join(said.decode().split())
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,10 @@
 """Agents that tests spawn. Hosts import this module by name."""
 
 import asyncio
+import ctypes
 import enum
+import logging
+import multiprocessing
 import os
 import time
 from collections.abc import AsyncIterator
@@ -311,6 +314,11 @@ class Hooked(Agent):
     async def hello(self) -> str:
         return "hello"
 
+    @handler
+    async def wait(self, seconds: float) -> str:
+        await asyncio.sleep(seconds)
+        return "hello"
+
 
 class Keeper(Agent):
     """Keeps every number that it receives, and how often."""
@@ -420,3 +428,202 @@ class Brief(Agent):
 
     async def started(self) -> None:
         self.stop()
+
+
+def end_process(how: str) -> None:
+    """Ends this process without a word: `segfault` or `exit`."""
+    if how == "segfault":
+        ctypes.string_at(0)
+    os._exit(5)
+
+
+class Fatal(Agent):
+    """Ends its process while it is made, in its life number `life` and all later ones.
+
+    The file gets a line for each life. `only`: the one agent that does so. `where`: `init`, `started`, or `thread` (in
+    `started`, on another thread).
+    """
+
+    def __init__(
+        self, how: str, lives: Path, life: int = 1, only: str = "", where: str = "init", times: int = 99
+    ) -> None:
+        with lives.open("a") as file:
+            file.write(f"{self.name}\n")
+        self.life = lives.read_text().split().count(self.name)
+        self.how, self.where = how, where
+        self.fatal = life <= self.life < life + times and only in ("", self.name)
+        if self.fatal and where == "init":
+            end_process(how)
+
+    async def started(self) -> None:
+        await asyncio.sleep(0)
+        if self.fatal and self.where == "started":
+            end_process(self.how)
+        if self.fatal and self.where == "thread":
+            await asyncio.to_thread(end_process, self.how)
+
+    @handler
+    def which(self) -> int:
+        return self.life
+
+    @handler
+    def pid(self) -> int:
+        return os.getpid()
+
+
+class Hanging(Agent):
+    """Blocks its host while it is made, from its life number `life` on. The file gets a line for each life."""
+
+    def __init__(self, lives: Path, life: int = 1, seconds: float = 600.0) -> None:
+        with lives.open("a") as file:
+            file.write(f"{self.name}\n")
+        self.life = lives.read_text().split().count(self.name)
+        if self.life >= life:
+            time.sleep(seconds)
+
+    @handler
+    def which(self) -> int:
+        return self.life
+
+
+class Forking(Agent):
+    """Forks its process, and returns in both."""
+
+    def __init__(self, log: Path, where: str = "") -> None:
+        self.log, self.child = log, 0
+        if where == "init":
+            self.fork()
+
+    def fork(self) -> int:
+        self.child = os.fork()
+        return self.child
+
+    def write(self, text: str) -> None:
+        with self.log.open("a") as file:
+            file.write(f"{text}\n")
+
+    @handler
+    def plain(self) -> int:
+        return self.fork()
+
+    @handler
+    async def returns(self) -> int:
+        return self.fork()
+
+    @handler
+    async def waits(self) -> int:
+        child = self.fork()
+        await asyncio.sleep(0.1)
+        return child
+
+    @handler
+    async def late(self) -> int:
+        await asyncio.sleep(0.1)
+        return self.fork()
+
+    @handler
+    async def thread(self) -> int:
+        return await asyncio.to_thread(self.fork)
+
+    @handler
+    def from_init(self) -> int:
+        return self.child
+
+    @on("fork.all")
+    def hear(self, item: str) -> None:
+        self.write(f"{self.name} {item}")
+        if self.name.endswith("/3"):
+            self.fork()
+
+    @handler
+    def stays(self) -> int:
+        """A child that does not come back, until a signal ends it."""
+        child = self.fork()
+        while not child:
+            time.sleep(60)
+        return child
+
+    @handler
+    def forked(self) -> int:
+        return self.child
+
+    def work(self) -> None:
+        self.write("worked")
+        logging.getLogger("forking").error("logged by a child")
+
+    @handler
+    async def works(self) -> list[int]:
+        """Ends of a child of `multiprocessing`, and of a command with a `preexec_fn`."""
+        process = multiprocessing.get_context("fork").Process(target=self.work)
+        process.start()
+        await asyncio.to_thread(process.join)
+        command = await asyncio.create_subprocess_exec("true", preexec_fn=os.getpid)
+        return [process.exitcode or 0, await command.wait()]
+
+
+class Stopper(Agent):
+    """Stops its event loop."""
+
+    @handler
+    def stop_loop(self) -> None:
+        asyncio.get_running_loop().stop()
+
+    @handler
+    async def stop_loop_later(self) -> None:
+        asyncio.get_running_loop().call_soon(asyncio.get_running_loop().stop)
+        await asyncio.sleep(0.05)
+
+    @on("stop.all")
+    async def hear(self, item: str) -> None:
+        asyncio.get_running_loop().stop()
+
+
+class Loud(Agent):
+    """Logs, and raises where nobody waits."""
+
+    @handler
+    def log(self, level: int, text: str) -> None:
+        logging.getLogger("loud.voice").log(level, text, extra={"request_id": self.name})
+
+    @handler
+    def log_error(self) -> None:
+        try:
+            _ = {}["missing"]
+        except KeyError:
+            logging.getLogger("loud").exception("it is %s", "gone")
+
+    @handler
+    def flood(self, count: int) -> None:
+        for number in range(count):
+            logging.getLogger("loud").error("flood %d", number)
+
+    @handler
+    async def from_thread(self) -> None:
+        await asyncio.to_thread(logging.getLogger("loud").error, "from a thread")
+
+    @handler
+    def told(self, text: str) -> None:
+        raise ValueError(text)
+
+    @handler
+    async def told_later(self, text: str) -> None:
+        await asyncio.sleep(0.01)
+        raise ValueError(text)
+
+    async def stopped(self) -> None:
+        if self.name.startswith("ending"):
+            raise LookupError("at the end")
+
+    @on("loud.plain")
+    def plain(self, item: str) -> None:
+        raise LookupError(item)
+
+    @on("loud.now")
+    async def now_(self, item: str) -> None:
+        if self.name.endswith("/0"):
+            raise LookupError(item)
+
+    @on("loud.later")
+    async def later(self, item: str) -> None:
+        await asyncio.sleep(0.01)
+        raise LookupError(item)

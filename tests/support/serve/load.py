@@ -47,6 +47,21 @@ async def serving(port: int, *arguments: str) -> AsyncIterator[asyncio.subproces
         await process.communicate()
 
 
+async def refused(*arguments: str) -> str:
+    """What it says when it does not start."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "three_mode.cli", "serve", *arguments, stderr=asyncio.subprocess.PIPE
+    )
+    try:
+        _, said = await asyncio.wait_for(process.communicate(), 30)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
+    assert process.returncode == 1, said
+    return " ".join(said.decode().split())
+
+
 @dataclass(frozen=True)
 class Outcome:
     """Outcome of one request: `whole` for a whole answer, otherwise the name of the failure."""

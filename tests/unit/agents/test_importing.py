@@ -91,4 +91,4 @@ def test_what_is_not_there_is_named(main: ModuleType, tmp_path: Path) -> None:
 
 def test_an_orchestrator_needs_a_host() -> None:
     with pytest.raises(ConfigurationError, match="at least one host"):
-        Orchestrator(hosts=0)
+        Orchestrator(hosts=-1)

@@ -1,6 +1,7 @@
 """Keys of calls that may share a reply, and a stored reply as the one of a new call."""
 
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from tests.support.calls.parts import accounts_of, asking, call_of, log_of, sett
 from tests.support.providers.clock import FakeClock
 from three_mode.calls.provider_accounts import Account
 from three_mode.calls.reply_cache import ReplyCache
+from three_mode.errors import ModeUnavailable
 from three_mode.messages import CacheHints, LLMRequest, LLMResponse, Text, Usage
 from three_mode.policies import CacheOptions, MemoryCache, Price, Target
 
@@ -80,3 +82,50 @@ async def test_a_reused_reply_costs_nothing_and_says_who_gave_it(giver: Target) 
     assert usage.cost == (Decimal(0) if giver is A else None), "nobody knows a price of the other one"
     assert (again.target, again.reused) == (giver, "cache_hit")
     assert [(step.kind, step.provider) for step in again.context.steps] == [("cache_hit", giver.provider)]
+
+
+def chained(replies: ReplyCache, route: str | None, *targets: Target) -> bytes | None:
+    call = call_of(asking(), targets[0])
+    call.targets, call.route = targets, route
+    return replies.key_of(call, targets[0])
+
+
+def test_who_may_answer_in_its_place_is_part_of_the_key() -> None:
+    replies, other = replies_of(), Target("openai", "c")
+    keys = [
+        chained(replies, None, A),
+        chained(replies, None, A, B),
+        chained(replies, "smart", A),
+        chained(replies, "smart", A, B),
+        chained(replies, "smart", A, other),
+        chained(replies, "clever", A, B),
+    ]
+    assert len(set(keys)) == len(keys)
+    assert keys[0] == key(replies, asking())
+    assert chained(replies, "smart", A, B, other) == chained(replies, "smart", A, other, B)
+
+
+def test_agents_of_one_name_on_two_buses_share_no_reply() -> None:
+    accounts, log = accounts_of(settings_of()), log_of()
+    brain = Target("agent", "brain")
+
+    def of(bus: str) -> bytes | None:
+        return key(ReplyCache(MemoryCache(), False, accounts, log, lambda: bus), asking(), brain)
+
+    assert of("city") == of("city") != of("village")
+
+    def nowhere() -> str:
+        raise ModeUnavailable("there is no bus here")
+
+    assert key(ReplyCache(MemoryCache(), False, accounts, log, nowhere), asking(), brain) is not None
+
+
+def test_files_of_one_name_in_two_folders_share_no_reply(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    replies, keys = replies_of(), list[bytes | None]()
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        monkeypatch.chdir(tmp_path / folder)
+        keys.append(key(replies, asking(), Target("local", "model.gguf")))
+    monkeypatch.chdir(tmp_path)
+    assert keys[0] != keys[1]
+    assert key(replies, asking(), Target("local", "tiny")) == key(replies, asking(), Target("local", "tiny"))

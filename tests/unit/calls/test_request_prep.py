@@ -50,6 +50,14 @@ def test_what_is_set_aside_is_the_most_that_a_call_may_cost() -> None:
         prep.reserve(call, asking(max_tokens=600_000), GPT)
 
 
+def test_a_prompt_may_be_written_into_the_cache_which_costs_more() -> None:
+    price = Price(input=Decimal(1), output=Decimal(10), cache_read=Decimal("0.1"), cache_write=Decimal("1.25"))
+    prep = RequestPrep(accounts_of(settings_of()), log_of(Budget(limit=10), **{"gpt-4o": price}))
+    request = asking(max_tokens=100)
+    call = call_of(request, GPT, tokens=16, began=time.monotonic())
+    assert prep.reserve(call, request, GPT) == Decimal("0.00002") + Decimal("0.001")
+
+
 def test_nothing_is_set_aside_without_budgets() -> None:
     prep = RequestPrep(accounts_of(settings_of()), log_of())
     assert prep.reserve(call_of(asking(), GPT), asking(), GPT) is ZERO

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from three_mode.chat import COMMANDS, ChatSession, Command, Conversation, parse
-from three_mode.errors import Overloaded, StreamInterrupted
+from three_mode.errors import ConfigurationError, Overloaded, StreamInterrupted
 from three_mode.messages import (
     Chunk,
     Finish,
@@ -208,6 +208,22 @@ def test_commands() -> None:
     assert "no command /nonsense" in shown
     assert "never" not in shown
     assert len(conversation) == 0
+
+
+def test_a_model_is_named_as_on_the_command_line() -> None:
+    def address(name: str) -> str:
+        if name == "nobody":
+            raise ConfigurationError("no agent 'nobody' is on the bus")
+        return f"agent:{name}"
+
+    echo, conversation = Echo(), Conversation("echo")
+    console = Console(file=io.StringIO(), width=100)
+    session = ChatSession(echo, conversation, console, lambda prompt, prefilled: "", address)
+    for line in ("/model clerk", "one", "/model nobody", "two", "/model", "three"):
+        assert session.take(line)
+    assert [request.model for request in echo.asked] == ["agent:clerk"] * 3
+    assert isinstance(console.file, io.StringIO)
+    assert "ConfigurationError: no agent 'nobody'" in console.file.getvalue()
 
 
 def test_thinking_goes_back_with_the_answer() -> None:

@@ -70,6 +70,7 @@ FRONTS = {  # packages of local_models that the rest of the repository may impor
         "Weights",
         "devices",
         "library",
+        "amx_is_sound",
         "system_info",
         "version",
     },

@@ -10,7 +10,7 @@ from local_models.errors import BadOption
 from local_models.files.catalogue import TINY
 from local_models.llama import Sampler, Sampling, Weights
 from local_models.options import Generate
-from local_models.prompts.tools import ToolCallParser, forced_call_grammar, offered_tools
+from local_models.prompts.tools import ToolCallParser, forced_call_grammar, free_call_grammar, offered_tools
 
 MARKED, BARE = "{{ '<tool_call>' }}", '{"name": function name, "parameters": dictionary}'
 
@@ -34,9 +34,9 @@ def weights() -> Weights:
     return Weights(str(TINY), gpu_layers=0, mmap=True)
 
 
-def allows(weights: Weights, grammar: str, text: str) -> bool:
+def allows(weights: Weights, grammar: str, text: str, opens: int = -1) -> bool:
     """Whether llama.cpp lets a model that wants to say this say it, token by token, and end there."""
-    sampler = Sampler(weights, Sampling(grammar=grammar))
+    sampler = Sampler(weights, Sampling(grammar=grammar, opens=opens))
     context: Any = None  # a sampler with a grammar reads the scores that it is given
     try:
         for token in [*weights.tokenize(text, special=True, start=False), weights.eos]:
@@ -88,6 +88,27 @@ def test_a_marked_call_and_nothing_else(weights: Weights, choice: str, said: str
         talk = ToolCallParser([tool["function"]["name"] for tool in TOOLS])
         assert (talk.feed(said) + talk.end()).strip() == ""
         assert talk.calls
+
+
+@pytest.mark.parametrize(
+    ("said", "allowed"),
+    [
+        ("", True),
+        ("I would rather talk, about <tool> and {}.", True),
+        (in_marks(CITY), True),
+        ("Let me see. " + in_marks(CITY, SUM), True),
+        ("<tool_call>\n" + CITY + "\n</tool_call>\n<tool_call>" + SUM + "</tool_call>", True),
+        (in_marks(call("unknown")), False),
+        (in_marks(call("weather")), False),
+        ("Well. " + in_marks(call("add", a=1, b="2")), False),
+        (in_marks(CITY) + " and so on", False),
+        ("<tool_call>I would rather talk.", False),
+    ],
+)
+def test_a_free_answer_is_held_to_the_tools_from_its_first_mark_on(weights: Weights, said: str, allowed: bool) -> None:
+    grammar = free_call_grammar(Generate(tools=TOOLS))
+    (mark,) = weights.tokenize("<tool_call>", special=True, start=False)
+    assert allows(weights, grammar, said, opens=mark) is allowed
 
 
 @pytest.mark.parametrize(("template", "key"), [(BARE, "parameters"), ("", "arguments")])

@@ -90,7 +90,7 @@ def test_every_field_of_a_request_is_thought_of() -> None:
         "reasoning",
         "extra",
     }
-    given_apart = {"model"}
+    given_apart = {"model", "provider"}
     without_meaning = {"mode", "within", "metadata", "cache"}
     assert set(LLMRequest.__struct_fields__) == seen | given_apart | without_meaning
 
@@ -427,7 +427,7 @@ def test_a_ledger_of_many_agents_is_bounded_and_its_sums_stay_exact() -> None:
     assert (ledger.spent().calls, ledger.spent().cost, ledger.spent().usage) == (
         10_000,
         Decimal(5000),
-        Usage(100_000, 50_000),
+        Usage(100_000, 50_000, cost=Decimal(5000)),
     )
     assert ledger.spent(provider="agent").calls == 5000
     assert (ledger.spent(label="team a").calls, ledger.spent(label="team b").calls) == (7500, 2500)

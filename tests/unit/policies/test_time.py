@@ -595,3 +595,40 @@ async def test_hedging_with_the_next_target() -> None:
     await clock.advance(0.5)
     assert await task == "b"
     assert [step.kind for step in call.steps] == ["attempt", "hedged", "attempt"]
+
+
+def test_a_429_that_names_no_time_halves_and_pauses_nobody_unless_told_to() -> None:
+    clock = FakeClock()
+    limiter = AdaptiveLimiter(LimiterOptions(at_once=64), clock)
+    for _ in range(16):
+        assert limiter.try_acquire()
+    for _ in range(16):  # a burst of refusals is one refusal
+        limiter.release()
+        limiter.refused(None)
+    assert limiter.at_once == 8
+    assert limiter.ready_in() == 0
+    assert limiter.try_acquire()
+    paused = AdaptiveLimiter(LimiterOptions(pause=3.0), clock)
+    paused.refused(None)
+    assert paused.ready_in() == 3.0
+
+
+async def test_a_429_that_names_no_time_is_retried_when_the_options_say() -> None:
+    clock, tried = FakeClock(), list[float]()
+    limiter = AdaptiveLimiter(clock=clock)
+
+    class Limited(NoGuards):
+        def limiter(self, target: Target) -> AdaptiveLimiter:  # type: ignore[override]
+            return limiter
+
+    async def operation(target: Target, due: float) -> str:
+        tried.append(clock.now() - 1000)
+        if len(tried) < 4:
+            raise errors.RateLimit("slow down", status=429)
+        return "answer"
+
+    retry = RetryOptions(attempts=4, first=0.25, factor=2, jitter=0)
+    task = asyncio.ensure_future(Attempts(Limited(), retry, clock=clock).run(a_call(clock), [A], operation))
+    await clock.advance(10)
+    assert await task == "answer"
+    assert tried == [0, 0.25, 0.75, 1.75]

@@ -12,8 +12,17 @@ from three_mode.agents.calling.receipts import AgentReceipt
 from three_mode.agents.calling.roles import Roles
 from three_mode.agents.calling.session import Session, group_numbers
 from three_mode.agents.calling.streams import CREDIT, Stream
-from three_mode.agents.handlers.codec import UNENCODABLE, Decode, decode_any, encode
+from three_mode.agents.handlers.codec import (
+    UNENCODABLE,
+    Decode,
+    decode_any,
+    decode_marked,
+    encode,
+    encode_exact,
+    kind_of,
+)
 from three_mode.agents.handlers.declare import Spec, spec_of
+from three_mode.agents.handlers.extensions import exact
 from three_mode.errors import BadCall, BadResult, CallCycle, PeerLost, ThreeModeError
 from three_mode.handling import NOBODY, HandledCall, current, time_for
 from transports.bus import BadAddress, BusError, Encoded
@@ -28,16 +37,49 @@ _LONGEST_CHAIN = 900  # characters of a chain of callers: about 60 agents that w
 class Sent:
     """Message that was sent. Awaiting it waits until the carrier has the message, and raises if it never will."""
 
-    __slots__ = ("_error", "_sent")
+    __slots__ = ("_error", "_handler", "_sent", "_session", "_to")
 
-    def __init__(self, sent: Awaitable[Any] | None, error: ThreeModeError | None = None) -> None:
+    def __init__(
+        self,
+        sent: Awaitable[Any] | None,
+        error: ThreeModeError | None = None,
+        session: Session | None = None,
+        to: str = "",
+        handler: str = "",
+    ) -> None:
         self._sent, self._error = sent, error
+        self._session, self._to, self._handler = session, to, handler
 
     def __await__(self) -> Generator[Any, None, None]:
         if self._error is not None:
             raise self._error
-        if self._sent is not None:
+        if self._sent is None:
+            return
+        try:
             yield from self._sent.__await__()
+        except BusError as error:
+            if self._session is None:
+                raise
+            raise self._session.error(error, self._to, self._handler) from None
+
+
+class SentToAll(list[Sent]):
+    """Messages that were sent to the agents of a group, one `Sent` each, in order.
+
+    Awaiting it waits until the carrier has all of them, and raises the first error of one that it never will have.
+    """
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[Any, None, None]:
+        failure: Exception | None = None
+        for sent in self:
+            try:
+                yield from sent.__await__()
+            except ThreeModeError as error:
+                failure = failure or error
+        if failure is not None:
+            raise failure
 
 
 class Running(Protocol):
@@ -123,7 +165,8 @@ class Caller:
         topic, payload, _, _ = target(to, handler, args, kwargs)
         trace = self._trace(to, topic)
         try:
-            return Sent(self.session.bus.send(to, Encoded(payload), topic, trace, self.name))
+            sent = self.session.bus.send(to, Encoded(payload), topic, trace, self.name)
+            return Sent(sent, None, self.session, to, topic)
         except BusError as error:
             failure = self.session.error(error, to, topic)
             self.session.dead_letters.add(to, topic, self.name, error.code, failure.message, payload)
@@ -150,8 +193,8 @@ class Caller:
     def broadcast(self, topic: str, item: Any) -> AgentReceipt:
         """Publish a message to all agents that listen to its topic."""
         try:
-            payload = Encoded(encode(item))
-        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            payload = Encoded(encode_exact(item))
+        except UNENCODABLE as error:
             raise BadCall(f"what is broadcast on {topic} cannot be sent: {error}", argument="item") from None
         session = self.session
         trace = current.get().trace if session.tracer is None else self._trace(topic, "")
@@ -159,6 +202,10 @@ class Caller:
             return AgentReceipt(session.bus.publish(topic, payload, trace=trace, sender=self.name), session)
         except BadAddress as error:
             raise BadCall(str(error), argument="topic") from None
+        except (AttributeError, TypeError):
+            if isinstance(topic, str):
+                raise
+            raise BadCall(f"a topic is a text such as 'news.eu', not {topic!r}", argument="topic") from None
         except BusError as error:
             raise session.error(error, topic, "broadcast") from None
 
@@ -172,6 +219,8 @@ class Caller:
         quorum: int | None,
     ) -> Gathered[Any]:
         """Ask all these agents at once; see `AgentGroup.gather`."""
+        if quorum is not None and not isinstance(quorum, int):
+            raise BadCall(f"quorum is a number of agents, not {quorum!r}", hint="quorum=3", argument="quorum")
         if quorum is not None and not 0 <= quorum <= len(names):
             raise BadCall(f"a quorum of {quorum} among {len(names)} agents cannot be", argument="quorum")
         first = names[0] if names else "nobody"
@@ -241,7 +290,10 @@ def read(decode: Decode, raw: bytes, agent: str, handler: str) -> Any:
     try:
         return decode(raw)
     except (msgspec.MsgspecError, ValueError, TypeError) as error:
-        raise unreadable(error, agent, handler) from None
+        try:
+            return decode_marked(kind_of(decode), raw, error)
+        except (msgspec.MsgspecError, ValueError, TypeError) as still:
+            raise unreadable(still, agent, handler) from None
 
 
 def unreadable(error: Exception, agent: str, handler: str) -> BadResult:
@@ -259,7 +311,7 @@ def target(
         name, schema = spec.name, spec.schema
         if not kwargs and schema.least <= len(args) <= schema.most:
             try:
-                return name, encode(args), schema.result, spec
+                return name, schema.encode_args(args), schema.result, spec
             except UNENCODABLE:
                 pass  # encode_call below finds the argument and names it
         return name, schema.encode_call(to, name, args, kwargs), schema.result, spec
@@ -271,6 +323,6 @@ def target(
             handler=handler,
         )
     try:
-        return handler, encode(kwargs or args), decode_any, None
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        return handler, encode(exact(kwargs) if kwargs else [*map(exact, args)]), decode_any, None
+    except UNENCODABLE as error:
         raise BadCall(f"{to}.{handler}: an argument cannot be sent: {error}", agent=to, handler=handler) from None

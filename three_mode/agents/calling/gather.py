@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 
-from three_mode.agents.handlers.codec import Decode, decoder_for, encode
+from three_mode.agents.handlers.codec import Decode, decode_marked, decoder_for, encode, kind_of
 from three_mode.agents.wire.orders import GatherOrder
 from three_mode.errors import BadResult, PeerLost, ThreeModeError
 from three_mode.messages import decode_error
@@ -183,7 +183,11 @@ def _add_answers(raw: bytes, names: list[str], plan: Plan, tally: Tally) -> None
             tally.fail(name, decode_error(_decode_error_data(content)))
             continue
         try:
-            answer(name, decode(content))
+            try:
+                value = decode(content)
+            except msgspec.ValidationError as error:
+                value = decode_marked(kind_of(decode), content, error)
+            answer(name, value)
         except Exception as error:  # noqa: BLE001  # code of a hint may raise anything: it concerns this agent alone
             wrong = f"{name}.{plan.handler} answered something else than its hint says: {error}"
             tally.fail(name, BadResult(wrong, agent=name, handler=plan.handler))

@@ -12,6 +12,7 @@ import msgspec
 
 from three_mode.agents.handlers.codec import decoder_for, encode
 from three_mode.agents.wire.orders import HOST, ORCHESTRATOR, HostSettled, SettledOrder
+from three_mode.handling import check_time
 from transports.bus import BusError, Encoded, Receipt, Settled
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ class Seen(msgspec.Struct, frozen=True):
     not fit their type hint."""
     dead: int = 0
     """Agents whose process ended before they saw it."""
+    failed: int = 0
+    """Agents among those that have seen it whose handler has raised so far: their hosts have logged it."""
     lagging_hosts: tuple[str, ...] = ()
     """Hosts with lagging agents."""
     lost_hosts: tuple[str, ...] = ()
@@ -65,6 +68,7 @@ class AgentReceipt(msgspec.Struct, eq=False, gc=False):
 
         A time that runs out is no error: agents that have not seen the message are lagging.
         """
+        check_time(within)
         ends = time.monotonic() + within
         members: Settled = await self._receipt.settled(within)
         hosts = dict(self._session.hosts)
@@ -89,6 +93,7 @@ class AgentReceipt(msgspec.Struct, eq=False, gc=False):
             lagging=late + silent + sum(known.get(member, 0) for member in members.lagging_members),
             lost=lost + sum(known.get(member, 0) for member in members.lost_members),
             dead=sum(known.get(member, 0) for member in members.dead_members),
+            failed=sum(count.failed for count in counts),
             lagging_hosts=tuple(
                 sorted({*map(name, members.lagging_members), *(host.removeprefix(HOST) for host in late_hosts)})
             ),

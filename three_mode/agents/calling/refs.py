@@ -1,21 +1,28 @@
 """References: one agent, a group of agents, or a role, and the verbs on each."""
 
-from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Self, overload
 
-from three_mode.agents.calling.caller import Caller, Handler, Sent
+import msgspec
+
+from three_mode.agents.calling.caller import Caller, Handler, Sent, SentToAll
 from three_mode.agents.calling.gather import Gathered
+from three_mode.agents.calling.here import HERE
 from three_mode.agents.calling.receipts import AgentReceipt
 from three_mode.agents.calling.streams import Stream
+from three_mode.agents.handlers import extensions
+from three_mode.errors import BadCall
 
 if TYPE_CHECKING:
     from three_mode.agents.calling.signatures import AskVerb, GatherVerb, StreamVerb, TellGroupVerb, TellVerb
+    from three_mode.tools.handler import HandlerTool
 
 
 class AgentRef:
     """One agent, by name.
 
-    It stays good across restarts: it names the agent, not the process that the agent lives in.
+    It stays good across restarts: it names the agent, not the process that the agent lives in. It travels: as an
+    argument or a result it works in the other process too.
     """
 
     __slots__ = ("_caller", "name")
@@ -28,6 +35,17 @@ class AgentRef:
     def address(self) -> str:
         """The model name under which a request reaches this agent: `agent:NAME`."""
         return f"agent:{self.name}"
+
+    def tool(
+        self, handler: Callable[..., Any], *, name: str | None = None, description: str | None = None
+    ) -> "HandlerTool":
+        """A handler as a tool that a model may call: `llm.run(request, [scouts[7].tool(Scout.score)])`.
+
+        `name` and `description` stand in place of the handler's own.
+        """
+        from three_mode.tools.handler import HandlerTool
+
+        return HandlerTool(self, handler, name=name, description=description)
 
     if TYPE_CHECKING:
 
@@ -179,9 +197,9 @@ class AgentGroup(Sequence[AgentRef]):
             """
             return await self._caller.gather(self.names, handler, args, kwargs, within, quorum)
 
-        def tell(self, handler: Handler, /, *args: Any, **kwargs: Any) -> list[Sent]:
-            """Send a message to each agent; one `Sent` an agent, in order."""
-            return [self._caller.tell(name, handler, args, kwargs) for name in self.names]
+        def tell(self, handler: Handler, /, *args: Any, **kwargs: Any) -> SentToAll:
+            """Send a message to each agent; one `Sent` an agent, in order. Awaiting the list waits for all of them."""
+            return SentToAll(self._caller.tell(name, handler, args, kwargs) for name in self.names)
 
     def __repr__(self) -> str:
         return f"AgentGroup({self.name!r}, {len(self)} agents)"
@@ -194,16 +212,16 @@ class Verbs:
 
     def ref(self, name: str) -> AgentRef:
         """Return a reference to one agent by name: `scout/7`."""
-        return AgentRef(name, self._three_mode_caller)
+        return AgentRef(_text(name, "scout/7"), self._three_mode_caller)
 
     def group(self, name: str) -> AgentGroup:
         """Return all agents of a group that are on the bus now; NoSuchAgent where there are none."""
         caller = self._three_mode_caller
-        return AgentGroup(name, caller.group_numbers(name), caller)
+        return AgentGroup(name, caller.group_numbers(_text(name, "scout")), caller)
 
     def any(self, role: str) -> RoleRef:
         """Return a reference to the agent of a role or group with the least to do, chosen at each call."""
-        return RoleRef(role, self._three_mode_caller)
+        return RoleRef(_text(role, "scout"), self._three_mode_caller)
 
     def broadcast(self, topic: str, item: Any) -> AgentReceipt:
         """Publish `item` at once. Await the receipt, or ask it who has seen the message: `receipt.settled()`."""
@@ -217,3 +235,27 @@ class Verbs:
         `llm: LLMConnection = self.llm`.
         """
         return self._three_mode_caller.llm
+
+
+def _text(name: str, example: str) -> str:
+    """Return a name, or raise BadCall for what is none."""
+    if isinstance(name, str):
+        return name
+    raise BadCall(f"a name is a text, not {name!r}", hint=f"as in {example!r}", argument="name")
+
+
+def _travels(name: str, kind: type[AgentRef]) -> None:
+    """Have references of a class travel by their names."""
+    extensions.register(name, kind, lambda ref: ref.name, lambda content: kind(_name(content), HERE))
+
+
+_name = msgspec.msgpack.Decoder(str).decode
+_group = msgspec.msgpack.Decoder(tuple[str, list[int]]).decode
+_travels("agent", AgentRef)
+_travels("role", RoleRef)
+extensions.register(
+    "group",
+    AgentGroup,
+    lambda group: (group.name, list(group._numbers)),
+    lambda content: AgentGroup(*_group(content), HERE),
+)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import msgspec
 
-from three_mode.agents.handlers.codec import Decode
+from three_mode.agents.handlers.codec import Decode, decode_marked, kind_of
 from three_mode.errors import BadResult
 from transports.bus import BusError
 
@@ -65,8 +65,15 @@ class Stream(Generic[T]):
         try:
             item: T = self._decode(part.raw)
         except (msgspec.MsgspecError, ValueError, TypeError) as error:
+            item = await self._decode_marked(part.raw, error)
+        return item
+
+    async def _decode_marked(self, raw: bytes, error: Exception) -> T:
+        try:
+            item: T = decode_marked(kind_of(self._decode), raw, error)
+        except (msgspec.MsgspecError, ValueError, TypeError) as still:
             await self.aclose()
-            said = f"{self._agent}.{self._handler} streamed something else than its hint says: {error}"
+            said = f"{self._agent}.{self._handler} streamed something else than its hint says: {still}"
             raise BadResult(said, agent=self._agent, handler=self._handler) from None
         return item
 

@@ -1,7 +1,8 @@
 """Schema of a handler, made of its type hints: how a call is encoded, and checked where it arrives.
 
 On the wire a call is a msgpack array of its arguments in order, or a map when the caller only knew names. Dataclasses,
-enums, structs and paths are decoded through the hints; a value without a hint stays plain data.
+enums, structs, paths and models of pydantic are decoded through the hints; without a hint they arrive as plain data.
+Tuples, sets and times that no hint speaks of are marked where they are encoded, so that they arrive as what they are.
 """
 
 import inspect
@@ -12,7 +13,8 @@ from typing import Any, get_type_hints
 
 import msgspec
 
-from three_mode.agents.handlers.codec import UNENCODABLE, decoder_for, encode
+from three_mode.agents.handlers.codec import UNENCODABLE, decode_marked, decoder_for, encode, encode_exact
+from three_mode.agents.handlers.extensions import exact, is_open
 from three_mode.errors import BadCall, ConfigurationError
 
 Values = Callable[[bytes | memoryview], tuple[Any, ...]]
@@ -49,13 +51,18 @@ class Schema:
     """Parameters and result of one handler or `__init__`, with their compiled decoders."""
 
     __slots__ = (
+        "_array_type",
         "_by_name",
         "_keywords",
+        "_map_type",
+        "_open",
         "all_by_order",
         "as_array",
         "by_order",
+        "encode_args",
         "least",
         "most",
+        "open_result",
         "parameters",
         "result",
         "title",
@@ -67,12 +74,19 @@ class Schema:
         self.least = sum(1 for parameter in parameters if parameter.required)
         self._keywords = tuple(parameter.name for parameter in parameters if parameter.keyword_only)
         fields = [_field(parameter) for parameter in parameters]
-        self.by_order = _by_order(title, parameters, fields)
+        self._open = frozenset(parameter.name for parameter in parameters if is_open(parameter.hint))
+        # Encoder of arguments by order: the C function itself where the hints say all.
+        self.encode_args: Callable[[tuple[Any, ...]], bytes] = self._encode_open if self._open else encode
+        self._array_type, self.by_order = _by_order(title, parameters, fields)
         self.all_by_order = not self._keywords and self.most < 16
         self.as_array = bytes((0x90 + self.most % 16,))  # first byte of a msgpack array of all of them
-        by_name = decoder_for(_arguments(title, fields, array_like=False))
+        self._map_type = _arguments(title, fields, array_like=False)
+        by_name = decoder_for(self._map_type)
         self._by_name: Values = lambda raw: msgspec.structs.astuple(by_name(raw))
-        self.result = decoder_for(Any if result is None or result is inspect.Signature.empty else result)
+        result = Any if result is None or result is inspect.Signature.empty else result
+        self.result = decoder_for(result)
+        self.open_result = is_open(result)
+        """Whether the hint of the result leaves its type to the value: such a result is encoded as `exact` says."""
 
     @classmethod
     def of(cls, function: Callable[..., Any]) -> "Schema":
@@ -106,9 +120,20 @@ class Schema:
         if kwargs or not self.least <= len(args) <= self.most:
             args, kwargs = self._ordered(Where(agent, handler), args, kwargs)
         try:
-            return encode(kwargs or args)
+            if kwargs:
+                return encode({name: self._marked(name, value) for name, value in kwargs.items()})
+            return self.encode_args(args)
         except UNENCODABLE as error:
             raise self._not_encodable(Where(agent, handler), args, kwargs, error) from None
+
+    def _encode_open(self, args: tuple[Any, ...]) -> bytes:
+        return encode(
+            [self._marked(parameter.name, value) for parameter, value in zip(self.parameters, args, strict=False)]
+        )
+
+    def _marked(self, name: str, value: Any) -> Any:
+        """Return an argument with its tuples and the like marked, where its hint does not speak of them."""
+        return exact(value) if name in self._open else value
 
     def _ordered(
         self, where: Where, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -136,7 +161,7 @@ class Schema:
         pairs = list(kwargs.items()) or list(zip((parameter.name for parameter in self.parameters), args, strict=False))
         for name, value in pairs:
             try:
-                encode(value)
+                encode_exact(value)
             except UNENCODABLE as reason:
                 return _bad(
                     where,
@@ -150,10 +175,10 @@ class Schema:
     def decode_call(self, agent: str, handler: str, raw: bytes | memoryview) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return the arguments as the method takes them; raise BadCall with the name of one that does not fit."""
         try:
-            decode = self.by_order if raw[0] & 0xF0 == 0x90 or raw[0] in (0xDC, 0xDD) else self._by_name
-            values = decode(raw)
+            by_order = raw[0] & 0xF0 == 0x90 or raw[0] in (0xDC, 0xDD)
+            values = self.by_order(raw) if by_order else self._by_name(raw)
         except msgspec.ValidationError as error:
-            raise self._misfit(Where(agent, handler), str(error)) from None
+            values = self._decode_marked(Where(agent, handler), raw, by_order, error)
         except (msgspec.DecodeError, IndexError, UnicodeDecodeError, RecursionError) as error:
             raise _bad(Where(agent, handler), None, f"the call cannot be read: {error}", None) from None
         except Exception as error:  # noqa: BLE001  # a hint's own hook (a __post_init__, say) refused the value
@@ -162,6 +187,14 @@ class Schema:
             return values, {}
         cut = self.most - len(self._keywords)
         return values[:cut], dict(zip(self._keywords, values[cut:], strict=True))
+
+    def _decode_marked(self, where: Where, raw: bytes | memoryview, by_order: bool, error: Exception) -> Any:
+        """Decode a call whose sender had no hints, and marked tuples and the like; raise BadCall if it does not fit."""
+        try:
+            values = decode_marked(self._array_type if by_order else self._map_type, raw, error)
+        except (ValueError, TypeError) as still:
+            raise self._misfit(where, str(still)) from None
+        return values if isinstance(values, tuple) else msgspec.structs.astuple(values)
 
     def _misfit(self, where: Where, error: str) -> BadCall:
         """Return the error of a decoder with the name of the argument in place of its path."""
@@ -222,13 +255,15 @@ def _field(parameter: Parameter) -> Any:
     return (parameter.name, parameter.hint, msgspec.field(default_factory=lambda: parameter.default))
 
 
-def _by_order(title: str, parameters: tuple[Parameter, ...], fields: list[Any]) -> Values:
+def _by_order(title: str, parameters: tuple[Parameter, ...], fields: list[Any]) -> tuple[Any, Values]:
+    """Return the type of a call by order, and its decoder."""
     if all(parameter.required and not parameter.keyword_only for parameter in parameters):
-        values: Values = decoder_for(tuple[*(parameter.hint for parameter in parameters)])  # type: ignore[misc]
-        return values
+        kind: Any = tuple[*(parameter.hint for parameter in parameters)]  # type: ignore[misc]
+        return kind, decoder_for(kind)
     # An argument without a default may follow one that has a default (keyword-only): the array form fills all then.
-    filled = decoder_for(_arguments(title, fields, array_like=True))
-    return lambda raw: msgspec.structs.astuple(filled(raw))
+    struct = _arguments(title, fields, array_like=True)
+    filled = decoder_for(struct)
+    return struct, lambda raw: msgspec.structs.astuple(filled(raw))
 
 
 def _arguments(title: str, fields: list[Any], array_like: bool) -> type[msgspec.Struct]:

@@ -33,8 +33,15 @@ class HostConfig(msgspec.Struct, frozen=True):
     """File to record messages in; empty: none."""
     tracer: str = ""
     """Function that makes the host's tracer, as `module:name`; empty: none."""
+    log_levels: dict[str, int] = {}
+    """Logger -> level, as in the orchestrator's program when the host starts; the root's name is empty."""
     bus_options: dict[str, Any] = {}
     """Fields of `BusOptions` that differ from the defaults."""
+    llm_options: str = ""
+    """Options of the agents' `llm`, with keys: they go over this socket and never over the bus. Empty: the defaults."""
+
+    def __repr__(self) -> str:
+        return f"HostConfig({self.label} on {self.bus})"
 
 
 class Lines:

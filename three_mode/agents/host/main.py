@@ -1,4 +1,4 @@
-"""Entry point of a host process, started by an orchestrator: `python -c "... begin()" FD`."""
+"""Entry point of a host process, started by an orchestrator: `python -c "... begin()" FD PATH NOTE`."""
 
 import asyncio
 import os
@@ -7,13 +7,14 @@ import sys
 import traceback
 
 from three_mode.agents.host.lines import HostConfig, write_line
+from three_mode.agents.host.start_note import StartNote
 
 
-def main(fd: int, config: HostConfig) -> None:
+def main(fd: int, config: HostConfig, note: StartNote) -> None:
     """Run a host until its orchestrator stops it or ends. `fd`: the socket to the orchestrator."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the orchestrator, which stops its hosts in order
     try:
-        _run(config, fd)
+        _run(config, fd, note)
     except BaseException as error:
         write_line(
             fd,
@@ -22,22 +23,24 @@ def main(fd: int, config: HostConfig) -> None:
         raise
 
 
-def _run(config: HostConfig, fd: int) -> None:
+def _run(config: HostConfig, fd: int, note: StartNote) -> None:
     from three_mode.agents.host.process import serve
 
     try:
         import uvloop
     except ImportError:
-        asyncio.run(serve(config, fd))
+        asyncio.run(serve(config, fd, note))
     else:
-        uvloop.run(serve(config, fd))
+        uvloop.run(serve(config, fd, note))
 
 
 def begin() -> None:
     """Read the configuration, which is the first line of the socket, and become that host."""
     import msgspec
 
-    fd = int(sys.argv[1])
+    fd, shared = int(sys.argv[1]), int(sys.argv[3])
+    note = StartNote(shared)
+    os.close(shared)
     received = b""
     while b"\n" not in received:
         data = os.read(fd, 65536)
@@ -50,4 +53,4 @@ def begin() -> None:
     config = msgspec.json.decode(line, type=HostConfig)
     sys.path[:] = config.path
     sys.argv = [f"three-mode host {config.label}"]
-    main(fd, config)
+    main(fd, config, note)

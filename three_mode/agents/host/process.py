@@ -9,20 +9,26 @@ from typing import Any
 
 from three_mode.agents.calling import current_bus
 from three_mode.agents.calling.session import Session
-from three_mode.agents.handlers.codec import encode
 from three_mode.agents.handlers.tracing import load_tracer
 from three_mode.agents.host.lines import HostConfig
-from three_mode.agents.host.service import HostService
+from three_mode.agents.host.log_forward import LogForwarder
+from three_mode.agents.host.loop_guard import end_forked_children, refuse_to_stop
+from three_mode.agents.host.residents import close_population, open_population, turned_away
+from three_mode.agents.host.start_note import StartNote
 from three_mode.agents.host.watchdog import Watchdog
-from three_mode.agents.runtime import lifecycle
-from three_mode.agents.runtime.population import Population
-from three_mode.agents.wire.orders import ORCHESTRATOR, Failed, host_name
-from transports.bus import Bus, BusError, BusOptions, Encoded, NoSuchName
+from transports.bus import Bus, BusOptions
+
+_LOGS_WITHIN = 1.0  # seconds that log records have to reach the orchestrator when a host ends
 
 
-async def serve(config: HostConfig, fd: int) -> None:
-    """Run a host until it is stopped. `fd`: the socket to the orchestrator."""
-    loop = asyncio.get_running_loop()
+async def serve(config: HostConfig, fd: int, note: StartNote) -> None:
+    """Run a host until it is stopped. `fd`: the socket to the orchestrator. `note`: says which agent is being made."""
+    loop, host = asyncio.get_running_loop(), asyncio.current_task()
+    assert host is not None
+    refuse_to_stop(loop, host)
+    end_forked_children(loop, fd)
+    logs = LogForwarder(config.label)
+    logs.install(config.log_levels)
     stopping: asyncio.Event = asyncio.Event()
     orphaned = False
 
@@ -37,39 +43,27 @@ async def serve(config: HostConfig, fd: int) -> None:
     sessions: list[Session] = []
 
     def bus_failed(where: str, error: BaseException) -> None:
-        """Make a dead letter of a message to a name that has just left; report any other error to the loop."""
-        if isinstance(error, NoSuchName) and sessions:
-            sessions[0].dead_letters.add(where, "", "", error.code, str(error), b"")
-        else:
+        if not sessions or not turned_away(sessions[0], where, error):
             loop.call_exception_handler({"message": f"{config.label}: {where}: {error}", "exception": error})
 
     options = BusOptions(label=config.label, create=False, on_error=bus_failed, **config.bus_options)
     bus = await Bus.join(config.bus, options)
     current_bus.joined(bus)
-    session = Session(bus, config.default_within)
+    session = Session(bus, config.default_within, config.llm_options)
     sessions.append(session)
     if config.tracer:
         session.tracer = load_tracer(config.tracer)
 
-    def tell_supervisor(failed: Failed) -> None:
-        try:
-            bus.send(ORCHESTRATOR, Encoded(encode(failed)), topic="failed", sender=host_name(config.label))
-        except BusError as error:
-            session.dead_letters.add(ORCHESTRATOR, "failed", failed.name, error.code, failed.reason, encode(failed))
-
-    population = Population(session, config.label, tell_supervisor)
-    population.seed = config.seed
-    if config.record:
-        from three_mode.agents.recording.recorder import Recorder
-
-        population.journal = Recorder(config.record)
-    service = HostService(population, lambda: watchdog.lag)
-    await bus.register(host_name(config.label), service.on_request)
+    population = await open_population(session, config, lambda: watchdog.lag)
+    population.start_note = note
+    logs.connect(bus)
     gc.freeze()  # loaded modules live as long as the process: the collector need not look at them
     watchdog.say(kind="ready", member=bus.id, pid=os.getpid())
     await stopping.wait()
     if not orphaned:
-        await lifecycle.stop(tuple(population.actors), population, "was stopped with its host")
+        await close_population(population)
+    population.raised.report()
+    await logs.close_on_loop(0.0 if orphaned else _LOGS_WITHIN)
     watchdog.stop()
     session.close()
     await bus.leave(within=0.2 if orphaned else 1.0)

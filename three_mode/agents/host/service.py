@@ -11,13 +11,15 @@ from three_mode.agents.runtime.population import Population
 from three_mode.agents.runtime.reports import Meter, agent_report, host_report
 from three_mode.agents.runtime.state import State
 from three_mode.agents.wire import errors as wire_errors
-from three_mode.agents.wire.orders import HostSettled, NamesOrder, SettledOrder, Spawned, SpawnOrder
+from three_mode.agents.wire.importing import reload
+from three_mode.agents.wire.orders import HostSettled, NamesOrder, ReloadOrder, SettledOrder, Spawned, SpawnOrder
 from three_mode.errors import NoSuchAgent, ThreeModeError
 from three_mode.messages import encode_error
 from transports.bus import CallCancelled, Encoded, Request
 
 _spawn = decoder_for(SpawnOrder)
 _names = decoder_for(NamesOrder)
+_reload = decoder_for(ReloadOrder)
 _settled = decoder_for(SettledOrder)
 _ANSWER = 0.1  # share of an order's time that is kept for the way of its answer
 _ANSWER_AT_MOST = 0.25  # seconds
@@ -36,6 +38,7 @@ class HostService:
             "restart": self._on_restart,
             "pause": self._on_pause,
             "resume": self._on_resume,
+            "reload": self._on_reload,
             "report": self._on_report,
             "dead_letters": self._on_dead_letters,
         }
@@ -88,6 +91,15 @@ class HostService:
             if actor.state is State.PAUSED:
                 actor.resume()
 
+    async def _on_reload(self, request: Request) -> dict[str, str]:
+        failed = {}
+        for module in _reload(request.raw).modules:
+            try:
+                reload(module)
+            except BaseException as error:  # noqa: BLE001  # code of a module may raise anything
+                failed[module] = f"{type(error).__name__}: {error}"
+        return failed
+
     def _actors(self, request: Request) -> list[Any]:
         actors = self._population.actors
         return [actors[name] for name in _names(request.raw).names if name in actors]
@@ -115,8 +127,9 @@ class HostService:
             timer.cancel()
             stop_waiting()
             late, lost = population.unsettled.count(order.member, order.seq)
+            failed = population.unsettled.failed(order.member, order.seq)
             try:
-                request.reply(Encoded(encode(HostSettled(population.listening(order.topic), late, lost))))
+                request.reply(Encoded(encode(HostSettled(population.listening(order.topic), late, lost, failed))))
             except CallCancelled:
                 pass
 

@@ -1,10 +1,12 @@
 """Events of a recording, and their format in a file. No I/O.
 
-    file     MAGIC, then records until the end
+    file     MAGIC, then END_SLOT bytes, then records until the end
+    slot     zeros; or a record of RecordingEnd: what comes behind its `at` is no part of the recording
     record   length (4 bytes, little endian), then that many bytes of msgpack: one of the events below
 
 Each record is written by one append, so that all processes of a run share a file, in the order of their writes. A
-record cut off by a crash at the end of the file is left out.
+record cut off by a crash at the end of the file is left out. The slot is there from the beginning, so that a process
+that cannot write a record, because the disk is full, can still say where the recording ends. Version 1 has no slot.
 """
 
 from collections.abc import Iterator
@@ -13,7 +15,10 @@ import msgspec
 
 from three_mode.agents.wire.importing import ClassPath
 
-MAGIC = b"three-mode recording 1\n"
+MAGIC = b"three-mode recording 2\n"
+_MAGIC_1 = b"three-mode recording 1\n"
+END_SLOT = 232  # bytes, so that a length in it is less than 256
+HEAD = MAGIC + bytes(END_SLOT)  #: how a file begins
 LONGEST = 256 * 1024 * 1024
 
 
@@ -68,22 +73,58 @@ class Ended(msgspec.Struct, frozen=True, tag="ended", array_like=True):
     content: bytes
 
 
+class RecordingEnd(msgspec.Struct, frozen=True, array_like=True):
+    """The recording ends before the run does."""
+
+    when: float
+    at: int
+    """Bytes of the file that belong to it."""
+    why: str
+
+
 Event = Made | Got | Did | Ended
 _decode = msgspec.msgpack.Decoder(Event).decode
+_decode_end = msgspec.msgpack.Decoder(RecordingEnd).decode
 _encode = msgspec.msgpack.Encoder().encode
 
 
 def pack(event: Event) -> bytes:
     """Encode an event as a record."""
-    body = _encode(event)
+    return _record(_encode(event))
+
+
+def _record(body: bytes) -> bytes:
     return len(body).to_bytes(4, "little") + body
+
+
+def pack_end(end: RecordingEnd) -> bytes:
+    """Encode the end of a recording for its slot."""
+    while len(slot := _record(_encode(end))) > END_SLOT:
+        end = msgspec.structs.replace(end, why=end.why[: len(end.why) // 2])
+    return slot
+
+
+def unpack_end(data: bytes) -> RecordingEnd | None:
+    """Decode the slot of a file; None where the recording has all of its run. ValueError if it is no recording."""
+    if data.startswith(_MAGIC_1):
+        return None
+    if not data.startswith(MAGIC) or len(data) < len(HEAD):
+        raise ValueError("this is no recording")
+    length = int.from_bytes(data[len(MAGIC) : len(MAGIC) + 4], "little")
+    if length == 0:
+        return None
+    try:
+        return _decode_end(data[len(MAGIC) + 4 : len(MAGIC) + 4 + min(length, END_SLOT)])
+    except msgspec.MsgspecError as error:
+        raise ValueError(f"its end cannot be read: {error}") from None
 
 
 def unpack(data: bytes) -> Iterator[Event]:
     """Yield the events of a file; ValueError if it is no recording."""
-    if not data.startswith(MAGIC):
-        raise ValueError("this is no recording")
-    place = len(MAGIC)
+    end = unpack_end(data)
+    place = len(_MAGIC_1) if data.startswith(_MAGIC_1) else len(HEAD)
+    if end is not None:
+        data = data[: end.at]
     while place + 4 <= len(data):
         length = int.from_bytes(data[place : place + 4], "little")
         if length > LONGEST:

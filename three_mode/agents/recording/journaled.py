@@ -9,7 +9,7 @@ from three_mode.agents.calling.caller import Caller, Handler, Sent, read, target
 from three_mode.agents.calling.gather import Gathered
 from three_mode.agents.calling.receipts import Seen
 from three_mode.agents.calling.streams import Stream
-from three_mode.agents.handlers.codec import decode_any, decoder_for, encode
+from three_mode.agents.handlers.codec import decode_any, decoder_for, encode, encode_exact
 from three_mode.agents.handlers.declare import Spec
 from three_mode.agents.runtime.journal import Journal
 from three_mode.agents.runtime.requests import Arguments, Incoming, Parts
@@ -91,7 +91,7 @@ class JournaledCaller(Caller):
         topic, payload, decode, _ = target(to, handler, args, kwargs)
 
         async def perform() -> bytes:
-            return encode(await self._inner.ask(to, handler, args, kwargs, within))
+            return encode_exact(await self._inner.ask(to, handler, args, kwargs, within))
 
         raw = await self._journal.waited(self.name, self._turn(), "ask", _effect_key(to, topic, payload), perform)
         return read(decode, raw, to, topic)
@@ -114,7 +114,7 @@ class JournaledCaller(Caller):
             receipt.append(self._inner.broadcast(topic, item))
             return b""
 
-        self._journal.at_once(self.name, self._turn(), "broadcast", _effect_key(topic, "", encode(item)), perform)
+        self._journal.at_once(self.name, self._turn(), "broadcast", _effect_key(topic, "", encode_exact(item)), perform)
         return _JournaledReceipt(self, topic, receipt[0] if receipt else None)
 
     def stream(
@@ -125,7 +125,7 @@ class JournaledCaller(Caller):
         async def perform() -> AsyncGenerator[bytes, None]:
             async with self._inner.stream(to, handler, args, kwargs, within) as parts:
                 async for part in parts:
-                    yield encode(part)
+                    yield encode_exact(part)
 
         parts = self._journal.parts(self.name, self._turn(), "stream", _effect_key(to, topic, payload), perform)
         return Stream(_Source(parts), decode, self.session, to, topic)
@@ -145,7 +145,7 @@ class JournaledCaller(Caller):
         async def perform() -> bytes:
             got = await self._inner.gather(names, handler, args, kwargs, within, quorum)
             errors = {name: encode_error(error) for name, error in got.errors.items()}
-            return encode([{name: encode(value) for name, value in got.values.items()}, errors, got.missing])
+            return encode([{name: encode_exact(value) for name, value in got.values.items()}, errors, got.missing])
 
         what = _effect_key(" ".join(names), topic, payload)
         values, errors, missing = decode_any(
@@ -278,6 +278,8 @@ def _effect_key(to: str, topic: str, payload: bytes) -> bytes:
 
 class BaseJournal(Journal):
     """Base of every journal: journaled callers, requests and time."""
+
+    def close(self) -> None: ...
 
     def caller(self, inner: Caller) -> Caller:
         return JournaledCaller(inner, self)

@@ -7,6 +7,7 @@ its own events in recorded order: messages begin, answers arrive.
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -14,7 +15,7 @@ import msgspec
 
 from three_mode.agents.handlers.codec import decode_any
 from three_mode.agents.recording.clock import ReplayLoop
-from three_mode.agents.recording.events import Did, Ended, Event, Got, Made, unpack
+from three_mode.agents.recording.events import Did, Ended, Event, Got, Made, RecordingEnd, unpack, unpack_end
 from three_mode.agents.recording.journaled import BaseJournal
 from three_mode.agents.recording.replay_population import ReplayPopulation
 from three_mode.agents.wire.orders import SpawnOrder
@@ -51,6 +52,8 @@ class Replayed(msgspec.Struct, frozen=True):
     """Calls, messages, reads of the clock and so on that were replayed."""
     divergence: Divergence | None = None
     """Where the replay ended early; None: all agents did as recorded."""
+    cut_off: str | None = None
+    """When and why the recording ended before its run did (a full disk); None: it did not."""
 
 
 class _Diverged(Exception):
@@ -61,21 +64,35 @@ class _Diverged(Exception):
         self.divergence = divergence
 
 
+class _Beyond(_Diverged):
+    """An agent has come to the end of a recording that was cut off."""
+
+
 def load(path: str | Path) -> list[Event]:
     """Read the events of a recording; ConfigurationError if the file is none."""
+    return _read(path)[0]
+
+
+def _read(path: str | Path) -> tuple[list[Event], RecordingEnd | None]:
     try:
-        return list(unpack(Path(path).read_bytes()))
+        data = Path(path).read_bytes()
+        return list(unpack(data)), unpack_end(data)
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"{path} cannot be replayed: {error}") from None
 
 
 def replay(path: str | Path) -> Replayed:
     """Replay a recording in this process, without a bus. Call it where no event loop runs."""
-    return replay_events(load(path))
+    events, end = _read(path)
+    replayed = replay_events(events, cut_off=end is not None)
+    if end is None:
+        return replayed
+    when = datetime.fromtimestamp(end.when, UTC).isoformat(timespec="seconds")
+    return msgspec.structs.replace(replayed, cut_off=f"{when}: {end.why}")
 
 
-def replay_events(events: Iterable[Event]) -> Replayed:
-    """Replay events, agent by agent."""
+def replay_events(events: Iterable[Event], *, cut_off: bool = False) -> Replayed:
+    """Replay events, agent by agent. `cut_off`: the run went on behind them, and so may agents."""
     by_agent: dict[str, list[Event]] = {}
     for event in events:
         by_agent.setdefault(event.agent, []).append(event)
@@ -83,8 +100,10 @@ def replay_events(events: Iterable[Event]) -> Replayed:
     for agent, own in by_agent.items():
         loop = ReplayLoop()
         try:
-            run = AgentReplay(agent, own, loop)
+            run = AgentReplay(agent, own, loop, cut_off)
             loop.run_until_complete(run.run())
+        except _Beyond:
+            pass
         except _Diverged as diverged:
             return Replayed(len(by_agent), messages, effects, diverged.divergence)
         finally:
@@ -107,8 +126,8 @@ def _close(loop: asyncio.AbstractEventLoop) -> None:
 class AgentReplay(BaseJournal):
     """Replay of one agent: the journal that the fresh agent gets."""
 
-    def __init__(self, agent: str, events: list[Event], loop: ReplayLoop) -> None:
-        self.agent, self._loop = agent, loop
+    def __init__(self, agent: str, events: list[Event], loop: ReplayLoop, cut_off: bool = False) -> None:
+        self.agent, self._loop, self._cut_off = agent, loop, cut_off
         self._events = deque(events)
         self._expected: dict[int, deque[Did]] = {}
         self._ends: dict[int, deque[Ended]] = {}
@@ -182,6 +201,7 @@ class AgentReplay(BaseJournal):
         """
         expected = self._expected.get(turn)
         if not expected:
+            self._check_end(turn, f"{kind} {_readable(what)}")
             self._diverge(turn, "nothing more", f"{kind} {_readable(what)}")
         among = expected if ahead else (expected[0],)
         event = next((one for one in among if (one.kind, one.what) == (kind, what)), None)
@@ -189,6 +209,14 @@ class AgentReplay(BaseJournal):
             self._diverge(turn, _shown(expected[0]), f"{kind} {_readable(what)}")
         expected.remove(event)
         return event
+
+    def _check_end(self, turn: int, replayed: str) -> None:
+        """End the replay of this agent where it goes on behind a recording that was cut off."""
+        if self._cut_off:
+            handler = self._handlers.get(turn, "__init__")
+            beyond = _Beyond(Divergence(self.agent, turn, handler, "nothing more", replayed))
+            self._diverged = self._diverged or beyond
+            raise beyond
 
     def _diverge(self, turn: int, recorded: str, replayed: str) -> NoReturn:
         diverged = _Diverged(Divergence(self.agent, turn, self._handlers.get(turn, "__init__"), recorded, replayed))
@@ -199,6 +227,8 @@ class AgentReplay(BaseJournal):
     async def waited(
         self, agent: str, turn: int, kind: str, what: bytes, perform: Callable[[], Awaitable[bytes]]
     ) -> bytes:
+        if self._cut_off and not self._expected.get(turn):
+            await self._loop.create_future()  # it was not over when the recording was
         event = self._expect(turn, kind, what, ahead=True)
         future: asyncio.Future[bytes] = self._loop.create_future()
         self._open[id(event)] = future
@@ -234,6 +264,8 @@ class AgentReplay(BaseJournal):
         expected = self._ends.get(turn)
         if outcome == "part" and expected and expected[0].outcome == "cancel":
             self._population.beyond.add(turn)  # no consumer delays the next part here, as it did in the run
+            return
+        if not expected and self._cut_off:
             return
         end = expected.popleft() if expected else None
         if end is None or (end.outcome, end.content) != (outcome, content):

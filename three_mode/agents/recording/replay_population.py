@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
+import msgspec
+
 from three_mode.agents.agent import Agent
 from three_mode.agents.calling.session import Session
-from three_mode.agents.handlers.codec import decoder_for
+from three_mode.agents.handlers.codec import decode_marked, decoder_for
 from three_mode.agents.handlers.declare import Spec, specs_of
 from three_mode.agents.recording.events import Got, Made
 from three_mode.agents.runtime import lifecycle
@@ -89,7 +91,11 @@ class Recorded:
 
     def arguments(self, agent: str, spec: Spec) -> Arguments:
         if self._event.heard:
-            return (decoder_for(spec.schema.parameters[0].hint)(self._event.call),), {}
+            hint, call = spec.schema.parameters[0].hint, self._event.call
+            try:
+                return (decoder_for(hint)(call),), {}
+            except msgspec.ValidationError as error:
+                return (decode_marked(hint, call, error),), {}
         return spec.schema.decode_call(agent, spec.name, self._event.call)
 
     def answer(self, result: Any) -> None:
@@ -100,6 +106,9 @@ class Recorded:
 
     def abandoned(self) -> None:
         self.answered = True
+
+    def raised(self, agent: str) -> None:
+        """Do nothing: no receipt asks a replay."""
 
     def on_cancel(self, callback: Callable[[str], None]) -> None:
         self.cancel = callback

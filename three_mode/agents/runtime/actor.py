@@ -19,15 +19,17 @@ from three_mode.agents.agent import Agent
 from three_mode.agents.calling.caller import Caller
 from three_mode.agents.calling.session import Session
 from three_mode.agents.handlers.declare import Spec
+from three_mode.agents.handlers.extensions import PLAIN, exact
 from three_mode.agents.handlers.tracing import traced
 from three_mode.agents.runtime.eager import Starter
 from three_mode.agents.runtime.histogram import SAMPLE, Histogram
 from three_mode.agents.runtime.journal import Journal
 from three_mode.agents.runtime.requests import Incoming, wrong_verb
 from three_mode.agents.runtime.run import Run, cycle_error
+from three_mode.agents.runtime.startup import StartNotes
 from three_mode.agents.runtime.state import RUNNING, STARTING, STOPPED, STOPPING
 from three_mode.agents.wire import errors as wire_errors
-from three_mode.errors import BadCall, DeadlineExceeded, Overloaded, PeerLost, ThreeModeError
+from three_mode.errors import BadCall, DeadlineExceeded, NoSuchAgent, Overloaded, PeerLost, ThreeModeError
 from three_mode.handling import current, split
 
 # Errors of a result that cannot travel.
@@ -44,6 +46,7 @@ class Owner(Protocol):
     context: contextvars.Context
     journal: Journal | None
     seed: int
+    start_note: StartNotes
 
     def caller_of(self, actor: "Actor") -> Caller: ...
     def seed_of(self, name: str) -> int: ...
@@ -51,6 +54,7 @@ class Owner(Protocol):
     def journaled(self, actor: "Actor", spec: Spec, request: Incoming) -> Incoming: ...
     def refuse(self, actor: "Actor", spec: Spec, request: Incoming, error: ThreeModeError) -> None: ...
     def handler_failed(self, actor: "Actor", spec: Spec, error: ThreeModeError) -> None: ...
+    def raised_unseen(self, actor: "Actor", handler: str, error: ThreeModeError, failure: BaseException) -> None: ...
     def ends_itself(self, actor: "Actor") -> None: ...
     def check_ended(self, actor: "Actor") -> None: ...
 
@@ -208,13 +212,14 @@ class Actor:
         self.waiting.append(entry)
         for fanout in self.fanouts:
             fanout.update_busy(self)
-        request.on_cancel(lambda _: self._withdraw(entry))
+        request.on_cancel(lambda _: self._withdraw(request))
         if self.state is RUNNING:
             self._schedule_next()
 
-    def _withdraw(self, entry: tuple[Spec, Incoming, float]) -> None:
+    def _withdraw(self, request: Incoming) -> None:
         """Drop a message whose caller left while it waited."""
-        if self.waiting and entry in self.waiting:
+        entry = next((entry for entry in self.waiting or () if entry[1] is request), None)
+        if self.waiting and entry is not None:
             self.waiting.remove(entry)
             self._schedule_next()
 
@@ -303,7 +308,8 @@ class Actor:
         request = run.request
         if failure is None:
             try:
-                request.answer(result)
+                marked = type(result) not in PLAIN and run.spec.schema.open_result
+                request.answer(exact(result) if marked else result)
             except _UNANSWERABLE as error:
                 self._answer_failed(run.spec, request, result, error)
         elif run.cancelled and isinstance(failure, asyncio.CancelledError):
@@ -360,17 +366,21 @@ class Actor:
         error = wire_errors.of_handler(failure, self.name, spec.name)
         self.note_error(error)
         request.refuse(error)
+        if request.tells:
+            request.raised(self.name)
+            self.owner.raised_unseen(self, spec.name, error, failure)
         self.owner.handler_failed(self, spec, error)
 
     def note_error(self, error: ThreeModeError) -> None:
         """Count an error, and keep it as the last one."""
         self.errors += 1
-        self.last_error = f"{type(error).__name__}: {error.message}"[:300]
+        self.last_error = wire_errors.text_of(error)
 
     def broadcast_failed(self, spec: Spec, failure: BaseException) -> None:
         """Note that the handler of a broadcast, which has no caller, has raised."""
         error = wire_errors.of_handler(failure, self.name, spec.name)
         self.note_error(error)
+        self.owner.raised_unseen(self, spec.name, error, failure)
         self.owner.handler_failed(self, spec, error)
 
     def add_time(self, seconds: float) -> None:
@@ -398,6 +408,19 @@ class Actor:
             run.cancel(why)
             run.request.refuse(self._peer_lost(why))
         return [run.task for run in runs if run.task]
+
+    def take_specs(self, specs: Mapping[str, Spec]) -> None:
+        """Take the handlers of a class that was loaded anew; messages that wait for one that is gone are refused."""
+        self.specs = specs
+        waiting, self.waiting = self.waiting, None
+        for spec, request, since in waiting or ():
+            new = specs.get(spec.name)
+            if new is not None:
+                self.waiting = self.waiting or deque()
+                self.waiting.append((new, request, since))
+            else:
+                gone = NoSuchAgent(f"{self.name} has no handler {spec.name!r} any more", agent=self.name)
+                self.owner.refuse(self, spec, request, gone)
 
     def resume(self) -> None:
         """Handle messages again, the queued ones first."""

@@ -13,13 +13,12 @@ from functools import partial
 from itertools import islice, repeat
 from typing import Any, Protocol
 
-import msgspec
-
 from three_mode.agents.agent import Agent
-from three_mode.agents.handlers.codec import decoder_for
+from three_mode.agents.handlers.codec import decode_marked, decoder_for
 from three_mode.agents.handlers.declare import Spec, Topic
 from three_mode.agents.runtime.actor import Actor, Owner
 from three_mode.agents.runtime.eager import Finished
+from three_mode.agents.runtime.raised import log_refusal
 from three_mode.agents.runtime.requests import QueuedBroadcast
 from three_mode.agents.runtime.run import Run
 from three_mode.agents.runtime.unsettled import Unsettled
@@ -83,8 +82,8 @@ class Fanout:
         check_listener(spec)
         parameters = spec.schema.parameters
         self.spec, self.topic, self.owner = spec, topic, owner
-        hint = parameters[0].hint
-        self._decode = None if hint in (Any, object) else decoder_for(hint)
+        self._hint = parameters[0].hint
+        self._decode = decoder_for(self._hint)
         self._actors: dict[Actor, int] = {}  # actor -> the count when it joined
         self._agents: tuple[Agent, ...] = ()
         self._order: tuple[Actor, ...] = ()
@@ -92,6 +91,7 @@ class Fanout:
         self._envelope, self._trace = b"", ""  # of the last message: most messages have the same
         self.count = 0
         self.subscription: Subscription | None = None
+        self.subscribing: asyncio.Future[None] | None = None  # while an order subscribes
 
     @property
     def actors(self) -> tuple[Actor, ...]:
@@ -135,10 +135,13 @@ class Fanout:
         The bus calls this for each message.
         """
         try:
-            value = message.payload if self._decode is None else self._decode(message.raw)
-        except (msgspec.MsgspecError, ValueError, TypeError) as error:
-            self._reject(message, error)
-            return
+            value = self._decode(message.raw)
+        except Exception as error:  # noqa: BLE001  # code of a hint may raise anything
+            try:
+                value = decode_marked(self._hint, message.raw, error)
+            except Exception as still:  # noqa: BLE001
+                self._reject(message, still)
+                return
         if self.owner.journal is not None or self.owner.session.tracer is not None:
             self._deliver_singly(value, message)
             return
@@ -154,22 +157,28 @@ class Fanout:
         # One iterator for all ranges: slices of the tuples would touch each agent, and most are in no CPU cache.
         left = iter(agents)
         if first:
-            self._call_next(order, left, first, value, context)
+            self._call_next(order, left, first, value, context, message)
         if first < last:
-            self._timed(order, left, last - first, value, context)
+            self._timed(order, left, last - first, value, context, message)
         if last < len(order):
-            self._call_next(order, left, len(order) - last, value, context)
+            self._call_next(order, left, len(order) - last, value, context, message)
 
     def _call_next(
-        self, order: tuple[Actor, ...], left: Iterator[Agent], count: int, value: Any, context: Context
+        self,
+        order: tuple[Actor, ...],
+        left: Iterator[Agent],
+        count: int,
+        value: Any,
+        context: Context,
+        message: Message,
     ) -> None:
         """Call the handler of the next `count` agents of `left`, the iterator over the agents of `order`."""
         if not self.spec.plain:
-            self._start_all(order, left, count, value, context)
+            self._start_all(order, left, count, value, context, message)
         elif context is self.owner.context:
-            self._call_all(order, left, count, value)
+            self._call_all(order, left, count, value, message)
         else:
-            context.run(self._call_all, order, left, count, value)
+            context.run(self._call_all, order, left, count, value, message)
 
     def _context_with(self, trace: str) -> Context:
         """Return a context whose current call has the message's trace id."""
@@ -177,7 +186,9 @@ class Fanout:
         context.run(current.set, HandledCall(trace=trace.partition("|")[0]))
         return context
 
-    def _call_all(self, order: tuple[Actor, ...], left: Iterator[Agent], count: int, value: Any) -> None:
+    def _call_all(
+        self, order: tuple[Actor, ...], left: Iterator[Agent], count: int, value: Any, message: Message
+    ) -> None:
         function, some = self.spec.function, islice(left, count)
         while True:
             try:
@@ -185,22 +196,36 @@ class Fanout:
                     function(agent, value)
                 return
             except BaseException as error:  # noqa: BLE001  # the other agents get the message all the same
-                self._last_of(order, left).broadcast_failed(self.spec, error)
+                self._failed(self._last_of(order, left), message, error)
+
+    def _failed(self, actor: Actor, message: Message, error: BaseException) -> None:
+        self.owner.unsettled.raised(message.member, message.seq, actor.name)
+        actor.broadcast_failed(self.spec, error)
 
     def _start_all(
-        self, order: tuple[Actor, ...], left: Iterator[Agent], count: int, value: Any, context: Context
+        self,
+        order: tuple[Actor, ...],
+        left: Iterator[Agent],
+        count: int,
+        value: Any,
+        context: Context,
+        message: Message,
     ) -> None:
+        nobody: list[_NoCaller] = []  # one for all agents that have to wait
+
         def suspended(task: "asyncio.Task[None]", own: Context) -> Finished:
             actor = self._last_of(order, left)
             actor.turn += 1
             trace = own.run(current.get).trace
-            run = Run(actor.name, actor.turn, NEVER, trace, "", actor, self.spec, _NO_CALLER)
+            if not nobody:
+                nobody.append(_NoCaller(self.owner.unsettled, message))
+            run = Run(actor.name, actor.turn, NEVER, trace, "", actor, self.spec, nobody[0])
             own.run(current.set, run)
             actor.run_suspended(run, task)
             return partial(actor.run_ended, run)
 
         def failed(error: BaseException) -> None:
-            self._last_of(order, left).broadcast_failed(self.spec, error)
+            self._failed(self._last_of(order, left), message, error)
 
         works = map(self.spec.function, islice(left, count), repeat(value))
         self.owner.starter.start_each(works, context, suspended, failed)
@@ -210,11 +235,19 @@ class Fanout:
         """Return the actor whose agent the iterator has given last."""
         return order[len(order) - left.__length_hint__() - 1]  # type: ignore[attr-defined]
 
-    def _timed(self, order: tuple[Actor, ...], left: Iterator[Agent], count: int, value: Any, context: Context) -> None:
+    def _timed(
+        self,
+        order: tuple[Actor, ...],
+        left: Iterator[Agent],
+        count: int,
+        value: Any,
+        context: Context,
+        message: Message,
+    ) -> None:
         timings = self.owner.timings
         for _ in range(count):
             started = time.perf_counter()
-            self._call_next(order, left, 1, value, context)
+            self._call_next(order, left, 1, value, context, message)
             timings.append((self._last_of(order, left), time.perf_counter() - started))
         if len(timings) >= _TIMINGS_KEPT:
             self.owner.loop.call_soon(self.owner.store_timings)
@@ -222,8 +255,7 @@ class Fanout:
     def _deliver_singly(self, value: Any, message: Message) -> None:
         """Give the message to each actor as any other message, to be recorded or traced."""
         for actor in self._order:
-            done = self.owner.unsettled.put_aside(message.member, message.seq, actor.name)
-            actor.accept(self.spec, QueuedBroadcast(value, message, done))
+            actor.accept(self.spec, QueuedBroadcast(value, message, actor.name, self.owner.unsettled))
 
     # busy agents ------------------------------------------------------------------------------------------------------
     def _has_concurrent_runs(self) -> bool:
@@ -237,8 +269,7 @@ class Fanout:
                 free.append(actor)
             else:
                 self._actors[actor] += 1  # counted where it begins
-                done = self.owner.unsettled.put_aside(message.member, message.seq, actor.name)
-                actor.accept(self.spec, QueuedBroadcast(value, message, done))
+                actor.accept(self.spec, QueuedBroadcast(value, message, actor.name, self.owner.unsettled))
         return tuple(free)
 
     def _reject(self, message: Message, error: Exception) -> None:
@@ -256,15 +287,22 @@ class Fanout:
             self.owner.unsettled.lost(message.member, message.seq, actor.name)
         to = f"{len(self._order)} agents on {self.topic.pattern}"
         self.owner.dead_letters.add(to, self.spec.name, message.sender, "bad_call", wrong.message, message.raw)
+        log_refusal(to, wrong)
 
 
 class _NoCaller:
     """Request of a broadcast that began at once: there is no caller to answer."""
 
-    __slots__ = ()
+    __slots__ = ("_key", "_unsettled")
     trace, sender, raw = "", "", b""
     deadline = float("inf")
     streams, tells, answered = False, True, True
+
+    def __init__(self, unsettled: Unsettled, message: Message) -> None:
+        self._unsettled, self._key = unsettled, (message.member, message.seq)
+
+    def raised(self, agent: str) -> None:
+        self._unsettled.raised(*self._key, agent)
 
     def answer(self, result: Any) -> None: ...
     def refuse(self, error: Any) -> None: ...
@@ -275,6 +313,3 @@ class _NoCaller:
 
     def open_parts(self) -> Any:
         raise AssertionError("a broadcast has no reply")
-
-
-_NO_CALLER = _NoCaller()

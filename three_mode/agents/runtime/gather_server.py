@@ -183,6 +183,9 @@ class GatheredRequest(msgspec.Struct, eq=False):
     def abandoned(self) -> None:
         self.answered = True
 
+    def raised(self, agent: str) -> None:
+        """Do nothing: the caller gets the error."""
+
     def on_cancel(self, callback: Callable[[str], None]) -> None:
         self.server.set_cancel(self.index, callback)
 

@@ -1,11 +1,13 @@
 """Hooks of agents, `started` and `stopped`: an exception in one is an error of its agent, never of its host."""
 
 import asyncio
+import inspect
 from collections.abc import Coroutine, Iterator
 from typing import Any
 
 from three_mode.agents.agent import Agent
 from three_mode.agents.runtime.actor import Actor
+from three_mode.agents.runtime.startup import Noted
 from three_mode.agents.wire import errors as wire_errors
 from three_mode.errors import ThreeModeError
 
@@ -42,13 +44,18 @@ def problem_of(actor: Actor, hook: str, ended: Hook) -> ThreeModeError | None:
         return None
     error = wire_errors.of_handler(failure, actor.name, hook)
     actor.note_error(error)
+    if hook == "stopped":
+        actor.owner.raised_unseen(actor, hook, error, failure)  # the agent ends all the same
     return error
 
 
 async def _outcome(actor: Actor, hook: str) -> BaseException | None:
     """Return the exception of a hook. Raised in a task, SystemExit would end the loop, and all agents of this host."""
     try:
-        await getattr(actor.agent, hook)()
+        work = getattr(actor.agent, hook)()
+        if hook == "started" and inspect.isawaitable(work):
+            work = Noted(work, actor.owner.start_note, actor.name, hook)
+        await work
     except asyncio.CancelledError:
         raise
     except BaseException as error:  # noqa: BLE001

@@ -14,6 +14,10 @@ class Journal(Protocol):
     A recording journal calls `perform` and records its result; a replaying journal returns the recorded result.
     """
 
+    def close(self) -> None:
+        """End the journal."""
+        ...
+
     def caller(self, inner: Caller) -> Caller:
         """Return the verbs of one agent, journaled."""
         ...

@@ -25,7 +25,7 @@ from three_mode.agents.runtime.startup import Startup, seconds_left, slow
 from three_mode.agents.runtime.state import State
 from three_mode.agents.wire import errors as wire_errors
 from three_mode.agents.wire.importing import ClassPath, load
-from three_mode.agents.wire.orders import SpawnOrder
+from three_mode.agents.wire.orders import SpawnOrder, role_name
 from three_mode.errors import ConfigurationError, PeerLost, ThreeModeError
 from transports.bus import BusError
 
@@ -60,9 +60,9 @@ async def spawn(order: SpawnOrder, population: Population, until: float = math.i
     An agent that has not started by `until`, a time of `time.monotonic()`, counts as failed and delays no other; it
     opens to messages when it has started after all.
     """
-    kind = load_agent_class(order.target)
-    specs = specs_of(kind)
     names = [f"{order.group}/{number}" for number in order.numbers]
+    kind = _import_noted(names[0] if names else order.group, order, population)
+    specs = specs_of(kind)
     earlier = {
         name: population.startups.get(name)
         for name in names
@@ -95,6 +95,15 @@ async def spawn(order: SpawnOrder, population: Population, until: float = math.i
         if problem is not None:
             failed[name] = problem
     return failed
+
+
+def _import_noted(name: str, order: SpawnOrder, population: Population) -> type[Agent]:
+    """Import the class of an order; the import counts as part of the first agent's start."""
+    population.start_note.begin(name, "__init__")
+    try:
+        return load_agent_class(order.target)
+    finally:
+        population.start_note.end()
 
 
 async def _make_all(
@@ -167,6 +176,7 @@ async def _open(actors: list[Actor], population: Population, failed: dict[str, T
         await population.session.bus.register(names, population.on_request, FromBus)
     except BusError as error:
         await _take_back(actors, population)
+        await _register_roles(order, population)
         refused = ConfigurationError(f"{order.group}: {error}", hint="choose another name=")
         failed.update((actor.name, refused) for actor in actors)
         return
@@ -179,6 +189,14 @@ async def _open(actors: list[Actor], population: Population, failed: dict[str, T
     for actor in actors:
         if actor in population.leaving and actor.state is State.RUNNING:  # the agent ended itself while it started
             population.leaves(actor)
+
+
+async def _register_roles(order: SpawnOrder, population: Population) -> None:
+    """Register the roles of an order that failed for those who have them from another order, at the same moment."""
+    left = [role_name(role, population.label) for role in order.roles if population.roles.get(role)]
+    if left:
+        with contextlib.suppress(BusError):  # the bus has ended
+            await population.session.bus.register(left, population.on_request, FromBus)
 
 
 async def _take_back(actors: list[Actor], population: Population) -> list[str]:
@@ -212,13 +230,18 @@ async def _check_earlier(
 
 def make(kind: type[Agent], actor: Actor, order: SpawnOrder) -> Agent:
     """Make the agent of an actor, with the arguments of an order."""
-    agent = kind.__new__(kind)
+    owner = actor.owner
     actor.reset_random()
-    if actor.owner.journal is not None:
-        actor.owner.journal.made(actor.name, order, actor.owner.seed)
-    agent._three_mode_actor = actor  # so that self.name is there in __init__
-    args, kwargs = init_schema(kind).decode_call(actor.name, "__init__", order.init)
-    agent.__init__(*args, **kwargs)  # type: ignore[misc]
+    if owner.journal is not None:
+        owner.journal.made(actor.name, order, owner.seed)
+    owner.start_note.begin(actor.name, "__init__")
+    try:
+        agent = kind.__new__(kind)
+        agent._three_mode_actor = actor  # so that self.name is there in __init__
+        args, kwargs = init_schema(kind).decode_call(actor.name, "__init__", order.init)
+        agent.__init__(*args, **kwargs)  # type: ignore[misc]
+    finally:
+        owner.start_note.end()
     return agent
 
 
@@ -300,7 +323,10 @@ async def _replace_agent(actor: Actor, population: Population, why: str) -> Thre
     await _drop_runs(actor, f"is being restarted: {why}" if why else "is being restarted", waiting_too=False)
     await run_hooks([actor], "stopped")
     try:
-        actor.agent = make(load_agent_class(order.target), actor, order)
+        kind = _import_noted(actor.name, order, population)
+        actor.agent = make(kind, actor, order)
+        if specs_of(kind) is not actor.specs:  # its module was loaded anew
+            await _take_new_class(actor, kind, population)
     except BaseException as error:  # noqa: BLE001
         return wire_errors.of_handler(error, actor.name, "__init__")
     problem = (await run_hooks([actor], "started")).get(actor.name)
@@ -317,17 +343,45 @@ async def _replace_agent(actor: Actor, population: Population, why: str) -> Thre
     return None
 
 
+async def _take_new_class(actor: Actor, kind: type[Agent], population: Population) -> None:
+    """Give an actor the handlers of its new class: for its subscriptions, and for the messages that wait."""
+    for fanout in actor.fanouts:
+        fanout.remove(actor)
+    actor.fanouts = ()
+    actor.take_specs(specs_of(kind))
+    await population.listen([actor])
+
+
 def _stopped(name: str) -> ThreeModeError:
     """Return the error of an agent that was stopped before it could be called."""
     return PeerLost(f"{name} was stopped while it was made", agent=name)
 
 
 async def stop(names: Iterable[str], population: Population, why: str) -> list[str]:
-    """Stop agents: current messages may finish, queued ones get PeerLost, names leave the bus. Return unknown names."""
+    """Stop agents: current messages may finish, queued ones get PeerLost, names leave the bus. Return unknown names.
+
+    An agent that another order stops already is not stopped twice: this order waits for the end of that one.
+    """
     names = tuple(names)
     await _cancel_startups([population.startups[name] for name in names if name in population.startups])
-    actors = [population.actors[name] for name in names if name in population.actors]
-    unknown = [name for name in names if name not in population.actors]
+    earlier = {population.ending[name] for name in names if name in population.ending}
+    actors = [population.actors[name] for name in names if name in population.actors and name not in population.ending]
+    unknown = [name for name in names if name not in population.actors and name not in population.ending]
+    ended = population.loop.create_future()
+    population.ending.update((actor.name, ended) for actor in actors)
+    try:
+        await _end(actors, population, why)
+    finally:
+        ended.set_result(None)
+        for actor in actors:
+            del population.ending[actor.name]
+    if earlier:
+        await asyncio.wait(earlier)
+    return unknown
+
+
+async def _end(actors: list[Actor], population: Population, why: str) -> None:
+    """End agents that are open to messages."""
     for actor in actors:
         actor.state = State.STOPPING
         population.leaving.discard(actor)
@@ -338,7 +392,6 @@ async def stop(names: Iterable[str], population: Population, why: str) -> list[s
     await asyncio.gather(*(_drop_runs(actor, why or "was stopped", waiting_too=True) for actor in actors))
     await run_hooks(actors, "stopped")
     await _unregister(gone, population)
-    return unknown
 
 
 async def _cancel_startups(startups: list[Startup]) -> None:

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from three_mode.agents.handlers.codec import encode
 from three_mode.agents.handlers.declare import Spec
+from three_mode.agents.runtime.unsettled import Unsettled
 from three_mode.agents.wire import errors as wire_errors
 from three_mode.errors import BadCall, BadResult, ThreeModeError
 from transports.bus import CallCancelled, Encoded, NotEncodable, ReplyStream, Request, TooLarge
@@ -56,6 +57,10 @@ class Incoming(Protocol):
         """Close the request without an answer: its caller has left."""
         ...
 
+    def raised(self, agent: str) -> None:
+        """Note that the handler raised, where nobody waits for an answer: receipts ask for that."""
+        ...
+
     def on_cancel(self, callback: Callable[[str], None]) -> None: ...
     def open_parts(self) -> Parts: ...
 
@@ -104,6 +109,9 @@ class FromBus(Request, eq=False):
     def abandoned(self) -> None:
         self.done = True
 
+    def raised(self, agent: str) -> None:
+        """Do nothing: a told message has no receipt."""
+
     def on_cancel(self, callback: Callable[[str], None]) -> None:
         if not self.tells:
             super().on_cancel(callback)
@@ -133,13 +141,14 @@ class _EncodedParts:
 class QueuedBroadcast:
     """Broadcast that an agent could not begin with at once."""
 
-    __slots__ = ("_done", "_value", "answered", "raw", "sender", "trace")
+    __slots__ = ("_done", "_key", "_unsettled", "_value", "answered", "raw", "sender", "trace")
     deadline = math.inf
     streams = False
     tells = True
 
-    def __init__(self, value: Any, message: Any, done: Callable[[bool], None]) -> None:
-        self._value, self._done = value, done
+    def __init__(self, value: Any, message: Any, agent: str, unsettled: Unsettled) -> None:
+        self._value, self._unsettled, self._key = value, unsettled, (message.member, message.seq)
+        self._done = unsettled.put_aside(message.member, message.seq, agent)
         self.raw, self.sender, self.trace = message.raw, message.sender, message.trace
         self.answered = False
 
@@ -156,6 +165,9 @@ class QueuedBroadcast:
 
     def abandoned(self) -> None:
         self.answered = True
+
+    def raised(self, agent: str) -> None:
+        self._unsettled.raised(*self._key, agent)
 
     def _settle(self, begun: bool) -> None:
         if not self.answered:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from three_mode.agents.agent import Agent
 from three_mode.agents.handlers.declare import Spec
+from three_mode.agents.handlers.extensions import exact
 from three_mode.agents.runtime.journal import Journal
 from three_mode.agents.runtime.requests import Incoming, Parts
 from three_mode.errors import CallCycle
@@ -77,9 +78,10 @@ class Run(HandledCall, eq=False, weakref=True):
     async def stream(self, parts: AsyncGenerator[Any, None]) -> None:
         """Send each part when its consumer has room for it: a slow consumer slows this run alone."""
         out, self.parts = self.parts or self.request.open_parts(), None
+        marked = self.spec.schema.open_result
         async with aclosing(parts):
             async for part in parts:
-                await out.send(part)
+                await out.send(exact(part) if marked else part)
 
 
 def cycle_error(agent: str, handler: str, chain: str, blocking: Iterable[Run | None]) -> CallCycle | None:

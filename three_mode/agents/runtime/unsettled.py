@@ -1,21 +1,22 @@
-"""Broadcasts that agents of this process have not begun with yet, or never will: receipts ask for them. No I/O."""
+"""Broadcasts that agents of this process have not begun with yet, never will, or failed at: receipts ask. No I/O."""
 
 from collections import OrderedDict
 from collections.abc import Callable
 
-KEPT = 4096  # messages whose losses are remembered; those of older messages count as seen
+KEPT = 4096  # messages whose losses and failures are remembered; those of older messages count as seen
 
 Key = tuple[str, int]
 
 
 class Unsettled:
-    """Late and lost agents of each broadcast, named by the member that published it and its number."""
+    """Late, lost and failed agents of each broadcast, named by the member that published it and its number."""
 
-    __slots__ = ("_late", "_lost", "_watchers")
+    __slots__ = ("_late", "_lost", "_raised", "_watchers")
 
     def __init__(self) -> None:
         self._late: dict[Key, set[str]] = {}
         self._lost: OrderedDict[Key, set[str]] = OrderedDict()
+        self._raised: OrderedDict[Key, set[str]] = OrderedDict()
         self._watchers: dict[Key, list[Callable[[], None]]] = {}
 
     def put_aside(self, member: str, seq: int, agent: str) -> Callable[[bool], None]:
@@ -38,14 +39,20 @@ class Unsettled:
 
     def lost(self, member: str, seq: int, agent: str) -> None:
         """Note that an agent will never begin with a broadcast."""
-        self._lost.setdefault((member, seq), set()).add(agent)
-        while len(self._lost) > KEPT:
-            self._lost.popitem(last=False)
+        _add(self._lost, (member, seq), agent)
+
+    def raised(self, member: str, seq: int, agent: str) -> None:
+        """Note that the handler of an agent has raised."""
+        _add(self._raised, (member, seq), agent)
 
     def count(self, member: str, seq: int) -> tuple[int, int]:
         """Return how many agents are late with a broadcast, and how many have lost it."""
         key = (member, seq)
         return len(self._late.get(key, ())), len(self._lost.get(key, ()))
+
+    def failed(self, member: str, seq: int) -> int:
+        """Return in how many agents the handler of a broadcast has raised."""
+        return len(self._raised.get((member, seq), ()))
 
     def when_settled(self, member: str, seq: int, callback: Callable[[], None]) -> Callable[[], None]:
         """Call `callback` once no agent is late, at once if none is now. The returned function cancels that."""
@@ -56,3 +63,9 @@ class Unsettled:
         watchers = self._watchers.setdefault(key, [])
         watchers.append(callback)
         return lambda: watchers.remove(callback) if callback in watchers else None
+
+
+def _add(found: OrderedDict[Key, set[str]], key: Key, agent: str) -> None:
+    found.setdefault(key, set()).add(agent)
+    while len(found) > KEPT:
+        found.popitem(last=False)

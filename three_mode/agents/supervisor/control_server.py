@@ -6,13 +6,15 @@ from typing import Any
 
 from three_mode.agents.calling.session import Session
 from three_mode.agents.handlers.codec import decoder_for, encode
+from three_mode.agents.supervisor import host_logs
 from three_mode.agents.supervisor.supervisor import Supervisor
 from three_mode.agents.wire import errors as wire_errors
-from three_mode.agents.wire.orders import ORCHESTRATOR, Failed, NamesOrder
+from three_mode.agents.wire.orders import ORCHESTRATOR, Failed, NamesOrder, RaisedReport
 from three_mode.errors import ConfigurationError, NoSuchAgent
 from transports.bus import CallCancelled, Encoded, Kind, NameTaken, Request
 
 _failed = decoder_for(Failed)
+_raised = decoder_for(RaisedReport)
 _names = decoder_for(NamesOrder)
 _word = decoder_for(str)
 
@@ -49,6 +51,10 @@ class ControlServer:
         if request.kind is Kind.SEND:
             if request.topic == "failed":
                 self._supervisor.agent_failed(_failed(request.raw))
+            elif request.topic == "raised":
+                self._supervisor.handlers_raised(_raised(request.raw))
+            elif request.topic == "log":
+                host_logs.handle(request.raw)
         elif request.topic == "listeners":
             counts = self._supervisor.roster.listeners(_word(request.raw), self._supervisor.hosts.members)
             request.reply(Encoded(encode(counts)))
@@ -94,6 +100,8 @@ class ControlServer:
         """Kill host processes; their agents come back as their restart strategy says."""
         for label in _names(raw).names:
             host = self._supervisor.hosts.all.get(label)
-            if host is None or host.process is None:
+            if host is None:
                 raise NoSuchAgent(f"this orchestrator has no host {label!r}", agent=label)
+            if host.process is None:
+                raise ConfigurationError(f"{label} is the orchestrator's own process", hint="stop its agents")
             host.process.kill()

@@ -1,5 +1,6 @@
 """Events of hosts and agents, and the bounded log that keeps them and calls listeners."""
 
+import heapq
 import logging
 import time
 from collections import deque
@@ -82,6 +83,24 @@ class HostFreed(msgspec.Struct, frozen=True, tag=True):
         return f"the loop of {self.host} turns again"
 
 
+class AgentsQuarantined(msgspec.Struct, frozen=True, tag=True):
+    """A host ended while it made an agent: that order is tried once more in a host of its own."""
+
+    agent: str
+    """Agent that was being made."""
+    host: str
+    """Label of the host of their own: `quarantine-1`."""
+    agents: int
+    """Number of agents of the order, which are all made there."""
+    reason: str
+    when: float = msgspec.field(default_factory=time.time)
+    """Seconds since the epoch."""
+
+    def __str__(self) -> str:
+        others = f" and {self.agents - 1} of its group" if self.agents > 1 else ""
+        return f"{self.agent}{others} will be made in {self.host}, a host of its own: {self.reason}"
+
+
 class AgentRestarted(msgspec.Struct, frozen=True, tag=True):
     """An agent was restarted in place, or made again."""
 
@@ -109,20 +128,53 @@ class AgentGivenUp(msgspec.Struct, frozen=True, tag=True):
         return f"{self.agent} stays away: {self.reason}"
 
 
-SupervisorEvent = HostLost | HostBack | HostGivenUp | HostBlocked | HostFreed | AgentRestarted | AgentGivenUp
+class HandlerRaised(msgspec.Struct, frozen=True, tag=True):
+    """Handlers raised where no caller waits: of `@on`, or of a told message. The log has the tracebacks."""
+
+    agent: str
+    """First agent of its group for which this happened; empty for failures of many kinds."""
+    handler: str
+    host: str
+    reason: str
+    """The first of these errors, as `HandlerFailed: scout/7.read raised KeyError: 'id'`."""
+    times: int = 1
+    """Failures of this handler in this group and host that the event stands for."""
+    when: float = msgspec.field(default_factory=time.time)
+    """Seconds since the epoch."""
+
+    def __str__(self) -> str:
+        often = f", and {self.times - 1} times more" if self.times > 1 else ""
+        return f"{self.reason}{often}, in {self.host}"
+
+
+SupervisorEvent = (
+    HostLost
+    | HostBack
+    | HostGivenUp
+    | HostBlocked
+    | HostFreed
+    | AgentRestarted
+    | AgentGivenUp
+    | AgentsQuarantined
+    | HandlerRaised
+)
 """Any event of hosts and agents, as `Orchestrator.events` has them."""
 
 
 class SupervisorEvents:
-    """Bounded log of events: it keeps the last 1000, and calls each listener with each event."""
+    """Bounded log of events: it keeps the last 1000, and calls each listener with each event.
+
+    `HandlerRaised` has a place of its own: a handler that fails all the time does not push out the end of a host.
+    """
 
     def __init__(self, kept: int = 1000) -> None:
         self._kept: deque[SupervisorEvent] = deque(maxlen=kept)
+        self._raised: deque[SupervisorEvent] = deque(maxlen=kept)
         self.listeners: list[Callable[[SupervisorEvent], None]] = []
 
     def add(self, event: SupervisorEvent) -> None:
         """Keep an event and call the listeners."""
-        self._kept.append(event)
+        (self._raised if isinstance(event, HandlerRaised) else self._kept).append(event)
         for listener in tuple(self.listeners):
             try:
                 listener(event)
@@ -131,4 +183,4 @@ class SupervisorEvents:
 
     def read(self) -> list[SupervisorEvent]:
         """Return the events that are kept, the oldest first."""
-        return list(self._kept)
+        return list(heapq.merge(self._kept, self._raised, key=lambda event: event.when))

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from three_mode.agents.host.lines import HostConfig, Lines
+from three_mode.agents.host.start_note import RunningStart, StartNote, new_file
 from three_mode.errors import PeerLost
 
 _BEGIN = (
@@ -36,16 +37,30 @@ class HostProcess:
         self._ready: asyncio.Future[str] = self._loop.create_future()
         self._exited: asyncio.Future[None] = self._loop.create_future()
         self._last_error = ""
+        self._ending = False  # the end of the process is being noted
+        self.exit_reason = ""
+        """Why the process ended; empty while it runs."""
+        self.ended_in: RunningStart | None = None
+        """Agent that the host was making when its process ended; None: none, or the process runs."""
+        note = new_file()
+        self._note = StartNote(note)
         ours, theirs = socket.socketpair()
         self._socket = ours
         path = json.dumps(config.path)
         # Started from the loop's own thread: the kernel ties the host's life to the thread that started it.
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", _BEGIN, str(theirs.fileno()), path],
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-        )
-        theirs.close()
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _BEGIN, str(theirs.fileno()), path, str(note)],
+                pass_fds=[theirs.fileno(), note],
+                stdin=subprocess.DEVNULL,
+            )
+        except OSError:
+            ours.close()
+            self._note.close()
+            raise
+        finally:
+            theirs.close()
+            os.close(note)
         ours.setblocking(False)
         ours.send(msgspec.json.encode(config) + b"\n")
         self._loop.add_reader(ours, self._readable)
@@ -57,6 +72,10 @@ class HostProcess:
     def pid(self) -> int:
         """Process id."""
         return self._process.pid
+
+    def starting(self) -> RunningStart | None:
+        """Return the agent that the host is making at this moment: one that takes long blocks its event loop."""
+        return None if self._exited.done() else self._note.read()
 
     async def ready(self, within: float) -> str:
         """Wait until the host is on the bus, and return its member id; PeerLost after `within` seconds."""
@@ -77,7 +96,7 @@ class HostProcess:
         if not data:
             self._loop.remove_reader(self._socket)
             if self._pidfd is None:
-                self._on_end()
+                self._on_end()  # unless it is the end that reads here
             return
         for line in self._lines.feed(data):
             if line.get("kind") == "ready" and not self._ready.done():
@@ -88,8 +107,9 @@ class HostProcess:
 
     def _on_end(self) -> None:
         """Note the end of the process, after a last read of its lines."""
-        if self._exited.done():
+        if self._ending:
             return
+        self._ending = True
         with contextlib.suppress(OSError):
             self._readable()
         if self._pidfd is not None:
@@ -98,7 +118,10 @@ class HostProcess:
             self._pidfd = None
         self._loop.remove_reader(self._socket)
         self._socket.close()
-        reason = self._last_error or _exit_reason(self._process.wait())
+        code = self._process.wait()
+        self.exit_reason = reason = self._last_error or _exit_reason(code)
+        self.ended_in = self._note.read()
+        self._note.close()
         self._exited.set_result(None)
         if not self._ready.done():
             self._ready.set_exception(PeerLost(f"a host ended before it was ready: {reason}"))

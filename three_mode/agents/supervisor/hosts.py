@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from three_mode.agents.host.lines import HostConfig
+from three_mode.agents.host.start_note import RunningStart
 from three_mode.agents.supervisor.events import HostBlocked, HostFreed, HostGivenUp, SupervisorEvents
 from three_mode.agents.supervisor.host_process import HostProcess
+from three_mode.agents.supervisor.reloads import Reloads
 from three_mode.agents.supervisor.restart import Again, GivenUp, History, Restart
 
 
@@ -24,8 +26,8 @@ class HostOptions:
     start_within: float = 20.0
     """Seconds in which a host has to be ready; then it is killed, and counts as failed."""
     respawn_within: float = 30.0
-    """Seconds that a host has to bring an agent back. A longer start counts as one that failed: the supervisor tries
-    again, or gives the agent up, as the agent's `Restart` says."""
+    """Seconds that a host has to bring an agent back, or twice as long as its spawn took, if that is more. A longer
+    start counts as one that failed: the supervisor tries again, or gives the agent up, as its `Restart` says."""
     blocked_after: float = 1.0
     """Seconds after which an event loop that does not turn is reported, with the agent that blocks it."""
     kill_blocked_after: float = 30.0
@@ -51,6 +53,15 @@ class Host:
     """When it last sent a line, on time.monotonic()."""
     blocked: HostBlocked | None = None
     kill_reason: str = ""
+    reloads: int = 0
+    """Length of the log of reloaded modules that it has followed."""
+    quarantine: bool = False
+    """Whether it is for agents whose start has ended another host."""
+
+    @property
+    def ended_in(self) -> RunningStart | None:
+        """The agent that its last process was making when it ended."""
+        return self.process.ended_in if self.process is not None else None
 
 
 class Hosts:
@@ -75,6 +86,9 @@ class Hosts:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closing = False
         self._count = 0  # labels in use so far
+        self.reloads = Reloads()
+        self._quarantines = 0
+        self._releasing: set[HostProcess] = set()  # of hosts that end for good
 
     @property
     def respawn_within(self) -> float:
@@ -87,8 +101,12 @@ class Hosts:
         return [host for host in self.all.values() if host.state == "running"]
 
     def open_to(self, group: str) -> list[str]:
-        """Return the running hosts for agents of a group: those reserved for it, else those reserved for none."""
-        return [host.label for host in self._hosts_for(group) if host.state == "running"]
+        """Return the running hosts for agents of a group: those reserved for it, else those reserved for none.
+
+        Hosts whose event loop is blocked are left out, as long as there is another.
+        """
+        running = [host for host in self._hosts_for(group) if host.state == "running"]
+        return [host.label for host in running if host.blocked is None] or [host.label for host in running]
 
     def awaited(self, group: str) -> bool:
         """Return whether a group has no running host now, and will have one again."""
@@ -114,29 +132,55 @@ class Hosts:
         await asyncio.gather(*(self._wait_ready(host) for host in self.all.values()))
         self.in_background(self._watch_silence())
 
+    def add_here(self, label: str, member: str) -> None:
+        """Add a host that is no process of its own: the bus member `member`, which is this process."""
+        self.all[label] = Host(label, History(self._options.restart), member=member, state="running")
+
     async def reserve(self, group: str) -> Host:
         """Start one more host, for agents of one group alone."""
         self._count += 1
         label = f"host-{self._count}"
         host = self.all[label] = Host(label, History(self._options.restart), group)
+        await self.start_one(host)
+        return host
+
+    def add_quarantine(self) -> Host:
+        """Return a new host for agents whose start has ended another host. It has to be started, and takes no others:
+        what it is reserved for is the name of no group."""
+        self._quarantines += 1
+        label = f"quarantine-{self._quarantines}"
+        host = self.all[label] = Host(label, History(self._options.restart), f"quarantine:{label}", quarantine=True)
+        return host
+
+    async def start_one(self, host: Host) -> None:
+        """Start a new host, and wait until it is on the bus; release it if that fails."""
         try:
             self._launch(host)
             await self._wait_ready(host)
         except BaseException:
             await self.release(host, 0.0)
             raise
-        return host
+
+    def forget(self, host: Host) -> None:
+        """Let a host whose process has ended not come back."""
+        host.state = "stopped"
+        self.all.pop(host.label, None)
 
     async def release(self, host: Host, within: float) -> None:
-        """End a host for good."""
+        """End a host for good, in order; `within`: seconds until it is killed."""
         host.state = "stopping"
         self.all.pop(host.label, None)
-        if host.process is not None:
-            host.process.tell_to_stop()
-            await host.process.gone(within)
+        if host.process is None:
+            return
+        process = host.process
+        self._releasing.add(process)
+        process.tell_to_stop()
+        await process.gone(within)  # if this is cancelled, `close` waits for it
+        self._releasing.discard(process)
 
     def _launch(self, host: Host) -> None:
         host.kill_reason, host.blocked, host.last_line_at = "", None, time.monotonic()
+        host.reloads = self.reloads.look()  # a new process imports what is on the disk now
         host.process = HostProcess(
             self._config(host.label),
             lambda line: self._on_line(host, line),
@@ -148,14 +192,15 @@ class Hosts:
         host.member = await host.process.ready(self._options.start_within)
         host.state = "running"
 
-    def in_background(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run a coroutine in a task until it ends, or until the hosts are closed."""
+    def in_background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
+        """Run a coroutine in a task until it ends, or until the hosts are closed; None if they are closed already."""
         if self._closing:
             work.close()
-            return
+            return None
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     # lines and exits --------------------------------------------------------------------------------------------------
     def _on_line(self, host: Host, line: dict[str, Any]) -> None:
@@ -187,6 +232,8 @@ class Hosts:
         while True:
             await asyncio.sleep(min(1.0, limit / 4))
             for host in self.running:
+                if host.process is None:
+                    continue  # it is this process
                 silent = time.monotonic() - host.last_line_at
                 if silent >= limit:
                     host.blocked = HostBlocked(host.label, silent)
@@ -194,7 +241,8 @@ class Hosts:
                     self._kill_if_blocked(host)
 
     def _on_exit(self, host: Host, reason: str) -> None:
-        reason = host.kill_reason or reason
+        start = host.ended_in
+        reason = host.kill_reason or (f"{reason}, in {start}" if start is not None else reason)
         member, host.member = host.member, ""
         if self._closing or host.state in ("stopping", "starting"):
             host.state = "stopped"
@@ -202,7 +250,12 @@ class Hosts:
         was_running, host.state = host.state == "running", "restarting"
         if was_running:
             self._on_lost(host, member, reason)
-        verdict = host.history.ended(time.monotonic(), True, reason)
+            if self.all.get(host.label) is not host:
+                return  # nobody needs it any more
+        if start is not None and not host.reserved:
+            verdict = host.history.ended_without_fault(reason)
+        else:
+            verdict = host.history.ended(time.monotonic(), True, reason)
         self.in_background(self._restart_host(host, verdict))
 
     async def _restart_host(self, host: Host, verdict: Again | GivenUp) -> None:
@@ -235,6 +288,7 @@ class Hosts:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         processes = [host.process for host in self.all.values() if host.process is not None]
+        processes += [process for process in self._releasing if process not in processes]
         for process in processes:
             process.tell_to_stop()
         try:

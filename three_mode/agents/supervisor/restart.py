@@ -7,6 +7,7 @@
 After `limit` restarts within `within` seconds it is given up. The wait before each restart grows.
 """
 
+import math
 from collections import deque
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -45,6 +46,10 @@ class Restart:
         except ValueError:
             names = ", ".join(Strategy)
             raise ConfigurationError(f"a restart strategy is one of {names}, not {self.strategy!r}") from None
+        for name in ("limit", "within", "wait", "wait_at_most"):
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or math.isnan(value):
+                raise ConfigurationError(f"Restart: {name} is a number, not {value!r}")
         if self.limit < 0 or self.within <= 0 or self.wait < 0:
             raise ConfigurationError("Restart: limit and wait are at least 0, within is above 0")
 
@@ -95,6 +100,13 @@ class History:
         self.total += 1
         wait = min(self.restart.wait * 2 ** (in_a_row - 1), self.restart.wait_at_most) if in_a_row else 0.0
         return Again(wait)
+
+    def ended_without_fault(self, reason: str) -> Again | GivenUp:
+        """Decide what happens after an end that was another's fault: it does not count towards the limit."""
+        if self.restart.strategy is Strategy.TEMPORARY:
+            return GivenUp(reason or "ended", True)
+        self.total += 1
+        return Again(0.0)
 
     def start_took(self, seconds: float) -> None:
         """Leave the seconds of a failed start out of the count: a slow failure must not make earlier ones forgotten."""

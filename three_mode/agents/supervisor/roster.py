@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from three_mode.agents.handlers.declare import specs_of
 from three_mode.agents.supervisor.restart import History, Restart
+from three_mode.agents.wire.importing import latest
 from three_mode.agents.wire.orders import Failed, SpawnOrder
 from three_mode.errors import ConfigurationError, NoSuchAgent
 from transports.bus import matches
@@ -23,6 +24,12 @@ class Group:
     restart: Restart
     next_number: int = 0
     """Number of the next agent of the group."""
+    start_took: float = 0.0
+    """Seconds of the slowest spawn of the group that succeeded."""
+
+    def start_within(self, least: float) -> float:
+        """Return the seconds that a start may take when agents come back: twice what it took at first, or `least`."""
+        return max(least, 2 * self.start_took)
 
 
 @dataclass(slots=True)
@@ -40,6 +47,10 @@ class Entry:
     """Why it is restarting or given up."""
     early_report: Failed | None = None
     """Failure that its host reported before the supervisor knew that the agent runs."""
+    being_made: bool = False
+    """Whether its host has the order to make it, and has not answered."""
+    lost_starts: int = 0
+    """Hosts in a row that have ended while it was made."""
     ticket: int = 0
     """Number of the latest attempt to bring it back, or of the end of its host: older attempts end."""
 
@@ -57,6 +68,11 @@ class Roster:
         group = self.groups.get(name)
         if group is None:
             group = self.groups[name] = Group(name, kind, order, restart)
+        elif group.kind is not kind and _same_name(group.kind, kind):
+            raise ConfigurationError(
+                f"the group {name!r} has the old code of {kind.__qualname__}, which was defined anew since",
+                hint=f"orc.restart(orc.group({name!r})) gives it the new code; or stop it, or choose another name=",
+            )
         elif group.kind is not kind:
             raise ConfigurationError(
                 f"there is a group {name!r} of {group.kind.__qualname__} already", hint="choose another name="
@@ -78,12 +94,24 @@ class Roster:
             raise NoSuchAgent(f"this orchestrator has no agent {name!r}", agent=name)
         return entry
 
+    def comes_back(self, name: str) -> bool:
+        """Return whether an agent is there, or will be again."""
+        entry = self.agents.get(name)
+        return entry is not None and entry.state != "given up"
+
     def remove(self, names: Iterable[str]) -> None:
         """Remove agents, and groups that have none left."""
         for name in names:
             entry = self.agents.pop(name, None)
             if entry is not None and not any(other.group is entry.group for other in self.agents.values()):
                 self.groups.pop(entry.group.name, None)
+
+    def renew(self, names: Iterable[str]) -> None:
+        """Note that agents were restarted: a group of which all were has the class that its name leads to now."""
+        restarted = set(names)
+        for group in {id(entry.group): entry.group for name in names if (entry := self.agents.get(name))}.values():
+            if all(entry.name in restarted for entry in self.agents.values() if entry.group is group):
+                group.kind = latest(group.order.target) or group.kind
 
     def on_host(self, host: str) -> list[Entry]:
         """Return the agents of a host, without those that are given up."""
@@ -125,6 +153,10 @@ class Roster:
             )
             found[member] = sum(listening)
         return found
+
+
+def _same_name(one: type, other: type) -> bool:
+    return (one.__module__, one.__qualname__) == (other.__module__, other.__qualname__)
 
 
 def _listens(kind: type, topic: str) -> bool:

@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,29 +11,46 @@ import msgspec
 
 from three_mode.agents.calling.session import Session
 from three_mode.agents.handlers.codec import decoder_for, encode
-from three_mode.agents.supervisor.events import AgentGivenUp, AgentRestarted, HostBack, HostLost, SupervisorEvents
+from three_mode.agents.supervisor.events import (
+    AgentGivenUp,
+    AgentRestarted,
+    HandlerRaised,
+    HostBack,
+    HostLost,
+    SupervisorEvents,
+)
 from three_mode.agents.supervisor.hosts import Host, Hosts
 from three_mode.agents.supervisor.overview import Overview
 from three_mode.agents.supervisor.placement import place
+from three_mode.agents.supervisor.quarantine import Quarantine
 from three_mode.agents.supervisor.restart import GivenUp, Restart
 from three_mode.agents.supervisor.roster import Entry, Group, Roster
+from three_mode.agents.supervisor.spawning import Spawning
 from three_mode.agents.wire.orders import (
     Failed,
     NamesOrder,
+    RaisedReport,
+    ReloadOrder,
     Spawned,
     SpawnOrder,
     host_name,
 )
-from three_mode.errors import DeadlineExceeded, ModeUnavailable, NoSuchAgent, PeerLost, ThreeModeError
+from three_mode.errors import (
+    ConfigurationError,
+    DeadlineExceeded,
+    ModeUnavailable,
+    NoSuchAgent,
+    PeerLost,
+    ThreeModeError,
+)
 from three_mode.messages import decode_error
 from transports.bus import BusError, Encoded
-from transports.bus import DeadlineExceeded as BusDeadlineExceeded
 
 _spawned = decoder_for(Spawned)
+_failed_reloads = decoder_for(dict[str, str])
 _RETRY_AFTER = 0.05  # seconds until agents whose host ended while they were made are placed again
 _NEXT_GROUP_AFTER = 1.0  # seconds that the other groups of a host that came back wait for a slow one
 _HOST_ENDS_WITHIN = 5.0  # seconds from a host's leave of the bus until its process has ended
-_CHECK_EVERY = 0.5  # seconds between checks whether agents that are not visible yet are still wanted
 
 
 class Supervisor:
@@ -49,78 +66,25 @@ class Supervisor:
         self._lost_at: dict[str, float] = {}  # host -> when it ended, on time.monotonic()
         self._tickets = itertools.count(1)
         self._stopping: dict[str, asyncio.Future[None]] = {}  # agent -> done once the order to stop it is
+        self._quarantine = Quarantine(hosts, roster, event_log)
+        self._spawning = Spawning(session, hosts, roster, self._quarantine, self)
 
     # spawn, stop, restart ---------------------------------------------------------------------------------------------
     async def spawn(self, kind: type, order: SpawnOrder, restart: Restart, count: int, within: float) -> range:
         """Make `count` agents and return their numbers once they can be called; if one fails, none is made."""
-        roster = self.roster
-        group, numbers = roster.open_group(order.group, kind, order, restart, count)
-        try:
-            await self._spread(group, numbers, time.monotonic() + within)
-            await self._wait_visible(group, numbers, within)
-        except BaseException:
-            await self._undo(group, numbers)
-            raise
-        return numbers
+        return await self._spawning.spawn(kind, order, restart, count, within)
 
-    async def _spread(self, group: Group, numbers: Sequence[int], ends: float) -> None:
-        """Make agents on the hosts. Those of a host that ends meanwhile are placed again, as long as there is time."""
-        left: Sequence[int] = numbers
-        while left:
-            if self.hosts.awaited(group.name) and time.monotonic() < ends:
-                await asyncio.sleep(_RETRY_AFTER)
-                continue
-            placed = place(left, self.roster.loads(self.hosts.open_to(group.name)))
-            for host, chosen in placed.items():
-                self.roster.add(group, chosen, host)
-            within = max(0.001, ends - time.monotonic())
-            outcomes = await asyncio.gather(
-                *(self._spawn_on(host, group, chosen, within) for host, chosen in placed.items()),
-                return_exceptions=True,
-            )
-            left = []
-            for chosen, outcome in zip(placed.values(), outcomes, strict=True):
-                if isinstance(outcome, PeerLost) and time.monotonic() < ends:
-                    left.extend(chosen)
-                elif isinstance(outcome, BaseException):
-                    raise outcome
-                else:
-                    for error in outcome.values():
-                        raise error
-            if left:
-                await asyncio.sleep(_RETRY_AFTER)
-
-    async def _wait_visible(self, group: Group, numbers: Iterable[int], within: float) -> None:
-        """Wait until the directory of this process has the agents, so that the next call finds them."""
-        ends, agents = time.monotonic() + within, self.roster.agents
-        names = [f"{group.name}/{number}" for number in numbers]
-        while True:  # an agent that ended itself at once never becomes visible
-            names = [name for name in names if name in agents and agents[name].state != "given up"]
-            left = ends - time.monotonic()
-            try:
-                await self.session.bus.wait_for(names, within=min(left, _CHECK_EVERY))
-            except BusError as error:
-                if left <= _CHECK_EVERY or not isinstance(error, BusDeadlineExceeded):
-                    raise self.session.error(error, group.name, "spawn") from None
-            else:
-                return
-
-    async def _undo(self, group: Group, numbers: Iterable[int]) -> None:
-        """Stop the agents of a spawn that failed."""
-        names = [f"{group.name}/{number}" for number in numbers]
-        by_host = self._by_host(name for name in names if name in self.roster.agents)
-        stops = [self._ask(host, "stop", NamesOrder(tuple(chosen)), 5.0, None) for host, chosen in by_host.items()]
-        try:  # each host gets the order, also when another one has ended or does not answer
-            await asyncio.gather(*stops, return_exceptions=True)
-        finally:
-            self.roster.remove(names)
-
-    async def _spawn_on(self, host: str, group: Group, numbers: list[int], within: float) -> dict[str, ThreeModeError]:
+    async def make_on(self, host: str, group: Group, numbers: list[int], within: float) -> dict[str, ThreeModeError]:
         """Have a host make agents that it has not made already; return those that failed, with their errors."""
         order = msgspec.structs.replace(group.order, numbers=tuple(numbers))
         names = [f"{group.name}/{number}" for number in numbers]
         before = [(entry, entry.ticket) for name in names if (entry := self.roster.agents.get(name)) is not None]
+        await self._reload_on(host, within)
+        for entry, _ in before:
+            entry.being_made = True
         done: Spawned = await self._ask(host, "spawn", order, within, _spawned)
+        for entry, _ in before:
+            entry.being_made = False
         if any(entry.ticket != ticket for entry, ticket in before):
             raise PeerLost(f"{host} ended when it had made them", agent=host_name(host))
         for entry, _ in before:
@@ -129,23 +93,38 @@ class Supervisor:
                 self._note_running(entry)
         unwanted = [name for name in names if name not in done.failed and self._unwanted(name)]
         if unwanted:  # stopped meanwhile, perhaps before this order reached the host
-            self.hosts.in_background(self._end_on(host, unwanted, "was stopped while it was made"))
+            self.hosts.in_background(self.end_on(host, unwanted, "was stopped while it was made"))
         return {name: decode_error(data) for name, data in done.failed.items()}
 
     async def stop(self, names: list[str], within: float) -> None:
-        """Stop agents for good."""
-        for name in names:
-            self.roster.entry(name)
+        """Stop agents for good. Each host gets the order, also when another one does not answer."""
+        entries = {name: self.roster.entry(name) for name in names}
         ended = asyncio.get_running_loop().create_future()
         self._stopping.update(dict.fromkeys(names, ended))  # attempts to bring them back wait for the outcome
+        by_host = self._by_host(names)
         try:
-            await self.order("stop", names, within)
-            self.roster.remove(names)
+            outcomes = await asyncio.gather(
+                *(self._stop_on(host, chosen, within) for host, chosen in by_host.items()), return_exceptions=True
+            )
+            for chosen, outcome in zip(by_host.values(), outcomes, strict=True):
+                if outcome is None:  # another order may have stopped them, and their names may be others' since
+                    self._remove(name for name in chosen if self.roster.agents.get(name) is entries[name])
+            for outcome in outcomes:
+                if outcome is not None:
+                    raise outcome
         finally:
             ended.set_result(None)
             for name in names:
                 if self._stopping.get(name) is ended:
                     del self._stopping[name]
+
+    async def _stop_on(self, host: str, names: list[str], within: float) -> None:
+        """Have a host stop agents. On a host that has ended there is nothing to stop."""
+        try:
+            await self._ask(host, "stop", NamesOrder(tuple(names)), within, None)
+        except (PeerLost, NoSuchAgent) as error:
+            if error.agent != host_name(host):
+                raise
 
     async def restart(self, names: list[str], why: str, within: float) -> None:
         """Restart agents in place. One that fails, or takes too long, comes back as its restart strategy says."""
@@ -164,19 +143,46 @@ class Supervisor:
                     self._bring_agent_back(entry, _reason(problem), True, ticket)
             for problem in failed.values():
                 raise problem
+        self.roster.renew(names)
 
     async def _restart_on(
         self, host: str, names: list[str], why: str, within: float, ticket: int
     ) -> dict[str, ThreeModeError]:
         """Have a host restart agents in place, once a ticket; return those that failed, with their errors."""
         order = NamesOrder(tuple(names), why, ticket)
+        await self._reload_on(host, within)
         done: Spawned = await self._ask(host, "restart", order, within, _spawned)
         return {name: decode_error(data) for name, data in done.failed.items()}
+
+    async def _reload_on(self, label: str, within: float) -> None:
+        """Have a host load modules anew that this process has loaded anew; ConfigurationError if it keeps old code."""
+        host = self.hosts.all.get(label)
+        if host is None or host.process is None:
+            return  # gone, or this process itself
+        length = self.hosts.reloads.look()
+        if host.reloads == length:
+            return
+        modules, process = self.hosts.reloads.since(host.reloads), host.process
+        failed: dict[str, str] = await self._ask(label, "reload", ReloadOrder(modules), within, _failed_reloads)
+        for module, reason in failed.items():
+            raise ConfigurationError(
+                f"{label} has the old code of {module}, which it could not load anew: {reason}",
+                hint="mend the module, and reload it here once more",
+            )
+        if host.process is process:
+            host.reloads = length
 
     async def order(self, topic: str, names: Iterable[str], within: float) -> None:
         """Give an order about agents to their hosts."""
         for host, chosen in self._by_host(names).items():
             await self._ask(host, topic, NamesOrder(tuple(chosen)), within, None)
+
+    def _remove(self, names: Iterable[str]) -> None:
+        """Remove agents from the roster, and a quarantine that has none left."""
+        names = list(names)
+        labels = {entry.host for name in names if (entry := self.roster.agents.get(name)) is not None}
+        self.roster.remove(names)
+        self._quarantine.release_empty(labels)
 
     def _by_host(self, names: Iterable[str]) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
@@ -202,9 +208,14 @@ class Supervisor:
             return
         self._bring_agent_back(entry, report.reason, not report.normal, next(self._tickets))
 
+    def handlers_raised(self, report: RaisedReport) -> None:
+        """Add a host's report of exceptions that no caller sees to the events."""
+        for one in report.raised:
+            self.event_log.add(HandlerRaised(one.name, one.handler, report.host, one.reason, one.times))
+
     def _note_running(self, entry: Entry) -> None:
         """Note that an agent runs, and handle a failure of it that its host has reported already."""
-        entry.state = "running"
+        entry.state, entry.lost_starts = "running", 0
         report, entry.early_report = entry.early_report, None
         if report is not None:
             self.agent_failed(report)
@@ -240,11 +251,11 @@ class Supervisor:
 
         `ticket`: of a restart in place; 0: make it again.
         """
-        host, within = entry.host, self.hosts.respawn_within
+        host, within = entry.host, entry.group.start_within(self.hosts.respawn_within)
         try:
-            async with self._watched(host):
+            async with self.watched(host):
                 if not ticket:
-                    errors = await self._spawn_on(host, entry.group, [entry.number], within)
+                    errors = await self.make_on(host, entry.group, [entry.number], within)
                 else:
                     errors = await self._restart_on(host, [entry.name], reason, within, ticket)
         except ThreeModeError as error:
@@ -255,7 +266,7 @@ class Supervisor:
         return problem
 
     @asynccontextmanager
-    async def _watched(self, label: str) -> AsyncIterator[None]:
+    async def watched(self, label: str) -> AsyncIterator[None]:
         """Watch an order to a host: if the host is lost, wait for its end. Its successor brings the agents back."""
         host = self.hosts.all.get(label)
         process = host.process if host is not None else None
@@ -277,11 +288,12 @@ class Supervisor:
         """Leave an agent ended, and have its host drop it."""
         entry.state, entry.reason = "given up", verdict.reason
         self.event_log.add(AgentGivenUp(entry.name, verdict.reason, verdict.failed))
-        await self._end_on(entry.host, [entry.name], verdict.reason)
+        await self.end_on(entry.host, [entry.name], verdict.reason)
         if not verdict.failed and self.roster.agents.get(entry.name) is entry:
             self.roster.remove([entry.name])
+        self._quarantine.release_empty([entry.host])
 
-    async def _end_on(self, host: str, names: list[str], why: str) -> None:
+    async def end_on(self, host: str, names: list[str], why: str) -> None:
         """Stop unwanted agents on a host, also those that a blocked host makes only when it is free again."""
         while unwanted := tuple(name for name in names if self._unwanted(name)):
             try:
@@ -303,6 +315,7 @@ class Supervisor:
         """Note that a host process has ended: its agents wait for its successor."""
         affected = self.roster.on_host(host.label)
         entries = [entry for entry in affected if entry.state != "starting"]
+        suspects = self._quarantine.suspects(host, entries)
         self.roster.member_ended(member, host.label)
         self._lost_at[host.label] = time.monotonic()
         for entry in affected:
@@ -310,13 +323,51 @@ class Supervisor:
         for entry in entries:
             entry.state, entry.reason, entry.early_report = "restarting", reason, None
         self.event_log.add(HostLost(host.label, reason, len(entries)))
-        blamed = host.blocked.agent if host.blocked is not None else ""
-        if blamed in self.roster.agents:  # only the agent that blocked the loop has failed itself
-            entry = self.roster.agents[blamed]
+        blocking = host.blocked.agent if host.blocked is not None else ""
+        for entry in entries:  # only those that were being made, or blocked the loop, have failed themselves
+            if entry in suspects or entry.name == blocking:
+                self._charge(entry, host, reason)
+        suspects = [entry for entry in suspects if entry.state == "restarting"]
+        if suspects and not host.reserved:
+            self._to_quarantine(suspects, reason)
+        if host.quarantine and all(entry.state == "starting" for entry in self.roster.on_host(host.label)):
+            self.hosts.forget(host)  # nobody is left, or a spawn has had its second try
+            del self._lost_at[host.label]
+
+    def _charge(self, entry: Entry, host: Host, reason: str) -> None:
+        """Count the end of a host as a failure of an agent. One that ends a quarantine while it is made is given up."""
+        start = host.ended_in
+        if start is None or start.agent == entry.name:
             verdict = entry.history.ended(time.monotonic(), True, reason)
+            if start is not None and host.quarantine:
+                verdict = GivenUp(f"ended its host while it was made, and then a host of its own: {reason}", True)
             if isinstance(verdict, GivenUp):
                 entry.state, entry.reason = "given up", verdict.reason
                 self.event_log.add(AgentGivenUp(entry.name, verdict.reason, True))
+
+    def _to_quarantine(self, entries: list[Entry], reason: str) -> None:
+        """Have agents made again in hosts of their own, one for each group."""
+        groups: dict[str, list[Entry]] = {}
+        for entry in entries:
+            groups.setdefault(entry.group.name, []).append(entry)
+        for members in groups.values():
+            host = self._quarantine.open(members[0].name, len(members), reason)
+            for entry in members:
+                entry.host, entry.lost_starts = host.label, 0
+            self.hosts.in_background(self._bring_back_in_quarantine(members, host))
+
+    async def _bring_back_in_quarantine(self, entries: list[Entry], host: Host) -> None:
+        """Make agents again in a new host of their own; give them up if it cannot be started."""
+        try:
+            await self.hosts.start_one(host)
+        except (ThreeModeError, OSError) as error:
+            for entry in entries:
+                if entry.state == "restarting" and entry.host == host.label:
+                    entry.state, entry.reason = "given up", f"{host.label} cannot be started: {error}"
+                    self.event_log.add(AgentGivenUp(entry.name, entry.reason, True))
+            return
+        await self._bring_back([entry for entry in entries if entry.host == host.label], host.label)
+        self._quarantine.release_empty([host.label])
 
     async def host_back(self, host: Host) -> None:
         """Bring the agents of a host back on the new process that runs under its label."""
@@ -363,8 +414,9 @@ class Supervisor:
         numbers = [entry.number for entry in members if entry.name not in self._stopping]
         failed: dict[str, ThreeModeError] = {}
         try:
-            async with self._watched(host):
-                failed = await self._spawn_on(host, members[0].group, numbers, self.hosts.respawn_within)
+            async with self.watched(host):
+                within = members[0].group.start_within(self.hosts.respawn_within)
+                failed = await self.make_on(host, members[0].group, numbers, within)
         except ThreeModeError as error:
             failed = dict.fromkeys((entry.name for entry in members), error)
         for entry, ticket in zip(members, tickets, strict=True):

@@ -4,6 +4,8 @@ The only place for each.
 """
 
 import traceback
+from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from three_mode.errors import (
@@ -23,6 +25,7 @@ from transports.bus import errors as bus
 
 REMOTE = "three_mode"  # code of an error frame whose detail is an encoded ThreeModeError
 _TRACEBACK_LIMIT = 8000  # characters; the innermost part is kept
+_RUNTIME = str(Path(__file__).resolve().parents[1])  # its frames stand outside those of an agent's code
 
 
 def from_bus(error: bus.BusError, agent: str, handler: str) -> ThreeModeError:
@@ -69,16 +72,52 @@ def of_handler(error: BaseException, agent: str, handler: str) -> ThreeModeError
         return error
     if isinstance(error, bus.BusError):
         return from_bus(error, agent, handler)
-    text = "".join(traceback.format_exception(error))[-_TRACEBACK_LIMIT:]
     kind = type(error).__name__
     message = str(error)
+    place = place_of(error)
     return HandlerFailed(
         f"{agent}.{handler} raised {kind}{': ' + message if message else ''}",
         agent=agent,
         handler=handler,
         kind=kind,
-        traceback=text,
+        traceback=own_traceback(error),
+        where=f"{Path(place[0]).name}:{place[1]} in {place[2]}" if place is not None else None,
     )
+
+
+def own_traceback(error: BaseException) -> str:
+    """Return the traceback of an agent's exception, from the agent's own code on."""
+    lines = traceback.format_exception(type(error), error, _own_frames(error) or error.__traceback__)
+    return "".join(lines)[-_TRACEBACK_LIMIT:]
+
+
+def place_of(error: BaseException) -> tuple[str, int, str] | None:
+    """Return file, line and function where an agent's code raised, or called what raised; None if no code of it ran.
+
+    That is the innermost frame of the file that the agent's first frame is in.
+    """
+    first = frame = _own_frames(error)
+    if first is None:
+        return None
+    found = first
+    while frame is not None:
+        if frame.tb_frame.f_code.co_filename == first.tb_frame.f_code.co_filename:
+            found = frame
+        frame = frame.tb_next
+    code = found.tb_frame.f_code
+    return code.co_filename, found.tb_lineno, code.co_name
+
+
+def _own_frames(error: BaseException) -> TracebackType | None:
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_RUNTIME):
+        frames = frames.tb_next
+    return frames
+
+
+def text_of(error: ThreeModeError) -> str:
+    """Return an error as one line for reports: its class and message."""
+    return f"{type(error).__name__}: {error.message}"[:300]
 
 
 def of_result(value: Any, reason: Exception, agent: str, handler: str) -> BadResult:

@@ -1,21 +1,24 @@
 """Send classes by name: `path_of` makes a `ClassPath` of a class, and `load` a class of it in another process.
 
 For a class from `__main__`, the other process imports that script under another name, so that code behind its main
-guard does not run.
+guard does not run. For agents of this process `path_here` makes the path, and any class will do.
 """
 
 import importlib
 import importlib.util
+import itertools
 import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import msgspec
 
 from three_mode.errors import ConfigurationError
 
 MAIN = "__three_mode_main__"
+_HERE = "__three_mode_here__"  # module of classes that only this process has, and no name leads to
 _importing_main = False
 
 
@@ -40,7 +43,7 @@ def path_of(kind: type) -> ClassPath:
     if "<locals>" in name:
         raise ConfigurationError(
             f"{name.replace('.<locals>', '')} is defined inside a function, where another process cannot find it",
-            hint="move the class to the top level of its module",
+            hint="move the class to the top level of its module, or use Orchestrator(hosts=0)",
         )
     loaded = sys.modules.get(module)
     file = getattr(loaded, "__file__", None) or ""
@@ -54,15 +57,52 @@ def path_of(kind: type) -> ClassPath:
     if not file or not Path(file).is_file():
         raise ConfigurationError(
             f"{name} is defined at a prompt or in a notebook, where another process cannot find it",
-            hint="put the class into a file and import it",
+            hint="put the class into a file and import it, or use Orchestrator(hosts=0)",
         )
     return ClassPath(MAIN, name, str(Path(file).resolve()))
 
 
-def _check(loaded: ModuleType | None, name: str, kind: type) -> None:
-    found: Any = loaded
+_paths_here: WeakKeyDictionary[type, ClassPath] = WeakKeyDictionary()
+_classes_here: WeakValueDictionary[ClassPath, type] = WeakValueDictionary()
+_count_here = itertools.count(1)
+
+
+def path_here(kind: type) -> ClassPath:
+    """Return the path of a class for agents of this process: of its module and name, or of the class itself.
+
+    The class that has the name when an agent is restarted is the one that is made: the latest of a notebook's cell.
+    """
+    name, module = kind.__qualname__, kind.__module__
+    if _found(sys.modules.get(module), name) is kind:
+        file = getattr(sys.modules[module], "__file__", None) or ""
+        return ClassPath(module, name, str(Path(file).resolve()) if file.endswith(".py") else "")
+    path = _paths_here.get(kind)
+    if path is None:
+        path = _paths_here[kind] = ClassPath(_HERE, f"{name} ({next(_count_here)})")
+        _classes_here[path] = kind
+    return path
+
+
+def latest(path: ClassPath) -> type | None:
+    """Return the class that a path leads to now, where its module is loaded in this process."""
+    found = _found(sys.modules.get(path.module), path.name)
+    return found if isinstance(found, type) else None
+
+
+def _found(module: ModuleType | None, name: str) -> Any:
+    found: Any = module
     for part in name.split("."):
         found = getattr(found, part, None)
+    return found
+
+
+def _check(loaded: ModuleType | None, name: str, kind: type) -> None:
+    found = _found(loaded, name)
+    if isinstance(found, type) and found.__qualname__ == name and found is not kind:
+        raise ConfigurationError(
+            f"{kind.__module__} was loaded anew, and this {name} is the old one",
+            hint=f"from {kind.__module__} import {name.partition('.')[0]}",
+        )
     if found is not kind:
         raise ConfigurationError(
             f"{kind.__module__}.{name} is not the class that was given",
@@ -73,6 +113,8 @@ def _check(loaded: ModuleType | None, name: str, kind: type) -> None:
 def load(path: ClassPath) -> type:
     """Import the class of a path."""
     path = _MOVED.get(ClassPath(path.module, path.name), path)
+    if path.module == _HERE:
+        return _load_here(path)
     found: Any = _module(path)
     for part in path.name.split("."):
         found = getattr(found, part, None)
@@ -86,7 +128,34 @@ def load(path: ClassPath) -> type:
     return found
 
 
+def reload(name: str) -> None:
+    """Load a module anew, if it is loaded here; classes that agents have keep their old code."""
+    module = sys.modules.get(name)
+    if module is None:
+        return
+    importlib.invalidate_caches()
+    spec = getattr(module, "__spec__", None)
+    try:
+        importlib.reload(module)
+    except ModuleNotFoundError as error:
+        if error.name != name or spec is None or spec.loader is None:
+            raise
+        spec.loader.exec_module(module)  # it came from a file that is on no path
+
+
+def _load_here(path: ClassPath) -> type:
+    kind = _classes_here.get(path)
+    if kind is None:
+        raise ConfigurationError(
+            f"{path.name} was defined inside a function, in a process that is not this one",
+            hint="move the class to the top level of its module",
+        )
+    return kind
+
+
 def _module(path: ClassPath) -> ModuleType:
+    if path.module == "__main__" and path.file and path.file != _file_of(sys.modules["__main__"]):
+        path = ClassPath(MAIN, path.name, path.file)  # recorded by a script with its agents in it; this is another one
     if path.module in sys.modules:
         return sys.modules[path.module]
     if path.module == MAIN or path.module.endswith(".__main__"):
@@ -97,6 +166,11 @@ def _module(path: ClassPath) -> ModuleType:
         if not path.file or error.name is None or not path.module.startswith(error.name):
             raise ConfigurationError(f"importing {path.module} in a host failed: {error}") from error
         return _from_file(path.module, path.file)
+
+
+def _file_of(module: ModuleType) -> str:
+    file = getattr(module, "__file__", None)
+    return str(Path(file).resolve()) if file else ""
 
 
 def _import_main(path: ClassPath) -> ModuleType:

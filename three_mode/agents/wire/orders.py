@@ -40,6 +40,12 @@ class Spawned(msgspec.Struct, frozen=True):
     """Agent -> the encoded error of its `__init__` or `started`."""
 
 
+class ReloadOrder(msgspec.Struct, frozen=True):
+    """Load modules anew, in this order. Answered with module -> why it could not be."""
+
+    modules: tuple[str, ...]
+
+
 class NamesOrder(msgspec.Struct, frozen=True):
     """Stop, restart, pause or resume these agents; the topic of the message says which."""
 
@@ -64,6 +70,8 @@ class HostSettled(msgspec.Struct, frozen=True):
     agents: int
     late: int
     lost: int
+    failed: int = 0
+    """Agents whose handler has raised, so far."""
 
 
 class GatherOrder(msgspec.Struct, frozen=True):
@@ -148,3 +156,21 @@ class Failed(msgspec.Struct, frozen=True):
     reason: str
     normal: bool
     """Whether the agent ended itself."""
+
+
+class Raised(msgspec.Struct, frozen=True):
+    """Tell the supervisor that handlers of a group raised, where no caller waited for them."""
+
+    name: str
+    """First agent whose handler raised; empty for failures of many kinds."""
+    handler: str
+    reason: str
+    times: int
+    """Number of such failures since the last report."""
+
+
+class RaisedReport(msgspec.Struct, frozen=True):
+    """All such failures of a host in a moment."""
+
+    host: str
+    raised: tuple[Raised, ...]

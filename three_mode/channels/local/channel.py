@@ -2,10 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import psutil
-from msgspec.structs import replace
 
 import local_models
 from local_models import LoadOptions, LocalModelError, ModelPool, PieceStream
@@ -21,6 +20,7 @@ from three_mode.messages import (
     Usage,
 )
 from three_mode.policies import Target
+from three_mode.providers.fitting import FittedDefaults
 
 # Of the memory that is free when the first model is loaded; the rest is for everybody else's.
 SHARE_OF_MEMORY = 0.6
@@ -29,9 +29,15 @@ SHARE_OF_MEMORY = 0.6
 class LocalChannel:
     """Runs models by path or catalogued name, several under one memory budget."""
 
-    def __init__(self, options: LoadOptions | None = None, memory_bytes: int | None = None) -> None:
+    def __init__(
+        self,
+        options: LoadOptions | None = None,
+        memory_bytes: int | None = None,
+        models: Mapping[str, LoadOptions] = {},  # it is only read
+        files: Mapping[str, str] = {},
+    ) -> None:
         budget = memory_bytes or int(psutil.virtual_memory().available * SHARE_OF_MEMORY)
-        self._pool = ModelPool(budget, options)
+        self._pool = ModelPool(budget, options, models=models, files=files)
 
     async def load(self, name: str) -> None:
         """Loads it now, so that what is wrong with it is said now."""
@@ -139,22 +145,26 @@ def _within(deadline: float) -> float:
 
 
 class LocalAnswers:
-    """`most` is the configured limit of tokens, for requests that name none."""
+    """`defaults` are for requests that do not say."""
 
-    __slots__ = ("_channel", "_most", "_name", "_time_of")
+    __slots__ = ("_channel", "_defaults", "_name", "_time_of")
 
     def __init__(
-        self, channel: LocalChannel, name: str, most: int | None, time_of: Callable[[float | None], float]
+        self,
+        channel: LocalChannel,
+        name: str,
+        defaults: FittedDefaults | None,
+        time_of: Callable[[float | None], float],
     ) -> None:
-        self._channel, self._name, self._most, self._time_of = channel, name, most, time_of
+        self._channel, self._name, self._defaults, self._time_of = channel, name, defaults, time_of
 
     def __call__(self, request: LLMRequest, model: str, within: float | None) -> LocalBatches:
         """One in batches of chunks."""
-        return self._channel.batches(self._name, self._limited(request), self._time_of(within))
+        return self._channel.batches(self._name, self._completed(request), self._time_of(within))
 
     def flow(self, request: LLMRequest, within: float | None, parts: PartSender) -> "asyncio.Future[None] | None":
         """One that goes out by `parts`, if it can begin now: see local_flow.py."""
-        return self._channel.flow(self._name, self._limited(request), self._time_of(within), parts)
+        return self._channel.flow(self._name, self._completed(request), self._time_of(within), parts)
 
     async def context(self) -> int:
         """The most tokens of one conversation."""
@@ -162,13 +172,11 @@ class LocalAnswers:
 
     async def count(self, request: LLMRequest) -> int:
         """The tokens of the prompt that a request becomes."""
-        return await self._channel.count(self._name, self._limited(request))
+        return await self._channel.count(self._name, self._completed(request))
 
     async def count_texts(self, texts: Sequence[str]) -> list[int]:
         """The tokens of bare texts."""
         return await self._channel.count_texts(self._name, texts)
 
-    def _limited(self, request: LLMRequest) -> LLMRequest:
-        if self._most is None or request.max_tokens is not None:
-            return request
-        return replace(request, max_tokens=self._most)
+    def _completed(self, request: LLMRequest) -> LLMRequest:
+        return request if self._defaults is None else self._defaults.applied_to(request)

@@ -1,15 +1,16 @@
 """The names in the catalogue of local models, looked at the disk for at most once a second."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 KEPT = 1.0  # seconds
 
 
 class LocalNames:
-    """The names in the catalogue."""
+    """The names in the catalogue, and those that a connection gives to files of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, own: Iterable[str] = ()) -> None:
+        self._own = frozenset(own)
         self._names: frozenset[str] = frozenset()
         self._until = 0.0
 
@@ -24,5 +25,5 @@ class LocalNames:
         if now >= self._until:
             from local_models import files  # when the first name is looked up
 
-            self._names, self._until = frozenset(files.paths()), now + KEPT
+            self._names, self._until = self._own | frozenset(files.paths()), now + KEPT
         return self._names

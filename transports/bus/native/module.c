@@ -56,6 +56,7 @@ static PyObject *module_is_doorbell(PyObject *module, PyObject *argument) {
 static PyMethodDef module_methods[] = {
     {"ring", module_ring, METH_O, "ring(fd): wake whoever watches that eventfd; never waits"},
     {"is_doorbell", module_is_doorbell, METH_O, "is_doorbell(fd) -> whether it is an eventfd, which ring() can ring"},
+    {"is_plain", bus_is_plain, METH_O, "is_plain(value) -> whether msgpack itself carries it, so that it arrives as it went"},
     {"failpoint", module_failpoint, METH_VARARGS, "failpoint(step, signal, after=0): for fault tests"},
     {NULL, NULL, 0, NULL},
 };

@@ -42,6 +42,7 @@ static inline void bus_reach(int step) {
 
 extern PyTypeObject *bus_segment_type, *bus_record_type, *bus_pump_type;
 
+PyObject *bus_is_plain(PyObject *module, PyObject *value);
 PyTypeObject *bus_make_record_type(PyObject *module);
 PyTypeObject *bus_make_segment_type(PyObject *module);
 PyTypeObject *bus_make_writer_type(PyObject *module);

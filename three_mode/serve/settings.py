@@ -1,0 +1,48 @@
+"""Table `serve` of a config file: the command line of `three-mode serve`, and limits of the endpoint."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from three_mode.errors import ConfigurationError
+from three_mode.frozen_options import FrozenOptions
+
+
+class ServeTable(FrozenOptions, frozen=True, kw_only=True):
+    """Settings of the endpoint in a file. None leaves the choice to `ServeOptions`."""
+
+    host: str | None = None  #: address to listen on
+    port: int | None = None  #: port to listen on
+    certificate: Path | None = None  #: certificate chain, as PEM
+    key: Path | None = None  #: its private key
+    api_key_file: Path | None = None  #: keys that clients may use, one a line
+    bus: str | None = None  #: a running bus whose agents are served
+    models: tuple[str, ...] = ()  #: models that are loaded before the first request: `NAME`, or `NAME=ADDRESS`
+    most_at_once: int | None = None  #: requests that are answered at once
+    origins: tuple[str, ...] = ()  #: web pages that may use the endpoint
+    max_body: int | None = None  #: bytes of a request
+    max_messages: int | None = None  #: messages of a chat request
+    max_connections: int | None = None  #: open connections
+    default_within: float | None = None  #: seconds for a request that brings no deadline of its own
+    longest_within: float | None = None  #: what a caller's own deadline is cut to
+    drain_within: float | None = None  #: seconds that running requests have after SIGTERM
+
+    def limits(self) -> dict[str, Any]:
+        """The limits that the table sets, by their names in `ServeOptions`."""
+        names = ("max_body", "max_messages", "max_connections", "default_within", "longest_within", "drain_within")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
+
+
+def named_models(words: tuple[str, ...]) -> Mapping[str, str]:
+    """Name that clients use -> address, of words such as `tiny` and `brain=gguf:models/brain.gguf`."""
+    found: dict[str, str] = {}
+    for word in words:
+        name, equals, address = word.partition("=")
+        if equals and (not name or not address or ":" in name):
+            raise ConfigurationError(
+                f"{word!r} names no model", hint="NAME=ADDRESS, for example brain=gguf:models/brain.gguf"
+            )
+        if name in found:
+            raise ConfigurationError(f"two models are called {name!r}")
+        found[name] = address or name
+    return found
