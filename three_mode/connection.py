@@ -109,8 +109,8 @@ class LLMConnection:
 
     @property
     def default_model(self) -> str | None:
-        """The model of requests that name none, as the connection was given it."""
-        return self._model
+        """The model of requests that name none: that of the connection, or of the config file; None: the provider's."""
+        return self._model or self._services.targets.default_model
 
     # Calls
 
