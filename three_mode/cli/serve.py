@@ -20,9 +20,12 @@ from rich.markup import escape
 from three_mode.cli.console import open_console
 from three_mode.cli.joining import join
 from three_mode.config import ConfigTable, Sources
+from three_mode.conversations import Conversations
 from three_mode.errors import ConfigurationError, ThreeModeError
 from three_mode.modes import CommunicationMode
 from three_mode.serve import App, Connected, ServeOptions, Tls, serve
+from three_mode.serve.backend import Backend
+from three_mode.serve.conversations import ConversationBackend
 from three_mode.serve.server import tls_context, until_signalled
 from three_mode.serve.settings import ServeTable, named_models
 from three_mode.serve.system_events import tell_of_agents, tell_of_providers
@@ -67,6 +70,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help=f"requests that are answered at once; more are told to come again (default: {DEFAULTS.max_in_flight})",
     )
+    parser.add_argument(
+        "--talks", type=Path, metavar="FILE", help="keep conversations there: /v1/conversations, and chats that go on"
+    )
     parser.add_argument("--origin", action="append", metavar="URL", help="a web page that may use it")
 
 
@@ -93,11 +99,13 @@ def _run(work: Coroutine[Any, Any, None]) -> None:
 def _table(options: argparse.Namespace, config: ConfigTable) -> ServeTable:
     """What the config file says, and before it the command line."""
     table: ServeTable = config.options(ServeTable, "serve")
-    paths = {name: config.path_of(str(path)) for name in _FILES if (path := getattr(table, name)) is not None}
+    paths = {
+        name: config.path_of(str(path)) for name in (*_FILES, "talks") if (path := getattr(table, name)) is not None
+    }
     given = {
         "models": None if options.model is None else tuple(options.model),
         "origins": None if options.origin is None else tuple(options.origin),
-        **{name: getattr(options, name) for name in ("host", "port", "bus", "most_at_once", *_FILES)},
+        **{name: getattr(options, name) for name in ("host", "port", "bus", "most_at_once", "talks", *_FILES)},
     }
     said = {name: value for name, value in given.items() if value is not None}
     if "api_key_file" not in said and os.environ.get(KEYS):
@@ -160,7 +168,12 @@ async def _serve(options: argparse.Namespace, console: Console) -> None:
         for name, address in models.items():
             with console.status(f"loading {escape(name)}"):
                 await _prepare(connection, bus, name, address)
-        app = App(Connected(connection, bus, models), settings)
+        connected = Connected(connection, bus, models)
+        backend: Backend = connected
+        if table.talks is not None:
+            talks = await stack.enter_async_context(Conversations(table.talks, connection))
+            backend = ConversationBackend(connected, talks)
+        app = App(backend, settings)
         if bus is not None:
             stack.callback(tell_of_agents(bus, app.events).close)
         watching = asyncio.create_task(tell_of_providers(connection, app.events))

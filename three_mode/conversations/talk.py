@@ -25,7 +25,8 @@ from three_mode.errors import (
     ThreeModeError,
     TurnCutShort,
 )
-from three_mode.messages import LLMResponse, Message
+from three_mode.messages import Finish, LLMRequest, LLMResponse, Message
+from three_mode.tools import RunFinished, RunReply
 
 CRASH, CANCELLED = "crash", "cancelled"
 
@@ -246,7 +247,7 @@ class Talk:
     async def _streamed(
         self, record: TurnRecord, fields: dict[str, Any], until: float | None, stream: TalkStream
     ) -> AsyncGenerator[Any, None]:
-        tools = self._asking.tools
+        tools, ended = self._asking.tools, False
         try:
             request = await self._asking.request(record, fields, _left(until))
             source: Any
@@ -257,17 +258,20 @@ class Talk:
             stream.source = source
             async with source:
                 async for chunk in source:
+                    # The turn is kept before its reader knows that it is whole, and may leave.
+                    if not ended and isinstance(chunk, RunFinished if tools is not None else Finish):
+                        await self._end(record, _streamed_answer(request, source.response()))
+                        ended = True
                     yield chunk
         except BaseException as error:
             partial = stream.response()
-            if partial.content:
+            if partial.content and not ended:
                 self._keep_partial(record, partial)
-            else:
+            elif not ended:
                 self._cut(record, error)
             raise
-        reply = source.response()
-        messages = tuple(reply.messages) if tools is not None else None
-        await self._end(record, answer_of(request, reply, messages))
+        if not ended:
+            await self._end(record, _streamed_answer(request, source.response()))
 
     async def _end(self, record: TurnRecord, answer: TurnAnswer) -> None:
         """Write the answer."""
@@ -308,6 +312,10 @@ class Talk:
 
 def _left(until: float | None) -> float | None:
     return None if until is None else max(0.001, until - asyncio.get_running_loop().time())
+
+
+def _streamed_answer(request: LLMRequest, reply: LLMResponse) -> TurnAnswer:
+    return answer_of(request, reply, reply.messages if isinstance(reply, RunReply) else None)
 
 
 def _answered(record: TurnRecord, answer: TurnAnswer) -> Draft:

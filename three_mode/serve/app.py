@@ -7,6 +7,8 @@ import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
+
 from three_mode.errors import DeadlineExceeded, ThreeModeError
 from three_mode.serve import cors, guard, wire_in, wire_out
 from three_mode.serve.asgi import AsgiExchange, Refused, Scope, Send
@@ -137,6 +139,8 @@ class App:
             refused = guard.refusal(self.options, exchange.header)
             if refused is not None:
                 raise Refused(refused)
+        if route is None and (exchange.path + "/").startswith("/v1/conversations/"):
+            return await self._conversations(exchange)
         if route is None:
             known = ", ".join(self._routes)
             raise Refused(fault(404, f"no such path; there are {known} and the WebSocket /events", "no_such_path"))
@@ -219,6 +223,27 @@ class App:
             self._working -= 1
             self._working_bytes -= len(body)
         return model
+
+    async def _conversations(self, exchange: AsgiExchange) -> str:
+        """Conversations that are kept, where the backend keeps some."""
+        from three_mode.serve.conversations import ConversationBackend, answer
+
+        self._admit()
+        if not isinstance(self._backend, ConversationBackend):
+            raise Refused(fault(404, "this endpoint keeps no conversations (--talks FILE)", "no_such_path"))
+        within = self._within(exchange)
+        body = await self._body(exchange, within) if exchange.method == "POST" else b""
+        try:
+            async with asyncio.timeout(within):
+                found = await answer(self._backend, exchange.method, exchange.path, exchange.query, body)
+        except LookupError:
+            raise Refused(fault(404, "no such path or method of conversations", "no_such_path")) from None
+        except TimeoutError as error:
+            if isinstance(error, ThreeModeError):
+                raise
+            raise DeadlineExceeded(f"the conversation was not free within {within:g} s") from None
+        await exchange.answer(200, msgspec.json.encode(found))
+        return ""
 
     async def _models(self, exchange: AsgiExchange) -> str:
         if self._backend is None:

@@ -8,6 +8,9 @@ from msgspec import Struct
 
 from three_mode.messages import Chunk, Embedded, EmbedRequest, LLMRequest, LLMResponse
 
+CONVERSATION = "three_mode.conversation"
+"""Field of a chat request: the conversation that it goes on in."""
+
 
 class ModelInfo(Struct, frozen=True):
     """One line of `/v1/models`."""

@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 import msgspec
 
 from three_mode.connection import LLMConnection
-from three_mode.errors import NotFound, ThreeModeError
+from three_mode.errors import InvalidRequest, NotFound, ThreeModeError
 from three_mode.messages import Embedded, EmbedRequest, LLMRequest, LLMResponse
 from three_mode.modes import CommunicationMode
-from three_mode.serve.backend import ChunkStream, ModelInfo
+from three_mode.serve.backend import CONVERSATION, ChunkStream, ModelInfo
 from transports.bus import Bus
 
 Asked = TypeVar("Asked", LLMRequest, EmbedRequest)
@@ -32,20 +32,22 @@ class Connected:
         self._only_here = connection.mode is CommunicationMode.AI_PC
 
     def chat_completion(self, request: LLMRequest) -> Coroutine[Any, Any, LLMResponse]:
-        return self._connection.chat_completion(self._addressed(request))
+        return self._connection.chat_completion(self.addressed(request))
 
     def stream(self, request: LLMRequest) -> ChunkStream:
-        return self._connection.stream(self._addressed(request))
+        return self._connection.stream(self.addressed(request))
 
     async def embed(self, request: EmbedRequest) -> Embedded:
-        asked = self._addressed(request)
+        asked = self.addressed(request)
         return await self._connection.embed(
             asked.model, asked.texts, dimensions=asked.dimensions, within=asked.within, extra=asked.extra
         )
 
-    def _addressed(self, request: Asked) -> Asked:
+    def addressed(self, request: Asked) -> Asked:
         """A client may leave `agent:` out, since from where it stands there is no bus: a role that is there is meant
         first. What names a file or an address is no model here, whether it is there or not."""
+        if CONVERSATION in request.extra:
+            raise InvalidRequest("this endpoint keeps no conversations", field=CONVERSATION, hint="--talks FILE")
         model = request.model or ""
         address = self._models.get(model)
         if address is None:

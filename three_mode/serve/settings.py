@@ -18,6 +18,7 @@ class ServeTable(FrozenOptions, frozen=True, kw_only=True):
     api_key_file: Path | None = None  #: keys that clients may use, one a line
     bus: str | None = None  #: a running bus whose agents are served
     models: tuple[str, ...] = ()  #: models that are loaded before the first request: `NAME`, or `NAME=ADDRESS`
+    talks: Path | None = None  #: file in which conversations are kept; None: the endpoint keeps none
     most_at_once: int | None = None  #: requests that are answered at once
     origins: tuple[str, ...] = ()  #: web pages that may use the endpoint
     max_body: int | None = None  #: bytes of a request
