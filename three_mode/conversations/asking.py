@@ -1,5 +1,6 @@
 """Requests of a conversation: what of its log the model is shown, and the answer, with or without tools."""
 
+import asyncio
 from typing import Any, NamedTuple
 
 from msgspec.structs import replace
@@ -40,20 +41,20 @@ class Asking:
         self._begins = 0  # the turn that the last window began with
         self._ratio = 1.0  # of an exact count to the sum of the messages' counts, where it is above that
 
-    async def request(self, record: TurnRecord, fields: dict[str, Any], within: float | None) -> LLMRequest:
-        """The request for the answer to a turn. `fields` are more fields of the request."""
+    async def request(self, record: TurnRecord, fields: dict[str, Any], until: float | None) -> LLMRequest:
+        """The request for the answer to a turn, which ends at `until`. `fields` are more fields of the request."""
         options, window = self._setup.options, self._setup.options.window
         exact: int | None = None
         fields = {"model": self._setup.model, "max_tokens": options.max_tokens, **fields}
         fields["metadata"] = {"conversation": self._kept.name, **fields.get("metadata", {})}
         counter = await self._counter(fields["model"])
         limit = await counter.limit(window.tokens, fields["max_tokens"])
-        items = await self._items(counter, limit)
+        items = await self._items(counter, limit, until)
         system, shown_now = await self._system(counter), await self._said(counter, record, items)
         tokens = int(limit / self._ratio)
         for _ in range(_REFITS):
             view = self._settled(system, shown_now, tokens)
-            request = LLMRequest(messages=view.messages, within=within, **fields)
+            request = LLMRequest(messages=view.messages, within=left(until), **fields)
             exact = await counter.total(request)
             if exact is not None:
                 self._ratio = max(1.0, exact / max(1, view.tokens))
@@ -130,10 +131,10 @@ class Asking:
         message = Message("system", text)
         return [WindowItem(message, (await counter.counts([message]))[0], True)]
 
-    async def _items(self, counter: TokenCounter, limit: int) -> WindowItems:
+    async def _items(self, counter: TokenCounter, limit: int, until: float | None) -> WindowItems:
         await self._count(counter)
         items = await self._items_now(counter, limit)
-        if self.summaries.is_due(items, limit) and await self.summaries.try_compact(limit):
+        if self.summaries.is_due(items, limit) and await self.summaries.try_compact(limit, until):
             items = await self._items_now(counter, limit)
         if self._setup.options.compaction is None:  # else they are still to be summarised
             self._kept.log.forget(items.used)
@@ -184,3 +185,8 @@ def answer_of(request: LLMRequest, reply: LLMResponse, messages: tuple[Message, 
             reply, (Message("assistant", reply.content if plain else reply.parts),) if reply.parts else ()
         )
     return TurnAnswer(reply, messages[len(request.messages) :])
+
+
+def left(until: float | None) -> float | None:
+    """The seconds until a time of the loop, and a thousandth at least; None: there is no limit."""
+    return None if until is None else max(0.001, until - asyncio.get_running_loop().time())

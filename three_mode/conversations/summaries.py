@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from three_mode.connection import LLMConnection
 from three_mode.conversations.compaction import SummaryPlan, plan, request
 from three_mode.conversations.entries import SpanSummary
@@ -33,10 +35,13 @@ class Summaries:
             return True
         return items.tokens >= window.compact_at * limit
 
-    async def compact(self, options: Compaction, limit: int, everything: bool) -> SpanSummary | None:
+    async def compact(
+        self, options: Compaction, limit: int, everything: bool, until: float | None = None
+    ) -> SpanSummary | None:
         """Summarise older turns; all but the last ones, or as many as it takes to make half of the threshold free.
 
-        None where there is nothing to summarise. Raises what went wrong.
+        It takes half of the time that is left until `until`, at most. None where there is nothing to summarise. Raises
+        what went wrong.
         """
         log, window = self._kept.log, self._options.window
         leave = 0 if everything else int(limit * window.compact_at / 2)
@@ -48,16 +53,16 @@ class Summaries:
                 f"summaries of this conversation have used {log.summary_tokens} of {options.budget} tokens",
                 hint="raise Compaction(budget=)",
             )
-        summary = await self._summary(options, planned)
+        summary = await self._summary(options, planned, until)
         await self._kept.write([Draft(planned.last, summary)])
         return summary
 
-    async def try_compact(self, limit: int) -> bool:
+    async def try_compact(self, limit: int, until: float | None) -> bool:
         """Summarise, if it can be done. What went wrong is logged, and not tried again at once."""
         options = self._options.compaction
         assert options is not None
         try:
-            done = await self.compact(options, limit, False)
+            done = await self.compact(options, limit, False, until)
         except ThreeModeError as error:
             self.failed = error
             self._next_try = self._kept.log.last_turn + options.pause + 1
@@ -69,10 +74,14 @@ class Summaries:
         self.failed = None
         return done is not None
 
-    async def _summary(self, options: Compaction, planned: SummaryPlan) -> SpanSummary:
+    async def _summary(self, options: Compaction, planned: SummaryPlan, until: float | None) -> SpanSummary:
+        within = options.within
+        if until is not None:
+            within = min(within, max(0.001, (until - asyncio.get_running_loop().time()) / 2))
+        asked = replace(request(planned, options, self._kept.name), within=within)
         try:
-            async with asyncio.timeout(options.within):
-                reply = await self._llm().chat_completion(request(planned, options, self._kept.name))
+            async with asyncio.timeout(within):
+                reply = await self._llm().chat_completion(asked)
         except TimeoutError as error:
             if isinstance(error, ThreeModeError):
                 raise

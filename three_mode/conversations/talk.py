@@ -236,7 +236,7 @@ class Talk:
     async def _turn(self, record: TurnRecord, fields: dict[str, Any], until: float | None) -> LLMResponse:
         """Answer a turn that was begun."""
         try:
-            request = await self._asking.request(record, fields, _left(until))
+            request = await self._asking.request(record, fields, until)
             answer = await self._asking.answer(request)
         except BaseException as error:
             self._cut(record, error)
@@ -249,7 +249,7 @@ class Talk:
     ) -> AsyncGenerator[Any, None]:
         tools, ended = self._asking.tools, False
         try:
-            request = await self._asking.request(record, fields, _left(until))
+            request = await self._asking.request(record, fields, until)
             source: Any
             if tools is None:
                 source = self._shared.model.stream(request)
@@ -308,10 +308,6 @@ class Talk:
         while await self._shared.store.find(f"{self.name}~{number}") is not None:
             number += 1
         return f"{self.name}~{number}"
-
-
-def _left(until: float | None) -> float | None:
-    return None if until is None else max(0.001, until - asyncio.get_running_loop().time())
 
 
 def _streamed_answer(request: LLMRequest, reply: LLMResponse) -> TurnAnswer:

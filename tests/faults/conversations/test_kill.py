@@ -49,10 +49,10 @@ async def check(path: Path, answered: int) -> int:
         turns = await talk.turns()
         whole = [turn for turn in turns if turn.state == "answered"]
         assert len(whole) >= answered, "a turn whose answer the caller had"
-        assert all(turn.answered and turn.said for turn in whole)
+        assert all(turn.said and turn.model == "tiny" for turn in whole)
         assert [turn.number for turn in turns] == list(range(1, len(turns) + 1))
         assert [turn.state for turn in turns[:-1] if turn.state == "open"] == []
-        assert (await talk.say("next", max_tokens=2)).content
+        assert (await talk.say("next", max_tokens=2)).finish_reason in ("stop", "length")  # it may have nothing to say
         assert len(await talks.search("next", conversation="a", most=10_000)) >= 1
         return len(whole) + 1
 

@@ -105,6 +105,17 @@ async def test_a_summary_that_does_not_come_ends_at_its_deadline(tmp_path: Path)
         assert len(silent.seen) == 1
 
 
+async def test_a_summary_leaves_half_of_the_time_to_the_answer(tmp_path: Path) -> None:
+    async with talking(tmp_path / "t.db") as (talks, _, server), ScriptedProvider("http/1.1") as silent:
+        silent.always(Turn(), fault=Fault(stall_before_head=FOREVER))
+        compaction = Compaction(model=f"{silent.url}/v1#small", keep_last=2, within=600)
+        options = ConversationOptions(compaction=compaction, window=Window(tokens=600), within=3)
+        talk = await talks.open("a", options=options)
+        while talk.compaction_failed is None:
+            assert (await talk.say(LONG)).content
+            assert len(server.seen) < 30
+
+
 async def test_a_budget_ends_summaries_and_not_the_conversation(tmp_path: Path) -> None:
     async with talking(tmp_path / "t.db") as (talks, _, server):
         server.always(summing)
