@@ -7,8 +7,9 @@ from typing import Any, Self
 from benchmarks.harness import Benchmark, Context, Row, Target, alternate_async, timed_async
 from three_mode.messages import Chunk, LLMRequest, LLMResponse, Text, ToolCall, Usage, chunks_of, fold
 from three_mode.tools import Tools
-from three_mode.tools.run import RunLimits, RunStream
+from three_mode.tools.run import RunStream
 from three_mode.tools.run import run as run_tools
+from three_mode.tools.run_state import RunLimits
 
 CALLS = 8
 ASYNC = f"a round with {CALLS} parallel async no-op tools"

@@ -16,7 +16,8 @@ from importlib import import_module
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from three_mode.messages import Embedded, EmbedRequest, LLMRequest, LLMResponse
+from three_mode.messages import Embedded, EmbedRequest, LLMRequest, LLMResponse, Step
+from three_mode.messages.checks import no_request
 from three_mode.modes import CommunicationMode, resolve
 
 if TYPE_CHECKING:
@@ -112,8 +113,13 @@ class LLMConnection:
         """The whole reply. Raises one of `three_mode.errors`; see there."""
         # A plain function: a coroutine that only passes on would be one more for every call. `fast` is the way to an
         # agent that was asked before, where no policy has a say: calls/agent_fast_path.py.
-        fast = self._fast_paths.get((request.model or self._model, request.mode))
-        return self._complete(request) if fast is None else fast.complete(request, self._complete)
+        try:
+            fast = self._fast_paths.get((request.model or self._model, request.mode))
+        except AttributeError:
+            raise no_request(request, "chat_completion") from None
+        if fast is None or request.provider is not None:
+            return self._complete(request)
+        return fast.complete(request, self._complete)
 
     async def _complete(self, request: LLMRequest, failed: "FailedFirstAttempt | None" = None) -> LLMResponse:
         """The normal way of every call. `failed` is how a first attempt ended, where one was made already."""
@@ -132,6 +138,8 @@ class LLMConnection:
 
     def stream(self, request: LLMRequest) -> "ReplyStream":
         """Chunks as they come. An error before the first content is raised as such; after it, `StreamInterrupted`."""
+        if not isinstance(request, LLMRequest):
+            raise no_request(request, "stream")
         return self._services.stream(request, self._fast_stream)
 
     async def batch(
@@ -163,7 +171,8 @@ class LLMConnection:
         where none are given, and no more than the call being handled has), or `budget` US dollars. `tool_choice`
         ("required", or a tool's name) is that of the first round alone; of several, one for each of the first rounds.
         """
-        from three_mode.tools.run import RunLimits, run
+        from three_mode.tools.run import run
+        from three_mode.tools.run_state import RunLimits
 
         return run(
             self,
@@ -183,7 +192,8 @@ class LLMConnection:
         tool_choice: str | Sequence[str] | None = None,
     ) -> "RunStream":
         """`run` as events: chunks of the model's answers, tool calls, their results and rounds, as they come."""
-        from three_mode.tools.run import RunLimits, RunStream
+        from three_mode.tools.run import RunStream
+        from three_mode.tools.run_state import RunLimits
 
         return RunStream(
             self,
@@ -253,10 +263,20 @@ class LLMConnection:
 
         return capabilities(model)
 
+    def provider_of(self, model: str) -> str | None:
+        """The other provider that a model's name begins with, as in `anthropic/claude-sonnet-4-5`; None where the name
+        is of a model of the connection's own provider, an agent, a local model, an address or a route.
+
+        Where that provider has models of many vendors, as a `base_url=` may have, such a name is one of its own.
+        """
+        return self._services.targets.named_provider(model)
+
     def estimate(self, request: LLMRequest) -> int:
         """About how many tokens the request is, as its provider counts them."""
         from three_mode.providers.estimate import estimate_tokens
 
+        if not isinstance(request, LLMRequest):
+            raise no_request(request, "estimate")
         model = request.model or self._model or ""
         provider = self._services.provider.name
         profile = self._services.accounts.profile(provider) if provider else None
@@ -269,6 +289,15 @@ class LLMConnection:
     def budgets(self) -> dict[str, Any]:
         """Each budget and the dollars it has left."""
         return dict(self._services.log.ledger.left())
+
+    def watch_steps(self, listener: Callable[[str, Step], object]) -> Callable[[], None]:
+        """Calls `listener(request_id, step)` at each step of the calls that begin from now on, at its moment: attempts,
+        waits, retries, switches of provider. The returned function ends it. `Observing(step=...)` does the same from
+        the beginning.
+
+        A call to an agent that no policy acts on has one attempt, which is not told.
+        """
+        return self._services.log.watch_steps(listener)
 
     async def prepare(self, model: str) -> bool:
         """Loads a local model now, rather than at the first call; False for any other.
@@ -354,4 +383,4 @@ class LLMConnection:
     def _fast_stream(self, request: LLMRequest) -> "AgentFastStream | None":
         """The fast path of a stream, where it has one just now."""
         fast = self._fast_paths.get((request.model or self._model, request.mode))
-        return None if fast is None else fast.try_stream(request)
+        return None if fast is None or request.provider is not None else fast.try_stream(request)

@@ -32,14 +32,14 @@
         ├── HandlerFailed           the handler raised; carries its traceback
         ├── BadResult               the handler returned a value that cannot be sent
         ├── PeerLost                the process or agent died, or left, before it answered
-        ├── CallCycle               the call would wait for an agent that waits for this one
-        └── Evicted                 a reliable reader was too slow for the writer's deadline
+        └── CallCycle               the call would wait for an agent that waits for this one
 
 `retryable` says whether the same call may succeed when tried again. `retry_after` is the wait before it in seconds,
 where the provider named one. `hint` says what to do. Every error crosses a process boundary and comes back as the same
 class.
 """
 
+import warnings
 from dataclasses import dataclass, field
 from typing import Protocol, dataclass_transform
 
@@ -58,7 +58,6 @@ __all__ = [
     "ContentFilter",
     "ContextLength",
     "DeadlineExceeded",
-    "Evicted",
     "HandlerFailed",
     "InvalidRequest",
     "LLMError",
@@ -319,5 +318,17 @@ class CallCycle(AgentError):
     """The call would wait for an agent that waits, through others, for the caller."""
 
 
-class Evicted(AgentError):
+class _Evicted(AgentError):
     """A reliable reader was removed because it was too slow for the writer's deadline."""
+
+
+def __getattr__(name: str) -> object:
+    """Serves an old name with a warning; it is removed with the first release."""
+    if name == "Evicted":
+        warnings.warn(
+            "three_mode.errors.Evicted is raised by nothing: Agent.missed gets transports.bus.Evicted, an event",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return _Evicted
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,13 +8,15 @@ its sender does not wait.
 import math
 import time
 from contextvars import ContextVar
+from typing import Any, SupportsFloat
 
 from msgspec import Struct
 
-from three_mode.errors import DeadlineExceeded
+from three_mode.errors import BadCall, DeadlineExceeded
 
 DEFAULT_WITHIN = 30.0  # seconds: deadline of an ask, stream or gather that names none
 NEVER = math.inf
+LONGEST = 1e9  # seconds: a deadline is below
 
 
 class HandledCall(Struct, eq=False):
@@ -60,8 +62,12 @@ def in_chain(chain: str, agent: str, turn: int) -> bool:
 def time_for(within: float | None, call: HandledCall, default: float = DEFAULT_WITHIN) -> float:
     """Seconds that a call made while handling `call` may take: `within`, but never more than `call` has left."""
     wanted = default if within is None else within
-    if not wanted > 0:
-        raise DeadlineExceeded(f"within is above 0, not {wanted!r}", stage="total")
+    try:
+        fits = 0 < wanted < LONGEST
+    except TypeError:
+        fits = False
+    if not fits:
+        raise _unfit(wanted)
     if call is NOBODY or call.deadline == NEVER:
         return wanted
     left = call.remaining()
@@ -70,3 +76,30 @@ def time_for(within: float | None, call: HandledCall, default: float = DEFAULT_W
             f"no time is left of the call that {call.agent or 'this'} is handling", stage="inherited"
         )
     return min(wanted, left)
+
+
+def check_time(within: float) -> None:
+    """Raises BadCall where `within` is no number of seconds, or is endless."""
+    if not _is_time(within):
+        raise _unfit(within)
+
+
+def check_deadline(within: float) -> None:
+    """Raises as `check_time`, and DeadlineExceeded where no time is left from the beginning."""
+    if not _is_time(within) or not within > 0:
+        raise _unfit(within)
+
+
+def _is_time(within: Any) -> bool:
+    return isinstance(within, SupportsFloat) and -LONGEST < float(within) < LONGEST
+
+
+def _unfit(within: Any) -> BadCall | DeadlineExceeded:
+    """Error of a time that no call can have."""
+    if _is_time(within) or within == -math.inf:
+        return DeadlineExceeded(f"within is above 0, not {within!r}", stage="total")
+    return BadCall(
+        f"within is a number of seconds, not {within!r}",
+        hint="every call has a deadline: within=5.0 is five seconds",
+        argument="within",
+    )

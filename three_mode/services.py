@@ -14,7 +14,7 @@ from three_mode.calls.embedding import EmbeddingPipeline
 from three_mode.calls.gates import Gates
 from three_mode.calls.options import ConnectionOptions, Observing, apply_after, with_retries
 from three_mode.calls.pipeline import Pipeline
-from three_mode.calls.provider_accounts import CUSTOM, Account, ProviderAccounts, given_accounts
+from three_mode.calls.provider_accounts import CUSTOM, Account, ProviderAccounts, given_accounts, name_of
 from three_mode.calls.request_prep import CallDefaults, CallPreparation
 from three_mode.calls.stream import ReplyStream, StreamedCall
 from three_mode.calls.targets import ProviderChoice, Targets
@@ -141,8 +141,9 @@ def services_of(given: Arguments, learn: Callable[[LLMRequest, Target], None]) -
     metrics, pool = Metrics(), SharedPool(options)
     gates = Gates(policies, options.clock, metrics)
     known = given_accounts(options.accounts, named, given.own)
+    listed = frozenset(map(name_of, options.accounts))
     accounts = ProviderAccounts(
-        settings, known, options.safety, pool.get, gates.limit_listener, options.defaults, options.reply_bytes
+        settings, known, options.safety, pool.get, gates.limit_listener, options.defaults, options.reply_bytes, listed
     )
     remote = RemoteChannel(accounts.endpoint)
     choice = ProviderChoice(
@@ -161,6 +162,8 @@ def services_of(given: Arguments, learn: Callable[[LLMRequest, Target], None]) -
     targets.check_safety()
     ledger = SpendingLedger(policies.budgets)
     log = CallLog(prices, ledger, metrics, _record_writer(observe), _call_tracer(observe), observe.log_content)
+    if observe.step is not None:
+        log.watch_steps(observe.step)
     cache = cache_of(policies.cache, options.clock) if policies.cache is not None else None
     dispatcher = Dispatcher(remote, lambda: _agent_channel(given.bus, options.reply_bytes), local.channel)
     defaults = CallDefaults(accounts, settings, given.timeout, observe.label)

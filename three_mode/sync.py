@@ -27,7 +27,7 @@ from three_mode.background_loop import LOOP as _LOOP
 from three_mode.calls.batch import Outcome, Progress
 from three_mode.calls.health import Health
 from three_mode.calls.stream import ReplyStream as AsyncReplyStream
-from three_mode.messages import Chunk, Embedded, LLMRequest, LLMResponse, Message
+from three_mode.messages import Chunk, Embedded, LLMRequest, LLMResponse, Message, Step
 from three_mode.modes import CommunicationMode
 from three_mode.observe.metrics import Metrics, Snapshot
 from three_mode.policies import Spent
@@ -278,6 +278,15 @@ class LLMConnection:
     def capabilities(self, model: str) -> Capabilities:
         """Capabilities of a model: tools, images, thinking, and how many tokens."""
         return self._async.capabilities(model)
+
+    def provider_of(self, model: str) -> str | None:
+        """The other provider that a model's name begins with, as in `anthropic/claude-sonnet-4-5`."""
+        return self._async.provider_of(model)
+
+    def watch_steps(self, listener: Callable[[str, Step], object]) -> Callable[[], None]:
+        """Calls `listener(request_id, step)` at each step of a call, in the background thread of all connections. The
+        returned function ends it."""
+        return self._async.watch_steps(listener)
 
     def estimate(self, request: LLMRequest) -> int:
         """About how many tokens the request is, as its provider counts them."""

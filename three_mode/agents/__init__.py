@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from three_mode.agents.agent import Agent as Agent
     from three_mode.agents.calling.caller import Sent as Sent
+    from three_mode.agents.calling.caller import SentToAll as SentToAll
     from three_mode.agents.calling.gather import Gathered as Gathered
     from three_mode.agents.calling.join import Joined as Joined
     from three_mode.agents.calling.join import join as join
@@ -72,6 +73,7 @@ _MODULE_OF = {
     "RoleRef": "calling.refs",
     "Seen": "calling.receipts",
     "Sent": "calling.caller",
+    "SentToAll": "calling.caller",
     "Stream": "calling.streams",
     "SupervisorEvent": "supervisor.events",
     "Table": "wire.orders",

@@ -36,7 +36,7 @@ from three_mode.agents.wire.importing import ClassPath, path_here, path_of, refu
 from three_mode.agents.wire.logs import levels
 from three_mode.agents.wire.orders import SpawnOrder, Table
 from three_mode.errors import ConfigurationError
-from three_mode.handling import DEFAULT_WITHIN
+from three_mode.handling import DEFAULT_WITHIN, check_deadline, check_time
 from transports.bus import Bus, BusError, BusOptions
 
 # The agent that `Orchestrator.model` starts. It stands above the connection, which knows agents: so it is found by
@@ -89,6 +89,8 @@ class Orchestrator(Verbs):
     ) -> None:
         refuse_while_importing_main()
         self._llm_options = written_options(llm, policies)
+        if not isinstance(hosts, int):
+            raise ConfigurationError(f"hosts is a number of processes, not {hosts!r}", hint="Orchestrator(hosts=2)")
         if hosts < 0:
             raise ConfigurationError(
                 f"an orchestrator has at least one host, not {hosts}", hint="hosts=0 has the agents in this process"
@@ -130,6 +132,7 @@ class Orchestrator(Verbs):
         self._supervisor = Supervisor(self._session, hosts, self._roster, self._event_log)
         self._control_server = ControlServer(self._supervisor, self._session)
         self._session.blocked_by = self._supervisor.overview.blocked_by
+        self._session.comes_back = self._roster.comes_back
         try:
             await self._control_server.open()
             await hosts.start(self._count)
@@ -261,14 +264,9 @@ class Orchestrator(Verbs):
         raised.
         """
         supervisor = self._running_supervisor
+        check_deadline(within)
+        check_spawned(kind, count, roles)
         name = check_name(name or kind.__name__.lower())
-        if count is not None and count < 0:
-            raise ConfigurationError(f"cannot spawn {count} agents")
-        given: Any = kind
-        if not (isinstance(given, type) and issubclass(given, Agent)):
-            raise ConfigurationError(f"{kind!r} is no Agent", hint="class Scout(Agent): ...")
-        if isinstance(roles, str):
-            raise ConfigurationError(f"roles are several names, not {roles!r}", hint=f"roles=[{roles!r}]")
         specs = specs_of(kind)
         for spec in specs.values():
             check_listener(spec)
@@ -307,6 +305,7 @@ class Orchestrator(Verbs):
         The model has a process of its own: llama.cpp's threads and an event loop full of agents do not share an
         interpreter well.
         """
+        check_deadline(within)
         name = check_name(name)
         if model == f"agent:{name}":
             raise ConfigurationError(f"the model {name!r} would ask itself", hint="name the model that is behind it")
@@ -325,6 +324,7 @@ class Orchestrator(Verbs):
 
     async def stop(self, whom: Whom, within: float = 10.0) -> None:
         """Stop agents: their current messages may finish, and the agents do not come back. `within`: seconds (10)."""
+        check_deadline(within)
         await self._running_supervisor.stop(names_of(whom), within)
 
     async def restart(self, whom: Whom, within: float = 10.0) -> None:
@@ -332,14 +332,17 @@ class Orchestrator(Verbs):
 
         `within`: seconds (10).
         """
+        check_deadline(within)
         await self._running_supervisor.restart(names_of(whom), "asked for", within)
 
     async def pause(self, whom: Whom, within: float = 10.0) -> None:
         """Let messages wait in the mailboxes of agents until `resume`. `within`: seconds (10)."""
+        check_deadline(within)
         await self._running_supervisor.order("pause", names_of(whom), within)
 
     async def resume(self, whom: Whom, within: float = 10.0) -> None:
         """Let paused agents handle messages again. `within`: seconds (10)."""
+        check_deadline(within)
         await self._running_supervisor.order("resume", names_of(whom), within)
 
     # observation ------------------------------------------------------------------------------------------------------
@@ -348,10 +351,12 @@ class Orchestrator(Verbs):
 
         A host that does not answer within `within` seconds (2) is in `silent`.
         """
+        check_time(within)
         return await self._running_supervisor.overview.table(within)
 
     async def dead_letters(self, within: float = 2.0) -> list[DeadLetter]:
         """Return messages that no agent has taken, the oldest first. `within`: seconds to wait for hosts (2)."""
+        check_time(within)
         return await self._running_supervisor.overview.dead_letters(within)
 
     @property
@@ -372,11 +377,38 @@ def names_of(whom: Whom) -> list[str]:
         return [whom.name]
     if isinstance(whom, AgentGroup):
         return whom.names
-    return [agent if isinstance(agent, str) else agent.name for agent in whom]
+    given: Any = whom
+    several = list(given) if isinstance(given, Iterable) else [given]
+    for agent in several:
+        if not isinstance(agent, str | AgentRef):
+            raise ConfigurationError(
+                f"{agent!r} is no agent", hint="a reference, a group, a name such as 'scout/7', or a list of them"
+            )
+    return [agent if isinstance(agent, str) else agent.name for agent in several]
 
 
-def check_name(name: str) -> str:
+def check_spawned(kind: Any, count: Any, roles: Any) -> None:
+    """Raise ConfigurationError where the class, the number or the roles of new agents are none."""
+    if isinstance(kind, Agent):
+        made = type(kind).__name__
+        raise ConfigurationError(
+            f"{made}(...) is an agent made by hand: spawn takes the class",
+            hint=f"spawn({made}, ...), then its arguments",
+        )
+    if not (isinstance(kind, type) and issubclass(kind, Agent)):
+        raise ConfigurationError(f"{kind!r} is no Agent", hint="class Scout(Agent): ...")
+    if count is not None and not isinstance(count, int):
+        raise ConfigurationError(
+            f"count is a number of agents, not {count!r}", hint=f"spawn({kind.__name__}, 5), or none for one agent"
+        )
+    if count is not None and count < 0:
+        raise ConfigurationError(f"cannot spawn {count} agents")
+    if isinstance(roles, str) or not isinstance(roles, Iterable):
+        raise ConfigurationError(f"roles are several names, not {roles!r}", hint=f"roles=[{str(roles)!r}]")
+
+
+def check_name(name: Any) -> str:
     """Return the name of a group or role, or raise ConfigurationError."""
-    if not name or any(letter in "/@:" or letter.isspace() for letter in name):
+    if not isinstance(name, str) or not name or any(letter in "/@:" or letter.isspace() for letter in name):
         raise ConfigurationError(f"{name!r} is no name for a group or role", hint="letters, digits, - _ and .")
     return name

@@ -84,6 +84,7 @@ class AgentFastPaths:
             or log.traces
             or accounts.profile(AGENT).safety
             or observe.after is not None
+            or observe.step is not None
         )
 
     def learn(self, request: LLMRequest, target: Target) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 from msgspec import Struct
 
@@ -28,7 +29,11 @@ async def run_batch(
     at_once: int,
     progress: Callable[[Progress], object] | None,
 ) -> list[Outcome]:
-    if at_once < 1:
+    given: Any = requests
+    most: Any = at_once
+    if isinstance(given, str) or not isinstance(given, Sequence):
+        raise InvalidRequest(f"batch takes a list of requests, not {type(given).__name__}", field="requests")
+    if not isinstance(most, int) or most < 1:
         raise InvalidRequest(f"at_once is at least 1, not {at_once}", field="at_once")
     outcomes: list[Outcome | None] = [None] * len(requests)
     numbered = iter(enumerate(requests))

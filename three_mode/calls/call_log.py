@@ -6,9 +6,10 @@ One place for whole replies, streams and the agents' fast path.
 import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -27,6 +28,10 @@ from three_mode.providers.profile import Profile
 if TYPE_CHECKING:
     from three_mode.observe.records import RecordWriter
     from three_mode.observe.spans import CallTracer, Span
+
+
+# Gets the id of a call, and a step of it at its moment.
+StepListener = Callable[[str, Step], object]
 
 
 class FailedFirstAttempt(NamedTuple):
@@ -113,10 +118,32 @@ class CallLog:
         self.recorder = recorder
         self._tracer = tracer
         self._log_content = log_content
+        self._listeners: list[StepListener] = []
+        self.listener: StepListener | None = None
+        """What hears of the steps of a new call; None where nobody does."""
 
     @property
     def traces(self) -> bool:
         return self._tracer is not None
+
+    def watch_steps(self, listener: StepListener) -> Callable[[], None]:
+        """Call `listener` at each step of the calls that begin from now on, until the returned function is called."""
+        self._listeners.append(listener)
+        self.listener = self._tell_step
+        return partial(self._unwatch_steps, listener)
+
+    def _unwatch_steps(self, listener: StepListener) -> None:
+        if listener in self._listeners:
+            self._listeners.remove(listener)
+        if not self._listeners:
+            self.listener = None
+
+    def _tell_step(self, request_id: str, step: Step) -> None:
+        for listener in tuple(self._listeners):
+            try:
+                listener(request_id, step)
+            except Exception:  # noqa: BLE001  # an observer ends no call
+                logger.exception("step_listener_failed", extra={"event": "step_listener_failed"})
 
     def begin_call(self, call: ActiveCall, targets: Sequence[Target]) -> None:
         """Begin the span of a call, and log it."""
@@ -199,7 +226,12 @@ class CallLog:
             if chunk.request_id != call.request_id:
                 call.provider_id = chunk.request_id
             return Start(
-                chunk.model or target.model, target.provider, mode_of(target), call.request_id, datetime.now(UTC)
+                chunk.model or target.model,
+                target.provider,
+                mode_of(target),
+                call.request_id,
+                datetime.now(UTC),
+                tuple(call.context.steps),
             )
         if type(chunk) is Finish:
             return replace(

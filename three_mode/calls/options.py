@@ -12,7 +12,7 @@ from three_mode.calls.provider_accounts import Account
 from three_mode.channels.channel import REPLY_BYTES, is_content
 from three_mode.errors import ConfigurationError
 from three_mode.frozen_options import FrozenOptions
-from three_mode.messages import Chunk, LLMResponse, RequestDefaults
+from three_mode.messages import Chunk, LLMResponse, RequestDefaults, Step
 from three_mode.policies import Policies, PriceList, RetryOptions
 from three_mode.policies.clock import MONOTONIC, Clock
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 Hook = Callable[[LLMResponse], LLMResponse | Awaitable[LLMResponse]]
 EachHook = Callable[[Chunk], Chunk | None]
+StepHook = Callable[[str, Step], object]
 
 
 async def apply_after(after: Hook | None, reply: LLMResponse) -> LLMResponse:
@@ -50,6 +51,7 @@ class Observing(FrozenOptions, frozen=True, kw_only=True):
     tracer: Any = None  #: OpenTelemetry tracer of the spans; None: the global one
     log_content: bool = False  #: whether logs hold the text of requests and replies
     label: str | None = None  #: who pays, for requests whose metadata has no `label`
+    step: StepHook | None = None  #: hears of each step of a call at its moment: attempts, waits, switches of provider
     after: Hook | None = None  #: changes each whole reply; of a stream that is `response()`, its pieces are out by then
     each: EachHook | None = None  #: changes each piece of a stream before its reader gets it; None drops the piece
 

@@ -22,7 +22,7 @@ from three_mode.calls.reply_cache import ReplyCache
 from three_mode.calls.request_prep import RequestPrep
 from three_mode.channels.channel import OpenReply, SendingChannel, SentRequest
 from three_mode.channels.replies import AccountedReply, EmulatedToolsReply, ReadyReply, chunk_weight, folded
-from three_mode.errors import ThreeModeError
+from three_mode.errors import StreamInterrupted, ThreeModeError
 from three_mode.messages import Chunk, LLMResponse, Usage, chunks_of
 from three_mode.policies import (
     Attempts,
@@ -37,6 +37,8 @@ from three_mode.policies import (
 from three_mode.policies.cache import keepable
 from three_mode.policies.tallies import ZERO
 from three_mode.providers.emulation import calls_from_text
+
+_NEAR = 0.1  # seconds: an agent's own calls end by the deadline that it inherits, a little before ours
 
 
 class Pipeline:
@@ -104,7 +106,7 @@ class Pipeline:
         begun the key. The last of the result still has the reply as it came, where that is known."""
         flight, failed = None, None
         try:
-            spare = targets[1] if len(targets) > 1 else targets[0]
+            spare = targets[1] if len(targets) > 1 and call.context.slow_moves_on else targets[0]
             flight = self._first.try_send(call, targets[0], spare, key)
             if flight is not None:
                 answered = await self._first.reply(flight)
@@ -223,7 +225,8 @@ class StreamOpener:
         `asked` estimates the prompt's tokens."""
 
         def ended(usage: Usage, whole: bool, error: BaseException | None) -> None:
-            if whole or error is not None:  # else its reader left, which says nothing
+            cut = isinstance(error, StreamInterrupted) and time.monotonic() >= call.context.deadline - _NEAR
+            if whole or (error is not None and not cut):  # else its reader left, or its time was over
                 self._gates.gate(target).ended(error, again=target in call.context.blamed)
             if isinstance(error, ThreeModeError):
                 self._log.metrics.failed(target.provider, target.model, error)

@@ -1,6 +1,6 @@
 """Accounts of providers: their keys and addresses, and the endpoint of each, made when it is first called."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -47,9 +47,9 @@ def given_accounts(given: Mapping[str, Account], provider: str | None, own: Acco
                 hint="say whose headers they are, or give them to one: accounts={'openai': Account(headers=...)}",
             )
         return given
-    accounts = {_name_of(name): account for name, account in given.items()}
-    before = accounts.get(_name_of(provider), Account())
-    accounts[_name_of(provider)] = Account(
+    accounts = {name_of(name): account for name, account in given.items()}
+    before = accounts.get(name_of(provider), Account())
+    accounts[name_of(provider)] = Account(
         api_key=own.api_key or before.api_key,
         base_url=own.base_url or before.base_url,
         headers={**before.headers, **own.headers},
@@ -59,7 +59,7 @@ def given_accounts(given: Mapping[str, Account], provider: str | None, own: Acco
     return accounts
 
 
-def _name_of(provider: str) -> str:
+def name_of(provider: str) -> str:
     """One name for a provider that has several."""
     own = provider == CUSTOM or provider in HERE or "://" in provider
     return provider if own else profile_of(provider).name
@@ -77,9 +77,11 @@ class ProviderAccounts:
         learn: Callable[[str], Callable[[LimitReading], None] | None],
         defaults: RequestDefaults = NO_DEFAULTS,
         reply_bytes: int = REPLY_BYTES,
+        listed: Container[str] = (),
     ) -> None:
-        self._settings, self._defaults = settings, defaults
-        self._given = {_name_of(name): account for name, account in given.items()}
+        """`listed` are the providers whose accounts the options have, rather than the arguments of the connection."""
+        self._settings, self._defaults, self._listed = settings, defaults, listed
+        self._given = {name_of(name): account for name, account in given.items()}
         self._safety = safety
         for settings_ in (safety, *(account.safety for account in given.values())):
             check_settings(settings_)
@@ -167,6 +169,22 @@ class ProviderAccounts:
 
     def model(self, provider: str) -> str | None:
         return self.settings(provider).model or self.profile(provider).default_model
+
+    def answering_model(self, provider: str) -> str | None:
+        """The model of a provider that answers in place of another provider's."""
+        return self.model(provider) or self.profile(provider).fallback_model
+
+    def takes_vendor_names(self, provider: str) -> bool:
+        """Whether `anthropic/claude-opus-4.5` is the name of a model at this provider: at one that passes calls on to
+        many vendors, which any address may be that is not the provider's own."""
+        profile = self.profile(provider)
+        if profile.vendor_names or provider == CUSTOM or "://" in provider:
+            return True
+        return provider not in self._listed and self.base_url(provider) != profile.base_url
+
+    def is_listed(self, provider: str) -> bool:
+        """Whether the options of the connection have an account of a provider."""
+        return provider in self._listed
 
     def identity(self, provider: str) -> tuple[str, str]:
         """Address and tenant of calls, which tell the caches of two accounts apart. A tenant is a fingerprint of key,

@@ -6,13 +6,14 @@ A stored reply has one step, which says who had given it, or none where that is 
 import time
 from collections.abc import Callable
 from decimal import Decimal
+from pathlib import Path
 
 import msgspec
 
 from three_mode.calls.call_log import ActiveCall, CallLog
 from three_mode.calls.provider_accounts import ProviderAccounts
 from three_mode.channels.channel import SentRequest
-from three_mode.dispatcher import AGENT
+from three_mode.dispatcher import HERE, LOCAL
 from three_mode.errors import ThreeModeError
 from three_mode.messages import LLMResponse, Step, Usage
 from three_mode.policies import MemoryCache, ResponseCache, Target, cache_key
@@ -29,7 +30,7 @@ class ReplyCache:
         log: CallLog,
         bus_name: Callable[[], str] = lambda: "",
     ) -> None:
-        """`bus_name` names the bus of this connection: agents of one name on two buses are two models."""
+        """`bus_name` names the bus of this connection."""
         self.cache = cache
         self._memory = cache if type(cache) is MemoryCache else None
         self.look = self._memory.look if self._memory is not None else None
@@ -42,21 +43,27 @@ class ReplyCache:
         hints = call.request.cache
         if not self.has_keys or (hints is not None and hints.response == "skip"):
             return None
-        others = [list(self._identity(other)) for other in call.targets[1:]]
-        if call.route is not None or others:
-            others = [[call.route or ""], *sorted(others)]
+        others: list[tuple[str, ...]] = []
+        if call.route is not None or len(call.targets) > 1:
+            others = [(call.route or "",), *sorted(map(self._identity, call.targets[1:]))]
         where, model, tenant = self._identity(target)
         return cache_key(call.request, where, model, tenant, others)
 
     def _identity(self, target: Target) -> tuple[str, str, str]:
         """Where a target is, its model, and whose account it is called with."""
         where, tenant = self._accounts.identity(target.provider)
-        if target.provider == AGENT:
-            try:
-                where += self._bus_name()
-            except ThreeModeError:  # there is no bus, which the call itself will say
-                pass
+        if target.provider in HERE:
+            return self._identity_here(where, target), target.model, tenant
         return where, target.model, tenant
+
+    def _identity_here(self, where: str, target: Target) -> str:
+        """Agents of one name on two buses are two models, and so are files of one name in two folders."""
+        if target.provider == LOCAL:
+            return where + str(Path(target.model).absolute()) if target.model.lower().endswith(".gguf") else where
+        try:
+            return where + self._bus_name()
+        except ThreeModeError:  # there is no bus, which the call itself will say
+            return where
 
     def may_reuse(self, call: ActiveCall) -> bool:
         """Whether a stored reply may be the one of this call, which has a key."""

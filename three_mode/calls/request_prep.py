@@ -149,16 +149,20 @@ class CallPreparation:
         profile = self._accounts.profile(first.provider)
         within = self._defaults.time_limit(request.within, first.provider)
         label = self._defaults.label_of(request)
+        request_id, slow_moves_on = new_request_id(), route is not None or self._targets.bounds_first_content
         context = CallContext(
             deadline=began + within,
             began=began,
+            request_id=request_id,
+            listener=self._log.listener,
             caller=str(request.metadata.get("caller") or label or ""),
             tokens=estimate_tokens(request, first.model, profile.multiplier(first.model)),
-            first_content=self._first_content if len(targets) > 1 else None,
+            first_content=self._first_content if len(targets) > 1 and slow_moves_on else None,
+            slow_moves_on=slow_moves_on,
         )
         if route is not None:
             context.add_step("routed", began, first, f"by the route {route!r}")
-        call = ActiveCall(request, new_request_id(), context, label=label, target=first, targets=targets, route=route)
+        call = ActiveCall(request, request_id, context, label=label, target=first, targets=targets, route=route)
         self._log.begin_call(call, targets)
         if failed is not None:
             context.began, context.deadline, call.failed = failed

@@ -12,12 +12,14 @@ from three_mode.errors import (
     ConfigurationError,
     DeadlineExceeded,
     InvalidRequest,
+    ModeConflict,
     ThreeModeError,
     UnsupportedParameter,
 )
 from three_mode.messages import LLMRequest
 from three_mode.modes import CommunicationMode, resolve
 from three_mode.policies import Policies, Router, Target
+from three_mode.providers.catalogue import find_provider, providers
 from three_mode.providers.safety import check_provider
 
 WITHIN = 1.5  # seconds for all of them together: they are asked side by side
@@ -30,8 +32,10 @@ class ProviderChoice:
     def __init__(
         self, name: str | None, order: Sequence[str], accounts: ProviderAccounts, endpoint: Callable[[str], Endpoint]
     ) -> None:
-        self.name = name
-        self._order, self._accounts, self._endpoint = order, accounts, endpoint
+        self.name, self.order = name, order
+        self.detected = name is None
+        """Whether nobody named it."""
+        self._accounts, self._endpoint = accounts, endpoint
         self._finding: asyncio.Task[str] | None = None
 
     async def found(self, within: float | None = None) -> str:
@@ -39,7 +43,7 @@ class ProviderChoice:
         if self.name is not None:
             return self.name
         if self._finding is None or (self._finding.done() and self._finding.cancelled()):
-            self._finding = asyncio.ensure_future(first_available(self._order, self._accounts, self._endpoint))
+            self._finding = asyncio.ensure_future(first_available(self.order, self._accounts, self._endpoint))
         try:
             async with asyncio.timeout(within):
                 self.name = await asyncio.shield(self._finding)
@@ -122,42 +126,49 @@ class Targets:
         self._settings, self._accounts = settings, accounts
         self._router, self._local_names = router, local_names
         self._fallback = policies.fallback.targets
+        wanted = policies.fallback.detected
+        self._falls_to_detected = wanted or (wanted is None and provider.detected and not self._fallback)
         self._elsewhere = frozenset(
             target.provider
             for targets in (self._fallback, *(route.targets for route in policies.routes))
             for target in targets
         )
-        # A target, with those that answer when it does not.
+        self.bounds_first_content = bool(self._fallback) or not self._falls_to_detected
+        """Whether a target that is slow to its first content is left for the next: not for one that was detected, since
+        nobody said which others may answer, or how fast."""
+        # A target, with those that answer when it does not: of the connection's own provider, and of any other.
+        self._own_chains: dict[tuple[str, str], tuple[Target, ...]] = {}
         self._chains: dict[tuple[str, str], tuple[Target, ...]] = {}
 
     async def for_request(self, request: LLMRequest) -> tuple[Sequence[Target], str | None]:
         """The targets of a request, in order; and the name of the route that said so."""
         name = request.model or self._model or self._settings.model
         mode = request.mode if request.mode is not None else self._mode
+        if request.provider is not None:
+            return self._with_fallback(self._at(request.provider, request)), None
         if name is not None:
             if name in self._router.names:
                 return self._router.order(name, request), name
             target = self._addressed(name, mode)
             if target is not None:
                 return (self._with_fallback(target) if target.provider in HERE else [target]), None
+            if "/" in name and (target := self._prefixed(name)) is not None:
+                return self._with_fallback(target), None
         elif mode not in (CommunicationMode.AUTO, CommunicationMode.HUMAN_AI):
             raise unnamed(mode)
         provider = self._provider.name or await self._provider.found(request.within)
         model = request.model or self._model or self._accounts.model(provider) or self._settings.model
         if model is None:
-            raise InvalidRequest(
-                "the request names no model",
-                field="model",
-                provider=provider,
-                hint="set model=, a default model on the connection, "
-                f"or {self._accounts.profile(provider).env_name}_MODEL",
-            )
-        return self._chains.get((provider, model)) or self._with_fallback(Target(provider, model)), None
+            raise _no_model(provider, self._accounts)
+        chain = self._own_chains.get((provider, model))
+        return chain or self._with_fallback(Target(provider, model), own=True), None
 
     async def for_embedding(self, model: str | None, within: float | None) -> Target:
         """The one target that embeds: there is no fallback, see embedding.py."""
         name = model or self._model
         target = self._addressed(name, self._mode) if name is not None else None
+        if target is None and name is not None and "/" in name:
+            target = self._prefixed(name)
         if target is not None:
             return target
         provider = await self._provider.found(within)
@@ -167,7 +178,17 @@ class Targets:
 
     async def providers(self) -> set[str]:
         """The providers that may be called."""
-        return {await self._provider.found(), *self._elsewhere}
+        own = await self._provider.found()
+        detected = {target.provider for target in self._detected(own)} if self._falls_to_detected else set()
+        return {own, *self._elsewhere, *detected}
+
+    def named_provider(self, model: str) -> str | None:
+        """The other provider that the name of a model begins with; None where it is the name of a model of the
+        connection's own provider, an address, or a route."""
+        if "/" not in model or model in self._router.names or self._addressed(model, self._mode) is not None:
+            return None
+        target = self._prefixed(model)
+        return None if target is None or target.provider == self._provider.name else target.provider
 
     @property
     def mode(self) -> CommunicationMode:
@@ -194,11 +215,81 @@ class Targets:
             return Target(url, named or "default")
         return target
 
-    def _with_fallback(self, first: Target) -> Sequence[Target]:
-        key = (first.provider, first.model)
-        found = self._chains.get(key)
+    def _prefixed(self, name: str) -> Target | None:
+        """The target of `PROVIDER/MODEL`; None where that is a model's own name: its prefix is no provider's name, or
+        the connection's provider has models of many vendors."""
+        prefix, _, model = name.partition("/")
+        provider, own = find_provider(prefix), None if self._provider.detected else self._provider.name
+        if provider is None or not model:
+            return None
+        if own is not None and self._accounts.takes_vendor_names(own):
+            itself = provider == own and self._accounts.profile(own).vendor_names
+            if not itself and not self._accounts.is_listed(provider):
+                return None
+        return Target(provider, model)
+
+    def _at(self, provider: str, request: LLMRequest) -> Target:
+        """The target of a request that names its provider."""
+        mode, model = request.mode, request.model
+        addressed = model is not None and (target_of(resolve(model)) is not None or "://" in model)
+        if mode not in (None, CommunicationMode.AUTO, CommunicationMode.HUMAN_AI) or addressed:
+            said = repr(model) if addressed or mode is None else f"the mode {mode.name}"
+            raise ModeConflict(
+                f"the request names the provider {provider!r}, and {said}",
+                field="provider",
+                hint="leave one of them out",
+            )
+        known = provider if "://" in provider or provider == self._provider.name else find_provider(provider)
+        if known is None:
+            raise InvalidRequest(
+                f"unknown provider {provider!r}",
+                field="provider",
+                hint=f"one of {', '.join(providers())}; or the URL of an OpenAI-compatible API",
+            )
+        if model is None:
+            model = self._accounts.model(known)
+            if known == self._provider.name:
+                mine = (
+                    self._model
+                    if self._model and self._addressed(self._model, CommunicationMode.AUTO) is None
+                    else None
+                )
+                model = mine or model or self._settings.model
+        if model is None:
+            raise _no_model(known, self._accounts)
+        prefix, _, rest = model.partition("/")
+        if rest and find_provider(prefix) == known and not self._accounts.takes_vendor_names(known):
+            model = rest
+        return Target(known, model)
+
+    def _with_fallback(self, first: Target, own: bool = False) -> Sequence[Target]:
+        """The target with those that answer when it does not. `own`: the request named neither provider nor address."""
+        chains, key = self._own_chains if own else self._chains, (first.provider, first.model)
+        found = chains.get(key)
         if found is None:
-            if len(self._chains) > 1000:
-                self._chains.clear()
-            found = self._chains[key] = (first, *(target for target in self._fallback if target != first))
+            if len(chains) > 1000:
+                chains.clear()
+            others = [target for target in self._fallback if target != first]
+            if own and self._falls_to_detected:
+                others += self._detected(first.provider)
+            found = chains[key] = (first, *others)
         return found
+
+    def _detected(self, own: str) -> list[Target]:
+        """The other available providers in the order of detection, each with its default model."""
+        found = []
+        for name in self._provider.order:
+            known = find_provider(name) or name
+            model = self._accounts.answering_model(known) if known != own else None
+            if model is not None and self._accounts.available(known):
+                found.append(Target(known, model))
+        return found
+
+
+def _no_model(provider: str, accounts: ProviderAccounts) -> InvalidRequest:
+    return InvalidRequest(
+        "the request names no model",
+        field="model",
+        provider=provider,
+        hint=f"set model=, a default model on the connection, or {accounts.profile(provider).env_name}_MODEL",
+    )

@@ -13,6 +13,7 @@ from three_mode.errors import (
     DeadlineExceeded,
     LLMError,
     Overloaded,
+    ReplyTooLarge,
     ThreeModeError,
 )
 from three_mode.messages import Chunk, Embedded, EmbedRequest, LLMRequest, LLMResponse, chunks_of
@@ -162,13 +163,6 @@ class HTTPEndpoint:
         self._check_head(reply.status, reply.headers, reply.content)
         return reply.content
 
-    def decode(self, body: bytes) -> LLMResponse:
-        """A whole reply."""
-        try:
-            return self.codec.decode(body)
-        except LLMError as error:
-            raise self.cleaned(error) from None
-
     def cleaned(self, error: LLMError) -> LLMError:
         """The error of a codec, without the key that the provider may have echoed in any field."""
         return cleaned(error, self._secrets)
@@ -230,7 +224,10 @@ class HTTPSentRequest:
         except TransportError as error:
             raise endpoint._error_of(error, self._model, self._stage) from None
         endpoint._check_head(exchange.status, exchange.headers, body)
-        return endpoint.decode(body)
+        try:
+            return endpoint.codec.decode(body)
+        except LLMError as error:
+            raise endpoint.cleaned(error) from None
 
     @property
     def read(self) -> Callable[[bytes], LLMResponse]:
@@ -265,9 +262,11 @@ class HTTPReply(DecodedReply):
             try:
                 document = await response.read(self._endpoint.reply_bytes)
             except LimitExceeded:
-                self._check_size()
-                raise
-            self._first = list(chunks_of(self._endpoint.decode(document)))
+                raise self._too_large() from None
+            try:
+                self._first = list(chunks_of(self._endpoint.codec.decode(document)))
+            except LLMError as error:
+                raise self._endpoint.cleaned(error) from None
             self._end_stream()
             return
         await self._until_content()
@@ -281,7 +280,8 @@ class HTTPReply(DecodedReply):
         except TransportError as error:
             raise self.failure(error) from None
         if data:
-            self._check_size()
+            if self._exchange.received > self._endpoint.reply_bytes:
+                raise self._too_large()
             chunks = self._decoder.feed(data)
         else:
             self._end_stream()
@@ -301,9 +301,8 @@ class HTTPReply(DecodedReply):
             except (TimeoutError, TransportError):
                 pass
 
-    def _check_size(self) -> None:
-        if self._exchange.received > self._endpoint.reply_bytes:
-            raise too_large(self._endpoint.name, self._model, self._endpoint.reply_bytes)
+    def _too_large(self) -> ReplyTooLarge:
+        return too_large(self._endpoint.name, self._model, self._endpoint.reply_bytes)
 
     def _end_stream(self) -> None:
         self._ended = True

@@ -23,6 +23,15 @@ OPTIONS: dict[str, type[Option]] = {
 }
 
 
+def no_request(given: object, method: str) -> InvalidRequest:
+    """Error for a call of a connection that was given something else than a request."""
+    return InvalidRequest(
+        f"{method} takes an LLMRequest, not {type(given).__name__}",
+        field="request",
+        hint='LLMRequest(messages=[{"role": "user", "content": "Hello!"}]), or `await llm.ask("Hello!")` for the text',
+    )
+
+
 MESSAGES = {Message}  # types of the items of a tuple that needs no conversion
 
 
@@ -71,6 +80,12 @@ def model(value: Any) -> None:
     """Checks the name of a model."""
     if value is not None and (not isinstance(value, str) or not value.strip()):
         raise InvalidRequest("the model is a name", field="model")
+
+
+def provider(value: Any) -> None:
+    """Checks the name of a provider."""
+    if not isinstance(value, str) or not value.strip():
+        raise InvalidRequest("the provider is a name", field="provider", hint="for example 'anthropic'")
 
 
 def mode(value: Any) -> CommunicationMode:

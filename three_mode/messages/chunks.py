@@ -26,6 +26,7 @@ class Start(_Chunk, frozen=True, tag="start"):
     mode: CommunicationMode = CommunicationMode.HUMAN_AI  #: how the model is reached
     request_id: str = ""  #: id of the call in records and logs
     created_at: datetime | None = None  #: when the answer began, in UTC
+    steps: tuple[Step, ...] = ()  #: steps before the first content: attempts, waits, switches of provider
 
 
 class TextDelta(_Chunk, frozen=True, tag="text"):

@@ -5,7 +5,7 @@
     "function": {"name": ..., "arguments": "{...}"}}]} {"role": "assistant", "content": "Hello!", "reasoning_content":
     "They greet me.", "refusal": None, "annotations": []} {"role": "tool", "tool_call_id": ..., "content": ...}
 
-A dict that does not fit is an `InvalidRequest` that names the field.
+A reply is the assistant's message that it holds. A dict that does not fit is an `InvalidRequest` that names the field.
 """
 
 import json
@@ -19,6 +19,7 @@ from msgspec import Struct
 from three_mode.errors import InvalidRequest
 from three_mode.messages.message import Message
 from three_mode.messages.parts import Image, Part, Text, Thinking, ToolCall, ToolResult
+from three_mode.messages.reply import LLMResponse
 
 _PATH = re.compile(r" - at `(?P<path>[^`]+)`$")
 _PLAIN_ROLES = ("user", "system", "assistant")
@@ -35,6 +36,8 @@ def message_from(value: Any, field: str) -> Message:
     """Converts a dict to a message; `field` is its place in the request, as in `messages[1]`."""
     if isinstance(value, Message):
         return value
+    if isinstance(value, LLMResponse):
+        return value.message
     if type(value) is dict and len(value) == 2 and value.get("role") in _PLAIN_ROLES:
         text = value.get("content")
         if type(text) is str:  # most messages
@@ -166,7 +169,7 @@ def tool_call(identity: str, name: str, arguments: Any, signature: str | None = 
     text = arguments if isinstance(arguments, str) else ""
     try:
         parsed = json.loads(text) if text.strip() else {}
-    except ValueError:
+    except (ValueError, RecursionError):  # no JSON, or nested without end
         parsed = None
     if isinstance(parsed, dict):
         return ToolCall(identity, name, parsed, signature=signature)

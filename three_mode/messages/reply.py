@@ -4,11 +4,14 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Literal, TypeVar
 
+import msgspec
 from msgspec import Struct, field
 
 from three_mode import pydantic_models
+from three_mode.errors import BadReply, InvalidRequest
+from three_mode.messages.message import Message
 from three_mode.messages.parts import Part, Text, Thinking, ToolCall
-from three_mode.messages.usage import Usage
+from three_mode.messages.usage import NOTHING, Usage
 from three_mode.modes import CommunicationMode
 
 T = TypeVar("T")
@@ -57,6 +60,21 @@ class LLMResponse(Struct, frozen=True, omit_defaults=True, kw_only=True):
     steps: tuple[Step, ...] = ()  #: attempts, waits, cache hits and switches of provider on the way
     extra: dict[str, Any] = {}  #: fields of the provider's reply that have no name here
 
+    @classmethod
+    def of(
+        cls, text: str, *, model: str = "", usage: Usage = NOTHING, finish_reason: FinishReason = "stop"
+    ) -> "LLMResponse":
+        """An answer of one text: what an agent that is a model returns, and a test expects."""
+        if not isinstance(text, str):
+            raise InvalidRequest(f"an answer is made of a text, not {type(text).__name__}", field="text")
+        parts = (Text(text),) if text else ()
+        return cls(parts=parts, model=model, usage=usage, finish_reason=finish_reason)
+
+    @property
+    def message(self) -> Message:
+        """The answer as the next message of the conversation. A request's `messages` take the answer itself too."""
+        return Message("assistant", self.parts or "")
+
     @property
     def content(self) -> str:
         """The text of the answer, without thinking and tool calls."""
@@ -73,6 +91,20 @@ class LLMResponse(Struct, frozen=True, omit_defaults=True, kw_only=True):
         return tuple(part for part in self.parts if isinstance(part, ToolCall))
 
     def parse(self, kind: type[T]) -> T:
-        """Parses the content as JSON of type `kind`; msgspec's error names the place that does not fit."""
-        parsed: T = pydantic_models.decode_json(self.content, kind)
+        """Parses the content as JSON of type `kind`; BadReply names the place that does not fit."""
+        try:
+            parsed: T = pydantic_models.decode_json(self.content, kind)
+        except msgspec.MsgspecError as error:
+            named = getattr(kind, "__name__", "") if "[" not in str(kind) else str(kind)
+            raise BadReply(
+                f"the reply is no {named}: {error}",
+                hint="ask with response_format=, and see reply.content",
+                provider=self.provider or None,
+                model=self.model or None,
+                request_id=self.request_id or None,
+            ) from None
+        except TypeError as error:
+            raise InvalidRequest(
+                f"parse takes a type, not {kind!r}: {error}", field="kind", hint="reply.parse(dict), or a dataclass"
+            ) from None
         return parsed

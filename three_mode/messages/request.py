@@ -10,6 +10,7 @@ from three_mode.messages import checks
 from three_mode.messages.checks import MESSAGES
 from three_mode.messages.message import Message
 from three_mode.messages.options import CacheHints, Reasoning, ResponseFormat, Tool
+from three_mode.messages.reply import LLMResponse
 from three_mode.modes import CommunicationMode
 
 Plain = Mapping[str, Any]
@@ -22,8 +23,13 @@ class LLMRequest(Struct, frozen=True, omit_defaults=True, kw_only=True, forbid_u
     None or an empty tuple leaves the choice to the connection, and then to the provider.
     """
 
-    messages: tuple[Message, ...]  #: the conversation so far, oldest first; `{"role": ..., "content": ...}` will do
-    model: str | None = None  #: a provider's model, `agent:NAME`, `tiny`, `gguf:PATH` or a catalogued name
+    #: the conversation so far, oldest first; `{"role": ..., "content": ...}` will do, and a reply as it came
+    messages: tuple[Message, ...]
+    #: a provider's model, `PROVIDER/MODEL`, `agent:NAME`, `tiny`, `gguf:PATH` or a catalogued name
+    model: str | None = None
+    provider: str | None = (
+        None  #: the provider that answers, by name or URL; None: as the model says, or the connection
+    )
     mode: CommunicationMode | None = None  #: how to reach the model; None: as its address implies
     tools: tuple[Tool, ...] = ()  #: tools that the model may call
     tool_choice: str | None = None  #: "auto", "none", "required", or the name of the one tool to call
@@ -44,8 +50,9 @@ class LLMRequest(Struct, frozen=True, omit_defaults=True, kw_only=True, forbid_u
         def __init__(
             self,
             *,
-            messages: Sequence[Message | Plain],
+            messages: Sequence[Message | LLMResponse | Plain],
             model: str | None = None,
+            provider: str | None = None,
             mode: CommunicationMode | str | None = None,
             tools: Sequence[Tool | Plain] = (),
             tool_choice: str | None = None,
@@ -69,6 +76,8 @@ class LLMRequest(Struct, frozen=True, omit_defaults=True, kw_only=True, forbid_u
             force_setattr(self, "messages", checks.messages(messages))
         if self.model is not None:
             checks.model(self.model)
+        if self.provider is not None:
+            checks.provider(self.provider)
         if self.mode is not None and type(self.mode) is not CommunicationMode:
             force_setattr(self, "mode", checks.mode(self.mode))
         within = self.within
@@ -115,6 +124,8 @@ class LLMRequest(Struct, frozen=True, omit_defaults=True, kw_only=True, forbid_u
         """Copy for another model, in the mode that its address implies. Checked fields are not checked again."""
         copied: LLMRequest = self.__copy__()  # type: ignore[attr-defined]  # `copy.copy` looks for it at every call
         force_setattr(copied, "model", model)
+        if copied.provider is not None:
+            force_setattr(copied, "provider", None)
         force_setattr(copied, "mode", None)
         force_setattr(copied, "within", within)
         return copied

@@ -9,6 +9,7 @@ the target that may answer soonest. All targets but the last have `first_content
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from logging import WARNING
 from typing import Any, Protocol, TypeVar
 
 from msgspec import Struct
@@ -25,6 +26,7 @@ from three_mode.errors import (
     ThreeModeError,
 )
 from three_mode.messages import Step
+from three_mode.observe.logs import event, logger
 from three_mode.policies.breaker import CircuitBreaker
 from three_mode.policies.clock import MONOTONIC, Clock
 from three_mode.policies.gate import Gate
@@ -47,23 +49,27 @@ class CallContext(Struct, eq=False):
     caller: str = ""  #: caller, for fair queues
     tokens: int = 0  #: estimate of the tokens of the prompt
     first_content: float | None = None  #: seconds to the first content for all targets but the last; None: no bound
+    slow_moves_on: bool = True  #: whether the second attempt of a hedged call goes to the next target, if there is one
     #: whether an attempt ends at the first content; the reader of the rest then reports the end to the breaker
     streamed: bool = False
     steps: list[Step] = []  #: steps so far, which go into the reply
     blamed: tuple[Target, ...] = ()  #: targets whose failure was counted: the retries of a call are one failure
     resumed: bool = False  #: whether its next attempt only reports one that was made elsewhere, from the beginning on
+    request_id: str = ""  #: id of the call in logs
+    listener: Callable[[str, Step], object] | None = None  #: hears of each step at its moment
 
     def add_step(self, kind: str, now: float, target: Target | None = None, why: str | None = None) -> None:
         """Adds a step; `now` is in the clock's time."""
-        self.steps.append(
-            Step(
-                kind,  # type: ignore[arg-type]
-                now - self.began,
-                target.provider if target else None,
-                target.model if target else None,
-                why,
-            )
+        step = Step(
+            kind,  # type: ignore[arg-type]
+            now - self.began,
+            target.provider if target else None,
+            target.model if target else None,
+            why,
         )
+        self.steps.append(step)
+        if self.listener is not None:
+            self.listener(self.request_id, step)
 
 
 Operation = Callable[[Target, float], Awaitable[T]]  # takes the target, and when its first content is due (loop time)
@@ -153,7 +159,7 @@ class Attempts:
                     attempt = self._attempt(call, target, due, operation)
                     if self.hedge is None:
                         return await attempt
-                    spare = target if last else alive[number + 1]
+                    spare = target if last or not call.slow_moves_on else alive[number + 1]
                     won: T = await self.hedge.race(attempt, self.second_attempt, call, target, spare, due, operation)
                     return won
                 except ThreeModeError as error:
@@ -163,13 +169,20 @@ class Attempts:
                     if not moves_on(error) or self._clock.now() >= call.deadline:
                         raise _verdict(failed) from error.__cause__
                     if not last:
-                        call.add_step("switched", self._clock.now(), alive[number + 1], f"{target}: {_why(error)}")
+                        self._switch(call, target, alive[number + 1], error)
             failures += 1
             alive, wait = self._next_round(call, alive, failed, failures)
             if not alive:
                 raise _verdict(failed)
             call.add_step("retry", self._clock.now(), alive[0], f"in {wait:.2f} s: {_why(failed[-1])}")
             await self._sleep(wait)
+
+    def _switch(self, call: CallContext, failed: Target, target: Target, error: ThreeModeError) -> None:
+        """Notes that the next target is tried, at the moment when it is."""
+        why = f"{failed}: {_why(error)}"
+        call.add_step("switched", self._clock.now(), target, why)
+        if logger.isEnabledFor(WARNING):
+            event(WARNING, "llm_switched", call.request_id, provider=target.provider, model=target.model, why=why)
 
     async def _wait_until(self, ready: float, error: ThreeModeError, due: float) -> None:
         """Waits until `ready`, the time that a target named; raises its error where that is after `due`."""

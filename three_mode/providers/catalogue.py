@@ -17,16 +17,22 @@ _PROFILES: dict[str, Profile] = {}
 _WIRES: dict[str, Callable[[Profile], Codec]] = {}
 
 _BUILT_IN = (
-    Profile(name="openai", base_url="https://api.openai.com/v1"),
-    Profile(name="anthropic", base_url="https://api.anthropic.com/v1", wire="anthropic"),
+    Profile(name="openai", base_url="https://api.openai.com/v1", fallback_model="gpt-5"),
+    Profile(
+        name="anthropic",
+        base_url="https://api.anthropic.com/v1",
+        wire="anthropic",
+        fallback_model="claude-sonnet-4-5",
+    ),
     Profile(
         name="gemini",
         base_url="https://generativelanguage.googleapis.com/v1beta",
         wire="gemini",
         takes_safety=True,
         key_env=("GOOGLE_API_KEY",),
+        fallback_model="gemini-2.5-flash",
     ),
-    Profile(name="ollama", base_url="http://127.0.0.1:11434", wire="ollama", needs_key=False),
+    Profile(name="ollama", base_url="http://127.0.0.1:11434", wire="ollama", needs_key=False, vendor_names=True),
     Profile(
         name="deepseek",
         base_url="https://api.deepseek.com",
@@ -44,11 +50,12 @@ _BUILT_IN = (
         quota_is_rate=True,
     ),
     Profile(name="meta", base_url="https://api.llama.com/compat/v1", key_env=("LLAMA_API_KEY",)),
-    Profile(name="v98", base_url="https://v98store.com/v1", max_tokens_field="max_tokens"),
+    Profile(name="v98", base_url="https://v98store.com/v1", max_tokens_field="max_tokens", vendor_names=True),
     Profile(
         name="aicoding",
         base_url="https://aicoding.io.vn/v1",
         max_tokens_field="max_tokens",
+        vendor_names=True,
         token_multipliers={"claude-opus-4-5": 1.5, "claude-opus-4.5": 1.5},
     ),
     Profile(name="claude-cli", base_url="", wire="claude-cli", needs_key=False, default_model="sonnet"),
@@ -89,6 +96,12 @@ def canonical(name: str) -> str:
             hint=f"{meant}one of {', '.join(_PROFILES)}; or give base_url= of an OpenAI-compatible API",
         )
     return known
+
+
+def find_provider(name: str) -> str | None:
+    """The one name of a provider that may have several; None for an unknown name."""
+    known = _ALIASES.get(name, name)
+    return known if known in _PROFILES else None
 
 
 def providers() -> tuple[str, ...]:

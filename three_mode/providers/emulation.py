@@ -167,7 +167,7 @@ def _as_text(message: Message) -> Iterator[Message]:
 def _call(text: str) -> ToolCall | None:
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(value, dict) or not isinstance(value.get("name"), str):
         return None

@@ -19,6 +19,11 @@ class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Environment variables that may hold the key; `<NAME>_API_KEY` is always tried first."""
     needs_key: bool = True  #: whether calls need a key
     default_model: str | None = None  #: model of requests that name none
+    fallback_model: str | None = None
+    """Model that answers in place of another provider's, where neither settings nor `default_model` name one."""
+    vendor_names: bool = False
+    """Whether its models' names may begin with a vendor: `anthropic/claude-opus-4.5` is then the name of a model here,
+    rather than a model of another provider."""
     headers: Mapping[str, str] = {}  #: headers that every call carries
     max_tokens_field: str = "max_completion_tokens"  #: name of the field for the most tokens of an answer
     thinking_switch: ThinkingSwitch = "effort"  #: how thinking is asked for

@@ -52,13 +52,20 @@ class Connected:
             self._check_name(model)
             if ":" not in model and not model.lower().endswith(".gguf"):
                 if self._bus is None or model not in _roles(self._bus):
+                    self._check_provider(model)
                     return request
                 address = f"agent:{model}"
             elif _opens(model) or (self._bus is None and model.startswith("agent:")):
                 raise _unknown(model)
             else:
+                self._check_provider(model)
                 return request
         return request if address == model else msgspec.structs.replace(request, model=address)
+
+    def _check_provider(self, model: str) -> None:
+        """Whoever runs the endpoint said which provider answers: a client's `PROVIDER/MODEL` names no other one."""
+        if self._connection.provider_of(model) is not None:
+            raise _unknown(model)
 
     def _check_name(self, model: str) -> None:
         """Where every bare name is a model of this computer, a path is one too."""

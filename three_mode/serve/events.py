@@ -16,6 +16,7 @@ RESPONSE_START = "response_start"
 RESPONSE_CHUNK = "response_chunk"
 RESPONSE_COMPLETE = "response_complete"
 PROVIDER_STATUS_CHANGE = "provider_status_change"
+PROVIDER_SWITCH = "provider_switch"
 
 
 class Event(Struct, frozen=True, omit_defaults=True):

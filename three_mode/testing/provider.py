@@ -23,7 +23,7 @@ from three_mode.testing.http1 import H1Server
 from three_mode.testing.http2 import H2Server
 from three_mode.testing.player import ServerConnection, Wire, play
 from three_mode.testing.script import NO_FAULT, Answer, Behaviour, Fault, Header, Seen, Turn
-from three_mode.testing.wire import render
+from three_mode.testing.wire import render, render_models
 
 BROKEN_HANDSHAKES = 0.05  # seconds
 Speaks = Literal["h2", "h2c", "http/1.1", "https/1.1"]
@@ -35,7 +35,7 @@ class ScriptedProvider:
 
     `speaks` is "h2" (HTTP/2 over TLS, with HTTP/1.1 beside it), "h2c" (HTTP/2 with prior knowledge), "http/1.1" (plain)
     or "https/1.1" (TLS without HTTP/2). The path of a request decides the wire format of its answer: that of OpenAI,
-    Anthropic, Gemini or Ollama.
+    Anthropic, Gemini or Ollama. It lists `models`, where it is asked for its models and the script has a turn.
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class ScriptedProvider:
     ) -> None:
         self.speaks: Speaks = speaks
         self.behaviour = behaviour or Behaviour()
+        self.models: tuple[str, ...] = ("scripted",)  #: names of the models that it lists
         self.seen: list[Seen] = []  #: every request so far, oldest first
         self.connections: list[ServerConnection] = []  #: open connections
         self._transports: dict[ServerConnection, asyncio.Transport] = {}
@@ -195,7 +196,13 @@ class ScriptedProvider:
 
     async def play(self, seen: Seen, wire: Wire) -> None:
         """Answers a request as the script says. Its connection calls this."""
-        what, fault = self._next.popleft() if self._next else self._always
+        what, fault = self._next[0] if self._next else self._always
+        models = render_models(self.models, seen) if isinstance(what, Turn) else None
+        if models is not None:  # a turn is for a request that asks for one
+            await play(models, self._always[1], wire, seen)
+            return
+        if self._next:
+            self._next.popleft()
         if callable(what):
             what = what(seen)
         answer = render(what, seen) if isinstance(what, Turn) else what

@@ -24,6 +24,7 @@ from three_mode.tools.callable_tool import CallableTool
 from three_mode.tools.collection import Approve, Tools
 from three_mode.tools.events import ToolFinished, ToolStarted
 from three_mode.tools.outcome import CallStatus, ToolOutcome, cut_content, outcome_of_left_out, result_content
+from three_mode.tools.paging import read_on
 from three_mode.tools.threads import THREADS
 
 GRACE = 0.5  # seconds that cancelled tools have to end, before they are left alone
@@ -159,12 +160,13 @@ class CallRunner:
         self._start_more()
 
     def _finish_with(self, number: int, value: Any) -> None:
+        call, limit = self._calls[number], self._tools.result_limit
+        then = read_on(call.id, limit) if self._tools.pages else "ask for less"
         try:
-            content, whole = cut_content(result_content(value), self._tools.result_limit)
+            content, whole = cut_content(result_content(value), limit, then)
         except Exception as error:  # noqa: BLE001  # a result that cannot be sent is a failure of its tool
             self._finish(number, "failed", f"the result cannot be sent: {_words(error)}")
             return
-        call = self._calls[number]
         result = ToolResult(call.id, content, call.name)
         self._keep(number, result, "ok" if whole is None else "cut", whole)
 

@@ -12,6 +12,7 @@ from three_mode.frozen_options import FrozenOptions
 from three_mode.messages import Tool, ToolCall
 from three_mode.tools.callable_tool import CallableTool, checked_name
 from three_mode.tools.function import FunctionTool
+from three_mode.tools.paging import READ_MORE, ReadMore
 
 #: Decides about one call before it runs: True, or False or the reason why not, which the model reads.
 Approve = Callable[[ToolCall], bool | str | Awaitable[bool | str]]
@@ -26,6 +27,7 @@ class _Limits(FrozenOptions, frozen=True, kw_only=True):
     at_once: int = 8  #: most calls that run side by side; the others of a reply wait
     each_within: float | None = 60.0  #: seconds for each call; None: what the run has left
     result_limit: int = 20_000  #: most characters of a result that the model reads; a longer one is cut, with a note
+    pages: bool = False  #: whether the model may read on in a result that was cut, by a tool `read_more` of the run's
     most_calls: int = 128  #: most calls of one reply that run; the rest get a result that says so
 
 
@@ -47,6 +49,7 @@ class Tools(_Limits, frozen=True, kw_only=False, dict=True):
             at_once: int = 8,
             each_within: float | None = 60.0,
             result_limit: int = 20_000,
+            pages: bool = False,
             most_calls: int = 128,
         ) -> None: ...
 
@@ -62,6 +65,10 @@ class Tools(_Limits, frozen=True, kw_only=False, dict=True):
             double = next(name for name in names if names.count(name) > 1)
             raise ConfigurationError(
                 f"two tools have the name {double!r}", hint="give one of them another: FunctionTool(f, name=...)"
+            )
+        if self.pages and not isinstance(self.by_name.get(READ_MORE), ReadMore | None):
+            raise ConfigurationError(
+                f"with pages=True the run has a tool {READ_MORE!r} of its own", hint="rename yours"
             )
 
     @cached_property

@@ -54,11 +54,16 @@ def result_content(value: Any) -> str | tuple[Text | Image, ...]:
 
 
 def cut_content(
-    content: str | tuple[Text | Image, ...], limit: int
+    content: str | tuple[Text | Image, ...], limit: int, then: str = "ask for less"
 ) -> tuple[str | tuple[Text | Image, ...], str | None]:
-    """The content with at most `limit` characters of text and a note, and its whole text where it was cut."""
+    """The content with at most `limit` characters of text, and its whole text where it was cut.
+
+    A note says that it was, and what to do `then`.
+    """
     if isinstance(content, str):
-        return (content, None) if len(content) <= limit else (content[:limit] + _note(len(content), limit), content)
+        return (
+            (content, None) if len(content) <= limit else (content[:limit] + _note(len(content), limit, then), content)
+        )
     whole = "".join(part.text for part in content if isinstance(part, Text))
     if len(whole) <= limit:
         return content, None
@@ -69,8 +74,8 @@ def cut_content(
         elif left > 0:
             kept.append(Text(part.text[:left]))
             left -= len(part.text)
-    return (*kept, Text(_note(len(whole), limit))), whole
+    return (*kept, Text(_note(len(whole), limit, then))), whole
 
 
-def _note(length: int, limit: int) -> str:
-    return f"\n[cut: the first {limit} of {length} characters; ask for less]"
+def _note(length: int, limit: int, then: str) -> str:
+    return f"\n[cut: the first {limit} of {length} characters; {then}]"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypedDict, assert_type
 
 from three_mode import Agent, Orchestrator, handler, on
-from three_mode.agents import AgentGroup, AgentRef, Gathered, Joined, RoleRef, Sent, Stream, join
+from three_mode.agents import AgentGroup, AgentRef, Gathered, Joined, RoleRef, Sent, SentToAll, Stream, join
 
 
 @dataclass
@@ -102,7 +102,8 @@ async def tell(ref: AgentRef, group: AgentGroup) -> None:
     assert_type(ref.tell(Scout.read, {"id": 1}), Sent)
     assert_type(ref.tell(Scout.score, text="hello"), Sent)
     await ref.tell(Scout.count)
-    assert_type(group.tell(Scout.read, {"id": 1}), list[Sent])
+    assert_type(group.tell(Scout.read, {"id": 1}), SentToAll)
+    await group.tell(Scout.read, {"id": 1})
 
 
 async def gather(group: AgentGroup) -> None:

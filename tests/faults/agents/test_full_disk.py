@@ -41,7 +41,7 @@ class Dice(Agent):
 
 
 async def test_the_run_goes_on_and_the_recording_says_where_it_ends(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "run.rec"
     async with Orchestrator(hosts=2, options=OrchestratorOptions(record=str(path), seed=7)) as orc:
@@ -57,9 +57,9 @@ async def test_the_run_goes_on_and_the_recording_says_where_it_ends(
         for one in dice:
             await one.ask(Dice.roll)
         assert path.stat().st_size == size, "no process of the run records on"
-    said = capfd.readouterr().err
-    assert said.count("ends here, and the run goes on") == 2, "each host says it once"
-    assert any(why in said for why in WHY)
+    said = [record for record in caplog.records if "ends here, and the run goes on" in record.getMessage()]
+    assert [record.levelno for record in said] == [logging.ERROR] * 2, "each host says it once"
+    assert all(any(why in record.getMessage() for why in WHY) for record in said)
     data = path.read_bytes()
     end = unpack_end(data)
     assert end is not None
@@ -145,3 +145,18 @@ def test_records_go_on_once_there_is_room_again_and_every_line_is_whole(
     ]
     assert len(whole) == 2
     assert len([record for record in caplog.records if record.message == "records_failed"]) == 1
+
+
+def test_a_recording_that_cannot_be_begun_leaves_no_file(tmp_path: Path) -> None:
+    path = tmp_path / "run.rec"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for size in (0, 10):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+        try:
+            with pytest.raises(ConfigurationError, match="cannot be begun"):
+                recorder.begin(str(path))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert not path.exists()
+    recorder.begin(str(path))
+    assert load(path) == []

@@ -157,7 +157,8 @@ async def test_restart_on_error_gives_a_fresh_agent_until_the_limit(orc: Orchest
     assert "restarted 2 times in 60 s" in events[-1].reason
     report = next(row for row in (await orc.table()).agents if row.name == "phoenix/0")
     assert (report.state, report.restarts) == ("given up", 2)
-    with pytest.raises(PeerLost):
+    await until(lambda: "phoenix/0" not in orc.bus.names())
+    with pytest.raises(NoSuchAgent):
         await one.ask(Faulty.bump)
 
 
@@ -238,8 +239,22 @@ async def test_hooks_run_around_an_agents_life(orc: Orchestrator, tmp_path: Path
     await orc.stop(one)
     words = [line.split()[1] for line in log.read_text().splitlines()]
     assert words == ["init", "started", "stopped", "init", "started", "stopped"]
-    with pytest.raises(PeerLost):
+    with pytest.raises(NoSuchAgent):
         await one.ask(Hooked.hello)
+
+
+async def test_two_orders_to_stop_an_agent_stop_it_once(orc: Orchestrator, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    group = await orc.spawn(Hooked, 2, name="hooked", log=log)
+    busy = [asyncio.create_task(one.ask(Hooked.wait, 0.3)) for one in group]
+    await asyncio.sleep(0.1)
+    await asyncio.gather(orc.stop(group), orc.stop(group), orc.stop(group[1]))
+    assert await asyncio.gather(*busy) == ["hello", "hello"]
+    words = [line.split() for line in log.read_text().splitlines()]
+    assert words.count(["hooked/0", "stopped"]) == words.count(["hooked/1", "stopped"]) == 1
+    assert not [name for name in orc.bus.names() if name.startswith("hooked/")]
+    with pytest.raises(NoSuchAgent):
+        await orc.stop(group)
 
 
 @pytest.mark.parametrize("where", ["init", "started"])
@@ -297,7 +312,7 @@ async def test_an_agent_that_is_stopped_while_it_is_made_anew_stays_away(orc: Or
     await orc.stop(one)
     with pytest.raises(PeerLost, match="stopped while it was made"):
         await restarting
-    with pytest.raises(PeerLost):
+    with pytest.raises(NoSuchAgent):
         await one.ask(Late.hello)
 
 

@@ -59,11 +59,14 @@ async def test_a_forked_child_does_not_go_on_with_the_other_agents(tmp_path: Pat
         assert sorted(filter(None, lines)) == [f"forking/{number} once" for number in range(8)]
 
 
-async def test_children_that_do_their_work_and_end_are_left_alone(tmp_path: Path) -> None:
+async def test_children_that_do_their_work_and_end_are_left_alone(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     async with Orchestrator(hosts=1) as orc:
         one = await orc.spawn(Forking, name="forking", log=tmp_path / "log")
         assert await one.ask(Forking.works) == [0, 0]
         assert (tmp_path / "log").read_text() == "worked\n"
+    assert "ERROR: forking: logged by a child" in capfd.readouterr().err
 
 
 async def test_a_forked_child_hears_sigterm_and_its_host_does_not(tmp_path: Path) -> None:

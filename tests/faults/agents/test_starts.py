@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.agents.agent_cast import Ailing, Scout
+from tests.support.agents.agent_cast import Ailing, Late, Scout
 from tests.support.agents.supervision import given_up, hosts_of, is_gone, kill, state
 from tests.support.agents.until import until
 from three_mode import Orchestrator
@@ -208,3 +208,13 @@ async def test_failures_within_the_time_a_start_takes_are_not_forgotten(tmp_path
         await kill(orc)
         await until(lambda: state(orc, "ailing/0") == "given up")
         assert "restarted 2 times" in given_up(orc)["ailing/0"]
+
+
+async def test_a_start_that_took_long_at_first_may_take_as_long_when_coming_back() -> None:
+    """A model that is loaded for a minute was given up after its host's end, with 30 s for each of its restarts."""
+    async with Orchestrator(hosts=1, options=impatient(0.2)) as orc:
+        one = await orc.spawn(Late, name="late", restart=Restart(limit=1), seconds=1.5)
+        await kill(orc)
+        await until(lambda: state(orc, "late/0") == "running", within=20)
+        assert await one.ask(Late.hello)
+        assert not given_up(orc)

@@ -161,3 +161,35 @@ async def test_an_agent_that_streams_for_ever(what: str) -> None:
                 with pytest.raises(errors.StreamInterrupted) as caught:
                     await llm.stream(request).text()
                 assert too_large(caught.value.__cause__)
+
+
+@pytest.mark.parametrize("emulated", [False, True])
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_arguments_that_nest_without_end_are_text(streamed: bool, emulated: bool) -> None:
+    deep = '{"name": "look", "arguments": ' + "[" * 200_000
+    function = {"name": "look", "arguments": deep}
+    message: dict[str, Any] = {"tool_calls": [{"index": 0, "id": "c", "type": "function", "function": function}]}
+    if emulated:
+        message = {"content": f"<tool_call>{deep}</tool_call>"}
+    reply = {"id": "x", "model": "m", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+    answer = Answer(pieces=(json.dumps(reply).encode(),))
+    if streamed:
+        pieces = (
+            event(message),
+            b'data: {"choices": [{"delta": {}, "finish_reason": "stop"}]}\n\n',
+            b"data: [DONE]\n\n",
+        )
+        answer = Answer(headers=((b"content-type", b"text/event-stream"),), pieces=pieces, streamed=True)
+    async with ScriptedProvider("http/1.1") as provider, LLMConnection(base_url=provider.url + "/v1") as llm:
+        provider.always(answer)
+        request = asking("llama-2-7b" if emulated else "m", tools=[{"name": "look", "description": "looks"}])
+        if streamed:
+            async with llm.stream(request) as stream:
+                await stream.text()
+            got = stream.response()
+        else:
+            got = await llm.chat_completion(request)
+        if emulated:
+            assert deep in got.content
+        else:
+            assert (got.tool_calls[0].raw, got.tool_calls[0].arguments) == (deep, {})

@@ -75,7 +75,7 @@ async def test_the_retries_of_a_call_are_one_failure(how: str, streamed: bool) -
         for number in range(2):
             with pytest.raises(errors.ThreeModeError):
                 await answer(llm, hello(seed=number), streamed)
-        assert len(server.seen) == 6
+        assert len(server.seen) >= 6  # more where a hedge started
         assert llm.breaker_states() == {}
         with pytest.raises(errors.ThreeModeError):
             await answer(llm, hello(seed=3), streamed)

@@ -9,7 +9,6 @@ import pytest
 
 from tests.support.serve.endpoint import free_port
 from three_mode import Agent, LLMConnection, LLMRequest, LLMResponse, Orchestrator, handler
-from three_mode.messages import Text
 from three_mode.serve import App, Connected, ServeOptions, serve
 from three_mode.testing import Fault, ScriptedProvider, Turn
 
@@ -17,7 +16,7 @@ from three_mode.testing import Fault, ScriptedProvider, Turn
 class Echo(Agent):
     @handler(concurrent=8)
     async def chat_completion(self, request: LLMRequest) -> LLMResponse:
-        return LLMResponse(parts=(Text(request.messages[-1].text),))
+        return LLMResponse.of(request.messages[-1].text)
 
 
 @asynccontextmanager

@@ -11,7 +11,8 @@ import pytest
 from tests.support.tools.models import ScriptedModel, asking, call, calls, says
 from three_mode.messages import ToolCall
 from three_mode.tools import RunReply, ToolFinished, Tools, ToolStarted
-from three_mode.tools.run import RunLimits, RunStream, run
+from three_mode.tools.run import RunStream, run
+from three_mode.tools.run_state import RunLimits
 
 
 def others() -> set[asyncio.Task[Any]]:

@@ -141,3 +141,9 @@ async def test_events_reach_the_control_client(orc: Orchestrator, loud: AgentGro
     await until(lambda: any(isinstance(event, HandlerRaised) for event in orc.events))
     async with ControlClient(orc.name) as control:
         assert any(isinstance(event, HandlerRaised) for event in await control.events())
+
+
+async def test_an_exception_of_stopped_is_logged(caplog: pytest.LogCaptureFixture, orc: Orchestrator) -> None:
+    await orc.stop(await orc.spawn(Loud, name="ending"))
+    (record,) = await logged(caplog, "ending/0.stopped raised LookupError: at the end")
+    assert record.levelname == "ERROR"

@@ -10,12 +10,13 @@ import pytest
 import websockets
 
 from tests.support.agents.until import until
+from tests.support.providers.servers import several
 from tests.support.serve.endpoint import free_port
 from three_mode import Agent, LLMConnection, LLMRequest, Orchestrator, handler
 from three_mode.errors import ServerError
 from three_mode.policies import BreakerOptions, Policies, RetryOptions
 from three_mode.serve import App, Connected, ServeOptions, serve
-from three_mode.serve.events import PROVIDER_STATUS_CHANGE, EventHub
+from three_mode.serve.events import PROVIDER_STATUS_CHANGE, PROVIDER_SWITCH, EventHub
 from three_mode.serve.system_events import (
     AGENTS_JOINED,
     AGENTS_LEFT,
@@ -96,3 +97,27 @@ async def test_hosts_and_agents_that_come_and_go() -> None:
         finally:
             watch.close()
             hub.close(reader)
+
+
+async def test_a_switch_of_provider_is_told_when_it_happens() -> None:
+    port = free_port()
+    async with several(("openai", "anthropic")) as (llm, servers):
+        servers["openai"].always(Answer(status=500, pieces=(b"a secret of the provider",)))
+        app = App(Connected(llm), ServeOptions(port=port))
+        watching = asyncio.create_task(tell_of_providers(llm, app.events))
+        try:
+            async with (
+                serve(app),
+                websockets.connect(f"ws://127.0.0.1:{port}/events?kinds={PROVIDER_SWITCH}") as events,
+            ):
+                await until(lambda: len(app.events) == 1)
+                reply = await llm.chat_completion(REQUEST)
+                event = json.loads(await asyncio.wait_for(events.recv(), 10))
+                assert event["data"] == {
+                    "request_id": reply.request_id,
+                    "target": "anthropic/model-of-anthropic",
+                    "was": "openai/m",
+                }
+        finally:
+            watching.cancel()
+            await asyncio.wait([watching])

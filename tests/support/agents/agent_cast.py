@@ -314,6 +314,11 @@ class Hooked(Agent):
     async def hello(self) -> str:
         return "hello"
 
+    @handler
+    async def wait(self, seconds: float) -> str:
+        await asyncio.sleep(seconds)
+        return "hello"
+
 
 class Keeper(Agent):
     """Keeps every number that it receives, and how often."""
@@ -542,10 +547,14 @@ class Forking(Agent):
     def forked(self) -> int:
         return self.child
 
+    def work(self) -> None:
+        self.write("worked")
+        logging.getLogger("forking").error("logged by a child")
+
     @handler
     async def works(self) -> list[int]:
         """Ends of a child of `multiprocessing`, and of a command with a `preexec_fn`."""
-        process = multiprocessing.get_context("fork").Process(target=self.write, args=("worked",))
+        process = multiprocessing.get_context("fork").Process(target=self.work)
         process.start()
         await asyncio.to_thread(process.join)
         command = await asyncio.create_subprocess_exec("true", preexec_fn=os.getpid)
@@ -600,6 +609,10 @@ class Loud(Agent):
     async def told_later(self, text: str) -> None:
         await asyncio.sleep(0.01)
         raise ValueError(text)
+
+    async def stopped(self) -> None:
+        if self.name.startswith("ending"):
+            raise LookupError("at the end")
 
     @on("loud.plain")
     def plain(self, item: str) -> None:

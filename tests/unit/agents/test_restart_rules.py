@@ -81,3 +81,13 @@ def test_placement_levels_the_hosts_and_places_each_once(count: int, loads: dict
 def test_no_host_is_an_error() -> None:
     with pytest.raises(ModeUnavailable, match="no host"):
         place([1], {})
+
+
+def test_an_end_that_was_anothers_fault_does_not_count_towards_the_limit() -> None:
+    history = History(Restart("permanent", limit=1))
+    for _ in range(5):
+        assert history.ended_without_fault("killed") == Again(0.0)
+    assert isinstance(history.ended(0.0, True, "killed"), Again)
+    assert isinstance(history.ended(1.0, True, "killed"), GivenUp)
+    assert history.total == 6
+    assert History(Restart("temporary")).ended_without_fault("killed") == GivenUp("killed", True)

@@ -12,6 +12,7 @@ from three_mode.agents.calling.roles import Roles
 from three_mode.agents.runtime.broadcast import TIMED, share
 from three_mode.agents.runtime.histogram import Histogram
 from three_mode.agents.runtime.unsettled import Unsettled
+from three_mode.agents.supervisor.events import HandlerRaised, HostBack, HostLost, SupervisorEvents
 from three_mode.agents.wire.dead_letters import DeadLetters
 from three_mode.errors import DeadlineExceeded, NoSuchAgent, PeerLost
 from three_mode.handling import HandledCall as Call
@@ -147,3 +148,12 @@ def test_failures_of_a_broadcast_are_counted_by_agent() -> None:
     assert unsettled.failed("@m", 5) == 2
     assert unsettled.failed("@m", 6) == 0
     assert unsettled.count("@m", 5) == (0, 0)
+
+
+def test_handlers_that_raise_push_no_other_event_out() -> None:
+    events = SupervisorEvents(kept=4)
+    events.add(HostLost("host-1", "killed", 3, when=1.0))
+    for number in range(9):
+        events.add(HandlerRaised(f"a/{number}", "read", "host-2", "no", when=2.0 + number))
+    events.add(HostBack("host-1", 3, 0.1, when=9.5))
+    assert [event.when for event in events.read()] == [1.0, 7.0, 8.0, 9.0, 9.5, 10.0]

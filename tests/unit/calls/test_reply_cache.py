@@ -1,6 +1,7 @@
 """Keys of calls that may share a reply, and a stored reply as the one of a new call."""
 
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -117,3 +118,14 @@ def test_agents_of_one_name_on_two_buses_share_no_reply() -> None:
         raise ModeUnavailable("there is no bus here")
 
     assert key(ReplyCache(MemoryCache(), False, accounts, log, nowhere), asking(), brain) is not None
+
+
+def test_files_of_one_name_in_two_folders_share_no_reply(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    replies, keys = replies_of(), list[bytes | None]()
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        monkeypatch.chdir(tmp_path / folder)
+        keys.append(key(replies, asking(), Target("local", "model.gguf")))
+    monkeypatch.chdir(tmp_path)
+    assert keys[0] != keys[1]
+    assert key(replies, asking(), Target("local", "tiny")) == key(replies, asking(), Target("local", "tiny"))

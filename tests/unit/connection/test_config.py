@@ -381,3 +381,14 @@ def test_an_estimate_is_near_and_errs_high() -> None:
     assert LLMConnection("aicoding", "k").estimate(
         LLMRequest(messages=[{"role": "user", "content": text}], model="claude-opus-4-5")
     ) == int(count * 1.5)
+
+
+def test_a_config_file_says_that_the_others_that_are_available_are_the_fallback() -> None:
+    for said, detected in (("detected", True), (False, False)):
+        options = ConnectionOptions(config={"policies": {"fallback": said}})
+        assert LLMConnection("openai", "k", options=options)._services.policies.fallback.detected is detected
+    options = ConnectionOptions(config={"policies": {"fallback": {"detected": True}, "breaker": {"patience": 3}}})
+    policies = LLMConnection("openai", "k", options=options)._services.policies
+    assert policies.fallback.detected
+    assert policies.breaker is not None
+    assert policies.breaker.patience == 3

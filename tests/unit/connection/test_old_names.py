@@ -2,7 +2,7 @@
 
 import pytest
 
-from three_mode import LLMConnection, observe, policies
+from three_mode import LLMConnection, errors, observe, policies
 from three_mode.agents.wire.importing import ClassPath, load
 from three_mode.channels import RemoteChannel
 from three_mode.hosted_model import HostedModel
@@ -23,6 +23,12 @@ def test_a_renamed_channel() -> None:
 
     with pytest.warns(DeprecationWarning, match="HumanAI is now RemoteChannel"):
         assert channels.HumanAI is RemoteChannel
+
+
+def test_an_error_that_nothing_raises() -> None:
+    with pytest.warns(DeprecationWarning, match=r"Evicted is raised by nothing: Agent\.missed gets"):
+        assert issubclass(errors.Evicted, errors.AgentError)  # type: ignore[arg-type]
+    assert "Evicted" not in errors.__all__
 
 
 async def test_renamed_methods() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from three_mode.errors import InvalidRequest
+from three_mode.errors import BadReply, InvalidRequest
 from three_mode.messages import (
     CacheHints,
     Image,
@@ -20,6 +20,7 @@ from three_mode.messages import (
     Tool,
     ToolCall,
     ToolResult,
+    Usage,
 )
 from three_mode.modes import CommunicationMode
 
@@ -214,3 +215,42 @@ def test_an_addressed_request_differs_in_nothing_else() -> None:
     assert (sent.model, sent.mode, sent.within) == (None, None, 0.5)
     assert msgspec.structs.replace(sent, model=asked.model, mode=asked.mode, within=asked.within) == asked
     assert (asked.model, asked.within) == ("agent:brain", 3)
+
+
+def test_a_reply_is_the_next_message_of_its_conversation() -> None:
+    call = ToolCall("1", "look", {"at": "it"})
+    reply = LLMResponse(
+        parts=(Thinking("hm", "proof", provider="anthropic"), Text("Hello!"), call), provider="anthropic"
+    )
+    messages: list[Any] = [USER]
+    messages.append(reply)
+    messages.append({"role": "tool", "tool_call_id": "1", "content": "seen"})
+    made = request(messages=messages).messages
+    assert made[1] == reply.message == Message("assistant", reply.parts)
+    assert request(messages=tuple(messages)).messages == made
+    assert request(messages=[USER, LLMResponse(), USER]).messages[1] == Message("assistant", "")
+
+
+def test_a_reply_is_made_of_a_text() -> None:
+    reply = LLMResponse.of("Hello!", model="echo", usage=Usage(1, 2))
+    assert (reply.content, reply.parts, reply.model, reply.usage.total_tokens) == (
+        "Hello!",
+        (Text("Hello!"),),
+        "echo",
+        3,
+    )
+    assert reply.finish_reason == "stop"
+    assert LLMResponse.of("").parts == ()
+    with pytest.raises(InvalidRequest, match="made of a text"):
+        LLMResponse.of(3)  # type: ignore[arg-type]
+
+
+def test_a_reply_that_is_not_what_is_parsed_is_an_error_that_names_the_place() -> None:
+    reply = LLMResponse(parts=(Text('{"city": 5}'),), model="m", provider="p")
+    with pytest.raises(BadReply, match=r"the reply is no dict\[str, str\]: .*\$") as caught:
+        reply.parse(dict[str, str])
+    assert (caught.value.model, caught.value.provider) == ("m", "p")
+    with pytest.raises(BadReply, match="malformed"):
+        LLMResponse(parts=(Text("so it is"),)).parse(dict)
+    with pytest.raises(InvalidRequest, match="parse takes a type, not 'dict'"):
+        reply.parse("dict")  # type: ignore[arg-type]

@@ -90,7 +90,7 @@ def test_every_field_of_a_request_is_thought_of() -> None:
         "reasoning",
         "extra",
     }
-    given_apart = {"model"}
+    given_apart = {"model", "provider"}
     without_meaning = {"mode", "within", "metadata", "cache"}
     assert set(LLMRequest.__struct_fields__) == seen | given_apart | without_meaning
 

@@ -32,7 +32,6 @@ SAME_IDEA = {
     "Stream": "a streamed reply of an agent: with and without an event loop",
     # Public names of two packages, which the tests of exports pin.
     "Context": "what a model has before it: the tokens of a local one, the pieces of any prompt",
-    "Evicted": "a reader that was removed: the bus's event, and the error of a call",
     "Message": "one message: of a conversation, of the bus",
     "Seen": "what a receiver has seen: the readers of a broadcast, a provider for tests",
     "Call": "a question whose answer is awaited: over HTTP, over the bus",

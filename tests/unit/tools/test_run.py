@@ -25,7 +25,8 @@ from three_mode.messages import (
     to_msgpack,
 )
 from three_mode.tools import RoundStarted, RunFinished, RunReply, ToolFinished, Tools, ToolStarted
-from three_mode.tools.run import RunLimits, RunStream, run
+from three_mode.tools.run import RunStream, run
+from three_mode.tools.run_state import RunLimits
 
 
 def get_time() -> str:
@@ -140,6 +141,34 @@ async def test_a_long_result_is_cut_and_the_whole_is_kept() -> None:
     assert (outcome.status, outcome.whole) == ("cut", "x" * 1000)
     assert not outcome.failed
     assert str(outcome.result.content).startswith("x" * 100 + "\n[cut: the first 100 of 1000")
+
+
+async def test_a_model_may_read_on_in_what_was_cut() -> None:
+    text = "".join(f"{number:04}" for number in range(100))
+
+    def read() -> str:
+        return text
+
+    script = (
+        calls(call("read")),
+        calls(call("read_more", 0, call_id="read-0", start=100)),
+        calls(call("read_more", 1, call_id="read_more-0", start=100)),
+        calls(call("read_more", 2, call_id="nothing", start=0), call("read_more", 3, call_id="read-0", start=400)),
+        says("done"),
+    )
+    model = ScriptedModel(*script)
+    reply = await run(model, asking(), Tools([read], result_limit=100, pages=True), RunLimits())
+    first, second, third, *wrong = (str(outcome.result.content) for outcome in reply.outcomes)
+    note = 'read on with read_more(call_id="read-0", start=100)'
+    assert first == f"{text[:100]}\n[cut: the first 100 of 400 characters; {note}]"
+    assert second.startswith(text[100:200])
+    assert third.startswith(text[200:300])
+    assert "no result 'nothing' was cut" in wrong[0]
+    assert "start is between 0 and 399" in wrong[1]
+    assert [outcome.status for outcome in reply.outcomes] == ["cut", "cut", "cut", "arguments", "arguments"]
+    assert [len(request.tools) for request in model.seen] == [1, 2, 2, 2, 2], "offered once there is something to read"
+    plain = await ran(calls(call("read")), says("done"), tools=Tools([read], result_limit=100))
+    assert "read_more" not in str(plain.outcomes[0].result.content)
 
 
 @pytest.mark.parametrize(

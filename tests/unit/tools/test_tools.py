@@ -69,6 +69,7 @@ def test_tools_are_frozen_options() -> None:
         (["get_time"], {}, "str is no tool"),
         ("get_time", {}, "tools is a list"),
         ([get_time], {"at_once": 0}, "at_once"),
+        ([FunctionTool(get_time, name="read_more")], {"pages": True}, "of its own"),
         ([get_time], {"each_within": 0}, "each_within"),
         ([get_time], {"result_limit": 0}, "result_limit"),
     ],

@@ -37,16 +37,49 @@ _LONGEST_CHAIN = 900  # characters of a chain of callers: about 60 agents that w
 class Sent:
     """Message that was sent. Awaiting it waits until the carrier has the message, and raises if it never will."""
 
-    __slots__ = ("_error", "_sent")
+    __slots__ = ("_error", "_handler", "_sent", "_session", "_to")
 
-    def __init__(self, sent: Awaitable[Any] | None, error: ThreeModeError | None = None) -> None:
+    def __init__(
+        self,
+        sent: Awaitable[Any] | None,
+        error: ThreeModeError | None = None,
+        session: Session | None = None,
+        to: str = "",
+        handler: str = "",
+    ) -> None:
         self._sent, self._error = sent, error
+        self._session, self._to, self._handler = session, to, handler
 
     def __await__(self) -> Generator[Any, None, None]:
         if self._error is not None:
             raise self._error
-        if self._sent is not None:
+        if self._sent is None:
+            return
+        try:
             yield from self._sent.__await__()
+        except BusError as error:
+            if self._session is None:
+                raise
+            raise self._session.error(error, self._to, self._handler) from None
+
+
+class SentToAll(list[Sent]):
+    """Messages that were sent to the agents of a group, one `Sent` each, in order.
+
+    Awaiting it waits until the carrier has all of them, and raises the first error of one that it never will have.
+    """
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[Any, None, None]:
+        failure: Exception | None = None
+        for sent in self:
+            try:
+                yield from sent.__await__()
+            except ThreeModeError as error:
+                failure = failure or error
+        if failure is not None:
+            raise failure
 
 
 class Running(Protocol):
@@ -132,7 +165,8 @@ class Caller:
         topic, payload, _, _ = target(to, handler, args, kwargs)
         trace = self._trace(to, topic)
         try:
-            return Sent(self.session.bus.send(to, Encoded(payload), topic, trace, self.name))
+            sent = self.session.bus.send(to, Encoded(payload), topic, trace, self.name)
+            return Sent(sent, None, self.session, to, topic)
         except BusError as error:
             failure = self.session.error(error, to, topic)
             self.session.dead_letters.add(to, topic, self.name, error.code, failure.message, payload)
@@ -168,6 +202,10 @@ class Caller:
             return AgentReceipt(session.bus.publish(topic, payload, trace=trace, sender=self.name), session)
         except BadAddress as error:
             raise BadCall(str(error), argument="topic") from None
+        except (AttributeError, TypeError):
+            if isinstance(topic, str):
+                raise
+            raise BadCall(f"a topic is a text such as 'news.eu', not {topic!r}", argument="topic") from None
         except BusError as error:
             raise session.error(error, topic, "broadcast") from None
 
@@ -181,6 +219,8 @@ class Caller:
         quorum: int | None,
     ) -> Gathered[Any]:
         """Ask all these agents at once; see `AgentGroup.gather`."""
+        if quorum is not None and not isinstance(quorum, int):
+            raise BadCall(f"quorum is a number of agents, not {quorum!r}", hint="quorum=3", argument="quorum")
         if quorum is not None and not 0 <= quorum <= len(names):
             raise BadCall(f"a quorum of {quorum} among {len(names)} agents cannot be", argument="quorum")
         first = names[0] if names else "nobody"

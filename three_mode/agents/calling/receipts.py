@@ -12,6 +12,7 @@ import msgspec
 
 from three_mode.agents.handlers.codec import decoder_for, encode
 from three_mode.agents.wire.orders import HOST, ORCHESTRATOR, HostSettled, SettledOrder
+from three_mode.handling import check_time
 from transports.bus import BusError, Encoded, Receipt, Settled
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class AgentReceipt(msgspec.Struct, eq=False, gc=False):
 
         A time that runs out is no error: agents that have not seen the message are lagging.
         """
+        check_time(within)
         ends = time.monotonic() + within
         members: Settled = await self._receipt.settled(within)
         hosts = dict(self._session.hosts)

@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING, Any, Self, overload
 
 import msgspec
 
-from three_mode.agents.calling.caller import Caller, Handler, Sent
+from three_mode.agents.calling.caller import Caller, Handler, Sent, SentToAll
 from three_mode.agents.calling.gather import Gathered
 from three_mode.agents.calling.here import HERE
 from three_mode.agents.calling.receipts import AgentReceipt
 from three_mode.agents.calling.streams import Stream
 from three_mode.agents.handlers import extensions
+from three_mode.errors import BadCall
 
 if TYPE_CHECKING:
     from three_mode.agents.calling.signatures import AskVerb, GatherVerb, StreamVerb, TellGroupVerb, TellVerb
@@ -196,9 +197,9 @@ class AgentGroup(Sequence[AgentRef]):
             """
             return await self._caller.gather(self.names, handler, args, kwargs, within, quorum)
 
-        def tell(self, handler: Handler, /, *args: Any, **kwargs: Any) -> list[Sent]:
-            """Send a message to each agent; one `Sent` an agent, in order."""
-            return [self._caller.tell(name, handler, args, kwargs) for name in self.names]
+        def tell(self, handler: Handler, /, *args: Any, **kwargs: Any) -> SentToAll:
+            """Send a message to each agent; one `Sent` an agent, in order. Awaiting the list waits for all of them."""
+            return SentToAll(self._caller.tell(name, handler, args, kwargs) for name in self.names)
 
     def __repr__(self) -> str:
         return f"AgentGroup({self.name!r}, {len(self)} agents)"
@@ -211,16 +212,16 @@ class Verbs:
 
     def ref(self, name: str) -> AgentRef:
         """Return a reference to one agent by name: `scout/7`."""
-        return AgentRef(name, self._three_mode_caller)
+        return AgentRef(_text(name, "scout/7"), self._three_mode_caller)
 
     def group(self, name: str) -> AgentGroup:
         """Return all agents of a group that are on the bus now; NoSuchAgent where there are none."""
         caller = self._three_mode_caller
-        return AgentGroup(name, caller.group_numbers(name), caller)
+        return AgentGroup(name, caller.group_numbers(_text(name, "scout")), caller)
 
     def any(self, role: str) -> RoleRef:
         """Return a reference to the agent of a role or group with the least to do, chosen at each call."""
-        return RoleRef(role, self._three_mode_caller)
+        return RoleRef(_text(role, "scout"), self._three_mode_caller)
 
     def broadcast(self, topic: str, item: Any) -> AgentReceipt:
         """Publish `item` at once. Await the receipt, or ask it who has seen the message: `receipt.settled()`."""
@@ -234,6 +235,13 @@ class Verbs:
         `llm: LLMConnection = self.llm`.
         """
         return self._three_mode_caller.llm
+
+
+def _text(name: str, example: str) -> str:
+    """Return a name, or raise BadCall for what is none."""
+    if isinstance(name, str):
+        return name
+    raise BadCall(f"a name is a text, not {name!r}", hint=f"as in {example!r}", argument="name")
 
 
 def _travels(name: str, kind: type[AgentRef]) -> None:

@@ -33,9 +33,12 @@ class Session:
         self.tracer: Tracer | None = None
         self.blocked_by: Callable[[str], str] = lambda _: ""
         """Member -> what blocks it, if that is known: added to the errors of calls that ran out of time."""
+        self.comes_back: Callable[[str], bool] = lambda _: True
+        """Agent -> whether it may come back, where that is known: an agent whose host has died, given up or stopped
+        meanwhile, does not."""
         self.hosts: dict[str, str] = {}
         """Bus member -> the name of the host that it is."""
-        self._gone: dict[str, str] = {}
+        self._gone: dict[str, bool] = {}  # name -> whether it left with its process, and may come back
         self._llm: Any = None
         self.roles.appeared(bus.names())
         self._hosts_appeared(bus.names())
@@ -50,9 +53,10 @@ class Session:
 
     def _changed(self, change: Any) -> None:
         if isinstance(change, NamesChanged):
+            died = change.member not in self.bus.members()
             for name in change.removed:
                 if not name.startswith("any:"):  # the name of a role is no agent that may come back
-                    self._gone[name] = change.member
+                    self._gone[name] = died
                 if name.startswith(HOST):
                     self.hosts.pop(change.member, None)
             for name in change.added:
@@ -69,22 +73,33 @@ class Session:
     def error(self, error: BusError, agent: str, handler: str) -> ThreeModeError:
         """Turn an error of the bus into the error for a caller.
 
-        An agent that was on the bus and is not now is lost, not unknown: it may come back.
+        An agent whose process has ended is lost, not unknown: it may come back. One that was stopped does not.
         """
         ours = wire_errors.from_bus(error, agent, handler)
         if isinstance(error, NoSuchName) and agent in self._gone:
-            return PeerLost(
-                f"{agent} is not there just now: it was stopped, or its process ended",
-                hint="it may be restarting; try again",
-                agent=agent,
-                handler=handler,
-            )
+            return self._left(agent, handler)
         if isinstance(ours, TimeoutError):
             member = self.bus.locate(agent)
             blocked = self.blocked_by(member) if member else ""
             if blocked:
                 ours.message = f"{ours.message}; {blocked}"
         return ours
+
+    def _left(self, agent: str, handler: str) -> ThreeModeError:
+        """Return the error for a caller of an agent that is on the bus no longer."""
+        if self._gone[agent] and (agent.startswith(HOST) or self.comes_back(agent)):
+            return PeerLost(
+                f"{agent} is not there just now: its process ended",
+                hint="it may be restarting; try again",
+                agent=agent,
+                handler=handler,
+            )
+        return NoSuchAgent(
+            f"no agent {agent!r} is on the bus any more: it was stopped, has ended itself, or was given up",
+            hint="spawn it again, or see Orchestrator.events",
+            agent=agent,
+            handler=handler,
+        )
 
     @property
     def llm(self) -> Any:

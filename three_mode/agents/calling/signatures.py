@@ -17,7 +17,7 @@ refused there. Give such a value by name, or from a variable with a type.
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, TypeVarTuple, overload
 
-from three_mode.agents.calling.caller import Sent
+from three_mode.agents.calling.caller import Sent, SentToAll
 from three_mode.agents.calling.gather import Gathered
 from three_mode.agents.calling.streams import Stream
 
@@ -208,8 +208,8 @@ class TellGroupVerb(Protocol):
     """`tell(handler, *args, **kwargs)`: a message to each agent of a group."""
 
     @overload
-    def __call__(self, handler: str, /, *args: Any, **kwargs: Any) -> list[Sent]: ...
+    def __call__(self, handler: str, /, *args: Any, **kwargs: Any) -> SentToAll: ...
     @overload
     def __call__(
         self, handler: Callable[Concatenate[Any, P], Any], /, *args: P.args, **kwargs: P.kwargs
-    ) -> list[Sent]: ...
+    ) -> SentToAll: ...

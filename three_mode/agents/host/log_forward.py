@@ -15,6 +15,7 @@ from transports.bus import Bus, BusError, Encoded
 
 WAITING = 2000  # records that may wait; further ones are dropped and counted
 _BATCH = 100  # records in one message
+_PAUSE = 0.02  # seconds between messages: a flood of records must not keep the orchestrator from its work
 
 
 class LogForwarder(logging.Handler):
@@ -28,11 +29,13 @@ class LogForwarder(logging.Handler):
         self._bus: Bus | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._sending: asyncio.Task[None] | None = None
-        self._woken = self._ended = False
+        self._woken = self._closing = self._ended = False
 
     def install(self, levels: Mapping[str, int]) -> None:
         """Become the handler of this process, and give its loggers the levels that they have in the program."""
         logging.getLogger().addHandler(self)
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._in_child)
         for name, level in levels.items():
             logging.getLogger(name).setLevel(level)
 
@@ -40,6 +43,11 @@ class LogForwarder(logging.Handler):
         """Send what waits, and what comes, over the bus. To be called on its loop."""
         self._bus, self._loop = bus, asyncio.get_running_loop()
         self._wake()
+
+    def _in_child(self) -> None:
+        """Print, in a forked child: what waits is its parent's, and the bus too."""
+        self._waiting.clear()
+        self._ended = True
 
     def emit(self, record: logging.LogRecord) -> None:
         """Queue a record, from any thread; drop it if too many wait."""
@@ -78,11 +86,14 @@ class LogForwarder(logging.Handler):
                 except BusError:
                     for line in lines:
                         _print(line, self._label)
+                if self._waiting and not self._closing:
+                    await asyncio.sleep(_PAUSE)
         finally:
             self._sending = None
 
     async def close_on_loop(self, within: float) -> None:
         """Send what waits, for at most `within` seconds; print what could not be sent, and what comes later."""
+        self._closing = True
         self._wake()
         if self._sending is not None:
             await asyncio.wait([self._sending], timeout=within)

@@ -1,6 +1,7 @@
 """Recorder: a journal that writes a recording, one append a record, so that the processes of a run share one file."""
 
 import asyncio
+import errno
 import logging
 import mmap
 import os
@@ -35,10 +36,14 @@ log = logging.getLogger("three_mode.agents")
 def begin(path: str) -> None:
     """Create the file of a recording; ConfigurationError if it is there already."""
     try:
-        with Path(path).open("xb") as file:
-            file.write(HEAD)
-            file.flush()
-            os.fsync(file.fileno())  # the slot of its end has a place on the disk from now on
+        with Path(path).open("xb", buffering=0) as file:
+            try:
+                if file.write(HEAD) != len(HEAD):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                os.fsync(file.fileno())  # the slot of its end has a place on the disk from now on
+            except OSError:
+                Path(path).unlink()
+                raise
     except OSError as error:
         raise ConfigurationError(f"the recording {path} cannot be begun: {error}", hint="choose another file") from None
 

@@ -54,7 +54,7 @@ class Owner(Protocol):
     def journaled(self, actor: "Actor", spec: Spec, request: Incoming) -> Incoming: ...
     def refuse(self, actor: "Actor", spec: Spec, request: Incoming, error: ThreeModeError) -> None: ...
     def handler_failed(self, actor: "Actor", spec: Spec, error: ThreeModeError) -> None: ...
-    def raised_unseen(self, actor: "Actor", spec: Spec, error: ThreeModeError, failure: BaseException) -> None: ...
+    def raised_unseen(self, actor: "Actor", handler: str, error: ThreeModeError, failure: BaseException) -> None: ...
     def ends_itself(self, actor: "Actor") -> None: ...
     def check_ended(self, actor: "Actor") -> None: ...
 
@@ -368,7 +368,7 @@ class Actor:
         request.refuse(error)
         if request.tells:
             request.raised(self.name)
-            self.owner.raised_unseen(self, spec, error, failure)
+            self.owner.raised_unseen(self, spec.name, error, failure)
         self.owner.handler_failed(self, spec, error)
 
     def note_error(self, error: ThreeModeError) -> None:
@@ -380,7 +380,7 @@ class Actor:
         """Note that the handler of a broadcast, which has no caller, has raised."""
         error = wire_errors.of_handler(failure, self.name, spec.name)
         self.note_error(error)
-        self.owner.raised_unseen(self, spec, error, failure)
+        self.owner.raised_unseen(self, spec.name, error, failure)
         self.owner.handler_failed(self, spec, error)
 
     def add_time(self, seconds: float) -> None:

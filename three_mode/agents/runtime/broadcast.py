@@ -91,6 +91,7 @@ class Fanout:
         self._envelope, self._trace = b"", ""  # of the last message: most messages have the same
         self.count = 0
         self.subscription: Subscription | None = None
+        self.subscribing: asyncio.Future[None] | None = None  # while an order subscribes
 
     @property
     def actors(self) -> tuple[Actor, ...]:

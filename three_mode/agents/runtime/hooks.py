@@ -44,6 +44,8 @@ def problem_of(actor: Actor, hook: str, ended: Hook) -> ThreeModeError | None:
         return None
     error = wire_errors.of_handler(failure, actor.name, hook)
     actor.note_error(error)
+    if hook == "stopped":
+        actor.owner.raised_unseen(actor, hook, error, failure)  # the agent ends all the same
     return error
 
 

@@ -25,7 +25,7 @@ from three_mode.agents.runtime.startup import Startup, seconds_left, slow
 from three_mode.agents.runtime.state import State
 from three_mode.agents.wire import errors as wire_errors
 from three_mode.agents.wire.importing import ClassPath, load
-from three_mode.agents.wire.orders import SpawnOrder
+from three_mode.agents.wire.orders import SpawnOrder, role_name
 from three_mode.errors import ConfigurationError, PeerLost, ThreeModeError
 from transports.bus import BusError
 
@@ -176,6 +176,7 @@ async def _open(actors: list[Actor], population: Population, failed: dict[str, T
         await population.session.bus.register(names, population.on_request, FromBus)
     except BusError as error:
         await _take_back(actors, population)
+        await _register_roles(order, population)
         refused = ConfigurationError(f"{order.group}: {error}", hint="choose another name=")
         failed.update((actor.name, refused) for actor in actors)
         return
@@ -188,6 +189,14 @@ async def _open(actors: list[Actor], population: Population, failed: dict[str, T
     for actor in actors:
         if actor in population.leaving and actor.state is State.RUNNING:  # the agent ended itself while it started
             population.leaves(actor)
+
+
+async def _register_roles(order: SpawnOrder, population: Population) -> None:
+    """Register the roles of an order that failed for those who have them from another order, at the same moment."""
+    left = [role_name(role, population.label) for role in order.roles if population.roles.get(role)]
+    if left:
+        with contextlib.suppress(BusError):  # the bus has ended
+            await population.session.bus.register(left, population.on_request, FromBus)
 
 
 async def _take_back(actors: list[Actor], population: Population) -> list[str]:
@@ -349,11 +358,30 @@ def _stopped(name: str) -> ThreeModeError:
 
 
 async def stop(names: Iterable[str], population: Population, why: str) -> list[str]:
-    """Stop agents: current messages may finish, queued ones get PeerLost, names leave the bus. Return unknown names."""
+    """Stop agents: current messages may finish, queued ones get PeerLost, names leave the bus. Return unknown names.
+
+    An agent that another order stops already is not stopped twice: this order waits for the end of that one.
+    """
     names = tuple(names)
     await _cancel_startups([population.startups[name] for name in names if name in population.startups])
-    actors = [population.actors[name] for name in names if name in population.actors]
-    unknown = [name for name in names if name not in population.actors]
+    earlier = {population.ending[name] for name in names if name in population.ending}
+    actors = [population.actors[name] for name in names if name in population.actors and name not in population.ending]
+    unknown = [name for name in names if name not in population.actors and name not in population.ending]
+    ended = population.loop.create_future()
+    population.ending.update((actor.name, ended) for actor in actors)
+    try:
+        await _end(actors, population, why)
+    finally:
+        ended.set_result(None)
+        for actor in actors:
+            del population.ending[actor.name]
+    if earlier:
+        await asyncio.wait(earlier)
+    return unknown
+
+
+async def _end(actors: list[Actor], population: Population, why: str) -> None:
+    """End agents that are open to messages."""
     for actor in actors:
         actor.state = State.STOPPING
         population.leaving.discard(actor)
@@ -364,7 +392,6 @@ async def stop(names: Iterable[str], population: Population, why: str) -> list[s
     await asyncio.gather(*(_drop_runs(actor, why or "was stopped", waiting_too=True) for actor in actors))
     await run_hooks(actors, "stopped")
     await _unregister(gone, population)
-    return unknown
 
 
 async def _cancel_startups(startups: list[Startup]) -> None:

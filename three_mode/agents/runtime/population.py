@@ -39,6 +39,8 @@ class Population:
         self.actors: dict[str, Actor] = {}
         self.leaving: set[Actor] = set()
         """Actors that have ended themselves, until their supervisor knows."""
+        self.ending: dict[str, asyncio.Future[None]] = {}
+        """Agents that an order stops, and what is done once they have ended."""
         self.startups: dict[str, Startup] = {}
         """Agents that are being made or restarted."""
         self.tickets: dict[str, int] = {}
@@ -127,25 +129,64 @@ class Population:
 
     # subscriptions ----------------------------------------------------------------------------------------------------
     async def listen(self, actors: list[Actor]) -> None:
-        """Add actors of one class to its fanouts, and subscribe for each fanout that is new."""
+        """Add actors of one class to its fanouts, and subscribe for each fanout that is new.
+
+        Where another order subscribes for a fanout at this moment, wait for that, too: a broadcast reaches the actors
+        once this returns. If that fails, subscribe here.
+        """
+        while actors:
+            new, others = self._join_fanouts(actors)
+            await self._subscribe(new)
+            waited = [fanout for fanout in others if not await self._is_subscribed(fanout)]
+            if not waited:
+                return
+            for fanout in waited:
+                for actor in actors:
+                    fanout.remove(actor)
+                    actor.fanouts = tuple(other for other in actor.fanouts if other is not fanout)
+
+    def _join_fanouts(self, actors: list[Actor]) -> tuple[list[Fanout], list[Fanout]]:
+        """Add actors to the fanouts of their class. Return those that are new, and those that others made."""
         new: list[Fanout] = []
-        for spec in actors[0].specs.values() if actors else ():
+        others: list[Fanout] = []
+        for spec in actors[0].specs.values():
             for topic in spec.options.topics:
                 fanout = self.fanouts.get((spec, topic))
                 if fanout is None:
                     fanout = self.fanouts[spec, topic] = Fanout(spec, topic, self)
                     new.append(fanout)
-                fanout.add(actors)
-        if new:
-            wanted = [(fanout.topic.pattern, fanout.deliver, self._options(fanout)) for fanout in new]
-            try:
-                subscriptions = await self.session.bus.subscribe_many(wanted)
-            except BaseException:
-                for fanout in new:  # the next actors of the class subscribe again, instead of listening to nothing
-                    self.fanouts.pop((fanout.spec, fanout.topic), None)
-                raise
+                else:
+                    others.append(fanout)
+                fanout.add([actor for actor in actors if fanout not in actor.fanouts])
+        return new, others
+
+    async def _subscribe(self, new: list[Fanout]) -> None:
+        """Subscribe for new fanouts. If that fails, the next actors of the class subscribe again."""
+        if not new:
+            return
+        ended = self.loop.create_future()
+        for fanout in new:
+            fanout.subscribing = ended
+        wanted = [(fanout.topic.pattern, fanout.deliver, self._options(fanout)) for fanout in new]
+        try:
+            subscriptions = await self.session.bus.subscribe_many(wanted)
+        except BaseException:
+            for fanout in new:  # instead of listening to nothing
+                self.fanouts.pop((fanout.spec, fanout.topic), None)
+            raise
+        else:
             for fanout, subscription in zip(new, subscriptions, strict=True):
                 fanout.subscription = subscription
+        finally:
+            ended.set_result(None)
+            for fanout in new:
+                fanout.subscribing = None
+
+    async def _is_subscribed(self, fanout: Fanout) -> bool:
+        """Wait for the end of a subscription that another order makes; return whether there is one."""
+        if fanout.subscribing is not None:
+            await asyncio.wait([fanout.subscribing])
+        return self.fanouts.get((fanout.spec, fanout.topic)) is fanout
 
     def _options(self, fanout: Fanout) -> SubscribeOptions:
         return SubscribeOptions(
@@ -226,9 +267,9 @@ class Population:
         """Return the seed of an agent's random numbers."""
         return int.from_bytes(hashlib.blake2b(f"{self.seed}:{name}".encode(), digest_size=8).digest())
 
-    def raised_unseen(self, actor: Actor, spec: Spec, error: ThreeModeError, failure: BaseException) -> None:
-        """Log and report an exception of a handler that no caller waits for."""
-        self.raised.add(actor.name, spec.name, error, failure)
+    def raised_unseen(self, actor: Actor, handler: str, error: ThreeModeError, failure: BaseException) -> None:
+        """Log and report an exception of a handler or hook that no caller waits for."""
+        self.raised.add(actor.name, handler, error, failure)
 
     def handler_failed(self, actor: Actor, spec: Spec, error: ThreeModeError) -> None:
         """Have an agent whose handler raised restarted, if it was spawned with `on_error`."""

@@ -1,5 +1,6 @@
 """Events of hosts and agents, and the bounded log that keeps them and calls listeners."""
 
+import heapq
 import logging
 import time
 from collections import deque
@@ -161,15 +162,19 @@ SupervisorEvent = (
 
 
 class SupervisorEvents:
-    """Bounded log of events: it keeps the last 1000, and calls each listener with each event."""
+    """Bounded log of events: it keeps the last 1000, and calls each listener with each event.
+
+    `HandlerRaised` has a place of its own: a handler that fails all the time does not push out the end of a host.
+    """
 
     def __init__(self, kept: int = 1000) -> None:
         self._kept: deque[SupervisorEvent] = deque(maxlen=kept)
+        self._raised: deque[SupervisorEvent] = deque(maxlen=kept)
         self.listeners: list[Callable[[SupervisorEvent], None]] = []
 
     def add(self, event: SupervisorEvent) -> None:
         """Keep an event and call the listeners."""
-        self._kept.append(event)
+        (self._raised if isinstance(event, HandlerRaised) else self._kept).append(event)
         for listener in tuple(self.listeners):
             try:
                 listener(event)
@@ -178,4 +183,4 @@ class SupervisorEvents:
 
     def read(self) -> list[SupervisorEvent]:
         """Return the events that are kept, the oldest first."""
-        return list(self._kept)
+        return list(heapq.merge(self._kept, self._raised, key=lambda event: event.when))

@@ -26,8 +26,8 @@ class HostOptions:
     start_within: float = 20.0
     """Seconds in which a host has to be ready; then it is killed, and counts as failed."""
     respawn_within: float = 30.0
-    """Seconds that a host has to bring an agent back. A longer start counts as one that failed: the supervisor tries
-    again, or gives the agent up, as the agent's `Restart` says."""
+    """Seconds that a host has to bring an agent back, or twice as long as its spawn took, if that is more. A longer
+    start counts as one that failed: the supervisor tries again, or gives the agent up, as its `Restart` says."""
     blocked_after: float = 1.0
     """Seconds after which an event loop that does not turn is reported, with the agent that blocks it."""
     kill_blocked_after: float = 30.0
@@ -88,6 +88,7 @@ class Hosts:
         self._count = 0  # labels in use so far
         self.reloads = Reloads()
         self._quarantines = 0
+        self._releasing: set[HostProcess] = set()  # of hosts that end for good
 
     @property
     def respawn_within(self) -> float:
@@ -171,12 +172,11 @@ class Hosts:
         self.all.pop(host.label, None)
         if host.process is None:
             return
-        host.process.tell_to_stop()
-        try:
-            await host.process.gone(within)
-        except asyncio.CancelledError:
-            host.process.kill()  # `close` does not see it any more
-            raise
+        process = host.process
+        self._releasing.add(process)
+        process.tell_to_stop()
+        await process.gone(within)  # if this is cancelled, `close` waits for it
+        self._releasing.discard(process)
 
     def _launch(self, host: Host) -> None:
         host.kill_reason, host.blocked, host.last_line_at = "", None, time.monotonic()
@@ -252,7 +252,7 @@ class Hosts:
             self._on_lost(host, member, reason)
             if self.all.get(host.label) is not host:
                 return  # nobody needs it any more
-        if start is not None and not host.quarantine:
+        if start is not None and not host.reserved:
             verdict = host.history.ended_without_fault(reason)
         else:
             verdict = host.history.ended(time.monotonic(), True, reason)
@@ -288,6 +288,7 @@ class Hosts:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         processes = [host.process for host in self.all.values() if host.process is not None]
+        processes += [process for process in self._releasing if process not in processes]
         for process in processes:
             process.tell_to_stop()
         try:

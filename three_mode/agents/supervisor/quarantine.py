@@ -12,7 +12,7 @@ from three_mode.agents.supervisor.hosts import Host, Hosts
 from three_mode.agents.supervisor.roster import Entry, Group, Roster
 from three_mode.agents.wire.importing import ClassPath
 
-LOST_STARTS = 3  # hosts in a row that ended before an agent was back: the agent is suspected without a proof
+LOST_STARTS = 3  # hosts in a row that ended while an agent was made: the agent is suspected without a proof
 _REMEMBERED = 256  # orders that have ended a host
 _RELEASE_WITHIN = 5.0  # seconds that a host without agents has to end in order
 
@@ -48,7 +48,8 @@ class Quarantine:
         """
         start = host.ended_in
         for entry in affected:
-            entry.lost_starts = entry.lost_starts + 1 if entry.state == "restarting" else 0
+            entry.lost_starts = entry.lost_starts + 1 if entry.being_made else 0
+            entry.being_made = False
         blamed = {entry.name for entry in affected if entry.lost_starts >= LOST_STARTS}
         if start is not None:
             blamed.add(start.agent)

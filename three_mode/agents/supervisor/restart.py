@@ -7,6 +7,7 @@
 After `limit` restarts within `within` seconds it is given up. The wait before each restart grows.
 """
 
+import math
 from collections import deque
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -45,6 +46,10 @@ class Restart:
         except ValueError:
             names = ", ".join(Strategy)
             raise ConfigurationError(f"a restart strategy is one of {names}, not {self.strategy!r}") from None
+        for name in ("limit", "within", "wait", "wait_at_most"):
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or math.isnan(value):
+                raise ConfigurationError(f"Restart: {name} is a number, not {value!r}")
         if self.limit < 0 or self.within <= 0 or self.wait < 0:
             raise ConfigurationError("Restart: limit and wait are at least 0, within is above 0")
 

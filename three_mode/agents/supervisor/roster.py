@@ -24,6 +24,12 @@ class Group:
     restart: Restart
     next_number: int = 0
     """Number of the next agent of the group."""
+    start_took: float = 0.0
+    """Seconds of the slowest spawn of the group that succeeded."""
+
+    def start_within(self, least: float) -> float:
+        """Return the seconds that a start may take when agents come back: twice what it took at first, or `least`."""
+        return max(least, 2 * self.start_took)
 
 
 @dataclass(slots=True)
@@ -41,8 +47,10 @@ class Entry:
     """Why it is restarting or given up."""
     early_report: Failed | None = None
     """Failure that its host reported before the supervisor knew that the agent runs."""
+    being_made: bool = False
+    """Whether its host has the order to make it, and has not answered."""
     lost_starts: int = 0
-    """Hosts in a row that have ended before it was back."""
+    """Hosts in a row that have ended while it was made."""
     ticket: int = 0
     """Number of the latest attempt to bring it back, or of the end of its host: older attempts end."""
 
@@ -85,6 +93,11 @@ class Roster:
         if entry is None:
             raise NoSuchAgent(f"this orchestrator has no agent {name!r}", agent=name)
         return entry
+
+    def comes_back(self, name: str) -> bool:
+        """Return whether an agent is there, or will be again."""
+        entry = self.agents.get(name)
+        return entry is not None and entry.state != "given up"
 
     def remove(self, names: Iterable[str]) -> None:
         """Remove agents, and groups that have none left."""

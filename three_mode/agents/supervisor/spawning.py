@@ -51,6 +51,7 @@ class Spawning:
         group, numbers = self._roster.open_group(order.group, kind, order, restart, count)
         try:
             await self._spread(group, numbers, ends)
+            group.start_took = max(group.start_took, time.monotonic() - begun)
             await self._wait_visible(group, numbers, ends)
         except BaseException:
             await self._undo(group, numbers, ends)

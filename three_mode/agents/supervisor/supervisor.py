@@ -80,7 +80,11 @@ class Supervisor:
         names = [f"{group.name}/{number}" for number in numbers]
         before = [(entry, entry.ticket) for name in names if (entry := self.roster.agents.get(name)) is not None]
         await self._reload_on(host, within)
+        for entry, _ in before:
+            entry.being_made = True
         done: Spawned = await self._ask(host, "spawn", order, within, _spawned)
+        for entry, _ in before:
+            entry.being_made = False
         if any(entry.ticket != ticket for entry, ticket in before):
             raise PeerLost(f"{host} ended when it had made them", agent=host_name(host))
         for entry, _ in before:
@@ -93,19 +97,34 @@ class Supervisor:
         return {name: decode_error(data) for name, data in done.failed.items()}
 
     async def stop(self, names: list[str], within: float) -> None:
-        """Stop agents for good."""
-        for name in names:
-            self.roster.entry(name)
+        """Stop agents for good. Each host gets the order, also when another one does not answer."""
+        entries = {name: self.roster.entry(name) for name in names}
         ended = asyncio.get_running_loop().create_future()
         self._stopping.update(dict.fromkeys(names, ended))  # attempts to bring them back wait for the outcome
+        by_host = self._by_host(names)
         try:
-            await self.order("stop", names, within)
-            self._remove(names)
+            outcomes = await asyncio.gather(
+                *(self._stop_on(host, chosen, within) for host, chosen in by_host.items()), return_exceptions=True
+            )
+            for chosen, outcome in zip(by_host.values(), outcomes, strict=True):
+                if outcome is None:  # another order may have stopped them, and their names may be others' since
+                    self._remove(name for name in chosen if self.roster.agents.get(name) is entries[name])
+            for outcome in outcomes:
+                if outcome is not None:
+                    raise outcome
         finally:
             ended.set_result(None)
             for name in names:
                 if self._stopping.get(name) is ended:
                     del self._stopping[name]
+
+    async def _stop_on(self, host: str, names: list[str], within: float) -> None:
+        """Have a host stop agents. On a host that has ended there is nothing to stop."""
+        try:
+            await self._ask(host, "stop", NamesOrder(tuple(names)), within, None)
+        except (PeerLost, NoSuchAgent) as error:
+            if error.agent != host_name(host):
+                raise
 
     async def restart(self, names: list[str], why: str, within: float) -> None:
         """Restart agents in place. One that fails, or takes too long, comes back as its restart strategy says."""
@@ -232,7 +251,7 @@ class Supervisor:
 
         `ticket`: of a restart in place; 0: make it again.
         """
-        host, within = entry.host, self.hosts.respawn_within
+        host, within = entry.host, entry.group.start_within(self.hosts.respawn_within)
         try:
             async with self.watched(host):
                 if not ticket:
@@ -309,10 +328,11 @@ class Supervisor:
             if entry in suspects or entry.name == blocking:
                 self._charge(entry, host, reason)
         suspects = [entry for entry in suspects if entry.state == "restarting"]
-        if suspects and not host.quarantine:
+        if suspects and not host.reserved:
             self._to_quarantine(suspects, reason)
         if host.quarantine and all(entry.state == "starting" for entry in self.roster.on_host(host.label)):
             self.hosts.forget(host)  # nobody is left, or a spawn has had its second try
+            del self._lost_at[host.label]
 
     def _charge(self, entry: Entry, host: Host, reason: str) -> None:
         """Count the end of a host as a failure of an agent. One that ends a quarantine while it is made is given up."""
@@ -395,7 +415,8 @@ class Supervisor:
         failed: dict[str, ThreeModeError] = {}
         try:
             async with self.watched(host):
-                failed = await self.make_on(host, members[0].group, numbers, self.hosts.respawn_within)
+                within = members[0].group.start_within(self.hosts.respawn_within)
+                failed = await self.make_on(host, members[0].group, numbers, within)
         except ThreeModeError as error:
             failed = dict.fromkeys((entry.name for entry in members), error)
         for entry, ticket in zip(members, tickets, strict=True):
