@@ -107,6 +107,11 @@ class LLMConnection:
     def __repr__(self) -> str:
         return f"<LLMConnection to {self._services.provider.name or 'the first available provider'}>"
 
+    @property
+    def default_model(self) -> str | None:
+        """The model of requests that name none: that of the connection, or of the config file; None: the provider's."""
+        return self._model or self._services.targets.default_model
+
     # Calls
 
     def chat_completion(self, request: LLMRequest) -> Coroutine[Any, Any, LLMResponse]:
@@ -262,6 +267,26 @@ class LLMConnection:
         from three_mode.providers.capabilities import capabilities
 
         return capabilities(model)
+
+    async def count(self, request: LLMRequest, *, within: float = 10.0) -> int | None:
+        """The tokens of a request, exactly: by the tokenizer of a local model, or by the counting endpoint of Anthropic
+        or Gemini. None for any other model; `estimate` is there for all."""
+        from three_mode.dispatcher import HERE, LOCAL
+
+        services = self._services
+        services.preparation.check_open()
+        targets, _ = await services.targets.for_request(request)
+        target = targets[0]
+        if target.provider == LOCAL:
+            answers = await self.local_model(f"gguf:{target.model}" if "/" in target.model else target.model)
+            return await answers.count(request) if answers is not None else None
+        if target.provider in HERE:
+            return None
+        count = getattr(services.remote.endpoint(target.provider), "count", None)
+        if count is None:
+            return None
+        found: int | None = await count(request, target.model, asyncio.get_running_loop().time() + within)
+        return found
 
     def provider_of(self, model: str) -> str | None:
         """The other provider that a model's name begins with, as in `anthropic/claude-sonnet-4-5`; None where the name

@@ -26,6 +26,11 @@
     │   ├── CircuitOpen             not tried: this provider failed too often lately
     │   ├── BudgetExceeded          not tried: the call would exceed a budget
     │   └── AllProvidersFailed      causes
+    ├── ConversationError           conversation
+    │   ├── NoSuchConversation      no conversation of that name is in the file
+    │   ├── ConversationBusy        somebody else talks in it, or writes to its file (also an Overloaded)
+    │   ├── TurnCutShort            a crash cut its last turn: resume it or take it back
+    │   └── ConversationFileError   the file is damaged, of another program, or of a newer version
     └── AgentError                  agent, handler
         ├── NoSuchAgent             no agent, handler or role of that name
         ├── BadCall                 argument; the call does not fit the handler's type hints
@@ -57,6 +62,9 @@ __all__ = [
     "ConnectionFailed",
     "ContentFilter",
     "ContextLength",
+    "ConversationBusy",
+    "ConversationError",
+    "ConversationFileError",
     "DeadlineExceeded",
     "HandlerFailed",
     "InvalidRequest",
@@ -65,6 +73,7 @@ __all__ = [
     "ModeConflict",
     "ModeUnavailable",
     "NoSuchAgent",
+    "NoSuchConversation",
     "NotFound",
     "Overloaded",
     "PeerLost",
@@ -76,6 +85,7 @@ __all__ = [
     "ServerError",
     "StreamInterrupted",
     "ThreeModeError",
+    "TurnCutShort",
     "UnsupportedParameter",
 ]
 
@@ -273,6 +283,35 @@ class AllProvidersFailed(LLMError):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.retryable = self.retryable or any(cause.retryable for cause in self.causes)
+
+
+class ConversationError(ThreeModeError):
+    """Root of the errors of conversations that are kept."""
+
+    conversation: str | None = None  #: name of the conversation
+
+
+class NoSuchConversation(ConversationError):
+    """No conversation of that name is in the file."""
+
+
+class ConversationBusy(ConversationError, Overloaded):
+    """Another turn of this conversation is on its way, or another process writes to the file; nothing was said."""
+
+    retryable: bool = True
+
+
+class TurnCutShort(ConversationError):
+    """The end of a process cut the last turn of this conversation: nobody answered it."""
+
+
+class ConversationFileError(ConversationError):
+    """The file is damaged, of another program, of a newer version, or cannot be written.
+
+    `partial` holds an answer that came and could not be kept.
+    """
+
+    partial: PartialReply | None = None
 
 
 class AgentError(ThreeModeError):

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from three_mode.connection import Account as Account
     from three_mode.connection import ConnectionOptions as ConnectionOptions
     from three_mode.connection import Observing as Observing
+    from three_mode.conversations import Compaction as Compaction
+    from three_mode.conversations import ConversationOptions as ConversationOptions
+    from three_mode.conversations import Window as Window
     from three_mode.memory import MemoryOptions as MemoryOptions
     from three_mode.messages import RequestDefaults as RequestDefaults
     from three_mode.policies import BreakerOptions as BreakerOptions
@@ -45,7 +48,9 @@ _PACKAGES = {
     "BusOptions": "transports.bus",
     "CacheOptions": "three_mode.policies",
     "CoalesceOptions": "three_mode.policies",
+    "Compaction": "three_mode.conversations",
     "ConnectionOptions": "three_mode.connection",
+    "ConversationOptions": "three_mode.conversations",
     "ContextBudgets": "three_mode.prompts",
     "FallbackOptions": "three_mode.policies",
     "Generate": "local_models",
@@ -67,6 +72,7 @@ _PACKAGES = {
     "Route": "three_mode.policies",
     "SubscribeOptions": "transports.bus",
     "Target": "three_mode.policies",
+    "Window": "three_mode.conversations",
     "register": "three_mode.providers",
 }
 

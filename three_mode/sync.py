@@ -41,30 +41,46 @@ if TYPE_CHECKING:
     from three_mode.sync_agents import AgentRef as AgentRef
     from three_mode.sync_agents import Orchestrator as Orchestrator
     from three_mode.sync_agents import Stream as Stream
+    from three_mode.sync_conversations import Conversations as Conversations
+    from three_mode.sync_conversations import Talk as Talk
+    from three_mode.sync_conversations import TalkStream as TalkStream
     from three_mode.tools.events import RunEvent, RunReply
     from three_mode.tools.run import RunStream as AsyncRunStream
 
-# Imported when first used: a connection needs no bus.
-_AGENTS = ("AgentGroup", "AgentReceipt", "AgentRef", "Orchestrator", "Stream")
+# Imported when first used: a connection needs no bus and no file. Name -> the module it lives in.
+_HOME = {
+    "AgentGroup": "three_mode.sync_agents",
+    "AgentReceipt": "three_mode.sync_agents",
+    "AgentRef": "three_mode.sync_agents",
+    "Conversations": "three_mode.sync_conversations",
+    "Orchestrator": "three_mode.sync_agents",
+    "Stream": "three_mode.sync_agents",
+    "Talk": "three_mode.sync_conversations",
+    "TalkStream": "three_mode.sync_conversations",
+}
 
 __all__ = [
     "AgentGroup",
     "AgentReceipt",
     "AgentRef",
+    "Conversations",
     "LLMConnection",
     "Memory",
     "Orchestrator",
     "ReplyStream",
     "RunStream",
     "Stream",
+    "Talk",
+    "TalkStream",
     "run",
 ]
 
 
 def __getattr__(name: str) -> object:
-    if name not in _AGENTS:
+    home = _HOME.get(name)
+    if home is None:
         raise AttributeError(f"module 'three_mode.sync' has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module("three_mode.sync_agents"), name)
+    value = globals()[name] = getattr(import_module(home), name)
     return value
 
 
@@ -278,6 +294,10 @@ class LLMConnection:
     def capabilities(self, model: str) -> Capabilities:
         """Capabilities of a model: tools, images, thinking, and how many tokens."""
         return self._async.capabilities(model)
+
+    def count(self, request: LLMRequest, *, within: float = 10.0) -> int | None:
+        """The tokens of a request, exactly; None where nobody counts them, and there is only `estimate`."""
+        return _LOOP.run(self._async.count(request, within=within))
 
     def provider_of(self, model: str) -> str | None:
         """The other provider that a model's name begins with, as in `anthropic/claude-sonnet-4-5`."""

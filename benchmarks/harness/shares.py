@@ -8,6 +8,7 @@ TOGETHER = 20 * 60.0
 MICRO = "micro"
 SECONDS = {
     "startup": 20.0,
+    "talks": 20.0,
     "codecs": 10.0,
     "bus_ask": 20.0,
     "bus_broadcast": 70.0,

@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from types import TracebackType
@@ -65,6 +66,8 @@ class OrchestratorOptions:
     tracer: str = ""
     """`module:name` of a function without arguments that makes the tracer of each process; empty: none.
     `three_mode.agents.handlers.tracing:OpenTelemetry` is one; a function of your own may set up an exporter first."""
+    talks: str = ""
+    """File of conversations that `agent.talk` and `orc.talk` keep, shared by all hosts; empty: none."""
     stop_within: float = 5.0
     """Seconds that hosts have to end in order when the orchestrator closes; then they are killed."""
 
@@ -97,6 +100,7 @@ class Orchestrator(Verbs):
             )
         self.name = name or new_bus_name()
         self.options = options or OrchestratorOptions()
+        self._talks = os.path.abspath(self.options.talks) if self.options.talks else ""
         self._count = hosts
         self._event_log = SupervisorEvents()
         self._roster = Roster()
@@ -118,7 +122,7 @@ class Orchestrator(Verbs):
         except BusError as error:
             raise wire_errors.from_bus(error, self.name, "join") from None
         current_bus.joined(bus)
-        self._session = Session(bus, self.options.default_within, self._llm_options)
+        self._session = Session(bus, self.options.default_within, self._llm_options, self._talks)
         self._session.tracer = tracer
         self._three_mode_caller = Caller(self._session, "orchestrator")
         hosts = Hosts(
@@ -163,6 +167,7 @@ class Orchestrator(Verbs):
                 await close_population(population)
             await self._supervisor.hosts.close(self.options.stop_within)
         finally:
+            await session.close_talks()
             session.close()
             current_bus.left(session.bus)
             await session.bus.leave()
@@ -199,6 +204,7 @@ class Orchestrator(Verbs):
             log_levels=levels(),
             bus_options=self.options.host_bus,
             llm_options=self._llm_options,
+            talks=self._talks,
         )
 
     def _host_lost(self, host: Host, member: str, reason: str) -> None:

@@ -140,6 +140,11 @@ class Targets:
         self._own_chains: dict[tuple[str, str], tuple[Target, ...]] = {}
         self._chains: dict[tuple[str, str], tuple[Target, ...]] = {}
 
+    @property
+    def default_model(self) -> str | None:
+        """The model of the settings, for requests that name none."""
+        return self._settings.model
+
     async def for_request(self, request: LLMRequest) -> tuple[Sequence[Target], str | None]:
         """The targets of a request, in order; and the name of the route that said so."""
         name = request.model or self._model or self._settings.model

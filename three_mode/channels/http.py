@@ -17,7 +17,7 @@ from three_mode.errors import (
     ThreeModeError,
 )
 from three_mode.messages import Chunk, Embedded, EmbedRequest, LLMRequest, LLMResponse, chunks_of
-from three_mode.providers import embeddings
+from three_mode.providers import embeddings, token_counts
 from three_mode.providers.codec import Codec, Header, Headers, LimitReading, Outgoing
 from three_mode.providers.refusals import cleaned, secrets_of
 from transports.http2 import (
@@ -134,6 +134,13 @@ class HTTPEndpoint:
             return embeddings.decode(self.codec.profile, model, body, len(request.texts))
         except LLMError as error:
             raise self.cleaned(error) from None
+
+    async def count(self, request: LLMRequest, model: str, deadline: float) -> int | None:
+        """The tokens of a request, as the provider counts them; None where it has no endpoint for that."""
+        outgoing = token_counts.encode(self.codec.profile, request, model)
+        if outgoing is None:
+            return None
+        return token_counts.decode(self.codec.profile, await self._send(outgoing, deadline, model, "total"))
 
     async def models(self, deadline: float) -> tuple[str, ...]:
         body = await self._send(self.codec.encode_models(), deadline, "", "total")

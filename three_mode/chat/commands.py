@@ -11,6 +11,9 @@ COMMANDS = {
     "undo": "take the last turn back",
     "reset": "forget everything that was said",
     "history": "what was said so far",
+    "talks": "the talks that are kept",
+    "talk": "show the name of this talk, or go on in another: /talk NAME",
+    "fork": "go on in a copy of this talk: /fork, or /fork NAME",
     "quit": "leave (or Ctrl-D)",
 }
 

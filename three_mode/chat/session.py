@@ -11,6 +11,7 @@ from rich.markup import escape
 from three_mode.chat.commands import COMMANDS, parse
 from three_mode.chat.conversation import Conversation
 from three_mode.chat.interrupts import delayed_interrupt
+from three_mode.chat.kept import KeptConversation
 from three_mode.errors import ThreeModeError
 from three_mode.messages import Chunk, Folding, LLMRequest, LLMResponse, ThinkingDelta
 
@@ -74,7 +75,10 @@ class ChatSession:
         if command.name not in COMMANDS:
             self._print(f"no command /{escape(command.name)}; /help lists them")
         else:
-            getattr(self, f"_{command.name}")(command.text)
+            try:
+                getattr(self, f"_{command.name}")(command.text)
+            except ThreeModeError as error:  # of a talk that is kept
+                self._print(escape(str(error)), soft_wrap=True, highlight=False)
         return True
 
     def ask(self, text: str) -> bool:
@@ -160,6 +164,30 @@ class ChatSession:
             self._print(f"[bold]you>[/bold] {escape(said)}", highlight=False)
             if response is not None:
                 self._print(response.content, markup=False, highlight=False)
+
+    def _talks(self, _: str) -> None:
+        kept = self._kept()
+        for name, turns in kept.names() if kept is not None else ():
+            mark = "*" if kept is not None and name == kept.name else " "
+            self._print(f"{mark} {escape(name)}  [dim]{turns} turns[/dim]", highlight=False)
+
+    def _talk(self, text: str) -> None:
+        kept = self._kept()
+        if kept is not None:
+            if text:
+                kept.open(text)
+            self._print(f"[dim]in the talk {escape(kept.name)}[/dim]", highlight=False)
+
+    def _fork(self, text: str) -> None:
+        kept = self._kept()
+        if kept is not None:
+            self._print(f"[dim]in the talk {escape(kept.fork(text or None))}[/dim]", highlight=False)
+
+    def _kept(self) -> KeptConversation | None:
+        if isinstance(self._conversation, KeptConversation):
+            return self._conversation
+        self._print("[dim]this talk is not kept; begin with three-mode chat --talk NAME[/dim]", highlight=False)
+        return None
 
 
 def _footer(response: LLMResponse, first: float | None, total: float) -> str:

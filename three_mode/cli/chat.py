@@ -8,6 +8,7 @@ import atexit
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from three_mode import sync
-from three_mode.chat import ChatSession, Conversation, LineReader
+from three_mode.chat import ChatSession, Conversation, KeptConversation, LineReader, Streamer
 from three_mode.cli.console import open_console
 from three_mode.cli.joining import address_on, agents_on, join
 from three_mode.config import Sources
@@ -32,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a model, agent:NAME or gguf:PATH (default: that of the config file, or tiny, which is offline)",
     )
     parser.add_argument("--model", dest="named", metavar="NAME", help="the same, as `serve` takes it")
+    parser.add_argument("--talk", metavar="NAME", help="keep the talk under this name, and go on where it was")
     parser.add_argument("--say", metavar="TEXT", help="say this, print the answer and leave ('-': from standard input)")
     parser.add_argument("--system", default="", metavar="TEXT", help="the system prompt")
     parser.add_argument("--within", type=float, metavar="SECONDS", help="the deadline of each answer")
@@ -49,16 +51,23 @@ def run(options: argparse.Namespace) -> int:
     try:
         bus = sync.run(join(options.bus, "chat")) if options.bus else None
         settings = ConnectionOptions(config=options.config)
-        with sync.LLMConnection(options.provider, base_url=options.base_url, bus=bus, options=settings) as connection:
+        with ExitStack() as stack:
+            connection = stack.enter_context(
+                sync.LLMConnection(options.provider, base_url=options.base_url, bus=bus, options=settings)
+            )
             address = partial(_address, options, bus, connection.local_models())
             model = address(options.named or options.model or Sources(options.config).settings().model or "tiny")
+            streamer: Streamer = connection
             conversation = Conversation(model, options.system, options.within)
+            if options.talk is not None:
+                talks = stack.enter_context(sync.Conversations(_talks_file(), connection))
+                conversation = streamer = KeptConversation(talks, options.talk, model, options.system, options.within)
             if options.say is not None:
                 text = sys.stdin.read() if options.say == "-" else options.say
-                return 0 if ChatSession(connection, conversation, console, _no_lines).ask(text) else 1
+                return 0 if ChatSession(streamer, conversation, console, _no_lines).ask(text) else 1
             with console.status(f"loading {escape(model)}"):  # so that the time of the first answer does not include it
                 connection.prepare(model)
-            ChatSession(connection, conversation, console, _reader(), address).run()
+            ChatSession(streamer, conversation, console, _reader(), address).run()
         if bus is not None:
             sync.run(bus.leave())
     except ThreeModeError as error:
@@ -111,9 +120,23 @@ def _reader() -> LineReader:
     return read
 
 
+def _state_folder() -> Path:
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "three-mode"
+
+
+def _talks_file() -> Path:
+    """File of talks that are kept, in a folder that is there."""
+    folder = _state_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"talks cannot be kept: {error}", hint="set XDG_STATE_HOME to a folder") from None
+    return folder / "talks.db"
+
+
 def _history_file() -> Path | None:
     """File of the history, readable by its owner alone; None where it cannot be made."""
-    folder = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "three-mode"
+    folder = _state_folder()
     path = folder / "chat-history"
     try:
         folder.mkdir(parents=True, exist_ok=True)

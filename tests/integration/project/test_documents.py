@@ -31,7 +31,12 @@ def test_an_example_runs(place: str, code: str, tmp_path: Path) -> None:
     script = tmp_path / "example.py"
     script.write_text(code)
     done = subprocess.run(
-        [sys.executable, "-W", "error", str(script)], capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-W", "error", str(script)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        cwd=tmp_path,  # an example may write a file
     )
     assert done.returncode == 0, f"{place}\n{done.stdout}\n{done.stderr}"
 

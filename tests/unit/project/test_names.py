@@ -23,6 +23,9 @@ SAME_IDEA = {
     "ToolCall": "a call of a tool by the model: in a message, of a local model, in a script for tests",
     "Usage": "the tokens that a call used: of a local model, of any model",
     # One idea for two kinds of callers.
+    "Conversations": "conversations that are kept: with and without an event loop",
+    "Talk": "one conversation that is kept: with and without an event loop",
+    "TalkStream": "a streamed answer of a conversation: with and without an event loop",
     "AgentGroup": "agents of one name: with and without an event loop",
     "AgentReceipt": "the receipt of a broadcast: with and without an event loop",
     "AgentRef": "a reference to an agent: with and without an event loop",

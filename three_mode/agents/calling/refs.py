@@ -236,6 +236,14 @@ class Verbs:
         """
         return self._three_mode_caller.llm
 
+    async def talk(self, name: str, **options: Any) -> Any:
+        """A conversation that is kept, as `three_mode.conversations.Conversations.open` gives it with these options:
+        `talk = await self.talk("alice/1", system="You are brief.")`, then `await talk.say("Hello")`.
+
+        Its file is that of `OrchestratorOptions(talks=)`, which all agents share. Typed Any, as `llm` is.
+        """
+        return await self._three_mode_caller.session.talk(name, options)
+
 
 def _text(name: str, example: str) -> str:
     """Return a name, or raise BadCall for what is none."""

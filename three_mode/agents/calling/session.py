@@ -10,7 +10,7 @@ from three_mode.agents.calling.roles import Roles
 from three_mode.agents.wire import errors as wire_errors
 from three_mode.agents.wire.dead_letters import DeadLetters
 from three_mode.agents.wire.orders import HOST
-from three_mode.errors import ModeUnavailable, NoSuchAgent, PeerLost, ThreeModeError
+from three_mode.errors import ConfigurationError, ModeUnavailable, NoSuchAgent, PeerLost, ThreeModeError
 from three_mode.handling import DEFAULT_WITHIN
 from transports.bus import Bus, BusError, NamesChanged, NoSuchName
 
@@ -24,10 +24,14 @@ _REMEMBERED = 100_000  # names that have left the bus; the oldest is forgotten f
 class Session:
     """One process's use of one bus, for all agents and callers in it."""
 
-    def __init__(self, bus: Bus, default_within: float = DEFAULT_WITHIN, llm_options: str = "") -> None:
+    def __init__(
+        self, bus: Bus, default_within: float = DEFAULT_WITHIN, llm_options: str = "", talks: str = ""
+    ) -> None:
         self.bus, self.default_within = bus, default_within
         self.llm_options = llm_options
         """Options of `llm`, as `three_mode.host_connection` writes them; empty: the defaults."""
+        self.talks = talks
+        """File of conversations that `talk` keeps; empty: none."""
         self.dead_letters = DeadLetters()
         self.roles = Roles()
         self.tracer: Tracer | None = None
@@ -40,6 +44,7 @@ class Session:
         """Bus member -> the name of the host that it is."""
         self._gone: dict[str, bool] = {}  # name -> whether it left with its process, and may come back
         self._llm: Any = None
+        self._talks: Any = None
         self.roles.appeared(bus.names())
         self._hosts_appeared(bus.names())
         self._watch = bus.watch(self._changed)
@@ -107,6 +112,23 @@ class Session:
         if self._llm is None:
             self._llm = self._connection()
         return self._llm
+
+    async def talk(self, name: str, options: Mapping[str, Any]) -> Any:
+        """A conversation of the file, with `llm`. Conversations stand above, and are imported by their name."""
+        if not self.talks:
+            raise ConfigurationError(
+                "no file keeps conversations here",
+                hint="Orchestrator(options=OrchestratorOptions(talks='talks.db')), or Conversations(path, self.llm)",
+            )
+        if self._talks is None:
+            self._talks = import_module("three_mode.conversations").Conversations(self.talks, self.llm)
+        return await self._talks.open(name, **options)
+
+    async def close_talks(self) -> None:
+        """Write what is left to write to the file of conversations, and close it."""
+        talks, self._talks = self._talks, None
+        if talks is not None:
+            await talks.close()
 
     def _connection(self) -> Any:
         try:

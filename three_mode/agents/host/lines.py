@@ -40,6 +40,9 @@ class HostConfig(msgspec.Struct, frozen=True):
     llm_options: str = ""
     """Options of the agents' `llm`, with keys: they go over this socket and never over the bus. Empty: the defaults."""
 
+    talks: str = ""
+    """File of conversations that `agent.talk` keeps; empty: none."""
+
     def __repr__(self) -> str:
         return f"HostConfig({self.label} on {self.bus})"
 

@@ -49,7 +49,7 @@ async def serve(config: HostConfig, fd: int, note: StartNote) -> None:
     options = BusOptions(label=config.label, create=False, on_error=bus_failed, **config.bus_options)
     bus = await Bus.join(config.bus, options)
     current_bus.joined(bus)
-    session = Session(bus, config.default_within, config.llm_options)
+    session = Session(bus, config.default_within, config.llm_options, config.talks)
     sessions.append(session)
     if config.tracer:
         session.tracer = load_tracer(config.tracer)
@@ -65,6 +65,7 @@ async def serve(config: HostConfig, fd: int, note: StartNote) -> None:
     population.raised.report()
     await logs.close_on_loop(0.0 if orphaned else _LOGS_WITHIN)
     watchdog.stop()
+    await session.close_talks()
     session.close()
     await bus.leave(within=0.2 if orphaned else 1.0)
     await _cancel_rest()

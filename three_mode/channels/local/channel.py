@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import psutil
 
@@ -112,6 +112,30 @@ class LocalChannel:
             ) from None
         return Embedded(tuple(map(tuple, vectors)), shown(name), Usage(input_tokens=used), wire.PROVIDER)
 
+    async def context(self, name: str) -> int:
+        """The most tokens of one conversation with a model."""
+        try:
+            async with self._pool.use(name) as model:
+                return model.context
+        except LocalModelError as error:
+            raise wire.error_of(error, name) from error
+
+    async def count(self, name: str, request: LLMRequest) -> int:
+        """The tokens of the prompt that a request becomes, by the model's own template and tokenizer."""
+        try:
+            async with self._pool.use(name) as model:
+                return await model.count(wire.messages_of(request), **wire.options_of(request, None))
+        except LocalModelError as error:
+            raise wire.error_of(error, name) from error
+
+    async def count_texts(self, name: str, texts: Sequence[str]) -> list[int]:
+        """The tokens of bare texts."""
+        try:
+            async with self._pool.use(name) as model:
+                return [await model.count(text) for text in texts]
+        except LocalModelError as error:
+            raise wire.error_of(error, name) from error
+
     async def close(self) -> None:
         await self._pool.close()
 
@@ -141,6 +165,18 @@ class LocalAnswers:
     def flow(self, request: LLMRequest, within: float | None, parts: PartSender) -> "asyncio.Future[None] | None":
         """One that goes out by `parts`, if it can begin now: see local_flow.py."""
         return self._channel.flow(self._name, self._completed(request), self._time_of(within), parts)
+
+    async def context(self) -> int:
+        """The most tokens of one conversation."""
+        return await self._channel.context(self._name)
+
+    async def count(self, request: LLMRequest) -> int:
+        """The tokens of the prompt that a request becomes."""
+        return await self._channel.count(self._name, self._completed(request))
+
+    async def count_texts(self, texts: Sequence[str]) -> list[int]:
+        """The tokens of bare texts."""
+        return await self._channel.count_texts(self._name, texts)
 
     def _completed(self, request: LLMRequest) -> LLMRequest:
         return request if self._defaults is None else self._defaults.applied_to(request)

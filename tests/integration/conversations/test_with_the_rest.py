@@ -1,0 +1,87 @@
+"""Conversations with the tools, the memory and the persona of the library."""
+
+from pathlib import Path
+
+from tests.support.conversations.talking import asked, talking
+from three_mode.conversations import ConversationOptions
+from three_mode.memory import Memory
+from three_mode.messages import ToolResult
+from three_mode.prompts import Persona
+from three_mode.testing import ToolCall as Asked
+from three_mode.testing import Turn
+from three_mode.tools import RunFinished, ToolFinished, Tools
+
+
+def add(a: int, b: int) -> int:
+    """Adds two numbers."""
+    return a + b
+
+
+def calls(*sums: tuple[int, int]) -> Turn:
+    asks = tuple(Asked("add", {"a": a, "b": b}, f"c{number}") for number, (a, b) in enumerate(sums))
+    return Turn(text=(), tool_calls=asks, finish="tool_calls")
+
+
+async def test_a_turn_with_tools_is_kept_with_its_calls_and_results(tmp_path: Path) -> None:
+    path = tmp_path / "t.db"
+    async with talking(path) as (talks, _, server):
+        server.next(calls((2, 2), (20, 1)))
+        server.next(Turn(text=("4 and 21",)))
+        talk = await talks.open("a", tools=Tools([add]))
+        reply = await talk.say("What are 2+2 and 20+1?")
+        assert reply.content == "4 and 21"
+        assert reply.usage.input_tokens == 24, "of both rounds"
+        assert [message.role for message in await talk.messages()] == ["user", "assistant", "tool", "assistant"]
+        (turn,) = await talk.turns()
+        results = [part.content for part in turn.answered[1].parts if isinstance(part, ToolResult)]
+        assert results == ["4", "21"]
+        assert turn.answer == "4 and 21"
+    async with talking(path) as (talks, _, server):
+        await (await talks.open("a")).say("Thanks")
+        assert [message["role"] for message in asked(server.seen[0])] == [
+            "user",
+            "assistant",
+            "tool",
+            "tool",
+            "assistant",
+            "user",
+        ]
+
+
+async def test_a_stream_with_tools_gives_the_events_of_the_run(tmp_path: Path) -> None:
+    async with talking(tmp_path / "t.db") as (talks, _, server):
+        server.next(calls((2, 2)))
+        server.next(Turn(text=("it is ", "4")))
+        talk = await talks.open("a", tools=[add], options=ConversationOptions(tools_at_once=1))
+        async with talk.stream("What is 2+2?") as stream:
+            events = [event async for event in stream]
+        assert "".join(event.text for event in events) == "it is 4"
+        assert any(isinstance(event, ToolFinished) for event in events)
+        assert isinstance(events[-1], RunFinished)
+        assert [message.role for message in await talk.messages()] == ["user", "assistant", "tool", "assistant"]
+        without = await talks.open("a", tools=[add], options=ConversationOptions(use_tools=False))
+        assert (await without.say("and now?")).content.endswith("and now?")
+        assert "tools" not in server.seen[-1].json
+
+
+async def test_rounds_are_limited_and_a_run_that_ends_so_is_kept_whole(tmp_path: Path) -> None:
+    async with talking(tmp_path / "t.db") as (talks, _, server):
+        server.next(calls((1, 1)), times=2)
+        talk = await talks.open("a", tools=[add], options=ConversationOptions(most_rounds=2))
+        await talk.say("Go on for ever")
+        assert len(server.seen) == 2
+        assert (await talk.say("and now?")).content.endswith("and now?"), "every call has its result"
+
+
+async def test_memory_and_persona_of_the_library(tmp_path: Path) -> None:
+    async with talking(tmp_path / "t.db") as (talks, _, server), Memory(tmp_path / "m.db") as memory:
+        await memory.remember("Alice prefers a red kayak")
+        nova = Persona(name="Nova", mood="calm")
+        talk = await talks.open("a", system="Be brief.", persona=nova, memory=memory)
+        await talk.say("Which kayak does Alice prefer?")
+        shown = asked(server.seen[0])
+        assert shown[0]["content"].startswith("Be brief.\n\nYou are Nova.")
+        assert shown[0]["content"].endswith("Your mood now: calm")
+        assert "red kayak" in shown[1]["content"]
+        assert shown[1]["content"].endswith("Which kayak does Alice prefer?")
+        assert (await talk.messages())[1].text == "Which kayak does Alice prefer?", "the log keeps what was said"

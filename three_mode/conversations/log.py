@@ -1,0 +1,185 @@
+"""Log of one conversation, as its rows say it. Pure: rows go in, turns and the items of a window come out."""
+
+from collections.abc import Container, Iterable
+from datetime import UTC, datetime
+from typing import Literal
+
+from msgspec import Struct
+
+from three_mode.conversations.entries import (
+    Answered,
+    Cut,
+    EntryKind,
+    LogEntry,
+    Pin,
+    Said,
+    SpanSummary,
+    System,
+    decode_body,
+)
+from three_mode.conversations.window import WindowItem
+from three_mode.messages import Message, Usage
+from three_mode.messages.reply import FinishReason
+
+
+class TalkTurn(Struct, frozen=True, kw_only=True):
+    """One turn: what was said, and the answer."""
+
+    number: int  #: number in its conversation, from 1
+    #: "open": no answer yet, or a crash cut it; "answered"; "cut": ended without an answer; "undone": taken back
+    state: Literal["open", "answered", "cut", "undone"]
+    at: datetime  #: when it began, in UTC
+    said: tuple[Message, ...]  #: messages of the person or program
+    answered: tuple[Message, ...] = ()  #: messages of the model and of its tools
+    why: str = ""  #: why it was cut: "crash", "cancelled", or the name of an error
+    model: str = ""  #: the model that answered
+    provider: str = ""  #: the provider that answered
+    finish_reason: FinishReason = "unknown"  #: why the answer ended
+    usage: Usage = Usage()  #: tokens and cost of the answer
+    pinned: bool = False  #: whether every window shows it
+
+    @property
+    def text(self) -> str:
+        """The text of what was said."""
+        return "\n\n".join(message.text for message in self.said)
+
+    @property
+    def answer(self) -> str:
+        """The text of the answer."""
+        return "".join(message.text for message in self.answered if message.role == "assistant")
+
+
+FEW = 64  # turns that may stay in memory beyond those that windows show
+
+
+class TurnRecord:
+    """One turn while its rows come in."""
+
+    __slots__ = (
+        "answered",
+        "answered_row",
+        "at",
+        "counts",
+        "cut",
+        "items",
+        "number",
+        "said",
+        "said_row",
+        "tokens",
+        "undone",
+    )
+
+    def __init__(self, entry: LogEntry, said: tuple[Message, ...]) -> None:
+        self.number, self.at, self.said, self.said_row = entry.turn, entry.at, said, entry.number
+        self.answered: Answered | None = None
+        self.answered_row = 0
+        self.cut: str | None = None
+        self.undone = False
+        self.counts: list[int] | None = None  # tokens of each message, once they were counted
+        self.tokens = 0  # their sum
+        self.items: tuple[WindowItem, ...] | None = None  # as a window takes them
+
+    def count(self, counts: list[int] | None) -> None:
+        """Set the tokens of its messages; None: they are to be counted again."""
+        self.counts, self.tokens, self.items = counts, sum(counts or ()), None
+
+    @property
+    def live(self) -> bool:
+        """Whether it is part of the conversation."""
+        return not self.undone and self.cut is None
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """What was said, and the answer."""
+        return self.said if self.answered is None else self.said + self.answered.messages
+
+
+class TalkLog:
+    """What the rows say so far. It may lack turns in the middle, where they were not read."""
+
+    def __init__(self) -> None:
+        self.last = 0  #: number of the last row
+        self.last_turn = 0
+        self.system = ""
+        self.records: dict[int, TurnRecord] = {}
+        self.pins: dict[int, bool] = {}
+        self.summaries: list[SpanSummary] = []
+        self.summary_tokens = 0  #: of all summaries that were ever written
+
+    def apply(self, entries: Iterable[LogEntry]) -> None:
+        """Take in rows, in the order of their numbers."""
+        for entry in entries:
+            self._apply(entry)
+            self.last = max(self.last, entry.number)
+            self.last_turn = max(self.last_turn, entry.turn)
+
+    def _apply(self, entry: LogEntry) -> None:
+        record = self.records.get(entry.turn)
+        match entry.kind:
+            case EntryKind.SAID:
+                self.records[entry.turn] = TurnRecord(entry, decode_body(Said, entry.body).messages)
+            case EntryKind.ANSWERED:
+                if record is not None:
+                    record.answered, record.answered_row = decode_body(Answered, entry.body), entry.number
+                    record.count(None)
+            case EntryKind.CUT:
+                if record is not None:
+                    record.cut = decode_body(Cut, entry.body).why
+            case EntryKind.UNDONE:
+                if record is not None:
+                    record.undone = True
+                self.summaries = [one for one in self.summaries if not one.first <= entry.turn <= one.last]
+            case EntryKind.SUMMARY:
+                summary = decode_body(SpanSummary, entry.body)
+                self.summaries.append(summary)
+                self.summary_tokens += summary.usage.total_tokens
+            case EntryKind.SYSTEM:
+                self.system = decode_body(System, entry.body).text
+            case EntryKind.PIN:
+                self.pins[entry.turn] = decode_body(Pin, entry.body).on
+
+    @property
+    def summary(self) -> SpanSummary | None:
+        """The last summary that no turn of was taken back."""
+        return self.summaries[-1] if self.summaries else None
+
+    @property
+    def open_turn(self) -> TurnRecord | None:
+        """The last turn, where nobody answered it and nobody took it back."""
+        record = self.records.get(self.last_turn)
+        return record if record is not None and record.live and record.answered is None else None
+
+    def live(self) -> list[TurnRecord]:
+        """Turns that are part of the conversation, in order."""
+        return [self.records[number] for number in sorted(self.records) if self.records[number].live]
+
+    def pinned(self, record: TurnRecord) -> bool:
+        """Whether every window shows a turn."""
+        return self.pins.get(record.number, False)
+
+    def forget(self, keep: Container[int]) -> None:
+        """Drop turns from memory, but for those to keep and the last one; they stay in the file."""
+        if len(self.records) > FEW:
+            self.records = {n: one for n, one in self.records.items() if n in keep or n == self.last_turn}
+
+    def turn(self, record: TurnRecord) -> TalkTurn:
+        """A turn as a value."""
+        answer = record.answered
+        state: Literal["open", "answered", "cut", "undone"] = "open" if answer is None else "answered"
+        if record.undone:
+            state = "undone"
+        elif record.cut is not None:
+            state = "cut"
+        return TalkTurn(
+            number=record.number,
+            state=state,
+            at=datetime.fromtimestamp(record.at, UTC),
+            said=record.said,
+            answered=answer.messages if answer is not None else (),
+            why=record.cut or "",
+            model=answer.model if answer is not None else "",
+            provider=answer.provider if answer is not None else "",
+            finish_reason=answer.finish if answer is not None else "unknown",
+            usage=answer.usage if answer is not None else Usage(),
+            pinned=self.pinned(record),
+        )
