@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
+from tests.support.agents.until import until
 from three_mode import Agent, Orchestrator, handler
+from three_mode.agents import AgentRestarted, Restart
 from three_mode.agents.supervisor.reloads import Reloads, used_first
-from three_mode.errors import ConfigurationError, NoSuchAgent
+from three_mode.errors import ConfigurationError, HandlerFailed, NoSuchAgent
 
 HELPER = "def word():\n    return {word!r}\n"
 CAST = """
@@ -30,6 +32,10 @@ class Sayer(Agent):
     @handler
     def say(self):
         return "{text} " + word()
+
+    @handler
+    def fail(self):
+        raise ValueError("enough")
 
     @handler
     async def slow(self):
@@ -112,6 +118,22 @@ async def test_a_host_that_keeps_old_code_is_an_error(write: Write) -> None:
             await orc.spawn(cast.Sayer, name="new")
         cast = write("good", "words")
         assert await (await orc.spawn(cast.Sayer, name="new")).ask("say") == "good words"
+
+
+async def test_an_agent_that_failed_comes_back_with_the_code_that_its_host_has(
+    write: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    cast = write("old", "words")
+    async with Orchestrator(hosts=1) as orc:
+        sayer = await orc.spawn(cast.Sayer, restart=Restart(on_error=True))
+        write("bad", "words", fails=True)
+        with pytest.raises(HandlerFailed):
+            await sayer.ask("fail")
+        await until(lambda: any(isinstance(event, AgentRestarted) for event in orc.events))
+        assert await sayer.ask("say") == "old words"
+        assert "host-1 has the old code of reloaded_cast" in caplog.text
+        with pytest.raises(ConfigurationError, match="host-1 has the old code"):
+            await orc.restart(sayer)
 
 
 async def test_a_class_from_before_the_reload_is_named(write: Write) -> None:

@@ -16,10 +16,9 @@ from three_mode.agents.handlers.codec import (
     UNENCODABLE,
     Decode,
     decode_any,
-    decode_marked,
+    decode_marked_by,
     encode,
     encode_exact,
-    kind_of,
 )
 from three_mode.agents.handlers.declare import Spec, spec_of
 from three_mode.agents.handlers.extensions import exact
@@ -291,7 +290,7 @@ def read(decode: Decode, raw: bytes, agent: str, handler: str) -> Any:
         return decode(raw)
     except (msgspec.MsgspecError, ValueError, TypeError) as error:
         try:
-            return decode_marked(kind_of(decode), raw, error)
+            return decode_marked_by(decode, raw, error)
         except (msgspec.MsgspecError, ValueError, TypeError) as still:
             raise unreadable(still, agent, handler) from None
 

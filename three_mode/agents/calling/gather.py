@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 
-from three_mode.agents.handlers.codec import Decode, decode_marked, decoder_for, encode, kind_of
+from three_mode.agents.handlers.codec import Decode, decode_marked_by, decoder_for, encode
 from three_mode.agents.wire.orders import GatherOrder
 from three_mode.errors import BadResult, PeerLost, ThreeModeError
 from three_mode.messages import decode_error
@@ -186,7 +186,7 @@ def _add_answers(raw: bytes, names: list[str], plan: Plan, tally: Tally) -> None
             try:
                 value = decode(content)
             except msgspec.ValidationError as error:
-                value = decode_marked(kind_of(decode), content, error)
+                value = decode_marked_by(decode, content, error)
             answer(name, value)
         except Exception as error:  # noqa: BLE001  # code of a hint may raise anything: it concerns this agent alone
             wrong = f"{name}.{plan.handler} answered something else than its hint says: {error}"

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import msgspec
 
-from three_mode.agents.handlers.codec import Decode, decode_marked, kind_of
+from three_mode.agents.handlers.codec import Decode, decode_marked_by
 from three_mode.errors import BadResult
 from transports.bus import BusError
 
@@ -70,7 +70,7 @@ class Stream(Generic[T]):
 
     async def _decode_marked(self, raw: bytes, error: Exception) -> T:
         try:
-            item: T = decode_marked(kind_of(self._decode), raw, error)
+            item: T = decode_marked_by(self._decode, raw, error)
         except (msgspec.MsgspecError, ValueError, TypeError) as still:
             await self.aclose()
             said = f"{self._agent}.{self._handler} streamed something else than its hint says: {still}"

@@ -81,9 +81,12 @@ def decode_marked(kind: Any, raw: bytes | memoryview, error: Exception) -> Any:
     return convert(decode_any(raw), kind)
 
 
-def kind_of(decode: Decode) -> Any:
-    """Return the type hint that a decoder was made for."""
-    return decode.__self__.type  # type: ignore[attr-defined]  # the method of a msgspec decoder
+def decode_marked_by(decode: Decode, raw: bytes | memoryview, error: Exception) -> Any:
+    """Decode what did not fit the hint of a decoder, as `decode_marked` does; a reader of another kind has no hint."""
+    decoder = getattr(decode, "__self__", None)
+    if not isinstance(decoder, msgspec.msgpack.Decoder):
+        raise error
+    return decode_marked(decoder.type, raw, error)
 
 
 def convert(value: Any, kind: Any) -> Any:

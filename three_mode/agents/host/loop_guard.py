@@ -28,6 +28,7 @@ _BELOW = (
 _CAME_BACK = b"""three-mode: the child of a fork in an agent came back to its host, and ends: \
 use `subprocess`, or `multiprocessing` with the spawn method
 """
+_ENDING = (signal.SIGTERM, signal.SIGINT)
 _STATUS = 1  # exit status of a child that came back
 
 
@@ -49,10 +50,20 @@ def refuse_to_stop(loop: asyncio.AbstractEventLoop, host: "asyncio.Task[Any]") -
 def end_forked_children(loop: asyncio.AbstractEventLoop, fd: int) -> None:
     """End a forked child where it comes back from the code of an agent. `fd`: the socket to the orchestrator."""
 
+    masks: list[set[int]] = []
+
+    def before() -> None:
+        # A signal that came between the fork and the lines of `in_child` would run the handlers of the parent.
+        masks.append(set(signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)))
+
+    def in_parent() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, masks.pop())
+
     def in_child() -> None:
         signal.set_wakeup_fd(-1)  # it is the parent's: SIGTERM to the child would reach the parent
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        for ending in _ENDING:
+            signal.signal(ending, signal.SIG_DFL)
+        in_parent()
         try:
             os.close(fd)
         except OSError:
@@ -60,7 +71,7 @@ def end_forked_children(loop: asyncio.AbstractEventLoop, fd: int) -> None:
         loop.call_soon(_end)
         _end_at_return_of(_outermost_of_agent(sys._getframe(1)))
 
-    os.register_at_fork(after_in_child=in_child)
+    os.register_at_fork(before=before, after_in_parent=in_parent, after_in_child=in_child)
 
 
 def _end(*_: Any) -> None:

@@ -20,6 +20,7 @@ from three_mode.agents.supervisor.events import (
     SupervisorEvents,
 )
 from three_mode.agents.supervisor.hosts import Host, Hosts
+from three_mode.agents.supervisor.new_code import NewCode
 from three_mode.agents.supervisor.overview import Overview
 from three_mode.agents.supervisor.placement import place
 from three_mode.agents.supervisor.quarantine import Quarantine
@@ -30,13 +31,11 @@ from three_mode.agents.wire.orders import (
     Failed,
     NamesOrder,
     RaisedReport,
-    ReloadOrder,
     Spawned,
     SpawnOrder,
     host_name,
 )
 from three_mode.errors import (
-    ConfigurationError,
     DeadlineExceeded,
     ModeUnavailable,
     NoSuchAgent,
@@ -47,7 +46,6 @@ from three_mode.messages import decode_error
 from transports.bus import BusError, Encoded
 
 _spawned = decoder_for(Spawned)
-_failed_reloads = decoder_for(dict[str, str])
 _RETRY_AFTER = 0.05  # seconds until agents whose host ended while they were made are placed again
 _NEXT_GROUP_AFTER = 1.0  # seconds that the other groups of a host that came back wait for a slow one
 _HOST_ENDS_WITHIN = 5.0  # seconds from a host's leave of the bus until its process has ended
@@ -67,6 +65,7 @@ class Supervisor:
         self._tickets = itertools.count(1)
         self._stopping: dict[str, asyncio.Future[None]] = {}  # agent -> done once the order to stop it is
         self._quarantine = Quarantine(hosts, roster, event_log)
+        self._new_code = NewCode(session, hosts)
         self._spawning = Spawning(session, hosts, roster, self._quarantine, self)
 
     # spawn, stop, restart ---------------------------------------------------------------------------------------------
@@ -74,12 +73,17 @@ class Supervisor:
         """Make `count` agents and return their numbers once they can be called; if one fails, none is made."""
         return await self._spawning.spawn(kind, order, restart, count, within)
 
-    async def make_on(self, host: str, group: Group, numbers: list[int], within: float) -> dict[str, ThreeModeError]:
-        """Have a host make agents that it has not made already; return those that failed, with their errors."""
+    async def make_on(
+        self, host: str, group: Group, numbers: list[int], within: float, old_code: bool = False
+    ) -> dict[str, ThreeModeError]:
+        """Have a host make agents that it has not made already; return those that failed, with their errors.
+
+        `old_code`: make them also where the host could not load anew what this process has loaded anew.
+        """
         order = msgspec.structs.replace(group.order, numbers=tuple(numbers))
         names = [f"{group.name}/{number}" for number in numbers]
         before = [(entry, entry.ticket) for name in names if (entry := self.roster.agents.get(name)) is not None]
-        await self._reload_on(host, within)
+        await self._new_code.bring_to(host, within, old_code)
         for entry, _ in before:
             entry.being_made = True
         done: Spawned = await self._ask(host, "spawn", order, within, _spawned)
@@ -146,31 +150,13 @@ class Supervisor:
         self.roster.renew(names)
 
     async def _restart_on(
-        self, host: str, names: list[str], why: str, within: float, ticket: int
+        self, host: str, names: list[str], why: str, within: float, ticket: int, old_code: bool = False
     ) -> dict[str, ThreeModeError]:
         """Have a host restart agents in place, once a ticket; return those that failed, with their errors."""
         order = NamesOrder(tuple(names), why, ticket)
-        await self._reload_on(host, within)
+        await self._new_code.bring_to(host, within, old_code)
         done: Spawned = await self._ask(host, "restart", order, within, _spawned)
         return {name: decode_error(data) for name, data in done.failed.items()}
-
-    async def _reload_on(self, label: str, within: float) -> None:
-        """Have a host load modules anew that this process has loaded anew; ConfigurationError if it keeps old code."""
-        host = self.hosts.all.get(label)
-        if host is None or host.process is None:
-            return  # gone, or this process itself
-        length = self.hosts.reloads.look()
-        if host.reloads == length:
-            return
-        modules, process = self.hosts.reloads.since(host.reloads), host.process
-        failed: dict[str, str] = await self._ask(label, "reload", ReloadOrder(modules), within, _failed_reloads)
-        for module, reason in failed.items():
-            raise ConfigurationError(
-                f"{label} has the old code of {module}, which it could not load anew: {reason}",
-                hint="mend the module, and reload it here once more",
-            )
-        if host.process is process:
-            host.reloads = length
 
     async def order(self, topic: str, names: Iterable[str], within: float) -> None:
         """Give an order about agents to their hosts."""
@@ -255,9 +241,9 @@ class Supervisor:
         try:
             async with self.watched(host):
                 if not ticket:
-                    errors = await self.make_on(host, entry.group, [entry.number], within)
+                    errors = await self.make_on(host, entry.group, [entry.number], within, old_code=True)
                 else:
-                    errors = await self._restart_on(host, [entry.name], reason, within, ticket)
+                    errors = await self._restart_on(host, [entry.name], reason, within, ticket, old_code=True)
         except ThreeModeError as error:
             return error
         problem = errors.get(entry.name)
@@ -416,7 +402,7 @@ class Supervisor:
         try:
             async with self.watched(host):
                 within = members[0].group.start_within(self.hosts.respawn_within)
-                failed = await self.make_on(host, members[0].group, numbers, within)
+                failed = await self.make_on(host, members[0].group, numbers, within, old_code=True)
         except ThreeModeError as error:
             failed = dict.fromkeys((entry.name for entry in members), error)
         for entry, ticket in zip(members, tickets, strict=True):
