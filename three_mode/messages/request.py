@@ -27,9 +27,8 @@ class LLMRequest(Struct, frozen=True, omit_defaults=True, kw_only=True, forbid_u
     messages: tuple[Message, ...]
     #: a provider's model, `PROVIDER/MODEL`, `agent:NAME`, `tiny`, `gguf:PATH` or a catalogued name
     model: str | None = None
-    provider: str | None = (
-        None  #: the provider that answers, by name or URL; None: as the model says, or the connection
-    )
+    #: the provider that answers, by name or URL; None: the one that the model names, or the connection's
+    provider: str | None = None
     mode: CommunicationMode | None = None  #: how to reach the model; None: as its address implies
     tools: tuple[Tool, ...] = ()  #: tools that the model may call
     tool_choice: str | None = None  #: "auto", "none", "required", or the name of the one tool to call
