@@ -321,6 +321,11 @@ class LLMConnection:
         return _LOOP.read(self._async.budgets)
 
     @property
+    def default_model(self) -> str | None:
+        """The model of requests that name none."""
+        return self._async.default_model
+
+    @property
     def mode(self) -> CommunicationMode:
         """The mode of requests that name none."""
         return self._async.mode

@@ -10,6 +10,7 @@ Each verb waits for its outcome. What its deadlines, errors and options mean is 
 """
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
+from importlib import import_module
 from types import TracebackType
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
 
@@ -285,6 +286,11 @@ class Orchestrator:
     def name(self) -> str:
         """Name of the bus, for `join`."""
         return self._async.name
+
+    def talk(self, name: str, **options: Any) -> Any:
+        """A conversation of the file `OrchestratorOptions(talks=)`: a `three_mode.sync.Talk`."""
+        talk = LOOP.run(self._async.talk(name, **options))
+        return import_module("three_mode.sync_conversations").Talk(talk)  # stands above, and is imported by its name
 
     @property
     def bus(self) -> Bus:

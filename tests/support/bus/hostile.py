@@ -73,7 +73,9 @@ class Reader:
     """Another member's pump."""
 
     def __init__(self, payload_limit: int = 1 << 30) -> None:
-        (_, page), (_, bell) = make(PAGE, PAGE_BYTES), make(BELL, 0)
+        (first, page), (second, bell) = make(PAGE, PAGE_BYTES), make(BELL, 0)
+        os.close(first)
+        os.close(second)
         self.pump = Pump(page, bell, _READERS_SLOT, {}, Message, payload_limit)
         self.pump.listen(True)
 
