@@ -11,6 +11,7 @@ from pathlib import Path
 
 from three_mode.conversations.entries import FIRST_MARK
 from three_mode.errors import ConversationBusy, ConversationFileError
+from three_mode.wal import use_wal
 
 VERSION = 1
 APPLICATION = 0x336D_5461  # "3mTa", in the header of the file
@@ -52,9 +53,14 @@ def open_file(path: str | Path, busy: float, durable: bool) -> sqlite3.Connectio
             f"the file of conversations {name} cannot be opened: {error}", hint="give another path"
         ) from None
     try:
-        _check(file, name)
+        file.execute("BEGIN")  # what is checked is of one moment: another process may be making the tables
+        try:
+            _check(file, name)
+        finally:
+            if file.in_transaction:
+                file.execute("ROLLBACK")
         file.execute("PRAGMA auto_vacuum=INCREMENTAL")  # of a new file; it says nothing to another
-        file.execute("PRAGMA journal_mode=WAL")
+        use_wal(file, busy)
         file.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
         file.execute("PRAGMA secure_delete=ON")
         _make(file, name)

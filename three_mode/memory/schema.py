@@ -13,11 +13,11 @@ import contextlib
 import os
 import sqlite3
 import stat
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from three_mode.errors import ConfigurationError
+from three_mode.wal import use_wal
 
 APPLICATION = 0x336D6D31  # "3mm1", in the header of the file
 VERSION = 1
@@ -90,7 +90,7 @@ def _own(path: Path) -> None:
 def _prepared(path: str | Path, busy_within: float) -> sqlite3.Connection:
     file = sqlite3.connect(path, timeout=busy_within, isolation_level=None, check_same_thread=False)
     try:
-        _use_wal(file, time.monotonic() + busy_within)
+        use_wal(file, busy_within)
         # Whole after a crash of the process, and after a power cut, which may lose the last writes.
         file.execute("PRAGMA synchronous=NORMAL")
         file.execute("PRAGMA secure_delete=ON")  # what is forgotten is overwritten
@@ -101,18 +101,6 @@ def _prepared(path: str | Path, busy_within: float) -> sqlite3.Connection:
         file.close()
         raise
     return file
-
-
-def _use_wal(file: sqlite3.Connection, until: float) -> None:
-    """Sets the mode of the journal. SQLite does not wait for another process that does the same at that moment."""
-    while True:
-        try:
-            file.execute("PRAGMA journal_mode=WAL")
-            return
-        except sqlite3.OperationalError:
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.01)
 
 
 def _is_memory(file: sqlite3.Connection) -> bool:
