@@ -54,6 +54,20 @@ async def test_all_killed_leave_what_the_next_start_takes_over(carrier: str) -> 
     assert files_of(name) == []
 
 
+@pytest.mark.parametrize("carrier", ["rings", "zmq"])
+async def test_last_member_leaves_before_it_hosts_the_next_registry(carrier: str) -> None:
+    name = bus_name()
+    async with process(name, carrier=carrier) as host:
+        bus = await Bus.join(name, BusOptions(carrier=carrier))  # type: ignore[arg-type]
+        await eventually(lambda: host.id in bus.members())
+        bus._carrier._membership._pause = 1.0  # as after some registries that died in a row
+        host.signal(signal.SIGKILL)
+        await host.ended()
+        await asyncio.sleep(0.1)
+        await bus.leave()
+    assert [name for name in files_of(name) if name in (".lock", ".sock")] == []
+
+
 async def test_lock_is_taken_again_while_its_last_holder_removes_it() -> None:
     """Members that come and go at the same time are on one bus, whoever removes the files."""
     name = bus_name()

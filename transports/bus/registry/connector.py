@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from transports.bus.events import MemberInfo
 from transports.bus.registry.channel import UnixChannel
-from transports.bus.registry.election import HostingRight, RegistryPaths, connect_or_host
+from transports.bus.registry.election import HostingRight, RegistryPaths, connect_or_host, try_host
 from transports.bus.registry.seats import Shards
 from transports.bus.registry.server import RegistryServer
 from transports.bus.registry.state import RegistryState
@@ -71,6 +71,10 @@ class Connector(Protocol):
         """Give back the right to host. `alone`: there is no other member on the bus."""
         ...
 
+    def release_unhosted(self) -> None:
+        """Remove what a registry that ended has left, if nobody hosts the next one: no other member is on the bus."""
+        ...
+
 
 class UnixConnector:
     """Way to the registry of a bus on this machine. JoinFailed for a name that no bus may have."""
@@ -98,3 +102,10 @@ class UnixConnector:
     def release(self, right: HostingRight, alone: bool) -> None:
         """Free the lock, and remove the registry's files if no other member is left."""
         right.release(remove=alone)
+
+    def release_unhosted(self) -> None:
+        """Remove the files of a registry that ended, if nobody hosts the next one."""
+        right = try_host(self._paths) if self._paths.lock.exists() else None
+        if right is not None:
+            right.listener.close()
+            right.release(remove=True)

@@ -27,7 +27,7 @@ from transports.bus.options import BusOptions
 from transports.bus.registry import wire
 from transports.bus.registry.client import RegistryClient, refusal
 from transports.bus.registry.connector import Connector, HostedRegistry
-from transports.bus.registry.election import may_come_back
+from transports.bus.registry.election import is_alive, may_come_back
 from transports.bus.registry.member import Member
 
 log = logging.getLogger("three_mode.bus")
@@ -191,6 +191,12 @@ class Membership:
                 await asyncio.to_thread(server.stop)
             finally:  # or no process could host the bus while this one lives
                 self._connector.release(self._right, server.alone)
+        elif not self._connected.is_set() and not self._others_live():  # it leaves between two registries
+            self._connector.release_unhosted()
+
+    def _others_live(self) -> bool:
+        members = self._member.directory.members.values()
+        return any(info.id != self._member.id and is_alive(info.pid) for info in members)
 
     def forked(self) -> None:
         """Close the sockets in the child of a fork."""

@@ -310,3 +310,6 @@ class TcpConnector:
 
     def release(self, right: BoundRouter, alone: bool) -> None:
         """Do nothing: the server's thread frees the endpoint."""
+
+    def release_unhosted(self) -> None:
+        """Do nothing: an endpoint is freed with its process."""
