@@ -302,6 +302,7 @@ class Orchestrator:
     def spawn(
         self,
         kind: type[agents.Agent],
+        /,
         count: int,
         *,
         name: str = "",
@@ -314,6 +315,7 @@ class Orchestrator:
     def spawn(
         self,
         kind: type[agents.Agent],
+        /,
         *,
         name: str = "",
         roles: Sequence[str] = (),
@@ -321,7 +323,7 @@ class Orchestrator:
         within: float = ...,
         **init: Any,
     ) -> AgentRef: ...
-    def spawn(self, kind: type[agents.Agent], count: int | None = None, **options: Any) -> AgentGroup | AgentRef:
+    def spawn(self, kind: type[agents.Agent], /, count: int | None = None, **options: Any) -> AgentGroup | AgentRef:
         """Make `count` agents, or one, and return once they can be called."""
         spawn: Any = self._async.spawn
         spawned = LOOP.run(spawn(kind, **options) if count is None else spawn(kind, count, **options))

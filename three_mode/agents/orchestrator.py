@@ -232,6 +232,7 @@ class Orchestrator(Verbs):
     async def spawn(
         self,
         kind: type[Agent],
+        /,
         count: int,
         *,
         name: str = "",
@@ -244,6 +245,7 @@ class Orchestrator(Verbs):
     async def spawn(
         self,
         kind: type[Agent],
+        /,
         *,
         name: str = "",
         roles: Sequence[str] = (),
@@ -254,6 +256,7 @@ class Orchestrator(Verbs):
     async def spawn(
         self,
         kind: type[Agent],
+        /,
         count: int | None = None,
         *,
         name: str = "",

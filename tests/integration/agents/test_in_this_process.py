@@ -204,3 +204,19 @@ def test_classes_typed_at_a_prompt_or_given_with_c(how: str) -> None:
     command = [sys.executable, "-c", code] if how == "-c" else [sys.executable, "-i", "-q"]
     ran = subprocess.run(command, input=code, capture_output=True, text=True, timeout=60, check=False)
     assert "sum 5" in ran.stdout, ran.stderr
+
+
+class Shop(Agent):
+    """Its argument has the name of the first parameter of `spawn`."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    @handler
+    def sells(self) -> str:
+        return self.kind
+
+
+async def test_an_argument_may_have_the_name_of_a_parameter_of_spawn() -> None:
+    async with Orchestrator(hosts=0) as orc:
+        assert await (await orc.spawn(Shop, kind="books")).ask(Shop.sells) == "books"
