@@ -70,9 +70,9 @@ class LocalModel:
             backend = await IsolatedBackend.start_worker(str(path), chosen)
         else:
             with translate_errors("run local models"):  # numpy and llama.cpp come with the `local` extra
-                from local_models.engine.inprocess import InProcessBackend
+                from local_models.engine.inprocess import load_backend
 
-            making = asyncio.ensure_future(asyncio.to_thread(InProcessBackend, str(path), chosen))
+            making = asyncio.ensure_future(load_backend(str(path), chosen))
             try:
                 backend = await asyncio.shield(making)
             except asyncio.CancelledError:  # llama.cpp cannot stop loading: the model is freed once it is there

@@ -5,6 +5,8 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from random import getrandbits
 from typing import TypeVar
 
@@ -70,6 +72,21 @@ def _longest_token(header: Header) -> int:
 def _close_sampler(prepared: tuple[list[int], Sampler | None]) -> None:
     if prepared[1] is not None:
         prepared[1].close()
+
+
+async def load_backend(path: str, options: LoadOptions, *, own_process: bool = False) -> "InProcessBackend":
+    """Loads a model on a thread that ends when it is loaded.
+
+    OpenMP keeps a team of threads for each thread that has computed, for as long as that thread lives. Once all teams
+    together are larger than the machine, threads sleep at each barrier at once, and a token costs hundreds of wakes: a
+    model with two threads on two cores had a third of the speed of one thread.
+    """
+    thread = ThreadPoolExecutor(1, thread_name_prefix="local-model-load")
+    try:
+        make = partial(InProcessBackend, path, options, own_process=own_process)
+        return await asyncio.get_running_loop().run_in_executor(thread, make)
+    finally:
+        thread.shutdown(wait=False)
 
 
 class InProcessBackend:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from local_models.backend import RunningCall
-from local_models.engine.inprocess import InProcessBackend
+from local_models.engine.inprocess import InProcessBackend, load_backend
 from local_models.errors import EngineFailed, LocalModelError
 from local_models.isolated import wire
 from local_models.options import Lora
@@ -38,7 +38,7 @@ class _Worker:
         first = await self._next()
         assert isinstance(first, wire.LoadModel)
         try:
-            self._model = await asyncio.to_thread(InProcessBackend, first.path, first.options, own_process=True)
+            self._model = await load_backend(first.path, first.options, own_process=True)
         except LocalModelError as error:
             self._send(wire.WorkerReady(None, wire.WireError.of(error)))
             await self._writer.drain()

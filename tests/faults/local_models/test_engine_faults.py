@@ -198,7 +198,7 @@ async def test_a_model_that_nobody_closed_lets_go_of_its_thread() -> None:
         if not any(thread.name.startswith("local-model") for thread in threading.enumerate()):
             return
         await asyncio.sleep(0.01)
-    raise AssertionError("the engine's thread goes on")
+    raise AssertionError(f"the engine goes on: {[thread.name for thread in threading.enumerate()]}")
 
 
 async def test_a_call_cancelled_before_the_worker_has_begun_it_is_not_run() -> None:
