@@ -1,15 +1,17 @@
 """Event loop in a background thread, for code without one: all calls of the process share it."""
 
 import asyncio
+import inspect
 import os
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError, Future
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from three_mode.errors import ConfigurationError
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
 class BackgroundLoop:
@@ -85,6 +87,20 @@ def _loop_here() -> asyncio.AbstractEventLoop | None:
 def _cancel(future: "Future[Any]") -> None:
     if not future.done():
         future.cancel()
+
+
+def takes_arguments_of(
+    source: Callable[Concatenate[Any, P], Any],
+) -> Callable[[Callable[..., T]], Callable[Concatenate[Any, P], T]]:
+    """Decorator: gives a method the signature of an async one, for type checkers and for the documentation."""
+
+    def decorate(method: Callable[..., T]) -> Callable[Concatenate[Any, P], T]:
+        returned = inspect.signature(method).return_annotation
+        signature = inspect.signature(source).replace(return_annotation=returned)
+        method.__signature__ = signature  # type: ignore[attr-defined]  # `inspect` reads it
+        return method
+
+    return decorate
 
 
 LOOP = BackgroundLoop()

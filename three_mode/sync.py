@@ -14,16 +14,16 @@ One background thread runs one event loop for all connections and orchestrators 
 threads share the loop and its connections. Interrupting a call (Ctrl-C) cancels it at the provider, or at the agent.
 """
 
-import inspect
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
 from three_mode import connection
 from three_mode.background_loop import LOOP as _LOOP
+from three_mode.background_loop import takes_arguments_of
 from three_mode.calls.batch import Outcome, Progress
 from three_mode.calls.health import Health
 from three_mode.calls.stream import ReplyStream as AsyncReplyStream
@@ -86,20 +86,6 @@ def __getattr__(name: str) -> object:
 
 T = TypeVar("T")
 P = ParamSpec("P")
-
-
-def _takes_arguments_of(
-    source: Callable[Concatenate[Any, P], Any],
-) -> Callable[[Callable[..., T]], Callable[Concatenate[Any, P], T]]:
-    """Decorator: gives a method the signature of an async one, for type checkers and for the documentation."""
-
-    def decorate(method: Callable[..., T]) -> Callable[Concatenate[Any, P], T]:
-        returned = inspect.signature(method).return_annotation
-        signature = inspect.signature(source).replace(return_annotation=returned)
-        method.__signature__ = signature  # type: ignore[attr-defined]  # `inspect` reads it
-        return method
-
-    return decorate
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
@@ -217,7 +203,7 @@ class _MetricsInLoop(Metrics):
 class LLMConnection:
     """`three_mode.LLMConnection` without await, with the same arguments. Threads may share one."""
 
-    @_takes_arguments_of(connection.LLMConnection.__init__)
+    @takes_arguments_of(connection.LLMConnection.__init__)
     def __init__(self, *args: Any, **options: Any) -> None:
         self._async = connection.LLMConnection(*args, **options)
         self._metrics = _MetricsInLoop(self._async.metrics)
@@ -246,7 +232,7 @@ class LLMConnection:
         """
         return _LOOP.run(self._async.batch(requests, at_once=at_once, progress=progress))
 
-    @_takes_arguments_of(connection.LLMConnection.run)
+    @takes_arguments_of(connection.LLMConnection.run)
     def run(self, *args: Any, **options: Any) -> "RunReply":
         """Runs the tools that the model calls, until it answers or a limit ends it.
 
@@ -254,7 +240,7 @@ class LLMConnection:
         """
         return _LOOP.run(self._async.run(*args, **options))
 
-    @_takes_arguments_of(connection.LLMConnection.run_stream)
+    @takes_arguments_of(connection.LLMConnection.run_stream)
     def run_stream(self, *args: Any, **options: Any) -> RunStream:
         """`run` as events: chunks of the model's answers, tool calls, their results and rounds, as they come."""
         return RunStream(self._async.run_stream(*args, **options))
@@ -263,7 +249,7 @@ class LLMConnection:
         """The text of the answer to one prompt: `llm.ask("Why?", model="gpt-5", max_tokens=50)`."""
         return _LOOP.run(self._async.ask(prompt, **request))
 
-    @_takes_arguments_of(connection.LLMConnection.embed)
+    @takes_arguments_of(connection.LLMConnection.embed)
     def embed(self, *args: Any, **options: Any) -> Embedded:
         """A vector for each text. The options are `dimensions`, `within` (seconds) and `extra`."""
         return _LOOP.run(self._async.embed(*args, **options))

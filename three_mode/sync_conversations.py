@@ -5,14 +5,13 @@ with LLMConnection(model="tiny") as llm, Conversations("talk.db", llm) as talks:
     print(talks.open("alice/1").say("Hello").content)
 """
 
-import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, Protocol, Self, TypeVar
+from typing import Any, ParamSpec, Protocol, Self, TypeVar
 
 from three_mode import connection, conversations
-from three_mode.background_loop import LOOP
+from three_mode.background_loop import LOOP, takes_arguments_of
 from three_mode.conversations import ConversationInfo, ConversationOptions, FoundMessage, Sayable, TalkTurn
 from three_mode.errors import ThreeModeError
 from three_mode.messages import LLMResponse, Message
@@ -25,20 +24,6 @@ class BlockingConnection(Protocol):
     """A connection of `three_mode.sync`."""
 
     _async: connection.LLMConnection
-
-
-def _takes_arguments_of(
-    source: Callable[Concatenate[Any, P], Any],
-) -> Callable[[Callable[..., T]], Callable[Concatenate[Any, P], T]]:
-    """Decorator: gives a method the signature of an async one, for type checkers and for the documentation."""
-
-    def decorate(method: Callable[..., T]) -> Callable[Concatenate[Any, P], T]:
-        returned = inspect.signature(method).return_annotation
-        signature = inspect.signature(source).replace(return_annotation=returned)
-        method.__signature__ = signature  # type: ignore[attr-defined]  # `inspect` reads it
-        return method
-
-    return decorate
 
 
 class TalkStream:
@@ -168,17 +153,17 @@ class Conversations:
     def __repr__(self) -> str:
         return f"<sync {self._async!r}>"
 
-    @_takes_arguments_of(conversations.Conversations.open)
+    @takes_arguments_of(conversations.Conversations.open)
     def open(self, *args: Any, **options: Any) -> Talk:
         """The conversation of that name; a new one where there is none, unless `create` is False."""
         return Talk(LOOP.run(self._async.open(*args, **options)))
 
-    @_takes_arguments_of(conversations.Conversations.list)
+    @takes_arguments_of(conversations.Conversations.list)
     def list(self, *args: Any, **options: Any) -> tuple[ConversationInfo, ...]:
         """Conversations, those with the latest turns first."""
         return LOOP.run(self._async.list(*args, **options))
 
-    @_takes_arguments_of(conversations.Conversations.search)
+    @takes_arguments_of(conversations.Conversations.search)
     def search(self, *args: Any, **options: Any) -> tuple[FoundMessage, ...]:
         """Messages that hold all the words, the latest first."""
         return LOOP.run(self._async.search(*args, **options))
