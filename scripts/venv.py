@@ -77,7 +77,8 @@ def build_llama() -> None:
     crashes on this processor is replaced."""
     install_llama()
     if amx_is_broken():
-        pip("cache", "remove", "llama_cpp_python")
+        remove = [str(PYTHON), "-m", "pip", "cache", "remove", "llama_cpp_python"]
+        subprocess.run(remove, capture_output=True, check=False)  # it fails where there is no cache
         install_llama("--force-reinstall")
 
 
