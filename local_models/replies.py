@@ -72,8 +72,9 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
     architecture: str
     device: str  #: device that computes, by its description
     layout: str  #: layout of the KV cache: "split" or "unified"
-    width: int  #: sequences decoded in one step
-    width_chosen: str  #: how the width was chosen: "configured", or the measurement in words
+    width: int  #: most sequences decoded in one step
+    width_chosen: str  #: how the width was chosen: "configured", the measurement in words, or "not measured" so far
+    sequences: int  #: sequences that the KV cache has room for, now; it grows to `width` of them
     context: int  #: most tokens of one call
     pool: int  #: tokens of the KV cache
     threads: int  #: threads that compute

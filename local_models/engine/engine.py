@@ -8,7 +8,6 @@ import atexit
 import heapq
 import itertools
 import logging
-import os
 import threading
 import time
 import weakref
@@ -19,6 +18,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from local_models.engine.batching import fill_batch, token_score
+from local_models.engine.growth import Growth
 from local_models.engine.handover import Handover
 from local_models.engine.pace import CHECK, PrefillPace, ThreadPace
 from local_models.engine.stretch import Stretch
@@ -26,23 +26,13 @@ from local_models.engine.text import AnswerText
 from local_models.engine.tickets import Ticket, Totals
 from local_models.errors import DeadlineExceeded, EngineFailed, LocalModelError, ModelClosed, Overloaded
 from local_models.llama import Context, Floats, Sampler, Weights
+from local_models.llama.other_programs import seconds_of_other_programs
 from local_models.replies import Finish, Piece
 from local_models.scheduling.scheduler import Copy, QueueFull, ScheduledCall, Scheduler, SchedulerLimits, StepPlan
 
 logger = logging.getLogger("local_models")
 EXIT_SECONDS = 10.0  # longest wait for a step in progress when the program ends
 _running: "weakref.WeakSet[Engine]" = weakref.WeakSet()
-
-
-def _seconds_of_other_programs() -> float:
-    """Returns the processor time that other programs took on as many cores as this one may use; 0: not known here."""
-    try:
-        with open("/proc/stat", "rb", buffering=0) as file:
-            user, nice, system, _, _, interrupts, soft = map(int, file.read(256).split(b"\n", 1)[0].split()[1:8])
-        busy = (user + nice + system + interrupts + soft) / os.sysconf("SC_CLK_TCK")
-        return (busy - time.process_time()) * len(os.sched_getaffinity(0)) / (os.cpu_count() or 1)
-    except (OSError, ValueError, AttributeError):
-        return 0.0
 
 
 @atexit.register
@@ -72,7 +62,7 @@ class Engine:
     """Decodes for all callers of one model. `step_seconds` is what a step with a prompt aims at.
 
     `threads` are those that compute while event loops of the program need a core, and while they do not; None: those of
-    the context.
+    the context. `growth` makes the context wider when that is needed; None: it stays as it is.
 
     `command`, `submit`, `cancel`, `job`, `close` and `join` may be called from any thread. `save`, `restore`,
     `adapters` and `statistics` run on the engine's thread, as commands.
@@ -86,10 +76,13 @@ class Engine:
         step_seconds: float,
         name: str,
         threads: tuple[int, int] | None = None,
+        growth: Growth | None = None,
     ) -> None:
         self.weights, self.context, self.limits = weights, context, limits
         self.scheduler = Scheduler(limits)
         self.totals = Totals()
+        self._growth = growth
+        self._adapters: Sequence[tuple[int, float]] = ()
         self._pace = PrefillPace(step_seconds, limits.batch)
         few, most = threads or (context.shape.threads, context.shape.threads)
         self._threads = ThreadPace(few, most) if few != most else None
@@ -196,7 +189,7 @@ class Engine:
         if pace is None:
             self._next_look = float("inf")
             return
-        seconds = _seconds_of_other_programs()
+        seconds = seconds_of_other_programs()
         for thread, clock in list(self._loop_clocks.items()):
             try:
                 seconds += time.clock_gettime(clock)
@@ -256,6 +249,8 @@ class Engine:
         self._expire()
         if not self.scheduler.idle:
             self._run_step()
+            if self._growth is not None:
+                self._grow(self._growth)
         self._handover.flush(time.perf_counter())
 
     def _accept(self, ticket: Ticket) -> None:
@@ -360,6 +355,34 @@ class Engine:
         totals.engine_seconds += time.perf_counter() - started - (decoded - decoding)
         if code == 0 and not self._jobs and self._commands.empty():
             self._run_stretch(step)
+
+    def _grow(self, growth: Growth) -> None:
+        """Asks for a wider context where the calls, or the texts that are kept, need one."""
+        scheduler = self.scheduler
+        needed = scheduler.running + scheduler.waiting
+        growth.consider(scheduler.limits.slots, needed, scheduler.counts.displaced, self._offer)
+
+    def _offer(self, wider: Context) -> None:
+        """Takes a wider context from the thread that made it; raises the error of `require_open`."""
+        self.command(lambda: self._adopt(wider))
+
+    def _adopt(self, wider: Context) -> None:
+        """Goes on in a wider context, with what the sequences hold; what cannot be taken over is computed again."""
+        if self._closing:
+            wider.close()
+            return
+        narrow, slots = self.context, self.scheduler.limits.slots
+        if not all(wider.take_over(narrow, slot) for slot in range(slots) if narrow.length(slot)):
+            wider.clear()
+            self.scheduler.start_over()
+        wider.use_threads(narrow.threads)
+        if self._adapters:
+            wider.adapters(self._adapters)
+        self.context = wider
+        narrow.close()
+        self.scheduler.widen(wider.shape.sequences)
+        if self._growth is not None:
+            self._growth.adopted()
 
     def _run_stretch(self, step: StepPlan) -> None:
         """Repeats a step while the scheduler is sure to plan the same and no command waits."""
@@ -504,12 +527,16 @@ class Engine:
     def adapters(self, chosen: list[tuple[int, float]]) -> None:
         """Replaces the adapters, each a pointer and its scale; all texts are computed again."""
         self.context.adapters(chosen)
+        self._adapters = chosen
         self.scheduler.start_over()
 
     def statistics(self) -> dict[str, Any]:
         """Returns the counts of `Statistics`."""
-        scheduler, totals = self.scheduler, self.totals
+        scheduler, totals, shape = self.scheduler, self.totals, self.context.shape
         return {
+            "sequences": shape.sequences,
+            "pool": shape.tokens,
+            "threads": self.context.threads,
             "running": scheduler.running,
             "waiting": scheduler.waiting,
             "refused": scheduler.counts.refused,

@@ -15,6 +15,7 @@ import numpy as np
 
 from local_models.backend import Deliver, GenerationRequest, LoadedModel, RunningCall, Take
 from local_models.engine.engine import Engine, Job
+from local_models.engine.growth import Growth, Room
 from local_models.engine.loop_side import DirectPost, LoopSide
 from local_models.engine.tickets import Ticket
 from local_models.errors import BadGrammar, BadOption, EngineFailed, LocalModelError, PromptTooLong
@@ -22,7 +23,7 @@ from local_models.gguf import Header, check, summarize
 from local_models.llama import Context, ContextShape, Sampler, Sampling, Weights, library
 from local_models.llama.memory import release_free_memory
 from local_models.llama.sizing import machine, plan
-from local_models.llama.widths import known_width
+from local_models.llama.widths import NOT_MEASURED, known_width
 from local_models.options import Generate, LoadOptions, Lora
 from local_models.prompts.gbnf import check_grammar
 from local_models.prompts.preparing import prepare
@@ -111,18 +112,22 @@ class InProcessBackend:
         self._loop_sides = weakref.WeakKeyDictionary()
         context: Context | None = None
         try:
-            self._width, self._width_chosen = load_plan.sequences, "configured"
-            shape = load_plan.shape
+            shape, self._growth = load_plan.shape, None
+            self._width = (shape.sequences, "configured")
             if load_plan.measure:
-                most = msgspec.structs.replace(shape, threads=load_plan.most_threads)
-                self._width, self._width_chosen = known_width(self._weights, path, most)
-                tokens = shape.tokens if shape.unified else self._width * load_plan.context
-                shape = msgspec.structs.replace(shape, sequences=self._width, tokens=tokens)
+                widest = msgspec.structs.replace(shape, threads=load_plan.most_threads)
+                measure = partial(known_width, self._weights, path, widest)
+                if shape.unified:
+                    self._width = measure()
+                    shape = msgspec.structs.replace(shape, sequences=self._width[0])
+                else:
+                    self._growth = Growth(self._weights, Room(shape, measure))
+                    few = load_plan.first_sequences
+                    shape = msgspec.structs.replace(shape, sequences=few, tokens=few * load_plan.context)
             context = Context(self._weights, shape)
-            self._shape = shape
             kept = options.prefix_tokens if options.prefix_tokens >= 0 else 1 << 60
             limits = SchedulerLimits(
-                slots=self._width,
+                slots=shape.sequences,
                 slot_tokens=min(load_plan.context, context.sequence_tokens),
                 pool_tokens=context.total_tokens,
                 batch=options.batch,
@@ -138,9 +143,10 @@ class InProcessBackend:
                 options.step_ms / 1000,
                 self.summary.architecture,
                 (load_plan.threads, load_plan.most_threads),
+                self._growth,
             )
             if options.lora:
-                context.adapters([(self._adapter(lora.path), lora.scale) for lora in options.lora])
+                self._engine.adapters([(self._adapter(lora.path), lora.scale) for lora in options.lora])
         except BaseException:
             if context is not None:
                 context.close()
@@ -394,18 +400,17 @@ class InProcessBackend:
         return [float(x) for x in (vector / length if length else vector)]
 
     async def statistics(self) -> Statistics:
-        shape, load_plan = self._shape, self._plan
+        load_plan, growth = self._plan, self._growth
+        width, chosen = (growth.most, growth.words or NOT_MEASURED) if growth is not None else self._width
         counted = await self._on_engine(self._engine.statistics)
         return Statistics(
             path=self.summary.path,
             architecture=self.summary.architecture,
             device=load_plan.device,
-            layout="unified" if shape.unified else "split",
-            width=self._width,
-            width_chosen=self._width_chosen,
+            layout="unified" if load_plan.shape.unified else "split",
+            width=width,
+            width_chosen=chosen,
             context=self.loaded.context,
-            pool=shape.tokens,
-            threads=self._engine.context.threads,
             gpu_layers=load_plan.gpu_layers,
             memory_bytes=self.memory_bytes,
             **counted,
@@ -414,7 +419,8 @@ class InProcessBackend:
     @property
     def memory_bytes(self) -> int:
         """Bytes of the weights and the KV cache."""
-        return self._weights.size_bytes + self.summary.kv_bytes(self._shape.tokens, self._shape.kv_type)
+        shape = self._engine.context.shape
+        return self._weights.size_bytes + self.summary.kv_bytes(shape.tokens, shape.kv_type)
 
     # --- end ---
 

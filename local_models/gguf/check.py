@@ -16,7 +16,7 @@ _COUNTS = (
     "rope.dimension_count",
 )
 _SINGLE = ("block_count", "context_length", "embedding_length")  # required; the other counts may differ by layer
-_MOST_TOKEN_TYPE = 6
+_TOKEN_TYPES = frozenset(range(7))
 _MOST_LAYERS, _MOST_EXPERTS = 512, 1024  # of llama.cpp
 _ROPE_SCALING = ("none", "linear", "yarn", "longrope")
 # Architectures whose every head is rotated whole
@@ -125,10 +125,10 @@ def _check_vocabulary(header: Header, refuse: Any) -> None:
         if value is not None and _length(value) != count:
             raise refuse(f"`tokenizer.ggml.{name}` has {_length(value)} entries for {count} tokens")
     kinds = data.get("tokenizer.ggml.token_type")
-    if kinds is not None and not all(type(kind) is int and 0 <= kind <= _MOST_TOKEN_TYPE for kind in kinds):
+    if kinds is not None and not (set(map(type, kinds)) <= {int} and set(kinds) <= _TOKEN_TYPES):
         raise refuse("`tokenizer.ggml.token_type` has an unknown type")
     scores = data.get("tokenizer.ggml.scores")
-    if scores is not None and not all(type(score) is float and isfinite(score) for score in scores):
+    if scores is not None and not (set(map(type, scores)) <= {float} and all(map(isfinite, scores))):
         raise refuse("`tokenizer.ggml.scores` are not numbers")
     for name, value in data.items():
         special = name.startswith("tokenizer.ggml.") and name.endswith("_token_id")
@@ -141,7 +141,7 @@ def _check_vocabulary(header: Header, refuse: Any) -> None:
             raise refuse(f"its vocabulary lacks the byte token <0x{missing[0]:02X}>, which llama.cpp cannot do without")
     if model == "gpt2":
         merges = data.get("tokenizer.ggml.merges")
-        if not isinstance(merges, list) or not all(isinstance(m, str) and " " in m for m in merges):
+        if not isinstance(merges, list) or not (set(map(type, merges)) <= {str} and all(" " in m for m in merges)):
             raise refuse("`tokenizer.ggml.merges` is not a list of pairs")
 
 

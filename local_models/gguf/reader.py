@@ -105,21 +105,25 @@ class _Reader:
     def strings(self, count: int, what: str) -> list[str]:
         """Reads many strings, a block of the file at a time: vocabularies have a hundred thousand."""
         found: list[str] = []
-        unpack, size = SCALARS[10].unpack_from, SCALARS[10].size
+        unpack, size, add = SCALARS[10].unpack_from, SCALARS[10].size, found.append
         block, at = b"", 0
-        while len(found) < count:
-            if len(block) - at >= size:
+        while True:
+            filled, last = len(block), len(block) - size
+            missing = count - len(found)
+            while missing and at <= last:
                 (length,) = unpack(block, at)
-                if length > LONGEST_STRING:
-                    raise self.broken(f"corrupt: {what} has a string of {length} bytes")
                 end = at + size + length
-                if end <= len(block):
-                    raw = block[at + size : end]
-                    # some vocabularies have broken UTF-8; two such tokens must stay different
-                    found.append(raw.decode("utf-8", "surrogateescape"))
-                    at = end
-                    continue
-                self.need(size + length - (len(block) - at), what)
+                if end > filled:
+                    if length > LONGEST_STRING:
+                        raise self.broken(f"corrupt: {what} has a string of {length} bytes")
+                    self.need(end - filled, what)
+                    break
+                # some vocabularies have broken UTF-8; two such tokens must stay different
+                add(block[at + size : end].decode("utf-8", "surrogateescape"))
+                at = end
+                missing -= 1
+            if not missing:
+                break
             more = self._file.read(BLOCK)
             if not more:
                 raise self.broken(f"truncated in {what}")
@@ -146,11 +150,8 @@ class _Reader:
         self.need(length * least, f"`{key}`")
         keep = arrays or length <= 64
         if element == STRING:
-            if keep:
-                return self.strings(length, f"`{key}`")
-            for _ in range(length):
-                self.skip(self.scalar(10, f"`{key}`"), f"`{key}`")
-            return Skipped(length)
+            texts = self.strings(length, f"`{key}`")
+            return texts if keep else Skipped(length)
         if keep:
             raw = self.raw(length * least, f"`{key}`")
             return [value for (value,) in SCALARS[element].iter_unpack(raw)]

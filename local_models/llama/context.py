@@ -1,6 +1,7 @@
 """Context: a KV cache, and the batch that is decoded into it."""
 
 import ctypes
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from local_models.llama.library import last_errors, library, recent_errors
 from local_models.llama.weights import Weights
 
 Floats = NDArray[np.float32]
+_STREAMS = slice(8, 12)  # bytes of the state of a sequence that say how many streams its cache has
 
 
 class ContextShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -184,6 +186,24 @@ class Context:
         self._invalidate_state(sequence)
         buffer = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)
         return bool(self._lib.api.llama_state_seq_set_data(self._ctx, buffer, len(state), sequence))
+
+    def take_over(self, other: "Context", sequence: int) -> bool:
+        """Takes the KV state of a sequence from a context with fewer sequences; False: it has to be computed again.
+
+        A split cache writes a state as its number of streams, then the number of cells of each stream, with the cells
+        of the sequence behind that of its own. Caches of several parts, for sliding windows or recurrent layers, do
+        not. llama.cpp has to give the state back as it was put in.
+        """
+        weights = self._weights
+        if self.shape.unified or weights.recurrent or weights.sliding_window:
+            return False
+        more = self.shape.sequences - other.shape.sequences
+        state = other.save(sequence)
+        if int.from_bytes(state[_STREAMS], sys.byteorder) != other.shape.sequences:
+            return False
+        wider = state[: _STREAMS.start] + self.shape.sequences.to_bytes(4, sys.byteorder) + state[_STREAMS.stop :]
+        wider += bytes(4 * more)
+        return self.restore(sequence, wider) and self.save(sequence) == wider
 
     def adapters(self, chosen: Sequence[tuple[int, float]]) -> None:
         """Applies exactly these adapters, each a pointer and its scale."""

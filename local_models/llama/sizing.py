@@ -13,7 +13,9 @@ from local_models.options import LoadOptions
 LONGEST_DEFAULT_CONTEXT = 4096
 MOST_SEQUENCES = 256
 CACHE_SHARE = 0.25  # part of the free memory for the KV cache, by default
-CACHE_CEILING = 1 << 30  # bytes, or those of the weights if more: to clear more memory would slow the load by seconds
+CACHE_CEILING = 2 << 30  # bytes of the KV cache, or those of the weights if more
+FIRST_CACHE = 128 << 20  # bytes of the KV cache at load: to clear a GiB takes half a second
+FIRST_SEQUENCES = 8
 WIDTHS = (1, 4, 8, 16, 32, 64)
 
 
@@ -30,13 +32,14 @@ class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     context: int  #: most tokens of one call
     sequences: int
-    shape: ContextShape
+    shape: ContextShape  #: shape of the context with all its sequences
+    first_sequences: int  #: sequences at load where the cache may grow: split, and not configured
     threads: int  #: threads that compute while the event loop of the program needs a core
     most_threads: int  #: threads that compute while it does not
     gpu_layers: int  #: layers on the GPU; -1: all
     device: str  #: description of the device that computes
     measure: bool  #: True: the number of sequences is still to be measured, and `sequences` is its maximum
-    kv_bytes: int  #: bytes of the KV cache
+    kv_bytes: int  #: bytes of the KV cache with all its sequences
 
 
 def _cores() -> int:
@@ -46,13 +49,22 @@ def _cores() -> int:
         return os.cpu_count() or 1
 
 
+def _available_bytes() -> int:
+    """Returns the memory that is available; on Linux without psutil, whose import takes as long as all else here."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:
+            return next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration, ValueError):
+        import psutil
+
+        return int(psutil.virtual_memory().available)
+
+
 def machine() -> Machine:
     """Returns the resources of this machine, now."""
-    import psutil
-
     gpus = [device for device in devices() if device.kind == "gpu"]
     best = max(gpus, key=lambda device: device.free_bytes, default=None)
-    return Machine(cores=_cores(), free_bytes=int(psutil.virtual_memory().available), gpu=best)
+    return Machine(cores=_cores(), free_bytes=_available_bytes(), gpu=best)
 
 
 def gpu_layers(summary: Summary, options: LoadOptions, gpu: Device | None, kv_bytes: int) -> int:
@@ -103,12 +115,14 @@ def plan(summary: Summary, options: LoadOptions, on: Machine, *, own_process: bo
             f"{needed >> 20} MiB are needed for the weights and {tokens} tokens, {on.free_bytes >> 20} MiB are free",
             hint="choose a smaller `context` or `sequences`",
         )
+    first = max(1, min(FIRST_CACHE // (context * per_token), FIRST_SEQUENCES, sequences))
     most_threads = options.threads or on.cores
     # one core is left for the event loop
     threads = options.threads or (on.cores if own_process else max(on.cores - 1, 1))
     return LoadPlan(
         context=context,
         sequences=sequences,
+        first_sequences=first,
         shape=ContextShape(
             sequences=sequences,
             tokens=tokens,

@@ -4,6 +4,7 @@ import ctypes
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import compress, repeat
 
 from local_models.errors import BadModelFile, ModelClosed, translate_errors
 from local_models.llama.library import amx_is_sound, last_errors, library, recent_errors
@@ -43,14 +44,17 @@ class Weights:
         self.size_bytes = int(api.llama_model_size(self._model))
         self.parameters = int(api.llama_model_n_params(self._model))
         self.recurrent = bool(api.llama_model_is_recurrent(self._model) or api.llama_model_is_hybrid(self._model))
+        self.sliding_window = int(api.llama_model_n_swa(self._model))
         self.causal = bool(api.llama_model_has_decoder(self._model)) and not bool(
             api.llama_model_has_encoder(self._model)
         )
         vocab = ctypes.c_void_p(ctypes.cast(self._vocab, ctypes.c_void_p).value)
         is_end, attributes = self._lib.quick.llama_vocab_is_eog, self._lib.quick.llama_vocab_get_attr
-        self.ends = frozenset(token for token in range(self.vocabulary) if is_end(vocab, token))
-        unknown_or_control = int(api.LLAMA_TOKEN_ATTR_CONTROL) | int(api.LLAMA_TOKEN_ATTR_UNKNOWN)
-        self.control = tuple(token for token in range(self.vocabulary) if attributes(vocab, token) & unknown_or_control)
+        tokens, unknown_or_control = range(self.vocabulary), api.LLAMA_TOKEN_ATTR_CONTROL | api.LLAMA_TOKEN_ATTR_UNKNOWN
+        # without bytecode for each of a hundred thousand tokens
+        self.ends = frozenset(compress(tokens, map(is_end, repeat(vocab), tokens)))
+        kinds = map(attributes, repeat(vocab), tokens)
+        self.control = tuple(token for token, kind in enumerate(kinds) if kind & unknown_or_control)
         self._pieces: list[bytes | None] = [None] * self.vocabulary
 
     @contextmanager

@@ -15,12 +15,14 @@ import msgspec
 
 from local_models.llama.context import Context, ContextShape
 from local_models.llama.library import version
+from local_models.llama.other_programs import seconds_of_other_programs
 from local_models.llama.sizing import WIDTHS
 from local_models.llama.weights import Weights
 
 ENOUGH = 0.95  # part of the best rate that is enough: a narrower step answers sooner
 NOT_MEASURED = "not measured"
-PATIENCE = 1.5  # seconds of measurement; a slow model is measured at few widths
+PATIENCE = 0.5  # seconds of measurement; a slow model is measured at few widths
+BUSY = 0.2  # part of a core: where other programs take more, a result is not remembered
 MOST_REMEMBERED = 256  # results; the oldest go first
 
 
@@ -94,14 +96,20 @@ def known_width(weights: Weights, path: str, shape: ContextShape) -> tuple[int, 
     found = _read().get(key)
     if found is not None and 1 <= found.width <= shape.sequences:
         return found.width, found.words
+    began, others = time.perf_counter(), seconds_of_other_programs()
     width, words = measure_width(weights, shape)
-    if words != NOT_MEASURED:
+    calm = seconds_of_other_programs() - others <= BUSY * (time.perf_counter() - began)
+    if words != NOT_MEASURED and calm:
         _write(_read() | {key: _Remembered(width, words, time.time())})
     return width, words
 
 
 def measure_width(weights: Weights, shape: ContextShape) -> tuple[int, str]:
-    """Returns the narrowest width that nearly reaches the best rate, and the rates in words; warms up the weights."""
+    """Returns the narrowest width that nearly reaches the best rate, and the rates in words.
+
+    The rates are by processor time, which hardly depends on what else the machine does; on a GPU by the clock.
+    """
+    clock = time.perf_counter if weights.gpu_layers else time.process_time
     most = shape.sequences
     widths = [width for width in WIDTHS if width < most] + [most]
     small = msgspec.structs.replace(shape, tokens=256 * most if not shape.unified else max(256, 16 * most))
@@ -117,11 +125,11 @@ def measure_width(weights: Weights, shape: ContextShape) -> tuple[int, str]:
                 context.positions[:width] = attempt
                 context.sequence[:width] = range(width)
                 context.wanted[:width] = 1
-                before = time.perf_counter()
-                if context.decode(width) != 0:
+                before = clock()
+                if context.decode(width) != 0 or time.perf_counter() - started > PATIENCE:
                     break
                 if attempt:  # the first attempt touches the memory
-                    best = min(best, time.perf_counter() - before)
+                    best = min(best, clock() - before)
             if best < float("inf"):
                 rates[width] = width / best
             if time.perf_counter() - started > PATIENCE:

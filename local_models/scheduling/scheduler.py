@@ -14,7 +14,7 @@ pool, counted by `KvCells`.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from local_models.scheduling.fairness import FairCallQueue
 from local_models.scheduling.kv_cells import KvCells
@@ -129,6 +129,7 @@ class Counts:
     preempted: int = 0
     reused_tokens: int = 0
     evicted_tokens: int = 0
+    displaced: int = 0  # texts that went because no slot was empty
     refused: int = 0
 
 
@@ -241,6 +242,14 @@ class Scheduler:
             self._copy(best, first, length)
         for other in others:
             other.leader, other.share = first, min(other.share, first.share)
+
+    def widen(self, slots: int) -> None:
+        """Adds empty slots, in the split layout, up to `slots` of them; those there are keep their tokens."""
+        before = self.limits
+        assert not before.unified
+        assert before.slots <= slots <= before.batch
+        self.limits = replace(before, slots=slots, pool_tokens=before.pool_tokens // before.slots * slots)
+        self._idle |= dict.fromkeys(range(before.slots, slots), 0)
 
     # --- tokens of finished calls ---
 
@@ -386,13 +395,19 @@ class Scheduler:
     def _continues_in_place(self, slot: int, length: int) -> bool:
         """Whether to continue in the slot: not if much other text would be lost while an empty slot is there."""
         lost = self._idle[slot] - length
-        return length > 0 and (lost <= max(ROUND, length // 2) or not any(v == 0 for v in self._idle.values()))
+        if not length or lost <= max(ROUND, length // 2):
+            return length > 0
+        if any(v == 0 for v in self._idle.values()):
+            return False
+        self.counts.displaced += 1
+        return True
 
     def _choose_slot(self, call: ScheduledCall, spare: int | None) -> int:
         empty = [slot for slot, tokens in self._idle.items() if not tokens]
         if empty:
             return min(empty)  # low numbers: the split layout decodes neighbours together
         slot = next((slot for slot in self._idle if slot != spare), next(iter(self._idle)))
+        self.counts.displaced += 1
         self.counts.evicted_tokens += self._idle[slot]
         self._clear_slot(slot)
         return slot

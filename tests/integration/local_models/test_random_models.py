@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks.local_peers.random_models import SHAPES, model
 from local_models.gguf import check, summarize
+from local_models.llama import widths
 from tests.support.local_models.models import TINY, opened, user
 
 
@@ -65,8 +66,13 @@ async def test_streams_go_on_while_a_long_prompt_is_read(folder: Path, layout: s
     assert min(during) >= 12, during
 
 
-async def test_the_width_is_measured_at_load_and_said() -> None:
+async def test_the_width_is_measured_when_calls_wait_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(widths, "PATIENCE", 30.0)  # other tests take the processor
     async with opened(TINY, sequences=0, context=256) as engine:
+        few = await engine.statistics()
+        assert (few.sequences, few.width_chosen) == (8, "not measured")
+        calls = [engine.complete(f"{n}", max_tokens=8, temperature=0) for n in range(12)]
+        await asyncio.gather(*calls)
         found = await engine.statistics()
     assert found.width_chosen.startswith("measured tokens/s by width: ")
     assert 1 <= found.width <= 256

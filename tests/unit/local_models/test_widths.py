@@ -1,5 +1,6 @@
 """Widths are measured once for a file on a machine; what is on disk may be anything."""
 
+import itertools
 import os
 import shutil
 import threading
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from local_models.files.catalogue import TINY
-from local_models.llama import ContextShape, Weights
+from local_models.llama import ContextShape, Weights, widths
 from local_models.llama.widths import MOST_REMEMBERED, known_width
 
 SHAPE = ContextShape(sequences=2, tokens=512, batch=32, threads=1, unified=False)
@@ -18,6 +19,7 @@ SHAPE = ContextShape(sequences=2, tokens=512, batch=32, threads=1, unified=False
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(widths, "BUSY", float("inf"))  # other tests take the processor
     return tmp_path / "three-mode" / "widths.json"
 
 
@@ -68,8 +70,6 @@ def test_a_folder_that_cannot_be_written_does_no_harm(cache: Path, weights: Weig
 
 
 def test_the_file_is_bounded_and_whole_beside_many_writers(cache: Path, weights: Weights, tmp_path: Path) -> None:
-    from local_models.llama import widths
-
     def write(number: int) -> None:
         for n in range(20):
             key = f"{number}-{n}"
@@ -84,3 +84,14 @@ def test_the_file_is_bounded_and_whole_beside_many_writers(cache: Path, weights:
     while any(thread.is_alive() for thread in threads):
         assert len(widths._read()) == MOST_REMEMBERED
     assert [file.name for file in cache.parent.iterdir()] == ["widths.json"]
+
+
+def test_what_is_measured_beside_other_programs_is_not_remembered(
+    cache: Path, weights: Weights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that was first loaded on a busy machine had one sequence for ever."""
+    taken = itertools.count(0, 100)
+    monkeypatch.setattr(widths, "BUSY", 0.2)
+    monkeypatch.setattr(widths, "seconds_of_other_programs", lambda: float(next(taken)))
+    assert "measured" in known_width(weights, str(TINY), SHAPE)[1]
+    assert not cache.exists()
