@@ -249,8 +249,6 @@ class Engine:
         self._expire()
         if not self.scheduler.idle:
             self._run_step()
-            if self._growth is not None:
-                self._grow(self._growth)
         self._handover.flush(time.perf_counter())
 
     def _accept(self, ticket: Ticket) -> None:
@@ -317,6 +315,8 @@ class Engine:
         writers = self.scheduler.writers
         readers = self.scheduler.running - writers
         step = self.scheduler.plan(self._pace.allowance(writers, readers), self._pace.price)
+        if self._growth is not None:
+            self._grow(self._growth)
         for edit in step.edits:
             if isinstance(edit, Copy):
                 self.context.copy(edit.source, edit.target)
