@@ -6,6 +6,7 @@ from typing import Any, Protocol
 from transports.bus.events import MemberInfo
 from transports.bus.registry.channel import UnixChannel
 from transports.bus.registry.election import HostingRight, RegistryPaths, connect_or_host, try_host
+from transports.bus.registry.places import leave_place
 from transports.bus.registry.seats import Shards
 from transports.bus.registry.server import RegistryServer
 from transports.bus.registry.state import RegistryState
@@ -75,6 +76,10 @@ class Connector(Protocol):
         """Remove what a registry that ended has left, if nobody hosts the next one: no other member is on the bus."""
         ...
 
+    def leave_place(self, slot: int, member: str) -> None:
+        """Free the slot of this member, whether there is a registry or not."""
+        ...
+
 
 class UnixConnector:
     """Way to the registry of a bus on this machine. JoinFailed for a name that no bus may have."""
@@ -102,6 +107,10 @@ class UnixConnector:
     def release(self, right: HostingRight, alone: bool) -> None:
         """Free the lock, and remove the registry's files if no other member is left."""
         right.release(remove=alone)
+
+    def leave_place(self, slot: int, member: str) -> None:
+        """Free the slot of this member in the table of the next registry."""
+        leave_place(self._paths.lock, slot, member)
 
     def release_unhosted(self) -> None:
         """Remove the files of a registry that ended, if nobody hosts the next one."""

@@ -23,7 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from transports.bus.errors import JoinFailed, NoSuchBus
+from transports.bus.events import MemberInfo
 from transports.bus.registry.channel import peer_credentials
+from transports.bus.registry.places import read_places
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SETTLED = 5.0  # seconds after which a socket that nobody listens on is dead
@@ -136,6 +138,8 @@ class HostingRight:
     """Whether the socket of a dead registry was found."""
     paths: RegistryPaths
     """Files of the registry."""
+    members: list[MemberInfo]
+    """Members of the registry before, whose processes live: see places.py."""
 
     def release(self, remove: bool) -> None:
         """Free the lock, if it is not free yet. `remove`: remove the socket and the lock, for no other member is left.
@@ -201,7 +205,7 @@ def try_host(paths: RegistryPaths) -> HostingRight | None:
         listener.close()
         os.close(lock)
         raise JoinFailed(f"the registry's socket {paths.socket} cannot be bound: {error}") from None
-    return HostingRight(listener, lock, after_a_death, paths)
+    return HostingRight(listener, lock, after_a_death, paths, read_places(lock))
 
 
 async def connect_or_host(

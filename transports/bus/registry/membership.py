@@ -181,6 +181,8 @@ class Membership:
         if self._announcing is not None:
             self._announcing.cancel()
         client, self._client = self._client, None
+        if self._slot >= 0:
+            self._connector.leave_place(self._slot, self._member.id)
         if client is not None and not client.closed:
             client.send(wire.Bye())
             reach("leave_bye_sent")

@@ -17,6 +17,7 @@ from transports.bus.registry import wire
 from transports.bus.registry.channel import UnixChannel, peer_credentials
 from transports.bus.registry.election import HostingRight, is_alive, may_come_back
 from transports.bus.registry.pacing import ChangePacing
+from transports.bus.registry.places import Places
 from transports.bus.registry.seats import Seat, Shards
 from transports.bus.registry.state import RegistryState
 
@@ -42,13 +43,16 @@ class RegistryServer:
         self._look_at = self._moved_at = 0.0  # next look at members that are not back yet
         self._pace = ChangePacing()
         self._stopping = False
+        self._ended_alone: bool | None = None
+        self._places = Places(right.paths.lock)
         self.dropped = 0  # connections ended for garbage, for silence, or because they are another user's
-        self.state = RegistryState(bus, carrier, layout, shards, self._send)
+        self.state = RegistryState(bus, carrier, layout, shards, self._send, self._places)
         self._thread = threading.Thread(target=self._run, name=f"bus-registry-{bus}", daemon=True)
 
     def start(self, known: Sequence[MemberInfo], after_a_death: bool) -> None:
         """Start the thread. `known`: members of the registry before this one, as far as this process knows them."""
-        self.state.expect(known)
+        ids = {info.id for info in known}
+        self.state.expect([*known, *(info for info in self._right.members if info.id not in ids)])
         self._moved_at = time.monotonic()
         self._look_at = self._moved_at + GRACE
         if after_a_death:
@@ -67,11 +71,17 @@ class RegistryServer:
     @property
     def alone(self) -> bool:
         """Whether no member is left: none is here, and none whose process lives may come back."""
-        return not self.state.members and not any(is_alive(info.pid) for info in self.state.expected)
+        if self._ended_alone is None:
+            return not self.state.members and not any(map(self._may_be_there, self.state.expected))
+        return self._ended_alone
+
+    def _may_be_there(self, info: MemberInfo) -> bool:
+        return is_alive(info.pid) and self._places.has(info)
 
     def close_after_fork(self) -> None:
         """Close the sockets in the child of a fork; the connections stay the parent's."""
         self._listener.close()
+        self._places.close()
         for channel in self._channels.values():
             channel.sock.close()
 
@@ -107,6 +117,8 @@ class RegistryServer:
                 channel.close()
             selector.close()
             self.state.close()
+            self._ended_alone = self.alone
+            self._places.close()
             for _, _, fds in self._deferred:
                 for fd in fds:
                     os.close(fd)
@@ -127,7 +139,8 @@ class RegistryServer:
         if self.state.expected and now >= self._look_at:
             self._look_at = now + GRACE
             waited = now - self._moved_at
-            self.state.forget_expected(lambda info: may_come_back(info.pid, waited))
+            self.state.forget_expected(lambda info: may_come_back(info.pid, waited) and self._places.has(info))
+            self.state.free_places(self._may_be_there)
         if self._grace_until and now >= self._grace_until:
             self._grace_until = 0.0
             deferred, self._deferred = self._deferred, []

@@ -17,10 +17,10 @@ from transports.bus.failpoints import reach
 from transports.bus.registry import wire
 from transports.bus.registry.changes import PendingChanges, snapshot
 from transports.bus.registry.descriptors import Descriptor
+from transports.bus.registry.places import SLOTS, NoPlaces, PlaceTable
 from transports.bus.registry.seats import GateWait, QueuedAnswer, Seat, Shards
 from transports.bus.topics import check_name, check_pattern
 
-SLOTS = 1024  # members of a bus, at most
 SHARD = 64  # members that share a bell
 GATE_WITHIN = 3.0  # seconds that a RELIABLE subscription waits for writers which do not answer
 
@@ -31,14 +31,18 @@ Send = Callable[[Seat, bytes, Sequence[int]], None]
 class RegistryState:
     """State of the registry of one bus. `send(seat, data, fds)` sends to a member."""
 
-    def __init__(self, bus: str, carrier: str, layout: int, shards: Shards, send: Send, host: str = "") -> None:
+    def __init__(
+        self, bus: str, carrier: str, layout: int, shards: Shards, send: Send, places: PlaceTable | None = None
+    ) -> None:
         self._bus, self._carrier, self._layout = bus, carrier, layout
         self._shards, self._send = shards, send
-        self.host = host  # id of the member whose process hosts the registry
+        self._places = places or NoPlaces()
+        self.host = ""  # id of the member whose process hosts the registry
         self.directory = Directory()
         self._seats: dict[str, Seat] = {}
         self._slots: dict[int, str] = {}
         self._expected: dict[str, MemberInfo] = {}  # members of the registry before, not back yet
+        self._given_up: dict[int, MemberInfo] = {}  # members that did not come back, by the slots they may still use
         self._gates: dict[int, GateWait] = {}
         self._gate_token = 0
         self._pending = PendingChanges()
@@ -54,15 +58,30 @@ class RegistryState:
             self._expected[info.id] = info
             self._slots[info.slot] = info.id
 
-    def forget_expected(self, alive: Callable[[MemberInfo], bool] | None = None) -> None:
-        """Declare the members lost that have not come back, but those whose process is `alive`: they are only late."""
+    def forget_expected(self, late: Callable[[MemberInfo], bool] | None = None) -> None:
+        """Declare the members lost that have not come back, but those that are only `late`.
+
+        Their slots stay theirs until `free_places`: one whose process lives may use its slot without knowing better.
+        """
         for info in list(self._expected.values()):
-            if alive is not None and alive(info):
+            if late is not None and late(info):
                 continue
             del self._expected[info.id]
-            self._slots.pop(info.slot, None)
-            self._shards.free(info.slot)
+            self._slots[info.slot] = ""  # nobody's: it gets another one if it comes back
+            self._given_up[info.slot] = info
             self._pending.lost(info.id, "it did not come back after the registry moved")
+
+    def free_places(self, alive: Callable[[MemberInfo], bool] | None = None) -> None:
+        """Free the slots of members that did not come back, but those whose process is `alive`."""
+        for slot, info in list(self._given_up.items()):
+            if alive is None or not alive(info):
+                del self._given_up[slot]
+                self._free_slot(slot)
+
+    def _free_slot(self, slot: int) -> None:
+        self._slots.pop(slot, None)
+        self._shards.free(slot)
+        self._places.free(slot)
 
     @property
     def members(self) -> int:
@@ -71,8 +90,8 @@ class RegistryState:
 
     @property
     def expected(self) -> list[MemberInfo]:
-        """Members of the registry before that are not back yet."""
-        return list(self._expected.values())
+        """Members of the registry before that are not back, and may be."""
+        return [*self._expected.values(), *self._given_up.values()]
 
     # --- input ------------------------------------------------------------------------------------------------------
     def handle(self, seat: Seat, message: wire.FromMember, fds: Sequence[int]) -> None:
@@ -144,8 +163,7 @@ class RegistryState:
             seat.close()
             return
         del self._seats[info.id]
-        self._slots.pop(info.slot, None)
-        self._shards.free(info.slot)
+        self._free_slot(info.slot)
         self.directory.leave(info.id, reason)
         self._pending.lost(info.id, reason)
         if not seat.welcomed:
@@ -270,6 +288,7 @@ class RegistryState:
         seat.fds, seat.reliable, seat.endpoints = fds[:wanted], hello.reliable, hello.endpoints
         seat.info = MemberInfo(id_, hello.label, hello.pid, slot)
         self._slots[slot] = id_
+        self._places.take(seat.info)
         self._seats[id_] = seat
         self._joining.append(seat)
         self.directory.join(seat.info)

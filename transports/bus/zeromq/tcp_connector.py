@@ -102,6 +102,7 @@ class RouterServer:
                 if self._grace_until and now >= self._grace_until:
                     self._grace_until = 0.0
                     self.state.forget_expected()
+                    self.state.free_places()
                 if self.state.waits:
                     self.state.expire(now)
                 if self.state.unannounced and not self._pace.wait(now):
@@ -310,6 +311,9 @@ class TcpConnector:
 
     def release(self, right: BoundRouter, alone: bool) -> None:
         """Do nothing: the server's thread frees the endpoint."""
+
+    def leave_place(self, slot: int, member: str) -> None:
+        """Do nothing: over tcp there is no table of places."""
 
     def release_unhosted(self) -> None:
         """Do nothing: an endpoint is freed with its process."""
