@@ -24,6 +24,7 @@ from three_mode.agents.calling.streams import Stream
 from three_mode.agents.handlers.codec import UNENCODABLE, encode
 from three_mode.agents.handlers.declare import spec_of
 from three_mode.agents.model import Model
+from three_mode.calls.call_book import conversation_of
 from three_mode.calls.call_log import ActiveCall, CallLog, FailedFirstAttempt, completed_reply, new_request_id
 from three_mode.calls.gates import Gates
 from three_mode.calls.options import Observing
@@ -35,8 +36,9 @@ from three_mode.channels.channel import OpenReply
 from three_mode.dispatcher import AGENT
 from three_mode.errors import NoSuchAgent, ThreeModeError
 from three_mode.handling import NOBODY, current, time_for
-from three_mode.messages import LLMRequest, LLMResponse, Step
+from three_mode.messages import LLMRequest, LLMResponse, Step, Usage
 from three_mode.modes import CommunicationMode
+from three_mode.observe.call_figures import AttemptUse, CallFigures
 from three_mode.observe.logs import logger
 from three_mode.policies import CallContext, Gate, Policies, Target
 from three_mode.policies.tallies import ZERO
@@ -193,6 +195,7 @@ class AgentFastPath:
             except BaseException:
                 asked.cancel()
                 self._leave(address, counted)
+                self._count(request, request_id, time.monotonic() - began, None)
                 raise
             if isinstance(answer, BusError):
                 failed = answer
@@ -215,12 +218,29 @@ class AgentFastPath:
                         reply, target, AI_AI, usage, began, request_id, reply.created_at, self._steps
                     )
                     self._record(reply.latency)
+                    self._count(request, request_id, reply.latency, usage)
                     return reply
         self._leave(address, counted)
         failure = self._session.error(failed, address, self._topic) if isinstance(failed, BusError) else failed
         if isinstance(failure, NoSuchAgent):  # it may be there, and only stream
             return await normal(request, None)
         return await normal(request, FailedFirstAttempt(began, began + within, failure))
+
+    def _count(self, request: LLMRequest, request_id: str, latency: float, usage: Usage | None) -> None:
+        """Add a call to the sums of the report; without a usage, its caller has left."""
+        provider, model = self._target.provider, self._target.model
+        figures = CallFigures(
+            request_id=request_id,
+            provider=provider,
+            model=model,
+            latency=latency,
+            first_content=None,
+            label=self._defaults.label_of(request),
+            conversation=conversation_of(request),
+            outcome="answered" if usage is not None else "cancelled",
+            used=(AttemptUse(provider, model, usage),) if usage is not None else (),
+        )
+        self._log.book.tallies.add(figures)
 
     def close(self) -> None:
         """Take no more calls: those that come go the normal way, which says that the connection is closed."""
