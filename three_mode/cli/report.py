@@ -1,4 +1,4 @@
-"""Subcommand `three-mode report FILE`: sums up records files, as `LLMConnection.report` does the calls of a connection."""
+"""Subcommand `three-mode report FILE`: sums up records files, as `llm.report()` does the calls of a connection."""
 
 import argparse
 from collections.abc import Iterator
@@ -88,7 +88,7 @@ def _rows(breakdown: Breakdown, most: int) -> Iterator[tuple[str, CallSums]]:
         yield f"[dim]... {len(names) - len(shown)} more: --most 0[/dim]", CallSums()
     if breakdown.merged:
         yield "[dim](others)[/dim]", breakdown.other
-    if breakdown.unnamed.requests:
+    if breakdown.unnamed != CallSums():
         yield "[dim](none)[/dim]", breakdown.unnamed
 
 
@@ -109,20 +109,21 @@ def _cells(sums: CallSums) -> list[str]:
     ]
 
 
+def _counts(kinds: dict[str, int]) -> str:
+    ordered = sorted(kinds.items(), key=lambda each: -each[1])
+    return escape(", ".join(f"{count} {kind}" for kind, count in ordered if count))
+
+
 def _seconds(value: float | None) -> str:
     return "" if value is None else f"{value:.3g}"
 
 
 def _remarks(report: Report) -> Iterator[str]:
     total = report.total
-    if total.errors or total.cancelled:
-        kinds = [f"{count} {kind}" for kind, count in sorted(total.errors.items(), key=lambda each: -each[1])]
-        yield "\nnot answered: " + escape(
-            ", ".join([*kinds, *([f"{total.cancelled} cancelled"] * bool(total.cancelled))])
-        )
+    if total.requests > total.answered:
+        yield f"\nnot answered: {_counts(total.errors | {'cancelled': total.cancelled})}"
     if total.attempt_errors:
-        kinds = [f"{count} {kind}" for kind, count in sorted(total.attempt_errors.items(), key=lambda each: -each[1])]
-        yield f"failed attempts: {escape(', '.join(kinds))}; {total.switched} times the next target was tried"
+        yield f"failed attempts: {_counts(total.attempt_errors)}; {total.switched} times the next target was tried"
     if total.unpriced:
         yield f"+?: the price of {total.unpriced} attempts is not known; their tokens are counted, their cost is not"
     if report.unreadable:

@@ -60,7 +60,7 @@ def providers() -> Check:
     """Says which providers can be called with the settings that are in force. Nobody is asked."""
     try:
         found = LLMConnection(options=ConnectionOptions(prices=Prices())).providers()
-    except ThreeModeError as error:
+    except (ThreeModeError, ImportError) as error:
         return Check(AREA, "providers", Status.LIMITED, str(error), "three-mode config check")
     remote = [status for status in found.values() if status.name != "local"]
     able = [f"{each.name} ({each.model})" if each.model else each.name for each in remote if each.available]

@@ -153,5 +153,5 @@ def test_only_what_is_asked_for_is_broken_down() -> None:
     assert (set(report.by_label.rows), report.by_model) == ({"x"}, Breakdown())
     assert tallies.report(["model", "side"]).sides("trial")["p/m"].requests == 1
     assert tallies.report().sides("other") == {}
-    with pytest.raises(InvalidRequest, match="'user'.*one of provider"):
+    with pytest.raises(InvalidRequest, match=r"'user'.*one of provider"):
         tallies.report("user")  # type: ignore[arg-type]
