@@ -36,9 +36,9 @@ from three_mode.channels.channel import OpenReply
 from three_mode.dispatcher import AGENT
 from three_mode.errors import NoSuchAgent, ThreeModeError
 from three_mode.handling import NOBODY, current, time_for
-from three_mode.messages import LLMRequest, LLMResponse, Step, Usage
+from three_mode.messages import LLMRequest, LLMResponse, Step
 from three_mode.modes import CommunicationMode
-from three_mode.observe.call_figures import AttemptUse, CallFigures
+from three_mode.observe.call_figures import CallFigures
 from three_mode.observe.logs import logger
 from three_mode.policies import CallContext, Gate, Policies, Target
 from three_mode.policies.tallies import ZERO
@@ -195,7 +195,7 @@ class AgentFastPath:
             except BaseException:
                 asked.cancel()
                 self._leave(address, counted)
-                self._count(request, request_id, time.monotonic() - began, None)
+                self._count_cancelled(request, request_id, time.monotonic() - began)
                 raise
             if isinstance(answer, BusError):
                 failed = answer
@@ -209,8 +209,11 @@ class AgentFastPath:
                         self._roles.give_back(address)
                     self._gate.succeeded()
                     target, log, key, usage = self._target, self._log, self._key, reply.usage
-                    if request.metadata and "label" in request.metadata:
-                        key = (target.provider, target.model, str(request.metadata["label"]))
+                    conversation = None
+                    if request.metadata:
+                        conversation = conversation_of(request)
+                        if "label" in request.metadata:
+                            key = (target.provider, target.model, str(request.metadata["label"]))
                     if self._priced and usage.cost is None:
                         usage = log.with_cost(target, usage, self._profile)
                     log.ledger.add(key, usage)
@@ -218,7 +221,7 @@ class AgentFastPath:
                         reply, target, AI_AI, usage, began, request_id, reply.created_at, self._steps
                     )
                     self._record(reply.latency)
-                    self._count(request, request_id, reply.latency, usage)
+                    log.book.tallies.add_answer(key, conversation, usage, reply.latency)
                     return reply
         self._leave(address, counted)
         failure = self._session.error(failed, address, self._topic) if isinstance(failed, BusError) else failed
@@ -226,19 +229,17 @@ class AgentFastPath:
             return await normal(request, None)
         return await normal(request, FailedFirstAttempt(began, began + within, failure))
 
-    def _count(self, request: LLMRequest, request_id: str, latency: float, usage: Usage | None) -> None:
-        """Add a call to the sums of the report; without a usage, its caller has left."""
-        provider, model = self._target.provider, self._target.model
+    def _count_cancelled(self, request: LLMRequest, request_id: str, latency: float) -> None:
+        """Add a call whose caller has left to the sums of the report."""
         figures = CallFigures(
             request_id=request_id,
-            provider=provider,
-            model=model,
+            provider=self._target.provider,
+            model=self._target.model,
             latency=latency,
             first_content=None,
             label=self._defaults.label_of(request),
             conversation=conversation_of(request),
-            outcome="answered" if usage is not None else "cancelled",
-            used=(AttemptUse(provider, model, usage),) if usage is not None else (),
+            outcome="cancelled",
         )
         self._log.book.tallies.add(figures)
 

@@ -16,6 +16,8 @@ from three_mode.observe.report import ZERO, Breakdown, CallSums, Dimension, Perc
 MOST_NAMES = 1000  # names that are kept apart in each dimension
 DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
 _FRESH = 256  # most calls that wait to be added up
+# Provider, model, label and conversation of a call that was answered at once, and what it used and took.
+_Answer = tuple[tuple[str, str, str | None], str | None, Usage, float]
 
 
 class CallTally:
@@ -91,6 +93,13 @@ class CallTally:
         else:
             self.priced += 1
             self.cost += usage.cost
+
+    def add_answers(self, answers: list[_Answer]) -> None:
+        """Adds calls of which each was answered by its one attempt."""
+        self.requests += len(answers)
+        for _, _, usage, latency in answers:
+            self.add_use(usage)
+            self.latency.add_to(bucket_of(latency, TWENTIETH))
 
     def add_failure(self, kind: str) -> None:
         """Adds the failure of one attempt."""
@@ -186,11 +195,21 @@ class CallTallies:
     def __init__(self, most: int = MOST_NAMES) -> None:
         self._tables = {name: NameTable(most) for name in DIMENSIONS}
         self._fresh: list[CallFigures] = []
+        self._answers: list[_Answer] = []
 
     def add(self, figures: CallFigures) -> None:
         """Adds a call that has ended, or what one used after its end."""
         self._fresh.append(figures)
         if len(self._fresh) >= _FRESH:
+            self._add_up()
+
+    def add_answer(
+        self, asked: tuple[str, str, str | None], conversation: str | None, usage: Usage, latency: float
+    ) -> None:
+        """Adds a call that its one attempt has answered, which takes a third of the time of `add`. `asked` is its
+        provider, model and label."""
+        self._answers.append((asked, conversation, usage, latency))
+        if len(self._answers) >= _FRESH:
             self._add_up()
 
     def report(self, by: Dimension | Iterable[Dimension] | None = None, unreadable: int = 0) -> Report:
@@ -205,19 +224,22 @@ class CallTallies:
         fresh, self._fresh = self._fresh, []
         for figures in fresh:
             self._add(figures)
+        answers, self._answers = self._answers, []
+        groups: dict[tuple[tuple[str, str, str | None], str | None], list[_Answer]] = {}
+        for answer in answers:
+            groups.setdefault(answer[:2], []).append(answer)
+        for ((provider, model, label), conversation), group in groups.items():
+            together = CallTally()
+            together.add_answers(group)
+            for tally in self._of(provider, model) + self._named(label, conversation, None):
+                tally.merge(together)
         for table in self._tables.values():
             table.bound()
 
     def _add(self, figures: CallFigures) -> None:
-        tables, provider, model = self._tables, figures.provider, figures.model
-        mine = [tables["provider"].of(provider), tables["model"].of(f"{provider}/{model}")]
-        named = []
-        if figures.label is not None:
-            named.append(tables["label"].of(figures.label))
-        if figures.conversation is not None:
-            named.append(tables["conversation"].of(figures.conversation))
-        if figures.route is not None:
-            named.append(tables["side"].of(f"{figures.route}: {figures.side}"))
+        provider, model = figures.provider, figures.model
+        side = None if figures.route is None else f"{figures.route}: {figures.side}"
+        mine, named = self._of(provider, model), self._named(figures.label, figures.conversation, side)
         if figures.outcome != "late":
             latency = first_content = None
             if figures.outcome == "answered" and figures.reused is None:
@@ -230,12 +252,26 @@ class CallTallies:
         for part in figures.used + figures.failures:
             asked = mine
             if part.provider != provider or part.model != model:
-                asked = [tables["provider"].of(part.provider), tables["model"].of(f"{part.provider}/{part.model}")]
+                asked = self._of(part.provider, part.model)
             for tally in asked + named:
                 if isinstance(part, AttemptUse):
                     tally.add_use(part.usage)
                 else:
                     tally.add_failure(part.kind)
+
+    def _of(self, provider: str, model: str) -> list[CallTally]:
+        tables = self._tables
+        return [tables["provider"].of(provider), tables["model"].of(f"{provider}/{model}")]
+
+    def _named(self, label: str | None, conversation: str | None, side: str | None) -> list[CallTally]:
+        found, tables = [], self._tables
+        if label is not None:
+            found.append(tables["label"].of(label))
+        if conversation is not None:
+            found.append(tables["conversation"].of(conversation))
+        if side is not None:
+            found.append(tables["side"].of(side))
+        return found
 
 
 def check_dimensions(by: Dimension | Iterable[Dimension] | None) -> tuple[Dimension, ...]:
