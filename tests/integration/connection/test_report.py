@@ -18,6 +18,7 @@ from tests.support.connection.record_sums import assert_same, outcomes_of, recor
 from tests.support.providers.servers import QUICK, connected, hello, several
 from three_mode import Agent, LLMConnection, LLMRequest, LLMResponse, Orchestrator, Usage, errors, handler, sync
 from three_mode.connection import ConnectionOptions, Observing
+from three_mode.conversations import Conversations
 from three_mode.messages import Text
 from three_mode.observe import RecordOptions, report_of_records
 from three_mode.policies import (
@@ -251,6 +252,7 @@ async def test_calls_on_the_fast_path_to_agents_are_counted() -> None:
             for _ in range(300):
                 await llm.chat_completion(hello("agent:clerk", metadata=said))
             assert llm._fast_paths
+            assert await llm.stream(hello("agent:clerk", metadata=said)).text() == "noted"
             slow = said_to_clerk("slow")
             task = asyncio.ensure_future(llm.chat_completion(slow))
             await asyncio.sleep(0.05)
@@ -261,10 +263,10 @@ async def test_calls_on_the_fast_path_to_agents_are_counted() -> None:
                 await llm.chat_completion(said_to_clerk("bad"))
             report = llm.report()
     clerk = report.by_model["agent/clerk"]
-    assert (clerk.requests, clerk.answered, clerk.cancelled, clerk.errors) == (302, 300, 1, {"ServerError": 1})
-    assert (clerk.usage.input_tokens, clerk.usage.output_tokens) == (2100, 600)
-    assert report.by_label["desk"].cost == llm.spent(label="desk").cost == Decimal("0.000033")
-    assert report.by_conversation["one"].latency.count == 300
+    assert (clerk.requests, clerk.answered, clerk.cancelled, clerk.errors) == (303, 301, 1, {"ServerError": 1})
+    assert (clerk.usage.input_tokens, clerk.usage.output_tokens) == (2107, 602)
+    assert report.by_label["desk"].cost == llm.spent(label="desk").cost == Decimal("0.00003311")
+    assert report.by_conversation["one"].latency.count == 301
 
 
 async def test_a_stream_that_is_dropped_is_a_call_that_was_cancelled(tmp_path: Path) -> None:
@@ -300,6 +302,16 @@ async def test_a_hook_that_fails_is_an_error_by_its_name(tmp_path: Path) -> None
     assert (report.total.errors, report.total.attempt_errors) == ({"KeyError": 1}, {})
     assert report.total.cost == llm.spent().cost > 0, "the provider was paid all the same"
     assert_same(report, record_lines(tmp_path / "calls"))
+
+
+async def test_turns_of_a_conversation_are_counted_under_its_name(tmp_path: Path) -> None:
+    async with connected() as (llm, _), Conversations(tmp_path / "talk.db", llm) as talks:
+        for name in ("alice/1", "bob/1", "alice/1"):
+            talk = await talks.open(name, model="m")
+            await talk.say("Hello")
+        by_conversation = llm.report("conversation").by_conversation
+    assert {name: sums.requests for name, sums in by_conversation.rows.items()} == {"alice/1": 2, "bob/1": 1}
+    assert by_conversation.unnamed.requests == 0
 
 
 # Providers
