@@ -289,6 +289,31 @@ async def test_a_stream_that_is_dropped_is_a_call_that_was_cancelled(tmp_path: P
     assert "error" not in line
 
 
+async def test_a_shared_stream_is_paid_by_the_call_that_began_it_also_after_its_end(tmp_path: Path) -> None:
+    path, options = tmp_path / "calls", ConnectionOptions(prices=PRICES)
+    observe = Observing(records=RecordOptions(path=path))
+    policies = Policies(coalesce=CoalesceOptions(streams=True))
+    async with connected(policies=policies, observe=observe, options=options) as (llm, server):
+        server.always(Turn(text=("Hel", "lo", "!")), fault=Fault(pause=0.05))
+        began = llm.stream(hello(metadata={"label": "began"}))
+        joined = llm.stream(hello(metadata={"label": "joined"}))
+        async for chunk in began:
+            if chunk.text:
+                break
+        await anext(joined)
+        await began.aclose()
+        assert await joined.text() == "Hello!"
+        await llm.close()
+        report = llm.report()
+    assert len(server.seen) == 1
+    one, other = report.by_label["began"], report.by_label["joined"]
+    assert (one.requests, one.cancelled, one.cost) == (1, 1, llm.spent().cost)
+    assert (other.requests, other.answered, other.coalesced, other.cost) == (1, 1, 1, 0)
+    lines = record_lines(path)
+    assert [line.get("outcome", "answered") for line in lines] == ["cancelled", "late", "answered"]
+    assert_same(report, lines)
+
+
 async def test_a_hook_that_fails_is_an_error_by_its_name(tmp_path: Path) -> None:
     def after(reply: LLMResponse) -> LLMResponse:
         raise KeyError("no")
