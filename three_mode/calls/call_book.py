@@ -77,10 +77,17 @@ class CallBook:
     ) -> None:
         """Writes down a call that has ended, with its reply or an error. It was cancelled where that is no
         `Exception`."""
+        account, target = call.account, call.target
+        if error is None and self._recorder is None and target is not None and _is_plain(call, target):
+            account.closed = True
+            asked = (target.provider, target.model, call.label)
+            usage, conversation = account.used[0].usage, conversation_of(call.request)
+            self.tallies.add_answer(asked, conversation, usage, latency, call.first_content)
+            return
         kind = type(error).__name__ if isinstance(error, Exception) else None
         outcome: Outcome = "answered" if error is None else "cancelled" if kind is None else "failed"
         figures = self._figures(call, latency, outcome, kind)
-        call.account.closed = True
+        account.closed = True
         self.tallies.add(figures)
         if self._recorder is not None:
             self._recorder.record(figures, call.request, reply, error)
@@ -114,6 +121,14 @@ class CallBook:
             used=call.account.used,
             failures=call.account.failures,
         )
+
+
+def _is_plain(call: CountedCall, target: Target) -> bool:
+    """Whether a call that was answered has no more to tell than what its one attempt used."""
+    used, failures = call.account.used, call.account.failures
+    if len(used) != 1 or failures or call.route is not None or call.reused is not None or len(call.context.steps) > 1:
+        return False
+    return used[0].provider == target.provider and used[0].model == target.model
 
 
 def conversation_of(request: LLMRequest | EmbedRequest) -> str | None:

@@ -16,8 +16,9 @@ from three_mode.observe.report import ZERO, Breakdown, CallSums, Dimension, Perc
 MOST_NAMES = 1000  # names that are kept apart in each dimension
 DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
 _FRESH = 256  # most calls that wait to be added up
-# Provider, model, label and conversation of a call that was answered at once, and what it used and took.
-_Answer = tuple[tuple[str, str, str | None], str | None, Usage, float]
+_ALONE = 3  # so many equal calls are counted under each name; more are first summed by themselves
+# Provider, model and label that a call is counted under.
+Asked = tuple[str, str, str | None]
 
 
 class CallTally:
@@ -94,12 +95,11 @@ class CallTally:
             self.priced += 1
             self.cost += usage.cost
 
-    def add_answers(self, answers: list[_Answer]) -> None:
-        """Adds calls of which each was answered by its one attempt."""
-        self.requests += len(answers)
-        for _, _, usage, latency in answers:
+    def add_answers(self, answers: list[tuple[Usage, int, int | None]]) -> None:
+        """Adds calls that one attempt each has answered: what it used, and the buckets of its durations."""
+        for usage, latency, first_content in answers:
+            self.add_call(latency, first_content, None)
             self.add_use(usage)
-            self.latency.add_to(bucket_of(latency, TWENTIETH))
 
     def add_failure(self, kind: str) -> None:
         """Adds the failure of one attempt."""
@@ -195,7 +195,7 @@ class CallTallies:
     def __init__(self, most: int = MOST_NAMES) -> None:
         self._tables = {name: NameTable(most) for name in DIMENSIONS}
         self._fresh: list[CallFigures] = []
-        self._answers: list[_Answer] = []
+        self._answers: list[tuple[Asked, str | None, Usage, float, float | None]] = []
 
     def add(self, figures: CallFigures) -> None:
         """Adds a call that has ended, or what one used after its end."""
@@ -204,11 +204,10 @@ class CallTallies:
             self._add_up()
 
     def add_answer(
-        self, asked: tuple[str, str, str | None], conversation: str | None, usage: Usage, latency: float
+        self, asked: Asked, conversation: str | None, usage: Usage, latency: float, first_content: float | None = None
     ) -> None:
-        """Adds a call that its one attempt has answered, which takes a third of the time of `add`. `asked` is its
-        provider, model and label."""
-        self._answers.append((asked, conversation, usage, latency))
+        """Adds a call that its one attempt has answered: the same as `add`, in less time."""
+        self._answers.append((asked, conversation, usage, latency, first_content))
         if len(self._answers) >= _FRESH:
             self._add_up()
 
@@ -224,17 +223,27 @@ class CallTallies:
         fresh, self._fresh = self._fresh, []
         for figures in fresh:
             self._add(figures)
-        answers, self._answers = self._answers, []
-        groups: dict[tuple[tuple[str, str, str | None], str | None], list[_Answer]] = {}
-        for answer in answers:
-            groups.setdefault(answer[:2], []).append(answer)
-        for ((provider, model, label), conversation), group in groups.items():
-            together = CallTally()
-            together.add_answers(group)
-            for tally in self._of(provider, model) + self._named(label, conversation, None):
-                tally.merge(together)
+        self._add_up_answers()
         for table in self._tables.values():
             table.bound()
+
+    def _add_up_answers(self) -> None:
+        answers, self._answers = self._answers, []
+        groups: dict[tuple[Asked, str | None], list[tuple[Usage, int, int | None]]] = {}
+        for asked, conversation, usage, latency, first in answers:
+            first_bucket = None if first is None else bucket_of(first, TWENTIETH)
+            counted = (usage, bucket_of(latency, TWENTIETH), first_bucket)
+            groups.setdefault((asked, conversation), []).append(counted)
+        for ((provider, model, label), conversation), group in groups.items():
+            tallies = self._of(provider, model) + self._named(label, conversation, None)
+            if len(group) <= _ALONE:
+                for tally in tallies:
+                    tally.add_answers(group)
+                continue
+            together = CallTally()
+            together.add_answers(group)
+            for tally in tallies:
+                tally.merge(together)
 
     def _add(self, figures: CallFigures) -> None:
         provider, model = figures.provider, figures.model

@@ -92,6 +92,33 @@ def test_each_breakdown_adds_up_to_the_total(found: list[CallFigures], most: int
         assert kinds == report.total.attempt_errors
 
 
+@given(
+    st.lists(
+        st.tuples(NAMES, st.none() | st.just("x"), st.none() | NAMES, st.floats(1e-5, 1e3), st.none() | st.just(0.1)),
+        max_size=60,
+    ),
+    st.none() | st.just(Decimal("0.25")),
+)
+def test_a_call_that_is_added_in_less_time_is_counted_the_same(
+    found: list[tuple[str, str | None, str | None, float, float | None]], cost: Decimal | None
+) -> None:
+    short, long = CallTallies(), CallTallies()
+    for model, label, conversation, latency, first_content in found:
+        usage = Usage(10, 2, 1, 3, 1, cost)
+        short.add_answer(("p", model, label), conversation, usage, latency, first_content)
+        long.add(
+            figures(
+                model=model,
+                label=label,
+                conversation=conversation,
+                latency=latency,
+                first_content=first_content,
+                used=(AttemptUse("p", model, usage),),
+            )
+        )
+    assert short.report() == long.report()
+
+
 def test_what_an_attempt_used_counts_for_the_provider_that_was_asked() -> None:
     lost = figures(
         used=(use("slow", "big", Decimal(5)), use()),
