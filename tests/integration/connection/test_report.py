@@ -196,6 +196,8 @@ async def test_sums_are_those_of_the_records(way: str, tmp_path: Path) -> None:
             await many_calls(llm)
             await broken_calls(llm, servers["openai"])
             await llm.chat_completion(hello("agent:clerk"))
+            await llm.chat_completion(hello("tiny", max_tokens=4))
+            await llm.stream(hello("tiny", max_tokens=5)).text()
             with contextlib.suppress(errors.ServerError):  # where nobody answers in its place
                 await llm.chat_completion(said_to_clerk("bad"))
             recorder = llm._services.log.recorder
@@ -214,6 +216,7 @@ async def test_sums_are_those_of_the_records(way: str, tmp_path: Path) -> None:
     assert min(ends["answered"], ends["failed"], ends["cancelled"]) >= 5
     assert total.retries
     assert report.by_provider["agent"].requests >= 10
+    assert (report.by_provider["local"].answered, report.by_provider["local"].cost) == (2, None)
     assert report.by_provider["agent"].attempt_errors["ServerError"] >= 1
     assert set(report.sides("trial")) == {"openai/one", "openai/two"}
     if way == "straight":
