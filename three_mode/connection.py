@@ -11,7 +11,7 @@ The policies: policies/.
 
 import asyncio
 import warnings
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from importlib import import_module
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -31,8 +31,10 @@ if TYPE_CHECKING:
     from three_mode.calls.options import ConnectionOptions as ConnectionOptions
     from three_mode.calls.options import Observing as Observing
     from three_mode.calls.provider_accounts import Account as Account
+    from three_mode.calls.provider_status import ProviderStatus as ProviderStatus
     from three_mode.calls.stream import ReplyStream as ReplyStream
     from three_mode.channels.local.channel import LocalAnswers
+    from three_mode.observe import Dimension, Report
     from three_mode.policies import Policies, Spent, Target
     from three_mode.providers.capabilities import Capabilities
     from three_mode.tools.events import RunReply
@@ -45,10 +47,20 @@ _HOME = {
     "Health": "three_mode.calls.health",
     "Observing": "three_mode.calls.options",
     "Progress": "three_mode.calls.batch",
+    "ProviderStatus": "three_mode.calls.provider_status",
     "ReplyStream": "three_mode.calls.stream",
 }
 
-__all__ = ["Account", "ConnectionOptions", "Health", "LLMConnection", "Observing", "Progress", "ReplyStream"]
+__all__ = [
+    "Account",
+    "ConnectionOptions",
+    "Health",
+    "LLMConnection",
+    "Observing",
+    "Progress",
+    "ProviderStatus",
+    "ReplyStream",
+]
 
 
 def __getattr__(name: str) -> object:
@@ -310,6 +322,16 @@ class LLMConnection:
     def spent(self, **named: str) -> "Spent":
         """What was used so far: of a `provider=`, `model=` or `label=`, or of all."""
         return self._services.log.ledger.spent(**named)
+
+    def report(self, by: "Dimension | Iterable[Dimension] | None" = None) -> "Report":
+        """What the calls so far used and cost, how fast they were and how they ended: in total, and by provider, model,
+        label, conversation and side of a route, or by those of them that `by` names. A call counts when it ends."""
+        return self._services.log.book.tallies.report(by)
+
+    def providers(self) -> "dict[str, ProviderStatus]":
+        """Each provider that is known, configured or was called: whether it is available or why not, its default model,
+        requests and tokens so far. Asks nobody; `health` does."""
+        return self._services.provider_statuses()
 
     def budgets(self) -> dict[str, Any]:
         """Each budget and the dollars it has left."""

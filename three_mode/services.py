@@ -22,15 +22,17 @@ from three_mode.channels.channel import RemoteChannel
 from three_mode.channels.local.names import LocalNames
 from three_mode.channels.local.settings import LocalSettings
 from three_mode.config import Sources
-from three_mode.dispatcher import HERE, Dispatcher, OwnChannel
+from three_mode.dispatcher import HERE, LOCAL, Dispatcher, OwnChannel
 from three_mode.messages import LLMRequest, LLMResponse, Message
 from three_mode.modes import CommunicationMode
 from three_mode.observe.metrics import Metrics
 from three_mode.policies import Policies, Prices, ResponseCache, Router, SpendingLedger, Target
 from three_mode.policies.caches import cache_of
+from three_mode.providers.catalogue import providers
 
 if TYPE_CHECKING:
     from three_mode.calls.agent_fast_path import AgentFastStream
+    from three_mode.calls.provider_status import ProviderStatus
     from three_mode.observe.records import RecordWriter
     from three_mode.observe.spans import CallTracer
     from transports.http2 import Pool
@@ -83,6 +85,15 @@ class Services(Struct, frozen=True, kw_only=True):
     async def hooked(self, reply: LLMResponse) -> LLMResponse:
         """The reply that the program's hook makes of a whole one."""
         return await apply_after(self.observe.after, reply)
+
+    def provider_statuses(self) -> "dict[str, ProviderStatus]":
+        """The status of each provider that is known, configured or was called; see `LLMConnection.providers`."""
+        from three_mode.calls.provider_status import provider_statuses
+
+        used = self.log.book.tallies.report(("provider", "model"))
+        names = sorted({*providers(), *self.targets.named_providers, LOCAL, *used.by_provider.rows})
+        models = self.targets.default_models()
+        return provider_statuses(names, self.accounts, models, self.gates.states(), used)
 
     async def check_model(self, model: str) -> None:
         """Raise the error that a call to a model would end with: no such provider, no key, no usable address."""

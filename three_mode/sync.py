@@ -34,7 +34,9 @@ from three_mode.policies import Spent
 from three_mode.providers.capabilities import Capabilities
 
 if TYPE_CHECKING:
+    from three_mode.calls.provider_status import ProviderStatus
     from three_mode.memory import MemoryBlock, MemoryOptions, Recollection
+    from three_mode.observe import Report
     from three_mode.prompts import EnhancedMessages
     from three_mode.sync_agents import AgentGroup as AgentGroup
     from three_mode.sync_agents import AgentReceipt as AgentReceipt
@@ -301,6 +303,15 @@ class LLMConnection:
     def spent(self, **named: str) -> Spent:
         """Tokens and money used so far, of a `provider=`, `model=` or `label=`, or of all calls."""
         return _LOOP.read(partial(self._async.spent, **named))
+
+    @takes_arguments_of(connection.LLMConnection.report)
+    def report(self, *args: Any, **options: Any) -> "Report":
+        """What the calls so far used and cost, how fast they were and how they ended, in total and broken down `by`."""
+        return _LOOP.read(partial(self._async.report, *args, **options))
+
+    def providers(self) -> "dict[str, ProviderStatus]":
+        """Each provider that is known, configured or was called: whether it is available, and what it was asked for."""
+        return _LOOP.read(self._async.providers)
 
     def budgets(self) -> dict[str, Any]:
         """Each budget and the dollars it has left."""

@@ -43,7 +43,7 @@ logger = logging.getLogger(__name__)
 # inherits.
 FOREIGN = (BaseException, Exception, OSError, object, tuple, str, int, dict)
 FOREIGN_BASES = ", ".join(
-    [kind.__name__ for kind in FOREIGN] + ["Enum", "Generic", "Mapping", "Protocol", "Sequence", "Struct"]
+    [kind.__name__ for kind in FOREIGN] + ["Enum", "Formatter", "Generic", "Mapping", "Protocol", "Sequence", "Struct"]
 )
 
 

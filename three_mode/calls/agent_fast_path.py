@@ -24,6 +24,7 @@ from three_mode.agents.calling.streams import Stream
 from three_mode.agents.handlers.codec import UNENCODABLE, encode
 from three_mode.agents.handlers.declare import spec_of
 from three_mode.agents.model import Model
+from three_mode.calls.call_book import conversation_of
 from three_mode.calls.call_log import ActiveCall, CallLog, FailedFirstAttempt, completed_reply, new_request_id
 from three_mode.calls.gates import Gates
 from three_mode.calls.options import Observing
@@ -37,6 +38,7 @@ from three_mode.errors import NoSuchAgent, ThreeModeError
 from three_mode.handling import NOBODY, current, time_for
 from three_mode.messages import LLMRequest, LLMResponse, Step
 from three_mode.modes import CommunicationMode
+from three_mode.observe.call_figures import CallFigures
 from three_mode.observe.logs import logger
 from three_mode.policies import CallContext, Gate, Policies, Target
 from three_mode.policies.tallies import ZERO
@@ -193,6 +195,7 @@ class AgentFastPath:
             except BaseException:
                 asked.cancel()
                 self._leave(address, counted)
+                self._count_cancelled(request, request_id, time.monotonic() - began)
                 raise
             if isinstance(answer, BusError):
                 failed = answer
@@ -206,8 +209,11 @@ class AgentFastPath:
                         self._roles.give_back(address)
                     self._gate.succeeded()
                     target, log, key, usage = self._target, self._log, self._key, reply.usage
-                    if request.metadata and "label" in request.metadata:
-                        key = (target.provider, target.model, str(request.metadata["label"]))
+                    conversation = None
+                    if request.metadata:
+                        conversation = conversation_of(request)
+                        if "label" in request.metadata:
+                            key = (target.provider, target.model, str(request.metadata["label"]))
                     if self._priced and usage.cost is None:
                         usage = log.with_cost(target, usage, self._profile)
                     log.ledger.add(key, usage)
@@ -215,12 +221,27 @@ class AgentFastPath:
                         reply, target, AI_AI, usage, began, request_id, reply.created_at, self._steps
                     )
                     self._record(reply.latency)
+                    log.book.tallies.add_answer(key, conversation, usage, reply.latency)
                     return reply
         self._leave(address, counted)
         failure = self._session.error(failed, address, self._topic) if isinstance(failed, BusError) else failed
         if isinstance(failure, NoSuchAgent):  # it may be there, and only stream
             return await normal(request, None)
         return await normal(request, FailedFirstAttempt(began, began + within, failure))
+
+    def _count_cancelled(self, request: LLMRequest, request_id: str, latency: float) -> None:
+        """Add a call whose caller has left to the sums of the report."""
+        figures = CallFigures(
+            request_id=request_id,
+            provider=self._target.provider,
+            model=self._target.model,
+            latency=latency,
+            first_content=None,
+            label=self._defaults.label_of(request),
+            conversation=conversation_of(request),
+            outcome="cancelled",
+        )
+        self._log.book.tallies.add(figures)
 
     def close(self) -> None:
         """Take no more calls: those that come go the normal way, which says that the connection is closed."""

@@ -13,9 +13,10 @@ from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
+from three_mode.calls.call_book import CallAccount, CallBook, CountedCall
 from three_mode.dispatcher import HERE, mode_of
 from three_mode.errors import LLMError, ThreeModeError
 from three_mode.messages import Chunk, Finish, LLMRequest, LLMResponse, Start, Step, Usage, UsageUpdate
@@ -64,6 +65,7 @@ class ActiveCall(Struct, eq=False):
     span: "Span | None" = None
     failed: ThreeModeError | None = None
     """How its first attempt ended, where that was made already: see agent_fast_path.py."""
+    account: CallAccount = field(default_factory=CallAccount)
 
     def raise_first_failure(self) -> None:
         """Raise how the first attempt ended, where that was made already; in the place of that attempt, and once."""
@@ -116,6 +118,7 @@ class CallLog:
         self.ledger = ledger
         self.metrics = metrics
         self.recorder = recorder
+        self.book = CallBook(recorder)
         self._tracer = tracer
         self._log_content = log_content
         self._listeners: list[StepListener] = []
@@ -182,21 +185,27 @@ class CallLog:
     # An attempt ends
 
     def settle_attempt(
-        self, label: str | None, target: Target, reserved: Decimal, usage: Usage, profile: Profile
+        self, call: CountedCall, target: Target, reserved: Decimal, usage: Usage, profile: Profile
     ) -> Usage:
         """Book what an attempt used in place of what was reserved for it. The usage, with its cost."""
         cost = usage.cost if usage.cost is not None else self.cost(target, usage, profile)
         if cost is not None:
             usage = replace(usage, cost=cost)
-        self.ledger.settle(target.provider, target.model, label, reserved, usage)
+        self.ledger.settle(target.provider, target.model, call.label, reserved, usage)
+        self.book.add_use(call, target, usage)
         return usage
 
-    def fail_attempt(self, label: str | None, target: Target, reserved: Decimal, error: BaseException) -> None:
+    def fail_attempt(self, call: CountedCall, target: Target, reserved: Decimal, error: BaseException) -> None:
         """Free what was reserved for an attempt that failed. It counts for the provider that failed, also where another
         one answers."""
-        self.ledger.settle(target.provider, target.model, label, reserved, None)
+        self.ledger.settle(target.provider, target.model, call.label, reserved, None)
         if isinstance(error, ThreeModeError):
-            self.metrics.failed(target.provider, target.model, error)
+            self.count_failure(call, target, error)
+
+    def count_failure(self, call: CountedCall, target: Target, error: ThreeModeError) -> None:
+        """Count the failure of an attempt."""
+        self.metrics.failed(target.provider, target.model, error)
+        self.book.add_failure(call, target, error)
 
     # A reply is completed
 
@@ -263,8 +272,7 @@ class CallLog:
                 attempts=_attempts(call),
                 content=reply.content if self._log_content else None,
             )
-        if self.recorder is not None:
-            self.recorder.record(call.request_id, call.request, reply, None, reply.latency, call.first_content)
+        self.book.close(call, reply.latency, reply)
         if call.span is not None:
             call.span.finished(reply)
 
@@ -286,10 +294,9 @@ class CallLog:
                     attempts=_attempts(call),
                     provider_request_id=getattr(error, "request_id", None),
                 )
-            if self.recorder is not None:
-                self.recorder.record(call.request_id, call.request, reply, error, latency, call.first_content)
         elif logger.isEnabledFor(logging.INFO):
             self._log(logging.INFO, "llm_cancelled", call, call.target, latency=round(latency, 4))
+        self.book.close(call, latency, reply, error)
         if call.span is not None:
             call.span.failed(error)
 

@@ -5,16 +5,34 @@ mixed.
 """
 
 import time
+from functools import partial
 
 import msgspec
+from msgspec import Struct, field
 
-from three_mode.calls.call_log import CallLog
+from three_mode.calls.call_book import CallAccount
+from three_mode.calls.call_log import CallLog, new_request_id
 from three_mode.calls.gates import Gates
 from three_mode.calls.provider_accounts import ProviderAccounts
 from three_mode.dispatcher import Dispatcher
 from three_mode.messages import Embedded, EmbedRequest, Usage
 from three_mode.policies import Attempts, CallContext, Clock, RetryOptions, Target
 from three_mode.providers.estimate import estimate_text
+
+
+class EmbedCall(Struct, eq=False):
+    """A call that asks for vectors."""
+
+    request: EmbedRequest
+    request_id: str
+    context: CallContext
+    label: str | None
+    target: Target | None
+    targets: tuple[Target, ...] = ()
+    route: str | None = None
+    first_content: float | None = None
+    reused: None = None
+    account: CallAccount = field(default_factory=CallAccount)
 
 
 class EmbeddingPipeline:
@@ -41,26 +59,27 @@ class EmbeddingPipeline:
         began = time.monotonic()
         tokens = sum(map(estimate_text, request.texts))
         context = CallContext(deadline=began + within, began=began, caller=label or "", tokens=tokens)
-
-        async def attempt(target: Target, due: float) -> Embedded:
-            return await self._attempt(request, target, due, tokens, label)
-
-        embedded = await self._attempts.run(context, [target], attempt)
-        self._log.metrics.record(target.provider, target.model, time.monotonic() - began)
+        call = EmbedCall(request, new_request_id(), context, label, target)
+        try:
+            embedded = await self._attempts.run(context, [target], partial(self._attempt, call))
+        except BaseException as error:
+            self._log.book.close(call, time.monotonic() - began, error=error)
+            raise
+        latency = time.monotonic() - began
+        self._log.metrics.record(target.provider, target.model, latency)
+        self._log.book.close(call, latency)
         return embedded
 
-    async def _attempt(
-        self, request: EmbedRequest, target: Target, deadline: float, tokens: int, label: str | None
-    ) -> Embedded:
+    async def _attempt(self, call: EmbedCall, target: Target, deadline: float) -> Embedded:
         log, profile = self._log, self._accounts.profile(target.provider)
-        most = log.cost(target, Usage(input_tokens=tokens), profile)
-        reserved = log.ledger.reserve(target.provider, target.model, label, most)
+        most = log.cost(target, Usage(input_tokens=call.context.tokens), profile)
+        reserved = log.ledger.reserve(target.provider, target.model, call.label, most)
         try:
-            embedded = await self._channel.embed(target, request, deadline)
+            embedded = await self._channel.embed(target, call.request, deadline)
         except BaseException as error:
-            log.fail_attempt(label, target, reserved, error)
+            log.fail_attempt(call, target, reserved, error)
             raise
-        usage = log.settle_attempt(label, target, reserved, embedded.usage, profile)
+        usage = log.settle_attempt(call, target, reserved, embedded.usage, profile)
         return msgspec.structs.replace(
             embedded, model=embedded.model or target.model, provider=target.provider, usage=usage
         )

@@ -141,7 +141,7 @@ class FirstAttempt:
                     return late.result()
             raise
         flight.came, flight.sent = None if flight.emulated else flight.sent, None
-        usage = self._log.settle_attempt(flight.call.label, target, flight.reserved, reply.usage, plan.profile)
+        usage = self._log.settle_attempt(flight.call, target, flight.reserved, reply.usage, plan.profile)
         plan.gate.succeeded()
         if self._hedge is not None:
             if flight.late is None:
@@ -173,7 +173,7 @@ class FirstAttempt:
         if flight.sent is not None:
             flight.sent.cancel()
             flight.sent = None
-        self._log.fail_attempt(flight.call.label, flight.target, flight.reserved, error)
+        self._log.fail_attempt(flight.call, flight.target, flight.reserved, error)
         context = flight.call.context
         began = context.began + next(step.at for step in context.steps if step.kind == "attempt")
         blame(context, flight.plan.gate, error, context.deadline - began)

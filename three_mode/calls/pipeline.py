@@ -149,10 +149,10 @@ class Pipeline:
             else:
                 reply = await self._channel.fetch(target, request, due, deadline)
         except BaseException as error:
-            self._log.fail_attempt(call.label, target, reserved, error)
+            self._log.fail_attempt(call, target, reserved, error)
             raise
         profile = self._accounts.profile(target.provider)
-        usage = self._log.settle_attempt(call.label, target, reserved, reply.usage, profile)
+        usage = self._log.settle_attempt(call, target, reserved, reply.usage, profile)
         if usage is not reply.usage:
             reply = msgspec.structs.replace(reply, usage=usage)
         return (calls_from_text(reply) if emulated else reply), target
@@ -214,7 +214,7 @@ class StreamOpener:
             reserved = self._prep.reserve(call, request, target)
             opened = await self._channel.open(target, request, due, call.context.deadline)
         except BaseException as error:
-            self._log.fail_attempt(call.label, target, reserved, error)
+            self._log.fail_attempt(call, target, reserved, error)
             raise
         return _Opened(EmulatedToolsReply(opened) if emulated else opened, target, call.label, reserved)
 
@@ -229,9 +229,9 @@ class StreamOpener:
             if whole or (error is not None and not cut):  # else its reader left, or its time was over
                 self._gates.gate(target).ended(error, again=target in call.context.blamed)
             if isinstance(error, ThreeModeError):
-                self._log.metrics.failed(target.provider, target.model, error)
+                self._log.count_failure(call, target, error)
             profile = self._accounts.profile(target.provider)
-            self._log.settle_attempt(call.label, target, reserved, usage, profile)
+            self._log.settle_attempt(call, target, reserved, usage, profile)
 
         return AccountedReply(opened, target, asked, ended)
 

@@ -187,8 +187,8 @@ class ReplyStream:
         """Cancel the call at the provider when a loop left by `break` drops the stream."""
         if self._open is None or self._over or self._loop is None or self._loop.is_closed():
             return
-        self._over = True
-        self._loop.call_soon_threadsafe(self._open.close)
+        # Its end is written down in the loop, which has the stream until then.
+        self._loop.call_soon_threadsafe(self._leave, asyncio.CancelledError("dropped"))
 
 
 class StreamedCall:

@@ -181,6 +181,20 @@ class Targets:
             raise InvalidRequest("embed names no model", field="model", provider=provider)
         return Target(provider, name)
 
+    @property
+    def named_providers(self) -> frozenset[str]:
+        """The providers that the connection's arguments and settings name, fallback and routes included."""
+        own = self._provider.name
+        return self._elsewhere if own is None else self._elsewhere | {own}
+
+    def default_models(self) -> dict[str, str]:
+        """The model that the connection itself names for its own provider, by that provider's name."""
+        own = self._provider.name
+        named = self._model or self._settings.model
+        if own is None or named is None or named in self._router.names:
+            return {}
+        return {} if self._addressed(named, self._mode) is not None else {own: named}
+
     async def providers(self) -> set[str]:
         """The providers that may be called."""
         own = await self._provider.found()

@@ -16,6 +16,7 @@ SUBCOMMANDS = {
     "agents": "lists the hosts and agents of a running bus",
     "top": "shows the agents of a running bus, live",
     "models": "lists, adds, inspects, removes and pulls models that run on this computer",
+    "report": "sums up a records file: what calls cost, how fast they were, how they ended",
     "config": "checks the settings in force and says where each comes from",
     "doctor": "checks what this machine offers and says what to do about the rest",
 }

@@ -3,8 +3,11 @@
 import ssl
 from collections.abc import Iterator
 
+from three_mode.connection import ConnectionOptions, LLMConnection
 from three_mode.doctor.check import Check, Status
 from three_mode.doctor.runtime import installed
+from three_mode.errors import ThreeModeError
+from three_mode.policies import Prices
 
 AREA = "remote models"
 
@@ -14,6 +17,7 @@ def checks() -> Iterator[Check]:
     yield http2()
     yield tls()
     yield trust()
+    yield providers()
 
 
 def http2() -> Check:
@@ -50,3 +54,16 @@ def trust() -> Check:
             "apt-get install ca-certificates, or rely on the bundled certifi",
         )
     return Check(AREA, "certificates", Status.OK, f"{count} authorities")
+
+
+def providers() -> Check:
+    """Says which providers can be called with the settings that are in force. Nobody is asked."""
+    try:
+        found = LLMConnection(options=ConnectionOptions(prices=Prices())).providers()
+    except (ThreeModeError, ImportError) as error:
+        return Check(AREA, "providers", Status.LIMITED, str(error), "three-mode config check")
+    remote = [status for status in found.values() if status.name != "local"]
+    able = [f"{each.name} ({each.model})" if each.model else each.name for each in remote if each.available]
+    lacking = [each.name for each in remote if not each.available]
+    said = f"can be called: {', '.join(able) or 'none'}; no key or command: {', '.join(lacking) or 'none'}"
+    return Check(AREA, "providers", Status.OK, said)

@@ -1,4 +1,4 @@
-"""Records of calls: each request with its reply or error, its time and its cost, as a line of JSON. Off by default.
+"""Records of calls: each request with its reply or error, its figures and its cost, as a line of JSON. Off by default.
 
 A record holds the text of the conversation, so that only the owner may read the file. A thread writes it, so that no
 call waits for the disk. A record is on disk within half a second, an error at once. Where the disk is full records are
@@ -13,18 +13,20 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from three_mode.errors import ConfigurationError, ThreeModeError
-from three_mode.messages import LLMRequest, LLMResponse
+from three_mode.messages import EmbedRequest, LLMRequest, LLMResponse
 from three_mode.messages.wire import encode_error
+from three_mode.observe.call_figures import CallFigures, CallRecord
 from three_mode.observe.logs import logger
 from three_mode.providers.refusals import SECRET_HEADERS, without_keys
 
 _BATCH = 256 * 1024  # bytes that are written at once
 _ERROR = b'"error":{"kind"'  # in the record of a call that failed
+R = TypeVar("R", bound=LLMRequest | EmbedRequest)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,31 +56,21 @@ class RecordWriter:
 
     def record(
         self,
-        request_id: str,
-        request: LLMRequest,
-        reply: LLMResponse | None,
-        error: ThreeModeError | None,
-        latency: float,
-        first_content: float | None,
+        figures: CallFigures,
+        request: LLMRequest | EmbedRequest | None = None,
+        reply: LLMResponse | None = None,
+        error: BaseException | None = None,
     ) -> None:
-        """Queues the record of one call. Times are in seconds."""
-        line: dict[str, Any] = {
-            "request_id": request_id,
-            "at": datetime.now(UTC),
-            "latency": latency,
-            "first_content": first_content,
-            "request": masked_request(request),
-        }
-        if reply is not None:
-            line |= {
-                "provider": reply.provider,
-                "model": reply.model,
-                "cost": reply.usage.cost,
-                "reply": reply,
-            }
-        if error is not None:
-            line["error"] = encode_error(error)
-        self._put(msgspec.json.encode(line) + b"\n")
+        """Queues the record of one call."""
+        record = CallRecord(
+            **{name: getattr(figures, name) for name in figures.__struct_fields__},
+            at=datetime.now(UTC),
+            cost=figures.paid,
+            request=None if request is None else masked_request(request),
+            reply=reply,
+            error=_encoded(error),
+        )
+        self._put(msgspec.json.encode(record) + b"\n")
 
     def close(self) -> None:
         """Writes the records that wait, and closes the file."""
@@ -180,7 +172,16 @@ class _RecordFile:
         os.close(self._descriptor)
 
 
-def masked_request(request: LLMRequest) -> LLMRequest:
+def _encoded(error: BaseException | None) -> dict[str, Any] | None:
+    """An error as plain data; None for that of a call whose caller left."""
+    if isinstance(error, ThreeModeError):
+        return encode_error(error)
+    if not isinstance(error, Exception):
+        return None
+    return {"kind": [type(error).__name__], "message": str(error)}  # a hook of the program's raised it
+
+
+def masked_request(request: R) -> R:
     """Copy of the request without the keys that its `extra_headers` may hold."""
     headers = request.extra.get("extra_headers")
     if not isinstance(headers, dict):

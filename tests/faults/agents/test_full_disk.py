@@ -18,7 +18,7 @@ from three_mode.agents.recording.recorder import Recorder
 from three_mode.agents.recording.replay import load
 from three_mode.connection import Observing
 from three_mode.errors import ConfigurationError
-from three_mode.observe import RecordOptions, RecordWriter
+from three_mode.observe import CallFigures, RecordOptions, RecordWriter
 
 WHY = (os.strerror(errno.EFBIG), "only a part of a record could be written")
 
@@ -131,12 +131,13 @@ def test_records_go_on_once_there_is_room_again_and_every_line_is_whole(
     path = tmp_path / "records"
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     request = hello()
+    figures = CallFigures(request_id="id", provider="openai", model="m", latency=1.0, first_content=None)
     for limited in (False, True, False):
         writer = RecordWriter(RecordOptions(path=path))
         if limited:
             resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 30, hard))
         try:
-            writer.record("id", request, None, ConfigurationError("no"), 1.0, None)
+            writer.record(figures, request, error=ConfigurationError("no"))
             writer.close()
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -82,6 +82,8 @@ def test_calls_and_streams(server: Server) -> None:
         assert llm.ask("Why?", model="m") == "Hello world!"
         assert all(isinstance(outcome, LLMResponse) for outcome in llm.batch([hello()] * 5))
         assert llm.metrics.snapshot().calls == 9
+        assert llm.report("model").by_model["openai/m"].requests == 9
+        assert (llm.providers()["openai"].requests, llm.providers()["openai"].tokens) == (9, 135)
 
 
 @pytest.mark.parametrize("server", [0.02], indirect=True)
@@ -97,6 +99,7 @@ def test_leaving_a_stream_cancels_it(server: Server) -> None:
                 break
             time.sleep(0.02)
         assert server.counts()[0] == 2
+        assert llm.report().total.cancelled == 2, "closed, and dropped"
 
 
 def test_threads_share_one_connection(server: Server) -> None:

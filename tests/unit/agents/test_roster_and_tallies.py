@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from three_mode.agents.calling.gather import Tally
 from three_mode.agents.calling.roles import Roles
 from three_mode.agents.runtime.broadcast import TIMED, share
-from three_mode.agents.runtime.histogram import Histogram
 from three_mode.agents.runtime.unsettled import Unsettled
 from three_mode.agents.supervisor.events import HandlerRaised, HostBack, HostLost, SupervisorEvents
 from three_mode.agents.wire.dead_letters import DeadLetters
 from three_mode.errors import DeadlineExceeded, NoSuchAgent, PeerLost
 from three_mode.handling import HandledCall as Call
 from three_mode.handling import in_chain, split, time_for
+from three_mode.histogram import Histogram
 
 
 def tally(names: str, quorum: int | None) -> tuple[Tally, list[str]]:

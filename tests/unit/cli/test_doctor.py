@@ -117,6 +117,18 @@ def test_packages_that_are_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     assert runtime.event_loop().status is Status.LIMITED
 
 
+def test_providers_that_can_be_called_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DEEPSEEK_API_KEY", "sk-secret-key-of-the-test")
+    monkeypatch.delenv("QWEN_API_KEY", raising=False)
+    check = remote.providers()
+    able, _, lacking = check.found.partition(";")
+    assert (check.status, "deepseek" in able, "qwen" in lacking) == (Status.OK, True, True)
+    assert "sk-secret" not in check.found
+    monkeypatch.setenv("LLM_TIMEOUT", "soon")
+    assert remote.providers().status is Status.LIMITED
+
+
 def test_a_native_library_that_crashes_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(models, "_PROBE", "import os, signal; os.kill(os.getpid(), signal.SIGILL)")
     check = next(models.checks())

@@ -22,7 +22,6 @@ from three_mode.agents.handlers.declare import Spec
 from three_mode.agents.handlers.extensions import PLAIN, exact
 from three_mode.agents.handlers.tracing import traced
 from three_mode.agents.runtime.eager import Starter
-from three_mode.agents.runtime.histogram import SAMPLE, Histogram
 from three_mode.agents.runtime.journal import Journal
 from three_mode.agents.runtime.requests import Incoming, wrong_verb
 from three_mode.agents.runtime.run import Run, cycle_error
@@ -31,9 +30,11 @@ from three_mode.agents.runtime.state import RUNNING, STARTING, STOPPED, STOPPING
 from three_mode.agents.wire import errors as wire_errors
 from three_mode.errors import BadCall, DeadlineExceeded, NoSuchAgent, Overloaded, PeerLost, ThreeModeError
 from three_mode.handling import current, split
+from three_mode.histogram import Histogram
 
 # Errors of a result that cannot travel.
 _UNANSWERABLE = (ThreeModeError, TypeError, ValueError, OverflowError, RecursionError)
+SAMPLE = 16  # one message in so many is timed
 _BATCH = 64  # messages of one mailbox that begin before the event loop gets a turn
 
 

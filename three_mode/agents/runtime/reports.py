@@ -5,10 +5,10 @@ import time
 from typing import Any
 
 from three_mode.agents.runtime.actor import Actor
-from three_mode.agents.runtime.histogram import Histogram
 from three_mode.agents.runtime.population import Population
 from three_mode.agents.runtime.state import State
 from three_mode.agents.wire.orders import AgentReport, HostReport
+from three_mode.histogram import Histogram
 
 
 def messages_of(actor: Actor) -> int:
