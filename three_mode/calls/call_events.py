@@ -138,7 +138,7 @@ class CallEvents:
             return
         content = outcome.result.content
         text = content if isinstance(content, str) else "".join(part.text for part in content if type(part) is Text)
-        who = whose(reply.request_id if reply is not None else "", label, conversation_of(request.metadata))
+        who = whose(reply.request_id if reply is not None else None, label, conversation_of(request.metadata))
         self.hub.publish(
             ToolReturned(
                 time=time.time(),

@@ -80,6 +80,7 @@ class ConnectionHub:
         takers = list(self._takers)
         wanted = NOBODY.union(*(taker.kinds for taker in takers)) - {GAP}
         self._takes = {kind: tuple(taker.take for taker in takers if kind in taker.kinds) for kind in wanted}
+        self._takes[GAP] = tuple(taker.take for taker in takers)  # what others lost on the way here concerns all
         self.wanted = wanted
         if self._changed is not None:
             self._changed()

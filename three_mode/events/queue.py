@@ -41,6 +41,11 @@ class EventQueue(Generic[T]):
             self._wake()
         return fits
 
+    def lose(self, count: int) -> None:
+        """Count items that were taken out and got lost on their way."""
+        self._lost += count
+        self.dropped += count
+
     def end(self) -> None:
         """Put in nothing more: the reader gets what is there, and then the end."""
         self.ended = True

@@ -25,7 +25,7 @@ ASKED_AS: ContextVar[AskedAs | None] = ContextVar("three_mode_asked_as", default
 Whose = dict[str, Any]  # the fields that all events of one call share
 
 
-def whose(request_id: str, label: str | None = None, conversation: str | None = None) -> Whose:
+def whose(request_id: str | None, label: str | None = None, conversation: str | None = None) -> Whose:
     """The fields that the events of one call share."""
     agent = current.get().agent or None
     return {

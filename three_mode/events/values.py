@@ -25,21 +25,21 @@ class AskedAs(Struct, frozen=True, omit_defaults=True):
     model: str = ""  #: the model's name as the asker gave it
 
 
-class LLMEvent(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type"):
+class LLMEvent(Struct, frozen=True, kw_only=True, tag_field="type"):
     """Something that happened on a connection: the base of all events."""
 
     kind: ClassVar[str] = ""  #: the kind of the event, one of `KINDS`; `type` in plain data
     time: float  #: when it happened, in seconds since the epoch
-    request_id: str = ""  #: the call that it belongs to; "" where it belongs to none
+    request_id: str | None = None  #: the call that it belongs to; None where it belongs to none
     label: str | None = None  #: who pays for the call
     conversation: str | None = None  #: the conversation that the call belongs to
     agent: str | None = None  #: the agent that made the call
     asked_as: AskedAs | None = None  #: how the endpoint's client knows the call
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data that JSON can hold; what is not known is left out. `event_from` reads it."""
+        """Plain data that JSON can hold; what is None is left out. `event_from` reads it."""
         plain: dict[str, Any] = msgspec.to_builtins(self)
-        return plain
+        return {name: value for name, value in plain.items() if value is not None}
 
 
 class ResponseStart(LLMEvent, frozen=True, tag=kinds.RESPONSE_START):

@@ -28,7 +28,10 @@ def test_each_kind_has_one_type_that_knows_it() -> None:
     assert tuple(EVENT_TYPES) == KINDS
     for kind, each in EVENT_TYPES.items():
         assert each(time=0.0).kind == kind
-        assert each(time=0.0).as_dict() == {"type": kind, "time": 0.0}
+        plain = each(time=0.0).as_dict()
+        assert (plain["type"], plain["time"]) == (kind, 0.0)
+        assert None not in plain.values()
+        assert event_from(plain) == each(time=0.0)
 
 
 @pytest.mark.parametrize(
