@@ -35,6 +35,7 @@ from three_mode.providers.capabilities import Capabilities
 
 if TYPE_CHECKING:
     from three_mode.calls.provider_status import ProviderStatus
+    from three_mode.events.hub import ConnectionHub
     from three_mode.memory import MemoryBlock, MemoryOptions, Recollection
     from three_mode.observe import Report
     from three_mode.prompts import EnhancedMessages
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from three_mode.sync_conversations import Conversations as Conversations
     from three_mode.sync_conversations import Talk as Talk
     from three_mode.sync_conversations import TalkStream as TalkStream
+    from three_mode.sync_events import Events as Events
     from three_mode.tools.events import RunEvent, RunReply
     from three_mode.tools.run import RunStream as AsyncRunStream
 
@@ -55,6 +57,7 @@ _HOME = {
     "AgentReceipt": "three_mode.sync_agents",
     "AgentRef": "three_mode.sync_agents",
     "Conversations": "three_mode.sync_conversations",
+    "Events": "three_mode.sync_events",
     "Orchestrator": "three_mode.sync_agents",
     "Stream": "three_mode.sync_agents",
     "Talk": "three_mode.sync_conversations",
@@ -66,6 +69,7 @@ __all__ = [
     "AgentReceipt",
     "AgentRef",
     "Conversations",
+    "Events",
     "LLMConnection",
     "Memory",
     "Orchestrator",
@@ -312,6 +316,18 @@ class LLMConnection:
     def providers(self) -> "dict[str, ProviderStatus]":
         """Each provider that is known, configured or was called: whether it is available, and what it was asked for."""
         return _LOOP.read(self._async.providers)
+
+    @takes_arguments_of(connection.LLMConnection.events)
+    def events(self, *args: Any, **options: Any) -> "Events":
+        """What happens on this connection from now on, as an iterator, until the connection is closed."""
+        from three_mode.sync_events import Events
+
+        return Events(self._async.events(*args, **options))
+
+    @property
+    def event_hub(self) -> "ConnectionHub":
+        """The hub of `events`. Functions that listen are called in the background thread of all connections."""
+        return self._async.event_hub
 
     def budgets(self) -> dict[str, Any]:
         """Each budget and the dollars it has left."""

@@ -16,6 +16,7 @@ from three_mode.calls.gates import Gates
 from three_mode.calls.provider_accounts import ProviderAccounts
 from three_mode.dispatcher import Dispatcher
 from three_mode.messages import Embedded, EmbedRequest, Usage
+from three_mode.messages.usage import NOTHING
 from three_mode.policies import Attempts, CallContext, Clock, RetryOptions, Target
 from three_mode.providers.estimate import estimate_text
 
@@ -60,14 +61,20 @@ class EmbeddingPipeline:
         tokens = sum(map(estimate_text, request.texts))
         context = CallContext(deadline=began + within, began=began, caller=label or "", tokens=tokens)
         call = EmbedCall(request, new_request_id(), context, label, target)
+        log, events = self._log, self._log.events
+        who = events.begin_embedding(call.request_id, label, target) if events is not None else None
         try:
             embedded = await self._attempts.run(context, [target], partial(self._attempt, call))
         except BaseException as error:
-            self._log.book.close(call, time.monotonic() - began, error=error)
+            log.book.close(call, time.monotonic() - began, error=error)
+            if events is not None and who is not None:
+                events.end_embedding(who, target, began, NOTHING, error)
             raise
         latency = time.monotonic() - began
-        self._log.metrics.record(target.provider, target.model, latency)
-        self._log.book.close(call, latency)
+        log.metrics.record(target.provider, target.model, latency)
+        log.book.close(call, latency)
+        if events is not None and who is not None:
+            events.end_embedding(who, target, began, embedded.usage)
         return embedded
 
     async def _attempt(self, call: EmbedCall, target: Target, deadline: float) -> Embedded:
