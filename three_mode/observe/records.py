@@ -55,19 +55,20 @@ class RecordWriter:
     def record(
         self,
         request_id: str,
-        request: LLMRequest,
+        request: LLMRequest | None,
         reply: LLMResponse | None,
         error: ThreeModeError | None,
         latency: float,
         first_content: float | None,
     ) -> None:
-        """Queues the record of one call. Times are in seconds."""
+        """Queues the record of one call. Times are in seconds. Without a request: another process made it, and its
+        batch is read here."""
         line: dict[str, Any] = {
             "request_id": request_id,
             "at": datetime.now(UTC),
             "latency": latency,
             "first_content": first_content,
-            "request": masked_request(request),
+            "request": None if request is None else masked_request(request),
         }
         if reply is not None:
             line |= {
