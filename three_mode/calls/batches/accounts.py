@@ -74,18 +74,11 @@ class BatchAccounts:
         while len(self._booked) >= _MOST:
             del self._booked[next(iter(self._booked))]
         self._booked[key] = None
-        log, latency = self._log, duration(batch)
+        latency = duration(batch)
         for each in answered:
-            outcome = each.outcome
-            reply, error = (outcome, None) if isinstance(outcome, LLMResponse) else (None, outcome)
-            usage = reply.usage if reply is not None else None
-            ledger.settle(target.provider, target.model, each.label, each.reserved, usage)
-            if error is None:
-                log.metrics.count(target.provider, target.model)
-            else:
-                log.metrics.failed(target.provider, target.model, error)
-            if log.recorder is not None:
-                log.recorder.record(each.custom_id, each.request, reply, error, latency, None)
+            self._log.book_batched(
+                target, each.label, each.reserved, each.custom_id, each.request, each.outcome, latency
+            )
         if logger.isEnabledFor(logging.INFO):
             failed = sum(isinstance(each.outcome, ThreeModeError) for each in answered)
             event(

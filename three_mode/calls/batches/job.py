@@ -11,7 +11,7 @@ from three_mode.calls.batches.accounts import BatchAccounts, BatchedOutcome
 from three_mode.calls.batches.collecting import Collected, missing
 from three_mode.calls.batches.names import RequestPlace, custom_id, job_id
 from three_mode.calls.batches.patience import Patience
-from three_mode.calls.batches.plan import PlannedRequest
+from three_mode.calls.batches.plan import AT_ONCE, PlannedRequest
 from three_mode.calls.batches.status import BatchStatus, requests_in, status_of
 from three_mode.channels.batches import BatchEndpoint
 from three_mode.errors import DeadlineExceeded, InvalidRequest, LLMError, ThreeModeError
@@ -189,7 +189,11 @@ class BatchJob:
                 provider=self._target.provider,
                 hint="read it with the program that submitted it",
             )
-        answered = [await self._answered(batch, collected, first, index) for index in range(first, first + count)]
+        answered: list[BatchedOutcome] = []
+        for index in range(first, first + count):
+            if index % AT_ONCE == 0:
+                await asyncio.sleep(0)  # other tasks have their turn
+            answered.append(await self._answered(batch, collected, first, index))
         self._accounts.book(self._target, batch, answered)
         for planned in self._planned[first : first + count]:
             planned.reserved = ZERO

@@ -18,7 +18,7 @@ from three_mode.errors import InvalidRequest
 from three_mode.policies import Target
 
 LONGEST = 64
-_CUSTOM = re.compile(r"([0-9a-f]{12})-(\d{1,9})-([tx])(?:-([A-Za-z0-9_-]+))?")
+_CUSTOM = re.compile(r"([0-9a-f]{12})-(\d{1,9})-([tx])(?:-([A-Za-z0-9_-]*))?")
 
 
 class RequestPlace(Struct, frozen=True):

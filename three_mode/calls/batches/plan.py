@@ -29,7 +29,7 @@ from three_mode.providers.codec import Codec, Header
 from three_mode.providers.pieces import JSON_HEADERS
 from three_mode.providers.profile import BatchTerms, Profile
 
-_AT_ONCE = 100  # requests that are prepared before other tasks have their turn
+AT_ONCE = 100  # requests that are prepared before other tasks have their turn
 _SIDE_BY_SIDE = "leave out later=True, and the requests run side by side"
 
 
@@ -86,7 +86,7 @@ class Planner:
         digest = blake2b(str(first).encode(), digest_size=16)
         try:
             for index, request in enumerate(requests):
-                if index % _AT_ONCE == 0:
+                if index % AT_ONCE == 0:
                     await asyncio.sleep(0)
                 try:
                     each, more = self._planned(request, first, profile, live)
@@ -122,7 +122,7 @@ class Planner:
             raise InvalidRequest("a batch has at least one request", field="requests")
         counts: dict[Target, int] = {}
         for index, request in enumerate(requests):
-            if index % _AT_ONCE == 0:
+            if index % AT_ONCE == 0:
                 await asyncio.sleep(0)
             if not isinstance(request, LLMRequest):
                 raise _at(index, no_request(request, "batch"))
