@@ -1,6 +1,7 @@
 """Batches that a provider answers later, against the scripted provider: submitted, polled, resumed, read in order."""
 
 import asyncio
+import time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from tests.support.connection.batches import PRICES, QUICK, WIRES, asking, batch
 from tests.support.providers.servers import account, transport
 from three_mode import LLMConnection, LLMRequest, errors
 from three_mode.connection import BatchJob, BatchStatus, ConnectionOptions, Observing
+from three_mode.handling import HandledCall, current
 from three_mode.messages import LLMResponse
 from three_mode.observe import RecordOptions
 from three_mode.policies import Budget, Policies, Route, Target
@@ -109,6 +111,29 @@ async def test_bodies_are_those_of_live_calls(provider: str) -> None:
             assert sent.headers["anthropic-version"] == "2023-06-01", "the version that takes a temperature"
         else:
             assert made.said["metadata"]["three_mode_requests"] == "2"
+
+
+async def test_headers_of_requests_go_with_the_batch_of_anthropic() -> None:
+    async with batching("anthropic") as (llm, server):
+        beta = {"extra_headers": {"anthropic-beta": "long-context"}}
+        await llm.batch([asking("a", extra=beta), asking("b"), asking("c", extra=beta)], later=True)
+        (sent,) = server.seen
+        assert (sent.headers["anthropic-beta"], sent.headers["anthropic-version"]) == ("long-context", "2026-10-21")
+        assert len(server.batches.made[0].requests) == 3
+
+
+async def test_a_job_inside_a_call_has_the_time_of_that_call() -> None:
+    """As in the handler of an agent: what is left of its deadline, and no more."""
+    async with batching("openai") as (llm, _):
+        job = await llm.batch(numbered(1), later=True)
+        began = time.monotonic()
+        token = current.set(HandledCall(agent="scout/1", deadline=began + 0.4))
+        try:
+            with pytest.raises(errors.DeadlineExceeded):
+                await job.results(every=0.05)
+        finally:
+            current.reset(token)
+        assert time.monotonic() - began < 20, "rather than a day"
 
 
 @pytest.mark.parametrize("provider", WIRES)
