@@ -207,12 +207,15 @@ async def test_a_killed_process_is_gone_on_with(
 async def test_two_processes_do_not_submit_one_job(tmp_path: Path) -> None:
     file = tmp_path / "night.batch"
     async with batching("openai") as (llm, server):
-        server.batches.next("create", fault=Fault(stall_before_head=1))
+        server.batches.next("create", fault=Fault(stall_before_head=60))
         first = asyncio.ensure_future(llm.batch(numbered(2), later=True, file=file))
         await server.until(lambda seen: made(seen) == 1)
         with pytest.raises(errors.ConfigurationError, match="another process submits"):
             await llm.batch(numbered(2), later=True, file=file)
-        assert (await first).id
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        assert (await llm.batch(numbered(2), later=True, file=file)).id, "the lock ended with the submission"
         assert made(server) == 1
 
 
