@@ -101,6 +101,8 @@ class Planner:
                 codec.line(custom_id(RequestPlace(name, index, each.emulated, each.label)), each.body)
                 for index, each in enumerate(planned)
             ]
+            for each in planned:
+                each.body = b""  # it is in its line
             parts = divided(lines, codec, profile.batches)
         except BaseException:
             self.release(first, planned)
