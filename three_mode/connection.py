@@ -14,18 +14,22 @@ import warnings
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from importlib import import_module
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
+from three_mode.errors import InvalidRequest
 from three_mode.messages import Embedded, EmbedRequest, LLMRequest, LLMResponse, Step
 from three_mode.messages.checks import no_request
 from three_mode.modes import CommunicationMode, resolve
 
 if TYPE_CHECKING:
     from decimal import Decimal
+    from pathlib import Path
 
     from three_mode.calls.agent_fast_path import AgentFastPath, AgentFastPaths, AgentFastStream
     from three_mode.calls.batch import Outcome
     from three_mode.calls.batch import Progress as Progress
+    from three_mode.calls.batches import BatchJob as BatchJob
+    from three_mode.calls.batches import BatchStatus as BatchStatus
     from three_mode.calls.call_log import FailedFirstAttempt
     from three_mode.calls.health import Health as Health
     from three_mode.calls.options import ConnectionOptions as ConnectionOptions
@@ -45,6 +49,8 @@ if TYPE_CHECKING:
 # Public name -> the module it lives in. Each is imported when it is first used, and so is what a connection is made of.
 _HOME = {
     "Account": "three_mode.calls.provider_accounts",
+    "BatchJob": "three_mode.calls.batches",
+    "BatchStatus": "three_mode.calls.batches",
     "ConnectionOptions": "three_mode.calls.options",
     "Health": "three_mode.calls.health",
     "Observing": "three_mode.calls.options",
@@ -55,6 +61,8 @@ _HOME = {
 
 __all__ = [
     "Account",
+    "BatchJob",
+    "BatchStatus",
     "ConnectionOptions",
     "Health",
     "LLMConnection",
@@ -161,17 +169,61 @@ class LLMConnection:
             raise no_request(request, "stream")
         return self._services.stream(request, self._fast_stream)
 
+    @overload
+    async def batch(
+        self,
+        requests: Sequence[LLMRequest],
+        *,
+        at_once: int = ...,
+        progress: "Callable[[Progress], object] | None" = ...,
+        later: Literal[False] = ...,
+    ) -> "list[Outcome]": ...
+
+    @overload
+    async def batch(
+        self,
+        requests: Sequence[LLMRequest],
+        *,
+        later: Literal[True],
+        within: float | None = ...,
+        file: "str | Path | None" = ...,
+    ) -> "BatchJob": ...
+
     async def batch(
         self,
         requests: Sequence[LLMRequest],
         *,
         at_once: int = 8,
         progress: "Callable[[Progress], object] | None" = None,
-    ) -> "list[Outcome]":
-        """Results in the order of the requests; a call that failed is its error, as a value."""
+        later: bool = False,
+        within: float | None = None,
+        file: "str | Path | None" = None,
+    ) -> "list[Outcome] | BatchJob":
+        """Results in the order of the requests; a call that failed is its error, as a value.
+
+        With `later=True` the provider answers within a day, at a lower price: the requests are submitted, in `within`
+        seconds at most, and `job.results()` waits for the answers, here or in another process (`batch_job`). Where the
+        submitting process may end in the middle, the same call with the same `file` goes on with that job.
+        """
+        if later:
+            if progress is not None:
+                raise InvalidRequest(
+                    "a batch has no progress while it is submitted", field="progress", hint="job.results(progress=...)"
+                )
+            self._services.preparation.check_open()
+            return await self._services.batches.get().submit(requests, within, file)
+        if within is not None or file is not None:
+            raise InvalidRequest(
+                "within= and file= are for later=True", field="later", hint="each request has within= of its own"
+            )
         from three_mode.calls.batch import run_batch
 
         return await run_batch(self.chat_completion, requests, at_once, progress)
+
+    def batch_job(self, job: str) -> "BatchJob":
+        """The job with this id, to go on with it in another process or after a restart. Asks nobody."""
+        self._services.preparation.check_open()
+        return self._services.batches.get().job(job)
 
     def run(
         self,

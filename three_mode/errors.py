@@ -25,6 +25,8 @@
     │   ├── StreamInterrupted       partial; the stream broke after content went out
     │   ├── CircuitOpen             not tried: this provider failed too often lately
     │   ├── BudgetExceeded          not tried: the call would exceed a budget
+    │   ├── BatchCancelled          its batch was cancelled before it was answered
+    │   ├── BatchInterrupted        job, candidates; nobody knows whether the rest of a batch was submitted
     │   └── AllProvidersFailed      causes
     ├── ConversationError           conversation
     │   ├── NoSuchConversation      no conversation of that name is in the file
@@ -55,6 +57,8 @@ __all__ = [
     "BadCall",
     "BadReply",
     "BadResult",
+    "BatchCancelled",
+    "BatchInterrupted",
     "BudgetExceeded",
     "CallCycle",
     "CircuitOpen",
@@ -132,7 +136,8 @@ class ModeUnavailable(ThreeModeError):
 
 
 class DeadlineExceeded(ThreeModeError, TimeoutError):
-    """Time ran out; `stage` says where: connect, pool, write, first token, idle, load, queue, start, handler, total.
+    """Time ran out; `stage` says where: connect, pool, write, first token, idle, load, queue, start, handler, batch,
+    total. "batch": its provider did not answer a request of a batch in its time.
 
     `provider` and `model` are set for a call to a model.
     """
@@ -273,6 +278,20 @@ class CircuitOpen(LLMError):
 
 class BudgetExceeded(LLMError):
     """The call was not tried: it would exceed a budget."""
+
+
+class BatchCancelled(LLMError):
+    """The request was not answered: its batch was cancelled before."""
+
+
+class BatchInterrupted(LLMError):
+    """A batch was submitted in part, or its answer was lost, so that nobody knows whether it was submitted.
+
+    It is not submitted again, because that might be paid twice.
+    """
+
+    job: str | None = None  #: id of the job of what certainly was submitted; None: nothing
+    candidates: tuple[str, ...] = ()  #: ids of jobs that may be what was lost, newest first
 
 
 class AllProvidersFailed(LLMError):

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from three_mode.policies import Route as Route
     from three_mode.policies import Target as Target
     from three_mode.prompts import ContextBudgets as ContextBudgets
+    from three_mode.providers import BatchTerms as BatchTerms
     from three_mode.providers import Profile as Profile
     from three_mode.providers import register as register
     from transports.bus import BusOptions as BusOptions
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 # Name -> package that it belongs to.
 _PACKAGES = {
     "Account": "three_mode.connection",
+    "BatchTerms": "three_mode.providers",
     "BreakerOptions": "three_mode.policies",
     "Budget": "three_mode.policies",
     "BusOptions": "transports.bus",

@@ -5,6 +5,7 @@ go through.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -33,6 +34,7 @@ from three_mode.providers.catalogue import providers
 
 if TYPE_CHECKING:
     from three_mode.calls.agent_fast_path import AgentFastStream
+    from three_mode.calls.batches.jobs import BatchJobs
     from three_mode.calls.provider_status import ProviderStatus
     from three_mode.observe.records import RecordWriter
     from three_mode.observe.spans import CallTracer
@@ -75,6 +77,7 @@ class Services(Struct, frozen=True, kw_only=True):
     preparation: CallPreparation
     pipeline: Pipeline
     embedding: EmbeddingPipeline
+    batches: "OwnBatches"
 
     def stream(self, request: LLMRequest, fast: "Callable[[LLMRequest], AgentFastStream | None]") -> ReplyStream:
         """A streamed call, which begins when it is first read. `fast` gives its fast path to an agent, where it has
@@ -114,6 +117,7 @@ class Services(Struct, frozen=True, kw_only=True):
         """End what is in progress, close connections, and write what is left to write."""
         self.pipeline.close()
         self.embedding.close()
+        self.batches.close()
         self.gates.close()
         self.provider.close()
         await self.remote.close()
@@ -124,6 +128,25 @@ class Services(Struct, frozen=True, kw_only=True):
         if self.log.recorder is not None:
             self.log.recorder.close()
         self.log.close_events()
+
+
+class OwnBatches:
+    """The batch jobs of a connection, which few connections have: made when one is first submitted or asked for."""
+
+    def __init__(self, make: "Callable[[], BatchJobs]") -> None:
+        self._make = make
+        self._made: BatchJobs | None = None
+
+    def get(self) -> "BatchJobs":
+        """The jobs; the first time, new ones."""
+        if self._made is None:
+            self._made = self._make()
+        return self._made
+
+    def close(self) -> None:
+        """End their waits, if there are any."""
+        if self._made is not None:
+            self._made.close()
 
 
 class SharedPool:
@@ -212,6 +235,7 @@ def services_of(given: Arguments, learn: Callable[[LLMRequest, Target], None]) -
             dispatcher, accounts, policies, gates, log, cache, options.clock, lambda: _bus_name(dispatcher)
         ),
         embedding=EmbeddingPipeline(dispatcher, accounts, policies.retry, gates, log, options.clock),
+        batches=OwnBatches(lambda: _batch_jobs(targets, accounts, defaults, log, policies, observe, remote)),
     )
 
 
@@ -223,6 +247,21 @@ def _agent_channel(bus: Any, reply_bytes: int) -> OwnChannel:
     from three_mode.channels.agents import AgentChannel
 
     return AgentChannel(bus if bus is not None else bus_here(), reply_bytes)
+
+
+def _batch_jobs(
+    targets: Targets,
+    accounts: ProviderAccounts,
+    defaults: CallDefaults,
+    log: CallLog,
+    policies: Policies,
+    observe: Observing,
+    remote: RemoteChannel,
+) -> "BatchJobs":
+    from three_mode.calls.batches.jobs import BatchJobs
+
+    hook = partial(apply_after, observe.after)
+    return BatchJobs(targets, accounts, defaults, log, policies.retry, remote.endpoint, hook)
 
 
 def _bus_name(dispatcher: Dispatcher) -> str:

@@ -19,7 +19,7 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar, overload
 
 from three_mode import connection
 from three_mode.background_loop import LOOP as _LOOP
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from three_mode.sync_agents import AgentRef as AgentRef
     from three_mode.sync_agents import Orchestrator as Orchestrator
     from three_mode.sync_agents import Stream as Stream
+    from three_mode.sync_batches import BatchJob as BatchJob
     from three_mode.sync_conversations import Conversations as Conversations
     from three_mode.sync_conversations import Talk as Talk
     from three_mode.sync_conversations import TalkStream as TalkStream
@@ -56,6 +57,7 @@ _HOME = {
     "AgentGroup": "three_mode.sync_agents",
     "AgentReceipt": "three_mode.sync_agents",
     "AgentRef": "three_mode.sync_agents",
+    "BatchJob": "three_mode.sync_batches",
     "Conversations": "three_mode.sync_conversations",
     "Events": "three_mode.sync_events",
     "Orchestrator": "three_mode.sync_agents",
@@ -68,6 +70,7 @@ __all__ = [
     "AgentGroup",
     "AgentReceipt",
     "AgentRef",
+    "BatchJob",
     "Conversations",
     "Events",
     "LLMConnection",
@@ -225,18 +228,55 @@ class LLMConnection:
         """Chunks as they come. An error before the first content is raised as such; after it, `StreamInterrupted`."""
         return ReplyStream(self._async.stream(request))
 
+    @overload
+    def batch(
+        self,
+        requests: Sequence[LLMRequest],
+        *,
+        at_once: int = ...,
+        progress: Callable[[Progress], object] | None = ...,
+        later: Literal[False] = ...,
+    ) -> list[Outcome]: ...
+
+    @overload
+    def batch(
+        self,
+        requests: Sequence[LLMRequest],
+        *,
+        later: Literal[True],
+        within: float | None = ...,
+        file: str | Path | None = ...,
+    ) -> "BatchJob": ...
+
     def batch(
         self,
         requests: Sequence[LLMRequest],
         *,
         at_once: int = 8,
         progress: Callable[[Progress], object] | None = None,
-    ) -> list[Outcome]:
+        later: bool = False,
+        within: float | None = None,
+        file: str | Path | None = None,
+    ) -> "list[Outcome] | BatchJob":
         """Results in the order of the requests; a call that failed is its error, as a value.
 
-        `at_once` calls run side by side. `progress` is called from the background thread.
+        `at_once` calls run side by side. `progress` is called from the background thread. With `later=True` the
+        provider answers within a day, and `job.results()` waits for it; `file` goes on with a job after a crash.
         """
-        return _LOOP.run(self._async.batch(requests, at_once=at_once, progress=progress))
+        options: Any = {"at_once": at_once, "progress": progress, "later": later, "within": within, "file": file}
+        found: Any = _LOOP.run(self._async.batch(requests, **options))
+        if not later:
+            outcomes: list[Outcome] = found
+            return outcomes
+        from three_mode.sync_batches import BatchJob
+
+        return BatchJob(found)
+
+    def batch_job(self, job: str) -> "BatchJob":
+        """The job with this id, to go on with it in another process or after a restart. Asks nobody."""
+        from three_mode.sync_batches import BatchJob
+
+        return BatchJob(_LOOP.read(partial(self._async.batch_job, job)))
 
     @takes_arguments_of(connection.LLMConnection.run)
     def run(self, *args: Any, **options: Any) -> "RunReply":

@@ -92,6 +92,36 @@ class CallBook:
         if self._recorder is not None:
             self._recorder.record(figures, call.request, reply, error)
 
+    def add_batched(
+        self,
+        target: Target,
+        label: str | None,
+        request_id: str,
+        request: LLMRequest | None,
+        outcome: LLMResponse | ThreeModeError,
+        latency: float,
+    ) -> None:
+        """Writes down a request that its provider answered in a batch; without the request another process made it."""
+        reply, error = (outcome, None) if isinstance(outcome, LLMResponse) else (None, outcome)
+        asked, kind = (target.provider, target.model), type(error).__name__ if error is not None else None
+        figures = CallFigures(
+            request_id=request_id,
+            provider=target.provider,
+            model=target.model,
+            latency=latency,
+            first_content=None,
+            label=label,
+            conversation=conversation_of(request) if request is not None else None,
+            outcome="answered" if reply is not None else "failed",
+            error_kind=kind,
+            batched=True,
+            used=(AttemptUse(*asked, reply.usage),) if reply is not None else (),
+            failures=(AttemptFailure(*asked, kind),) if kind is not None else (),
+        )
+        self.tallies.add(figures)
+        if self._recorder is not None:
+            self._recorder.record(figures, request, reply, error)
+
     def _add_late(self, call: CountedCall, **parts: Any) -> None:
         """Writes down a part of a call that has ended: others waited for the reply of its attempt."""
         figures = replace(self._figures(call, 0.0, "late", None), **{"used": (), "failures": (), **parts})

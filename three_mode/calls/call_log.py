@@ -322,6 +322,27 @@ class CallLog:
         if self.events is not None:
             self.events.fail(call, error, reply)
 
+    def book_batched(
+        self,
+        target: Target,
+        label: str | None,
+        reserved: Decimal,
+        request_id: str,
+        request: LLMRequest | None,
+        outcome: LLMResponse | ThreeModeError,
+        latency: float,
+    ) -> None:
+        """Write down a request that its provider answered in a batch, within a day: that latency says nothing of the
+        model. Without a request another process made it."""
+        reply, error = (outcome, None) if isinstance(outcome, LLMResponse) else (None, outcome)
+        usage = reply.usage if reply is not None else None
+        self.ledger.settle(target.provider, target.model, label, reserved, usage)
+        if error is None:
+            self.metrics.count(target.provider, target.model)
+        else:
+            self.metrics.failed(target.provider, target.model, error)
+        self.book.add_batched(target, label, request_id, request, outcome, latency)
+
     def _measure(self, call: ActiveCall, target: Target, reply: LLMResponse) -> None:
         first, rate = call.first_content, None
         if first is not None and reply.latency > first and reply.usage.output_tokens > 1:

@@ -14,6 +14,7 @@ from three_mode.messages import RequestDefaults
 from three_mode.providers import LimitReading, Profile, codec_of, profile_of
 from three_mode.providers.catalogue import CUSTOM as CUSTOM
 from three_mode.providers.fitting import FittedDefaults, fitted
+from three_mode.providers.profile import BatchTerms
 from three_mode.providers.safety import check_settings
 
 if TYPE_CHECKING:
@@ -111,7 +112,9 @@ class ProviderAccounts:
         if provider == CUSTOM or "://" in provider:
             url = account.base_url if account is not None and account.base_url else None
             url = url or self.settings(provider).base_url or provider
-            return Profile(name=provider, base_url=url, needs_key=False, max_tokens_field="max_tokens")
+            return Profile(
+                name=provider, base_url=url, needs_key=False, max_tokens_field="max_tokens", batches=BatchTerms()
+            )
         return profile_of(provider)
 
     @property

@@ -65,8 +65,8 @@ class RequestPrep:
         found = self._defaults[provider, model] = self._accounts.fitted_defaults(provider, model)
         return found
 
-    def reserve(self, call: ActiveCall, request: LLMRequest, target: Target) -> Decimal:
-        """Set aside the most that the call may cost; what was set aside."""
+    def reserve(self, call: ActiveCall, request: LLMRequest, target: Target, price: Decimal | None = None) -> Decimal:
+        """Set aside the most that the call may cost; what was set aside. `price` is the share of the usual price."""
         ledger = self._log.ledger
         if not ledger.has_budgets:
             return ZERO
@@ -79,7 +79,13 @@ class RequestPrep:
         most = self._most.get(key) if call.context.began < self._forgotten_at else None
         if most is None:
             most = self._cost(key, target, call.context.began)
+        if price is not None and most is not None:
+            most *= price
         return ledger.reserve(target.provider, target.model, call.label, most)
+
+    def release(self, label: str | None, target: Target, reserved: Decimal) -> None:
+        """Free what was set aside for a call that is not made."""
+        self._log.ledger.settle(target.provider, target.model, label, reserved, None)
 
     def _cost(self, key: _Size, target: Target, now: float) -> Decimal | None:
         if now >= self._forgotten_at or len(self._most) > 1000:

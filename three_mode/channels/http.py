@@ -1,7 +1,7 @@
 """One provider over HTTP: a codec, an address and a key on the shared pool; and errors of the transport as ours."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 
 from three_mode.channels.channel import REPLY_BYTES, too_large
 from three_mode.channels.replies import DecodedReply
@@ -164,11 +164,24 @@ class HTTPEndpoint:
 
     async def _send(self, outgoing: Outgoing, until: float, model: str, stage: str) -> bytes:
         try:
-            reply = await self._pool.fetch(self._request(outgoing), timeouts=WHOLE, until=until)
+            return await self.exchange(outgoing, until)
         except TransportError as error:
             raise self._error_of(error, model, stage) from None
+
+    async def exchange(self, outgoing: Outgoing, until: float) -> bytes:
+        """The body of the answer to a request that is no call to a model. A refusal is its error; that of the transport
+        is raised as it is, since it says whether the request may have been done."""
+        reply = await self._pool.fetch(self._request(outgoing), timeouts=WHOLE, until=until)
         self._check_head(reply.status, reply.headers, reply.content)
         return reply.content
+
+    async def download(self, outgoing: Outgoing) -> AsyncGenerator[bytes, None]:
+        """The body of the answer, as it comes; errors as those of `exchange`. Its reader has the deadline."""
+        async with self._pool.request(self._request(outgoing), timeouts=self._streams) as response:
+            body = await response.read(MOST_OF_AN_ERROR) if response.status >= 400 else b""
+            self._check_head(response.status, response.headers, body)
+            async for data in response.body:
+                yield data
 
     def cleaned(self, error: LLMError) -> LLMError:
         """The error of a codec, without the key that the provider may have echoed in any field."""

@@ -1,7 +1,7 @@
 """Requests of a conversation: what of its log the model is shown, and the answer, with or without tools."""
 
 import asyncio
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from msgspec.structs import replace
 
@@ -15,12 +15,24 @@ from three_mode.conversations.shared import Shared, TalkSetup
 from three_mode.conversations.summaries import Summaries
 from three_mode.conversations.window import WindowItem, WindowView, fit, settle
 from three_mode.errors import ContextLength
-from three_mode.messages import LLMRequest, LLMResponse, Message, Text
+from three_mode.messages import LLMRequest, LLMResponse, Message, Step, Text
 from three_mode.tools import Tools
 
+R = TypeVar("R", bound=LLMResponse)
 _REFITS = 8  # of a window whose exact count is above its limit
 _NO_LIMIT = 1 << 60  # tokens
 _SLACK = 16  # tokens that a refit takes off beside the excess
+
+
+class AskedTurn(NamedTuple):
+    """The request of a turn, and what of its context had no room."""
+
+    request: LLMRequest
+    left_out: tuple[Step, ...] = ()  #: of what the memory knew
+
+    def told(self, reply: R) -> R:
+        """The reply with what was left out among its steps, before those of the call."""
+        return replace(reply, steps=self.left_out + reply.steps) if self.left_out else reply
 
 
 class TurnAnswer(NamedTuple):
@@ -41,7 +53,7 @@ class Asking:
         self._begins = 0  # the turn that the last window began with
         self._ratio = 1.0  # of an exact count to the sum of the messages' counts, where it is above that
 
-    async def request(self, record: TurnRecord, fields: dict[str, Any], until: float | None) -> LLMRequest:
+    async def request(self, record: TurnRecord, fields: dict[str, Any], until: float | None) -> AskedTurn:
         """The request for the answer to a turn, which ends at `until`. `fields` are more fields of the request."""
         options, window = self._setup.options, self._setup.options.window
         exact: int | None = None
@@ -50,7 +62,7 @@ class Asking:
         counter = await self._counter(fields["model"])
         limit = await counter.limit(window.tokens, fields["max_tokens"])
         items = await self._items(counter, limit, until)
-        system, shown_now = await self._system(counter), await self._said(counter, record, items)
+        system, (shown_now, left_out) = await self._system(counter), await self._said(counter, record, items)
         tokens = int(limit / self._ratio)
         for _ in range(_REFITS):
             view = self._settled(system, shown_now, tokens)
@@ -60,7 +72,7 @@ class Asking:
                 self._ratio = max(1.0, exact / max(1, view.tokens))
             if exact is None or exact <= limit:
                 self._begins = view.begins if view.crowded else self._begins
-                return request
+                return AskedTurn(request, left_out)
             tokens = min(tokens, view.tokens, int(limit / self._ratio)) - _SLACK
         raise ContextLength(
             f"the window of {limit} tokens cannot hold what has to stay, which is {exact}",
@@ -78,16 +90,18 @@ class Asking:
                 raise
             return fit(system, items, _NO_LIMIT, 0, window.keep_first)
 
-    async def answer(self, request: LLMRequest) -> TurnAnswer:
+    async def answer(self, asked: AskedTurn) -> TurnAnswer:
         """The answer to a request."""
-        tools = self.tools
+        tools, request = self.tools, asked.request
         if tools is None:
             reply = await self._shared.model.chat_completion(request)
-            return answer_of(request, reply, None)
+            return answer_of(request, asked.told(reply), None)
         if hasattr(tools, "run"):
-            return answer_of(request, *reply_of(await tools.run(request)))
-        run = await self._shared.model.run(request, **self.run_options(tools, request))
-        return answer_of(request, *reply_of(run))
+            run = await tools.run(request)
+        else:
+            run = await self._shared.model.run(request, **self.run_options(tools, request))
+        reply, messages = reply_of(run)
+        return answer_of(request, asked.told(reply), messages)
 
     @property
     def tools(self) -> Any:
@@ -114,15 +128,18 @@ class Asking:
 
     # The window
 
-    async def _said(self, counter: TokenCounter, record: TurnRecord, items: WindowItems) -> list[WindowItem]:
-        """The items, and what is being said now with what the memory knows about it."""
+    async def _said(
+        self, counter: TokenCounter, record: TurnRecord, items: WindowItems
+    ) -> tuple[list[WindowItem], tuple[Step, ...]]:
+        """The items, and what is being said now with what the memory knows about it; and what of that had no room."""
         memory = self._setup.memory if self._setup.options.use_memory else None
         if memory is None:
-            return items.items
-        said = tuple(await memory.recalled(record.said))
+            return items.items, ()
+        recalled = await memory.recalled(record.said)
+        said = tuple(recalled)
         counts = await counter.counts(said)
         now = [WindowItem(message, count, True) for message, count in zip(said, counts, strict=True)]
-        return items.items[: -len(record.said)] + now
+        return items.items[: -len(record.said)] + now, tuple(getattr(recalled, "steps", ()))
 
     async def _system(self, counter: TokenCounter) -> list[WindowItem]:
         text = told(self._kept.log.system, self._setup.persona if self._setup.options.use_persona else None)

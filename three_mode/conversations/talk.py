@@ -9,7 +9,9 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
-from three_mode.conversations.asking import Asking, TurnAnswer, answer_of
+from msgspec.structs import replace
+
+from three_mode.conversations.asking import AskedTurn, Asking, TurnAnswer, answer_of
 from three_mode.conversations.entries import Answered, Cut, Pin, System, Undone
 from three_mode.conversations.kept_log import KeptLog
 from three_mode.conversations.log import TalkTurn, TurnRecord
@@ -237,8 +239,8 @@ class Talk:
     async def _turn(self, record: TurnRecord, fields: dict[str, Any], until: float | None) -> LLMResponse:
         """Answer a turn that was begun."""
         try:
-            request = await self._asking.request(record, fields, until)
-            answer = await self._asking.answer(request)
+            asked = await self._asking.request(record, fields, until)
+            answer = await self._asking.answer(asked)
         except BaseException as error:
             self._cut(record, error)
             raise
@@ -250,7 +252,8 @@ class Talk:
     ) -> AsyncGenerator[Any, None]:
         tools, ended = self._asking.tools, False
         try:
-            request = await self._asking.request(record, fields, until)
+            asked = await self._asking.request(record, fields, until)
+            stream.told, request = asked.told, asked.request
             source: Any
             if tools is None:
                 source = self._shared.model.stream(request)
@@ -262,7 +265,7 @@ class Talk:
                     # The turn is kept before its reader knows that it is whole, and may leave.
                     if not ended and isinstance(chunk, RunFinished if tools is not None else Finish):
                         await self._end(record, _streamed_answer(request, source.response()))
-                        ended = True
+                        ended, chunk = True, _told(asked, chunk)
                     yield chunk
         except BaseException as error:
             partial = stream.response()
@@ -309,6 +312,15 @@ class Talk:
         while await self._shared.store.find(f"{self.name}~{number}") is not None:
             number += 1
         return f"{self.name}~{number}"
+
+
+def _told(asked: AskedTurn, chunk: Any) -> Any:
+    """The end of an answer or of a run, which says too what of the context had no room."""
+    if not asked.left_out:
+        return chunk
+    if isinstance(chunk, RunFinished):
+        return replace(chunk, reply=asked.told(chunk.reply))
+    return replace(chunk, steps=asked.left_out + chunk.steps)
 
 
 def _streamed_answer(request: LLMRequest, reply: LLMResponse) -> TurnAnswer:

@@ -11,6 +11,7 @@ from three_mode.memory.values import MemoryOptions, Recollection, utc
 
 _COLUMNS = "memory.id, memory.text, memory.source, memory.reference, memory.created, memory.expires"
 _PRUNED_AT_ONCE = 1000
+_PAGES_AT_ONCE = 1024
 
 
 def namespace_id(file: sqlite3.Connection, name: str, *, make: bool = False) -> int | None:
@@ -167,9 +168,25 @@ def _erase(file: sqlite3.Connection, removed: int) -> None:
         return
     try:
         file.execute("INSERT INTO memory_terms (memory_terms) VALUES ('optimize')")
+        _give_back(file)
         file.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     except sqlite3.OperationalError:  # busy: it is out of reach of every search already
         return
+
+
+def _give_back(file: sqlite3.Connection) -> None:
+    """Makes the file smaller by the pages that are not used any more, a few at a time, so that others may write in
+    between. A file of an earlier version keeps them, and uses them again."""
+    left = _free_pages(file)
+    while left:
+        file.executescript(f"PRAGMA incremental_vacuum({_PAGES_AT_ONCE})")  # `execute` would stop after the first page
+        before, left = left, _free_pages(file)
+        if left >= before:
+            break
+
+
+def _free_pages(file: sqlite3.Connection) -> int:
+    return int(file.execute("PRAGMA freelist_count").fetchone()[0])
 
 
 def _digest(text: str) -> bytes:

@@ -90,6 +90,7 @@ def _own(path: Path) -> None:
 def _prepared(path: str | Path, busy_within: float) -> sqlite3.Connection:
     file = sqlite3.connect(path, timeout=busy_within, isolation_level=None, check_same_thread=False)
     try:
+        file.execute("PRAGMA auto_vacuum=INCREMENTAL")  # of a new file; it says nothing to another
         use_wal(file, busy_within)
         # Whole after a crash of the process, and after a power cut, which may lose the last writes.
         file.execute("PRAGMA synchronous=NORMAL")

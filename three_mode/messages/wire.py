@@ -88,6 +88,8 @@ def decode_error(data: Any) -> ThreeModeError:
         given = {name: value for name, value in data["fields"].items() if name in names}
         if "causes" in given:
             given["causes"] = tuple(decode_error(cause) for cause in given["causes"])
+        if "candidates" in given:
+            given["candidates"] = tuple(map(str, given["candidates"]))
         if "partial" in given:
             given["partial"] = converted(given["partial"], LLMResponse, "partial")
         return kind(str(data["message"]), **given)

@@ -52,6 +52,7 @@ class CallFigures(Struct, frozen=True, omit_defaults=True, kw_only=True):
     retries: int = 0  #: waits before another round of attempts
     switched: int = 0  #: times that an attempt failed and the next target was tried
     hedged: int = 0  #: second attempts that started because the first one was late
+    batched: bool = False  #: it was answered in a batch, within a day: its latency says nothing of the model
     used: tuple[AttemptUse, ...] = ()  #: what its attempts used
     failures: tuple[AttemptFailure, ...] = ()  #: attempts that failed
 

@@ -251,7 +251,7 @@ class CallTallies:
         mine, named = self._of(provider, model), self._named(figures.label, figures.conversation, side)
         if figures.outcome != "late":
             latency = first_content = None
-            if figures.outcome == "answered" and figures.reused is None:
+            if figures.outcome == "answered" and figures.reused is None and not figures.batched:
                 latency = bucket_of(figures.latency, TWENTIETH)
                 if figures.first_content is not None:
                     first_content = bucket_of(figures.first_content, TWENTIETH)

@@ -93,6 +93,10 @@ class Metrics:
         if tokens_per_second is not None:
             series.rates.append(tokens_per_second)
 
+    def count(self, provider: str, model: str) -> None:
+        """Counts a successful call whose latency says nothing of others, as that of a request in a batch."""
+        self._of(provider, model).calls += 1
+
     def recorder(self, provider: str, model: str) -> Callable[[float], None]:
         """Function that records the latency of a call to one model; cheaper than `record`."""
         return self._of(provider, model).add

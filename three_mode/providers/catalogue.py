@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from three_mode.errors import ConfigurationError
 from three_mode.providers.codec import Codec
-from three_mode.providers.profile import Profile
+from three_mode.providers.profile import BatchTerms, Profile
 
 CUSTOM = "custom"
 """Name of the OpenAI-compatible provider that a connection is given by its `base_url=`."""
@@ -17,12 +17,18 @@ _PROFILES: dict[str, Profile] = {}
 _WIRES: dict[str, Callable[[Profile], Codec]] = {}
 
 _BUILT_IN = (
-    Profile(name="openai", base_url="https://api.openai.com/v1", fallback_model="gpt-5"),
+    Profile(
+        name="openai",
+        base_url="https://api.openai.com/v1",
+        fallback_model="gpt-5",
+        batches=BatchTerms(price=0.5, requests=50_000, size=200_000_000),
+    ),
     Profile(
         name="anthropic",
         base_url="https://api.anthropic.com/v1",
         wire="anthropic",
         fallback_model="claude-sonnet-4-5",
+        batches=BatchTerms(price=0.5, requests=100_000, size=256_000_000),
     ),
     Profile(
         name="gemini",

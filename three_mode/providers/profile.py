@@ -9,6 +9,14 @@ Wire = Literal["openai", "anthropic", "gemini", "ollama", "claude-cli"]
 ThinkingSwitch = Literal["effort", "qwen", "deepseek"]
 
 
+class BatchTerms(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Terms on which a provider takes batches: many requests at once, answered within a day."""
+
+    price: float = 1.0  #: share of the usual price that a request in a batch costs
+    requests: int = 50_000  #: most requests of one batch; a job with more is several batches
+    size: int = 200_000_000  #: most bytes of one batch
+
+
 class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One provider. `register(Profile(name="acme", base_url="https://api.acme.test/v1"))` adds one."""
 
@@ -40,6 +48,9 @@ class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     takes_safety: bool = False  #: whether it has safety settings
     unsupported: frozenset[str] = frozenset()
     """Fields of a request that this provider refuses or ignores; a request with one is refused before it is sent."""
+    batches: BatchTerms | None = None
+    """Terms of its batch endpoints, which are OpenAI's or Anthropic's by its wire format; None: it is not known to have
+    any."""
     extra: Mapping[str, Any] = {}
     """Fields of every body to this provider, unless the request sets them."""
 

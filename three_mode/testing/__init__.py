@@ -1,5 +1,7 @@
 """Scripted provider for tests of programs that call models: a real socket on this machine, without network or keys."""
 
+from three_mode.testing.batch_state import ScriptedBatch, ScriptedRequest
+from three_mode.testing.batches import ScriptedBatches
 from three_mode.testing.certificates import Certificates
 from three_mode.testing.provider import ScriptedProvider
 from three_mode.testing.script import FOREVER, NO_FAULT, Answer, Behaviour, Fault, Seen, ToolCall, Turn
@@ -13,7 +15,10 @@ __all__ = [
     "Certificates",
     "Fault",
     "ResetFormat",
+    "ScriptedBatch",
+    "ScriptedBatches",
     "ScriptedProvider",
+    "ScriptedRequest",
     "Seen",
     "ToolCall",
     "Turn",

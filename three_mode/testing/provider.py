@@ -18,6 +18,7 @@ from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, Literal, Self
 
+from three_mode.testing.batches import ScriptedBatches
 from three_mode.testing.certificates import Certificates
 from three_mode.testing.http1 import H1Server
 from three_mode.testing.http2 import H2Server
@@ -48,6 +49,7 @@ class ScriptedProvider:
         self.speaks: Speaks = speaks
         self.behaviour = behaviour or Behaviour()
         self.models: tuple[str, ...] = ("scripted",)  #: names of the models that it lists
+        self.batches = ScriptedBatches(self._answer, lambda: self.url)  #: batches that it has, and what happens to them
         self.seen: list[Seen] = []  #: every request so far, oldest first
         self.connections: list[ServerConnection] = []  #: open connections
         self._transports: dict[ServerConnection, asyncio.Transport] = {}
@@ -197,16 +199,27 @@ class ScriptedProvider:
     async def play(self, seen: Seen, wire: Wire) -> None:
         """Answers a request as the script says. Its connection calls this."""
         what, fault = self._next[0] if self._next else self._always
+        batches = None if isinstance(what, Answer) and self._next else self.batches.respond(seen)
+        if batches is not None:
+            await play(*batches, wire, seen)
+            return
         models = render_models(self.models, seen) if isinstance(what, Turn) else None
         if models is not None:  # a turn is for a request that asks for one
             await play(models, self._always[1], wire, seen)
             return
         if self._next:
             self._next.popleft()
-        if callable(what):
-            what = what(seen)
-        answer = render(what, seen) if isinstance(what, Turn) else what
-        await play(answer, fault, wire, seen)
+        await play(_answer_of(what, seen), fault, wire, seen)
+
+    def _answer(self, seen: Seen) -> Answer:
+        """Answers a request of a batch as the script says."""
+        return _answer_of(self._next.popleft()[0] if self._next else self._always[0], seen)
+
+
+def _answer_of(what: Scripted, seen: Seen) -> Answer:
+    if callable(what):
+        what = what(seen)
+    return render(what, seen) if isinstance(what, Turn) else what
 
 
 class ProtocolSelector(asyncio.Protocol):

@@ -53,6 +53,7 @@ class HTTP2Engine(H2Connection):
         self.outbound_flow_control_window -= size
         self._data_to_send += _frame_header(size, DATA, END_STREAM if ends else 0, stream_id)
         self._data_to_send += data
+        self.incoming_buffer.sent_data()  # type: ignore[attr-defined]
 
 
 class ClientEngine(HTTP2Engine):

@@ -27,7 +27,7 @@ from transports.http2.errors import LimitExceeded
 from transports.http2.options import Limits
 
 FRAME_HEADER = 9
-DATA, HEADERS, RST_STREAM, SETTINGS, CONTINUATION = 0x0, 0x1, 0x3, 0x4, 0x9
+DATA, HEADERS, RST_STREAM, SETTINGS, WINDOW_UPDATE, CONTINUATION = 0x0, 0x1, 0x3, 0x4, 0x8, 0x9
 ACK = 0x1
 END_STREAM, END_HEADERS, PADDED, PRIORITY = 0x1, 0x4, 0x8, 0x20
 NO_FLAGS: frozenset[str] = frozenset()
@@ -37,6 +37,9 @@ ENDS_BOTH: frozenset[str] = ENDS_HEADERS | ENDS_STREAM
 # Bytes that a header block may be longer on the wire than its decoded size: Huffman coding never expands, but size
 # updates and representations take a few bytes each.
 BLOCK_SLACK = 1_024
+# WINDOW_UPDATE frames with which a peer may answer one DATA frame of ours, for its stream and for the connection.
+UPDATES_A_FRAME = 4
+MOST_UPDATES_DUE = 16_384
 
 
 class FrameReader:
@@ -58,12 +61,18 @@ class FrameReader:
         self._block_size = 0
         self._idle_frames = 0
         self._idle_since = 0.0
+        self._updates_due = 0  # WINDOW_UPDATE frames that bodies of ours explain
         self._resets = 0
         self._resets_since = 0.0
 
     def add_data(self, data: bytes) -> None:
         """Adds bytes of the connection."""
         self._data += data
+
+    def sent_data(self) -> None:
+        """Notes a DATA frame of ours, which the peer answers with windows: a large body is no flood of its."""
+        if self._updates_due < MOST_UPDATES_DUE:
+            self._updates_due += UPDATES_A_FRAME
 
     def __iter__(self) -> Iterator[Frame]:
         """Yields all complete frames, in order."""
@@ -122,6 +131,8 @@ class FrameReader:
             if frame.stream_id > self._last_opened():
                 raise ProtocolError("RST_STREAM for a stream that was never opened")
             self._count_reset()
+        elif frame.type == WINDOW_UPDATE and self._updates_due:
+            self._updates_due -= 1
         elif not isinstance(frame, DataFrame) or not (frame.data or "END_STREAM" in frame.flags):
             self._count_idle()
         return frame

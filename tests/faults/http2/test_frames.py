@@ -315,10 +315,32 @@ async def test_a_head_that_unpacks_beyond_the_limit() -> None:
         frame(DATA, PADDED, 1, b"\0"),
         frame(DATA, PADDED, 1, b"\xff" + b"\0" * 255),
         frame(PRIORITY, 0, 1, b"\0\0\0\3\x10"),
+        frame(WINDOW_UPDATE, 0, 0, b"\0\0\0\1"),
     ],
 )
 async def test_a_flood_of_frames_without_content(flood: bytes) -> None:
     await limited(HEAD + flood * 200, Limits(control_frames_per_second=100))
+
+
+async def test_windows_for_a_large_body_are_no_flood() -> None:
+    """A server that gives a window back for every frame of an upload, however fast it is."""
+    size = 4 * 1024 * 1024
+
+    async def script(server: RawServer) -> None:
+        await server.greet()
+        (_, _, stream, _), received = await server.until(HEADERS), 0
+        while received < size:
+            kind, _, _, data = await server.read()
+            if kind == DATA and data:
+                received += len(data)
+                given = len(data).to_bytes(4, "big")
+                server.send(frame(WINDOW_UPDATE, 0, stream, given), frame(WINDOW_UPDATE, 0, 0, given))
+        server.send(frame(HEADERS, END_HEADERS | END_STREAM, stream, OK))
+
+    limits = Limits(control_frames_per_second=100)
+    async with raw(script, PoolOptions(protocol="h2", trust_env=False, limits=limits)) as (pool, request):
+        reply = await pool.fetch(Request(method=b"POST", origin=request.origin, body=b"x" * size))
+        assert reply.status == 200
 
 
 async def test_rapid_resets_by_the_server() -> None:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from tests.support.conversations.talking import asked, talking
 from three_mode.conversations import ConversationOptions
-from three_mode.memory import Memory
-from three_mode.messages import ToolResult
+from three_mode.memory import Memory, MemoryOptions
+from three_mode.messages import Finish, LLMResponse, ToolResult
 from three_mode.prompts import Persona
 from three_mode.testing import ToolCall as Asked
 from three_mode.testing import Turn
@@ -85,3 +85,32 @@ async def test_memory_and_persona_of_the_library(tmp_path: Path) -> None:
         assert "red kayak" in shown[1]["content"]
         assert shown[1]["content"].endswith("Which kayak does Alice prefer?")
         assert (await talk.messages())[1].text == "Which kayak does Alice prefer?", "the log keeps what was said"
+
+
+def left_out(reply: LLMResponse | Finish) -> list[str]:
+    return [step.why or "" for step in reply.steps if step.kind == "left_out"]
+
+
+async def test_what_of_the_memory_had_no_room_is_in_the_steps(tmp_path: Path) -> None:
+    """Of a whole answer, of a stream and of runs with tools: once, before the steps of the call."""
+    options = MemoryOptions(recall_tokens=120)
+    async with talking(tmp_path / "t.db") as (talks, _, _), Memory(tmp_path / "m.db", options=options) as memory:
+        await memory.remember_many([f"tea {n} " + "and more " * 20 for n in range(8)])
+        talk = await talks.open("a", memory=memory)
+        reply = await talk.say("Which tea?")
+        (why,) = left_out(reply)
+        assert "of 8 lines left out" in why
+        assert [step.kind for step in reply.steps] == ["left_out", "attempt"]
+        async with talk.stream("Which tea?") as stream:
+            chunks = [chunk async for chunk in stream]
+        assert isinstance(chunks[-1], Finish)
+        assert left_out(chunks[-1]) == left_out(stream.response()) == [why]
+        tooled = await talks.open("b", memory=memory, tools=[add])
+        assert left_out(await tooled.say("Which tea?")) == [why]
+        async with tooled.stream("Which tea?") as stream:
+            events = [event async for event in stream]
+        assert isinstance(events[-1], RunFinished)
+        assert left_out(events[-1].reply) == left_out(stream.response()) == [why]
+        assert not any(left_out(event) for event in events if isinstance(event, Finish)), "a round is not the run"
+        plain = await talks.open("c")
+        assert left_out(await plain.say("Which tea?")) == []

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from three_mode import connection, sync
-from three_mode.calls import stream
+from three_mode.calls import batches, stream
 
 # Verb -> why code without a loop has none.
 ABSENT = {
@@ -16,8 +16,14 @@ ABSENT = {
         "local": "an old name, which goes with the first release",
     },
     "ReplyStream": {"aclose": "it is `close`"},
+    "BatchJob": {},
 }
-PAIRS = [(connection.LLMConnection, sync.LLMConnection), (stream.ReplyStream, sync.ReplyStream)]
+PAIRS = [
+    (connection.LLMConnection, sync.LLMConnection),
+    (stream.ReplyStream, sync.ReplyStream),
+    (batches.BatchJob, sync.BatchJob),
+]
+NAMES = [kind.__name__ for kind, _ in PAIRS]
 
 
 def verbs(kind: type) -> set[str]:
@@ -30,14 +36,14 @@ def parameters(method: Any) -> list[tuple[str, Any, Any]]:
     return [(each.name, each.kind, each.default) for each in inspect.signature(method).parameters.values()]
 
 
-@pytest.mark.parametrize(("kind", "front"), PAIRS, ids=["LLMConnection", "ReplyStream"])
+@pytest.mark.parametrize(("kind", "front"), PAIRS, ids=NAMES)
 def test_every_verb_is_there(kind: type, front: type) -> None:
     absent = set(ABSENT[kind.__name__])
     assert verbs(kind) - verbs(front) == absent
     assert absent <= verbs(kind), "take off the list what is no verb any more"
 
 
-@pytest.mark.parametrize(("kind", "front"), PAIRS, ids=["LLMConnection", "ReplyStream"])
+@pytest.mark.parametrize(("kind", "front"), PAIRS, ids=NAMES)
 def test_every_verb_takes_the_same_and_awaits_nothing(kind: type, front: type) -> None:
     for name in sorted(verbs(kind) & verbs(front)):
         there, here = inspect.getattr_static(kind, name), inspect.getattr_static(front, name)

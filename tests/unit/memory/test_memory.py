@@ -279,6 +279,21 @@ async def test_forgetting_reaches_words_and_vectors_and_the_bytes_of_the_file(tm
     assert [name for name, content in contents(tmp_path).items() if b"xylophon" in content] == []
 
 
+async def test_a_file_gives_back_the_space_of_what_is_forgotten(tmp_path: Path) -> None:
+    path = tmp_path / "memory.db"
+    async with Memory(path) as memory:
+        kept = await memory.remember("The cat likes the vault")
+        small = path.stat().st_size
+        many = await memory.scoped("other").remember_many([f"{number} " + "and more " * 200 for number in range(2000)])
+        assert await memory.scoped("other").forget(*(each.id for each in many[:1000])) == 1000
+        half = path.stat().st_size
+        assert half > 10 * small
+        await memory.scoped("other").forget_all()
+        assert path.stat().st_size < half / 10
+        assert texts(await memory.recall("cat")) == [kept.text]
+    assert path.stat().st_size < half / 10
+
+
 async def test_ids_are_never_used_again(memory: Memory) -> None:
     last = await memory.remember("tea")
     await memory.forget(last.id)

@@ -12,6 +12,7 @@ from three_mode import errors
 from three_mode.errors import (
     AllProvidersFailed,
     AuthenticationError,
+    BatchInterrupted,
     DeadlineExceeded,
     InvalidRequest,
     MissingExtra,
@@ -78,6 +79,13 @@ def test_causes_and_partial_answers_travel_too() -> None:
     assert isinstance(same, AllProvidersFailed)
     assert [type(cause) for cause in same.causes] == [RateLimit, StreamInterrupted]
     assert same.causes[1].partial == partial  # type: ignore[attr-defined]
+
+
+def test_what_may_be_a_lost_batch_travels_too() -> None:
+    lost = BatchInterrupted("its answer was lost", job="openai/m/a", candidates=("openai/m/a,b", "openai/m/a,c"))
+    same = decode_error(from_json(dict, to_json(encode_error(lost))))
+    assert isinstance(same, BatchInterrupted)
+    assert (same.job, same.candidates) == (lost.job, lost.candidates)
 
 
 def test_a_class_we_do_not_know_becomes_the_nearest_one_we_do() -> None:

@@ -23,6 +23,7 @@ SAME_IDEA = {
     "ToolCall": "a call of a tool by the model: in a message, of a local model, in a script for tests",
     "Usage": "the tokens that a call used: of a local model, of any model",
     # One idea for two kinds of callers.
+    "BatchJob": "a batch at its provider: with and without an event loop",
     "Conversations": "conversations that are kept: with and without an event loop",
     "Talk": "one conversation that is kept: with and without an event loop",
     "TalkStream": "a streamed answer of a conversation: with and without an event loop",
