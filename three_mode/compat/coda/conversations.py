@@ -1,6 +1,7 @@
 """`ConversationManager`: conversations that `three_mode.conversations` keeps, by their names."""
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
@@ -17,6 +18,7 @@ from three_mode.messages import LLMRequest, Message
 from three_mode.providers import estimate_tokens
 
 _PAGE = 1000  # names that are listed at once
+_TALKS = 256  # talks that stay open
 
 
 class ConversationManager:
@@ -33,6 +35,8 @@ class ConversationManager:
         self._dispatch = dispatch
         self._file = Conversations(path, cast("LLMConnection | None", dispatch))
         self._opening: asyncio.Task[Any] | None = None
+        # Those that are open, and how: the window of a talk goes on where it was.
+        self._talks: OrderedDict[str, tuple[tuple[Any, ...], Talk]] = OrderedDict()
 
     async def create_conversation(self, conversation_id: str | None = None) -> ConversationSnapshot:
         """A new conversation; None: with a name of its own. One of that name is returned as it is."""
@@ -82,6 +86,7 @@ class ConversationManager:
     async def delete_conversation(self, conversation_id: str) -> None:
         """Deletes a conversation."""
         await self._opened()
+        self._talks.pop(conversation_id, None)
         await self._file.delete(conversation_id)
 
     async def turns(self, conversation_id: str) -> tuple[TalkTurn, ...]:
@@ -89,9 +94,17 @@ class ConversationManager:
         return await (await self.open(conversation_id, create=False)).turns()
 
     async def open(self, conversation_id: str, *, create: bool = True, **setup: Any) -> Talk:
-        """The `Talk` of a name; `setup` as `Conversations.open` takes it."""
+        """The `Talk` of a name; `setup` as `Conversations.open` takes it. Without any it may be one that is open."""
         await self._opened()
-        return await self._file.open(conversation_id, create=create, options=self._options(setup), **setup)
+        anyhow, options = not setup, self._options(setup)
+        how = (options, *(setup.get(name) for name in ("tools", "persona", "memory")))
+        known = self._talks.pop(conversation_id, None)
+        if known is None or not (anyhow or known[0] == how):
+            known = (how, await self._file.open(conversation_id, create=create, options=options, **setup))
+        self._talks[conversation_id] = known
+        if len(self._talks) > _TALKS:
+            self._talks.popitem(last=False)
+        return known[1]
 
     async def close(self) -> None:
         """Closes the file; the conversations in it stay."""

@@ -14,7 +14,6 @@ from three_mode.compat.coda.personality import PersonalityManager
 from three_mode.compat.coda.tools import ToolManager
 from three_mode.compat.coda.values import LLMResponse, LLMStreamChunk
 from three_mode.conversations import Talk
-from three_mode.errors import ThreeModeError
 from three_mode.messages import ToolCall
 from three_mode.tools import ToolStarted
 
@@ -167,7 +166,7 @@ class LLMManager:
         try:
             with turn.provider.naming_errors():
                 reply = await turn.talk.say(prompt, **turn.fields)
-        except ThreeModeError as error:
+        except BaseException as error:
             turn.failed(error)
             raise
         return await turn.finish(reply)
@@ -186,7 +185,7 @@ class LLMManager:
                             self._tell("response_chunk", conversation_id=turn.talk.name, text=chunk.text)
                             yield LLMStreamChunk(delta=chunk.text, conversation_id=turn.talk.name)
                 reply = stream.response()
-        except ThreeModeError as error:
+        except BaseException as error:
             turn.failed(error)
             raise
         yield LLMStreamChunk(delta="", conversation_id=turn.talk.name, response=await turn.finish(reply))
@@ -272,8 +271,7 @@ class _Turn:
         manager._tell("analytics_update", providers=used)
         return response
 
-    def failed(self, error: ThreeModeError) -> None:
-        """Tells of it: whoever watches waits for the end."""
-        self._manager._tell(
-            "response_complete", conversation_id=self.talk.name, provider=self._name, error=type(error).__name__
-        )
+    def failed(self, error: BaseException) -> None:
+        """Tells of an error, or that the caller left: whoever watches waits for the end."""
+        why = type(error).__name__ if isinstance(error, Exception) else "cancelled"
+        self._manager._tell("response_complete", conversation_id=self.talk.name, provider=self._name, error=why)
