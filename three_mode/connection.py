@@ -11,7 +11,7 @@ The policies: policies/.
 
 import asyncio
 import warnings
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from importlib import import_module
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from three_mode.calls.provider_accounts import Account as Account
     from three_mode.calls.stream import ReplyStream as ReplyStream
     from three_mode.channels.local.channel import LocalAnswers
+    from three_mode.events.hub import ConnectionHub
+    from three_mode.events.reader import EventReader
     from three_mode.policies import Policies, Spent, Target
     from three_mode.providers.capabilities import Capabilities
     from three_mode.tools.events import RunReply
@@ -184,6 +186,7 @@ class LLMConnection:
             request,
             tools,
             RunLimits(most_rounds=most_rounds, within=within, budget=budget, tool_choice=tool_choice),
+            self._services.tell_outcome,
         )
 
     def run_stream(
@@ -205,6 +208,7 @@ class LLMConnection:
             request,
             tools,
             RunLimits(most_rounds=most_rounds, within=within, budget=budget, tool_choice=tool_choice),
+            self._services.tell_outcome,
         )
 
     async def ask(self, prompt: str, **request: Any) -> str:
@@ -315,12 +319,28 @@ class LLMConnection:
         """Each budget and the dollars it has left."""
         return dict(self._services.log.ledger.left())
 
+    def events(self, kinds: Iterable[str] | None = None, *, waiting: int = 1024) -> "EventReader":
+        """What happens on this connection from now on, as an async iterator, until it is closed: calls, chunks, tools,
+        conversations, providers, budgets. `three_mode.events` has the values.
+
+        `kinds` are those of `three_mode.events.KINDS`; None: all. At most `waiting` events wait for a slow reader: the
+        oldest are lost then, and an `EventGap` says how many. `Observing(events=...)` calls a function instead.
+        """
+        from three_mode.events.reader import EventReader
+
+        return EventReader(self.event_hub, kinds, waiting)
+
+    @property
+    def event_hub(self) -> "ConnectionHub":
+        """The hub of `events`: where a program listens with a function, or publishes events of its own parts."""
+        return self._services.log.hub
+
     def watch_steps(self, listener: Callable[[str, Step], object]) -> Callable[[], None]:
         """Calls `listener(request_id, step)` at each step of the calls that begin from now on, at its moment: attempts,
         waits, retries, switches of provider. The returned function ends it. `Observing(step=...)` does the same from
         the beginning.
 
-        A call to an agent that no policy acts on has one attempt, which is not told.
+        `events` has what else happens.
         """
         return self._services.log.watch_steps(listener)
 

@@ -27,12 +27,14 @@ from three_mode.messages import LLMRequest, LLMResponse, Message
 from three_mode.modes import CommunicationMode
 from three_mode.observe.metrics import Metrics
 from three_mode.policies import Policies, Prices, ResponseCache, Router, SpendingLedger, Target
+from three_mode.policies.breaker import State
 from three_mode.policies.caches import cache_of
 
 if TYPE_CHECKING:
     from three_mode.calls.agent_fast_path import AgentFastStream
     from three_mode.observe.records import RecordWriter
     from three_mode.observe.spans import CallTracer
+    from three_mode.tools.outcome import ToolOutcome
     from transports.http2 import Pool
 
 
@@ -80,6 +82,11 @@ class Services(Struct, frozen=True, kw_only=True):
         )
         return ReplyStream(call)
 
+    def tell_outcome(self, request: LLMRequest, reply: LLMResponse | None, outcome: "ToolOutcome") -> None:
+        """Tell who listens that a tool call of a run is over; `reply` is the one that called the tool."""
+        if self.log.events is not None:
+            self.log.events.tool_returned(request, self.defaults.label_of(request), reply, outcome)
+
     async def hooked(self, reply: LLMResponse) -> LLMResponse:
         """The reply that the program's hook makes of a whole one."""
         return await apply_after(self.observe.after, reply)
@@ -105,6 +112,7 @@ class Services(Struct, frozen=True, kw_only=True):
             await self.cache.close()
         if self.log.recorder is not None:
             self.log.recorder.close()
+        self.log.close_events()
 
 
 class SharedPool:
@@ -139,7 +147,12 @@ def services_of(given: Arguments, learn: Callable[[LLMRequest, Target], None]) -
     provider = CUSTOM if given.provider is None and given.own.base_url is not None else given.provider
     named = provider or settings.provider
     metrics, pool = Metrics(), SharedPool(options)
-    gates = Gates(policies, options.clock, metrics)
+
+    def provider_changed(target: Target, was: State, state: State) -> None:
+        if log.events is not None:
+            log.events.provider_changed(target, was, state)
+
+    gates = Gates(policies, options.clock, metrics, provider_changed)
     known = given_accounts(options.accounts, named, given.own)
     listed = frozenset(map(name_of, options.accounts))
     accounts = ProviderAccounts(
@@ -164,6 +177,8 @@ def services_of(given: Arguments, learn: Callable[[LLMRequest, Target], None]) -
     log = CallLog(prices, ledger, metrics, _record_writer(observe), _call_tracer(observe), observe.log_content)
     if observe.step is not None:
         log.watch_steps(observe.step)
+    if observe.events is not None:
+        log.hub.listen(observe.events)
     cache = cache_of(policies.cache, options.clock) if policies.cache is not None else None
     dispatcher = Dispatcher(remote, lambda: _agent_channel(given.bus, options.reply_bytes), local.channel)
     defaults = CallDefaults(accounts, settings, given.timeout, observe.label)

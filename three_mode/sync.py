@@ -34,6 +34,7 @@ from three_mode.policies import Spent
 from three_mode.providers.capabilities import Capabilities
 
 if TYPE_CHECKING:
+    from three_mode.events.hub import ConnectionHub
     from three_mode.memory import MemoryBlock, MemoryOptions, Recollection
     from three_mode.prompts import EnhancedMessages
     from three_mode.sync_agents import AgentGroup as AgentGroup
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from three_mode.sync_conversations import Conversations as Conversations
     from three_mode.sync_conversations import Talk as Talk
     from three_mode.sync_conversations import TalkStream as TalkStream
+    from three_mode.sync_events import Events as Events
     from three_mode.tools.events import RunEvent, RunReply
     from three_mode.tools.run import RunStream as AsyncRunStream
 
@@ -53,6 +55,7 @@ _HOME = {
     "AgentReceipt": "three_mode.sync_agents",
     "AgentRef": "three_mode.sync_agents",
     "Conversations": "three_mode.sync_conversations",
+    "Events": "three_mode.sync_events",
     "Orchestrator": "three_mode.sync_agents",
     "Stream": "three_mode.sync_agents",
     "Talk": "three_mode.sync_conversations",
@@ -64,6 +67,7 @@ __all__ = [
     "AgentReceipt",
     "AgentRef",
     "Conversations",
+    "Events",
     "LLMConnection",
     "Memory",
     "Orchestrator",
@@ -301,6 +305,18 @@ class LLMConnection:
     def spent(self, **named: str) -> Spent:
         """Tokens and money used so far, of a `provider=`, `model=` or `label=`, or of all calls."""
         return _LOOP.read(partial(self._async.spent, **named))
+
+    @takes_arguments_of(connection.LLMConnection.events)
+    def events(self, *args: Any, **options: Any) -> "Events":
+        """What happens on this connection from now on, as an iterator, until the connection is closed."""
+        from three_mode.sync_events import Events
+
+        return Events(self._async.events(*args, **options))
+
+    @property
+    def event_hub(self) -> "ConnectionHub":
+        """The hub of `events`. Functions that listen are called in the background thread of all connections."""
+        return self._async.event_hub
 
     def budgets(self) -> dict[str, Any]:
         """Each budget and the dollars it has left."""

@@ -12,7 +12,7 @@ Each verb waits for its outcome. What its deadlines, errors and options mean is 
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
 from importlib import import_module
 from types import TracebackType
-from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
 
 from three_mode import agents
 from three_mode.agents.calling.caller import Handler
@@ -21,6 +21,9 @@ from three_mode.background_loop import LOOP
 from three_mode.errors import ThreeModeError
 from three_mode.tools import HandlerTool
 from transports.bus import Bus
+
+if TYPE_CHECKING:
+    from three_mode.sync_events import Events
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -386,6 +389,16 @@ class Orchestrator:
     def on_event(self, listener: Callable[[agents.SupervisorEvent], None]) -> None:
         """Have `listener` called with each event as it happens, in the background thread."""
         self._async.on_event(listener)
+
+    def llm_events(self, kinds: Iterable[str] | None = None, *, waiting: int = 1024) -> "Events":
+        """Events of the calls that agents make with `self.llm`, as an iterator; `event.agent` is who calls."""
+        from three_mode.sync_events import Events
+
+        async def listen() -> Events:
+            reader = self._async.llm_events(kinds, waiting=waiting)
+            return Events(await reader.__aenter__())
+
+        return LOOP.run(listen())
 
 
 _Whom = AgentRef | AgentGroup | str | Iterable[AgentRef | str]

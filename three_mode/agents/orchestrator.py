@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from types import TracebackType
-from typing import Any, Self, overload
+from typing import TYPE_CHECKING, Any, Self, overload
 
 from three_mode.agents.agent import Agent
 from three_mode.agents.calling import current_bus
@@ -27,6 +27,7 @@ from three_mode.agents.runtime.population import Population
 from three_mode.agents.supervisor.control_server import ControlServer
 from three_mode.agents.supervisor.events import SupervisorEvent, SupervisorEvents
 from three_mode.agents.supervisor.hosts import Host, HostOptions, Hosts, new_bus_name, search_path
+from three_mode.agents.supervisor.llm_events import LLMEventCollector
 from three_mode.agents.supervisor.restart import Restart
 from three_mode.agents.supervisor.roster import Roster
 from three_mode.agents.supervisor.supervisor import Supervisor
@@ -39,6 +40,9 @@ from three_mode.agents.wire.orders import SpawnOrder, Table
 from three_mode.errors import ConfigurationError
 from three_mode.handling import DEFAULT_WITHIN, check_deadline, check_time
 from transports.bus import Bus, BusError, BusOptions
+
+if TYPE_CHECKING:
+    from three_mode.events.reader import EventReader
 
 # The agent that `Orchestrator.model` starts. It stands above the connection, which knows agents: so it is found by
 # name.
@@ -107,6 +111,7 @@ class Orchestrator(Verbs):
         self._session: Session | None = None
         self._supervisor: Supervisor | None = None
         self._control_server: ControlServer | None = None
+        self._llm_events: LLMEventCollector | None = None
         self._population: Population | None = None  # of agents in this process
 
     # start and end ----------------------------------------------------------------------------------------------------
@@ -134,7 +139,8 @@ class Orchestrator(Verbs):
             self._host_given_up,
         )
         self._supervisor = Supervisor(self._session, hosts, self._roster, self._event_log)
-        self._control_server = ControlServer(self._supervisor, self._session)
+        self._llm_events = LLMEventCollector(self._session, hosts)
+        self._control_server = ControlServer(self._supervisor, self._session, self._llm_events)
         self._session.blocked_by = self._supervisor.overview.blocked_by
         self._session.comes_back = self._roster.comes_back
         try:
@@ -167,6 +173,8 @@ class Orchestrator(Verbs):
                 await close_population(population)
             await self._supervisor.hosts.close(self.options.stop_within)
         finally:
+            if self._llm_events is not None:
+                await self._llm_events.close()
             await session.close_talks()
             session.close()
             current_bus.left(session.bus)
@@ -204,6 +212,7 @@ class Orchestrator(Verbs):
             log_levels=levels(),
             bus_options=self.options.host_bus,
             llm_options=self._llm_options,
+            llm_events=sorted(self._llm_events.hub.wanted) if self._llm_events is not None else [],
             talks=self._talks,
         )
 
@@ -376,6 +385,17 @@ class Orchestrator(Verbs):
     def on_event(self, listener: Callable[[SupervisorEvent], None]) -> None:
         """Have `listener` called with each event as it happens."""
         self._event_log.listeners.append(listener)
+
+    def llm_events(self, kinds: Iterable[str] | None = None, *, waiting: int = 1024) -> "EventReader":
+        """Events of the calls that agents make with `self.llm`, as `LLMConnection.events` has them: an async iterator,
+        until the orchestrator stops. `event.agent` is the agent that calls.
+
+        Hosts send them only while somebody listens, from when an `async with` block is entered or the first event is
+        waited for. `kinds` and `waiting` are those of `LLMConnection.events`.
+        """
+        self._running_supervisor  # noqa: B018  # for its error
+        assert self._llm_events is not None
+        return self._llm_events.reader(kinds, waiting)
 
 
 def names_of(whom: Whom) -> list[str]:

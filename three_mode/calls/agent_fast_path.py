@@ -84,7 +84,6 @@ class AgentFastPaths:
             or log.traces
             or accounts.profile(AGENT).safety
             or observe.after is not None
-            or observe.step is not None
         )
 
     def learn(self, request: LLMRequest, target: Target) -> None:
@@ -156,6 +155,7 @@ class AgentFastPath:
         # A name that the table of models knows has more to be checked.
         if (
             self._closed
+            or self._log.events is not None  # somebody listens, and the normal way tells
             or capabilities(self._model).known
             or logger.isEnabledFor(INFO)
             or not self._gate.try_enter_unhindered()
@@ -229,7 +229,12 @@ class AgentFastPath:
     def try_stream(self, request: LLMRequest) -> "AgentFastStream | None":
         """A streamed call on this path; None where it cannot take it just now."""
         within = self._defaults.time_limit(request.within, AGENT)
-        if capabilities(self._model).known or logger.isEnabledFor(INFO) or not self._gate.try_enter_unhindered():
+        if (
+            self._log.events is not None
+            or capabilities(self._model).known
+            or logger.isEnabledFor(INFO)
+            or not self._gate.try_enter_unhindered()
+        ):
             return None
         label = self._defaults.label_of(request)
         if self._fitted is not None:

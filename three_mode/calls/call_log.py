@@ -18,6 +18,7 @@ from msgspec.structs import replace
 
 from three_mode.dispatcher import HERE, mode_of
 from three_mode.errors import LLMError, ThreeModeError
+from three_mode.events.hub import ConnectionHub
 from three_mode.messages import Chunk, Finish, LLMRequest, LLMResponse, Start, Step, Usage, UsageUpdate
 from three_mode.modes import CommunicationMode
 from three_mode.observe.logs import event, logger
@@ -26,12 +27,10 @@ from three_mode.policies import CallContext, PriceList, Prices, SpendingLedger, 
 from three_mode.providers.profile import Profile
 
 if TYPE_CHECKING:
+    from three_mode.calls.call_events import CallEvents, StepListener
+    from three_mode.events.values import CallVerb
     from three_mode.observe.records import RecordWriter
     from three_mode.observe.spans import CallTracer, Span
-
-
-# Gets the id of a call, and a step of it at its moment.
-StepListener = Callable[[str, Step], object]
 
 
 class FailedFirstAttempt(NamedTuple):
@@ -64,6 +63,8 @@ class ActiveCall(Struct, eq=False):
     span: "Span | None" = None
     failed: ThreeModeError | None = None
     """How its first attempt ended, where that was made already: see agent_fast_path.py."""
+    whose: dict[str, Any] | None = None
+    """The fields that its events share, once there is an event."""
 
     def raise_first_failure(self) -> None:
         """Raise how the first attempt ended, where that was made already; in the place of that attempt, and once."""
@@ -118,35 +119,52 @@ class CallLog:
         self.recorder = recorder
         self._tracer = tracer
         self._log_content = log_content
-        self._listeners: list[StepListener] = []
-        self.listener: StepListener | None = None
-        """What hears of the steps of a new call; None where nobody does."""
+        self.hub = ConnectionHub(self._audience_changed)
+        self.events: CallEvents | None = None
+        """Tells what happens to calls; None where nobody listens."""
+        self._made_events: CallEvents | None = None
 
     @property
     def traces(self) -> bool:
         return self._tracer is not None
 
-    def watch_steps(self, listener: StepListener) -> Callable[[], None]:
+    def watch_steps(self, listener: "StepListener") -> Callable[[], None]:
         """Call `listener` at each step of the calls that begin from now on, until the returned function is called."""
-        self._listeners.append(listener)
-        self.listener = self._tell_step
+        self._make_events().step_listeners.append(listener)
+        self._audience_changed()
         return partial(self._unwatch_steps, listener)
 
-    def _unwatch_steps(self, listener: StepListener) -> None:
-        if listener in self._listeners:
-            self._listeners.remove(listener)
-        if not self._listeners:
-            self.listener = None
+    def _unwatch_steps(self, listener: "StepListener") -> None:
+        listeners = self._make_events().step_listeners
+        if listener in listeners:
+            listeners.remove(listener)
+        self._audience_changed()
 
-    def _tell_step(self, request_id: str, step: Step) -> None:
-        for listener in tuple(self._listeners):
-            try:
-                listener(request_id, step)
-            except Exception:  # noqa: BLE001  # an observer ends no call
-                logger.exception("step_listener_failed", extra={"event": "step_listener_failed"})
+    def _audience_changed(self) -> None:
+        """Somebody began to listen, or left."""
+        made = self._made_events
+        if self.hub.wanted or (made is not None and made.step_listeners):
+            self.events = self._make_events()
+        else:
+            self.events = None
 
-    def begin_call(self, call: ActiveCall, targets: Sequence[Target]) -> None:
-        """Begin the span of a call, and log it."""
+    def _make_events(self) -> "CallEvents":
+        if self._made_events is None:
+            from three_mode.calls.call_events import CallEvents
+
+            self._made_events = CallEvents(self.hub, self.ledger, self.metrics)
+        return self._made_events
+
+    def close_events(self) -> None:
+        """End all who read events, once they have the last ones."""
+        if self._made_events is not None:
+            self._made_events.totals.flush()
+        self.hub.close()
+
+    def begin_call(self, call: ActiveCall, targets: Sequence[Target], verb: "CallVerb" = "chat_completion") -> None:
+        """Begin the span of a call, log it, and tell who listens."""
+        if self.events is not None:
+            self.events.begin(call, targets[0], verb)
         if self._tracer is not None and call.span is None:
             call.span = self._tracer.begin(call.request, targets[0].provider, targets[0].model, call.request_id)
         if logger.isEnabledFor(logging.DEBUG):
@@ -267,6 +285,8 @@ class CallLog:
             self.recorder.record(call.request_id, call.request, reply, None, reply.latency, call.first_content)
         if call.span is not None:
             call.span.finished(reply)
+        if self.events is not None:
+            self.events.finish(call, reply)
 
     def fail_call(self, call: ActiveCall, error: BaseException, reply: LLMResponse | None = None) -> None:
         """Write down a call that ended with an error; `reply` is what came before it."""
@@ -292,6 +312,8 @@ class CallLog:
             self._log(logging.INFO, "llm_cancelled", call, call.target, latency=round(latency, 4))
         if call.span is not None:
             call.span.failed(error)
+        if self.events is not None:
+            self.events.fail(call, error, reply)
 
     def _measure(self, call: ActiveCall, target: Target, reply: LLMResponse) -> None:
         first, rate = call.first_content, None

@@ -8,11 +8,12 @@ import time
 
 import msgspec
 
-from three_mode.calls.call_log import CallLog
+from three_mode.calls.call_log import CallLog, new_request_id
 from three_mode.calls.gates import Gates
 from three_mode.calls.provider_accounts import ProviderAccounts
 from three_mode.dispatcher import Dispatcher
 from three_mode.messages import Embedded, EmbedRequest, Usage
+from three_mode.messages.usage import NOTHING
 from three_mode.policies import Attempts, CallContext, Clock, RetryOptions, Target
 from three_mode.providers.estimate import estimate_text
 
@@ -45,8 +46,17 @@ class EmbeddingPipeline:
         async def attempt(target: Target, due: float) -> Embedded:
             return await self._attempt(request, target, due, tokens, label)
 
-        embedded = await self._attempts.run(context, [target], attempt)
+        events = self._log.events
+        who = events.begin_embedding(new_request_id(), label, target) if events is not None else None
+        try:
+            embedded = await self._attempts.run(context, [target], attempt)
+        except BaseException as error:
+            if events is not None and who is not None:
+                events.end_embedding(who, target, began, NOTHING, error)
+            raise
         self._log.metrics.record(target.provider, target.model, time.monotonic() - began)
+        if events is not None and who is not None:
+            events.end_embedding(who, target, began, embedded.usage)
         return embedded
 
     async def _attempt(

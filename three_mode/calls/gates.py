@@ -10,17 +10,28 @@ from functools import partial
 from three_mode.dispatcher import HERE
 from three_mode.observe.metrics import Metrics
 from three_mode.policies import AdaptiveLimiter, CircuitBreaker, Clock, Gate, Policies, Target
+from three_mode.policies.breaker import State
+from three_mode.policies.clock import Timer
 from three_mode.providers import LimitReading
 
 MOST = 1000
+# Gets a target, and the states of its breaker before and now.
+StatusListener = Callable[[Target, State, State], None]
 
 
 class Gates:
     """Breakers and limiters, made when first needed. Where there are many, those that know nothing are forgotten:
     agents come and go."""
 
-    def __init__(self, policies: Policies, clock: Clock, metrics: Metrics | None = None) -> None:
-        """`metrics` says how long targets usually take: a call that had less time says nothing of them."""
+    def __init__(
+        self,
+        policies: Policies,
+        clock: Clock,
+        metrics: Metrics | None = None,
+        changed: StatusListener | None = None,
+    ) -> None:
+        """`metrics` says how long targets usually take: a call that had less time says nothing of them. `changed` hears
+        of breakers that open, let a call try their target, or close."""
         self._policies = policies
         self._clock = clock
         self._metrics = metrics or Metrics()
@@ -30,6 +41,8 @@ class Gates:
         # Providers whose endpoints tell their limiter what they hear, for as long as they are there.
         self._providers: set[str] = set()
         self._on_forget: list[Callable[[], None]] = []
+        self._changed = changed
+        self._trials: dict[tuple[str, str], Timer] = {}  # when the cool-downs of open breakers are over
 
     def on_forget(self, forget: Callable[[], None]) -> None:
         """Call `forget` before any breaker or limiter is forgotten: it lets go of all gates that the caller holds."""
@@ -49,7 +62,8 @@ class Gates:
                 self._breakers = {kept: each for kept, each in self._breakers.items() if not each.at_rest}
                 self._most_breakers = max(MOST, 2 * len(self._breakers))
             usual = partial(self._metrics.usual, *key)
-            found = self._breakers[key] = CircuitBreaker(self._policies.breaker, self._clock, usual)
+            changed = partial(self._breaker_changed, target) if self._changed is not None else None
+            found = self._breakers[key] = CircuitBreaker(self._policies.breaker, self._clock, usual, changed)
         return found
 
     def limiter(self, target: Target) -> AdaptiveLimiter | None:
@@ -76,6 +90,31 @@ class Gates:
         limiter = self.limiter_of(provider)
         return limiter.learn if limiter is not None else None
 
+    def _breaker_changed(self, target: Target, was: State) -> None:
+        """A breaker opened or closed."""
+        key = (target.provider, target.model)
+        breaker = self._breakers[key]
+        timer = self._trials.pop(key, None)
+        if timer is not None:
+            timer.cancel()
+        if breaker.state == "open":
+            self._trials[key] = self._clock.call_later(breaker.opens_in(), partial(self._cooled_down, target))
+        if self._changed is not None:
+            self._changed(target, was, breaker.state)
+
+    def _cooled_down(self, target: Target) -> None:
+        """The cool-down of a breaker is over; or not yet, where one more call failed meanwhile."""
+        key = (target.provider, target.model)
+        self._trials.pop(key, None)
+        breaker = self._breakers.get(key)
+        if breaker is None or breaker.closed:
+            return
+        left = breaker.opens_in()
+        if left > 0:
+            self._trials[key] = self._clock.call_later(left, partial(self._cooled_down, target))
+        elif self._changed is not None:
+            self._changed(target, "open", "half-open")
+
     def _forget(self) -> None:
         for forget in self._on_forget:
             forget()
@@ -90,5 +129,8 @@ class Gates:
 
     def close(self) -> None:
         """Refuse the calls that wait for a limiter."""
+        for timer in self._trials.values():
+            timer.cancel()
+        self._trials.clear()
         for limiter in self._limiters.values():
             limiter.close()

@@ -18,6 +18,7 @@ from three_mode.policies.clock import MONOTONIC, Clock
 
 if TYPE_CHECKING:
     from local_models import LoadOptions
+    from three_mode.events.values import EventListener
     from three_mode.observe.records import RecordOptions
     from transports.http2 import PoolOptions
 
@@ -51,6 +52,8 @@ class Observing(FrozenOptions, frozen=True, kw_only=True):
     tracer: Any = None  #: OpenTelemetry tracer of the spans; None: the global one
     log_content: bool = False  #: whether logs hold the text of requests and replies
     label: str | None = None  #: who pays, for requests whose metadata has no `label`
+    #: hears of all that happens: each event of the connection, as `three_mode.events` has them, at its moment
+    events: "EventListener | None" = None
     step: StepHook | None = None  #: hears of each step of a call at its moment: attempts, waits, switches of provider
     after: Hook | None = None  #: changes each whole reply; of a stream that is `response()`, its pieces are out by then
     each: EachHook | None = None  #: changes each piece of a stream before its reader gets it; None drops the piece

@@ -4,6 +4,7 @@ for it."""
 import time
 from collections.abc import Callable, Sequence
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from three_mode.calls.call_log import ActiveCall, CallLog, FailedFirstAttempt, new_request_id
 from three_mode.calls.provider_accounts import ProviderAccounts
@@ -21,6 +22,9 @@ from three_mode.providers.emulation import with_tools_in_prompt
 from three_mode.providers.estimate import estimate_tokens
 from three_mode.providers.fitting import NOT_FITTED, FittedDefaults
 from three_mode.providers.validate import check
+
+if TYPE_CHECKING:
+    from three_mode.events.values import CallVerb
 
 PRICES_LAST = 10.0  # seconds
 MOST_TARGETS = 1000  # targets whose defaults are kept
@@ -136,25 +140,31 @@ class CallPreparation:
         self._closed = False
 
     async def prepare(
-        self, request: LLMRequest, failed: FailedFirstAttempt | None = None
+        self,
+        request: LLMRequest,
+        failed: FailedFirstAttempt | None = None,
+        verb: "CallVerb" = "chat_completion",
     ) -> tuple[ActiveCall, Sequence[Target]]:
         """The call of a request, and the targets that may answer it. `failed` is how a first attempt ended, where one
         was made."""
         self.check_open()
-        began = time.monotonic()
-        targets, route = await self._targets.for_request(request)
-        first = targets[0]
+        began, request_id = time.monotonic(), new_request_id()
+        try:
+            targets, route = await self._targets.for_request(request)
+            first = targets[0]
+            within = self._defaults.time_limit(request.within, first.provider)
+            profile = self._accounts.profile(first.provider)
+        except BaseException as error:
+            if self._log.events is not None:
+                self._log.events.refuse(request, request_id, self._defaults.label_of(request), verb, error)
+            raise
         if first.provider == AGENT and route is None and not self._closed:
             self._learn(request, first)
-        profile = self._accounts.profile(first.provider)
-        within = self._defaults.time_limit(request.within, first.provider)
-        label = self._defaults.label_of(request)
-        request_id, slow_moves_on = new_request_id(), route is not None or self._targets.bounds_first_content
+        label, slow_moves_on = self._defaults.label_of(request), route is not None or self._targets.bounds_first_content
         context = CallContext(
             deadline=began + within,
             began=began,
             request_id=request_id,
-            listener=self._log.listener,
             caller=str(request.metadata.get("caller") or label or ""),
             tokens=estimate_tokens(request, first.model, profile.multiplier(first.model)),
             first_content=self._first_content if len(targets) > 1 and slow_moves_on else None,
@@ -163,7 +173,7 @@ class CallPreparation:
         if route is not None:
             context.add_step("routed", began, first, f"by the route {route!r}")
         call = ActiveCall(request, request_id, context, label=label, target=first, targets=targets, route=route)
-        self._log.begin_call(call, targets)
+        self._log.begin_call(call, targets, verb)
         if failed is not None:
             context.began, context.deadline, call.failed = failed
             context.resumed = True

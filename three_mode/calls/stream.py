@@ -10,6 +10,7 @@ async with llm.stream(request) as stream:          # leaving the block ends the 
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
@@ -26,9 +27,11 @@ from three_mode.policies import Target
 
 if TYPE_CHECKING:
     from three_mode.calls.agent_fast_path import AgentFastStream
+    from three_mode.calls.call_events import CallEvents
+    from three_mode.events.values import CallVerb
 
 # Makes the call of a request, and finds its targets. A first attempt may have failed already.
-Prepare = Callable[[LLMRequest, FailedFirstAttempt | None], Awaitable[tuple[ActiveCall, Sequence[Target]]]]
+Prepare = Callable[[LLMRequest, FailedFirstAttempt | None, "CallVerb"], Awaitable[tuple[ActiveCall, Sequence[Target]]]]
 
 
 class StreamOwner(Protocol):
@@ -36,9 +39,11 @@ class StreamOwner(Protocol):
     reader is given."""
 
     each: EachHook | None
+    log: CallLog
 
     async def open(self) -> OpenReply: ...
     def complete_chunk(self, chunk: Chunk) -> Chunk: ...
+    def tell(self, events: "CallEvents", batch: list[Chunk]) -> None: ...
     async def finish(self, raw: LLMResponse, given: LLMResponse) -> LLMResponse: ...
     def fail(self, error: BaseException, reply: Callable[[], LLMResponse]) -> None: ...
 
@@ -147,6 +152,9 @@ class ReplyStream:
             if self._owner.each is not None:
                 batch = apply_each(self._owner.each, batch)
                 self._given += batch
+            events = self._owner.log.events
+            if events is not None:
+                self._owner.tell(events, batch)
             if type(last) is Finish:
                 await self._finish()
         except BaseException as error:  # a hook of the program's
@@ -189,6 +197,9 @@ class ReplyStream:
             return
         self._over = True
         self._loop.call_soon_threadsafe(self._open.close)
+        if not self._reported:
+            dropped = asyncio.CancelledError("dropped")
+            self._loop.call_soon_threadsafe(self._owner.fail, dropped, partial(fold, self._given))
 
 
 class StreamedCall:
@@ -206,7 +217,7 @@ class StreamedCall:
         observe: Observing,
     ) -> None:
         self._request, self._prepare, self._fast = request, prepare, fast
-        self._opener, self._log, self._accounts = opener, log, accounts
+        self._opener, self.log, self._accounts = opener, log, accounts
         self._after, self.each = observe.after, observe.each
         self._call: ActiveCall | None = None
         self._first: Target | None = None  # who is asked first, where the pipeline asks
@@ -220,7 +231,7 @@ class StreamedCall:
                 return await fast.open(self._call, self._opener)
             except ThreeModeError as error:
                 failed = FailedFirstAttempt(fast.began, fast.began + fast.within, error)
-        self._call, targets = await self._prepare(self._request, failed)
+        self._call, targets = await self._prepare(self._request, failed, "stream")
         self._first = targets[0]
         return await self._opener.open(self._call, targets)
 
@@ -229,7 +240,12 @@ class StreamedCall:
         call = self._call
         assert call is not None
         assert call.target is not None
-        return self._log.complete_chunk(call, chunk, self._accounts.profile(call.target.provider))
+        return self.log.complete_chunk(call, chunk, self._accounts.profile(call.target.provider))
+
+    def tell(self, events: "CallEvents", batch: list[Chunk]) -> None:
+        """Tell who listens what has come."""
+        assert self._call is not None
+        events.chunks(self._call, batch)
 
     async def finish(self, raw: LLMResponse, given: LLMResponse) -> LLMResponse:
         """`raw` is what the provider said, `given` what the reader got. The reply that the hook makes of that."""
@@ -239,9 +255,9 @@ class StreamedCall:
         try:
             given = await apply_after(self._after, given)
         except BaseException as error:
-            self._log.fail_call(call, error, given)
+            self.log.fail_call(call, error, given)
             raise
-        self._log.finish_call(call, given)
+        self.log.finish_call(call, given)
         if self._first is not None and call.reused != "cache_hit":
             raw = msgspec.structs.replace(raw, request_id=call.provider_id)
             await self._opener.store(call, raw, call.target, self._first)
@@ -251,4 +267,4 @@ class StreamedCall:
         """Write down that the call ended with an error; `reply` gives what came before it."""
         call = self._call
         if call is not None:  # else it never began
-            self._log.fail_call(call, error, reply() if call.first_content is not None else None)
+            self.log.fail_call(call, error, reply() if call.first_content is not None else None)

@@ -28,7 +28,7 @@ from three_mode.serve.backend import Backend
 from three_mode.serve.conversations import ConversationBackend
 from three_mode.serve.server import tls_context, until_signalled
 from three_mode.serve.settings import ServeTable, named_models
-from three_mode.serve.system_events import tell_of_agents, tell_of_providers
+from three_mode.serve.system_events import tell_of_agents
 from transports.bus import Bus
 
 if TYPE_CHECKING:
@@ -176,8 +176,6 @@ async def _serve(options: argparse.Namespace, console: Console) -> None:
         app = App(backend, settings)
         if bus is not None:
             stack.callback(tell_of_agents(bus, app.events).close)
-        watching = asyncio.create_task(tell_of_providers(connection, app.events))
-        stack.callback(watching.cancel)
         async with serve(app):
             scheme = "https" if settings.tls else "http"
             console.print(

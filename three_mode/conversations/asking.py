@@ -35,7 +35,7 @@ class Asking:
 
     def __init__(self, shared: Shared, setup: TalkSetup, kept: KeptLog) -> None:
         self._shared, self._setup, self._kept = shared, setup, kept
-        self.summaries = Summaries(lambda: shared.model, kept, setup.options)
+        self.summaries = Summaries(lambda: shared.model, kept, setup.options, shared.tell_compacted)
         self._counters: dict[str | None, TokenCounter] = {}
         self._counted_for: str | None = None
         self._begins = 0  # the turn that the last window began with

@@ -108,6 +108,7 @@ class Conversations:
             if not create:
                 raise NoSuchConversation(f"there is no conversation {name!r}", conversation=name)
             talk = await store.create(name, [Draft(0, System(system))] if system else [])
+            self._shared.tell_created(name)
         setup = TalkSetup(options=chosen, model=model, tools=tools, persona=persona, memory=memory)
         opened = Talk(self._shared, talk, name, setup)
         await opened._kept.load()
@@ -158,6 +159,7 @@ class Conversations:
         chosen = name or whole.name
         _check(chosen)
         await self._shared.store.create(chosen, drafts_of(whole), fresh=True)
+        self._shared.tell_created(chosen)
         return chosen
 
     async def _find(self, name: str) -> int:

@@ -19,8 +19,15 @@ from three_mode.observe.logs import logger
 class Summaries:
     """Writes the summaries of one conversation. `failed` is why the last one was not written."""
 
-    def __init__(self, llm: Callable[[], LLMConnection], kept: KeptLog, options: ConversationOptions) -> None:
-        self._llm, self._kept, self._options = llm, kept, options
+    def __init__(
+        self,
+        llm: Callable[[], LLMConnection],
+        kept: KeptLog,
+        options: ConversationOptions,
+        told: Callable[[str, SpanSummary], object],
+    ) -> None:
+        """`told` hears of each summary that is written, with the name of the conversation."""
+        self._llm, self._kept, self._options, self._told = llm, kept, options, told
         self._next_try = 0  # the turn from which one is tried again
         self.failed: ThreeModeError | None = None
 
@@ -55,6 +62,7 @@ class Summaries:
             )
         summary = await self._summary(options, planned, until)
         await self._kept.write([Draft(planned.last, summary)])
+        self._told(self._kept.name, summary)
         return summary
 
     async def try_compact(self, limit: int, until: float | None) -> bool:

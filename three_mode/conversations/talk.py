@@ -182,6 +182,7 @@ class Talk:
             upto = await self._fork_point(after)
             free = name or await self._free_name()
             talk = await self._shared.store.create(free, parent=self._kept.talk, upto=upto, fresh=True)
+            self._shared.tell_created(free, fork_of=self.name)
         forked = Talk(self._shared, talk, free, self._setup)
         await forked._kept.load()
         return forked

@@ -103,6 +103,10 @@ class Metrics:
         series.calls += 1
         series.errors[type(error).__name__] += 1
 
+    def failures(self) -> int:
+        """How many calls failed."""
+        return sum(series.errors.total() for series in list(self._series.values()))
+
     def latency(self, provider: str, model: str) -> float | None:
         """Moving average of the latencies of a model in seconds; None: nothing was measured yet."""
         series = self._series.get((provider, model))

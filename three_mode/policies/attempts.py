@@ -56,7 +56,7 @@ class CallContext(Struct, eq=False):
     blamed: tuple[Target, ...] = ()  #: targets whose failure was counted: the retries of a call are one failure
     resumed: bool = False  #: whether its next attempt only reports one that was made elsewhere, from the beginning on
     request_id: str = ""  #: id of the call in logs
-    listener: Callable[[str, Step], object] | None = None  #: hears of each step at its moment
+    listener: Callable[[Step], object] | None = None  #: hears of each step at its moment
 
     def add_step(self, kind: str, now: float, target: Target | None = None, why: str | None = None) -> None:
         """Adds a step; `now` is in the clock's time."""
@@ -69,7 +69,7 @@ class CallContext(Struct, eq=False):
         )
         self.steps.append(step)
         if self.listener is not None:
-            self.listener(self.request_id, step)
+            self.listener(step)
 
 
 Operation = Callable[[Target, float], Awaitable[T]]  # takes the target, and when its first content is due (loop time)

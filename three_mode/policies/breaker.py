@@ -26,6 +26,7 @@ State = Literal["closed", "open", "half-open"]
 _TRIPS = (ServerError, ProviderOverloaded, ConnectionFailed, BadReply, DeadlineExceeded, StreamInterrupted)
 _OWN_BOUNDS = frozenset(("connect", "write", "idle"))  # stages with a time of the transport's own, not of a caller
 _SHORTEST = 1.0  # seconds: a shorter deadline of a caller says nothing, however fast the target is
+Changed = Callable[[State], None]  # gets the state before
 # Seconds that an answer usually takes, or the first content where the argument is True; None: nothing is known.
 Usual = Callable[[bool], float | None]
 
@@ -56,15 +57,21 @@ class CircuitBreaker:
     before that.
     """
 
-    __slots__ = ("_clock", "_opened_at", "_options", "_trial", "_usual", "closed", "failures")
+    __slots__ = ("_changed", "_clock", "_opened_at", "_options", "_trial", "_usual", "closed", "failures")
 
     def __init__(
-        self, options: BreakerOptions | None = None, clock: Clock = MONOTONIC, usual: Usual = _unknown
+        self,
+        options: BreakerOptions | None = None,
+        clock: Clock = MONOTONIC,
+        usual: Usual = _unknown,
+        changed: Changed | None = None,
     ) -> None:
-        """`usual` gives the seconds that answers of the target usually take."""
+        """`usual` gives the seconds that answers of the target usually take. `changed` is called when the breaker has
+        opened or closed; that its cool-down is over, nobody notices."""
         self._options = options or BreakerOptions()
         self._clock = clock
         self._usual = usual
+        self._changed = changed
         self.failures = 0
         self.closed = True
         self._opened_at: float | None = None
@@ -107,9 +114,12 @@ class CircuitBreaker:
 
         Earlier failures still count, so that one more failure opens the breaker again.
         """
+        was = self.state
         self.closed = True
         self._opened_at = None
         self._trial = False
+        if self._changed is not None and was != "closed":
+            self._changed(was)
 
     def judges(self, error: BaseException, given: float | None = None, streamed: bool = False) -> bool:
         """Whether an error is a failure of the target.
@@ -129,10 +139,13 @@ class CircuitBreaker:
         """
         if self._trial or not again:
             self.failures += 1
-        if self._trial or self.failures >= self._options.failures:
+        opens, was = self._trial or self.failures >= self._options.failures, self.state
+        if opens:
             self.closed = False
             self._opened_at = self._clock.now()
         self._trial = False
+        if opens and self._changed is not None and was != "open":
+            self._changed(was)
 
     def abandoned(self) -> None:
         """Ends a call that does not judge the target (cancelled, a bad request): another trial is allowed."""

@@ -135,8 +135,12 @@ class SpendingLedger:
 
     def left(self) -> dict[str, Decimal]:
         """Each budget, and the dollars that it has left."""
+        return {budget.name: left for budget, _, left in self.standings()}
+
+    def standings(self) -> list[tuple[Budget, Decimal, Decimal]]:
+        """Each budget, its limit, and the dollars that it has left."""
         self._add_up()
-        return {
-            budget.name: limit - taken
+        return [
+            (budget, limit, limit - taken)
             for budget, limit, taken in zip(self._budgets, self._limits, self._taken, strict=True)
-        }
+        ]

@@ -20,6 +20,7 @@ from three_mode.serve.faults import EndpointFault, fault, from_error
 from three_mode.serve.lifespan import OpenBackend, run_lifespan
 from three_mode.serve.metrics import EndpointMetrics
 from three_mode.serve.options import ServeOptions
+from three_mode.serve.telling import TellingBackend, ToldBackend
 from three_mode.serve.watching import CutShort, Disconnected, EventWatch, Receive
 from three_mode.serve.websocket import watch_events
 
@@ -73,7 +74,9 @@ class App:
             await run_lifespan(receive, send, self._open, self._use)
 
     def _use(self, backend: Backend) -> None:
-        self._backend, self._chat = backend, Chat(backend, self.events, self.metrics)
+        told = backend if isinstance(backend, TellingBackend) else ToldBackend(backend)
+        self._backend, self._chat = backend, Chat(told, self.events, self.metrics)
+        self.events.follow(told.event_hub)
 
     async def drain(self) -> bool:
         """True when all that ran has ended within the time it had."""

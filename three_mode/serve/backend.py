@@ -31,12 +31,16 @@ class ChunkStream(Protocol):
     ) -> bool | None: ...
 
 
-class Backend(Protocol):
-    """The verbs of a connection that the endpoint hands out."""
+class ChatBackend(Protocol):
+    """The chat verbs of a backend."""
 
     async def chat_completion(self, request: LLMRequest) -> LLMResponse: ...
 
     def stream(self, request: LLMRequest) -> ChunkStream: ...
+
+
+class Backend(ChatBackend, Protocol):
+    """The verbs of a connection that the endpoint hands out."""
 
     async def embed(self, request: EmbedRequest) -> Embedded: ...
 

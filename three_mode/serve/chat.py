@@ -1,16 +1,19 @@
-"""`/v1/chat/completions`: one answer, whole or streamed, told to whoever watches."""
+"""`/v1/chat/completions`: one answer, whole or streamed."""
 
 import asyncio
 import time
+from contextvars import Token
 from itertools import count
 from secrets import token_hex
 
 from three_mode.errors import ThreeModeError
+from three_mode.events.telling import ASKED_AS
+from three_mode.events.values import AskedAs
 from three_mode.messages import Chunk, Finish, Usage, UsageUpdate
 from three_mode.serve import faults, wire_out
 from three_mode.serve.asgi import EVENTS, AsgiExchange
-from three_mode.serve.backend import Backend, ChunkStream
-from three_mode.serve.events import RESPONSE_CHUNK, RESPONSE_COMPLETE, RESPONSE_START, EventHub
+from three_mode.serve.backend import ChatBackend, ChunkStream
+from three_mode.serve.events import EventHub
 from three_mode.serve.metrics import EndpointMetrics
 from three_mode.serve.watching import Disconnected
 from three_mode.serve.wire_in import ChatQuestion
@@ -21,61 +24,53 @@ UNREAD = 1.0  # seconds after its deadline for which a stream keeps its place wh
 class Chat:
     """Answers chat requests."""
 
-    def __init__(self, backend: Backend, events: EventHub, metrics: EndpointMetrics) -> None:
+    def __init__(self, backend: ChatBackend, events: EventHub, metrics: EndpointMetrics) -> None:
         self._backend, self._events, self._metrics = backend, events, metrics
 
     async def complete(self, exchange: AsgiExchange, asked: ChatQuestion) -> None:
-        number, started = _number(), time.perf_counter()
-        model = asked.request.model or ""
-        self._events.publish(RESPONSE_START, request_id=number, model=model)
-        used = Usage()
+        number, model = _number(), asked.request.model or ""
+        known = self._known_as(number, model)
         try:
             with exchange.while_connected():
                 response = await self._backend.chat_completion(asked.request)
-            used = response.usage
-            self._metrics.used(model, used)
-            await exchange.answer(200, wire_out.completion(response, number))
-        except (ThreeModeError, Disconnected) as error:
-            self._complete(number, model, started, used, error)
-            raise
-        self._complete(number, model, started, used)
+        finally:
+            if known is not None:
+                ASKED_AS.reset(known)
+        self._metrics.used(model, response.usage)
+        await exchange.answer(200, wire_out.completion(response, number))
 
     async def stream(self, exchange: AsgiExchange, asked: ChatQuestion) -> None:
         """The status goes out with the first chunk: a request that fails before has the status of its error."""
-        number, started = _number(), time.perf_counter()
-        model = asked.request.model or ""
+        number, model = _number(), asked.request.model or ""
         writer = wire_out.ChunkWriter(number, model, int(time.time()), asked.include_usage)
-        self._events.publish(RESPONSE_START, request_id=number, model=model)
-        used = Usage()
+        known = self._known_as(number, model)
         try:
             assert asked.request.within is not None  # the caller's deadline, or the endpoint's
             async with asyncio.timeout(asked.request.within + UNREAD):
                 try:
                     with exchange.while_connected():
                         async with self._backend.stream(asked.request) as chunks:
-                            used = await self._pass_on(exchange, chunks, writer, number)
+                            used = await self._pass_on(exchange, chunks, writer)
                 except ThreeModeError as error:
-                    self._complete(number, model, started, used, error)
                     if exchange.status == 0:
                         raise
                     await exchange.end(faults.event(error))
                     return
                 self._metrics.used(model, used)
                 await exchange.end()
-        except Disconnected as error:
-            self._complete(number, model, started, used, error)
-            raise
         except TimeoutError as error:
             if isinstance(error, ThreeModeError):
                 raise
-            unread = Disconnected("the client did not read its answer")
-            self._complete(number, model, started, used, unread)
-            raise unread from None
-        self._complete(number, model, started, used)
+            raise Disconnected("the client did not read its answer") from None
+        finally:
+            if known is not None:
+                ASKED_AS.reset(known)
 
-    async def _pass_on(
-        self, exchange: AsgiExchange, chunks: ChunkStream, writer: wire_out.ChunkWriter, number: str
-    ) -> Usage:
+    def _known_as(self, number: str, model: str) -> Token[AskedAs | None] | None:
+        """Have the events of the calls that are made now say how the client knows them; None where nobody watches."""
+        return ASKED_AS.set(AskedAs(number, model)) if self._events else None
+
+    async def _pass_on(self, exchange: AsgiExchange, chunks: ChunkStream, writer: wire_out.ChunkWriter) -> Usage:
         used = Usage()
         async for chunk in chunks:
             if exchange.status == 0:
@@ -84,27 +79,10 @@ class Chat:
             data = writer.write(chunk)
             if data:
                 await exchange.write(data)
-            if chunk.text:
-                self._events.publish(RESPONSE_CHUNK, request_id=number, text=chunk.text)
             used = _usage(chunk, used)
             if isinstance(chunk, Finish):
                 break
         return used
-
-    def _complete(
-        self, number: str, model: str, started: float, used: Usage, error: BaseException | None = None
-    ) -> None:
-        if not self._events:
-            return
-        said = {"error": type(error).__name__} if error else {}
-        self._events.publish(
-            RESPONSE_COMPLETE,
-            request_id=number,
-            model=model,
-            latency=time.perf_counter() - started,
-            usage=wire_out.usage(used),
-            **said,
-        )
 
 
 def _usage(chunk: Chunk, before: Usage) -> Usage:

@@ -11,6 +11,7 @@ import msgspec
 
 from three_mode.connection import LLMConnection
 from three_mode.errors import InvalidRequest, NotFound, ThreeModeError
+from three_mode.events.hub import ConnectionHub
 from three_mode.messages import Embedded, EmbedRequest, LLMRequest, LLMResponse
 from three_mode.modes import CommunicationMode
 from three_mode.serve.backend import CONVERSATION, ChunkStream, ModelInfo
@@ -30,6 +31,11 @@ class Connected:
         self._connection, self._bus = connection, bus
         self._models = dict(models or {})
         self._only_here = connection.mode is CommunicationMode.AI_PC
+
+    @property
+    def event_hub(self) -> ConnectionHub:
+        """The hub of the connection's events."""
+        return self._connection.event_hub
 
     def chat_completion(self, request: LLMRequest) -> Coroutine[Any, Any, LLMResponse]:
         return self._connection.chat_completion(self.addressed(request))

@@ -15,6 +15,7 @@ import msgspec
 
 from three_mode.conversations import Conversations, Talk, TalkStream
 from three_mode.errors import InvalidRequest, NoSuchConversation, UnsupportedParameter
+from three_mode.events.hub import ConnectionHub
 from three_mode.messages import (
     Chunk,
     Embedded,
@@ -65,6 +66,11 @@ class ConversationBackend:
 
     def __init__(self, connected: Connected, talks: Conversations) -> None:
         self._connected, self.talks = connected, talks
+
+    @property
+    def event_hub(self) -> ConnectionHub:
+        """The hub of the connection's events, those of its conversations too."""
+        return self._connected.event_hub
 
     def chat_completion(self, request: LLMRequest) -> Coroutine[Any, Any, LLMResponse]:
         return self._kept(request) if CONVERSATION in request.extra else self._connected.chat_completion(request)

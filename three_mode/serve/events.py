@@ -1,22 +1,52 @@
-"""Events for people who watch: responses, providers, agents; one bounded queue a reader, and no reader slows anybody.
+"""Events for people who watch `/events`: those of the connection behind the endpoint, and of hosts and agents.
 
-A reader that falls behind loses the oldest events and is told how many (`gap`). New kinds of event need no change here.
+The connection's hub is the one source of what happens to calls; it is listened to only while somebody watches. A reader
+that falls behind loses the oldest events and is told how many (`gap`), and no reader slows anybody.
 """
 
-import asyncio
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-RESPONSE_START = "response_start"
-RESPONSE_CHUNK = "response_chunk"
-RESPONSE_COMPLETE = "response_complete"
-PROVIDER_STATUS_CHANGE = "provider_status_change"
-PROVIDER_SWITCH = "provider_switch"
+from three_mode.events.hub import ConnectionHub
+from three_mode.events.kinds import (
+    ALL,
+    GAP,
+    KINDS,
+    PROVIDER_STATUS_CHANGE,
+    PROVIDER_SWITCH,
+    RESPONSE_CHUNK,
+    RESPONSE_COMPLETE,
+    RESPONSE_START,
+    chosen,
+)
+from three_mode.events.queue import EventQueue
+from three_mode.events.values import LLMEvent, ResponseComplete
+from three_mode.serve import wire_out
+
+__all__ = [
+    "AGENTS_JOINED",
+    "AGENTS_LEFT",
+    "HOST_JOINED",
+    "HOST_LOST",
+    "PROVIDER_STATUS_CHANGE",
+    "PROVIDER_SWITCH",
+    "RESPONSE_CHUNK",
+    "RESPONSE_COMPLETE",
+    "RESPONSE_START",
+    "Event",
+    "EventHub",
+]
+
+AGENTS_JOINED, AGENTS_LEFT, HOST_JOINED, HOST_LOST = (
+    "agents_joined",
+    "agents_left",
+    "host_joined",
+    "host_lost",
+)
 
 
 class Event(Struct, frozen=True, omit_defaults=True):
@@ -28,68 +58,84 @@ class Event(Struct, frozen=True, omit_defaults=True):
     data: dict[str, Any] = {}
 
 
-class Reader:
-    """One WebSocket's queue."""
-
-    def __init__(self, size: int, kinds: frozenset[str] | None) -> None:
-        self._queue: deque[bytes] = deque()
-        self._size = size
-        self._kinds = kinds
-        self._ready = asyncio.Event()
-        self._lost = 0
-
-    def wants(self, kind: str) -> bool:
-        return self._kinds is None or kind in self._kinds
-
-    def put(self, data: bytes) -> bool:
-        """False when an older event had to go for this one."""
-        full = len(self._queue) >= self._size
-        if full:
-            self._queue.popleft()
-            self._lost += 1
-        self._queue.append(data)
-        self._ready.set()
-        return not full
-
-    async def get(self) -> bytes:
-        """The next event; a gap first, where there is one."""
-        while not self._queue:
-            self._ready.clear()
-            await self._ready.wait()
-        if self._lost:
-            lost, self._lost = self._lost, 0
-            return msgspec.json.encode({"type": "gap", "data": {"count": lost}})
-        return self._queue.popleft()
-
-
 class EventHub:
     """Publishes to every reader. Without readers a publish costs a truth test."""
 
-    def __init__(self, buffer: int = 1024, clock: Callable[[], float] = time.time) -> None:
-        self._readers: set[Reader] = set()
+    def __init__(self, buffer: int = 1024, clock: Callable[[], float] = time.time, kinds: Iterable[str] = ()) -> None:
+        """`kinds` are further ones, which a program publishes itself."""
+        self._readers: dict[EventQueue[bytes], frozenset[str] | None] = {}
+        self._known = [*KINDS, AGENTS_JOINED, AGENTS_LEFT, HOST_JOINED, HOST_LOST, *kinds]
         self._buffer = buffer
         self._clock = clock
         self._count = 0
+        self._followed: list[ConnectionHub] = []
+        self._leave: list[Callable[[], None]] = []
         self.dropped = 0
 
     def __len__(self) -> int:
         return len(self._readers)
 
+    def follow(self, hub: ConnectionHub) -> None:
+        """Publish the events of a connection, while somebody reads."""
+        self._followed.append(hub)
+        self._renew()
+
     def publish(self, kind: str, **data: Any) -> None:
+        """An event of the endpoint's own, or of the program. Readers may ask for its kind from then on."""
+        self._publish(kind, None, data)
+
+    def open(self, kinds: Iterable[str] | None = None) -> EventQueue[bytes]:
+        """A new reader of these kinds; None: of all. A kind that there is not is a ConfigurationError."""
+        wanted = None if kinds is None else chosen(kinds, self._known)
+        reader: EventQueue[bytes] = EventQueue(self._buffer, _gap)
+        self._readers[reader] = wanted
+        self._renew()
+        return reader
+
+    def close(self, reader: EventQueue[bytes]) -> None:
+        """End a reader."""
+        if reader in self._readers:
+            del self._readers[reader]
+            self._renew()
+
+    def _renew(self) -> None:
+        """Listen to what somebody wants, and to nothing else."""
+        for leave in self._leave:
+            leave()
+        asked = [ALL if kinds is None else kinds for kinds in self._readers.values()]
+        wanted = ALL & frozenset().union(*asked)
+        open_hubs = [hub for hub in self._followed if not hub.closed] if wanted else []
+        self._leave = [hub.listen(self._pass_on, wanted) for hub in open_hubs]
+
+    def _pass_on(self, event: LLMEvent) -> None:
+        self._publish(event.kind, event.time, wire_data(event))
+
+    def _publish(self, kind: str, at: float | None, data: dict[str, Any]) -> None:
         self._count += 1
-        if not self._readers:
-            return
-        wanting = [reader for reader in self._readers if reader.wants(kind)]
+        if kind not in self._known:
+            self._known.append(kind)
+        wanting = [reader for reader, kinds in self._readers.items() if kinds is None or kind in kinds]
         if not wanting:
             return
-        encoded = msgspec.json.encode(Event(kind, self._count, self._clock(), data))
+        encoded = msgspec.json.encode(Event(kind, self._count, self._clock() if at is None else at, data))
         for reader in wanting:
             self.dropped += not reader.put(encoded)
 
-    def open(self, kinds: Iterable[str] | None = None) -> Reader:
-        reader = Reader(self._buffer, None if kinds is None else frozenset(kinds))
-        self._readers.add(reader)
-        return reader
 
-    def close(self, reader: Reader) -> None:
-        self._readers.discard(reader)
+def wire_data(event: LLMEvent) -> dict[str, Any]:
+    """An event of a connection as the endpoint tells it: a client knows its request by the id and the model's name that
+    it has of it."""
+    data = event.as_dict()
+    del data["type"], data["time"]
+    asked = data.pop("asked_as", None)
+    if asked is not None:
+        data["call_id"], data["request_id"] = event.request_id, asked["id"]
+        if "model" in data:
+            data["model"] = asked.get("model", "")
+    if isinstance(event, ResponseComplete):
+        data["usage"] = wire_out.usage(event.usage)
+    return data
+
+
+def _gap(count: int) -> bytes:
+    return msgspec.json.encode({"type": GAP, "data": {"count": count}})

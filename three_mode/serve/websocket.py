@@ -1,15 +1,19 @@
 """`/events`: the hub's events to one WebSocket, until it goes.
 
-`/events?kinds=response_start,agent_lost` narrows them. The reader is given nothing it must answer; what it sends is
-ignored.
+`/events?kinds=response_start,host_lost` narrows them; a kind that there is not is said, and ends it. The reader is
+given nothing it must answer; what it sends is ignored.
 """
 
 import asyncio
 from urllib.parse import parse_qs
 
+import msgspec
+
+from three_mode.errors import ConfigurationError
+from three_mode.events.queue import EventQueue
 from three_mode.serve import guard
 from three_mode.serve.asgi import AsgiExchange, Scope, Send
-from three_mode.serve.events import EventHub, Reader
+from three_mode.serve.events import EventHub
 from three_mode.serve.options import ServeOptions
 from three_mode.serve.watching import EventWatch, Receive
 
@@ -33,17 +37,23 @@ async def watch_events(scope: Scope, receive: Receive, send: Send, hub: EventHub
     if len(hub) >= options.max_event_readers:
         await send({"type": "websocket.close", "code": TRY_LATER, "reason": "too many readers"})
         return
-    reader = hub.open(_kinds(exchange.query))
+    try:
+        reader = hub.open(_kinds(exchange.query))
+    except ConfigurationError as error:
+        said = {"type": "error", "data": {"message": str(error)}}  # a reason to close has room for 123 bytes
+        await send({"type": "websocket.send", "text": msgspec.json.encode(said).decode()})
+        await send({"type": "websocket.close", "code": POLICY, "reason": error.message[:100]})
+        return
     try:
         await _until_gone(receive, send, reader)
     finally:
         hub.close(reader)
 
 
-async def _until_gone(receive: Receive, send: Send, reader: Reader) -> None:
+async def _until_gone(receive: Receive, send: Send, reader: EventQueue[bytes]) -> None:
     async def pass_on() -> None:
-        while True:
-            await send({"type": "websocket.send", "text": (await reader.get()).decode()})
+        while (event := await reader.get()) is not None:
+            await send({"type": "websocket.send", "text": event.decode()})
 
     sending = asyncio.create_task(pass_on())
     try:

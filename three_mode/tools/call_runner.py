@@ -11,7 +11,7 @@ import asyncio
 import inspect
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextvars import Context
 from functools import partial
 from typing import Any
@@ -50,8 +50,10 @@ class CallRunner:
         began: float,
         deadline: float,
         context: Context,
+        told: Callable[[ToolOutcome], object] | None = None,
     ) -> None:
-        """`began` and `deadline` are those of the run, on the monotonic clock."""
+        """`began` and `deadline` are those of the run, on the monotonic clock. `told` hears of each outcome at once."""
+        self._told = told
         self._tools, self._calls, self._round = tools, calls, round_number
         self._began, self._deadline, self._context = began, deadline, context
         self._outcomes: list[ToolOutcome | None] = [None] * len(calls)
@@ -193,6 +195,8 @@ class CallRunner:
         if timer is not None:
             timer.cancel()
         self._tell(ToolFinished(outcome))
+        if self._told is not None:
+            self._told(outcome)
 
     def _tell(self, event: ToolStarted | ToolFinished) -> None:
         self._events.append(event)

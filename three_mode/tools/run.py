@@ -25,7 +25,7 @@ from three_mode.tools.call_runner import CallRunner
 from three_mode.tools.callable_tool import CallableTool
 from three_mode.tools.collection import Tools
 from three_mode.tools.events import RoundStarted, RunEnd, RunEvent, RunFinished, RunReply
-from three_mode.tools.run_state import AnswerStream, RunLimits, RunState
+from three_mode.tools.run_state import AnswerStream, OutcomeListener, RunLimits, RunState
 
 #: Tools of a run: `Tools`, or functions and tools for the default limits.
 AnyTools = Tools | Iterable[CallableTool | Callable[..., Any]]
@@ -38,9 +38,11 @@ class AskedModel(Protocol):
     def stream(self, request: LLMRequest) -> AnswerStream: ...
 
 
-async def run(model: AskedModel, request: LLMRequest, tools: AnyTools, limits: RunLimits) -> RunReply:
-    """The reply of a run."""
-    state = RunState(request, Tools.of(tools), limits)
+async def run(
+    model: AskedModel, request: LLMRequest, tools: AnyTools, limits: RunLimits, told: OutcomeListener | None = None
+) -> RunReply:
+    """The reply of a run. `told` hears of each tool call that is over."""
+    state = RunState(request, Tools.of(tools), limits, told)
     async with aclosing(_events(state, lambda asked: _whole(model, state, asked))) as events:
         async for event in events:
             if type(event) is RunFinished:
@@ -54,8 +56,16 @@ class RunStream:
     Leaving an `async with` block, or `aclose`, ends the model's call and the tools.
     """
 
-    def __init__(self, model: AskedModel, request: LLMRequest, tools: AnyTools, limits: RunLimits) -> None:
+    def __init__(
+        self,
+        model: AskedModel,
+        request: LLMRequest,
+        tools: AnyTools,
+        limits: RunLimits,
+        told: OutcomeListener | None = None,
+    ) -> None:
         self._model, self._request, self._tools, self._limits = model, request, Tools.of(tools), limits
+        self._told = told
         self._state: RunState | None = None
         self._events: AsyncGenerator[RunEvent, None] | None = None
         self._final: RunReply | None = None
@@ -65,7 +75,7 @@ class RunStream:
 
     async def __anext__(self) -> RunEvent:
         if self._events is None:
-            self._state = state = RunState(self._request, self._tools, self._limits)
+            self._state = state = RunState(self._request, self._tools, self._limits, self._told)
             self._events = _events(state, lambda asked: _streamed(self._model, state, asked))
         event = await anext(self._events)
         if type(event) is RunFinished:
@@ -168,6 +178,7 @@ async def _events(state: RunState, ask: _Ask) -> AsyncGenerator[RunEvent, None]:
             began=state.began,
             deadline=state.deadline,
             context=state.context,
+            told=state.tell,
         )
         async with aclosing(runner.events()) as events:
             async for event in events:

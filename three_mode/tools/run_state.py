@@ -1,7 +1,7 @@
 """State of one run of the tool loop: its limits, what was said so far, and what it took."""
 
 import time
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextvars import Context, copy_context
 from decimal import Decimal
 from typing import Any, Protocol
@@ -23,6 +23,10 @@ DEFAULT_WITHIN = 300.0  # seconds of a run that names none
 MOST_ROUNDS = 5
 _FREE = (("auto",), ("none",))  # choices that force nothing, and hold for all rounds
 _EPSILON = 0.005  # seconds by which a call may end before the run does, when the run's deadline has ended it
+
+
+# Gets the request of a run, the reply that called a tool, and what became of the call.
+OutcomeListener = Callable[[LLMRequest, LLMResponse | None, ToolOutcome], object]
 
 
 class AnswerStream(Protocol):
@@ -53,8 +57,11 @@ class RunLimits(FrozenOptions, frozen=True, kw_only=True):
 class RunState:
     """State of one run: what was said so far, and what it took."""
 
-    def __init__(self, request: LLMRequest, tools: Tools, limits: RunLimits) -> None:
-        self.tools, self.limits = tools, limits
+    def __init__(
+        self, request: LLMRequest, tools: Tools, limits: RunLimits, told: OutcomeListener | None = None
+    ) -> None:
+        """`told` hears of each tool call that is over."""
+        self.tools, self.limits, self._told = tools, limits, told
         self.messages = list(request.messages)
         self.outcomes: list[ToolOutcome] = []
         self.steps: list[Step] = []
@@ -134,7 +141,15 @@ class RunState:
         if not calls:
             return
         at = time.monotonic() - self.began
-        self.took_results([outcome_of_left_out(call, self.rounds, at, why) for call in calls])
+        outcomes = [outcome_of_left_out(call, self.rounds, at, why) for call in calls]
+        self.took_results(outcomes)
+        for outcome in outcomes:
+            self.tell(outcome)
+
+    def tell(self, outcome: ToolOutcome) -> None:
+        """Tells who listens of a tool call that is over."""
+        if self._told is not None:
+            self._told(self._request, self.last, outcome)
 
     def over(self) -> tuple[RunEnd, str] | None:
         """The limit that forbids another round, and its words."""

@@ -313,25 +313,38 @@ async def test_events_over_a_websocket(running: Endpoint) -> None:
     url = running.url.replace("http", "ws") + "/events"
     async with (
         websockets.connect(url, subprotocols=["three-mode.events"]) as all_of_them,  # type: ignore[list-item]
-        websockets.connect(f"{url}?kinds=response_complete,agent_lost") as some,
+        websockets.connect(f"{url}?kinds=response_complete,host_lost") as some,
         client(running.url) as sdk,
     ):
         assert all_of_them.subprotocol == "three-mode.events"
         await readers(running, 2)
         async for _ in await sdk.chat.completions.create(model="echo", messages=USER, stream=True):  # type: ignore[arg-type]
             pass
-        running.app.events.publish("agent_lost", name="scout/7")
+        running.app.events.publish("host_lost", label="host-1")
         kinds, text = [], ""
-        while "agent_lost" not in kinds:
+        while "host_lost" not in kinds:
             event = json.loads(await all_of_them.recv())
             kinds.append(event["type"])
             text += event["data"].get("text", "")
-        assert kinds == ["response_start", *["response_chunk"] * 4, "response_complete", "agent_lost"]
+        assert kinds == ["response_start", *["response_chunk"] * 4, "response_complete", "host_lost"]
         assert text == "good day to you "
         assert [json.loads(await some.recv())["type"] for _ in range(2)] == [
             "response_complete",
-            "agent_lost",
+            "host_lost",
         ]
+
+
+async def test_an_unknown_kind_of_event_is_said_and_ends_it(running: Endpoint) -> None:
+    url = running.url.replace("http", "ws") + "/events?kinds=response_complete,agent_lost"
+    async with websockets.connect(url) as events:
+        said = json.loads(await events.recv())
+        assert said["type"] == "error"
+        assert "no kind of event 'agent_lost'" in said["data"]["message"]
+        assert "response_chunk" in said["data"]["message"], "it lists those that there are"
+        with pytest.raises(websockets.ConnectionClosed) as closed:
+            await events.recv()
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1008
 
 
 async def test_a_websocket_of_another_origin_or_without_a_key_is_refused() -> None:

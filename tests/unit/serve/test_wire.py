@@ -132,7 +132,7 @@ def test_every_error_has_a_status_and_a_code(name: str) -> None:
 
 
 def test_a_slow_reader_loses_the_oldest_events_and_is_told() -> None:
-    hub = EventHub(buffer=3, clock=lambda: 1.0)
+    hub = EventHub(buffer=3, clock=lambda: 1.0, kinds=["other"])
     hub.publish("unseen")
     slow, picky = hub.open(), hub.open(["other"])
     for number in range(5):

@@ -44,6 +44,7 @@ class Session:
         """Bus member -> the name of the host that it is."""
         self._gone: dict[str, bool] = {}  # name -> whether it left with its process, and may come back
         self._llm: Any = None
+        self._when_llm: list[Callable[[Any], None]] = []
         self._talks: Any = None
         self.roles.appeared(bus.names())
         self._hosts_appeared(bus.names())
@@ -111,7 +112,16 @@ class Session:
         """The `LLMConnection` on this bus, made when first used and imported by name: connections stand above."""
         if self._llm is None:
             self._llm = self._connection()
+            for told in self._when_llm:
+                told(self._llm)
         return self._llm
+
+    def when_llm(self, told: Callable[[Any], None]) -> None:
+        """Have `told` called with the connection: now, or when it is made."""
+        if self._llm is not None:
+            told(self._llm)
+        elif told not in self._when_llm:
+            self._when_llm.append(told)
 
     async def talk(self, name: str, options: Mapping[str, Any]) -> Any:
         """A conversation of the file, with `llm`. Conversations stand above, and are imported by their name."""

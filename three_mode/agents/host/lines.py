@@ -39,7 +39,8 @@ class HostConfig(msgspec.Struct, frozen=True):
     """Fields of `BusOptions` that differ from the defaults."""
     llm_options: str = ""
     """Options of the agents' `llm`, with keys: they go over this socket and never over the bus. Empty: the defaults."""
-
+    llm_events: list[str] = []
+    """Kinds of events of the agents' calls to models that somebody listens to."""
     talks: str = ""
     """File of conversations that `agent.talk` keeps; empty: none."""
 

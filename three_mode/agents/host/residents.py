@@ -8,10 +8,11 @@ from collections.abc import Callable
 from three_mode.agents.calling.session import Session
 from three_mode.agents.handlers.codec import encode
 from three_mode.agents.host.lines import HostConfig
+from three_mode.agents.host.llm_events import LLMEventForwarder
 from three_mode.agents.host.service import HostService
 from three_mode.agents.runtime import lifecycle
 from three_mode.agents.runtime.population import Population
-from three_mode.agents.wire.orders import ORCHESTRATOR, Failed, Raised, RaisedReport, host_name
+from three_mode.agents.wire.orders import LISTENED_FOR, ORCHESTRATOR, Failed, Raised, RaisedReport, host_name
 from three_mode.handling import NOBODY, current
 from transports.bus import BusError, Encoded, NoSuchName
 
@@ -44,7 +45,10 @@ async def open_population(session: Session, config: HostConfig, lag: Callable[[]
         from three_mode.agents.recording.recorder import Recorder
 
         population.journal = Recorder(config.record)
-    await bus.register(host_name(config.label), HostService(population, lag).on_request)
+    llm_events = LLMEventForwarder(session, config.label)
+    llm_events.listen(config.llm_events, LISTENED_FOR)
+    population.when_closed.append(llm_events.close)
+    await bus.register(host_name(config.label), HostService(population, llm_events, lag).on_request)
     return population
 
 
@@ -60,6 +64,8 @@ async def close_population(population: Population) -> None:
     """Stop all agents, and end the recording of them."""
     await lifecycle.stop(tuple(population.actors), population, "was stopped with its host")
     population.starter.close()
+    for close in population.when_closed:
+        close()
     await asyncio.sleep(0)  # the tasks that stood by end
     population.raised.report()
     if population.journal is not None:

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from three_mode.agents.handlers.codec import decoder_for, encode
+from three_mode.agents.host.llm_events import LLMEventForwarder
 from three_mode.agents.runtime import lifecycle
 from three_mode.agents.runtime.gather_server import GatherServer
 from three_mode.agents.runtime.population import Population
@@ -12,7 +13,15 @@ from three_mode.agents.runtime.reports import Meter, agent_report, host_report
 from three_mode.agents.runtime.state import State
 from three_mode.agents.wire import errors as wire_errors
 from three_mode.agents.wire.importing import reload
-from three_mode.agents.wire.orders import HostSettled, NamesOrder, ReloadOrder, SettledOrder, Spawned, SpawnOrder
+from three_mode.agents.wire.orders import (
+    HostSettled,
+    LLMEventsOrder,
+    NamesOrder,
+    ReloadOrder,
+    SettledOrder,
+    Spawned,
+    SpawnOrder,
+)
 from three_mode.errors import NoSuchAgent, ThreeModeError
 from three_mode.messages import encode_error
 from transports.bus import CallCancelled, Encoded, Request
@@ -21,6 +30,7 @@ _spawn = decoder_for(SpawnOrder)
 _names = decoder_for(NamesOrder)
 _reload = decoder_for(ReloadOrder)
 _settled = decoder_for(SettledOrder)
+_llm_events = decoder_for(LLMEventsOrder)
 _ANSWER = 0.1  # share of an order's time that is kept for the way of its answer
 _ANSWER_AT_MOST = 0.25  # seconds
 
@@ -28,8 +38,10 @@ _ANSWER_AT_MOST = 0.25  # seconds
 class HostService:
     """Receiver of a host's orders, which the bus delivers to the name `host:LABEL`."""
 
-    def __init__(self, population: Population, lag: Callable[[], float] = lambda: 0.0) -> None:
-        self._population, self._lag = population, lag
+    def __init__(
+        self, population: Population, llm_events: LLMEventForwarder, lag: Callable[[], float] = lambda: 0.0
+    ) -> None:
+        self._population, self._llm_events, self._lag = population, llm_events, lag
         self._meter = Meter()
         self._tasks: set[asyncio.Task[None]] = set()
         self._orders: dict[str, Callable[[Request], Awaitable[Any]]] = {
@@ -41,6 +53,7 @@ class HostService:
             "reload": self._on_reload,
             "report": self._on_report,
             "dead_letters": self._on_dead_letters,
+            "llm_events": self._on_llm_events,
         }
 
     def on_request(self, request: Request) -> None:
@@ -113,6 +126,10 @@ class HostService:
     async def _on_dead_letters(self, _: Request) -> list[Any]:
         dead_letters = self._population.dead_letters
         return [dead_letters.count, dead_letters.read()]
+
+    async def _on_llm_events(self, request: Request) -> None:
+        order: LLMEventsOrder = _llm_events(request.raw)
+        self._llm_events.listen(order.kinds, order.within)
 
     def _on_settled(self, request: Request) -> None:
         """Answer once no agent here is late with a broadcast, or when the order's time is over."""

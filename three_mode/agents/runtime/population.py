@@ -55,6 +55,8 @@ class Population:
         self.seed = 0
         self.journal: Journal | None = None
         self.start_note: StartNotes = NoNotes()
+        self.when_closed: list[Callable[[], None]] = []
+        """Called once all agents have stopped."""
 
     # messages ---------------------------------------------------------------------------------------------------------
     def on_request(self, request: FromBus) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from three_mode.agents.calling.session import Session
 from three_mode.agents.handlers.codec import decoder_for, encode
 from three_mode.agents.supervisor import host_logs
+from three_mode.agents.supervisor.llm_events import LLMEventCollector
 from three_mode.agents.supervisor.supervisor import Supervisor
 from three_mode.agents.wire import errors as wire_errors
 from three_mode.agents.wire.orders import ORCHESTRATOR, Failed, NamesOrder, RaisedReport
@@ -22,8 +23,8 @@ _word = decoder_for(str)
 class ControlServer:
     """Server of the name `orchestrator` on the bus."""
 
-    def __init__(self, supervisor: Supervisor, session: Session) -> None:
-        self._supervisor, self._session = supervisor, session
+    def __init__(self, supervisor: Supervisor, session: Session, llm_events: LLMEventCollector) -> None:
+        self._supervisor, self._session, self._llm_events = supervisor, session, llm_events
         self._tasks: set[asyncio.Task[None]] = set()
         self._orders: dict[str, Callable[[bytes], Awaitable[Any]]] = {
             "table": self._on_table,
@@ -55,6 +56,8 @@ class ControlServer:
                 self._supervisor.handlers_raised(_raised(request.raw))
             elif request.topic == "log":
                 host_logs.handle(request.raw)
+            elif request.topic == "llm_events":
+                self._llm_events.received(request.raw)
         elif request.topic == "listeners":
             counts = self._supervisor.roster.listeners(_word(request.raw), self._supervisor.hosts.members)
             request.reply(Encoded(encode(counts)))

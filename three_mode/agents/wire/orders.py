@@ -6,6 +6,7 @@ import msgspec
 
 from three_mode.agents.wire.importing import ClassPath
 
+LISTENED_FOR = 3.0  # seconds that a host sends events of its agents' calls after it was last asked to
 ORCHESTRATOR = "orchestrator"  # name of an orchestrator on the bus
 HOST = "host:"  # prefix of a host's name on the bus
 
@@ -53,6 +54,14 @@ class NamesOrder(msgspec.Struct, frozen=True):
     why: str = ""
     ticket: int = 0
     """Number of a restart: an order that is given again has the ticket of the first. 0: each order is a new one."""
+
+
+class LLMEventsOrder(msgspec.Struct, frozen=True):
+    """Send events of the agents' calls to models for a while: of these kinds, or none."""
+
+    kinds: tuple[str, ...] = ()
+    within: float = LISTENED_FOR
+    """Seconds until the order is given again, at the latest."""
 
 
 class SettledOrder(msgspec.Struct, frozen=True):
