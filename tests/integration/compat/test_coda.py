@@ -268,37 +268,59 @@ async def test_events_over_a_websocket(provider: ScriptedProvider) -> None:
         await manager.set_tool_manager(coda.ToolManager())
         provider.next(what_time_and_sum())
         await manager.generate_response("Hello")
-        told = await read_until("analytics_update")
-        assert [event["type"] for event in told if event["type"] != "response_chunk"] == [
+        told = await read_until("response_complete")
+        assert [event["type"] for event in told if event["type"] != "analytics_update"] == [
             "conversation_created",
             "response_start",
             "function_calls",
-            "function_calls",
             "response_complete",
-            "analytics_update",
         ]
+        created = next(event for event in told if event["type"] == "conversation_created")["data"]["conversation"]
+        told += await read_until("response_complete")
+        assert {"tool_result", "response_chunk"} <= {event["type"] for event in told}
         assert "".join(event["data"]["text"] for event in told if event["type"] == "response_chunk") == "Hello world!"
-        assert told[-2]["data"]["content"] == "Hello world!"
-        assert told[-1]["data"]["providers"]["openai"]["request_count"] == 3, "of the snippet and both rounds"
+        assert (told[-1]["data"]["content"], told[-1]["data"]["conversation"]) == ("Hello world!", created)
+        calls = next(event for event in told if event["type"] == "function_calls")["data"]["calls"]
+        assert [call["name"] for call in calls] == ["get_time", "calculator"]
+        if told[-1]["type"] != "analytics_update":
+            assert (await read_until("analytics_update"))[-1]["data"]["requests"] > 0
 
         provider.always(Answer(status=401))
         with pytest.raises(coda.LLMAuthenticationError):
             await manager.generate_response("Hello")
         assert (await read_until("response_complete"))[-1]["data"]["error"] == "AuthenticationError"
         provider.always(Turn())
-        names["config"].websocket_events_enabled = False
-        await manager.generate_response("in silence")
-        names["config"].websocket_events_enabled, names["config"].stream_responses = True, False
-        await manager.generate_response("aloud")
-        told = await read_until("response_complete")
-        assert [event["type"] for event in told] == [
-            "conversation_created",
-            "response_start",
-            "response_complete",
-        ]
+        names["config"].stream_responses = False
+        await manager.generate_response("Hello")
+        assert "response_chunk" not in {event["type"] for event in await read_until("response_complete")}
+
+        class Says(coda.BaseLLMProvider):
+            def get_provider_name(self) -> str:
+                return "says"
+
+            async def _make_request(self, messages: Any, **kwargs: Any) -> Any:
+                return messages[-1]["content"]
+
+            def _parse_response(self, response: Any) -> Any:
+                return response
+
+        manager._providers["says"] = Says()
+        await manager.generate_response("my own words", provider="says")
+        assert (await read_until("response_complete"))[-1]["data"]["content"] == "my own words"
+    with pytest.raises(coda.LLMError, match="a server already"):
+        await manager.set_websocket_integration(names["integration"])
     await manager.close()
     await server.stop()
     await server.stop()
+
+
+async def test_events_without_a_server(provider: ScriptedProvider) -> None:
+    names = await started()
+    events = names["llm_manager"].events(["response_complete"])
+    await names["llm_manager"].generate_response("Hello")
+    assert (await anext(events)).content == "Hello world!"
+    await names["llm_manager"].close()
+    assert [event async for event in events] == []
 
 
 async def test_a_provider_that_fails_is_an_event(provider: ScriptedProvider) -> None:

@@ -66,7 +66,7 @@ class LLMConfig:
     default_provider: str = ""  #: name of the provider of calls that name none; "": the first one
     conversation: ConversationConfig = field(default_factory=ConversationConfig)  #: conversations
     function_calling: FunctionCallingConfig = field(default_factory=FunctionCallingConfig)  #: tools
-    websocket_events_enabled: bool = True  #: whether a `WebSocketLLMManager` tells its events
+    websocket_events_enabled: bool = True  #: whether a `WebSocketLLMManager` tells its events, once it has a server
     stream_responses: bool = True  #: whether it tells chunks of answers that nobody streams, too
     memory_integration_enabled: bool = True  #: as in `conversation`; both must be on
     personality_integration_enabled: bool = True  #: as in `conversation`; both must be on

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterable
 from types import TracebackType
-from typing import Any, Literal, Self, overload
+from typing import Any, Literal, NamedTuple, Self, overload
 
 from three_mode import messages
 from three_mode.compat.coda.base_provider import ConfiguredProvider
@@ -14,8 +14,7 @@ from three_mode.compat.coda.personality import PersonalityManager
 from three_mode.compat.coda.tools import ToolManager
 from three_mode.compat.coda.values import LLMResponse, LLMStreamChunk
 from three_mode.conversations import Talk
-from three_mode.messages import ToolCall
-from three_mode.tools import ToolStarted
+from three_mode.events import EventReader
 
 
 class LLMManager:
@@ -136,6 +135,11 @@ class LLMManager:
             "providers": providers,
         }
 
+    def events(self, kinds: Iterable[str] | None = None) -> EventReader:
+        """What happens from now on: `async for event in manager.events()`, as `LLMConnection.events` of each provider
+        and of conversations. Events have the models' words, before `_process_response`."""
+        return EventReader(self._dispatch.event_hub, kinds)
+
     # Its life
 
     async def close(self) -> None:
@@ -143,6 +147,7 @@ class LLMManager:
         for provider in self._providers.values():
             await provider.close()
         await self.conversation_manager.close()
+        self._dispatch.event_hub.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -152,43 +157,28 @@ class LLMManager:
     ) -> None:
         await self.close()
 
-    # Events, which a subclass tells
-
-    def _tell(self, kind: str, **data: Any) -> None:
-        """An event, for whoever watches."""
-
     # Inside
 
     async def _whole(
         self, prompt: str, conversation_id: str | None, provider: str | None, options: dict[str, Any]
     ) -> LLMResponse:
         turn = await self._turn(prompt, conversation_id, provider, options)
-        try:
-            with turn.provider.naming_errors():
-                reply = await turn.talk.say(prompt, **turn.fields)
-        except BaseException as error:
-            turn.failed(error)
-            raise
-        return await turn.finish(reply)
+        with turn.provider.naming_errors():
+            reply = await turn.talk.say(prompt, **turn.fields)
+        return await self._finish(turn, reply)
 
     async def _streamed(
         self, prompt: str, conversation_id: str | None, provider: str | None, options: dict[str, Any]
     ) -> AsyncGenerator[LLMStreamChunk, None]:
         turn = await self._turn(prompt, conversation_id, provider, options)
-        try:
-            with turn.provider.naming_errors():
-                async with turn.talk.stream(prompt, **turn.fields) as stream:
-                    async for chunk in stream:
-                        if isinstance(chunk, ToolStarted):
-                            turn.tell_calls([chunk.call])
-                        elif chunk.text:
-                            self._tell("response_chunk", conversation_id=turn.talk.name, text=chunk.text)
-                            yield LLMStreamChunk(delta=chunk.text, conversation_id=turn.talk.name)
-                reply = stream.response()
-        except BaseException as error:
-            turn.failed(error)
-            raise
-        yield LLMStreamChunk(delta="", conversation_id=turn.talk.name, response=await turn.finish(reply))
+        name = turn.talk.name
+        with turn.provider.naming_errors():
+            async with turn.talk.stream(prompt, **turn.fields) as stream:
+                async for chunk in stream:
+                    if chunk.text:
+                        yield LLMStreamChunk(delta=chunk.text, conversation_id=name)
+            reply = stream.response()
+        yield LLMStreamChunk(delta="", conversation_id=name, response=await self._finish(turn, reply))
 
     async def _turn(
         self, prompt: str, conversation_id: str | None, provider: str | None, options: dict[str, Any]
@@ -198,7 +188,6 @@ class LLMManager:
         chosen = self._dispatch.named(name)
         if conversation_id is None:
             conversation_id = (await self.conversation_manager.create_conversation()).conversation_id
-            self._tell("conversation_created", conversation_id=conversation_id)
         tools, fields = self._tools(), self._fields(name, chosen) | options
         calling = self.config.function_calling
         if tools is not None and not calling.auto_execute:
@@ -211,8 +200,14 @@ class LLMManager:
             most_rounds=calling.max_function_calls_per_turn + 1,
             tools_at_once=None if calling.parallel_execution else 1,
         )
-        self._tell("response_start", conversation_id=conversation_id, provider=name, model=fields["model"])
-        return _Turn(self, talk, name, chosen, prompt, fields)
+        return _Turn(prompt, talk, name, chosen, fields)
+
+    async def _finish(self, turn: "_Turn", reply: messages.LLMResponse) -> LLMResponse:
+        """The answer, as the program changes it; what the user asked to remember is kept."""
+        memory = self._memory()
+        if memory is not None and memory.asks_to_remember(turn.prompt):
+            await memory.remember(turn.prompt, reference=turn.talk.name)
+        return await self._process_response(LLMResponse.of(reply, turn.talk.name, turn.name))
 
     def _fields(self, name: str, provider: Provider) -> dict[str, Any]:
         """The fields of a request to a provider."""
@@ -239,39 +234,11 @@ class LLMManager:
         return self.personality_manager if on else None
 
 
-class _Turn:
+class _Turn(NamedTuple):
     """One turn of a conversation, on its way."""
 
-    def __init__(
-        self, manager: LLMManager, talk: Talk, name: str, provider: Provider, prompt: str, fields: dict[str, Any]
-    ) -> None:
-        self.talk, self.provider, self.fields = talk, provider, fields
-        self._manager, self._name, self._prompt = manager, name, prompt
-        self._told: set[str] = set()  # ids of calls
-
-    def tell_calls(self, calls: Iterable[ToolCall]) -> None:
-        """Tells of calls of tools, each once."""
-        fresh = [call for call in calls if call.id not in self._told]
-        self._told.update(call.id for call in fresh)
-        if fresh:
-            said = [{"id": call.id, "name": call.name, "arguments": call.arguments} for call in fresh]
-            self._manager._tell("function_calls", conversation_id=self.talk.name, calls=said)
-
-    async def finish(self, reply: messages.LLMResponse) -> LLMResponse:
-        """The answer, as the program changes it; what the user asked to remember is kept."""
-        manager = self._manager
-        response = LLMResponse.of(reply, self.talk.name, self._name)
-        self.tell_calls(response.function_calls)
-        memory = manager._memory()
-        if memory is not None and memory.asks_to_remember(self._prompt):
-            await memory.remember(self._prompt, reference=self.talk.name)
-        response = await manager._process_response(response)
-        manager._tell("response_complete", **response.said())
-        used = {name: provider.used() for name, provider in manager._providers.items()}
-        manager._tell("analytics_update", providers=used)
-        return response
-
-    def failed(self, error: BaseException) -> None:
-        """Tells of an error, or that the caller left: whoever watches waits for the end."""
-        why = type(error).__name__ if isinstance(error, Exception) else "cancelled"
-        self._manager._tell("response_complete", conversation_id=self.talk.name, provider=self._name, error=why)
+    prompt: str
+    talk: Talk
+    name: str  # of the provider in the configuration
+    provider: Provider
+    fields: dict[str, Any]  # of the request

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
 
 from three_mode import messages
 from three_mode.messages import Message, Step, ToolCall, ToolResult, Usage
@@ -85,18 +84,6 @@ class LLMResponse:
             function_results=tuple(outcomes),
             steps=reply.steps,
         )
-
-    def said(self) -> dict[str, Any]:
-        """What an event tells of it."""
-        return {
-            "conversation_id": self.conversation_id,
-            "provider": self.provider,
-            "model": self.model,
-            "content": self.content,
-            "latency": self.latency,
-            "finish_reason": self.finish_reason,
-            "usage": {"total_tokens": self.usage.total_tokens, "cost": self.usage.cost},
-        }
 
 
 @dataclass(kw_only=True, frozen=True)

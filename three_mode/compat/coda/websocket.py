@@ -1,19 +1,16 @@
 """`WebSocketLLMManager`: an `LLMManager` that tells its events over the `/events` of a server of `three_mode.serve`."""
 
-import asyncio
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, Self
 
-from three_mode.compat.coda.base_provider import ConfiguredProvider
 from three_mode.compat.coda.config import LLMConfig
 from three_mode.compat.coda.manager import LLMManager
 from three_mode.compat.coda.values import LLMResponse, LLMStreamChunk
-from three_mode.errors import NotFound
+from three_mode.errors import ConfigurationError, NotFound
 from three_mode.messages import Embedded, EmbedRequest, LLMRequest
 from three_mode.serve import App, EventHub, ModelInfo, ServeOptions, serve
-from three_mode.serve.system_events import tell_of_providers
 
 PORT = 8765
 
@@ -67,29 +64,21 @@ class CodaWebSocketIntegration:
 
 
 class WebSocketLLMManager(LLMManager):
-    """An `LLMManager` that tells what it does: `response_start`, `response_chunk`, `response_complete`,
-    `function_calls`, `conversation_created`, `provider_status_change`, `analytics_update`."""
+    """An `LLMManager` whose events are told: `response_start`, `response_chunk`, `response_complete`, `function_calls`,
+    `conversation_created`, `provider_status_change`, `analytics_update`, and the others of `three_mode.events`."""
 
     def __init__(self, config: LLMConfig) -> None:
         super().__init__(config)
         self._integration: CodaWebSocketIntegration | None = None
-        self._watching: list[asyncio.Task[None]] = []
 
     async def set_websocket_integration(self, integration: CodaWebSocketIntegration) -> None:
-        """Tells events from now on; starts the server, where nobody did."""
+        """Tells events from now on, where `config.websocket_events_enabled`; starts the server, where nobody did."""
+        if self._integration is not None:
+            raise ConfigurationError("this manager has a server already", hint="make another WebSocketLLMManager")
         await integration.server.start()
-        await self._end_watching()
         self._integration = integration
-        self._watching = [
-            asyncio.ensure_future(tell_of_providers(provider.connection, integration.server.events))
-            for provider in self._providers.values()
-            if isinstance(provider, ConfiguredProvider)
-        ]
-
-    async def close(self) -> None:
-        """As `LLMManager.close`; the server is its owner's."""
-        await self._end_watching()
-        await super().close()
+        if self.config.websocket_events_enabled:
+            integration.server.events.follow(self._dispatch.event_hub)
 
     async def _whole(
         self, prompt: str, conversation_id: str | None, provider: str | None, options: dict[str, Any]
@@ -101,16 +90,6 @@ class WebSocketLLMManager(LLMManager):
             last = chunk
         assert last is not None and last.response is not None  # noqa: PT018  # the last chunk has the answer
         return last.response
-
-    def _tell(self, kind: str, **data: Any) -> None:
-        if self._integration is not None and self.config.websocket_events_enabled:
-            self._integration.broadcast(kind, **data)
-
-    async def _end_watching(self) -> None:
-        watching, self._watching = self._watching, []
-        for task in watching:
-            task.cancel()
-        await asyncio.gather(*watching, return_exceptions=True)
 
 
 class _NoModels:

@@ -12,7 +12,8 @@ from three_mode.compat.mrc.providers import BaseProvider, ConnectedProvider, Mes
 from three_mode.compat.mrc.tracking import TrackedCall, Tracker
 from three_mode.compat.mrc.values import LLMResponse
 from three_mode.errors import ThreeModeError
-from three_mode.messages import Step
+from three_mode.events import LLMEvent, ProviderSwitch
+from three_mode.events.kinds import PROVIDER_SWITCH
 from three_mode.modes import CommunicationMode, resolve
 
 
@@ -28,7 +29,8 @@ class LLMCommunication:
         self.performance = PerformanceMonitor(self.manager.connection.metrics)
         self._llm, self._tracker = self.manager.connection, tracker
         self._any = ConnectedProvider(self._llm, ProviderConfig(""))
-        self._unwatch = self._llm.watch_steps(self._tell_of_switch) if tracker is not None else None
+        if tracker is not None:
+            self._llm.event_hub.listen(self._tell_of_switch, [PROVIDER_SWITCH])
 
     def generate_text(self, prompt: str, **kwargs: Any) -> str:
         """The text of the answer to one prompt."""
@@ -77,9 +79,6 @@ class LLMCommunication:
 
     def close(self) -> None:
         """Ends what is in progress, and closes the connections."""
-        if self._unwatch is not None:
-            self._unwatch()
-            self._unwatch = None
         self._llm.close()
 
     def __enter__(self) -> Self:
@@ -106,7 +105,7 @@ class LLMCommunication:
         mode = resolve(model, local_names=self._llm.local_models()).mode
         return mode is not CommunicationMode.HUMAN_AI or "://" in model
 
-    def _tell_of_switch(self, request_id: str, step: Step) -> None:
-        if step.kind == "switched" and self._tracker is not None:
-            failed, _, why = (step.why or "").partition(": ")
-            self._tracker.log_provider_switch(failed.partition("/")[0], step.provider or "", why)
+    def _tell_of_switch(self, event: LLMEvent) -> None:
+        if isinstance(event, ProviderSwitch) and self._tracker is not None:
+            failed, asked = event.was.partition("/")[0], event.target.partition("/")[0]
+            self._tracker.log_provider_switch(failed, asked, event.error)

@@ -1,6 +1,5 @@
 """`LLM`, `AsyncLLM` and `StreamingLLM`: one model, asked without a loop, with one, or in chunks."""
 
-from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -14,14 +13,15 @@ from three_mode.compat.openhands.metrics import Metrics
 from three_mode.compat.openhands.replies import ChunkReader, ModelResponse, whole
 from three_mode.connection import Observing
 from three_mode.errors import InvalidRequest, ThreeModeError
-from three_mode.messages import LLMRequest, LLMResponse, Message, Step, Text
+from three_mode.events import CallRetry, LLMEvent
+from three_mode.events.kinds import RETRY
+from three_mode.messages import LLMRequest, LLMResponse, Message, Text
 from three_mode.providers import capabilities
 from three_mode.providers.emulation import calls_from_text, with_tools_in_prompt
 
 Messages = Sequence[Message | Mapping[str, Any]]
 #: Hears of each retry: the number of the attempt that failed, and the most attempts.
 RetryListener = Callable[[int, int], object]
-_CALLS = 1024  # whose retries are counted at once
 
 
 class LLM:
@@ -38,7 +38,6 @@ class LLM:
         self.config, self.service_id = config, service_id
         self.metrics = metrics or Metrics(config.model)
         self.retry_listener = retry_listener
-        self._failed_attempts: OrderedDict[str, int] = OrderedDict()
         self._sync: sync.LLMConnection | None = None
 
     def __repr__(self) -> str:
@@ -72,10 +71,11 @@ class LLM:
     def _blocking(self) -> sync.LLMConnection:
         if self._sync is None:
             self._sync = sync.LLMConnection(**self._arguments())
+            self._sync.event_hub.listen(self._retried, [RETRY])
         return self._sync
 
     def _arguments(self) -> dict[str, Any]:
-        observe = Observing(step=self._hear, after=self._answered, label=self.service_id)
+        observe = Observing(after=self._answered, label=self.service_id)
         return self.config.connection() | {"observe": observe}
 
     def _request(self, messages: Messages, options: Mapping[str, Any]) -> LLMRequest:
@@ -97,20 +97,14 @@ class LLM:
             raise
 
     def _answered(self, reply: LLMResponse) -> LLMResponse:
-        self._failed_attempts.pop(reply.request_id, None)
         self.metrics.add_reply(reply)
         return reply
 
-    def _hear(self, request_id: str, step: Step) -> None:
-        if step.kind != "retry":
-            return
-        number = self._failed_attempts.pop(request_id, 0) + 1
-        self._failed_attempts[request_id] = number
-        if len(self._failed_attempts) > _CALLS:
-            self._failed_attempts.popitem(last=False)
-        self.metrics.add_retry()
-        if self.retry_listener is not None:
-            self.retry_listener(number, self.config.num_retries)
+    def _retried(self, event: LLMEvent) -> None:
+        if isinstance(event, CallRetry):
+            self.metrics.add_retry()
+            if self.retry_listener is not None:
+                self.retry_listener(event.attempt - 1, self.config.num_retries)
 
 
 class AsyncLLM(LLM):
@@ -134,6 +128,7 @@ class AsyncLLM(LLM):
     def _connection(self) -> connection.LLMConnection:
         if self._async is None:
             self._async = connection.LLMConnection(**self._arguments())
+            self._async.event_hub.listen(self._retried, [RETRY])
         return self._async
 
 
