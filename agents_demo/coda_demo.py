@@ -73,8 +73,8 @@ async def run(console: Console) -> None:
         await talk(manager, console)
         await use_managers(manager, console)
         await tell(manager, console)
-        while "analytics_update" not in seen:
-            seen.append(json.loads(await reader.get())["type"])
+        while "response_complete" not in seen and (data := await reader.get()) is not None:
+            seen.append(json.loads(data)["type"])
         server.events.close(reader)
     console.print(f"events of the first answer: {', '.join(dict.fromkeys(seen))}")
 
