@@ -203,6 +203,8 @@ def _load_options(extra: dict[str, Any]) -> Any:
     device = given.pop("device", None)
     if device == "cpu":
         given["gpu_layers"] = 0
+    if device is not None and "device" in LoadOptions.__struct_fields__:  # models of Hugging Face
+        given["device"] = device
     try:
         return LoadOptions(**given)
     except TypeError as error:
