@@ -15,6 +15,7 @@ from tests.support.compat.snippets import run
 from tests.support.conversations.talking import asked, echo
 from tests.support.serve.endpoint import free_port
 from three_mode.compat import coda
+from three_mode.compat.coda.base_provider import address_of
 from three_mode.errors import BadReply, ConfigurationError, InvalidRequest
 from three_mode.testing import FOREVER, Answer, Fault, ScriptedProvider, ToolCall, Turn, rate_limited
 
@@ -123,6 +124,18 @@ async def test_a_local_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     async with coda.LLMManager(coda.LLMConfig(providers={"here": wrong})) as manager:
         with pytest.raises(coda.LLMError, match="fields of LoadOptions"):
             await manager.generate_response("Hello!")
+
+
+async def test_a_prompt_for_a_local_model_goes_to_no_provider(provider: ScriptedProvider, monkeypatch: Any) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    names: dict[str, Any] = {"ProviderConfig": coda.ProviderConfig, "LLMProvider": coda.LLMProvider}
+    await run("made = (" + document.LOCAL.strip() + ")", names, {"microsoft/DialoGPT-medium": "nobody/has-this-model"})
+    assert address_of(names["made"]) == "hf:nobody/has-this-model"
+    async with coda.LLMManager(coda.LLMConfig(providers={"here": names["made"]})) as manager:
+        with pytest.raises(coda.LLMError):
+            await manager.generate_response("Hello!")
+        assert not (await manager.get_provider_status("here"))["available"]
+    assert not provider.seen
 
 
 async def test_conversations_by_hand(provider: ScriptedProvider) -> None:

@@ -295,17 +295,24 @@ def test_the_retry_handler_of_the_document_knows_our_exceptions(monkeypatch: pyt
         handler.execute_with_retry(call)
 
 
-def test_limits_and_time_outs_have_the_names_of_the_document(provider: ScriptedProvider) -> None:
+def test_limits_and_time_outs_have_the_names_of_the_document(
+    provider: ScriptedProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with mrc.LLMCommunication("openai", timeout=0.3) as llm:
         provider.always(rate_limited(seconds=30))
         with pytest.raises(mrc.RateLimitException) as limited:
             llm.generate_text("Hello!")
         assert limited.value.retry_after == 30
-    with mrc.LLMCommunication("openai", timeout=0.3) as llm:
-        provider.always(Turn(), fault=Fault(stall_before_head=FOREVER))
-        with pytest.raises(mrc.LLMException):
-            llm.generate_text("Hello!")
+    provider.always(Turn(), fault=Fault(stall_before_head=FOREVER))
+    with (
+        mrc.LLMCommunication("openai", timeout=0.3) as llm,
+        pytest.raises(mrc.LLMException, match="in the time allowed"),
+    ):
+        llm.generate_text("Hello!")
     assert provider.seen[-1].cancelled
+    monkeypatch.setenv("LLM_TIMEOUT", "0.4")
+    with mrc.LLMCommunication("openai") as llm, pytest.raises(mrc.LLMException, match="in the time allowed"):
+        llm.generate_text("Hello!")
 
 
 def test_nobody_is_there(nobody: None) -> None:

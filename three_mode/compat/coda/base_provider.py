@@ -15,7 +15,7 @@ from three_mode.compat.coda.config import LLMProvider, ProviderConfig
 from three_mode.compat.coda.made_stream import MadeStream
 from three_mode.compat.missing_keys import is_available, naming_missing_keys
 from three_mode.connection import ConnectionOptions, LLMConnection, ReplyStream
-from three_mode.errors import BadReply, ConfigurationError
+from three_mode.errors import BadReply, ConfigurationError, ThreeModeError
 from three_mode.messages import LLMRequest, LLMResponse, RequestDefaults
 from three_mode.modes import CommunicationMode, resolve
 from three_mode.policies import CacheOptions, Policies
@@ -128,7 +128,7 @@ class ConfiguredProvider:
     @property
     def _needs(self) -> str | None:
         """The provider whose key a call needs; None for a model of this computer."""
-        return self.connection._services.provider.name
+        return None if self.config.provider == LLMProvider.LOCAL else self.connection._services.provider.name
 
     async def status(self) -> dict[str, Any]:
         """Whether it answers, and what it was used for."""
@@ -150,7 +150,10 @@ class ConfiguredProvider:
     async def _answers(self) -> bool:
         llm, name = self.connection, self._needs
         if name is None:
-            return (await llm.local_model(self.model)) is not None
+            try:
+                return await llm.prepare(self.model)
+            except ThreeModeError:  # there is no such file
+                return False
         if not is_available(llm, name):
             return False
         health = await llm.health()
@@ -188,6 +191,7 @@ def arguments_of(config: ProviderConfig, model: str) -> dict[str, Any]:
         "api_key": None if local else config.api_key,
         "base_url": config.api_base,
         "model": model,
+        "mode": CommunicationMode.AI_PC if local else None,  # what is meant for this computer stays on it
         "timeout": config.timeout,
         "max_retries": config.max_retries,
         "policies": Policies(cache=CacheOptions()),

@@ -32,13 +32,13 @@ class ProviderConfig:
     def from_env(cls, provider_name: str) -> "ProviderConfig":
         """What the environment says: ANTHROPIC_API_KEY, ANTHROPIC_MODEL, ANTHROPIC_MAX_TOKENS, LLM_TIMEOUT and so
         on."""
-        profile, settings = profile_of(provider_name), Sources().settings()
-        found = settings.of(profile)
+        sources = Sources()
+        found = sources.settings().of(profile_of(provider_name))
         said = {
             "api_key": found.api_key.reveal() if found.api_key else None,
             "model": found.model,
             "max_tokens": found.max_tokens,
-            "timeout": found.timeout or (settings.timeout if settings.timeout != 120.0 else None),
+            "timeout": found.timeout or _timeout(sources),
             "base_url": found.base_url,
             "headers": dict(found.headers),
         }
@@ -52,6 +52,12 @@ class ProviderConfig:
             headers=self.headers,
             defaults=RequestDefaults(max_tokens=self.max_tokens, temperature=self.temperature),
         )
+
+
+def _timeout(sources: Sources) -> float | None:
+    """Seconds of a call that the environment or a config file says for all providers."""
+    found = sources.find(("timeout",), sources.table.settings.timeout, None, "LLM_TIMEOUT").value
+    return None if found is None else float(found)
 
 
 class Configuration:
@@ -107,6 +113,9 @@ class Configuration:
         return RequestDefaults(**{name: self._settings[name] for name in said})
 
     @property
-    def timeout(self) -> float:
-        """Seconds of a call."""
-        return float(self._settings.get("timeout", self.DEFAULT_TIMEOUT))
+    def timeout(self) -> float | None:
+        """Seconds of a call; None: as the environment or a config file says."""
+        given: float | None = self._settings.get("timeout")
+        if given is not None:
+            return float(given)
+        return None if _timeout(Sources()) is not None else float(self.DEFAULT_TIMEOUT)
