@@ -169,6 +169,30 @@ async def test_conversations_by_hand(provider: ScriptedProvider) -> None:
     await manager.close()
 
 
+async def test_turns_of_one_conversation_wait_for_each_other(provider: ScriptedProvider) -> None:
+    names = await started()
+    provider.always(echo)
+    manager = names["llm_manager"]
+    replies = await asyncio.gather(*(manager.generate_response(f"n{n}", conversation_id="one") for n in range(8)))
+    assert sorted(reply.content.partition(": ")[2] for reply in replies) == [f"n{n}" for n in range(8)]
+    lengths = sorted(len(asked(seen)) for seen in provider.seen[-8:])
+    assert lengths == [1, 3, 5, 7, 9, 11, 13, 15], "each one saw the turns before it"
+    await manager.close()
+
+
+async def test_a_conversation_takes_in_what_was_added_by_hand(provider: ScriptedProvider) -> None:
+    names = await started()
+    manager, conversations = names["llm_manager"], names["llm_manager"].conversation_manager
+    await conversations.create_conversation("mixed")
+    for role, content in (("system", "Be brief."), ("user", "one"), ("assistant", "two")):
+        await conversations.add_message("mixed", coda.LLMMessage(role=role, content=content))
+    await manager.continue_conversation("mixed", "three")
+    assert [message["content"] for message in asked(provider.seen[-1])] == ["Be brief.", "one", "two", "three"]
+    context = await conversations.get_conversation_context("mixed")
+    assert context[-1].content == "Hello world!"
+    await manager.close()
+
+
 async def test_conversations_outlive_the_manager(provider: ScriptedProvider, tmp_path: Path) -> None:
     def config() -> coda.LLMConfig:
         openai = coda.ProviderConfig(provider=coda.LLMProvider.OPENAI, model="gpt-4", api_key=KEY)

@@ -48,9 +48,9 @@ class ConversationManager:
         """Adds a message that was said elsewhere. A message of the assistant or of a tool belongs to the turn of the
         user before it."""
         talk = await self.open(conversation_id, create=False)
-        if message.role is MessageRole.SYSTEM:
+        if message.role == MessageRole.SYSTEM:
             await talk.set_system(message.content)
-        elif message.role is MessageRole.USER:
+        elif message.role == MessageRole.USER:
             await talk.add(message.message(), ())
         else:
             turn = await talk.undo()

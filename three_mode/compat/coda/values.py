@@ -23,14 +23,14 @@ class MessageRole(StrEnum):
 class LLMMessage:
     """One message of a conversation."""
 
-    role: MessageRole  #: who says it
+    role: MessageRole | str  #: who says it
     content: str  #: its text
     function_calls: tuple[ToolCall, ...] = ()  #: calls that the model makes in it
     tool_call_id: str | None = None  #: the call that a message of a tool answers
 
     def message(self) -> Message:
         """The message of `three_mode`."""
-        if self.role is MessageRole.TOOL:
+        if self.role == MessageRole.TOOL:
             return Message("tool", (ToolResult(self.tool_call_id or "", self.content),))
         if self.function_calls:
             text = (messages.Text(self.content),) if self.content else ()
