@@ -61,11 +61,12 @@ class LLMEventCollector:
             self._asking = asyncio.get_running_loop().create_task(self._keep_asking())
 
     async def _keep_asking(self) -> None:
-        """Tell the hosts what is wanted, for as long as something is."""
-        while self.hub.wanted:
+        """Tell the hosts what is wanted, for as long as something is, and once that nothing is."""
+        while True:
             await self._ask_hosts()
+            if not self.hub.wanted:  # whoever comes after this finds the task done
+                return
             await asyncio.sleep(_AGAIN)
-        await self._ask_hosts()
 
     async def _ask_hosts(self) -> None:
         order = Encoded(encode(LLMEventsOrder(tuple(sorted(self.hub.wanted)))))
