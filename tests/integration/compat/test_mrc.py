@@ -5,6 +5,7 @@ import inspect
 import json
 import logging
 import os
+import sys
 import time
 from abc import ABC
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from three_mode.errors import InvalidRequest, RateLimit
 from three_mode.testing import FOREVER, Answer, Fault, ScriptedProvider, Turn, rate_limited
 
 KEY = "test-key"  # pragma: allowlist secret
+FAKE_CLAUDE = Path(__file__).resolve().parents[2] / "support" / "providers" / "fake_claude.py"
 HELLO = [{"role": "user", "content": "Hello!"}]
 # What the document's code imports without saying so.
 PYTHON: dict[str, Any] = {
@@ -333,6 +335,22 @@ def test_a_local_model_is_reached_without_any_provider(nobody: None) -> None:
         assert "".join(llm.generate_stream(HELLO)) == response.content != ""
         assert response.provider == "local"
         assert response.usage.completion_tokens <= 8
+
+
+def test_the_claude_command_is_found_and_answers(nobody: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = tmp_path / "claude"
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} {FAKE_CLAUDE} "$@"\n')
+    command.chmod(0o755)
+    monkeypatch.setenv("FAKE_CLAUDE_LOG", str(tmp_path / "log"))
+    monkeypatch.setenv("FAKE_CLAUDE", "good")
+    with mrc.LLMCommunication() as llm:
+        assert llm.manager.detect_available_providers() == ["claude-cli"]
+        assert isinstance(llm.manager.get_active_provider(), mrc.ClaudeCLIProvider)
+        response = llm.generate_response(HELLO)
+        assert (response.content, response.provider) == ("Hello world!", "claude-cli")
+        assert response.usage.estimated_cost == 0.0125
+        assert llm.switch_provider("claude-cli")
+        assert "".join(llm.generate_stream(HELLO)) == "Hello world!"
 
 
 def test_a_provider_of_the_programs_own(nobody: None) -> None:
