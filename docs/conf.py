@@ -30,6 +30,10 @@ autodoc_typehints_format = "short"
 public_packages = [
     "three_mode",
     "three_mode.agents",
+    "three_mode.compat.coda",
+    "three_mode.compat.dive",
+    "three_mode.compat.mrc",
+    "three_mode.compat.openhands",
     "three_mode.connection",
     "three_mode.conversations",
     "three_mode.errors",

@@ -40,7 +40,7 @@ class App:
         self, backend: Backend | OpenBackend, options: ServeOptions | None = None, events: EventHub | None = None
     ) -> None:
         self.options = options or ServeOptions()
-        self.events = events or EventHub(self.options.event_buffer)
+        self.events = EventHub(self.options.event_buffer) if events is None else events  # an empty one is falsy
         self.metrics = EndpointMetrics()
         self.draining = False
         self._open = backend if callable(backend) else None

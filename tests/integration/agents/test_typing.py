@@ -48,3 +48,9 @@ def test_each_wrong_call_is_an_error_of_its_code() -> None:
 
 def test_calls_without_a_loop_have_types_too() -> None:
     assert errors_of("sync_calls.py") == expected_of("sync_calls.py")
+
+
+def test_calls_by_the_names_of_documents_have_types() -> None:
+    expected = expected_of("compat_calls.py")
+    assert len(expected) == 4
+    assert errors_of("compat_calls.py") == expected

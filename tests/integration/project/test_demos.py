@@ -11,10 +11,12 @@ from agents_demo.__main__ import summaries
 
 SAYS = {
     "broadcast_512": "512 seen, 0 lagging, 0 lost, 0 dead",
+    "coda_demo": "events of the first answer: conversation_created",
     "crash": "is back with 32 agents",
     "debate": "ended it after 8 turns",
     "five_hundred": "until all answer again",
     "memory": "0 memories of alice, 1 of bob",
+    "mrc_examples": "6 examples ran",
     "one_request": "refused before it is sent",
     "pipeline": "over 16 counters",
     "quorum": "48 were not waited for",

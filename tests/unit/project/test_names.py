@@ -34,6 +34,11 @@ SAME_IDEA = {
     "Memory": "what is remembered: with and without an event loop",
     "Orchestrator": "the owner of agents: with and without an event loop",
     "Stream": "a streamed reply of an agent: with and without an event loop",
+    # Names that documents of other systems have, each for its own shape: `three_mode.compat`.
+    "LLMConfig": "settings as a document has them: of Coda, of OpenHands",
+    "LLMResponse": "a whole answer: of any call, and as the documents of Coda and MRC have it",
+    "Metrics": "counts of calls: of a connection, and as OpenHands has them",
+    "ProviderConfig": "settings of a provider as a document has them: of Coda, of MRC",
     # Public names of two packages, which the tests of exports pin.
     "Context": "what a model has before it: the tokens of a local one, the pieces of any prompt",
     "Message": "one message: of a conversation, of the bus",
