@@ -11,9 +11,10 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from three_mode.conversations.counting import TokenCounter
+from three_mode.conversations.shortening import LEAST, cut_to, lengths, level
 from three_mode.conversations.window import Window, WindowItem, WindowView, fit, settle
 from three_mode.errors import ContextLength
-from three_mode.messages import LLMRequest, Message
+from three_mode.messages import LLMRequest, Message, Step
 
 _REFITS = 8  # of a window whose exact count is above its limit
 _NO_LIMIT = 1 << 60  # tokens
@@ -59,14 +60,16 @@ class Fitting:
         self._system, self._items = system, items
         self._limit, self._beside, self._window = limit, beside, window
         self._counter, self._measure = counter, measure
-        self._more: list[WindowItem] = []
+        self._came: list[Message] = []  # in this turn, as they are
+        self._more: list[WindowItem] = []  # and as they are shown
+        self._longest: int | None = None  # characters of a result that are shown; None: all
+        self._steps: list[Step] = []  # what was shortened
 
     async def shown(self, request: LLMRequest, more: Sequence[Message] = ()) -> Shown:
         """The request with the messages that fit; `more` are those that came in this turn, which all stay."""
-        fresh = more[len(self._more) :]
-        if fresh:
-            counts = await self._counter.counts(fresh)
-            self._more += [WindowItem(message, count, True) for message, count in zip(fresh, counts, strict=True)]
+        fresh = more[len(self._came) :]
+        self._came += fresh
+        await self._add(fresh)
         return await self.again(request)
 
     async def again(self, request: LLMRequest) -> Shown:
@@ -79,11 +82,11 @@ class Fitting:
                 tokens=self._beside,
                 room=self._limit,
             )
-        items, measure = [*self._items, *self._more], self._measure
+        measure = self._measure
         tokens = int(min(self._limit / measure.ratio, measure.most)) - self._beside
         exact: int | None = None
         for _ in range(_REFITS):
-            view = self._settled(items, tokens)
+            view = await self._settled(tokens)
             counted = view.tokens + self._beside
             asked = replace(request, messages=view.messages)
             exact = await self._counter.total(asked)
@@ -114,18 +117,46 @@ class Fitting:
             most = int(most * _MARGIN) - _SLACK
         self._measure.most = max(1, most)
 
-    def _settled(self, items: list[WindowItem], tokens: int) -> WindowView:
-        """What fits; where the limit is what was learned and not what was set, at least what has to stay."""
-        try:
-            return settle(self._system, items, tokens, self._window)
-        except ContextLength:
-            learned = self._measure.ratio > 1.0 or self._measure.most < self._limit
-            if not learned:
-                raise
-            view = fit(self._system, items, _NO_LIMIT, 0, self._window.keep_first)
-            if self._measure.ratio == 1.0 and view.tokens + self._beside > self._limit:
-                raise
-            return view._replace(crowded=True)
+    def take_steps(self) -> list[Step]:
+        """What was shortened since the last time, to be said with the next reply."""
+        steps, self._steps = self._steps, []
+        return steps
+
+    async def _settled(self, tokens: int) -> WindowView:
+        """What fits. Where what has to stay is too much, results of this turn's tools are shown shorter; and where the
+        limit is what was learned and not what was set, it is at least what has to stay."""
+        for _ in range(_REFITS):
+            try:
+                return settle(self._system, [*self._items, *self._more], tokens, self._window)
+            except ContextLength as error:
+                refused = error
+            if refused.tokens is None or not await self._shorten(refused.tokens - tokens):
+                break
+        if self._measure.ratio == 1.0 and self._measure.most >= self._limit:
+            raise refused
+        view = fit(self._system, [*self._items, *self._more], _NO_LIMIT, 0, self._window.keep_first)
+        if self._measure.ratio == 1.0 and view.tokens + self._beside > self._limit:
+            raise refused
+        return view._replace(crowded=True)
+
+    async def _shorten(self, excess: int) -> bool:
+        """Show results of this turn's tools with so many tokens less; False: they are as short as can be."""
+        sizes = [min(size, self._longest or size) for size in lengths(self._came)]
+        tokens = sum(item.tokens for item in self._more if item.message.role == "tool")
+        if not tokens or max(sizes) <= LEAST:
+            return False
+        self._longest = level(sizes, int(excess * sum(sizes) / tokens) + _SLACK)
+        shown, self._more = sum(min(size, self._longest) for size in sizes), []
+        await self._add(self._came)
+        why = f"results of tools: {shown} of {sum(lengths(self._came))} characters fit the window"
+        self._steps = [Step("left_out", why=why)]
+        return True
+
+    async def _add(self, messages: Sequence[Message]) -> None:
+        if messages:
+            shown = [message if self._longest is None else cut_to(message, self._longest) for message in messages]
+            counts = await self._counter.counts(shown)
+            self._more += [WindowItem(message, count, True) for message, count in zip(shown, counts, strict=True)]
 
 
 def left(until: float | None) -> float | None:

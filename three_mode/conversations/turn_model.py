@@ -67,7 +67,9 @@ class TurnModel:
             return self._first
         if self.rounds is not None:
             await self.rounds.went_on(more)
-        return await self._fitting.shown(request, more)
+        shown = await self._fitting.shown(request, more)
+        self._steps += self._fitting.take_steps()
+        return shown
 
     async def tightened(self, refused: Shown, error: ContextLength) -> Shown:
         """A tighter request than the one that was refused. Raises that error where it is as tight as can be."""
@@ -80,7 +82,7 @@ class TurnModel:
             raise error
         said = f" of {error.tokens} tokens" if error.tokens else ""
         why = f"the model refused a prompt{said} that was counted as {refused.tokens}; now it has {shown.tokens}"
-        self._steps.append(Step("tightened", why=why))
+        self._steps += [Step("tightened", why=why), *self._fitting.take_steps()]
         return shown
 
     def complete(self, reply: LLMResponse) -> LLMResponse:

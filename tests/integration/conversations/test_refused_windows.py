@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from tests.support.conversations.talking import talking
+from tests.support.conversations.talking import asked, talking
 from three_mode.conversations import ConversationOptions, Window
 from three_mode.errors import ContextLength, DeadlineExceeded, StreamInterrupted
-from three_mode.messages import LLMResponse, Step
+from three_mode.memory import Memory, MemoryOptions
+from three_mode.messages import LLMResponse, Step, ToolResult
 from three_mode.testing import FOREVER, Answer, Fault, Seen, ToolCall, Turn
 
 ROOM = 2_000  # tokens of the scripted model, of which each character is one: four times what is estimated
@@ -215,3 +216,38 @@ async def test_descriptions_of_tools_count_within_the_window(tmp_path: Path) -> 
         options = ConversationOptions(window=Window(tokens=300), use_tools=False)
         unused = await talks.open("small", options=options, tools=[look])
         assert (await unused.say("Hello")).content.endswith("Hello")
+
+
+async def test_results_that_have_no_room_are_shown_shorter_and_kept_whole(tmp_path: Path) -> None:
+    def look(at: str) -> str:
+        """Looks at something."""
+        return f"{at} is there. " * (1_000 if at == "sea" else 2)
+
+    async with talking(tmp_path / "t.db") as (talks, _, server):
+        calls = tuple(ToolCall("look", {"at": at}, at) for at in ("sea", "pond"))
+        server.next(Turn(text=(), tool_calls=calls, finish="tool_calls"))
+        talk = await talks.open("a", window=Window(tokens=800), tools=[look])
+        reply = await talk.say("Look at both")
+        sea, pond = [message["content"] for message in asked(server.seen[-1]) if message["role"] == "tool"]
+        assert pond == "pond is there. " * 2, "what is short is left alone"
+        assert len(sea) < 3_000
+        assert "[cut: the first " in sea
+        (step,) = [step for step in reply.steps if step.kind == "left_out"]
+        assert "characters fit the window" in str(step.why)
+        kept = [part for message in await talk.messages() for part in message.parts if isinstance(part, ToolResult)]
+        assert len(str(kept[0].content)) == len("sea is there. " * 1_000)
+        assert (await talk.say("And now?")).content.endswith("And now?")
+
+
+async def test_what_a_memory_has_no_room_for_is_among_the_steps(tmp_path: Path) -> None:
+    async with (
+        talking(tmp_path / "t.db") as (talks, _, _),
+        Memory(tmp_path / "m.db", options=MemoryOptions(recall_tokens=80)) as memory,
+    ):
+        await memory.remember_many([f"kayak {number}: {LONG}" for number in range(5)])
+        talk = await talks.open("a", memory=memory)
+        reply = await talk.say("Which kayak?")
+        assert [step.kind for step in reply.steps] == ["left_out", "attempt"]
+        stream = talk.stream("Which kayak?")
+        await stream.text()
+        assert [step.kind for step in stream.response().steps] == ["left_out", "attempt"]
