@@ -89,11 +89,13 @@ class Asking:
         """They, where the run is ours: an object with a `run` of its own keeps nothing round by round."""
         if self._tools is None or hasattr(self._tools, "run"):
             return None
-        tools, at_once = Tools.of(self._tools), self._setup.options.tools_at_once
-        return tools if at_once is None else replace(tools, at_once=at_once)
+        options = self._setup.options
+        limits = {"at_once": options.tools_at_once, "most_calls": options.most_calls}
+        return replace(Tools.of(self._tools), **{name: most for name, most in limits.items() if most is not None})
 
     def _limits(self, turn: TurnModel) -> dict[str, Any]:
-        return {"most_rounds": self._setup.options.most_rounds, "within": turn.request.within}
+        options = self._setup.options
+        return {"most_rounds": options.most_rounds, "within": turn.request.within, "budget": options.budget}
 
     def begin_anew(self) -> None:
         """Forget with which turn the window began: turns were taken back, and older ones may fit again."""
