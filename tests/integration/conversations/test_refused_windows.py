@@ -91,7 +91,7 @@ async def test_40_turns_on_a_model_with_less_room_than_was_counted(
                 reply = await talk.say(words)
             steps += tightened(reply)
         assert strict.refused, "the model has met its limit, or this test shows nothing"
-        assert len(strict.refused) == len(steps) <= 4, "what a refusal says holds for the next turns"
+        assert len(strict.refused) == len(steps) <= 2, "what a refusal says holds for the next turns"
         assert all("refused a prompt" in (step.why or "") for step in steps)
         turns = await talk.turns()
         assert [turn.state for turn in turns] == ["answered"] * 40
