@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from three_mode.policies import Policies, Spent, Target
     from three_mode.providers.capabilities import Capabilities
     from three_mode.tools.events import RunReply
-    from three_mode.tools.run import AnyTools, RunStream
+    from three_mode.tools.run import AnyTools, AskedModel, RunStream
 
 # Public name -> the module it lives in. Each is imported when it is first used, and so is what a connection is made of.
 _HOME = {
@@ -234,6 +234,7 @@ class LLMConnection:
         within: float | None = None,
         budget: "Decimal | float | None" = None,
         tool_choice: str | Sequence[str] | None = None,
+        asked: "AskedModel | None" = None,
     ) -> "Coroutine[Any, Any, RunReply]":
         """Runs the tools that the model calls, until it answers: the reply, with all messages, outcomes and the summed
         usage.
@@ -241,12 +242,13 @@ class LLMConnection:
         A limit that ends the run is named in `reply.ended`: `most_rounds` calls to the model, `within` seconds (300
         where none are given, and no more than the call being handled has), or `budget` US dollars. `tool_choice`
         ("required", or a tool's name) is that of the first round alone; of several, one for each of the first rounds.
+        `asked` answers the rounds in the place of this connection: what stands before it, as a conversation does.
         """
         from three_mode.tools.run import run
         from three_mode.tools.run_state import RunLimits
 
         return run(
-            self,
+            asked or self,
             request,
             tools,
             RunLimits(most_rounds=most_rounds, within=within, budget=budget, tool_choice=tool_choice),
@@ -262,13 +264,14 @@ class LLMConnection:
         within: float | None = None,
         budget: "Decimal | float | None" = None,
         tool_choice: str | Sequence[str] | None = None,
+        asked: "AskedModel | None" = None,
     ) -> "RunStream":
         """`run` as events: chunks of the model's answers, tool calls, their results and rounds, as they come."""
         from three_mode.tools.run import RunStream
         from three_mode.tools.run_state import RunLimits
 
         return RunStream(
-            self,
+            asked or self,
             request,
             tools,
             RunLimits(most_rounds=most_rounds, within=within, budget=budget, tool_choice=tool_choice),
@@ -374,6 +377,12 @@ class LLMConnection:
         provider = self._services.provider.name
         profile = self._services.accounts.profile(provider) if provider else None
         return estimate_tokens(request, model, profile.multiplier(model) if profile else 1.0)
+
+    def default_within(self, model: str | None = None) -> float:
+        """The seconds of a call to a model that names none of its own."""
+        named = model or self.default_model
+        provider = (self.provider_of(named) if named else None) or self._services.provider.name
+        return self._services.defaults.default_time_limit(provider or "")
 
     def spent(self, **named: str) -> "Spent":
         """What was used so far: of a `provider=`, `model=` or `label=`, or of all."""

@@ -9,7 +9,7 @@
     ├── LLMError                    provider, model, status, code, request_id
     │   ├── InvalidRequest          field; refused before anything was sent, or by the provider (also a ValueError)
     │   │   ├── ModeConflict        the mode of the request contradicts its address
-    │   │   ├── ContextLength       the prompt does not fit the model
+    │   │   ├── ContextLength       tokens, room; the prompt does not fit the model
     │   │   └── UnsupportedParameter  this model cannot do that
     │   ├── AuthenticationError     the key is missing, wrong or revoked
     │   ├── PermissionDenied        the key is good, but not for this
@@ -176,6 +176,9 @@ class ModeConflict(InvalidRequest):
 
 class ContextLength(InvalidRequest):
     """The prompt, with the tokens asked for, does not fit the model's context."""
+
+    tokens: int | None = None  #: tokens of the prompt, as far as whoever refused it says
+    room: int | None = None  #: most tokens that a prompt may have, as far as that is said
 
 
 class UnsupportedParameter(InvalidRequest):

@@ -340,6 +340,10 @@ class LLMConnection:
         returned function ends it."""
         return self._async.watch_steps(listener)
 
+    def default_within(self, model: str | None = None) -> float:
+        """The seconds of a call to a model that names none of its own."""
+        return _LOOP.read(partial(self._async.default_within, model))
+
     def estimate(self, request: LLMRequest) -> int:
         """About how many tokens the request is, as its provider counts them."""
         return self._async.estimate(request)

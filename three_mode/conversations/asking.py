@@ -1,38 +1,24 @@
 """Requests of a conversation: what of its log the model is shown, and the answer, with or without tools."""
 
-import asyncio
-from typing import Any, NamedTuple, TypeVar
+from functools import cached_property
+from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
 from three_mode.conversations.compaction import shown
 from three_mode.conversations.counting import EstimatedCount, LocalCount, TokenCounter
+from three_mode.conversations.fitting import Fitting, Measure, left
 from three_mode.conversations.hooks import told
 from three_mode.conversations.items import WindowItems, items_of
 from three_mode.conversations.kept_log import KeptLog
 from three_mode.conversations.log import TurnRecord
 from three_mode.conversations.shared import Shared, TalkSetup
 from three_mode.conversations.summaries import Summaries
-from three_mode.conversations.window import WindowItem, WindowView, fit, settle
-from three_mode.errors import ContextLength
-from three_mode.messages import LLMRequest, LLMResponse, Message, Step, Text
-from three_mode.tools import Tools
-
-R = TypeVar("R", bound=LLMResponse)
-_REFITS = 8  # of a window whose exact count is above its limit
-_NO_LIMIT = 1 << 60  # tokens
-_SLACK = 16  # tokens that a refit takes off beside the excess
-
-
-class AskedTurn(NamedTuple):
-    """The request of a turn, and what of its context had no room."""
-
-    request: LLMRequest
-    left_out: tuple[Step, ...] = ()  #: of what the memory knew
-
-    def told(self, reply: R) -> R:
-        """The reply with what was left out among its steps, before those of the call."""
-        return replace(reply, steps=self.left_out + reply.steps) if self.left_out else reply
+from three_mode.conversations.turn_model import TurnModel
+from three_mode.conversations.turn_rounds import TurnRounds
+from three_mode.conversations.window import WindowItem
+from three_mode.messages import LLMRequest, LLMResponse, Message, Step, Text, Tool
+from three_mode.tools import RunReply, Tools
 
 
 class TurnAnswer(NamedTuple):
@@ -50,74 +36,70 @@ class Asking:
         self.summaries = Summaries(lambda: shared.model, kept, setup.options, shared.tell_compacted)
         self._counters: dict[str | None, TokenCounter] = {}
         self._counted_for: str | None = None
-        self._begins = 0  # the turn that the last window began with
-        self._ratio = 1.0  # of an exact count to the sum of the messages' counts, where it is above that
+        self._measure = Measure()
+        self._beside_of: tuple[TokenCounter, tuple[Tool, ...], int] | None = None
 
-    async def request(self, record: TurnRecord, fields: dict[str, Any], until: float | None) -> AskedTurn:
-        """The request for the answer to a turn, which ends at `until`. `fields` are more fields of the request."""
+    async def turn(self, record: TurnRecord, fields: dict[str, Any], until: float | None) -> TurnModel:
+        """Who answers a turn, which ends at `until`. `fields` are more fields of the request."""
         options, window = self._setup.options, self._setup.options.window
-        exact: int | None = None
         fields = {"model": self._setup.model, "max_tokens": options.max_tokens, **fields}
         fields["metadata"] = {"conversation": self._kept.name, **fields.get("metadata", {})}
-        counter = await self._counter(fields["model"])
-        limit = await counter.limit(window.tokens, fields["max_tokens"])
-        items = await self._items(counter, limit, until)
-        system, (shown_now, left_out) = await self._system(counter), await self._said(counter, record, items)
-        tokens = int(limit / self._ratio)
-        for _ in range(_REFITS):
-            view = self._settled(system, shown_now, tokens)
-            request = LLMRequest(messages=view.messages, within=left(until), **fields)
-            exact = await counter.total(request)
-            if exact is not None:
-                self._ratio = max(1.0, exact / max(1, view.tokens))
-            if exact is None or exact <= limit:
-                self._begins = view.begins if view.crowded else self._begins
-                return AskedTurn(request, left_out)
-            tokens = min(tokens, view.tokens, int(limit / self._ratio)) - _SLACK
-        raise ContextLength(
-            f"the window of {limit} tokens cannot hold what has to stay, which is {exact}",
-            field="messages",
-            hint="shorten the message or the system message, pin less, or give Window(tokens=) more",
+        tools = self._run_tools
+        if tools is not None:
+            fields.setdefault("tools", tools.specs)
+        asked = LLMRequest(messages=record.said, within=left(until), **fields)
+        counter = await self._counter(asked.model)
+        beside = await self._beside(counter, asked.tools)
+        limit = await counter.limit(window.tokens, asked.max_tokens)
+        items = await self._items(counter, limit - beside, until)
+        system = await self._system(counter)
+        now, steps = await self._said(counter, record, items)
+        fitting = Fitting(
+            system, now, limit=limit, beside=beside, window=window, counter=counter, measure=self._measure
         )
+        rounds = TurnRounds(self._kept, record) if tools is not None else None
+        first = await fitting.shown(replace(asked, within=left(until)))
+        return TurnModel(self._shared.model, fitting, first, rounds, steps)
 
-    def _settled(self, system: list[WindowItem], items: list[WindowItem], tokens: int) -> WindowView:
-        """What fits; where counts are not what they were, at least what has to stay."""
-        window = self._setup.options.window
-        try:
-            return settle(system, items, tokens, window)
-        except ContextLength:
-            if self._ratio == 1.0:
-                raise
-            return fit(system, items, _NO_LIMIT, 0, window.keep_first)
+    async def answer(self, turn: TurnModel) -> TurnAnswer:
+        """The answer to a turn."""
+        if self._tools is None:
+            return answer_of(turn, await turn.chat_completion(turn.request))
+        if self._run_tools is not None:
+            run = self._shared.model.run(turn.request, self._run_tools, asked=turn, **self._limits(turn))
+            return answer_of(turn, await run)
+        ran = await self._tools.run(turn.request)
+        reply = ran if isinstance(ran, LLMResponse) else ran.reply
+        return TurnAnswer(turn.complete(reply), tuple(ran.messages)[len(turn.request.messages) :])
 
-    async def answer(self, asked: AskedTurn) -> TurnAnswer:
-        """The answer to a request."""
-        tools, request = self.tools, asked.request
-        if tools is None:
-            reply = await self._shared.model.chat_completion(request)
-            return answer_of(request, asked.told(reply), None)
-        if hasattr(tools, "run"):
-            run = await tools.run(request)
-        else:
-            run = await self._shared.model.run(request, **self.run_options(tools, request))
-        reply, messages = reply_of(run)
-        return answer_of(request, asked.told(reply), messages)
+    def stream(self, turn: TurnModel) -> Any:
+        """The answer in chunks, or as events of a run."""
+        if self._tools is None:
+            return turn.stream(turn.request)
+        tools = Tools.of(self._run_tools or self._tools)
+        return self._shared.model.run_stream(turn.request, tools, asked=turn, **self._limits(turn))
 
     @property
-    def tools(self) -> Any:
+    def _tools(self) -> Any:
         """The tools of the conversation, where they are to be used."""
         return self._setup.tools if self._setup.options.use_tools else None
 
-    def run_options(self, tools: Any, request: LLMRequest) -> dict[str, Any]:
-        """The options of the connection's own run."""
+    @cached_property
+    def _run_tools(self) -> Tools | None:
+        """They, where the run is ours: an object with a `run` of its own keeps nothing round by round."""
+        if self._tools is None or hasattr(self._tools, "run"):
+            return None
         options = self._setup.options
-        if options.tools_at_once is not None:
-            tools = replace(Tools.of(tools), at_once=options.tools_at_once)
-        return {"tools": tools, "most_rounds": options.most_rounds, "within": request.within}
+        limits = {"at_once": options.tools_at_once, "most_calls": options.most_calls}
+        return replace(Tools.of(self._tools), **{name: most for name, most in limits.items() if most is not None})
+
+    def _limits(self, turn: TurnModel) -> dict[str, Any]:
+        options = self._setup.options
+        return {"most_rounds": options.most_rounds, "within": turn.request.within, "budget": options.budget}
 
     def begin_anew(self) -> None:
         """Forget with which turn the window began: turns were taken back, and older ones may fit again."""
-        self._begins = 0
+        self._measure.begins = 0
 
     async def count(self) -> int:
         """Count what was not counted yet; the most tokens of a window."""
@@ -128,18 +110,25 @@ class Asking:
 
     # The window
 
+    async def _beside(self, counter: TokenCounter, tools: tuple[Tool, ...]) -> int:
+        """The tokens of the tools' descriptions, counted once."""
+        if self._beside_of is None or self._beside_of[:2] != (counter, tools):
+            self._beside_of = (counter, tools, await counter.beside(tools))
+        return self._beside_of[2]
+
     async def _said(
         self, counter: TokenCounter, record: TurnRecord, items: WindowItems
     ) -> tuple[list[WindowItem], tuple[Step, ...]]:
-        """The items, and what is being said now with what the memory knows about it; and what of that had no room."""
+        """The items, and what is being said now with what the memory knows about it; and what it left out of that."""
         memory = self._setup.memory if self._setup.options.use_memory else None
         if memory is None:
             return items.items, ()
         recalled = await memory.recalled(record.said)
-        said = tuple(recalled)
+        said, steps = tuple(recalled), tuple(getattr(recalled, "steps", ()))
         counts = await counter.counts(said)
         now = [WindowItem(message, count, True) for message, count in zip(said, counts, strict=True)]
-        return items.items[: -len(record.said)] + now, tuple(getattr(recalled, "steps", ()))
+        begin = len(items.items) - len(record.messages)
+        return items.items[:begin] + now + items.items[begin + len(record.said) :], steps
 
     async def _system(self, counter: TokenCounter) -> list[WindowItem]:
         text = told(self._kept.log.system, self._setup.persona if self._setup.options.use_persona else None)
@@ -160,7 +149,7 @@ class Asking:
     async def _items_now(self, counter: TokenCounter, limit: int) -> WindowItems:
         log = self._kept.log
         tokens = (await counter.counts([shown(log.summary)]))[0] if log.summary is not None else 0
-        return items_of(log, limit, self._setup.options.window.keep_first, tokens, self._begins)
+        return items_of(log, limit, self._setup.options.window.keep_first, tokens, self._measure.begins)
 
     async def _count(self, counter: TokenCounter) -> None:
         """Count the turns that were not counted yet, in one go."""
@@ -182,28 +171,16 @@ class Asking:
             self._counters[named] = counter
         if named != self._counted_for:
             self._counted_for = named
-            self._begins, self._ratio = 0, 1.0
+            self._measure = Measure()
             for record in self._kept.log.records.values():
                 record.count(None)
         return counter
 
 
-def reply_of(run: Any) -> tuple[LLMResponse, tuple[Message, ...]]:
-    """The reply of a run, and its messages."""
-    reply = run if isinstance(run, LLMResponse) else run.reply
-    return reply, tuple(run.messages)
-
-
-def answer_of(request: LLMRequest, reply: LLMResponse, messages: tuple[Message, ...] | None) -> TurnAnswer:
-    """The answer that a reply is. `messages` are those of a run, the request's included."""
-    if messages is None:
-        plain = reply.parts == (Text(reply.content),)
-        return TurnAnswer(
-            reply, (Message("assistant", reply.content if plain else reply.parts),) if reply.parts else ()
-        )
-    return TurnAnswer(reply, messages[len(request.messages) :])
-
-
-def left(until: float | None) -> float | None:
-    """The seconds until a time of the loop, and a thousandth at least; None: there is no limit."""
-    return None if until is None else max(0.001, until - asyncio.get_running_loop().time())
+def answer_of(turn: TurnModel, reply: LLMResponse) -> TurnAnswer:
+    """The answer that a reply is: with what of a run is not kept yet."""
+    if isinstance(reply, RunReply):
+        more = reply.messages[len(turn.request.messages) :]
+        return TurnAnswer(reply, turn.rounds.rest(more) if turn.rounds is not None else more)
+    plain = reply.parts == (Text(reply.content),)
+    return TurnAnswer(reply, (Message("assistant", reply.content if plain else reply.parts),) if reply.parts else ())

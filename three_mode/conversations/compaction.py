@@ -44,7 +44,7 @@ def plan(log: TalkLog, options: Compaction, first_turns: int, most: int, leave: 
     """
     before = log.summary
     start = max(before.last if before is not None else 0, first_turns)
-    live = [record for record in log.live() if record.answered is not None and record.number > start]
+    live = [record for record in log.live() if record.over and record.number > start]
     remaining = sum(record.tokens for record in live)
     chosen: list[TurnRecord] = []
     total = 0

@@ -4,10 +4,12 @@ import json
 from collections.abc import Sequence
 from typing import Protocol
 
+from msgspec.structs import replace
+
 from three_mode.channels.local.channel import LocalAnswers
 from three_mode.connection import LLMConnection
 from three_mode.errors import ThreeModeError
-from three_mode.messages import Image, LLMRequest, Message, Text, ToolCall, ToolResult
+from three_mode.messages import Image, LLMRequest, Message, Text, Tool, ToolCall, ToolResult
 from three_mode.observe.logs import logger
 
 PER_LOCAL_MESSAGE = 12  # tokens of a chat template around one message, at most
@@ -21,6 +23,10 @@ class TokenCounter(Protocol):
 
     async def counts(self, messages: Sequence[Message]) -> list[int]:
         """The tokens of each message, rather too many than too few."""
+        ...
+
+    async def beside(self, tools: Sequence[Tool]) -> int:
+        """The tokens of descriptions of tools, which are in a prompt beside its messages."""
         ...
 
     async def total(self, request: LLMRequest) -> int | None:
@@ -49,6 +55,13 @@ class EstimatedCount:
     async def counts(self, messages: Sequence[Message]) -> list[int]:
         return [self._count(message) for message in messages]
 
+    async def beside(self, tools: Sequence[Tool]) -> int:
+        if not tools:
+            return 0
+        nothing = LLMRequest(messages=(Message("user", ""),), model=self._model)
+        added = self._llm.estimate(replace(nothing, tools=tuple(tools))) - self._llm.estimate(nothing)
+        return int(added * self._factor) + 1
+
     async def total(self, request: LLMRequest) -> int | None:
         if not self._exact:
             return None
@@ -75,6 +88,13 @@ class LocalCount:
     async def counts(self, messages: Sequence[Message]) -> list[int]:
         found = await self._answers.count_texts([words_of(message) for message in messages])
         return [count + PER_LOCAL_MESSAGE for count in found]
+
+    async def beside(self, tools: Sequence[Tool]) -> int:
+        """What the model's own template makes of them: it may say much about how to call a tool."""
+        if not tools:
+            return 0
+        nothing = LLMRequest(messages=(Message("user", "x"),))
+        return await self._answers.count(replace(nothing, tools=tuple(tools))) - await self._answers.count(nothing)
 
     async def total(self, request: LLMRequest) -> int | None:
         return await self._answers.count(request)

@@ -20,6 +20,7 @@ T = TypeVar("T")
 class EntryKind(IntEnum):
     """What a row says. Those from `CUT` on are marks: they are few, and all of them are read."""
 
+    ROUND = 0  #: a turn goes on: a call of tools before they run, or their results
     SAID = 1  #: a turn begins: messages of the person or program
     ANSWERED = 2  #: the turn ends: messages of the model and of its tools
     CUT = 3  #: the turn ends without an answer, for good
@@ -60,10 +61,17 @@ class Answered(Struct, frozen=True, array_like=True):
     request_id: str = ""
 
 
+class Round(Struct, frozen=True, array_like=True):
+    """Body of `ROUND`. A message of the model takes the place of the one before that has no results yet."""
+
+    messages: tuple[Message, ...]
+
+
 class Cut(Struct, frozen=True, array_like=True):
     """Body of `CUT`."""
 
     why: str  # "crash", "cancelled", or the name of an error
+    stays: bool = False  # whether the turn is part of the conversation all the same: tools have run in it
 
 
 class Undone(Struct, frozen=True, array_like=True):
@@ -93,8 +101,9 @@ class Pin(Struct, frozen=True, array_like=True):
     rows: tuple[int, ...] = ()
 
 
-Body = Said | Answered | Cut | Undone | SpanSummary | System | Pin
+Body = Said | Round | Answered | Cut | Undone | SpanSummary | System | Pin
 BODIES: dict[EntryKind, type[Any]] = {
+    EntryKind.ROUND: Round,
     EntryKind.SAID: Said,
     EntryKind.ANSWERED: Answered,
     EntryKind.CUT: Cut,

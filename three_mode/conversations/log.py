@@ -12,11 +12,13 @@ from three_mode.conversations.entries import (
     EntryKind,
     LogEntry,
     Pin,
+    Round,
     Said,
     SpanSummary,
     System,
     decode_body,
 )
+from three_mode.conversations.rounds import gone_on, whole
 from three_mode.conversations.window import WindowItem
 from three_mode.messages import Message, Usage
 from three_mode.messages.reply import FinishReason
@@ -26,7 +28,8 @@ class TalkTurn(Struct, frozen=True, kw_only=True):
     """One turn: what was said, and the answer."""
 
     number: int  #: number in its conversation, from 1
-    #: "open": no answer yet, or a crash cut it; "answered"; "cut": ended without an answer; "undone": taken back
+    #: "open": no answer yet, or a crash cut it; "answered"; "cut": ended without an answer, and part of the
+    #: conversation only where tools have run; "undone": taken back
     state: Literal["open", "answered", "cut", "undone"]
     at: datetime  #: when it began, in UTC
     said: tuple[Message, ...]  #: messages of the person or program
@@ -57,23 +60,28 @@ class TurnRecord:
 
     __slots__ = (
         "answered",
-        "answered_row",
         "at",
         "counts",
         "cut",
+        "end_row",
         "items",
         "number",
+        "rounds",
+        "rows",
         "said",
-        "said_row",
+        "stays",
         "tokens",
         "undone",
     )
 
     def __init__(self, entry: LogEntry, said: tuple[Message, ...]) -> None:
-        self.number, self.at, self.said, self.said_row = entry.turn, entry.at, said, entry.number
+        self.number, self.at, self.said = entry.turn, entry.at, said
+        self.rows = [entry.number]  # that hold its messages
+        self.rounds: tuple[Message, ...] = ()  # of the model and of its tools, before the answer
         self.answered: Answered | None = None
-        self.answered_row = 0
+        self.end_row = 0  # the row that ended it; 0: it is not over
         self.cut: str | None = None
+        self.stays = False  # whether it is part of the conversation though it was cut
         self.undone = False
         self.counts: list[int] | None = None  # tokens of each message, once they were counted
         self.tokens = 0  # their sum
@@ -86,12 +94,24 @@ class TurnRecord:
     @property
     def live(self) -> bool:
         """Whether it is part of the conversation."""
-        return not self.undone and self.cut is None
+        return not self.undone and (self.cut is None or self.stays)
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more comes."""
+        return self.answered is not None or self.cut is not None
+
+    @property
+    def answer(self) -> tuple[Message, ...]:
+        """Messages of the model and of its tools; of a turn that is not over, those of whole rounds."""
+        if self.answered is None:
+            return whole(self.rounds)
+        return gone_on(self.rounds, self.answered.messages) if self.rounds else self.answered.messages
 
     @property
     def messages(self) -> tuple[Message, ...]:
         """What was said, and the answer."""
-        return self.said if self.answered is None else self.said + self.answered.messages
+        return self.said + self.answer
 
 
 class TalkLog:
@@ -118,13 +138,20 @@ class TalkLog:
         match entry.kind:
             case EntryKind.SAID:
                 self.records[entry.turn] = TurnRecord(entry, decode_body(Said, entry.body).messages)
+            case EntryKind.ROUND:
+                if record is not None:
+                    record.rounds = gone_on(record.rounds, decode_body(Round, entry.body).messages)
+                    record.rows.append(entry.number)
+                    record.count(None)
             case EntryKind.ANSWERED:
                 if record is not None:
-                    record.answered, record.answered_row = decode_body(Answered, entry.body), entry.number
+                    record.answered, record.end_row = decode_body(Answered, entry.body), entry.number
+                    record.rows.append(entry.number)
                     record.count(None)
             case EntryKind.CUT:
                 if record is not None:
-                    record.cut = decode_body(Cut, entry.body).why
+                    cut = decode_body(Cut, entry.body)
+                    record.cut, record.stays, record.end_row = cut.why, cut.stays, entry.number
             case EntryKind.UNDONE:
                 if record is not None:
                     record.undone = True
@@ -147,7 +174,7 @@ class TalkLog:
     def open_turn(self) -> TurnRecord | None:
         """The last turn, where nobody answered it and nobody took it back."""
         record = self.records.get(self.last_turn)
-        return record if record is not None and record.live and record.answered is None else None
+        return record if record is not None and record.live and not record.over else None
 
     def live(self) -> list[TurnRecord]:
         """Turns that are part of the conversation, in order."""
@@ -175,7 +202,7 @@ class TalkLog:
             state=state,
             at=datetime.fromtimestamp(record.at, UTC),
             said=record.said,
-            answered=answer.messages if answer is not None else (),
+            answered=record.answer,
             why=record.cut or "",
             model=answer.model if answer is not None else "",
             provider=answer.provider if answer is not None else "",

@@ -1,5 +1,6 @@
 """Options of conversations."""
 
+from decimal import Decimal
 from typing import Literal
 
 from three_mode.conversations.window import Window
@@ -36,6 +37,10 @@ class ConversationOptions(FrozenOptions, frozen=True, kw_only=True):
     use_tools: bool = True  #: runs the tools that `open` is given; False: the model is not shown them
     most_rounds: int = 5  #: most calls of the model in one turn with tools, where the connection runs the tools
     tools_at_once: int | None = None  #: most tools that run side by side, 1: one after another; None: as `Tools` says
+    most_calls: int | None = None  #: most calls of tools in one reply that run; None: as `Tools` says
+    #: US dollars of one turn with tools, after which no round begins; where nobody knows the price, the turn ends after
+    #: its first round; None: no limit
+    budget: Decimal | float | None = None
     at_once: Literal["wait", "refuse"] = "wait"  #: a second turn of one conversation waits for the first, or is refused
     #: a turn that a crash cut: taken back by the next `say`, answered first, or `TurnCutShort` is raised
     on_cut: Literal["undo", "resume", "refuse"] = "undo"
@@ -46,7 +51,12 @@ class ConversationOptions(FrozenOptions, frozen=True, kw_only=True):
     durable: bool = False  #: forces each turn to the disk: it then survives a power cut, and costs milliseconds
 
     def __post_init__(self) -> None:
-        if self.most_rounds < 1 or (self.tools_at_once or 1) < 1 or self.wait < 0 or self.busy < 0:
-            raise ConfigurationError("most_rounds and tools_at_once are at least 1, wait and busy are at least 0 s")
+        counts = (self.most_rounds, self.tools_at_once, self.most_calls)
+        if any(count is not None and count < 1 for count in counts) or self.wait < 0 or self.busy < 0:
+            raise ConfigurationError(
+                "most_rounds, tools_at_once and most_calls are at least 1, wait and busy are at least 0 s"
+            )
+        if self.budget is not None and not self.budget > 0:
+            raise ConfigurationError(f"budget is above 0, not {self.budget}")
         if self.at_once not in ("wait", "refuse") or self.on_cut not in ("undo", "resume", "refuse"):
             raise ConfigurationError("at_once is wait or refuse; on_cut is undo, resume or refuse")

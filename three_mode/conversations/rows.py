@@ -10,9 +10,11 @@ from three_mode.conversations.entries import (
     KINDS,
     Answered,
     Body,
+    Cut,
     EntryKind,
     LogEntry,
     Pin,
+    Round,
     Said,
     decode_body,
     encode_body,
@@ -193,7 +195,7 @@ def load(file: sqlite3.Connection, talk: int, tokens: int, first: int) -> Loaded
     last = last_number(file, talk)
     parts = segments(file, talk)
     found = {entry.number: entry for entry in _marks(file, parts)}
-    gone = {entry.turn for entry in found.values() if entry.kind in (EntryKind.CUT, EntryKind.UNDONE)}
+    gone = {entry.turn for entry in found.values() if _takes_out(entry)}
     total, whole = 0, True
     for entry in _backwards(file, parts):
         if total >= tokens:
@@ -215,8 +217,15 @@ def load(file: sqlite3.Connection, talk: int, tokens: int, first: int) -> Loaded
 def _drop_half_turn(found: dict[int, LogEntry]) -> None:
     """Take out the answer of a turn whose beginning was not read."""
     said = {entry.turn for entry in found.values() if entry.kind is EntryKind.SAID}
-    for number in [n for n, entry in found.items() if entry.kind is EntryKind.ANSWERED and entry.turn not in said]:
+    for number in [n for n, entry in found.items() if entry.kind < FIRST_MARK and entry.turn not in said]:
         del found[number]
+
+
+def _takes_out(entry: LogEntry) -> bool:
+    """Whether a mark takes its turn out of the conversation."""
+    if entry.kind is EntryKind.CUT:
+        return not decode_body(Cut, entry.body).stays
+    return entry.kind is EntryKind.UNDONE
 
 
 def _entry(row: tuple[int, int, int, int, int, bytes]) -> LogEntry:
@@ -277,6 +286,8 @@ def messages_of(entry: LogEntry) -> tuple[Message, ...]:
         return decode_body(Said, entry.body).messages
     if entry.kind is EntryKind.ANSWERED:
         return decode_body(Answered, entry.body).messages
+    if entry.kind is EntryKind.ROUND:
+        return decode_body(Round, entry.body).messages
     return ()
 
 
@@ -318,7 +329,7 @@ def _turns(file: sqlite3.Connection, talk: int) -> int:
 
 
 def _gone(file: sqlite3.Connection, parts: Sequence[Segment]) -> set[int]:
-    return {entry.turn for entry in _marks(file, parts) if entry.kind in (EntryKind.CUT, EntryKind.UNDONE)}
+    return {entry.turn for entry in _marks(file, parts) if _takes_out(entry)}
 
 
 def search(file: sqlite3.Connection, words: str, talk: int | None, most: int) -> list[MatchedRow]:

@@ -13,7 +13,7 @@ from three_mode.conversations.entries import FIRST_MARK
 from three_mode.errors import ConversationBusy, ConversationFileError
 from three_mode.wal import use_wal
 
-VERSION = 1
+VERSION = 2  # 2: rows of rounds; all else is as in 1, so that such a file is taken as it is
 APPLICATION = 0x336D_5461  # "3mTa", in the header of the file
 MEMORY = ":memory:"
 BITS = 32  # of an entry's id, for its number
@@ -102,7 +102,8 @@ def _check(file: sqlite3.Connection, name: str) -> None:
 
 
 def _make(file: sqlite3.Connection, name: str) -> None:
-    """Makes the tables of a new file; of two processes that come at once, one makes them."""
+    """Makes the tables of a new file, or of an older one a file of this version; of two processes that come at once,
+    one does."""
     if file.execute("PRAGMA user_version").fetchone()[0] == VERSION:
         return
     file.execute("BEGIN IMMEDIATE")
@@ -113,7 +114,7 @@ def _make(file: sqlite3.Connection, name: str) -> None:
                 if statement.strip():
                     file.execute(statement)
             file.execute(f"PRAGMA application_id={APPLICATION}")
-            file.execute(f"PRAGMA user_version={VERSION}")
+        file.execute(f"PRAGMA user_version={VERSION}")
         file.execute("COMMIT")
     except BaseException:
         file.execute("ROLLBACK")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from three_mode.conversations import rows
-from three_mode.conversations.entries import Answered, Body, Said
+from three_mode.conversations.entries import Answered, Body, Round, Said
 from three_mode.conversations.rows import AppendedRows, ListedTalk, LoadedRows, MatchedRow
 from three_mode.conversations.schema import MEMORY, error_of, open_file
 from three_mode.errors import ConfigurationError, ConversationBusy, ConversationError
@@ -38,6 +38,11 @@ class Draft(NamedTuple):
 def said_draft(turn: int, messages: tuple[Message, ...], at: int = 0) -> Draft:
     """The row that begins a turn."""
     return Draft(turn, Said(messages), _tokens(messages), at)
+
+
+def round_draft(turn: int, messages: tuple[Message, ...]) -> Draft:
+    """A row in the middle of a turn."""
+    return Draft(turn, Round(messages), _tokens(messages))
 
 
 def answered_draft(turn: int, answered: Answered, at: int = 0) -> Draft:

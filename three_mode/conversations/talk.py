@@ -1,7 +1,8 @@
 """One conversation: say, stream, fork, undo.
 
-A turn is two rows: what was said is written before the model is asked, the answer when it is whole. In between the
-turn is open, and this process holds the conversation's lock; an open turn that nobody holds was cut by a crash.
+A turn is two rows: what was said is written before the model is asked, the answer when it is whole. With tools each
+round is a row or two in between. Until the answer the turn is open, and this process holds the conversation's lock; an
+open turn that nobody holds was cut by a crash.
 """
 
 import asyncio
@@ -11,15 +12,18 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from three_mode.conversations.asking import AskedTurn, Asking, TurnAnswer, answer_of
-from three_mode.conversations.entries import Answered, Cut, Pin, System, Undone
+from three_mode.conversations.asking import Asking, TurnAnswer, answer_of
+from three_mode.conversations.entries import Answered, Pin, System, Undone
 from three_mode.conversations.kept_log import KeptLog
 from three_mode.conversations.log import TalkTurn, TurnRecord
+from three_mode.conversations.rounds import unknown_results
 from three_mode.conversations.said import Sayable, messages_said
 from three_mode.conversations.shared import Shared, TalkSetup
-from three_mode.conversations.store import Draft, answered_draft, said_draft
+from three_mode.conversations.store import Draft, answered_draft, round_draft, said_draft
 from three_mode.conversations.talk_stream import TalkStream
 from three_mode.conversations.transfer import export
+from three_mode.conversations.turn_model import TurnModel, TurnStream
+from three_mode.conversations.turn_rounds import cut_drafts
 from three_mode.errors import (
     ConfigurationError,
     ConversationError,
@@ -27,8 +31,8 @@ from three_mode.errors import (
     ThreeModeError,
     TurnCutShort,
 )
-from three_mode.messages import Finish, LLMRequest, LLMResponse, Message
-from three_mode.tools import RunFinished, RunReply
+from three_mode.messages import Finish, LLMResponse, Message
+from three_mode.tools import RunFinished
 
 CRASH, CANCELLED = "crash", "cancelled"
 
@@ -83,7 +87,7 @@ class Talk:
             record = self._kept.log.open_turn
             if record is None:
                 raise ConversationError("no turn was cut", conversation=self.name, hint="say something")
-            return await self._turn(record, request, until)
+            return await self._resumed(record, request, until)
 
     async def add(self, said: Sayable, answer: str | Message | Sequence[Message], *, model: str = "") -> None:
         """Append a turn that was had elsewhere, in one write: nobody is asked. `model` is who answered."""
@@ -151,8 +155,7 @@ class Talk:
         record = log.records.get(number) if number is not None else None
         if record is None or not record.live:
             raise ConversationError(f"there is no turn {turn}", conversation=self.name)
-        rows = tuple(row for row in (record.said_row, record.answered_row) if row)
-        await self._kept.write([Draft(record.number, Pin(on, rows))])
+        await self._kept.write([Draft(record.number, Pin(on, tuple(record.rows)))])
         if log is not self._kept.log:
             await self._kept.load()
 
@@ -218,9 +221,9 @@ class Talk:
             return
         match self._setup.options.on_cut:
             case "undo":
-                await self._kept.write([Draft(record.number, Cut(CRASH))])
+                await self._kept.write(cut_drafts(record.number, record.rounds, CRASH))
             case "resume":
-                await self._turn(record, {}, until)
+                await self._resumed(record, {}, until)
             case "refuse":
                 raise TurnCutShort(
                     "a crash cut the last turn of this conversation",
@@ -236,13 +239,21 @@ class Talk:
                 return self._kept.log.records[number]
             await self._settle(None)
 
+    async def _resumed(self, record: TurnRecord, fields: dict[str, Any], until: float | None) -> LLMResponse:
+        """Answer a turn that a crash cut, from its last round on: what ran does not run again."""
+        results = unknown_results(record.rounds)
+        if results:
+            await self._kept.write([round_draft(record.number, results)])
+        return await self._turn(record, fields, until)
+
     async def _turn(self, record: TurnRecord, fields: dict[str, Any], until: float | None) -> LLMResponse:
         """Answer a turn that was begun."""
+        turn: TurnModel | None = None
         try:
-            asked = await self._asking.request(record, fields, until)
-            answer = await self._asking.answer(asked)
+            turn = await self._asking.turn(record, fields, until)
+            answer = await self._asking.answer(turn)
         except BaseException as error:
-            self._cut(record, error)
+            self._cut(record, turn, error)
             raise
         await self._end(record, answer)
         return answer.reply
@@ -250,32 +261,33 @@ class Talk:
     async def _streamed(
         self, record: TurnRecord, fields: dict[str, Any], until: float | None, stream: TalkStream
     ) -> AsyncGenerator[Any, None]:
-        tools, ended = self._asking.tools, False
+        turn: TurnModel | None = None
+        ended = False
         try:
-            asked = await self._asking.request(record, fields, until)
-            stream.told, request = asked.told, asked.request
-            source: Any
-            if tools is None:
-                source = self._shared.model.stream(request)
-            else:
-                source = self._shared.model.run_stream(request, **self._asking.run_options(tools, request))
-            stream.source = source
+            turn = await self._asking.turn(record, fields, until)
+            stream.source = source = self._asking.stream(turn)
+            last = Finish if isinstance(source, TurnStream) else RunFinished
             async with source:
                 async for chunk in source:
                     # The turn is kept before its reader knows that it is whole, and may leave.
-                    if not ended and isinstance(chunk, RunFinished if tools is not None else Finish):
-                        await self._end(record, _streamed_answer(request, source.response()))
-                        ended, chunk = True, _told(asked, chunk)
+                    if not ended and isinstance(chunk, last):
+                        reply = source.response()
+                        await self._end(record, answer_of(turn, reply))
+                        ended = True
+                        if isinstance(chunk, Finish):
+                            chunk = replace(chunk, steps=reply.steps)
                     yield chunk
         except BaseException as error:
-            partial = stream.response()
-            if partial.content and not ended:
+            partial = turn.partial if turn is not None else None
+            if ended:
+                pass
+            elif partial is not None and partial.content:
                 self._keep_partial(record, partial)
-            elif not ended:
-                self._cut(record, error)
+            else:
+                self._cut(record, turn, error)
             raise
         if not ended:
-            await self._end(record, _streamed_answer(request, source.response()))
+            await self._end(record, answer_of(turn, source.response()))
 
     async def _end(self, record: TurnRecord, answer: TurnAnswer) -> None:
         """Write the answer."""
@@ -291,40 +303,27 @@ class Talk:
         self._kept.write_later([_answered(record, answer)])
         record.answered = Answered(answer.messages, reply.model, reply.provider, "cancelled", reply.usage)
 
-    def _cut(self, record: TurnRecord, error: BaseException) -> None:
+    def _cut(self, record: TurnRecord, turn: TurnModel | None, error: BaseException) -> None:
         """Mark a turn that ended without an answer. It waits for nothing: this task may be cancelled."""
-        ordinary = isinstance(error, Exception)
-        record.cut = type(error).__name__ if ordinary else CANCELLED
-        self._kept.write_later([Draft(record.number, Cut(record.cut))])
+        record.cut = type(error).__name__ if isinstance(error, Exception) else CANCELLED
+        kept = turn.rounds.messages if turn is not None and turn.rounds is not None else record.rounds
+        self._kept.write_later(cut_drafts(record.number, kept, record.cut))
 
     async def _fork_point(self, after: int | None) -> int:
         """The number of the last row that a fork shows."""
         log = self._kept.log
         if after is None:
-            return log.open_turn.said_row - 1 if log.open_turn is not None else log.last
+            return log.open_turn.rows[0] - 1 if log.open_turn is not None else log.last
         record = log.records.get(after) or (await self._kept.load_all()).records.get(after)
-        if record is None or not record.answered_row:
+        if record is None or (record.answered is None and not record.stays):
             raise ConversationError(f"there is no turn {after} with an answer", conversation=self.name)
-        return record.answered_row
+        return record.end_row
 
     async def _free_name(self) -> str:
         number = 2
         while await self._shared.store.find(f"{self.name}~{number}") is not None:
             number += 1
         return f"{self.name}~{number}"
-
-
-def _told(asked: AskedTurn, chunk: Any) -> Any:
-    """The end of an answer or of a run, which says too what of the context had no room."""
-    if not asked.left_out:
-        return chunk
-    if isinstance(chunk, RunFinished):
-        return replace(chunk, reply=asked.told(chunk.reply))
-    return replace(chunk, steps=asked.left_out + chunk.steps)
-
-
-def _streamed_answer(request: LLMRequest, reply: LLMResponse) -> TurnAnswer:
-    return answer_of(request, reply, reply.messages if isinstance(reply, RunReply) else None)
 
 
 def _answered(record: TurnRecord, answer: TurnAnswer) -> Draft:

@@ -24,8 +24,6 @@ class TalkStream:
         self._chunks = begin(self)
         self._waiting: list[Any] = []
         self.source: AnswerSource | None = None
-        self.told: Callable[[LLMResponse], LLMResponse] = lambda reply: reply
-        """What else the answer says."""
 
     def __aiter__(self) -> Self:
         return self
@@ -54,9 +52,7 @@ class TalkStream:
 
     def response(self) -> LLMResponse:
         """The answer so far; `finish_reason` is "cancelled" until it is whole."""
-        if self.source is None:
-            return LLMResponse(finish_reason="cancelled")
-        return self.told(self.source.response())
+        return self.source.response() if self.source is not None else LLMResponse(finish_reason="cancelled")
 
     async def text(self) -> str:
         """Read to the end; the whole text."""

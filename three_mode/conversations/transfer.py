@@ -69,7 +69,7 @@ def _turn(turn: TalkTurn, number: int, row: int) -> list[Draft]:
     if turn.state == "undone":
         drafts.append(Draft(number, Undone(), at=at))
     elif turn.state != "answered":  # one that was open is not open here: nobody is about to answer it
-        drafts.append(Draft(number, Cut(turn.why or "import"), at=at))
+        drafts.append(Draft(number, Cut(turn.why or "import", bool(turn.answered)), at=at))
     elif turn.pinned:
         drafts.append(Draft(number, Pin(True, tuple(range(row, row + len(drafts)))), at=at))
     return drafts

@@ -87,6 +87,8 @@ def fit(
             f"what has to stay is {tokens - room} tokens; the window has {tokens}",
             field="messages",
             hint="shorten the message or the system message, pin less, or give Window(tokens=) more",
+            tokens=tokens - room,
+            room=tokens,
         )
     tail: list[int] = []
     crowded = False

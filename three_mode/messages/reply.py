@@ -23,7 +23,7 @@ FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "pause"
 
 class Step(Struct, frozen=True, omit_defaults=True):
     """One step of a call before its answer: an attempt, a wait, a cache hit, a switch of provider; of a run with tools
-    also a tool call, and the limit that ended it."""
+    also a tool call, and the limit that ended it; of a conversation a window that was made tighter."""
 
     #: what happened
     kind: Literal[
@@ -36,6 +36,7 @@ class Step(Struct, frozen=True, omit_defaults=True):
         "switched",
         "routed",
         "left_out",
+        "tightened",
         "tool",
         "ended",
     ]

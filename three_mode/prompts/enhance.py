@@ -199,7 +199,8 @@ def _fitted(
 
 
 def _tokens(told: Sequence[tuple[ContextPiece, str]], count: CountTokens) -> int:
-    return count(_joined(*(text for _, text in told))) if told else 0
+    text = _joined(*(text for _, text in told))
+    return count(text) if text else 0
 
 
 def _joined(*texts: str) -> str:

@@ -23,6 +23,7 @@ from three_mode.errors import (
     ThreeModeError,
 )
 from three_mode.providers.codec import Headers
+from three_mode.providers.context_sizes import sizes_in
 from three_mode.providers.headers import header, retry_after
 from three_mode.providers.profile import Profile
 
@@ -43,8 +44,9 @@ _BY_STATUS: dict[int, type[LLMError]] = {
     529: ProviderOverloaded,
 }
 _TOO_LONG = re.compile(
-    r"context.{0,12}(length|window|size)|maximum context|prompt is too long|too many (input )?tokens|"
-    r"input token count.{0,40}exceeds|exceeds? the (maximum|model|context)|request too large for",
+    r"context.{0,12}(length|window|size|limit)|maximum context|prompt is too long|too many (input )?tokens|"
+    r"input token count.{0,40}exceeds|exceeds? the (maximum|model|context)|request too large for|"
+    r"range of input length|input is too long",
     re.IGNORECASE,
 )
 _SECRET = re.compile(r"\b(?:sk|pk|rk|gsk|xai|AIza)[-_A-Za-z0-9*.]{8,}")
@@ -77,6 +79,8 @@ def refusal(
         request_id=_request_id(headers),
         retry_after=wait if wait is not None else retry_after(headers),
     )
+    if isinstance(error, ContextLength):
+        error.tokens, error.room = sizes_in(message)
     error.hint = _hint(error, profile)
     return error
 

@@ -39,4 +39,6 @@ def check(request: LLMRequest, model: str, profile: Profile, tokens: int) -> Non
             provider=profile.name,
             model=model,
             hint="shorten the messages, or choose a model with a larger context",
+            tokens=tokens,
+            room=able.context,
         )

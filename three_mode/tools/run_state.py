@@ -13,6 +13,7 @@ from three_mode.frozen_options import FrozenOptions
 from three_mode.handling import HandledCall, current, time_for
 from three_mode.messages import Chunk, LLMRequest, LLMResponse, Message, Step, ToolCall, Usage
 from three_mode.messages.checks import check_tool_choice
+from three_mode.modes import CommunicationMode
 from three_mode.tools.call_runner import CallRunner
 from three_mode.tools.collection import Tools
 from three_mode.tools.events import RunEnd, RunReply
@@ -66,6 +67,8 @@ class RunState:
         self.outcomes: list[ToolOutcome] = []
         self.steps: list[Step] = []
         self.usage = Usage()
+        self.spent = Decimal(0)  # US dollars, by the replies that say
+        self._unpriced = ""  # the model of a reply that nobody knows the price of; one on this computer is free
         self.rounds = 0
         self.last: LLMResponse | None = None
         self._read_more: ReadMore | None = None  # once a result was cut
@@ -93,6 +96,10 @@ class RunState:
         """Adds a reply, or the part of one that came; `at` is when its call began."""
         self.last = reply = self._with_own_ids(reply)
         self.usage += reply.usage
+        if reply.usage.cost is not None:
+            self.spent += reply.usage.cost
+        elif reply.usage != Usage() and reply.mode is not CommunicationMode.AI_PC:
+            self._unpriced = reply.model or "the model"
         offset = at - self.began
         self.steps += [msgspec.structs.replace(step, at=step.at + offset) for step in reply.steps]
         if whole and reply.parts:
@@ -157,12 +164,12 @@ class RunState:
         if self.rounds >= limits.most_rounds:
             return "rounds", f"the limit of {limits.most_rounds} rounds is reached"
         if limits.budget is not None:
-            budget, cost = Decimal(str(limits.budget)), self.usage.cost
-            if cost is None and self.usage != Usage():
-                model = self.last.model if self.last is not None else "the model"
-                return "budget", f"nobody knows what {model} costs, so that the budget of ${budget} cannot be kept"
-            if cost is not None and cost >= budget:
-                return "budget", f"${cost} of the budget of ${budget} are spent"
+            budget = Decimal(str(limits.budget))
+            if self._unpriced:
+                why = f"nobody knows what {self._unpriced} costs, so that the budget of ${budget} cannot be kept"
+                return "budget", why
+            if self.spent >= budget:
+                return "budget", f"${self.spent} of the budget of ${budget} are spent"
         if self.is_late():
             return "deadline", self.late_words()
         return None

@@ -2,14 +2,17 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.support.conversations.talking import asked, talking
 from three_mode.conversations import ConversationOptions
+from three_mode.errors import ConfigurationError
 from three_mode.memory import Memory, MemoryOptions
 from three_mode.messages import Finish, LLMResponse, ToolResult
 from three_mode.prompts import Persona
 from three_mode.testing import ToolCall as Asked
 from three_mode.testing import Turn
-from three_mode.tools import RunFinished, ToolFinished, Tools
+from three_mode.tools import RunFinished, RunReply, ToolFinished, Tools
 
 
 def add(a: int, b: int) -> int:
@@ -114,3 +117,45 @@ async def test_what_of_the_memory_had_no_room_is_in_the_steps(tmp_path: Path) ->
         assert not any(left_out(event) for event in events if isinstance(event, Finish)), "a round is not the run"
         plain = await talks.open("c")
         assert left_out(await plain.say("Which tea?")) == []
+
+
+async def test_calls_of_one_reply_and_money_are_limited_too(tmp_path: Path) -> None:
+    async with talking(tmp_path / "t.db") as (talks, _, server):
+        server.next(calls((1, 1), (2, 2), (3, 3)))
+        talk = await talks.open("a", tools=[add], options=ConversationOptions(most_calls=2))
+        reply = await talk.say("Add all")
+        assert isinstance(reply, RunReply)
+        assert [outcome.status for outcome in reply.outcomes] == ["ok", "ok", "not_run"]
+        server.next(calls((1, 1)))
+        talk = await talks.open("a", tools=[add], options=ConversationOptions(budget=0.01))
+        reply = await talk.say("Add again")
+        assert isinstance(reply, RunReply)
+        assert (reply.ended, reply.rounds) == ("budget", 1), "nobody knows what this model costs"
+        await talk.say("and now?")
+        for wrong in ({"budget": 0}, {"most_calls": 0}):
+            with pytest.raises(ConfigurationError):
+                ConversationOptions(**wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("provider", ["anthropic", "gemini"])
+async def test_signatures_of_thinking_go_back_verbatim_from_the_file(tmp_path: Path, provider: str) -> None:
+    path = tmp_path / "t.db"
+
+    def signatures(value: object) -> list[str]:
+        if isinstance(value, dict):
+            own = [str(value[name]) for name in ("signature", "thoughtSignature") if value.get(name)]
+            return own + [found for each in value.values() for found in signatures(each)]
+        return [found for each in value for found in signatures(each)] if isinstance(value, list) else []
+
+    async with talking(path, provider) as (talks, _, server):
+        thinks = Turn(thinking=("hm",), text=(), tool_calls=(Asked("add", {"a": 2, "b": 2}, "c"),), finish="tool_calls")
+        server.next(thinks)
+        server.always(Turn(text=("4",)))
+        talk = await talks.open("a", tools=[add])
+        await talk.say("What is 2+2?")
+        in_the_run = signatures(server.seen[-1].json)
+        assert in_the_run, "the second round has what the first one signed"
+    async with talking(path, provider) as (talks, _, server):
+        server.always(Turn(text=("yes",)))
+        await (await talks.open("a", tools=[add])).say("Sure?")
+        assert signatures(server.seen[-1].json) == in_the_run

@@ -114,3 +114,9 @@ async def test_a_model_on_the_bus_runs_tools_of_its_caller() -> None:
         reply = await orc.llm.run(asked(model="agent:brain"), Tools(TOOLS), tool_choice=["get_time", "calculator"])
     assert [outcome.status for outcome in reply.outcomes] == ["ok", "ok"]
     assert reply.ended == "answer"
+
+
+async def test_a_model_of_this_computer_costs_nothing() -> None:
+    async with LLMConnection() as llm:
+        reply = await llm.run(asked(), TOOLS, tool_choice="get_time", budget=0.01)
+    assert (reply.ended, [outcome.status for outcome in reply.outcomes]) == ("answer", ["ok"])

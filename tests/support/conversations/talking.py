@@ -9,6 +9,7 @@ from tests.support.providers.servers import connected
 from three_mode import LLMConnection
 from three_mode.conversations import ConversationOptions, Conversations
 from three_mode.testing import ScriptedProvider, Seen, Turn
+from three_mode.testing.provider import Speaks
 
 
 def echo(seen: Seen) -> Turn:
@@ -27,9 +28,15 @@ def asked(seen: Seen) -> list[dict[str, Any]]:
 
 @asynccontextmanager
 async def talking(
-    path: Path | str, provider: str = "openai", options: ConversationOptions | None = None
+    path: Path | str,
+    provider: str = "openai",
+    options: ConversationOptions | None = None,
+    speaks: Speaks = "h2",
 ) -> AsyncIterator[tuple[Conversations, LLMConnection, ScriptedProvider]]:
     """Conversations with a provider that echoes."""
-    async with connected(provider, model="m") as (llm, server), Conversations(path, llm, options=options) as talks:
+    async with (
+        connected(provider, speaks, model="m") as (llm, server),
+        Conversations(path, llm, options=options) as talks,
+    ):
         server.always(echo)
         yield talks, llm, server

@@ -4,7 +4,7 @@ import dataclasses
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from three_mode import errors
@@ -139,6 +139,7 @@ PIECES = st.builds(
 )
 
 
+@example([ContextPiece(name="one", lines=[""], tokens=1)], [], 1, estimate_text)
 @given(
     st.lists(PIECES, max_size=5),
     st.lists(st.text(max_size=60), max_size=5),

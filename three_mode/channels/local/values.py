@@ -168,7 +168,15 @@ def error_of(error: local_models.LocalModelError, model: str) -> ThreeModeError:
     hint = error.hint or None
     match error:
         case local_models.PromptTooLong():
-            return errors.ContextLength(error.message, field=error.field, hint=hint, provider=PROVIDER, model=model)
+            return errors.ContextLength(
+                error.message,
+                field=error.field,
+                hint=hint,
+                provider=PROVIDER,
+                model=model,
+                tokens=error.tokens,
+                room=error.room,
+            )
         case local_models.BadOption():
             return InvalidRequest(error.message, field=error.field or None, hint=hint, provider=PROVIDER, model=model)
         case local_models.Overloaded():
