@@ -2,16 +2,12 @@
 
 import asyncio
 import time
-from contextvars import Token
-from itertools import count
-from secrets import token_hex
 
 from three_mode.errors import ThreeModeError
-from three_mode.events.telling import ASKED_AS
-from three_mode.events.values import AskedAs
 from three_mode.messages import Chunk, Finish, Usage, UsageUpdate
 from three_mode.serve import faults, wire_out
 from three_mode.serve.asgi import EVENTS, AsgiExchange
+from three_mode.serve.asked_as import KnownAs
 from three_mode.serve.backend import ChatBackend, ChunkStream
 from three_mode.serve.events import EventHub
 from three_mode.serve.metrics import EndpointMetrics
@@ -28,47 +24,35 @@ class Chat:
         self._backend, self._events, self._metrics = backend, events, metrics
 
     async def complete(self, exchange: AsgiExchange, asked: ChatQuestion) -> None:
-        number, model = _number(), asked.request.model or ""
-        known = self._known_as(number, model)
-        try:
-            with exchange.while_connected():
-                response = await self._backend.chat_completion(asked.request)
-        finally:
-            if known is not None:
-                ASKED_AS.reset(known)
+        model = asked.request.model or ""
+        with KnownAs(self._events, model) as number, exchange.while_connected():
+            response = await self._backend.chat_completion(asked.request)
         self._metrics.used(model, response.usage)
         await exchange.answer(200, wire_out.completion(response, number))
 
     async def stream(self, exchange: AsgiExchange, asked: ChatQuestion) -> None:
         """The status goes out with the first chunk: a request that fails before has the status of its error."""
-        number, model = _number(), asked.request.model or ""
-        writer = wire_out.ChunkWriter(number, model, int(time.time()), asked.include_usage)
-        known = self._known_as(number, model)
-        try:
-            assert asked.request.within is not None  # the caller's deadline, or the endpoint's
-            async with asyncio.timeout(asked.request.within + UNREAD):
-                try:
-                    with exchange.while_connected():
-                        async with self._backend.stream(asked.request) as chunks:
-                            used = await self._pass_on(exchange, chunks, writer)
-                except ThreeModeError as error:
-                    if exchange.status == 0:
-                        raise
-                    await exchange.end(faults.event(error))
-                    return
-                self._metrics.used(model, used)
-                await exchange.end()
-        except TimeoutError as error:
-            if isinstance(error, ThreeModeError):
-                raise
-            raise Disconnected("the client did not read its answer") from None
-        finally:
-            if known is not None:
-                ASKED_AS.reset(known)
-
-    def _known_as(self, number: str, model: str) -> Token[AskedAs | None] | None:
-        """Have the events of the calls that are made now say how the client knows them; None where nobody watches."""
-        return ASKED_AS.set(AskedAs(number, model)) if self._events else None
+        model = asked.request.model or ""
+        with KnownAs(self._events, model) as number:
+            writer = wire_out.ChunkWriter(number, model, int(time.time()), asked.include_usage)
+            try:
+                assert asked.request.within is not None  # the caller's deadline, or the endpoint's
+                async with asyncio.timeout(asked.request.within + UNREAD):
+                    try:
+                        with exchange.while_connected():
+                            async with self._backend.stream(asked.request) as chunks:
+                                used = await self._pass_on(exchange, chunks, writer)
+                    except ThreeModeError as error:
+                        if exchange.status == 0:
+                            raise
+                        await exchange.end(faults.event(error))
+                        return
+                    self._metrics.used(model, used)
+                    await exchange.end()
+            except TimeoutError as error:
+                if isinstance(error, ThreeModeError):
+                    raise
+                raise Disconnected("the client did not read its answer") from None
 
     async def _pass_on(self, exchange: AsgiExchange, chunks: ChunkStream, writer: wire_out.ChunkWriter) -> Usage:
         used = Usage()
@@ -79,19 +63,12 @@ class Chat:
             data = writer.write(chunk)
             if data:
                 await exchange.write(data)
-            used = _usage(chunk, used)
+            used = usage_of(chunk, used)
             if isinstance(chunk, Finish):
                 break
         return used
 
 
-def _usage(chunk: Chunk, before: Usage) -> Usage:
+def usage_of(chunk: Chunk, before: Usage) -> Usage:
+    """The usage of a stream after a chunk."""
     return chunk.usage if isinstance(chunk, UsageUpdate) else before
-
-
-# It names a request and guards nothing: a name of this process, and a number.
-_PROCESS, _numbers = f"chatcmpl-{token_hex(12)}", count(1)
-
-
-def _number() -> str:
-    return f"{_PROCESS}{next(_numbers):08x}"
