@@ -20,11 +20,12 @@ demo: venv ## the main job: 512 agents, a local model, an endpoint, a crash, wit
 test: venv ## all tests that fit in minutes
 	@$(BIN)/python -m pytest
 
-lint: venv ## formatting, types, the import contract, secrets
+lint: venv ## formatting, types, the import contract, generated code, secrets
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --config contracts.toml
+	@$(BIN)/python -m scripts.protos --check
 	@git ls-files -z | xargs -0 $(BIN)/detect-secrets-hook --baseline .secrets.baseline
 	@echo "lint: all checks pass"
 
