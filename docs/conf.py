@@ -44,6 +44,7 @@ public_packages = [
     "local_models",
     "local_models.files",
     "transports.bus",
+    "transports.grpc",
     "transports.http2",
     "transports.process",
 ]
