@@ -76,6 +76,7 @@ class LLMConnection:
         observe: "Observing | None" = None,
         options: "ConnectionOptions | None" = None,
         bus: Any = None,
+        use_grpc: bool | str = False,
     ) -> None:
         """`bus` is a joined `transports.bus.Bus`, for `agent:NAME`; without one it is the bus that this event loop is
         on."""
@@ -84,7 +85,8 @@ class LLMConnection:
         from three_mode.services import Arguments, services_of
 
         self._options = options = options or ConnectionOptions()
-        own = Account(api_key=api_key, base_url=base_url, headers=options.headers)
+        grpc_url = use_grpc if isinstance(use_grpc, str) else None
+        own = Account(api_key=api_key, base_url=base_url, grpc_url=grpc_url, headers=options.headers)
         arguments = Arguments(
             own=own,
             provider=provider,
@@ -96,6 +98,7 @@ class LLMConnection:
             observe=observe or Observing(),
             options=options,
             bus=bus,
+            use_grpc=use_grpc,
         )
         self._model, self._closed = model, False
         self._services = services = services_of(arguments, self._learn_fast_path)

@@ -13,7 +13,7 @@ from three_mode.calls.gates import Gates
 from three_mode.calls.provider_accounts import ProviderAccounts
 from three_mode.dispatcher import Dispatcher
 from three_mode.messages import Embedded, EmbedRequest, Usage
-from three_mode.policies import Attempts, CallContext, Clock, RetryOptions, Target
+from three_mode.policies import Absences, Attempts, CallContext, Clock, RetryOptions, Target
 from three_mode.providers.estimate import estimate_text
 
 
@@ -28,9 +28,12 @@ class EmbeddingPipeline:
         gates: Gates,
         log: CallLog,
         clock: Clock,
+        absences: Absences,
     ) -> None:
+        """`absences` are of the method that embeds: a server of gRPC need not have it."""
         self._channel, self._accounts, self._log = channel, accounts, log
-        self._attempts = Attempts(gates, retry, clock=clock)
+        self._absences = absences
+        self._attempts = Attempts(gates, retry, clock=clock, instead=absences.instead)
 
     def close(self) -> None:
         """End the waits before retries."""
@@ -45,7 +48,8 @@ class EmbeddingPipeline:
         async def attempt(target: Target, due: float) -> Embedded:
             return await self._attempt(request, target, due, tokens, label)
 
-        embedded = await self._attempts.run(context, [target], attempt)
+        targets, _, _ = self._absences.settled([target])
+        embedded = await self._attempts.run(context, targets, attempt)
         self._log.metrics.record(target.provider, target.model, time.monotonic() - began)
         return embedded
 

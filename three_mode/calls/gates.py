@@ -24,7 +24,7 @@ class Gates:
         self._policies = policies
         self._clock = clock
         self._metrics = metrics or Metrics()
-        self._breakers: dict[tuple[str, str], CircuitBreaker] = {}
+        self._breakers: dict[tuple[str, str, bool], CircuitBreaker] = {}  # by provider, model and whether over gRPC
         self._limiters: dict[str, AdaptiveLimiter] = {}
         self._most_breakers = self._most_limiters = MOST
         # Providers whose endpoints tell their limiter what they hear, for as long as they are there.
@@ -41,14 +41,14 @@ class Gates:
 
     def breaker(self, target: Target) -> CircuitBreaker | None:
         """The breaker of a target; None where the policies have none."""
-        key = (target.provider, target.model)
+        key = (target.provider, target.model, target.grpc)
         found = self._breakers.get(key)
         if found is None and self._policies.breaker is not None:
             if len(self._breakers) >= self._most_breakers:
                 self._forget()
                 self._breakers = {kept: each for kept, each in self._breakers.items() if not each.at_rest}
                 self._most_breakers = max(MOST, 2 * len(self._breakers))
-            usual = partial(self._metrics.usual, *key)
+            usual = partial(self._metrics.usual, target.provider, target.model)
             found = self._breakers[key] = CircuitBreaker(self._policies.breaker, self._clock, usual)
         return found
 
@@ -83,8 +83,8 @@ class Gates:
     def states(self) -> dict[str, str]:
         """The state of each breaker that is not closed."""
         return {
-            f"{provider}/{model}": breaker.state
-            for (provider, model), breaker in self._breakers.items()
+            str(Target(provider, model, grpc=grpc)): breaker.state
+            for (provider, model, grpc), breaker in self._breakers.items()
             if breaker.state != "closed"
         }
 

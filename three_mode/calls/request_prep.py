@@ -14,7 +14,7 @@ from three_mode.errors import ConfigurationError
 from three_mode.handling import current as handled
 from three_mode.handling import time_for
 from three_mode.messages import LLMRequest, Usage
-from three_mode.policies import CallContext, Target
+from three_mode.policies import Absences, CallContext, Target
 from three_mode.policies.tallies import ZERO
 from three_mode.providers.capabilities import capabilities
 from three_mode.providers.emulation import with_tools_in_prompt
@@ -130,7 +130,9 @@ class CallPreparation:
         first_content: float,
         log: CallLog,
         learn: Callable[[LLMRequest, Target], None],
+        absences: Absences,
     ) -> None:
+        self._absences = absences
         self._targets, self._accounts, self._defaults = targets, accounts, defaults
         self._first_content, self._log, self._learn = first_content, log, learn
         self._closed = False
@@ -143,6 +145,7 @@ class CallPreparation:
         self.check_open()
         began = time.monotonic()
         targets, route = await self._targets.for_request(request)
+        targets, changed, why = self._absences.settled(targets)
         first = targets[0]
         if first.provider == AGENT and route is None and not self._closed:
             self._learn(request, first)
@@ -162,6 +165,8 @@ class CallPreparation:
         )
         if route is not None:
             context.add_step("routed", began, first, f"by the route {route!r}")
+        if changed is not None:
+            context.add_step("routed", began, changed, why)
         call = ActiveCall(request, request_id, context, label=label, target=first, targets=targets, route=route)
         self._log.begin_call(call, targets)
         if failed is not None:
