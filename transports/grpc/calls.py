@@ -7,7 +7,7 @@ from typing import Self
 from transports.grpc.framing import Unframer
 from transports.grpc.outcome import OK_TRAILER, check_head, error_in, error_of_reset
 from transports.grpc.status import GrpcError, GrpcStatus
-from transports.http2 import Call, Exchange, LimitExceeded, PeerMisbehaved, Response, StreamReset
+from transports.http2 import Exchange, LimitExceeded, PeerMisbehaved, StreamReset
 
 Fields = Iterable[tuple[bytes, bytes]]
 
@@ -32,7 +32,7 @@ class SentCall:
             said = error_in(exchange.trailers or exchange.headers)
             if said is not None:
                 raise said
-        messages = _unframe(Unframer(encoding, self._most), body, ended=True)
+        messages = _unframe(_unframer(encoding, self._most), body, ended=True)
         if len(messages) != 1:
             raise PeerMisbehaved(f"one message answers this call, and {len(messages)} came")
         return messages[0]
@@ -58,24 +58,37 @@ class SentCall:
 
 
 class GrpcStream:
-    """A call whose messages come one after another: `async with` starts it, and leaving the block ends it."""
+    """A call whose messages come one after another: `async with` sends it, and leaving the block ends it."""
 
-    __slots__ = ("_call", "_ended", "_most", "_ready", "_response", "_unframer")
+    __slots__ = ("_ended", "_exchange", "_most", "_ready", "_sent", "_unframer")
 
-    def __init__(self, call: Call, most: int) -> None:
-        self._call, self._most = call, most
-        self._response: Response | None = None  # dropping it would cancel the call
+    def __init__(self, exchange: Exchange, most: int) -> None:
+        self._exchange, self._most = exchange, most
         self._unframer: Unframer | None = None
         self._ready: list[bytes] = []
-        self._ended = False
+        self._sent = self._ended = False
+
+    def __del__(self) -> None:
+        # Dropped without `async with`: the server must not go on for nobody.
+        exchange = self._exchange
+        if self._sent and not exchange.done and not exchange.loop.is_closed():
+            exchange.loop.call_soon_threadsafe(exchange.cancel)
+
+    def send(self) -> None:
+        """Sends the request, if it is not out yet. Whoever sends a call reads it to its end or cancels it."""
+        if not self._sent:
+            self._sent = True
+            self._exchange.pool.submit(self._exchange)
 
     async def start(self) -> None:
-        """Sends the request, and returns when the head of the answer has come. Whoever starts a call cancels it."""
+        """Sends the request, and waits for the head of the answer. A server may wait for messages before it answers."""
+        self.send()
+        exchange = self._exchange
         try:
-            self._response = response = await self._call.start()
-            self._unframer = _unframer_of(response, self._most)
+            await exchange.head()
+            self._unframer = _unframer(check_head(exchange.status, exchange.headers), self._most)
         except StreamReset as error:
-            raise _ended_by_reset(error, self._call.exchange) from None
+            raise _ended_by_reset(error, exchange) from None
         except BaseException:
             self.cancel()
             raise
@@ -85,7 +98,7 @@ class GrpcStream:
         if self._unframer is None:
             await self.start()
         assert self._unframer is not None
-        exchange = self._call.exchange
+        exchange = self._exchange
         while not self._ended:
             try:
                 data = await exchange.chunk()
@@ -111,29 +124,29 @@ class GrpcStream:
     @property
     def exchange(self) -> Exchange:
         """The exchange of HTTP/2 below it."""
-        return self._call.exchange
+        return self._exchange
 
     @property
     def spoke(self) -> bool:
         """Whether the server has answered at all."""
-        return bool(self._call.exchange.status)
+        return bool(self._exchange.status)
 
     @property
     def headers(self) -> Fields:
         """Metadata that came before the messages."""
-        return self._call.exchange.headers
+        return self._exchange.headers
 
     @property
     def trailers(self) -> Fields:
         """Metadata that came after them; empty until the end."""
-        return self._call.exchange.trailers
+        return self._exchange.trailers
 
     def cancel(self) -> None:
         """Ends the call at the server, if it has not ended. Never waits."""
-        self._call.exchange.cancel()
+        self._exchange.cancel()
 
     async def __aenter__(self) -> Self:
-        await self.start()
+        self.send()
         return self
 
     async def __aexit__(
@@ -153,9 +166,11 @@ class GrpcStream:
         return self._ready.pop()
 
 
-def _unframer_of(response: Response, most: int) -> Unframer:
-    encoding = check_head(response.status, response.headers)
-    return Unframer(encoding, most)
+def _unframer(encoding: bytes, most: int) -> Unframer:
+    try:
+        return Unframer(encoding, most)
+    except GrpcError as error:
+        raise PeerMisbehaved(f"the answer cannot be read: {error.message}") from None
 
 
 def _unframe(unframer: Unframer, data: bytes, *, ended: bool = False) -> list[bytes]:

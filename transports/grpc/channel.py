@@ -122,7 +122,7 @@ class GrpcChannel:
 
     def _open(self, request: Request, until: float) -> GrpcStream:
         call = self._pool.request(request, timeouts=self.options.timeouts, until=until)
-        return GrpcStream(call, self.options.most_bytes)
+        return GrpcStream(call.exchange, self.options.most_bytes)
 
     def _framed(self, message: bytes) -> tuple[bytes, bool]:
         if self.options.compress and len(message) >= WORTH_PACKING:

@@ -7,16 +7,14 @@ RetryInfo); `endless`; `old` (chunks of the older schema). `metadata` answers wi
 
 import asyncio
 import json
-import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
-import grpc.aio
 
+from tests.support.grpc.peer import main
 from three_mode import errors
 from three_mode.grpc_messages import llm_pb2 as pb
 from three_mode.grpc_messages.errors import write_error
@@ -193,28 +191,5 @@ def service(handlers: Any) -> Any:
     )
 
 
-async def serve_aio() -> None:
-    server = grpc.aio.server()
-    server.add_generic_rpc_handlers((service(Aio()),))
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    print(port, flush=True)  # noqa: T201
-    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
-    await server.stop(10)
-
-
-def serve_threads() -> None:
-    server = grpc.server(ThreadPoolExecutor(80))
-    server.add_generic_rpc_handlers((service(Threads()),))
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    print(port, flush=True)  # noqa: T201
-    sys.stdin.readline()
-    server.stop(10).wait()
-
-
 if __name__ == "__main__":
-    if sys.argv[1] == "aio":
-        asyncio.run(serve_aio())
-    else:
-        serve_threads()
+    main(service(Aio()), service(Threads()))

@@ -162,20 +162,32 @@ def service(handlers: Any) -> Any:
     )
 
 
-async def serve_aio() -> None:
+def listen(server: Any, where: list[str]) -> int:
+    """The port at which a server listens: as the command line says, else on loopback."""
+    if where[:1] == ["unix"]:
+        return int(server.add_insecure_port(f"unix:{where[1]}"))
+    if where[:1] == ["tls"]:
+        certificate, key = (Path(path).read_bytes() for path in where[1:])
+        return int(server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([(key, certificate)])))
+    return int(server.add_insecure_port("127.0.0.1:0"))
+
+
+async def serve_aio(services: Any, where: list[str]) -> None:
+    """Serves with coroutines until a line comes on the standard input."""
     server = grpc.aio.server(options=OPTIONS)
-    server.add_generic_rpc_handlers((service(Aio()),))
-    port = server.add_insecure_port("127.0.0.1:0")
+    server.add_generic_rpc_handlers((services,))
+    port = listen(server, where)
     await server.start()
     print(port, flush=True)  # noqa: T201
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
     await server.stop(10)
 
 
-def serve_threads() -> None:
+def serve_threads(services: Any, where: list[str]) -> None:
+    """The same with threads."""
     server = grpc.server(ThreadPoolExecutor(80), options=OPTIONS)
-    server.add_generic_rpc_handlers((service(Threads()),))
-    port = server.add_insecure_port("127.0.0.1:0")
+    server.add_generic_rpc_handlers((services,))
+    port = listen(server, where)
     server.start()
     print(port, flush=True)  # noqa: T201
     sys.stdin.readline()
@@ -200,10 +212,10 @@ class Peer(NamedTuple):
 
 
 @contextmanager
-def running(kind: str, module: str = __name__) -> Iterator[Peer]:
-    """Runs one of the kinds of server that a module has."""
+def running(kind: str, module: str = __name__, *where: str) -> Iterator[Peer]:
+    """Runs one of the kinds of server that a module has. `where`: `unix PATH`, or `tls CERTIFICATE KEY`."""
     process = subprocess.Popen(
-        [sys.executable, "-m", module, kind],
+        [sys.executable, "-m", module, kind, *where],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -217,8 +229,13 @@ def running(kind: str, module: str = __name__) -> Iterator[Peer]:
         process.communicate()
 
 
-if __name__ == "__main__":
+def main(aio: Any, threads: Any) -> None:
+    """Runs the kind that the command line says."""
     if sys.argv[1] == "aio":
-        asyncio.run(serve_aio())
+        asyncio.run(serve_aio(aio, sys.argv[2:]))
     else:
-        serve_threads()
+        serve_threads(threads, sys.argv[2:])
+
+
+if __name__ == "__main__":
+    main(service(Aio()), service(Threads()))
