@@ -25,6 +25,7 @@ from three_mode.errors import ConfigurationError, ThreeModeError
 from three_mode.modes import CommunicationMode
 from three_mode.serve import App, Connected, ServeOptions, Tls, serve
 from three_mode.serve.backend import Backend
+from three_mode.serve.bus_verbs import BusVerbs
 from three_mode.serve.conversations import ConversationBackend
 from three_mode.serve.server import tls_context, until_signalled
 from three_mode.serve.settings import ServeTable, named_models
@@ -46,6 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", metavar="FILE", help="config file (default: as `three-mode config check` says)")
     parser.add_argument("--host", help="address to listen on (default: loopback)")
     parser.add_argument("--port", type=int, help=f"port to listen on (default: {DEFAULTS.port})")
+    parser.add_argument(
+        "--grpc", type=_port_or_path, metavar="PORT", help="a port beside for gRPC, or unix:PATH (--port takes it too)"
+    )
     parser.add_argument("--certificate", type=Path, metavar="PEM", help="certificate chain: HTTP/2 over TLS")
     parser.add_argument("--key", type=Path, metavar="PEM", help="its private key")
     parser.add_argument(
@@ -96,6 +100,10 @@ def _run(work: Coroutine[Any, Any, None]) -> None:
         uvloop.run(work)
 
 
+def _port_or_path(text: str) -> int | str:
+    return int(text) if text.isdigit() else text
+
+
 def _table(options: argparse.Namespace, config: ConfigTable) -> ServeTable:
     """What the config file says, and before it the command line."""
     table: ServeTable = config.options(ServeTable, "serve")
@@ -105,7 +113,7 @@ def _table(options: argparse.Namespace, config: ConfigTable) -> ServeTable:
     given = {
         "models": None if options.model is None else tuple(options.model),
         "origins": None if options.origin is None else tuple(options.origin),
-        **{name: getattr(options, name) for name in ("host", "port", "bus", "most_at_once", "talks", *_FILES)},
+        **{name: getattr(options, name) for name in ("host", "port", "grpc", "bus", "most_at_once", "talks", *_FILES)},
     }
     said = {name: value for name, value in given.items() if value is not None}
     if "api_key_file" not in said and os.environ.get(KEYS):
@@ -129,6 +137,7 @@ def _settings(options: argparse.Namespace, table: ServeTable) -> ServeOptions:
     return ServeOptions(
         host=table.host or DEFAULTS.host,
         port=DEFAULTS.port if table.port is None else table.port,
+        grpc=table.grpc,
         tls=tls,
         api_keys=_keys(table.api_key_file),
         max_in_flight=DEFAULTS.max_in_flight if table.most_at_once is None else table.most_at_once,
@@ -173,7 +182,8 @@ async def _serve(options: argparse.Namespace, console: Console) -> None:
         if table.talks is not None:
             talks = await stack.enter_async_context(Conversations(table.talks, connection))
             backend = ConversationBackend(connected, talks)
-        app = App(backend, settings)
+        agents = None if bus is None else stack.enter_context(BusVerbs(bus))
+        app = App(backend, settings, agents=agents)
         if bus is not None:
             stack.callback(tell_of_agents(bus, app.events).close)
         watching = asyncio.create_task(tell_of_providers(connection, app.events))
@@ -184,6 +194,9 @@ async def _serve(options: argparse.Namespace, console: Console) -> None:
                 f"serving on {scheme}://{settings.host}:{settings.port}/v1  (events on /events)",
                 soft_wrap=True,
             )
+            if settings.grpc is not None:
+                place = settings.grpc if isinstance(settings.grpc, str) else f"{settings.host}:{settings.grpc}"
+                console.print(f"and gRPC on {escape(place)}", soft_wrap=True)
             if config.file is not None:
                 console.print(f"settings of {escape(config.file)}", soft_wrap=True, highlight=False)
             sys.stderr.flush()

@@ -5,22 +5,20 @@ import logging
 import time
 import uuid
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 import msgspec
 
-from three_mode.errors import DeadlineExceeded, ThreeModeError
+from three_mode.errors import DeadlineExceeded, MissingExtra, ThreeModeError
 from three_mode.serve import cors, guard, wire_in, wire_out
 from three_mode.serve.asgi import AsgiExchange, Refused, Scope, Send
-from three_mode.serve.backend import Backend
-from three_mode.serve.bodies import Bodies
-from three_mode.serve.chat import Chat
+from three_mode.serve.backend import AgentVerbs, Backend
+from three_mode.serve.endpoint import EndpointState, going_down, overloaded, starting
 from three_mode.serve.events import EventHub
-from three_mode.serve.faults import EndpointFault, fault, from_error
+from three_mode.serve.faults import fault, from_error
 from three_mode.serve.lifespan import OpenBackend, run_lifespan
-from three_mode.serve.metrics import EndpointMetrics
 from three_mode.serve.options import ServeOptions
-from three_mode.serve.watching import CutShort, Disconnected, EventWatch, Receive
+from three_mode.serve.surfaces import Surface, names_grpc, refuse_grpc, speaks_grpc
+from three_mode.serve.watching import CutShort, Disconnected, Receive
 from three_mode.serve.websocket import watch_events
 
 log = logging.getLogger("three_mode.serve")
@@ -32,28 +30,24 @@ class App:
     """The endpoint. `drain()` lets what runs end and refuses what is new.
 
     `backend` is what it hands out; or a function that opens it when the server starts, as an async context manager:
-    each worker of a server with several has its own.
+    each worker of a server with several has its own. `agents` are the verbs of a bus, for `AgentService` of gRPC.
     """
 
     def __init__(
-        self, backend: Backend | OpenBackend, options: ServeOptions | None = None, events: EventHub | None = None
+        self,
+        backend: Backend | OpenBackend,
+        options: ServeOptions | None = None,
+        events: EventHub | None = None,
+        agents: AgentVerbs | None = None,
     ) -> None:
         self.options = options or ServeOptions()
         self.events = events or EventHub(self.options.event_buffer)
-        self.metrics = EndpointMetrics()
-        self.draining = False
+        self.endpoint = EndpointState(self.options, self.events, agents)
+        self.metrics = self.endpoint.metrics
         self._open = backend if callable(backend) else None
-        self._backend: Backend | None = None
-        self._chat: Chat | None = None
         if not callable(backend):
-            self._use(backend)
-        self._watch = EventWatch()
-        self._bodies = Bodies(max(self.options.max_bodies, self.options.max_body))
-        self._working = 0  # requests that are whole, and hold a place
-        self._working_bytes = 0  # of their bodies
-        self._idle = asyncio.Event()  # of use while draining only
-        self._running: set[asyncio.Task[Any]] = set()
-        self._cut = False
+            self.endpoint.use(backend)
+        self._grpc: Surface | None = None
         self._started = int(time.time())
         self._routes: dict[str, tuple[str, Callable[[AsgiExchange], Awaitable[str]]]] = {
             "/v1/chat/completions": ("POST", self._complete),
@@ -66,40 +60,47 @@ class App:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """A coroutine function, by which other servers know an application of ASGI 3."""
         if scope["type"] == "http":
-            await self._answer(AsgiExchange(scope, receive, send, self._watch))
+            if speaks_grpc(scope):
+                await self._answer_grpc(scope, receive, send)
+            else:
+                await self._answer(AsgiExchange(scope, receive, send, self.endpoint.watch))
         elif scope["type"] == "websocket":
             await watch_events(scope, receive, send, self.events, self.options)
         else:
-            await run_lifespan(receive, send, self._open, self._use)
+            await run_lifespan(receive, send, self._open, self.endpoint.use)
 
-    def _use(self, backend: Backend) -> None:
-        self._backend, self._chat = backend, Chat(backend, self.events, self.metrics)
+    @property
+    def draining(self) -> bool:
+        """Whether what is new is refused."""
+        return self.endpoint.draining
 
     async def drain(self) -> bool:
         """True when all that ran has ended within the time it had."""
-        self.draining = True
-        if not self.metrics.in_flight:
-            return True
-        try:
-            async with asyncio.timeout(self.options.drain_within):
-                await self._idle.wait()
-        except TimeoutError:
-            return False
-        return True
+        return await self.endpoint.drain()
 
     def cut_off(self) -> None:
         """Ends what still runs: the server below waits for it, however long that takes."""
-        self._cut = True
-        for task in self._running:
-            task.cancel()
+        self.endpoint.cut_off()
+
+    async def _answer_grpc(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Calls of gRPC, on the same port. What they need is imported with the first of them."""
+        if self._grpc is None:
+            from three_mode.serve.surfaces.grpc import surface
+
+            try:
+                self._grpc = surface(self.endpoint)
+            except MissingExtra as missing:
+                await refuse_grpc(send, str(missing))
+                return
+        if "http.response.trailers" in scope.get("extensions", ()):
+            await self._grpc(scope, receive, send)
+        else:
+            await refuse_grpc(send, "the server below this endpoint sends no trailers; `three-mode serve` does")
 
     async def _answer(self, exchange: AsgiExchange) -> None:
         started = time.perf_counter()
         model = ""
-        self.metrics.in_flight += 1
-        task = asyncio.current_task(self._watch.loop)
-        assert task is not None
-        self._running.add(task)
+        task = self.endpoint.begin()
         if self.options.allowed_origins:
             exchange.always = cors.named(self.options, exchange.header(b"origin"))
         try:
@@ -111,9 +112,9 @@ class App:
         except Disconnected:
             exchange.status = 499
         except asyncio.CancelledError:
-            if not self._cut or exchange.status:
+            if not self.endpoint.cut or exchange.status:
                 raise  # an answer that had begun: the server closes the stream, which the client sees
-            await exchange.refuse(_draining())
+            await exchange.refuse(going_down())
         except Exception:
             number = uuid.uuid4().hex[:12]
             log.exception("request %s failed", number)
@@ -122,10 +123,7 @@ class App:
             else:
                 raise  # the answer had begun: the server closes the stream, which the client sees
         finally:
-            self.metrics.in_flight -= 1
-            self._running.discard(task)
-            if self.draining and self.metrics.in_flight == 0:
-                self._idle.set()
+            self.endpoint.end(task)
             route = exchange.path if exchange.path in self._routes else "other"
             self.metrics.finished(route, model, exchange.status, time.perf_counter() - started)
 
@@ -139,6 +137,8 @@ class App:
             refused = guard.refusal(self.options, exchange.header)
             if refused is not None:
                 raise Refused(refused)
+        if route is None and names_grpc(exchange.path):
+            raise Refused(fault(415, "this path takes calls of gRPC: content-type application/grpc", "not_grpc"))
         if route is None and (exchange.path + "/").startswith("/v1/conversations/"):
             return await self._conversations(exchange)
         if route is None:
@@ -148,14 +148,6 @@ class App:
         if exchange.method != method:
             raise Refused(fault(405, f"{exchange.path} takes {method}", "method_not_allowed"))
         return await handler(exchange)
-
-    def _admit(self) -> None:
-        if self.draining:
-            raise Refused(_draining())
-        if self._backend is None:
-            raise Refused(_starting())
-        if self._working >= self.options.max_in_flight:
-            raise Refused(_overloaded(f"{self.options.max_in_flight} requests are being answered already"))
 
     def _within(self, exchange: AsgiExchange) -> float:
         """The caller's deadline, or ours."""
@@ -173,14 +165,12 @@ class App:
     async def _body(self, exchange: AsgiExchange, within: float) -> bytes:
         """A client that stops half-way holds no place, and its memory no longer than it may wait for the answer."""
         try:
-            body = await exchange.body(self.options.max_body, within, self._bodies)
+            body = await exchange.body(self.options.max_body, within, self.endpoint.bodies)
         except TimeoutError:
             raise DeadlineExceeded(f"the body did not come whole within {within:g} s") from None
         except CutShort:
-            raise Refused(_overloaded("too many bytes of requests are being read")) from None
-        self._admit()
-        if self._working_bytes + len(body) > self._bodies.limit:
-            raise Refused(_overloaded("requests of too many bytes are being answered already"))
+            raise Refused(overloaded("too many bytes of requests are being read")) from None
+        self.endpoint.admit(len(body))
         return body
 
     async def _read_chat(self, body: bytes, within: float) -> wire_in.ChatQuestion:
@@ -190,52 +180,48 @@ class App:
         return await asyncio.to_thread(wire_in.read_chat, body, within, self.options.max_messages)
 
     async def _complete(self, exchange: AsgiExchange) -> str:
-        self._admit()
+        self.endpoint.admit()
         within = self._within(exchange)
         body = await self._body(exchange, within)
-        self._working += 1
-        self._working_bytes += len(body)
+        self.endpoint.hold(len(body))
         try:
             asked = await self._read_chat(body, within)
-            chat = self._chat
+            chat = self.endpoint.chat
             assert chat is not None
             await (chat.stream if asked.stream else chat.complete)(exchange, asked)
         finally:
-            self._working -= 1
-            self._working_bytes -= len(body)
+            self.endpoint.release(len(body))
         return asked.request.model or ""
 
     async def _embed(self, exchange: AsgiExchange) -> str:
-        self._admit()
+        self.endpoint.admit()
         within = self._within(exchange)
         body = await self._body(exchange, within)
-        self._working += 1
-        self._working_bytes += len(body)
+        self.endpoint.hold(len(body))
         try:
             asked, as_base64 = wire_in.read_embeddings(body, within)
             model = asked.model or ""
-            assert self._backend is not None
+            assert self.endpoint.backend is not None
             with exchange.while_connected():
-                embedded = await self._backend.embed(asked)
+                embedded = await self.endpoint.backend.embed(asked)
             self.metrics.used(model, embedded.usage)
             await exchange.answer(200, wire_out.embeddings(embedded, as_base64))
         finally:
-            self._working -= 1
-            self._working_bytes -= len(body)
+            self.endpoint.release(len(body))
         return model
 
     async def _conversations(self, exchange: AsgiExchange) -> str:
         """Conversations that are kept, where the backend keeps some."""
         from three_mode.serve.conversations import ConversationBackend, answer
 
-        self._admit()
-        if not isinstance(self._backend, ConversationBackend):
+        self.endpoint.admit()
+        if not isinstance(self.endpoint.backend, ConversationBackend):
             raise Refused(fault(404, "this endpoint keeps no conversations (--talks FILE)", "no_such_path"))
         within = self._within(exchange)
         body = await self._body(exchange, within) if exchange.method == "POST" else b""
         try:
             async with asyncio.timeout(within):
-                found = await answer(self._backend, exchange.method, exchange.path, exchange.query, body)
+                found = await answer(self.endpoint.backend, exchange.method, exchange.path, exchange.query, body)
         except LookupError:
             raise Refused(fault(404, "no such path or method of conversations", "no_such_path")) from None
         except TimeoutError as error:
@@ -246,9 +232,9 @@ class App:
         return ""
 
     async def _models(self, exchange: AsgiExchange) -> str:
-        if self._backend is None:
-            raise Refused(_starting())
-        await exchange.answer(200, wire_out.models(await self._backend.available_models(), self._started))
+        if self.endpoint.backend is None:
+            raise Refused(starting())
+        await exchange.answer(200, wire_out.models(await self.endpoint.backend.available_models(), self._started))
         return ""
 
     async def _health(self, exchange: AsgiExchange) -> str:
@@ -260,15 +246,3 @@ class App:
         text = self.metrics.text(len(self.events), self.events.dropped)
         await exchange.answer(200, text, ((b"content-type", b"text/plain; version=0.0.4; charset=utf-8"),))
         return ""
-
-
-def _overloaded(why: str) -> EndpointFault:
-    return fault(503, why, "overloaded", retry_after=1)
-
-
-def _starting() -> EndpointFault:
-    return fault(503, "the endpoint has not started: its server sent it no lifespan event", "starting", retry_after=1)
-
-
-def _draining() -> EndpointFault:
-    return fault(503, "the endpoint is shutting down", "draining", retry_after=1)

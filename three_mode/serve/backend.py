@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from msgspec import Struct
 
@@ -29,6 +29,16 @@ class ChunkStream(Protocol):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> bool | None: ...
+
+
+class AgentVerbs(Protocol):
+    """The verbs of a bus that the endpoint hands out: `Orchestrator`, `join(...)` and an agent have them."""
+
+    def ref(self, name: str) -> Any: ...
+
+    def any(self, role: str) -> Any: ...
+
+    def broadcast(self, topic: str, item: Any) -> Any: ...
 
 
 class Backend(Protocol):

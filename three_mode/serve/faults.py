@@ -80,15 +80,21 @@ def from_error(error: ThreeModeError) -> EndpointFault:
     """What the client is told. The text of our own errors holds no keys and no content. A provider's may, and is sent
     only where it is about the request."""
     status, code = next((status, code) for kind, status, code in _STATUS if isinstance(error, kind))
+    message = in_words(error)
+    wait = error.retry_after if error.retry_after is not None else 1.0 if status == 503 and error.retryable else None
+    field = getattr(error, "field", None)
+    # A client knows the fields that it sent, and none of ours that they travelled in.
+    return fault(status, message, code, field.removeprefix("extra.") if field else None, wait)
+
+
+def in_words(error: ThreeModeError) -> str:
+    """The text of an error, as far as the client may know it."""
     message = _told(error)
     if isinstance(error, errors.AllProvidersFailed) and error.causes:
         message += ": " + "; ".join(_told(cause) for cause in error.causes)
     elif isinstance(error, errors.ConfigurationError):  # of the endpoint's provider, where the name is none of its own
         message += "; GET /v1/models lists what answers here"
-    wait = error.retry_after if error.retry_after is not None else 1.0 if status == 503 and error.retryable else None
-    field = getattr(error, "field", None)
-    # A client knows the fields that it sent, and none of ours that they travelled in.
-    return fault(status, message, code, field.removeprefix("extra.") if field else None, wait)
+    return message
 
 
 def _told(error: BaseException) -> str:

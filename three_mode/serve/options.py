@@ -8,6 +8,8 @@ from msgspec import Struct
 from three_mode.errors import ConfigurationError
 from three_mode.serve.wire_in import MOST_MESSAGES
 
+UNIX = "unix:"
+
 
 class Tls(Struct, frozen=True):
     """A certificate chain and its key, as PEM files."""
@@ -21,6 +23,8 @@ class ServeOptions(Struct, frozen=True, kw_only=True):
 
     host: str = "127.0.0.1"
     port: int = 8080
+    grpc: int | str | None = None
+    """A port beside for gRPC, or `unix:PATH`. The port above answers calls of gRPC too, in any case."""
     tls: Tls | None = None
     api_keys: frozenset[str] = frozenset()
     max_body: int = 8 << 20
@@ -52,6 +56,12 @@ class ServeOptions(Struct, frozen=True, kw_only=True):
             raise ConfigurationError("an API key is empty")
         if not 1 <= self.port <= 65535:
             raise ConfigurationError(f"a port is between 1 and 65535, not {self.port}")
+        if isinstance(self.grpc, int) and not 1 <= self.grpc <= 65535:
+            raise ConfigurationError(f"a port for gRPC is between 1 and 65535, not {self.grpc}")
+        if isinstance(self.grpc, str) and not self.grpc.removeprefix(UNIX):
+            raise ConfigurationError("no path of a socket for gRPC is given", hint="--grpc unix:/run/three-mode.sock")
+        if isinstance(self.grpc, str) and not self.grpc.startswith(UNIX):
+            raise ConfigurationError(f"{self.grpc!r} is neither a port nor unix:PATH", hint="--grpc 50051")
         if self.max_connections < 1:
             raise ConfigurationError("max_connections is at least 1")
         if self.max_body < 1 or self.max_in_flight < 1 or self.event_buffer < 1:

@@ -7,12 +7,16 @@ import signal
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from importlib import import_module
 from importlib.util import find_spec
 
 from three_mode.errors import ConfigurationError, MissingExtra
 from three_mode.serve.app import App
-from three_mode.serve.options import ServeOptions, Tls
-from transports.http2.server import Server, ServerOptions
+from three_mode.serve.asgi import Scope, Send
+from three_mode.serve.options import UNIX, ServeOptions, Tls
+from three_mode.serve.watching import Receive
+from transports.http2.server import Application, Server, ServerOptions
 
 log = logging.getLogger("three_mode.serve")
 
@@ -22,19 +26,37 @@ async def serve(app: App) -> AsyncIterator[None]:
     """Listens while the block runs; then drains: says goodbye to idle clients, and lets what runs end."""
     if find_spec("wsproto") is None:
         raise MissingExtra.of("wsproto, which the WebSocket of `three-mode serve` needs,", "serve")
-    server = Server(app, _server_options(app.options))
-    try:
-        await server.start()
-    except OSError as error:
-        raise _cannot_listen(app.options, error) from None
+    servers = [Server(app, _server_options(app.options))]
+    if app.options.grpc is not None:
+        import_module("three_mode.grpc_messages.pool")  # MissingExtra where protobuf is not installed
+        servers.append(Server(_begun_already(app), _grpc_options(app.options)))
+    for place, server in enumerate(servers):
+        try:
+            await server.start()
+        except OSError as error:
+            for started in servers[:place]:
+                await started.close()
+            raise _cannot_listen(app.options, server.options, error) from None
     try:
         yield
-        server.retire()
+        for server in servers:
+            server.retire()
         if not await app.drain():
             log.warning("requests still ran after %s s of draining and were cut off", app.options.drain_within)
     finally:
         app.cut_off()
-        await server.close()
+        for server in reversed(servers):  # the first one ends the application
+            await server.close()
+
+
+def _begun_already(app: App) -> Application:
+    """The application for a second server: the first has told it of the start, and tells it of the end."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            await app(scope, receive, send)
+
+    return answer
 
 
 async def until_signalled() -> None:
@@ -59,6 +81,14 @@ def _server_options(options: ServeOptions) -> ServerOptions:
     )
 
 
+def _grpc_options(options: ServeOptions) -> ServerOptions:
+    """The same limits on another port, or on a Unix socket, which needs no TLS."""
+    same = _server_options(options)
+    if isinstance(options.grpc, int):
+        return replace(same, port=options.grpc)
+    return replace(same, path=(options.grpc or "").removeprefix(UNIX), ssl_context=None)
+
+
 def tls_context(tls: Tls) -> ssl.SSLContext:
     """The certificate and its key, loaded; ConfigurationError where they do not fit."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -79,7 +109,7 @@ def _most_connections(options: ServeOptions) -> int:
     return wanted if files == resource.RLIM_INFINITY else min(wanted, max(1, files // 2))
 
 
-def _cannot_listen(options: ServeOptions, error: OSError) -> ConfigurationError:
-    return ConfigurationError(
-        f"cannot listen on {options.host}:{options.port}: {error.strerror}", hint="choose another --port"
-    )
+def _cannot_listen(options: ServeOptions, listening: ServerOptions, error: OSError) -> ConfigurationError:
+    place = listening.path or f"{options.host}:{listening.port}"
+    another = "--port" if not listening.path and listening.port == options.port else "--grpc"
+    return ConfigurationError(f"cannot listen on {place}: {error.strerror}", hint=f"choose another {another}")

@@ -23,6 +23,9 @@ VOLATILE_HEADERS = frozenset(
     (
         b"content-length",
         b"date",
+        b"grpc-message",
+        b"grpc-status-details-bin",
+        b"grpc-timeout",
         b"idempotency-key",
         b"traceparent",
         b"tracestate",

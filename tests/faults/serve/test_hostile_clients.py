@@ -51,7 +51,7 @@ async def test_half_bodies_share_one_bound_of_memory() -> None:
             async with asyncio.timeout(10):
                 while "overloaded" not in str(found.app.metrics.text(0, 0)) and found.app.metrics.in_flight < 2:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
-            assert found.app._bodies.total <= 1_000_000
+            assert found.app.endpoint.bodies.total <= 1_000_000
             assert (await chat(found)).status_code == 200
 
 

@@ -6,7 +6,8 @@
 See docs/decisions/serve-server.md.
 """
 
+from transports.http2.server.cycle import Application
 from transports.http2.server.options import ServerOptions
 from transports.http2.server.server import Server
 
-__all__ = ["Server", "ServerOptions"]
+__all__ = ["Application", "Server", "ServerOptions"]

@@ -22,7 +22,9 @@ Scope = MutableMapping[str, Any]
 Application = Callable[[Scope, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]]
 
 ASGI = {"version": "3.0", "spec_version": "2.3"}
-EXTENSIONS: dict[str, dict[str, Any]] = {"http.response.trailers": {}}
+# `http.request.open_ended`, sent by an application, says that the request's body is one side of a talk: it has pauses,
+# and no rate is asked of it. The application says how long it may last.
+EXTENSIONS: dict[str, dict[str, Any]] = {"http.response.trailers": {}, "http.request.open_ended": {}}
 
 
 class CycleConnection(Protocol):
@@ -42,6 +44,9 @@ class CycleConnection(Protocol):
 
     def consumed(self, cycle: "Cycle", size: int) -> None:
         """The application took bytes of the body; 0: it waits for the first of them."""
+
+    def leave_open(self, cycle: "Cycle") -> None:
+        """The body of the request may take as long as the application lets it."""
 
     def fail(self, cycle: "Cycle") -> None:
         """The application ended without a whole response, which had begun."""
@@ -71,6 +76,7 @@ class Cycle:
         "gone",
         "held",
         "left",
+        "open_ended",
         "received_since",
         "scope",
         "started",
@@ -94,6 +100,7 @@ class Cycle:
         self.body_size = 0  # bytes in all
         self.held = 0  # bytes that the application has not taken
         self.received_since = 0.0
+        self.open_ended = False
         self._chunks: list[bytes] = []
         self._end_read = False
         # The response.
@@ -191,6 +198,10 @@ class Cycle:
             if not message.get("more_trailers", False):
                 self.ended = True
                 self.carrier.end_with_trailers(self, list(message.get("headers", ())))
+        elif kind == "http.request.open_ended":
+            if not self.complete and not self.open_ended:
+                self.open_ended = True
+                self.carrier.leave_open(self)
         else:
             raise RuntimeError(f"{kind} is no part of a response")
 

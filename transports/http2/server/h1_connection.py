@@ -305,6 +305,9 @@ class H1ServerConnection(AcceptedConnection):
     def fail(self, cycle: Cycle) -> None:
         self.abort()
 
+    def leave_open(self, cycle: Cycle) -> None:
+        """HTTP/1.1 has no talk in both directions: the rate of its bodies stays asked for."""
+
     def give_up(self, cycle: Cycle, why: str) -> None:
         if cycle is self._cycle and not cycle.complete:
             if cycle.ended:

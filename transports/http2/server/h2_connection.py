@@ -237,11 +237,16 @@ class H2ServerConnection(AcceptedConnection):
         if cycle is None:
             self._unwanted.pop(event.stream_id, None)
             return
+        if not cycle.open_ended:
+            self._runs(cycle)
+        cycle.on_complete()
+
+    def _runs(self, cycle: Cycle) -> None:
+        """The request waits for its answer, and for nothing of its client."""
         self.server.complete(cycle)
         self._whole += 1
         if self._whole == 1:
             self.server.busy(self)
-        cycle.on_complete()
 
     def _on_trailers(self, event: Event) -> None:
         assert isinstance(event, TrailersReceived)
@@ -344,6 +349,10 @@ class H2ServerConnection(AcceptedConnection):
                 self._engine.respond_continue(cycle.stream_id)
                 self._flush_soon()
 
+    def leave_open(self, cycle: Cycle) -> None:
+        if cycle.stream_id in self._cycles:
+            self._runs(cycle)
+
     def give_up(self, cycle: Cycle, why: str) -> None:
         if cycle.stream_id in self._cycles:
             self._refuse(cycle, 408, why)
@@ -433,7 +442,7 @@ class H2ServerConnection(AcceptedConnection):
             if gone and not cycle.ended:
                 cycle.on_gone()
                 self._left.add(cycle)
-            if cycle.complete:
+            if cycle.complete or cycle.open_ended:
                 self._whole -= 1
                 if not self._whole:
                     self.server.idle(self)
@@ -507,8 +516,10 @@ class H2ServerConnection(AcceptedConnection):
             self.close()
 
     def _body_deadline(self, cycle: Cycle) -> float:
-        if cycle.held >= self.options.body_window or (cycle.expects_continue and not cycle.body_size):
-            return NEVER  # the application does not take it, or has not asked for it
+        if cycle.open_ended or cycle.held >= self.options.body_window:
+            return NEVER  # the application lets it take its time, or does not take it
+        if cycle.expects_continue and not cycle.body_size:
+            return NEVER  # the application has not asked for it
         options = self.options
         return cycle.received_since + options.body_grace + cycle.body_size / options.body_rate
 

@@ -13,6 +13,8 @@ class ServerOptions:
     host: str = "127.0.0.1"
     port: int = 0
     """0: the operating system chooses; `Server.port` says which."""
+    path: str = ""
+    """A Unix socket in place of host and port; a file that is left there by a server that ended is replaced."""
     ssl_context: ssl.SSLContext | None = None
     """TLS, with HTTP/2 and HTTP/1.1 offered by ALPN. None: plain TCP, HTTP/2 by prior knowledge."""
     backlog: int = 1024

@@ -3,7 +3,9 @@
 import asyncio
 import errno
 import logging
+import os
 import socket
+import stat
 from contextlib import suppress
 from email.utils import formatdate
 from typing import Self
@@ -69,6 +71,9 @@ class Server:
 
     def _listen(self) -> None:
         options = self.options
+        if options.path:
+            self._listen_at(options.path)
+            return
         found = socket.getaddrinfo(options.host, options.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         try:
             for family, kind, number, _, address in found:
@@ -89,10 +94,32 @@ class Server:
         for listener in self._sockets:
             self.loop.add_reader(listener.fileno(), self._accept, listener)
 
+    def _listen_at(self, path: str) -> None:
+        """Listens on a Unix socket, which only this user may open."""
+        with suppress(FileNotFoundError):
+            if stat.S_ISSOCK(os.stat(path).st_mode) and not _somebody_listens(path):
+                os.unlink(path)
+        listener = socket.socket(socket.AF_UNIX)
+        self._sockets.append(listener)
+        listener.setblocking(False)
+        before = os.umask(0o177)
+        try:
+            listener.bind(path)
+        except OSError:
+            self._stop_listening()
+            raise
+        finally:
+            os.umask(before)
+        listener.listen(self.options.backlog)
+        self.loop.add_reader(listener.fileno(), self._accept, listener)
+
     def _stop_listening(self) -> None:
         for listener in self._sockets:
-            if self.port:
+            if self.port or self.options.path:
                 self.loop.remove_reader(listener.fileno())
+            if self.options.path:
+                with suppress(OSError):
+                    os.unlink(listener.getsockname())
             listener.close()
         self._sockets.clear()
 
@@ -164,7 +191,8 @@ class Server:
     async def _open(self, accepted: socket.socket) -> None:
         options = self.options
         try:
-            accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if accepted.family != socket.AF_UNIX:
+                accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if options.ssl_context is None:
                 await self.loop.connect_accepted_socket(lambda: H1ServerConnection(self), accepted)
             else:
@@ -238,6 +266,17 @@ class Server:
         if self._date[0] != now:
             self._date = (now, formatdate(usegmt=True).encode("ascii"))
         return self._date[1]
+
+
+def _somebody_listens(path: str) -> bool:
+    """Whether a server is at the other end of the socket."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(path)
+        except OSError:
+            return False
+    return True
 
 
 def _shut(accepted: socket.socket) -> None:

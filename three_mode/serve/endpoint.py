@@ -1,0 +1,108 @@
+"""What all surfaces of one endpoint share: what answers, what there is room for, what is counted, and its end."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from three_mode.serve.asgi import Refused
+from three_mode.serve.backend import AgentVerbs, Backend
+from three_mode.serve.bodies import Bodies
+from three_mode.serve.chat import Chat
+from three_mode.serve.events import EventHub
+from three_mode.serve.faults import EndpointFault, fault
+from three_mode.serve.metrics import EndpointMetrics
+from three_mode.serve.options import ServeOptions
+from three_mode.serve.watching import EventWatch
+
+
+class EndpointState:
+    """State of an endpoint. A request is told of twice: `begin` to `end` while it is here, `hold` to `release` while
+    it is whole and is answered."""
+
+    def __init__(self, options: ServeOptions, events: EventHub, agents: AgentVerbs | None = None) -> None:
+        self.options, self.events = options, events
+        self.agents = agents  # on the bus, for programs in other languages; None: the endpoint has no bus
+        self.metrics = EndpointMetrics()
+        self.watch = EventWatch()
+        self.bodies = Bodies(max(options.max_bodies, options.max_body))
+        self.backend: Backend | None = None
+        self.chat: Chat | None = None
+        self.draining = False
+        self.cut = False
+        self.at_drain: set[Callable[[], None]] = set()  # of answers that would last for ever
+        self._running: set[asyncio.Task[Any]] = set()
+        self._working = 0  # requests that are whole, and hold a place
+        self._working_bytes = 0  # of their bodies
+        self._idle = asyncio.Event()  # of use while draining only
+
+    def use(self, backend: Backend) -> None:
+        """This is what answers from now on."""
+        self.backend, self.chat = backend, Chat(backend, self.events, self.metrics)
+
+    def begin(self) -> "asyncio.Task[Any]":
+        """A request came, in the current task."""
+        task = asyncio.current_task(self.watch.loop)
+        assert task is not None
+        self.metrics.in_flight += 1
+        self._running.add(task)
+        return task
+
+    def end(self, task: "asyncio.Task[Any]") -> None:
+        """Its answer is given, or will never be."""
+        self.metrics.in_flight -= 1
+        self._running.discard(task)
+        if self.draining and self.metrics.in_flight == 0:
+            self._idle.set()
+
+    def admit(self, size: int = 0) -> None:
+        """Whether one more request, of so many bytes, can be answered; Refused where it cannot."""
+        if self.draining:
+            raise Refused(going_down())
+        if self.backend is None:
+            raise Refused(starting())
+        if self._working >= self.options.max_in_flight:
+            raise Refused(overloaded(f"{self.options.max_in_flight} requests are being answered already"))
+        if self._working_bytes + size > self.bodies.limit:
+            raise Refused(overloaded("requests of too many bytes are being answered already"))
+
+    def hold(self, size: int) -> None:
+        """A whole request of so many bytes is being answered."""
+        self._working += 1
+        self._working_bytes += size
+
+    def release(self, size: int) -> None:
+        """It is not, any more."""
+        self._working -= 1
+        self._working_bytes -= size
+
+    async def drain(self) -> bool:
+        """True when all that ran has ended within the time it had."""
+        self.draining = True
+        for wake in list(self.at_drain):
+            wake()
+        if not self.metrics.in_flight:
+            return True
+        try:
+            async with asyncio.timeout(self.options.drain_within):
+                await self._idle.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def cut_off(self) -> None:
+        """Ends what still runs: the server below waits for it, however long that takes."""
+        self.cut = True
+        for task in self._running:
+            task.cancel()
+
+
+def overloaded(why: str) -> EndpointFault:
+    return fault(503, why, "overloaded", retry_after=1)
+
+
+def starting() -> EndpointFault:
+    return fault(503, "the endpoint has not started: its server sent it no lifespan event", "starting", retry_after=1)
+
+
+def going_down() -> EndpointFault:
+    return fault(503, "the endpoint is shutting down", "draining", retry_after=1)
