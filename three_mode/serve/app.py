@@ -85,10 +85,10 @@ class App:
     async def _answer_grpc(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Calls of gRPC, on the same port. What they need is imported with the first of them."""
         if self._grpc is None:
-            from three_mode.serve.surfaces.grpc import surface
+            from three_mode.serve.surfaces.grpc import grpc_surface
 
             try:
-                self._grpc = surface(self.endpoint)
+                self._grpc = grpc_surface(self.endpoint)
             except MissingExtra as missing:
                 await refuse_grpc(send, str(missing))
                 return

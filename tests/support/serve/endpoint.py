@@ -30,6 +30,7 @@ from three_mode.messages import (
     fold,
 )
 from three_mode.serve import App, Embedded, ModelInfo, ServeOptions, Tls, serve
+from three_mode.serve.backend import AgentVerbs
 
 ERRORS: dict[str, ThreeModeError] = {
     "overloaded": Overloaded("the mailbox is full", retry_after=2.0),
@@ -149,8 +150,10 @@ class Endpoint:
 
 
 @asynccontextmanager
-async def endpoint(tls: Tls | None = None, **options: object) -> AsyncIterator[Endpoint]:
+async def endpoint(
+    tls: Tls | None = None, agents: AgentVerbs | None = None, **options: object
+) -> AsyncIterator[Endpoint]:
     backend, port = Scripted(), free_port()
-    app = App(backend, ServeOptions(port=port, tls=tls, **options))  # type: ignore[arg-type]
+    app = App(backend, ServeOptions(port=port, tls=tls, **options), agents=agents)  # type: ignore[arg-type]
     async with serve(app):
         yield Endpoint(app, backend, f"{'https' if tls else 'http'}://127.0.0.1:{port}")

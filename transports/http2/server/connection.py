@@ -182,4 +182,6 @@ class AcceptedConnection(asyncio.Protocol):
 
 
 def _pair(address: Any) -> Any:
+    if isinstance(address, str) and address:
+        return (address, None)  # the path of a Unix socket, as ASGI has it
     return tuple(address[:2]) if isinstance(address, tuple) else None

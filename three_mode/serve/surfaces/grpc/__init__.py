@@ -4,7 +4,7 @@ from three_mode.serve.endpoint import EndpointState
 from three_mode.serve.surfaces import Surface
 
 
-def surface(endpoint: EndpointState) -> Surface:
+def grpc_surface(endpoint: EndpointState) -> Surface:
     """The surface of an endpoint. It is imported when first asked for; MissingExtra where protobuf is not installed."""
     from three_mode.serve.surfaces.grpc.surface import GrpcSurface
 

@@ -47,6 +47,9 @@ class GrpcCall:
         self.deadline = 0.0  # in monotonic time
         # Of a name given twice, the first.
         self._headers: dict[bytes, bytes] = dict(scope["headers"][::-1])
+        server = scope.get("server")
+        if server is not None and server[1] is None:
+            self._headers.pop(b"host", None)  # a Unix socket: no name leads to it, and clients send its path
         self._may_pause = "http.request.open_ended" in scope.get("extensions", ())
         self._receive, self._send, self._watch, self._most = receive, send, watch, most
 
