@@ -1,10 +1,11 @@
 # Two commands do everything on a fresh machine: `make demo` and `make test`. Each target makes the environment it needs.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
+NODE_CLIENT := tests/support/grpc/node
 .DEFAULT_GOAL := help
 # Compiled modules are kept beside their sources, whatever the shell says: what runs here starts many processes, each in half the time.
 export PYTHONDONTWRITEBYTECODE =
-.PHONY: help venv demo test lint format docs bench soak wheel lock clean
+.PHONY: help venv clients demo test lint format docs bench soak wheel lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,7 +18,11 @@ demo: venv ## the main job: 512 agents, a local model, an endpoint, a crash, wit
 	@echo
 	@$(BIN)/python -m agents_demo three_modes
 
-test: venv ## all tests that fit in minutes
+clients: ## Node packages of the clients that tests run, where npm is installed
+	@if command -v npm >/dev/null && [ ! -d $(NODE_CLIENT)/node_modules/@grpc/grpc-js ]; then \
+	  npm install --prefix $(NODE_CLIENT) --no-package-lock --ignore-scripts --no-audit --no-fund --silent; fi
+
+test: venv clients ## all tests that fit in minutes
 	@$(BIN)/python -m pytest
 
 lint: venv ## formatting, types, the import contract, generated code, secrets

@@ -91,6 +91,8 @@ class StrictDecoder(CachingDecoder):
 class ServerEngine(HTTP2Engine):
     """The server's side of a connection."""
 
+    MAX_CLOSED_STREAMS = 1_024  # that are remembered, for frames that come late; h2 remembers 65,536, which is 7 MB
+
     def __init__(self, options: ServerOptions, on_goaway: Callable[[GoAwayFrame], None]) -> None:
         super().__init__(
             H2Configuration(
