@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from three_mode.calls.options import Observing as Observing
     from three_mode.calls.provider_accounts import Account as Account
     from three_mode.calls.stream import ReplyStream as ReplyStream
+    from three_mode.channels.grpc_options import GRPCOptions as GRPCOptions
     from three_mode.channels.local.channel import LocalAnswers
     from three_mode.policies import Policies, Spent, Target
     from three_mode.providers.capabilities import Capabilities
@@ -42,13 +43,23 @@ if TYPE_CHECKING:
 _HOME = {
     "Account": "three_mode.calls.provider_accounts",
     "ConnectionOptions": "three_mode.calls.options",
+    "GRPCOptions": "three_mode.channels.grpc_options",
     "Health": "three_mode.calls.health",
     "Observing": "three_mode.calls.options",
     "Progress": "three_mode.calls.batch",
     "ReplyStream": "three_mode.calls.stream",
 }
 
-__all__ = ["Account", "ConnectionOptions", "Health", "LLMConnection", "Observing", "Progress", "ReplyStream"]
+__all__ = [
+    "Account",
+    "ConnectionOptions",
+    "GRPCOptions",
+    "Health",
+    "LLMConnection",
+    "Observing",
+    "Progress",
+    "ReplyStream",
+]
 
 
 def __getattr__(name: str) -> object:
@@ -79,7 +90,8 @@ class LLMConnection:
         use_grpc: bool | str = False,
     ) -> None:
         """`bus` is a joined `transports.bus.Bus`, for `agent:NAME`; without one it is the bus that this event loop is
-        on."""
+        on. `use_grpc` calls the provider over gRPC, at the address that it names or that is known for the provider;
+        where no gRPC is there, HTTP answers. A `base_url` of grpc:// or grpcs:// is one of gRPC alone."""
         from three_mode.calls.options import ConnectionOptions, Observing
         from three_mode.calls.provider_accounts import Account
         from three_mode.services import Arguments, services_of
