@@ -7,6 +7,7 @@ does not fit, in either direction, is an `InvalidRequest` that names the field.
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
+from functools import cache
 from typing import Any, TypeVar, cast, get_args
 
 import msgspec
@@ -152,12 +153,10 @@ def read_embedded(message: pb.EmbedResponse) -> Embedded:
 
 def _write(message: Any, value: Any) -> Any:
     """Fills a message from a value. What is not said in the value is not said in the message."""
-    writers = _WRITERS.get(type(value), _NO_WRITERS)
-    for name in value.__struct_fields__:
+    for name, writer, says_empty in _plan(type(value), type(message)):
         given = getattr(value, name)
-        if given is None:
+        if given is None or not (given or says_empty):
             continue
-        writer = writers.get(name)
         try:
             if writer is None:
                 setattr(message, name, given)
@@ -168,6 +167,16 @@ def _write(message: Any, value: Any) -> Any:
         except (ValueError, TypeError, OverflowError, msgspec.MsgspecError) as error:
             raise InvalidRequest(f"{name} cannot be sent over gRPC: {error}", field=name) from None
     return message
+
+
+@cache
+def _plan(kind: Any, message: Any) -> "tuple[tuple[str, Writer | None, bool], ...]":
+    """How to write each field of a kind: its name, its writer, and whether an empty value is said."""
+    writers = _WRITERS.get(kind, _NO_WRITERS)
+    fields = message.DESCRIPTOR.fields_by_name
+    return tuple(
+        (name, writers.get(name), name not in fields or (fields[name].has_presence)) for name in kind.__struct_fields__
+    )
 
 
 def _read(kind: type[T], message: Any, **fields: Any) -> T:

@@ -65,6 +65,7 @@ def _origin_is_ours(options: ServeOptions, origin: str, host: str | None) -> boo
     return host is not None and origin in (f"http://{host}", f"https://{host}")
 
 
+@lru_cache(maxsize=256)  # clients name the same place again and again
 def _names_loopback(host: str | None) -> bool:
     if host is None:
         return True  # HTTP/1.0, or an :authority that the server did not hand on: no browser sends that

@@ -58,6 +58,8 @@ class ServeOptions(Struct, frozen=True, kw_only=True):
             raise ConfigurationError(f"a port is between 1 and 65535, not {self.port}")
         if isinstance(self.grpc, int) and not 1 <= self.grpc <= 65535:
             raise ConfigurationError(f"a port for gRPC is between 1 and 65535, not {self.grpc}")
+        if self.grpc == self.port:
+            raise ConfigurationError(f"port {self.port} answers gRPC already", hint="leave --grpc out")
         if isinstance(self.grpc, str) and not self.grpc.removeprefix(UNIX):
             raise ConfigurationError("no path of a socket for gRPC is given", hint="--grpc unix:/run/three-mode.sock")
         if isinstance(self.grpc, str) and not self.grpc.startswith(UNIX):
