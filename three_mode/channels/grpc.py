@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from three_mode.channels.channel import REPLY_BYTES, too_large
 from three_mode.channels.grpc_options import GRPCOptions
-from three_mode.channels.http import CONNECT, IDLE, WRITE, error_of
+from three_mode.channels.http import CONNECT, WRITE, error_of
 from three_mode.channels.replies import DecodedReply
 from three_mode.config.secret import Secret
 from three_mode.errors import ConfigurationError, DeadlineExceeded, LLMError, ThreeModeError
@@ -43,7 +43,6 @@ class GRPCEndpoint:
         pool: PoolOptions,
         options: GRPCOptions,
         reply_bytes: int = REPLY_BYTES,
-        idle: float = IDLE,
     ) -> None:
         self.codec = GRPCCodec(profile)
         self.name = profile.name
@@ -63,7 +62,7 @@ class GRPCEndpoint:
                     insecure=options.insecure,
                     compress=options.compress,
                     most_bytes=reply_bytes,
-                    timeouts=Timeouts(connect=CONNECT, pool=None, write=WRITE, first_byte=None, idle=idle),
+                    timeouts=Timeouts(connect=CONNECT, pool=None, write=WRITE, first_byte=None, idle=None),
                 ),
             )
         except InvalidRequest as error:
@@ -222,7 +221,7 @@ class GRPCReply(DecodedReply):
             raise too_large(self._endpoint.name, self._model, self._endpoint.reply_bytes)
         chunks: list[Chunk] = []
         self._chunks.take(messages, chunks)
-        return chunks or await self._read()  # pieces without text are no end
+        return chunks
 
     def _failure(self, error: Failure) -> ThreeModeError:
         self._ended = True

@@ -43,7 +43,9 @@ class GrpcChannel:
                 f"{address.origin.host} is another machine, and grpc:// is readable on the way to it; use grpcs://, or "
                 "ask for it with insecure=True"
             )
-        self._pool = Pool(replace(options.pool, protocol="h2", unix_socket=address.unix_socket))
+        # HTTP/2 without TLS does not go through a proxy, whatever the environment says.
+        trust_env = options.pool.trust_env and address.origin.scheme == "https"
+        self._pool = Pool(replace(options.pool, protocol="h2", unix_socket=address.unix_socket, trust_env=trust_env))
         self._first: Metadata = (
             (b"te", b"trailers"),
             (b"content-type", b"application/grpc"),

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -293,3 +295,20 @@ async def test_an_address_of_a_model(peer: Peer) -> None:
     async with LLMConnection(provider="custom", options=ConnectionOptions(accounts=accounts)) as llm:
         reply = await llm.chat_completion(ask(f"{peer.url}#echo"))
         assert (reply.content, reply.provider) == ("one two three", peer.url)
+
+
+async def test_pieces_without_text_are_no_end(llm: LLMConnection) -> None:
+    assert await llm.stream(ask("empty")).text() == "one two three "
+
+
+async def test_a_proxy_of_the_environment_is_not_asked(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    async with LLMConnection(base_url=peer.url, policies=ONCE) as llm:
+        assert (await llm.chat_completion(ask("echo"))).content == "one two three"
+
+
+def test_grpcio_is_not_needed() -> None:
+    code = "import sys, three_mode.channels.grpc, three_mode.serve.surfaces.grpc; print('grpc' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

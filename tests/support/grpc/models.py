@@ -1,8 +1,9 @@
 """An `LLMService` on grpcio, in a process of its own: `python -m tests.support.grpc.models aio|threads`.
 
 The model's name says what it does: `echo`; `slow` (until it is cancelled); `words` (a chunk a word); `breaks`
-(after one word); `fails:CODE`; `ours:KIND` (an error of ours, with its details); `wait` (RESOURCE_EXHAUSTED with
-RetryInfo); `endless`; `old` (chunks of the older schema). `metadata` answers with what came beside the request.
+(after two words); `fails:CODE`; `ours:KIND` (an error of ours, with its details); `wait` (RESOURCE_EXHAUSTED with
+RetryInfo); `flaky:NAME` (twice an error, then an answer); `endless`; `empty` (3,000 pieces without text, then words);
+`old` (chunks of the older schema). `metadata` answers with what came beside the request, `events` with what was seen.
 """
 
 import asyncio
@@ -63,6 +64,8 @@ def chunks(request: Any) -> Iterator[Any]:
             yield pb.ChatChunk(content=word + " ", model="old", tokens_used=7)
         return
     yield pb.ChatChunk(model=model, start=pb.Start(provider="there", request_id="there-1"))
+    if model == "empty":
+        yield from [pb.ChatChunk()] * 3_000
     for number, word in enumerate(text.split() if model != "endless" else iter(lambda: "on", "")):
         yield pb.ChatChunk(content=word + " ")
         if model == "breaks" and number == 1:
