@@ -153,7 +153,8 @@ def read_embedded(message: pb.EmbedResponse) -> Embedded:
 
 def _write(message: Any, value: Any) -> Any:
     """Fills a message from a value. What is not said in the value is not said in the message."""
-    for name, writer, says_empty in _plan(type(value), type(message)):
+    plan = _plan(type(value), type(message))  # type: ignore[arg-type]  # types are hashable
+    for name, writer, says_empty in plan:
         given = getattr(value, name)
         if given is None or not (given or says_empty):
             continue
