@@ -33,6 +33,7 @@ class EndpointState:
         self._running: set[asyncio.Task[Any]] = set()
         self._working = 0  # requests that are whole, and hold a place
         self._working_bytes = 0  # of their bodies
+        self._kept_bytes = 0  # of conversations that last as long as their calls
         self._idle = asyncio.Event()  # of use while draining only
 
     def use(self, backend: Backend) -> None:
@@ -74,6 +75,12 @@ class EndpointState:
         """It is not, any more."""
         self._working -= 1
         self._working_bytes -= size
+
+    def keep(self, more: int) -> None:
+        """A conversation has so many bytes more, or fewer; Refused where all of them together have too many."""
+        if more > 0 and self._kept_bytes + more > self.bodies.limit:
+            raise Refused(overloaded("conversations of too many bytes are kept already"))
+        self._kept_bytes += more
 
     async def drain(self) -> bool:
         """True when all that ran has ended within the time it had."""

@@ -55,19 +55,24 @@ async def test_a_call_that_runs_is_answered_while_the_endpoint_goes_down() -> No
             return await super().chat_completion(request)
 
     began = asyncio.Event()
-    async with endpoint() as found, stub(found.url) as calls:
+    serving = endpoint()
+    found = await serving.__aenter__()
+    async with stub(found.url) as calls:
         found.app.endpoint.use(Slow())
         running = asyncio.ensure_future(calls.ChatCompletion(chat("echo", "still here"), timeout=60))
         async with asyncio.timeout(20):
             await began.wait()
-        draining = asyncio.create_task(found.app.drain())
-        await asyncio.sleep(0)
+        ending = asyncio.create_task(serving.__aexit__(None, None, None))  # GOAWAY first
+        async with asyncio.timeout(20):
+            while not found.app.draining:  # noqa: ASYNC110  (the endpoint has no hook to wait on)
+                await asyncio.sleep(0.01)
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await calls.ChatCompletion(chat("echo"), timeout=20)
         assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert not running.done()
         gone.set()
         assert (await running).content == "still here"
-        assert await draining
+        await ending
 
 
 async def test_what_runs_too_long_is_cut_off_with_a_status() -> None:

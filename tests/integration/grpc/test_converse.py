@@ -158,6 +158,32 @@ async def test_more_inputs_than_may_wait_end_the_call(running) -> None:
     assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
+async def test_a_conversation_has_a_bound_and_so_have_all_together() -> None:
+    async with endpoint(max_body=2_000, max_bodies=3_000) as found, stub(found.url) as calls:
+        first = Talk(calls)
+        await first.send(pb.ConverseInput(open=chat("echo", "x" * 700)))
+        assert (await first.turn())[2] == "stop"
+        await first.send(say("y" * 1_900))
+        assert "at most" in (await first.turn())[2]
+        await first.send(say("z"))  # and it goes on
+        assert (await first.turn())[2] == "stop"
+
+        async def inputs():
+            yield pb.ConverseInput(open=chat("echo", "x" * 1_700))
+            await asyncio.Event().wait()
+
+        code, _, _ = await end_of(calls.Converse(inputs(), timeout=60))
+        assert code is grpc.StatusCode.UNAVAILABLE
+        first.call.cancel()
+        async with asyncio.timeout(10):
+            while found.app.metrics.in_flight:  # noqa: ASYNC110  (the endpoint has no hook to wait on)
+                await asyncio.sleep(0.01)
+        second = Talk(calls)
+        await second.send(pb.ConverseInput(open=chat("echo", "x" * 900)))
+        assert (await second.turn())[2] == "stop"
+        second.call.cancel()
+
+
 async def test_a_pause_is_no_slow_body(monkeypatch) -> None:
     """A server limits how slowly a body comes; one side of a conversation has pauses."""
     from three_mode.serve import server
@@ -172,6 +198,16 @@ async def test_a_pause_is_no_slow_body(monkeypatch) -> None:
         await talk.send(say("two"))
         assert (await talk.turn())[1] == "two "
         talk.call.cancel()
+
+
+async def test_a_conversation_lasts_as_long_as_it_may(running) -> None:
+    async def inputs():
+        yield pb.ConverseInput(open=chat("echo", "one"))
+        await asyncio.Event().wait()
+
+    async with endpoint(longest_within=0.3) as found, stub(found.url) as calls:
+        code, _, count = await end_of(calls.Converse(inputs()))
+    assert (code, count) == (grpc.StatusCode.DEADLINE_EXCEEDED, 4)
 
 
 async def test_the_end_of_the_endpoint_ends_what_only_waits() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import socket
 from pathlib import Path
 
 import grpc
@@ -167,6 +168,18 @@ async def test_a_unix_socket(tmp_path: Path) -> None:
         async with grpc.aio.insecure_channel(f"unix:{path}") as channel:
             assert (await Stub(channel).ChatCompletion(chat("echo"))).content == "good day "
     assert not path.exists()
+
+
+async def test_a_socket_that_a_killed_server_left_is_replaced_and_one_in_use_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "grpc.sock"
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(path))
+    async with endpoint(grpc=f"unix:{path}"):
+        with pytest.raises(ConfigurationError, match="choose another --grpc"):
+            async with endpoint(grpc=f"unix:{path}"):
+                pass
+        async with grpc.aio.insecure_channel(f"unix:{path}") as channel:
+            assert (await Stub(channel).ChatCompletion(chat("echo"))).content == "good day "
 
 
 def test_without_tls_only_loopback() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from three_mode.errors import BadCall, BadResult, ModeUnavailable, ThreeModeError
+from three_mode.errors import BadCall, BadResult, DeadlineExceeded, ModeUnavailable, ThreeModeError
 from three_mode.grpc_messages import agents_pb2 as pb
 from three_mode.serve.backend import AgentVerbs
 from three_mode.serve.chat import UNREAD
@@ -60,7 +60,13 @@ class AgentService:
 
     async def _tell(self, call: GrpcCall, message: pb.AskRequest) -> pb.TellReply:
         agent, (args, kwargs) = self._agent(message), read_arguments(message)
-        await agent.tell(message.handler, *args, **kwargs)
+        try:
+            async with asyncio.timeout(call.left()):
+                await agent.tell(message.handler, *args, **kwargs)
+        except TimeoutError as error:
+            if isinstance(error, ThreeModeError):
+                raise
+            raise DeadlineExceeded("the carrier did not take the message in time", stage="write") from None
         return pb.TellReply()
 
     async def _broadcast(self, call: GrpcCall, message: pb.BroadcastRequest) -> pb.BroadcastReply:

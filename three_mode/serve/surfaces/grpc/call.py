@@ -1,7 +1,7 @@
 """One call of gRPC over ASGI: the messages that come, those that go, and the trailers that say how it ended."""
 
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 
 from three_mode.errors import ThreeModeError
 from three_mode.grpc_messages.errors import write_error
@@ -98,14 +98,16 @@ class GrpcCall:
             raise GrpcError(GrpcStatus.INTERNAL, "this method takes one message, and none came")
         return found[0]
 
-    async def messages(self) -> AsyncIterator[bytes]:
-        """The messages of a call that has many, as they come, until the client has no more of them."""
+    async def messages(self) -> AsyncGenerator[bytes, None]:
+        """The messages of a call that has many, as they come, until the client has no more of them. `TimeoutError`
+        where that takes longer than the call may."""
         unframer = self._unframer()
         if self._may_pause:
             await self._send({"type": "http.request.open_ended"})
         more = True
         while more:
-            message = await self._receive()
+            with Limited(self._watch, self.left()):
+                message = await self._receive()
             if message["type"] == "http.disconnect":
                 raise Disconnected
             for found in unframer.feed(message.get("body", b"")):

@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from contextlib import aclosing
 
 from three_mode.errors import InvalidRequest, ModeUnavailable, Overloaded, ThreeModeError
 from three_mode.grpc_messages import convert
@@ -26,8 +27,9 @@ WAITING = 64  # inputs that may wait while an answer is made
 class Inbox:
     """Inputs that came and were not looked at. A cancel overtakes them, and so does the end of the call."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_bytes: int) -> None:
         self._inputs: deque[pb.ConverseInput] = deque()
+        self._bytes, self._most_bytes = 0, most_bytes
         self._ready = asyncio.Event()
         self._over = False
         self.failure: BaseException | None = None
@@ -38,8 +40,10 @@ class Inbox:
             if self.interrupt is not None:
                 self.interrupt()
             return
-        if len(self._inputs) >= WAITING:
-            raise GrpcError(GrpcStatus.RESOURCE_EXHAUSTED, f"more than {WAITING} inputs wait for their turn")
+        self._bytes += item.ByteSize()
+        if len(self._inputs) >= WAITING or self._bytes > self._most_bytes:
+            limits = f"{WAITING} inputs and {self._most_bytes} bytes"
+            raise GrpcError(GrpcStatus.RESOURCE_EXHAUSTED, f"at most {limits} wait for their turn")
         self._inputs.append(item)
         self._ready.set()
 
@@ -61,7 +65,9 @@ class Inbox:
             if self.failure is not None:
                 raise self.failure
             if self._inputs:
-                return self._inputs.popleft()
+                item = self._inputs.popleft()
+                self._bytes -= item.ByteSize()
+                return item
             if self._over:
                 return None
             self._ready.clear()
@@ -73,7 +79,8 @@ class Converse:
 
     def __init__(self, endpoint: EndpointState, call: GrpcCall) -> None:
         self._endpoint, self._call = endpoint, call
-        self._inbox = Inbox()
+        self._inbox = Inbox(endpoint.options.max_body)
+        self._kept = 0  # bytes of the conversation that the endpoint counts
 
     async def run(self) -> None:
         """Until the client has no more to say and all of it is answered."""
@@ -83,13 +90,14 @@ class Converse:
             await self._talk()
         finally:
             self._endpoint.at_drain.discard(self._going_down)
+            self._endpoint.keep(-self._kept)
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
 
     async def _read(self) -> None:
         try:
-            async with asyncio.timeout(self._call.left()):
-                async for data in self._call.messages():
+            async with aclosing(self._call.messages()) as messages:
+                async for data in messages:
                     self._inbox.put(pb.ConverseInput.FromString(data))
             self._inbox.end()
         except TimeoutError:
@@ -112,6 +120,7 @@ class Converse:
         within = first.open.within if first.open.HasField("within") else options.default_within
         answers = dialogue.begins_with_answer
         while True:
+            self._keep(dialogue.bytes)
             if answers:
                 await self._answer(dialogue, min(within, self._call.left()))
             item = await self._inbox.get()
@@ -122,6 +131,10 @@ class Converse:
             except InvalidRequest as error:
                 answers = False
                 await self._tell_error(dialogue, error)
+
+    def _keep(self, size: int) -> None:
+        self._endpoint.keep(size - self._kept)
+        self._kept = size
 
     @staticmethod
     def _take(dialogue: Dialogue, item: pb.ConverseInput) -> bool:
@@ -166,15 +179,14 @@ class Converse:
 
     async def _make(self, turn: int, request: LLMRequest, folding: Folding) -> None:
         endpoint = self._endpoint
-        size = 0  # of the conversation, which is held for the whole call
         try:
-            endpoint.admit(size)
+            endpoint.admit()
         except Refused:
             raise Overloaded("the endpoint answers as much as it can", retry_after=1.0) from None
         assert endpoint.backend is not None
         assert request.within is not None
         told = Narration(endpoint.events, self._call.model)
-        endpoint.hold(size)
+        endpoint.hold(0)  # its bytes are counted as those of the conversation
         try:
             async with asyncio.timeout(request.within + UNREAD), endpoint.backend.stream(request) as chunks:
                 async for chunk in chunks:
@@ -190,7 +202,7 @@ class Converse:
                 raise Disconnected("the client did not read its answer") from None
             raise
         finally:
-            endpoint.release(size)
+            endpoint.release(0)
         told.end()
 
     async def _tell_error(self, dialogue: Dialogue, error: ThreeModeError) -> None:

@@ -19,7 +19,7 @@ class Dialogue:
     def __init__(self, opened: pb.ChatRequest, most_messages: int, most_bytes: int) -> None:
         self._most_messages, self._most_bytes = most_messages, most_bytes
         self._messages = [convert.read_message(message) for message in opened.messages]
-        self._bytes = opened.ByteSize()
+        self.bytes = opened.ByteSize()  # of all that is said, about
         self._open_calls: dict[str, str] = {}  # id -> name, of the last answer
         self._results: list[ToolResult] = []
         bare = pb.ChatRequest()
@@ -75,16 +75,16 @@ class Dialogue:
             parts = tuple(part for part in parts if not isinstance(part, ToolCall))
         if parts:
             self._messages.append(Message("assistant", parts))
-            self._bytes += sum(len(getattr(part, "text", "")) for part in parts)
+            self.bytes += sum(len(getattr(part, "text", "")) for part in parts)
             self._wait_for_results(parts)
 
     def _wait_for_results(self, parts: tuple[Part, ...]) -> None:
         self._open_calls = {part.id: part.name for part in parts if isinstance(part, ToolCall)}
 
     def _grow(self, size: int) -> None:
-        if len(self._messages) >= self._most_messages or self._bytes + size > self._most_bytes:
+        if len(self._messages) >= self._most_messages or self.bytes + size > self._most_bytes:
             raise InvalidRequest(
                 f"a conversation has at most {self._most_messages} messages and {self._most_bytes} bytes",
                 hint="open another one",
             )
-        self._bytes += size
+        self.bytes += size

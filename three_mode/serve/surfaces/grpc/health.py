@@ -2,6 +2,7 @@
 
 import asyncio
 
+from three_mode.errors import DeadlineExceeded
 from three_mode.grpc_messages import health_pb2 as pb
 from three_mode.serve.endpoint import EndpointState
 from three_mode.serve.surfaces.grpc.call import GrpcCall
@@ -44,8 +45,12 @@ class HealthService:
             said = self._now() if known else Answer(status=Answer.SERVICE_UNKNOWN)
             await call.write(said.SerializeToString())
             if not self._endpoint.draining:
-                with call.while_connected():
-                    await drains.wait()
+                try:
+                    async with asyncio.timeout(call.left()):
+                        with call.while_connected():
+                            await drains.wait()
+                except TimeoutError:
+                    raise DeadlineExceeded(f"nothing has changed within {call.within:g} s; watch again") from None
             if known and said.status == Answer.SERVING:
                 await call.write(self._now().SerializeToString())
         finally:

@@ -1,6 +1,8 @@
 """`grpc.reflection`: which services there are, and their schemas, for tools such as grpcurl. The two versions of the
 protocol differ in their names only."""
 
+from contextlib import aclosing
+
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
 from three_mode.grpc_messages import reflection_pb2 as pb
@@ -25,12 +27,13 @@ class ReflectionService:
         return {"ServerReflectionInfo": Method(both=self._inform)}
 
     async def _inform(self, call: GrpcCall) -> None:
-        async for data in call.messages():
-            asked = pb.ServerReflectionRequest.FromString(data)
-            answer = self._answer(asked)
-            answer.valid_host = asked.host
-            answer.original_request.CopyFrom(asked)
-            await call.write(answer.SerializeToString())
+        async with aclosing(call.messages()) as messages:
+            async for data in messages:
+                asked = pb.ServerReflectionRequest.FromString(data)
+                answer = self._answer(asked)
+                answer.valid_host = asked.host
+                answer.original_request.CopyFrom(asked)
+                await call.write(answer.SerializeToString())
 
     def _answer(self, asked: pb.ServerReflectionRequest) -> pb.ServerReflectionResponse:
         kind = asked.WhichOneof("message_request")

@@ -85,7 +85,7 @@ class GrpcSurface:
         except CutShort:
             await call.fail(_of_fault(overloaded("too many bytes of requests are being read")))
         except TimeoutError:
-            await call.fail(DeadlineExceeded(f"the message did not come whole within {call.within:g} s"))
+            await call.fail(DeadlineExceeded(f"not all of the call has come within {call.within:g} s"))
         except Disconnected:
             pass
         except asyncio.CancelledError:
