@@ -63,7 +63,7 @@ def test_an_address_of_a_socket() -> None:
         "grpc://:5",
         "grpc://host:port",
         "grpc://host:1/v1",
-        "grpc://user:pw@host:1",
+        "grpc://user:pw@host:1",  # pragma: allowlist secret
         "grpc://host:1?x=y",
         "grpc+unix://host/x",
         "127.0.0.1:50051",
