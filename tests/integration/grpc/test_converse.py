@@ -128,8 +128,11 @@ async def test_an_answer_that_fails_is_an_error_of_its_turn(talk) -> None:
     assert await talk.turn() == (2, "", "the mailbox is full")
 
 
-async def test_leaving_ends_the_model(running, talk) -> None:
+@pytest.mark.parametrize("said_all", [False, True])
+async def test_leaving_ends_the_model(running, talk, said_all) -> None:
     await talk.send(pb.ConverseInput(open=chat("forever")))
+    if said_all:
+        await talk.call.done_writing()
     while not (await talk.call.read()).chunk.content:
         pass
     talk.call.cancel()

@@ -115,6 +115,11 @@ class GrpcCall:
             more = message.get("more_body", False)
         unframer.end()
 
+    async def gone(self) -> None:
+        """Returns when the client has gone; of use once all its messages have been read."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
     def while_connected(self) -> Watched:
         """Cancels the block when the client goes away. Of no use for a call whose messages are being read."""
         return Watched(self._watch, self._receive)

@@ -100,6 +100,8 @@ class Converse:
                 async for data in messages:
                     self._inbox.put(pb.ConverseInput.FromString(data))
             self._inbox.end()
+            await self._call.gone()
+            self._inbox.fail(Disconnected())
         except TimeoutError:
             self._inbox.fail(GrpcError(GrpcStatus.DEADLINE_EXCEEDED, "the conversation has lasted as long as it may"))
         except Exception as error:  # noqa: BLE001  (whatever it is, it is raised where the call is answered)
