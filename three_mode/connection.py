@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from three_mode.calls.provider_accounts import Account as Account
     from three_mode.calls.provider_status import ProviderStatus as ProviderStatus
     from three_mode.calls.stream import ReplyStream as ReplyStream
+    from three_mode.channels.grpc_options import GRPCOptions as GRPCOptions
     from three_mode.channels.local.channel import LocalAnswers
     from three_mode.events.hub import ConnectionHub
     from three_mode.events.reader import EventReader
@@ -52,6 +53,7 @@ _HOME = {
     "BatchJob": "three_mode.calls.batches",
     "BatchStatus": "three_mode.calls.batches",
     "ConnectionOptions": "three_mode.calls.options",
+    "GRPCOptions": "three_mode.channels.grpc_options",
     "Health": "three_mode.calls.health",
     "Observing": "three_mode.calls.options",
     "Progress": "three_mode.calls.batch",
@@ -64,6 +66,7 @@ __all__ = [
     "BatchJob",
     "BatchStatus",
     "ConnectionOptions",
+    "GRPCOptions",
     "Health",
     "LLMConnection",
     "Observing",
@@ -98,15 +101,18 @@ class LLMConnection:
         observe: "Observing | None" = None,
         options: "ConnectionOptions | None" = None,
         bus: Any = None,
+        use_grpc: bool | str = False,
     ) -> None:
         """`bus` is a joined `transports.bus.Bus`, for `agent:NAME`; without one it is the bus that this event loop is
-        on."""
+        on. `use_grpc` calls the provider over gRPC, at the address that it names or that is known for the provider;
+        where no gRPC is there, HTTP answers. A `base_url` of grpc:// or grpcs:// is one of gRPC alone."""
         from three_mode.calls.options import ConnectionOptions, Observing
         from three_mode.calls.provider_accounts import Account
         from three_mode.services import Arguments, services_of
 
         self._options = options = options or ConnectionOptions()
-        own = Account(api_key=api_key, base_url=base_url, headers=options.headers)
+        grpc_url = use_grpc if isinstance(use_grpc, str) else None
+        own = Account(api_key=api_key, base_url=base_url, grpc_url=grpc_url, headers=options.headers)
         arguments = Arguments(
             own=own,
             provider=provider,
@@ -118,6 +124,7 @@ class LLMConnection:
             observe=observe or Observing(),
             options=options,
             bus=bus,
+            use_grpc=use_grpc,
         )
         self._model, self._closed = model, False
         self._services = services = services_of(arguments, self._learn_fast_path)

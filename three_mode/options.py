@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from three_mode.agents import Restart as Restart
     from three_mode.connection import Account as Account
     from three_mode.connection import ConnectionOptions as ConnectionOptions
+    from three_mode.connection import GRPCOptions as GRPCOptions
     from three_mode.connection import Observing as Observing
     from three_mode.conversations import Compaction as Compaction
     from three_mode.conversations import ConversationOptions as ConversationOptions
@@ -55,6 +56,7 @@ _PACKAGES = {
     "ConversationOptions": "three_mode.conversations",
     "ContextBudgets": "three_mode.prompts",
     "FallbackOptions": "three_mode.policies",
+    "GRPCOptions": "three_mode.connection",
     "Generate": "local_models",
     "HedgeOptions": "three_mode.policies",
     "HostOptions": "three_mode.agents",

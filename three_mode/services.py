@@ -15,7 +15,7 @@ from three_mode.calls.embedding import EmbeddingPipeline
 from three_mode.calls.gates import Gates
 from three_mode.calls.options import ConnectionOptions, Observing, apply_after, with_retries
 from three_mode.calls.pipeline import Pipeline
-from three_mode.calls.provider_accounts import CUSTOM, Account, ProviderAccounts, given_accounts, name_of
+from three_mode.calls.provider_accounts import CUSTOM, Account, ProviderAccounts, given_accounts, name_of, no_grpc
 from three_mode.calls.request_prep import CallDefaults, CallPreparation
 from three_mode.calls.stream import ReplyStream, StreamedCall
 from three_mode.calls.targets import ProviderChoice, Targets
@@ -27,7 +27,7 @@ from three_mode.dispatcher import HERE, LOCAL, Dispatcher, OwnChannel
 from three_mode.messages import LLMRequest, LLMResponse, Message
 from three_mode.modes import CommunicationMode
 from three_mode.observe.metrics import Metrics
-from three_mode.policies import Policies, Prices, ResponseCache, Router, SpendingLedger, Target
+from three_mode.policies import Absences, Policies, Prices, ResponseCache, Router, SpendingLedger, Target
 from three_mode.policies.breaker import State
 from three_mode.policies.caches import cache_of
 from three_mode.providers.catalogue import providers
@@ -56,6 +56,7 @@ class Arguments(Struct, frozen=True, kw_only=True):
     observe: Observing
     options: ConnectionOptions
     bus: Any
+    use_grpc: bool | str = False
 
 
 class Services(Struct, frozen=True, kw_only=True):
@@ -190,8 +191,18 @@ def services_of(given: Arguments, learn: Callable[[LLMRequest, Target], None]) -
     known = given_accounts(options.accounts, named, given.own)
     listed = frozenset(map(name_of, options.accounts))
     accounts = ProviderAccounts(
-        settings, known, options.safety, pool.get, gates.limit_listener, options.defaults, options.reply_bytes, listed
+        settings,
+        known,
+        options.safety,
+        pool.get,
+        gates.limit_listener,
+        options.defaults,
+        options.reply_bytes,
+        listed,
+        options.grpc,
     )
+    if given.use_grpc and named is not None and accounts.grpc_url(named) is None:
+        raise no_grpc(named)
     remote = RemoteChannel(accounts.endpoint)
     choice = ProviderChoice(
         accounts.profile(named).name if named is not None else None,
@@ -205,7 +216,10 @@ def services_of(given: Arguments, learn: Callable[[LLMRequest, Target], None]) -
         prices.prepare()
     router, local_names = Router(policies.routes, prices, metrics.latency), LocalNames(local.files)
     mode = CommunicationMode(given.mode) if given.mode is not None else settings.mode
-    targets = Targets(choice, given.model, mode, settings, accounts, policies, router, local_names)
+    targets = Targets(
+        choice, given.model, mode, settings, accounts, policies, router, local_names, bool(given.use_grpc)
+    )
+    absences = Absences(options.grpc.remember, options.clock)
     targets.check_safety()
     ledger = SpendingLedger(policies.budgets)
     log = CallLog(prices, ledger, metrics, _record_writer(observe), _call_tracer(observe), observe.log_content)
@@ -230,11 +244,19 @@ def services_of(given: Arguments, learn: Callable[[LLMRequest, Target], None]) -
         pool=pool,
         remote=remote,
         dispatcher=dispatcher,
-        preparation=CallPreparation(targets, accounts, defaults, policies.fallback.first_content, log, learn),
+        preparation=CallPreparation(targets, accounts, defaults, policies.fallback.first_content, log, learn, absences),
         pipeline=Pipeline(
-            dispatcher, accounts, policies, gates, log, cache, options.clock, lambda: _bus_name(dispatcher)
+            dispatcher, accounts, policies, gates, log, cache, options.clock, lambda: _bus_name(dispatcher), absences
         ),
-        embedding=EmbeddingPipeline(dispatcher, accounts, policies.retry, gates, log, options.clock),
+        embedding=EmbeddingPipeline(
+            dispatcher,
+            accounts,
+            policies.retry,
+            gates,
+            log,
+            options.clock,
+            Absences(options.grpc.remember, options.clock),
+        ),
         batches=OwnBatches(lambda: _batch_jobs(targets, accounts, defaults, log, policies, observe, remote)),
     )
 

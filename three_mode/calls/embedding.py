@@ -17,7 +17,7 @@ from three_mode.calls.provider_accounts import ProviderAccounts
 from three_mode.dispatcher import Dispatcher
 from three_mode.messages import Embedded, EmbedRequest, Usage
 from three_mode.messages.usage import NOTHING
-from three_mode.policies import Attempts, CallContext, Clock, RetryOptions, Target
+from three_mode.policies import Absences, Attempts, CallContext, Clock, RetryOptions, Target
 from three_mode.providers.estimate import estimate_text
 
 
@@ -47,9 +47,12 @@ class EmbeddingPipeline:
         gates: Gates,
         log: CallLog,
         clock: Clock,
+        absences: Absences,
     ) -> None:
+        """`absences` are of the method that embeds: a server of gRPC need not have it."""
         self._channel, self._accounts, self._log = channel, accounts, log
-        self._attempts = Attempts(gates, retry, clock=clock)
+        self._absences = absences
+        self._attempts = Attempts(gates, retry, clock=clock, instead=absences.instead)
 
     def close(self) -> None:
         """End the waits before retries."""
@@ -61,10 +64,11 @@ class EmbeddingPipeline:
         tokens = sum(map(estimate_text, request.texts))
         context = CallContext(deadline=began + within, began=began, caller=label or "", tokens=tokens)
         call = EmbedCall(request, new_request_id(), context, label, target)
+        targets, _, _ = self._absences.settled([target])
         log, events = self._log, self._log.events
         who = events.begin_embedding(call.request_id, label, target) if events is not None else None
         try:
-            embedded = await self._attempts.run(context, [target], partial(self._attempt, call))
+            embedded = await self._attempts.run(context, targets, partial(self._attempt, call))
         except BaseException as error:
             log.book.close(call, time.monotonic() - began, error=error)
             if events is not None and who is not None:

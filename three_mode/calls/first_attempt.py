@@ -93,7 +93,7 @@ class FirstAttempt:
         self._prep, self._attempts, self._hedge = prep, attempts, attempts.hedge
         self._coalescer, self._fetch = coalescer, fetch
         self._now = clock.now
-        self._plans: dict[tuple[str, str], TargetPlan] = {}
+        self._plans: dict[tuple[str, str, bool], TargetPlan] = {}  # by provider, model and whether over gRPC
         gates.on_forget(self._plans.clear)
 
     def try_send(self, call: ActiveCall, target: Target, spare: Target, key: bytes | None) -> InFlight | None:
@@ -103,7 +103,7 @@ class FirstAttempt:
             context.first_content is not None and context.began + context.first_content < context.deadline
         ):
             return None
-        plan = self._plans.get((target.provider, target.model)) or self._plan(target)
+        plan = self._plans.get((target.provider, target.model, target.grpc)) or self._plan(target)
         send = plan.send
         if send is None or not plan.gate.try_enter(context.tokens):
             return None
@@ -189,5 +189,5 @@ class FirstAttempt:
             self._plans.clear()
         send, profile = self._channel.sender(target), self._accounts.profile(target.provider)
         plan = TargetPlan(self._gates.gate(target), profile, send, self._second)
-        self._plans[target.provider, target.model] = plan
+        self._plans[target.provider, target.model, target.grpc] = plan
         return plan

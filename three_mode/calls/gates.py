@@ -35,14 +35,14 @@ class Gates:
         self._policies = policies
         self._clock = clock
         self._metrics = metrics or Metrics()
-        self._breakers: dict[tuple[str, str], CircuitBreaker] = {}
+        self._breakers: dict[tuple[str, str, bool], CircuitBreaker] = {}  # by provider, model and whether over gRPC
         self._limiters: dict[str, AdaptiveLimiter] = {}
         self._most_breakers = self._most_limiters = MOST
         # Providers whose endpoints tell their limiter what they hear, for as long as they are there.
         self._providers: set[str] = set()
         self._on_forget: list[Callable[[], None]] = []
         self._changed = changed
-        self._trials: dict[tuple[str, str], Timer] = {}  # when the cool-downs of open breakers are over
+        self._trials: dict[tuple[str, str, bool], Timer] = {}  # when the cool-downs of open breakers are over
 
     def on_forget(self, forget: Callable[[], None]) -> None:
         """Call `forget` before any breaker or limiter is forgotten: it lets go of all gates that the caller holds."""
@@ -54,14 +54,14 @@ class Gates:
 
     def breaker(self, target: Target) -> CircuitBreaker | None:
         """The breaker of a target; None where the policies have none."""
-        key = (target.provider, target.model)
+        key = (target.provider, target.model, target.grpc)
         found = self._breakers.get(key)
         if found is None and self._policies.breaker is not None:
             if len(self._breakers) >= self._most_breakers:
                 self._forget()
                 self._breakers = {kept: each for kept, each in self._breakers.items() if not each.at_rest}
                 self._most_breakers = max(MOST, 2 * len(self._breakers))
-            usual = partial(self._metrics.usual, *key)
+            usual = partial(self._metrics.usual, target.provider, target.model)
             changed = partial(self._breaker_changed, target) if self._changed is not None else None
             found = self._breakers[key] = CircuitBreaker(self._policies.breaker, self._clock, usual, changed)
         return found
@@ -92,7 +92,7 @@ class Gates:
 
     def _breaker_changed(self, target: Target, was: State) -> None:
         """A breaker opened or closed."""
-        key = (target.provider, target.model)
+        key = (target.provider, target.model, target.grpc)
         breaker = self._breakers[key]
         timer = self._trials.pop(key, None)
         if timer is not None:
@@ -104,7 +104,7 @@ class Gates:
 
     def _cooled_down(self, target: Target) -> None:
         """The cool-down of a breaker is over; or not yet, where one more call failed meanwhile."""
-        key = (target.provider, target.model)
+        key = (target.provider, target.model, target.grpc)
         self._trials.pop(key, None)
         breaker = self._breakers.get(key)
         if breaker is None or breaker.closed:
@@ -122,8 +122,8 @@ class Gates:
     def states(self) -> dict[str, str]:
         """The state of each breaker that is not closed."""
         return {
-            f"{provider}/{model}": breaker.state
-            for (provider, model), breaker in self._breakers.items()
+            str(Target(provider, model, grpc=grpc)): breaker.state
+            for (provider, model, grpc), breaker in self._breakers.items()
             if breaker.state != "closed"
         }
 

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from three_mode.calls.provider_accounts import Account
 from three_mode.channels.channel import REPLY_BYTES, is_content
+from three_mode.channels.grpc_options import GRPCOptions
 from three_mode.errors import ConfigurationError
 from three_mode.frozen_options import FrozenOptions
 from three_mode.messages import Chunk, LLMResponse, RequestDefaults, Step
@@ -81,6 +82,7 @@ class ConnectionOptions(FrozenOptions, frozen=True, kw_only=True):
     files: Mapping[str, str] = {}  #: names for model files: `{"brain": "models/brain.gguf"}`
     transport: "PoolOptions" = field(default_factory=_pool_options)  #: the pool of HTTP connections
     prices: PriceList | None = None  #: prices of models; None: those of `genai-prices`, where it is installed
+    grpc: GRPCOptions = GRPCOptions()  #: how servers of gRPC are called
     #: most bytes of one reply, whole or streamed, as it comes over the wire: text, thinking, tool arguments, all of it
     reply_bytes: int = REPLY_BYTES
     clock: Clock = MONOTONIC  #: clock of all policies, for tests

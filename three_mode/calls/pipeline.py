@@ -25,6 +25,7 @@ from three_mode.channels.replies import AccountedReply, EmulatedToolsReply, Read
 from three_mode.errors import StreamInterrupted, ThreeModeError
 from three_mode.messages import Chunk, LLMResponse, Usage, chunks_of
 from three_mode.policies import (
+    Absences,
     Attempts,
     Clock,
     CoalesceOptions,
@@ -54,12 +55,14 @@ class Pipeline:
         cache: ResponseCache | None,
         clock: Clock,
         bus_name: Callable[[], str],
+        absences: Absences,
     ) -> None:
         self._channel, self._accounts, self._log = channel, accounts, log
         coalesce = CoalesceOptions() if policies.coalesce is True else policies.coalesce or None
         self._coalescer: Coalescer[Answered] | None = Coalescer() if coalesce is not None else None
         self._replies = ReplyCache(cache, coalesce is not None, accounts, log, bus_name)
-        self._attempts = Attempts(gates, policies.retry, policies.hedge, clock, partial(_discard, log))
+        discard = partial(_discard, log)
+        self._attempts = Attempts(gates, policies.retry, policies.hedge, clock, discard, absences.instead)
         self._prep = RequestPrep(accounts, log)
         self._first = FirstAttempt(
             channel, accounts, gates, log, self._prep, self._attempts, self._coalescer, self._fetch, clock

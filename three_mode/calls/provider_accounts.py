@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from three_mode.channels.channel import REPLY_BYTES, Endpoint
+from three_mode.channels.grpc_options import SCHEMES, GRPCOptions, grpc_beside
 from three_mode.config import ProviderSettings, Secret, Settings
 from three_mode.dispatcher import HERE
 from three_mode.errors import ConfigurationError
@@ -31,6 +32,7 @@ class Account:
 
     api_key: str | None = field(default=None, repr=False)  #: None: `<PROVIDER>_API_KEY`, `.env` or the config file
     base_url: str | None = None  #: None: the provider's own
+    grpc_url: str | None = None  #: address at which it speaks gRPC too; None: the provider's own
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)  #: sent with every call
     safety: Mapping[str, str] = field(default_factory=dict)  #: safety settings sent with every call
     defaults: RequestDefaults = NO_DEFAULTS  #: for requests to it, before those of the connection
@@ -42,6 +44,11 @@ def given_accounts(given: Mapping[str, Account], provider: str | None, own: Acco
     if provider is None:
         if own.api_key:
             raise ConfigurationError("api_key= without provider= or base_url=", hint="say whose key it is")
+        if own.grpc_url:
+            raise ConfigurationError(
+                "use_grpc= names an address, and neither provider= nor base_url= says whose it is",
+                hint="base_url='grpc://host:port' calls a server of gRPC alone",
+            )
         if own.headers:  # they may hold a key too, and whichever provider is found would be told it
             raise ConfigurationError(
                 "ConnectionOptions(headers=...) without provider= or base_url=",
@@ -53,6 +60,7 @@ def given_accounts(given: Mapping[str, Account], provider: str | None, own: Acco
     accounts[name_of(provider)] = Account(
         api_key=own.api_key or before.api_key,
         base_url=own.base_url or before.base_url,
+        grpc_url=own.grpc_url or before.grpc_url,
         headers={**before.headers, **own.headers},
         safety={**before.safety, **own.safety},
         defaults=before.defaults,
@@ -79,9 +87,10 @@ class ProviderAccounts:
         defaults: RequestDefaults = NO_DEFAULTS,
         reply_bytes: int = REPLY_BYTES,
         listed: Container[str] = (),
+        grpc: GRPCOptions = GRPCOptions(),  # noqa: B008  # a frozen value
     ) -> None:
         """`listed` are the providers whose accounts the options have, rather than the arguments of the connection."""
-        self._settings, self._defaults, self._listed = settings, defaults, listed
+        self._settings, self._defaults, self._listed, self._grpc = settings, defaults, listed, grpc
         self._given = {name_of(name): account for name, account in given.items()}
         self._safety = safety
         for settings_ in (safety, *(account.safety for account in given.values())):
@@ -149,6 +158,18 @@ class ProviderAccounts:
         if account is not None and account.base_url:
             return account.base_url
         return self.settings(provider).base_url or self.profile(provider).base_url
+
+    def grpc_url(self, provider: str) -> str | None:
+        """The address at which a provider speaks gRPC; None where none is known. A server of one's own is tried at the
+        place of its HTTP."""
+        account, profile, base = self._given.get(provider), self.profile(provider), self.base_url(provider)
+        if base.startswith(SCHEMES):
+            return base
+        own = account.grpc_url if account is not None else None
+        own = own or self.settings(provider).grpc_url or profile.grpc_url
+        if own is None and (provider == CUSTOM or "://" in provider or base != profile.base_url):
+            own = grpc_beside(base)
+        return own
 
     def defaults(self, provider: str) -> RequestDefaults:
         """Defaults of requests to a provider: of its account, of the connection, of its settings, of all settings."""
@@ -219,7 +240,8 @@ class ProviderAccounts:
         account = self._given.get(provider)
         return self.key(provider) is not None or (account is not None and account.base_url is not None)
 
-    def endpoint(self, provider: str) -> Endpoint:
+    def endpoint(self, provider: str, grpc: bool = False) -> Endpoint:
+        """The endpoint of a provider: over HTTP, over gRPC, or over the one that its only address says."""
         profile = self.profile(provider)
         account = self._given.get(provider, Account())
         if profile.wire == "claude-cli":
@@ -232,10 +254,25 @@ class ProviderAccounts:
                 )
             return CLIEndpoint(profile, reply_bytes=self._reply_bytes)
         key, base_url = self.key(provider), self.base_url(provider)
-        if key is None and profile.needs_key and base_url == profile.base_url:
+        url = (self.grpc_url(provider) if grpc else None) or base_url
+        if grpc and url == base_url and not url.startswith(SCHEMES):
+            raise no_grpc(provider)
+        if key is None and profile.needs_key and url in (profile.base_url, profile.grpc_url):
             raise ConfigurationError(
                 f"no key for {provider}",
                 hint=f"give api_key=, or set {self.settings(provider).key_variable} in the environment or in .env",
+            )
+        if url.startswith(SCHEMES):
+            from three_mode.channels.grpc import GRPCEndpoint
+
+            return GRPCEndpoint(
+                profile,
+                url,
+                key,
+                {**profile.headers, **self.headers(provider)},
+                self._pool().options,
+                self._grpc,
+                reply_bytes=self._reply_bytes,
             )
         from three_mode.channels.http import HTTPEndpoint
 
@@ -248,3 +285,11 @@ class ProviderAccounts:
             self._learn(provider),
             reply_bytes=self._reply_bytes,
         )
+
+
+def no_grpc(provider: str) -> ConfigurationError:
+    """Error for a provider that is to be called over gRPC and has no address for that."""
+    return ConfigurationError(
+        f"{provider} has no address of gRPC",
+        hint="give one: use_grpc='grpcs://host:port', Account(grpc_url=...) or grpc_url in the config file",
+    )

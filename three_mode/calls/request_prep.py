@@ -15,7 +15,7 @@ from three_mode.errors import ConfigurationError
 from three_mode.handling import current as handled
 from three_mode.handling import time_for
 from three_mode.messages import LLMRequest, Usage
-from three_mode.policies import CallContext, Target
+from three_mode.policies import Absences, CallContext, Target
 from three_mode.policies.tallies import ZERO
 from three_mode.providers.capabilities import capabilities
 from three_mode.providers.emulation import with_tools_in_prompt
@@ -140,7 +140,9 @@ class CallPreparation:
         first_content: float,
         log: CallLog,
         learn: Callable[[LLMRequest, Target], None],
+        absences: Absences,
     ) -> None:
+        self._absences = absences
         self._targets, self._accounts, self._defaults = targets, accounts, defaults
         self._first_content, self._log, self._learn = first_content, log, learn
         self._closed = False
@@ -157,6 +159,7 @@ class CallPreparation:
         began, request_id = time.monotonic(), new_request_id()
         try:
             targets, route = await self._targets.for_request(request)
+            targets, changed, why = self._absences.settled(targets)
             first = targets[0]
             within = self._defaults.time_limit(request.within, first.provider)
             profile = self._accounts.profile(first.provider)
@@ -178,6 +181,8 @@ class CallPreparation:
         )
         if route is not None:
             context.add_step("routed", began, first, f"by the route {route!r}")
+        if changed is not None:
+            context.add_step("routed", began, changed, why)
         call = ActiveCall(request, request_id, context, label=label, target=first, targets=targets, route=route)
         self._log.begin_call(call, targets, verb)
         if failed is not None:

@@ -121,7 +121,10 @@ class Targets:
         policies: Policies,
         router: Router,
         local_names: Container[str],
+        use_grpc: bool = False,
     ) -> None:
+        """`use_grpc`: the connection's own provider is called over gRPC."""
+        self._use_grpc = use_grpc
         self._provider, self._model, self._mode = provider, model, mode
         self._settings, self._accounts = settings, accounts
         self._router, self._local_names = router, local_names
@@ -166,7 +169,7 @@ class Targets:
         if model is None:
             raise _no_model(provider, self._accounts)
         chain = self._own_chains.get((provider, model))
-        return chain or self._with_fallback(Target(provider, model), own=True), None
+        return chain or self._with_fallback(self._target(provider, model), own=True), None
 
     async def for_embedding(self, model: str | None, within: float | None) -> Target:
         """The one target that embeds: there is no fallback, see embedding.py."""
@@ -179,7 +182,7 @@ class Targets:
         provider = await self._provider.found(within)
         if name is None:
             raise InvalidRequest("embed names no model", field="model", provider=provider)
-        return Target(provider, name)
+        return self._target(provider, name)
 
     @property
     def named_providers(self) -> frozenset[str]:
@@ -245,7 +248,7 @@ class Targets:
             itself = provider == own and self._accounts.profile(own).vendor_names
             if not itself and not self._accounts.is_listed(provider):
                 return None
-        return Target(provider, model)
+        return self._target(provider, model)
 
     def _at(self, provider: str, request: LLMRequest) -> Target:
         """The target of a request that names its provider."""
@@ -279,7 +282,13 @@ class Targets:
         prefix, _, rest = model.partition("/")
         if rest and find_provider(prefix) == known and not self._accounts.takes_vendor_names(known):
             model = rest
-        return Target(known, model)
+        return self._target(known, model)
+
+    def _target(self, provider: str, model: str) -> Target:
+        """A model of a provider, over gRPC where the connection's own provider is called so and has an address for
+        it."""
+        own = self._use_grpc and provider == self._provider.name
+        return Target(provider, model, grpc=own and self._accounts.grpc_url(provider) is not None)
 
     def _with_fallback(self, first: Target, own: bool = False) -> Sequence[Target]:
         """The target with those that answer when it does not. `own`: the request named neither provider nor address."""

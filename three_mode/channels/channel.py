@@ -99,16 +99,16 @@ class Endpoint(Protocol):
 
 
 class RemoteChannel:
-    """Sends each call to the endpoint of its target's provider."""
+    """Sends each call to the endpoint of its target's provider. `make` gets the provider, and whether over gRPC."""
 
-    def __init__(self, make: Callable[[str], Endpoint]) -> None:
+    def __init__(self, make: Callable[[str, bool], Endpoint]) -> None:
         self._make = make
-        self._endpoints: dict[str, Endpoint] = {}
+        self._endpoints: dict[tuple[str, bool], Endpoint] = {}
 
-    def endpoint(self, provider: str) -> Endpoint:
-        found = self._endpoints.get(provider)
+    def endpoint(self, provider: str, grpc: bool = False) -> Endpoint:
+        found = self._endpoints.get((provider, grpc))
         if found is None:
-            found = self._endpoints[provider] = self._make(provider)
+            found = self._endpoints[provider, grpc] = self._make(provider, grpc)
         return found
 
     async def close(self) -> None:
@@ -123,16 +123,16 @@ class RemoteChannel:
     def fetch(
         self, target: Target, request: LLMRequest, due: float, deadline: float
     ) -> Coroutine[Any, Any, LLMResponse]:
-        return self.endpoint(target.provider).fetch(request, target.model, due, deadline)
+        return self.endpoint(target.provider, target.grpc).fetch(request, target.model, due, deadline)
 
     def open(self, target: Target, request: LLMRequest, due: float, deadline: float) -> Coroutine[Any, Any, OpenReply]:
-        return self.endpoint(target.provider).open(request, target.model, due, deadline)
+        return self.endpoint(target.provider, target.grpc).open(request, target.model, due, deadline)
 
     def sender(self, target: Target) -> Send | None:
         try:
-            return getattr(self.endpoint(target.provider), "send", None)
+            return getattr(self.endpoint(target.provider, target.grpc), "send", None)
         except ThreeModeError:  # no key, for example: the call itself will say so
             return None
 
     def embed(self, target: Target, request: EmbedRequest, deadline: float) -> Coroutine[Any, Any, Embedded]:
-        return self.endpoint(target.provider).embed(request, target.model, deadline)
+        return self.endpoint(target.provider, target.grpc).embed(request, target.model, deadline)

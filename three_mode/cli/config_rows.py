@@ -71,7 +71,7 @@ def _providers(sources: Sources) -> Iterator[SettingRow]:
         key = sources.key_of(profile)
         if key.value:
             yield SettingRow(f"providers.{name}.api_key", SECRET, key.source)
-        for setting in ("base_url", "model", "max_tokens", "timeout"):
+        for setting in ("base_url", "grpc_url", "model", "max_tokens", "timeout"):
             found = sources.found_of(profile, setting)
             if found.value is not None:
                 yield SettingRow(f"providers.{name}.{setting}", found.value, found.source)

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from rich.console import Console
 from rich.markup import escape
 
+from three_mode.channels.grpc_options import SCHEMES as GRPC_SCHEMES
 from three_mode.cli.console import open_console
 from three_mode.cli.joining import join
 from three_mode.config import ConfigTable, Sources
@@ -60,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--bus", metavar="NAME", help="a running bus whose agents are served as agent:NAME")
     parser.add_argument("--provider", help="whose models are served (default: the first that is available)")
-    parser.add_argument("--base-url", metavar="URL", help="an OpenAI-compatible provider")
+    parser.add_argument("--base-url", metavar="URL", help="an OpenAI-compatible provider, or a server of gRPC")
     parser.add_argument(
         "--model",
         action="append",
@@ -132,8 +133,10 @@ def _settings(options: argparse.Namespace, table: ServeTable) -> ServeOptions:
     tls = Tls(certificate, key) if certificate is not None and key is not None else None
     if tls is not None:
         tls_context(tls)  # for its errors, before anything is started
-    if options.base_url is not None and not options.base_url.startswith(("http://", "https://")):
-        raise ConfigurationError(f"--base-url is a URL such as http://localhost:11434/v1, not {options.base_url!r}")
+    if options.base_url is not None and not options.base_url.startswith(("http://", "https://", *GRPC_SCHEMES)):
+        raise ConfigurationError(
+            f"--base-url is a URL such as http://localhost:11434/v1 or grpc://localhost:50051, not {options.base_url!r}"
+        )
     return ServeOptions(
         host=table.host or DEFAULTS.host,
         port=DEFAULTS.port if table.port is None else table.port,

@@ -40,6 +40,7 @@ class ProviderTable(Struct, frozen=True, kw_only=True):
     api_key_env: str | None = None  #: environment variable that holds the key, instead of `<PROVIDER>_API_KEY`
     api_key_file: str | None = None  #: file that holds the key alone, relative to the config file
     base_url: str | None = None  #: URL that the API is under
+    grpc_url: str | None = None  #: address at which it speaks gRPC too
     model: str | None = None  #: model of requests that name none
     max_tokens: int | None = None  #: most tokens of an answer
     timeout: float | None = None  #: deadline of a call in seconds

@@ -44,6 +44,7 @@ class ProviderSettings(Struct, frozen=True, kw_only=True):
 
     api_key: Secret | None = None  #: key of the account
     base_url: str | None = None  #: URL that the API is under
+    grpc_url: str | None = None  #: address at which it speaks gRPC too
     model: str | None = None  #: model of requests that name none
     max_tokens: int | None = None  #: most tokens of an answer, where the request does not say
     timeout: float | None = None  #: deadline of a call in seconds, where the request does not say
@@ -151,6 +152,7 @@ class Sources:
         return ProviderSettings(
             api_key=Secret(key) if key else None,
             base_url=self.found_of(profile, "base_url").value,
+            grpc_url=self.found_of(profile, "grpc_url").value,
             model=self.found_of(profile, "model").value,
             max_tokens=_whole(most, f"{name}_MAX_TOKENS"),
             timeout=_seconds(timeout, f"{name}_TIMEOUT"),
@@ -160,7 +162,7 @@ class Sources:
         )
 
     def found_of(self, profile: Profile, setting: str) -> Found:
-        """`base_url`, `model`, `max_tokens` or `timeout` of one provider, with its source."""
+        """`base_url`, `grpc_url`, `model`, `max_tokens` or `timeout` of one provider, with its source."""
         row = self.table.providers.get(profile.name, _NO_TABLE)
         value = getattr(row, setting)
         return self.find(self._path(profile, setting), value, None, f"{profile.env_name}_{setting.upper()}")

@@ -3,6 +3,7 @@
 import warnings
 from typing import TYPE_CHECKING
 
+from three_mode.policies.absences import Absences
 from three_mode.policies.attempts import Attempts, CallContext
 from three_mode.policies.breaker import BreakerOptions, CircuitBreaker
 from three_mode.policies.budget import Budget, SpendingLedger
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from three_mode.policies.cache_file import FileCache
 
 __all__ = [
+    "Absences",
     "AdaptiveLimiter",
     "Attempts",
     "BreakerOptions",

@@ -60,6 +60,8 @@ class CallContext(Struct, eq=False):
 
     def add_step(self, kind: str, now: float, target: Target | None = None, why: str | None = None) -> None:
         """Adds a step; `now` is in the clock's time."""
+        if why is None and target is not None and target.grpc:
+            why = "over gRPC"
         step = Step(
             kind,  # type: ignore[arg-type]
             now - self.began,
@@ -102,12 +104,15 @@ class Attempts:
         hedge: HedgeOptions | None = None,
         clock: Clock = MONOTONIC,
         discard: Callable[[Any], None] = lambda _: None,
+        instead: "Callable[[Target, ThreeModeError], Target | None]" = lambda target, error: None,
     ) -> None:
-        """`discard` takes a result that came second in a race."""
+        """`discard` takes a result that came second in a race. `instead` gives the target that takes the place of one
+        over gRPC which failed; None where the failure is that of its provider."""
         self._guards = guards
         self._retry = retry
         self.hedge: Hedge[Any] | None = Hedge(hedge.after, discard, clock) if hedge is not None else None
         self._clock = clock
+        self._instead = instead
         self._waiting: set[asyncio.Future[None]] = set()
         self._closed = False
 
@@ -141,12 +146,13 @@ class Attempts:
         first: ThreeModeError | None = None,
     ) -> T:
         """Tries the targets. `first` is the error of an attempt on the first target that was made already."""
-        alive, failures = targets, 0
+        alive, failures = list(targets), 0
         waits: dict[Target, tuple[float, ThreeModeError]] = {}  # until when a target asked to wait, and its error
         while True:
             failed: list[ThreeModeError] = []
-            for number, target in enumerate(alive):
-                last = number == len(alive) - 1
+            while len(failed) < len(alive):
+                number = len(failed)
+                target, last = alive[number], number == len(alive) - 1
                 due = call.deadline
                 if not last and call.first_content is not None:
                     due = min(due, self._clock.now() + call.first_content)
@@ -163,6 +169,11 @@ class Attempts:
                     won: T = await self.hedge.race(attempt, self.second_attempt, call, target, spare, due, operation)
                     return won
                 except ThreeModeError as error:
+                    other = self._instead(target, error) if target.grpc else None
+                    if other is not None and self._clock.now() < call.deadline:
+                        self._switch(call, target, other, error)
+                        alive[number] = other
+                        continue
                     failed.append(error)
                     if error.retry_after is not None and (target not in waits or waits[target][1] is not error):
                         waits[target] = (self._clock.now() + error.retry_after, error)

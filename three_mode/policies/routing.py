@@ -8,6 +8,10 @@ The first target answers; the others are its fallback, in the order of the rule.
 
 A split gives a tenth of the users to the second one, and each user always to the same (A/B). Who gets what follows from
 a hash of the route's name and the user alone: in every process, and after a restart.
+
+    Route("chat", targets=(Target("acme", "large", 9), Target("acme", "large", 1, grpc=True)), by="split")
+
+The same brings gRPC to a tenth of the users first. A larger weight adds users, and takes it from none.
 """
 
 import math
@@ -30,9 +34,10 @@ class Target(Struct, frozen=True):
     provider: str  #: a provider, or "local" or "agent"
     model: str  #: a model of it, or the name of the agent
     weight: float = 1.0  #: share of the calls, where a route goes by weight
+    grpc: bool = False  #: whether the provider is called over gRPC; where its gRPC is not there, HTTP answers
 
     def __str__(self) -> str:
-        return f"{self.provider}/{self.model}"
+        return f"{self.provider}/{self.model} over gRPC" if self.grpc else f"{self.provider}/{self.model}"
 
 
 Chooser = Callable[[LLMRequest, Sequence[Target]], Sequence[Target]]
@@ -133,7 +138,7 @@ def _distance(route: str, value: object, target: Target) -> float:
     """
     if target.weight <= 0:
         return math.inf
-    text = "\0".join((route, str(value), target.provider, target.model))
+    text = "\0".join((route, str(value), target.provider, target.model, *(("grpc",) if target.grpc else ())))
     digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     share = (int.from_bytes(digest, "big") + 0.5) / 2**64  # between 0 and 1, never either
     return -math.log(share) / target.weight

@@ -23,6 +23,7 @@ class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name: str  #: name of the provider, in lower case
     base_url: str  #: URL of its API
     wire: Wire = "openai"  #: wire format that it speaks
+    grpc_url: str | None = None  #: address at which it speaks gRPC too, as grpcs://host:443; None: it does not
     key_env: tuple[str, ...] = ()
     """Environment variables that may hold the key; `<NAME>_API_KEY` is always tried first."""
     needs_key: bool = True  #: whether calls need a key

@@ -7,19 +7,32 @@
 - `read_binary`, `write_binary`: metadata whose name ends with `-bin`.
 """
 
+from transports.grpc.addresses import GrpcAddress, is_address, read_address
+from transports.grpc.calls import GrpcStream, SentCall
+from transports.grpc.channel import GrpcChannel
 from transports.grpc.framing import ENCODINGS, MOST_BYTES, Unframer, frame, is_grpc
 from transports.grpc.metadata import read_binary, read_message, write_binary, write_message
+from transports.grpc.options import ChannelOptions
+from transports.grpc.outcome import NotGrpc
 from transports.grpc.status import GrpcError, GrpcStatus, status_of_http
 from transports.grpc.timeouts import read_timeout, write_timeout
 
 __all__ = [
     "ENCODINGS",
     "MOST_BYTES",
+    "ChannelOptions",
+    "GrpcAddress",
+    "GrpcChannel",
     "GrpcError",
     "GrpcStatus",
+    "GrpcStream",
+    "NotGrpc",
+    "SentCall",
     "Unframer",
     "frame",
+    "is_address",
     "is_grpc",
+    "read_address",
     "read_binary",
     "read_message",
     "read_timeout",

@@ -26,14 +26,18 @@ from transports.http2.request import Header
 CONNECTION_WINDOW = 16 * 1024 * 1024
 DEFAULT_WINDOW = 65_535
 FORGET_CLOSED_EVERY = 64
+PROVOKED = 3  # a window for the stream, one for the connection, and a PING: a peer may answer each frame so
 FRAME_HEADER = struct.Struct(">HBBBL")
 
 
 class HTTP2Engine(H2Connection):
     """One HTTP/2 connection, without I/O: what both sides send, without the checks and copies that are not needed."""
 
+    incoming_buffer: FrameReader  # type: ignore[assignment]  # takes the place of that of h2
+
     def _write_head(self, stream_id: int, head: Sequence[Header], *, ends: bool) -> None:
         """A header block in as many frames as it needs."""
+        self.incoming_buffer.provoked += PROVOKED
         block = self.encoder.encode(head)
         limit = self.max_outbound_frame_size
         kind, flags = HEADERS, END_STREAM if ends else 0
@@ -45,6 +49,7 @@ class HTTP2Engine(H2Connection):
     def send_piece(self, stream_id: int, data: bytes | memoryview, *, ends: bool) -> None:
         """A piece of a body that fits into the windows and into one frame."""
         size = len(data)
+        self.incoming_buffer.provoked += PROVOKED
         stream = self.streams[stream_id]
         stream.state_machine.process_input(StreamInputs.SEND_DATA)
         if ends:
@@ -53,7 +58,7 @@ class HTTP2Engine(H2Connection):
         self.outbound_flow_control_window -= size
         self._data_to_send += _frame_header(size, DATA, END_STREAM if ends else 0, stream_id)
         self._data_to_send += data
-        self.incoming_buffer.sent_data()  # type: ignore[attr-defined]
+        self.incoming_buffer.sent_data()
 
 
 class ClientEngine(HTTP2Engine):
@@ -76,7 +81,7 @@ class ClientEngine(HTTP2Engine):
         self.encoder = CachingEncoder()
         self.decoder = CachingDecoder()
         self.decoder.max_header_list_size = limits.header_bytes
-        self.incoming_buffer = FrameReader(limits, on_goaway, lambda: self.highest_outbound_stream_id)  # type: ignore[assignment]
+        self.incoming_buffer = FrameReader(limits, on_goaway, lambda: self.highest_outbound_stream_id)
         self.max_inbound_frame_size = limits.frame_bytes
         self.local_settings = Settings(
             client=True,

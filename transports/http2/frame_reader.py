@@ -59,6 +59,7 @@ class FrameReader:
         self._data = bytearray()
         self._block: list[Any] = []  # HEADERS or PUSH_PROMISE and its CONTINUATIONs, until END_HEADERS
         self._block_size = 0
+        self.provoked = 0  # frames without content that what this side sent may cause
         self._idle_frames = 0
         self._idle_since = 0.0
         self._updates_due = 0  # WINDOW_UPDATE frames that bodies of ours explain
@@ -164,6 +165,11 @@ class FrameReader:
         self._count_idle()
 
     def _count_idle(self) -> None:
+        """A frame without content. Those that answer what this side sent, such as the windows and the PING that gRPC's
+        servers give back for each request, are no flood."""
+        if self.provoked:
+            self.provoked = min(self.provoked, self._limits.control_frames_per_second) - 1
+            return
         self._idle_frames += 1
         if self._idle_frames == 1:
             self._idle_since = time.monotonic()

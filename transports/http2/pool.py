@@ -50,9 +50,19 @@ class Pool:
     ) -> None:
         await self.aclose()
 
-    def request(self, request: Request, *, timeouts: Timeouts | None = None, trace: Trace | None = None) -> Call:
-        """Prepares a call with a streamed response: `async with pool.request(...) as response`."""
-        return Call(self._exchange(request, timeouts, trace))
+    def request(
+        self,
+        request: Request,
+        *,
+        timeouts: Timeouts | None = None,
+        until: float = NEVER,
+        trace: Trace | None = None,
+    ) -> Call:
+        """Prepares a call with a streamed response: `async with pool.request(...) as response`.
+
+        `until` is a deadline for all of it, in the loop's time.
+        """
+        return Call(self._until(self._exchange(request, timeouts, trace), until))
 
     async def fetch(
         self,
@@ -92,10 +102,14 @@ class Pool:
         exchange = self._exchange(request, timeouts, trace)
         exchange.whole_body = True
         exchange.max_bytes = max_bytes
+        exchange.pool.submit(self._until(exchange, until))
+        return exchange
+
+    @staticmethod
+    def _until(exchange: Exchange, until: float) -> Exchange:
         if until != NEVER:
             exchange.until = until
             exchange.pool.timer.heed(until)
-        exchange.pool.submit(exchange)
         return exchange
 
     async def warm(self, url: str, *, within: float | None = 10.0) -> None:

@@ -343,6 +343,22 @@ async def test_windows_for_a_large_body_are_no_flood() -> None:
         assert reply.status == 200
 
 
+async def test_windows_and_pings_that_answer_requests_are_no_flood() -> None:
+    """gRPC's servers give back both windows after each request, and measure the connection by a PING."""
+
+    async def script(server: RawServer) -> None:
+        await server.greet()
+        while True:
+            stream = await server.request()
+            server.send(frame(WINDOW_UPDATE, 0, 0, U32(9)), frame(WINDOW_UPDATE, 0, stream, U32(9)))
+            server.send(frame(PING, 0, 0, b"12345678"), frame(HEADERS, END_HEADERS | END_STREAM, stream, OK))
+
+    async with raw(script, PoolOptions(protocol="h2", limits=Limits(control_frames_per_second=20))) as (pool, request):
+        for _ in range(100):
+            assert (await pool.fetch(request, timeouts=QUICK)).status == 200
+        assert pool.statistics()[request.origin].opened == 1
+
+
 async def test_rapid_resets_by_the_server() -> None:
     async def script(server: RawServer) -> None:
         await server.greet()

@@ -114,7 +114,7 @@ class ServerEngine(HTTP2Engine):
         self.decoder = StrictDecoder()
         self.decoder.max_header_list_size = limits.header_bytes
         self.reader = ServerFrameReader(limits, on_goaway, lambda: self.highest_inbound_stream_id)
-        self.incoming_buffer = self.reader  # type: ignore[assignment]
+        self.incoming_buffer = self.reader
         self.max_inbound_frame_size = options.frame_bytes
         self.local_settings = Settings(
             client=False,
