@@ -4,7 +4,7 @@ BIN := .venv/bin
 .DEFAULT_GOAL := help
 # Compiled modules are kept beside their sources, whatever the shell says: what runs here starts many processes, each in half the time.
 export PYTHONDONTWRITEBYTECODE =
-.PHONY: help venv demo test lint format docs bench soak wheel lock clean
+.PHONY: help venv demo hf test lint format docs bench soak wheel lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,6 +16,9 @@ demo: venv ## the main job: 512 agents, a local model, an endpoint, a crash, wit
 	@$(BIN)/three-mode doctor
 	@echo
 	@$(BIN)/python -m agents_demo three_modes
+
+hf: ## what models of Hugging Face need, with PyTorch's CPU build; `make test` runs their tests too from then on
+	@$(PYTHON) scripts/venv.py hf
 
 test: venv ## all tests that fit in minutes
 	@$(BIN)/python -m pytest
