@@ -27,6 +27,7 @@ SECONDS = {
     "local_defaults": 80.0,
     "local_engine": 12.0,
     "local_first_token": 80.0,
+    "local_hugging_face": 15.0,
     "local_large": 90.0,
     "local_layouts": 30.0,
     "local_pause": 70.0,
