@@ -5,7 +5,7 @@ NODE_CLIENT := tests/support/grpc/node
 .DEFAULT_GOAL := help
 # Compiled modules are kept beside their sources, whatever the shell says: what runs here starts many processes, each in half the time.
 export PYTHONDONTWRITEBYTECODE =
-.PHONY: help venv clients demo test lint format docs bench soak wheel lock clean
+.PHONY: help venv clients demo hf test lint format docs bench soak wheel lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,6 +17,9 @@ demo: venv ## the main job: 512 agents, a local model, an endpoint, a crash, wit
 	@$(BIN)/three-mode doctor
 	@echo
 	@$(BIN)/python -m agents_demo three_modes
+
+hf: ## what models of Hugging Face need, with PyTorch's CPU build; `make test` runs their tests too from then on
+	@$(PYTHON) scripts/venv.py hf
 
 clients: ## Node packages of the clients that tests run, where npm is installed
 	@if command -v npm >/dev/null && [ ! -d $(NODE_CLIENT)/node_modules/@grpc/grpc-js ]; then \

@@ -1,4 +1,4 @@
-"""Runs GGUF models in this process; knows nothing of modes, agents or the network.
+"""Runs models of this computer (GGUF here, Hugging Face in a worker); knows nothing of modes, agents or the network.
 
 This module holds names only. Each is imported when it is first used, so that reading the catalogue loads no engine.
 """

@@ -37,6 +37,7 @@ class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
     bos: str  # text of the mark that begins a prompt; empty where the tokenizer adds none
     eos: str  # text of the mark that ends an answer
     control: tuple[str, ...]  # texts of all control tokens
+    adds_bos: bool = True  # the tokenizer adds `bos` to a prompt of messages, so that of a template is left out
 
 
 @dataclass(frozen=True, slots=True)

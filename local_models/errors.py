@@ -1,8 +1,9 @@
 """Errors of local_models in one tree, and the one place where errors of other libraries become them.
 
 LocalModelError             message, hint
-├── EngineMissing           llama-cpp-python is not installed, or is not the version that the `local` extra pins
-├── BadModelFile            not a GGUF file, truncated, corrupt, or an architecture llama.cpp does not run; `path`
+├── EngineMissing           llama-cpp-python is not installed, or is not the version that the `local` extra pins; or a
+│                           part of the `hf` extra is missing
+├── BadModelFile            no GGUF or safetensors, truncated, corrupt, or an architecture that is not run; `path`
 ├── ModelNotFound           no such file and no such name in the catalogue
 ├── OutOfMemory             the model, or its KV cache, does not fit the budget
 ├── BadOption               an option or a request is wrong; `field` (also a ValueError)
@@ -12,7 +13,7 @@ LocalModelError             message, hint
 ├── Overloaded              the queue is full; the call was not started
 ├── DeadlineExceeded        `stage`: load, queue, prefill or decode; `within` in seconds (also a TimeoutError)
 ├── ModelClosed             the model was unloaded before or during the call
-├── EngineFailed            llama.cpp reported a failure that ends this call, or all calls
+├── EngineFailed            llama.cpp or PyTorch reported a failure that ends this call, or all calls
 │   └── WorkerDied          the isolated worker process ended; the next call starts another
 └── DownloadFailed          `url`; the message has the answer of the server
 """
@@ -34,7 +35,7 @@ class LocalModelError(Exception):
 
 
 class EngineMissing(LocalModelError):
-    """llama-cpp-python, or another part of the `local` extra, is absent or has another version."""
+    """llama-cpp-python, or another part of the `local` or `hf` extra, is absent or has another version."""
 
 
 class BadModelFile(LocalModelError):
@@ -98,7 +99,7 @@ class ModelClosed(LocalModelError):
 
 
 class EngineFailed(LocalModelError):
-    """llama.cpp failed in a way that ends the call."""
+    """llama.cpp or PyTorch failed in a way that ends the call."""
 
 
 class WorkerDied(EngineFailed):
@@ -114,15 +115,16 @@ class DownloadFailed(LocalModelError):
 
 
 @contextmanager
-def translate_errors(action: str) -> Iterator[None]:
-    """Turns errors of the engine's libraries into those of this module; `action` is a verb phrase for the message."""
+def translate_errors(action: str, extra: str = "local") -> Iterator[None]:
+    """Turns errors of the engine's libraries into those of this module; `action` is a verb phrase for the message,
+    `extra` the extra of the package that has the libraries."""
     try:
         yield
     except (LocalModelError, KeyboardInterrupt):
         raise
     except ImportError as error:
         raise EngineMissing(
-            f"cannot {action}: {error.name or error} is not installed", hint="pip install 'three-mode[local]'"
+            f"cannot {action}: {error.name or error} is not installed", hint=f"pip install 'three-mode[{extra}]'"
         ) from error
     except MemoryError as error:
         raise OutOfMemory(f"out of memory: cannot {action}") from error

@@ -31,6 +31,7 @@ from local_models.prompts.tools import (
 )
 from local_models.replies import Reply, Statistics
 from local_models.stream import Begin, PieceStream, collect_reply
+from local_models.transformers.address import SCHEME, is_hugging_face
 
 _STATE = struct.Struct("<4s32sI")
 _MAGIC = b"TMS1"
@@ -56,14 +57,24 @@ class LocalModel:
             bos=loaded.bos,
             eos=loaded.eos,
             control=loaded.control,
+            adds_bos=loaded.adds_bos,
         )
 
     @classmethod
     async def load(cls, model: str | os.PathLike[str] = "tiny", options: LoadOptions | None = None) -> Self:
-        """Loads a GGUF file, `gguf:PATH`, or a name of the catalogue, on a thread. Nothing is downloaded."""
-        chosen = options or LoadOptions()
-        path = await asyncio.to_thread(find, os.fspath(model))
+        """Loads a GGUF file, `gguf:PATH`, or a name of the catalogue, on a thread; or `hf:PATH` and `hf:OWNER/NAME`, a
+        model of Hugging Face, in a worker process. Nothing is downloaded, unless `options.network` allows it."""
+        chosen, name = options or LoadOptions(), os.fspath(model)
         backend: ModelBackend
+        if is_hugging_face(name):
+            from local_models.isolated import IsolatedBackend
+            from local_models.transformers.loading import prepared_folder
+
+            folder = await asyncio.to_thread(prepared_folder, name, chosen)
+            return await cls._loaded(await IsolatedBackend.start_worker(f"{SCHEME}{folder}", chosen), chosen)
+        if chosen.device != "auto":
+            raise BadOption("`device` is for models of hf:; a GGUF model takes `gpu_layers`", field="device")
+        path = await asyncio.to_thread(find, name)
         if chosen.isolated:
             from local_models.isolated import IsolatedBackend
 
@@ -78,7 +89,11 @@ class LocalModel:
             except asyncio.CancelledError:  # llama.cpp cannot stop loading: the model is freed once it is there
                 making.add_done_callback(_abandon_loaded)
                 raise
-        loaded = cls(backend, chosen)
+        return await cls._loaded(backend, chosen)
+
+    @classmethod
+    async def _loaded(cls, backend: ModelBackend, options: LoadOptions) -> Self:
+        loaded = cls(backend, options)
         try:
             await asyncio.to_thread(loaded._template.compile)
         except BaseException:

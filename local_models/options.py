@@ -42,6 +42,8 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     lora: tuple[Lora, ...] = ()  #: adapters applied from the start
     isolated: bool = False  #: runs in a process of its own: a native crash ends calls, not this process
     mmap: bool = True  #: maps the file into memory rather than reading it
+    device: str = "auto"  #: of a model of hf: where it runs: "cpu", "cuda", "cuda:0", "mps", or "auto"
+    network: bool = False  #: of a model of hf: it may be downloaded where it is not here
 
     def __post_init__(self) -> None:
         for name in ("context", "sequences", "pool", "threads"):

@@ -14,6 +14,7 @@ from local_models.files.catalogue import find
 from local_models.gguf import check, summarize
 from local_models.model import LocalModel
 from local_models.options import LoadOptions
+from local_models.transformers.address import is_hugging_face
 
 
 @dataclass(slots=True)
@@ -74,10 +75,15 @@ class ModelPool:
         return sum(entry.size for entry in self._places.values())
 
     def _size(self, name: str) -> int:
+        source = self._source(name)
+        if is_hugging_face(source):
+            from local_models.transformers.loading import needed_bytes
+
+            return needed_bytes(source, self._options_of(name))
         with translate_errors("run local models"):  # numpy comes with the `local` extra
             from local_models.llama.sizing import machine, plan
 
-        summary = summarize(check(str(find(self._source(name)))))
+        summary = summarize(check(str(find(source))))
         load_plan = plan(summary, self._options_of(name), machine())
         return summary.file_bytes + load_plan.kv_bytes
 

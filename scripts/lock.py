@@ -31,6 +31,8 @@ if __name__ == "__main__":
             "--group",
             "train",
             "--group",
+            "hf",
+            "--group",
             "lock",
             "--universal",
             "--python-version",

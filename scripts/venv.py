@@ -1,11 +1,11 @@
 """Creates `.venv` and installs what a target of the Makefile needs, once.
 
-    python3 scripts/venv.py [GROUP...]     groups: dev (always; it includes docs), bench, train
+    python3 scripts/venv.py [GROUP...]     groups: dev (always; it includes docs), bench, train, hf
 
 Runs on the standard library alone. A stamp in `.venv` remembers what was installed, so that a second call takes
 milliseconds; it changes with pyproject.toml, setup.py, constraints.txt and the C sources. llama-cpp-python has no
 binary wheel on the index: it is compiled here once (about six minutes on two cores), with a progress line, into pip's
-cache.
+cache. Of PyTorch, which `hf` needs, it takes the CPU build alone: the other one is several GB of CUDA.
 """
 
 import hashlib
@@ -55,6 +55,24 @@ def create() -> None:
         print("three-mode: creating .venv", flush=True)
         run(sys.executable, "-m", "venv", str(VENV))
         pip("install", "-q", "-c", "constraints.txt", "--upgrade", "pip", "setuptools")
+
+
+def torch_requirement() -> str:
+    """Returns the requirement of PyTorch, as pyproject.toml pins it. On Linux its CPU build has a name of its own."""
+    group = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]["hf"]
+    pinned = str(next(line for line in group if line.startswith("torch==")))
+    return f"{pinned}+cpu" if sys.platform == "linux" else pinned
+
+
+def install_torch() -> None:
+    """Installs PyTorch's CPU build, or says where pip finds it."""
+    wanted = torch_requirement()
+    command = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "install", "-q", "-c", "constraints.txt"]
+    if subprocess.run([*command, wanted], cwd=ROOT, check=False).returncode:
+        sys.exit(
+            f"three-mode: pip did not install {wanted}. PyTorch has an index of its CPU builds (pytorch.org, "
+            "Get Started): set PIP_EXTRA_INDEX_URL to it and call this again"
+        )
 
 
 def llama_requirement() -> str:
@@ -151,6 +169,8 @@ def install(group: str) -> None:
         build_llama()
         pip("install", "-q", "-c", "constraints.txt", "-e", f".[{EXTRAS}]", "--group", "dev")
     else:
+        if group == "hf":
+            install_torch()
         pip("install", "-q", "-c", "constraints.txt", "--group", group)
     stamp.write_text(wanted)
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, overload
 from three_mode.errors import InvalidRequest
 from three_mode.messages import Embedded, EmbedRequest, LLMRequest, LLMResponse, Step
 from three_mode.messages.checks import no_request
-from three_mode.modes import CommunicationMode, resolve
+from three_mode.modes import CommunicationMode, names_files, resolve
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -356,7 +356,8 @@ class LLMConnection:
         targets, _ = await services.targets.for_request(request)
         target = targets[0]
         if target.provider == LOCAL:
-            answers = await self.local_model(f"gguf:{target.model}" if "/" in target.model else target.model)
+            is_file = "/" in target.model and not names_files(target.model)
+            answers = await self.local_model(f"gguf:{target.model}" if is_file else target.model)
             return await answers.count(request) if answers is not None else None
         if target.provider in HERE:
             return None

@@ -20,6 +20,7 @@ from three_mode.config import Place, Sources, options_from
 from three_mode.connection import ConnectionOptions, LLMConnection
 from three_mode.errors import ConfigurationError
 from three_mode.messages import RequestDefaults
+from three_mode.modes import anchored
 from three_mode.policies import Policies
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def _plain_options(options: ConnectionOptions) -> dict[str, Any]:
         plain[name] = _plain(value, f"llm.{name}")
     if isinstance(options.config, str | Path):  # hosts start in this folder, and may leave it
         plain["config"] = str(Path(options.config).expanduser().absolute())
-    plain["files"] = {name: str(Path(path.removeprefix("gguf:")).absolute()) for name, path in options.files.items()}
+    plain["files"] = {name: anchored(path, Path.cwd()) for name, path in options.files.items()}
     if options.headers:
         # They are for this connection's own provider. A model of another one must not get them.
         named = Sources(options.config).settings().provider

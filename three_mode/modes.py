@@ -3,6 +3,7 @@
 from collections.abc import Container
 from enum import StrEnum
 from functools import lru_cache
+from pathlib import Path
 from typing import NamedTuple
 
 from three_mode.errors import InvalidRequest, ModeConflict
@@ -16,7 +17,7 @@ class CommunicationMode(StrEnum):
     AI_AI = "ai_ai"
     """Agents to agents on this machine, over shared-memory rings and ZeroMQ."""
     AI_PC = "ai_pc"
-    """Any caller to a model in this process, through llama.cpp."""
+    """Any caller to a model of this computer: through llama.cpp, or through transformers in a worker process."""
     AUTO = "auto"
     """The mode that the address implies."""
 
@@ -28,8 +29,9 @@ class Address(NamedTuple):
     name: str
 
 
-_SCHEMES = {"agent": CommunicationMode.AI_AI, "gguf": CommunicationMode.AI_PC}
-_EXAMPLES = {"agent": "agent:brain", "gguf": "gguf:path/to/model.gguf"}
+_SCHEMES = {"agent": CommunicationMode.AI_AI, "gguf": CommunicationMode.AI_PC, "hf": CommunicationMode.AI_PC}
+_EXAMPLES = {"agent": "agent:brain", "gguf": "gguf:path/to/model.gguf", "hf": "hf:path/to/folder, or hf:OWNER/NAME"}
+_GGUF, HUGGING_FACE = "gguf:", "hf:"
 
 
 def resolve(
@@ -39,9 +41,10 @@ def resolve(
 ) -> Address:
     """Turns the model and mode of a request into an address; `local_names` are the names in the local catalogue.
 
-    `agent:NAME` is an agent, `gguf:PATH` and `*.gguf` a model file, a URL a remote model. A bare name is a local model
-    if the catalogue has it and a remote one otherwise. An explicit mode decides for a bare name; AI_AI is then the
-    agent that serves the model. A mode that contradicts the address is a `ModeConflict`.
+    `agent:NAME` is an agent, `gguf:PATH` and `*.gguf` a model file, `hf:PATH` and `hf:OWNER/NAME` a model of Hugging
+    Face (its name keeps the scheme, which tells it from a file), a URL a remote model. A bare name is a local model if
+    the catalogue has it and a remote one otherwise. An explicit mode decides for a bare name; AI_AI is then the agent
+    that serves the model. A mode that contradicts the address is a `ModeConflict`.
     """
     if not model:
         raise InvalidRequest(
@@ -71,9 +74,26 @@ def _explicit(model: str) -> Address | None:
     if colon and scheme in _SCHEMES:
         if not name:
             raise InvalidRequest(f"{model!r} names nothing", field="model", hint=f"for example {_EXAMPLES[scheme]}")
-        return Address(_SCHEMES[scheme], name)
+        return Address(_SCHEMES[scheme], model if scheme == "hf" else name)
     if model.startswith(("https://", "http://")):
         return Address(CommunicationMode.HUMAN_AI, model)
     if model.lower().endswith(".gguf"):
         return Address(CommunicationMode.AI_PC, model)
     return None
+
+
+def names_files(model: str) -> bool:
+    """Whether an address says which files of this computer to open."""
+    return model.startswith((_GGUF, HUGGING_FACE)) or model.lower().endswith(".gguf")
+
+
+def anchored(address: str, folder: Path) -> str:
+    """The address of model files that a relative one means in a folder; `~` is the home.
+
+    `hf:OWNER/NAME` may be a name of the hub, and stays: a path below the folder is `hf:./PATH`.
+    """
+    scheme = HUGGING_FACE if address.startswith(HUGGING_FACE) else ""
+    text = address.removeprefix(scheme or _GGUF)
+    if scheme and not text.startswith(("/", ".", "~")):
+        return address
+    return f"{scheme}{folder / Path(text).expanduser()}"

@@ -74,7 +74,9 @@ class IsolatedBackend:
                 ready = await self._receive(reader)
         except (asyncio.IncompleteReadError, ConnectionError, TimeoutError) as error:
             await self._end_process()
-            raise WorkerDied(f"the worker process ended while it loaded {self._path}") from error
+            raise WorkerDied(
+                f"the worker process ended while it loaded {self._path}", hint="most often for lack of memory"
+            ) from error
         except BaseException:
             await asyncio.shield(self._end_process())
             raise

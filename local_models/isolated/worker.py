@@ -1,18 +1,34 @@
 """Worker process of an isolated model: `python -m local_models.isolated.worker SOCKET`. It ends with its parent."""
 
 import asyncio
+import os
 import signal
 import socket
 import sys
 from collections.abc import Callable
 from typing import Any
 
-from local_models.backend import RunningCall
-from local_models.engine.inprocess import InProcessBackend, load_backend
-from local_models.errors import EngineFailed, LocalModelError
+from local_models.backend import ModelBackend, RunningCall
+from local_models.errors import EngineFailed, LocalModelError, translate_errors
 from local_models.isolated import wire
-from local_models.options import Lora
+from local_models.options import LoadOptions, Lora
 from local_models.replies import Piece
+from local_models.transformers.address import SCHEME, is_hugging_face
+
+LAST_WORDS = 0.1  # seconds between the failure of an engine and the end of its process
+
+
+async def _load(path: str, options: LoadOptions, end: Callable[[], None]) -> ModelBackend:
+    """Loads a model; no process imports both of the engines. `end` ends this process, from any thread."""
+    if is_hugging_face(path):
+        with translate_errors("run models of Hugging Face", extra="hf"):
+            from local_models.transformers.backend import TransformersBackend
+
+        return await asyncio.to_thread(TransformersBackend, path.removeprefix(SCHEME), options, end)
+    with translate_errors("run local models"):
+        from local_models.engine.inprocess import load_backend
+
+    return await load_backend(path, options, own_process=True)
 
 
 class _Worker:
@@ -24,7 +40,7 @@ class _Worker:
         self._running: dict[int, RunningCall] = {}
         self._items: list[tuple[int, Piece | wire.WireError]] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        self._model: InProcessBackend | None = None
+        self._model: ModelBackend | None = None
 
     async def _next(self) -> wire.ToWorker:
         (length,) = wire.LENGTH.unpack(await self._reader.readexactly(wire.LENGTH.size))
@@ -38,7 +54,7 @@ class _Worker:
         first = await self._next()
         assert isinstance(first, wire.LoadModel)
         try:
-            self._model = await load_backend(first.path, first.options, own_process=True)
+            self._model = await _load(first.path, first.options, self._end_soon())
         except LocalModelError as error:
             self._send(wire.WorkerReady(None, wire.WireError.of(error)))
             await self._writer.drain()
@@ -57,6 +73,15 @@ class _Worker:
                     running.cancel()
                 elif message.number in self._starting:  # it is still being tokenized
                     self._starting[message.number] = False
+
+    def _end_soon(self) -> Callable[[], None]:
+        """Ends the worker once callers have heard why: the next call starts another."""
+        loop = asyncio.get_running_loop()
+
+        def end() -> None:
+            loop.call_soon_threadsafe(loop.call_later, LAST_WORDS, self._writer.close)
+
+        return end
 
     def _run_task(self, work: Any) -> None:
         task = asyncio.ensure_future(work)
@@ -77,7 +102,7 @@ class _Worker:
         items, self._items = self._items, []
         self._send(wire.StepItems(items))
 
-    async def _start(self, model: InProcessBackend, message: wire.StartCall) -> None:
+    async def _start(self, model: ModelBackend, message: wire.StartCall) -> None:
         number = message.number
         try:
             running = await model.start(message.request, self._deliverer(number))
@@ -91,7 +116,7 @@ class _Worker:
         finally:
             del self._starting[number]
 
-    async def _run_method(self, model: InProcessBackend, message: wire.RunMethod) -> None:
+    async def _run_method(self, model: ModelBackend, message: wire.RunMethod) -> None:
         arguments: list[Any] = list(message.arguments)
         try:
             if message.method == "tokenize":
@@ -128,3 +153,5 @@ async def _main(number: int) -> None:
 if __name__ == "__main__":
     asyncio.run(_main(int(sys.argv[1])))
     sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # to take PyTorch's modules apart would take seconds, for which `close` would wait

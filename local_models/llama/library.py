@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 
 from local_models.errors import EngineMissing, translate_errors
+from local_models.openmp import short_spin
 
-SPIN_COUNT = "2000"
 AMX_MARK = "three_mode_amx_tiles_are_whole"  # symbol of scripts/llama_amx_tiles.h
 recent_errors: deque[str] = deque(maxlen=8)  # lines of llama.cpp's log; cleared before a call that may fail
 
@@ -31,11 +31,7 @@ class _Library:
     """The module `llama_cpp` in `api`, handles that keep the GIL in `quick` and `ggml`, and the captured log."""
 
     def __init__(self) -> None:
-        # llama.cpp's threads meet at hundreds of barriers per token. By default OpenMP spins there for milliseconds,
-        # which starves all else that needs a core, and in the end the barrier itself. A short spin costs nothing on an
-        # idle machine.
-        if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
-            os.environ["GOMP_SPINCOUNT"] = SPIN_COUNT
+        os.environ.update(short_spin())
         with translate_errors("run local models"):
             import llama_cpp
 

@@ -108,11 +108,15 @@ def _mark_content(message: dict[str, Any]) -> dict[str, Any]:
 
 
 class ChatTemplate:
-    """Chat template of a model. `control` has the texts of its control tokens, `bos` and `eos` its marks."""
+    """Chat template of a model. `control` has the texts of its control tokens, `bos` and `eos` its marks; `adds_bos`
+    says whether the tokenizer writes `bos` before each prompt, so that the one of the template is left out."""
 
-    def __init__(self, template: str, *, bos: str = "", eos: str = "", control: Iterable[str] = ()) -> None:
+    def __init__(
+        self, template: str, *, bos: str = "", eos: str = "", control: Iterable[str] = (), adds_bos: bool = True
+    ) -> None:
         self.source = template
         self._bos, self._eos = bos, eos
+        self._left_out = bos if adds_bos else ""
         self._compiled = False
         self._control = sorted({text for text in control if len(text) > 1}, key=len, reverse=True)
 
@@ -237,8 +241,8 @@ class ChatTemplate:
         return text
 
     def _without_bos(self, text: str) -> str:
-        """Removes the mark that begins a prompt: the tokenizer adds it again."""
-        return text.removeprefix(self._bos) if self._bos else text
+        """Removes the mark that begins a prompt, where the tokenizer adds it again."""
+        return text.removeprefix(self._left_out)
 
     def _unmark(self, marked: str) -> tuple[str | None, list[tuple[int, int]]]:
         """Returns the text without marks, and where the messages are in it; None if the marks are not in pairs."""

@@ -315,10 +315,11 @@ class Orchestrator(Verbs):
     ) -> RoleRef:
         """Put a model on the bus, once for all agents, and return its role: requests address it as `agent:NAME`.
 
-        `model`: `gguf:PATH`, a catalogued name, or a model of `provider` or `base_url`. `api_key_env`: environment
-        variable of the hosts that holds the provider's key; keys never travel on the bus. `policies`: `Policies` around
-        its calls, by default those of the orchestrator. `load`: `LoadOptions` of a local model. `within`: seconds to
-        load the model (120). A model that cannot work is an error here: no such file, no such provider, no key.
+        `model`: `gguf:PATH`, `hf:PATH`, a catalogued name, or a model of `provider` or `base_url`. `api_key_env`:
+        environment variable of the hosts that holds the provider's key; keys never travel on the bus. `policies`:
+        `Policies` around its calls, by default those of the orchestrator. `load`: `LoadOptions` of a local model.
+        `within`: seconds to load the model (120). A model that cannot work is an error here: no such file, no such
+        provider, no key.
 
         The model has a process of its own: llama.cpp's threads and an event loop full of agents do not share an
         interpreter well.

@@ -16,6 +16,7 @@ from three_mode.channels.channel import SentRequest
 from three_mode.dispatcher import HERE, LOCAL
 from three_mode.errors import ThreeModeError
 from three_mode.messages import LLMResponse, Step, Usage
+from three_mode.modes import names_files
 from three_mode.policies import MemoryCache, ResponseCache, Target, cache_key
 
 
@@ -59,7 +60,7 @@ class ReplyCache:
     def _identity_here(self, where: str, target: Target) -> str:
         """Agents of one name on two buses are two models, and so are files of one name in two folders."""
         if target.provider == LOCAL:
-            return where + str(Path(target.model).absolute()) if target.model.lower().endswith(".gguf") else where
+            return where + str(Path(target.model).absolute()) if names_files(target.model) else where
         try:
             return where + self._bus_name()
         except ThreeModeError:  # there is no bus, which the call itself will say

@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "model",
         nargs="?",
-        help="a model, agent:NAME or gguf:PATH (default: that of the config file, or tiny, which is offline)",
+        help="a model, agent:NAME, gguf:PATH or hf:PATH (default: that of the config file, or tiny, which is offline)",
     )
     parser.add_argument("--model", dest="named", metavar="NAME", help="the same, as `serve` takes it")
     parser.add_argument("--talk", metavar="NAME", help="keep the talk under this name, and go on where it was")

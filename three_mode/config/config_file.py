@@ -26,7 +26,7 @@ from three_mode.config.secrets_in_files import refuse_secrets
 from three_mode.config.tables import options_from
 from three_mode.errors import ConfigurationError
 from three_mode.messages import RequestDefaults
-from three_mode.modes import CommunicationMode
+from three_mode.modes import CommunicationMode, anchored
 from three_mode.providers.catalogue import CUSTOM, canonical
 
 NAME = "three_mode.toml"
@@ -92,16 +92,16 @@ class ConfigTable:
         """The options of a class from one of the tables."""
         return options_from(kind, getattr(self.settings, name), self.place, (name,))
 
-    def model(self, kind: type[Any], name: str) -> tuple[Any, Path | None]:
+    def model(self, kind: type[Any], name: str) -> tuple[Any, str | None]:
         """How one model is loaded, as an instance of a class: what it says itself, and what `local` says of all; None
-        where it says nothing. And the file that has its name."""
+        where it says nothing. And the address of the file or folder that has its name."""
         own, path = dict(self.settings.models[name]), ("models", name)
         file = own.pop("path", None)
         if file is not None and not isinstance(file, str):
             raise self.place.error((*path, "path"), "is a path")
         options_from(kind, own, self.place, path)  # for its errors: those of `local` have another place
         options = options_from(kind, {**self.settings.local, **own}, self.place, path) if own else None
-        return options, None if file is None else self.path_of(file.removeprefix("gguf:"))
+        return options, None if file is None else anchored(file, self.folder or Path())
 
     def path_of(self, text: str) -> Path:
         """A path in this file: `~` is the home, and a relative one starts from the file's folder."""

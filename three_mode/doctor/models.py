@@ -1,6 +1,7 @@
-"""Checks of llama.cpp and of the devices that it can use.
+"""Checks of llama.cpp, of the devices that it can use, and of the packages for models of Hugging Face.
 
-They run in a separate process: a native library that does not fit this processor kills the process that loads it.
+Those of llama.cpp run in a separate process: a native library that does not fit this processor kills the process that
+loads it.
 """
 
 import json
@@ -25,6 +26,26 @@ print(json.dumps({"gpu": gpu, "devices": found, "amx_is_sound": llama.amx_is_sou
 
 def checks() -> Iterator[Check]:
     """Checks of this area."""
+    yield from llama_checks()
+    yield transformers_check(installed("transformers"), installed("torch"))
+
+
+def transformers_check(transformers: str | None, torch: str | None) -> Check:
+    """Says whether models of Hugging Face can run. PyTorch is not imported, which takes seconds."""
+    if transformers is None or torch is None:
+        absent = " and ".join(name for name, found in (("transformers", transformers), ("torch", torch)) if not found)
+        return Check(
+            AREA,
+            "transformers",
+            Status.ABSENT,
+            f"no {absent}",
+            "pip install 'three-mode[hf]' for models of Hugging Face; without a GPU, PyTorch's CPU build first",
+        )
+    return Check(AREA, "transformers", Status.OK, f"transformers {transformers}, torch {torch}")
+
+
+def llama_checks() -> Iterator[Check]:
+    """Checks of llama.cpp."""
     version = installed("llama-cpp-python")
     if version is None:
         yield Check(

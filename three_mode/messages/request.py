@@ -25,7 +25,7 @@ class LLMRequest(Struct, frozen=True, omit_defaults=True, kw_only=True, forbid_u
 
     #: the conversation so far, oldest first; `{"role": ..., "content": ...}` will do, and a reply as it came
     messages: tuple[Message, ...]
-    #: a provider's model, `PROVIDER/MODEL`, `agent:NAME`, `tiny`, `gguf:PATH` or a catalogued name
+    #: a provider's model, `PROVIDER/MODEL`, `agent:NAME`, `tiny`, `gguf:PATH`, `hf:PATH` or a catalogued name
     model: str | None = None
     #: the provider that answers, by name or URL; None: the one that the model names, or the connection's
     provider: str | None = None

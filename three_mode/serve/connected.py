@@ -13,7 +13,7 @@ from three_mode.connection import LLMConnection
 from three_mode.errors import InvalidRequest, NotFound, ThreeModeError
 from three_mode.events.hub import ConnectionHub
 from three_mode.messages import Embedded, EmbedRequest, LLMRequest, LLMResponse
-from three_mode.modes import CommunicationMode
+from three_mode.modes import CommunicationMode, names_files
 from three_mode.serve.backend import CONVERSATION, ChunkStream, ModelInfo
 from transports.bus import Bus
 
@@ -101,7 +101,7 @@ def _unknown(model: str) -> NotFound:
 
 def _opens(model: str) -> bool:
     """Whether a name says which file or address to open."""
-    return "://" in model or model.startswith("gguf:") or model.lower().endswith(".gguf")
+    return "://" in model or names_files(model)
 
 
 def _roles(bus: Bus | None) -> list[str]:

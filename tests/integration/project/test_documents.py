@@ -1,14 +1,17 @@
 """The examples in the documents run as they stand, and what they link to is there."""
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+HUGGING_FACE = "hugging-face.md"
 EXAMPLE = re.compile(r"^```python\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]+\]\((?P<target>[^)#:]+)\)")
 
@@ -26,8 +29,20 @@ def examples() -> list[tuple[str, str]]:
     ]
 
 
-@pytest.mark.parametrize(("place", "code"), examples(), ids=[place for place, _ in examples()])
-def test_an_example_runs(place: str, code: str, tmp_path: Path) -> None:
+def parameters() -> list[Any]:
+    """The examples, each under its name; those with models of Hugging Face are left out where PyTorch is missing."""
+    return [
+        pytest.param(place, code, id=place, marks=[pytest.mark.hf] if HUGGING_FACE in place else [])
+        for place, code in examples()
+    ]
+
+
+@pytest.mark.parametrize(("place", "code"), parameters())
+def test_an_example_runs(place: str, code: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    if HUGGING_FACE in place:
+        models, _ = request.getfixturevalue("hugging_face")
+        shutil.copytree(models / "llama", tmp_path / "models" / "brain")
+        shutil.copytree(models / "bert", tmp_path / "models" / "encoder")
     script = tmp_path / "example.py"
     script.write_text(code)
     done = subprocess.run(

@@ -20,7 +20,7 @@ HANG = WITHIN + 4.0  # a client that waited for longer was left hanging
 
 
 @asynccontextmanager
-async def serving(port: int, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def serving(port: int, *arguments: str, within: float = 30) -> AsyncIterator[asyncio.subprocess.Process]:
     """Runs the command and waits until it serves; kills it at the end if it still runs."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -35,7 +35,7 @@ async def serving(port: int, *arguments: str) -> AsyncIterator[asyncio.subproces
     assert process.stderr is not None
     try:
         said = b""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(within):
             while b"serving on" not in said:
                 line = await process.stderr.readline()
                 assert line, f"it ended: {said.decode()}"

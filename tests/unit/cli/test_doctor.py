@@ -53,6 +53,15 @@ def test_a_feature_the_kernel_refuses_is_limited_not_broken() -> None:
         assert "Linux 5.3" in check.advice
 
 
+def test_the_packages_for_models_of_hugging_face_are_found_or_named() -> None:
+    there = models.transformers_check("5.24.0", "2.13.0+cpu")
+    assert (there.status, there.found) == (Status.OK, "transformers 5.24.0, torch 2.13.0+cpu")
+    half = models.transformers_check("5.24.0", None)
+    assert (half.status, half.found) == (Status.ABSENT, "no torch")
+    assert "three-mode[hf]" in half.advice
+    assert models.transformers_check(None, None).found == "no transformers and torch"
+
+
 def test_another_package_named_transports_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     home = Path(runtime.__file__).resolve().parents[2]
     assert runtime.shadowing(home).status is Status.OK

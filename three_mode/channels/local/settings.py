@@ -45,7 +45,7 @@ class LocalSettings(Struct, frozen=True, kw_only=True):
                 if own is not None:
                     models.setdefault(name, own)
                 if path is not None:
-                    files.setdefault(name, str(path))
+                    files.setdefault(name, path)
         return cls(local=local, models=models, files=files)
 
     def channel(self) -> "LocalChannel":

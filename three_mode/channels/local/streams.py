@@ -16,7 +16,7 @@ from typing import Any, Protocol, Self
 from local_models import Lease, LocalModelError, Piece, PieceStream, TokenScore
 from three_mode.channels.local import values as wire
 from three_mode.messages import Chunk, Start, TextDelta
-from three_mode.modes import CommunicationMode
+from three_mode.modes import HUGGING_FACE, CommunicationMode
 
 
 class LocalChunks:
@@ -48,7 +48,10 @@ class LocalChunks:
 
 
 def shown(name: str) -> str:
-    """`models/tiny.gguf` is `tiny` in a reply: a path of this machine is nobody else's business."""
+    """`models/tiny.gguf` is `tiny` in a reply, and `hf:models/qwen` is `qwen`: a path of this machine is nobody else's
+    business."""
+    if name.startswith(HUGGING_FACE):
+        return Path(name.removeprefix(HUGGING_FACE)).name
     return Path(name).stem if name.lower().endswith(".gguf") else name
 
 
