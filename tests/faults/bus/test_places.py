@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.bus.child import body
 from tests.support.bus.members import Members, Process, eventually, members, process
 from transports.bus import Bus
 from transports.bus.events import MemberInfo
@@ -79,6 +80,40 @@ async def test_place_of_a_member_that_is_given_up_stays_empty_while_its_process_
                 return
             await asyncio.sleep(0.2)
         raise AssertionError("the slot stays taken by a process that has ended")
+
+
+async def test_newcomers_wait_for_a_reliable_reader_that_is_late() -> None:
+    """A writer that joined before it was back did not wait for it, and used its large payloads again."""
+    async with members() as group, process(group.name) as host, process(group.name) as reader:
+        await group.join()
+        await reader.do("subscribe", "t", "reliable")
+        reader.signal(signal.SIGSTOP)
+        await reader.stopped()
+        host.signal(signal.SIGKILL)
+        await host.ended()
+        joining = asyncio.ensure_future(group.join())
+        await asyncio.wait([joining], timeout=1.8)
+        assert not joining.done()
+        reader.signal(signal.SIGCONT)
+        writer = await joining
+        for n in range(40):
+            await writer.publish("t", body(n, 100_000))
+        for _ in range(200):
+            seen, torn, missing, _ = await reader.report()
+            if seen == 40:
+                break
+        assert (seen, torn, missing) == (40, 0, 0)
+        assert reader.count("Gap") == 0
+
+
+async def test_newcomers_do_not_wait_for_members_that_are_back_or_dead() -> None:
+    async with members() as group, process(group.name) as host, process(group.name) as dead:
+        await group.join()
+        for each in (dead, host):
+            each.signal(signal.SIGKILL)
+            await each.ended()
+        async with asyncio.timeout(2.5):  # less than the time that newcomers wait for members that are late
+            await group.join()
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from transports.bus.errors import BusError, JoinFailed, Overloaded
 from transports.bus.events import MemberInfo
 from transports.bus.registry import wire
 from transports.bus.registry.channel import UnixChannel, peer_credentials
-from transports.bus.registry.election import HostingRight, is_alive, may_come_back
+from transports.bus.registry.election import BUSY_WITHIN, HostingRight, is_alive, may_come_back
 from transports.bus.registry.pacing import ChangePacing
 from transports.bus.registry.places import Places
 from transports.bus.registry.seats import Seat, Shards
@@ -23,7 +23,7 @@ from transports.bus.registry.state import RegistryState
 
 log = logging.getLogger("three_mode.bus.registry")
 HELLO_WITHIN = 5.0  # seconds after which a connection without Hello is dropped
-GRACE = 1.0  # seconds that the members of a registry that died have to come back, before others may join
+GRACE = 1.0  # seconds that the members of a registry that died have to come back; longer where they live
 CONNECTIONS = 2048  # open at once
 ACCEPTS = 64  # connections accepted in one turn, between messages of members
 
@@ -141,7 +141,7 @@ class RegistryServer:
             waited = now - self._moved_at
             self.state.forget_expected(lambda info: may_come_back(info.pid, waited) and self._places.has(info))
             self.state.free_places(self._may_be_there)
-        if self._grace_until and now >= self._grace_until:
+        if self._grace_until and not self._newcomers_wait(now):
             self._grace_until = 0.0
             deferred, self._deferred = self._deferred, []
             for seat, hello, fds in deferred:
@@ -155,6 +155,16 @@ class RegistryServer:
             if now - since <= HELLO_WITHIN:
                 break
             self._drop(seat, "it did not say Hello")
+
+    def _newcomers_wait(self, now: float) -> bool:
+        """Whether members that are late come first: a writer that joined before a RELIABLE reader is back would not
+        wait for it."""
+        if not self.state.late:
+            return False
+        waited = now - self._moved_at
+        if waited >= BUSY_WITHIN:
+            return False
+        return now < self._grace_until or any(may_come_back(info.pid, waited) for info in self.state.late)
 
     def _accept(self) -> None:
         for _ in range(ACCEPTS):

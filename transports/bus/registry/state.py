@@ -89,8 +89,13 @@ class RegistryState:
         return len(self._seats)
 
     @property
+    def late(self) -> list[MemberInfo]:
+        """Members of the registry before that are not back yet."""
+        return list(self._expected.values())
+
+    @property
     def expected(self) -> list[MemberInfo]:
-        """Members of the registry before that are not back, and may be."""
+        """Members of the registry before that are not back, also those that were given up."""
         return [*self._expected.values(), *self._given_up.values()]
 
     # --- input ------------------------------------------------------------------------------------------------------
