@@ -220,6 +220,7 @@ class TransformersBackend:
             layout="one cache a call",
             width=shape.sequences,
             width_chosen="configured",
+            sequences=shape.sequences,
             context=shape.context,
             pool=shape.context * shape.sequences,
             threads=self._model.threads,
