@@ -184,7 +184,7 @@ def arguments_of(config: ProviderConfig, model: str) -> dict[str, Any]:
         "defaults": RequestDefaults(temperature=config.temperature, max_tokens=config.max_tokens, top_p=config.top_p),
     }
     if local and config.extra_params:
-        options["local"] = _load_options(config.extra_params)
+        options["local"] = _load_options(model, config.extra_params)
     return {
         "provider": None if local or by_url else str(config.provider),
         "api_key": None if local else config.api_key,
@@ -198,16 +198,13 @@ def arguments_of(config: ProviderConfig, model: str) -> dict[str, Any]:
     }
 
 
-def _load_options(extra: dict[str, Any]) -> Any:
-    """How a local model is loaded: `device` decides whether a GPU computes."""
+def _load_options(model: str, extra: dict[str, Any]) -> Any:
+    """How a local model is loaded: `device` decides whether a GPU computes; a GGUF model says so by its layers."""
     from local_models import LoadOptions
 
     given = dict(extra)
-    device = given.pop("device", None)
-    if device == "cpu":
+    if not model.startswith("hf:") and given.pop("device", None) == "cpu":
         given["gpu_layers"] = 0
-    if device is not None and "device" in LoadOptions.__struct_fields__:  # models of Hugging Face
-        given["device"] = device
     try:
         return LoadOptions(**given)
     except TypeError as error:

@@ -17,10 +17,11 @@ from three_mode.messages import LLMRequest, LLMResponse
 from three_mode.providers import Capabilities, capabilities, estimate_tokens
 from three_mode.serve.telling import ToldBackend
 from three_mode.tools.events import RunReply
-from three_mode.tools.run import AnyTools, RunStream, run
+from three_mode.tools.run import AnyTools, AskedModel, RunStream, run
 from three_mode.tools.run_state import OutcomeListener, RunLimits
 
 Provider = BaseLLMProvider | ConfiguredProvider
+_WITHIN = 60.0  # seconds of a call to a provider of the program that names none
 
 
 class Dispatch:
@@ -70,15 +71,18 @@ class Dispatch:
         return MadeStream(self._asked(provider).chat_completion(sent))
 
     def run(
-        self, request: LLMRequest, tools: AnyTools = (), *, most_rounds: int = 5, within: float | None = None
+        self, request: LLMRequest, tools: AnyTools = (), *, asked: AskedModel | None = None, **limits: Any
     ) -> Coroutine[Any, Any, RunReply]:
-        return run(self, request, tools, RunLimits(most_rounds=most_rounds, within=within), self._outcomes(request))
+        return run(asked or self, request, tools, RunLimits(**limits), self._outcomes(request))
 
     def run_stream(
-        self, request: LLMRequest, tools: AnyTools = (), *, most_rounds: int = 5, within: float | None = None
+        self, request: LLMRequest, tools: AnyTools = (), *, asked: AskedModel | None = None, **limits: Any
     ) -> RunStream:
-        limits = RunLimits(most_rounds=most_rounds, within=within)
-        return RunStream(self, request, tools, limits, self._outcomes(request))
+        return RunStream(asked or self, request, tools, RunLimits(**limits), self._outcomes(request))
+
+    def default_within(self, model: str | None = None) -> float:
+        llm = self._connection(model or self.default_model)
+        return _WITHIN if llm is None else llm.default_within(model)
 
     async def local_model(self, model: str) -> Any:
         llm = self._connection(model)

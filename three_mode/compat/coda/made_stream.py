@@ -1,6 +1,6 @@
 """A stream of chunks that is made of a whole answer."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, Coroutine
 from types import TracebackType
 from typing import Any, Self
 
@@ -19,8 +19,11 @@ class MadeStream:
         for chunk in chunks_of(self._reply):
             yield chunk
 
-    def __aiter__(self) -> AsyncIterator[Chunk]:
-        return self._chunks
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Chunk:
+        return await anext(self._chunks)
 
     async def __aenter__(self) -> Self:
         return self
