@@ -386,6 +386,18 @@ async def test_a_response_goes_on_in_a_conversation(tmp_path: Path) -> None:
             await sdk.responses.create(model="m", input="two", conversation="conv_guess")
 
 
+async def test_a_half_made_response_is_none(tmp_path: Path) -> None:
+    """As a crash leaves it between its fork and its answer."""
+    async with keeping(tmp_path / "t.db") as (sdk, _):
+        first = await sdk.responses.create(model="m", input="one")
+        async with Conversations(tmp_path / "t.db") as talks:
+            await (await talks.open(first.id)).fork("resp_half")
+        with pytest.raises(openai.NotFoundError):
+            await sdk.responses.retrieve("resp_half")
+        with pytest.raises(openai.NotFoundError):
+            await sdk.responses.create(model="m", input="two", previous_response_id="resp_half")
+
+
 async def test_calls_and_results_go_on_from_another(tmp_path: Path) -> None:
     async with keeping(tmp_path / "t.db") as (sdk, server):
         server.next(Turn(text=(), tool_calls=(ScriptedCall("weather", {"city": "Paris"}, "c1"),), finish="tool_calls"))

@@ -22,6 +22,7 @@ from three_mode.serve.surfaces.openai_responses.items import output_items
 
 PREFIX = "resp_"
 _ABOUT = "response"
+_KEEPING: set[asyncio.Task[None]] = set()  # the loop itself does not hold its tasks
 Keep = Callable[[LLMResponse], Awaitable[None]]
 
 
@@ -36,9 +37,14 @@ class ResponseStore:
         if not name.startswith(PREFIX):
             raise _unknown(name)
         try:
-            return await self._backend.talks.open(name, create=False)
+            talk = await self._backend.talks.open(name, create=False)
         except NoSuchConversation:
             raise _unknown(name) from None
+        turns = await talk.turns()
+        # A crash may leave a fork without its own answer.
+        if not turns or turns[-1].about.get(_ABOUT, {}).get("id") != name:
+            raise _unknown(name)
+        return talk
 
     async def before(self, known: KnownResponse) -> tuple[Message, ...]:
         """What was said before a response. Instructions are none of it: each response has its own."""
@@ -46,7 +52,13 @@ class ResponseStore:
         return await parent.messages() if parent is not None else ()
 
     async def keep(self, known: KnownResponse, said: Sequence[Message], reply: LLMResponse) -> None:
-        """Keep a response that is whole. `said` is its input."""
+        """Keep a response that is whole. `said` is its input. A client that leaves finds it whole, or not at all."""
+        keeping = asyncio.create_task(self._keep(known, said, reply))
+        _KEEPING.add(keeping)
+        keeping.add_done_callback(_KEEPING.discard)
+        await asyncio.shield(keeping)
+
+    async def _keep(self, known: KnownResponse, said: Sequence[Message], reply: LLMResponse) -> None:
         about = {_ABOUT: msgspec.to_builtins({**body.whole(known, reply), "output": ()}), "seal": known.asked.seal}
         parent = await self._parent(known)
         if parent is None:
@@ -60,9 +72,7 @@ class ResponseStore:
     async def retrieve(self, name: str) -> dict[str, Any]:
         """The body of a response, as it was answered."""
         turn = (await (await self.open(name)).turns())[-1]
-        kept = turn.about.get(_ABOUT)
-        if kept is None:
-            raise _unknown(name)
+        kept = turn.about[_ABOUT]
         parts = turn.answered[-1].parts if turn.answered else ()
         output = output_items(name, parts, bool(turn.about.get("seal")))
         if kept["status"] != "completed" and output:
