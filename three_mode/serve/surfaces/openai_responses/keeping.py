@@ -154,47 +154,42 @@ class StoppableStream:
     def __init__(self, stream: ChunkStream, keep: Keep | None) -> None:
         self._stream, self._keep = stream, keep
         self._seen: list[Chunk] = []
-        self._stopped = False
-        self._waiting: asyncio.Task[Any] | None = None  # that reads, while it waits for a chunk
+        self._stopped = self._reading = False
+        self._task: asyncio.Task[Any] | None = None  # that reads
         self._chunks: AsyncIterator[Chunk]
 
     def stop(self) -> None:
         """The answer ends with what came so far."""
         self._stopped = True
-        if self._waiting is not None:
-            self._waiting.cancel()
-            self._waiting = None
+        if self._reading and self._task is not None:
+            self._reading = False
+            self._task.cancel()
 
     def stopped(self) -> bool:
         """Whether `stop` was called."""
         return self._stopped
 
     def __aiter__(self) -> Self:
-        self._chunks = aiter(self._stream)
+        self._chunks, self._task = aiter(self._stream), asyncio.current_task()
         return self
 
     async def __anext__(self) -> Chunk:
-        chunk = await self._next()
+        chunk: Chunk = Finish("cancelled")
+        if not self.stopped():
+            self._reading = True
+            try:
+                chunk = await self._chunks.__anext__()
+            except asyncio.CancelledError:
+                assert self._task is not None
+                if not self.stopped() or self._task.uncancel():  # by somebody else, not by `stop` alone
+                    raise
+            finally:
+                self._reading = False
         if self._keep is not None:
             self._seen.append(chunk)
             if isinstance(chunk, Finish):
                 await self._keep(fold(self._seen))
         return chunk
-
-    async def _next(self) -> Chunk:
-        if self.stopped():
-            return Finish("cancelled")
-        task = asyncio.current_task()
-        assert task is not None
-        self._waiting = task
-        try:
-            return await anext(self._chunks)
-        except asyncio.CancelledError:
-            if self.stopped() and not task.uncancel():  # by `stop`, and by nobody else
-                return Finish("cancelled")
-            raise
-        finally:
-            self._waiting = None
 
     async def __aenter__(self) -> Self:
         await self._stream.__aenter__()

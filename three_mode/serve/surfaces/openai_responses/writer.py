@@ -27,7 +27,7 @@ from three_mode.serve.surfaces.openai_responses import body, items
 from three_mode.serve.surfaces.openai_responses.body import KnownResponse
 from three_mode.serve.wire_out import logprobs
 
-encode = msgspec.json.encode
+encode = msgspec.json.Encoder().encode
 _KINDS: dict[type, type] = {TextDelta: Text, ThinkingDelta: Thinking, ToolDelta: ToolCall}
 _LAST = {"completed": "response.completed", "incomplete": "response.incomplete", "cancelled": "response.incomplete"}
 
@@ -69,14 +69,22 @@ class ResponseWriter:
         self._usage = Usage()
         self._open: dict[tuple[type, int], _OpenItem] = {}
         self._current: tuple[type, int] | None = None
+        self._text: _OpenItem | None = None  # that grew last, if the last block is text
+        self._text_index = 0
         self._output: list[dict[str, Any]] = []
         self.last: dict[str, Any] | None = None
 
     def first(self) -> bytes:
-        said = body.begun(self.known)
+        said = msgspec.Raw(encode(body.begun(self.known)))  # encoded once for both
         return self._event("response.created", response=said) + self._event("response.in_progress", response=said)
 
     def write(self, chunk: Chunk) -> bytes:
+        growing = self._text
+        if growing is not None and type(chunk) is TextDelta and chunk.index == self._text_index and chunk.text:
+            # Most chunks by far: more of the text that grew last.
+            growing.pieces.append(chunk.text)
+            number, self._number = self._number, self._number + 1
+            return b'%b%b,"sequence_number":%d}\n\n' % (growing.head, encode(chunk.text), number)
         match chunk:
             case TextDelta():
                 return self._grow(chunk, chunk.text) if chunk.text else b""
@@ -116,11 +124,10 @@ class ResponseWriter:
         if item is None or (key != self._current and item.kind is not ToolCall):
             before, item = self._begin(key, call_id, name)
         self._current = key
+        self._text, self._text_index = (item, chunk.index) if item.kind is Text else (None, 0)
         if not piece:
             return before
         item.pieces.append(piece)
-        if not item.head:
-            item.head = self._head(item)
         number, self._number = self._number, self._number + 1
         return b'%b%b%b,"sequence_number":%d}\n\n' % (before, item.head, encode(piece), number)
 
@@ -133,6 +140,7 @@ class ResponseWriter:
         item = _OpenItem(kind, items.item_id(self.known.id, place, kind), place)
         if kind is ToolCall:
             item.call_id, item.function = call_id or f"call_{item.id[3:]}", name
+        item.head = self._head(item)
         self._open[key] = item
         self._output.append({})  # its place
         said += self._event(
