@@ -381,6 +381,8 @@ async def test_a_response_goes_on_in_a_conversation(tmp_path: Path) -> None:
         first = await sdk.responses.create(model="m", input="one", conversation=made.id)
         second = await sdk.responses.create(model="m", input="two", conversation=made.id)
         assert (first.output_text, second.output_text) == ("1: one", "3: two")
+        assert first.conversation is not None
+        assert first.conversation.id == made.id
         assert (await sdk.responses.retrieve(first.id)).output_text == "1: one"
         with pytest.raises(openai.NotFoundError):
             await sdk.responses.create(model="m", input="two", conversation="conv_guess")
@@ -421,3 +423,19 @@ async def test_names_of_other_conversations_are_no_responses(tmp_path: Path) -> 
                 await sdk.responses.retrieve(name)
             with pytest.raises(openai.NotFoundError):
                 await sdk.responses.delete(name)
+
+
+async def test_keys_events_and_metrics_are_those_of_chat() -> None:
+    async with endpoint(api_keys=frozenset(["secret"])) as at:
+        async with client(at.url + "/v1") as sdk:
+            for refused in (sdk.responses.create(model="echo", input="x"), sdk.responses.retrieve("resp_x")):
+                with pytest.raises(openai.AuthenticationError):
+                    await refused
+        told = at.app.events.open(["response_complete"])
+        async with openai.AsyncOpenAI(base_url=at.url + "/v1", api_key="secret", max_retries=0) as sdk:
+            reply = await sdk.responses.create(model="echo", input="one two")
+            await sdk.responses.create(model="echo", input="one two", stream=True)
+        event = json.loads(await asyncio.wait_for(told.get(), 10))
+        assert event["data"]["request_id"] == reply.id
+        text = at.app.metrics.text(0, 0).decode()
+    assert 'route="/v1/responses"' in text

@@ -75,17 +75,21 @@ def read_response(body: bytes, within: float, most_items: int) -> ResponseQuesti
         raise InvalidRequest("the request has no input", field="input", hint="a text, or a list of items")
     if isinstance(given, list) and len(given) > most_items:
         raise InvalidRequest(f"at most {most_items} items a request, not {len(given)}", field="input")
-    for name, harmless in _CANNOT.items():
-        if name in data and data.pop(name) not in harmless:
+    for name in _CANNOT.keys() & data.keys():
+        if data.pop(name) not in _CANNOT[name]:
             raise UnsupportedParameter(f"{name} cannot be done here", field=name, hint=_HINTS.get(name))
-    echo = {name: data[name] for name in _ECHOED if name in data}
-    ignored = tuple(name for name in _IGNORED if data.pop(name, None) is not None)
+    echo = {name: data[name] for name in _ECHOED & data.keys()}
+    ignored = tuple(name for name in _IGNORED if name in data)
+    for name in ignored:
+        del data[name]
     stream, store = _flag(data, "stream", False), _flag(data, "store", True)
     options = data.pop("stream_options", None)
     if options is not None and not isinstance(options, Mapping):
         raise InvalidRequest("stream_options is an object", field="stream_options")
     instructions, previous = _text(data, "instructions"), _text(data, "previous_response_id")
     conversation = _conversation(data.pop("conversation", None))
+    if conversation is not None:
+        echo["conversation"] = {"id": conversation}
     if previous is not None and conversation is not None:
         raise InvalidRequest("a response goes on from one of the two", field="conversation")
     fields: dict[str, Any] = {"within": within, "model": data.pop("model")}
@@ -119,11 +123,11 @@ def read_response(body: bytes, within: float, most_items: int) -> ResponseQuesti
     )
 
 
-_ECHOED = (
+_ECHOED = {
     *("instructions", "max_output_tokens", "metadata", "parallel_tool_calls", "previous_response_id", "reasoning"),
     *("safety_identifier", "temperature", "text", "tool_choice", "tools", "top_logprobs", "top_p", "user"),
     *("prompt_cache_key", "service_tier", "conversation", "max_tool_calls"),
-)
+}
 
 
 def _flag(data: dict[str, Any], name: str, default: bool) -> bool:
