@@ -92,9 +92,20 @@ class Talk:
         """The answer to the last turn, which a crash cut."""
         return LOOP.run(self._async.resume(within=within, **request))
 
-    def add(self, said: Sayable, answer: str | Message | Sequence[Message], *, model: str = "") -> None:
-        """Appends a turn that was had elsewhere, in one write: nobody is asked. `model` is who answered."""
-        LOOP.run(self._async.add(said, answer, model=model))
+    def add(
+        self,
+        said: Sayable,
+        answer: str | Message | Sequence[Message],
+        *,
+        model: str = "",
+        reply: LLMResponse | None = None,
+        about: dict[str, Any] | None = None,
+    ) -> None:
+        """Appends a turn that was had elsewhere, in one write: nobody is asked. `model` is who answered.
+
+        `reply`: who answered and what it used are that reply's. `about` is what the program keeps with the answer.
+        """
+        LOOP.run(self._async.add(said, answer, model=model, reply=reply, about=about))
 
     def undo(self) -> TalkTurn | None:
         """Takes the last turn back; None where there is none. The log keeps it, marked."""

@@ -59,6 +59,7 @@ class Answered(Struct, frozen=True, array_like=True):
     finish: FinishReason = "stop"
     usage: Usage = Usage()
     request_id: str = ""
+    about: dict[str, Any] = {}
 
 
 class Round(Struct, frozen=True, array_like=True):

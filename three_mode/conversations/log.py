@@ -2,7 +2,7 @@
 
 from collections.abc import Container, Iterable
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -40,6 +40,7 @@ class TalkTurn(Struct, frozen=True, kw_only=True):
     finish_reason: FinishReason = "unknown"  #: why the answer ended
     usage: Usage = Usage()  #: tokens and cost of the answer
     pinned: bool = False  #: whether every window shows it
+    about: dict[str, Any] = {}  #: what the program keeps with the answer
 
     @property
     def text(self) -> str:
@@ -209,4 +210,5 @@ class TalkLog:
             finish_reason=answer.finish if answer is not None else "unknown",
             usage=answer.usage if answer is not None else Usage(),
             pinned=self.pinned(record),
+            about=answer.about if answer is not None else {},
         )

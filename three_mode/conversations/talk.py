@@ -89,10 +89,24 @@ class Talk:
                 raise ConversationError("no turn was cut", conversation=self.name, hint="say something")
             return await self._resumed(record, request, until)
 
-    async def add(self, said: Sayable, answer: str | Message | Sequence[Message], *, model: str = "") -> None:
-        """Append a turn that was had elsewhere, in one write: nobody is asked. `model` is who answered."""
+    async def add(
+        self,
+        said: Sayable,
+        answer: str | Message | Sequence[Message],
+        *,
+        model: str = "",
+        reply: LLMResponse | None = None,
+        about: dict[str, Any] | None = None,
+    ) -> None:
+        """Append a turn that was had elsewhere, in one write: nobody is asked. `model` is who answered.
+
+        `reply`: who answered and what it used are that reply's. `about` is what the program keeps with the answer:
+        plain data, which `turns()` gives back.
+        """
         messages = (Message("assistant", answer),) if isinstance(answer, str) else answer
-        answered = Answered((messages,) if isinstance(messages, Message) else tuple(messages), model)
+        whole = (messages,) if isinstance(messages, Message) else tuple(messages)
+        answered = Answered(whole, model) if reply is None else _body(whole, reply)
+        answered = replace(answered, about=about or {})
         what = messages_said(said)
         async with self._held(self._until(None)):
             await self._settle(None)
@@ -328,5 +342,8 @@ class Talk:
 
 def _answered(record: TurnRecord, answer: TurnAnswer) -> Draft:
     reply, messages = answer
-    body = Answered(messages, reply.model, reply.provider, reply.finish_reason, reply.usage, reply.request_id)
-    return answered_draft(record.number, body)
+    return answered_draft(record.number, _body(messages, reply))
+
+
+def _body(messages: tuple[Message, ...], reply: LLMResponse) -> Answered:
+    return Answered(messages, reply.model, reply.provider, reply.finish_reason, reply.usage, reply.request_id)

@@ -64,7 +64,7 @@ def _turn(turn: TalkTurn, number: int, row: int) -> list[Draft]:
     at = int(turn.at.timestamp())
     drafts = [said_draft(number, turn.said, at)]
     if turn.state == "answered" or turn.answered:
-        body = Answered(turn.answered, turn.model, turn.provider, turn.finish_reason, turn.usage)
+        body = Answered(turn.answered, turn.model, turn.provider, turn.finish_reason, turn.usage, about=turn.about)
         drafts.append(answered_draft(number, body, at))
     if turn.state == "undone":
         drafts.append(Draft(number, Undone(), at=at))

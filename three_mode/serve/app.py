@@ -5,10 +5,12 @@ import logging
 import time
 import uuid
 from collections.abc import Awaitable, Callable
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from three_mode.errors import DeadlineExceeded, MissingExtra, ThreeModeError
+from three_mode.errors import DeadlineExceeded, MissingExtra, NotFound, ThreeModeError
 from three_mode.serve import cors, guard, wire_in, wire_out
 from three_mode.serve.asgi import AsgiExchange, Refused, Scope, Send
 from three_mode.serve.backend import AgentVerbs, Backend
@@ -21,8 +23,13 @@ from three_mode.serve.surfaces import Surface, names_grpc, refuse_grpc, speaks_g
 from three_mode.serve.watching import CutShort, Disconnected, Receive
 from three_mode.serve.websocket import watch_events
 
+if TYPE_CHECKING:
+    from three_mode.serve.surfaces.openai_responses import ResponseQuestion, ResponsesSurface
+
+Asked = TypeVar("Asked")
 log = logging.getLogger("three_mode.serve")
 WITHIN = b"three-mode-within"
+MODELS = "/v1/models/"
 READ_BESIDE = 1 << 17  # bytes of a body that take milliseconds to read
 
 
@@ -51,6 +58,7 @@ class App:
         self._started = int(time.time())
         self._routes: dict[str, tuple[str, Callable[[AsgiExchange], Awaitable[str]]]] = {
             "/v1/chat/completions": ("POST", self._complete),
+            "/v1/responses": ("POST", self._respond),
             "/v1/embeddings": ("POST", self._embed),
             "/v1/models": ("GET", self._models),
             "/healthz": ("GET", self._health),
@@ -141,6 +149,10 @@ class App:
             raise Refused(fault(415, "this path takes calls of gRPC: content-type application/grpc", "not_grpc"))
         if route is None and (exchange.path + "/").startswith("/v1/conversations/"):
             return await self._conversations(exchange)
+        if route is None and exchange.path.startswith("/v1/responses/"):
+            return await self._known_response(exchange)
+        if route is None and exchange.method == "GET" and exchange.path.startswith(MODELS):
+            return await self._model(exchange)
         if route is None:
             known = ", ".join(self._routes)
             raise Refused(fault(404, f"no such path; there are {known} and the WebSocket /events", "no_such_path"))
@@ -173,41 +185,67 @@ class App:
         self.endpoint.admit(len(body))
         return body
 
-    async def _read_chat(self, body: bytes, within: float) -> wire_in.ChatQuestion:
+    async def _read(self, read: Callable[[bytes, float, int], Asked], body: bytes, within: float) -> Asked:
         """A large body is read beside the loop, so that others are answered meanwhile."""
         if len(body) < READ_BESIDE:
-            return wire_in.read_chat(body, within, self.options.max_messages)
-        return await asyncio.to_thread(wire_in.read_chat, body, within, self.options.max_messages)
+            return read(body, within, self.options.max_messages)
+        return await asyncio.to_thread(read, body, within, self.options.max_messages)
 
-    async def _complete(self, exchange: AsgiExchange) -> str:
+    async def _held(
+        self, exchange: AsgiExchange, answer: Callable[[AsgiExchange, bytes, float], Awaitable[str]]
+    ) -> str:
+        """Answers a request whose body is whole, which has a place meanwhile."""
         self.endpoint.admit()
         within = self._within(exchange)
         body = await self._body(exchange, within)
         self.endpoint.hold(len(body))
         try:
-            asked = await self._read_chat(body, within)
-            chat = self.endpoint.chat
-            assert chat is not None
-            await (chat.stream if asked.stream else chat.complete)(exchange, asked)
+            return await answer(exchange, body, within)
         finally:
             self.endpoint.release(len(body))
+
+    def _complete(self, exchange: AsgiExchange) -> Awaitable[str]:
+        return self._held(exchange, self._answer_chat)
+
+    async def _answer_chat(self, exchange: AsgiExchange, body: bytes, within: float) -> str:
+        asked = await self._read(wire_in.read_chat, body, within)
+        chat = self.endpoint.chat
+        assert chat is not None
+        await (chat.stream if asked.stream else chat.complete)(exchange, asked)
         return asked.request.model or ""
 
-    async def _embed(self, exchange: AsgiExchange) -> str:
+    def _respond(self, exchange: AsgiExchange) -> Awaitable[str]:
+        return self._held(exchange, self._answer_response)
+
+    async def _answer_response(self, exchange: AsgiExchange, body: bytes, within: float) -> str:
+        responses, read = self._responses
+        return await responses.create(exchange, await self._read(read, body, within))
+
+    async def _known_response(self, exchange: AsgiExchange) -> str:
+        """A response that is there: retrieved, cancelled, deleted."""
         self.endpoint.admit()
-        within = self._within(exchange)
-        body = await self._body(exchange, within)
-        self.endpoint.hold(len(body))
-        try:
-            asked, as_base64 = wire_in.read_embeddings(body, within)
-            model = asked.model or ""
-            assert self.endpoint.backend is not None
-            with exchange.while_connected():
-                embedded = await self.endpoint.backend.embed(asked)
-            self.metrics.used(model, embedded.usage)
-            await exchange.answer(200, wire_out.embeddings(embedded, as_base64))
-        finally:
-            self.endpoint.release(len(body))
+        responses, _ = self._responses
+        await responses.answer_known(exchange, self._within(exchange))
+        return ""
+
+    @cached_property
+    def _responses(self) -> "tuple[ResponsesSurface, Callable[[bytes, float, int], ResponseQuestion]]":
+        """OpenAI's responses. What they need is imported with the first of them."""
+        from three_mode.serve.surfaces.openai_responses import ResponsesSurface, read_response
+
+        return ResponsesSurface(self.endpoint), read_response
+
+    def _embed(self, exchange: AsgiExchange) -> Awaitable[str]:
+        return self._held(exchange, self._answer_embeddings)
+
+    async def _answer_embeddings(self, exchange: AsgiExchange, body: bytes, within: float) -> str:
+        asked, as_base64 = wire_in.read_embeddings(body, within)
+        model = asked.model or ""
+        assert self.endpoint.backend is not None
+        with exchange.while_connected():
+            embedded = await self.endpoint.backend.embed(asked)
+        self.metrics.used(model, embedded.usage)
+        await exchange.answer(200, wire_out.embeddings(embedded, as_base64))
         return model
 
     async def _conversations(self, exchange: AsgiExchange) -> str:
@@ -235,6 +273,17 @@ class App:
         if self.endpoint.backend is None:
             raise Refused(starting())
         await exchange.answer(200, wire_out.models(await self.endpoint.backend.available_models(), self._started))
+        return ""
+
+    async def _model(self, exchange: AsgiExchange) -> str:
+        """One of the models that are listed."""
+        if self.endpoint.backend is None:
+            raise Refused(starting())
+        name = exchange.path.removeprefix(MODELS)
+        found = next((model for model in await self.endpoint.backend.available_models() if model.id == name), None)
+        if found is None:
+            raise NotFound(f"the model {name[:200]!r} does not exist", hint="GET /v1/models lists what answers")
+        await exchange.answer(200, wire_out.model(found, self._started))
         return ""
 
     async def _health(self, exchange: AsgiExchange) -> str:

@@ -127,7 +127,7 @@ async def answer(talks: ConversationBackend, method: str, path: str, query: byte
         raise LookupError
     talk = await talks.open(name)
     if method == "GET" and rest == "items":
-        return _page(_items(await talk.messages()), query)
+        return page_of(items_of(await talk.messages()), query)
     if method == "GET" and not rest:
         return await _described(talks, name)
     if method == "DELETE" and not rest:
@@ -159,7 +159,7 @@ async def _described(talks: ConversationBackend, name: str) -> dict[str, Any]:
     return {"id": name, "object": "conversation", "created_at": _seconds(info.created), "metadata": {}}
 
 
-def _items(messages: Sequence[Message]) -> list[dict[str, Any]]:
+def items_of(messages: Sequence[Message]) -> list[dict[str, Any]]:
     """Messages as items of OpenAI's API: each call of a tool and each result is one of its own."""
     items: list[dict[str, Any]] = []
     for message in messages:
@@ -180,7 +180,8 @@ def _items(messages: Sequence[Message]) -> list[dict[str, Any]]:
     return [{"id": f"item_{number}", "status": "completed", **item} for number, item in enumerate(items, 1)]
 
 
-def _page(items: list[dict[str, Any]], query: bytes) -> dict[str, Any]:
+def page_of(items: list[dict[str, Any]], query: bytes) -> dict[str, Any]:
+    """A page of items, as the query of the URL asks."""
     given = {name: values[-1] for name, values in parse_qs(query.decode("latin-1")).items()}
     order, limit = given.get("order", "desc"), given.get("limit", "20")
     if order not in ("asc", "desc"):

@@ -1,6 +1,7 @@
 """Errors as HTTP: which status, which OpenAI code, and what the client may know. Pure."""
 
 import math
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -105,6 +106,12 @@ def _told(error: BaseException) -> str:
     provider = getattr(error, "provider", None)
     words = next((words for kind, words in _OF_THE_PROVIDER if isinstance(error, kind)), None)
     return str(error) if provider is None or words is None else words
+
+
+def told(error: ThreeModeError) -> dict[str, Any]:
+    """What the client is told, as data."""
+    data: dict[str, Any] = msgspec.json.decode(from_error(error).body)["error"]
+    return data
 
 
 def event(error: ThreeModeError) -> bytes:

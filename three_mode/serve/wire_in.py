@@ -52,7 +52,7 @@ class ChatQuestion(Struct, frozen=True):
 
 def read_chat(body: bytes, within: float, most_messages: int = MOST_MESSAGES) -> ChatQuestion:
     """The body of `/v1/chat/completions`; `within` is the caller's deadline."""
-    data = _object(body)
+    data = json_object(body)
     given = data.get("messages")
     if isinstance(given, list) and len(given) > most_messages:
         raise InvalidRequest(f"at most {most_messages} messages a request, not {len(given)}", field="messages")
@@ -96,7 +96,7 @@ def read_embeddings(body: bytes, within: float) -> tuple[EmbedRequest, bool]:
     """The body of `/v1/embeddings`: a text or several, and whether the vectors are wanted in base64.
 
     Tokens are not taken, as they belong to one tokenizer."""
-    data = _object(body)
+    data = json_object(body)
     model, given = data.pop("model", None), data.pop("input", None)
     if not isinstance(model, str) or not model:
         raise InvalidRequest("the request names no model", field="model", hint="GET /v1/models lists them")
@@ -112,7 +112,8 @@ def read_embeddings(body: bytes, within: float) -> tuple[EmbedRequest, bool]:
     return asked, encoding == "base64"
 
 
-def _object(body: bytes) -> dict[str, Any]:
+def json_object(body: bytes) -> dict[str, Any]:
+    """The fields of a body."""
     try:
         data = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from three_mode.errors import ThreeModeError
 from three_mode.messages import (
     Chunk,
     Embedded,
@@ -25,6 +26,7 @@ from three_mode.messages import (
     UsageUpdate,
 )
 from three_mode.modes import CommunicationMode
+from three_mode.serve import faults
 from three_mode.serve.backend import ModelInfo
 
 encode = msgspec.json.encode
@@ -85,7 +87,7 @@ def completion(response: LLMResponse, request_id: str) -> bytes:
                 _Choice(
                     message,
                     _FINISH.get(response.finish_reason, "stop"),
-                    logprobs=_logprobs(response.extra) if response.extra else None,
+                    logprobs=logprobs(response.extra) if response.extra else None,
                 ),
             ),
             usage(response.usage),
@@ -100,8 +102,8 @@ def completion(response: LLMResponse, request_id: str) -> bytes:
     )
 
 
-def _logprobs(extra: Mapping[str, Any]) -> Any:
-    """A provider's as they came, a local model's in the same shape."""
+def logprobs(extra: Mapping[str, Any]) -> Any:
+    """What tokens scored: a provider's as it came, a local model's in the same shape."""
     found = extra.get("logprobs")
     if not isinstance(found, list):
         return found
@@ -161,6 +163,10 @@ class ChunkWriter:
         """The role comes at once, so that a client knows that the answer has begun."""
         return self._delta({"role": "assistant", "content": ""})
 
+    def broken(self, error: ThreeModeError) -> bytes:
+        """The last event of an answer that broke off."""
+        return faults.event(error)
+
     def write(self, chunk: Chunk) -> bytes:
         match chunk:
             case TextDelta():
@@ -195,7 +201,7 @@ class ChunkWriter:
         return delta
 
     def _finish(self, chunk: Finish) -> bytes:
-        scores = _logprobs(chunk.extra) if chunk.extra else None
+        scores = logprobs(chunk.extra) if chunk.extra else None
         said = self._delta({}, _FINISH.get(chunk.reason, "stop"), scores)
         if self._include_usage:
             said += self._head + b'],"usage":' + encode(usage(self._usage)) + b"}\n\n"
@@ -209,8 +215,16 @@ class ChunkWriter:
 
 
 def models(known: Sequence[ModelInfo], created: int) -> bytes:
-    data = [{"id": model.id, "object": "model", "created": created, "owned_by": model.owned_by} for model in known]
-    return encode({"object": "list", "data": data})
+    return encode({"object": "list", "data": [_described(model, created) for model in known]})
+
+
+def model(known: ModelInfo, created: int) -> bytes:
+    """One model."""
+    return encode(_described(known, created))
+
+
+def _described(known: ModelInfo, created: int) -> dict[str, Any]:
+    return {"id": known.id, "object": "model", "created": created, "owned_by": known.owned_by}
 
 
 def embeddings(embedded: Embedded, as_base64: bool) -> bytes:
