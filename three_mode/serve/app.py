@@ -5,6 +5,8 @@ import logging
 import time
 import uuid
 from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TypeVar
 
 import msgspec
 
@@ -18,12 +20,16 @@ from three_mode.serve.faults import fault, from_error
 from three_mode.serve.lifespan import OpenBackend, run_lifespan
 from three_mode.serve.options import ServeOptions
 from three_mode.serve.surfaces import Surface, names_grpc, refuse_grpc, speaks_grpc
+from three_mode.serve.surfaces.anthropic_messages.surface import COUNT, MESSAGES, MessagesSurface
 from three_mode.serve.watching import CutShort, Disconnected, Receive
 from three_mode.serve.websocket import watch_events
 
+Asked = TypeVar("Asked")
 log = logging.getLogger("three_mode.serve")
 WITHIN = b"three-mode-within"
 READ_BESIDE = 1 << 17  # bytes of a body that take milliseconds to read
+# Answers a request whose body is whole, within so many seconds, and says which model it named.
+Answering = Callable[[AsgiExchange, bytes, float], Awaitable[str]]
 
 
 class App:
@@ -48,10 +54,13 @@ class App:
         if not callable(backend):
             self.endpoint.use(backend)
         self._grpc: Surface | None = None
+        messages = MessagesSurface(self.endpoint, self._read)
         self._started = int(time.time())
         self._routes: dict[str, tuple[str, Callable[[AsgiExchange], Awaitable[str]]]] = {
-            "/v1/chat/completions": ("POST", self._complete),
-            "/v1/embeddings": ("POST", self._embed),
+            "/v1/chat/completions": ("POST", partial(self._held, self._answer_chat)),
+            MESSAGES: ("POST", partial(self._held, messages.create)),
+            COUNT: ("POST", partial(self._held, messages.count)),
+            "/v1/embeddings": ("POST", partial(self._held, self._answer_embeddings)),
             "/v1/models": ("GET", self._models),
             "/healthz": ("GET", self._health),
             "/metrics": ("GET", self._tell_metrics),
@@ -101,6 +110,7 @@ class App:
         started = time.perf_counter()
         model = ""
         task = self.endpoint.begin()
+        MessagesSurface.shape_refusals(exchange)
         if self.options.allowed_origins:
             exchange.always = cors.named(self.options, exchange.header(b"origin"))
         try:
@@ -173,41 +183,38 @@ class App:
         self.endpoint.admit(len(body))
         return body
 
-    async def _read_chat(self, body: bytes, within: float) -> wire_in.ChatQuestion:
+    async def _read(self, read: Callable[[bytes, float, int], Asked], body: bytes, within: float) -> Asked:
         """A large body is read beside the loop, so that others are answered meanwhile."""
         if len(body) < READ_BESIDE:
-            return wire_in.read_chat(body, within, self.options.max_messages)
-        return await asyncio.to_thread(wire_in.read_chat, body, within, self.options.max_messages)
+            return read(body, within, self.options.max_messages)
+        return await asyncio.to_thread(read, body, within, self.options.max_messages)
 
-    async def _complete(self, exchange: AsgiExchange) -> str:
+    async def _held(self, answer: Answering, exchange: AsgiExchange) -> str:
+        """Answers a request whose body is whole, which has a place meanwhile."""
         self.endpoint.admit()
         within = self._within(exchange)
         body = await self._body(exchange, within)
         self.endpoint.hold(len(body))
         try:
-            asked = await self._read_chat(body, within)
-            chat = self.endpoint.chat
-            assert chat is not None
-            await (chat.stream if asked.stream else chat.complete)(exchange, asked)
+            return await answer(exchange, body, within)
         finally:
             self.endpoint.release(len(body))
+
+    async def _answer_chat(self, exchange: AsgiExchange, body: bytes, within: float) -> str:
+        asked = await self._read(wire_in.read_chat, body, within)
+        chat = self.endpoint.chat
+        assert chat is not None
+        await (chat.stream if asked.stream else chat.complete)(exchange, asked)
         return asked.request.model or ""
 
-    async def _embed(self, exchange: AsgiExchange) -> str:
-        self.endpoint.admit()
-        within = self._within(exchange)
-        body = await self._body(exchange, within)
-        self.endpoint.hold(len(body))
-        try:
-            asked, as_base64 = wire_in.read_embeddings(body, within)
-            model = asked.model or ""
-            assert self.endpoint.backend is not None
-            with exchange.while_connected():
-                embedded = await self.endpoint.backend.embed(asked)
-            self.metrics.used(model, embedded.usage)
-            await exchange.answer(200, wire_out.embeddings(embedded, as_base64))
-        finally:
-            self.endpoint.release(len(body))
+    async def _answer_embeddings(self, exchange: AsgiExchange, body: bytes, within: float) -> str:
+        asked, as_base64 = wire_in.read_embeddings(body, within)
+        model = asked.model or ""
+        assert self.endpoint.backend is not None
+        with exchange.while_connected():
+            embedded = await self.endpoint.backend.embed(asked)
+        self.metrics.used(model, embedded.usage)
+        await exchange.answer(200, wire_out.embeddings(embedded, as_base64))
         return model
 
     async def _conversations(self, exchange: AsgiExchange) -> str:

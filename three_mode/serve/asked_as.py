@@ -17,8 +17,8 @@ class KnownAs:
 
     __slots__ = ("_known", "_model", "_watched", "number")
 
-    def __init__(self, events: EventHub, model: str) -> None:
-        self.number = f"{_PROCESS}{next(_numbers):08x}"
+    def __init__(self, events: EventHub, model: str, number: str | None = None) -> None:
+        self.number = f"{_PROCESS}{next(_numbers):08x}" if number is None else number
         self._model, self._watched = model, bool(events)
         self._known: Token[AskedAs | None] | None = None
 

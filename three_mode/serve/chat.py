@@ -1,11 +1,13 @@
-"""`/v1/chat/completions`: one answer, whole or streamed."""
+"""One answer, whole or streamed: of `/v1/chat/completions`, and of other surfaces in their wire forms."""
 
 import asyncio
 import time
+from collections.abc import Callable
+from typing import Protocol
 
 from three_mode.errors import ThreeModeError
-from three_mode.messages import Chunk, Finish, Usage, UsageUpdate
-from three_mode.serve import faults, wire_out
+from three_mode.messages import Chunk, Finish, LLMRequest, LLMResponse, Usage, UsageUpdate
+from three_mode.serve import wire_out
 from three_mode.serve.asgi import EVENTS, AsgiExchange
 from three_mode.serve.asked_as import KnownAs
 from three_mode.serve.backend import ChatBackend, ChunkStream
@@ -17,6 +19,18 @@ from three_mode.serve.wire_in import ChatQuestion
 UNREAD = 1.0  # seconds after its deadline for which a stream keeps its place where its client does not read
 
 
+class AnswerWriter(Protocol):
+    """Chunks of one answer as server-sent events of one surface."""
+
+    def first(self) -> bytes: ...
+
+    def write(self, chunk: Chunk) -> bytes: ...
+
+    def broken(self, error: ThreeModeError) -> bytes:
+        """The last event of an answer that broke off."""
+        ...
+
+
 class Chat:
     """Answers chat requests."""
 
@@ -24,28 +38,52 @@ class Chat:
         self._backend, self._events, self._metrics = backend, events, metrics
 
     async def complete(self, exchange: AsgiExchange, asked: ChatQuestion) -> None:
-        model = asked.request.model or ""
-        with KnownAs(self._events, model) as number, exchange.while_connected():
-            response = await self._backend.chat_completion(asked.request)
-        self._metrics.used(model, response.usage)
-        await exchange.answer(200, wire_out.completion(response, number))
+        await self.whole(exchange, asked.request, wire_out.completion)
 
     async def stream(self, exchange: AsgiExchange, asked: ChatQuestion) -> None:
-        """The status goes out with the first chunk: a request that fails before has the status of its error."""
         model = asked.request.model or ""
-        with KnownAs(self._events, model) as number:
-            writer = wire_out.ChunkWriter(number, model, int(time.time()), asked.include_usage)
+        await self.streamed(
+            exchange,
+            asked.request,
+            lambda number: wire_out.ChunkWriter(number, model, int(time.time()), asked.include_usage),
+        )
+
+    async def whole(
+        self,
+        exchange: AsgiExchange,
+        request: LLMRequest,
+        written: Callable[[LLMResponse, str], bytes],
+        number: str | None = None,
+    ) -> None:
+        """`written` is the body of an answer and its number, which is a new one where None is given."""
+        model = request.model or ""
+        with KnownAs(self._events, model, number) as known, exchange.while_connected():
+            response = await self._backend.chat_completion(request)
+        self._metrics.used(model, response.usage)
+        await exchange.answer(200, written(response, known))
+
+    async def streamed(
+        self,
+        exchange: AsgiExchange,
+        request: LLMRequest,
+        written: Callable[[str], AnswerWriter],
+        number: str | None = None,
+    ) -> None:
+        """The status goes out with the first chunk: a request that fails before has the status of its error."""
+        model = request.model or ""
+        with KnownAs(self._events, model, number) as known:
+            writer = written(known)
             try:
-                assert asked.request.within is not None  # the caller's deadline, or the endpoint's
-                async with asyncio.timeout(asked.request.within + UNREAD):
+                assert request.within is not None  # the caller's deadline, or the endpoint's
+                async with asyncio.timeout(request.within + UNREAD):
                     try:
                         with exchange.while_connected():
-                            async with self._backend.stream(asked.request) as chunks:
+                            async with self._backend.stream(request) as chunks:
                                 used = await self._pass_on(exchange, chunks, writer)
                     except ThreeModeError as error:
                         if exchange.status == 0:
                             raise
-                        await exchange.end(faults.event(error))
+                        await exchange.end(writer.broken(error))
                         return
                     self._metrics.used(model, used)
                     await exchange.end()
@@ -54,7 +92,7 @@ class Chat:
                     raise
                 raise Disconnected("the client did not read its answer") from None
 
-    async def _pass_on(self, exchange: AsgiExchange, chunks: ChunkStream, writer: wire_out.ChunkWriter) -> Usage:
+    async def _pass_on(self, exchange: AsgiExchange, chunks: ChunkStream, writer: AnswerWriter) -> Usage:
         used = Usage()
         async for chunk in chunks:
             if exchange.status == 0:

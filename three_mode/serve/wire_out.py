@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from three_mode.errors import ThreeModeError
 from three_mode.messages import (
     Chunk,
     Embedded,
@@ -25,6 +26,7 @@ from three_mode.messages import (
     UsageUpdate,
 )
 from three_mode.modes import CommunicationMode
+from three_mode.serve import faults
 from three_mode.serve.backend import ModelInfo
 
 encode = msgspec.json.encode
@@ -42,7 +44,7 @@ class _Completion(Struct, gc=False):
     model: str
     choices: "tuple[_Choice]"
     usage: "_Used"
-    three_mode: "_Ours"
+    three_mode: "Ours"
     object: str = "chat.completion"
 
 
@@ -53,7 +55,9 @@ class _Choice(Struct, gc=False):
     logprobs: Any = None
 
 
-class _Ours(Struct, gc=False):
+class Ours(Struct, gc=False):
+    """What no protocol has a field for."""
+
     provider: str
     mode: CommunicationMode
     latency: float | None
@@ -89,15 +93,14 @@ def completion(response: LLMResponse, request_id: str) -> bytes:
                 ),
             ),
             usage(response.usage),
-            _Ours(
-                response.provider,
-                response.mode,
-                response.latency,
-                response.usage.cost,
-                response.steps,
-            ),
+            ours(response),
         )
     )
+
+
+def ours(response: LLMResponse) -> Ours:
+    """What is ours alone of an answer."""
+    return Ours(response.provider, response.mode, response.latency, response.usage.cost, response.steps)
 
 
 def _logprobs(extra: Mapping[str, Any]) -> Any:
@@ -160,6 +163,10 @@ class ChunkWriter:
     def first(self) -> bytes:
         """The role comes at once, so that a client knows that the answer has begun."""
         return self._delta({"role": "assistant", "content": ""})
+
+    def broken(self, error: ThreeModeError) -> bytes:
+        """The last event of an answer that broke off."""
+        return faults.event(error)
 
     def write(self, chunk: Chunk) -> bytes:
         match chunk:
