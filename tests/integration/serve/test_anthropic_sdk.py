@@ -19,7 +19,7 @@ from three_mode import Agent, LLMConnection, LLMRequest, LLMResponse, Orchestrat
 from three_mode.errors import NotFound
 from three_mode.messages import Text, Thinking, ToolCall, Usage
 from three_mode.serve import App, Connected, ServeOptions, serve
-from three_mode.testing import ScriptedProvider, Turn
+from three_mode.testing import Answer, ScriptedProvider, Turn
 from three_mode.testing import ToolCall as ScriptedCall
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -202,6 +202,23 @@ async def test_errors_have_the_shape_of_anthropic(running: Running) -> None:
         for reply in (await http.post("/v1/messages", content=b"{"), await http.get("/v1/messages")):
             assert reply.json()["error"]["type"] == "invalid_request_error"
         assert (await http.post("/v1/messages/nowhere")).json()["error"]["type"] == "not_found_error"
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/chat/completions"])
+async def test_a_client_is_not_told_where_the_provider_is(running: Running, path: str) -> None:
+    running.provider.next(Answer(status=404, pieces=(b'{"type":"error","error":{"type":"not_found_error"}}',)))
+    async with httpx.AsyncClient(base_url=running.url, timeout=20) as http:
+        reply = await http.post(path, json={"model": "gone", "max_tokens": 4, "messages": TEXT})
+    assert (reply.status_code, reply.json()["error"]["type"]) == (404, "not_found_error")
+    assert str(running.provider.port) not in reply.text
+
+
+async def test_a_draining_endpoint_says_come_again() -> None:
+    async with endpoint() as there, httpx.AsyncClient(base_url=there.url, timeout=20) as http:
+        assert await there.app.drain()
+        reply = await http.post("/v1/messages", json={"model": "echo", "max_tokens": 4, "messages": TEXT})
+        assert (reply.status_code, reply.json()["error"]["type"]) == (529, "overloaded_error")
+        assert reply.headers["retry-after"] == "1"
 
 
 async def test_keys_places_and_broken_streams() -> None:
