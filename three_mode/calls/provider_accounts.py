@@ -13,6 +13,7 @@ from three_mode.dispatcher import HERE
 from three_mode.errors import ConfigurationError
 from three_mode.messages import RequestDefaults
 from three_mode.providers import LimitReading, Profile, codec_of, profile_of
+from three_mode.providers.anthropic import api_url
 from three_mode.providers.catalogue import CUSTOM as CUSTOM
 from three_mode.providers.fitting import FittedDefaults, fitted
 from three_mode.providers.profile import BatchTerms
@@ -155,9 +156,11 @@ class ProviderAccounts:
 
     def base_url(self, provider: str) -> str:
         account = self._given.get(provider)
-        if account is not None and account.base_url:
-            return account.base_url
-        return self.settings(provider).base_url or self.profile(provider).base_url
+        given = account.base_url if account is not None else None
+        given, profile = given or self.settings(provider).base_url, self.profile(provider)
+        if given is None:
+            return profile.base_url
+        return api_url(given) if profile.wire == "anthropic" and not given.startswith(SCHEMES) else given
 
     def grpc_url(self, provider: str) -> str | None:
         """The address at which a provider speaks gRPC; None where none is known. A server of one's own is tried at the

@@ -12,6 +12,7 @@ from three_mode.errors import (
     ConnectionFailed,
     DeadlineExceeded,
     LLMError,
+    NotFound,
     Overloaded,
     ReplyTooLarge,
     ThreeModeError,
@@ -206,7 +207,10 @@ class HTTPEndpoint:
             else:
                 self._silent = headers
         if status >= 400:
-            raise self.cleaned(self.codec.error(status, headers, body))
+            error = self.codec.error(status, headers, body)
+            if isinstance(error, NotFound):
+                error.hint = f"{error.hint}; it was asked at {self.base_url}" if error.hint else self.base_url
+            raise self.cleaned(error)
 
     def _request(self, outgoing: Outgoing) -> Request:
         """Headers of one shape are one object: the transport keeps their encoded form."""

@@ -86,12 +86,18 @@ def converted(value: Any, kind: type[Any], field: str) -> Any:
     except msgspec.ValidationError as error:
         if isinstance(error.__cause__, InvalidRequest):  # raised by a __post_init__ on the way
             raise located(error.__cause__, field) from None
-        message = str(error)
-        path = _PATH.search(message)
-        inner = path["path"].removeprefix("$") if path else ""
-        hint = f"it has {', '.join(kind.__struct_fields__)}" if "unknown field" in message else None
-        text = message[: path.start()] if path else message
-        raise InvalidRequest(text, field=field + inner, hint=hint) from None
+        hint = f"it has {', '.join(kind.__struct_fields__)}" if "unknown field" in str(error) else None
+        raise unfit(error, field, hint) from None
+
+
+def unfit(error: msgspec.ValidationError, field: str, hint: str | None = None) -> InvalidRequest:
+    """An error of msgspec as ours: what it names becomes a path from the whole request, `field` being the start."""
+    message = str(error)
+    path = _PATH.search(message)
+    inner = path["path"].removeprefix("$") if path else ""
+    if not field:
+        inner = inner.removeprefix(".")
+    return InvalidRequest(message[: path.start()] if path else message, field=field + inner or None, hint=hint)
 
 
 def _parts(content: Any, field: str) -> str | tuple[Part, ...] | None:

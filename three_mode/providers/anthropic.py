@@ -1,5 +1,6 @@
 """Codec of Anthropic's Messages API."""
 
+import re
 from typing import Any
 
 from three_mode.errors import LLMError
@@ -12,10 +13,17 @@ from three_mode.providers.pieces import EVENT_HEADERS, JSON_HEADERS, encode_json
 from three_mode.providers.profile import Profile
 from three_mode.providers.refusals import loads, plain_words, refusal
 
+_VERSIONED = re.compile(r"/v\d+[a-z0-9]*$")
 VERSION: tuple[Header, ...] = ((b"anthropic-version", b"2026-10-21"),)
 # The newest version refuses these fields; the version before it still takes them, for models that support them.
 SAMPLING = ("temperature", "top_p", "top_k")
 VERSION_WITH_SAMPLING: tuple[Header, ...] = ((b"anthropic-version", b"2023-06-01"),)
+
+
+def api_url(base_url: str) -> str:
+    """The URL that the API is under, of one as Anthropic's own clients take it: they add the version to its path."""
+    base = base_url.rstrip("/")
+    return base if _VERSIONED.search(base) else f"{base}/v1"
 
 
 class AnthropicCodec(Codec):

@@ -5,7 +5,7 @@ import logging
 import time
 import uuid
 from collections.abc import Awaitable, Callable
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
@@ -20,6 +20,7 @@ from three_mode.serve.faults import fault, from_error
 from three_mode.serve.lifespan import OpenBackend, run_lifespan
 from three_mode.serve.options import ServeOptions
 from three_mode.serve.surfaces import Surface, names_grpc, refuse_grpc, speaks_grpc
+from three_mode.serve.surfaces.anthropic_messages.surface import COUNT, MESSAGES, MessagesSurface
 from three_mode.serve.watching import CutShort, Disconnected, Receive
 from three_mode.serve.websocket import watch_events
 
@@ -31,6 +32,8 @@ log = logging.getLogger("three_mode.serve")
 WITHIN = b"three-mode-within"
 MODELS = "/v1/models/"
 READ_BESIDE = 1 << 17  # bytes of a body that take milliseconds to read
+# Answers a request whose body is whole, within so many seconds, and says which model it named.
+Answering = Callable[[AsgiExchange, bytes, float], Awaitable[str]]
 
 
 class App:
@@ -55,11 +58,14 @@ class App:
         if not callable(backend):
             self.endpoint.use(backend)
         self._grpc: Surface | None = None
+        messages = MessagesSurface(self.endpoint, self._read)
         self._started = int(time.time())
         self._routes: dict[str, tuple[str, Callable[[AsgiExchange], Awaitable[str]]]] = {
-            "/v1/chat/completions": ("POST", self._complete),
-            "/v1/responses": ("POST", self._respond),
-            "/v1/embeddings": ("POST", self._embed),
+            "/v1/chat/completions": ("POST", partial(self._held, self._answer_chat)),
+            "/v1/responses": ("POST", partial(self._held, self._answer_response)),
+            MESSAGES: ("POST", partial(self._held, messages.create)),
+            COUNT: ("POST", partial(self._held, messages.count)),
+            "/v1/embeddings": ("POST", partial(self._held, self._answer_embeddings)),
             "/v1/models": ("GET", self._models),
             "/healthz": ("GET", self._health),
             "/metrics": ("GET", self._tell_metrics),
@@ -109,6 +115,7 @@ class App:
         started = time.perf_counter()
         model = ""
         task = self.endpoint.begin()
+        MessagesSurface.shape_refusals(exchange)
         if self.options.allowed_origins:
             exchange.always = cors.named(self.options, exchange.header(b"origin"))
         try:
@@ -191,9 +198,7 @@ class App:
             return read(body, within, self.options.max_messages)
         return await asyncio.to_thread(read, body, within, self.options.max_messages)
 
-    async def _held(
-        self, exchange: AsgiExchange, answer: Callable[[AsgiExchange, bytes, float], Awaitable[str]]
-    ) -> str:
+    async def _held(self, answer: Answering, exchange: AsgiExchange) -> str:
         """Answers a request whose body is whole, which has a place meanwhile."""
         self.endpoint.admit()
         within = self._within(exchange)
@@ -204,18 +209,12 @@ class App:
         finally:
             self.endpoint.release(len(body))
 
-    def _complete(self, exchange: AsgiExchange) -> Awaitable[str]:
-        return self._held(exchange, self._answer_chat)
-
     async def _answer_chat(self, exchange: AsgiExchange, body: bytes, within: float) -> str:
         asked = await self._read(wire_in.read_chat, body, within)
         chat = self.endpoint.chat
         assert chat is not None
         await (chat.stream if asked.stream else chat.complete)(exchange, asked)
         return asked.request.model or ""
-
-    def _respond(self, exchange: AsgiExchange) -> Awaitable[str]:
-        return self._held(exchange, self._answer_response)
 
     async def _answer_response(self, exchange: AsgiExchange, body: bytes, within: float) -> str:
         responses, read = self._responses
@@ -234,9 +233,6 @@ class App:
         from three_mode.serve.surfaces.openai_responses import ResponsesSurface, read_response
 
         return ResponsesSurface(self.endpoint), read_response
-
-    def _embed(self, exchange: AsgiExchange) -> Awaitable[str]:
-        return self._held(exchange, self._answer_embeddings)
 
     async def _answer_embeddings(self, exchange: AsgiExchange, body: bytes, within: float) -> str:
         asked, as_base64 = wire_in.read_embeddings(body, within)

@@ -37,6 +37,8 @@ class AsgiExchange:
         self._receive, self._send, self._watch = receive, send, watch
         self.status = 0  # of the answer, once it began
         self.always: Headers = ()  # headers that go with the answer, whatever it is
+        # The shape of a refusal in the protocol of the request; None: OpenAI's.
+        self.refused_as: Callable[[EndpointFault], EndpointFault] | None = None
 
     def header(self, name: bytes) -> str | None:
         found = self._headers.get(name)
@@ -87,6 +89,8 @@ class AsgiExchange:
         await self._send({"type": "http.response.body", "body": body})
 
     async def refuse(self, refused: EndpointFault) -> None:
+        if self.refused_as is not None:
+            refused = self.refused_as(refused)
         headers = [JSON]
         if refused.retry_after is not None:
             headers.append((b"retry-after", b"%d" % refused.retry_after))

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, runtime_checkable
 
 from msgspec import Struct
 
@@ -17,6 +17,20 @@ class ModelInfo(Struct, frozen=True):
 
     id: str
     owned_by: str = "three-mode"
+
+
+class TokenCount(Struct, frozen=True):
+    """Tokens of a request: counted, or about as many."""
+
+    tokens: int
+    exact: bool = True
+
+
+@runtime_checkable
+class CountingBackend(Protocol):
+    """A backend that says how many tokens a request has, before it is answered."""
+
+    async def count(self, request: LLMRequest) -> TokenCount: ...
 
 
 class ChunkStream(Protocol):

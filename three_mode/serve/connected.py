@@ -14,7 +14,7 @@ from three_mode.errors import InvalidRequest, NotFound, ThreeModeError
 from three_mode.events.hub import ConnectionHub
 from three_mode.messages import Embedded, EmbedRequest, LLMRequest, LLMResponse
 from three_mode.modes import CommunicationMode, names_files
-from three_mode.serve.backend import CONVERSATION, ChunkStream, ModelInfo
+from three_mode.serve.backend import CONVERSATION, ChunkStream, ModelInfo, TokenCount
 from transports.bus import Bus
 
 Asked = TypeVar("Asked", LLMRequest, EmbedRequest)
@@ -48,6 +48,12 @@ class Connected:
         return await self._connection.embed(
             asked.model, asked.texts, dimensions=asked.dimensions, within=asked.within, extra=asked.extra
         )
+
+    async def count(self, request: LLMRequest) -> TokenCount:
+        """Exact where the tokenizer is here, or the provider counts."""
+        asked = self.addressed(request)
+        exact = await self._connection.count(asked, **({} if asked.within is None else {"within": asked.within}))
+        return TokenCount(self._connection.estimate(asked), exact=False) if exact is None else TokenCount(exact)
 
     def addressed(self, request: Asked) -> Asked:
         """A client may leave `agent:` out, since from where it stands there is no bus: a role that is there is meant

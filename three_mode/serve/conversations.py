@@ -27,7 +27,7 @@ from three_mode.messages import (
     ToolCall,
     ToolResult,
 )
-from three_mode.serve.backend import CONVERSATION, ChunkStream, ModelInfo
+from three_mode.serve.backend import CONVERSATION, ChunkStream, ModelInfo, TokenCount
 from three_mode.serve.connected import Connected
 
 PATH = "/v1/conversations"
@@ -80,6 +80,9 @@ class ConversationBackend:
 
     async def embed(self, request: EmbedRequest) -> Embedded:
         return await self._connected.embed(request)
+
+    async def count(self, request: LLMRequest) -> TokenCount:
+        return await self._connected.count(request)
 
     async def available_models(self) -> Sequence[ModelInfo]:
         return await self._connected.available_models()

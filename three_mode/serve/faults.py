@@ -104,6 +104,8 @@ def _told(error: BaseException) -> str:
     if isinstance(error, errors.StreamInterrupted) and isinstance(cause, ThreeModeError):
         return f"the reply broke off: {_told(cause)}"
     provider = getattr(error, "provider", None)
+    if provider is not None and isinstance(error, errors.NotFound):
+        return error.message  # its hint has the provider's address
     words = next((words for kind, words in _OF_THE_PROVIDER if isinstance(error, kind)), None)
     return str(error) if provider is None or words is None else words
 

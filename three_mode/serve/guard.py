@@ -30,7 +30,7 @@ def refusal(options: ServeOptions, header: Callable[[bytes], str | None]) -> End
         return None
     given = _key(header)
     if given is None:
-        return fault(401, "this endpoint needs an API key: Authorization: Bearer KEY", "missing_api_key")
+        return fault(401, "this endpoint needs an API key: Authorization: Bearer KEY, or x-api-key", "missing_api_key")
     # Each key is compared, and in constant time, so that the time says nothing of how near a guess was.
     told, matches = given.encode(), False
     for key in _encoded(options.api_keys):
@@ -53,6 +53,9 @@ def _key(header: Callable[[bytes], str | None]) -> str | None:
     if authorization is not None:
         scheme, _, key = authorization.partition(" ")
         return (key.strip() or None) if scheme.lower() == "bearer" else None
+    alone = header(b"x-api-key")  # as clients of Anthropic's API send it
+    if alone is not None:
+        return alone.strip() or None
     for word in _words(header(b"sec-websocket-protocol") or ""):
         if word.startswith(_BEARER_PROTOCOL):
             return word.removeprefix(_BEARER_PROTOCOL)

@@ -44,7 +44,7 @@ class _Completion(Struct, gc=False):
     model: str
     choices: "tuple[_Choice]"
     usage: "_Used"
-    three_mode: "_Ours"
+    three_mode: "Ours"
     object: str = "chat.completion"
 
 
@@ -55,7 +55,9 @@ class _Choice(Struct, gc=False):
     logprobs: Any = None
 
 
-class _Ours(Struct, gc=False):
+class Ours(Struct, gc=False):
+    """What no protocol has a field for."""
+
     provider: str
     mode: CommunicationMode
     latency: float | None
@@ -91,15 +93,14 @@ def completion(response: LLMResponse, request_id: str) -> bytes:
                 ),
             ),
             usage(response.usage),
-            _Ours(
-                response.provider,
-                response.mode,
-                response.latency,
-                response.usage.cost,
-                response.steps,
-            ),
+            ours(response),
         )
     )
+
+
+def ours(response: LLMResponse) -> Ours:
+    """What is ours alone of an answer."""
+    return Ours(response.provider, response.mode, response.latency, response.usage.cost, response.steps)
 
 
 def logprobs(extra: Mapping[str, Any]) -> Any:

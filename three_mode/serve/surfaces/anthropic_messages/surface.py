@@ -1,0 +1,77 @@
+"""Requests of Anthropic's Messages API, answered by whatever the endpoint hands out."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+from secrets import token_hex
+
+import msgspec
+
+from three_mode.errors import DeadlineExceeded, ThreeModeError
+from three_mode.messages import LLMRequest, LLMResponse
+from three_mode.serve.asgi import AsgiExchange
+from three_mode.serve.backend import CountingBackend, TokenCount
+from three_mode.serve.endpoint import EndpointState
+from three_mode.serve.surfaces.anthropic_messages.body import MessagesQuestion, read_messages
+from three_mode.serve.surfaces.anthropic_messages.events import EventWriter
+from three_mode.serve.surfaces.anthropic_messages.refusals import anthropic_fault
+from three_mode.serve.surfaces.anthropic_messages.reply import message
+
+MESSAGES = "/v1/messages"
+COUNT = "/v1/messages/count_tokens"
+# Runs a reader over a body: its bytes, the deadline, most messages.
+Read = Callable[[Callable[[bytes, float, int], MessagesQuestion], bytes, float], Awaitable[MessagesQuestion]]
+
+
+class MessagesSurface:
+    """`create` and `count` answer a request whose body is whole, and say which model it named."""
+
+    def __init__(self, endpoint: EndpointState, read: Read) -> None:
+        self._endpoint, self._read = endpoint, read
+
+    @staticmethod
+    def shape_refusals(exchange: AsgiExchange) -> None:
+        """A request to a path of this surface is refused in its shape, whatever the reason."""
+        if (exchange.path + "/").startswith(MESSAGES + "/"):
+            exchange.refused_as = anthropic_fault
+
+    async def create(self, exchange: AsgiExchange, body: bytes, within: float) -> str:
+        asked = await self._read(read_messages, body, within)
+        chat, model = self._endpoint.chat, asked.request.model or ""
+        assert chat is not None
+        number = f"msg_{token_hex(12)}"
+        exchange.always = (*exchange.always, (b"request-id", number.encode()))
+        if asked.stream:
+            await chat.streamed(
+                exchange, asked.request, lambda known: EventWriter(known, model, asked.shows_thinking), number
+            )
+        else:
+            await chat.whole(exchange, asked.request, partial(_written, asked.shows_thinking), number)
+        return model
+
+    async def count(self, exchange: AsgiExchange, body: bytes, within: float) -> str:
+        """The tokens of a request: exact where whoever answers can count, else about as many."""
+        request = (await self._read(read_messages, body, within)).request
+        try:
+            with exchange.while_connected():
+                async with asyncio.timeout(within):
+                    found = await self._counted(request)
+        except TimeoutError as error:
+            if isinstance(error, ThreeModeError):
+                raise
+            raise DeadlineExceeded(f"the tokens were not counted within {within:g} s") from None
+        said = {"input_tokens": found.tokens, "three_mode": {"exact": found.exact}}
+        await exchange.answer(200, msgspec.json.encode(said))
+        return request.model or ""
+
+    async def _counted(self, request: LLMRequest) -> TokenCount:
+        backend: object = self._endpoint.backend
+        if isinstance(backend, CountingBackend):
+            return await backend.count(request)
+        from three_mode.providers.estimate import estimate_tokens
+
+        return TokenCount(estimate_tokens(request, request.model or ""), exact=False)
+
+
+def _written(shows_thinking: bool, response: LLMResponse, number: str) -> bytes:
+    return message(response, number, shows_thinking)
