@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 
-class _Result(NamedTuple):
+class _ToldResult(NamedTuple):
     """What became of a piece of work, and who waits for it."""
 
     future: "asyncio.Future[Any]"
@@ -20,10 +20,10 @@ class _LoopResults:
     __slots__ = ("_results", "_told")
 
     def __init__(self) -> None:
-        self._results: deque[_Result] = deque()
+        self._results: deque[_ToldResult] = deque()
         self._told = False
 
-    def tell(self, loop: asyncio.AbstractEventLoop, result: _Result) -> None:
+    def tell(self, loop: asyncio.AbstractEventLoop, result: _ToldResult) -> None:
         """Leave a result for the loop, and wake it unless it is about to look. On any thread."""
         self._results.append(result)
         if self._told:  # set anew before the loop looks, so that no result stays behind
@@ -58,4 +58,4 @@ def tell(future: "asyncio.Future[Any]", value: Any, error: BaseException | None 
     results = _LOOPS.get(loop)
     if results is None:
         results = _LOOPS.setdefault(loop, _LoopResults())
-    results.tell(loop, _Result(future, value, error))
+    results.tell(loop, _ToldResult(future, value, error))
