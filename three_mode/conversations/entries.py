@@ -116,7 +116,9 @@ BODIES: dict[EntryKind, type[Any]] = {
 KINDS = {body: kind for kind, body in BODIES.items()}
 
 _WORTH_IT = 24  # bytes from which a body is deflated
-_BITS = -15  # of the window of deflate, without a header
+_BITS = -15  # of the window of deflate, without a header: the largest that a row may have
+# A small window and few hashes hold a dictionary and a row, and are copied in less time than the dictionary is read.
+_PACKER = zlib.compressobj(4, zlib.DEFLATED, -12, 5, zlib.Z_DEFAULT_STRATEGY, DICTIONARY)
 _PLAIN, _DEFLATED = b"\x00", b"\x01"
 
 
@@ -124,7 +126,7 @@ def encode_body(body: Body) -> bytes:
     """The body as bytes: msgpack, deflated where that makes it shorter. The first byte says which."""
     plain = to_msgpack(body)
     if len(plain) >= _WORTH_IT:
-        packer = zlib.compressobj(6, zlib.DEFLATED, _BITS, zlib.DEF_MEM_LEVEL, zlib.Z_DEFAULT_STRATEGY, DICTIONARY)
+        packer = _PACKER.copy()
         packed = packer.compress(plain) + packer.flush()
         if len(packed) < len(plain):
             return _DEFLATED + packed

@@ -36,7 +36,10 @@ class KeptLog:
         """Write rows; False where others have written in between: their rows are taken in, and nothing is written."""
         with _Named(self.name):
             done = await self.store.append(self.talk, self.log.last, drafts)
-            self.log.apply(done.missed or done.written)
+            if done.missed:
+                self.log.apply(done.missed)
+            else:
+                self.log.apply_written(done.written, (draft.body for draft in drafts))
         return not done.missed
 
     async def write(self, drafts: Sequence[Draft]) -> None:

@@ -1,21 +1,23 @@
 """Log of one conversation, as its rows say it. Pure: rows go in, turns and the items of a window come out."""
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from msgspec import Struct
 
 from three_mode.conversations.entries import (
+    BODIES,
     Answered,
+    Body,
     Cut,
-    EntryKind,
     LogEntry,
     Pin,
     Round,
     Said,
     SpanSummary,
     System,
+    Undone,
     decode_body,
 )
 from three_mode.conversations.rounds import gone_on, whole
@@ -130,41 +132,41 @@ class TalkLog:
     def apply(self, entries: Iterable[LogEntry]) -> None:
         """Take in rows, in the order of their numbers."""
         for entry in entries:
-            self._apply(entry)
-            self.last = max(self.last, entry.number)
-            self.last_turn = max(self.last_turn, entry.turn)
+            self._apply(entry, decode_body(BODIES[entry.kind], entry.body))
 
-    def _apply(self, entry: LogEntry) -> None:
+    def apply_written(self, entries: Sequence[LogEntry], bodies: Iterable[Body]) -> None:
+        """Take in rows that were just written out of these bodies: texts are not read back, all else is."""
+        for entry, body in zip(entries, bodies, strict=True):
+            self._apply(entry, body if _is_text(body) else decode_body(BODIES[entry.kind], entry.body))
+
+    def _apply(self, entry: LogEntry, body: Body) -> None:
+        self.last = max(self.last, entry.number)
+        self.last_turn = max(self.last_turn, entry.turn)
         record = self.records.get(entry.turn)
-        match entry.kind:
-            case EntryKind.SAID:
-                self.records[entry.turn] = TurnRecord(entry, decode_body(Said, entry.body).messages)
-            case EntryKind.ROUND:
-                if record is not None:
-                    record.rounds = gone_on(record.rounds, decode_body(Round, entry.body).messages)
-                    record.rows.append(entry.number)
-                    record.count(None)
-            case EntryKind.ANSWERED:
-                if record is not None:
-                    record.answered, record.end_row = decode_body(Answered, entry.body), entry.number
-                    record.rows.append(entry.number)
-                    record.count(None)
-            case EntryKind.CUT:
-                if record is not None:
-                    cut = decode_body(Cut, entry.body)
-                    record.cut, record.stays, record.end_row = cut.why, cut.stays, entry.number
-            case EntryKind.UNDONE:
+        match body:
+            case Said():
+                self.records[entry.turn] = TurnRecord(entry, body.messages)
+            case Round() if record is not None:
+                record.rounds = gone_on(record.rounds, body.messages)
+                record.rows.append(entry.number)
+                record.count(None)
+            case Answered() if record is not None:
+                record.answered, record.end_row = body, entry.number
+                record.rows.append(entry.number)
+                record.count(None)
+            case Cut() if record is not None:
+                record.cut, record.stays, record.end_row = body.why, body.stays, entry.number
+            case Undone():
                 if record is not None:
                     record.undone = True
                 self.summaries = [one for one in self.summaries if not one.first <= entry.turn <= one.last]
-            case EntryKind.SUMMARY:
-                summary = decode_body(SpanSummary, entry.body)
-                self.summaries.append(summary)
-                self.summary_tokens += summary.usage.total_tokens
-            case EntryKind.SYSTEM:
-                self.system = decode_body(System, entry.body).text
-            case EntryKind.PIN:
-                self.pins[entry.turn] = decode_body(Pin, entry.body).on
+            case SpanSummary():
+                self.summaries.append(body)
+                self.summary_tokens += body.usage.total_tokens
+            case System():
+                self.system = body.text
+            case Pin():
+                self.pins[entry.turn] = body.on
 
     @property
     def summary(self) -> SpanSummary | None:
@@ -212,3 +214,9 @@ class TalkLog:
             pinned=self.pinned(record),
             about=answer.about if answer is not None else {},
         )
+
+
+def _is_text(body: Body) -> bool:
+    """Whether nobody can change a body that was given, so that it stays what is in the file: calls of tools have
+    arguments, which are dicts of the program's."""
+    return isinstance(body, Said | Answered) and all(type(message.content) is str for message in body.messages)

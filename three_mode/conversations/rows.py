@@ -27,8 +27,10 @@ from three_mode.messages import Message
 _COLUMNS = "id, kind, turn, at, tokens, body"
 _QUALIFIED = ", ".join(f"e.{column}" for column in _COLUMNS.split(", "))
 _MARK = int(FIRST_MARK)
+_LAST = "SELECT name, upto, (SELECT max(id) FROM entry WHERE id BETWEEN ? AND ?) FROM talk WHERE talk.id = ?"
 _BATCH = 256
 _MOST_PAGES = 4096  # that are given back in one go
+_MERGED_PAGES = 256  # of the index, that are written in one go
 _WORD = re.compile(r"[^\W_]+")
 
 
@@ -143,26 +145,25 @@ def append(file: sqlite3.Connection, talk: int, known: int | None, new: Sequence
 
 def last_number(file: sqlite3.Connection, talk: int) -> int:
     """The number of the last row of a conversation."""
-    row = file.execute("SELECT upto, name FROM talk WHERE id = ?", (talk,)).fetchone()
-    if row is None or row[1] is None:
+    row = file.execute(_LAST, (*Segment(talk, 0, MOST).ids, talk)).fetchone()
+    if row is None or row[0] is None:
         raise NoSuchConversation("the conversation was deleted")
-    low, high = Segment(talk, 0, MOST).ids
-    last = file.execute("SELECT max(id) FROM entry WHERE id BETWEEN ? AND ?", (low, high)).fetchone()[0]
-    return int(row[0]) if last is None else int(last) & MOST
+    return int(row[1]) if row[2] is None else int(row[2]) & MOST
 
 
 def _insert(file: sqlite3.Connection, talk: int, last: int, new: Sequence[NewRow]) -> tuple[LogEntry, ...]:
-    written: list[LogEntry] = []
-    for number, row in enumerate(new, last + 1):
-        key = (talk << BITS) + number
-        file.execute(
-            f"INSERT INTO entry ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)",  # noqa: S608 - no input in it
-            (key, row.kind, row.turn, row.at, row.tokens, row.body),
-        )
-        if row.kind < _MARK:
-            file.execute("INSERT INTO fresh (id) VALUES (?)", (key,))
-        written.append(LogEntry(number, EntryKind(row.kind), row.turn, row.at, row.tokens, row.body))
-    return tuple(written)
+    first = (talk << BITS) + last + 1
+    file.executemany(
+        f"INSERT INTO entry ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)",  # noqa: S608 - no input in it
+        [(key, *row) for key, row in enumerate(new, first)],
+    )
+    known = file.execute("SELECT 1 FROM fresh WHERE id BETWEEN ? AND ? LIMIT 1", Segment(talk, 0, MOST).ids)
+    if new and known.fetchone() is None:
+        file.execute("INSERT INTO fresh (id) VALUES (?)", (first,))
+    return tuple(
+        LogEntry(number, EntryKind(row.kind), row.turn, row.at, row.tokens, row.body)
+        for number, row in enumerate(new, last + 1)
+    )
 
 
 def segments(file: sqlite3.Connection, talk: int) -> list[Segment]:
@@ -296,10 +297,11 @@ def messages_of(entry: LogEntry) -> tuple[Message, ...]:
 
 def index(file: sqlite3.Connection) -> None:
     """Put the words of rows into the index that are not there yet."""
-    query = f"SELECT {_QUALIFIED} FROM fresh JOIN entry e ON e.id = fresh.id"  # noqa: S608 - no input in it
-    for row in file.execute(query).fetchall():
-        text = text_of(messages_of(_entry(row)))
-        file.execute("INSERT INTO word (rowid, text) VALUES (?, ?)", (row[0], text))
+    query = f"""
+        SELECT {_QUALIFIED} FROM (SELECT id >> {BITS} AS talk, min(id) AS first FROM fresh GROUP BY talk) f
+        JOIN entry e ON e.id BETWEEN f.first AND (f.talk << {BITS}) + {MOST} WHERE e.kind < {_MARK}"""  # noqa: S608 - no input in it
+    texts = [(row[0], text_of(messages_of(_entry(row)))) for row in file.execute(query).fetchall()]
+    file.executemany("INSERT INTO word (rowid, text) VALUES (?, ?)", texts)
     file.execute("DELETE FROM fresh")
 
 
@@ -411,6 +413,11 @@ def _delete_rows(file: sqlite3.Connection, talk: int, above: int) -> None:
             file.execute("INSERT INTO word (word, rowid, text) VALUES ('delete', ?, ?)", (key, text))
     file.execute("DELETE FROM entry WHERE id BETWEEN ? AND ?", part.ids)
     file.execute("INSERT INTO word (word) VALUES ('optimize')")  # the index forgets the words themselves
+
+
+def merge(file: sqlite3.Connection) -> None:
+    """Merge segments of the index, in a bounded time: each has its own copy of the words."""
+    file.execute(f"INSERT INTO word (word, rank) VALUES ('merge', -{_MERGED_PAGES})")  # noqa: S608 - no input in it
 
 
 def shrink(file: sqlite3.Connection) -> None:

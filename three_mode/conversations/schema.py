@@ -1,8 +1,8 @@
 """File of conversations: its tables, and the check that a file is one of ours.
 
-`talk` has a row a conversation, `entry` a row an event of its log. `word` is the index for searching, and `fresh` has
-the rows that are not in it yet: many at once take less time and room than one by one. An entry's id is its
-conversation's number and its own in one integer, so that the rows of a conversation lie together.
+`talk` has a row a conversation, `entry` a row an event of its log. `word` is the index for searching, and `fresh` says
+from which row on a conversation is not in it yet: many at once take less time and room than one by one. An entry's id
+is its conversation's number and its own in one integer, so that the rows of a conversation lie together.
 """
 
 import os
@@ -13,7 +13,9 @@ from three_mode.conversations.entries import FIRST_MARK
 from three_mode.errors import ConversationBusy, ConversationFileError
 from three_mode.wal import use_wal
 
-VERSION = 2  # 2: rows of rounds; all else is as in 1, so that such a file is taken as it is
+# 2: rows of rounds. 3: `fresh` has the first row that is not indexed, and not each. Earlier files are taken as they
+# are.
+VERSION = 3
 APPLICATION = 0x336D_5461  # "3mTa", in the header of the file
 MEMORY = ":memory:"
 BITS = 32  # of an entry's id, for its number
@@ -36,7 +38,9 @@ CREATE TABLE entry (
     body BLOB NOT NULL
 );
 CREATE INDEX entry_mark ON entry (id) WHERE kind >= {int(FIRST_MARK)};
-CREATE TABLE fresh (id INTEGER PRIMARY KEY);
+CREATE TABLE fresh (
+    id INTEGER PRIMARY KEY    -- of the first such row of a conversation; all rows behind it are so too
+);
 CREATE VIRTUAL TABLE word USING fts5(text, content='', detail=none, columnsize=0);
 """
 

@@ -3,11 +3,9 @@
 Every write is one transaction: after a kill at any moment the file holds whole rows, and a turn is there or it is not.
 """
 
-import asyncio
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -16,6 +14,7 @@ from three_mode.conversations.entries import Answered, Body, Round, Said
 from three_mode.conversations.rows import AppendedRows, ListedTalk, LoadedRows, MatchedRow
 from three_mode.conversations.schema import MEMORY, error_of, open_file
 from three_mode.errors import ConfigurationError, ConversationBusy, ConversationError
+from three_mode.file_thread import FileThread, ThreadClosed
 from three_mode.messages import LLMRequest, Message
 from three_mode.observe.logs import logger
 from three_mode.providers.estimate import estimate_tokens
@@ -23,7 +22,7 @@ from three_mode.providers.estimate import estimate_tokens
 T = TypeVar("T")
 _TRIES = 20  # to open a file that another process is just making
 _PAUSE = 0.02
-_INDEX_AT = 128  # rows that are indexed in one go
+_INDEX_AT = 512  # rows that are indexed in one go
 
 
 class Draft(NamedTuple):
@@ -62,9 +61,10 @@ class ConversationStore:
         self.path = path
         self._name = "memory" if str(path) == MEMORY else Path(path).name
         self._busy, self._durable, self._wall = busy, durable, wall
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="three-mode-conversations")
+        self._thread = FileThread("three-mode-conversations")
         self._file: sqlite3.Connection | None = None
         self._fresh = 0  # rows written since the last that were indexed
+        self._grown = False  # whether the index has new segments
 
     # On any thread
 
@@ -76,7 +76,7 @@ class ConversationStore:
         """Write what is left to write, and close the file."""
         await self._run(self._index)
         await self._run(self._close)
-        self._thread.shutdown(wait=False)
+        self._thread.close()
 
     async def find(self, name: str) -> int | None:
         """The id of a conversation; None: there is none of that name."""
@@ -106,17 +106,17 @@ class ConversationStore:
         self._fresh += len(done.written)
         if self._fresh >= _INDEX_AT:
             self._fresh = 0
-            self._thread.submit(self._index)
+            self._submit(self._index)
         return done
 
-    def append_later(self, talk: int, drafts: Sequence[Draft]) -> "Future[None]":
+    def append_later(self, talk: int, drafts: Sequence[Draft]) -> None:
         """Write rows behind whatever is the last row then. Waits for nothing: for a caller that was cancelled."""
         encoded = rows.encoded(drafts, int(self._wall()))
 
         def work() -> None:
             self._in_transaction(lambda file: rows.append(file, talk, None, encoded))
 
-        return self._thread.submit(work)
+        self._submit(work)
 
     async def delete(self, talk: int) -> None:
         """Delete a conversation, its words in the index, and what the file's journal has of it."""
@@ -137,13 +137,15 @@ class ConversationStore:
 
     async def _run(self, work: Callable[[], T]) -> T:
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
-        except RuntimeError as error:
-            if "shutdown" not in str(error):
-                raise
-            raise ConfigurationError(
-                "these conversations are closed", hint="use them inside `async with Conversations(...)`"
-            ) from None
+            return await self._thread.run(work)
+        except ThreadClosed:
+            raise _closed() from None
+
+    def _submit(self, work: Callable[[], None]) -> None:
+        try:
+            self._thread.submit(work)
+        except ThreadClosed:
+            raise _closed() from None
 
     async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         return await self._run(lambda: self._guarded(work))
@@ -179,6 +181,7 @@ class ConversationStore:
         try:
             if rows.has_fresh(self._file):
                 self._in_transaction(rows.index)
+                self._grown = True
         except (ConversationError, sqlite3.Error) as error:
             logger.warning("index_failed", extra={"event": "index_failed", "error": str(error)})
 
@@ -198,8 +201,14 @@ class ConversationStore:
     def _close(self) -> None:
         if self._file is not None:
             try:
+                if self._grown:
+                    rows.merge(self._file)
                 rows.shrink(self._file)
             except sqlite3.Error as error:  # another process writes: it will do it
                 logger.debug("shrink_failed", extra={"event": "shrink_failed", "error": str(error)})
             self._file.close()
             self._file = None
+
+
+def _closed() -> ConfigurationError:
+    return ConfigurationError("these conversations are closed", hint="use them inside `async with Conversations(...)`")

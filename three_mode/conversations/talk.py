@@ -6,8 +6,8 @@ open turn that nobody holds was cut by a crash.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Any
 
 from msgspec.structs import replace
@@ -217,14 +217,12 @@ class Talk:
         within = self._setup.options.within if within is None else within
         return None if within is None else asyncio.get_running_loop().time() + within
 
-    @asynccontextmanager
-    async def _held(self, until: float | None) -> AsyncIterator[None]:
+    def _held(self, until: float | None) -> AbstractAsyncContextManager[None]:
         options = self._setup.options
         wait = options.wait if options.at_once == "wait" else 0.0
         if until is not None:
             wait = min(wait, max(0.0, until - asyncio.get_running_loop().time()))
-        async with self._shared.locks.hold(self._kept.talk, self.name, wait):
-            yield
+        return self._shared.locks.hold(self._kept.talk, self.name, wait)
 
     async def _settle(self, until: float | None) -> None:
         """Take in what others wrote, and see to a turn that a crash cut: nobody else holds the lock."""

@@ -9,48 +9,33 @@ import threading
 from collections.abc import Callable
 from contextvars import copy_context
 from queue import Empty, SimpleQueue
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from three_mode.errors import Overloaded
+from three_mode.thread_results import tell
 
 T = TypeVar("T")
 MOST_THREADS = 256  # threads with a call; one more call is Overloaded
 _IDLE = 5.0  # seconds without a call, after which a thread ends
 
 
-class _ToolThread:
-    """One thread and its next piece of work."""
-
-    def __init__(self, pool: "ToolThreads") -> None:
-        self.work: SimpleQueue[Callable[[], None]] = SimpleQueue()
-        self._pool = pool
-        threading.Thread(target=self._run, name="three-mode-tool", daemon=True).start()
-
-    def _run(self) -> None:
-        while True:
-            try:
-                work = self.work.get(timeout=_IDLE)
-            except Empty:
-                if self._pool.retire(self):
-                    return
-                continue  # taken in the same moment
-            work()
-            del work  # its arguments and its result
-            self._pool.free(self)
-
-
 class ToolThreads:
-    """Threads that run plain functions for event loops."""
+    """Threads that run plain functions for event loops.
+
+    All of them take from one queue. One that ends its call takes the next at once, so that calls which end at once wake
+    one thread or two and not as many as there are; there are as many threads as calls, so that none waits for another.
+    """
 
     def __init__(self, most: int = MOST_THREADS) -> None:
         self._most = most
         self._lock = threading.Lock()
-        self._idle: list[_ToolThread] = []
+        self._queue: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._threads = 0
         self._busy = 0
 
     @property
     def busy(self) -> int:
-        """Threads that have a call, those whose caller has left included."""
+        """Calls that have a thread, those whose caller has left included."""
         return self._busy
 
     async def run(self, function: Callable[[], T]) -> T:
@@ -58,61 +43,52 @@ class ToolThreads:
 
         A caller who is cancelled leaves it there: a thread cannot be ended from outside.
         """
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.create_future()
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         context = copy_context()
 
         def work() -> None:
             try:
                 result = context.run(function)
-            except StopIteration as error:  # a future refuses it
-                _tell(loop, future, None, RuntimeError(f"StopIteration: {error}"))
             except BaseException as error:  # noqa: BLE001  # the caller gets it
-                _tell(loop, future, None, error)
+                self._free()
+                tell(future, None, error)
             else:
-                _tell(loop, future, result, None)
+                self._free()
+                tell(future, result)
 
-        self._worker().work.put(work)
+        self._give(work)
         return await future
 
-    def _worker(self) -> _ToolThread:
+    def _give(self, work: Callable[[], None]) -> None:
         with self._lock:
             if self._busy >= self._most:
                 raise Overloaded(
                     f"{self._busy} plain functions of tools run on threads, and none of them has ended",
                     hint="a tool that may hang needs a time-out of its own",
                 )
+            if self._threads == self._busy:
+                threading.Thread(target=self._serve, name="three-mode-tool", daemon=True).start()
+                self._threads += 1
             self._busy += 1
-            return self._idle.pop() if self._idle else _ToolThread(self)
+        self._queue.put(work)
 
-    def free(self, worker: _ToolThread) -> None:
-        """Takes back a thread whose call is over."""
+    def _serve(self) -> None:
+        while True:
+            try:
+                work = self._queue.get(timeout=_IDLE)
+            except Empty:
+                with self._lock:
+                    if self._threads > self._busy:  # a call given in this moment has a thread without this one
+                        self._threads -= 1
+                        return
+                continue
+            work()
+            del work  # its arguments and its result
+
+    def _free(self) -> None:
+        """A call is over: its thread takes the next. Counted before the caller hears of it, who may have one more."""
         with self._lock:
             self._busy -= 1
-            self._idle.append(worker)
-
-    def retire(self, worker: _ToolThread) -> bool:
-        """Whether an idle thread may end: nobody has taken it."""
-        with self._lock:
-            if worker not in self._idle:
-                return False
-            self._idle.remove(worker)
-            return True
-
-
-def _tell(loop: asyncio.AbstractEventLoop, future: "asyncio.Future[Any]", result: Any, error: Any) -> None:
-    def settle() -> None:
-        if future.done():
-            return
-        if error is not None:
-            future.set_exception(error)
-        else:
-            future.set_result(result)
-
-    try:
-        loop.call_soon_threadsafe(settle)
-    except RuntimeError:
-        pass  # the loop is closed, and nobody waits
 
 
 THREADS = ToolThreads()

@@ -70,6 +70,7 @@ async def test_25_kills(tmp_path: Path) -> None:
     await kill_often(tmp_path / "t.db", 25, 1)
 
 
+@pytest.mark.timeout(1800)
 @pytest.mark.soak
 async def test_200_kills(tmp_path: Path) -> None:
     await kill_often(tmp_path / "t.db", 200, 2)

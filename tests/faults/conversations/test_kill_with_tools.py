@@ -101,6 +101,7 @@ async def test_20_kills(tmp_path: Path) -> None:
     await kill_often(tmp_path, 20, 3)
 
 
+@pytest.mark.timeout(1800)
 @pytest.mark.soak
 async def test_200_kills(tmp_path: Path) -> None:
     await kill_often(tmp_path, 200, 4)

@@ -30,7 +30,7 @@ async def test_a_file_of_a_newer_version_is_refused_and_not_touched(tmp_path: Pa
     path = tmp_path / "t.db"
     sql(path, f"PRAGMA application_id={APPLICATION}", "PRAGMA user_version=99", "CREATE TABLE talk (x)")
     before = _read(path)
-    with pytest.raises(ConversationFileError, match="newer version: its schema is 99, this one knows 2"):
+    with pytest.raises(ConversationFileError, match="newer version: its schema is 99, this one knows 3"):
         await opened(path)
     assert _read(path) == before
 

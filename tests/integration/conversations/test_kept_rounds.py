@@ -4,8 +4,11 @@ import json
 import sqlite3
 from pathlib import Path
 
+import pytest
+
 from tests.support.conversations.talking import asked, talking
 from three_mode.conversations import Conversations, Talk, Window
+from three_mode.conversations.schema import VERSION
 from three_mode.messages import Message
 from three_mode.testing import ScriptedProvider, ToolCall, Turn
 
@@ -88,15 +91,20 @@ async def test_deletion_reaches_the_rounds(tmp_path: Path) -> None:
     assert b"qwertzuiop" not in bytes_in(tmp_path)
 
 
-async def test_a_file_of_the_version_before_is_taken_as_it_is(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", [1, 2])
+async def test_a_file_of_a_version_before_is_taken_as_it_is(tmp_path: Path, version: int) -> None:
     path = tmp_path / "t.db"
     async with talking(path) as (talks, _, _):
-        await (await talks.open("a")).say("one")
-    with sqlite3.connect(path) as file:
-        file.execute("PRAGMA user_version=1")
+        await (await talks.open("a")).say("one qwertz")
+    with sqlite3.connect(path) as file:  # as a kill leaves it: a row of `fresh` for each that is not indexed
+        file.execute(f"PRAGMA user_version={version}")
+        file.execute("INSERT INTO word (word) VALUES ('delete-all')")
+        file.execute("INSERT INTO fresh (id) SELECT id FROM entry WHERE kind < 3")
     async with talking(path) as (talks, _, server):
         talk = await looked(talks, server)
         first, *_ = await talk.messages()
-        assert first == Message("user", "one")
+        assert first == Message("user", "one qwertz")
+        await talk.add("two qwertz", "yes")
+        assert {found.turn for found in await talks.search("qwertz")} == {1, 3}
     with sqlite3.connect(path) as file:
-        assert file.execute("PRAGMA user_version").fetchone() == (2,)
+        assert file.execute("PRAGMA user_version").fetchone() == (VERSION,)
