@@ -85,6 +85,7 @@ class Engine:
         self._adapters: Sequence[tuple[int, float]] = ()
         self._pace = PrefillPace(step_seconds, limits.batch)
         few, most = threads or (context.shape.threads, context.shape.threads)
+        self._few = few
         self._threads = ThreadPace(few, most) if few != most else None
         self._next_look = 0.0 if self._threads else float("inf")
         self._loop_clocks: dict[int, int] = {}  # thread of an event loop -> clock of its processor time
@@ -195,7 +196,8 @@ class Engine:
                 seconds += time.clock_gettime(clock)
             except OSError:  # the thread has ended
                 self._loop_clocks.pop(thread, None)
-        self.context.use_threads(pace.look(now, seconds))
+        threads = pace.look(now, seconds)
+        self.context.use_threads(self._few if self._growth is not None and self._growth.making else threads)
 
     def _main(self) -> None:
         reason: LocalModelError = ModelClosed("the model was closed under this call")
@@ -361,6 +363,8 @@ class Engine:
         scheduler = self.scheduler
         needed = scheduler.running + scheduler.waiting
         growth.consider(scheduler.limits.slots, needed, scheduler.counts.displaced, self._offer)
+        if growth.making:
+            self.context.use_threads(self._few)
 
     def _offer(self, wider: Context) -> None:
         """Takes a wider context from the thread that made it; raises the error of `require_open`."""
@@ -375,7 +379,7 @@ class Engine:
         if not all(wider.take_over(narrow, slot) for slot in range(slots) if narrow.length(slot)):
             wider.clear()
             self.scheduler.start_over()
-        wider.use_threads(narrow.threads)
+        wider.use_threads(self._threads.threads if self._threads is not None else narrow.threads)
         if self._adapters:
             wider.adapters(self._adapters)
         self.context = wider

@@ -75,6 +75,11 @@ class Growth:
         except LocalModelError:  # no memory, or the model is closed; `_thread` stays, so that nothing else is tried
             pass
 
+    @property
+    def making(self) -> bool:
+        """Whether a context is being made now, which takes a core."""
+        return self._thread is not None and self._thread.is_alive()
+
     def adopted(self) -> None:
         """Lets the context grow again later."""
         self._thread = None

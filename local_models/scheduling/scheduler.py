@@ -129,7 +129,7 @@ class Counts:
     preempted: int = 0
     reused_tokens: int = 0
     evicted_tokens: int = 0
-    displaced: int = 0  # texts that went because no slot was empty
+    displaced: int = 0  # texts worth keeping that went because no slot was empty
     refused: int = 0
 
 
@@ -407,7 +407,7 @@ class Scheduler:
         if empty:
             return min(empty)  # low numbers: the split layout decodes neighbours together
         slot = next((slot for slot in self._idle if slot != spare), next(iter(self._idle)))
-        self.counts.displaced += 1
+        self.counts.displaced += self._idle[slot] > ROUND  # a short text is soon read again
         self.counts.evicted_tokens += self._idle[slot]
         self._clear_slot(slot)
         return slot
