@@ -12,13 +12,38 @@ from transports.http2 import Exchange, LimitExceeded, PeerMisbehaved, StreamRese
 Fields = Iterable[tuple[bytes, bytes]]
 
 
-class SentCall:
-    """A unary call that is out. Its holder awaits the message or cancels it."""
+class _Call:
+    """What both kinds of calls tell of their exchange."""
 
     __slots__ = ("_exchange", "_most")
 
     def __init__(self, exchange: Exchange, most: int) -> None:
         self._exchange, self._most = exchange, most
+
+    @property
+    def spoke(self) -> bool:
+        """Whether the server has answered at all."""
+        return bool(self._exchange.status)
+
+    @property
+    def headers(self) -> Fields:
+        """Metadata that came before the messages."""
+        return self._exchange.headers
+
+    @property
+    def trailers(self) -> Fields:
+        """Metadata that came after them; empty until the end."""
+        return self._exchange.trailers
+
+    def cancel(self) -> None:
+        """Ends the call at the server, if it has not ended. Never waits."""
+        self._exchange.cancel()
+
+
+class SentCall(_Call):
+    """A unary call that is out. Its holder awaits the message or cancels it."""
+
+    __slots__ = ()
 
     async def reply(self) -> bytes:
         """Waits for the message."""
@@ -37,33 +62,14 @@ class SentCall:
             raise PeerMisbehaved(f"one message answers this call, and {len(messages)} came")
         return messages[0]
 
-    @property
-    def spoke(self) -> bool:
-        """Whether the server has answered at all."""
-        return bool(self._exchange.status)
 
-    @property
-    def headers(self) -> Fields:
-        """Metadata that came before the message."""
-        return self._exchange.headers
-
-    @property
-    def trailers(self) -> Fields:
-        """Metadata that came after it."""
-        return self._exchange.trailers
-
-    def cancel(self) -> None:
-        """Ends the call at the server, if it has not ended. Never waits."""
-        self._exchange.cancel()
-
-
-class GrpcStream:
+class GrpcStream(_Call):
     """A call whose messages come one after another: `async with` sends it, and leaving the block ends it."""
 
-    __slots__ = ("_ended", "_exchange", "_most", "_ready", "_sent", "_unframer")
+    __slots__ = ("_ended", "_ready", "_sent", "_unframer")
 
     def __init__(self, exchange: Exchange, most: int) -> None:
-        self._exchange, self._most = exchange, most
+        super().__init__(exchange, most)
         self._unframer: Unframer | None = None
         self._ready: list[bytes] = []
         self._sent = self._ended = False
@@ -125,25 +131,6 @@ class GrpcStream:
     def exchange(self) -> Exchange:
         """The exchange of HTTP/2 below it."""
         return self._exchange
-
-    @property
-    def spoke(self) -> bool:
-        """Whether the server has answered at all."""
-        return bool(self._exchange.status)
-
-    @property
-    def headers(self) -> Fields:
-        """Metadata that came before the messages."""
-        return self._exchange.headers
-
-    @property
-    def trailers(self) -> Fields:
-        """Metadata that came after them; empty until the end."""
-        return self._exchange.trailers
-
-    def cancel(self) -> None:
-        """Ends the call at the server, if it has not ended. Never waits."""
-        self._exchange.cancel()
 
     async def __aenter__(self) -> Self:
         self.send()
