@@ -359,6 +359,21 @@ class Membership:
             except Closed:
                 await asyncio.sleep(0)
 
+    async def _ask_of(
+        self, member: str, make: Callable[[int], wire.FromMember], fds: Sequence[int] = (), *, within: float
+    ) -> list[int]:
+        """Send a request that needs another member, and again for `within` seconds while that one is on the bus: it
+        may not be back yet after the registry moved, or not have announced what is asked for."""
+        deadline, nap = self._loop.time() + within, 0.002
+        while True:
+            try:
+                return await self._ask(make, fds)
+            except (NoSuchName, PeerLost, DeadlineExceeded):
+                if member not in self._member.directory.members or self._loop.time() >= deadline:
+                    raise
+            await asyncio.sleep(nap)
+            nap = min(2 * nap, 0.05)
+
     async def register(self, names: Sequence[str]) -> None:
         """Register names: all or none."""
         await self._ask(lambda token: wire.Register(token, tuple(names)))
@@ -405,7 +420,7 @@ class Membership:
         except OSError as error:
             raise Overloaded(f"this process may open no more files: {error}") from None
         try:
-            fds = await self._ask(lambda token: wire.LinkTo(token, member, uid), [own])
+            fds = await self._ask_of(member, lambda token: wire.LinkTo(token, member, uid), [own], within=WITHIN)
         finally:
             os.close(own)
         if len(fds) != 3:
@@ -421,17 +436,8 @@ class Membership:
         The owner announces a segment before it refers to it, but by another way, and after the registry moved it
         announces all of them again: so try again while the owner is on the bus, for at most `FETCH_WITHIN` seconds.
         """
-        deadline, nap = self._loop.time() + FETCH_WITHIN, 0.002
-        while True:
-            try:
-                fds = await self._ask(lambda token: wire.Fetch(token, member, uid))
-                break
-            except (NoSuchName, PeerLost, DeadlineExceeded):
-                on_the_bus = member in self._member.directory.members
-                if not uid or not on_the_bus or self._loop.time() >= deadline:
-                    raise
-            await asyncio.sleep(nap)
-            nap = min(2 * nap, 0.05)
+        within = FETCH_WITHIN if uid else 0.0
+        fds = await self._ask_of(member, lambda token: wire.Fetch(token, member, uid), within=within)
         for fd in fds[1:]:
             os.close(fd)
         if not fds:
