@@ -16,8 +16,10 @@ from tests.support.bus.members import eventually, members
 from tests.support.bus.stranger import Stranger, connect, hello
 from transports.bus import Bus, BusOptions, JoinFailed, PeerLost, VersionMismatch
 from transports.bus.errors import BadFrame
+from transports.bus.events import MemberInfo
 from transports.bus.registry import wire
 from transports.bus.registry.election import RegistryPaths, check_bus_name, running_buses, runtime_directory
+from transports.bus.registry.places import Places
 from transports.bus.rings.carrier import RingsCarrier
 from transports.bus.rings.native import PAGE, PAGE_BYTES, RING
 from transports.bus.rings.segments import make
@@ -112,7 +114,11 @@ async def test_registry_leaks_no_descriptors() -> None:
 async def test_who_says_hello_again_and_again_is_no_member() -> None:
     """Also while those who were here before choose their places first."""
     async with members() as group:
-        RegistryPaths.of(group.name).socket.touch()  # as a registry that died leaves it
+        paths = RegistryPaths.of(group.name)
+        paths.socket.touch()  # as a registry that died leaves it
+        paths.lock.touch()
+        before = Places(paths.lock)
+        before.take(MemberInfo("@late", "", os.getpid(), 5))  # newcomers wait for it
         joins = asyncio.create_task(group.join())
         await eventually(lambda: group.name in running_buses())
         sock = connect(group.name)
@@ -123,6 +129,8 @@ async def test_who_says_hello_again_and_again_is_no_member() -> None:
             sock.sendmsg([message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))])
             for fd in fds:
                 os.close(fd)
+        before.free(5)
+        before.close()
         bus = await joins
         sock.close()
         other = await group.join()
