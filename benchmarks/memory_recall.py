@@ -59,13 +59,15 @@ def run(context: Context) -> Iterator[Row]:
     for namespaces in NAMESPACES:
         words = Words(7)
         texts = [words.text() for _ in range(MEMORIES)]
-        questions = [words.text(6) for _ in range(QUESTIONS)]
+        mine = texts[: MEMORIES // namespaces]
+        # one word of each question is in a memory of the namespace that is asked, the others may be anywhere
+        questions = [f"{words.text(5)} {mine[n % len(mine)].split()[0]}" for n in range(QUESTIONS)]
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "memory.db"
             context.progress(f"{case(namespaces)}: writing")
             asyncio.run(fill(path, namespaces, texts))
             context.progress(case(namespaces))
-            yield from rows(context, path, namespaces, texts[: MEMORIES // namespaces], questions)
+            yield from rows(context, path, namespaces, mine, questions)
 
 
 def rows(context: Context, path: Path, namespaces: int, texts: list[str], questions: list[str]) -> Iterator[Row]:
