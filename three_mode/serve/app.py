@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from three_mode.errors import DeadlineExceeded, MissingExtra, NotFound, ThreeModeError
+from three_mode.errors import DeadlineExceeded, MissingExtra, ThreeModeError
 from three_mode.serve import cors, guard, wire_in, wire_out
 from three_mode.serve.asgi import AsgiExchange, Refused, Scope, Send
 from three_mode.serve.backend import AgentVerbs, Backend
-from three_mode.serve.endpoint import EndpointState, going_down, overloaded, starting
+from three_mode.serve.endpoint import EndpointState, going_down, overloaded
 from three_mode.serve.events import EventHub
 from three_mode.serve.faults import fault, from_error
 from three_mode.serve.lifespan import OpenBackend, run_lifespan
+from three_mode.serve.model_rule import unknown_model
 from three_mode.serve.options import ServeOptions
 from three_mode.serve.surfaces import Surface, names_grpc, refuse_grpc, speaks_grpc
 from three_mode.serve.surfaces.anthropic_messages.surface import COUNT, MESSAGES, MessagesSurface
@@ -237,9 +238,8 @@ class App:
     async def _answer_embeddings(self, exchange: AsgiExchange, body: bytes, within: float) -> str:
         asked, as_base64 = wire_in.read_embeddings(body, within)
         model = asked.model or ""
-        assert self.endpoint.backend is not None
         with exchange.while_connected():
-            embedded = await self.endpoint.backend.embed(asked)
+            embedded = await self.endpoint.embed(asked)
         self.metrics.used(model, embedded.usage)
         await exchange.answer(200, wire_out.embeddings(embedded, as_base64))
         return model
@@ -266,19 +266,15 @@ class App:
         return ""
 
     async def _models(self, exchange: AsgiExchange) -> str:
-        if self.endpoint.backend is None:
-            raise Refused(starting())
-        await exchange.answer(200, wire_out.models(await self.endpoint.backend.available_models(), self._started))
+        await exchange.answer(200, wire_out.models(await self.endpoint.models(), self._started))
         return ""
 
     async def _model(self, exchange: AsgiExchange) -> str:
         """One of the models that are listed."""
-        if self.endpoint.backend is None:
-            raise Refused(starting())
         name = exchange.path.removeprefix(MODELS)
-        found = next((model for model in await self.endpoint.backend.available_models() if model.id == name), None)
+        found = next((model for model in await self.endpoint.models() if model.id == name), None)
         if found is None:
-            raise NotFound(f"the model {name[:200]!r} does not exist", hint="GET /v1/models lists what answers")
+            raise unknown_model(name)
         await exchange.answer(200, wire_out.model(found, self._started))
         return ""
 

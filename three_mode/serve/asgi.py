@@ -36,6 +36,7 @@ class AsgiExchange:
         self._headers: dict[bytes, bytes] = dict(scope["headers"][::-1])
         self._receive, self._send, self._watch = receive, send, watch
         self.status = 0  # of the answer, once it began
+        self.model = ""  # that it names, once it is known
         self.always: Headers = ()  # headers that go with the answer, whatever it is
         # The shape of a refusal in the protocol of the request; None: OpenAI's.
         self.refused_as: Callable[[EndpointFault], EndpointFault] | None = None
