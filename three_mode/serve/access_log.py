@@ -3,6 +3,7 @@
 2026-11-30T20:51:33Z 127.0.0.1 POST /v1/chat/completions 200 12.3ms 512B tiny
 """
 
+import json
 import logging
 import re
 import time
@@ -13,7 +14,8 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from three_mode.serve.proxy import FOR, address_of, forwarded
+from three_mode.serve.options import ServeOptions
+from three_mode.serve.proxy import PEER, caller
 
 log = logging.getLogger("three_mode.access")
 SEEN = "three_mode.seen"
@@ -62,6 +64,10 @@ class SeenRequest:
         self.status, self.bytes, self.model = 0, 0, ""
         self.grpc: str | None = None
 
+    def ended(self, status: int, model: str, grpc: str | None = None) -> None:
+        """What is known once it is answered: its status, of HTTP, also of a client that left."""
+        self.status, self.model, self.grpc = status or self.status, model, grpc
+
     def sending(self, send: _Send) -> _Send:
         """The same `send`, whose messages are looked at."""
 
@@ -90,6 +96,11 @@ class AccessLog:
     ) -> None:
         self._written, self._behind_proxy, self._clock = (as_json if form == "json" else as_text), behind_proxy, clock
 
+    @classmethod
+    def of(cls, options: ServeOptions) -> "AccessLog | None":
+        """The log that the options ask for; None: no line is written."""
+        return None if options.access_log == "off" else cls(options.access_log, options.behind_proxy)
+
     async def answer(
         self,
         application: Callable[[_Scope, _Receive, _Send], Awaitable[None]],
@@ -105,7 +116,7 @@ class AccessLog:
             log.info("%s", self._written(self._line(scope, seen)))
 
     def _line(self, scope: _Scope, seen: SeenRequest) -> AccessLine:
-        client = scope.get("client")
+        peer = scope.get(PEER, scope.get("client"))
         return AccessLine(
             time=datetime.fromtimestamp(self._clock(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             method=scope.get("method", "GET"),
@@ -115,8 +126,8 @@ class AccessLog:
             ms=round((time.perf_counter() - seen.started) * 1000, 1),
             model=seen.model[:MOST],
             bytes=seen.bytes,
-            client=client[0] or None if client else None,
-            forwarded=address_of(forwarded(scope["headers"], FOR)) if self._behind_proxy else None,
+            client=peer[0] or None if peer else None,
+            forwarded=caller(scope["headers"]) if self._behind_proxy else None,
         )
 
 
@@ -132,8 +143,8 @@ def as_text(line: AccessLine) -> str:
 
 
 def as_json(line: AccessLine) -> str:
-    """A line for programs."""
-    return msgspec.json.encode(line).decode()
+    """A line for programs: ASCII alone, since other characters end a line for some readers."""
+    return json.dumps(msgspec.to_builtins(line), separators=(",", ":"))
 
 
 def shown_path(path: str) -> str:

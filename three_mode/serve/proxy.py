@@ -4,9 +4,27 @@ Clients may send the same headers, and a proxy writes its own word behind theirs
 """
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, MutableMapping
+from typing import Any
 
 FOR, PROTO = b"x-forwarded-for", b"x-forwarded-proto"
+PEER = "three_mode.peer"
+"""Key of a request's scope: the address that it came from, that of the proxy."""
+
+
+def believe_proxy(scope: MutableMapping[str, Any]) -> None:
+    """Makes `client` and `scheme` of a request those that the proxy says, as ASGI servers do that stand behind one."""
+    scope[PEER] = scope.get("client")
+    address, scheme = caller(scope["headers"]), scheme_of(forwarded(scope["headers"], PROTO))
+    if address is not None:
+        scope["client"] = (address, 0)
+    if scheme is not None:
+        scope["scheme"] = scheme.replace("http", "ws") if scope["type"] == "websocket" else scheme
+
+
+def caller(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """The address that a request is from, as the proxy says."""
+    return address_of(forwarded(headers, FOR))
 
 
 def forwarded(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> str:
