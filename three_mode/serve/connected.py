@@ -4,7 +4,9 @@ Whoever runs the endpoint says what it opens. A client names a model, an agent o
 never a file or an address.
 """
 
+import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
+from copy import copy
 from typing import Any, Self, TypeVar
 
 import msgspec
@@ -20,6 +22,8 @@ from three_mode.serve.model_rule import ModelRule, names_local, unknown_model
 from transports.bus import Bus
 
 Asked = TypeVar("Asked", LLMRequest, EmbedRequest)
+# Names that are known to be allowed, so that the same one is judged once. A client cannot make them without end.
+MOST_ALLOWED, LONGEST_ALLOWED = 1000, 200
 LISTED_WITHIN = 2.0  # seconds that a provider has to say which models it has
 
 
@@ -37,11 +41,14 @@ class Connected:
     ) -> None:
         self._connection, self._bus, self._rule = connection, bus, rule
         self._models = dict(models or {})
+        self._allowed: set[str] = set()  # names that the rule was asked for and let pass
         self._roles = None if bus is None else BusModels(bus)
 
     def ruled(self, rule: ModelRule) -> Self:
         """The same, for clients who may name what this rule says."""
-        return type(self)(self._connection, self._bus, self._models, rule)
+        other = copy(self)
+        other._rule, other._allowed = rule, set()
+        return other
 
     @property
     def event_hub(self) -> ConnectionHub:
@@ -76,24 +83,33 @@ class Connected:
         if isinstance(request, LLMRequest):
             provider, mode = request.provider, request.mode
         address = self._models.get(model)
-        if address is None or self._rule.only is not None or provider is not None:
-            self._rule.check(model, provider, self._connection.mode if mode is None else mode)
-        if provider is not None and provider != self._connection.provider_name:
-            raise unknown_model(f"{provider}/{model}")
+        if provider is not None or mode is not None or model not in self._allowed:
+            self._check(model, provider, mode, named=address is not None)
         if address is None:
             address = self._address_of(model, self._connection.mode if mode is None else mode)
         return request if address == model else msgspec.structs.replace(request, model=address)
 
+    def _check(self, model: str, provider: str | None, mode: CommunicationMode | None, named: bool) -> None:
+        """Raises what a client is told who may not name this. `named`: the operator gave the name."""
+        if not named or self._rule.only is not None or provider is not None:
+            self._rule.check(model, provider, self._connection.mode if mode is None else mode)
+        if provider is not None and provider != self._connection.provider_name:
+            raise unknown_model(f"{provider}/{model}")
+        if provider is mode is None and len(self._allowed) < MOST_ALLOWED and len(model) <= LONGEST_ALLOWED:
+            self._allowed.add(model)
+
     def _address_of(self, model: str, mode: CommunicationMode) -> str:
         """The address of a name that is none of `models`. A client may leave `agent:` out, since from where it stands
         there is no bus: a role that is there is meant first."""
-        if ":" not in model and self._roles is not None and self._roles.has(model):
+        if model.startswith("agent:"):
+            known = self._bus is not None
+        elif ":" not in model and self._is_there(model):
             return f"agent:{model}"
-        if names_local(model, mode):  # the rule has let it pass
-            return model
-        if mode is CommunicationMode.AI_PC and ":" not in model:  # where a path is a name too
+        elif names_local(model, mode):  # the rule has let it pass
+            known = True
+        elif mode is CommunicationMode.AI_PC and ":" not in model:  # where a path is a name too
             known = model in self._connection.local_models()
-        elif model.startswith("agent:") or mode is CommunicationMode.AI_AI:
+        elif mode is CommunicationMode.AI_AI:
             known = self._bus is not None
         else:
             # The operator said which provider answers: a client's `PROVIDER/MODEL` names no other one.
@@ -109,29 +125,39 @@ class Connected:
     async def available_models(self) -> Sequence[ModelInfo]:
         """What answers now, under the names that clients use. A provider that does not say in time is left out: its
         models can be asked all the same. So is an agent that is no model: it cannot."""
-        agents = [] if self._roles is None else await self._roles.roles(LISTED_WITHIN)
         if self._rule.only is not None:
-            return self._only(self._rule.only, frozenset(agents))
+            return await self._only(self._rule.only)
+        agents, remote = await asyncio.gather(self._agents(), self._remote())
         local = [name for name in self._connection.local_models() if name not in self._models]
-        known = [
+        return [
             *(ModelInfo(f"agent:{role}", "agents") for role in agents),
             *(ModelInfo(name, "three-mode") for name in self._models),
             *(ModelInfo(name, "local") for name in local),
+            *(ModelInfo(name, "provider") for name in remote),
         ]
-        try:
-            remote = [ModelInfo(name, "provider") for name in await self._connection.models(within=LISTED_WITHIN)]
-        except ThreeModeError:
-            remote = []
-        return [*known, *remote]
 
-    def _only(self, names: frozenset[str], agents: frozenset[str]) -> list[ModelInfo]:
+    async def _only(self, names: frozenset[str]) -> list[ModelInfo]:
         """The names that the operator gave, but for agents that are there and are no models."""
-        found = []
-        for name in sorted(names):
-            address = self._models.get(name, name)
-            role = address.removeprefix("agent:")
-            is_agent = address.startswith("agent:") or role in agents
-            if is_agent and role not in agents and self._roles is not None and self._roles.has(role):
-                continue
-            found.append(ModelInfo(name, "agents" if is_agent else "three-mode"))
-        return found
+        addresses = {name: self._models.get(name, name) for name in sorted(names)}
+        roles = {name: address.removeprefix("agent:") for name, address in addresses.items() if self._is_agent(address)}
+        models = frozenset(await self._agents()) if roles else frozenset[str]()
+        return [
+            ModelInfo(name, "agents" if name in roles else "three-mode")
+            for name in addresses
+            if name not in roles or roles[name] in models or not self._is_there(roles[name])
+        ]
+
+    def _is_agent(self, address: str) -> bool:
+        return address.startswith("agent:") or self._is_there(address)
+
+    def _is_there(self, role: str) -> bool:
+        return self._roles is not None and self._roles.has(role)
+
+    async def _agents(self) -> Sequence[str]:
+        return () if self._roles is None else await self._roles.models(LISTED_WITHIN)
+
+    async def _remote(self) -> Sequence[str]:
+        try:
+            return await self._connection.models(within=LISTED_WITHIN)
+        except ThreeModeError:
+            return ()
