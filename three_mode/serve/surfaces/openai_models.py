@@ -7,7 +7,7 @@ from three_mode.serve import wire_out
 from three_mode.serve.asgi import AsgiExchange
 from three_mode.serve.endpoint import EndpointState
 from three_mode.serve.model_rule import unknown_model
-from three_mode.serve.routes import Route
+from three_mode.serve.routes import PathRoute
 
 PATH = "/v1/models"
 
@@ -19,8 +19,8 @@ class ModelsSurface:
         self._endpoint = endpoint
         self._started = int(time.time())
 
-    def routes(self) -> Sequence[Route]:
-        return Route("GET", PATH, self._list), Route("GET", PATH + "/", self._one)
+    def routes(self) -> Sequence[PathRoute]:
+        return PathRoute("GET", PATH, self._list), PathRoute("GET", PATH + "/", self._one)
 
     async def _list(self, exchange: AsgiExchange) -> str:
         await exchange.answer(200, wire_out.models(await self._endpoint.models(), self._started))
