@@ -37,7 +37,7 @@ class Started:
         self._process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
         assert self._process.stderr is not None
         self.said = ""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while "serving on" not in self.said:
                 line = await self._process.stderr.readline()
                 assert line, self.said
