@@ -13,7 +13,7 @@ from typing import TypeVar
 import msgspec
 import numpy as np
 
-from local_models.backend import Deliver, GenerationRequest, LoadedModel, RunningCall, Take
+from local_models.backend import Claim, Deliver, GenerationRequest, LoadedModel, RunningCall, Take
 from local_models.engine.engine import Engine, Job
 from local_models.engine.growth import Growth, Room
 from local_models.engine.loop_side import DirectPost, LoopSide
@@ -75,7 +75,14 @@ def _close_sampler(prepared: tuple[list[int], Sampler | None]) -> None:
         prepared[1].close()
 
 
-async def load_backend(path: str, options: LoadOptions, *, own_process: bool = False) -> "InProcessBackend":
+def granted(_cache_bytes: int) -> bool:
+    """Claim of a model that has no budget."""
+    return True
+
+
+async def load_backend(
+    path: str, options: LoadOptions, *, own_process: bool = False, claim: Claim = granted
+) -> "InProcessBackend":
     """Loads a model on a thread that ends when it is loaded.
 
     OpenMP keeps a team of threads for each thread that has computed, for as long as that thread lives. Once all teams
@@ -84,7 +91,7 @@ async def load_backend(path: str, options: LoadOptions, *, own_process: bool = F
     """
     thread = ThreadPoolExecutor(1, thread_name_prefix="local-model-load")
     try:
-        make = partial(InProcessBackend, path, options, own_process=own_process)
+        make = partial(InProcessBackend, path, options, own_process=own_process, claim=claim)
         return await asyncio.get_running_loop().run_in_executor(thread, make)
     finally:
         thread.shutdown(wait=False)
@@ -93,10 +100,11 @@ async def load_backend(path: str, options: LoadOptions, *, own_process: bool = F
 class InProcessBackend:
     """Backend whose engine is a thread of this process. The constructor blocks while the model is loaded.
 
-    `own_process`: the process is there for the model alone, so that no core is left for a program's event loop.
+    `own_process`: the process is there for the model alone, so that no core is left for a program's event loop. `claim`
+    is asked before the cache takes more than at load.
     """
 
-    def __init__(self, path: str, options: LoadOptions, *, own_process: bool = False) -> None:
+    def __init__(self, path: str, options: LoadOptions, *, own_process: bool = False, claim: Claim = granted) -> None:
         header = check(path)
         self.summary = summarize(header)
         longest_token = _longest_token(header)
@@ -117,11 +125,12 @@ class InProcessBackend:
             if load_plan.measure:
                 widest = msgspec.structs.replace(shape, threads=load_plan.most_threads)
                 measure = partial(known_width, self._weights, path, widest)
-                if shape.unified:
+                if not load_plan.grows:
                     self._width = measure()
                     shape = msgspec.structs.replace(shape, sequences=self._width[0])
                 else:
-                    self._growth = Growth(self._weights, Room(shape, measure))
+                    each = load_plan.kv_bytes // load_plan.sequences
+                    self._growth = Growth(self._weights, Room(shape, measure, each, claim))
                     few = load_plan.first_sequences
                     shape = msgspec.structs.replace(shape, sequences=few, tokens=few * load_plan.context)
             context = Context(self._weights, shape)
