@@ -20,6 +20,11 @@ Claim = Callable[[int], bool]
 changes. Less than before is always granted, at once. Called on threads of the model, which may wait for the answer."""
 
 
+def granted(_cache_bytes: int) -> bool:
+    """Claim of a model that has no budget."""
+    return True
+
+
 class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One call: a prompt in parts that are tokenized one by one, and the options of its answer."""
 

@@ -11,7 +11,7 @@ from typing import Any, Self, Unpack
 
 import msgspec
 
-from local_models.backend import Claim, Deliver, GenerationRequest, ModelBackend, RunningCall, Take
+from local_models.backend import Claim, Deliver, GenerationRequest, ModelBackend, RunningCall, Take, granted
 from local_models.errors import BadOption, EngineFailed, ModelClosed, translate_errors
 from local_models.files.catalogue import find
 from local_models.gguf import Summary
@@ -87,7 +87,7 @@ class LocalModel:
             backend = await IsolatedBackend.start_worker(str(path), chosen, claim)
         else:
             with translate_errors("run local models"):  # numpy and llama.cpp come with the `local` extra
-                from local_models.engine.inprocess import granted, load_backend
+                from local_models.engine.loading import load_backend
 
             making = asyncio.ensure_future(load_backend(str(path), chosen, claim=claim or granted))
             try:

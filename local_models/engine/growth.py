@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from local_models.backend import Claim
+from local_models.backend import Claim, granted
 from local_models.errors import LocalModelError
 from local_models.llama import Context, ContextShape, Weights
 from local_models.llama.sizing import WIDTHS
@@ -30,7 +30,7 @@ class Room:
     shape: ContextShape  #: shape with the most sequences that the memory has room for
     measure: Callable[[], tuple[int, str]]  #: returns the best number of sequences on this machine, and why, in words
     sequence_bytes: int = 0  #: bytes of the KV cache of a sequence
-    claim: Claim = lambda _bytes: True  #: asked before more memory is taken
+    claim: Claim = granted  #: asked before more memory is taken
 
 
 class Growth:

@@ -29,7 +29,7 @@ async def _load(path: str, options: LoadOptions, end: Callable[[], None], claim:
 
         return await asyncio.to_thread(TransformersBackend, path.removeprefix(SCHEME), options, end)
     with translate_errors("run local models"):
-        from local_models.engine.inprocess import load_backend
+        from local_models.engine.loading import load_backend
 
     return await load_backend(path, options, own_process=True, claim=claim)
 

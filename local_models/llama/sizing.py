@@ -6,8 +6,8 @@ import msgspec
 
 from local_models.errors import BadOption, OutOfMemory
 from local_models.gguf import Summary
-from local_models.llama.context import ContextShape
 from local_models.llama.library import Device, devices
+from local_models.llama.shape import ContextShape
 from local_models.options import LoadOptions
 
 LONGEST_DEFAULT_CONTEXT = 4096
