@@ -74,7 +74,9 @@ def _extra_options(extra: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _tool(tool: Tool) -> dict[str, Any]:
-    function = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
+    function: dict[str, Any] = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
+    if tool.strict:
+        function["strict"] = True
     return {"type": "function", "function": function}
 
 
@@ -179,6 +181,16 @@ def error_of(error: local_models.LocalModelError, model: str) -> ThreeModeError:
             )
         case local_models.BadOption():
             return InvalidRequest(error.message, field=error.field or None, hint=hint, provider=PROVIDER, model=model)
+        case local_models.UnfitAnswer():
+            return errors.SchemaMismatch(
+                error.message,
+                hint=hint,
+                retryable=error.may_differ,
+                provider=PROVIDER,
+                model=model,
+                path=error.path,
+                keyword=error.keyword,
+            )
         case local_models.Overloaded():
             return errors.Overloaded(error.message, hint=hint)
         case local_models.DeadlineExceeded():
