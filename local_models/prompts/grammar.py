@@ -342,10 +342,10 @@ class _Builder:
         """The members of an object, in the order of the schema."""
         optional = [name for name in pairs if name not in required]
         if len(optional) < len(pairs):
-            start = next(at for at, name in enumerate(pairs) if name in required)
+            start = next(place for place, name in enumerate(pairs) if name in required)
             parts = []
-            for at, (name, pair) in enumerate(pairs.items()):
-                spelled = f'{pair} "," space' if at < start else pair if at == start else f'"," space {pair}'
+            for place, (name, pair) in enumerate(pairs.items()):
+                spelled = f'{pair} "," space' if place < start else pair if place == start else f'"," space {pair}'
                 parts.append(spelled if name in required else f"({spelled})?")
             return " ".join(parts) + (f' ("," space {more})*' if more else "")
         if len(optional) > _MOST_PROPERTIES:

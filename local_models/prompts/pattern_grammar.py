@@ -7,7 +7,7 @@ answer is checked. A part that may be empty is never repeated as such, since lla
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from local_models.prompts.patterns import Chars, Choice, Node, Border, Range, Repeat, Series, inverse, joined
+from local_models.prompts.patterns import Border, Chars, Choice, Node, Range, Repeat, Series, inverse, joined
 
 _MOST_ELEMENTS = 1_500  # of one pattern, once repeats are written out
 _MOST_REPEATS = 500  # more are held as endless ones
