@@ -1,4 +1,4 @@
-"""Options that change which tokens are chosen: biases, ends that are barred, seeds; alone, among others, in a worker."""
+"""Options that change which tokens are chosen: biases, barred ends, seeds; alone, among others, in a worker."""
 
 import asyncio
 from collections.abc import AsyncIterator

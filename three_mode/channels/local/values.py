@@ -30,6 +30,7 @@ from three_mode.messages import (
 )
 from three_mode.messages.plain import converted
 from three_mode.modes import CommunicationMode
+from three_mode.providers.without_effect import WITHOUT_EFFECT
 
 PROVIDER = "local"
 _KNOWN = frozenset(Generate.__struct_fields__)
@@ -62,7 +63,7 @@ def options_of(request: LLMRequest, within: float | None) -> dict[str, Any]:
 def _extra_options(extra: Mapping[str, Any]) -> dict[str, Any]:
     """Nobody has looked at their types before, and a wrong one that came as far as the engine would end it for all
     callers."""
-    given = dict(extra)
+    given = {name: value for name, value in extra.items() if name not in WITHOUT_EFFECT}
     if given.get("logprobs") is True:  # OpenAI's two words for what is one number here
         given["logprobs"] = given.pop("top_logprobs", 0)
     for name in given:
