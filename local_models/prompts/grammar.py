@@ -14,10 +14,11 @@ from typing import Any
 from local_models.errors import BadGrammar
 from local_models.prompts.formats import BODIES, EXACT
 from local_models.prompts.number_grammar import (
-    MOST_STATES,
     NumberBounds,
+    ending,
     integer_body,
     multiples_bodies,
+    multiples_by_ending,
     number_body,
 )
 from local_models.prompts.pattern_grammar import literal, pattern_body
@@ -63,6 +64,7 @@ _DEEPEST = 64
 _MOST_SCHEMAS = 20_000  # those that are made on the way included
 _MOST_REPEATS = 1000
 _LONGEST = 256 << 10  # characters of all rules together
+_MOST_DIVISOR = 40  # larger ones are held where the last digits say whether a number is a multiple
 _PLAIN_ENUM = 32  # values; more are written as a tree of their beginnings
 _MOST_PROPERTIES = 500  # of one object, without a required one
 _SMALL = 400  # parts of a schema, and characters of its texts, by twenties
@@ -472,16 +474,31 @@ class _Builder:
             if not found:
                 raise _NothingFits(at)
             return self._one_of([str(number) for number in found])
-        self.exact = self.exact and low in (None, 0) and high is None
-        if divisor > MOST_STATES:
-            self.exact = False
+        if ending(divisor):
+            return self._multiples_by_ending(divisor, low, high)
+        self.exact = self.exact and divisor <= _MOST_DIVISOR and low in (None, 0) and high is None
+        if divisor > _MOST_DIVISOR:
             return self._whole(bounds, at)
-        start, rests = multiples_bodies(divisor, lambda rest: f"{self._prefix}of{divisor}-{rest}")
-        for rest, body in rests.items():
-            name = f"{self._prefix}of{divisor}-{rest}"
+        start, rules = multiples_bodies(divisor, lambda rest, left: f"{self._prefix}of{divisor}-{rest}-{left}")
+        for name, body in rules.items():
             if name not in self._rules:
                 self._set(name, body)
         return self._new(start if low is not None and low >= 0 else f'"-"? {start}')
+
+    def _multiples_by_ending(self, divisor: int, low: int | None, high: int | None) -> str:
+        parts = []
+        if high is None or high >= 0:
+            parts.append(("", multiples_by_ending(divisor, max(low or 0, 0), high)))
+        if low is None or low < 0:
+            least = -high if high is not None and high < 0 else 1
+            parts.append(('"-" ', multiples_by_ending(divisor, least, None if low is None else -low)))
+        options = []
+        for sign, (texts, before, ends) in parts:
+            if texts:
+                options.append(sign + self._one_of(texts))
+            if before is not None:
+                options.append(f"{sign}{before} {self._one_of(ends)}")
+        return self._new(" | ".join(options))
 
     def _counts(self, schema: Mapping[str, Any], lower: str, upper: str, at: str) -> tuple[int, int | None]:
         """How many there may be, as far as a grammar counts."""

@@ -10,7 +10,7 @@ from decimal import Decimal
 _DIGITS = 15  # behind the point, and before it beyond the longer bound
 _FRACTION = f'("." [0-9]{{1,{_DIGITS}}})?'
 _LONGEST = 40  # digits of a bound that is held
-MOST_STATES = 100  # the largest divisor whose multiples are held
+MOST_RULES = 400  # of multiples whose last digits do not say what they are
 
 
 def integer_body(low: int | None, high: int | None) -> str | None:
@@ -188,17 +188,50 @@ def _fraction_between(low: str, high: str, room: int = _DIGITS) -> str:
 # --- multiples ---
 
 
-def multiples_bodies(divisor: int, name: Callable[[int], str]) -> tuple[str, dict[int, str]]:
-    """The GBNF of the multiples of a whole number from 0 on, and that of what may follow for each remainder of the
-    digits that are written so far; `name` names the rule of a remainder."""
-    rests = {remainder: _steps(remainder, range(10), divisor, name) for remainder in range(divisor)}
-    rests[0] += ' | ""'
-    return f'("0" | {_steps(0, range(1, 10), divisor, name)})', rests
+def ending(divisor: int) -> int:
+    """How many last digits say whether a number is a multiple; 0: it takes all of them, or too many."""
+    return next((count for count in (1, 2, 3) if 10**count % divisor == 0), 0)
 
 
-def _steps(remainder: int, digits: range, divisor: int, name: Callable[[int], str]) -> str:
-    nexts: dict[int, str] = {}
-    for digit in digits:
-        state = (10 * remainder + digit) % divisor
-        nexts[state] = nexts.get(state, "") + str(digit)
-    return " | ".join(f"[{signs}] {name(state)}" for state, signs in nexts.items())
+def multiples_by_ending(divisor: int, low: int, high: int | None) -> tuple[list[str], str | None, list[str]]:
+    """The multiples between two bounds from 0 on: some by themselves, and the GBNF of what stands before any of the
+    endings, which come last; None: there are no others."""
+    size = 10 ** ending(divisor)
+    first, last = max(-(-low // size), 1), None if high is None else (high + 1) // size - 1
+    if last is not None and first > last:
+        assert high is not None
+        alone, before = [range(low, high + 1)], None
+    else:
+        alone, before = [range(low, first * size)], _one_of(_natural(first, last))
+        if last is not None and high is not None:
+            alone.append(range((last + 1) * size, high + 1))
+    texts = [str(number) for part in alone for number in part if number % divisor == 0]
+    return texts, before, [f"{number:0{len(str(size)) - 1}}" for number in range(0, size, divisor)]
+
+
+def multiples_bodies(divisor: int, name: Callable[[int, int], str]) -> tuple[str, dict[str, str]]:
+    """The GBNF of the multiples of a whole number from 0 on, and the rules that it needs: what may follow for each
+    remainder of the digits that are written so far, and the number of digits that are left. `name` names one."""
+    most = min(_DIGITS, MOST_RULES // divisor)
+    alive = [{0}]  # remainders from which so many digits lead to a multiple
+    for _ in range(most):
+        alive.append(
+            {0} | {left for left in range(divisor) if any((10 * left + d) % divisor in alive[-1] for d in range(10))}
+        )
+    rules = {name(0, 0): '""'}
+    todo = [(0, most)]
+    while todo:
+        remainder, left = todo.pop()
+        nexts: dict[int, str] = {}
+        for digit in range(1 if left == most else 0, 10):
+            after = (10 * remainder + digit) % divisor
+            if after in alive[left - 1]:
+                nexts[after] = nexts.get(after, "") + str(digit)
+        options = [f"[{digits}] {name(after, left - 1)}" for after, digits in nexts.items()]
+        first = left == most
+        rules[name(remainder, left)] = " | ".join(['"0"' if first else '""', *options] if remainder == 0 else options)
+        for after in nexts:
+            if name(after, left - 1) not in rules:
+                rules[name(after, left - 1)] = ""  # on its way
+                todo.append((after, left - 1))
+    return name(0, most), rules

@@ -21,7 +21,7 @@ WITHOUT_EFFECT = frozenset(
         "verbosity",
     }
 )
-_OF_OPENAI = WITHOUT_EFFECT - {"max_tool_calls", "prompt_cache_options"}
+_OF_OPENAI = WITHOUT_EFFECT - {"max_tool_calls", "metadata", "prompt_cache_options"}
 _TIERS_OF_ANTHROPIC = ("auto", "standard_only")
 
 

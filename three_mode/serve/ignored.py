@@ -31,4 +31,8 @@ def ignored(fields: Sent, mode: CommunicationMode, provider: str) -> tuple[str, 
         return tuple(fields)
     known = find_provider(provider)
     wire = profile_of(known).wire if known is not None else "openai"
-    return tuple(name for name, value in fields.items() if not knows(wire, name.rpartition(".")[2], value))
+    return tuple(
+        name
+        for name, value in fields.items()
+        if not knows(wire, name.rpartition(".")[2], value) or (name == "prompt_cache_key" and known != "openai")
+    )

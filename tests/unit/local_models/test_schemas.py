@@ -96,7 +96,17 @@ ROWS = [
     Row(whole(minimum=0, exclusiveMinimum=True), [1], [(0, "exclusiveMinimum")]),
     Row(whole(multipleOf=7), [0, 7, 777, -14], [(8, "multipleOf"), (100, "multipleOf")]),
     Row(whole(multipleOf=5, minimum=3, maximum=21), [5, 20], [(0, "minimum"), (12, "multipleOf"), (25, "maximum")]),
-    Row(whole(multipleOf=1000), [0, 3000], [(1001, "multipleOf")], held=False),
+    Row(whole(multipleOf=250), [0, 750, -1250], [(255, "multipleOf"), (25, "multipleOf")]),
+    Row(whole(multipleOf=10, minimum=0), [0, 10, 12340], [(5, "multipleOf"), (-10, "minimum")]),
+    Row(whole(multipleOf=5, maximum=900), [-5, 0, 900, -1235], [(905, "maximum"), (12, "multipleOf")]),
+    Row(
+        whole(multipleOf=20, minimum=-70, maximum=123_450),
+        [-60, 0, 20, 100, 123_440],
+        [(-80, "minimum"), (123_460, "maximum"), (90, "multipleOf")],
+    ),
+    Row(whole(multipleOf=4, minimum=1234), [1236, 99_996], [(1232, "minimum"), (1234, "multipleOf")]),
+    Row(whole(multipleOf=36), [0, 36, -72, 3600], [(35, "multipleOf"), (370, "multipleOf")]),
+    Row(whole(multipleOf=60), [0, 60], [(61, "multipleOf")], held=False),
     Row(
         {"type": "number", "minimum": 0.5, "maximum": 2.25}, [0.5, 1, 2.25, 2.0], [(0.25, "minimum"), (2.3, "maximum")]
     ),
