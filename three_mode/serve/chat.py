@@ -47,7 +47,7 @@ class Chat:
         )
 
     async def _complete_several(self, exchange: AsgiExchange, asked: ChatQuestion) -> None:
-        model = asked.request.model or ""
+        model = exchange.model = asked.request.model or ""
         with KnownAs(self._events, model) as known, exchange.while_connected():
             responses = await several.answers(self._backend, several.requests(asked.request, asked.n))
         self._metrics.used(model, sum((response.usage for response in responses), Usage()))
@@ -79,7 +79,7 @@ class Chat:
         number: str | None = None,
     ) -> None:
         """`written` is the body of an answer and its number, which is a new one where None is given."""
-        model = request.model or ""
+        model = exchange.model = request.model or ""
         with KnownAs(self._events, model, number) as known, exchange.while_connected():
             response = await self._backend.chat_completion(request)
         self._metrics.used(model, response.usage)
@@ -95,7 +95,7 @@ class Chat:
     ) -> None:
         """The status goes out with the first chunk: a request that fails before has the status of its error. `source`
         answers in the place of the backend."""
-        model = request.model or ""
+        model = exchange.model = request.model or ""
         with KnownAs(self._events, model, number) as known:
             writer = written(known)
             try:
