@@ -54,6 +54,24 @@ async def test_newcomers_leave_the_place_of_a_stopped_member(carrier: str) -> No
             assert (seen - before, torn, missing) == (600, 0, 0)
 
 
+async def test_member_that_comes_back_to_strangers_is_woken_by_them_and_wakes_them() -> None:
+    """The strangers have made bells of their own, since nobody showed them those that it sleeps at."""
+    async with members() as group, process(group.name, recheck=60.0) as host:
+        async with process(group.name, recheck=60.0) as stopped:
+            await stopped.do("subscribe", "t", "reliable")
+            first, second = await strangers_take_over(group, host, stopped)
+            seen: list[int] = []
+            await second.subscribe("u", lambda message: seen.append(message.payload["n"]))
+            stopped.signal(signal.SIGCONT)
+            await eventually(lambda: stopped.id in first.members() and stopped.id in second.members(), 20)
+            for n in range(5):
+                await asyncio.sleep(0.05)  # it sleeps
+                receipt = first.publish("t", body(n, 10))
+                assert (await receipt.settled(within=5.0)).seen == 1
+            await stopped.do("publish", "u", 3, 10)
+            await eventually(lambda: seen == [0, 1, 2])
+
+
 async def test_place_of_a_member_that_is_given_up_stays_empty_while_its_process_lives(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

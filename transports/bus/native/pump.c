@@ -181,6 +181,20 @@ static void start_at_tail(reader *r) {
     atomic_store_explicit(&r->entry->position, r->position, memory_order_release);
 }
 
+/* move(bell): sleep at another bell from now on; who does that has to look for messages before it sleeps. */
+static PyObject *pump_move(PyObject *object, PyObject *argument) {
+    Pump *self = (Pump *)object;
+    Segment *bell = bus_expect(argument, BUS_BELL, 1), *before = self->bell_segment;
+    if (bell == NULL) return NULL;
+    bus_end_look(self);
+    atomic_fetch_and(&self->bell->sleepers, ~self->bit);
+    Py_INCREF((PyObject *)bell);
+    self->bell_segment = bell;
+    self->bell = (bus_bell *)bell->base;
+    Py_DECREF((PyObject *)before);
+    Py_RETURN_NONE;
+}
+
 static PyObject *pump_listen(PyObject *object, PyObject *argument) {
     Pump *self = (Pump *)object;
     int on = PyObject_IsTrue(argument);
@@ -376,6 +390,7 @@ static PyMethodDef pump_methods[] = {
     {"park", pump_park, METH_NOARGS, "park() -> True if we may sleep"},
     {"unpark", pump_unpark, METH_NOARGS, "unpark()"},
     {"attend", pump_attend, METH_VARARGS, "attend(host, batch, linger): what woken() and run() call, see native/pump.h"},
+    {"move", pump_move, METH_O, "move(bell): sleep at another bell from now on"},
     {"bell", pump_bell, METH_VARARGS, "bell(epoll, own, shard): the descriptors that woken() silences"},
     {"woken", pump_woken, METH_NOARGS, "woken(): something behind the bell's epoll is ready, which is silenced; for the event loop"},
     {"rung", pump_rung, METH_NOARGS, "rung(): the same for an eventfd that the loop watches itself, by edges: nothing is to be silenced"},

@@ -36,6 +36,7 @@ class RingBroadcast:
         self._fd = -1
         self.ring: Segment | None = None
         self.shards: list[tuple[int, int, Segment]] = []  # descriptors of bell and eventfd, the bell
+        self._former: list[tuple[int, int, Segment]] = []  # shards in whose place others are: still rung
         self._gates: dict[str, tuple[int, Segment]] = {}  # RELIABLE reader -> its slot and page
         self._gate_since: dict[str, int] = {}  # RELIABLE reader -> large payloads published before it
         self._leases = Leases()
@@ -52,6 +53,13 @@ class RingBroadcast:
         self.shards.append((bell_fd, event_fd, bell))
         if self._writer is not None:
             self._wake_shard(self._writer, len(self.shards) - 1)
+
+    def replace_shard(self, number: int, bell_fd: int, event_fd: int, bell: Segment) -> None:
+        """Wake the members of a shard by another bell too: some may still sleep at the former one."""
+        self._former.append(self.shards[number])
+        self.shards[number] = (bell_fd, event_fd, bell)
+        if self._writer is not None:
+            self._wake_shard(self._writer, number)
 
     def _wake_shard(self, writer: Writer, number: int) -> None:
         _, event_fd, bell = self.shards[number]
@@ -166,7 +174,8 @@ class RingBroadcast:
         if self.ring is not None:
             self.ring.done()
             os.close(self._fd)
-        for bell_fd, event_fd, _ in self.shards:
+        for bell_fd, event_fd, _ in (*self.shards, *self._former):
             os.close(bell_fd)
             os.close(event_fd)
         self.shards.clear()
+        self._former.clear()

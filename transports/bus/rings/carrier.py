@@ -144,8 +144,7 @@ class RingsCarrier:
     def welcomed(self, member: str, slot: int, shards: list[int]) -> None:
         """Take the place that the registry gave; after the registry moved, the place is taken already."""
         if self._pump is not None:
-            for fd in shards:
-                os.close(fd)
+            self._compare_shards(self._pump, list(zip(shards[::2], shards[1::2], strict=True)))
             return
         self.id, self._slot = member, slot
         for number in range(len(shards) // 2):
@@ -160,10 +159,34 @@ class RingsCarrier:
         self._bell.wakes(self._pump)
 
     def add_shard(self, bell_fd: int, event_fd: int) -> None:
-        number = len(self._broadcast.shards)
+        bell = self._attach_shard(len(self._broadcast.shards), bell_fd, event_fd)
+        self._broadcast.add_shard(bell_fd, event_fd, bell)
+
+    def _attach_shard(self, number: int, bell_fd: int, event_fd: int) -> Segment:
         bell = attach(bell_fd, BELL, writable=number == self._slot // SHARD)
         expect_doorbell(event_fd)
-        self._broadcast.add_shard(bell_fd, event_fd, bell)
+        return bell
+
+    def _compare_shards(self, pump: Pump, shards: Sequence[tuple[int, int]]) -> None:
+        """Keep the bells of all shards, or move to those of a registry whose members never saw them."""
+        others = {
+            number: self._attach_shard(number, *fds)
+            for number, fds in enumerate(shards)
+            if not os.path.sameopenfile(self._broadcast.shards[number][0], fds[0])
+        }
+        for number, (bell_fd, event_fd) in enumerate(shards):  # nothing fails from here on: they are owned
+            bell = others.get(number)
+            if bell is None:
+                os.close(bell_fd)
+                os.close(event_fd)
+                continue
+            self._broadcast.replace_shard(number, bell_fd, event_fd, bell)
+            if number == self._slot // SHARD:
+                pump.move(bell)
+                if self._reader.listening:
+                    self._bell.watch_shard(event_fd)
+                    self._set_bell(pump)
+                self._reader.soon()
 
     def announce_again(self) -> None:
         """Announce the ring and all segments to a new registry."""
