@@ -11,6 +11,7 @@ from three_mode.agents.runtime.gather_server import GatherServer
 from three_mode.agents.runtime.population import Population
 from three_mode.agents.runtime.reports import Meter, agent_report, host_report
 from three_mode.agents.runtime.state import State
+from three_mode.agents.runtime.tool_reports import tool_reports
 from three_mode.agents.wire import errors as wire_errors
 from three_mode.agents.wire.importing import reload
 from three_mode.agents.wire.orders import (
@@ -21,6 +22,7 @@ from three_mode.agents.wire.orders import (
     SettledOrder,
     Spawned,
     SpawnOrder,
+    ToolReport,
 )
 from three_mode.errors import NoSuchAgent, ThreeModeError
 from three_mode.messages import encode_error
@@ -53,6 +55,7 @@ class HostService:
             "reload": self._on_reload,
             "report": self._on_report,
             "dead_letters": self._on_dead_letters,
+            "tools": self._on_tools,
             "llm_events": self._on_llm_events,
         }
 
@@ -126,6 +129,9 @@ class HostService:
     async def _on_dead_letters(self, _: Request) -> list[Any]:
         dead_letters = self._population.dead_letters
         return [dead_letters.count, dead_letters.read()]
+
+    async def _on_tools(self, _: Request) -> list[ToolReport]:
+        return tool_reports(self._population.actors.values())
 
     async def _on_llm_events(self, request: Request) -> None:
         order: LLMEventsOrder = _llm_events(request.raw)

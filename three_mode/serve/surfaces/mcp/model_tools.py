@@ -1,0 +1,86 @@
+"""Models as one tool: `ask_model`."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from three_mode.errors import ThreeModeError
+from three_mode.mcp.offered import OfferedTool, TellProgress, ToolAnswer, UnknownTool
+from three_mode.messages import LLMRequest
+from three_mode.serve.backend import Backend
+from three_mode.serve.faults import in_words
+
+NAME = "ask_model"
+_WORDS = "Asks a language model, which knows nothing but what the prompt says."
+_KINDS: dict[str, tuple[type, ...]] = {
+    "model": (str,),
+    "prompt": (str,),
+    "system": (str,),
+    "max_tokens": (int,),
+    "temperature": (int, float),
+}
+
+
+class ModelTools:
+    """Source of a tool that asks any model that the endpoint hands out."""
+
+    def __init__(self, backend: Callable[[], Backend | None]) -> None:
+        self._backend = backend
+
+    async def tools(self) -> Sequence[OfferedTool]:
+        backend = self._backend()
+        models = [] if backend is None else [model.id for model in await backend.available_models()]
+        if not models:
+            return []
+        schema = {
+            "type": "object",
+            "properties": {
+                "model": {"type": "string", "enum": models, "description": "the model to ask"},
+                "prompt": {"type": "string", "description": "what to ask"},
+                "system": {"type": "string", "description": "how it is to answer"},
+                "max_tokens": {"type": "integer", "minimum": 1},
+                "temperature": {"type": "number", "minimum": 0},
+            },
+            "required": ["model", "prompt"],
+            "additionalProperties": False,
+        }
+        return [OfferedTool(NAME, _WORDS, schema)]
+
+    async def call(
+        self, name: str, arguments: dict[str, Any], within: float, progress: TellProgress | None = None
+    ) -> ToolAnswer:
+        backend = self._backend()
+        if name != NAME or backend is None:
+            raise UnknownTool(name)
+        wrong = _wrong(arguments)
+        if wrong is not None:
+            return ToolAnswer.failed(wrong)
+        messages = [{"role": "user", "content": arguments["prompt"]}]
+        if arguments.get("system"):
+            messages.insert(0, {"role": "system", "content": arguments["system"]})
+        options = {name: arguments[name] for name in ("max_tokens", "temperature") if name in arguments}
+        try:
+            request = LLMRequest(model=arguments["model"], messages=messages, within=within, **options)
+            reply = await backend.chat_completion(request)
+        except ThreeModeError as error:
+            return ToolAnswer.failed(f"{type(error).__name__}: {in_words(error)}")
+        return ToolAnswer([{"type": "text", "text": reply.content}])
+
+    def watch(self, changed: Callable[[], None]) -> Callable[[], None]:
+        return lambda: None  # the models of an endpoint are those that it started with
+
+
+def _wrong(arguments: dict[str, Any]) -> str | None:
+    """What is wrong with the arguments; None if nothing is."""
+    unknown = [name for name in arguments if name not in _KINDS]
+    if unknown:
+        return f"{NAME} has no argument {unknown[0][:100]!r}"
+    for name, kinds in _KINDS.items():
+        value = arguments.get(name)
+        if value is None:
+            if name in ("model", "prompt"):
+                return f"the argument {name!r} is missing"
+            arguments.pop(name, None)
+        elif isinstance(value, bool) or not isinstance(value, kinds) or value in (math.inf, -math.inf):
+            return f"the argument {name!r} is of another type"
+    return None
