@@ -5,7 +5,7 @@ import logging
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from msgspec import Struct
 
@@ -13,11 +13,10 @@ from three_mode.agents.handlers.codec import decoder_for, encode
 from three_mode.agents.wire.orders import HOST, ToolReport
 from three_mode.errors import ThreeModeError
 from three_mode.mcp.offered import OfferedTool, TellProgress, ToolAnswer, UnknownTool
-from three_mode.serve.bus_verbs import BusVerbs
 from three_mode.serve.faults import in_words
 from three_mode.serve.surfaces.mcp.content import answer_of
 from three_mode.tools.function import gathered
-from transports.bus import BusError, Encoded, NamesChanged
+from transports.bus import Bus, BusError, Encoded, NamesChanged
 
 log = logging.getLogger("three_mode.serve")
 ASKED_WITHIN = 2.0  # seconds that a host has to say what its agents offer
@@ -27,6 +26,16 @@ MOST_SAID = 500  # characters of a part that a client is told of
 _reports = decoder_for(list[ToolReport])
 _UNFIT = re.compile(r"[^a-zA-Z0-9_-]")
 _LONGEST = 64  # characters of a name that every provider takes
+
+
+@runtime_checkable
+class VerbsOnBus(Protocol):
+    """The verbs of a bus, and the bus: `BusVerbs`, an orchestrator, and a program that joined have both."""
+
+    @property
+    def bus(self) -> Bus: ...
+
+    def any(self, role: str) -> Any: ...
 
 
 class BusTool(Struct, frozen=True):
@@ -44,7 +53,7 @@ class BusTools:
     which it means.
     """
 
-    def __init__(self, verbs: BusVerbs) -> None:
+    def __init__(self, verbs: VerbsOnBus) -> None:
         self._verbs, self._bus = verbs, verbs.bus
         self._known: dict[str, BusTool] = {}
         self._by_host: dict[str, list[ToolReport]] = {}
