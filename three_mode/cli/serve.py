@@ -78,6 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--talks", type=Path, metavar="FILE", help="keep conversations there: /v1/conversations, and chats that go on"
     )
+    parser.add_argument("--mcp-models", action="store_true", help="offer the models as a tool of /mcp, too")
     parser.add_argument("--origin", action="append", metavar="URL", help="a web page that may use it")
 
 
@@ -113,6 +114,7 @@ def _table(options: argparse.Namespace, config: ConfigTable) -> ServeTable:
     }
     given = {
         "models": None if options.model is None else tuple(options.model),
+        "mcp_models": options.mcp_models or None,
         "origins": None if options.origin is None else tuple(options.origin),
         **{name: getattr(options, name) for name in ("host", "port", "grpc", "bus", "most_at_once", "talks", *_FILES)},
     }
@@ -144,6 +146,7 @@ def _settings(options: argparse.Namespace, table: ServeTable) -> ServeOptions:
         tls=tls,
         api_keys=_keys(table.api_key_file),
         max_in_flight=DEFAULTS.max_in_flight if table.most_at_once is None else table.most_at_once,
+        mcp_models=table.mcp_models,
         allowed_origins=frozenset(table.origins),
         **table.limits(),
     )

@@ -21,6 +21,7 @@ class ServeTable(FrozenOptions, frozen=True, kw_only=True):
     models: tuple[str, ...] = ()  #: models that are loaded before the first request: `NAME`, or `NAME=ADDRESS`
     talks: Path | None = None  #: file in which conversations are kept; None: the endpoint keeps none
     most_at_once: int | None = None  #: requests that are answered at once
+    mcp_models: bool = False  #: whether `/mcp` offers a tool that asks the models
     origins: tuple[str, ...] = ()  #: web pages that may use the endpoint
     max_body: int | None = None  #: bytes of a request
     max_messages: int | None = None  #: messages of a chat request

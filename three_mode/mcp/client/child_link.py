@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any
 
-from three_mode.mcp.client.link import Heard, too_late
+from three_mode.mcp.client.link import Headers, Heard, no_mcp, too_late
 from three_mode.mcp.client.options import McpOptions
 from three_mode.mcp.eras import CANCELLED
 from three_mode.mcp.errors import McpServerFailed
@@ -63,7 +63,7 @@ class ChildLink:
         self._reader = asyncio.get_running_loop().create_task(self._read())
 
     async def request(
-        self, method: str, params: dict[str, Any], within: float, headers: tuple[tuple[bytes, bytes], ...] = ()
+        self, method: str, params: dict[str, Any], within: float, headers: Headers = ()
     ) -> dict[str, Any]:
         number = next(self._numbers)
         try:
@@ -76,7 +76,7 @@ class ChildLink:
     async def notify(self, method: str, params: dict[str, Any] | None = None) -> None:
         await self._write(write_notification(method, params))
 
-    async def follow(self, params: dict[str, Any] | None, told: Callable[[], None]) -> None:
+    async def follow(self, params: dict[str, Any] | None, told: Callable[[], None], headers: Headers = ()) -> None:
         if params is not None:
             told()
             await self._asked(next(self._numbers), "subscriptions/listen", params)
@@ -133,8 +133,11 @@ class ChildLink:
     def _take(self, line: bytes) -> None:
         try:
             message = read_message(line)
-        except RpcFailure:
-            if not self._odd:
+        except RpcFailure as failure:
+            asked = self._waiting.get(failure.id) if isinstance(failure.id, int) else None
+            if asked is not None and not asked.done():
+                asked.set_exception(no_mcp(self.name, failure.message))
+            elif not self._odd:
                 self._odd = line[:SHOWN].decode("utf-8", "replace")
                 log.warning("%s writes to its standard output what is no message: %r", self.name, self._odd)
             return
@@ -147,7 +150,7 @@ class ChildLink:
 
     def _settle(self, answer: RpcAnswer) -> None:
         number = answer.id
-        if number is None and len(self._waiting) == 1:  # it could not read a request, and only one is there
+        if number is None and answer.failure is not None and len(self._waiting) == 1:  # it could not read the only one
             number = next(iter(self._waiting))
         waiting = self._waiting.get(number) if isinstance(number, int) else None
         if waiting is None or waiting.done():

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from three_mode.mcp.client.child_link import reply_to
-from three_mode.mcp.client.link import Heard, SessionOver, no_mcp, too_late
+from three_mode.mcp.client.link import Headers, Heard, SessionOver, no_mcp, too_late
 from three_mode.mcp.client.options import McpOptions
 from three_mode.mcp.eras import CANCELLED, SESSION_HEADER, VERSION_HEADER
 from three_mode.mcp.errors import McpServerFailed
@@ -35,7 +35,6 @@ _ALWAYS = (
     (b"content-type", b"application/json"),
     (b"accept", b"application/json, text/event-stream"),
 )
-Headers = tuple[tuple[bytes, bytes], ...]
 
 
 class HttpLink:
@@ -85,9 +84,9 @@ class HttpLink:
         except (TransportError, TimeoutError):
             pass  # nobody is told of a notification that did not arrive
 
-    async def follow(self, params: dict[str, Any] | None, told: Callable[[], None]) -> None:
+    async def follow(self, params: dict[str, Any] | None, told: Callable[[], None], headers: Headers = ()) -> None:
         if params is not None:
-            await self._asked(next(self._numbers), "subscriptions/listen", params, (), told)
+            await self._asked(next(self._numbers), "subscriptions/listen", params, headers, told)
             return
         request = Request.to("GET", self._url, (*self._headers, *self._agreed()))
         try:
@@ -147,7 +146,7 @@ class HttpLink:
                 told()
             async with aclosing(self._messages(response, bounded=told is None)) as answers:
                 async for answer in answers:
-                    if answer.id in (number, None):
+                    if _answers(answer, number):
                         await _end(response)
                         return _result(answer)
             raise McpServerFailed(f"{self.name} ended its answer to {method} before it was whole", server=self.name)
@@ -159,7 +158,7 @@ class HttpLink:
             message = read_message(await response.read(self._most))
         except RpcFailure as failure:
             raise no_mcp(self.name, failure.message) from None
-        if not isinstance(message, RpcAnswer) or message.id not in (number, None):
+        if not isinstance(message, RpcAnswer) or not _answers(message, number):
             raise no_mcp(self.name, f"no answer to request {number}")
         return _result(message)
 
@@ -250,6 +249,11 @@ async def _end(response: Response) -> None:
                 pass
     except (TimeoutError, TransportError):
         pass
+
+
+def _answers(answer: RpcAnswer, number: int) -> bool:
+    """Whether it answers a request: by its number, or by none where the server could not read the request."""
+    return answer.id == number or (answer.id is None and answer.failure is not None)
 
 
 def _result(answer: RpcAnswer) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 from three_mode.errors import DeadlineExceeded
 from three_mode.mcp.errors import McpServerFailed
 
+Headers = tuple[tuple[bytes, bytes], ...]
 # Hears of each notification of the server: its method and parameters.
 Heard = Callable[[str, dict[str, Any]], None]
 
@@ -30,7 +31,7 @@ class Link(Protocol):
         ...
 
     async def request(
-        self, method: str, params: dict[str, Any], within: float, headers: tuple[tuple[bytes, bytes], ...] = ()
+        self, method: str, params: dict[str, Any], within: float, headers: Headers = ()
     ) -> dict[str, Any]:
         """The result of a request. RpcFailure is the server's refusal, McpServerFailed says that there is no answer,
         DeadlineExceeded that it came too late. `headers` are for a link that has some."""
@@ -40,7 +41,7 @@ class Link(Protocol):
         """Sends a notification."""
         ...
 
-    async def follow(self, params: dict[str, Any] | None, told: Callable[[], None]) -> None:
+    async def follow(self, params: dict[str, Any] | None, told: Callable[[], None], headers: Headers = ()) -> None:
         """Listens for notifications, as long as the server sends them. `params` are those of a subscription; None: the
         era has none. `told` is called once it listens. Returns at once where notifications come of themselves."""
         ...

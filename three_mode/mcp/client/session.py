@@ -142,8 +142,9 @@ class McpSession:
 
         while not self.link.broken:
             params = self._with_meta({"notifications": {"toolsListChanged": True}}) if self._stateless else None
+            headers = routing_headers("subscriptions/listen", params, None) if params else ()
             try:
-                await self.link.follow(params, told)
+                await self.link.follow(params, told, headers)
                 if params is None and not again:
                     return  # its notifications come of themselves
             except RpcFailure:

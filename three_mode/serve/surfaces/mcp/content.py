@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from three_mode.errors import ThreeModeError
 from three_mode.mcp.offered import ToolAnswer
 from three_mode.messages import Image, Text
 from three_mode.tools.outcome import result_content
@@ -15,13 +16,25 @@ def answer_of(value: Any) -> ToolAnswer:
     if value is None:
         return ToolAnswer([])
     try:
-        content = result_content(value)
+        content = result_content(_parts(value) or value)
     except Exception as error:  # noqa: BLE001  # a value may raise anything when it is written
         return ToolAnswer.failed(f"the result cannot be written as JSON: {type(error).__name__}: {error}")
     if isinstance(content, str):
         structured: Any = msgspec.Raw(content.encode()) if isinstance(value, dict) else None
         return ToolAnswer([{"type": "text", "text": content}], structured)
     return ToolAnswer([_block(part) for part in content])
+
+
+def _parts(value: Any) -> tuple[Text | Image, ...]:
+    """Text and images of a result. From another process they come as plain data, since here nobody knows the hint of
+    the handler's result. Empty for anything else."""
+    listed = value if isinstance(value, list | tuple) else [value]
+    if not any(isinstance(each, dict) and each.get("type") == "image" for each in listed):
+        return ()
+    try:
+        return msgspec.convert(listed, tuple[Text | Image, ...])
+    except (msgspec.ValidationError, ThreeModeError):
+        return ()
 
 
 def _block(part: Text | Image) -> dict[str, Any]:

@@ -68,8 +68,9 @@ class McpSurface:
     def __init__(self, endpoint: EndpointState, intake: Intake) -> None:
         self._endpoint, self._intake = endpoint, intake
         sources: list[ToolSource] = []
-        if isinstance(endpoint.agents, VerbsOnBus):
-            sources.append(BusTools(endpoint.agents))
+        agents: object = endpoint.agents
+        if isinstance(agents, VerbsOnBus):
+            sources.append(BusTools(agents))
         if endpoint.options.mcp_models:
             sources.append(ModelTools(lambda: endpoint.backend))
         self._server = McpServer(SeveralSources(sources))
