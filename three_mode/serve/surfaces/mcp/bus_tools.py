@@ -21,6 +21,7 @@ from transports.bus import Bus, BusError, Encoded, NamesChanged
 log = logging.getLogger("three_mode.serve")
 ASKED_WITHIN = 2.0  # seconds that a host has to say what its agents offer
 KEPT = 5.0  # seconds for which the list is not asked for again; a new class of an agent changes no name on the bus
+LOST = 30.0  # seconds for which the tools of a host that has left are kept: it may be starting again
 SETTLED = 0.2  # seconds after a change on the bus until the list is read again: many agents start at once
 MOST_SAID = 500  # characters of a part that a client is told of
 _reports = decoder_for(list[ToolReport])
@@ -57,6 +58,7 @@ class BusTools:
         self._verbs, self._bus = verbs, verbs.bus
         self._known: dict[str, BusTool] = {}
         self._by_host: dict[str, list[ToolReport]] = {}
+        self._seen_at: dict[str, float] = {}  # host -> when it was last on the bus
         self._read_at = -KEPT
         self._reading: asyncio.Task[None] | None = None
         self._watchers: set[Callable[[], None]] = set()
@@ -90,6 +92,9 @@ class BusTools:
                 raise UnknownTool(name)
         if "within" in arguments:  # a keyword of every verb, and of no handler
             return ToolAnswer.failed(f"{name} has no argument 'within'")
+        missing = [each for each in tool.offered.schema.get("required", ()) if each not in arguments]
+        if missing:
+            return ToolAnswer.failed(f"{name}: the argument {missing[0]!r} is missing")
         agent = self._verbs.any(tool.group)
         try:
             if not tool.offered.streams:
@@ -137,7 +142,11 @@ class BusTools:
     async def _ask_hosts(self) -> None:
         began = time.monotonic()
         hosts = [name for name in self._bus.names() if name.startswith(HOST)]
-        self._by_host = {host: reports for host, reports in self._by_host.items() if host in hosts}
+        self._seen_at |= dict.fromkeys(hosts, began)
+        for host, seen in list(self._seen_at.items()):
+            if began - seen > LOST:
+                del self._seen_at[host]
+                self._by_host.pop(host, None)
         answers = await asyncio.gather(*map(self._ask_host, hosts), return_exceptions=True)
         for host, answer in zip(hosts, answers, strict=True):
             if isinstance(answer, BaseException):  # what it said before still holds

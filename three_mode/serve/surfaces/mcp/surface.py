@@ -55,7 +55,7 @@ PATH = "/mcp"
 PING = 15.0  # seconds between two signs of life of a stream, which proxies would close otherwise
 CALL_CANCELLED = -32800
 _REFUSED = -32000
-_BAD = frozenset((PARSE_ERROR, INVALID_REQUEST, INVALID_PARAMS, HEADER_MISMATCH, UNSUPPORTED_VERSION))
+_OF_THE_MESSAGE = frozenset((PARSE_ERROR, HEADER_MISMATCH, UNSUPPORTED_VERSION))
 Key = tuple[str, RequestId]
 
 
@@ -239,12 +239,15 @@ class McpSurface:
 
     @staticmethod
     async def _fail(exchange: AsgiExchange, failure: RpcFailure, number: RequestId | None) -> None:
-        """An error of the protocol. In the handshake era those of a request that was read have no status of their own:
-        404 would say that the session is over."""
-        stateless = exchange.header(VERSION_HEADER) not in HANDSHAKE and exchange.header(SESSION_HEADER) is None
-        status = 200
-        if stateless or number is None:
-            status = 404 if failure.code == METHOD_NOT_FOUND else 400 if failure.code in _BAD else 200
+        """An error of the protocol. In the handshake era what became of a request has no status of its own: a 404 would
+        say that the session is over."""
+        older = exchange.header(VERSION_HEADER) in HANDSHAKE or exchange.header(SESSION_HEADER) is not None
+        if failure.code in _OF_THE_MESSAGE or number is None:
+            status = 400
+        elif older or failure.code not in (METHOD_NOT_FOUND, INVALID_PARAMS, INVALID_REQUEST):
+            status = 200
+        else:
+            status = 404 if failure.code == METHOD_NOT_FOUND else 400
         await exchange.answer(status, write_failure(failure, number))
 
 
