@@ -15,7 +15,7 @@ from three_mode import Orchestrator
 
 
 @asynccontextmanager
-async def weather(journal: str = "", count: int = 2, hosts: int = 1) -> AsyncIterator[Orchestrator]:
+async def weather(journal: str = "", count: int = 2, hosts: int = 0) -> AsyncIterator[Orchestrator]:
     """An orchestrator with agents that have tools."""
     async with Orchestrator(hosts=hosts) as orc:
         await orc.spawn(Weather, count, name="weather", journal=journal)
