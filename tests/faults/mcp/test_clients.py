@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.support.agents.until import until
 from tests.support.mcp.served import RawClient, noted, weather
 from tests.support.serve.endpoint import Endpoint, endpoint
 
@@ -51,7 +52,7 @@ async def test_lines_that_are_no_message_are_refused_and_the_next_is_answered() 
         for line, code in (
             (b"hello\n", -32700),
             (b"\xff\xfe\n", -32700),
-            (b"{\"a\":" * 5000 + b"\n", -32700),
+            (b'{"a":' * 5000 + b"\n", -32700),
             (b"[]\n", -32600),
             (b'[{"jsonrpc":"2.0","id":1,"method":"ping"}]\n', -32600),
             (b"null\n", -32600),
@@ -363,15 +364,13 @@ async def test_a_reader_that_stops_reading_holds_no_call(journal: Path) -> None:
         said = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         writer.write(
             f"POST /mcp HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\naccept: text/event-stream\r\n"
-            f"three-mode-within: 1\r\n{said}content-length: {len(body)}\r\n\r\n".encode() + body
+            f"three-mode-within: 1\r\n{said}content-length: {len(body)}\r\n\r\n".encode()
+            + body
         )
         await asyncio.sleep(0.2)
         other, headers = stateless("tools/call", name="weather_sleeps", arguments={"seconds": 0})
         assert (await client.post("/mcp", json=other, headers=headers)).status_code == 200
-        deadline = time.monotonic() + 20
-        while at.app.metrics.in_flight and time.monotonic() < deadline:
-            await asyncio.sleep(0.05)
-        assert not at.app.metrics.in_flight
+        await until(lambda: not at.app.metrics.in_flight, within=20)
         writer.close()
         del reader
 

@@ -105,7 +105,7 @@ async def test_a_handler_that_streams_tells_of_its_progress(connect: Connect) ->
 
 
 async def test_an_agent_whose_host_dies_is_an_error_and_answers_again(connect: Connect) -> None:
-    async with weather() as orc, connect(orc) as client:
+    async with weather(hosts=1) as orc, connect(orc) as client:
         result = await client.call_tool("weather_dies", {})
         assert result.is_error
         assert texts(result)[0].startswith("PeerLost: ")

@@ -62,7 +62,9 @@ async def served(answer: Answer) -> AsyncIterator[str]:
         try:
             while True:
                 lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
-                headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
+                headers = {
+                    name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])
+                }
                 body = await reader.readexactly(int(headers.get("content-length", 0)))
                 await answer(lines[0].split()[0], headers, json.loads(body) if body else {}, writer)
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):

@@ -50,7 +50,9 @@ def call(kind: str, request: dict[str, Any]) -> None:
         write(f'{{"jsonrpc": "2.0", "id": {request["id"]}, "result"')
         os._exit(0)
     elif kind == "pieces":
-        line = json.dumps({"jsonrpc": "2.0", "id": request["id"], "result": {"content": [{"type": "text", "text": "é"}]}})
+        line = json.dumps(
+            {"jsonrpc": "2.0", "id": request["id"], "result": {"content": [{"type": "text", "text": "é"}]}}
+        )
         for piece in line + "\r\n":
             write(piece)
             time.sleep(0.001)

@@ -1,4 +1,4 @@
-"""Headers that repeat a message: what the client writes is what the server wants, and what the official package reads."""
+"""Headers that repeat a message: what the client writes is what the server wants, and the official package too."""
 
 from typing import Any
 
@@ -29,9 +29,7 @@ def call(name: str, **arguments: Any) -> RpcRequest:
 
 
 def headers_of(request: RpcRequest, schema: dict[str, Any] | None = None) -> dict[str, str]:
-    return {
-        name.decode(): value.decode() for name, value in routing_headers(request.method, request.params, schema)
-    }
+    return {name.decode(): value.decode() for name, value in routing_headers(request.method, request.params, schema)}
 
 
 def check(request: RpcRequest, headers: dict[str, str]) -> None:

@@ -45,7 +45,7 @@ from three_mode.serve.chat import UNREAD
 from three_mode.serve.endpoint import EndpointState, overloaded
 from three_mode.serve.faults import EndpointFault, fault
 from three_mode.serve.intake import Intake
-from three_mode.serve.routes import Route
+from three_mode.serve.routes import PathRoute
 from three_mode.serve.surfaces.mcp.bus_tools import BusTools, VerbsOnBus
 from three_mode.serve.surfaces.mcp.headers import check_headers
 from three_mode.serve.surfaces.mcp.model_tools import ModelTools
@@ -77,8 +77,8 @@ class McpSurface:
         self._running: dict[Key, asyncio.Task[dict[str, Any]]] = {}
         self._listening = 0
 
-    def routes(self) -> Sequence[Route]:
-        return (Route("", PATH, self._answer, refused_as=mcp_fault),)
+    def routes(self) -> Sequence[PathRoute]:
+        return (PathRoute("", PATH, self._answer, refused_as=mcp_fault),)
 
     async def _answer(self, exchange: AsgiExchange) -> str:
         exchange.refused_as = mcp_fault
