@@ -16,7 +16,7 @@ class _Resource(Struct, rename="camel"):
     mime_type: str | None = None
 
 
-class _Block(Struct, rename="camel"):
+class _ListedBlock(Struct, rename="camel"):
     type: str
     text: str = ""
     data: str = ""
@@ -26,15 +26,15 @@ class _Block(Struct, rename="camel"):
     resource: _Resource | None = None
 
 
-class _Result(Struct, rename="camel"):
-    content: list[_Block] = []
+class _CallResult(Struct, rename="camel"):
+    content: list[_ListedBlock] = []
     structured_content: Any = None
 
 
 def content_of(result: dict[str, Any]) -> Any:
     """A text, or text and images; the structured value where there is nothing else. msgspec.ValidationError where the
     result is none of a tool."""
-    found = msgspec.convert(result, _Result)
+    found = msgspec.convert(result, _CallResult)
     if not found.content:
         return "" if found.structured_content is None else found.structured_content
     parts = [_part(block) for block in found.content]
@@ -43,7 +43,7 @@ def content_of(result: dict[str, Any]) -> Any:
     return parts
 
 
-def _part(block: _Block) -> Text | Image:
+def _part(block: _ListedBlock) -> Text | Image:
     if block.type == "text":
         return Text(block.text)
     if block.type == "image" and (block.mime_type or "").startswith("image/"):
