@@ -72,7 +72,7 @@ async def _serve(options: argparse.Namespace, output: int) -> None:
             connection = LLMConnection(mode=CommunicationMode.AUTO, options=settings, bus=bus)
             stack.push_async_callback(connection.close)
             connected = Connected(connection, bus)
-            sources.append(ModelTools(lambda: connected))
+            sources.append(ModelTools(connected.available_models, connected.chat_completion))
         read = await stack.enter_async_context(read_input(0))
         write = await stack.enter_async_context(write_output(output))
         serving = asyncio.ensure_future(

@@ -1,13 +1,13 @@
 """Models as one tool: `ask_model`."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from three_mode.errors import ThreeModeError
 from three_mode.mcp.offered import OfferedTool, TellProgress, ToolAnswer, UnknownTool
-from three_mode.messages import LLMRequest
-from three_mode.serve.backend import Backend
+from three_mode.messages import LLMRequest, LLMResponse
+from three_mode.serve.backend import ModelInfo
 from three_mode.serve.faults import in_words
 
 NAME = "ask_model"
@@ -22,14 +22,18 @@ _KINDS: dict[str, tuple[type, ...]] = {
 
 
 class ModelTools:
-    """Source of a tool that asks any model that the endpoint hands out."""
+    """Source of a tool that asks any of the models that clients may name."""
 
-    def __init__(self, backend: Callable[[], Backend | None]) -> None:
-        self._backend = backend
+    def __init__(
+        self,
+        models: Callable[[], Awaitable[Sequence[ModelInfo]]],
+        ask: Callable[[LLMRequest], Awaitable[LLMResponse]],
+    ) -> None:
+        """`ask` judges the name of the model."""
+        self._models, self._ask = models, ask
 
     async def tools(self) -> Sequence[OfferedTool]:
-        backend = self._backend()
-        models = [] if backend is None else [model.id for model in await backend.available_models()]
+        models = [model.id for model in await self._models()]
         if not models:
             return []
         schema = {
@@ -49,8 +53,7 @@ class ModelTools:
     async def call(
         self, name: str, arguments: dict[str, Any], within: float, progress: TellProgress | None = None
     ) -> ToolAnswer:
-        backend = self._backend()
-        if name != NAME or backend is None:
+        if name != NAME:
             raise UnknownTool(name)
         wrong = _wrong(arguments)
         if wrong is not None:
@@ -61,7 +64,7 @@ class ModelTools:
         options = {name: arguments[name] for name in ("max_tokens", "temperature") if name in arguments}
         try:
             request = LLMRequest(model=arguments["model"], messages=messages, within=within, **options)
-            reply = await backend.chat_completion(request)
+            reply = await self._ask(request)
         except ThreeModeError as error:
             return ToolAnswer.failed(f"{type(error).__name__}: {in_words(error)}")
         return ToolAnswer([{"type": "text", "text": reply.content}])

@@ -40,7 +40,9 @@ from three_mode.mcp.rpc import (
     write_result,
 )
 from three_mode.mcp.server import SPARE, McpServer, progress_token, unsupported
+from three_mode.messages import LLMRequest, LLMResponse
 from three_mode.serve.asgi import EVENTS, AsgiExchange, Refused
+from three_mode.serve.asked_as import KnownAs
 from three_mode.serve.chat import UNREAD
 from three_mode.serve.endpoint import EndpointState, overloaded
 from three_mode.serve.faults import EndpointFault, fault
@@ -72,13 +74,21 @@ class McpSurface:
         if isinstance(agents, VerbsOnBus):
             sources.append(BusTools(agents))
         if endpoint.options.mcp_models:
-            sources.append(ModelTools(lambda: endpoint.backend))
+            sources.append(ModelTools(endpoint.models, self._ask_model))
         self._server = McpServer(SeveralSources(sources))
         self._running: dict[Key, asyncio.Task[dict[str, Any]]] = {}
         self._listening = 0
 
     def routes(self) -> Sequence[PathRoute]:
         return (PathRoute("", PATH, self._answer, refused_as=mcp_fault),)
+
+    async def _ask_model(self, request: LLMRequest) -> LLMResponse:
+        endpoint, model = self._endpoint, request.model or ""
+        assert endpoint.told is not None
+        with KnownAs(endpoint.events, model, None):
+            response = await endpoint.told.chat_completion(request)
+        endpoint.metrics.used(model, response.usage)
+        return response
 
     async def _answer(self, exchange: AsgiExchange) -> str:
         exchange.refused_as = mcp_fault
