@@ -287,6 +287,7 @@ PUBLIC = {
         "QuotaExhausted",
         "RateLimit",
         "ReplyTooLarge",
+        "SchemaMismatch",
         "ServerError",
         "StreamInterrupted",
         "ThreeModeError",
