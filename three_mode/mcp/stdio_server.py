@@ -135,6 +135,8 @@ class StdioServer:
         await self._send(answer)
 
     async def _subscribe(self, request: RpcRequest) -> None:
+        if len(self._told_of_changes) >= MOST_AT_ONCE:
+            raise RpcFailure(INTERNAL_ERROR, f"{MOST_AT_ONCE} subscriptions run already")
         said, tools = self._server.acknowledgement(request.id, request.params)
         await self._send(said)
         if tools:

@@ -104,8 +104,7 @@ class McpTools:
 
     async def _living(self) -> McpSession:
         """The session, begun anew where the server has ended since."""
-        if self._closed:
-            raise McpServerFailed(f"{self.name} was closed", server=self.name, hint="call it within its block")
+        self._check_open()
         session = self._session
         if session is not None and not session.link.broken:
             return session
@@ -116,8 +115,13 @@ class McpTools:
             wait = self._opened_at + AGAIN - asyncio.get_running_loop().time()
             if wait > 0:
                 await asyncio.sleep(wait)
+            self._check_open()  # it may have been closed meanwhile
             await self._leave()
             return await self._open()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise McpServerFailed(f"{self.name} was closed", server=self.name, hint="call it within its block")
 
     async def _open(self) -> McpSession:
         loop = asyncio.get_running_loop()

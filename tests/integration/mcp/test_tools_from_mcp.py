@@ -139,6 +139,18 @@ async def test_a_call_is_ended_by_what_is_left_of_the_call_that_is_handled() -> 
             current.reset(before)
 
 
+async def test_models_are_offered_by_the_command_where_it_is_asked_to() -> None:
+    async with weather() as orc:
+        options = McpOptions(within=SOON, connect_within=SOON)
+        async with Tools.from_mcp(command(orc.name, "--models"), options) as tools:
+            asked = tools["ask_model"]
+            assert "tiny" in asked.schema["properties"]["model"]["enum"]
+            answer = await asked.call({"model": "tiny", "prompt": "Repeat: apple", "temperature": 0})
+            assert "apple" in answer
+            with pytest.raises(McpToolFailed):
+                await asked.call({"model": "gguf:/etc/passwd", "prompt": "x"})
+
+
 @pytest.mark.parametrize("server", ["", "ws://127.0.0.1/mcp", [], ["ls", 3], 'ls "'])
 def test_what_names_no_server_is_refused(server: object) -> None:
     with pytest.raises(ConfigurationError):
@@ -146,7 +158,17 @@ def test_what_names_no_server_is_refused(server: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"within": 0}, {"connect_within": -1}, {"most_bytes": 0}, {"most_tools": 0}, {"protocol": "newest"}]
+    "options",
+    [
+        {"within": 0},
+        {"connect_within": -1},
+        {"most_bytes": 0},
+        {"most_tools": 0},
+        {"protocol": "newest"},
+        {"headers": {"a b": "x"}},
+        {"headers": {"x-key": "one\r\ntwo: three"}},
+        {"headers": {"x-key": "ö"}},
+    ],
 )
 def test_options_that_cannot_be_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(ConfigurationError):

@@ -1,10 +1,13 @@
 """How an MCP server is reached, and what it may take."""
 
+import re
 from collections.abc import Mapping
 from typing import Literal
 
 from three_mode.errors import ConfigurationError
 from three_mode.frozen_options import FrozenOptions
+
+_HEADER = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 
 class McpOptions(FrozenOptions, frozen=True, kw_only=True):
@@ -28,6 +31,9 @@ class McpOptions(FrozenOptions, frozen=True, kw_only=True):
         for name in ("most_bytes", "most_tools"):
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"{name} is at least 1, not {getattr(self, name)!r}")
+        for name, value in self.headers.items():
+            if not _HEADER.fullmatch(name) or not value.isascii() or not value.isprintable():
+                raise ConfigurationError(f"the header {name[:100]!r} cannot be sent", hint="ASCII, on one line")
         if self.protocol not in ("auto", "stateless", "handshake"):
             raise ConfigurationError(f"protocol is auto, stateless or handshake, not {self.protocol!r}")
 
