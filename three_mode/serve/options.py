@@ -48,6 +48,8 @@ class ServeOptions(Struct, frozen=True, kw_only=True):
     max_event_readers: int = 64
     drain_within: float = 30.0
     """Seconds that running requests have after SIGTERM."""
+    a2a_default: str | None = None
+    """The agent whose card is at `/.well-known/agent-card.json`; None: the only one that there is."""
     allowed_origins: frozenset[str] = frozenset()
     """Web pages of other origins that may open `/events`, as in "https://console.example"."""
 

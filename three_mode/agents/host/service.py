@@ -7,6 +7,7 @@ from typing import Any
 from three_mode.agents.handlers.codec import decoder_for, encode
 from three_mode.agents.host.llm_events import LLMEventForwarder
 from three_mode.agents.runtime import lifecycle
+from three_mode.agents.runtime.a2a_reports import a2a_reports
 from three_mode.agents.runtime.gather_server import GatherServer
 from three_mode.agents.runtime.population import Population
 from three_mode.agents.runtime.reports import Meter, agent_report, host_report
@@ -14,6 +15,7 @@ from three_mode.agents.runtime.state import State
 from three_mode.agents.wire import errors as wire_errors
 from three_mode.agents.wire.importing import reload
 from three_mode.agents.wire.orders import (
+    A2AReport,
     HostSettled,
     LLMEventsOrder,
     NamesOrder,
@@ -53,6 +55,7 @@ class HostService:
             "reload": self._on_reload,
             "report": self._on_report,
             "dead_letters": self._on_dead_letters,
+            "a2a": self._on_a2a,
             "llm_events": self._on_llm_events,
         }
 
@@ -126,6 +129,9 @@ class HostService:
     async def _on_dead_letters(self, _: Request) -> list[Any]:
         dead_letters = self._population.dead_letters
         return [dead_letters.count, dead_letters.read()]
+
+    async def _on_a2a(self, _: Request) -> list[A2AReport]:
+        return a2a_reports(self._population.actors.values())
 
     async def _on_llm_events(self, request: Request) -> None:
         order: LLMEventsOrder = _llm_events(request.raw)
