@@ -348,7 +348,7 @@ def _message(said: Said, task: str | None, context: str | None) -> SendMessageRe
         message = msgspec.structs.replace(said, task_id=task or said.task_id, context_id=context or said.context_id)
     else:
         part = A2APart(text=said) if isinstance(said, str) else said
-        message = said_by("ROLE_USER", (part,), task_id=task, context_id=context)
+        message = said_by("ROLE_USER", (part,), task_id=task or None, context_id=context or None)
     return SendMessageRequest(message=message, configuration=SendConfiguration(return_immediately=False))
 
 

@@ -78,6 +78,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--talks", type=Path, metavar="FILE", help="keep conversations there: /v1/conversations, and chats that go on"
     )
+    parser.add_argument(
+        "--a2a", metavar="NAME", help="the agent whose card is at /.well-known/agent-card.json (default: the only one)"
+    )
     parser.add_argument("--origin", action="append", metavar="URL", help="a web page that may use it")
 
 
@@ -114,7 +117,10 @@ def _table(options: argparse.Namespace, config: ConfigTable) -> ServeTable:
     given = {
         "models": None if options.model is None else tuple(options.model),
         "origins": None if options.origin is None else tuple(options.origin),
-        **{name: getattr(options, name) for name in ("host", "port", "grpc", "bus", "most_at_once", "talks", *_FILES)},
+        **{
+            name: getattr(options, name)
+            for name in ("host", "port", "grpc", "bus", "a2a", "most_at_once", "talks", *_FILES)
+        },
     }
     said = {name: value for name, value in given.items() if value is not None}
     if "api_key_file" not in said and os.environ.get(KEYS):
@@ -144,6 +150,7 @@ def _settings(options: argparse.Namespace, table: ServeTable) -> ServeOptions:
         tls=tls,
         api_keys=_keys(table.api_key_file),
         max_in_flight=DEFAULTS.max_in_flight if table.most_at_once is None else table.most_at_once,
+        a2a_default=table.a2a,
         allowed_origins=frozenset(table.origins),
         **table.limits(),
     )

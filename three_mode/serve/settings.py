@@ -20,6 +20,7 @@ class ServeTable(FrozenOptions, frozen=True, kw_only=True):
     bus: str | None = None  #: a running bus whose agents are served
     models: tuple[str, ...] = ()  #: models that are loaded before the first request: `NAME`, or `NAME=ADDRESS`
     talks: Path | None = None  #: file in which conversations are kept; None: the endpoint keeps none
+    a2a: str | None = None  #: the agent of A2A whose card is at `/.well-known/agent-card.json`
     most_at_once: int | None = None  #: requests that are answered at once
     origins: tuple[str, ...] = ()  #: web pages that may use the endpoint
     max_body: int | None = None  #: bytes of a request

@@ -38,7 +38,7 @@ def _handler(spec: Spec) -> A2AHandler:
 
 
 def _takes_text(spec: Spec) -> bool:
-    """Whether the hint of the message is `str`. Hints that cannot be read are an error of the call, as for any handler."""
+    """Whether the hint of the message is `str`. Hints that cannot be read are an error of the call."""
     name = list(inspect.signature(spec.function).parameters)[1]  # behind self
     try:
         return get_type_hints(spec.function).get(name) is str

@@ -14,7 +14,7 @@ from three_mode.serve.endpoint import EndpointState
 ASKED_FOR = 2.0  # seconds that hosts have to say which agents they have, and that what they said is kept
 CHAT = "chat"  # the skill of a model
 _AGENT = "agent:"
-_OF_PROVIDERS = "provider"  # owner of the models that a provider has, which are no agents of this endpoint
+_OWNERS = frozenset(("agents", "three-mode"))  # of models that are agents, or that the operator named
 
 
 class Offered(Struct, frozen=True):
@@ -63,7 +63,7 @@ class Offers:
     async def _ask(self) -> dict[str, Offered]:
         endpoint = self._endpoint
         assert endpoint.backend is not None
-        models = [model for model in await endpoint.backend.available_models() if model.owned_by != _OF_PROVIDERS]
+        models = [model for model in await endpoint.backend.available_models() if model.owned_by in _OWNERS]
         served = {model.id.removeprefix(_AGENT): model for model in models}
         verbs = endpoint.agents
         reports: Sequence[A2AReport] = await a2a_offers(verbs, ASKED_FOR) if isinstance(verbs, Verbs) else ()

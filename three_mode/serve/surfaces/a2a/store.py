@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from three_mode.a2a.faults import INVALID_PARAMS, TASK_NOT_FOUND, A2AFault
 from three_mode.a2a.values import ListTasksRequest, ListTasksResponse, TaskState
+from three_mode.serve.options import ServeOptions
 from three_mode.serve.surfaces.a2a.record import TaskRecord
 
 DEFAULT_PAGE = 50
@@ -23,15 +24,26 @@ class StoreLimits(Struct, frozen=True, kw_only=True):
     """What one endpoint keeps of tasks."""
 
     #: tasks in all
-    tasks: int = 10_000
+    tasks: int
     #: tasks that agents work on at once; one more is refused
-    working: int = 1_000
+    working: int
     #: bytes of messages and results in all
-    total_bytes: int = 64 * 1024 * 1024
+    total_bytes: int
     #: bytes of one task; one that has more fails
-    task_bytes: int = 8 * 1024 * 1024
+    task_bytes: int
     #: seconds for which a finished task is kept, and a task waits for its user
-    keep: float = 3600.0
+    keep: float
+
+    @classmethod
+    def of(cls, options: ServeOptions) -> "StoreLimits":
+        """Those of an endpoint."""
+        return cls(
+            tasks=options.max_tasks,
+            working=options.max_in_flight,
+            total_bytes=options.max_tasks_bytes,
+            task_bytes=max(1, options.max_tasks_bytes // 8),
+            keep=options.keep_tasks,
+        )
 
 
 class Full(Exception):
@@ -41,8 +53,8 @@ class Full(Exception):
 class TaskStore:
     """Tasks by id. Those of another owner or another agent are not there."""
 
-    def __init__(self, limits: StoreLimits | None = None, clock: Callable[[], float] = time.time) -> None:
-        self.limits = limits or StoreLimits()
+    def __init__(self, limits: StoreLimits, clock: Callable[[], float] = time.time) -> None:
+        self.limits = limits
         self._clock = clock
         self._tasks: dict[str, TaskRecord] = {}
         self._finished: dict[str, None] = {}  # in the order in which they ended

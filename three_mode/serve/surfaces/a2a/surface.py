@@ -9,8 +9,8 @@
 
 import hashlib
 import secrets
-from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 from urllib.parse import parse_qs, quote
 
 import msgspec
@@ -40,6 +40,8 @@ from three_mode.serve import guard
 from three_mode.serve.asgi import JSON, AsgiExchange, Refused
 from three_mode.serve.endpoint import EndpointState, overloaded
 from three_mode.serve.faults import fault
+from three_mode.serve.intake import Intake
+from three_mode.serve.routes import Route
 from three_mode.serve.surfaces.a2a.binding import Binding, HttpBinding, RpcBinding
 from three_mode.serve.surfaces.a2a.messages import part_of
 from three_mode.serve.surfaces.a2a.offers import Offered, Offers, card_of
@@ -51,14 +53,6 @@ from three_mode.serve.surfaces.a2a.work import TaskWork
 ROOT = "/a2a"
 CARD_AGE = 60  # seconds for which a client may keep a card
 _NO_AGENT = "GET /a2a lists the agents"
-
-
-class Reading(Protocol):
-    """How the endpoint reads a request."""
-
-    def within(self, exchange: AsgiExchange) -> float: ...
-
-    async def body(self, exchange: AsgiExchange, within: float) -> bytes: ...
 
 
 class Asked:
@@ -75,9 +69,9 @@ class Asked:
 class A2ASurface:
     """Agents of one endpoint and their tasks, which are kept in memory."""
 
-    def __init__(self, endpoint: EndpointState, reading: Reading, limits: StoreLimits | None = None) -> None:
-        self._endpoint, self._reading = endpoint, reading
-        self.store = TaskStore(limits)
+    def __init__(self, endpoint: EndpointState, intake: Intake) -> None:
+        self._endpoint, self._intake = endpoint, intake
+        self.store = TaskStore(StoreLimits.of(endpoint.options))
         self._offers = Offers(endpoint)
         self._work = TaskWork(endpoint, self.store)
         self._methods: dict[str, Callable[[Asked, Any, Binding], Awaitable[None]]] = {
@@ -90,14 +84,14 @@ class A2ASurface:
         }
 
     # routes -----------------------------------------------------------------------------------------------------------
-    @staticmethod
-    def shape_refusals(exchange: AsgiExchange) -> None:
-        """A request to an agent is refused in the shape of its binding, whatever the reason."""
-        name, path = _split(exchange.path)
-        if name and path != WELL_KNOWN:
-            exchange.refused_as = (HttpBinding() if path else RpcBinding()).refused
+    def routes(self) -> Sequence[Route]:
+        return (
+            Route("GET", WELL_KNOWN, self._answer_card),
+            Route("GET", ROOT, self._answer_list),
+            Route("", ROOT + "/", self._answer),
+        )
 
-    async def answer_card(self, exchange: AsgiExchange) -> str:
+    async def _answer_card(self, exchange: AsgiExchange) -> str:
         """The card of the default agent."""
         agents, wanted = await self._all(), self._endpoint.options.a2a_default
         if wanted is None and len(agents) == 1:
@@ -108,7 +102,7 @@ class A2ASurface:
         await self._tell_card(exchange, _found(agents.get(wanted)))
         return ""
 
-    async def answer_list(self, exchange: AsgiExchange) -> str:
+    async def _answer_list(self, exchange: AsgiExchange) -> str:
         """All agents, and where their cards are."""
         root = self._url(exchange, "")
         agents = [
@@ -118,19 +112,23 @@ class A2ASurface:
         await exchange.answer(200, msgspec.json.encode({"url": root, "agents": agents}))
         return ""
 
-    async def answer(self, exchange: AsgiExchange) -> str:
+    async def _answer(self, exchange: AsgiExchange) -> str:
         """A request to one agent, in either binding; says which agent it was."""
         name, path = _split(exchange.path)
         if path == WELL_KNOWN:
+            if exchange.method != "GET":
+                raise Refused(fault(405, f"{exchange.path} takes GET", "method_not_allowed"))
             await self._tell_card(exchange, _found((await self._all()).get(name)))
             return ""
         binding: Binding
         try:
             if path:
                 binding = HttpBinding()
+                exchange.refused_as = binding.refused
                 await self._answer_http(exchange, name, path, binding)
             else:
                 binding = rpc_binding = RpcBinding()
+                exchange.refused_as = binding.refused
                 await self._answer_rpc(exchange, name, rpc_binding)
         except A2AFault as refused:
             body = binding.refusal(refused)
@@ -147,7 +145,6 @@ class A2ASurface:
             binding.id = refused.id
             raise refused.fault from None
         binding.id = None if request.id is msgspec.UNSET else request.id
-        exchange.refused_as = binding.refused
         _check_version(exchange)
         _check_offered(request.method)
         parameters = rpc.read_parameters(request.params, rpc.PARAMETERS[request.method])
@@ -170,8 +167,8 @@ class A2ASurface:
 
     async def _read(self, exchange: AsgiExchange, name: str) -> tuple[Asked, bytes]:
         self._endpoint.admit()
-        within = self._reading.within(exchange)
-        body = await self._reading.body(exchange, within) if exchange.method == "POST" else b""
+        within = self._intake.within(exchange)
+        body = await self._intake.body(exchange, within) if exchange.method == "POST" else b""
         return Asked(exchange, _found(await self._offers.find(name)), within), body
 
     async def _call(self, asked: Asked, method: str, parameters: Value, binding: Binding, size: int) -> None:
@@ -276,7 +273,8 @@ class A2ASurface:
         card = card_of(offered, self._url(exchange, offered.name), "1", bool(options.api_keys))
         body, tag = written(card)
         headers = ((b"etag", tag), (b"cache-control", b"max-age=%d" % CARD_AGE))
-        if exchange.header(b"if-none-match") == tag.decode():
+        known = (exchange.header(b"if-none-match") or "").split(",")
+        if tag.decode() in [one.strip().removeprefix("W/") for one in known]:
             await exchange.answer(304, b"", headers)
         else:
             await exchange.answer(200, body, (JSON, *headers))
