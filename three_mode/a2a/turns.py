@@ -23,6 +23,7 @@ class Turn(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A message to an agent, and what was said before it."""
 
     parts: tuple[A2APart, ...]  #: parts of the message
+    message_id: str = ""  #: made by the client: the same for a message that is sent twice
     task_id: str = ""  #: the task, which a next message may continue
     context_id: str = ""  #: the conversation that the task belongs to
     history: tuple[A2AMessage, ...] = ()  #: earlier messages and results of the conversation, oldest first

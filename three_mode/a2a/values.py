@@ -241,7 +241,7 @@ class ListTasksRequest(Value, frozen=True, kw_only=True):
     page_size: Annotated[int, Meta(ge=1, le=100)] | None = None
     page_token: str | None = None
     history_length: int | None = None
-    status_timestamp_after: datetime | None = None
+    status_timestamp_after: str | None = None  # in ISO 8601
     include_artifacts: bool | None = None
     tenant: str | None = None
 

@@ -19,6 +19,7 @@ from three_mode.a2a.values import (
     TaskState,
     may_follow,
     said_by,
+    stamp,
 )
 from three_mode.serve.surfaces.a2a.record import MOST_WAITING, TaskReader, TaskRecord, TooLarge
 from three_mode.serve.surfaces.a2a.store import Full, StoreLimits, TaskStore
@@ -123,6 +124,18 @@ def test_a_task_is_there_for_its_owner_and_its_agent_alone() -> None:
     mine = tasks.new("agent", b"me", "c")
     assert tasks.of_context(mine) == [record]
     assert tasks.of_context(other) == []
+
+
+def test_tasks_since_a_time_are_listed() -> None:
+    tasks, clock = store()
+    tasks.new("agent", b"me", "c")
+    clock.now += 10
+    late = tasks.new("agent", b"me", "c")
+    after = ListTasksRequest(status_timestamp_after=stamp(clock.now - 5))
+    assert [task.id for task in tasks.page(b"me", "agent", after).tasks] == [late.id]
+    for wrong in ("-1", "yesterday", "99999-01-01T00:00:00Z"):
+        with pytest.raises(A2AFault, match="ISO"):
+            tasks.page(b"me", "agent", ListTasksRequest(status_timestamp_after=wrong))
 
 
 class Kept(RuleBasedStateMachine):

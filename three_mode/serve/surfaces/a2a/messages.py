@@ -34,6 +34,7 @@ def turn_of(record: TaskRecord, before: Sequence[A2AMessage]) -> Turn:
     last = record.history[-1]
     return Turn(
         parts=last.parts,
+        message_id=last.message_id,
         task_id=record.id,
         context_id=record.context,
         history=tuple(before),

@@ -8,6 +8,7 @@ import base64
 import binascii
 import time
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 
 from msgspec import Struct
 
@@ -139,8 +140,7 @@ class TaskStore:
         self.expire()
         if asked.history_length is not None and asked.history_length < 0:
             raise A2AFault(INVALID_PARAMS, "historyLength is at least 0", "historyLength")
-        after = asked.status_timestamp_after
-        since = float("-inf") if after is None else after.timestamp()
+        since = _read_time(asked.status_timestamp_after) if asked.status_timestamp_after else float("-inf")
         wanted = None if asked.status is TaskState.UNSPECIFIED else asked.status
         found = [
             record
@@ -194,6 +194,13 @@ class TaskStore:
 
 def _place(record: TaskRecord) -> tuple[float, str]:
     return record.changed, record.id
+
+
+def _read_time(text: str) -> float:
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC).timestamp()
+    except (ValueError, OverflowError):
+        raise A2AFault(INVALID_PARAMS, "statusTimestampAfter is a time in ISO 8601", "statusTimestampAfter") from None
 
 
 def _token(record: TaskRecord) -> str:
