@@ -4,6 +4,7 @@ dicts."""
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
+from three_mode.serve.access_log import SEEN, SeenRequest
 from three_mode.serve.bodies import Bodies
 from three_mode.serve.faults import EndpointFault, fault
 from three_mode.serve.watching import Disconnected, EventWatch, Limited, Receive, Watched
@@ -31,11 +32,14 @@ class AsgiExchange:
     def __init__(self, scope: Scope, receive: Receive, send: Send, watch: EventWatch) -> None:
         self.method: str = scope.get("method", "GET")
         self.path: str = scope["path"]
+        self.scheme: str = scope.get("scheme", "http")  # as the client sees it
         self.query: bytes = scope.get("query_string", b"")
         # Of a name given twice, the first.
         self._headers: dict[bytes, bytes] = dict(scope["headers"][::-1])
         self._receive, self._send, self._watch = receive, send, watch
         self.status = 0  # of the answer, once it began
+        self.model = ""  # that it names, once it is known
+        self.seen: SeenRequest | None = scope.get(SEEN)  # what the access log says of it, where there is one
         self.always: Headers = ()  # headers that go with the answer, whatever it is
         # The shape of a refusal in the protocol of the request; None: OpenAI's.
         self.refused_as: Callable[[EndpointFault], EndpointFault] | None = None

@@ -5,7 +5,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from three_mode.agents.handlers.codec import decoder_for, encode
+from three_mode.agents.handlers.declare import specs_of
 from three_mode.agents.host.llm_events import LLMEventForwarder
+from three_mode.agents.model import Model
 from three_mode.agents.runtime import lifecycle
 from three_mode.agents.runtime.a2a_reports import a2a_reports
 from three_mode.agents.runtime.gather_server import GatherServer
@@ -33,6 +35,7 @@ _names = decoder_for(NamesOrder)
 _reload = decoder_for(ReloadOrder)
 _settled = decoder_for(SettledOrder)
 _llm_events = decoder_for(LLMEventsOrder)
+MODEL = frozenset(specs_of(Model))  # the handlers of a model: an agent with any of them is one
 _ANSWER = 0.1  # share of an order's time that is kept for the way of its answer
 _ANSWER_AT_MOST = 0.25  # seconds
 
@@ -56,6 +59,7 @@ class HostService:
             "report": self._on_report,
             "dead_letters": self._on_dead_letters,
             "a2a": self._on_a2a,
+            "models": self._on_models,
             "llm_events": self._on_llm_events,
         }
 
@@ -132,6 +136,11 @@ class HostService:
 
     async def _on_a2a(self, _: Request) -> list[A2AReport]:
         return a2a_reports(self._population.actors.values())
+
+    async def _on_models(self, _: Request) -> list[str]:
+        """The roles that have an agent which answers as a model does."""
+        roles = self._population.roles.items()
+        return [role for role, actors in roles if any(not MODEL.isdisjoint(actor.specs) for actor in actors)]
 
     async def _on_llm_events(self, request: Request) -> None:
         order: LLMEventsOrder = _llm_events(request.raw)

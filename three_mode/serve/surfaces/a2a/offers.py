@@ -63,7 +63,7 @@ class Offers:
     async def _ask(self) -> dict[str, Offered]:
         endpoint = self._endpoint
         assert endpoint.backend is not None
-        models = [model for model in await endpoint.backend.available_models() if model.owned_by in _OWNERS]
+        models = [model for model in await endpoint.models() if model.owned_by in _OWNERS]
         served = {model.id.removeprefix(_AGENT): model for model in models}
         verbs = endpoint.agents
         reports: Sequence[A2AReport] = await a2a_offers(verbs, ASKED_FOR) if isinstance(verbs, Verbs) else ()

@@ -41,7 +41,7 @@ from three_mode.serve.asgi import JSON, AsgiExchange, Refused
 from three_mode.serve.endpoint import EndpointState, overloaded
 from three_mode.serve.faults import fault
 from three_mode.serve.intake import Intake
-from three_mode.serve.routes import Route
+from three_mode.serve.routes import PathRoute
 from three_mode.serve.surfaces.a2a.binding import Binding, HttpBinding, RpcBinding
 from three_mode.serve.surfaces.a2a.messages import part_of
 from three_mode.serve.surfaces.a2a.offers import Offered, Offers, card_of
@@ -84,11 +84,11 @@ class A2ASurface:
         }
 
     # routes -----------------------------------------------------------------------------------------------------------
-    def routes(self) -> Sequence[Route]:
+    def routes(self) -> Sequence[PathRoute]:
         return (
-            Route("GET", WELL_KNOWN, self._answer_card),
-            Route("GET", ROOT, self._answer_list),
-            Route("", ROOT + "/", self._answer),
+            PathRoute("GET", WELL_KNOWN, self._answer_card),
+            PathRoute("GET", ROOT, self._answer_list),
+            PathRoute("", ROOT + "/", self._answer),
         )
 
     async def _answer_card(self, exchange: AsgiExchange) -> str:
@@ -133,7 +133,7 @@ class A2ASurface:
         except A2AFault as refused:
             body = binding.refusal(refused)
             await exchange.answer(binding.status(refused), body, ((b"content-type", binding.media_type),))
-        return name
+        return exchange.model
 
     async def _answer_rpc(self, exchange: AsgiExchange, name: str, binding: RpcBinding) -> None:
         if exchange.method != "POST":
@@ -169,7 +169,9 @@ class A2ASurface:
         self._endpoint.admit()
         within = self._intake.within(exchange)
         body = await self._intake.body(exchange, within) if exchange.method == "POST" else b""
-        return Asked(exchange, _found(await self._offers.find(name)), within), body
+        agent = _found(await self._offers.find(name))
+        exchange.model = name
+        return Asked(exchange, agent, within), body
 
     async def _call(self, asked: Asked, method: str, parameters: Value, binding: Binding, size: int) -> None:
         """Answers, and holds a place meanwhile."""
@@ -282,8 +284,8 @@ class A2ASurface:
     def _url(self, exchange: AsgiExchange, name: str) -> str:
         """Where an agent is asked, as the client of this request knows the endpoint."""
         options = self._endpoint.options
-        scheme, host = "https" if options.tls else "http", exchange.header(b"host") or f"{options.host}:{options.port}"
-        return f"{scheme}://{host}{ROOT}" + (f"/{quote(name, safe='')}" if name else "")
+        host = exchange.header(b"host") or f"{options.host}:{options.port}"
+        return f"{exchange.scheme}://{host}{ROOT}" + (f"/{quote(name, safe='')}" if name else "")
 
 
 async def _answer(asked: Asked, binding: Binding, value: Any) -> None:
