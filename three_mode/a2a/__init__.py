@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from three_mode.a2a.agent import A2AAgent as A2AAgent
+    from three_mode.a2a.agent import A2AReply as A2AReply
     from three_mode.a2a.card import AgentCard as AgentCard
     from three_mode.a2a.card import AgentSkill as AgentSkill
     from three_mode.a2a.client import A2AClient as A2AClient
     from three_mode.a2a.client import A2AClientOptions as A2AClientOptions
-    from three_mode.a2a.turns import Answer as Answer
+    from three_mode.a2a.stream import A2AStream as A2AStream
+    from three_mode.a2a.turns import A2AAnswer as A2AAnswer
+    from three_mode.a2a.turns import A2ATurn as A2ATurn
     from three_mode.a2a.turns import NeedsInput as NeedsInput
     from three_mode.a2a.turns import Rejected as Rejected
-    from three_mode.a2a.turns import Turn as Turn
     from three_mode.a2a.values import A2AMessage as A2AMessage
     from three_mode.a2a.values import A2APart as A2APart
     from three_mode.a2a.values import Artifact as Artifact
@@ -31,13 +33,16 @@ if TYPE_CHECKING:
 # Public name -> the module that defines it, below `three_mode.a2a`.
 _MODULE_OF = {
     "A2AAgent": "agent",
+    "A2AAnswer": "turns",
     "A2AClient": "client",
     "A2AClientOptions": "client",
     "A2AMessage": "values",
     "A2APart": "values",
+    "A2AReply": "agent",
+    "A2AStream": "stream",
+    "A2ATurn": "turns",
     "AgentCard": "card",
     "AgentSkill": "card",
-    "Answer": "turns",
     "Artifact": "values",
     "ArtifactUpdate": "values",
     "NeedsInput": "turns",
@@ -46,7 +51,6 @@ _MODULE_OF = {
     "Task": "values",
     "TaskState": "values",
     "TaskStatus": "values",
-    "Turn": "turns",
 }
 
 __all__ = list(_MODULE_OF)

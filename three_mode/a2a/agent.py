@@ -18,7 +18,7 @@ from three_mode.messages import Chunk, Finish, LLMRequest, LLMResponse, Start, T
 AT_ONCE = 256  # calls that one agent has on their way
 
 
-class Sent(Struct, frozen=True, omit_defaults=True):
+class A2AReply(Struct, frozen=True, omit_defaults=True):
     """What a message came to: a task, or a message and no task."""
 
     task: Task | None = None
@@ -69,11 +69,11 @@ class A2AAgent(Agent):
         await self._client.close()
 
     @handler(concurrent=AT_ONCE)
-    async def send(self, said: str | A2AMessage, task_id: str = "", context_id: str = "") -> Sent:
+    async def send(self, said: str | A2AMessage, task_id: str = "", context_id: str = "") -> A2AReply:
         """Send a message, and return its task once it is finished or waits for the user, or the message that the agent
         answered with. `task_id` and `context_id`: what it continues."""
         found = await self._client.send(said, task=task_id, context=context_id, within=self._within())
-        return Sent(message=found) if isinstance(found, A2AMessage) else Sent(task=found)
+        return A2AReply(message=found) if isinstance(found, A2AMessage) else A2AReply(task=found)
 
     @handler(concurrent=AT_ONCE)
     async def stream(

@@ -1,7 +1,7 @@
 """What an agent here is told in a task, and what it may return beside data.
 
     @handler(a2a=True)
-    async def plan(self, turn: Turn) -> str | NeedsInput:
+    async def plan(self, turn: A2ATurn) -> str | NeedsInput:
         if "to " not in turn.text:
             return NeedsInput("Where do you want to go?")
         return f"A trip {turn.text}"
@@ -19,7 +19,7 @@ from three_mode.a2a.values import A2AMessage, A2APart
 _KEY = "three_mode.a2a"
 
 
-class Turn(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class A2ATurn(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A message to an agent, and what was said before it."""
 
     parts: tuple[A2APart, ...]  #: parts of the message
@@ -52,7 +52,7 @@ class Rejected(_Meant, frozen=True, tag="rejected"):
     reason: str  #: why, for the user
 
 
-class Answer(_Meant, frozen=True, tag="answer"):
+class A2AAnswer(_Meant, frozen=True, tag="answer"):
     """A result that is more than one text or one JSON value."""
 
     parts: tuple[A2APart, ...]  #: the content
@@ -64,21 +64,21 @@ class Answer(_Meant, frozen=True, tag="answer"):
             raise ValueError("an answer has at least one part")
 
 
-def meant(value: Any) -> "NeedsInput | Rejected | Answer | None":
+def meant(value: Any) -> "NeedsInput | Rejected | A2AAnswer | None":
     """What an agent returned; None for nothing. Text, bytes and data are answers of one part; ValueError for a value
     that says it is one of these and is not."""
     if isinstance(value, dict) and _KEY in value:
-        found: NeedsInput | Rejected | Answer = msgspec.convert(value, NeedsInput | Rejected | Answer)
+        found: NeedsInput | Rejected | A2AAnswer = msgspec.convert(value, NeedsInput | Rejected | A2AAnswer)
         return found
     if value is None:
         return None
     if isinstance(value, str):
-        return Answer((A2APart(text=value),)) if value else None
+        return A2AAnswer((A2APart(text=value),)) if value else None
     if isinstance(value, bytes):
-        return Answer((A2APart(raw=value, media_type="application/octet-stream"),))
+        return A2AAnswer((A2APart(raw=value, media_type="application/octet-stream"),))
     if value is UNSET:
         return None
-    return Answer((A2APart(data=_as_json(value)),))
+    return A2AAnswer((A2APart(data=_as_json(value)),))
 
 
 def _as_json(value: Any) -> Any:

@@ -9,7 +9,7 @@ import pytest_asyncio
 from tests.support.a2a.sdk import Storyteller, sdk_server
 from three_mode import LLMRequest, Orchestrator
 from three_mode.a2a import A2AAgent, A2AClient, A2AMessage, ArtifactUpdate, StatusUpdate, Task, TaskState
-from three_mode.a2a.agent import Sent
+from three_mode.a2a.agent import A2AReply
 from three_mode.errors import DeadlineExceeded, InvalidRequest, NotFound, ServerError, UnsupportedParameter
 from three_mode.messages import Finish, fold
 
@@ -107,7 +107,7 @@ async def orc(peer: tuple[str, Storyteller]) -> AsyncIterator[Orchestrator]:
 async def test_an_agent_on_the_bus_like_any_other(orc: Orchestrator) -> None:
     teller = orc.any("teller")
     sent = await teller.ask(A2AAgent.send, "a time", within=10)
-    assert isinstance(sent, Sent)
+    assert isinstance(sent, A2AReply)
     assert sent.text == "once upon a time\n\nThe end."
     async with teller.stream(A2AAgent.stream, "a time", within=10) as events:
         seen = [event.event async for event in events]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from three_mode import Agent, LLMRequest, handler
-from three_mode.a2a import A2APart, Answer, NeedsInput, Rejected, Turn
+from three_mode.a2a import A2AAnswer, A2APart, A2ATurn, NeedsInput, Rejected
 
 
 class Clerk(Agent):
@@ -17,7 +17,7 @@ class Clerk(Agent):
     """
 
     @handler(a2a=True, concurrent=64)
-    async def book(self, turn: Turn) -> Any:
+    async def book(self, turn: A2ATurn) -> Any:
         """Book a trip."""
         said = " ".join([*(message.text for message in turn.history), turn.text])
         if "moon" in turn.text:
@@ -25,9 +25,11 @@ class Clerk(Agent):
         if "data" in turn.text:
             return {"city": "Rome"}
         if "files" in turn.text:
-            return Answer((A2APart(raw=b"\x00ticket", media_type="image/png"), A2APart(text="a ticket")), name="ticket")
+            return A2AAnswer(
+                (A2APart(raw=b"\x00ticket", media_type="image/png"), A2APart(text="a ticket")), name="ticket"
+            )
         if "nothing" in turn.text:
-            return Answer((A2APart(data=[1, "two"]),))
+            return A2AAnswer((A2APart(data=[1, "two"]),))
         if "to " not in said:
             return NeedsInput("Where to?", {"field": "city"})
         return f"booked: {said}"

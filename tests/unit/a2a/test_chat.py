@@ -8,8 +8,9 @@ import pytest
 
 from three_mode import Agent, LLMRequest, handler
 from three_mode.a2a import (
+    A2AAnswer,
     A2APart,
-    Answer,
+    A2ATurn,
     Artifact,
     NeedsInput,
     Rejected,
@@ -17,7 +18,6 @@ from three_mode.a2a import (
     Task,
     TaskState,
     TaskStatus,
-    Turn,
 )
 from three_mode.a2a.chat import ChatText, message_of, reply_of
 from three_mode.a2a.folding import TaskFold
@@ -124,7 +124,7 @@ def test_a_stream_says_the_same() -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [NeedsInput("which?", {"a": 1}), Rejected("no"), Answer((A2APart(raw=b"x"), A2APart(data=None)), name="n")],
+    [NeedsInput("which?", {"a": 1}), Rejected("no"), A2AAnswer((A2APart(raw=b"x"), A2APart(data=None)), name="n")],
 )
 def test_what_an_agent_means_travels(value: Any) -> None:
     assert meant(msgspec.msgpack.decode(msgspec.msgpack.encode(value))) == value
@@ -140,7 +140,7 @@ def test_what_an_agent_means_travels(value: Any) -> None:
     ],
 )
 def test_other_values_are_answers_of_one_part(value: Any, parts: tuple[A2APart, ...]) -> None:
-    assert meant(value) == Answer(parts)
+    assert meant(value) == A2AAnswer(parts)
 
 
 def test_nothing_is_no_answer() -> None:
@@ -153,7 +153,7 @@ def test_nothing_is_no_answer() -> None:
 def test_a_handler_of_a2a_takes_one_message() -> None:
     class Good(Agent):
         @handler(a2a=True, concurrent=3)
-        async def a(self, turn: Turn, more: int = 1) -> str:
+        async def a(self, turn: A2ATurn, more: int = 1) -> str:
             return turn.text
 
         @handler(a2a=True)

@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from three_mode.a2a.faults import A2AFault
 from three_mode.a2a.folding import TaskFold
-from three_mode.a2a.turns import Answer
+from three_mode.a2a.turns import A2AAnswer
 from three_mode.a2a.values import (
     A2APart,
     ArtifactUpdate,
@@ -21,7 +21,7 @@ from three_mode.a2a.values import (
     said_by,
     stamp,
 )
-from three_mode.serve.surfaces.a2a.record import MOST_WAITING, TaskReader, TaskRecord, TooLarge
+from three_mode.serve.surfaces.a2a.record import MOST_WAITING, TaskReader, TaskRecord, TaskTooLarge
 from three_mode.serve.surfaces.a2a.store import Full, StoreLimits, TaskStore
 
 LIMITS = {"tasks": 100, "working": 100, "total_bytes": 1 << 20, "task_bytes": 1 << 17, "keep": 60.0}
@@ -101,14 +101,14 @@ def test_bytes_of_all_tasks_are_bounded() -> None:
     first.become(TaskState.WORKING)
     second.become(TaskState.WORKING)
     first.add_text("x" * 50_000)
-    with pytest.raises(TooLarge):  # both are worked on: the one that grows has to end
+    with pytest.raises(TaskTooLarge):  # both are worked on: the one that grows has to end
         second.add_text("y" * 50_000)
     second.become(TaskState.FAILED)
     tasks.settled(second)
     third = tasks.new("agent", b"me", "c")
     assert second.id not in {record.id for record in tasks.all()}  # it made room
     third.become(TaskState.WORKING)
-    with pytest.raises(TooLarge):
+    with pytest.raises(TaskTooLarge):
         third.add_text("z" * 60_000)
     assert tasks.bytes <= 100_000 + 60_000
 
@@ -160,7 +160,7 @@ class Kept(RuleBasedStateMachine):
         if not record.settled:
             try:
                 record.add_text("x" * size)
-            except TooLarge:
+            except TaskTooLarge:
                 finish(self.tasks, record, TaskState.FAILED)
 
     @precondition(lambda self: self.made)
@@ -215,7 +215,7 @@ def test_a_text_that_a_question_ends_goes_on_in_another_result() -> None:
     record.become(TaskState.INPUT_REQUIRED, "go on?")
     record.become(TaskState.WORKING)
     record.add_text("three")
-    record.add_answer(Answer((A2APart(data={"a": 1}),), name="data"))
+    record.add_answer(A2AAnswer((A2APart(data={"a": 1}),), name="data"))
     record.add_text("four")
     record.become(TaskState.COMPLETED)
     assert [artifact.text for artifact in record.results()] == ["one two", "three", '{"a":1}', "four"]
@@ -234,7 +234,7 @@ async def test_a_reader_that_waits_holds_few_events_and_all_of_the_text() -> Non
     for number in range(20_000):
         record.add_text(f"{number} ")
         if number % 5_000 == 4_999:
-            record.add_answer(Answer((A2APart(data=number),)))
+            record.add_answer(A2AAnswer((A2APart(data=number),)))
         heard += quick.take()
         assert len(slow) <= MOST_WAITING + 1
     record.become(TaskState.COMPLETED)

@@ -92,7 +92,7 @@ def handler(function: F | None = None, *, concurrent: int = 1, idempotent: bool 
     `concurrent=n` lets up to n calls of the method run at once, beside the agent's other handlers (default 1: one at a
     time). `idempotent=True` says that two calls have the effect of one: a call whose agent died is then repeated when
     the agent is back (default False: the caller gets PeerLost). `a2a=True` offers the method to agents elsewhere, which
-    speak A2A with `three-mode serve` on this bus (default False): its one argument is the message, as text or a `Turn`.
+    speak A2A with `three-mode serve` on this bus (default False): it takes the message, as text or an `A2ATurn`.
     """
     if concurrent < 1:
         raise ConfigurationError(f"concurrent is at least 1, not {concurrent}")
@@ -147,7 +147,7 @@ def _check_takes_one(function: Callable[..., Any]) -> None:
     if len(required) != 1 or required[0].kind is required[0].KEYWORD_ONLY or parameters[0] is not required[0]:
         raise ConfigurationError(
             f"{function.__qualname__} does not take one message, as a handler of A2A does",
-            hint=f"def {function.__name__}(self, turn: Turn), or (self, text: str)",
+            hint=f"def {function.__name__}(self, turn: A2ATurn), or (self, text: str)",
         )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from three_mode.a2a.faults import BAD_CONTENT, A2AFault
-from three_mode.a2a.turns import Turn
+from three_mode.a2a.turns import A2ATurn
 from three_mode.a2a.values import A2AMessage, A2APart, said_by
 from three_mode.messages import Image, LLMRequest, Message, Text
 from three_mode.serve.surfaces.a2a.record import TaskRecord
@@ -29,10 +29,10 @@ def _results(record: TaskRecord) -> list[A2AMessage]:
     return [said_by("ROLE_AGENT", parts, context_id=record.context, task_id=record.id)] if parts else []
 
 
-def turn_of(record: TaskRecord, before: Sequence[A2AMessage]) -> Turn:
+def turn_of(record: TaskRecord, before: Sequence[A2AMessage]) -> A2ATurn:
     """The last message of a task as a handler takes it."""
     last = record.history[-1]
-    return Turn(
+    return A2ATurn(
         parts=last.parts,
         message_id=last.message_id,
         task_id=record.id,
@@ -70,7 +70,7 @@ def part_of(part: A2APart) -> Text | Image:
     raise A2AFault(BAD_CONTENT, f"{what} cannot be read here: text, JSON and images can", "message.parts")
 
 
-def plain(turn: Turn) -> dict[str, object]:
+def plain(turn: A2ATurn) -> dict[str, object]:
     """A turn as data, which a handler's hint decodes."""
     found: dict[str, object] = msgspec.to_builtins(turn, builtin_types=(bytes,))
     return found

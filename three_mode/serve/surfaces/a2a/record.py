@@ -14,7 +14,7 @@ from typing import cast
 
 import msgspec
 
-from three_mode.a2a.turns import Answer
+from three_mode.a2a.turns import A2AAnswer
 from three_mode.a2a.values import (
     A2AMessage,
     A2APart,
@@ -35,7 +35,7 @@ _BASE = 1024  # bytes that a task is counted with beside its content
 _JOINED_AT = 256  # pieces of a text
 
 
-class TooLarge(Exception):
+class TaskTooLarge(Exception):
     """The results of a task have more bytes than one may have."""
 
 
@@ -44,7 +44,7 @@ class OpenArtifact:
 
     __slots__ = ("_pieces", "_text", "answer", "id", "parts")
 
-    def __init__(self, answer: Answer | None = None) -> None:
+    def __init__(self, answer: A2AAnswer | None = None) -> None:
         self.id = secrets.token_hex(8)
         self.answer = answer
         self.parts = () if answer is None else answer.parts
@@ -189,7 +189,7 @@ class TaskRecord:
         self._text.add(text)
         self._tell_of(Artifact(artifact_id=self._text.id, parts=(A2APart(text=text),)), append=not begins or None)
 
-    def add_answer(self, answer: Answer) -> None:
+    def add_answer(self, answer: A2AAnswer) -> None:
         """A result that is whole."""
         self._end_text()
         found = OpenArtifact(answer)
@@ -211,10 +211,10 @@ class TaskRecord:
 
     def _grow(self, more: int, checked: bool = True) -> None:
         if checked and self.size + more > self._most:
-            raise TooLarge(f"the task has more than {self._most} bytes")
+            raise TaskTooLarge(f"the task has more than {self._most} bytes")
         self.size += more
         if not self._grew(self, more) and checked:
-            raise TooLarge("the tasks of this endpoint have too many bytes together")
+            raise TaskTooLarge("the tasks of this endpoint have too many bytes together")
 
     # what is seen of it -----------------------------------------------------------------------------------------------
     def task(self, history: int | None = None, artifacts: bool = True) -> Task:

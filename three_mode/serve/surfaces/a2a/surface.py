@@ -45,7 +45,7 @@ from three_mode.serve.routes import PathRoute
 from three_mode.serve.surfaces.a2a.binding import Binding, HttpBinding, RpcBinding
 from three_mode.serve.surfaces.a2a.messages import part_of
 from three_mode.serve.surfaces.a2a.offers import Offered, Offers, card_of
-from three_mode.serve.surfaces.a2a.record import TaskRecord, TooLarge
+from three_mode.serve.surfaces.a2a.record import TaskRecord, TaskTooLarge
 from three_mode.serve.surfaces.a2a.store import Full, StoreLimits, TaskStore
 from three_mode.serve.surfaces.a2a.streams import EventStream
 from three_mode.serve.surfaces.a2a.work import TaskWork
@@ -55,7 +55,7 @@ CARD_AGE = 60  # seconds for which a client may keep a card
 _NO_AGENT = "GET /a2a lists the agents"
 
 
-class Asked:
+class TaskCall:
     """One request to one agent, whose caller is known."""
 
     __slots__ = ("agent", "exchange", "owner", "within")
@@ -74,7 +74,7 @@ class A2ASurface:
         self.store = TaskStore(StoreLimits.of(endpoint.options))
         self._offers = Offers(endpoint)
         self._work = TaskWork(endpoint, self.store)
-        self._methods: dict[str, Callable[[Asked, Any, Binding], Awaitable[None]]] = {
+        self._methods: dict[str, Callable[[TaskCall, Any, Binding], Awaitable[None]]] = {
             rpc.SEND: self._send,
             rpc.STREAM: self._stream,
             rpc.GET: self._get,
@@ -165,15 +165,15 @@ class A2ASurface:
             parameters = http_json.read_query(exchange.query, call)
         await self._call(asked, call.method, parameters, binding, len(body))
 
-    async def _read(self, exchange: AsgiExchange, name: str) -> tuple[Asked, bytes]:
+    async def _read(self, exchange: AsgiExchange, name: str) -> tuple[TaskCall, bytes]:
         self._endpoint.admit()
         within = self._intake.within(exchange)
         body = await self._intake.body(exchange, within) if exchange.method == "POST" else b""
         agent = _found(await self._offers.find(name))
         exchange.model = name
-        return Asked(exchange, agent, within), body
+        return TaskCall(exchange, agent, within), body
 
-    async def _call(self, asked: Asked, method: str, parameters: Value, binding: Binding, size: int) -> None:
+    async def _call(self, asked: TaskCall, method: str, parameters: Value, binding: Binding, size: int) -> None:
         """Answers, and holds a place meanwhile."""
         self._endpoint.hold(size)
         try:
@@ -182,7 +182,7 @@ class A2ASurface:
             self._endpoint.release(size)
 
     # methods ----------------------------------------------------------------------------------------------------------
-    async def _send(self, asked: Asked, parameters: SendMessageRequest, binding: Binding) -> None:
+    async def _send(self, asked: TaskCall, parameters: SendMessageRequest, binding: Binding) -> None:
         how = parameters.configuration
         history = _checked_history(how.history_length if how is not None else None)
         record = self._begin(asked, parameters)
@@ -191,36 +191,36 @@ class A2ASurface:
                 await record.until_settled()  # its work keeps the deadline
         await _answer(asked, binding, StreamResponse(task=record.task(history)))
 
-    async def _stream(self, asked: Asked, parameters: SendMessageRequest, binding: Binding) -> None:
+    async def _stream(self, asked: TaskCall, parameters: SendMessageRequest, binding: Binding) -> None:
         how = parameters.configuration
         history = _checked_history(how.history_length if how is not None else None)
         record = self._begin(asked, parameters)
         await self._tell_events(asked, record, binding, history)
 
-    async def _get(self, asked: Asked, parameters: TaskRequest, binding: Binding) -> None:
+    async def _get(self, asked: TaskCall, parameters: TaskRequest, binding: Binding) -> None:
         record = self.store.get(asked.owner, asked.agent.name, parameters.id)
         await _answer(asked, binding, record.task(_checked_history(parameters.history_length)))
 
-    async def _list(self, asked: Asked, parameters: ListTasksRequest, binding: Binding) -> None:
+    async def _list(self, asked: TaskCall, parameters: ListTasksRequest, binding: Binding) -> None:
         await _answer(asked, binding, self.store.page(asked.owner, asked.agent.name, parameters))
 
-    async def _cancel(self, asked: Asked, parameters: TaskRequest, binding: Binding) -> None:
+    async def _cancel(self, asked: TaskCall, parameters: TaskRequest, binding: Binding) -> None:
         record = self.store.get(asked.owner, asked.agent.name, parameters.id)
         if record.state.finished or not await self._work.cancel(record):
             raise A2AFault(NOT_CANCELABLE, f"the task has ended: {record.state.value}", taskId=record.id)
         await _answer(asked, binding, record.task())
 
-    async def _subscribe(self, asked: Asked, parameters: TaskRequest, binding: Binding) -> None:
+    async def _subscribe(self, asked: TaskCall, parameters: TaskRequest, binding: Binding) -> None:
         record = self.store.get(asked.owner, asked.agent.name, parameters.id)
         if record.state.finished:
             raise A2AFault(UNSUPPORTED, f"the task has ended: {record.state.value}", taskId=record.id)
         await self._tell_events(asked, record, binding, None)
 
-    async def _tell_events(self, asked: Asked, record: TaskRecord, binding: Binding, history: int | None) -> None:
+    async def _tell_events(self, asked: TaskCall, record: TaskRecord, binding: Binding, history: int | None) -> None:
         stream = EventStream(asked.exchange, record, binding, history, asked.within)
         await stream.send(self._endpoint, self._work.fail)
 
-    def _begin(self, asked: Asked, parameters: SendMessageRequest) -> TaskRecord:
+    def _begin(self, asked: TaskCall, parameters: SendMessageRequest) -> TaskRecord:
         """The task of a message, on which its agent works from now on."""
         message, agent = parameters.message, asked.agent
         if message.role != "ROLE_USER":
@@ -243,7 +243,7 @@ class A2ASurface:
             raise Refused(overloaded(str(full))) from None
         try:
             record.hear(msgspec.structs.replace(message, task_id=record.id, context_id=record.context))
-        except TooLarge as error:
+        except TaskTooLarge as error:
             if record.settled:
                 self.store.settled(record)  # it waits on
             else:
@@ -252,7 +252,7 @@ class A2ASurface:
         self._work.begin(record, agent, handler, asked.within)
         return record
 
-    def _record(self, asked: Asked, task: str | None, context: str | None) -> TaskRecord:
+    def _record(self, asked: TaskCall, task: str | None, context: str | None) -> TaskRecord:
         name = asked.agent.name
         if not task:
             return self.store.new(name, asked.owner, context or secrets.token_hex(16))
@@ -288,7 +288,7 @@ class A2ASurface:
         return f"{exchange.scheme}://{host}{ROOT}" + (f"/{quote(name, safe='')}" if name else "")
 
 
-async def _answer(asked: Asked, binding: Binding, value: Any) -> None:
+async def _answer(asked: TaskCall, binding: Binding, value: Any) -> None:
     await asked.exchange.answer(200, binding.result(value), ((b"content-type", binding.media_type),))
 
 

@@ -17,7 +17,7 @@ from three_mode.serve.endpoint import EndpointState
 from three_mode.serve.faults import in_words
 from three_mode.serve.surfaces.a2a.messages import plain, request_of, said_before, turn_of
 from three_mode.serve.surfaces.a2a.offers import Offered
-from three_mode.serve.surfaces.a2a.record import TaskRecord, TooLarge
+from three_mode.serve.surfaces.a2a.record import TaskRecord, TaskTooLarge
 from three_mode.serve.surfaces.a2a.store import TaskStore
 
 log = logging.getLogger("three_mode.serve")
@@ -67,7 +67,7 @@ class TaskWork:
             raise
         except ThreeModeError as error:
             self.fail(record, in_words(error))
-        except (A2AFault, TooLarge) as error:
+        except (A2AFault, TaskTooLarge) as error:
             self.fail(record, str(error))
         except TimeoutError:
             self.fail(record, f"the task was not done within {within:g} s")
