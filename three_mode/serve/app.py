@@ -14,7 +14,7 @@ from three_mode.serve.asgi import AsgiExchange, Refused, Scope, Send
 from three_mode.serve.backend import AgentVerbs, Backend
 from three_mode.serve.endpoint import EndpointState, going_down
 from three_mode.serve.events import EventHub
-from three_mode.serve.faults import fault, from_error
+from three_mode.serve.faults import EndpointFault, fault, from_error
 from three_mode.serve.intake import Intake
 from three_mode.serve.lifespan import OpenBackend, run_lifespan
 from three_mode.serve.options import ServeOptions
@@ -30,6 +30,7 @@ from three_mode.serve.watching import Disconnected, Receive
 from three_mode.serve.websocket import watch_events
 
 log = logging.getLogger("three_mode.serve")
+WELL_KNOWN_CARD = "/.well-known/agent-card.json"
 
 
 class App:
@@ -64,6 +65,7 @@ class App:
             ModelsSurface(endpoint),
             LateSurface(partial(_conversations, endpoint, intake), "/v1/conversations", "/v1/conversations/"),
             LateSurface(partial(_mcp, endpoint, intake), "/mcp"),
+            LateSurface(partial(_a2a, endpoint, intake), WELL_KNOWN_CARD, "/a2a", "/a2a/", refused_as=_a2a_refusal),
             OperationsSurface(endpoint),
         )
         self._routes = Routes(route for surface in surfaces for route in surface.routes())
@@ -185,3 +187,15 @@ def _conversations(endpoint: EndpointState, intake: Intake) -> Surface:
     from three_mode.serve.surfaces.openai_conversations import ConversationsSurface
 
     return ConversationsSurface(endpoint, intake)
+
+
+def _a2a(endpoint: EndpointState, intake: Intake) -> Surface:
+    from three_mode.serve.surfaces.a2a.surface import A2ASurface
+
+    return A2ASurface(endpoint, intake)
+
+
+def _a2a_refusal(refused: EndpointFault) -> EndpointFault:
+    from three_mode.serve.surfaces.a2a.binding import HttpBinding
+
+    return HttpBinding().refused(refused)

@@ -8,6 +8,7 @@ from three_mode.agents.handlers.codec import decoder_for, encode
 from three_mode.agents.handlers.declare import specs_of
 from three_mode.agents.host.llm_events import LLMEventForwarder
 from three_mode.agents.runtime import lifecycle
+from three_mode.agents.runtime.a2a_reports import a2a_reports
 from three_mode.agents.runtime.gather_server import GatherServer
 from three_mode.agents.runtime.population import Population
 from three_mode.agents.runtime.reports import Meter, agent_report, host_report
@@ -16,6 +17,7 @@ from three_mode.agents.runtime.tool_reports import tool_reports
 from three_mode.agents.wire import errors as wire_errors
 from three_mode.agents.wire.importing import reload
 from three_mode.agents.wire.orders import (
+    A2AReport,
     HostSettled,
     LLMEventsOrder,
     NamesOrder,
@@ -57,6 +59,7 @@ class HostService:
             "report": self._on_report,
             "dead_letters": self._on_dead_letters,
             "tools": self._on_tools,
+            "a2a": self._on_a2a,
             "models": self._on_models,
             "llm_events": self._on_llm_events,
         }
@@ -134,6 +137,9 @@ class HostService:
 
     async def _on_tools(self, _: Request) -> list[ToolReport]:
         return tool_reports(self._population.actors.values())
+
+    async def _on_a2a(self, _: Request) -> list[A2AReport]:
+        return a2a_reports(self._population.actors.values())
 
     async def _on_models(self, _: Request) -> list[str]:
         """The roles that have an agent which answers as a model does."""
