@@ -160,7 +160,11 @@ class LLMConnection:
         services = self._services
         call, targets = await services.preparation.prepare(request, failed)
         try:
-            answer, usage = await services.pipeline.answer(call, targets)
+            if call.span is None:
+                answer, usage = await services.pipeline.answer(call, targets)
+            else:
+                with call.span.active():
+                    answer, usage = await services.pipeline.answer(call, targets)
             reply = services.log.complete_reply(call, answer, usage)
             if services.observe.after is not None:
                 reply = await services.hooked(reply)
@@ -260,6 +264,7 @@ class LLMConnection:
             tools,
             RunLimits(most_rounds=most_rounds, within=within, budget=budget, tool_choice=tool_choice),
             self._services.tell_outcome,
+            self._services.run_tracer,
         )
 
     def run_stream(
@@ -283,6 +288,7 @@ class LLMConnection:
             tools,
             RunLimits(most_rounds=most_rounds, within=within, budget=budget, tool_choice=tool_choice),
             self._services.tell_outcome,
+            self._services.run_tracer,
         )
 
     async def ask(self, prompt: str, **request: Any) -> str:

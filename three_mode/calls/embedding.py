@@ -5,6 +5,7 @@ mixed.
 """
 
 import time
+from contextlib import nullcontext
 from functools import partial
 
 import msgspec
@@ -67,9 +68,13 @@ class EmbeddingPipeline:
         targets, _, _ = self._absences.settled([target])
         log, events = self._log, self._log.events
         who = events.begin_embedding(call.request_id, label, target) if events is not None else None
+        span = log.begin_embedding(call.request_id, target, request.dimensions)
         try:
-            embedded = await self._attempts.run(context, targets, partial(self._attempt, call))
+            with nullcontext() if span is None else span.active():
+                embedded = await self._attempts.run(context, targets, partial(self._attempt, call))
         except BaseException as error:
+            if span is not None:
+                span.failed(error)
             log.book.close(call, time.monotonic() - began, error=error)
             if events is not None and who is not None:
                 events.end_embedding(who, target, began, NOTHING, error)
@@ -77,6 +82,8 @@ class EmbeddingPipeline:
         latency = time.monotonic() - began
         log.metrics.record(target.provider, target.model, latency)
         log.book.close(call, latency)
+        if span is not None:
+            span.finished(embedded)
         if events is not None and who is not None:
             events.end_embedding(who, target, began, embedded.usage)
         return embedded
