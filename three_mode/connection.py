@@ -299,19 +299,21 @@ class LLMConnection:
     async def embed(
         self,
         model: str | None,
-        texts: str | Sequence[str],
+        texts: str | Sequence[str] | Sequence[int] | Sequence[Sequence[int]],
         *,
         dimensions: int | None = None,
         within: float | None = None,
         extra: dict[str, Any] | None = None,
     ) -> Embedded:
-        """A vector for each text, from any model that embeds: a provider's, a local one, or an agent.
+        """A vector for each text, from any model that embeds: a provider's, a local one, or an agent. A text may be
+        given as its tokens, where the model takes them.
 
         There is no fallback to another model: its vectors would mean something else.
         """
         services = self._services
         services.preparation.check_open()
-        request = EmbedRequest(texts=texts, model=model, dimensions=dimensions, within=within, extra=extra or {})
+        given = {"model": model, "dimensions": dimensions, "within": within, "extra": extra or {}}
+        request = EmbedRequest.of(texts, **given)
         target = await services.targets.for_embedding(model, within)
         time_left = services.defaults.time_limit(within, target.provider)
         return await services.embedding.embed(request, target, time_left, services.defaults.label)

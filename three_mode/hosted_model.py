@@ -73,7 +73,7 @@ class HostedModel(Model):
         """A vector for each text."""
         return await self._connection.embed(
             self.source.model,
-            request.texts,
+            request.inputs,
             dimensions=request.dimensions,
             within=self._within(request.within),
             extra=request.extra,

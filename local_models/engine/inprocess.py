@@ -186,10 +186,21 @@ class InProcessBackend:
         return self._tokens(parts, start=start, special=special)
 
     async def detokenize(self, tokens: Sequence[int]) -> str:
-        if any(not 0 <= token < self._weights.vocabulary for token in tokens):
-            raise BadOption(f"a token is between 0 and {self._weights.vocabulary - 1}", field="tokens")
+        self._check_tokens(tokens, "tokens")
         with self._weights.in_use():
             return b"".join(self._weights.piece(token) for token in tokens).decode("utf-8", "replace")
+
+    async def _tokens_of(self, text: str | Sequence[int]) -> list[int]:
+        """The tokens of a text that is to be embedded."""
+        if isinstance(text, str):
+            return await self.tokenize([text], start=True, special=False)
+        self._check_tokens(text, "texts")
+        return list(text)
+
+    def _check_tokens(self, tokens: Sequence[int], field: str) -> None:
+        """Raises `BadOption` for a token that this model does not have: llama.cpp would end the process."""
+        if any(not 0 <= token < self._weights.vocabulary for token in tokens):
+            raise BadOption(f"a token is between 0 and {self._weights.vocabulary - 1}", field=field)
 
     # --- calls ---
 
@@ -228,7 +239,12 @@ class InProcessBackend:
         least = characters // self._longest_token
         if least > room:  # to tokenize it would take seconds
             raise PromptTooLong(least, room - 1)
-        tokens = self._tokens(request.parts, start=True, special=request.special)
+        if request.tokens:
+            self._engine.require_open()
+            self._check_tokens(request.tokens, "prompt")
+            tokens = list(request.tokens)
+        else:
+            tokens = self._tokens(request.parts, start=True, special=request.special)
         if not tokens:
             raise BadOption("the prompt is empty", field="messages")
         if len(tokens) >= room:
@@ -330,8 +346,8 @@ class InProcessBackend:
         chosen = [(lora.path, lora.scale) for lora in adapters]
         await self._on_engine(lambda: self._engine.adapters([(self._adapter(path), scale) for path, scale in chosen]))
 
-    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
-        ids = [await self.tokenize([text], start=True, special=False) for text in texts]
+    async def embed(self, texts: Sequence[str | Sequence[int]]) -> list[list[float]]:
+        ids = [await self._tokens_of(text) for text in texts]
         most = min(self._weights.trained_context or 512, 2048)
         for tokens in ids:
             if not tokens or len(tokens) > most:

@@ -209,7 +209,7 @@ class IsolatedBackend:
     async def detokenize(self, tokens: Sequence[int]) -> str:
         return str(await self._run_method("detokenize", list(tokens)))
 
-    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+    async def embed(self, texts: Sequence[str | Sequence[int]]) -> list[list[float]]:
         result: list[list[float]] = await self._run_method("embed", list(texts))
         return result
 

@@ -62,7 +62,7 @@ class EmbeddingPipeline:
     async def embed(self, request: EmbedRequest, target: Target, within: float, label: str | None = None) -> Embedded:
         """A vector for each text, from the target, in `within` seconds at most."""
         began = time.monotonic()
-        tokens = sum(map(estimate_text, request.texts))
+        tokens = sum(map(estimate_text, request.texts)) or sum(map(len, request.tokens))
         context = CallContext(deadline=began + within, began=began, caller=label or "", tokens=tokens)
         call = EmbedCall(request, new_request_id(), context, label, target)
         targets, _, _ = self._absences.settled([target])

@@ -20,7 +20,7 @@ from three_mode.agents.calling.streams import Stream
 from three_mode.agents.model import Model
 from three_mode.channels.channel import REPLY_BYTES, OpenReply
 from three_mode.channels.replies import BatchReply, ReadyReply, folded, open_batches
-from three_mode.errors import NoSuchAgent
+from three_mode.errors import BadReply, NoSuchAgent
 from three_mode.messages import Chunk, Embedded, EmbedRequest, Finish, LLMRequest, LLMResponse, chunks_of
 from three_mode.messages.answers import chunks_from
 from three_mode.policies import Target
@@ -128,6 +128,14 @@ class AgentChannel:
             embedded: Embedded = await ref.ask(Model.embed, asked, within=within)
         except NoSuchAgent:
             raise self.explained(target.model, Model.embed) from None
+        if len(embedded.vectors) != len(request.inputs):
+            raise BadReply(
+                f"agent:{target.model} gave {len(embedded.vectors)} vectors for {len(request.inputs)} texts",
+                provider="agent",
+                model=target.model,
+                hint="its handler `embed` gives one for each of `request.inputs`",
+                retryable=False,
+            )
         return embedded
 
     async def close(self) -> None:

@@ -105,7 +105,7 @@ class GRPCEndpoint:
     async def embed(self, request: EmbedRequest, model: str, deadline: float) -> Embedded:
         message = self.codec.encode_embedding(request, model)
         body = await self._ask(EMBED, message, deadline, model)
-        return self.codec.decode_embedding(body, len(request.texts))
+        return self.codec.decode_embedding(body, len(request.inputs))
 
     async def models(self, deadline: float) -> tuple[str, ...]:
         return self.codec.decode_models(await self._ask(MODELS, b"", deadline, ""))

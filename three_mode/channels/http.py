@@ -132,7 +132,7 @@ class HTTPEndpoint:
         outgoing = embeddings.encode(self.codec.profile, request, model)
         body = await self._send(outgoing, deadline, model, "total")
         try:
-            return embeddings.decode(self.codec.profile, model, body, len(request.texts))
+            return embeddings.decode(self.codec.profile, model, body, len(request.inputs))
         except LLMError as error:
             raise self.cleaned(error) from None
 

@@ -48,8 +48,9 @@ class CallTracer:
         self, request: LLMRequest, provider: str, model: str, request_id: str, streamed: bool = False
     ) -> "CallSpan":
         """Starts the span of one call."""
-        attributes = self.named("chat", provider, model)
-        span = self.tracer.start_span(f"chat {model}", kind=self._kind, attributes=attributes)
+        operation = "chat" if request.prompt is None else "text_completion"
+        attributes = self.named(operation, provider, model)
+        span = self.tracer.start_span(f"{operation} {model}", kind=self._kind, attributes=attributes)
         if span.is_recording():
             span.set_attribute("three_mode.request_id", request_id)
             span.set_attributes(_asked(request, streamed))

@@ -56,6 +56,7 @@ class App:
         surfaces: tuple[Surface, ...] = (
             ChatSurface(endpoint, intake),
             LateSurface(partial(_responses, endpoint, intake), "/v1/responses", "/v1/responses/"),
+            LateSurface(partial(_completions, endpoint, intake), "/v1/completions"),
             MessagesSurface(endpoint, intake),
             EmbeddingsSurface(endpoint, intake),
             ModelsSurface(endpoint),
@@ -158,6 +159,12 @@ def _responses(endpoint: EndpointState, intake: Intake) -> Surface:
     from three_mode.serve.surfaces.openai_responses import ResponsesSurface
 
     return ResponsesSurface(endpoint, intake)
+
+
+def _completions(endpoint: EndpointState, intake: Intake) -> Surface:
+    from three_mode.serve.surfaces.openai_completions import CompletionsSurface
+
+    return CompletionsSurface(endpoint, intake)
 
 
 def _conversations(endpoint: EndpointState, intake: Intake) -> Surface:

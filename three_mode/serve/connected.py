@@ -46,7 +46,7 @@ class Connected:
     async def embed(self, request: EmbedRequest) -> Embedded:
         asked = self.addressed(request)
         return await self._connection.embed(
-            asked.model, asked.texts, dimensions=asked.dimensions, within=asked.within, extra=asked.extra
+            asked.model, asked.inputs, dimensions=asked.dimensions, within=asked.within, extra=asked.extra
         )
 
     async def count(self, request: LLMRequest) -> TokenCount:

@@ -230,6 +230,8 @@ class RunState:
 
 
 def _with_tools(request: LLMRequest, tools: Tools) -> LLMRequest:
+    if request.prompt is not None:
+        raise InvalidRequest("a run needs messages, and not a bare prompt", field="prompt", hint="ask without tools")
     unknown = next((tool.name for tool in request.tools if tool.name not in tools.by_name), None)
     if unknown is not None:
         raise InvalidRequest(
