@@ -17,7 +17,7 @@ from three_mode.serve.faults import fault, from_error
 from three_mode.serve.intake import Intake
 from three_mode.serve.lifespan import OpenBackend, run_lifespan
 from three_mode.serve.options import ServeOptions
-from three_mode.serve.routes import LateSurface, Route, Routes, Surface, answered
+from three_mode.serve.routes import LateSurface, PathRoute, Routes, Surface, answered
 from three_mode.serve.surfaces import names_grpc, refuse_grpc, speaks_grpc
 from three_mode.serve.surfaces.anthropic_messages.surface import MessagesSurface
 from three_mode.serve.surfaces.openai_chat import ChatSurface
@@ -138,7 +138,7 @@ class App:
             path = "other" if route is None else route.path
             self.metrics.finished(path, model, exchange.status, time.perf_counter() - started)
 
-    async def _routed(self, exchange: AsgiExchange, route: Route | None) -> str:
+    async def _routed(self, exchange: AsgiExchange, route: PathRoute | None) -> str:
         """Answers, and says which model did."""
         if exchange.method == "OPTIONS" and exchange.always:
             await exchange.answer(200, b"", cors.preflight(exchange.header))

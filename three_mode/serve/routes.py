@@ -10,7 +10,7 @@ from three_mode.serve.faults import EndpointFault, fault
 Answer = Callable[[AsgiExchange], Awaitable[str]]
 
 
-class Route(NamedTuple):
+class PathRoute(NamedTuple):
     """A path and its answer. One that ends with "/" stands for every path below it."""
 
     method: str
@@ -26,22 +26,22 @@ class Route(NamedTuple):
 class Surface(Protocol):
     """A protocol in which clients speak to what the endpoint hands out."""
 
-    def routes(self) -> Sequence[Route]: ...
+    def routes(self) -> Sequence[PathRoute]: ...
 
 
 class Routes:
     """The routes of an endpoint, by path."""
 
-    def __init__(self, routes: Iterable[Route]) -> None:
+    def __init__(self, routes: Iterable[PathRoute]) -> None:
         every = list(routes)
         self._exact = {route.path: route for route in every if not route.path.endswith("/")}
         self._below = sorted((route for route in every if route.path.endswith("/")), key=lambda route: -len(route.path))
 
-    def __iter__(self) -> Iterator[Route]:
+    def __iter__(self) -> Iterator[PathRoute]:
         """Those of a path of their own."""
         return iter(self._exact.values())
 
-    def find(self, path: str) -> Route | None:
+    def find(self, path: str) -> PathRoute | None:
         """The route of a path; of several that stand above it, the nearest."""
         found = self._exact.get(path)
         if found is None:
@@ -56,8 +56,8 @@ class LateSurface:
         self._make, self._paths = make, paths
         self._routes: Routes | None = None
 
-    def routes(self) -> Sequence[Route]:
-        return [Route("", path, self._answer) for path in self._paths]
+    def routes(self) -> Sequence[PathRoute]:
+        return [PathRoute("", path, self._answer) for path in self._paths]
 
     async def _answer(self, exchange: AsgiExchange) -> str:
         if self._routes is None:
@@ -66,7 +66,7 @@ class LateSurface:
         return await no_such_path(exchange) if route is None else await answered(route, exchange)
 
 
-async def answered(route: Route, exchange: AsgiExchange) -> str:
+async def answered(route: PathRoute, exchange: AsgiExchange) -> str:
     """Answers a request by its route, if that takes the method."""
     if route.method not in ("", exchange.method):
         raise Refused(fault(405, f"{exchange.path} takes {route.method}", "method_not_allowed"))

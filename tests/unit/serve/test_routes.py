@@ -3,7 +3,7 @@
 import pytest
 
 from three_mode.serve.asgi import AsgiExchange
-from three_mode.serve.routes import Route, Routes
+from three_mode.serve.routes import PathRoute, Routes
 
 
 async def answer(exchange: AsgiExchange) -> str:
@@ -12,9 +12,9 @@ async def answer(exchange: AsgiExchange) -> str:
 
 ROUTES = Routes(
     [
-        Route("GET", "/v1/models", answer),
-        Route("", "/v1/", answer),
-        Route("GET", "/v1/models/", answer),
+        PathRoute("GET", "/v1/models", answer),
+        PathRoute("", "/v1/", answer),
+        PathRoute("GET", "/v1/models/", answer),
     ]
 )
 

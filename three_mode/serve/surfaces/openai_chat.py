@@ -6,7 +6,7 @@ from three_mode.serve import wire_in
 from three_mode.serve.asgi import AsgiExchange
 from three_mode.serve.endpoint import EndpointState
 from three_mode.serve.intake import Intake
-from three_mode.serve.routes import Route
+from three_mode.serve.routes import PathRoute
 
 
 class ChatSurface:
@@ -15,8 +15,8 @@ class ChatSurface:
     def __init__(self, endpoint: EndpointState, intake: Intake) -> None:
         self._endpoint, self._intake = endpoint, intake
 
-    def routes(self) -> Sequence[Route]:
-        return (Route("POST", "/v1/chat/completions", self._intake.whole(self._answer)),)
+    def routes(self) -> Sequence[PathRoute]:
+        return (PathRoute("POST", "/v1/chat/completions", self._intake.whole(self._answer)),)
 
     async def _answer(self, exchange: AsgiExchange, body: bytes, within: float) -> str:
         asked = await self._intake.read(wire_in.read_chat, body, within)

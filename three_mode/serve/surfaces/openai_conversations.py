@@ -11,7 +11,7 @@ from three_mode.serve.conversations import PATH, ConversationBackend, answer
 from three_mode.serve.endpoint import EndpointState
 from three_mode.serve.faults import fault
 from three_mode.serve.intake import Intake
-from three_mode.serve.routes import Route
+from three_mode.serve.routes import PathRoute
 
 
 class ConversationsSurface:
@@ -20,8 +20,8 @@ class ConversationsSurface:
     def __init__(self, endpoint: EndpointState, intake: Intake) -> None:
         self._endpoint, self._intake = endpoint, intake
 
-    def routes(self) -> Sequence[Route]:
-        return Route("", PATH, self._answer), Route("", PATH + "/", self._answer)
+    def routes(self) -> Sequence[PathRoute]:
+        return PathRoute("", PATH, self._answer), PathRoute("", PATH + "/", self._answer)
 
     async def _answer(self, exchange: AsgiExchange) -> str:
         self._endpoint.admit()

@@ -8,7 +8,7 @@ from three_mode.serve import wire_out
 from three_mode.serve.asgi import AsgiExchange, Refused
 from three_mode.serve.backend import ModelInfo
 from three_mode.serve.endpoint import EndpointState, starting
-from three_mode.serve.routes import Route
+from three_mode.serve.routes import PathRoute
 
 PATH = "/v1/models"
 
@@ -20,8 +20,8 @@ class ModelsSurface:
         self._endpoint = endpoint
         self._started = int(time.time())
 
-    def routes(self) -> Sequence[Route]:
-        return Route("GET", PATH, self._list), Route("GET", PATH + "/", self._one)
+    def routes(self) -> Sequence[PathRoute]:
+        return PathRoute("GET", PATH, self._list), PathRoute("GET", PATH + "/", self._one)
 
     async def _list(self, exchange: AsgiExchange) -> str:
         await exchange.answer(200, wire_out.models(await self._models(), self._started))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from three_mode.serve.asgi import AsgiExchange
 from three_mode.serve.endpoint import EndpointState
-from three_mode.serve.routes import Route
+from three_mode.serve.routes import PathRoute
 
 _TEXT = ((b"content-type", b"text/plain; version=0.0.4; charset=utf-8"),)
 
@@ -15,8 +15,8 @@ class OperationsSurface:
     def __init__(self, endpoint: EndpointState) -> None:
         self._endpoint = endpoint
 
-    def routes(self) -> Sequence[Route]:
-        return Route("GET", "/healthz", self._health, public=True), Route("GET", "/metrics", self._metrics)
+    def routes(self) -> Sequence[PathRoute]:
+        return PathRoute("GET", "/healthz", self._health, public=True), PathRoute("GET", "/metrics", self._metrics)
 
     async def _health(self, exchange: AsgiExchange) -> str:
         draining = self._endpoint.draining

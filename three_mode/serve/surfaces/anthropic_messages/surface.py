@@ -13,7 +13,7 @@ from three_mode.serve.asgi import AsgiExchange
 from three_mode.serve.backend import CountingBackend, TokenCount
 from three_mode.serve.endpoint import EndpointState
 from three_mode.serve.intake import Intake
-from three_mode.serve.routes import Route, no_such_path
+from three_mode.serve.routes import PathRoute, no_such_path
 from three_mode.serve.surfaces.anthropic_messages.body import read_messages
 from three_mode.serve.surfaces.anthropic_messages.events import EventWriter
 from three_mode.serve.surfaces.anthropic_messages.refusals import anthropic_fault
@@ -29,11 +29,11 @@ class MessagesSurface:
     def __init__(self, endpoint: EndpointState, intake: Intake) -> None:
         self._endpoint, self._intake = endpoint, intake
 
-    def routes(self) -> Sequence[Route]:
+    def routes(self) -> Sequence[PathRoute]:
         return (
-            Route("POST", MESSAGES, self._intake.whole(self._create), refused_as=anthropic_fault),
-            Route("POST", COUNT, self._intake.whole(self._count), refused_as=anthropic_fault),
-            Route("", MESSAGES + "/", no_such_path, refused_as=anthropic_fault),
+            PathRoute("POST", MESSAGES, self._intake.whole(self._create), refused_as=anthropic_fault),
+            PathRoute("POST", COUNT, self._intake.whole(self._count), refused_as=anthropic_fault),
+            PathRoute("", MESSAGES + "/", no_such_path, refused_as=anthropic_fault),
         )
 
     async def _create(self, exchange: AsgiExchange, body: bytes, within: float) -> str:

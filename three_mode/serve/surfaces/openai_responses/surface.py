@@ -18,7 +18,7 @@ from three_mode.serve.conversations import ConversationBackend, items_of, page_o
 from three_mode.serve.endpoint import EndpointState
 from three_mode.serve.faults import fault
 from three_mode.serve.intake import Intake
-from three_mode.serve.routes import Route
+from three_mode.serve.routes import PathRoute
 from three_mode.serve.surfaces.openai_responses import body
 from three_mode.serve.surfaces.openai_responses.body import KnownResponse
 from three_mode.serve.surfaces.openai_responses.keeping import PREFIX, KeptAnswer, ResponseStore, check_kept
@@ -44,8 +44,8 @@ class ResponsesSurface:
         self._endpoint, self._intake = endpoint, intake
         self._running: dict[str, _Running] = {}  # as many at most as the endpoint answers at once
 
-    def routes(self) -> Sequence[Route]:
-        return Route("POST", PATH, self._intake.whole(self._create)), Route("", PATH + "/", self._answer_known)
+    def routes(self) -> Sequence[PathRoute]:
+        return PathRoute("POST", PATH, self._intake.whole(self._create)), PathRoute("", PATH + "/", self._answer_known)
 
     def _store(self) -> ResponseStore | None:
         backend = self._endpoint.backend
