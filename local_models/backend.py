@@ -80,6 +80,10 @@ class ModelBackend(Protocol):
         """Returns one vector of length 1 for each text, or its tokens."""
         ...
 
+    async def rank(self, query: str, documents: Sequence[str]) -> tuple[list[float], int]:
+        """Returns a score for each document, and the tokens of all pairs."""
+        ...
+
     async def save(self, tokens: list[int]) -> tuple[tuple[int, ...], bytes]:
         """Returns the longest kept text that begins like `tokens`, and its KV state; `((), b"")` where none is kept."""
         ...

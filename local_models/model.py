@@ -298,6 +298,17 @@ class LocalModel:
         checked = [text if isinstance(text, str) else _checked_tokens(text, "texts") for text in wanted]
         return await self._backend.embed(checked)
 
+    async def rerank(self, query: str, documents: Sequence[str]) -> tuple[list[float], int]:
+        """Returns how well each document answers the query, and the tokens that this took.
+
+        Higher is better; scores of two queries or models do not compare. The model has to be a reranker.
+        """
+        self._require_open()
+        _check_text(query, "query")
+        for document in documents:
+            _check_text(document, "documents")
+        return await self._backend.rank(query, list(documents))
+
     # --- a conversation's state ---
 
     async def save(

@@ -85,6 +85,10 @@ class SyncModel:
         """Returns one vector of length 1 for each text, which may be given as its tokens."""
         return self._loop.run(self._model.embed(texts))
 
+    def rerank(self, query: str, documents: Sequence[str]) -> tuple[list[float], int]:
+        """Returns how well each document answers the query, and the tokens that this took."""
+        return self._loop.run(self._model.rerank(query, documents))
+
     def tokenize(self, text: str) -> list[int]:
         """Returns the tokens of a text, without the mark that begins a prompt."""
         return self._loop.run(self._model.tokenize(text))

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 from three_mode.errors import InvalidRequest
-from three_mode.messages import Embedded, EmbedRequest, LLMRequest, LLMResponse, Step
+from three_mode.messages import Embedded, EmbedRequest, LLMRequest, LLMResponse, Reranked, RerankRequest, Step
 from three_mode.messages.checks import no_request
 from three_mode.modes import CommunicationMode, names_files, resolve
 
@@ -314,9 +314,31 @@ class LLMConnection:
         services.preparation.check_open()
         given = {"model": model, "dimensions": dimensions, "within": within, "extra": extra or {}}
         request = EmbedRequest.of(texts, **given)
-        target = await services.targets.for_embedding(model, within)
+        target = await services.targets.for_single(model, within, "embed")
         time_left = services.defaults.time_limit(within, target.provider)
         return await services.embedding.embed(request, target, time_left, services.defaults.label)
+
+    async def rerank(
+        self,
+        model: str | None,
+        query: str,
+        documents: Sequence[str],
+        *,
+        top_n: int | None = None,
+        within: float | None = None,
+        extra: dict[str, Any] | None = None,
+    ) -> Reranked:
+        """The documents in the order in which they answer the query, the best first, from any model that reranks: a
+        provider's at /rerank, a local one, or an agent. There is no fallback: scores of two models do not compare.
+        """
+        services = self._services
+        services.preparation.check_open()
+        request = RerankRequest(
+            query=query, documents=documents, model=model, top_n=top_n, within=within, extra=extra or {}
+        )
+        target = await services.targets.for_single(model, within, "rerank")
+        time_left = services.defaults.time_limit(within, target.provider)
+        return await services.embedding.rerank(request, target, time_left, services.defaults.label)
 
     # What is known
 

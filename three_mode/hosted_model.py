@@ -13,7 +13,7 @@ from three_mode.agents.runtime.requests import Parts
 from three_mode.connection import LLMConnection
 from three_mode.errors import ConfigurationError
 from three_mode.host_connection import observed_by, read_model
-from three_mode.messages import Chunk, Embedded, EmbedRequest, LLMRequest, LLMResponse
+from three_mode.messages import Chunk, Embedded, EmbedRequest, LLMRequest, LLMResponse, Reranked, RerankRequest
 
 if TYPE_CHECKING:
     from three_mode.agents.handlers.tracing import Tracer
@@ -75,6 +75,17 @@ class HostedModel(Model):
             self.source.model,
             request.inputs,
             dimensions=request.dimensions,
+            within=self._within(request.within),
+            extra=request.extra,
+        )
+
+    async def rerank(self, request: RerankRequest) -> Reranked:
+        """The documents in order."""
+        return await self._connection.rerank(
+            self.source.model,
+            request.query,
+            request.documents,
+            top_n=request.top_n,
             within=self._within(request.within),
             extra=request.extra,
         )

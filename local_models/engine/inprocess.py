@@ -22,6 +22,7 @@ from local_models.errors import BadGrammar, BadOption, EngineFailed, LocalModelE
 from local_models.gguf import Header, check, summarize
 from local_models.llama import Context, ContextShape, Sampler, Sampling, Weights, library
 from local_models.llama.memory import release_free_memory
+from local_models.llama.pairs import Pairs
 from local_models.llama.sizing import machine, plan
 from local_models.llama.widths import NOT_MEASURED, known_width
 from local_models.options import Generate, LoadOptions, Lora
@@ -100,6 +101,7 @@ class InProcessBackend:
         header = check(path)
         self.summary = summarize(header)
         longest_token = _longest_token(header)
+        rerank = header.metadata.get("tokenizer.chat_template.rerank")
         del header
         library()  # a missing engine is reported before a lack of memory
         self._plan = load_plan = plan(self.summary, options, machine(), own_process=own_process)
@@ -108,6 +110,7 @@ class InProcessBackend:
         self._adapters: dict[str, int] = {}
         self._marks: dict[str, int] = {}  # text -> token, see `_token_of`
         self._embedder: Context | None = None
+        self._pairs = Pairs(self._weights, rerank if isinstance(rerank, str) else "")
         self._loop_sides: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopSide]
         self._loop_sides = weakref.WeakKeyDictionary()
         context: Context | None = None
@@ -231,6 +234,10 @@ class InProcessBackend:
 
     def _prepare_call(self, request: GenerationRequest) -> list[int]:
         """Checks the grammar and the length of a call, and returns its tokens."""
+        if self.summary.ranks:
+            raise BadOption(
+                "this model reranks documents: it writes no text", field="model", hint="`rerank` is what it does"
+            )
         if request.grammar and not request.opens:
             for name in check_grammar(request.grammar):
                 if len(self._weights.tokenize(name, special=True, start=False)) != 1:
@@ -347,15 +354,48 @@ class InProcessBackend:
         await self._on_engine(lambda: self._engine.adapters([(self._adapter(path), scale) for path, scale in chosen]))
 
     async def embed(self, texts: Sequence[str | Sequence[int]]) -> list[list[float]]:
+        if self.summary.ranks:
+            raise BadOption("this model reranks documents, and gives no embeddings", field="model")
         ids = [await self._tokens_of(text) for text in texts]
-        most = min(self._weights.trained_context or 512, 2048)
         for tokens in ids:
-            if not tokens or len(tokens) > most:
-                raise (PromptTooLong(len(tokens), most) if tokens else BadOption("an empty text", field="texts"))
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[list[list[float]]] = loop.create_future()
+            self._check_length(tokens, "texts")
+        return await self._one_by_one(ids, self._embedding)
 
-        def settle(result: list[list[float]] | LocalModelError) -> None:
+    async def rank(self, query: str, documents: Sequence[str]) -> tuple[list[float], int]:
+        if not self.summary.ranks:
+            raise BadOption(
+                "this model reranks no documents: its file names no pooling type RANK",
+                field="model",
+                hint="load a reranker, such as bge-reranker or jina-reranker in GGUF",
+            )
+        pairs = []
+        for document in documents:
+            tokens: list[int] = []
+            for part in self._pairs.of(query, document):
+                if isinstance(part, int):
+                    tokens.append(part)
+                else:
+                    tokens += await self.tokenize([part.text], start=False, special=part.special)
+            self._check_length(tokens, "documents")
+            pairs.append(tokens)
+        return await self._one_by_one(pairs, self._score), sum(map(len, pairs))
+
+    def _check_length(self, tokens: Sequence[int], field: str) -> None:
+        if not tokens:
+            raise BadOption("an empty text", field=field)
+        if len(tokens) > self._longest_text:
+            raise PromptTooLong(len(tokens), self._longest_text)
+
+    @property
+    def _longest_text(self) -> int:
+        return min(self._weights.trained_context or 512, 2048)
+
+    async def _one_by_one(self, ids: Sequence[list[int]], compute: Callable[[list[int]], T]) -> list[T]:
+        """Computes something of each text on the engine's thread, with steps of other calls between."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[list[T]] = loop.create_future()
+
+        def settle(result: list[T] | LocalModelError) -> None:
             if future.done():
                 return
             if isinstance(result, LocalModelError):
@@ -363,35 +403,45 @@ class InProcessBackend:
             else:
                 future.set_result(result)
 
-        def report(result: list[list[float]] | LocalModelError) -> None:
+        def report(result: list[T] | LocalModelError) -> None:
             try:
                 loop.call_soon_threadsafe(settle, result)
             except RuntimeError:
                 pass  # the loop is closed, and so is the caller
 
-        vectors: list[list[float]] = []
+        results: list[T] = []
 
         def advance() -> bool:
             if future.cancelled():
                 return False
             try:
-                vectors.append(self._embedding(ids[len(vectors)], most))
+                results.append(compute(ids[len(results)]))
             except LocalModelError as error:
                 report(error)
                 return False
-            if len(vectors) == len(ids):
-                report(vectors)
-            return len(vectors) < len(ids)
+            if len(results) == len(ids):
+                report(results)
+            return len(results) < len(ids)
 
         if not ids:
             return []
         self._engine.job(Job(advance, report))
         return await future
 
-    def _embedding(self, tokens: list[int], most: int) -> list[float]:
-        """Computes a vector on the engine's thread, in a separate context that outputs every token."""
+    def _embedding(self, tokens: list[int]) -> list[float]:
+        """Computes a vector on the engine's thread."""
+        vector = self._pooled(tokens).pooled(0, len(tokens) - 1)
+        length = float(np.linalg.norm(vector))
+        return [float(x) for x in (vector / length if length else vector)]
+
+    def _score(self, tokens: list[int]) -> float:
+        """Computes the score of a query with a document on the engine's thread."""
+        return self._pooled(tokens).score(0)
+
+    def _pooled(self, tokens: list[int]) -> Context:
+        """Decodes a text in a separate context that outputs every token."""
         if self._embedder is None:
-            size = -(-most // 256) * 256
+            size = -(-self._longest_text // 256) * 256
             self._embedder = Context(
                 self._weights,
                 ContextShape(
@@ -410,10 +460,8 @@ class InProcessBackend:
         context.sequence[:count] = 0
         context.wanted[:count] = 1
         if context.decode(count) != 0:
-            raise EngineFailed("llama.cpp could not embed this text")
-        vector = context.pooled(0, count - 1)
-        length = float(np.linalg.norm(vector))
-        return [float(x) for x in (vector / length if length else vector)]
+            raise EngineFailed("llama.cpp could not read this text")
+        return context
 
     async def statistics(self) -> Statistics:
         load_plan, growth = self._plan, self._growth

@@ -213,6 +213,10 @@ class IsolatedBackend:
         result: list[list[float]] = await self._run_method("embed", list(texts))
         return result
 
+    async def rank(self, query: str, documents: Sequence[str]) -> tuple[list[float], int]:
+        scores, tokens = await self._run_method("rank", query, list(documents))
+        return scores, tokens
+
     async def save(self, tokens: list[int]) -> tuple[tuple[int, ...], bytes]:
         held, state = await self._run_method("save", tokens)
         return tuple(held), bytes(state)

@@ -180,6 +180,9 @@ class TransformersBackend:
             vectors.append(await self._on_engine(lambda: self._vector(tokens)))  # noqa: B023  (awaited here)
         return vectors
 
+    async def rank(self, query: str, documents: Sequence[str]) -> tuple[list[float], int]:
+        raise BadOption("a model of hf: reranks no documents", field="model", hint="use a reranker in GGUF")
+
     def _vector(self, tokens: list[int]) -> list[float]:
         return vector_of(self._model, tokens, first_token=self._first_token)
 

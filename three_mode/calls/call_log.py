@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from three_mode.calls.call_events import CallEvents, StepListener
     from three_mode.events.values import CallVerb
     from three_mode.observe.records import RecordWriter
-    from three_mode.observe.spans import CallSpan, CallTracer, EmbeddingSpan
+    from three_mode.observe.spans import CallSpan, CallTracer, SingleSpan
 
 
 class FailedFirstAttempt(NamedTuple):
@@ -182,11 +182,13 @@ class CallLog:
                 content=[message.text for message in call.request.messages] if self._log_content else None,
             )
 
-    def begin_embedding(self, request_id: str, target: Target, dimensions: int | None) -> "EmbeddingSpan | None":
-        """Begin the span of a call for vectors, where calls are traced."""
+    def begin_single(
+        self, operation: str, request_id: str, target: Target, dimensions: int | None = None
+    ) -> "SingleSpan | None":
+        """Begin the span of a call for vectors, or for documents in order, where calls are traced."""
         if self._tracer is None:
             return None
-        return self._tracer.begin_embedding(target.provider, target.model, request_id, dimensions)
+        return self._tracer.begin_single(operation, target.provider, target.model, request_id, dimensions)
 
     def cost(self, target: Target, usage: Usage, profile: Profile) -> Decimal | None:
         """The cost by the provider's prices, times the factor by which it counts tokens. None: nobody knows a price."""

@@ -30,6 +30,7 @@ class Instruments:
             "gen_ai.client.inference.time_to_first_chunk", "Time to the first chunk of a stream."
         )
         self._embeddings = self._seconds("gen_ai.client.embeddings.duration", "Duration of a call for vectors.")
+        self._operation = self._seconds("gen_ai.client.operation.duration", "Duration of any other call.")
         self._agent = self._seconds("gen_ai.invoke_agent.duration", "Duration of one invocation of an agent.")
         self._tool = self._seconds("gen_ai.execute_tool.duration", "Duration of one execution of a tool.")
         self._input = self._tokens("gen_ai.client.inference.operation.input_tokens", "Input tokens of a call.")
@@ -68,6 +69,10 @@ class Instruments:
         self._embeddings.record(seconds, ended)
         if usage is not None:
             self._embedded.record(usage.input_tokens, ended)
+
+    def operation(self, attributes: Attributes, seconds: float, error: str | None) -> None:
+        """Record a call that has no metric of its own."""
+        self._operation.record(seconds, attributes if error is None else {**attributes, "error.type": error})
 
     def agent(self, attributes: Attributes, seconds: float, error: str | None) -> None:
         """Record an invocation of an agent."""

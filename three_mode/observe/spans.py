@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from three_mode.errors import LLMError
-from three_mode.messages import Embedded, Image, LLMRequest, LLMResponse, Usage
+from three_mode.messages import Embedded, Image, LLMRequest, LLMResponse, Reranked, Usage
 from three_mode.observe.instruments import Instruments
 from three_mode.observe.span_content import content_of_reply, content_of_request
 from three_mode.observe.span_scope import current_span, error_type, mark_failed, opentelemetry
@@ -58,15 +58,17 @@ class CallTracer:
                 span.set_attributes(content_of_request(request))
         return CallSpan(self, span, attributes, request, streamed)
 
-    def begin_embedding(self, provider: str, model: str, request_id: str, dimensions: int | None) -> "EmbeddingSpan":
-        """Starts the span of a call for vectors."""
-        attributes = self.named("embeddings", provider, model)
-        span = self.tracer.start_span(f"embeddings {model}", kind=self._kind, attributes=attributes)
+    def begin_single(
+        self, operation: str, provider: str, model: str, request_id: str, dimensions: int | None
+    ) -> "SingleSpan":
+        """Starts the span of a call for vectors ("embeddings"), or for documents in order ("rerank")."""
+        attributes = self.named(operation, provider, model)
+        span = self.tracer.start_span(f"{operation} {model}", kind=self._kind, attributes=attributes)
         if span.is_recording():
             span.set_attribute("three_mode.request_id", request_id)
             if dimensions is not None:
                 span.set_attribute("gen_ai.embeddings.dimension.count", dimensions)
-        return EmbeddingSpan(self, span, attributes)
+        return SingleSpan(self, span, attributes)
 
     def named(self, operation: str, provider: str, model: str) -> dict[str, Any]:
         """Attributes that say what is called."""
@@ -153,16 +155,16 @@ class CallSpan(_Spanned):
             instruments.first_chunk(self._attributes, first_content)
 
 
-class EmbeddingSpan(_Spanned):
-    """Span of one call for vectors, and its metrics."""
+class SingleSpan(_Spanned):
+    """Span of one call for vectors, or for documents in order, and its metrics."""
 
-    def finished(self, embedded: Embedded) -> None:
+    def finished(self, answer: Embedded | Reranked) -> None:
         """Ends the span with what came."""
-        if embedded.model:
-            self._attributes = {**self._attributes, "gen_ai.response.model": embedded.model}
+        if answer.model:
+            self._attributes = {**self._attributes, "gen_ai.response.model": answer.model}
         if self._span.is_recording():
-            self._span.set_attributes({**self._attributes, "gen_ai.usage.input_tokens": embedded.usage.input_tokens})
-        self._end(embedded.usage, None)
+            self._span.set_attributes({**self._attributes, "gen_ai.usage.input_tokens": answer.usage.input_tokens})
+        self._end(answer.usage, None)
 
     def failed(self, error: BaseException) -> None:
         """Ends the span with the error."""
@@ -171,8 +173,13 @@ class EmbeddingSpan(_Spanned):
 
     def _end(self, usage: Usage | None, error: str | None) -> None:
         self._span.end()
-        if self._owner.instruments is not None:
-            self._owner.instruments.embeddings(self._attributes, self._seconds(), usage, error)
+        instruments = self._owner.instruments
+        if instruments is None:
+            return
+        if self._attributes["gen_ai.operation.name"] == "embeddings":
+            instruments.embeddings(self._attributes, self._seconds(), usage, error)
+        else:
+            instruments.operation(self._attributes, self._seconds(), error)
 
 
 def _asked(request: LLMRequest, streamed: bool) -> dict[str, Any]:

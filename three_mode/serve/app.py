@@ -57,6 +57,7 @@ class App:
             ChatSurface(endpoint, intake),
             LateSurface(partial(_responses, endpoint, intake), "/v1/responses", "/v1/responses/"),
             LateSurface(partial(_completions, endpoint, intake), "/v1/completions"),
+            LateSurface(partial(_rerank, endpoint, intake), "/v1/rerank", "/rerank", "/v1/reranking"),
             MessagesSurface(endpoint, intake),
             EmbeddingsSurface(endpoint, intake),
             ModelsSurface(endpoint),
@@ -165,6 +166,12 @@ def _completions(endpoint: EndpointState, intake: Intake) -> Surface:
     from three_mode.serve.surfaces.openai_completions import CompletionsSurface
 
     return CompletionsSurface(endpoint, intake)
+
+
+def _rerank(endpoint: EndpointState, intake: Intake) -> Surface:
+    from three_mode.serve.surfaces.openai_rerank import RerankSurface
+
+    return RerankSurface(endpoint, intake)
 
 
 def _conversations(endpoint: EndpointState, intake: Intake) -> Surface:

@@ -12,12 +12,12 @@ import msgspec
 from three_mode.connection import LLMConnection
 from three_mode.errors import InvalidRequest, NotFound, ThreeModeError
 from three_mode.events.hub import ConnectionHub
-from three_mode.messages import Embedded, EmbedRequest, LLMRequest, LLMResponse
+from three_mode.messages import Embedded, EmbedRequest, LLMRequest, LLMResponse, Reranked, RerankRequest
 from three_mode.modes import CommunicationMode, names_files
 from three_mode.serve.backend import CONVERSATION, ChunkStream, ModelInfo, TokenCount
 from transports.bus import Bus
 
-Asked = TypeVar("Asked", LLMRequest, EmbedRequest)
+Asked = TypeVar("Asked", LLMRequest, EmbedRequest, RerankRequest)
 LISTED_WITHIN = 2.0  # seconds that a provider has to say which models it has
 
 
@@ -47,6 +47,12 @@ class Connected:
         asked = self.addressed(request)
         return await self._connection.embed(
             asked.model, asked.inputs, dimensions=asked.dimensions, within=asked.within, extra=asked.extra
+        )
+
+    async def rerank(self, request: RerankRequest) -> Reranked:
+        asked = self.addressed(request)
+        return await self._connection.rerank(
+            asked.model, asked.query, asked.documents, top_n=asked.top_n, within=asked.within, extra=asked.extra
         )
 
     async def count(self, request: LLMRequest) -> TokenCount:

@@ -17,8 +17,12 @@ from three_mode.messages import (
     EmbedRequest,
     LLMRequest,
     LLMResponse,
+    Ranked,
+    Reranked,
+    RerankRequest,
     Usage,
 )
+from three_mode.messages.reranking import best_first
 from three_mode.policies import Target
 from three_mode.providers.fitting import FittedDefaults
 
@@ -127,6 +131,24 @@ class LocalChannel:
                 f"{name}: no vectors came in the time allowed", provider=wire.PROVIDER, model=name
             ) from None
         return Embedded(tuple(map(tuple, vectors)), shown(name), Usage(input_tokens=used), wire.PROVIDER)
+
+    async def rerank(self, target: Target, request: RerankRequest, deadline: float) -> Reranked:
+        name = target.model
+        for field in request.extra:
+            raise UnsupportedParameter(
+                f"a local model reranks without {field}", field=f"extra.{field}", provider=wire.PROVIDER, model=name
+            )
+        try:
+            async with asyncio.timeout_at(deadline), self._pool.use(name) as model:
+                scores, used = await model.rerank(request.query, request.documents)
+        except LocalModelError as error:
+            raise wire.error_of(error, name) from error
+        except TimeoutError:
+            raise DeadlineExceeded(
+                f"{name}: the documents were not ranked in the time allowed", provider=wire.PROVIDER, model=name
+            ) from None
+        results = best_first((Ranked(index, score) for index, score in enumerate(scores)), request)
+        return Reranked(results, shown(name), Usage(input_tokens=used), wire.PROVIDER)
 
     async def context(self, name: str) -> int:
         """The most tokens of one conversation with a model."""

@@ -19,7 +19,7 @@ from three_mode.serve.backend import ChatBackend
 from three_mode.serve.chat import UNREAD
 from three_mode.serve.endpoint import EndpointState
 from three_mode.serve.intake import Intake
-from three_mode.serve.routes import Route
+from three_mode.serve.routes import PathRoute
 from three_mode.serve.surfaces.openai_completions.body import CompletionsQuestion, read_completions
 from three_mode.serve.surfaces.openai_completions.reply import TextChunkWriter, summed, text_completion
 from three_mode.serve.watching import Disconnected
@@ -35,8 +35,8 @@ class CompletionsSurface:
     def __init__(self, endpoint: EndpointState, intake: Intake) -> None:
         self._endpoint, self._intake = endpoint, intake
 
-    def routes(self) -> Sequence[Route]:
-        return (Route("POST", "/v1/completions", self._intake.whole(self._answer)),)
+    def routes(self) -> Sequence[PathRoute]:
+        return (PathRoute("POST", "/v1/completions", self._intake.whole(self._answer)),)
 
     async def _answer(self, exchange: AsgiExchange, body: bytes, within: float) -> str:
         asked = await self._intake.read(read_completions, body, within)
