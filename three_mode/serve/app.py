@@ -9,6 +9,7 @@ from functools import partial
 
 from three_mode.errors import MissingExtra, ThreeModeError
 from three_mode.serve import cors, guard
+from three_mode.serve.access_log import AccessLog
 from three_mode.serve.asgi import AsgiExchange, Refused, Scope, Send
 from three_mode.serve.backend import AgentVerbs, Backend
 from three_mode.serve.endpoint import EndpointState, going_down
@@ -17,6 +18,7 @@ from three_mode.serve.faults import fault, from_error
 from three_mode.serve.intake import Intake
 from three_mode.serve.lifespan import OpenBackend, run_lifespan
 from three_mode.serve.options import ServeOptions
+from three_mode.serve.proxy import believe_proxy
 from three_mode.serve.routes import LateSurface, PathRoute, Routes, Surface, answered
 from three_mode.serve.surfaces import names_grpc, refuse_grpc, speaks_grpc
 from three_mode.serve.surfaces.anthropic_messages.surface import MessagesSurface
@@ -65,9 +67,18 @@ class App:
             OperationsSurface(endpoint),
         )
         self._routes = Routes(route for surface in surfaces for route in surface.routes())
+        self._access = AccessLog.of(self.options)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """A coroutine function, by which other servers know an application of ASGI 3."""
+        if self.options.behind_proxy and scope["type"] != "lifespan":
+            believe_proxy(scope)
+        if self._access is not None and scope["type"] != "lifespan":
+            await self._access.answer(self._take, scope, receive, send)
+        else:
+            await self._take(scope, receive, send)
+
+    async def _take(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             if speaks_grpc(scope):
                 await self._answer_grpc(scope, receive, send)
@@ -138,6 +149,8 @@ class App:
             self.endpoint.end(task)
             path = "other" if route is None else route.path
             self.metrics.finished(path, model, exchange.status, time.perf_counter() - started)
+            if exchange.seen is not None:
+                exchange.seen.ended(exchange.status, model or exchange.model)
 
     async def _routed(self, exchange: AsgiExchange, route: PathRoute | None) -> str:
         """Answers, and says which model did."""

@@ -3,7 +3,7 @@
 import pytest
 
 from transports.bus.registry import lateness
-from transports.bus.registry.lateness import BUSY_WITHIN, STOPPED_WITHIN, Lateness
+from transports.bus.registry.lateness import HINDERED_WITHIN, IDLE_WITHIN, Lateness
 
 PID = 7
 
@@ -15,30 +15,36 @@ def states(monkeypatch: pytest.MonkeyPatch) -> dict[int, str]:
     return states
 
 
-def test_a_process_that_runs_has_a_short_time(states: dict[int, str]) -> None:
+def test_a_process_that_waits_for_something_else_has_a_short_time(states: dict[int, str]) -> None:
     late = Lateness(since=100.0)
-    states[PID] = "R"
-    assert late.may_come_back(PID, 100.0 + BUSY_WITHIN - 0.1)
-    assert not late.may_come_back(PID, 100.0 + BUSY_WITHIN)
+    states[PID] = "S"
+    assert late.may_come_back(PID, 100.0 + IDLE_WITHIN - 0.1)
+    assert not late.may_come_back(PID, 100.0 + IDLE_WITHIN)
 
 
-def test_a_process_that_was_stopped_has_that_time_from_then_on(states: dict[int, str]) -> None:
+@pytest.mark.parametrize("state", ["T", "R"])
+def test_a_process_that_was_hindered_has_that_time_from_then_on(states: dict[int, str], state: str) -> None:
     """It was declared dead as soon as it ran again, before it could come back."""
     late = Lateness(since=100.0)
-    states[PID] = "T"
+    states[PID] = state
     assert late.may_come_back(PID, 102.0)
-    assert late.may_come_back(PID, 110.0)
-    states[PID] = "R"
-    assert late.may_come_back(PID, 111.0)
-    assert late.may_come_back(PID, 110.0 + BUSY_WITHIN - 0.1)
-    assert not late.may_come_back(PID, 110.0 + BUSY_WITHIN)
+    assert late.may_come_back(PID, 104.0)
+    assert late.may_come_back(PID, 106.0)
+    states[PID] = "S"
+    assert late.may_come_back(PID, 106.0 + IDLE_WITHIN - 0.1)
+    assert not late.may_come_back(PID, 106.0 + IDLE_WITHIN)
 
 
-def test_nobody_is_waited_for_longer_than_a_stopped_process(states: dict[int, str]) -> None:
+@pytest.mark.parametrize("state", ["T", "R"])
+def test_a_process_that_stays_hindered_is_not_waited_for_for_ever(states: dict[int, str], state: str) -> None:
     late = Lateness(since=100.0)
-    states[PID] = "t"
-    assert late.may_come_back(PID, 100.0 + STOPPED_WITHIN - 0.1)
-    assert not late.may_come_back(PID, 100.0 + STOPPED_WITHIN)
+    states[PID] = state
+    longest = HINDERED_WITHIN[state]
+    now = 100.0
+    while late.may_come_back(PID, now):
+        assert now < 100.0 + longest + IDLE_WITHIN
+        now += 0.5
+    assert now >= 100.0 + longest
 
 
 @pytest.mark.parametrize("state", ["", "Z"])

@@ -20,10 +20,9 @@ class EmbeddingsSurface:
 
     async def _answer(self, exchange: AsgiExchange, body: bytes, within: float) -> str:
         asked, as_base64 = wire_in.read_embeddings(body, within)
-        model = asked.model or ""
-        assert self._endpoint.backend is not None
+        model = exchange.model = asked.model or ""
         with exchange.while_connected():
-            embedded = await self._endpoint.backend.embed(asked)
+            embedded = await self._endpoint.embed(asked)
         self._endpoint.metrics.used(model, embedded.usage)
         await exchange.answer(200, wire_out.embeddings(embedded, as_base64))
         return model

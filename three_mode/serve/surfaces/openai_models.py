@@ -3,11 +3,10 @@
 import time
 from collections.abc import Sequence
 
-from three_mode.errors import NotFound
 from three_mode.serve import wire_out
-from three_mode.serve.asgi import AsgiExchange, Refused
-from three_mode.serve.backend import ModelInfo
-from three_mode.serve.endpoint import EndpointState, starting
+from three_mode.serve.asgi import AsgiExchange
+from three_mode.serve.endpoint import EndpointState
+from three_mode.serve.model_rule import unknown_model
 from three_mode.serve.routes import PathRoute
 
 PATH = "/v1/models"
@@ -24,18 +23,13 @@ class ModelsSurface:
         return PathRoute("GET", PATH, self._list), PathRoute("GET", PATH + "/", self._one)
 
     async def _list(self, exchange: AsgiExchange) -> str:
-        await exchange.answer(200, wire_out.models(await self._models(), self._started))
+        await exchange.answer(200, wire_out.models(await self._endpoint.models(), self._started))
         return ""
 
     async def _one(self, exchange: AsgiExchange) -> str:
         name = exchange.path.removeprefix(PATH + "/")
-        found = next((model for model in await self._models() if model.id == name), None)
+        found = next((model for model in await self._endpoint.models() if model.id == name), None)
         if found is None:
-            raise NotFound(f"the model {name[:200]!r} does not exist", hint=f"GET {PATH} lists what answers")
+            raise unknown_model(name)
         await exchange.answer(200, wire_out.model(found, self._started))
         return ""
-
-    async def _models(self) -> Sequence[ModelInfo]:
-        if self._endpoint.backend is None:
-            raise Refused(starting())
-        return await self._endpoint.backend.available_models()

@@ -1,4 +1,4 @@
-"""For those who run the endpoint: `/healthz` and `/metrics`."""
+"""For those who run the endpoint: `/health`, which is `/healthz` too, and `/metrics`."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,8 @@ class OperationsSurface:
         self._endpoint = endpoint
 
     def routes(self) -> Sequence[PathRoute]:
-        return PathRoute("GET", "/healthz", self._health, public=True), PathRoute("GET", "/metrics", self._metrics)
+        health = (PathRoute("GET", path, self._health, public=True) for path in ("/health", "/healthz"))
+        return *health, PathRoute("GET", "/metrics", self._metrics)
 
     async def _health(self, exchange: AsgiExchange) -> str:
         draining = self._endpoint.draining

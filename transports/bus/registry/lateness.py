@@ -3,28 +3,30 @@
 import time
 from pathlib import Path
 
-BUSY_WITHIN, STOPPED_WITHIN = 3.0, 60.0  # seconds for a member whose process runs, or is stopped, to come back
+IDLE_WITHIN = 3.0  # seconds to come back for a member whose process waits for something else
+# Longest for one that cannot: its process is stopped, or its loop is busy and has not the processor for itself.
+HINDERED_WITHIN = {"T": 60.0, "t": 60.0, "R": 15.0, "D": 15.0}
 
 
 class Lateness:
     """Members that are late since one moment, by the states of their processes.
 
-    A process that is stopped has a long time. One that runs has a short one, from the moment on at which it was last
-    seen stopped: its event loop may be busy. It is not waited for longer, as it may have joined anew."""
+    One that waits for something else has a short time, as it may have joined anew. One that was seen stopped, or busy,
+    has that time from then on."""
 
     def __init__(self, since: float | None = None) -> None:
         self.since = time.monotonic() if since is None else since
-        self._stopped_at: dict[int, float] = {}  # by process: when it was last seen stopped
+        self._hindered_at: dict[int, float] = {}  # by process: when it was last seen stopped or busy
 
     def may_come_back(self, pid: int, now: float) -> bool:
-        """Whether the member of a process is only late. To be asked every second or so: a stop between two looks is
-        not seen."""
-        state = process_state(pid)
-        if state in ("", "Z") or now - self.since >= STOPPED_WITHIN:
+        """Whether the member of a process is only late. To be asked every second or so: what happens between two looks
+        is not seen."""
+        state, waited = process_state(pid), now - self.since
+        if state in ("", "Z") or waited >= max(HINDERED_WITHIN.values()):
             return False
-        if state in ("T", "t"):
-            self._stopped_at[pid] = now
-        return now - self._stopped_at.get(pid, self.since) < BUSY_WITHIN
+        if waited < HINDERED_WITHIN.get(state, 0.0):
+            self._hindered_at[pid] = now
+        return now - self._hindered_at.get(pid, self.since) < IDLE_WITHIN
 
 
 def is_alive(pid: int) -> bool:

@@ -16,7 +16,7 @@ from transports.bus.events import MemberInfo
 from transports.bus.registry import wire
 from transports.bus.registry.channel import UnixChannel, peer_credentials
 from transports.bus.registry.election import HostingRight
-from transports.bus.registry.lateness import BUSY_WITHIN, Lateness, is_alive
+from transports.bus.registry.lateness import Lateness, is_alive
 from transports.bus.registry.pacing import ChangePacing
 from transports.bus.registry.places import Places
 from transports.bus.registry.seats import Seat, Shards
@@ -24,6 +24,7 @@ from transports.bus.registry.state import RegistryState
 
 log = logging.getLogger("three_mode.bus.registry")
 HELLO_WITHIN = 5.0  # seconds after which a connection without Hello is dropped
+NEWCOMERS_WITHIN = 3.0  # seconds that newcomers wait at most for members that are late
 GRACE = 1.0  # seconds that the members of a registry that died have to come back; longer where they live
 CONNECTIONS = 2048  # open at once
 ACCEPTS = 64  # connections accepted in one turn, between messages of members
@@ -163,7 +164,7 @@ class RegistryServer:
         wait for it."""
         if not self.state.late:
             return False
-        if now - self._lateness.since >= BUSY_WITHIN:
+        if now - self._lateness.since >= NEWCOMERS_WITHIN:
             return False
         return now < self._grace_until or any(self._lateness.may_come_back(info.pid, now) for info in self.state.late)
 

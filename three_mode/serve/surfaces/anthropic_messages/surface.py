@@ -8,9 +8,8 @@ from secrets import token_hex
 import msgspec
 
 from three_mode.errors import DeadlineExceeded, ThreeModeError
-from three_mode.messages import LLMRequest, LLMResponse
+from three_mode.messages import LLMResponse
 from three_mode.serve.asgi import AsgiExchange
-from three_mode.serve.backend import CountingBackend, TokenCount
 from three_mode.serve.endpoint import EndpointState
 from three_mode.serve.intake import Intake
 from three_mode.serve.routes import PathRoute, no_such_path
@@ -53,10 +52,11 @@ class MessagesSurface:
     async def _count(self, exchange: AsgiExchange, body: bytes, within: float) -> str:
         """The tokens of a request: exact where whoever answers can count, else about as many."""
         request = (await self._intake.read(read_messages, body, within)).request
+        exchange.model = request.model or ""
         try:
             with exchange.while_connected():
                 async with asyncio.timeout(within):
-                    found = await self._counted(request)
+                    found = await self._endpoint.count(request)
         except TimeoutError as error:
             if isinstance(error, ThreeModeError):
                 raise
@@ -64,14 +64,6 @@ class MessagesSurface:
         said = {"input_tokens": found.tokens, "three_mode": {"exact": found.exact}}
         await exchange.answer(200, msgspec.json.encode(said))
         return request.model or ""
-
-    async def _counted(self, request: LLMRequest) -> TokenCount:
-        backend: object = self._endpoint.backend
-        if isinstance(backend, CountingBackend):
-            return await backend.count(request)
-        from three_mode.providers.estimate import estimate_tokens
-
-        return TokenCount(estimate_tokens(request, request.model or ""), exact=False)
 
 
 def _written(shows_thinking: bool, response: LLMResponse, number: str) -> bytes:
