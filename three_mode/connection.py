@@ -314,7 +314,7 @@ class LLMConnection:
         services.preparation.check_open()
         given = {"model": model, "dimensions": dimensions, "within": within, "extra": extra or {}}
         request = EmbedRequest.of(texts, **given)
-        target = await services.targets.for_single(model, within, "embed")
+        target = await services.targets.for_embedding(model, within)
         time_left = services.defaults.time_limit(within, target.provider)
         return await services.embedding.embed(request, target, time_left, services.defaults.label)
 
@@ -336,7 +336,7 @@ class LLMConnection:
         request = RerankRequest(
             query=query, documents=documents, model=model, top_n=top_n, within=within, extra=extra or {}
         )
-        target = await services.targets.for_single(model, within, "rerank")
+        target = await services.targets.for_embedding(model, within, "rerank")
         time_left = services.defaults.time_limit(within, target.provider)
         return await services.embedding.rerank(request, target, time_left, services.defaults.label)
 

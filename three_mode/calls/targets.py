@@ -171,7 +171,7 @@ class Targets:
         chain = self._own_chains.get((provider, model))
         return chain or self._with_fallback(self._target(provider, model), own=True), None
 
-    async def for_single(self, model: str | None, within: float | None, verb: str) -> Target:
+    async def for_embedding(self, model: str | None, within: float | None, verb: str = "embed") -> Target:
         """The one target that embeds, or reranks: there is no fallback, see embedding.py."""
         name = model or self._model
         target = self._addressed(name, self._mode) if name is not None else None

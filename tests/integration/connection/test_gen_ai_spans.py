@@ -138,6 +138,24 @@ async def test_vectors_have_a_span_and_a_duration_of_their_own() -> None:
     assert sum(point.count for point in traces.points()["gen_ai.client.embeddings.duration"]) == 2
 
 
+async def test_bare_prompts_and_documents_in_order_have_operations_of_their_own() -> None:
+    traces = Traces()
+    async with connected(observe=traces.observing(), max_retries=0) as (llm, server):
+        await llm.chat_completion(LLMRequest(prompt="Once", model="m"))
+        await llm.rerank("ranker", "red", ["blue", "red"])
+        server.next(Answer(status=500))
+        with pytest.raises(errors.ServerError):
+            await llm.rerank("broken", "red", ["blue", "red"])
+    said = attributes_of(traces.named("text_completion m"))
+    assert said["gen_ai.operation.name"] == "text_completion"
+    assert attributes_of(traces.named("rerank ranker"))["gen_ai.usage.input_tokens"] == 12
+    assert attributes_of(traces.named("rerank broken"))["error.type"] == "ServerError"
+    points = traces.points()
+    assert sum(point.count for point in points["gen_ai.client.operation.duration"]) == 2
+    assert "gen_ai.client.embeddings.duration" not in points
+    assert [point.count for point in points["gen_ai.client.inference.duration"]] == [1]
+
+
 async def test_nothing_that_was_said_is_in_a_span_unless_it_is_asked_for() -> None:
     def secret_tool(word: str) -> str:
         """Gives a word back."""
