@@ -242,8 +242,6 @@ async def _serve(options: argparse.Namespace, console: Console) -> None:
         if settings.access_log != "off":
             stack.enter_context(access_lines())
         async with serve(app):
-            for line in _what_clients_may_ask(settings, connection, table.bus):
-                console.print(escape(line), soft_wrap=True, highlight=False)
             scheme = "https" if settings.tls else "http"
             console.print(
                 f"serving on {scheme}://{settings.host}:{settings.port}/v1  (events on /events)",
@@ -252,6 +250,8 @@ async def _serve(options: argparse.Namespace, console: Console) -> None:
             if settings.grpc is not None:
                 place = settings.grpc if isinstance(settings.grpc, str) else f"{settings.host}:{settings.grpc}"
                 console.print(f"and gRPC on {escape(place)}", soft_wrap=True)
+            for line in _what_clients_may_ask(settings, connection, table.bus):
+                console.print(escape(line), soft_wrap=True, highlight=False)
             if config.file is not None:
                 console.print(f"settings of {escape(config.file)}", soft_wrap=True, highlight=False)
             sys.stderr.flush()
@@ -287,6 +287,8 @@ async def _prepared(connection: "LLMConnection", bus: Bus | None, name: str, add
 
 def _what_clients_may_ask(settings: ServeOptions, connection: "LLMConnection", bus: str | None) -> Iterator[str]:
     """Lines that say it, without asking anybody."""
+    if settings.any_local_model:
+        yield "clients may name any model file of this computer"
     if settings.only_models is not None:
         yield f"models: {', '.join(sorted(settings.only_models))}"
     else:
@@ -294,5 +296,3 @@ def _what_clients_may_ask(settings: ServeOptions, connection: "LLMConnection", b
         places += [] if bus is None else [f"agents of {bus}"]
         places.append(f"those of {connection.provider_name or 'the first provider that has a key'}")
         yield f"models: {'; '.join(places)}"
-    if settings.any_local_model:
-        yield "clients may name any model file of this computer"

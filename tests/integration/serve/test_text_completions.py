@@ -132,6 +132,21 @@ async def test_several_prompts_and_choices_are_numbered_and_a_prompt_counts_once
     assert counted(chunk.usage) == counted(reply.usage)
 
 
+async def test_fields_that_change_no_answer_are_named_as_ignored(running: Running) -> None:
+    plain = await running.client.completions.create(**GREEDY, prompt=PROMPT)
+    reply = await running.client.completions.create(**GREEDY, prompt=PROMPT, user="alice", extra_body={"store": True})
+    assert reply.choices[0].text == plain.choices[0].text
+    assert reply.model_extra is not None
+    assert sorted(reply.model_extra["three_mode"]["ignored"]) == ["store", "user"]
+    for prompts in ([PROMPT], [PROMPT, "b"]):
+        stream = await running.client.completions.create(**GREEDY, prompt=prompts, user="alice", stream=True)
+        last = [chunk async for chunk in stream if chunk.choices and chunk.choices[0].finish_reason]
+        assert [(chunk.model_extra or {})["three_mode"] for chunk in last] == [{"ignored": ["user"]}] * len(prompts)
+    two = await running.client.completions.create(**GREEDY, prompt=[PROMPT, "b"], user="alice")
+    assert two.model_extra is not None
+    assert two.model_extra["three_mode"] == {"ignored": ["user"]}
+
+
 async def test_echo_and_scores(running: Running) -> None:
     plain = await running.client.completions.create(**GREEDY, prompt=PROMPT)
     echoed = await running.client.completions.create(**GREEDY, prompt=PROMPT, echo=True)

@@ -290,6 +290,7 @@ PUBLIC = {
         "QuotaExhausted",
         "RateLimit",
         "ReplyTooLarge",
+        "SchemaMismatch",
         "ServerError",
         "StreamInterrupted",
         "ThreeModeError",

@@ -36,7 +36,8 @@ class RerankSurface:
 
     async def _answer(self, exchange: AsgiExchange, body: bytes, within: float) -> str:
         asked = await self._intake.read(read_rerank, body, within)
-        model, backend = asked.request.model or "", cast("object", self._endpoint.backend)
+        model = exchange.model = asked.request.model or ""
+        backend = cast("object", self._endpoint.backend)
         if not isinstance(backend, RerankingBackend):
             raise UnsupportedParameter("what answers here reranks no documents", field="model")
         with exchange.while_connected():

@@ -8,13 +8,14 @@ from msgspec import Struct
 
 from three_mode.errors import InvalidRequest, UnsupportedParameter
 from three_mode.messages import LLMRequest
+from three_mode.serve import several
 from three_mode.serve.backend import CONVERSATION
+from three_mode.serve.ignored import NOTHING_SENT, Sent, sent
+from three_mode.serve.wire_in import MOST_ANSWERS as MOST_CHOICES
 from three_mode.serve.wire_in import json_object
 
 MOST_ANSWERS = 128  # of one request: each is a call of its own
-MOST_CHOICES = 8  # of one prompt
 MAX_TOKENS = 16  # where a request does not say, as at OpenAI
-_MOST_SEED = 2**32 - 1
 # Their fields that mean the same as ours.
 _SAME = ("model", "temperature", "top_p", "stop", "seed")
 # Values of other fields that say nothing new.
@@ -32,6 +33,8 @@ class CompletionsQuestion(Struct, frozen=True):
     echo: bool = False
     stream: bool = False
     include_usage: bool = False
+    sent: Sent = NOTHING_SENT
+    """Fields that change no answer."""
 
     @property
     def model(self) -> str:
@@ -75,11 +78,12 @@ def read_completions(body: bytes, within: float, most_messages: int = 0) -> Comp
     first = LLMRequest(prompt=prompts[0], within=within, **fields)
     requests = [first if prompt == prompts[0] else _with(first, messages=(), prompt=prompt) for prompt in prompts]
     return CompletionsQuestion(
-        tuple(_seeded(request, number) for request in requests for number in range(choices)),
+        tuple(each for request in requests for each in several.requests(request, choices)),
         choices,
         echo,
         stream,
         bool(options.get("include_usage")),
+        sent(data),
     )
 
 
@@ -114,13 +118,6 @@ def _flag(value: Any, field: str) -> bool:
 def _check_scores(value: Any) -> None:
     if value is not None and (type(value) is not int or value < 0):
         raise InvalidRequest("logprobs is a number of tokens", field="logprobs")
-
-
-def _seeded(request: LLMRequest, number: int) -> LLMRequest:
-    """A request for another answer to the same prompt: the seed would make it the same one."""
-    if request.seed is None or number == 0:
-        return request
-    return _with(request, seed=(request.seed + number) % _MOST_SEED)
 
 
 def _with(request: LLMRequest, **changes: Any) -> LLMRequest:
