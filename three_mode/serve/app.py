@@ -60,6 +60,8 @@ class App:
         surfaces: tuple[Surface, ...] = (
             ChatSurface(endpoint, intake),
             LateSurface(partial(_responses, endpoint, intake), "/v1/responses", "/v1/responses/"),
+            LateSurface(partial(_completions, endpoint, intake), "/v1/completions"),
+            LateSurface(partial(_rerank, endpoint, intake), "/v1/rerank", "/rerank", "/v1/reranking"),
             MessagesSurface(endpoint, intake),
             EmbeddingsSurface(endpoint, intake),
             ModelsSurface(endpoint),
@@ -181,6 +183,18 @@ def _mcp(endpoint: EndpointState, intake: Intake) -> Surface:
     from three_mode.serve.surfaces.mcp.surface import McpSurface
 
     return McpSurface(endpoint, intake)
+
+
+def _completions(endpoint: EndpointState, intake: Intake) -> Surface:
+    from three_mode.serve.surfaces.openai_completions import CompletionsSurface
+
+    return CompletionsSurface(endpoint, intake)
+
+
+def _rerank(endpoint: EndpointState, intake: Intake) -> Surface:
+    from three_mode.serve.surfaces.openai_rerank import RerankSurface
+
+    return RerankSurface(endpoint, intake)
 
 
 def _conversations(endpoint: EndpointState, intake: Intake) -> Surface:
