@@ -31,6 +31,7 @@ from local_models.scheduling.scheduler import SchedulerLimits
 T = TypeVar("T")
 _LONG_TEXT = 32_768  # characters; longer texts are tokenized on a thread
 _LONG_GRAMMAR = 2_048  # characters; longer grammars are checked and built on a thread
+MANY = 8  # calls that do not wait for the last tokens of a prompt, where a pass over the weights costs much
 METHOD_SECONDS = 600.0  # longest preparation of a method other than a call
 
 
@@ -106,6 +107,7 @@ class InProcessBackend:
                 unified=shape.unified,
                 shares=not self._weights.recurrent,
                 prefix_tokens=kept,
+                many=MANY if context.most_fillers else 1 << 30,
             )
             self._engine = Engine(
                 self._weights,
