@@ -33,6 +33,7 @@ T = TypeVar("T")
 _LONG_TEXT = 32_768  # characters; longer texts are tokenized on a thread
 _FOR_EVER = 1 << 62  # tokens
 _LONG_GRAMMAR = 2_048  # characters; longer grammars are checked and built on a thread
+MANY = 8  # calls that do not wait for the last tokens of a prompt, where a pass over the weights costs much
 METHOD_SECONDS = 600.0  # longest preparation of a method other than a call
 
 
@@ -111,6 +112,7 @@ class InProcessBackend:
                 unified=shape.unified,
                 shares=not self._weights.recurrent,
                 prefix_tokens=kept,
+                many=MANY if context.most_fillers else 1 << 30,
             )
             self._engine = Engine(
                 self._weights,

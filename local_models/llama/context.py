@@ -14,6 +14,7 @@ from local_models.llama.shape import ContextShape
 from local_models.llama.weights import Weights
 
 Floats = NDArray[np.float32]
+COSTLY_PASS = 16 << 20  # bytes of weights from which on a pass over them costs more than the work of sparing it
 _STREAMS = slice(8, 12)  # bytes of the state of a sequence that say how many streams its cache has
 
 
@@ -52,7 +53,8 @@ class Context:
         self.total_tokens = int(api.llama_n_ctx(self._ctx))
         self._copies_state = not shape.unified and not weights.gpu_layers
         self.most_fillers = 0  # most sequences in a gap between others that are worth a token: see `fillers`
-        if self._copies_state and not weights.recurrent and not shape.embeddings:
+        worth_it = weights.size_bytes >= COSTLY_PASS and not weights.recurrent and not shape.embeddings
+        if self._copies_state and worth_it:
             self.most_fillers = 3 if uses_amx() else 1
         self._copied_state: tuple[int, Any, int] | None = (
             None  # sequence, its state for the copies of a step, and the bytes of it
