@@ -16,7 +16,8 @@ from local_models.errors import BadOption, EngineFailed, ModelClosed, translate_
 from local_models.files.catalogue import find
 from local_models.gguf import Summary
 from local_models.options import DEFAULTS, Generate, GenerateChanges, LoadOptions, Lora, with_changes
-from local_models.prompts.grammar import is_small, schema_grammar
+from local_models.prompts.answer_check import answer_check
+from local_models.prompts.grammar import exact_grammar, is_small, schema_grammar
 from local_models.prompts.preparing import prepare
 from local_models.prompts.templates import ChatTemplate, Message
 from local_models.prompts.tools import (
@@ -26,7 +27,7 @@ from local_models.prompts.tools import (
     forces_call,
     free_call_grammar,
     marks_calls,
-    offered_tools,
+    shown_tools,
     tool_name,
 )
 from local_models.replies import Reply, Statistics
@@ -131,7 +132,7 @@ class LocalModel:
         the loop when the first piece of the stream, or an error, has arrived.
 
         Returns None, and does nothing, where the call cannot start without waiting (a long prompt, an engine in another
-        process) or where text may turn out to be a tool call.
+        process) or where text may turn out to be a tool call, or must be checked when it is whole.
         """
         how = with_changes(options, changes)
         if how.tools:
@@ -140,6 +141,8 @@ class LocalModel:
         parts = self._template.render_at_once(messages)
         if parts is None or not self._has_small_grammar(how):
             return None
+        if how.schema is not None and not exact_grammar(how.schema)[1]:
+            return None  # the answer is checked before it ends
         request = self._request(parts, how, special=True, pieces=True)
         stream = PieceStream(self._starter(request), how.within, None)
         begun = stream.begin_at_once(lambda deliver: self._backend.start_at_once(request, deliver, take), news)
@@ -162,7 +165,7 @@ class LocalModel:
         return await collect_reply(self._stream_text(prompt, with_changes(options, changes), pieces=False))
 
     def _stream_chat(self, messages: Sequence[Message], how: Generate, *, pieces: bool) -> PieceStream:
-        tools = offered_tools(how)
+        tools = shown_tools(how)
         tool_calls = ToolCallParser([tool_name(tool) for tool in tools]) if tools else None
         parts = self._template.render_at_once(messages, tools) if self._has_small_grammar(how) else None
         if parts is not None:
@@ -170,7 +173,7 @@ class LocalModel:
         else:
             given = list(messages)
             begin = self._slow_starter(lambda until: self._render(given, how, until), how, special=True, pieces=pieces)
-        return PieceStream(begin, how.within, tool_calls)
+        return PieceStream(begin, how.within, tool_calls, answer_check(how))
 
     def _stream_text(self, prompt: str, how: Generate, *, pieces: bool) -> PieceStream:
         if how.tools:
@@ -180,10 +183,10 @@ class LocalModel:
             begin = self._starter(self._request([prompt], how, special=False, pieces=pieces))
         else:
             begin = self._slow_starter(lambda until: [prompt], how, special=False, pieces=pieces)
-        return PieceStream(begin, how.within, None)
+        return PieceStream(begin, how.within, None, answer_check(how))
 
     def _render(self, messages: Sequence[Message], how: Generate, until: float) -> list[str]:
-        return self._template.render(messages, offered_tools(how), until=until, within=how.within)
+        return self._template.render(messages, shown_tools(how), until=until, within=how.within)
 
     def _request(
         self, parts: Sequence[str], how: Generate, *, special: bool, pieces: bool, within: float = 0.0
@@ -242,7 +245,7 @@ class LocalModel:
         return schema_grammar(how.schema) if how.schema is not None else how.grammar
 
     async def _prompt_tokens(self, messages: Sequence[Message], how: Generate) -> list[int]:
-        tools = offered_tools(how)
+        tools = shown_tools(how)
         parts = self._template.render_at_once(messages, tools)
         if parts is None:
             until, given = time.monotonic() + how.within, list(messages)

@@ -30,6 +30,7 @@ from local_models.scheduling.scheduler import SchedulerLimits
 
 T = TypeVar("T")
 _LONG_TEXT = 32_768  # characters; longer texts are tokenized on a thread
+_FOR_EVER = 1 << 62  # tokens
 _LONG_GRAMMAR = 2_048  # characters; longer grammars are checked and built on a thread
 METHOD_SECONDS = 600.0  # longest preparation of a method other than a call
 
@@ -49,6 +50,8 @@ def sampling_of(options: Generate, grammar: str, opens: int) -> Sampling:
         seed=seed,
         grammar=grammar,
         opens=opens,
+        bias={int(token): value for token, value in options.logit_bias.items()},
+        least=_FOR_EVER if options.ignore_eos else options.min_tokens,
     )
 
 
@@ -194,6 +197,9 @@ class InProcessBackend:
             for name in check_grammar(request.grammar):
                 if len(self._weights.tokenize(name, special=True, start=False)) != 1:
                     raise BadGrammar(f"the grammar names {name}, which is no token of this model", field="grammar")
+        for token in request.options.logit_bias:
+            if int(token) >= self._weights.vocabulary:
+                raise BadOption(f"a token is between 0 and {self._weights.vocabulary - 1}", field="logit_bias")
         characters, room = sum(map(len, request.parts)), self.loaded.context
         least = characters // self._longest_token
         if least > room:  # to tokenize it would take seconds

@@ -117,7 +117,7 @@ class TransformersBackend:
             agent=how.agent,
             priority=how.priority,
             arrival=next(self._arrivals),
-            chooser=Chooser(how),
+            chooser=Chooser(how, self._model.ends),
         )
         self._engine.submit(answer)
         return RunningCall(cancel=lambda: self._engine.cancel(answer))
@@ -146,6 +146,9 @@ class TransformersBackend:
                 field="tools",
                 hint="give a `chat_template` that has one",
             )
+        for token in how.logit_bias:
+            if int(token) >= self.summary.vocabulary:
+                raise BadOption(f"a token is between 0 and {self.summary.vocabulary - 1}", field="logit_bias")
         characters, room = sum(map(len, request.parts)), self.loaded.context
         if characters > _LONGEST_TOKEN * room:  # to tokenize it would take seconds
             raise PromptTooLong(characters // _LONGEST_TOKEN, room - 1)

@@ -42,7 +42,9 @@ class LLMRequest(Struct, frozen=True, omit_defaults=True, kw_only=True, forbid_u
     cache: CacheHints | None = None  #: hints for the provider's prompt cache, and for the cache of replies
     within: float | None = None  #: deadline of the whole call in seconds; None: that of the connection
     metadata: dict[str, Any] = {}  #: values of the program; they appear in records and never go to a provider
-    extra: dict[str, Any] = {}  #: fields that go to the provider as they are; none is dropped silently
+    #: fields that go to the provider as they are; none is dropped silently, but for those that change no answer
+    #: (`user`, `store`, `service_tier`...), which whoever does not know them is spared
+    extra: dict[str, Any] = {}
 
     if TYPE_CHECKING:
         # A request holds the types above; its constructor also takes the plain forms that `__post_init__` converts.

@@ -37,7 +37,8 @@ class App:
     """The endpoint. `drain()` lets what runs end and refuses what is new.
 
     `backend` is what it hands out; or a function that opens it when the server starts, as an async context manager:
-    each worker of a server with several has its own. `agents` are the verbs of a bus, for `AgentService` of gRPC.
+    each worker of a server with several has its own. `agents` are the verbs of a bus, for `AgentService` of gRPC
+    and the tools of MCP.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class App:
             ModelsSurface(endpoint),
             LateSurface(partial(_conversations, endpoint, intake), "/v1/conversations", "/v1/conversations/"),
             LateSurface(partial(_a2a, endpoint, intake), WELL_KNOWN_CARD, "/a2a", "/a2a/", refused_as=_a2a_refusal),
+            LateSurface(partial(_mcp, endpoint, intake), "/mcp"),
             OperationsSurface(endpoint),
         )
         self._routes = Routes(route for surface in surfaces for route in surface.routes())
@@ -173,6 +175,12 @@ def _responses(endpoint: EndpointState, intake: Intake) -> Surface:
     from three_mode.serve.surfaces.openai_responses import ResponsesSurface
 
     return ResponsesSurface(endpoint, intake)
+
+
+def _mcp(endpoint: EndpointState, intake: Intake) -> Surface:
+    from three_mode.serve.surfaces.mcp.surface import McpSurface
+
+    return McpSurface(endpoint, intake)
 
 
 def _conversations(endpoint: EndpointState, intake: Intake) -> Surface:

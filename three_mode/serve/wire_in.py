@@ -9,11 +9,14 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from three_mode.errors import InvalidRequest, UnsupportedParameter
+from three_mode.errors import InvalidRequest
 from three_mode.messages import CacheHints, EmbedRequest, LLMRequest
+from three_mode.serve.backend import CONVERSATION
+from three_mode.serve.ignored import NOTHING_SENT, Sent, sent
 
 # Each message costs microseconds to check, and a small body can hold very many.
 MOST_MESSAGES = 10_000
+MOST_ANSWERS = 8  # of one request
 # Their name -> ours, for fields that mean the same.
 _SAME = {
     "model": "model",
@@ -31,7 +34,6 @@ _SAME = {
 }
 # Fields whose default says nothing new.
 _DEFAULTS: dict[str, Any] = {
-    "n": 1,
     "stream": False,
     "logprobs": False,
     "response_format": {"type": "text"},
@@ -48,6 +50,8 @@ class ChatQuestion(Struct, frozen=True):
     request: LLMRequest
     stream: bool = False
     include_usage: bool = False
+    n: int = 1  # answers
+    sent: Sent = NOTHING_SENT  # fields that change no answer
 
 
 def read_chat(body: bytes, within: float, most_messages: int = MOST_MESSAGES) -> ChatQuestion:
@@ -56,8 +60,7 @@ def read_chat(body: bytes, within: float, most_messages: int = MOST_MESSAGES) ->
     given = data.get("messages")
     if isinstance(given, list) and len(given) > most_messages:
         raise InvalidRequest(f"at most {most_messages} messages a request, not {len(given)}", field="messages")
-    if data.get("n") not in (None, 1):
-        raise UnsupportedParameter("one answer a request", field="n", hint="send the request n times")
+    n = _answers(data.pop("n", None), data)
     stream = data.pop("stream", None) or False
     if not isinstance(stream, bool):
         raise InvalidRequest("stream is true or false", field="stream")
@@ -89,7 +92,17 @@ def read_chat(body: bytes, within: float, most_messages: int = MOST_MESSAGES) ->
         if key is not None:
             fields["cache"] = CacheHints(key=str(key))
         fields["extra"] = _said(others)
-    return ChatQuestion(LLMRequest(**fields), stream, bool(options.get("include_usage")))
+    return ChatQuestion(LLMRequest(**fields), stream, bool(options.get("include_usage")), n, sent(data))
+
+
+def _answers(given: Any, data: Mapping[str, Any]) -> int:
+    """How many answers are asked for."""
+    n = 1 if given is None else given
+    if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= MOST_ANSWERS:
+        raise InvalidRequest(f"n is a number of answers, 1 to {MOST_ANSWERS}", field="n")
+    if n > 1 and data.get(CONVERSATION) is not None:
+        raise InvalidRequest("a conversation goes on with one answer", field="n")
+    return n
 
 
 def read_embeddings(body: bytes, within: float) -> tuple[EmbedRequest, bool]:

@@ -47,6 +47,7 @@ class Options:
     concurrent: int = 1
     idempotent: bool = False
     topics: tuple[Topic, ...] = ()
+    tool: bool = False
     a2a: bool = False
 
 
@@ -85,18 +86,29 @@ class Spec:
 @overload
 def handler(function: F) -> F: ...
 @overload
-def handler(*, concurrent: int = 1, idempotent: bool = False, a2a: bool = False) -> Callable[[F], F]: ...
-def handler(function: F | None = None, *, concurrent: int = 1, idempotent: bool = False, a2a: bool = False) -> Any:
+def handler(
+    *, concurrent: int = 1, idempotent: bool = False, tool: bool = False, a2a: bool = False
+) -> Callable[[F], F]: ...
+def handler(
+    function: F | None = None,
+    *,
+    concurrent: int = 1,
+    idempotent: bool = False,
+    tool: bool = False,
+    a2a: bool = False,
+) -> Any:
     """Make a method answer to `ask`, `tell` and `stream`.
 
     `concurrent=n` lets up to n calls of the method run at once, beside the agent's other handlers (default 1: one at a
     time). `idempotent=True` says that two calls have the effect of one: a call whose agent died is then repeated when
-    the agent is back (default False: the caller gets PeerLost). `a2a=True` offers the method to agents elsewhere, which
-    speak A2A with `three-mode serve` on this bus (default False): it takes the message, as text or an `A2ATurn`.
+    the agent is back (default False: the caller gets PeerLost). `tool=True` offers the method to programs that speak
+    MCP, by `three-mode serve` and `three-mode mcp` on this bus (default False): its hints and docstring are what a
+    model reads. `a2a=True` offers it to agents elsewhere that speak A2A, by `three-mode serve` on this bus (default
+    False): it takes the message, as text or an `A2ATurn`.
     """
     if concurrent < 1:
         raise ConfigurationError(f"concurrent is at least 1, not {concurrent}")
-    options = Options(concurrent=concurrent, idempotent=idempotent, a2a=a2a)
+    options = Options(concurrent=concurrent, idempotent=idempotent, tool=tool, a2a=a2a)
     if function is not None:
         return _mark(function, options)
     return lambda undecorated: _mark(undecorated, options)
