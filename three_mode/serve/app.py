@@ -60,12 +60,14 @@ class App:
         surfaces: tuple[Surface, ...] = (
             ChatSurface(endpoint, intake),
             LateSurface(partial(_responses, endpoint, intake), "/v1/responses", "/v1/responses/"),
+            LateSurface(partial(_completions, endpoint, intake), "/v1/completions"),
+            LateSurface(partial(_rerank, endpoint, intake), "/v1/rerank", "/rerank", "/v1/reranking"),
             MessagesSurface(endpoint, intake),
             EmbeddingsSurface(endpoint, intake),
             ModelsSurface(endpoint),
             LateSurface(partial(_conversations, endpoint, intake), "/v1/conversations", "/v1/conversations/"),
-            LateSurface(partial(_a2a, endpoint, intake), WELL_KNOWN_CARD, "/a2a", "/a2a/", refused_as=_a2a_refusal),
             LateSurface(partial(_mcp, endpoint, intake), "/mcp"),
+            LateSurface(partial(_a2a, endpoint, intake), WELL_KNOWN_CARD, "/a2a", "/a2a/", refused_as=_a2a_refusal),
             OperationsSurface(endpoint),
         )
         self._routes = Routes(route for surface in surfaces for route in surface.routes())
@@ -181,6 +183,18 @@ def _mcp(endpoint: EndpointState, intake: Intake) -> Surface:
     from three_mode.serve.surfaces.mcp.surface import McpSurface
 
     return McpSurface(endpoint, intake)
+
+
+def _completions(endpoint: EndpointState, intake: Intake) -> Surface:
+    from three_mode.serve.surfaces.openai_completions import CompletionsSurface
+
+    return CompletionsSurface(endpoint, intake)
+
+
+def _rerank(endpoint: EndpointState, intake: Intake) -> Surface:
+    from three_mode.serve.surfaces.openai_rerank import RerankSurface
+
+    return RerankSurface(endpoint, intake)
 
 
 def _conversations(endpoint: EndpointState, intake: Intake) -> Surface:

@@ -51,6 +51,8 @@ class ServeOptions(Struct, frozen=True, kw_only=True):
     max_event_readers: int = 64
     drain_within: float = 30.0
     """Seconds that running requests have after SIGTERM."""
+    mcp_models: bool = False
+    """Whether `/mcp` offers a tool that asks the models, beside the tools of agents."""
     a2a_default: str | None = None
     """The agent whose card is at `/.well-known/agent-card.json`; None: the only one that there is."""
     max_tasks: int = 10_000
@@ -60,8 +62,6 @@ class ServeOptions(Struct, frozen=True, kw_only=True):
     """Bytes of all their messages and results. One task may have an eighth of them."""
     keep_tasks: float = 3600.0
     """Seconds for which a finished task is kept, and a task waits for its user."""
-    mcp_models: bool = False
-    """Whether `/mcp` offers a tool that asks the models, beside the tools of agents."""
     allowed_origins: frozenset[str] = frozenset()
     """Web pages of other origins that may open `/events`, as in "https://console.example"."""
     only_models: frozenset[str] | None = None

@@ -103,7 +103,7 @@ def handler(
     time). `idempotent=True` says that two calls have the effect of one: a call whose agent died is then repeated when
     the agent is back (default False: the caller gets PeerLost). `tool=True` offers the method to programs that speak
     MCP, by `three-mode serve` and `three-mode mcp` on this bus (default False): its hints and docstring are what a
-    model reads. `a2a=True` offers it to agents elsewhere that speak A2A, by `three-mode serve` on this bus (default
+    model reads. `a2a=True` offers it to agents elsewhere, which speak A2A with `three-mode serve` on this bus (default
     False): it takes the message, as text or an `A2ATurn`.
     """
     if concurrent < 1:

@@ -58,8 +58,8 @@ class HostService:
             "reload": self._on_reload,
             "report": self._on_report,
             "dead_letters": self._on_dead_letters,
-            "a2a": self._on_a2a,
             "tools": self._on_tools,
+            "a2a": self._on_a2a,
             "models": self._on_models,
             "llm_events": self._on_llm_events,
         }
@@ -135,11 +135,11 @@ class HostService:
         dead_letters = self._population.dead_letters
         return [dead_letters.count, dead_letters.read()]
 
-    async def _on_a2a(self, _: Request) -> list[A2AReport]:
-        return a2a_reports(self._population.actors.values())
-
     async def _on_tools(self, _: Request) -> list[ToolReport]:
         return tool_reports(self._population.actors.values())
+
+    async def _on_a2a(self, _: Request) -> list[A2AReport]:
+        return a2a_reports(self._population.actors.values())
 
     async def _on_models(self, _: Request) -> list[str]:
         """The roles that have an agent which answers as a model does."""
