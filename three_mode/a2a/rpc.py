@@ -35,7 +35,7 @@ PARAMETERS: dict[str, type[Value]] = {
 METHODS = frozenset((*PARAMETERS, *PUSH, EXTENDED_CARD))
 
 
-class A2ARpcRequest(Struct, frozen=True):
+class A2ARequest(Struct, frozen=True):
     """A request of JSON-RPC 2.0 whose parameters are not read yet."""
 
     method: str
@@ -52,10 +52,10 @@ class RpcRefused(Exception):
         self.fault, self.id = fault, identifier
 
 
-_decode = msgspec.json.Decoder(A2ARpcRequest).decode
+_decode = msgspec.json.Decoder(A2ARequest).decode
 
 
-def read_request(body: bytes) -> A2ARpcRequest:
+def read_request(body: bytes) -> A2ARequest:
     """The envelope of a request; RpcRefused says why there is none."""
     try:
         request = _decode(body)

@@ -15,7 +15,7 @@ from transports.http2 import LimitExceeded, Request, SSEDecoder, TimedOut, Trans
 _MOST_OF_AN_ERROR = 1 << 20
 
 
-class StreamingClient(Protocol):
+class A2APeer(Protocol):
     """The client that a stream belongs to."""
 
     name: str
@@ -35,7 +35,7 @@ class StreamingClient(Protocol):
 class A2AStream:
     """Events of one task: iterate over it within `async with`. `task()` is the task that they make so far."""
 
-    def __init__(self, server: StreamingClient, method: str, parameters: Value, within: float) -> None:
+    def __init__(self, server: A2APeer, method: str, parameters: Value, within: float) -> None:
         self.fold = TaskFold()
         self._server, self._method, self._parameters, self._within = server, method, parameters, within
         self._decoder = SSEDecoder()

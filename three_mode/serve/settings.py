@@ -16,6 +16,9 @@ _LIMITS = (
     "drain_within",
     "event_buffer",
     "max_event_readers",
+    "max_tasks",
+    "max_tasks_bytes",
+    "keep_tasks",
 )
 
 
@@ -48,6 +51,9 @@ class ServeTable(FrozenOptions, frozen=True, kw_only=True):
     drain_within: float | None = None  #: seconds that running requests have after SIGTERM
     event_buffer: int | None = None  #: events that wait for one slow reader
     max_event_readers: int | None = None  #: WebSockets that read events
+    max_tasks: int | None = None  #: tasks of A2A that are kept
+    max_tasks_bytes: int | None = None  #: bytes of all of them
+    keep_tasks: float | None = None  #: seconds for which an ended task is kept, and one waits for its user
 
     def limits(self) -> dict[str, Any]:
         """The limits that the table sets, by their names in `ServeOptions`."""
