@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from local_models.errors import EngineFailed, OutOfMemory, translate_errors
-from local_models.llama.library import last_errors, library, recent_errors
+from local_models.llama.library import last_errors, library, recent_errors, uses_amx
 from local_models.llama.shape import ContextShape
 from local_models.llama.weights import Weights
 
@@ -51,6 +51,9 @@ class Context:
         self.sequence_tokens = int(api.llama_n_ctx_seq(self._ctx))
         self.total_tokens = int(api.llama_n_ctx(self._ctx))
         self._copies_state = not shape.unified and not weights.gpu_layers
+        self.most_fillers = 0  # most sequences in a gap between others that are worth a token: see `fillers`
+        if self._copies_state and not weights.recurrent and not shape.embeddings:
+            self.most_fillers = 3 if uses_amx() else 1
         self._copied_state: tuple[int, Any, int] | None = (
             None  # sequence, its state for the copies of a step, and the bytes of it
         )

@@ -36,7 +36,8 @@ class App:
     """The endpoint. `drain()` lets what runs end and refuses what is new.
 
     `backend` is what it hands out; or a function that opens it when the server starts, as an async context manager:
-    each worker of a server with several has its own. `agents` are the verbs of a bus, for `AgentService` of gRPC.
+    each worker of a server with several has its own. `agents` are the verbs of a bus, for `AgentService` of gRPC
+    and the tools of MCP.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class App:
             EmbeddingsSurface(endpoint, intake),
             ModelsSurface(endpoint),
             LateSurface(partial(_conversations, endpoint, intake), "/v1/conversations", "/v1/conversations/"),
+            LateSurface(partial(_mcp, endpoint, intake), "/mcp"),
             OperationsSurface(endpoint),
         )
         self._routes = Routes(route for surface in surfaces for route in surface.routes())
@@ -185,6 +187,12 @@ def _rerank(endpoint: EndpointState, intake: Intake) -> Surface:
     from three_mode.serve.surfaces.openai_rerank import RerankSurface
 
     return RerankSurface(endpoint, intake)
+
+
+def _mcp(endpoint: EndpointState, intake: Intake) -> Surface:
+    from three_mode.serve.surfaces.mcp.surface import McpSurface
+
+    return McpSurface(endpoint, intake)
 
 
 def _conversations(endpoint: EndpointState, intake: Intake) -> Surface:

@@ -51,6 +51,8 @@ class ServeOptions(Struct, frozen=True, kw_only=True):
     max_event_readers: int = 64
     drain_within: float = 30.0
     """Seconds that running requests have after SIGTERM."""
+    mcp_models: bool = False
+    """Whether `/mcp` offers a tool that asks the models, beside the tools of agents."""
     allowed_origins: frozenset[str] = frozenset()
     """Web pages of other origins that may open `/events`, as in "https://console.example"."""
     only_models: frozenset[str] | None = None

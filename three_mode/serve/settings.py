@@ -34,6 +34,7 @@ class ServeTable(FrozenOptions, frozen=True, kw_only=True):
     any_local_model: bool = False  #: whether clients may name any model file of this computer
     talks: Path | None = None  #: file in which conversations are kept; None: the endpoint keeps none
     most_at_once: int | None = None  #: requests that are answered at once
+    mcp_models: bool = False  #: whether `/mcp` offers a tool that asks the models
     origins: tuple[str, ...] = ()  #: web pages that may use the endpoint
     access_log: Literal["off", "short", "json"] = "off"  #: a line for each request, on standard output
     behind_proxy: bool = False  #: whether a proxy with TLS stands before it, and says who asks

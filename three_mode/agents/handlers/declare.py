@@ -7,7 +7,7 @@ async def with yield    streams its reply
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cache, cached_property
 from types import MappingProxyType
@@ -47,6 +47,7 @@ class Options:
     concurrent: int = 1
     idempotent: bool = False
     topics: tuple[Topic, ...] = ()
+    tool: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,17 +85,19 @@ class Spec:
 @overload
 def handler(function: F) -> F: ...
 @overload
-def handler(*, concurrent: int = 1, idempotent: bool = False) -> Callable[[F], F]: ...
-def handler(function: F | None = None, *, concurrent: int = 1, idempotent: bool = False) -> Any:
+def handler(*, concurrent: int = 1, idempotent: bool = False, tool: bool = False) -> Callable[[F], F]: ...
+def handler(function: F | None = None, *, concurrent: int = 1, idempotent: bool = False, tool: bool = False) -> Any:
     """Make a method answer to `ask`, `tell` and `stream`.
 
     `concurrent=n` lets up to n calls of the method run at once, beside the agent's other handlers (default 1: one at a
     time). `idempotent=True` says that two calls have the effect of one: a call whose agent died is then repeated when
-    the agent is back (default False: the caller gets PeerLost).
+    the agent is back (default False: the caller gets PeerLost). `tool=True` offers the method to programs that speak
+    MCP, by `three-mode serve` and `three-mode mcp` on this bus (default False): its hints and docstring are what a
+    model reads.
     """
     if concurrent < 1:
         raise ConfigurationError(f"concurrent is at least 1, not {concurrent}")
-    options = Options(concurrent=concurrent, idempotent=idempotent)
+    options = Options(concurrent=concurrent, idempotent=idempotent, tool=tool)
     if function is not None:
         return _mark(function, options)
     return lambda undecorated: _mark(undecorated, options)
@@ -113,7 +116,7 @@ def on(pattern: str, *, delivery: Delivery = "lossy", replay: int = 0) -> Callab
 
     def decorate(function: F) -> F:
         earlier: Options = getattr(function, MARK, Options())
-        return _mark(function, Options(earlier.concurrent, earlier.idempotent, (*earlier.topics, topic)))
+        return _mark(function, replace(earlier, topics=(*earlier.topics, topic)))
 
     return decorate
 
@@ -131,7 +134,7 @@ def _mark(function: F, options: Options) -> F:
         )
     earlier: Options | None = getattr(function, MARK, None)
     if earlier is not None and earlier.topics and not options.topics:  # @handler(...) above @on(...)
-        options = Options(options.concurrent, options.idempotent, earlier.topics)
+        options = replace(options, topics=earlier.topics)
     setattr(function, MARK, options)
     return function
 

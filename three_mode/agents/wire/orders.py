@@ -94,6 +94,19 @@ class GatherOrder(msgspec.Struct, frozen=True):
     call: bytes
 
 
+class ToolReport(msgspec.Struct, frozen=True):
+    """One handler that the agents of a group in a host offer as a tool."""
+
+    group: str
+    handler: str
+    description: str = ""
+    schema: dict[str, Any] = {}
+    """JSON Schema of the arguments."""
+    streams: bool = False
+    problem: str = ""
+    """Why a model cannot call it; empty if it can."""
+
+
 class AgentReport(msgspec.Struct, frozen=True):
     """One agent in a `Table`: state and figures."""
 
