@@ -21,7 +21,7 @@ from local_models.errors import BadGrammar, BadOption, EngineFailed, LocalModelE
 from local_models.llama import Context, ContextShape, Sampler, Sampling
 from local_models.llama.memory import release_free_memory
 from local_models.llama.opening import OpenedModel
-from local_models.llama.pairs import Pairs
+from local_models.llama.pairs import RerankPairs
 from local_models.llama.widths import NOT_MEASURED, known_width
 from local_models.options import Generate, LoadOptions, Lora
 from local_models.prompts.gbnf import check_grammar
@@ -82,7 +82,7 @@ class InProcessBackend:
         self._adapters: dict[str, int] = {}
         self._marks: dict[str, int] = {}  # text -> token, see `_token_of`
         self._embedder: Context | None = None
-        self._pairs = Pairs(self._weights, self.summary.rerank_template)
+        self._pairs = RerankPairs(self._weights, self.summary.rerank_template)
         self._loop_sides: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopSide]
         self._loop_sides = weakref.WeakKeyDictionary()
         context: Context | None = None
