@@ -21,7 +21,7 @@ from local_models.errors import BadGrammar, BadOption, EngineFailed, LocalModelE
 from local_models.llama import Context, ContextShape, Sampler, Sampling
 from local_models.llama.memory import release_free_memory
 from local_models.llama.opening import OpenedModel
-from local_models.llama.pairs import TextPairs
+from local_models.llama.pairs import RerankPairs
 from local_models.llama.widths import NOT_MEASURED, known_width
 from local_models.options import Generate, LoadOptions, Lora
 from local_models.prompts.gbnf import check_grammar
@@ -33,7 +33,6 @@ T = TypeVar("T")
 _LONG_TEXT = 32_768  # characters; longer texts are tokenized on a thread
 _FOR_EVER = 1 << 62  # tokens
 _LONG_GRAMMAR = 2_048  # characters; longer grammars are checked and built on a thread
-MANY = 8  # calls that do not wait for the last tokens of a prompt, where a pass over the weights costs much
 METHOD_SECONDS = 600.0  # longest preparation of a method other than a call
 
 
@@ -83,7 +82,7 @@ class InProcessBackend:
         self._adapters: dict[str, int] = {}
         self._marks: dict[str, int] = {}  # text -> token, see `_token_of`
         self._embedder: Context | None = None
-        self._pairs = TextPairs(self._weights, self.summary.rerank_template)
+        self._pairs = RerankPairs(self._weights, self.summary.rerank_template)
         self._loop_sides: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopSide]
         self._loop_sides = weakref.WeakKeyDictionary()
         context: Context | None = None
@@ -112,7 +111,6 @@ class InProcessBackend:
                 unified=shape.unified,
                 shares=not self._weights.recurrent,
                 prefix_tokens=kept,
-                many=MANY if context.most_fillers else 1 << 30,
             )
             self._engine = Engine(
                 self._weights,

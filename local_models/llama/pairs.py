@@ -20,7 +20,7 @@ class PairText(NamedTuple):
     special: bool
 
 
-class TextPairs:
+class RerankPairs:
     """Makes the pairs of one model. `template` is that of its file; empty: none."""
 
     def __init__(self, weights: Weights, template: str = "") -> None:

@@ -66,7 +66,7 @@ class App:
             EmbeddingsSurface(endpoint, intake),
             ModelsSurface(endpoint),
             LateSurface(partial(_conversations, endpoint, intake), "/v1/conversations", "/v1/conversations/"),
-            LateSurface(partial(_mcp, endpoint, intake), "/mcp"),
+            LateSurface(partial(_mcp, endpoint, intake), "/mcp", refused_as=_mcp_refusal),
             LateSurface(partial(_a2a, endpoint, intake), WELL_KNOWN_CARD, "/a2a", "/a2a/", refused_as=_a2a_refusal),
             OperationsSurface(endpoint),
         )
@@ -183,6 +183,12 @@ def _mcp(endpoint: EndpointState, intake: Intake) -> Surface:
     from three_mode.serve.surfaces.mcp.surface import McpSurface
 
     return McpSurface(endpoint, intake)
+
+
+def _mcp_refusal(refused: EndpointFault) -> EndpointFault:
+    from three_mode.serve.surfaces.mcp.surface import mcp_fault
+
+    return mcp_fault(refused)
 
 
 def _completions(endpoint: EndpointState, intake: Intake) -> Surface:

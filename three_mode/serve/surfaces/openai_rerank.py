@@ -1,14 +1,13 @@
 """Reranking, in the shape that llama-server and Jina share: `/v1/rerank`, `/rerank` and `/v1/reranking`."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 from msgspec import Struct
 
 from three_mode.errors import InvalidRequest, UnsupportedParameter
 from three_mode.messages import Reranked, RerankRequest
 from three_mode.serve.asgi import AsgiExchange
-from three_mode.serve.backend import RerankingBackend
 from three_mode.serve.endpoint import EndpointState
 from three_mode.serve.intake import Intake
 from three_mode.serve.routes import PathRoute
@@ -37,11 +36,8 @@ class RerankSurface:
     async def _answer(self, exchange: AsgiExchange, body: bytes, within: float) -> str:
         asked = await self._intake.read(read_rerank, body, within)
         model = exchange.model = asked.request.model or ""
-        backend = cast("object", self._endpoint.backend)
-        if not isinstance(backend, RerankingBackend):
-            raise UnsupportedParameter("what answers here reranks no documents", field="model")
         with exchange.while_connected():
-            reranked = await backend.rerank(asked.request)
+            reranked = await self._endpoint.rerank(asked.request)
         self._endpoint.metrics.used(model, reranked.usage)
         await exchange.answer(200, ranked_documents(reranked, asked))
         return model
