@@ -284,3 +284,20 @@ async def test_each_task_has_a_deadline() -> None:
         task = said.json()["task"]
         assert task["status"]["state"] == "TASK_STATE_FAILED"
         assert "in time" in task["status"]["message"]["parts"][0]["text"]
+
+
+async def test_a_cancelled_task_of_a_model_stops_it() -> None:
+    async with endpoint() as found, client(found.url) as http:
+        found.backend.available_models = _flood  # type: ignore[method-assign]
+        async with http.stream("POST", "/a2a/forever/message:stream", json=message("x")) as said:
+            lines = said.aiter_lines()
+            number = json.loads((await anext(lines)).removeprefix("data: "))["task"]["id"]
+            await until(lambda: found.backend.running == 1)
+            cancelled = await http.post(f"/a2a/forever/tasks/{number}:cancel")
+            assert cancelled.json()["status"]["state"] == "TASK_STATE_CANCELED"
+            assert cancelled.json()["artifacts"][0]["parts"][0]["text"].startswith("on ")  # what it said stays
+            last = [line async for line in lines if line.startswith("data: ")][-1]
+            assert json.loads(last[6:])["statusUpdate"]["status"]["state"] == "TASK_STATE_CANCELED"
+        await asyncio.wait_for(found.backend.cancelled.wait(), 5)
+        assert found.backend.running == 0
+        assert found.app.metrics.in_flight == 0
