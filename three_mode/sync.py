@@ -340,6 +340,15 @@ class LLMConnection:
         """The other provider that a model's name begins with, as in `anthropic/claude-sonnet-4-5`."""
         return self._async.provider_of(model)
 
+    @property
+    def provider_name(self) -> str | None:
+        """The provider of requests that name none; None: nobody named one, and no request has looked for one yet."""
+        return self._async.provider_name
+
+    def has_target(self, model: str) -> bool:
+        """Whether there is anything to ask for this model. Asks nobody."""
+        return self._async.has_target(model)
+
     def watch_steps(self, listener: Callable[[str, Step], object]) -> Callable[[], None]:
         """Calls `listener(request_id, step)` at each step of a call, in the background thread of all connections. The
         returned function ends it."""
