@@ -110,7 +110,7 @@ class Bus:
         check_seconds(within)
         deadline = monotonic() + within
         if self._ended is None:
-            await until(lambda: not (self._sending.busy or self._waiting), within)
+            await until(lambda: not (self._sending.busy or self._waiting or self._carrier.handing_over), within)
         if self._ended is None:  # no other task left meanwhile
             self._end(Closed(f"this member has left the bus {self.name!r}"))
             self._closing = self._loop.create_task(self._carrier.close(max(0.0, deadline - monotonic())))
@@ -188,7 +188,7 @@ class Bus:
 
     # --- topics ----------------------------------------------------------------------------------------------------
     def publish(self, topic: str, payload: Any, trace: str = "", sender: str = "") -> Receipt:
-        """Publish now. Await the receipt until the message is in the ring, or ask it how far the message got."""
+        """Publish now. Await the receipt until the message is in a ring that all know, or ask it how far it got."""
         envelope = None
         if trace:
             envelope = pack_envelope(PUBLISH, "", sender or self._carrier.id, 0, 0.0, trace, topic)
@@ -202,7 +202,7 @@ class Bus:
         topic_bytes, usual = self._topics.get((topic, sender) if sender else topic) or self._new_topic(topic, sender)
         body, flags = self._body(payload)
         if not self._waiting and (seq := self._carrier.publish(topic_bytes, envelope or usual, body, flags)):
-            return Receipt(self, topic, seq, monotonic())
+            return Receipt(self, topic, seq, monotonic(), self._carrier.handing_over)
         placed = self._sink.publications.add(topic_bytes, envelope or usual, body, flags)
         receipt = Receipt(self, topic, 0, monotonic(), placed)
         placed.add_done_callback(lambda future: already_placed(future, receipt))
@@ -219,8 +219,9 @@ class Bus:
         return made
 
     def _publish_by(self, way: ShortWay) -> None:
-        way.publishes(encode_into, Receipt, Encoded, self._small, self._topics, self._waiting)
-        self._publish_small = way.publish
+        if self._ended is None:
+            way.publishes(encode_into, Receipt, Encoded, self._small, self._topics, self._waiting)
+            self._publish_small = way.publish
 
     async def settled(self, seq: int, topic: str, published: float, within: float) -> Settled:
         """Ask how far message `seq` got; a Receipt calls this."""

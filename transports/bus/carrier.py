@@ -3,6 +3,7 @@
 A carrier belongs to one event loop and calls its sink from that loop. It also keeps the connection to the registry.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence, Sized
 from typing import Any, Protocol
 
@@ -141,6 +142,8 @@ class Carrier(Protocol):
     """Members, names and subscriptions of the bus."""
     shares_clock: bool
     """Whether time.monotonic() means the same to all members."""
+    handing_over: "asyncio.Future[int] | None"
+    """Done, with 0, once no member can miss what was published so far if this one is killed; None: it is so now."""
 
     async def start(self) -> None:
         """Join the bus."""

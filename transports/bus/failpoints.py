@@ -8,9 +8,11 @@ Without the variable, `reach` is one comparison. The points inside the ring are 
 
 import os
 import signal
+import threading
 
 POINTS = ("join_connected", "join_hello_sent", "join_ready", "leave_bye_sent")
 REGISTRY_POINTS = ("registry_telling", "registry_told", "registry_welcomed")  # in the process that hosts the registry
+RING_POINT = "registry_handing_over"  # there too: it has a new ring, and no member was sent it
 _SIGNALS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}
 
 ZMQ_WRITER_POINTS = ("zmq_numbered", "zmq_published", "zmq_ticked", "zmq_repaired")
@@ -33,4 +35,5 @@ def reach(point: str) -> None:
     if point == _point:
         _left -= 1
         if not _left:
-            os.kill(os.getpid(), _SIGNALS[_action or "kill"])
+            # To this thread: it would run on for a moment if another one took the signal of the process.
+            signal.pthread_kill(threading.get_ident(), _SIGNALS[_action or "kill"])

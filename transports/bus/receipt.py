@@ -40,7 +40,9 @@ class _Settles(Protocol):
 class Receipt(msgspec.Struct, eq=False, gc=False):
     """Receipt of one published message.
 
-    `await receipt` returns when the message is in the ring: at once, unless a RELIABLE subscriber holds it up.
+    `await receipt` returns when the message is in the ring, and all members have been sent the ring: at once, unless a
+    RELIABLE subscriber holds it up, or this member's first messages have just made the ring. Then it is delivered even
+    if this process is killed. DeadlineExceeded: it is in the ring, but the registry has not answered for 5 s.
     `settled` asks how far the message got, and costs nothing until it is called.
     """
 
@@ -55,7 +57,7 @@ class Receipt(msgspec.Struct, eq=False, gc=False):
 
     def __await__(self) -> Generator[Any, None, "Receipt"]:
         if self._placed is not None:
-            self.seq = yield from asyncio.shield(self._placed).__await__()
+            self.seq = (yield from asyncio.shield(self._placed).__await__()) or self.seq
             self._placed = None
         return self
 
@@ -65,7 +67,7 @@ class Receipt(msgspec.Struct, eq=False, gc=False):
         if math.isnan(within):
             raise ValueError(f"`within` is a number of seconds, not {within}")
         publisher: _Settles = self._publisher
-        if self._placed is not None:
+        if self._placed is not None and not self.seq:
             try:
                 async with asyncio.timeout(within):
                     await self

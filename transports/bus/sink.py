@@ -134,7 +134,7 @@ class BusSink:
 
     def publishable(self) -> None:
         """Publish what waits: the carrier may have room again."""
-        self.publications.flush(self._carrier.publish)
+        self.publications.flush(self._carrier.publish, lambda: self._carrier.handing_over)
 
     # --- events ----------------------------------------------------------------------------------------------------
     def gap(self, peer: Peer, first: int, last: int) -> None:

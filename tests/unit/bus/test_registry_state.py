@@ -1,6 +1,7 @@
 """The registry's rules, without sockets: who is told what, in which order, and how often."""
 
 import os
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from transports.bus.registry import wire
 from transports.bus.registry.changes import ITEMS_A_MESSAGE, PendingChanges, snapshot
 from transports.bus.registry.pacing import FEW, LONGEST, SHORTEST, ChangePacing
 from transports.bus.registry.seats import NoShards, Seat
-from transports.bus.registry.state import RegistryState
+from transports.bus.registry.state import GATE_WITHIN, RegistryState
 
 
 class Registry:
@@ -166,6 +167,35 @@ def test_who_returns_reads_rings_that_it_missed_from_their_beginning() -> None:
     registry.state.announce()
     last = registry.join(id="@bbbb", slot=1)
     assert [(m.rings, m.fresh) for m in registry.said[last] if isinstance(m, wire.Writers)] == [((("@aaaa", 5),), True)]
+
+
+@pytest.mark.parametrize("ends", ["back", "given up", "too late"])
+def test_a_writer_may_wait_until_who_returns_has_its_ring(ends: str) -> None:
+    registry = Registry("rings")
+    registry.state.expect([MemberInfo("@aaaa", "m", 1, 0), MemberInfo("@bbbb", "m", 2, 1)])
+    writer = registry.join(id="@aaaa", slot=0)
+    registry.do(writer, wire.RingMade(5), fds=1)
+    registry.do(writer, wire.Sync(1))
+    registry.do(writer, wire.Sync(2, returning=True))
+    registry.state.announce()
+    registry.state.expire(time.monotonic() + GATE_WITHIN - 0.5)
+    assert [m for m in registry.said[writer] if isinstance(m, wire.Done)] == [wire.Done(1)]
+    assert registry.state.waits
+    if ends == "back":
+        last = registry.hello(id="@bbbb", slot=1)
+        registry.state.answer()
+        assert registry.kinds(writer)[-1] == "Done"
+        assert registry.said[writer][-1] == wire.Done(1)  # not before that one is welcome
+        registry.state.announce()
+        assert "Writers" in registry.kinds(last)
+    elif ends == "given up":
+        registry.state.forget_expected()
+        registry.state.announce()
+    else:
+        registry.state.expire(time.monotonic() + GATE_WITHIN + 0.5)
+        registry.state.answer()
+    assert registry.said[writer][-1] == wire.Done(2)
+    assert not registry.state.waits
 
 
 def test_who_is_not_welcome_yet_hears_of_a_gate_after_its_welcome() -> None:

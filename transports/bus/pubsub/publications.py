@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 from transports.bus.errors import BusError, Overloaded
 
@@ -33,8 +34,8 @@ class Publications:
         self.bytes += size
         return placed
 
-    def flush(self, publish: Publish) -> None:
-        """Publish, in order, what waits, until the carrier has no room."""
+    def flush(self, publish: Publish, handing_over: Callable[[], "asyncio.Future[int] | None"]) -> None:
+        """Publish, in order, what waits, until the carrier has no room; `handing_over()` is the carrier's."""
         while self.waiting:
             topic, envelope, body, flags, placed = self.waiting[0]
             seq = publish(topic, envelope, body, flags)
@@ -42,16 +43,35 @@ class Publications:
                 return
             self.waiting.popleft()
             self.bytes -= len(envelope) + len(body)
-            if not placed.done():
+            known = handing_over()
+            if known is not None:
+                known.add_done_callback(partial(_handed_over, placed, seq))
+            elif not placed.done():
                 placed.set_result(seq)
 
     def close(self, error: BusError) -> None:
         """Drop all that waits; those who await a receipt get `error`."""
         for *_, placed in self.waiting:
             if not placed.done():
-                placed.set_exception(error)
-                placed.exception()  # mark it as retrieved: without a waiter, the loop is not to warn of it
+                fail(placed, error)
         self.waiting.clear()
+
+
+def fail(placed: "asyncio.Future[int]", error: BaseException) -> None:
+    """Give an error to those who await a receipt."""
+    placed.set_exception(error)
+    placed.exception()  # mark it as retrieved: without a waiter, the loop is not to warn of it
+
+
+def _handed_over(placed: "asyncio.Future[int]", seq: int, known: "asyncio.Future[int]") -> None:
+    """End the wait for a message that is in the ring, as the wait for the ring ended."""
+    error = known.exception()
+    if placed.done():
+        return
+    if error is not None:
+        fail(placed, error)
+    else:
+        placed.set_result(seq)
 
 
 class Holding:

@@ -68,7 +68,7 @@ class RegistryClient:
         try:
             self._connection.send(wire.pack(message, len(fds)), fds)
         except (OSError, OverflowError) as error:
-            self._loop.call_soon(self._end, f"the registry cannot be told anything: {error}")
+            self._loop.call_soon(self._broken, f"the registry cannot be told anything: {error}")
             return
         if self._connection.pending and not self._writing:
             self._writing = True
@@ -151,11 +151,16 @@ class RegistryClient:
         try:
             self._connection.flush()
         except OSError as error:
-            self._end(f"its connection broke: {error}")
+            self._broken(f"its connection broke: {error}")
             return
         if not self._connection.pending:
             self._writing = False
             self._loop.remove_writer(self._connection.fileno())
+
+    def _broken(self, reason: str) -> None:
+        """End after what the registry had sent before: rings that it handed over would be lost."""
+        self._readable()
+        self._end(reason)
 
     def _end(self, reason: str) -> None:
         if not self.closed:

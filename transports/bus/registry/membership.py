@@ -415,6 +415,18 @@ class Membership:
         """Wait until this member has the rings and names of all that was announced before this call."""
         await self._ask(wire.Sync)
 
+    async def handed_over(self) -> None:
+        """Wait until all members have been sent the ring that this one announced: those that come back from a registry
+        that died, too. If this registry dies meanwhile, the next one does it."""
+        deadline = self._loop.time() + WITHIN
+        while True:
+            await self._ask(lambda token: wire.Sync(token, returning=True))
+            if self._announcing is None:
+                return
+            if self._loop.time() >= deadline:  # it was refused, and will be announced again
+                raise Overloaded(f"the registry has had no room for this member's ring for {WITHIN:g} s")
+            await asyncio.sleep(0.05)
+
     async def link(self, member: str, uid: int, ring: int) -> tuple[int, int, int]:
         """Hand a ring to a member; return the page, doorbell and pidfd of that member."""
         try:

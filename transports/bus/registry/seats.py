@@ -80,9 +80,10 @@ class QueuedAnswer:
 
 @dataclass(slots=True)
 class GateWait:
-    """A RELIABLE subscription that waits until every writer waits for its reader."""
+    """A request that waits for others: a RELIABLE subscription until every writer waits for its reader, or a writer
+    until the members of the registry before are back."""
 
     seat: Seat
     token: int
-    missing: set[Seat]  # writers that have not confirmed yet
-    until: float  # on time.monotonic(): writers that are stopped confirm once they go on
+    missing: set[Seat | str]  # writers that have not confirmed yet, or ids of members that are not back
+    until: float  # on time.monotonic(): members that are stopped confirm, or come, once they go on

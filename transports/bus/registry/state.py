@@ -8,12 +8,12 @@ a burst cost each member a few messages instead of 512. A request that changes n
 
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from transports.bus.directory import Directory
 from transports.bus.errors import BadAddress, BusError, NameTaken, NoSuchName, Overloaded, PeerLost, VersionMismatch
 from transports.bus.events import MemberInfo, NamesChanged
-from transports.bus.failpoints import reach
+from transports.bus.failpoints import RING_POINT, reach
 from transports.bus.registry import wire
 from transports.bus.registry.changes import PendingChanges, snapshot
 from transports.bus.registry.descriptors import Descriptor
@@ -22,7 +22,7 @@ from transports.bus.registry.seats import GateWait, QueuedAnswer, Seat, Shards
 from transports.bus.topics import check_name, check_pattern
 
 SHARD = 64  # members that share a bell
-GATE_WITHIN = 3.0  # seconds that a RELIABLE subscription waits for writers which do not answer
+GATE_WITHIN = 3.0  # seconds that a subscription waits for writers that do not answer, and a writer for late readers
 
 
 Send = Callable[[Seat, bytes, Sequence[int]], None]
@@ -70,6 +70,7 @@ class RegistryState:
             self._slots[info.slot] = ""  # nobody's: it gets another one if it comes back
             self._given_up[info.slot] = info
             self._pending.lost(info.id, "it did not come back after the registry moved")
+            self._not_missing(info.id)
 
     def free_places(self, alive: Callable[[MemberInfo], bool] | None = None) -> None:
         """Free the slots of members that did not come back, but those whose process is `alive`."""
@@ -150,6 +151,8 @@ class RegistryState:
                 other = self._seats.get(message.member)
                 if other is not None:
                     self._say(other, wire.EvictionNotice(info.id, message.held))
+            case wire.Sync(returning=True) if self._expected:  # and: all that come back have the rings you announced
+                self._wait(seat, message.token, self._expected)
             case wire.Sync():  # its answer means: you have the rings of all that published before
                 self._done(seat, message.token, after_changes=bool(self._rings))
             case wire.Bye():
@@ -174,11 +177,9 @@ class RegistryState:
         if not seat.welcomed:
             self._joining.remove(seat)
         for token, wait in list(self._gates.items()):
-            wait.missing.discard(seat)
             if wait.seat is seat:
                 del self._gates[token]
-            else:
-                self._gate_done(token)
+        self._not_missing(seat)
         self._answers = [answer for answer in self._answers if answer.seat is not seat]
         seat.close()
 
@@ -299,6 +300,7 @@ class RegistryState:
         self.directory.join(seat.info)
         self._pending.joined(seat.info, seat.endpoints)
         self._restore(id_, hello.names, hello.patterns)
+        self._not_missing(id_)
 
     def _restore(self, member: str, names: Sequence[str], patterns: dict[str, int]) -> None:
         self._add_names(member, [name for name in names if self.directory.owner(name) in (None, member)])
@@ -348,6 +350,7 @@ class RegistryState:
         made, self._rings = self._rings, {}
         if not made:
             return
+        reach(RING_POINT)
         rings = [(member, *seat.ring) for member, seat in made.items() if seat.ring is not None]
         for data, fds in list(_of_rings(rings, fresh=True)):
             self._send_all(welcomed, data, fds)
@@ -388,13 +391,24 @@ class RegistryState:
         if not message.reliable or seat.reliable:
             return self._done(seat, message.token, after_changes=True)
         seat.reliable = True
-        self._gate_token += 1
         others = {other for other in self._seats.values() if other is not seat}
-        self._gates[self._gate_token] = GateWait(seat, message.token, others, time.monotonic() + GATE_WITHIN)
+        gate = self._wait(seat, message.token, others)
         page = seat.fds[:1]
         for other in others:
-            self._say(other, wire.GateWanted(self._gate_token, info.id), page)
-        return self._gate_done(self._gate_token)
+            self._say(other, wire.GateWanted(gate, info.id), page)
+        return self._gate_done(gate)
+
+    def _wait(self, seat: Seat, token: int, missing: Iterable[Seat | str]) -> int:
+        """Answer a request once nothing is missing; return the number of this wait."""
+        self._gate_token += 1
+        self._gates[self._gate_token] = GateWait(seat, token, set(missing), time.monotonic() + GATE_WITHIN)
+        return self._gate_token
+
+    def _not_missing(self, member: Seat | str) -> None:
+        """End the waits for a member, by its seat or its id."""
+        for token, wait in list(self._gates.items()):
+            wait.missing.discard(member)
+            self._gate_done(token)
 
     def _gated(self, seat: Seat, token: int) -> None:
         wait = self._gates.get(token)
@@ -408,7 +422,7 @@ class RegistryState:
         return bool(self._gates)
 
     def expire(self, now: float) -> None:
-        """Answer the requests that have waited for writers long enough: those publish nothing, or nobody could join."""
+        """Answer the requests that have waited for others long enough: or nobody could join, and no writer publish."""
         for token, wait in list(self._gates.items()):
             if now >= wait.until:
                 wait.missing.clear()

@@ -139,9 +139,11 @@ class Evict(_Message):
 
 
 class Sync(_Message):
-    """Request for Done, after all that was announced before."""
+    """Request for Done, after all that was announced before; with `returning`, also after the members of the registry
+    before this one are back, but those that are late for long."""
 
     token: int
+    returning: bool = False
 
 
 class Bye(_Message):

@@ -1,5 +1,6 @@
 """Rings carrier: connects reader, broadcast, pairs, doorbell and registry, and implements `Carrier` with them."""
 
+import asyncio
 import os
 import time
 from collections import deque
@@ -8,9 +9,10 @@ from typing import Any
 
 from transports.bus.carrier import ReaderStatus, Sink
 from transports.bus.directory import Directory
-from transports.bus.errors import PeerLost
+from transports.bus.errors import Closed, DeadlineExceeded, Overloaded, PeerLost
 from transports.bus.messages import Message
 from transports.bus.options import BusOptions
+from transports.bus.pubsub.publications import fail
 from transports.bus.receipt import Settled
 from transports.bus.registry import wire
 from transports.bus.registry.connector import UnixConnector
@@ -58,6 +60,7 @@ class RingsCarrier:
         self._pump: Pump | None = None
         self._peers: dict[str, RingPeer] = {}
         self._closed = False
+        self.handing_over: asyncio.Future[int] | None = None
         self._departed: deque[DepartedPage] = deque(maxlen=256)
         self._pool = SegmentPool(
             options.pool_bytes,
@@ -296,10 +299,33 @@ class RingsCarrier:
         assert self._pump is not None
         self._pump.writer(own, ring, self._slot, True)
         writer.reader(self._pump)
-        self._sink.publish_by(writer)
         own.ring_uid = uid
         self._reader.pause_if_held(own)
         self._membership.send(wire.RingMade(uid), [fd])
+        self.handing_over = asyncio.get_running_loop().create_future()
+        self._reader.spawn(self._hand_over(writer, self.handing_over))
+
+    async def _hand_over(self, writer: Writer, handing_over: "asyncio.Future[int]") -> None:
+        """Wait until all members have been sent the ring; from then on small messages go the short way."""
+        try:
+            while True:
+                try:
+                    await self._membership.handed_over()
+                    break
+                except (DeadlineExceeded, Overloaded) as error:
+                    text = f"the message is in the ring, but not all members have been given the ring: {error}"
+                    failed, handing_over = handing_over, asyncio.get_running_loop().create_future()
+                    self.handing_over = handing_over
+                    fail(failed, type(error)(text))
+            self.handing_over = None
+            self._sink.publish_by(writer)
+            handing_over.set_result(0)
+        except Closed:
+            pass
+        finally:
+            self.handing_over = None
+            if not handing_over.done():
+                fail(handing_over, Closed("this member has left the bus, and not all members had been given its ring"))
 
     def _evicted(self, member: str, held: float) -> None:
         if member == self.id:

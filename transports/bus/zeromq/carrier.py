@@ -54,6 +54,7 @@ class ZmqCarrier:
 
     name = "zmq"
     layout = 0
+    handing_over: "asyncio.Future[int] | None" = None  # what is queued in a process is lost with it
 
     def __init__(self, bus: str, options: BusOptions, sink: Sink) -> None:
         self._sink = sink
